@@ -1,0 +1,57 @@
+# Everything goes through .venv. ARGS is handed on: make run ARGS="--log-level debug", make test ARGS="-k sse".
+
+BIN := .venv/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
+SOURCES := setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types layers check clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
+	@exec $(BIN)/twistd -n --pidfile= pushd $(ARGS)
+
+test: .venv/.test ## Run all tests, or those that ARGS picks.
+	@.ci/tools
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.check ## Look for mistakes with ruff.
+	@$(BIN)/ruff check .
+
+types: .venv/.check ## Check the types with mypy.
+	@$(BIN)/mypy
+
+layers: .venv/.check ## Check that imports only go downward.
+	@$(BIN)/lint-imports --no-logo
+
+check: lint types layers test ## All of the above: what has to be green before a change is shown.
+
+clean: ## Remove what make and the programs it calls have made.
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+	@rm -f twisted/plugins/dropin.cache
+
+.venv/.made:
+	@.ci/venv
+	@touch $@
+
+# Twisted keeps a cache of its plugins; any call of twistd writes it.
+.venv/.run: .venv/.made $(SOURCES)
+	@echo "pushd: installing into .venv"
+	@$(PIP) install -e .
+	@$(BIN)/twistd --help >/dev/null
+	@touch $@
+
+.venv/.test: .venv/.run
+	@echo "pushd: installing what the tests need"
+	@$(PIP) install -e '.[test]'
+	@touch $@
+
+.venv/.check: .venv/.run
+	@echo "pushd: installing what the checks need"
+	@$(PIP) install -e '.[check]'
+	@touch $@

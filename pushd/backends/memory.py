@@ -1,0 +1,88 @@
+"""The store in memory: one process, nothing to install, nothing left after a restart."""
+
+import secrets
+import string
+from collections.abc import Callable, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from pushd.backends.interface import Listener, Usage
+from pushd.core.cursor import MessageId, Since
+from pushd.core.errors import Refusal
+from pushd.core.history import Bounds
+from pushd.core.log import Log
+from pushd.core.message import Draft, Message
+from pushd.core.replay import ChannelInfo, Opening, Page
+
+_ALPHABET = string.ascii_letters + string.digits
+_SWEEP_SECONDS = 1.0
+
+
+def new_epoch() -> str:
+    """Make the name of a log that never was before."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
+
+
+class MemoryBackend:
+    """A `Log` that answers at once.
+
+    :param clock: gives monotonic seconds, by which messages expire.
+    :param wall: gives unix seconds, which are written on messages.
+    """
+
+    def __init__(
+        self, bounds: Bounds, clock: IReactorTime, wall: Callable[[], float], epoch: str | None = None
+    ) -> None:
+        self._log = Log(epoch or new_epoch(), bounds)
+        self._clock = clock
+        self._wall = wall
+        self._listener: Listener | None = None
+        self._sweep = LoopingCall(self._expire)
+        self._sweep.clock = clock
+
+    async def start(self, listener: Listener) -> None:
+        """See `pushd.backends.interface.Backend`, here and below."""
+        self._listener = listener
+        self._sweep.start(_SWEEP_SECONDS, now=False)
+
+    async def stop(self) -> None:
+        if self._sweep.running:
+            self._sweep.stop()
+
+    async def publish(self, drafts: Sequence[Draft]) -> list[Message | Refusal]:
+        return [self._publish(draft) for draft in drafts]
+
+    async def open(self, topics: Sequence[str], since: Since) -> Opening:
+        return self._log.open(topics, since, self._wall(), self._clock.seconds())
+
+    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+        return self._log.page(topics, after, count, size, self._clock.seconds())
+
+    async def info(self, channel: str) -> ChannelInfo | None:
+        self._expire()
+        return self._log.info(channel)
+
+    async def names(self, prefix: str, after: str, limit: int) -> list[str]:
+        return self._log.names(prefix, after, limit)
+
+    async def forget(self, channel: str) -> bool:
+        known = self._log.forget(channel)
+        if known and self._listener:
+            self._listener.forgotten(channel)
+        return known
+
+    async def usage(self) -> Usage:
+        return Usage(len(self._log), self._log.bytes, self._log.channel_count)
+
+    def _publish(self, draft: Draft) -> Message | Refusal:
+        try:
+            message = self._log.append(draft, self._wall(), self._clock.seconds())
+        except Refusal as refusal:
+            return refusal
+        if self._listener:
+            self._listener.message(message)
+        return message
+
+    def _expire(self) -> None:
+        self._log.expire(self._clock.seconds())

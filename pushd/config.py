@@ -1,0 +1,292 @@
+"""The table of settings: each field is a row with its default, its parser and its sentence.
+
+A setting has four names: `message` under `[limits]` in the file, PUSHD_LIMITS_MESSAGE in the environment,
+--limits-message as an option, and limits.message in sentences and documents.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pushd.net.listening import check_endpoint, is_local
+from pushd.values import Parser, choice, count, duration, endpoint, flag, listing, network, origins, size
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong. The text is one sentence that names the place and the setting."""
+
+
+def setting(default: object, parse: Parser[T], sentence: str, unit: str = "", alias: str = "") -> T:
+    """Make one row of the table.
+
+    `default` is the value as the file would hold it, `alias` a second name of the option.
+    """
+    row = {"default": default, "parse": parse, "sentence": sentence, "unit": unit, "alias": alias}
+    return field(default=parse(default), metadata=row)
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """HTTP and WebSocket."""
+
+    listen: tuple[str, ...] = setting(
+        ["tcp:8080:interface=127.0.0.1"],
+        listing(endpoint),
+        "Where HTTP and WebSocket listen; none switches them off.",
+        "endpoint strings",
+        alias="http",
+    )
+    allow_origins: tuple[str, ...] = setting(
+        [],
+        origins,
+        "Pages of these origins may use the daemon from a browser; * alone means every origin.",
+        "scheme://host[:port]",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        [],
+        listing(network),
+        "Proxies whose word about the address of a client is believed.",
+        "addresses or networks",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tcp:
+    """The line protocol over TCP."""
+
+    listen: tuple[str, ...] = setting(
+        ["tcp:8081:interface=127.0.0.1"],
+        listing(endpoint),
+        "Where the line protocol listens; none switches it off.",
+        "endpoint strings",
+        alias="tcp",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may come in."""
+
+    open: bool = setting(
+        False,
+        flag,
+        "Let listeners be open to other machines without tokens: anyone there may publish and subscribe.",
+        "true or false",
+        alias="open",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a peer may ask of the daemon."""
+
+    message: int = setting("1MiB", size(), "The largest message.", "bytes")
+    batch: int = setting("16MiB", size(), "The largest body of a batch of messages.", "bytes")
+    event: int = setting(255, size(), "The longest event type of a message.", "bytes")
+    topics: int = setting(1000, count(), "The most topics in one subscription.", "topics")
+    subscriptions: int = setting(10_000, count(), "The most topics of one connection.", "topics")
+    channels: int = setting(100_000, count(), "The most channels at a time.", "channels")
+    connections: int = setting(
+        100_000, count(), "The most connections at a time; the file limit may allow fewer.", "connections"
+    )
+    connections_per_address: int = setting(
+        10_000, count(), "The most connections from one address, loopback exempt.", "connections"
+    )
+    queue_bytes: int = setting("1MiB", size(), "The most that waits for one slow subscriber.", "bytes")
+    queue_messages: int = setting(1000, count(), "The most messages that wait for one slow subscriber.", "messages")
+    handshake: float = setting(
+        10, duration(), "The time a peer has to send its request or open a WebSocket.", "seconds"
+    )
+    headers: int = setting("16KiB", size(minimum=1024), "The largest headers of a request.", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is kept of each channel."""
+
+    messages: int = setting(1000, count(minimum=0), "The most messages kept of a channel; 0 keeps none.", "messages")
+    bytes: int = setting("4MiB", size(minimum=0), "The most kept of a channel.", "bytes")
+    age: float = setting("24h", duration(), "How long a message is kept.", "seconds")
+    total_bytes: int = setting(
+        "256MiB", size(minimum=0), "The most kept in all; the oldest channel goes first.", "bytes"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """How the daemon and its peers know that the other is still there."""
+
+    sse: float = setting(15, duration(), "The silence after which server-sent events get a comment.", "seconds")
+    stream: float = setting(25, duration(), "The silence after which other streams get a sign of life.", "seconds")
+    # WebSocket timers fire up to a second early, so less than 3 s would cut off peers that are well.
+    ping: float = setting(25, duration(minimum=3), "The time between two pings of a WebSocket.", "seconds")
+    pong: float = setting(10, duration(minimum=3), "The time a WebSocket has to answer a ping.", "seconds")
+    # 32767 s is the longest that Linux takes for TCP_KEEPIDLE.
+    dead_peer: float = setting(
+        50, duration(minimum=5, maximum=32767), "The time after which TCP gives up on a silent peer.", "seconds"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the daemon writes about itself."""
+
+    format: str = setting(
+        "auto",
+        choice("auto", "text", "json"),
+        "Lines for people or for programs; auto is json under systemd, else text.",
+        "auto, text, json",
+    )
+    level: str = setting(
+        "info",
+        choice("debug", "info", "warn", "error", "critical"),
+        "The least important events that are logged.",
+        "debug, info, warn, error, critical",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, checked."""
+
+    http: Http = field(default_factory=Http)
+    tcp: Tcp = field(default_factory=Tcp)
+    access: Access = field(default_factory=Access)
+    limits: Limits = field(default_factory=Limits)
+    history: History = field(default_factory=History)
+    keepalive: Keepalive = field(default_factory=Keepalive)
+    log: Log = field(default_factory=Log)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A row of the table, with its names. `default` is written as in the file; `alias` may be empty."""
+
+    section: str
+    name: str
+    default: Any
+    parse: Parser[Any]
+    sentence: str
+    unit: str
+    alias: str
+
+    @property
+    def key(self) -> str:
+        """The name in the file and in sentences: limits.queue_bytes."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def option(self) -> str:
+        """The name of the option, without dashes in front: limits-queue-bytes."""
+        return f"{self.section}-{self.name}".replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The name in the environment: PUSHD_LIMITS_QUEUE_BYTES."""
+        return f"PUSHD_{self.section}_{self.name}".upper()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the value is a list, to which each option adds."""
+        return isinstance(self.default, list)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the value is true or false."""
+        return isinstance(self.default, bool)
+
+
+_SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Config)}
+SETTINGS = tuple(
+    Setting(section, row.name, **row.metadata) for section, kind in _SECTIONS.items() for row in fields(kind)
+)
+_BY_KEY = {row.key: row for row in SETTINGS}
+_BY_VARIABLE = {row.variable: row for row in SETTINGS}
+
+_Given = tuple[str, Setting, object]
+
+
+def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Sequence[str]]) -> Config:
+    """Read the configuration; an option wins over the environment, that over the file, that over the default.
+
+    `environ` may hold other variables than PUSHD_…; `options` maps keys such as "limits.message" to the texts
+    given, in their order: a list takes all of them, any other setting the last. Raises ConfigError for the
+    first thing that is wrong.
+    """
+    chosen: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
+    sources = (_of_file(file) if file else (), _of_environment(environ), _of_options(options))
+    for where, row, raw in (given for source in sources for given in source):
+        try:
+            chosen[row.section][row.name] = row.parse(raw)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from error
+    return Config(**{section: kind(**chosen[section]) for section, kind in _SECTIONS.items()})
+
+
+def check_listeners(config: Config, reactor: Any) -> None:
+    """Raise ConfigError for an endpoint string that can not be read, or one that needs `access.open`."""
+    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
+        for text in endpoints:
+            try:
+                check_endpoint(text, reactor)
+            except ValueError as error:
+                raise ConfigError(f"{key}: {error}") from error
+            if not (config.access.open or is_local(text)):
+                raise ConfigError(
+                    f"{key}: {text} is open to other machines, so give it interface=127.0.0.1, "
+                    "or start with --open to let anyone publish and subscribe"
+                )
+    if not (config.http.listen or config.tcp.listen):
+        raise ConfigError("http.listen and tcp.listen are both switched off, so nobody could come in")
+
+
+def exposed_listeners(config: Config) -> list[str]:
+    """The listeners at which anyone on other machines may publish and subscribe."""
+    return [text for text in config.http.listen + config.tcp.listen if not is_local(text)]
+
+
+def _of_file(file: Path) -> Iterator[_Given]:
+    for section, rows in _read(file).items():
+        if section not in _SECTIONS:
+            raise ConfigError(f"{file}: unknown section [{section}]{_meant(section, _SECTIONS, '[{}]')}")
+        if not isinstance(rows, dict):
+            raise ConfigError(f"{file}: {section} is a section and is written [{section}]")
+        for name, raw in rows.items():
+            key = f"{section}.{name}"
+            if key not in _BY_KEY:
+                raise ConfigError(f"{file}: unknown key {key}{_meant(key, _BY_KEY)}")
+            yield f"{file}: {key}", _BY_KEY[key], raw
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+
+
+def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    for variable in sorted(name for name in environ if name.startswith("PUSHD_")):
+        if variable not in _BY_VARIABLE:
+            raise ConfigError(f"environment: unknown variable {variable}{_meant(variable, _BY_VARIABLE)}")
+        yield f"environment {variable}", _BY_VARIABLE[variable], environ[variable]
+
+
+def _of_options(options: Mapping[str, Sequence[str]]) -> Iterator[_Given]:
+    for key, texts in options.items():
+        row = _BY_KEY[key]
+        yield f"option --{row.option}", row, " ".join(texts) if row.repeatable else texts[-1]
+
+
+def _meant(word: str, known: Iterable[str], form: str = "{}") -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean {form.format(near[0])}?" if near else ""

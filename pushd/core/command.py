@@ -1,0 +1,154 @@
+"""Commands: what a two-way peer can ask, whatever words its wire has for them, and what comes of them.
+
+The parsers and the words of the answers are in `pushd.wire`; what the commands do is in `pushd.session`.
+"""
+
+from dataclasses import dataclass
+
+from pushd.core.cursor import NOW, Since
+from pushd.core.message import Draft, Message
+from pushd.core.outbox import Policy
+from pushd.core.replay import ChannelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Hear `topics`; a given policy holds for the whole connection from then on."""
+
+    topics: tuple[str, ...]
+    since: Since = NOW
+    slow: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Hear `topics` no more."""
+
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish a message."""
+
+    draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Give the newest `count` kept messages."""
+
+    topics: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Tell what is known of a channel."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Hear in another format from now on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Show a token."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask for a sign of life; `token` comes back."""
+
+    token: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """Tell the commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Say goodbye."""
+
+
+Command = Subscribe | Unsubscribe | Publish | History | Status | Format | Authenticate | Ping | Help | Quit
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Done, and there is no more to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """Subscribed; for a wire that can not tell gaps, the reason why the replay is not complete."""
+
+    topics: tuple[str, ...]
+    gap: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """Unsubscribed from those topics that were heard."""
+
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Accepted."""
+
+    id: str
+    subscribers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Messages from the history, oldest first."""
+
+    topics: tuple[str, ...]
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a channel."""
+
+    info: ChannelInfo
+    subscribers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A sign of life."""
+
+    token: object
+
+
+@dataclass(frozen=True, slots=True)
+class Formatted:
+    """Another format holds from now on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The list of commands is what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The connection is about to close."""
+
+
+Outcome = Done | Subscribed | Unsubscribed | Published | Recalled | Known | Pong | Formatted | Commands | Goodbye

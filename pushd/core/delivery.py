@@ -1,0 +1,93 @@
+"""Deliveries: messages on their way out, with the frames that all their subscribers share.
+
+A message is encoded at most once per wire, and what goes out together is joined at most once per wire, whatever the number of
+subscribers.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pushd.core.message import Gap, Message
+
+
+class Wire(Protocol):
+    """A format. It keeps no state of a peer, so that one frame serves all; equal wires are one object."""
+
+    @property
+    def bare(self) -> bool:
+        """Whether it carries data only, so that neither gap nor end can be told in it."""
+
+    def message(self, message: Message) -> bytes:
+        """Encode a message."""
+
+    def gap(self, gap: Gap) -> bytes:
+        """Encode the news that messages are gone; empty if bare."""
+
+    def end(self, channel: str) -> bytes:
+        """Encode the news that a channel has ended; empty if bare."""
+
+    def ping(self) -> bytes:
+        """Encode a sign of life; empty if the wire has none."""
+
+    def block(self, frames: Sequence[bytes]) -> bytes:
+        """Join frames to what is written at once."""
+
+
+class Delivery:
+    """One message with its frames."""
+
+    __slots__ = ("_frames", "message")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self._frames: dict[Wire, bytes] = {}
+
+    def frame(self, wire: Wire) -> bytes:
+        """Give the message in the format of `wire`."""
+        frame = self._frames.get(wire)
+        if frame is None:
+            frame = self._frames[wire] = wire.message(self.message)
+        return frame
+
+
+class Batch:
+    """Deliveries that go out together, in id order, with the blocks joined from their frames."""
+
+    __slots__ = ("_blocks", "deliveries", "first", "last")
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        self.deliveries = deliveries
+        self.first = deliveries[0].message.seq
+        self.last = deliveries[-1].message.seq
+        self._blocks: dict[Wire, bytes] = {}
+
+    def block(self, wire: Wire) -> bytes:
+        """Give all its messages as the bytes of one write."""
+        block = self._blocks.get(wire)
+        if block is None:
+            block = self._blocks[wire] = wire.block([delivery.frame(wire) for delivery in self.deliveries])
+        return block
+
+
+class Recent:
+    """The newest deliveries, so that a crowd that returns at once shares frames too. Bounded in messages and bytes."""
+
+    __slots__ = ("_bytes", "_deliveries", "_max_bytes", "_max_messages")
+
+    def __init__(self, max_messages: int = 4096, max_bytes: int = 16 << 20) -> None:
+        self._deliveries: dict[tuple[str, int], Delivery] = {}
+        self._bytes = 0
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+
+    def of(self, message: Message) -> Delivery:
+        """Give the delivery of a message: the same one as long as it is remembered."""
+        key = (message.epoch, message.seq)
+        delivery = self._deliveries.get(key)
+        if delivery is None:
+            delivery = self._deliveries[key] = Delivery(message)
+            self._bytes += message.size
+            while self._bytes > self._max_bytes or len(self._deliveries) > self._max_messages:
+                oldest = self._deliveries.pop(next(iter(self._deliveries)))
+                self._bytes -= oldest.message.size
+        return delivery

@@ -1,0 +1,129 @@
+"""Names: channels, patterns, and the topics of a subscription.
+
+A channel is 1 to 255 bytes of UTF-8 in segments joined by ``/``. A pattern is a channel name in which a whole segment is
+``*`` (exactly one segment) or the last one is ``**`` (one or more segments). A topic is either of the two.
+"""
+
+import re
+from collections.abc import Iterable
+
+from pushd.core.errors import BadChannel, BadTopic, Forbidden, TooManyTopics
+
+MAX_BYTES = 255
+_ONE = "*"
+_REST = "**"
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
+"""White space, controls, the reserved punctuation, and what is no character of its own (a byte order mark, a surrogate)."""
+
+
+def check_channel(name: str) -> str:
+    """Give `name` back if it is a channel name.
+
+    :raises BadChannel: it is not.
+    """
+    fault = _fault(name) or _segment_fault(name.split("/"))
+    if fault:
+        raise BadChannel(f"a channel name {fault}")
+    return name
+
+
+def check_publishable(name: str) -> str:
+    """Give `name` back if it is a channel that a publisher may use: names that begin with ``$`` are the daemon's.
+
+    :raises BadChannel: it is not a channel name.
+    :raises Forbidden: it begins with ``$``.
+    """
+    check_channel(name)
+    if name[0] == "$":
+        raise Forbidden("names that begin with $ belong to the daemon")
+    return name
+
+
+def check_topic(name: str) -> str:
+    """Give `name` back if it is a channel name or a pattern.
+
+    :raises BadTopic: it is neither.
+    """
+    fault = _fault(name)
+    if not fault:
+        segments = name.split("/")
+        if segments[-1] == _REST:
+            del segments[-1]
+        fault = _segment_fault([segment for segment in segments if segment != _ONE])
+    if fault:
+        raise BadTopic(f"a topic {fault}")
+    return name
+
+
+def parse_topics(text: str, limit: int) -> tuple[str, ...]:
+    """Split the comma-joined topics of one subscription; a topic named twice counts once.
+
+    :param limit: how many there may be.
+    :raises BadTopic: one of them is no topic.
+    :raises TooManyTopics: more than `limit`.
+    """
+    names = text.split(",", limit)
+    if len(names) > limit:
+        raise TooManyTopics(f"a subscription may name at most {limit} topics")
+    return tuple(dict.fromkeys(check_topic(name) for name in names))
+
+
+def is_pattern(topic: str) -> bool:
+    """Tell whether a valid topic is a pattern."""
+    return _ONE in topic
+
+
+def matches(topic: str, channel: str) -> bool:
+    """Tell whether messages of `channel` belong to `topic`; both must be valid.
+
+    A wildcard in first place does not stand for a name of the daemon's (``$sys/...``), as in MQTT 5.0, section 4.7.2.
+    """
+    if _ONE not in topic:
+        return topic == channel
+    wanted, given = topic.split("/"), channel.split("/")
+    if channel[0] == "$" and wanted[0] in (_ONE, _REST):
+        return False
+    if wanted[-1] == _REST:
+        del wanted[-1]
+        if len(given) <= len(wanted):
+            return False
+    elif len(given) != len(wanted):
+        return False
+    return all(want in (_ONE, have) for want, have in zip(wanted, given, strict=False))
+
+
+class Interest:
+    """What a set of valid topics covers, remembered by channel. For a while only: it grows with the channels asked for."""
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        names = tuple(topics)
+        self._known = dict.fromkeys((name for name in names if not is_pattern(name)), True)
+        self._patterns = tuple(name for name in names if is_pattern(name))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether there is no pattern among them."""
+        return not self._patterns
+
+    def covers(self, channel: str) -> bool:
+        """Tell whether messages of `channel` belong to one of the topics."""
+        known = self._known.get(channel)
+        if known is None:
+            known = self._known[channel] = any(matches(pattern, channel) for pattern in self._patterns)
+        return known
+
+
+def _fault(name: str) -> str | None:
+    if not name:
+        return "is not empty"
+    if len(name) > MAX_BYTES or len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        return f"has at most {MAX_BYTES} bytes"
+    return None
+
+
+def _segment_fault(segments: list[str]) -> str | None:
+    if not all(segments):
+        return "has no empty segment"
+    if any(_FORBIDDEN.search(segment) for segment in segments):
+        return "holds no white space, no control character and none of * , ? # \\"
+    return None

@@ -1,0 +1,285 @@
+"""A subscriber: one who hears messages through one connection, whatever carries it.
+
+A topic of a subscriber is in one of two states:
+
+    state       live messages                     left by
+    CATCHING    wait beside the replay            the last page of the replay, which leads to LIVE
+    LIVE        go out, if newer than its start   `part`, the end of the channel, `close`
+
+and the subscriber itself is ready (what is due is written at once) or busy (it waits in the outbox, until `resume`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from pushd.core.delivery import Batch, Delivery, Recent, Wire
+from pushd.core.errors import Refusal, TooSlow
+from pushd.core.message import Gap, Message
+from pushd.core.names import Interest, matches
+from pushd.core.outbox import Limits, Outbox, Policy
+from pushd.core.replay import Page
+
+_CATCHING: Final = 1 << 62
+"""The start of a topic that is not live yet: no sequence is newer."""
+_WRITE: Final = 64 << 10
+"""Bytes taken from the outbox for one write: as many as Twisted's transports want before they say stop."""
+
+
+class Outlet(Protocol):
+    """The way out to one peer."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; never waits. May call `Subscriber.pause` while it does."""
+
+    def ended(self, channel: str) -> None:
+        """Know that a channel has ended; the peer was told, after all that waited for it."""
+
+    def give_up(self, why: Refusal) -> None:
+        """Close, having told the peer why where that can be told."""
+
+
+class CatchUp:
+    """What one subscription still reads from the history, and what arrives meanwhile."""
+
+    __slots__ = ("_bytes", "_limits", "_skipped", "_told", "held", "interest", "topics")
+
+    def __init__(self, topics: Sequence[str], limits: Limits) -> None:
+        self.topics = topics
+        self.interest = Interest(topics)
+        self.held: list[Delivery] = []
+        self._bytes = 0
+        self._skipped = 0
+        self._limits = limits
+        self._told: set[tuple[str, str]] = set()
+
+    def hold(self, delivery: Delivery) -> None:
+        """Let a live message wait, or if too many do, leave it to the history, where it is as well."""
+        message = delivery.message
+        if len(self.held) >= self._limits.messages or self._bytes + message.size > self._limits.bytes:
+            self._forget()
+        if self._skipped:
+            self._skipped = message.seq
+            return
+        self.held.append(delivery)
+        self._bytes += message.size
+
+    def fresh(self, gaps: Iterable[Gap]) -> list[Gap]:
+        """Give the gaps that were not told yet, and count them as told."""
+        news = [gap for gap in gaps if (gap.topic, gap.end) not in self._told]
+        self._told.update((gap.topic, gap.end) for gap in news)
+        return news
+
+    def has_reached(self, seq: int) -> bool:
+        """Tell whether a replay up to `seq` and what is held leave nothing out."""
+        if self._skipped > seq:
+            self._skipped = 0
+            return False
+        self.held = [delivery for delivery in self.held if delivery.message.seq > seq]
+        return True
+
+    def _forget(self) -> None:
+        self._skipped = self.held[-1].message.seq if self.held else self._skipped
+        self.held.clear()
+        self._bytes = 0
+
+
+class Subscriber:
+    """One who hears. It is handed to the hub, and its transport calls `pause` and `resume`."""
+
+    __slots__ = (
+        "_ends",
+        "_floor",
+        "_limits",
+        "_outbox",
+        "_waiting",
+        "catching",
+        "closed",
+        "name",
+        "outlet",
+        "policy",
+        "starts",
+        "wire",
+    )
+
+    def __init__(self, outlet: Outlet, wire: Wire, limits: Limits, policy: Policy, name: str) -> None:
+        self.outlet = outlet
+        self.wire = wire
+        self.policy = policy
+        self.name = name
+        """Who it is, for the log: transport and address."""
+        self.closed = False
+        self.starts: dict[str, int] = {}
+        """The topics; of each only what is newer than this sequence is heard live."""
+        self._floor = 0
+        """What is newer is wanted without a look at the starts."""
+        self._limits = limits
+        self._outbox: Outbox | None = None
+        """None: ready."""
+        self.catching: CatchUp | None = None
+        """What is being replayed."""
+        self._ends: tuple[str, ...] = ()
+        self._waiting: Callable[[], None] | None = None
+
+    # Topics
+
+    def catch(self, topics: Sequence[str]) -> CatchUp:
+        """Begin to hear `topics` by way of the history. One at a time."""
+        self.starts.update(dict.fromkeys(topics, _CATCHING))
+        self._floor = _CATCHING
+        self.catching = CatchUp(topics, self._limits)
+        return self.catching
+
+    def go_live(self, topics: Iterable[str], seq: int) -> None:
+        """Hear of those `topics` that it still has what is newer than `seq` as it comes."""
+        self.starts.update([(topic, seq) for topic in topics if topic in self.starts])
+        self.catching = None
+        self._floor = max(self.starts.values(), default=0)
+
+    def part(self, topic: str) -> None:
+        """Hear no more of a topic, not even what waits in the outbox."""
+        self.starts.pop(topic, None)
+        self._floor = max(self.starts.values(), default=0)
+        if self.catching is not None and not self.starts.keys() & set(self.catching.topics):
+            self.catching = None
+        if self._outbox is not None:
+            self._outbox.keep(lambda message: self.topic_of(message.channel) is not None)
+
+    def topic_of(self, channel: str) -> str | None:
+        """Give the topic by which it hears `channel`; None where it does not."""
+        if channel in self.starts:
+            return channel
+        return next((topic for topic in self.starts if matches(topic, channel)), None)
+
+    # Hearing
+
+    def deliver(self, batch: Batch) -> int:
+        """Hear a batch live. Gives the number of messages that were let go for it.
+
+        :raises TooSlow: its queue is full, and its policy is to disconnect.
+        """
+        if batch.first <= self._floor:
+            wanted = [delivery for delivery in batch.deliveries if self._wants(delivery)]
+            if not wanted:
+                return 0
+            batch = Batch(wanted)
+        if self._outbox is None:
+            if not self.closed:
+                self.outlet.write(batch.block(self.wire))
+            return 0
+        policy = Policy.DISCONNECT if self.wire.bare and self.policy is Policy.DROP else self.policy
+        return sum([self._outbox.put(delivery, policy) for delivery in batch.deliveries])
+
+    def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
+        """Hear a page of history; tell whether that was the last and all is live now.
+
+        The caller waits for `when_ready` before each page, so that no more than a page is under way.
+
+        :raises TooSlow: the history let go of messages before they were read, and a bare wire can not tell.
+        """
+        gaps = catch_up.fresh(page.gaps)
+        if gaps and self.wire.bare and self.policy is not Policy.LATEST:
+            raise TooSlow("messages were let go before this subscriber had read them")
+        frames = [self.wire.gap(gap) for gap in gaps]
+        frames += [recent.of(message).frame(self.wire) for message in page.messages if not self._is_live(message)]
+        done = page.complete and catch_up.has_reached(page.position.seq)
+        if done:
+            frames += [delivery.frame(self.wire) for delivery in catch_up.held]
+            self.go_live(catch_up.topics, catch_up.held[-1].message.seq if catch_up.held else page.position.seq)
+        self._write(frames)
+        for channel in page.ended if done else ():
+            self.end(channel)
+        return done
+
+    def gap(self, gaps: Iterable[Gap]) -> None:
+        """Be told of gaps at once."""
+        self._write([self.wire.gap(gap) for gap in gaps])
+
+    def end(self, channel: str) -> None:
+        """Be told that a channel has ended, once all that waits is out."""
+        if self.closed or channel not in self.starts:
+            return
+        self.starts[channel] = self._floor = _CATCHING
+        self._ends += (channel,)
+        if self._outbox is None:
+            self._tell_ends()
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        self.closed = True
+        self.starts.clear()
+        self._outbox = self.catching = None
+        self._call_waiting()
+
+    # Speed
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the transport has more than it can send."""
+        return self._outbox is not None
+
+    @property
+    def queued_bytes(self) -> int:
+        """The bytes that wait in its outbox."""
+        return self._outbox.bytes if self._outbox is not None else 0
+
+    def pause(self) -> None:
+        """Be busy: the transport has more than it can send."""
+        if self._outbox is None and not self.closed:
+            self._outbox = Outbox(self._limits)
+
+    def resume(self) -> None:
+        """Be ready again, unless what waits makes it busy at once."""
+        outbox, self._outbox = self._outbox, None
+        while outbox and self._outbox is None and not self.closed:
+            frames = [self.wire.gap(gap) for gap in self._dropped(outbox)]
+            self._write(frames + [delivery.frame(self.wire) for delivery in outbox.take(_WRITE)])
+        if self.closed:
+            return
+        if outbox:
+            self._outbox = outbox
+        elif self._outbox is None:
+            self._tell_ends()
+            self._call_waiting()
+
+    def when_ready(self, call: Callable[[], None]) -> None:
+        """Call once, as soon as it is ready or closed; only one call can wait."""
+        self._waiting = call
+        if self._outbox is None:
+            self._call_waiting()
+
+    def _wants(self, delivery: Delivery) -> bool:
+        message = delivery.message
+        if self._is_live(message):
+            return True
+        catching = self.catching
+        if catching is not None and catching.interest.covers(message.channel):
+            catching.hold(delivery)
+        return False
+
+    def _is_live(self, message: Message) -> bool:
+        """Whether it comes, or came, live by one of the topics."""
+        seq, channel = message.seq, message.channel
+        return any(seq > start and matches(topic, channel) for topic, start in self.starts.items())
+
+    def _dropped(self, outbox: Outbox) -> list[Gap]:
+        gaps = []
+        for channel, lost in outbox.take_dropped().items():
+            if topic := self.topic_of(channel):
+                start = lost.start or f"{lost.end.partition('-')[0]}-0"
+                gaps.append(Gap(topic, start, lost.end, "slow"))
+        return gaps
+
+    def _tell_ends(self) -> None:
+        ends, self._ends = self._ends, ()
+        for channel in ends:
+            self._write([self.wire.end(channel)])
+            self.outlet.ended(channel)
+
+    def _call_waiting(self) -> None:
+        call, self._waiting = self._waiting, None
+        if call is not None:
+            call()
+
+    def _write(self, frames: Sequence[bytes]) -> None:
+        if not self.closed and any(frames):
+            self.outlet.write(self.wire.block(frames))

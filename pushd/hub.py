@@ -1,0 +1,284 @@
+"""The hub: the one door to publish, subscribe and look.
+
+It joins a store, which keeps, with the dispatcher, which delivers, and gives the dispatcher its turns of the reactor.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.backends.interface import Backend, Listener
+from pushd.core.cursor import NOW, Last, MessageId, Now, Since
+from pushd.core.delivery import Recent
+from pushd.core.dispatcher import Dispatcher
+from pushd.core.errors import Fault, Refusal, TooManySubscriptions, UnknownChannel
+from pushd.core.idempotency import Answers
+from pushd.core.message import Draft, Gap, Message
+from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.subscriber import Subscriber
+from pushd.metrics import Counters, render
+
+_SLICE = 1000
+"""Subscribers served before the reactor has its turn: about 10 ms."""
+_PAGE_MESSAGES = 256
+_PAGE_BYTES = 256 << 10
+"""What a replay sends before it looks whether the peer keeps up."""
+_PUBLISH_SLICE = 256
+"""Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
+
+
+class Receipt(NamedTuple):
+    """The answer to a publish."""
+
+    id: str
+    channel: str
+    subscribers: int
+    """How many of this node hear it."""
+
+
+class Recollection(NamedTuple):
+    """Messages from the history, oldest first, and where to go on."""
+
+    messages: list[Message]
+    gaps: tuple[Gap, ...]
+    position: MessageId
+
+
+class Status(NamedTuple):
+    """A channel as this node sees it."""
+
+    info: ChannelInfo
+    subscribers: dict[str, int]
+    """By transport, those who hear it by a pattern included."""
+
+
+class Hub:
+    """Publish once, and every subscriber hears it."""
+
+    def __init__(
+        self, backend: Backend, clock: IReactorTime, counters: Counters, max_subscriptions: int = 10_000
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._counters = counters
+        self._max_subscriptions = max_subscriptions
+        self._recent = Recent()
+        self._answers: Answers[list[Receipt | Refusal]] = Answers()
+        self._scheduled = False
+        self.dispatcher = Dispatcher(self._recent)
+        self.is_ready = False
+        """Whether the store is there."""
+        self.log = Logger()
+
+    async def start(self) -> None:
+        """Begin to work."""
+        await self._backend.start(Listener(self._message, self._forgotten))
+        self.is_ready = True
+
+    async def stop(self) -> None:
+        """Stop the store. The subscribers are their transports' to close."""
+        self.is_ready = False
+        await self._backend.stop()
+
+    # Publish
+
+    async def publish(self, draft: Draft) -> Receipt:
+        """Publish one message.
+
+        :raises Refusal: the store did not accept it.
+        """
+        (receipt,) = await self._publish([draft])
+        if isinstance(receipt, Refusal):
+            raise receipt
+        return receipt
+
+    async def publish_all(self, drafts: Sequence[Draft], key: str | None = None) -> list[Receipt | Refusal]:
+        """Publish several messages in their order, each for itself.
+
+        :param key: a repeat of it within two minutes gets the first answer, and nothing is published again.
+        """
+        answer = self._answers.get(key, self._clock.seconds()) if key else None
+        if answer is not None:
+            return answer
+        receipts: list[Receipt | Refusal] = []
+        for start in range(0, len(drafts), _PUBLISH_SLICE):
+            if start:
+                await deferLater(self._clock, 0)
+            receipts += await self._publish(drafts[start : start + _PUBLISH_SLICE])
+        if key:
+            self._answers.put(key, receipts, self._clock.seconds())
+        return receipts
+
+    async def _publish(self, drafts: Sequence[Draft]) -> list[Receipt | Refusal]:
+        receipts: list[Receipt | Refusal] = []
+        for draft, accepted in zip(drafts, await self._backend.publish(drafts), strict=True):
+            if isinstance(accepted, Refusal):
+                receipts.append(accepted)
+                continue
+            self._counters.published += 1
+            self._counters.published_bytes += len(draft.data)
+            subscribers = len(self.dispatcher.index.match(draft.channel))
+            receipts.append(Receipt(accepted.id, draft.channel, subscribers))
+        return receipts
+
+    # Subscribe
+
+    async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> Opening:
+        """Let a subscriber hear `topics`. It hears nothing before `follow`, which the caller calls once it has said yes.
+
+        A topic that it hears already begins anew, unless it is to begin now.
+
+        :raises TooManySubscriptions: it would hear more topics than a connection may.
+        """
+        fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
+        if not fresh:
+            return Opening(MessageId("", 0), (), behind=False, finished=False)
+        if len(subscriber.starts.keys() | set(fresh)) > self._max_subscriptions:
+            raise TooManySubscriptions(f"a connection hears at most {self._max_subscriptions} topics")
+        for topic in fresh:
+            self.dispatcher.index.add(topic, subscriber)
+        subscriber.catch(fresh)
+        try:
+            return await self._backend.open(fresh, since)
+        except BaseException:
+            self.part(subscriber, fresh)
+            raise
+
+    async def follow(self, subscriber: Subscriber, opening: Opening, *, tell_gaps: bool = True) -> None:
+        """Send what the subscriber missed, at its own pace, and let it go live.
+
+        :param tell_gaps: whether to tell those of the opening, which the caller may have told elsewhere.
+        """
+        catch_up = subscriber.catching
+        if catch_up is None:
+            return
+        gaps = catch_up.fresh(opening.gaps)
+        self._counters.gaps.update(gap.reason for gap in gaps)
+        position = opening.position
+        page = Page((), (), position, complete=not opening.behind)
+        await self.ready(subscriber)
+        if tell_gaps:
+            subscriber.gap(gaps)
+        while not subscriber.closed:
+            self._counters.replayed += len(page.messages)
+            if subscriber.replay(catch_up, page, self._recent):
+                return
+            if page.position != position:
+                await deferLater(self._clock, 0)
+            await self.ready(subscriber)
+            position = page.position
+            page = await self._backend.page(catch_up.topics, position, _PAGE_MESSAGES, _PAGE_BYTES)
+
+    async def ready(self, subscriber: Subscriber) -> None:
+        """Wait until a subscriber has read what it was sent, or is closed."""
+        if subscriber.is_busy:
+            ready: Deferred[None] = Deferred()
+            subscriber.when_ready(lambda: ready.callback(None))
+            await ready
+
+    def part(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
+        """Let a subscriber hear `topics` no more; give those that it did hear."""
+        heard = [topic for topic in topics if topic in subscriber.starts]
+        for topic in heard:
+            self.dispatcher.index.remove(topic, subscriber)
+            subscriber.part(topic)
+        return heard
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Let a subscriber go, at once and wholly."""
+        for topic in subscriber.starts:
+            self.dispatcher.index.remove(topic, subscriber)
+        subscriber.close()
+
+    # Look
+
+    async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> Recollection:
+        """Give at most `limit` stored messages of `topics`, and no further one once they have `size` bytes.
+
+        Without a place to begin they are the newest, else those that follow it.
+        """
+        opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
+        messages: list[Message] = []
+        position, complete = opening.position, False
+        while not complete and len(messages) < limit and size > 0:
+            page = await self._backend.page(topics, position, limit - len(messages), size)
+            messages += page.messages
+            size -= sum(message.size for message in page.messages)
+            position, complete = page.position, page.complete
+        return Recollection(messages, opening.gaps, position)
+
+    async def metrics(self) -> bytes:
+        """Give everything that is counted as Prometheus text."""
+        dispatcher = self.dispatcher
+        return render(self._counters, await self._backend.usage(), dispatcher.delivered, dispatcher.dropped)
+
+    async def status(self, channel: str) -> Status:
+        """Tell what is known of a channel.
+
+        :raises UnknownChannel: nobody published to it, and nobody named it.
+        """
+        info = await self._backend.info(channel)
+        if info is None and not self.dispatcher.index.exactly(channel):
+            raise UnknownChannel("nobody published to that channel, and nobody listens to it")
+        subscribers: dict[str, int] = {}
+        for subscriber in self.dispatcher.index.match(channel):
+            transport = subscriber.name.partition(" ")[0]
+            subscribers[transport] = subscribers.get(transport, 0) + 1
+        return Status(info or ChannelInfo(channel, 0, 0, None, None, None, False), subscribers)
+
+    async def channels(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Give the names of known channels, sorted; see `Backend.names`."""
+        return await self._backend.names(prefix, after, limit)
+
+    async def forget(self, channel: str) -> None:
+        """Delete a channel and end those who named it.
+
+        :raises UnknownChannel: there is nothing to delete.
+        """
+        listened = bool(self.dispatcher.index.exactly(channel))
+        known = await self._backend.forget(channel)
+        if not known:
+            if not listened:
+                raise UnknownChannel("nobody published to that channel, and nobody listens to it")
+            self._forgotten(channel)
+
+    # What the store calls
+
+    def _message(self, message: Message) -> None:
+        self.dispatcher.accept(message)
+        self._schedule()
+
+    def _forgotten(self, channel: str) -> None:
+        self.dispatcher.end(channel)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not (self._scheduled or self.dispatcher.is_idle):
+            self._scheduled = True
+            self._clock.callLater(0, self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        for subscriber, cause in self.dispatcher.run(_SLICE):
+            self.give_up(subscriber, cause)
+        self._schedule()
+
+    def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
+        """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears no more than that."""
+        refusal = cause if isinstance(cause, Refusal) else Fault("something broke here")
+        if cause is refusal:
+            self.log.warn("{peer}: closed, {code}: {why}", peer=subscriber.name, code=refusal.code, why=str(refusal))
+        else:
+            self.log.failure("{peer}: closed, delivery broke", _failure_of(cause), peer=subscriber.name)
+        self._counters.refusals[refusal.code] += 1
+        self.leave(subscriber)
+        subscriber.outlet.give_up(refusal)
+
+
+def _failure_of(cause: Exception) -> Failure:
+    return Failure(cause)  # type: ignore[no-untyped-call]

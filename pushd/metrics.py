@@ -1,0 +1,75 @@
+"""Plain counters, and their rendering as Prometheus text (exposition format 0.0.4).
+
+On the hot path a counter is one addition to an int; prometheus-client only sees them when somebody asks.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from pushd.backends.interface import Usage
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Counters:
+    """What happened since the start."""
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.published_bytes = 0
+        self.replayed = 0
+        self.gaps: Counter[str] = Counter()
+        """By reason."""
+        self.refusals: Counter[str] = Counter()
+        """By code: every no that a peer was told, whatever the door."""
+        self.connections: Counter[str] = Counter()
+        """Open now, by transport."""
+
+
+class _Snapshot:
+    """Everything at one moment, in the shape that prometheus-client asks for."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = tuple(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def render(counters: Counters, usage: Usage, delivered: int, dropped: int) -> bytes:
+    """Give everything as Prometheus text.
+
+    :param usage: what the store holds.
+    :param delivered: messages handed to subscribers, times the subscribers.
+    :param dropped: messages let go for slow subscribers.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(_families(counters, usage, delivered, dropped)))
+    return bytes(generate_latest(registry))
+
+
+def _families(counters: Counters, usage: Usage, delivered: int, dropped: int) -> Iterator[Metric]:
+    yield CounterMetricFamily("pushd_published", "Messages accepted.", counters.published)
+    yield CounterMetricFamily("pushd_published_bytes", "Bytes of data accepted.", counters.published_bytes)
+    yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", delivered)
+    yield CounterMetricFamily("pushd_replayed", "Messages sent from the history.", counters.replayed)
+    yield CounterMetricFamily("pushd_dropped", "Messages let go for slow subscribers.", dropped)
+    yield _labelled("pushd_gaps", "Gaps found when a subscriber came back.", "reason", counters.gaps)
+    yield _labelled("pushd_refusals", "Refusals told.", "code", counters.refusals)
+    connections = GaugeMetricFamily("pushd_connections", "Open connections.", labels=["transport"])
+    for transport, count in counters.connections.items():
+        connections.add_metric([transport], count)
+    yield connections
+    yield GaugeMetricFamily("pushd_history_messages", "Messages kept.", usage.messages)
+    yield GaugeMetricFamily("pushd_history_bytes", "Bytes kept.", usage.bytes)
+    yield GaugeMetricFamily("pushd_channels", "Channels known.", usage.channels)
+
+
+def _labelled(name: str, text: str, label: str, counts: Counter[str]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family

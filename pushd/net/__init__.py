@@ -1,0 +1,1 @@
+"""What the sockets need that Twisted does not give. Knows no message."""

@@ -1,0 +1,108 @@
+"""Admission: how many connections there may be, in all and from one address.
+
+An address counts as the network that one customer gets: IPv6 by /64 (RFC 6177). Peers on this machine count in all, but not by address.
+"""
+
+import ipaddress
+import resource
+from collections import Counter
+from collections.abc import Callable
+
+from pushd.core.errors import TooManyConnections
+
+_RESERVE = 0.9
+"""Of the file limit, so that the log, the store and the listeners always find a descriptor."""
+
+
+class Slot:
+    """A place that a connection holds."""
+
+    __slots__ = ("_release",)
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        """Give the place back; a second time does nothing."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class Admission:
+    """Counts places."""
+
+    def __init__(self, total: int, per_address: int) -> None:
+        self._total = total
+        self._per_address = per_address
+        self._taken = 0
+        self._by_address: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How many places are taken."""
+        return self._taken
+
+    def enter(self, address: str | None, *, count_address: bool = True) -> Slot:
+        """Take a place.
+
+        :param address: the host of the peer; None where the transport has none.
+        :param count_address: False for a proxy, which speaks for many.
+        :raises TooManyConnections: there is none left, in all or for that address.
+        """
+        if self._taken >= self._total:
+            raise TooManyConnections(f"there are {self._total} connections already")
+        network = network_of(address) if count_address else None
+        if network is not None:
+            if self._by_address[network] >= self._per_address:
+                raise TooManyConnections(f"there are {self._per_address} connections from that address already")
+            self._by_address[network] += 1
+        self._taken += 1
+        return Slot(lambda: self._leave(network))
+
+    def enter_behind_proxy(self, address: str) -> Slot:
+        """Take a place for a stream of a client behind a proxy, whose connection has one already.
+
+        :raises TooManyConnections: there is none left for that address.
+        """
+        slot = self.enter(address)
+        self._taken -= 1
+        leave = slot.release
+
+        def release() -> None:
+            self._taken += 1
+            leave()
+
+        return Slot(release)
+
+    def _leave(self, network: str | None) -> None:
+        self._taken -= 1
+        if network is not None:
+            self._by_address[network] -= 1
+            if not self._by_address[network]:
+                del self._by_address[network]
+
+
+def network_of(address: str | None) -> str | None:
+    """Give the network by which an address is counted; None for this machine itself."""
+    try:
+        parsed = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    if parsed.is_loopback:
+        return None
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def affordable(wanted: int) -> int:
+    """Raise the limit of open files as far as this process may, and give the connections that it allows, at most `wanted`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    goal = int(wanted / _RESERVE) + 1
+    if soft != resource.RLIM_INFINITY and soft < goal:
+        raised = goal if hard == resource.RLIM_INFINITY else min(goal, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+        soft = raised
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, int(soft * _RESERVE))

@@ -1,0 +1,103 @@
+"""Listeners: what an endpoint string says, and a start that a taken port ends with one sentence."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+
+# Where the port stands among the arguments of the kinds of endpoint that bind an address.
+_PORT_AT = {"tcp": 0, "tcp6": 0, "ssl": 0, "tls": 1}
+_PIECE = re.compile(r"((?:\\.|[^\\:])*):", re.DOTALL)
+_NAME_AND_VALUE = re.compile(r"((?:\\.|[^\\=])*)=(.*)", re.DOTALL)
+
+
+class CannotStart(SystemExit, Exception):
+    """The daemon can not start, and one sentence says why.
+
+    It is an Exception, so that twistd removes its pid file and tells whoever waits for the daemon to start, and
+    a SystemExit, so that Python then leaves with status 1 and without a traceback.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = 1
+
+
+def check_endpoint(text: str, reactor: Any) -> None:
+    """Raise ValueError with a phrase where Twisted could not listen on such an endpoint string."""
+    try:
+        serverFromString(reactor, text)
+        kind, plain, named = _read(text)
+        port = int(named["port"] if "port" in named else plain[_PORT_AT[kind]]) if kind in _PORT_AT else 0
+    except Exception as error:  # each kind of endpoint fails in its own way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{text!r} is not an endpoint string ({reason})") from error
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{text!r} has a port beyond 65535")
+
+
+def is_local(text: str) -> bool:
+    """Whether only this machine can connect. A socket handed over by systemd counts: its unit decides."""
+    kind, _, named = _read(text)
+    if kind == "haproxy":
+        return is_local(text.partition(":")[2])
+    return kind in ("unix", "systemd") or (kind in _PORT_AT and _is_loopback(named.get("interface", "")))
+
+
+class StartOrExit(MultiService):
+    """A service whose start ends the process with one sentence where a child can not have its port."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        """`tell` is handed the sentence before CannotStart is raised."""
+        super().__init__()
+        self._tell = tell
+
+    def privilegedStartService(self) -> None:
+        """Start the children while the process may still have the rights of root."""
+        self._start(super().privilegedStartService)
+
+    def startService(self) -> None:
+        """Start the children."""
+        self._start(super().startService)
+
+    def _start(self, start: Callable[[], None]) -> None:
+        try:
+            start()
+        except CannotListenError as error:
+            sentence = _cannot_listen(error)
+            self._tell(sentence)
+            raise CannotStart(sentence) from error
+
+
+def _cannot_listen(error: CannotListenError) -> str:
+    reason = getattr(error.socketError, "strerror", None) or error.socketError
+    place = error.port if error.interface is None else f"{error.interface or '*'}:{error.port}"
+    return f"can not listen on {place}: {reason}"
+
+
+def _is_loopback(interface: str) -> bool:
+    try:
+        return ipaddress.ip_address(interface).is_loopback
+    except ValueError:
+        return interface == "localhost"
+
+
+def _read(text: str) -> tuple[str, list[str], dict[str, str]]:
+    """The kind, the plain and the named arguments, read the way Twisted reads them."""
+    plain: list[str] = []
+    named: dict[str, str] = {}
+    for piece in _PIECE.findall(text + ":"):
+        pair = _NAME_AND_VALUE.fullmatch(piece)
+        if pair:
+            named[_unescape(pair[1])] = _unescape(pair[2])
+        else:
+            plain.append(_unescape(piece))
+    return plain[0].lower(), plain[1:], named
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)

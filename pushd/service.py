@@ -1,0 +1,212 @@
+"""The object graph: what belongs to what, and the order in which it starts and stops."""
+
+import ipaddress
+import time
+from typing import Any
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.application.strports import service as listen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+
+from pushd import __version__
+from pushd.backends.memory import MemoryBackend
+from pushd.config import Config, exposed_listeners
+from pushd.core.errors import Stopping
+from pushd.core.history import Bounds
+from pushd.core.outbox import Limits as QueueLimits
+from pushd.hub import Hub
+from pushd.metrics import Counters
+from pushd.net.admission import Admission, affordable
+from pushd.net.keepalive import Deadlines, Wheel
+from pushd.transports.http import Door, Nowhere, Rules
+from pushd.transports.lines import LineFactory, LineLimits
+from pushd.transports.look import ChannelsDoor, HealthDoor, HistoryDoor, MetricsDoor, PageDoor
+from pushd.transports.pages import FAVICON, INDEX
+from pushd.transports.publish import PublishDoor
+from pushd.transports.site import HttpLimits, PushSite
+from pushd.transports.sse import SseDoor
+from pushd.transports.stream import LineStreamDoor
+from pushd.transports.websocket import WebSocketDoor
+from pushd.wire.lines import Limits as CommandLimits
+
+_BACKLOG = 1024
+"""Connections that may wait to be accepted: a crowd returns at once, and Twisted's 50 would make most of it wait for a second try."""
+
+
+def make_service(config: Config, reactor: Any) -> IService:
+    """Build the daemon.
+
+    Starting it opens its listeners, at once; a port that is taken raises `twisted.internet.error.CannotListenError`.
+
+    :param reactor: gives monotonic seconds.
+    """
+    return Daemon(config, reactor)
+
+
+class Daemon(MultiService):
+    """Everything, from the store to the listeners."""
+
+    log = Logger()
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        super().__init__()
+        self._config = config
+        self._reactor = reactor
+        limits, keepalive = config.limits, config.keepalive
+        self._counters = Counters()
+        self._admission = Admission(affordable(limits.connections), limits.connections_per_address)
+        bounds = Bounds(
+            config.history.messages,
+            config.history.bytes,
+            config.history.age,
+            config.history.total_bytes,
+            limits.channels,
+        )
+        backend = MemoryBackend(bounds, reactor, time.time)
+        self.hub = Hub(backend, reactor, self._counters, limits.subscriptions)
+        self._queue = QueueLimits(limits.queue_messages, limits.queue_bytes)
+        self._timers = (
+            Wheel(reactor, keepalive.sse),
+            Wheel(reactor, keepalive.stream),
+            Wheel(reactor, keepalive.ping),
+            Deadlines(reactor, keepalive.pong),
+        )
+        self._closing: list[SseDoor | LineStreamDoor | WebSocketDoor | LineFactory] = []
+        _Store(self.hub, self._timers).setServiceParent(self)
+        site, lines = self._site(), self._line_factory()
+        for name, endpoints, factory in (("http", config.http.listen, site), ("tcp", config.tcp.listen, lines)):
+            for endpoint in endpoints:
+                _Listener(name, endpoint, factory, reactor).setServiceParent(self)
+
+    def startService(self) -> None:
+        """Start, and warn of what is open to others."""
+        for endpoint in exposed_listeners(self._config):
+            self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=endpoint)
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        """Tell everybody to come back, and stop."""
+        why = Stopping("the daemon is shutting down")
+        for door in self._closing:
+            door.close_all(why)
+        stopped: Deferred[Any] = super().stopService()
+        return stopped
+
+    def _site(self) -> PushSite:
+        config = self._config
+        limits = HttpLimits(
+            message=config.limits.message,
+            batch=config.limits.batch,
+            event=config.limits.event,
+            topics=config.limits.topics,
+            headers=config.limits.headers,
+            handshake=config.limits.handshake,
+            dead_peer=round(config.keepalive.dead_peer),
+            queue=self._queue,
+        )
+        rules = Rules(
+            limits,
+            self._counters,
+            self._admission,
+            frozenset(config.http.allow_origins),
+            tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
+        )
+        root = self._root(rules)
+        return PushSite(root, self._reactor, limits, self._admission, self._counters, rules.is_proxy)
+
+    def _root(self, rules: Rules) -> Resource:
+        hub, clock = self.hub, self._reactor
+        on_sse, on_stream, on_ping, on_pong = self._timers
+        sse, stream = SseDoor(rules, hub, clock, on_sse), LineStreamDoor(rules, hub, clock, on_stream)
+        websocket = WebSocketDoor(rules, hub, clock, on_ping, on_pong)
+        self._closing += [sse, stream, websocket]
+        doors: dict[bytes, Door] = {
+            b"": PageDoor(rules, b"text/html; charset=utf-8", INDEX),
+            b"pub": PublishDoor(rules, hub),
+            b"sse": sse,
+            b"stream": stream,
+            b"ws": websocket,
+            b"channels": ChannelsDoor(rules, hub),
+            b"history": HistoryDoor(rules, hub),
+            b"metrics": MetricsDoor(rules, hub),
+            b"health": HealthDoor(rules, hub),
+            b"favicon.ico": PageDoor(rules, b"image/x-icon", FAVICON),
+        }
+        root = Root(Nowhere(rules))
+        for name, door in doors.items():
+            root.putChild(name, door)
+        return root
+
+    def _line_factory(self) -> LineFactory:
+        config = self._config.limits
+        limits = LineLimits(
+            CommandLimits(config.message, config.event, config.topics),
+            self._queue,
+            round(self._config.keepalive.dead_peer),
+        )
+        factory = LineFactory(self.hub, self._reactor, limits, self._admission, self._counters, __version__)
+        self._closing.append(factory)
+        return factory
+
+
+class Root(Resource):
+    """The address tree: a door for each first segment, and one for all that is not there."""
+
+    def __init__(self, nowhere: Door) -> None:
+        super().__init__()
+        self._nowhere = nowhere
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Find no door."""
+        return self._nowhere
+
+
+class _Store(Service):
+    """The hub with its store, and the timers."""
+
+    log = Logger()
+
+    def __init__(self, hub: Hub, timers: tuple[Wheel | Deadlines, ...]) -> None:
+        self._hub = hub
+        self._timers = timers
+
+    def startService(self) -> None:
+        super().startService()
+        for timer in self._timers:
+            timer.start()
+        starting = Deferred.fromCoroutine(self._hub.start())
+        starting.addErrback(lambda failure: self.log.failure("The store did not start", failure))
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        for timer in self._timers:
+            timer.stop()
+        return Deferred.fromCoroutine(self._hub.stop())
+
+
+class _Listener(MultiService):
+    """A listening endpoint, which says where it is reached."""
+
+    log = Logger()
+
+    def __init__(self, name: str, endpoint: str, factory: Any, reactor: Any) -> None:
+        super().__init__()
+        self._name = name
+        if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
+            endpoint += f":backlog={_BACKLOG}"
+        self._server = listen(endpoint, factory, reactor)
+        self._server.setServiceParent(self)
+
+    def startService(self) -> None:
+        super().startService()
+        port = self._server._waitingForPort
+        if port is not None:
+            port.addCallback(self._tell)
+
+    def _tell(self, port: Any) -> Any:
+        address = port.getHost()
+        where = f"{address.host}:{address.port}" if hasattr(address, "port") else str(getattr(address, "name", address))
+        self.log.info("{name} listens on {where}", name=self._name, where=where)
+        return port

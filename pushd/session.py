@@ -1,0 +1,154 @@
+"""A session: a two-way peer, whatever carries it. Commands in; outcomes and frames out.
+
+Commands are obeyed one after the other, a replay included, so that answers come in order and what a peer asks for waits while the peer
+does not read.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pushd.core.command import (
+    Authenticate,
+    Command,
+    Commands,
+    Done,
+    Format,
+    Formatted,
+    Goodbye,
+    Help,
+    History,
+    Known,
+    Outcome,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    Quit,
+    Recalled,
+    Status,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from pushd.core.cursor import NOW, Since
+from pushd.core.delivery import Wire
+from pushd.core.errors import BadCommand
+from pushd.core.subscriber import Subscriber
+from pushd.hub import Hub
+
+_HISTORY_BYTES = 4 << 20
+"""What one answer from the history holds at most: the default history of a channel."""
+
+
+class Session:
+    """What a two-way peer can do.
+
+    :param formats: the wires among which it can choose, by name.
+    """
+
+    def __init__(self, hub: Hub, subscriber: Subscriber, formats: Mapping[str, Wire]) -> None:
+        self.subscriber = subscriber
+        self._hub = hub
+        self._formats = formats
+
+    async def obey(self, command: Command, answer: Callable[[Outcome], None]) -> None:
+        """Do what is asked. `answer` is called once, before the first frame that comes of it.
+
+        :raises Refusal: it can not be done; nothing was answered.
+        """
+        match command:
+            case Publish(draft):
+                receipt = await self._hub.publish(draft)
+                answer(Published(receipt.id, receipt.subscribers))
+            case Subscribe(topics, since, slow):
+                if slow is not None:
+                    self.subscriber.policy = slow
+                await self.subscribe(topics, since, answer)
+            case Unsubscribe(topics):
+                answer(Unsubscribed(tuple(self._hub.part(self.subscriber, topics))))
+            case History(topics, count):
+                recalled = await self._hub.history(topics, NOW, count, _HISTORY_BYTES)
+                answer(Recalled(topics, tuple(recalled.messages)))
+            case Status(channel):
+                answer(Known(*await self._hub.status(channel)))
+            case Format(name):
+                self._choose(name)
+                answer(Formatted(name))
+            case Ping(token):
+                answer(Pong(token))
+            case Authenticate():
+                answer(Done())
+            case Help():
+                answer(Commands())
+            case Quit():
+                answer(Goodbye())
+
+    async def subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Outcome], None]) -> None:
+        """Say yes, then replay, then live.
+
+        :raises Refusal: it can not be done.
+        """
+        bare = self.subscriber.wire.bare
+        opening = await self._hub.subscribe(self.subscriber, topics, since)
+        answer(Subscribed(tuple(topics), opening.gaps[0].reason if bare and opening.gaps else None))
+        await self._hub.follow(self.subscriber, opening, tell_gaps=not bare)
+
+    def _choose(self, name: str) -> None:
+        if name not in self._formats:
+            raise BadCommand(f"a format is one of {', '.join(self._formats)}")
+        self.subscriber.wire = self._formats[name]
+
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """What a peer has asked and was not obeyed yet: one thing at a time, and none while the peer does not read.
+
+    :param obey: does one thing; a refusal is its own to tell.
+    :param drained: is called when all is done, be it at once.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], Awaitable[None]],
+        obey: Callable[[T], Awaitable[None]],
+        broken: Callable[[Failure], None],
+        drained: Callable[[], None],
+    ) -> None:
+        self._ready = ready
+        self._obey = obey
+        self._broken = broken
+        self._drained = drained
+        self._items: deque[T] = deque()
+        self._is_serving = False
+
+    def __bool__(self) -> bool:
+        """Whether anything is not done yet."""
+        return self._is_serving
+
+    def put(self, items: Iterable[T]) -> None:
+        """Take what the peer asks, in its order."""
+        self._items.extend(items)
+        if self._items and not self._is_serving:
+            self._is_serving = True
+            Deferred.fromCoroutine(self._serve()).addErrback(self._broken)
+
+    def clear(self) -> None:
+        """Do nothing more; what is being done goes on to its end."""
+        self._items.clear()
+
+    async def _serve(self) -> None:
+        try:
+            while self._items:
+                await self._ready()
+                if self._items:
+                    await self._obey(self._items.popleft())
+        finally:
+            self._is_serving = False
+        self._drained()

@@ -1,0 +1,197 @@
+"""What all HTTP doors share: who may come in, and how a door says yes and no (RFC 9110)."""
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refusal
+from pushd.metrics import Counters
+from pushd.net.admission import Admission, Slot
+from pushd.transports.site import HttpLimits, host_of, json_error
+from pushd.wire.jsons import encode
+
+_EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, ETag, Last-Event-ID"
+_REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all doors go by."""
+
+    limits: HttpLimits
+    counters: Counters
+    admission: Admission
+    allow_origins: frozenset[str] = frozenset()
+    """``scheme://host[:port]`` of the pages that may read and write here besides those of the same host; ``*``: all."""
+    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    """Those whose ``X-Forwarded-For`` is believed."""
+
+    def is_proxy(self, host: str | None) -> bool:
+        """Tell whether that is the address of a trusted proxy."""
+        try:
+            address = ipaddress.ip_address(host or "")
+        except ValueError:
+            return False
+        return any(address in network for network in self.proxies)
+
+    def client_of(self, request: Request) -> str:
+        """Give the address of the client: the peer's, or behind a trusted proxy the one it forwards."""
+        peer = host_of(request.client)
+        chain = ",".join(request.requestHeaders.getRawHeaders("X-Forwarded-For", [])).split(",")
+        while self.is_proxy(peer) and chain:
+            peer = chain.pop().strip() or peer
+        return peer or "unix"
+
+    def admit_stream(self, request: Request) -> Slot:
+        """Take a place for a stream of a client behind a proxy; its connection has one already.
+
+        :raises TooManyConnections: its address has too many.
+        """
+        if self.is_proxy(host_of(request.client)):
+            return self.admission.enter_behind_proxy(self.client_of(request))
+        return Slot(lambda: None)
+
+
+Answer = bytes | None
+"""The body of an answer, or None where the door goes on by itself."""
+
+
+class Door(Resource):
+    """An address: methods in, coroutines that answer or raise a refusal."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """Give what each method does; HEAD and OPTIONS need not be there."""
+        raise NotImplementedError
+
+    def render(self, request: Request) -> Any:
+        """Answer a request, whatever it is."""
+        request.setHeader(b"Server", b"pushd")
+        Deferred.fromCoroutine(self._render(request)).addErrback(self._broken, request)
+        return NOT_DONE_YET
+
+    async def _render(self, request: Request) -> None:
+        try:
+            body = await self._answer(request)
+        except Refusal as refusal:
+            self.rules.counters.refusals[refusal.code] += 1
+            refuse(request, refusal)
+        else:
+            if body is not None:
+                finish(request, body)
+
+    async def _answer(self, request: Request) -> Answer:
+        methods = self.methods()
+        allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))
+        if not self._check_origin(request) and request.method not in (b"GET", b"HEAD", b"OPTIONS"):
+            raise Forbidden("pages of that origin may not write here; see http.allow_origins")
+        if request.method == b"OPTIONS":
+            return self._preflight(request, allowed)
+        if request.method == b"HEAD" and b"GET" in methods:
+            return await self.head(request)
+        method = methods.get(request.method)
+        if method is None:
+            request.setHeader(b"Allow", allowed)
+            raise MethodNotAllowed("this address knows " + allowed.decode("ascii"))
+        return await method(request)
+
+    async def head(self, request: Request) -> Answer:
+        """Answer HEAD with the headers of GET; a door that streams has its own way."""
+        return await self.methods()[b"GET"](request)
+
+    def _check_origin(self, request: Request) -> bool:
+        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin; tell whether the request's is allowed or the same host."""
+        origin = request.getHeader(b"Origin")
+        if origin is None:
+            return True
+        if not self.is_allowed(origin.decode("latin-1")):
+            return is_same_host(request, origin)
+        request.setHeader(b"Access-Control-Allow-Origin", origin)
+        request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
+        request.setHeader(b"Vary", b"Origin")
+        return True
+
+    def is_allowed(self, origin: str) -> bool:
+        """Tell whether the configuration names an origin."""
+        return bool(self.rules.allow_origins & {origin, "*"})
+
+    def _preflight(self, request: Request, allowed: bytes) -> Answer:
+        request.setHeader(b"Allow", allowed)
+        if request.responseHeaders.hasHeader(b"Access-Control-Allow-Origin"):
+            request.setHeader(b"Access-Control-Allow-Methods", allowed)
+            request.setHeader(b"Access-Control-Allow-Headers", _REQUEST_HEADERS)
+            request.setHeader(b"Access-Control-Max-Age", b"600")
+        request.setResponseCode(204)
+        return b""
+
+    def _broken(self, failure: Failure, request: Request) -> None:
+        self.log.failure("{method} {path} broke", failure, method=request.method, path=request.path)
+        self.rules.counters.refusals[Fault.code] += 1
+        if request.startedWriting:
+            request.loseConnection()
+        else:
+            refuse(request, Fault("something broke here"))
+
+
+class Nowhere(Door):
+    """Every address that is not there."""
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {}
+
+    async def _answer(self, request: Request) -> Answer:
+        raise NotFound("there is no such address")
+
+
+def finish(request: Request, body: bytes) -> None:
+    """Send a whole answer, unless the client is gone."""
+    if request._disconnected:
+        return
+    if request.code not in (204, 304):
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.write(body)
+    request.finish()
+
+
+def refuse(request: Request, refusal: Refusal) -> None:
+    """Say no: JSON, or one line of text for ``Accept: text/plain``."""
+    request.setResponseCode(refusal.status)
+    if refusal.retry_after is not None:
+        request.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
+    if prefers_text(request):
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        finish(request, f"{refusal.code}: {refusal}\n".encode())
+    else:
+        request.setHeader(b"Content-Type", b"application/json")
+        finish(request, json_error(refusal))
+
+
+def json_answer(request: Request, value: object) -> bytes:
+    """Encode an answer as JSON."""
+    request.setHeader(b"Content-Type", b"application/json")
+    return encode(value) + b"\n"
+
+
+def prefers_text(request: Request) -> bool:
+    """Tell whether the client asked for plain text and not for JSON."""
+    accept = request.getHeader(b"Accept") or b""
+    return b"text/plain" in accept and b"json" not in accept
+
+
+def is_same_host(request: Request, origin: bytes) -> bool:
+    """Tell whether an ``Origin`` (RFC 6454) has the host and port of the request."""
+    return origin.partition(b"://")[2].lower() == (request.getHeader(b"Host") or b"").lower() != b""

@@ -1,0 +1,245 @@
+"""Bare TCP lines: commands in, answers and messages out (docs/protocol.md, "TCP lines")."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pushd.core import command
+from pushd.core.delivery import Wire
+from pushd.core.errors import Fault, LineTooLong, Refusal, TooManyConnections
+from pushd.core.outbox import Limits as QueueLimits
+from pushd.core.outbox import Policy
+from pushd.core.subscriber import Subscriber
+from pushd.hub import Hub
+from pushd.metrics import Counters
+from pushd.net.admission import Admission, Slot
+from pushd.net.sockets import close_within, find_dead_peer
+from pushd.session import Inbox, Session
+from pushd.wire.lines import Limits, encode_outcome, encode_refusal, greeting, parse
+from pushd.wire.ndjson import JsonLines, RawLines
+from pushd.wire.text import LINE_END, TextLines
+
+_CLOSE_SECONDS = 5.0
+"""How long a connection that is being closed may take to send what it has."""
+_OVERHEAD: Final = 4096
+"""What a line may hold besides the data of a message: the verb, a channel, types, punctuation."""
+
+
+@dataclass(frozen=True)
+class LineLimits:
+    """The limits of the line listeners, as plain values."""
+
+    command: Limits
+    queue: QueueLimits = field(default_factory=QueueLimits)
+    dead_peer: int = 50
+    """Seconds; see `find_dead_peer`."""
+
+    @property
+    def line(self) -> int:
+        """Bytes of a line: a message in base64, or one of which half the bytes are escaped by a backslash."""
+        return 2 * self.command.data + _OVERHEAD
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class LinePeer(Protocol):
+    """A connection, and the outlet of its subscriber."""
+
+    log = Logger()
+    factory: "LineFactory"
+
+    def __init__(self, hub: Hub, name: str, slot: Slot, formats: Mapping[str, Wire], limits: LineLimits) -> None:
+        self._hub = hub
+        self._slot = slot
+        self._limits = limits
+        self._rest = b""
+        self._is_closing = False
+        self._is_half_closed = False
+        self.subscriber = Subscriber(self, formats["text"], limits.queue, Policy.DISCONNECT, name)
+        self._session = Session(hub, self.subscriber, formats)
+        self._inbox: Inbox[bytes | Refusal] = Inbox(self._ready, self._obey, self._broken, self._drained)
+        self.transport: Any
+
+    # From the network
+
+    def connectionMade(self) -> None:
+        """Greet."""
+        self.factory.enter(self)
+        find_dead_peer(self.transport, self._limits.dead_peer)
+        if hasattr(self.transport, "setTcpNoDelay"):
+            self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        self.transport.write(self.factory.greeting)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take lines; no more are read while these are not done."""
+        if self._is_closing:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        items: list[bytes | Refusal] = [line.removesuffix(b"\r") for line in lines]
+        for number, line in enumerate([*lines, self._rest]):
+            if len(line) > self._limits.line:
+                items[number:] = [LineTooLong(f"a line has at most {self._limits.line} bytes")]
+                self._rest = b""
+                break
+        self._inbox.put(items)
+        if self._inbox and not self._is_closing:
+            self.transport.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        """Know that the peer sends nothing more: what it asked for is answered, then the connection closes."""
+        self._is_half_closed = True
+        if not self._inbox:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Know that the peer reads nothing more."""
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Give everything back."""
+        self._is_closing = True
+        self._inbox.clear()
+        self._hub.leave(self.subscriber)
+        self._slot.release()
+        self.factory.leave(self)
+
+    # From the transport's buffer
+
+    def pauseProducing(self) -> None:
+        """Know that the transport has enough to send."""
+        self.subscriber.pause()
+
+    def resumeProducing(self) -> None:
+        """Know that the transport has sent all."""
+        self.subscriber.resume()
+
+    def stopProducing(self) -> None:
+        """Know that the connection is lost; `connectionLost` follows."""
+
+    # From the hub
+
+    def write(self, data: bytes) -> None:
+        """Send a block."""
+        self.transport.write(data)
+
+    def ended(self, channel: str) -> None:
+        """Hear of a channel no more that has ended; the connection stays."""
+        self._hub.part(self.subscriber, (channel,))
+
+    def give_up(self, why: Refusal) -> None:
+        """Say why, and close."""
+        if not self._is_closing:
+            self.transport.write(encode_refusal(why))
+            self._close()
+
+    # Commands
+
+    async def _ready(self) -> None:
+        await self._hub.ready(self.subscriber)
+
+    async def _obey(self, line: bytes | Refusal) -> None:
+        if line == b"" or self._is_closing:
+            return
+        try:
+            if isinstance(line, Refusal):
+                raise line
+            await self._session.obey(parse(line, self._limits.command), self._answer)
+        except Refusal as refusal:
+            self.factory.counters.refusals[refusal.code] += 1
+            self.transport.write(encode_refusal(refusal))
+            if isinstance(refusal, LineTooLong):
+                self._close()
+
+    def _answer(self, outcome: command.Outcome) -> None:
+        self.transport.write(encode_outcome(outcome, self.subscriber.wire))
+        if isinstance(outcome, command.Goodbye):
+            self._close()
+
+    def _drained(self) -> None:
+        if self._is_half_closed:
+            self._close()
+        elif not self._is_closing:
+            self.transport.resumeProducing()
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
+        self.give_up(Fault("something broke here"))
+
+    def _close(self) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            self._inbox.clear()
+            self._hub.leave(self.subscriber)
+            self.transport.unregisterProducer()
+            close_within(self.transport, self.factory.clock, _CLOSE_SECONDS)
+
+
+class LineFactory(ServerFactory):
+    """Makes a `LinePeer` of each connection."""
+
+    noisy = False
+    log = Logger()
+
+    def __init__(
+        self,
+        hub: Hub,
+        clock: IReactorTime,
+        limits: LineLimits,
+        admission: Admission,
+        counters: Counters,
+        version: str,
+    ) -> None:
+        self.clock = clock
+        self.counters = counters
+        self.greeting = greeting("pushd", version, limits.command.data)
+        self._hub = hub
+        self._limits = limits
+        self._admission = admission
+        self._formats: dict[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
+        self._peers: dict[LinePeer, None] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """Admit a connection, or say why not."""
+        host = getattr(addr, "host", None)
+        try:
+            slot = self._admission.enter(host)
+        except TooManyConnections as refusal:
+            self.counters.refusals[refusal.code] += 1
+            self.log.warn("tcp {host}: refused, {why}", host=host, why=str(refusal))
+            return _Refused(refusal)
+        peer = LinePeer(self._hub, f"tcp {host or 'unix'}", slot, self._formats, self._limits)
+        peer.factory = self
+        return peer
+
+    def enter(self, peer: LinePeer) -> None:
+        """Count a connection."""
+        self._peers[peer] = None
+        self.counters.connections["tcp"] += 1
+
+    def leave(self, peer: LinePeer) -> None:
+        """Count a connection no more."""
+        if self._peers.pop(peer, self) is None:
+            self.counters.connections["tcp"] -= 1
+
+    def close_all(self, why: Refusal) -> None:
+        """Close all connections, having said why."""
+        for peer in list(self._peers):
+            peer.give_up(why)
+
+
+class _Refused(Protocol):
+    """A connection that is told why it can not stay."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(encode_refusal(self._refusal))
+        self.transport.loseConnection()

@@ -1,0 +1,132 @@
+"""The doors to look through: channels, history, metrics, health, the list of doors, and an icon."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from twisted.web.server import Request
+
+from pushd.core.errors import BadParameter, NotFound
+from pushd.core.names import MAX_BYTES, parse_topics
+from pushd.hub import Hub
+from pushd.metrics import CONTENT_TYPE
+from pushd.transports.http import Answer, Door, Rules, json_answer
+from pushd.transports.query import name_in_path, parameter, since_of, whole_number
+from pushd.wire.jsons import encode_message
+
+_MAX_CHANNELS = 10_000
+_MAX_MESSAGES = 10_000
+_MAX_HISTORY_BYTES = 16 << 20
+"""What one answer from the history holds at most: no client waits, and the daemon holds it once."""
+_CLEAN = re.compile(r"[^\x00-\x1f\x7f]*")
+
+
+class ChannelsDoor(Door):
+    """``GET /channels?prefix=&limit=&after=``: the channels, paged."""
+
+    def __init__(self, rules: Rules, hub: Hub) -> None:
+        super().__init__(rules)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        _nothing_below(request)
+        limit = whole_number(request, b"limit", 100, 1, _MAX_CHANNELS)
+        prefix, after = _part_of_name(request, b"prefix"), _part_of_name(request, b"after")
+        names = await self._hub.channels(prefix, after, limit + 1)
+        page = names[:limit]
+        return json_answer(request, {"channels": page, "next": page[-1] if len(names) > limit else None})
+
+
+class HistoryDoor(Door):
+    """``GET /history/TOPICS?since=&limit=``: stored messages as a JSON array, oldest first."""
+
+    def __init__(self, rules: Rules, hub: Hub) -> None:
+        super().__init__(rules)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        topics = parse_topics(name_in_path(request), self.rules.limits.topics)
+        limit = whole_number(request, b"limit", 1000, 1, _MAX_MESSAGES)
+        recalled = await self._hub.history(topics, since_of(request), limit, _MAX_HISTORY_BYTES)
+        request.setHeader(b"Content-Type", b"application/json")
+        if recalled.gaps:
+            request.setHeader(b"Pushd-Gap", recalled.gaps[0].reason.encode("ascii"))
+        request.setHeader(b"Pushd-Id", str(recalled.position).encode("ascii"))
+        return b"[" + b",\n".join([encode_message(message) for message in recalled.messages]) + b"]\n"
+
+
+class MetricsDoor(Door):
+    """``GET /metrics``: Prometheus text."""
+
+    def __init__(self, rules: Rules, hub: Hub) -> None:
+        super().__init__(rules)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        _nothing_below(request)
+        request.setHeader(b"Content-Type", CONTENT_TYPE)
+        return await self._hub.metrics()
+
+
+class HealthDoor(Door):
+    """``/health/live``: the process turns. ``/health/ready``: it takes publishes and subscribers."""
+
+    def __init__(self, rules: Rules, hub: Hub) -> None:
+        super().__init__(rules)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        request.setHeader(b"Cache-Control", b"no-store")
+        match name_in_path(request):
+            case "live":
+                return json_answer(request, {"live": True})
+            case "ready":
+                if not self._hub.is_ready:
+                    request.setResponseCode(503)
+                return json_answer(request, {"ready": self._hub.is_ready})
+        raise NotFound("say /health/live or /health/ready")
+
+
+class PageDoor(Door):
+    """A fixed page."""
+
+    def __init__(self, rules: Rules, content_type: bytes, body: bytes) -> None:
+        super().__init__(rules)
+        self._content_type = content_type
+        self._body = body
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        request.setHeader(b"Content-Type", self._content_type)
+        request.setHeader(b"X-Content-Type-Options", b"nosniff")
+        return self._body
+
+
+def _nothing_below(request: Request) -> None:
+    if request.postpath:
+        raise NotFound("there is nothing below this address")
+
+
+def _part_of_name(request: Request, name: bytes) -> str:
+    text = parameter(request, name) or ""
+    if len(text) > MAX_BYTES or not _CLEAN.fullmatch(text):
+        raise BadParameter(f"{name.decode('ascii')} is the beginning of a channel name")
+    return text

@@ -1,0 +1,148 @@
+"""Publishing by HTTP: ``/pub/CH[,CH...]`` for one message, ``/pub`` for a batch of JSON lines; and what is known of a channel."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from twisted.web.server import Request
+
+from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, UnsupportedType
+from pushd.core.message import Draft, draft
+from pushd.core.names import check_channel, check_publishable
+from pushd.hub import Hub, Receipt
+from pushd.transports.http import Answer, Door, Rules, json_answer, prefers_text
+from pushd.transports.query import body_of, name_in_path, parameter
+from pushd.wire.jsons import encode
+from pushd.wire.publication import parse_publication
+
+_NDJSON = "application/x-ndjson"
+_CURL_DEFAULT = "application/x-www-form-urlencoded"
+_MAX_KEY = 255
+_MAX_CHANNELS = 1000
+"""To which one message goes at once: as many as a subscription may name."""
+
+
+class PublishDoor(Door):
+    """Publish, look at a channel, delete it."""
+
+    def __init__(self, rules: Rules, hub: Hub) -> None:
+        super().__init__(rules)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"POST": self._post, b"PUT": self._post, b"GET": self._get, b"DELETE": self._delete}
+
+    async def _post(self, request: Request) -> Answer:
+        name = name_in_path(request)
+        if not request.postpath:
+            return await self._publish_batch(request)
+        channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
+        if len(channels) > _MAX_CHANNELS:
+            raise BadChannel(f"a message goes to at most {_MAX_CHANNELS} channels at once")
+        drafts = self._drafts(request, list(dict.fromkeys(channels)))
+        receipts = await self._hub.publish_all(drafts, _key(request, name))
+        return _answer_receipts(request, receipts, is_list="," in name)
+
+    def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
+        content_type = request.getHeader(b"Content-Type")
+        given = content_type.decode("latin-1") if content_type else None
+        if given is not None and given.partition(";")[0].strip().lower() == _CURL_DEFAULT:
+            given = None
+        data, event, ttl = body_of(request), parameter(request, b"event"), _ttl(request)
+        end = parameter(request, b"end")
+        if end not in (None, "0", "1"):
+            raise BadParameter("end is 0 or 1")
+        max_event = self.rules.limits.event
+        return [draft(channel, data, given, event, ttl, end=end == "1", max_event=max_event) for channel in channels]
+
+    async def _publish_batch(self, request: Request) -> Answer:
+        content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
+        if content_type.partition(";")[0].strip().lower() != _NDJSON:
+            raise UnsupportedType(f"a batch is {_NDJSON}; a single message goes to /pub/CHANNEL")
+        lines = [line for line in body_of(request).split(b"\n") if line.strip()]
+        parsed = [self._parse(line) for line in lines]
+        drafts = [item for item in parsed if isinstance(item, Draft)]
+        receipts = iter(await self._hub.publish_all(drafts, _key(request, "")))
+        outcomes = [next(receipts) if isinstance(item, Draft) else item for item in parsed]
+        request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
+        return b"".join([encode(self._line(outcome)) + b"\n" for outcome in outcomes])
+
+    def _parse(self, line: bytes) -> Draft | Refusal:
+        try:
+            return parse_publication(line, self.rules.limits.message, self.rules.limits.event)
+        except Refusal as refusal:
+            return refusal
+
+    def _line(self, outcome: Receipt | Refusal) -> object:
+        if isinstance(outcome, Receipt):
+            return outcome._asdict()
+        self.rules.counters.refusals[outcome.code] += 1
+        return _error(outcome)
+
+    async def _get(self, request: Request) -> Answer:
+        status = await self._hub.status(_channel(request))
+        info = status.info
+        facts: dict[str, object] = {
+            "channel": info.channel,
+            "messages": info.messages,
+            "bytes": info.bytes,
+            "first": info.first,
+            "last": info.last,
+            "time": info.time,
+            "ended": info.ended,
+            "subscribers": sum(status.subscribers.values()),
+            "transports": status.subscribers,
+        }
+        if not prefers_text(request):
+            return json_answer(request, facts)
+        facts["transports"] = " ".join(f"{name}={count}" for name, count in sorted(status.subscribers.items()))
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        lines = (f"{name}: {'-' if value in (None, '') else value}\n" for name, value in facts.items())
+        return "".join(lines).encode("utf-8")
+
+    async def _delete(self, request: Request) -> Answer:
+        channel = _channel(request)
+        await self._hub.forget(check_publishable(channel))
+        return json_answer(request, {"deleted": channel})
+
+
+def _channel(request: Request) -> str:
+    if not request.postpath:
+        raise NotFound("say /pub/CHANNEL")
+    return check_channel(name_in_path(request))
+
+
+def _ttl(request: Request) -> float | None:
+    text = parameter(request, b"ttl")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise BadTtl("a time to live is a positive number of seconds, at most ten years")
+    return seconds
+
+
+def _key(request: Request, scope: str) -> str | None:
+    key = request.getHeader(b"Idempotency-Key")
+    if key is None:
+        return None
+    if not key or len(key) > _MAX_KEY:
+        raise BadParameter(f"an Idempotency-Key has 1 to {_MAX_KEY} bytes")
+    return f"{scope} {key.decode('latin-1')}"
+
+
+def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *, is_list: bool) -> bytes:
+    """Answer with what became of one message in its channels; 201 where any subscriber was reached."""
+    accepted = [receipt for receipt in receipts if isinstance(receipt, Receipt)]
+    if not accepted:
+        raise next(receipt for receipt in receipts if isinstance(receipt, Refusal))
+    request.setResponseCode(201 if any(receipt.subscribers for receipt in accepted) else 202)
+    shown = [receipt._asdict() if isinstance(receipt, Receipt) else _error(receipt) for receipt in receipts]
+    return json_answer(request, shown if is_list else shown[0])
+
+
+def _error(refusal: Refusal) -> dict[str, object]:
+    return {"error": {"code": refusal.code, "message": str(refusal)}}

@@ -1,0 +1,241 @@
+"""The HTTP listener below the doors: connections, their limits, and requests that are refused before they are read (RFC 9112)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from pushd.core.errors import Refusal, TooLarge, TooManyConnections
+from pushd.core.outbox import Limits
+from pushd.metrics import Counters
+from pushd.net.admission import Admission, Slot
+from pushd.net.sockets import close_within, find_dead_peer
+from pushd.wire.jsons import encode
+
+_LINGER_SECONDS = 5.0
+"""How long a refused sender may go on sending, so that it reads the refusal before the connection breaks."""
+_IDLE_SECONDS = 60.0
+"""How long a kept-alive connection may wait for its next request."""
+
+
+class BadRequest(Refusal):
+    """Not HTTP as RFC 9112 has it."""
+
+    code = "bad-request"
+
+
+class HeadersTooLarge(Refusal):
+    """More bytes of headers than ``limits.headers`` (RFC 6585, section 5)."""
+
+    code = "headers-too-large"
+    status = 431
+
+
+@dataclass(frozen=True)
+class HttpLimits:
+    """The limits of the HTTP listeners, as plain values."""
+
+    message: int = 1 << 20
+    """Bytes of a body, but for a batch."""
+    batch: int = 16 << 20
+    """Bytes of a batch."""
+    event: int = 255
+    """Bytes."""
+    topics: int = 1000
+    headers: int = 16 << 10
+    """Bytes."""
+    handshake: float = 10.0
+    """Seconds from the first byte of a request to the end of its headers."""
+    dead_peer: int = 50
+    """Seconds; see `find_dead_peer`."""
+    queue: Limits = field(default_factory=Limits)
+
+
+class PushRequest(Request):
+    """A request whose body is judged by its declared length, before it is read, and is kept in memory."""
+
+    channel: "PushChannel"
+    content: BytesIO
+
+    def gotLength(self, length: int | None) -> None:
+        """Refuse a body that is too large before the sender is told to go on."""
+        self.content = BytesIO()
+        self._room = self.channel.body_limit()
+        if length is not None and length > self._room:
+            self.requestHeaders.removeHeader(b"Expect")
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body, as long as there is room for it."""
+        self._room -= len(data)
+        if self._room < 0:
+            self._refuse_body()
+        elif not self.channel.refused:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Go on with a request that is complete and was not refused."""
+        if not self.channel.refused:
+            super().requestReceived(command, path, version)
+
+    def _refuse_body(self) -> None:
+        self.channel.refuse(TooLarge(f"a body has at most {self.channel.body_limit()} bytes here"))
+
+
+class PushChannel(HTTPChannel):
+    """A connection: a deadline for the headers, limits, and refusals in the words of the contract."""
+
+    site: "PushSite"
+    transport: Any
+    slot: Slot | None = None
+    _deadline: IDelayedCall | None = None
+    _between_requests = True
+    refused = False
+
+    def connectionMade(self) -> None:
+        """Begin to wait for a request."""
+        super().connectionMade()
+        self.totalHeadersSize = self.MAX_LENGTH = self.site.limits.headers
+        find_dead_peer(self.transport, self.site.limits.dead_peer)
+        self.site.counters.connections["http"] += 1
+        self._await_headers()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes; those that follow a refusal are let go."""
+        if self.refused:
+            return
+        if self._between_requests and not self.requests:
+            self._await_headers()
+        super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        """Know that the headers are complete."""
+        self._cancel_deadline()
+        self._between_requests = False
+        super().allHeadersReceived()
+
+    def requestDone(self, request: Request) -> None:
+        """Know that a request is answered."""
+        self._between_requests = True
+        super().requestDone(request)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a header line that is longer than all of them may be."""
+        self.refuse(HeadersTooLarge(f"the headers have at most {self.site.limits.headers} bytes"))
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Give everything back."""
+        self._cancel_deadline()
+        if self.slot is not None:
+            self.hand_over().release()
+        super().connectionLost(reason)
+
+    def hand_over(self) -> Slot:
+        """Leave the connection to another protocol; give the place that it holds."""
+        assert self.slot is not None
+        slot, self.slot = self.slot, None
+        self.setTimeout(None)
+        self.site.counters.connections["http"] -= 1
+        return slot
+
+    def body_limit(self) -> int:
+        """Give the bytes that the body of the request may have, whose first line is known."""
+        path = self._path.partition(b"?")[0]
+        return self.site.limits.batch if path == b"/pub" else self.site.limits.message
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer what is no request, or not one to be read to its end, and close."""
+        if self.refused:
+            return
+        self.refused = True
+        self._cancel_deadline()
+        self.site.counters.refusals[refusal.code] += 1
+        body = json_error(refusal)
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            % (refusal.status, refusal.code.encode("ascii"), len(body), body)
+        )
+        self.transport.unregisterProducer()
+        if hasattr(self.transport, "loseWriteConnection"):
+            self.transport.loseWriteConnection()
+            self.callLater(_LINGER_SECONDS, self.transport.abortConnection)
+        else:
+            close_within(self.transport, self.site.reactor, _LINGER_SECONDS)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._receivedHeaderSize > self.totalHeadersSize:
+            self.lineLengthExceeded(b"")
+        else:
+            self.refuse(BadRequest("that is not HTTP/1.1 (RFC 9112)"))
+
+    def _await_headers(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.callLater(self.site.limits.handshake, self._too_late)
+
+    def _cancel_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        self.transport.abortConnection()
+
+
+class PushSite(Site):
+    """The site: admits connections and hands requests to doors."""
+
+    protocol: Any = PushChannel
+    displayTracebacks = False
+    log_ = Logger()
+
+    def __init__(
+        self,
+        root: Resource,
+        clock: IReactorTime,
+        limits: HttpLimits,
+        admission: Admission,
+        counters: Counters,
+        is_proxy: Callable[[str | None], bool] = lambda address: False,
+    ) -> None:
+        super().__init__(
+            root, requestFactory=PushRequest, reactor=clock, timeout=_IDLE_SECONDS, parsePOSTFormSubmission=False
+        )
+        self.limits = limits
+        self.counters = counters
+        self._admission = admission
+        self._is_proxy = is_proxy
+
+    def log(self, request: Any) -> None:
+        """Keep no access log: its line would cost a tenth of a request and hold tokens."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Admit a connection, or close it at once: to refuse it in words, its request would have to be read."""
+        host = host_of(addr)
+        try:
+            slot = self._admission.enter(host, count_address=not self._is_proxy(host))
+        except TooManyConnections as refusal:
+            self.counters.refusals[refusal.code] += 1
+            self.log_.warn("http {host}: refused, {why}", host=host, why=str(refusal))
+            return None
+        channel: Any = super().buildProtocol(addr)
+        channel.slot = slot
+        return channel
+
+
+def host_of(address: IAddress | None) -> str | None:
+    """Give the host of an address, if it has one."""
+    return address.host if isinstance(address, IPv4Address | IPv6Address) else None
+
+
+def json_error(refusal: Refusal) -> bytes:
+    """Encode a refusal as the contract's JSON."""
+    return encode({"error": {"code": refusal.code, "message": str(refusal)}}) + b"\n"

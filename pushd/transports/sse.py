@@ -1,0 +1,35 @@
+"""Server-sent events: ``GET /sse/TOPICS`` (WHATWG HTML, section 9.2)."""
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Request
+
+from pushd.core.errors import BadParameter
+from pushd.hub import Hub
+from pushd.net.keepalive import Wheel
+from pushd.transports.http import Rules
+from pushd.transports.query import parameter
+from pushd.transports.streaming import Format, StreamDoor
+from pushd.wire.sse import PREAMBLE, Sse, SseJson
+
+_RETRY_MS = 3000
+
+
+class SseDoor(StreamDoor):
+    """Streams of events, whose data is the message's or, with ``?format=json``, the JSON message."""
+
+    transport_name = "sse"
+
+    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(rules, hub, clock, wheel)
+        preamble = PREAMBLE % _RETRY_MS
+        self._formats = {
+            None: Format(b"text/event-stream", Sse(), preamble),
+            "json": Format(b"text/event-stream", SseJson(), preamble),
+        }
+
+    def format_of(self, request: Request) -> Format:
+        """See `StreamDoor`."""
+        shape = self._formats.get(parameter(request, b"format"))
+        if shape is None:
+            raise BadParameter("the format of events is json, or not given")
+        return shape

@@ -1,0 +1,34 @@
+"""Endless bodies: ``GET /stream/TOPICS``, a JSON message a line, or the bare data a line."""
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Request
+
+from pushd.core.errors import BadParameter
+from pushd.hub import Hub
+from pushd.net.keepalive import Wheel
+from pushd.transports.http import Rules
+from pushd.transports.query import parameter
+from pushd.transports.streaming import Format, StreamDoor
+from pushd.wire.ndjson import JsonLines, RawLines
+
+
+class LineStreamDoor(StreamDoor):
+    """Streams of lines."""
+
+    transport_name = "stream"
+
+    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(rules, hub, clock, wheel)
+        lines = Format(b"application/x-ndjson", JsonLines())
+        self._formats = {
+            None: lines,
+            "json": lines,
+            "raw": Format(b"application/octet-stream", RawLines()),
+        }
+
+    def format_of(self, request: Request) -> Format:
+        """See `StreamDoor`."""
+        shape = self._formats.get(parameter(request, b"format"))
+        if shape is None:
+            raise BadParameter("the format of a stream is json or raw")
+        return shape

@@ -1,0 +1,194 @@
+"""Endless answers: what server-sent events and the other streams share.
+
+The headers go out through Twisted's request; from then on blocks that are made once for all streams are written straight to the
+transport. The request stays to say when the client is gone and to end the answer.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from pushd.core.delivery import Wire
+from pushd.core.errors import Refusal
+from pushd.core.names import parse_topics
+from pushd.core.replay import Opening
+from pushd.core.subscriber import Subscriber
+from pushd.hub import Hub
+from pushd.net.admission import Slot
+from pushd.net.keepalive import Wheel
+from pushd.net.sockets import close_within
+from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.query import name_in_path, policy_of, since_of
+from pushd.wire.chunked import Chunked
+
+_CLOSE_SECONDS = 5.0
+"""How long a stream that is given up may take to send what it has."""
+
+
+class Format:
+    """One shape of a stream: its headers, its first bytes, and its wire with and without the chunked coding."""
+
+    def __init__(self, content_type: bytes, wire: Wire, preamble: bytes = b"") -> None:
+        self.content_type = content_type
+        self.plain = wire
+        self.chunked: Wire = Chunked(wire)
+        self.preamble = preamble
+
+
+@implementer(IPushProducer)
+class HttpStream:
+    """An open answer, and the outlet of its subscriber."""
+
+    __slots__ = ("_clock", "_hub", "_request", "_slot", "_transport", "_wheel", "spoke", "subscriber")
+
+    log = Logger()
+
+    def __init__(self, door: "StreamDoor", request: Request, slot: Slot) -> None:
+        self.spoke = 0
+        self.subscriber: Subscriber
+        self._hub = door.hub
+        self._wheel = door.wheel
+        self._clock = door.clock
+        self._request = request
+        self._slot = slot
+        self._transport: Any = request.channel.transport
+
+    def begin(self) -> None:
+        """Send the headers and what comes before the first message, and take care of the connection."""
+        self._request.write(b"")
+        self._request.registerProducer(self, True)
+        self._wheel.add(self)
+
+    def write(self, data: bytes) -> None:
+        """Send a block."""
+        self.spoke = self._wheel.hour
+        self._transport.write(data)
+
+    def ping(self) -> None:
+        """Send a sign of life, unless the peer has enough to read."""
+        wire = self.subscriber.wire
+        if not self.subscriber.is_busy and (data := wire.block([wire.ping()])):
+            self._transport.write(data)
+
+    def ended(self, channel: str) -> None:
+        """End the answer with its last channel."""
+        self._hub.part(self.subscriber, (channel,))
+        if not self.subscriber.starts:
+            self.finish()
+
+    def give_up(self, why: Refusal) -> None:
+        """End the answer: the client comes back with its cursor."""
+        if not self._request._disconnected and not self._request.finished:
+            self._request.channel.persistent = 0
+            self.finish()
+            close_within(self._transport, self._clock, _CLOSE_SECONDS)
+
+    def finish(self) -> None:
+        """End the answer in good order; `lost` follows."""
+        if not self._request._disconnected and not self._request.finished:
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def lost(self, _: object = None) -> None:
+        """Give everything back."""
+        self._wheel.remove(self)
+        self._hub.leave(self.subscriber)
+        self._slot.release()
+
+    def pauseProducing(self) -> None:
+        """Know that the transport has enough to send."""
+        self.subscriber.pause()
+
+    def resumeProducing(self) -> None:
+        """Know that the transport has sent all."""
+        self.subscriber.resume()
+
+    def stopProducing(self) -> None:
+        """Know that the connection is lost; `lost` follows."""
+
+
+class StreamDoor(Door):
+    """An address under which topics stream."""
+
+    transport_name = "stream"
+
+    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(rules)
+        self.hub = hub
+        self.clock = clock
+        self.wheel = wheel
+        self._streams: dict[HttpStream, None] = {}
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    def format_of(self, request: Request) -> Format:
+        """Choose the shape of the stream.
+
+        :raises BadParameter: the request asks for one that is not there.
+        """
+        raise NotImplementedError
+
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers; nothing is subscribed."""
+        parse_topics(name_in_path(request), self.rules.limits.topics)
+        self._set_headers(request, self.format_of(request))
+        request.write(b"")
+        request.finish()
+        return None
+
+    def close_all(self, why: Refusal) -> None:
+        """End all streams."""
+        for stream in list(self._streams):
+            stream.give_up(why)
+
+    async def _get(self, request: Request) -> Answer:
+        topics = parse_topics(name_in_path(request), self.rules.limits.topics)
+        since, policy, shape = since_of(request), policy_of(request), self.format_of(request)
+        is_chunked = request.clientproto == b"HTTP/1.1"
+        name = f"{self.transport_name} {self.rules.client_of(request)}"
+        stream = HttpStream(self, request, self.rules.admit_stream(request))
+        wire = shape.chunked if is_chunked else shape.plain
+        stream.subscriber = Subscriber(stream, wire, self.rules.limits.queue, policy, name)
+        self._streams[stream] = None
+        self.rules.counters.connections[self.transport_name] += 1
+        request.notifyFinish().addBoth(self._gone, stream)
+        opening = await self.hub.subscribe(stream.subscriber, topics, since)
+        if request._disconnected:
+            return None
+        if opening.finished:
+            request.setResponseCode(204)
+            return b""
+        self._set_headers(request, shape, opening)
+        stream.begin()
+        if shape.preamble:
+            stream.write(wire.block([shape.preamble]))
+        Deferred.fromCoroutine(self._follow(stream, opening))
+        return None
+
+    async def _follow(self, stream: HttpStream, opening: Opening) -> None:
+        try:
+            await self.hub.follow(stream.subscriber, opening, tell_gaps=not stream.subscriber.wire.bare)
+        except Exception as cause:  # a refusal, or a bug: either ends this stream and no other
+            self.hub.give_up(stream.subscriber, cause)
+
+    def _set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
+        request.setHeader(b"Content-Type", shape.content_type)
+        request.setHeader(b"Cache-Control", b"no-cache, no-transform")
+        request.setHeader(b"X-Accel-Buffering", b"no")
+        if shape.plain.bare and opening is not None and opening.gaps:
+            request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
+
+    def _gone(self, result: object, stream: HttpStream) -> None:
+        del self._streams[stream]
+        self.rules.counters.connections[self.transport_name] -= 1
+        stream.lost()
+        if isinstance(result, Failure):
+            result.trap(Exception)

@@ -1,0 +1,362 @@
+"""WebSocket, on the port of HTTP: ``GET /ws/TOPICS`` and ``GET /ws`` (RFC 6455).
+
+The door judges the handshake as any other request, so that a refusal is an HTTP answer, and then hands the connection over to Autobahn
+with a request of its own making: nothing that the client sent is parsed a second time. Autobahn keeps the protocol (control
+frames, fragments, limits, pings); messages are written as frames that are made once for all.
+"""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionRequest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from pushd.core import command
+from pushd.core.cursor import Since
+from pushd.core.errors import (
+    BadCommand,
+    BadParameter,
+    BadUtf8,
+    Ended,
+    Fault,
+    Forbidden,
+    Refusal,
+    UpgradeRequired,
+)
+from pushd.core.names import parse_topics
+from pushd.core.outbox import Policy
+from pushd.core.replay import Opening
+from pushd.core.subscriber import Subscriber
+from pushd.hub import Hub
+from pushd.net.admission import Slot
+from pushd.net.keepalive import Deadlines, Wheel
+from pushd.session import Inbox, Session
+from pushd.transports.http import Answer, Door, Rules, is_same_host
+from pushd.transports.query import name_in_path, policy_of, since_of
+from pushd.wire.frames import BareFrames, JsonFrames
+from pushd.wire.lines import Limits
+from pushd.wire.socket_commands import SUBPROTOCOL, Ask, encode_outcome, encode_refusal
+
+_CLOSE_SECONDS = 5.0
+"""How long a peer may take to answer a close, and to read what comes before it."""
+_OVERHEAD = 4096
+"""What a command may hold besides the data of a message."""
+_REASON_BYTES = 123
+"""What a close frame holds besides its code (RFC 6455, section 5.5)."""
+
+
+@implementer(IPushProducer)
+class SocketPeer(WebSocketServerProtocol):
+    """A WebSocket, and the outlet of its subscriber."""
+
+    logger = Logger()
+    transport: Any
+
+    def __init__(self, door: "WebSocketDoor", subprotocol: str | None, name: str, policy: Policy, slots: list[Slot]) -> None:
+        super().__init__()
+        self.spoke = 0
+        self._door = door
+        self._subprotocol = subprotocol
+        self._slots = slots
+        self._opening: Opening | None = None
+        self._closes_when_ended = False
+        wire = door.frames if subprotocol else door.bare_frames
+        self.subscriber = Subscriber(self, wire, door.rules.limits.queue, policy, name)
+        self._session = Session(door.hub, self.subscriber, {})
+        self._inbox: Inbox[bytes] = Inbox(self._ready, self._obey, self._broken, self._drained)
+
+    @property
+    def is_v1(self) -> bool:
+        """Whether it speaks the subprotocol."""
+        return self._subprotocol is not None
+
+    async def subscribe(self, topics: tuple[str, ...], since: Since) -> None:
+        """Begin with what the address names; `onOpen` goes on.
+
+        :raises Refusal: it can not be done.
+        """
+        self._opening = await self._door.hub.subscribe(self.subscriber, topics, since)
+        self._closes_when_ended = True
+
+    # From Autobahn
+
+    def onConnect(self, request: ConnectionRequest) -> tuple[str | None, dict[str, str]]:
+        """Say yes."""
+        bare_gap = self._opening is not None and self._opening.gaps and self.subscriber.wire.bare
+        headers = {"Pushd-Gap": self._opening.gaps[0].reason} if self._opening and bare_gap else {}
+        return self._subprotocol, headers
+
+    def onOpen(self) -> None:
+        """Begin to send."""
+        self._door.entered(self)
+        self.transport.registerProducer(self, True)
+        if self._opening is not None:
+            Deferred.fromCoroutine(self._follow(self._opening)).addErrback(self._broken)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Take a command."""
+        if self._subprotocol is None:
+            self._close(BadCommand(f"commands need the subprotocol {SUBPROTOCOL}"))
+        elif isBinary:
+            self._refuse(BadCommand("a command is a text frame"), msgspec.Raw(b"null"))
+        else:
+            self._inbox.put([payload])
+            if self._inbox:
+                self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes: any is a sign of life."""
+        self._door.deadlines.heard(self)
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Give everything back."""
+        self._inbox.clear()
+        self._door.left(self)
+        for slot in self._slots:
+            slot.release()
+        super().connectionLost(reason)
+
+    # From the transport's buffer
+
+    def pauseProducing(self) -> None:
+        """Know that the transport has enough to send."""
+        self.subscriber.pause()
+
+    def resumeProducing(self) -> None:
+        """Know that the transport has sent all."""
+        self.subscriber.resume()
+
+    def stopProducing(self) -> None:
+        """Know that the connection is lost; `connectionLost` follows."""
+
+    # From the hub and the keepalive
+
+    def write(self, data: bytes) -> None:
+        """Send frames."""
+        if self.state == self.STATE_OPEN:
+            self.transport.write(data)
+
+    def ended(self, channel: str) -> None:
+        """Hear of a channel no more that has ended; close with the last that the address named."""
+        self._door.hub.part(self.subscriber, (channel,))
+        if self._closes_when_ended and not self.subscriber.starts:
+            self._close(Ended("every channel has ended"))
+
+    def give_up(self, why: Refusal) -> None:
+        """Close, and say why."""
+        self._close(why)
+
+    def ping(self) -> None:
+        """Ask for a sign of life, unless the peer has enough to read: then TCP watches over it."""
+        if self.state == self.STATE_OPEN and not self.subscriber.is_busy:
+            self._door.deadlines.expect(self)
+            self.sendPing()
+
+    def overdue(self) -> None:
+        """Close: the peer did not answer."""
+        self._close(NoPong("no answer to a ping"))
+
+    # Commands
+
+    async def _follow(self, opening: Opening) -> None:
+        try:
+            await self._door.hub.follow(self.subscriber, opening, tell_gaps=not self.subscriber.wire.bare)
+        except Refusal as refusal:
+            self._door.hub.give_up(self.subscriber, refusal)
+
+    async def _ready(self) -> None:
+        await self._door.hub.ready(self.subscriber)
+
+    async def _obey(self, payload: bytes) -> None:
+        ref = msgspec.Raw(b"null")
+        try:
+            ask = Ask(self._text(payload))
+            ref = ask.ref
+            await self._session.obey(ask.command(self._door.commands), lambda outcome: self._answer(outcome, ref))
+        except BadUtf8 as refusal:
+            self._close(refusal)
+        except Refusal as refusal:
+            self._refuse(refusal, ref)
+
+    def _text(self, payload: bytes) -> bytes:
+        try:
+            payload.decode("utf-8")
+        except UnicodeDecodeError:
+            raise BadUtf8("a text frame is UTF-8 (RFC 6455, section 8.1)") from None
+        return payload
+
+    def _answer(self, outcome: command.Outcome, ref: msgspec.Raw) -> None:
+        self.write(encode_outcome(outcome, ref))
+
+    def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
+        self._door.rules.counters.refusals[refusal.code] += 1
+        self.write(encode_refusal(refusal, ref))
+
+    def _drained(self) -> None:
+        if self.state == self.STATE_OPEN:
+            self.transport.resumeProducing()
+
+    def _broken(self, failure: Failure) -> None:
+        self.logger.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
+        self._close(Fault("something broke here"))
+
+    def _close(self, why: Refusal) -> None:
+        if self.state != self.STATE_OPEN:
+            return
+        self._inbox.clear()
+        self._door.left(self)
+        self.transport.unregisterProducer()
+        self.sendCloseFrame(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
+        self._door.clock.callLater(_CLOSE_SECONDS, self.transport.abortConnection)
+
+
+class NoPong(Refusal):
+    """The peer did not answer a ping."""
+
+    code = "no-pong"
+    close = 4408
+
+
+class WebSocketDoor(Door):
+    """An address for WebSockets."""
+
+    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines) -> None:
+        super().__init__(rules)
+        self.hub = hub
+        self.clock = clock
+        self.deadlines = deadlines
+        self.commands = Limits(rules.limits.message, rules.limits.event, rules.limits.topics)
+        self.frames = JsonFrames()
+        self.bare_frames = BareFrames()
+        self._wheel = wheel
+        self._peers: dict[SocketPeer, None] = {}
+        most = 2 * rules.limits.message + _OVERHEAD
+        self._factory = WebSocketServerFactory(server="", reactor=clock)
+        self._factory.setProtocolOptions(
+            webStatus=False,
+            failByDrop=False,
+            echoCloseCodeReason=False,
+            utf8validateIncoming=False,
+            maxFramePayloadSize=most,
+            maxMessagePayloadSize=most,
+            openHandshakeTimeout=0,
+            closeHandshakeTimeout=_CLOSE_SECONDS,
+        )
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def head(self, request: Request) -> Answer:
+        """Refuse: a WebSocket has no headers of its own to show."""
+        raise _upgrade_required(request)
+
+    def entered(self, peer: SocketPeer) -> None:
+        """Keep a new WebSocket alive."""
+        self._peers[peer] = None
+        self.rules.counters.connections["websocket"] += 1
+        self._wheel.add(peer)
+
+    def left(self, peer: SocketPeer) -> None:
+        """Let go of a WebSocket that is closing or gone."""
+        self.hub.leave(peer.subscriber)
+        self._wheel.remove(peer)
+        self.deadlines.heard(peer)
+        if self._peers.pop(peer, self) is None:
+            self.rules.counters.connections["websocket"] -= 1
+
+    def close_all(self, why: Refusal) -> None:
+        """Close all WebSockets, and say why."""
+        for peer in list(self._peers):
+            peer.give_up(why)
+
+    async def _get(self, request: Request) -> Answer:
+        key = _checked_key(request)
+        origin = request.getHeader(b"Origin")
+        if origin is not None and not (self.is_allowed(origin.decode("latin-1")) or is_same_host(request, origin)):
+            raise Forbidden("pages of that origin may not come in here; see http.allow_origins")
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in _tokens(request, "Sec-WebSocket-Protocol") else None
+        topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
+        if not topics and subprotocol is None:
+            raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
+        since, policy = since_of(request), policy_of(request)
+        slots = [self.rules.admit_stream(request)]
+        peer = SocketPeer(self, subprotocol, f"websocket {self.rules.client_of(request)}", policy, slots)
+        try:
+            if topics:
+                await peer.subscribe(topics, since)
+        except BaseException:
+            slots[0].release()
+            raise
+        if request._disconnected:
+            self.left(peer)
+            slots[0].release()
+        else:
+            self._hand_over(request, peer, slots, key)
+        return None
+
+    def _hand_over(self, request: Request, peer: SocketPeer, slots: list[Slot], key: bytes) -> None:
+        """Give the connection to Autobahn, as `autobahn.twisted.resource.WebSocketResource` does."""
+        channel: Any = request.channel
+        transport: Any = channel.transport
+        slots.append(channel.hand_over())
+        transport.unregisterProducer()
+        channel.transport = None
+        peer.factory = self._factory
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = peer
+        else:
+            transport.protocol = peer
+        peer.makeConnection(transport)
+        transport.resumeProducing()
+        asked = b"Sec-WebSocket-Protocol: %b\r\n" % SUBPROTOCOL.encode("ascii") if peer.is_v1 else b""
+        peer.dataReceived(_HANDSHAKE % (key, asked))
+
+
+_HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n%b\r\n"
+)
+
+
+def _checked_key(request: Request) -> bytes:
+    """Check the handshake (RFC 6455, section 4.2.1) and give its key."""
+    if request.clientproto != b"HTTP/1.1" or "websocket" not in _tokens(request, "Upgrade"):
+        raise _upgrade_required(request)
+    if "upgrade" not in _tokens(request, "Connection"):
+        raise _upgrade_required(request)
+    if _tokens(request, "Sec-WebSocket-Version") != ["13"]:
+        raise _upgrade_required(request)
+    keys = request.requestHeaders.getRawHeaders(b"Sec-WebSocket-Key", [])
+    try:
+        is_good = len(keys) == 1 and len(keys[0]) == 24 and len(base64.b64decode(keys[0], validate=True)) == 16
+    except (binascii.Error, ValueError):
+        is_good = False
+    if not is_good:
+        raise BadParameter("Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455, section 4.1)")
+    return keys[0]
+
+
+def _upgrade_required(request: Request) -> Refusal:
+    request.setHeader(b"Upgrade", b"websocket")
+    request.setHeader(b"Connection", b"Upgrade")
+    request.setHeader(b"Sec-WebSocket-Version", b"13")
+    return UpgradeRequired("this address is for WebSocket handshakes of version 13 (RFC 6455)")
+
+
+def _tokens(request: Request, header: str) -> list[str]:
+    values = ",".join(request.requestHeaders.getRawHeaders(header, []))
+    words = [word.strip() for word in values.split(",")]
+    return words if header == "Sec-WebSocket-Protocol" else [word.lower() for word in words]

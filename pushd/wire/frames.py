@@ -1,0 +1,64 @@
+"""WebSocket frames of a server (RFC 6455, section 5.2): bare data, or the JSON of the subprotocol ``pushd.v1``."""
+
+import struct
+from collections.abc import Sequence
+
+from pushd.core.message import Gap, Message
+from pushd.wire.jsons import encode_end, encode_gap, encode_message
+
+TEXT, BINARY = 0x81, 0x82
+"""First bytes: the last frame of its message, of that opcode, without an extension."""
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """Frame a payload, unmasked as a server's are."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
+
+
+class BareFrames:
+    """A frame a message: text where it is text or JSON, else binary. It can tell nothing else."""
+
+    bare = True
+
+    def message(self, message: Message) -> bytes:
+        """Frame the data."""
+        return frame(BINARY if message.form == "binary" else TEXT, message.data)
+
+    def gap(self, gap: Gap) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+    def end(self, channel: str) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+    def ping(self) -> bytes:
+        """Say nothing: pings are frames of the protocol's own."""
+        return b""
+
+    def block(self, frames: Sequence[bytes]) -> bytes:
+        """Join frames."""
+        return b"".join(frames)
+
+
+class JsonFrames(BareFrames):
+    """A text frame for each JSON message and control object."""
+
+    bare = False
+
+    def message(self, message: Message) -> bytes:
+        """Frame the JSON message."""
+        return frame(TEXT, encode_message(message))
+
+    def gap(self, gap: Gap) -> bytes:
+        """Frame the gap."""
+        return frame(TEXT, encode_gap(gap))
+
+    def end(self, channel: str) -> bytes:
+        """Frame the end."""
+        return frame(TEXT, encode_end(channel))

@@ -1,0 +1,233 @@
+"""The commands and answers of a line connection (docs/protocol.md, "TCP lines").
+
+A command is a verb in any case and its arguments, separated by single spaces; the text of ``PUB`` is all that follows the channel.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pushd.core.command import (
+    Authenticate,
+    Command,
+    Commands,
+    Done,
+    Format,
+    Formatted,
+    Goodbye,
+    Help,
+    History,
+    Known,
+    Outcome,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    Quit,
+    Recalled,
+    Status,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from pushd.core.cursor import NOW, Since, parse_since
+from pushd.core.delivery import Wire
+from pushd.core.errors import BadCommand, BadUtf8, Refusal, UnknownCommand
+from pushd.core.message import draft
+from pushd.core.names import check_channel, check_publishable, parse_topics
+from pushd.core.outbox import Policy, parse_policy
+from pushd.core.replay import ChannelInfo
+from pushd.wire.jsons import encode
+from pushd.wire.publication import check_size, parse_publication
+from pushd.wire.text import LINE_END, escape, unescape
+
+_HISTORY = 10
+_MAX_HISTORY = 1000
+
+
+class Limits(NamedTuple):
+    """What a command may hold."""
+
+    data: int
+    """Bytes of a message."""
+    event: int
+    """Bytes of an event type."""
+    topics: int
+    """In one subscription."""
+
+
+def parse(line: bytes, limits: Limits) -> Command:
+    """Read a line, without its end.
+
+    :raises UnknownCommand: no such verb.
+    :raises BadUtf8: the line is not UTF-8.
+    :raises Refusal: the arguments are wrong; each says how.
+    """
+    verb, _, rest = line.partition(b" ")
+    parser = _PARSERS.get(verb.upper())
+    if parser is None:
+        raise UnknownCommand("no such command; HELP lists them")
+    try:
+        return parser(rest.decode("utf-8"), limits)
+    except UnicodeDecodeError:
+        raise BadUtf8("a line is UTF-8") from None
+
+
+def greeting(server: str, version: str, max_payload: int) -> bytes:
+    """Encode ``INFO {json}``, the first line of a connection."""
+    facts = {"server": server, "version": version, "max_payload": max_payload, "proto": 1}
+    return b"INFO " + encode(facts) + LINE_END
+
+
+def encode_outcome(outcome: Outcome, wire: Wire) -> bytes:
+    """Encode the answer to a command; messages that belong to it are in the format of `wire`."""
+    match outcome:
+        case Published(id, subscribers):
+            return b"+OK %b %d\r\n" % (id.encode("ascii"), subscribers)
+        case Subscribed(topics, gap):
+            return f"+OK SUB {','.join(topics)}{f' gap={gap}' if gap else ''}\r\n".encode()
+        case Unsubscribed(topics):
+            return f"+OK UNSUB {','.join(topics)}\r\n".encode()
+        case Recalled(topics, messages):
+            lines = b"".join([wire.message(message) for message in messages])
+            return lines + f"+OK HIST {len(messages)}\r\n".encode()
+        case Known(info, subscribers):
+            return _status_lines(info, subscribers) + b"+OK STAT\r\n"
+        case Formatted(name):
+            return f"+OK FORMAT {name}\r\n".encode()
+        case Pong(token):
+            return b"PONG " + str(token).encode() + LINE_END if token else b"PONG\r\n"
+        case Commands():
+            return _HELP
+        case Goodbye():
+            return b"+OK bye\r\n"
+        case Done():
+            return b"+OK no token is needed\r\n"
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    """Encode ``-ERR CODE SENTENCE``."""
+    return f"-ERR {refusal.code} ".encode() + escape(str(refusal).encode()) + LINE_END
+
+
+def _subscribe(rest: str, limits: Limits) -> Command:
+    topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...]")
+    since: Since = NOW
+    slow: Policy | None = None
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "since":
+            since = parse_since(value)
+        elif name == "slow":
+            slow = parse_policy(value)
+        else:
+            raise BadCommand("SUB takes since= and slow=")
+    return Subscribe(parse_topics(topics, limits.topics), since, slow)
+
+
+def _unsubscribe(rest: str, limits: Limits) -> Command:
+    return Unsubscribe(parse_topics(_one(rest, "UNSUB TOPICS"), limits.topics))
+
+
+def _publish(rest: str, limits: Limits) -> Command:
+    channel, _, text = rest.partition(" ")
+    data = unescape(text.encode("utf-8"))
+    check_size(len(data), limits.data)
+    return Publish(draft(check_publishable(channel), data))
+
+
+def _publish_json(rest: str, limits: Limits) -> Command:
+    return Publish(parse_publication(rest.encode("utf-8"), limits.data, limits.event))
+
+
+def _history(rest: str, limits: Limits) -> Command:
+    topics, *count = _words(rest, "HIST TOPICS [N]")
+    if len(count) > 1 or not re.fullmatch(r"[0-9]{1,9}", count[0] if count else "1"):
+        raise BadCommand("say HIST TOPICS [N]")
+    wanted = int(count[0]) if count else _HISTORY
+    if not 1 <= wanted <= _MAX_HISTORY:
+        raise BadCommand(f"HIST gives 1 to {_MAX_HISTORY} messages")
+    return History(parse_topics(topics, limits.topics), wanted)
+
+
+def _status(rest: str, limits: Limits) -> Command:
+    return Status(check_channel(_one(rest, "STAT CH")))
+
+
+def _format(rest: str, limits: Limits) -> Command:
+    return Format(_one(rest, "FORMAT text|json|raw").lower())
+
+
+def _authenticate(rest: str, limits: Limits) -> Command:
+    return Authenticate(_one(rest, "AUTH TOKEN"))
+
+
+def _ping(rest: str, limits: Limits) -> Command:
+    return Ping(rest)
+
+
+def _help(rest: str, limits: Limits) -> Command:
+    return Help()
+
+
+def _quit(rest: str, limits: Limits) -> Command:
+    return Quit()
+
+
+_PARSERS: dict[bytes, Callable[[str, Limits], Command]] = {
+    b"SUB": _subscribe,
+    b"UNSUB": _unsubscribe,
+    b"PUB": _publish,
+    b"PUBJ": _publish_json,
+    b"HIST": _history,
+    b"STAT": _status,
+    b"FORMAT": _format,
+    b"AUTH": _authenticate,
+    b"PING": _ping,
+    b"HELP": _help,
+    b"QUIT": _quit,
+}
+
+_HELP = """\
+SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest]\r
+UNSUB TOPICS\r
+PUB CH TEXT\r
+PUBJ {"channel":"CH","data":ANY}\r
+HIST TOPICS [N]\r
+STAT CH\r
+FORMAT text|json|raw\r
+AUTH TOKEN\r
+PING [X]\r
+HELP\r
+QUIT\r
++OK HELP\r
+""".encode("ascii")
+
+
+def _words(rest: str, usage: str) -> list[str]:
+    words = rest.split()
+    if not words:
+        raise BadCommand(f"say {usage}")
+    return words
+
+
+def _one(rest: str, usage: str) -> str:
+    words = _words(rest, usage)
+    if len(words) > 1:
+        raise BadCommand(f"say {usage}")
+    return words[0]
+
+
+def _status_lines(info: ChannelInfo, subscribers: dict[str, int]) -> bytes:
+    facts = {
+        "channel": info.channel,
+        "messages": info.messages,
+        "bytes": info.bytes,
+        "first": info.first,
+        "last": info.last,
+        "time": info.time,
+        "ended": "yes" if info.ended else "no",
+        "subscribers": sum(subscribers.values()),
+    }
+    return "".join(f"{name} {'-' if value is None else value}\r\n" for name, value in facts.items()).encode()

@@ -1,0 +1,62 @@
+"""Endless bodies and line connections: a JSON message a line, or the bare data a line."""
+
+from collections.abc import Sequence
+
+from pushd.core.message import Gap, Message
+from pushd.wire.jsons import PING, encode_end, encode_gap, encode_message
+
+
+class JsonLines:
+    """JSON messages and control objects, one a line."""
+
+    bare = False
+
+    def __init__(self, line_end: bytes = b"\n", *, pings: bool = True) -> None:
+        self._line_end = line_end
+        self._ping = PING + line_end if pings else b""
+
+    def message(self, message: Message) -> bytes:
+        """Encode a message as a line."""
+        return encode_message(message) + self._line_end
+
+    def gap(self, gap: Gap) -> bytes:
+        """Encode a gap as a line."""
+        return encode_gap(gap) + self._line_end
+
+    def end(self, channel: str) -> bytes:
+        """Encode an end as a line."""
+        return encode_end(channel) + self._line_end
+
+    def ping(self) -> bytes:
+        """Encode a ping as a line."""
+        return self._ping
+
+    def block(self, frames: Sequence[bytes]) -> bytes:
+        """Join lines."""
+        return b"".join(frames)
+
+
+class RawLines:
+    """The bare data, each followed by LF. It can tell nothing else."""
+
+    bare = True
+
+    def message(self, message: Message) -> bytes:
+        """Give the data and LF."""
+        return message.data + b"\n"
+
+    def gap(self, gap: Gap) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+    def end(self, channel: str) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+    def ping(self) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+    def block(self, frames: Sequence[bytes]) -> bytes:
+        """Join lines."""
+        return b"".join(frames)

@@ -1,0 +1,142 @@
+"""The commands and answers of the WebSocket subprotocol ``pushd.v1`` (docs/protocol.md, "WebSocket").
+
+A command is a JSON object that is named by one of its keys; ``ref``, any JSON value, comes back with the answer.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from pushd.core.command import (
+    Authenticate,
+    Command,
+    Done,
+    Outcome,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from pushd.core.cursor import NOW, Since, parse_since
+from pushd.core.errors import BadCommand, Refusal, UnknownCommand
+from pushd.core.names import parse_topics
+from pushd.core.outbox import parse_policy
+from pushd.wire.frames import TEXT, frame
+from pushd.wire.jsons import encode
+from pushd.wire.lines import Limits
+from pushd.wire.publication import Publication, decode, to_draft
+
+SUBPROTOCOL: Final = "pushd.v1"
+_NULL: Final = msgspec.Raw(b"null")
+_VERBS: Final = ("subscribe", "unsubscribe", "publish", "ping", "auth")
+
+
+class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
+    subscribe: str
+    since: str | float | None = None
+    slow: str | None = None
+    ref: msgspec.Raw = _NULL
+
+
+class _Unsubscribe(msgspec.Struct, forbid_unknown_fields=True):
+    unsubscribe: str
+    ref: msgspec.Raw = _NULL
+
+
+class _Publish(Publication):
+    channel: str = msgspec.field(name="publish")
+    ref: msgspec.Raw = _NULL
+
+
+class _Ping(msgspec.Struct, forbid_unknown_fields=True):
+    ping: msgspec.Raw
+    ref: msgspec.Raw = _NULL
+
+
+class _Auth(msgspec.Struct, forbid_unknown_fields=True):
+    auth: str
+    ref: msgspec.Raw = _NULL
+
+
+_keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    "subscribe": msgspec.json.Decoder(_Subscribe),
+    "unsubscribe": msgspec.json.Decoder(_Unsubscribe),
+    "publish": msgspec.json.Decoder(_Publish),
+    "ping": msgspec.json.Decoder(_Ping),
+    "auth": msgspec.json.Decoder(_Auth),
+}
+
+
+class Ask:
+    """A command as it came: its ``ref`` is known even where the rest is refused."""
+
+    __slots__ = ("_text", "_verb", "ref")
+
+    def __init__(self, text: bytes) -> None:
+        """Look at the outside.
+
+        :raises BadJson: it is not a JSON object.
+        """
+        keys = decode(_keys, text)
+        self.ref: msgspec.Raw = keys.get("ref", _NULL)
+        self._verb = next((verb for verb in _VERBS if verb in keys), None)
+        self._text = text
+
+    def command(self, limits: Limits) -> Command:
+        """Read it.
+
+        :raises UnknownCommand: none of its keys is a command.
+        :raises Refusal: the rest is wrong; each says how.
+        """
+        if self._verb is None:
+            raise UnknownCommand(f"a command has one of {', '.join(_VERBS)}")
+        return _command(decode(_decoders[self._verb], self._text), limits)
+
+
+def encode_outcome(outcome: Outcome, ref: msgspec.Raw = _NULL) -> bytes:
+    """Frame ``{"ref":...,"ok":true,...}``."""
+    answer: dict[str, object] = {"ref": ref, "ok": True}
+    match outcome:
+        case Published(id, subscribers):
+            answer |= {"id": id, "subscribers": subscribers}
+        case Subscribed(topics, _):
+            answer["subscribe"] = ",".join(topics)
+        case Unsubscribed(topics):
+            answer["unsubscribe"] = ",".join(topics)
+        case Pong(token):
+            answer["pong"] = token
+        case Done():
+            answer["auth"] = "no token is needed"
+    return frame(TEXT, encode(answer))
+
+
+def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:
+    """Frame ``{"ref":...,"error":{...}}``."""
+    return frame(TEXT, encode({"ref": ref, "error": {"code": refusal.code, "message": str(refusal)}}))
+
+
+def _command(asked: object, limits: Limits) -> Command:
+    match asked:
+        case _Subscribe(topics, since, slow):
+            policy = None if slow is None else parse_policy(slow)
+            return Subscribe(parse_topics(topics, limits.topics), _since(since), policy)
+        case _Unsubscribe(topics):
+            return Unsubscribe(parse_topics(topics, limits.topics))
+        case _Publish():
+            return Publish(to_draft(asked, limits.data, limits.event))
+        case _Ping(token):
+            return Ping(token)
+        case _Auth(token):
+            return Authenticate(token)
+    raise BadCommand("that is no command")
+
+
+def _since(since: str | float | None) -> Since:
+    if since is None:
+        return NOW
+    return parse_since(since if isinstance(since, str) else f"{since:f}")

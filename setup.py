@@ -1,0 +1,33 @@
+"""How pushd is built and installed."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "pushd/__init__.py").read_text(encoding="utf-8"))[1]
+
+setup(
+    name="pushd",
+    version=VERSION,
+    description="Server push over HTTP, WebSocket and TCP lines",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    # Without package_dir an editable install would hide twisted/plugins from Twisted. The plugin directory is
+    # listed by hand, since neither it nor twisted/ may hold an __init__.py.
+    package_dir={"": "."},
+    packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
+    install_requires=[
+        "Twisted[tls]>=26.10",
+        "autobahn[twisted]>=26.7.1",
+        "msgspec",
+        "prometheus_client",
+    ],
+    extras_require={
+        "test": ["pytest>=9", "pytest-twisted", "hypothesis", "treq", "websockets"],
+        "check": ["ruff", "mypy", "mypy-zope", "import-linter"],
+    },
+    zip_safe=False,
+)
