@@ -129,7 +129,8 @@ class Hub:
     # Subscribe
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> Opening:
-        """Let a subscriber hear `topics`. It hears nothing before `follow`, which the caller calls once it has said yes.
+        """Let a subscriber hear `topics`. It hears nothing before `follow`, which the caller calls once it has
+        said yes.
 
         A topic that it hears already begins anew, unless it is to begin now.
 
@@ -269,7 +270,7 @@ class Hub:
         self._schedule()
 
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
-        """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears no more than that."""
+        """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears nothing."""
         refusal = cause if isinstance(cause, Refusal) else Fault("something broke here")
         if cause is refusal:
             self.log.warn("{peer}: closed, {code}: {why}", peer=subscriber.name, code=refusal.code, why=str(refusal))

@@ -32,7 +32,7 @@ from pushd.transports.websocket import WebSocketDoor
 from pushd.wire.lines import Limits as CommandLimits
 
 _BACKLOG = 1024
-"""Connections that may wait to be accepted: a crowd returns at once, and Twisted's 50 would make most of it wait for a second try."""
+"""Connections that may wait to be accepted: with Twisted's 50, most of a crowd that comes at once has to try again."""
 
 
 def make_service(config: Config, reactor: Any) -> IService:

@@ -1,7 +1,7 @@
 """A session: a two-way peer, whatever carries it. Commands in; outcomes and frames out.
 
-Commands are obeyed one after the other, a replay included, so that answers come in order and what a peer asks for waits while the peer
-does not read.
+Commands are obeyed one after the other, a replay included, so that answers come in order and what a peer asks
+for waits while the peer does not read.
 """
 
 from collections import deque

@@ -1,8 +1,9 @@
 """What a store of messages promises to the hub.
 
-Everything may take time, so everything is a coroutine; a store that answers at once costs nothing by it. Live messages come by
-callback, each once and, within a channel, in id order; an accepted message is in the history before `publish` returns and before
-it is handed to the callback, so whoever misses a callback finds the message in the next page.
+Everything may take time, so everything is a coroutine; a store that answers at once costs nothing by it. Live
+messages come by callback, each once and, within a channel, in id order; an accepted message is in the history
+before `publish` returns and before it is handed to the callback, so whoever misses a callback finds the message
+in the next page.
 """
 
 from collections.abc import Callable, Sequence

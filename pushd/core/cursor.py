@@ -1,7 +1,7 @@
 """Cursors: where a subscriber wants to begin.
 
-``since`` is an id (``EPOCH-SEQ``), ``all``, ``last:N``, a duration back from now (``10m``) or unix seconds. Without any, a
-subscriber hears what comes from now on.
+``since`` is an id (``EPOCH-SEQ``), ``all``, ``last:N``, a duration back from now (``10m``) or unix seconds.
+Without any, a subscriber hears what comes from now on.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Deliveries: messages on their way out, with the frames that all their subscribers share.
 
-A message is encoded at most once per wire, and what goes out together is joined at most once per wire, whatever the number of
-subscribers.
+A message is encoded at most once per wire, and what goes out together is joined at most once per wire, whatever
+the number of subscribers.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """The dispatcher: from the log to all who hear it.
 
-What is accepted in one reactor turn goes out together: one batch per channel, shared by its subscribers, and for those who hear several
-of these channels one batch in id order. A large crowd is served in slices; what came first is finished first.
+What is accepted in one reactor turn goes out together: one batch per channel, shared by its subscribers, and
+for those who hear several of these channels one batch in id order. A large crowd is served in slices; what came
+first is finished first.
 """
 
 from collections import deque
@@ -61,7 +62,7 @@ class Dispatcher:
         self._jobs.append(self._each(list(self.index.exactly(channel)), lambda subscriber: subscriber.end(channel)))
 
     def run(self, limit: int) -> list[Unheard]:
-        """Serve at most `limit` subscribers; give those that could not hear. A slice that is not the last ends a turn."""
+        """Serve at most `limit` subscribers; give those that could not hear."""
         self._cut()
         failures: list[Unheard] = []
         while self._jobs and limit > 0:
@@ -111,7 +112,7 @@ class Dispatcher:
         for subscriber in subscribers:
             try:
                 serve(subscriber)
-            except Exception as cause:  # noqa: BLE001 - one subscriber's failure never reaches the next
+            except Exception as cause:  # one subscriber's failure never reaches the next
                 yield Unheard(subscriber, cause)
             else:
                 yield None

@@ -1,8 +1,8 @@
 """Refusals: every no that a peer can be told, each a class of its own.
 
-A refusal has a word (``code``), an HTTP status, a WebSocket close code (RFC 6455, section 7.4, and the
-4000 range for what is ours) and, where coming back makes sense, the seconds to wait. Every edge turns it into its own way
-of saying no in one place. What is not a refusal is a bug.
+A refusal has a word (``code``), an HTTP status, a WebSocket close code (RFC 6455, section 7.4, and the 4000
+range for what is ours) and, where coming back makes sense, the seconds to wait. Every edge turns it into its
+own way of saying no in one place. What is not a refusal is a bug.
 """
 
 from typing import ClassVar

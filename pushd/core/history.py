@@ -1,6 +1,7 @@
 """The history of one channel: its newest messages, within bounds, and the memory of what was lost.
 
-A channel remembers the newest message that it had to let go, so that a returning subscriber can be told whether it missed any.
+A channel remembers the newest message that it had to let go, so that a returning subscriber can be told whether
+it missed any.
 """
 
 from collections import deque

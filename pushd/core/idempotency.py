@@ -1,4 +1,4 @@
-"""Answers given to publishes that carried an ``Idempotency-Key``, so that a repeat is answered and not published again."""
+"""Answers to publishes that carried an ``Idempotency-Key``: a repeat is answered and not published again."""
 
 from collections import deque
 from typing import Final, Generic, TypeVar

@@ -1,7 +1,7 @@
 """The index from channels to those who hear them, so that a publish never looks at a subscriber it does not concern.
 
-Channels are found in a dictionary, patterns in a tree of segments. What matched a channel is remembered until the set of
-patterns changes, so that the tree is walked once per channel and not once per message.
+Channels are found in a dictionary, patterns in a tree of segments. What matched a channel is remembered until
+the set of patterns changes, so that the tree is walked once per channel and not once per message.
 """
 
 from collections.abc import Collection

@@ -1,6 +1,7 @@
 """The log: the one sequence over all channels, their histories, and the answers to cursors.
 
-Pure and synchronous. `now` is monotonic seconds and rules what expires; `time` is unix seconds and is only written down.
+Pure and synchronous. `now` is monotonic seconds and rules what expires; `time` is unix seconds and is only
+written down.
 """
 
 import heapq
@@ -107,7 +108,7 @@ class Log:
         return True
 
     def open(self, topics: Sequence[str], since: Since, time: float, now: float) -> Opening:
-        """Tell where a subscription of `topics` begins and what is gone already. The gaps are in the order of the topics."""
+        """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics."""
         self.expire(now)
         seq, gaps = self._begin(topics, since, time)
         returning = isinstance(since, MessageId)
@@ -229,7 +230,7 @@ class Log:
         return self._channels.get(name) or self._idle.get(name) or self._deleted.get(name)
 
     def _records(self, topics: Sequence[str], newer_than: int) -> Iterator[Channel]:
-        """Find the channels of `topics`, without a look at those that had nothing newer where that can be told at once."""
+        """Find the channels of `topics`; those with nothing newer may be left out."""
         interest = Interest(topics)
         if interest.is_exact:
             yield from filter(None, map(self._record, topics))

@@ -91,7 +91,8 @@ def draft(
 ) -> Draft:
     """Check what a publisher hands in; the channel is checked already.
 
-    :param content_type: a media type (RFC 9110, section 8.3.1); without one UTF-8 counts as plain text, all else as octets.
+    :param content_type: a media type (RFC 9110, section 8.3.1); without one UTF-8 counts as plain
+        text, all else as octets.
     :param event: the event type, at most `max_event` bytes.
     :param ttl: seconds to keep it, if shorter than the history's age.
     :raises BadContentType, BadEvent, BadTtl: the value is not of its kind.

@@ -1,7 +1,8 @@
 """Names: channels, patterns, and the topics of a subscription.
 
-A channel is 1 to 255 bytes of UTF-8 in segments joined by ``/``. A pattern is a channel name in which a whole segment is
-``*`` (exactly one segment) or the last one is ``**`` (one or more segments). A topic is either of the two.
+A channel is 1 to 255 bytes of UTF-8 in segments joined by ``/``. A pattern is a channel name in which a whole
+segment is ``*`` (exactly one segment) or the last one is ``**`` (one or more segments). A topic is either of
+the two.
 """
 
 import re
@@ -13,7 +14,7 @@ MAX_BYTES = 255
 _ONE = "*"
 _REST = "**"
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
-"""White space, controls, the reserved punctuation, and what is no character of its own (a byte order mark, a surrogate)."""
+"""White space, controls, the reserved punctuation, byte order marks and surrogates."""
 
 
 def check_channel(name: str) -> str:
@@ -93,7 +94,7 @@ def matches(topic: str, channel: str) -> bool:
 
 
 class Interest:
-    """What a set of valid topics covers, remembered by channel. For a while only: it grows with the channels asked for."""
+    """What a set of valid topics covers. For a while only: it remembers every channel it was asked for."""
 
     def __init__(self, topics: Iterable[str]) -> None:
         names = tuple(topics)

@@ -1,7 +1,7 @@
 """The outbox: what waits for a slow subscriber, within a limit and with a policy for when it is full.
 
-``disconnect`` gives the subscriber up with its cursor intact, ``drop`` lets go of the oldest and remembers the gap, ``latest`` keeps
-only the newest message of each channel.
+``disconnect`` gives the subscriber up with its cursor intact, ``drop`` lets go of the oldest and remembers the
+gap, ``latest`` keeps only the newest message of each channel.
 """
 
 import enum

@@ -1,6 +1,7 @@
 """Replay: what a returning subscriber is told. Values only; `core.log` answers them, and so does every other store.
 
-A subscription is opened once, which says where it begins and what is gone; then it is read page by page until it has caught up.
+A subscription is opened once, which says where it begins and what is gone; then it is read page by page until
+it has caught up.
 """
 
 from typing import NamedTuple

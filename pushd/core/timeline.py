@@ -1,6 +1,7 @@
 """The timeline: all kept messages of a log in id order, whatever their channel, searchable by sequence.
 
-Messages leave from anywhere, since each channel has bounds of its own; their places stay empty until enough of them are.
+Messages leave from anywhere, since each channel has bounds of its own; their places stay empty until enough of
+them are.
 """
 
 from bisect import bisect_left, bisect_right

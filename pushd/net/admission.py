@@ -1,6 +1,7 @@
 """Admission: how many connections there may be, in all and from one address.
 
-An address counts as the network that one customer gets: IPv6 by /64 (RFC 6177). Peers on this machine count in all, but not by address.
+An address counts as the network that one customer gets: IPv6 by /64 (RFC 6177). Peers on this machine count in
+all, but not by address.
 """
 
 import ipaddress
@@ -98,7 +99,7 @@ def network_of(address: str | None) -> str | None:
 
 
 def affordable(wanted: int) -> int:
-    """Raise the limit of open files as far as this process may, and give the connections that it allows, at most `wanted`."""
+    """Raise the limit of open files as far as may be, and give the connections it allows, at most `wanted`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     goal = int(wanted / _RESERVE) + 1
     if soft != resource.RLIM_INFINITY and soft < goal:

@@ -1,7 +1,8 @@
 """Signs of life for many connections by one timer.
 
-A wheel turns once a second. Every connection stands in the slot of the second in which it is due; when its time comes and it was
-written to meanwhile, it is only put into a later slot. So a write costs the note of the hour, and silence one ping an interval.
+A wheel turns once a second. Every connection stands in the slot of the second in which it is due; when its time
+comes and it was written to meanwhile, it is only put into a later slot. So a write costs the note of the hour,
+and silence one ping an interval.
 """
 
 from collections.abc import Iterable

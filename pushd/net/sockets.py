@@ -9,7 +9,8 @@ _PROBES = 3
 
 
 def find_dead_peer(transport: Any, seconds: int) -> None:
-    """Let TCP give a peer up that was silent for `seconds`, whether it owes us data (RFC 5482) or not (RFC 9293, 3.8.4).
+    """Let TCP give a peer up that was silent for `seconds`, whether it owes us data (RFC 5482) or not
+    (RFC 9293, 3.8.4).
 
     Does nothing on a transport that is not TCP.
     """

@@ -113,7 +113,7 @@ class Door(Resource):
         return await self.methods()[b"GET"](request)
 
     def _check_origin(self, request: Request) -> bool:
-        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin; tell whether the request's is allowed or the same host."""
+        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin; tell whether that of the request may write."""
         origin = request.getHeader(b"Origin")
         if origin is None:
             return True

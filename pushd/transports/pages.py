@@ -8,7 +8,10 @@ INDEX = b"""\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>pushd</title>
-<style>body { font: 16px/1.5 sans-serif; max-width: 44em; margin: 2em auto; padding: 0 1em } code { color: #046 }</style>
+<style>
+body { font: 16px/1.5 sans-serif; max-width: 44em; margin: 2em auto; padding: 0 1em }
+code { color: #046 }
+</style>
 <h1>pushd</h1>
 <p>Publish once, and every subscriber hears it.
 <pre><code>curl -N http://localhost:8080/sse/demo

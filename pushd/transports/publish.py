@@ -1,4 +1,4 @@
-"""Publishing by HTTP: ``/pub/CH[,CH...]`` for one message, ``/pub`` for a batch of JSON lines; and what is known of a channel."""
+"""Publishing by HTTP: ``/pub/CH[,CH...]`` for a message, ``/pub`` for a batch; and what is known of a channel."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The HTTP listener below the doors: connections, their limits, and requests that are refused before they are read (RFC 9112)."""
+"""The HTTP listener below the doors: connections, limits, and requests refused before they are read (RFC 9112)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -193,6 +193,7 @@ class PushChannel(HTTPChannel):
 class PushSite(Site):
     """The site: admits connections and hands requests to doors."""
 
+    noisy = False
     protocol: Any = PushChannel
     displayTracebacks = False
     log_ = Logger()

@@ -1,7 +1,7 @@
 """Endless answers: what server-sent events and the other streams share.
 
-The headers go out through Twisted's request; from then on blocks that are made once for all streams are written straight to the
-transport. The request stays to say when the client is gone and to end the answer.
+The headers go out through Twisted's request; from then on blocks that are made once for all streams are written
+straight to the transport. The request stays to say when the client is gone and to end the answer.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,8 +1,9 @@
 """WebSocket, on the port of HTTP: ``GET /ws/TOPICS`` and ``GET /ws`` (RFC 6455).
 
-The door judges the handshake as any other request, so that a refusal is an HTTP answer, and then hands the connection over to Autobahn
-with a request of its own making: nothing that the client sent is parsed a second time. Autobahn keeps the protocol (control
-frames, fragments, limits, pings); messages are written as frames that are made once for all.
+The door judges the handshake as any other request, so that a refusal is an HTTP answer, and then hands the
+connection over to Autobahn with a request of its own making: nothing that the client sent is parsed a second
+time. Autobahn keeps the protocol (control frames, fragments, limits, pings); messages are written as frames
+that are made once for all.
 """
 
 import base64
@@ -63,7 +64,9 @@ class SocketPeer(WebSocketServerProtocol):
     logger = Logger()
     transport: Any
 
-    def __init__(self, door: "WebSocketDoor", subprotocol: str | None, name: str, policy: Policy, slots: list[Slot]) -> None:
+    def __init__(
+        self, door: "WebSocketDoor", subprotocol: str | None, name: str, policy: Policy, slots: list[Slot]
+    ) -> None:
         super().__init__()
         self.spoke = 0
         self._door = door

@@ -1,6 +1,7 @@
 """The commands and answers of a line connection (docs/protocol.md, "TCP lines").
 
-A command is a verb in any case and its arguments, separated by single spaces; the text of ``PUB`` is all that follows the channel.
+A command is a verb in any case and its arguments, separated by single spaces; the text of ``PUB`` is all that
+follows the channel.
 """
 
 import re

@@ -1,6 +1,7 @@
 """A message as a publisher writes it in JSON: a line of a batch, ``PUBJ``, or the ``publish`` of a WebSocket.
 
-``channel``, then ``data`` (any JSON value) or ``data_base64``, and ``content_type``, ``event``, ``ttl``, ``end`` where wanted.
+``channel``, then ``data`` (any JSON value) or ``data_base64``, and ``content_type``, ``event``, ``ttl``,
+``end`` where wanted.
 """
 
 import base64

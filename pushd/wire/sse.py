@@ -1,7 +1,7 @@
 """Server-sent events (WHATWG HTML, section 9.2, "Server-sent events").
 
-LF line ends only, no block without data, and no control information with an id, so that nothing but a message moves a client's
-cursor.
+LF line ends only, no block without data, and no control information with an id, so that nothing but a message
+moves a client's cursor.
 """
 
 import base64
@@ -13,7 +13,7 @@ from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 PREAMBLE = b":\nretry: %d\n"
-"""The first bytes of a stream: a comment, and the milliseconds to wait before a reconnect, in the block of the first event."""
+"""The first bytes of a stream: a comment, and in the first event's block the milliseconds before a reconnect."""
 
 
 class Sse:

@@ -1,7 +1,8 @@
 r"""The text of a line connection: ``MSG CH ID TEXT``, with escapes for what a line can not hold.
 
-``\\``, ``\n`` and ``\r`` stand for a backslash, LF and CR, ``\xNN`` for any byte. Escaped are controls, everything that some reader
-takes for a line end, and bytes that are not UTF-8, so that a terminal shows what was sent and obeys none of it.
+``\\``, ``\n`` and ``\r`` stand for a backslash, LF and CR, ``\xNN`` for any byte. Escaped are controls,
+everything that some reader takes for a line end, and bytes that are not UTF-8, so that a terminal shows what
+was sent and obeys none of it.
 """
 
 import re
