@@ -22,7 +22,7 @@ setup(
     install_requires=[
         "Twisted[tls]>=26.10",
         "autobahn[twisted]>=26.7.1",
-        "msgspec",
+        "msgspec>=0.20",
         "prometheus_client",
     ],
     extras_require={
