@@ -4,9 +4,10 @@ It joins a store, which keeps, with the dispatcher, which delivers, and gives th
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -57,6 +58,24 @@ class Status(NamedTuple):
     """By transport, those who hear it by a pattern included."""
 
 
+class _KeyLocks:
+    """A lock for each key that is in use."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, DeferredLock] = {}
+
+    async def acquire(self, key: str) -> None:
+        """Wait until nobody else has that key."""
+        await self._locks.setdefault(key, DeferredLock()).acquire()
+
+    def release(self, key: str) -> None:
+        """Let the next have it."""
+        lock = self._locks[key]
+        if not lock.waiting:
+            del self._locks[key]
+        lock.release()
+
+
 class Hub:
     """Publish once, and every subscriber hears it."""
 
@@ -69,6 +88,7 @@ class Hub:
         self._max_subscriptions = max_subscriptions
         self._recent = Recent()
         self._answers: Answers[list[Receipt | Refusal]] = Answers()
+        self._keys = _KeyLocks()
         self._scheduled = False
         self.dispatcher = Dispatcher(self._recent)
         self.is_ready = False
@@ -97,21 +117,31 @@ class Hub:
             raise receipt
         return receipt
 
-    async def publish_all(self, drafts: Sequence[Draft], key: str | None = None) -> list[Receipt | Refusal]:
-        """Publish several messages in their order, each for itself.
+    async def publish_all(self, drafts: Iterable[Draft | Refusal], key: str | None = None) -> list[Receipt | Refusal]:
+        """Publish several messages in their order, each for itself; a refusal among them stands for one that is none.
 
+        :param drafts: may be long, and made while it is read: the reactor has its turns in between.
         :param key: a repeat of it within two minutes gets the first answer, and nothing is published again.
         """
-        answer = self._answers.get(key, self._clock.seconds()) if key else None
-        if answer is not None:
-            return answer
-        receipts: list[Receipt | Refusal] = []
-        for start in range(0, len(drafts), _PUBLISH_SLICE):
-            if start:
+        if key is None:
+            return await self._publish_slices(drafts)
+        await self._keys.acquire(key)
+        try:
+            receipts = self._answers.get(key, self._clock.seconds())
+            if receipts is None:
+                receipts = await self._publish_slices(drafts)
+                self._answers.put(key, receipts, self._clock.seconds())
+            return receipts
+        finally:
+            self._keys.release(key)
+
+    async def _publish_slices(self, drafts: Iterable[Draft | Refusal]) -> list[Receipt | Refusal]:
+        waiting, receipts = iter(drafts), list[Receipt | Refusal]()
+        while items := list(islice(waiting, _PUBLISH_SLICE)):
+            if receipts:
                 await deferLater(self._clock, 0)
-            receipts += await self._publish(drafts[start : start + _PUBLISH_SLICE])
-        if key:
-            self._answers.put(key, receipts, self._clock.seconds())
+            accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)]))
+            receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
         return receipts
 
     async def _publish(self, drafts: Sequence[Draft]) -> list[Receipt | Refusal]:
@@ -151,10 +181,16 @@ class Hub:
             raise
 
     async def follow(self, subscriber: Subscriber, opening: Opening, *, tell_gaps: bool = True) -> None:
-        """Send what the subscriber missed, at its own pace, and let it go live.
+        """Send what the subscriber missed, at its own pace, and let it go live; if that fails, give it up.
 
         :param tell_gaps: whether to tell those of the opening, which the caller may have told elsewhere.
         """
+        try:
+            await self._catch_up(subscriber, opening, tell_gaps)
+        except Exception as cause:  # a refusal, or a bug: either ends this subscriber and no other
+            self.give_up(subscriber, cause)
+
+    async def _catch_up(self, subscriber: Subscriber, opening: Opening, tell_gaps: bool) -> None:
         catch_up = subscriber.catching
         if catch_up is None:
             return

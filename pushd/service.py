@@ -7,6 +7,7 @@ from typing import Any
 from twisted.application.service import IService, MultiService, Service
 from twisted.application.strports import service as listen
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
@@ -31,6 +32,9 @@ from pushd.transports.stream import LineStreamDoor
 from pushd.transports.websocket import WebSocketDoor
 from pushd.wire.lines import Limits as CommandLimits
 
+_TICK_SECONDS = 0.02
+_LAST_WORDS_TICKS = 50
+"""How often it is looked whether all connections are closed: for a second."""
 _BACKLOG = 1024
 """Connections that may wait to be accepted: with Twisted's 50, most of a crowd that comes at once has to try again."""
 
@@ -91,8 +95,15 @@ class Daemon(MultiService):
         why = Stopping("the daemon is shutting down")
         for door in self._closing:
             door.close_all(why)
-        stopped: Deferred[Any] = super().stopService()
-        return stopped
+        return Deferred.fromCoroutine(self._stop(super().stopService()))
+
+    async def _stop(self, stopping: Deferred[Any]) -> None:
+        """Wait until what was said is sent, for a moment at most."""
+        await stopping
+        for _ in range(_LAST_WORDS_TICKS):
+            if not len(self._admission):
+                return
+            await deferLater(self._reactor, _TICK_SECONDS)
 
     def _site(self) -> PushSite:
         config = self._config

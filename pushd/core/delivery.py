@@ -74,7 +74,7 @@ class Recent:
 
     __slots__ = ("_bytes", "_deliveries", "_max_bytes", "_max_messages")
 
-    def __init__(self, max_messages: int = 4096, max_bytes: int = 16 << 20) -> None:
+    def __init__(self, max_messages: int = 1024, max_bytes: int = 4 << 20) -> None:
         self._deliveries: dict[tuple[str, int], Delivery] = {}
         self._bytes = 0
         self._max_messages = max_messages

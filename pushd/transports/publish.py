@@ -60,10 +60,7 @@ class PublishDoor(Door):
         if content_type.partition(";")[0].strip().lower() != _NDJSON:
             raise UnsupportedType(f"a batch is {_NDJSON}; a single message goes to /pub/CHANNEL")
         lines = [line for line in body_of(request).split(b"\n") if line.strip()]
-        parsed = [self._parse(line) for line in lines]
-        drafts = [item for item in parsed if isinstance(item, Draft)]
-        receipts = iter(await self._hub.publish_all(drafts, _key(request, "")))
-        outcomes = [next(receipts) if isinstance(item, Draft) else item for item in parsed]
+        outcomes = await self._hub.publish_all(map(self._parse, lines), _key(request, ""))
         request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
         return b"".join([encode(self._line(outcome)) + b"\n" for outcome in outcomes])
 

@@ -32,6 +32,13 @@ class BadRequest(Refusal):
     code = "bad-request"
 
 
+class TooLate(Refusal):
+    """The headers of a request did not come within ``limits.handshake``."""
+
+    code = "request-timeout"
+    status = 408
+
+
 class HeadersTooLarge(Refusal):
     """More bytes of headers than ``limits.headers`` (RFC 6585, section 5)."""
 
@@ -187,7 +194,7 @@ class PushChannel(HTTPChannel):
 
     def _too_late(self) -> None:
         self._deadline = None
-        self.transport.abortConnection()
+        self.refuse(TooLate(f"a request is there within {self.site.limits.handshake:g} seconds"))
 
 
 class PushSite(Site):

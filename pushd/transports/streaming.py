@@ -7,7 +7,6 @@ straight to the transport. The request stays to say when the client is gone and 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -170,14 +169,8 @@ class StreamDoor(Door):
         stream.begin()
         if shape.preamble:
             stream.write(wire.block([shape.preamble]))
-        Deferred.fromCoroutine(self._follow(stream, opening))
+        await self.hub.follow(stream.subscriber, opening, tell_gaps=not wire.bare)
         return None
-
-    async def _follow(self, stream: HttpStream, opening: Opening) -> None:
-        try:
-            await self.hub.follow(stream.subscriber, opening, tell_gaps=not stream.subscriber.wire.bare)
-        except Exception as cause:  # a refusal, or a bug: either ends this stream and no other
-            self.hub.give_up(stream.subscriber, cause)
 
     def _set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
         request.setHeader(b"Content-Type", shape.content_type)

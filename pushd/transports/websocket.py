@@ -105,7 +105,9 @@ class SocketPeer(WebSocketServerProtocol):
         self._door.entered(self)
         self.transport.registerProducer(self, True)
         if self._opening is not None:
-            Deferred.fromCoroutine(self._follow(self._opening)).addErrback(self._broken)
+            following = self._door.hub.follow(self.subscriber, self._opening, tell_gaps=not self.subscriber.wire.bare)
+            Deferred.fromCoroutine(following).addErrback(self._broken)
+            self._opening = None
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Take a command."""
@@ -122,6 +124,11 @@ class SocketPeer(WebSocketServerProtocol):
         """Take bytes: any is a sign of life."""
         self._door.deadlines.heard(self)
         super().dataReceived(data)
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """Close; as long as a producer is registered, a transport that waits for its peer never would."""
+        self.transport.unregisterProducer()
+        super().dropConnection(abort)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give everything back."""
@@ -172,12 +179,6 @@ class SocketPeer(WebSocketServerProtocol):
         self._close(NoPong("no answer to a ping"))
 
     # Commands
-
-    async def _follow(self, opening: Opening) -> None:
-        try:
-            await self._door.hub.follow(self.subscriber, opening, tell_gaps=not self.subscriber.wire.bare)
-        except Refusal as refusal:
-            self._door.hub.give_up(self.subscriber, refusal)
 
     async def _ready(self) -> None:
         await self._door.hub.ready(self.subscriber)
