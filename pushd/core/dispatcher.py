@@ -91,6 +91,10 @@ class Dispatcher:
 
     def _plan(self, gathered: dict[str, list[Delivery]]) -> Iterator[tuple[Collection[Subscriber], Batch]]:
         """Find who hears which of the gathered channels, and share a batch among those who hear the same."""
+        if len(gathered) == 1:
+            ((channel, deliveries),) = gathered.items()
+            yield list(self.index.match(channel)), Batch(deliveries)
+            return
         heard: dict[Subscriber, tuple[str, ...]] = {}
         for channel in gathered:
             alone = (channel,)
@@ -101,8 +105,8 @@ class Dispatcher:
         for subscriber, channels in heard.items():
             groups.setdefault(channels, []).append(subscriber)
         for channels, subscribers in groups.items():
-            deliveries = chain.from_iterable(gathered[channel] for channel in channels)
-            yield subscribers, Batch(sorted(deliveries, key=lambda delivery: delivery.message.seq))
+            together = chain.from_iterable(gathered[channel] for channel in channels)
+            yield subscribers, Batch(sorted(together, key=lambda delivery: delivery.message.seq))
 
     def _deliver(self, batch: Batch, subscriber: Subscriber) -> None:
         self.dropped += subscriber.deliver(batch)

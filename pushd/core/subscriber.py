@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from pushd.core.delivery import Batch, Delivery, Recent, Wire
 from pushd.core.errors import Refusal, TooSlow
 from pushd.core.message import Gap, Message
-from pushd.core.names import Interest, matches
+from pushd.core.names import Interest, is_pattern, matches
 from pushd.core.outbox import Limits, Outbox, Policy
 from pushd.core.replay import Page
 
@@ -259,7 +259,11 @@ class Subscriber:
     def _is_live(self, message: Message) -> bool:
         """Whether it comes, or came, live by one of the topics."""
         seq, channel = message.seq, message.channel
-        return any(seq > start and matches(topic, channel) for topic, start in self.starts.items())
+        if seq > self.starts.get(channel, _CATCHING):
+            return True
+        return any(
+            seq > start and is_pattern(topic) and matches(topic, channel) for topic, start in self.starts.items()
+        )
 
     def _dropped(self, outbox: Outbox) -> list[Gap]:
         gaps = []

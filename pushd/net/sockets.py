@@ -9,23 +9,25 @@ _PROBES = 3
 
 
 def find_dead_peer(transport: Any, seconds: int) -> None:
-    """Let TCP give a peer up that was silent for `seconds`, whether it owes us data (RFC 5482) or not
+    """Let TCP give a peer up of which nothing was heard for `seconds`, whether it owes us data (RFC 5482) or not
     (RFC 9293, 3.8.4).
 
-    Does nothing on a transport that is not TCP.
+    Half of the time is for each: what is sent to a peer that fell silent starts the clock of unanswered data, and then
+    the probes stop. Does nothing on a transport that is not TCP.
     """
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner
     sock = transport.getHandle() if hasattr(transport, "getHandle") else None
     if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    interval = max(1, seconds // (_PROBES + 2))
+    patience = max(2, seconds // 2)
+    interval = max(1, patience // (_PROBES + 2))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
-        ("TCP_KEEPIDLE", max(1, seconds - _PROBES * interval)),
+        ("TCP_KEEPIDLE", max(1, patience - _PROBES * interval)),
         ("TCP_KEEPINTVL", interval),
         ("TCP_KEEPCNT", _PROBES),
-        ("TCP_USER_TIMEOUT", seconds * 1000),
+        ("TCP_USER_TIMEOUT", patience * 1000),
     ):
         if option := getattr(socket, name, None):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -3,7 +3,7 @@
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from pushd.core.errors import BadParameter
+from pushd.core.errors import BadParameter, Refusal
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.http import Rules
@@ -26,6 +26,13 @@ class SseDoor(StreamDoor):
             None: Format(b"text/event-stream", Sse(), preamble),
             "json": Format(b"text/event-stream", SseJson(), preamble),
         }
+
+    def come_back(self, request: Request, refusal: Refusal) -> bytes:
+        """Answer with a stream that ends at once: any error status would make an EventSource give up for ever."""
+        self.rules.counters.refusals[refusal.code] += 1
+        request.setHeader(b"Content-Type", b"text/event-stream")
+        request.setHeader(b"Cache-Control", b"no-cache, no-transform")
+        return PREAMBLE % (1000 * (refusal.retry_after or 1))
 
     def format_of(self, request: Request) -> Format:
         """See `StreamDoor`."""

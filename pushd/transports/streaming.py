@@ -14,7 +14,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from pushd.core.delivery import Wire
-from pushd.core.errors import Refusal
+from pushd.core.errors import Refusal, TooManyConnections
 from pushd.core.names import parse_topics
 from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
@@ -143,6 +143,13 @@ class StreamDoor(Door):
         request.finish()
         return None
 
+    def come_back(self, request: Request, refusal: Refusal) -> bytes:
+        """Answer a client for which there is no room now.
+
+        :raises Refusal: which is the answer, unless a technique has a better one.
+        """
+        raise refusal
+
     def close_all(self, why: Refusal) -> None:
         """End all streams."""
         for stream in list(self._streams):
@@ -153,7 +160,11 @@ class StreamDoor(Door):
         since, policy, shape = since_of(request), policy_of(request), self.format_of(request)
         is_chunked = request.clientproto == b"HTTP/1.1"
         name = f"{self.transport_name} {self.rules.client_of(request)}"
-        stream = HttpStream(self, request, self.rules.admit_stream(request))
+        try:
+            slot = self.rules.admit_stream(request)
+        except TooManyConnections as refusal:
+            return self.come_back(request, refusal)
+        stream = HttpStream(self, request, slot)
         wire = shape.chunked if is_chunked else shape.plain
         stream.subscriber = Subscriber(stream, wire, self.rules.limits.queue, policy, name)
         self._streams[stream] = None
