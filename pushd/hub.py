@@ -195,13 +195,14 @@ class Hub:
         if catch_up is None:
             return
         gaps = catch_up.fresh(opening.gaps)
+        catch_up.know(opening.known)
         self._counters.gaps.update(gap.reason for gap in gaps)
         position = opening.position
         page = Page((), (), position, complete=not opening.behind)
         await self.ready(subscriber)
         if tell_gaps:
             subscriber.gap(gaps)
-        while not subscriber.closed:
+        while subscriber.catching is catch_up:
             self._counters.replayed += len(page.messages)
             if subscriber.replay(catch_up, page, self._recent):
                 return
@@ -222,8 +223,7 @@ class Hub:
         """Let a subscriber hear `topics` no more; give those that it did hear."""
         heard = [topic for topic in topics if topic in subscriber.starts]
         for topic in heard:
-            self.dispatcher.index.remove(topic, subscriber)
-            subscriber.part(topic)
+            self.dispatcher.part(topic, subscriber)
         return heard
 
     def leave(self, subscriber: Subscriber) -> None:

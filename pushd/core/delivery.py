@@ -4,8 +4,8 @@ A message is encoded at most once per wire, and what goes out together is joined
 the number of subscribers.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol, Self
 
 from pushd.core.message import Gap, Message
 
@@ -32,6 +32,34 @@ class Wire(Protocol):
     def block(self, frames: Sequence[bytes]) -> bytes:
         """Join frames to what is written at once."""
 
+    @property
+    def is_fluid(self) -> bool:
+        """Whether what follows a message depends on that message."""
+
+    def then(self, message: Message) -> "Wire":
+        """Give the wire for what follows a message: itself, if it is not fluid."""
+
+    def last(self) -> bytes:
+        """Encode what closes a stream in good order; empty where nothing does."""
+
+
+class SteadyWire:
+    """What most wires have in common: what they say does not depend on what they said."""
+
+    is_fluid = False
+
+    def then(self, message: Message) -> Self:
+        """Stay."""
+        return self
+
+    def last(self) -> bytes:
+        """Say nothing."""
+        return b""
+
+    def block(self, frames: Sequence[bytes]) -> bytes:
+        """Join frames."""
+        return b"".join(frames)
+
 
 class Delivery:
     """One message with its frames."""
@@ -50,6 +78,17 @@ class Delivery:
         return frame
 
 
+def encode(deliveries: Iterable[Delivery], wire: Wire) -> tuple[list[bytes], Wire]:
+    """Give the frames of deliveries that follow each other, and the wire for what follows them."""
+    if not wire.is_fluid:
+        return [delivery.frame(wire) for delivery in deliveries], wire
+    frames = []
+    for delivery in deliveries:
+        frames.append(delivery.frame(wire))
+        wire = wire.then(delivery.message)
+    return frames, wire
+
+
 class Batch:
     """Deliveries that go out together, in id order, with the blocks joined from their frames."""
 
@@ -65,7 +104,7 @@ class Batch:
         """Give all its messages as the bytes of one write."""
         block = self._blocks.get(wire)
         if block is None:
-            block = self._blocks[wire] = wire.block([delivery.frame(wire) for delivery in self.deliveries])
+            block = self._blocks[wire] = wire.block(encode(self.deliveries, wire)[0])
         return block
 
 

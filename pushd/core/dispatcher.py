@@ -37,6 +37,7 @@ class Dispatcher:
         """Messages handed to subscribers, times the subscribers."""
         self.dropped = 0
         """Messages let go for slow subscribers."""
+        self._newest = 0
         self._recent = recent
         self._gathered: dict[str, list[Delivery]] = {}
         self._count = 0
@@ -50,11 +51,17 @@ class Dispatcher:
 
     def accept(self, message: Message) -> None:
         """Take a message that is in the history now."""
+        self._newest = message.seq
         if self.index.match(message.channel):
             if not message.is_mark:
                 self._gather(message)
             if message.end:
                 self.end(message.channel)
+
+    def part(self, topic: str, subscriber: Subscriber) -> None:
+        """Let a subscriber hear no more of a topic, not even what was accepted and is not delivered yet."""
+        self.index.remove(topic, subscriber)
+        subscriber.part(topic, self._newest)
 
     def end(self, channel: str) -> None:
         """Tell those who named `channel` that it has ended, behind all that was accepted so far."""

@@ -29,7 +29,7 @@ class Bounds(NamedTuple):
 class Channel:
     """What is kept of one channel."""
 
-    __slots__ = ("bytes", "ended", "last", "last_time", "lost", "lost_reason", "lost_time", "messages", "name")
+    __slots__ = ("bytes", "ended", "last", "last_time", "lost", "lost_reason", "lost_time", "messages", "name", "used")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,6 +39,8 @@ class Channel:
         self.last = 0
         """The sequence of its newest message, kept or not; 0 before the first."""
         self.last_time = 0.0
+        self.used = 0
+        """The sequence that was given out when it was last published to."""
         self.ended = False
         self.lost = 0
         """The sequence of the newest message that was let go; 0 for none."""

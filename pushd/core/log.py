@@ -76,6 +76,7 @@ class Log:
             event=draft.event,
             end=draft.end,
         )
+        channel.used = message.seq
         channel.ended = draft.end
         if not message.is_mark:
             self._keep(channel, message, draft.ttl, now)
@@ -111,10 +112,12 @@ class Log:
         """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics."""
         self.expire(now)
         seq, gaps = self._begin(topics, since, time)
+        position = MessageId(self.epoch, seq)
         returning = isinstance(since, MessageId)
         ended = sum(self._is_finished(topic, seq, returning) for topic in topics)
         behind = seq < self.head or ended > 0
-        return Opening(MessageId(self.epoch, seq), gaps, behind, finished=ended == len(topics) and not gaps)
+        finished = ended == len(topics) and not gaps
+        return Opening(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page:
         """Read on: at most `count` messages, and no further one once they have `size` bytes."""
@@ -202,10 +205,12 @@ class Log:
     def _gaps(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
         gaps = []
         for topic in topics:
-            if channel := self._latest_loss(topic, after.seq):
-                gaps.append(Gap(topic, str(after), self._id(channel.lost), channel.lost_reason))
-            elif self._unknown > after.seq and (is_pattern(topic) or self._record(topic) is None):
-                gaps.append(Gap(topic, str(after), self._id(self._unknown), "unknown"))
+            loss = self._latest_loss(topic, after.seq)
+            lost, reason = (loss.lost, loss.lost_reason) if loss else (after.seq, "")
+            if self._unknown > lost and (is_pattern(topic) or self._record(topic) is None):
+                lost, reason = self._unknown, "unknown"
+            if reason:
+                gaps.append(Gap(topic, str(after), self._id(lost), reason))
         return tuple(gaps)
 
     def _all_gone(self, topics: Sequence[str], after: MessageId, reason: str) -> tuple[Gap, ...]:
@@ -236,7 +241,7 @@ class Log:
             yield from filter(None, map(self._record, topics))
             return
         for channel in reversed(self._channels.values()):
-            if channel.last <= newer_than:
+            if channel.used <= newer_than:
                 break
             if interest.covers(channel.name):
                 yield channel
@@ -259,7 +264,9 @@ class Log:
         if self.channel_count >= self.bounds.channels:
             self._forget_idle()
         channel = Channel(name)
-        if before := self._deleted.pop(name, None):
+        channel.lost, channel.lost_reason = self._unknown, "unknown"
+        before = self._deleted.pop(name, None)
+        if before is not None and before.lost > self._unknown:
             channel.lost, channel.lost_time, channel.lost_reason = before.lost, before.lost_time, before.lost_reason
         return channel
 

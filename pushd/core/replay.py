@@ -20,6 +20,8 @@ class Opening(NamedTuple):
     """Whether there may be something to read before it is live."""
     finished: bool
     """Whether all its channels have ended and it has heard them out."""
+    known: tuple[Gap, ...] = ()
+    """What is gone behind `position`, told or not: only what goes later is news. Compared by topic and end."""
 
 
 class Page(NamedTuple):
@@ -27,7 +29,7 @@ class Page(NamedTuple):
 
     messages: tuple[Message, ...]
     gaps: tuple[Gap, ...]
-    """What is gone and comes before the messages; one that was told at the opening may stand here again."""
+    """What is gone and comes before the messages; what was known at the opening or told before may stand here again."""
     position: MessageId
     """The replay has got as far as this, which is beyond the last message where others were passed over."""
     complete: bool

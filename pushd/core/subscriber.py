@@ -12,10 +12,11 @@ and the subscriber itself is ready (what is due is written at once) or busy (it 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from pushd.core.delivery import Batch, Delivery, Recent, Wire
+from pushd.core.catch_up import CatchUp
+from pushd.core.delivery import Batch, Delivery, Recent, Wire, encode
 from pushd.core.errors import Refusal, TooSlow
 from pushd.core.message import Gap, Message
-from pushd.core.names import Interest, is_pattern, matches
+from pushd.core.names import is_pattern, matches
 from pushd.core.outbox import Limits, Outbox, Policy
 from pushd.core.replay import Page
 
@@ -38,51 +39,6 @@ class Outlet(Protocol):
         """Close, having told the peer why where that can be told."""
 
 
-class CatchUp:
-    """What one subscription still reads from the history, and what arrives meanwhile."""
-
-    __slots__ = ("_bytes", "_limits", "_skipped", "_told", "held", "interest", "topics")
-
-    def __init__(self, topics: Sequence[str], limits: Limits) -> None:
-        self.topics = topics
-        self.interest = Interest(topics)
-        self.held: list[Delivery] = []
-        self._bytes = 0
-        self._skipped = 0
-        self._limits = limits
-        self._told: set[tuple[str, str]] = set()
-
-    def hold(self, delivery: Delivery) -> None:
-        """Let a live message wait, or if too many do, leave it to the history, where it is as well."""
-        message = delivery.message
-        if len(self.held) >= self._limits.messages or self._bytes + message.size > self._limits.bytes:
-            self._forget()
-        if self._skipped:
-            self._skipped = message.seq
-            return
-        self.held.append(delivery)
-        self._bytes += message.size
-
-    def fresh(self, gaps: Iterable[Gap]) -> list[Gap]:
-        """Give the gaps that were not told yet, and count them as told."""
-        news = [gap for gap in gaps if (gap.topic, gap.end) not in self._told]
-        self._told.update((gap.topic, gap.end) for gap in news)
-        return news
-
-    def has_reached(self, seq: int) -> bool:
-        """Tell whether a replay up to `seq` and what is held leave nothing out."""
-        if self._skipped > seq:
-            self._skipped = 0
-            return False
-        self.held = [delivery for delivery in self.held if delivery.message.seq > seq]
-        return True
-
-    def _forget(self) -> None:
-        self._skipped = self.held[-1].message.seq if self.held else self._skipped
-        self.held.clear()
-        self._bytes = 0
-
-
 class Subscriber:
     """One who hears. It is handed to the hub, and its transport calls `pause` and `resume`."""
 
@@ -91,6 +47,7 @@ class Subscriber:
         "_floor",
         "_limits",
         "_outbox",
+        "_parted",
         "_waiting",
         "catching",
         "closed",
@@ -112,6 +69,8 @@ class Subscriber:
         """The topics; of each only what is newer than this sequence is heard live."""
         self._floor = 0
         """What is newer is wanted without a look at the starts."""
+        self._parted = 0
+        """What is not newer may be of a topic that it hears no more."""
         self._limits = limits
         self._outbox: Outbox | None = None
         """None: ready."""
@@ -133,14 +92,17 @@ class Subscriber:
         """Hear of those `topics` that it still has what is newer than `seq` as it comes."""
         self.starts.update([(topic, seq) for topic in topics if topic in self.starts])
         self.catching = None
-        self._floor = max(self.starts.values(), default=0)
+        self._set_floor()
 
-    def part(self, topic: str) -> None:
-        """Hear no more of a topic, not even what waits in the outbox."""
+    def part(self, topic: str, newest: int = 0) -> None:
+        """Hear no more of a topic, not even what waits in the outbox, or what up to sequence `newest` is on its way."""
         self.starts.pop(topic, None)
-        self._floor = max(self.starts.values(), default=0)
-        if self.catching is not None and not self.starts.keys() & set(self.catching.topics):
-            self.catching = None
+        self._ends = tuple(channel for channel in self._ends if channel != topic)
+        self._parted = max(self._parted, newest)
+        self._set_floor()
+        if self.catching is not None:
+            self.catching.part(topic)
+            self.catching = self.catching if self.catching.topics else None
         if self._outbox is not None:
             self._outbox.keep(lambda message: self.topic_of(message.channel) is not None)
 
@@ -164,7 +126,10 @@ class Subscriber:
             batch = Batch(wanted)
         if self._outbox is None:
             if not self.closed:
-                self.outlet.write(batch.block(self.wire))
+                wire = self.wire
+                if wire.is_fluid:
+                    self.wire = wire.then(batch.deliveries[-1].message)
+                self.outlet.write(batch.block(wire))
             return 0
         policy = Policy.DISCONNECT if self.wire.bare and self.policy is Policy.DROP else self.policy
         return sum([self._outbox.put(delivery, policy) for delivery in batch.deliveries])
@@ -176,17 +141,17 @@ class Subscriber:
 
         :raises TooSlow: the history let go of messages before they were read, and a bare wire can not tell.
         """
-        gaps = catch_up.fresh(page.gaps)
+        gaps = [gap for gap in catch_up.fresh(page.gaps) if gap.topic in catch_up.topics]
         if gaps and self.wire.bare and self.policy is not Policy.LATEST:
             raise TooSlow("messages were let go before this subscriber had read them")
         frames = [self.wire.gap(gap) for gap in gaps]
-        frames += [recent.of(message).frame(self.wire) for message in page.messages if not self._is_live(message)]
+        deliveries = [recent.of(message) for message in page.messages if self._is_replayed(catch_up, message)]
         done = page.complete and catch_up.has_reached(page.position.seq)
         if done:
-            frames += [delivery.frame(self.wire) for delivery in catch_up.held]
+            deliveries += catch_up.held
             self.go_live(catch_up.topics, catch_up.held[-1].message.seq if catch_up.held else page.position.seq)
-        self._write(frames)
-        for channel in page.ended if done else ():
+        self._write(frames + self._encode(deliveries))
+        for channel in dict.fromkeys((*page.ended, *catch_up.ends)) if done else ():
             self.end(channel)
         return done
 
@@ -196,7 +161,10 @@ class Subscriber:
 
     def end(self, channel: str) -> None:
         """Be told that a channel has ended, once all that waits is out."""
-        if self.closed or channel not in self.starts:
+        if self.closed or channel not in self.starts or channel in self._ends:
+            return
+        if self.catching is not None and channel in self.catching.topics:
+            self.catching.ends.append(channel)
             return
         self.starts[channel] = self._floor = _CATCHING
         self._ends += (channel,)
@@ -232,7 +200,7 @@ class Subscriber:
         outbox, self._outbox = self._outbox, None
         while outbox and self._outbox is None and not self.closed:
             frames = [self.wire.gap(gap) for gap in self._dropped(outbox)]
-            self._write(frames + [delivery.frame(self.wire) for delivery in outbox.take(_WRITE)])
+            self._write(frames + self._encode(outbox.take(_WRITE)))
         if self.closed:
             return
         if outbox:
@@ -265,6 +233,13 @@ class Subscriber:
             seq > start and is_pattern(topic) and matches(topic, channel) for topic, start in self.starts.items()
         )
 
+    def _is_replayed(self, catch_up: CatchUp, message: Message) -> bool:
+        """Whether it comes from the history, and not, by another topic, live."""
+        return catch_up.interest.covers(message.channel) and not self._is_live(message)
+
+    def _set_floor(self) -> None:
+        self._floor = max((self._parted, *self.starts.values()))
+
     def _dropped(self, outbox: Outbox) -> list[Gap]:
         gaps = []
         for channel, lost in outbox.take_dropped().items():
@@ -278,6 +253,10 @@ class Subscriber:
         for channel in ends:
             self._write([self.wire.end(channel)])
             self.outlet.ended(channel)
+
+    def _encode(self, deliveries: Sequence[Delivery]) -> list[bytes]:
+        frames, self.wire = encode(deliveries, self.wire)
+        return frames
 
     def _call_waiting(self) -> None:
         call, self._waiting = self._waiting, None

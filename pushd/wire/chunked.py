@@ -21,7 +21,10 @@ class Chunked:
 
     def __init__(self, wire: Wire) -> None:
         self.bare = wire.bare
+        self.is_fluid = wire.is_fluid
         self._wire = wire
+        self._following: dict[Wire, Chunked] = {wire: self}
+        """The chunked forms of the wires to which a fluid one may lead, shared by them all."""
 
     def message(self, message: Message) -> bytes:
         """Encode a message, unframed: the chunk is around the block."""
@@ -38,6 +41,19 @@ class Chunked:
     def ping(self) -> bytes:
         """Encode a ping, unframed."""
         return self._wire.ping()
+
+    def then(self, message: Message) -> "Chunked":
+        """Give the chunked form of what follows a message."""
+        wire = self._wire.then(message)
+        following = self._following.get(wire)
+        if following is None:
+            following = self._following[wire] = Chunked(wire)
+            following._following = self._following
+        return following
+
+    def last(self) -> bytes:
+        """Encode what closes a stream, unframed."""
+        return self._wire.last()
 
     def block(self, frames: Sequence[bytes]) -> bytes:
         """Join frames to a chunk; nothing where there is nothing in them."""

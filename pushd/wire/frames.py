@@ -1,8 +1,8 @@
 """WebSocket frames of a server (RFC 6455, section 5.2): bare data, or the JSON of the subprotocol ``pushd.v1``."""
 
 import struct
-from collections.abc import Sequence
 
+from pushd.core.delivery import SteadyWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
@@ -20,7 +20,7 @@ def frame(first: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", first, 127, size) + payload
 
 
-class BareFrames:
+class BareFrames(SteadyWire):
     """A frame a message: text where it is text or JSON, else binary. It can tell nothing else."""
 
     bare = True
@@ -40,10 +40,6 @@ class BareFrames:
     def ping(self) -> bytes:
         """Say nothing: pings are frames of the protocol's own."""
         return b""
-
-    def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join frames."""
-        return b"".join(frames)
 
 
 class JsonFrames(BareFrames):

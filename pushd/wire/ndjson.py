@@ -1,12 +1,11 @@
 """Endless bodies and line connections: a JSON message a line, or the bare data a line."""
 
-from collections.abc import Sequence
-
+from pushd.core.delivery import SteadyWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import PING, encode_end, encode_gap, encode_message
 
 
-class JsonLines:
+class JsonLines(SteadyWire):
     """JSON messages and control objects, one a line."""
 
     bare = False
@@ -31,12 +30,8 @@ class JsonLines:
         """Encode a ping as a line."""
         return self._ping
 
-    def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join lines."""
-        return b"".join(frames)
 
-
-class RawLines:
+class RawLines(SteadyWire):
     """The bare data, each followed by LF. It can tell nothing else."""
 
     bare = True
@@ -56,7 +51,3 @@ class RawLines:
     def ping(self) -> bytes:
         """Say nothing: there is no place for it."""
         return b""
-
-    def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join lines."""
-        return b"".join(frames)

@@ -6,6 +6,7 @@
 
 import base64
 import binascii
+import re
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
     end: bool = False
 
 
+_FOREIGN_KEY = re.compile(r" `(?!\w{1,40}`).*`", re.DOTALL)
+"""A key in a sentence of the decoder's that is more than a slip of the pen."""
 _decoder = msgspec.json.Decoder(Publication)
 
 
@@ -45,7 +48,7 @@ def parse_publication(text: bytes, max_data: int, max_event: int) -> Draft:
 def decode(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
     """Decode JSON to what the decoder asks for.
 
-    :raises BadJson: with the decoder's words, which name the place but hold nothing of the text.
+    :raises BadJson: with the decoder's words, which name the place, and of the text at most a key.
     """
     try:
         text.decode("utf-8")
@@ -55,7 +58,7 @@ def decode(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
     except RecursionError:
         raise BadJson("the JSON is nested too deeply") from None
     except msgspec.MsgspecError as error:
-        raise BadJson(str(error)) from None
+        raise BadJson(_FOREIGN_KEY.sub("", str(error))) from None
 
 
 def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:

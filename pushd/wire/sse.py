@@ -8,6 +8,7 @@ import base64
 import re
 from collections.abc import Sequence
 
+from pushd.core.delivery import SteadyWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
@@ -16,7 +17,7 @@ PREAMBLE = b":\nretry: %d\n"
 """The first bytes of a stream: a comment, and in the first event's block the milliseconds before a reconnect."""
 
 
-class Sse:
+class Sse(SteadyWire):
     """Events that carry the data of the message; binary data as base64."""
 
     bare = False
@@ -37,10 +38,6 @@ class Sse:
     def ping(self) -> bytes:
         """Encode a comment."""
         return b":\n"
-
-    def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join events."""
-        return b"".join(frames)
 
     @staticmethod
     def _event(message: Message, lines: Sequence[bytes]) -> bytes:

@@ -6,8 +6,8 @@ was sent and obeys none of it.
 """
 
 import re
-from collections.abc import Sequence
 
+from pushd.core.delivery import SteadyWire
 from pushd.core.errors import BadEscape
 from pushd.core.message import Gap, Message
 
@@ -34,7 +34,7 @@ def unescape(text: bytes) -> bytes:
     return _ESCAPE.sub(_unescape_one, text) if b"\\" in text else text
 
 
-class TextLines:
+class TextLines(SteadyWire):
     """Messages and news as lines that a person reads in telnet."""
 
     bare = False
@@ -54,10 +54,6 @@ class TextLines:
     def ping(self) -> bytes:
         """Say nothing: TCP's own keepalive finds the dead."""
         return b""
-
-    def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join lines."""
-        return b"".join(frames)
 
 
 def _escape_one(found: re.Match[str]) -> str:

@@ -1,0 +1,69 @@
+"""Catching up: what a subscription still reads from the history, and what arrives meanwhile.
+
+Live messages wait beside the replay, within the limit of a queue. If they become too many they are forgotten: they are
+in the history as well, and the replay goes on until it has reached them.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from pushd.core.delivery import Delivery
+from pushd.core.message import Gap
+from pushd.core.names import Interest
+from pushd.core.outbox import Limits
+
+
+class CatchUp:
+    """What one subscription still reads from the history, and what arrives meanwhile."""
+
+    __slots__ = ("_bytes", "_limits", "_skipped", "_told", "ends", "held", "interest", "topics")
+
+    def __init__(self, topics: Sequence[str], limits: Limits) -> None:
+        self.topics = tuple(topics)
+        self.interest = Interest(topics)
+        self.held: list[Delivery] = []
+        self.ends: list[str] = []
+        """The channels that ended meanwhile."""
+        self._bytes = 0
+        self._skipped = 0
+        self._limits = limits
+        self._told: set[tuple[str, str]] = set()
+
+    def part(self, topic: str) -> None:
+        """Read on without a topic."""
+        self.topics = tuple(other for other in self.topics if other != topic)
+        self.interest = Interest(self.topics)
+        self.held = [delivery for delivery in self.held if self.interest.covers(delivery.message.channel)]
+
+    def hold(self, delivery: Delivery) -> None:
+        """Let a live message wait, or if too many do, leave it to the history, where it is as well."""
+        message = delivery.message
+        if len(self.held) >= self._limits.messages or self._bytes + message.size > self._limits.bytes:
+            self._forget()
+        if self._skipped:
+            self._skipped = message.seq
+            return
+        self.held.append(delivery)
+        self._bytes += message.size
+
+    def know(self, gaps: Iterable[Gap]) -> None:
+        """Take gaps for told."""
+        self._told.update((gap.topic, gap.end) for gap in gaps)
+
+    def fresh(self, gaps: Iterable[Gap]) -> list[Gap]:
+        """Give the gaps that are news, and take them for told."""
+        news = [gap for gap in gaps if (gap.topic, gap.end) not in self._told]
+        self.know(news)
+        return news
+
+    def has_reached(self, seq: int) -> bool:
+        """Tell whether a replay up to `seq` and what is held leave nothing out."""
+        if self._skipped > seq:
+            self._skipped = 0
+            return False
+        self.held = [delivery for delivery in self.held if delivery.message.seq > seq]
+        return True
+
+    def _forget(self) -> None:
+        self._skipped = self.held[-1].message.seq if self.held else self._skipped
+        self.held.clear()
+        self._bytes = 0

@@ -1,0 +1,184 @@
+"""What several tests build: messages, a wire of plain words, and a peer that records what it hears."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pushd.core.cursor import MessageId, Since
+from pushd.core.delivery import Batch, Delivery, SteadyWire
+from pushd.core.errors import Refusal
+from pushd.core.history import Bounds
+from pushd.core.log import Log
+from pushd.core.message import Gap, Message, draft
+from pushd.core.outbox import Limits, Policy
+from pushd.core.replay import Opening, Page
+from pushd.core.subscriber import Subscriber
+
+
+def message(
+    seq: int = 1,
+    channel: str = "a",
+    data: bytes = b"x",
+    *,
+    content_type: str | None = None,
+    event: str | None = None,
+    end: bool = False,
+    prev: int | None = None,
+    epoch: str = "E",
+    time: float = 0.0,
+) -> Message:
+    """Make a message as a log would; `prev` is the sequence of the one before it."""
+    checked = draft(channel, data, content_type, event, end=end)
+    before = None if prev is None else f"{epoch}-{prev}"
+    kind, form = checked.content_type, checked.form
+    return Message(epoch, seq, before, channel, time, data, kind, form, checked.event, end)
+
+
+def publish(
+    log: Log,
+    channel: str,
+    data: bytes = b"x",
+    *,
+    now: float = 0.0,
+    ttl: float | None = None,
+    end: bool = False,
+) -> Message:
+    """Publish at `now`, which is also the wall clock."""
+    return log.append(draft(channel, data, ttl=ttl, end=end), now, now)
+
+
+def log_of(channels: str, bounds: Bounds | None = None) -> Log:
+    """Publish to channels of one letter each, a second apart, beginning at second 1 with sequence 1."""
+    log = Log("E", bounds or Bounds())
+    for second, channel in enumerate(channels, 1):
+        publish(log, channel, now=float(second))
+    return log
+
+
+def open_log(log: Log, topics: str, since: Since, now: float = 100.0) -> Opening:
+    """Open a log at `topics`, joined by commas."""
+    return log.open(tuple(topics.split(",")), since, now, now)
+
+
+def read_log(log: Log, topics: str, after: MessageId, now: float = 100.0) -> list[int]:
+    """Read a log to its end in one page; give the sequences."""
+    page = log.page(tuple(topics.split(",")), after, 10_000, 1 << 30, now)
+    assert page.complete
+    return [each.seq for each in page.messages]
+
+
+def cost(data: bytes = b"x", channel: str = "a") -> int:
+    """Give what a message takes of the bytes that a log may have in all."""
+    log = Log("E", Bounds())
+    publish(log, channel, data)
+    return log.bytes
+
+
+def at(seq: int) -> MessageId:
+    """Give the cursor of one who heard all up to `seq`, in the epoch of all that is built here."""
+    return MessageId("E", seq)
+
+
+def batch(*messages: Message) -> Batch:
+    """Join messages to a batch, as the dispatcher does."""
+    return Batch([Delivery(each) for each in messages])
+
+
+def page(*messages: Message, upto: int, more: bool = False, **rest: Any) -> Page:
+    """Make a page of history that has got as far as sequence `upto`."""
+    return Page(messages, rest.pop("gaps", ()), at(upto), complete=not more, **rest)
+
+
+class Words(SteadyWire):
+    """A wire a person can read, which remembers what it was asked to encode."""
+
+    def __init__(self, *, bare: bool = False) -> None:
+        self.bare = bare
+        self.encoded: list[int] = []
+        self.blocks = 0
+
+    def message(self, message: Message) -> bytes:
+        """Say ``CHANNEL:SEQ``."""
+        self.encoded.append(message.seq)
+        return f"{message.channel}:{message.seq} ".encode()
+
+    def gap(self, gap: Gap) -> bytes:
+        """Say ``gap:TOPIC:FROM:TO:REASON``."""
+        return b"" if self.bare else ("gap:" + ":".join(gap) + " ").encode()
+
+    def end(self, channel: str) -> bytes:
+        """Say ``end:CHANNEL``."""
+        return b"" if self.bare else f"end:{channel} ".encode()
+
+    def ping(self) -> bytes:
+        """Say nothing."""
+        return b""
+
+    def block(self, frames: Sequence[bytes]) -> bytes:
+        """Join words."""
+        self.blocks += 1
+        return super().block(frames)
+
+
+class Following(Words):
+    """A fluid wire: it says of each message which channel it follows, and has one form for each."""
+
+    is_fluid = True
+
+    def __init__(self, *, before: str = "", forms: dict[str, "Following"] | None = None) -> None:
+        super().__init__()
+        self._before = before
+        self._forms = {before: self} if forms is None else forms
+
+    def message(self, message: Message) -> bytes:
+        """Say ``BEFORE>CHANNEL:SEQ``."""
+        return self._before.encode() + b">" + super().message(message)
+
+    def then(self, message: Message) -> "Following":
+        """Give the form for what follows a message."""
+        name = message.channel
+        if name not in self._forms:
+            self._forms[name] = Following(before=name, forms=self._forms)
+        return self._forms[name]
+
+
+class Peer:
+    """An outlet that records, with the subscriber whose it is."""
+
+    def __init__(
+        self, wire: Words | None = None, limits: Limits | None = None, policy: Policy = Policy.DISCONNECT
+    ) -> None:
+        self.subscriber = Subscriber(self, wire or Words(), limits or Limits(), policy, "peer")
+        self.writes: list[str] = []
+        self.ends: list[str] = []
+        self.fills_up = False
+        """Whether each write is more than the transport can take at once."""
+        self.breaks: Exception | None = None
+        """What a write fails with."""
+        self.given_up: Refusal | None = None
+
+    @property
+    def heard(self) -> list[str]:
+        """All that was said to it, word by word."""
+        return " ".join(self.writes).split()
+
+    def listen(self, *topics: str, after: int = 0) -> "Peer":
+        """Be live on `topics`, with all up to `after` heard."""
+        self.subscriber.catch(topics)
+        self.subscriber.go_live(topics, after)
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Take what is sent."""
+        if self.breaks is not None:
+            raise self.breaks
+        self.writes.append(data.decode().strip())
+        if self.fills_up:
+            self.subscriber.pause()
+
+    def ended(self, channel: str) -> None:
+        """Take note of an end."""
+        self.ends.append(channel)
+
+    def give_up(self, why: Refusal) -> None:
+        """Take note of the reason."""
+        self.given_up = why

@@ -1,0 +1,99 @@
+"""Cursors: every form of `since`, and nothing else."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time, parse_since
+from pushd.core.errors import BadSince
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("", NOW),
+        ("all", EVERYTHING),
+        ("4f2a-0", MessageId("4f2a", 0)),
+        ("4f2a-17", MessageId("4f2a", 17)),
+        ("10m-5", MessageId("10m", 5)),
+        ("7-5", MessageId("7", 5)),
+        ("last:1", Last(1)),
+        ("last:1000", Last(1000)),
+        ("250ms", Age(0.25)),
+        ("1s", Age(1.0)),
+        ("1.5s", Age(1.5)),
+        ("10m", Age(600.0)),
+        ("24h", Age(86400.0)),
+        ("7d", Age(604800.0)),
+        ("0", Time(0.0)),
+        ("1763751574", Time(1763751574.0)),
+        ("1763751574.123", Time(1763751574.123)),
+    ],
+)
+def test_each_form_of_since_is_understood(text: str, since: Since) -> None:
+    read = parse_since(text)
+    assert type(read) is type(since)
+    assert read == since
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "garbage",
+        "ALL",
+        " all",
+        "all\n",
+        "-",
+        "-5",
+        "4f2a-",
+        "4f2a",
+        "4f2a-x",
+        "4f2a-1-2",
+        "4f2a--1",
+        "4f2a-1\n",
+        "4f_a-1",
+        "épo-1",
+        "4f2a-١",
+        "e" * 33 + "-1",
+        "4f2a-" + "1" * 19,
+        "last:",
+        "last:0",
+        "last:-1",
+        "last:01",
+        "last:x",
+        "last:1.5",
+        "last:" + "9" * 10,
+        "10 m",
+        "10w",
+        "-10m",
+        "1e3",
+        ".5s",
+        "5.s",
+        "1_000",
+        "+1",
+        "nan",
+        "inf",
+        "١٢٣",
+        "1" * 13,
+        "null",
+        "*",
+    ],
+)
+def test_garbage_in_place_of_a_cursor_is_refused_and_never_a_full_replay(text: str) -> None:
+    with pytest.raises(BadSince):
+        parse_since(text)
+
+
+@given(st.from_regex(r"[A-Za-z0-9]{1,32}", fullmatch=True), st.integers(0, 10**18 - 1))
+def test_a_message_id_reads_back_as_it_was_written(epoch: str, seq: int) -> None:
+    written = MessageId(epoch, seq)
+    assert parse_since(str(written)) == written
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_cursor_or_refused(text: str) -> None:
+    try:
+        parse_since(text)
+    except BadSince as refusal:
+        assert text
+        assert len(str(refusal).splitlines()) == 1

@@ -1,0 +1,261 @@
+"""Fan-out: what is accepted in one turn goes out together, in order, encoded once, and nobody waits."""
+
+import pytest
+
+from pushd.core.delivery import Recent
+from pushd.core.dispatcher import Dispatcher
+from pushd.core.errors import TooSlow
+from pushd.core.message import Message
+from pushd.core.outbox import Limits, Policy
+from tests.build import Peer, Words, message, page
+
+ALL = 1_000_000
+
+
+def dispatcher_of(*peers: Peer) -> Dispatcher:
+    dispatcher = Dispatcher(Recent())
+    for peer in peers:
+        for topic in peer.subscriber.starts:
+            dispatcher.index.add(topic, peer.subscriber)
+    return dispatcher
+
+
+def accept(dispatcher: Dispatcher, text: str) -> None:
+    """Accept messages written as ``CHANNEL:SEQ``."""
+    for word in text.split():
+        channel, _, seq = word.partition(":")
+        dispatcher.accept(message(int(seq), channel))
+
+
+def test_a_turn_is_one_write_a_subscriber_in_the_order_of_ids() -> None:
+    only_a, only_b, both, pattern, none = [
+        Peer().listen(*topics) for topics in (["a"], ["b"], ["a", "b"], ["*"], ["c"])
+    ]
+    dispatcher = dispatcher_of(only_a, only_b, both, pattern, none)
+    accept(dispatcher, "a:1 b:2 a:3 b:4")
+    assert only_a.writes == []
+    assert dispatcher.run(ALL) == []
+    assert only_a.writes == ["a:1 a:3"]
+    assert only_b.writes == ["b:2 b:4"]
+    assert both.writes == pattern.writes == ["a:1 b:2 a:3 b:4"]
+    assert none.writes == []
+    assert dispatcher.is_idle
+
+
+def test_a_second_turn_is_a_write_of_its_own() -> None:
+    peer = Peer().listen("a")
+    dispatcher = dispatcher_of(peer)
+    for text in ("a:1 a:2", "a:3"):
+        accept(dispatcher, text)
+        dispatcher.run(ALL)
+    assert peer.writes == ["a:1 a:2", "a:3"]
+
+
+def test_a_message_is_encoded_once_a_wire_and_a_block_joined_once_for_all_who_hear_the_same() -> None:
+    wire, other = Words(), Words()
+    peers = [Peer(wire).listen("a") for _ in range(50)] + [Peer(other).listen("a") for _ in range(50)]
+    both = [Peer(wire).listen("a", "b") for _ in range(50)]
+    dispatcher = dispatcher_of(*peers, *both)
+    accept(dispatcher, "a:1 b:2 a:3")
+    dispatcher.run(ALL)
+    assert {peer.writes[0] for peer in peers} == {"a:1 a:3"}
+    assert {peer.writes[0] for peer in both} == {"a:1 b:2 a:3"}
+    assert sorted(wire.encoded) == [1, 2, 3]
+    assert sorted(other.encoded) == [1, 3]
+    assert (wire.blocks, other.blocks) == (2, 1)
+
+
+def test_one_who_comes_back_shares_what_was_encoded_for_those_who_stayed() -> None:
+    wire, recent = Words(), Recent()
+    dispatcher = Dispatcher(recent)
+    stayed, returning = Peer(wire).listen("a"), Peer(wire)
+    dispatcher.index.add("a", stayed.subscriber)
+    kept = message(1)
+    dispatcher.accept(kept)
+    dispatcher.run(ALL)
+    returning.subscriber.replay(returning.subscriber.catch(["a"]), page(kept, upto=1), recent)
+    assert stayed.heard == returning.heard == ["a:1"]
+    assert wire.encoded == [1]
+
+
+def test_what_nobody_hears_makes_no_work() -> None:
+    dispatcher = dispatcher_of(Peer().listen("a"))
+    accept(dispatcher, "b:1")
+    assert dispatcher.is_idle
+
+
+# Slices
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+def test_slices_serve_everybody_everything_in_order(limit: int) -> None:
+    peers = [Peer().listen("a") for _ in range(7)] + [Peer().listen("a", "b") for _ in range(3)]
+    dispatcher = dispatcher_of(*peers)
+    accept(dispatcher, "a:1 b:2")
+    dispatcher.run(limit)
+    accept(dispatcher, "a:3")
+    dispatcher.run(limit)
+    accept(dispatcher, "b:4 a:5")
+    for _ in range(100):
+        dispatcher.run(limit)
+    assert dispatcher.is_idle
+    assert all(peer.heard == ["a:1", "a:3", "a:5"] for peer in peers[:7])
+    assert all(peer.heard == ["a:1", "b:2", "a:3", "b:4", "a:5"] for peer in peers[7:])
+
+
+def test_a_slice_serves_no_more_than_its_limit_and_the_next_goes_on_from_there() -> None:
+    peers = [Peer().listen("a") for _ in range(5)]
+    dispatcher = dispatcher_of(*peers)
+    accept(dispatcher, "a:1")
+    for served in (2, 4, 5):
+        assert not dispatcher.is_idle
+        dispatcher.run(2)
+        assert sum(len(peer.writes) for peer in peers) == served
+    assert dispatcher.is_idle
+
+
+def test_what_came_first_is_finished_first() -> None:
+    crowd, other = [Peer().listen("a") for _ in range(3)], Peer().listen("b")
+    dispatcher = dispatcher_of(*crowd, other)
+    accept(dispatcher, "a:1")
+    dispatcher.run(2)
+    accept(dispatcher, "b:2")
+    dispatcher.run(1)
+    assert (crowd[2].heard, other.heard) == (["a:1"], [])
+    dispatcher.run(1)
+    assert other.heard == ["b:2"]
+
+
+@pytest.mark.parametrize("data", [b"x", b"x" * 50_000])
+def test_a_turn_of_very_many_is_cut_into_writes_that_fit_a_queue(data: bytes) -> None:
+    """A subscriber with the default queue may be busy between two of them, and is not too slow by that."""
+    peer = Peer().listen("a")
+    dispatcher = dispatcher_of(peer)
+    for seq in range(1, 3001):
+        dispatcher.accept(message(seq, data=data))
+    dispatcher.run(ALL)
+    assert peer.heard == [f"a:{seq}" for seq in range(1, 3001)]
+    limits = Limits()
+    for write in peer.writes:
+        count = len(write.split())
+        assert count <= limits.messages
+        assert (count - 1) * len(data) <= limits.bytes
+
+
+# Those who come and go meanwhile
+
+
+def test_one_who_parts_in_the_same_turn_hears_nothing_more() -> None:
+    peer = Peer().listen("a", "b")
+    dispatcher = dispatcher_of(peer)
+    accept(dispatcher, "a:1 b:2")
+    dispatcher.part("a", peer.subscriber)
+    dispatcher.run(ALL)
+    assert peer.heard == ["b:2"]
+
+
+@pytest.mark.parametrize("topics", [["a"], ["a", "b"], ["a", "b/*"]])
+def test_one_who_parts_between_two_slices_hears_nothing_more_of_that(topics: list[str]) -> None:
+    first, last = Peer().listen("a"), Peer().listen(*topics)
+    dispatcher = dispatcher_of(first, last)
+    accept(dispatcher, "a:1 b:2 a:3")
+    dispatcher.run(1)
+    accept(dispatcher, "a:4")
+    dispatcher.part("a", last.subscriber)
+    accept(dispatcher, "b:5 a:6")
+    dispatcher.run(ALL)
+    assert first.heard == ["a:1", "a:3", "a:4", "a:6"]
+    assert last.heard == (["b:2", "b:5"] if "b" in topics else [])
+
+
+def test_one_who_comes_in_the_same_turn_hears_only_what_is_newer_than_its_cursor() -> None:
+    peer, late = Peer().listen("a"), Peer().listen("a", after=1)
+    dispatcher = dispatcher_of(peer)
+    accept(dispatcher, "a:1")
+    dispatcher.index.add("a", late.subscriber)
+    accept(dispatcher, "a:2")
+    dispatcher.run(ALL)
+    assert (peer.heard, late.heard) == (["a:1", "a:2"], ["a:2"])
+
+
+def test_one_that_is_closed_between_two_slices_is_passed_over() -> None:
+    peers = [Peer().listen("a") for _ in range(3)]
+    dispatcher = dispatcher_of(*peers)
+    accept(dispatcher, "a:1")
+    dispatcher.run(1)
+    peers[1].subscriber.close()
+    assert dispatcher.run(ALL) == []
+    assert [peer.heard for peer in peers] == [["a:1"], [], ["a:1"]]
+
+
+# Those who fail
+
+
+def test_one_subscriber_that_fails_never_stops_the_next_and_is_told_apart() -> None:
+    broken, slow, well = Peer().listen("a"), Peer(limits=Limits(messages=1)).listen("a"), Peer().listen("a")
+    broken.breaks = RuntimeError("a bug")
+    slow.subscriber.pause()
+    dispatcher = dispatcher_of(broken, slow, well)
+    accept(dispatcher, "a:1 a:2")
+    failures = dispatcher.run(ALL)
+    assert well.heard == ["a:1", "a:2"]
+    assert [(failure.subscriber, type(failure.cause)) for failure in failures] == [
+        (broken.subscriber, RuntimeError),
+        (slow.subscriber, TooSlow),
+    ]
+
+
+def test_one_that_fails_counts_against_the_slice_like_any_other() -> None:
+    peers = [Peer().listen("a") for _ in range(4)]
+    for peer in peers[:2]:
+        peer.breaks = RuntimeError("a bug")
+    dispatcher = dispatcher_of(*peers)
+    accept(dispatcher, "a:1")
+    assert [len(dispatcher.run(1)) for _ in range(4)] == [1, 1, 0, 0]
+    assert peers[3].heard == ["a:1"]
+
+
+def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
+    slow = Peer(limits=Limits(messages=2), policy=Policy.DROP).listen("a")
+    slow.subscriber.pause()
+    dispatcher = dispatcher_of(Peer().listen("a", "b"), slow)
+    accept(dispatcher, "a:1 a:2 b:3 a:4 a:5")
+    dispatcher.run(ALL)
+    assert dispatcher.delivered == 5 + 4
+    assert dispatcher.dropped == 2
+
+
+# The end
+
+
+def test_the_end_of_a_channel_is_told_behind_its_last_message_to_those_who_named_it() -> None:
+    named, pattern, other = Peer().listen("a"), Peer().listen("*"), Peer().listen("b")
+    dispatcher = dispatcher_of(named, pattern, other)
+    accept(dispatcher, "a:1")
+    dispatcher.accept(Message("E", 2, "E-1", "a", 0.0, b"last", "text/plain", "text", end=True))
+    dispatcher.run(ALL)
+    assert named.heard == ["a:1", "a:2", "end:a"]
+    assert named.ends == ["a"]
+    assert pattern.heard == ["a:1", "a:2"]
+    assert other.heard == []
+
+
+def test_the_bare_mark_of_an_end_is_not_heard_as_a_message() -> None:
+    named, pattern = Peer().listen("a"), Peer().listen("**")
+    dispatcher = dispatcher_of(named, pattern)
+    accept(dispatcher, "a:1")
+    dispatcher.accept(message(2, "a", b"", end=True))
+    dispatcher.run(ALL)
+    assert (named.heard, pattern.heard) == (["a:1", "end:a"], ["a:1"])
+
+
+@pytest.mark.parametrize("limit", [1, 2, ALL])
+def test_a_channel_can_be_ended_without_a_message_and_slices_keep_that_order(limit: int) -> None:
+    peers = [Peer().listen("a", "b") for _ in range(3)]
+    dispatcher = dispatcher_of(*peers)
+    accept(dispatcher, "a:1 b:2")
+    dispatcher.end("a")
+    accept(dispatcher, "b:3")
+    for _ in range(20):
+        dispatcher.run(limit)
+    assert all(peer.heard == ["a:1", "b:2", "end:a", "b:3"] for peer in peers)

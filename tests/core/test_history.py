@@ -1,0 +1,110 @@
+"""The history of one channel: what is kept, in order, and the memory of what was lost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.history import Bounds, Channel
+from pushd.core.message import Message
+from tests.build import message
+
+
+def channel_of(*messages: Message) -> Channel:
+    channel = Channel("a")
+    for each in messages:
+        channel.append(each)
+    return channel
+
+
+def seqs(channel: Channel, after: int = 0) -> list[int]:
+    return [each.seq for each in channel.after(after)]
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert Bounds() == (1000, 4 * 1024 * 1024, 24 * 3600, 256 * 1024 * 1024, 100_000)
+
+
+def test_a_new_channel_has_nothing_and_lost_nothing() -> None:
+    channel = Channel("a")
+    assert (channel.bytes, channel.last, channel.lost, seqs(channel)) == (0, 0, 0, [])
+    assert not channel.lost_after(0)
+
+
+def test_it_knows_its_newest_message_and_what_it_weighs() -> None:
+    first, second = message(3, data=b"one", time=10.0), message(5, data=b"twelve", time=11.0)
+    channel = channel_of(first, second)
+    assert (channel.last, channel.last_time) == (5, 11.0)
+    assert channel.bytes == len(b"one") + len(b"twelve")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "exceeded"),
+    [
+        (Bounds(messages=2), False),
+        (Bounds(messages=1), True),
+        (Bounds(messages=0), True),
+        (Bounds(bytes=2), False),
+        (Bounds(bytes=1), True),
+    ],
+)
+def test_it_exceeds_its_bounds_by_count_or_by_bytes(bounds: Bounds, exceeded: bool) -> None:
+    assert channel_of(message(1), message(2)).exceeds(bounds) is exceeded
+
+
+def test_an_empty_one_exceeds_no_bounds() -> None:
+    assert not Channel("a").exceeds(Bounds(messages=0, bytes=0))
+
+
+def test_the_oldest_message_leaves_first_and_is_remembered_as_lost() -> None:
+    channel = channel_of(message(1), message(4, time=12.0), message(6))
+    channel.lose_oldest("evicted")
+    assert channel.lose_oldest("expired").seq == 4
+    assert seqs(channel) == [6]
+    assert channel.bytes == 1
+    assert (channel.lost, channel.lost_time, channel.lost_reason) == (4, 12.0, "expired")
+    assert channel.lost_after(3)
+    assert not channel.lost_after(4)
+
+
+def test_what_is_remembered_as_lost_is_the_newest_that_went_not_the_last_to_go() -> None:
+    one, two, three = message(1, time=1.0), message(2, time=2.0), message(3, time=3.0)
+    channel = channel_of(one, two, three)
+    channel.lose(two, "expired")
+    channel.lose(one, "evicted")
+    assert seqs(channel) == [3]
+    assert (channel.lost, channel.lost_time, channel.lost_reason) == (2, 2.0, "expired")
+
+
+def test_a_message_that_is_not_kept_can_not_be_lost() -> None:
+    channel = channel_of(message(1))
+    with pytest.raises(ValueError):
+        channel.lose(message(1), "expired")
+    assert channel.lost == 0
+
+
+def test_the_newest_message_is_known_even_when_it_is_gone() -> None:
+    channel = channel_of(message(7, time=9.0))
+    channel.lose_oldest("expired")
+    assert (channel.last, channel.last_time) == (7, 9.0)
+
+
+@pytest.mark.parametrize(("heard", "finished"), [(0, False), (2, False), (3, True), (9, True)])
+def test_one_that_ended_is_finished_for_those_who_heard_its_last_message(heard: int, finished: bool) -> None:
+    channel = channel_of(message(2), message(3))
+    assert not channel.is_finished(heard)
+    channel.ended = True
+    assert channel.is_finished(heard) is finished
+
+
+def test_one_that_ended_and_lost_everything_is_finished_for_those_who_heard_what_was_lost() -> None:
+    channel = channel_of(message(3))
+    channel.ended = True
+    channel.lose_oldest("expired")
+    assert not channel.is_finished(2)
+    assert channel.is_finished(3)
+
+
+@given(st.sets(st.integers(1, 60)), st.integers(0, 61))
+def test_what_is_newer_than_a_sequence_is_found_in_order(numbers: set[int], after: int) -> None:
+    channel = channel_of(*(message(seq) for seq in sorted(numbers)))
+    assert seqs(channel, after) == sorted(seq for seq in numbers if seq > after)

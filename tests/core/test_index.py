@@ -1,0 +1,127 @@
+"""The index: it finds exactly those whose topic covers a channel, and looks at nobody else."""
+
+import pickle
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.index import TopicIndex
+from pushd.core.names import check_topic, matches
+
+SEGMENTS = ["a", "b", "$c"]
+CHANNELS = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=3).map("/".join)
+TOPICS = st.builds(
+    lambda segments, last: "/".join([*segments, last]),
+    st.lists(st.sampled_from([*SEGMENTS, "*"]), max_size=2),
+    st.sampled_from([*SEGMENTS, "*", "**"]),
+).map(check_topic)
+CHANGES = st.lists(st.tuples(st.booleans(), TOPICS, st.integers(0, 3)), max_size=30)
+
+
+@given(CHANGES, st.lists(CHANNELS, min_size=1, max_size=5))
+def test_it_finds_whom_the_rule_of_names_finds_after_every_change(
+    changes: list[tuple[bool, str, int]], channels: list[str]
+) -> None:
+    index: TopicIndex[int] = TopicIndex()
+    model: set[tuple[str, int]] = set()
+    for added, topic, subscriber in changes:
+        if added:
+            index.add(topic, subscriber)
+            model.add((topic, subscriber))
+        else:
+            index.remove(topic, subscriber)
+            model.discard((topic, subscriber))
+        for channel in channels:
+            found = list(index.match(channel))
+            assert len(found) == len(set(found))
+            assert set(found) == {each for wanted, each in model if matches(wanted, channel)}
+            assert set(index.exactly(channel)) == {each for wanted, each in model if wanted == channel}
+        assert len(index) == len({topic for topic, _ in model if "*" not in topic})
+
+
+@given(CHANGES, CHANNELS)
+def test_nothing_is_left_of_those_who_are_gone(changes: list[tuple[bool, str, int]], channel: str) -> None:
+    index: TopicIndex[int] = TopicIndex()
+    for added, topic, subscriber in changes:
+        (index.add if added else index.remove)(topic, subscriber)
+    index.match(channel)
+    index.add("**", 9)
+    for _, topic, subscriber in [*changes, (True, "**", 9)]:
+        index.remove(topic, subscriber)
+    assert pickle.dumps(index) == pickle.dumps(TopicIndex())
+
+
+def test_those_who_came_first_are_found_first() -> None:
+    index: TopicIndex[str] = TopicIndex()
+    for name in ("first", "second", "third"):
+        index.add("a", name)
+    assert list(index.match("a")) == ["first", "second", "third"]
+
+
+def test_nobody_is_found_where_nobody_listens() -> None:
+    index: TopicIndex[str] = TopicIndex()
+    index.add("b", "other")
+    assert not index.match("a")
+    assert not index.exactly("a")
+
+
+def test_a_match_that_was_found_does_not_change_who_is_found_next() -> None:
+    """Several dictionaries are joined for one who asks; none of them may be changed by it."""
+    index: TopicIndex[str] = TopicIndex()
+    index.add("a", "exact")
+    index.add("*", "one")
+    index.add("**", "all")
+    assert set(index.match("a")) == {"exact", "one", "all"}
+    assert set(index.match("b")) == {"one", "all"}
+    assert set(index.exactly("a")) == {"exact"}
+    assert set(index.match("c/d")) == {"all"}
+
+
+def steps(call: Callable[[], object]) -> int:
+    """Count the lines of Python that a call runs."""
+    count = 0
+
+    def trace(_: FrameType, __: str, ___: Any) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("topic", ["other/{}", "other/{}/*", "other/{}/**", "*/{}", "deep/*/{}/**"])
+def test_a_match_costs_the_same_however_many_listen_elsewhere(topic: str) -> None:
+    def cost(unrelated: int) -> tuple[int, int]:
+        index: TopicIndex[int] = TopicIndex()
+        for subscriber in range(unrelated):
+            index.add(topic.format(subscriber), subscriber)
+        index.add("here/now", -1)
+        index.add("here/*", -2)
+        first, again = (steps(lambda: index.match("here/now")) for _ in range(2))
+        assert set(index.match("here/now")) == {-1, -2}
+        return first, again
+
+    assert cost(3000) == cost(3)
+
+
+def test_what_is_remembered_of_channels_is_bounded() -> None:
+    index: TopicIndex[int] = TopicIndex()
+    index.add("**", 1)
+
+    def size_after(count: int) -> int:
+        for number in range(count):
+            index.match(f"channel/{number:06}")
+        return len(pickle.dumps(index))
+
+    assert size_after(25_000) <= size_after(10_000)

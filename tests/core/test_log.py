@@ -1,0 +1,295 @@
+"""The log keeps what it promised to keep, within every bound, and knows what became of the rest."""
+
+import pytest
+
+from pushd.core.cursor import EVERYTHING
+from pushd.core.errors import TooManyChannels
+from pushd.core.history import Bounds
+from pushd.core.log import Log
+from pushd.core.message import draft
+from pushd.core.replay import ChannelInfo
+from tests.build import at, cost, publish
+
+DATA = b"x" * 100
+COST = cost(DATA)
+
+
+def kept(log: Log, *topics: str, now: float = 0.0) -> list[int]:
+    """Read all that is kept of some topics, by default of all."""
+    page = log.page(topics or ("**",), at(0), 10_000, 1 << 30, now)
+    assert page.complete
+    return [each.seq for each in page.messages]
+
+
+def test_a_message_is_accepted_as_it_was_handed_in() -> None:
+    log = Log("E", Bounds())
+    handed_in = draft("a/b", b'{"a":1}', "application/json", "update", 60.0)
+    accepted = log.append(handed_in, 1763751574.12345, 5.0)
+    assert (accepted.id, accepted.prev, accepted.channel) == ("E-1", None, "a/b")
+    assert (accepted.data, accepted.content_type, accepted.form) == (b'{"a":1}', "application/json", "json")
+    assert (accepted.event, accepted.end) == ("update", False)
+    assert accepted.time == 1763751574.123
+
+
+def test_an_accepted_message_is_in_the_history_at_once() -> None:
+    log = Log("E", Bounds())
+    accepted = publish(log, "a")
+    assert log.page(("a",), at(0), 10, 1000, 0.0).messages == (accepted,)
+    assert (len(log), log.bytes, log.head) == (1, cost(), 1)
+
+
+def test_ids_grow_over_all_channels_and_prev_links_each_channel() -> None:
+    log = Log("E", Bounds())
+    links = [(each.id, each.prev) for each in (publish(log, channel) for channel in "abaab")]
+    assert links == [("E-1", None), ("E-2", None), ("E-3", "E-1"), ("E-4", "E-3"), ("E-5", "E-2")]
+
+
+def test_order_does_not_depend_on_the_wall_clock() -> None:
+    log = Log("E", Bounds())
+    log.append(draft("a", b"x"), 1000.0, 1.0)
+    log.append(draft("a", b"x"), 10.0, 2.0)
+    assert kept(log, now=2.0) == [1, 2]
+
+
+def test_a_link_names_the_message_before_even_when_that_is_gone() -> None:
+    log = Log("E", Bounds(age=10))
+    publish(log, "a", now=0.0)
+    assert publish(log, "a", now=100.0).prev == "E-1"
+
+
+# Bounds
+
+
+def test_a_channel_keeps_its_newest_messages_by_count() -> None:
+    log = Log("E", Bounds(messages=2))
+    for channel in "aaabab":
+        publish(log, channel)
+    assert kept(log) == [3, 4, 5, 6]
+
+
+def test_a_channel_keeps_its_newest_messages_by_bytes() -> None:
+    log = Log("E", Bounds(bytes=200))
+    for _ in range(3):
+        publish(log, "a", DATA)
+    publish(log, "b", DATA)
+    assert kept(log) == [2, 3, 4]
+    publish(log, "a", b"x" * 101)
+    assert kept(log) == [4, 5]
+    assert log.bytes == COST + cost(b"x" * 101)
+
+
+def test_a_message_beyond_the_bytes_of_a_channel_is_accepted_and_not_kept() -> None:
+    log = Log("E", Bounds(bytes=100))
+    publish(log, "a", DATA)
+    assert publish(log, "a", DATA + b"!").id == "E-2"
+    assert kept(log) == []
+    assert log.bytes == 0
+
+
+def test_with_zero_messages_nothing_is_kept_and_ids_still_grow() -> None:
+    log = Log("E", Bounds(messages=0))
+    assert [publish(log, "a").prev for _ in range(3)] == [None, "E-1", "E-2"]
+    assert (kept(log), len(log), log.bytes, log.head) == ([], 0, 0, 3)
+
+
+def test_what_is_too_old_leaves_even_where_nothing_new_comes() -> None:
+    log = Log("E", Bounds(age=10))
+    publish(log, "a", now=0.0)
+    publish(log, "b", now=5.0)
+    log.expire(10.0)
+    assert len(log) == 2
+    log.expire(10.5)
+    assert len(log) == 1
+    assert kept(log, now=15.0) == [2]
+    assert kept(log, now=15.5) == []
+    assert log.bytes == 0
+
+
+def test_a_message_with_a_time_to_live_leaves_when_that_is_over_whatever_is_older() -> None:
+    log = Log("E", Bounds(age=100))
+    publish(log, "a")
+    publish(log, "a", ttl=5.0)
+    publish(log, "a", ttl=3.0)
+    publish(log, "b", ttl=5.0)
+    assert kept(log, now=2.9) == [1, 2, 3, 4]
+    assert kept(log, now=3.0) == [1, 2, 4]
+    assert kept(log, now=5.0) == [1]
+    assert len(log) == 1
+
+
+def test_a_time_to_live_never_keeps_a_message_beyond_the_age() -> None:
+    log = Log("E", Bounds(age=10))
+    publish(log, "a", ttl=1000.0)
+    assert kept(log, now=11.0) == []
+
+
+def test_a_time_to_live_of_what_is_evicted_already_does_no_harm() -> None:
+    log = Log("E", Bounds(messages=1))
+    publish(log, "a", ttl=5.0)
+    publish(log, "a")
+    assert kept(log, now=6.0) == [2]
+
+
+def test_deadlines_of_what_is_gone_do_not_pile_up() -> None:
+    log = Log("E", Bounds(messages=1))
+    for _ in range(5000):
+        publish(log, "a", ttl=50.0)
+    assert max(len(held) for held in vars(log).values() if isinstance(held, list)) < 2500
+    assert kept(log, now=49.0) == [5000]
+    assert kept(log, now=50.0) == []
+
+
+def test_what_a_message_takes_beside_its_data_counts_too() -> None:
+    """Else a million empty messages would take no room."""
+    assert cost(b"", "channel") > len("channel")
+    assert cost(b"12345", "channel") == cost(b"", "channel") + 5
+    assert cost(b"", "a/channel") == cost(b"", "channel") + 2
+
+
+def test_over_all_channels_the_least_recently_used_one_loses_its_oldest_first() -> None:
+    log = Log("E", Bounds(total_bytes=4 * COST))
+    for channel in "abba":
+        publish(log, channel, DATA)
+    publish(log, "c", DATA)
+    assert kept(log) == [1, 3, 4, 5]
+    publish(log, "c", DATA)
+    assert kept(log) == [1, 4, 5, 6]
+    publish(log, "c", DATA)
+    assert kept(log) == [4, 5, 6, 7]
+    assert log.bytes == 4 * COST
+
+
+def test_a_channel_that_is_used_again_is_spared() -> None:
+    log = Log("E", Bounds(total_bytes=3 * COST))
+    for channel in "aba":
+        publish(log, channel, DATA)
+    publish(log, "c", DATA)
+    assert kept(log) == [1, 3, 4]
+
+
+def test_a_message_beyond_all_bytes_is_accepted_and_not_kept() -> None:
+    log = Log("E", Bounds(total_bytes=COST))
+    publish(log, "a", DATA)
+    publish(log, "b", b"x" * 1000)
+    assert (kept(log), log.bytes) == ([], 0)
+    publish(log, "a", DATA)
+    assert kept(log) == [3]
+
+
+# Channels
+
+
+def test_a_channel_beyond_the_limit_is_refused_while_all_are_in_use() -> None:
+    log = Log("E", Bounds(channels=2))
+    publish(log, "a")
+    publish(log, "b")
+    with pytest.raises(TooManyChannels):
+        publish(log, "c")
+    assert (log.head, log.channel_count, kept(log)) == (2, 2, [1, 2])
+    publish(log, "a")
+    assert kept(log) == [1, 2, 3]
+
+
+def test_a_channel_without_messages_makes_room_for_a_new_one() -> None:
+    log = Log("E", Bounds(channels=2, age=10))
+    publish(log, "a", now=0.0)
+    publish(log, "b", now=20.0)
+    publish(log, "c", now=20.0)
+    assert log.channel_count == 2
+    assert log.info("a") is None
+    assert kept(log, now=20.0) == [2, 3]
+    with pytest.raises(TooManyChannels):
+        publish(log, "a", now=20.0)
+
+
+def test_what_is_known_of_a_channel_is_told() -> None:
+    log = Log("E", Bounds(messages=2))
+    assert log.info("a") is None
+    for now in (1.0, 2.0, 3.5):
+        publish(log, "a", DATA, now=now)
+    publish(log, "b", now=4.0)
+    assert log.info("a") == ChannelInfo("a", 2, 200, "E-2", "E-3", 3.5, False)
+    publish(log, "a", b"", now=5.0, end=True)
+    info = log.info("a")
+    assert info is not None
+    assert (info.messages, info.ended) == (2, True)
+
+
+def test_a_channel_whose_messages_are_gone_still_knows_its_last_one() -> None:
+    log = Log("E", Bounds(age=10))
+    publish(log, "a", now=1.0)
+    log.expire(20.0)
+    assert log.info("a") == ChannelInfo("a", 0, 0, None, "E-1", 1.0, False)
+
+
+def test_channels_are_listed_sorted_and_page_by_page_by_prefix() -> None:
+    log = Log("E", Bounds(age=10))
+    publish(log, "c")
+    for channel in ("b/2", "b/1", "bb", "a"):
+        publish(log, channel, now=20.0)
+    assert log.names("", "", 10) == ["a", "b/1", "b/2", "bb", "c"]
+    assert log.names("", "", 2) == ["a", "b/1"]
+    assert log.names("", "b/1", 2) == ["b/2", "bb"]
+    assert log.names("b/", "", 10) == ["b/1", "b/2"]
+    assert log.names("b", "b/2", 10) == ["bb"]
+    assert log.names("x", "", 10) == []
+
+
+# Forgetting and ending
+
+
+def test_a_channel_is_forgotten_once_with_all_its_messages() -> None:
+    log = Log("E", Bounds())
+    for channel in "aba":
+        publish(log, channel)
+    assert log.forget("a")
+    assert not log.forget("a")
+    assert not log.forget("never")
+    assert (kept(log), len(log), log.channel_count) == ([2], 1, 1)
+    assert log.info("a") is None
+    assert log.names("", "", 10) == ["b"]
+    assert log.bytes == cost(channel="b")
+
+
+def test_a_forgotten_channel_begins_anew_when_it_is_published_to() -> None:
+    log = Log("E", Bounds())
+    publish(log, "a")
+    log.forget("a")
+    again = publish(log, "a")
+    assert (again.id, again.prev) == ("E-2", None)
+    assert kept(log, "a") == [2]
+    assert log.forget("a")
+
+
+def test_channels_that_are_made_and_forgotten_leave_no_growing_trace() -> None:
+    log = Log("E", Bounds(channels=10))
+    for number in range(100):
+        publish(log, f"c/{number}")
+        log.forget(f"c/{number}")
+    assert log.channel_count == 0
+    assert max(len(held) for held in vars(log).values() if isinstance(held, dict)) <= 10
+
+
+def test_the_mark_of_an_end_is_no_message_but_has_an_id() -> None:
+    log = Log("E", Bounds())
+    publish(log, "a")
+    assert publish(log, "a", b"", end=True).id == "E-2"
+    assert kept(log, "a") == [1]
+    assert publish(log, "a").prev == "E-1"
+
+
+def test_the_last_message_of_a_stream_is_kept_like_any_other() -> None:
+    log = Log("E", Bounds())
+    publish(log, "a", b"last", end=True)
+    page = log.page(("a",), at(0), 10, 1000, 0.0)
+    assert [each.data for each in page.messages] == [b"last"]
+    assert page.ended == ("a",)
+
+
+def test_a_channel_that_is_published_to_after_its_end_goes_on() -> None:
+    log = Log("E", Bounds())
+    publish(log, "a", b"last", end=True)
+    publish(log, "a", b"more")
+    assert not log.open(("a",), at(2), 0.0, 0.0).finished
+    assert log.page(("a",), at(0), 10, 1000, 0.0).ended == ()
+    assert not log.open(("a",), EVERYTHING, 0.0, 0.0).finished

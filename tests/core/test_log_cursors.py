@@ -1,0 +1,152 @@
+"""The log answers every cursor: where it begins, what follows page by page, and where it ends."""
+
+import pytest
+
+from pushd.core.cursor import EVERYTHING, NOW, Age, Last, Since, Time
+from pushd.core.history import Bounds
+from pushd.core.log import Log
+from pushd.core.replay import Opening
+from tests.build import at, log_of, message, open_log, publish, read_log
+
+ALL = 1 << 30
+
+
+# Where a subscription begins
+
+
+@pytest.mark.parametrize(
+    ("since", "seqs"),
+    [
+        (NOW, []),
+        (EVERYTHING, [1, 3, 5, 6]),
+        (at(0), [1, 3, 5, 6]),
+        (at(1), [3, 5, 6]),
+        (at(2), [3, 5, 6]),
+        (at(5), [6]),
+        (at(6), []),
+        (at(7), []),
+        (Last(1), [6]),
+        (Last(3), [3, 5, 6]),
+        (Last(100), [1, 3, 5, 6]),
+        (Age(95.0), [5, 6]),
+        (Age(95.5), [5, 6]),
+        (Age(1.0), []),
+        (Age(1000.0), [1, 3, 5, 6]),
+        (Time(5.0), [5, 6]),
+        (Time(5.1), [6]),
+        (Time(0.0), [1, 3, 5, 6]),
+        (Time(7.0), []),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("topics", ["a/1,b/1,silent", "*/1", "a/*,b/1,*/1"])
+def test_each_form_of_since_begins_where_it_says(since: Since, seqs: list[int], topics: str) -> None:
+    log = Log("E", Bounds())
+    for second, channel in enumerate(["a/1", "x", "b/1", "x", "a/1", "b/1", "x"], 1):
+        publish(log, channel, now=float(second))
+    opening = open_log(log, topics, since)
+    assert opening.gaps == ()
+    assert not opening.finished
+    assert read_log(log, topics, opening.position) == seqs
+    assert opening.behind or not seqs
+
+
+def test_one_who_has_heard_all_is_not_behind() -> None:
+    log = log_of("ab")
+    assert not open_log(log, "a", NOW).behind
+    assert not open_log(log, "a", at(2)).behind
+    assert open_log(log, "a", at(1)).behind
+
+
+@pytest.mark.parametrize("since", [NOW, EVERYTHING, Last(5), Age(60.0), Time(3.0)], ids=str)
+def test_one_without_a_cursor_misses_nothing_of_an_empty_log(since: Since) -> None:
+    opening = open_log(Log("E", Bounds()), "a,*", since)
+    assert opening == Opening(at(0), (), behind=False, finished=False)
+
+
+# Reading page by page
+
+
+def pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]:
+    found, position = [], at(0)
+    while True:
+        page = log.page(tuple(topics.split(",")), position, count, size, 100.0)
+        found.append([each.seq for each in page.messages])
+        assert page.position.seq >= max(found[-1], default=0)
+        if page.complete:
+            assert page.position == at(log.head)
+            return found
+        assert page.position.seq > position.seq
+        position = page.position
+
+
+@pytest.mark.parametrize("topics", ["a,b", "*/1,b,a", "a,*"])
+def test_pages_hold_so_many_messages_in_order_and_the_last_says_so(topics: str) -> None:
+    log = log_of("abbab")
+    assert pages(log, topics, 2) == [[1, 2], [3, 4], [5]]
+    assert pages(log, topics, 5) == [[1, 2, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("topics", ["a,b", "*"])
+def test_pages_hold_so_many_bytes_but_always_a_message(topics: str) -> None:
+    log = log_of("abbab")
+    size = message().size
+    assert pages(log, topics, 100, 2 * size) == [[1, 2], [3, 4], [5]]
+    assert pages(log, topics, 100, size + 1) == [[1, 2], [3, 4], [5]]
+    assert pages(log, topics, 100, 1) == [[1], [2], [3], [4], [5]]
+
+
+def test_a_pattern_among_many_foreign_messages_is_read_to_the_end() -> None:
+    log = Log("E", Bounds(messages=100_000, channels=10))
+    for channel in ["a/1", *["x"] * 45_000, "a/2"]:
+        publish(log, channel)
+    found = pages(log, "a/*", 10)
+    assert [seq for page in found for seq in page] == [1, 45_002]
+    assert len(found) > 1
+
+
+# Ends
+
+
+def test_one_who_has_heard_all_of_streams_that_ended_is_finished() -> None:
+    log = log_of("ab")
+    publish(log, "a", b"", now=3.0, end=True)
+    assert open_log(log, "a", at(1)).finished
+    assert open_log(log, "a", NOW).finished
+    assert not open_log(log, "a", at(0)).finished
+    assert not open_log(log, "a,b", at(3)).finished
+    publish(log, "b", b"last", now=4.0, end=True)
+    assert not open_log(log, "a,b", at(3)).finished
+    assert open_log(log, "a,b", at(4)).finished
+
+
+def test_a_pattern_never_ends() -> None:
+    log = log_of("a")
+    publish(log, "a", b"", now=2.0, end=True)
+    assert not open_log(log, "*", at(2)).finished
+    assert log.page(("*",), at(0), 10, ALL, 2.0).ended == ()
+
+
+def test_the_last_page_and_only_that_names_the_channels_that_have_ended() -> None:
+    log = log_of("aab")
+    publish(log, "a", b"", now=4.0, end=True)
+    assert log.page(("a", "b"), at(0), 1, ALL, 4.0).ended == ()
+    assert log.page(("a", "b"), at(1), 10, ALL, 4.0).ended == ("a",)
+
+
+def test_one_who_missed_some_of_a_stream_that_ended_is_told_so_before_the_end() -> None:
+    log = log_of("aa", Bounds(messages=1))
+    publish(log, "a", b"", now=3.0, end=True)
+    opening = open_log(log, "a", at(0))
+    assert (opening.finished, opening.behind) == (False, True)
+    assert [gap.reason for gap in opening.gaps] == ["evicted"]
+
+
+def test_one_who_comes_back_to_a_deleted_channel_is_finished_and_one_who_comes_first_waits() -> None:
+    log = log_of("a")
+    log.forget("a")
+    assert open_log(log, "a", at(1)).finished
+    assert not open_log(log, "a", NOW).finished
+    assert not open_log(log, "a", EVERYTHING).finished
+    publish(log, "a", now=5.0)
+    assert not open_log(log, "a", at(1)).finished

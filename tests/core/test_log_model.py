@@ -1,0 +1,204 @@
+"""The promise of the log: whatever expired, was evicted or forgotten, nobody who comes back is in the dark.
+
+Beside the log stands a list that keeps its bounds in the simplest way there is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pushd.core.cursor import EVERYTHING, Age, Last, Since
+from pushd.core.errors import TooManyChannels
+from pushd.core.history import Bounds
+from pushd.core.log import Log
+from pushd.core.message import Gap, Message
+from pushd.core.names import matches
+from tests.build import at, cost, message, publish
+
+BOOKKEEPING = cost(b"x", "a") - message(1, "a", b"x").size
+CHANNELS = ["a", "b", "c/1", "c/2"]
+TOPICS = [*CHANNELS, "*", "**", "c/*", "*/1", "silent"]
+
+BOUNDS = st.builds(
+    Bounds,
+    messages=st.sampled_from([1, 2, 5, 0]),
+    bytes=st.sampled_from([200, 45]),
+    age=st.sampled_from([3.0, 10.0]),
+    total_bytes=st.sampled_from([100, 4, 2, 1]).map(lambda messages: messages * cost(b"x" * 20)),
+    channels=st.sampled_from([1, 2, 3, 9]),
+)
+
+
+def published(size: int, ttl: float | None, end: bool) -> st.SearchStrategy[tuple[object, ...]]:
+    return st.tuples(st.just("publish"), st.sampled_from(CHANNELS), st.just(size), st.just(ttl), st.just(end))
+
+
+STEPS = st.lists(
+    st.one_of(
+        published(5, None, False),
+        published(5, None, False),
+        published(40, None, False),
+        published(5, 1.0, False),
+        published(5, None, True),
+        published(0, None, True),
+        st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 4.0])),
+        st.tuples(st.just("forget"), st.sampled_from(CHANNELS)),
+    ),
+    min_size=8,
+    max_size=25,
+)
+SOME_TOPICS = st.lists(st.sampled_from(TOPICS), min_size=1, max_size=3, unique=True)
+Step = tuple[object, ...]
+
+
+@dataclass
+class Kept:
+    """A message in the list, and until when it may stay."""
+
+    message: Message
+    born: float
+    deadline: float
+
+
+class Model:
+    """A log, and a list of what it ought to keep."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.log = Log("E", bounds)
+        self.bounds = bounds
+        self.now = 0.0
+        self.published: list[Message] = []
+        self.kept: list[Kept] = []
+        self.used: list[str] = []
+        """Channels, the least recently used first."""
+
+    def run(self, steps: Sequence[Step]) -> "Model":
+        for name, *values in steps:
+            getattr(self, str(name))(*values)
+            self._expire()
+        self.log.expire(self.now)
+        return self
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def forget(self, channel: str) -> None:
+        self.log.forget(channel)
+        self.kept = [each for each in self.kept if each.message.channel != channel]
+
+    def publish(self, channel: str, size: int, ttl: float | None, end: bool) -> None:
+        self._expire()
+        try:
+            accepted = publish(self.log, channel, b"x" * size, now=self.now, ttl=ttl, end=end)
+        except TooManyChannels:
+            assert len({each.message.channel for each in self.kept}) >= self.bounds.channels
+            return
+        self.used = [each for each in self.used if each != channel] + [channel]
+        if end and not size:
+            return
+        self.published.append(accepted)
+        self.kept.append(Kept(accepted, self.now, self.now + (ttl or 1e9)))
+        while self._is_over(own := [each for each in self.kept if each.message.channel == channel]):
+            self.kept.remove(own[0])
+        while self.cost > self.bounds.total_bytes:
+            self.kept.remove(min(self.kept, key=lambda each: self.used.index(each.message.channel)))
+
+    def matching(self, topics: Sequence[str], after: int = 0) -> list[Message]:
+        """All that was published to some topics after a sequence."""
+        return [each for each in self.published if each.seq > after and covered(topics, each.channel)]
+
+    def is_kept(self, message: Message) -> bool:
+        return any(each.message is message for each in self.kept)
+
+    @property
+    def cost(self) -> int:
+        return sum(each.message.size + BOOKKEEPING for each in self.kept)
+
+    def _is_over(self, own: list[Kept]) -> bool:
+        return (
+            len(own) > self.bounds.messages or sum(len(each.message.data) for each in own) > self.bounds.bytes
+        )
+
+    def _expire(self) -> None:
+        self.kept = [
+            each for each in self.kept if each.born >= self.now - self.bounds.age and each.deadline > self.now
+        ]
+
+
+def covered(topics: Sequence[str], channel: str) -> bool:
+    return any(matches(topic, channel) for topic in topics)
+
+
+def come_back(
+    model: Model, topics: Sequence[str], since: Since, count: int
+) -> tuple[list[Message], list[Gap]]:
+    """Open and read to the end, `count` messages a page; give what is heard and the gaps that are told."""
+    opening = model.log.open(topics, since, model.now, model.now)
+    heard: list[Message] = []
+    gaps, position = list(opening.gaps), opening.position
+    while opening.behind:
+        page = model.log.page(topics, position, count, 1 << 30, model.now)
+        heard += page.messages
+        gaps += page.gaps
+        position = page.position
+        assert len(page.messages) <= count
+        if page.complete:
+            break
+    return heard, gaps
+
+
+@settings(max_examples=400)
+@given(BOUNDS, STEPS, SOME_TOPICS, st.integers(0, 25), st.integers(1, 4))
+def test_a_cursor_is_answered_by_all_that_is_kept_once_in_order_and_by_a_gap_for_what_is_not(
+    bounds: Bounds, steps: list[Step], topics: list[str], heard_up_to: int, count: int
+) -> None:
+    model = Model(bounds).run(steps)
+    cursor = at(min(heard_up_to, model.log.head))
+    heard, gaps = come_back(model, topics, cursor, count)
+    wanted = model.matching(topics, cursor.seq)
+    assert [each.seq for each in heard] == [each.seq for each in wanted if model.is_kept(each)]
+    assert {gap.topic for gap in gaps} <= set(topics)
+    lost_anywhere = any(each.seq > cursor.seq and not model.is_kept(each) for each in model.published)
+    for topic in topics:
+        told = [gap for gap in gaps if gap.topic == topic]
+        lost = [each.seq for each in model.matching([topic], cursor.seq) if not model.is_kept(each)]
+        if lost:
+            assert told, "a loss that is not told"
+            assert told[0].start == str(cursor)
+            assert max(int(gap.end.partition("-")[2]) for gap in told) >= lost[-1], (
+                "a gap that ends too early"
+            )
+        else:
+            assert {gap.reason for gap in told} <= {"unknown"}, "a gap where nothing was lost"
+            assert lost_anywhere or not told, "a gap where nothing was lost of any channel"
+
+
+@settings(max_examples=200)
+@given(BOUNDS, STEPS)
+def test_what_is_kept_is_what_the_bounds_allow_and_counted_truly(bounds: Bounds, steps: list[Step]) -> None:
+    model = Model(bounds).run(steps)
+    kept = [each.message for each in model.kept]
+    assert len(model.log) == len(kept)
+    assert model.log.bytes == model.cost <= bounds.total_bytes
+    assert model.log.channel_count <= bounds.channels
+    for channel in CHANNELS:
+        own = [each for each in kept if each.channel == channel]
+        info = model.log.info(channel)
+        assert (info.messages if info else 0) == len(own)
+        assert (info.bytes if info else 0) == sum(len(each.data) for each in own)
+        assert (info.first if info else None) == (own[0].id if own else None)
+
+
+@settings(max_examples=200)
+@given(BOUNDS, STEPS, SOME_TOPICS, st.integers(1, 4), st.integers(1, 12))
+def test_all_last_and_a_duration_are_answered_by_what_is_kept_of_it(
+    bounds: Bounds, steps: list[Step], topics: list[str], count: int, number: int
+) -> None:
+    model = Model(bounds).run(steps)
+    kept = [each for each in model.matching(topics) if model.is_kept(each)]
+    assert come_back(model, topics, EVERYTHING, count)[0] == kept
+    assert come_back(model, topics, Last(number), count)[0] == kept[-number:]
+    young = [each for each in kept if each.time >= model.now - number]
+    assert come_back(model, topics, Age(float(number)), count)[0] == young

@@ -1,0 +1,191 @@
+"""Messages: what a publisher may hand in, how it may be shown, and what it weighs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
+from pushd.core.message import BINARY, JSON, TEXT, draft
+from tests.build import message
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data", "kind", "form"),
+    [
+        (None, b"plain", TEXT, "text"),
+        (None, b"", TEXT, "text"),
+        (None, "grüezi".encode(), TEXT, "text"),
+        (None, b'{"a":1}', TEXT, "text"),
+        (None, b"\xff\xfe", BINARY, "binary"),
+        (JSON, b'{"a":1}', JSON, "json"),
+        (JSON, b" \r\n[1]\n", JSON, "json"),
+        (JSON, b"null", JSON, "json"),
+        ("Application/JSON; charset=utf-8", b"1", "Application/JSON; charset=utf-8", "json"),
+        ("application/problem+json", b'{"a":1}', "application/problem+json", "text"),
+        ("application/problem+json", b"no json", "application/problem+json", "text"),
+        ("text/html", b"<p>", "text/html", "text"),
+        ("text/html", b"<p>\xff", "text/html", "binary"),
+        ("image/svg+xml", b"<svg/>", "image/svg+xml", "text"),
+        ("application/xml", b"<a/>", "application/xml", "text"),
+        ("application/javascript", b"1", "application/javascript", "text"),
+        ("application/x-ndjson", b"{}\n{}", "application/x-ndjson", "text"),
+        ("application/x-mine; charset=UTF-8", b"mine", "application/x-mine; charset=UTF-8", "text"),
+        ("image/png", b"plain", "image/png", "binary"),
+        (BINARY, b"plain", BINARY, "binary"),
+    ],
+)
+def test_the_type_says_how_data_may_be_shown(
+    content_type: str | None, data: bytes, kind: str, form: str
+) -> None:
+    checked = draft("a", data, content_type)
+    assert (checked.content_type, checked.form, checked.data) == (kind, form, data)
+
+
+@given(st.binary())
+def test_only_what_is_utf8_is_ever_shown_as_text(data: bytes) -> None:
+    for content_type in (None, "text/plain", "application/xml", "image/png; charset=utf-8"):
+        if draft("a", data, content_type).form == "text":
+            data.decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "text/plain;charset=utf-8",
+        "text/plain ; charset=utf-8 ; format=flowed",
+        "text/plain;",
+        'multipart/mixed; boundary="a b;c"',
+        "application/vnd.api+json",
+        "x/" + "y" * 253,
+    ],
+)
+def test_a_media_type_is_kept_as_it_was_given(content_type: str) -> None:
+    assert draft("a", b"x", content_type).content_type == content_type
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text",
+        "text/",
+        "/plain",
+        "text /plain",
+        "text/pl ain",
+        "text/plain charset=utf-8",
+        "text/plain; charset",
+        "text/plain; charset=",
+        "text/plain\n",
+        "text/plain\r\nX-Forged: 1",
+        "text/plain; a=b\r\nX-Forged: 1",
+        'text/plain; a="b\r\nX-Forged: 1"',
+        'text/plain; a="b',
+        'text/plain; a="\\""',
+        "text/plain\x00",
+        "text/pläin",
+        'text/plain; a="ä"',
+        "text/plain, text/html",
+        "x/" + "y" * 254,
+    ],
+)
+def test_what_is_no_media_type_or_could_forge_a_header_is_refused(content_type: str) -> None:
+    with pytest.raises(BadContentType):
+        draft("a", b"x", content_type)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"no json",
+        b"{'a':1}",
+        b"NaN",
+        b"1 2",
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b'"a\nb"',
+        b'"\\q"',
+        b"\xef\xbb\xbf1",
+        b"[" * 100_000,
+        b'{"\xff":1}',
+    ],
+    ids=lambda data: repr(data[:16]),
+)
+def test_data_that_is_not_the_json_it_claims_to_be_is_refused(data: bytes) -> None:
+    with pytest.raises(BadJson):
+        draft("a", data, JSON)
+
+
+@pytest.mark.parametrize("event", ["update", "ü" * 127 + "x", "x" * 255, " spaced out ", "id: 7", "\u2028"])
+def test_an_event_type_is_kept_as_it_was_given(event: str) -> None:
+    assert draft("a", b"x", event=event).event == event
+
+
+@pytest.mark.parametrize("event", [None, ""])
+def test_an_empty_event_type_is_none(event: str | None) -> None:
+    assert draft("a", b"x", event=event).event is None
+
+
+@pytest.mark.parametrize(
+    "event", ["a\nid: 7", "a\r", "a\x00", "a\x1f", "\x7f", "x" * 256, "ü" * 128, "\ud800", "a\udfff"]
+)
+def test_an_event_type_that_is_too_long_or_could_forge_a_line_is_refused(event: str) -> None:
+    with pytest.raises(BadEvent):
+        draft("a", b"x", event=event)
+
+
+def test_the_limit_of_an_event_type_can_be_set() -> None:
+    assert draft("a", b"x", event="four", max_event=4).event == "four"
+    with pytest.raises(BadEvent):
+        draft("a", b"x", event="fives", max_event=4)
+
+
+@pytest.mark.parametrize("ttl", [None, 0.001, 60.0, 10 * 365 * 86400.0])
+def test_a_time_to_live_is_kept(ttl: float | None) -> None:
+    assert draft("a", b"x", ttl=ttl).ttl == ttl
+
+
+@pytest.mark.parametrize(
+    "ttl", [0, 0.0, -1.0, float("nan"), float("inf"), float("-inf"), 10 * 365 * 86400.0 + 1]
+)
+def test_a_time_to_live_that_is_not_positive_or_without_end_is_refused(ttl: float) -> None:
+    with pytest.raises(BadTtl):
+        draft("a", b"x", ttl=ttl)
+
+
+def test_a_bare_end_needs_no_data_whatever_its_type() -> None:
+    assert draft("a", b"", end=True).end
+    assert draft("a", b"", JSON, end=True).end
+
+
+def test_an_end_with_data_is_checked_and_heard_like_any_message() -> None:
+    with pytest.raises(BadJson):
+        draft("a", b"{", JSON, end=True)
+    assert not message(data=b"last", end=True).is_mark
+    assert message(data=b"", end=True).is_mark
+    assert not message(data=b"").is_mark
+
+
+def test_an_id_is_the_epoch_and_the_sequence() -> None:
+    assert message(17, epoch="4f2a").id == "4f2a-17"
+
+
+def test_a_message_weighs_its_data_names_and_types() -> None:
+    light = message(channel="a", data=b"", content_type="x/y")
+    assert light.size == len("a") + len("x/y")
+    heavy = message(channel="a/b", data=b"12345", content_type="x/y", event="update")
+    assert heavy.size == len("a/b") + 5 + len("x/y") + len("update")
+
+
+def test_neither_a_draft_nor_a_message_can_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        draft("a", b"x").data = b"y"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        message().data = b"y"  # type: ignore[misc]
+
+
+def test_two_messages_alike_are_still_two() -> None:
+    """They are keys of what is shared, and are told apart by identity."""
+    assert message(1) != message(1)

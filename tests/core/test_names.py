@@ -1,0 +1,217 @@
+"""Names: what is a channel, what a pattern, and which channels belong to a pattern."""
+
+import pytest
+
+from pushd.core.errors import BadChannel, BadTopic, Forbidden, Refusal, TooManyTopics
+from pushd.core.names import (
+    Interest,
+    check_channel,
+    check_publishable,
+    check_topic,
+    is_pattern,
+    matches,
+    parse_topics,
+)
+
+CHANNELS = [
+    "a",
+    "news/sports/final",
+    "$sys/connections",
+    "Zürich/Läufe",
+    "日本/東京",
+    "a.b:c-d_e~!@%&=+'()[]{}|<>\"^`;",
+    "with$inside/and/$here",
+    "x" * 255,
+    "ü" * 127 + "x",
+]
+
+NO_CHANNELS_NOR_TOPICS = [
+    "",
+    "/",
+    "/a",
+    "a/",
+    "a//b",
+    "a b",
+    "a\tb",
+    "a\nb",
+    "a\r\nb",
+    "a\n",
+    "a\x00b",
+    "a\x7fb",
+    "a\x85b",
+    "a\x9fb",
+    "a\u00a0b",
+    "a\u2028b",
+    "a\u3000b",
+    "a\ufeffb",
+    "a\ud800b",
+    "a,b",
+    "a?b",
+    "a#b",
+    "a\\b",
+    "x" * 256,
+    "ü" * 128,
+    "a/" * 127 + "bc",
+]
+
+PATTERNS = ["*", "**", "a/*", "*/a", "a/*/b", "a/**", "*/**", "*/*", "$sys/*", "$sys/**", "*/" * 126 + "**"]
+
+NO_PATTERNS = [
+    "a*",
+    "*a",
+    "a/b*",
+    "**/a",
+    "a/**/b",
+    "***",
+    "a/***",
+    "*/",
+    "/**",
+    "**/**",
+    "a*/b",
+    "x/" * 126 + "ab**",
+]
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_channel_name_is_given_back_and_is_a_topic_too(name: str) -> None:
+    assert check_channel(name) == name
+    assert check_topic(name) == name
+    assert not is_pattern(name)
+
+
+@pytest.mark.parametrize("name", NO_CHANNELS_NOR_TOPICS)
+def test_what_is_no_channel_name_is_refused_everywhere(name: str) -> None:
+    with pytest.raises(BadChannel):
+        check_channel(name)
+    with pytest.raises(BadChannel):
+        check_publishable(name)
+    with pytest.raises(BadTopic):
+        check_topic(name)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_is_a_topic_and_no_channel(name: str) -> None:
+    assert check_topic(name) == name
+    assert is_pattern(name)
+    with pytest.raises(BadChannel):
+        check_channel(name)
+
+
+@pytest.mark.parametrize("name", NO_PATTERNS)
+def test_a_star_that_is_no_whole_segment_or_a_rest_that_is_not_last_is_refused(name: str) -> None:
+    with pytest.raises(BadTopic):
+        check_topic(name)
+
+
+def test_a_refusal_says_what_is_wrong_in_one_line() -> None:
+    for name in NO_CHANNELS_NOR_TOPICS:
+        with pytest.raises(Refusal) as refusal:
+            check_topic(name)
+        assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_names_that_begin_with_a_dollar_can_be_heard_but_not_published_to() -> None:
+    assert check_topic("$sys/load") == "$sys/load"
+    with pytest.raises(Forbidden):
+        check_publishable("$sys/load")
+    assert check_publishable("price/in$") == "price/in$"
+    assert check_publishable("price/$") == "price/$"
+
+
+@pytest.mark.parametrize(
+    ("text", "topics"),
+    [
+        ("a", ("a",)),
+        ("a,b/*,c/**", ("a", "b/*", "c/**")),
+        ("b,a,b,a", ("b", "a")),
+        ("a,b,c,d", ("a", "b", "c", "d")),
+    ],
+)
+def test_topics_are_split_at_commas_and_one_named_twice_counts_once(
+    text: str, topics: tuple[str, ...]
+) -> None:
+    assert parse_topics(text, 4) == topics
+
+
+@pytest.mark.parametrize("text", ["", ",", "a,", ",a", "a,,b", "a, b"])
+def test_every_one_of_the_topics_must_be_a_topic(text: str) -> None:
+    with pytest.raises(BadTopic):
+        parse_topics(text, 4)
+
+
+def test_more_topics_than_the_limit_are_refused() -> None:
+    assert len(parse_topics(",".join(map(str, range(1000))), 1000)) == 1000
+    with pytest.raises(TooManyTopics):
+        parse_topics(",".join(map(str, range(1001))), 1000)
+
+
+MATCHES = [
+    ("a", "a"),
+    ("a/b", "a/b"),
+    ("*", "a"),
+    ("*", "a$"),
+    ("a/*", "a/b"),
+    ("*/b", "a/b"),
+    ("a/*/c", "a/b/c"),
+    ("**", "a"),
+    ("**", "a/b/c"),
+    ("a/**", "a/b"),
+    ("a/**", "a/b/c/d"),
+    ("*/**", "a/b"),
+    ("a/*/**", "a/b/c"),
+    ("a/*", "a/$b"),
+    ("a/**", "a/$b/c"),
+    ("$sys/*", "$sys/load"),
+    ("$sys/**", "$sys/load/now"),
+]
+
+NO_MATCHES = [
+    ("a", "b"),
+    ("a", "a/b"),
+    ("a/b", "a"),
+    ("A", "a"),
+    ("*", "a/b"),
+    ("a/*", "a"),
+    ("a/*", "b/c"),
+    ("a/*", "a/b/c"),
+    ("*/b", "a/c"),
+    ("*/b", "b"),
+    ("a/**", "a"),
+    ("a/**", "b/c"),
+    ("a/**", "ab/c"),
+    ("*/**", "a"),
+    ("a/*/**", "a/b"),
+    ("*", "$sys"),
+    ("**", "$sys/load"),
+    ("*/load", "$sys/load"),
+    ("*/**", "$sys/load"),
+]
+
+
+@pytest.mark.parametrize(("topic", "channel"), MATCHES)
+def test_a_topic_covers_its_channels(topic: str, channel: str) -> None:
+    assert matches(topic, channel)
+    assert Interest([topic]).covers(channel)
+
+
+@pytest.mark.parametrize(("topic", "channel"), NO_MATCHES)
+def test_a_topic_covers_no_other_channel_and_a_first_wildcard_none_of_the_daemon(
+    topic: str, channel: str
+) -> None:
+    assert not matches(topic, channel)
+    assert not Interest([topic]).covers(channel)
+
+
+def test_an_interest_covers_what_any_of_its_topics_covers_however_often_it_is_asked() -> None:
+    interest = Interest(["a", "b/*"])
+    for _ in range(2):
+        assert interest.covers("a")
+        assert interest.covers("b/c")
+        assert not interest.covers("b")
+        assert not interest.covers("c")
+
+
+def test_an_interest_is_exact_only_without_patterns() -> None:
+    assert Interest(["a", "b/c"]).is_exact
+    assert not Interest(["a", "b/*"]).is_exact
+    assert not Interest([]).covers("a")

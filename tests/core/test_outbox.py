@@ -1,0 +1,155 @@
+"""The outbox: bounded, with a named outcome for each policy when it is full."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.delivery import Delivery
+from pushd.core.errors import BadSlow, TooSlow
+from pushd.core.outbox import Limits, Lost, Outbox, Policy, parse_policy
+from tests.build import message
+
+SIZE = message(data=b"x" * 100).size
+ALL = 1 << 30
+
+
+def delivery(seq: int, channel: str = "a", prev: int | None = None, data: bytes = b"x" * 100) -> Delivery:
+    return Delivery(message(seq, channel, data, prev=prev))
+
+
+def seqs(deliveries: list[Delivery]) -> list[int]:
+    return [each.message.seq for each in deliveries]
+
+
+def filled(limits: Limits, *deliveries: Delivery, policy: Policy = Policy.DISCONNECT) -> Outbox:
+    outbox = Outbox(limits)
+    for each in deliveries:
+        outbox.put(each, policy)
+    return outbox
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_a_policy_is_read_by_its_word(policy: Policy) -> None:
+    assert parse_policy(policy.value) is policy
+
+
+@pytest.mark.parametrize("word", ["", "DROP", "drop ", "oldest"])
+def test_another_word_is_refused(word: str) -> None:
+    with pytest.raises(BadSlow):
+        parse_policy(word)
+
+
+def test_what_waits_comes_out_in_the_order_it_came() -> None:
+    outbox = filled(Limits(), delivery(1), delivery(2, "b"), delivery(3))
+    assert (len(outbox), outbox.bytes) == (3, 3 * SIZE)
+    assert seqs(outbox.take(ALL)) == [1, 2, 3]
+    assert (len(outbox), outbox.bytes) == (0, 0)
+    assert not outbox
+
+
+@pytest.mark.parametrize(
+    ("enough", "taken"), [(1, [1]), (SIZE, [1]), (SIZE + 1, [1, 2]), (2 * SIZE, [1, 2]), (ALL, [1, 2, 3])]
+)
+def test_no_more_is_taken_than_is_enough(enough: int, taken: list[int]) -> None:
+    outbox = filled(Limits(), delivery(1), delivery(2), delivery(3))
+    assert seqs(outbox.take(enough)) == taken
+    assert outbox.bytes == (3 - len(taken)) * SIZE
+
+
+@pytest.mark.parametrize("limits", [Limits(messages=2), Limits(bytes=2 * SIZE)])
+def test_one_that_is_full_refuses_more_by_default(limits: Limits) -> None:
+    outbox = filled(limits, delivery(1), delivery(2))
+    with pytest.raises(TooSlow):
+        outbox.put(delivery(3), Policy.DISCONNECT)
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_one_message_may_always_wait_whatever_its_size(policy: Policy) -> None:
+    outbox = Outbox(Limits(messages=0, bytes=10))
+    assert outbox.put(delivery(1), policy) == 0
+    assert seqs(outbox.take(ALL)) == [1]
+
+
+@pytest.mark.parametrize("limits", [Limits(messages=2), Limits(bytes=2 * SIZE)])
+def test_drop_lets_go_of_the_oldest_and_counts_them(limits: Limits) -> None:
+    outbox = filled(limits, delivery(1), delivery(2))
+    assert outbox.put(delivery(3), Policy.DROP) == 1
+    assert outbox.put(delivery(4, data=b"x" * 100), Policy.DROP) == 1
+    assert seqs(outbox.take(ALL)) == [3, 4]
+
+
+def test_drop_lets_go_of_as_many_as_a_large_message_needs() -> None:
+    outbox = filled(Limits(bytes=3 * SIZE), delivery(1), delivery(2), delivery(3))
+    assert outbox.put(delivery(4, data=b"x" * 250), Policy.DROP) == 3
+    assert seqs(outbox.take(ALL)) == [4]
+
+
+def test_what_was_dropped_is_told_once_by_channel_from_before_the_first_to_the_last() -> None:
+    outbox = filled(
+        Limits(messages=1),
+        delivery(5, "a", prev=2),
+        delivery(6, "b"),
+        delivery(7, "a", prev=5),
+        delivery(8, "a", prev=7),
+        policy=Policy.DROP,
+    )
+    assert outbox.take_dropped() == {"a": Lost("E-2", "E-7"), "b": Lost(None, "E-6")}
+    assert outbox.take_dropped() == {}
+
+
+def test_one_that_has_only_a_loss_to_tell_is_not_empty() -> None:
+    outbox = filled(Limits(messages=1), delivery(1), delivery(2), policy=Policy.DROP)
+    outbox.take(ALL)
+    assert len(outbox) == 0
+    assert outbox
+    outbox.take_dropped()
+    assert not outbox
+
+
+def test_latest_keeps_only_the_newest_message_of_each_channel_once_it_is_full() -> None:
+    outbox = filled(Limits(messages=4), delivery(1), delivery(2, "b"), delivery(3), delivery(4))
+    assert len(outbox) == 4
+    assert outbox.put(delivery(5), Policy.LATEST) == 3
+    assert outbox.bytes == 2 * SIZE
+    assert outbox.take_dropped() == {}
+    assert seqs(outbox.take(ALL)) == [2, 5]
+
+
+def test_latest_gives_up_where_the_newest_of_each_channel_is_still_too_much() -> None:
+    outbox = filled(Limits(messages=2), delivery(1), delivery(2, "b"))
+    with pytest.raises(TooSlow):
+        outbox.put(delivery(3, "c"), Policy.LATEST)
+
+
+def test_what_is_not_wanted_any_more_leaves_and_makes_room() -> None:
+    outbox = filled(Limits(messages=3), delivery(1), delivery(2, "b"), delivery(3))
+    outbox.keep(lambda message: message.channel == "b")
+    assert (len(outbox), outbox.bytes) == (1, SIZE)
+    outbox.put(delivery(4), Policy.DISCONNECT)
+    outbox.put(delivery(5), Policy.DISCONNECT)
+    assert seqs(outbox.take(ALL)) == [2, 4, 5]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 300)), max_size=40),
+    st.integers(1, 5),
+    st.integers(1, 600),
+)
+def test_with_drop_it_is_never_over_its_limits_and_every_message_waits_or_is_told(
+    puts: list[tuple[str, int]], max_messages: int, max_bytes: int
+) -> None:
+    limits = Limits(max_messages, max_bytes)
+    outbox = Outbox(limits)
+    last: dict[str, int] = {}
+    channel_of: dict[int, str] = {}
+    dropped = 0
+    for seq, (channel, size) in enumerate(puts, 1):
+        dropped += outbox.put(delivery(seq, channel, last.get(channel), b"x" * size), Policy.DROP)
+        last[channel], channel_of[seq] = seq, channel
+        assert len(outbox) == 1 or (len(outbox) <= limits.messages and outbox.bytes <= limits.bytes)
+    lost = {channel: int(each.end.partition("-")[2]) for channel, each in outbox.take_dropped().items()}
+    waiting = seqs(outbox.take(ALL))
+    assert waiting == list(range(dropped + 1, len(puts) + 1))
+    assert outbox.bytes == 0
+    gone = range(1, dropped + 1)
+    assert lost == {channel_of[seq]: seq for seq in gone}

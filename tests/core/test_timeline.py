@@ -1,0 +1,83 @@
+"""The timeline behaves as a plain list does, also where most of it has left again."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.message import Message
+from pushd.core.timeline import Timeline
+from tests.build import message
+
+Model = list[tuple[Message, float]]
+
+
+def check(timeline: Timeline, model: Model, seq: int, born: float) -> None:
+    """Compare every answer with that of a list."""
+    messages = [each for each, _ in model]
+    assert len(timeline) == len(model)
+    assert list(timeline.after(seq)) == [each for each in messages if each.seq > seq]
+    assert list(timeline.backward()) == messages[::-1]
+    assert timeline.before(born) == [each for each, came in model if came < born]
+    assert timeline.get(seq) is next((each for each in messages if each.seq == seq), None)
+
+
+APPEND = st.tuples(st.just("append"), st.integers(1, 3), st.floats(0, 2))
+DISCARD = st.tuples(st.just("discard"), st.integers(0, 10), st.just(0.0))
+
+
+@given(st.lists(APPEND | DISCARD, max_size=40), st.integers(0, 60), st.floats(0, 30))
+def test_it_answers_as_a_list_whatever_comes_and_leaves(
+    changes: list[tuple[str, int, float]], seq: int, born: float
+) -> None:
+    timeline, model = Timeline(), Model()
+    head, now = 0, 0.0
+    for change, number, seconds in changes:
+        if change == "append":
+            head, now = head + number, now + seconds
+            newest = message(head)
+            timeline.append(newest, now)
+            model.append((newest, now))
+        elif model:
+            leaving, _ = model.pop(number % len(model))
+            timeline.discard(leaving.seq)
+        check(timeline, model, seq, born)
+        check(timeline, model, head, now)
+
+
+def test_it_answers_as_a_list_when_thousands_have_left_from_anywhere() -> None:
+    chance = random.Random(1)
+    timeline, model = Timeline(), Model()
+    for seq in range(1, 6001):
+        newest = message(seq)
+        timeline.append(newest, seq / 10)
+        model.append((newest, seq / 10))
+    for left in range(5900):
+        leaving, _ = model.pop(chance.randrange(len(model)))
+        timeline.discard(leaving.seq)
+        if left % 590 == 0:
+            check(timeline, model, chance.randrange(6000), chance.randrange(600))
+    check(timeline, model, 3000, 300.0)
+    newest = message(6001)
+    timeline.append(newest, 601.0)
+    check(timeline, [*model, (newest, 601.0)], 3000, 602.0)
+
+
+def test_places_of_those_that_left_are_given_back() -> None:
+    timeline = Timeline()
+    for seq in range(1, 20_001):
+        timeline.append(message(seq), 0.0)
+        timeline.discard(seq)
+    assert len(timeline) == 0
+    places = (len(held) for held in vars(timeline).values() if isinstance(held, list))
+    assert max(places) < 5000
+
+
+def test_what_came_at_that_very_time_did_not_come_before_it() -> None:
+    timeline = Timeline()
+    first, second = message(1), message(2)
+    timeline.append(first, 1.0)
+    timeline.append(second, 2.0)
+    assert timeline.before(1.0) == []
+    assert timeline.before(2.0) == [first]
+    assert timeline.before(2.5) == [first, second]

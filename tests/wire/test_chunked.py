@@ -1,0 +1,83 @@
+"""Chunks, read back by the HTTP client of the standard library."""
+
+import http.client
+import io
+import socket
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.message import Gap
+from pushd.wire.chunked import LAST_CHUNK, Chunked, chunk
+from pushd.wire.ndjson import JsonLines, RawLines
+from tests.build import Following, message
+
+
+class Answer:
+    """A socket that holds an answer."""
+
+    def __init__(self, body: bytes) -> None:
+        self._stream = io.BytesIO(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+
+    def makefile(self, *_: object) -> io.BytesIO:
+        return self._stream
+
+
+def body_of(stream: bytes) -> bytes:
+    response = http.client.HTTPResponse(cast(socket.socket, Answer(stream)))
+    response.begin()
+    return response.read()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=600)))
+def test_a_client_reads_what_was_chunked(parts: Sequence[bytes]) -> None:
+    assert body_of(b"".join(map(chunk, parts)) + LAST_CHUNK) == b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("size", "head"), [(1, b"1\r\n"), (15, b"f\r\n"), (16, b"10\r\n"), (65536, b"10000\r\n")]
+)
+def test_a_chunk_says_its_size_in_hexadecimal(size: int, head: bytes) -> None:
+    assert chunk(b"x" * size) == head + b"x" * size + b"\r\n"
+
+
+def test_a_block_is_one_chunk_around_the_block_of_the_wire_within() -> None:
+    inner = JsonLines()
+    wire = Chunked(inner)
+    gap = Gap("a", "E-1", "E-3", "evicted")
+    frames = [wire.message(message(1)), wire.gap(gap), wire.end("a"), wire.ping()]
+    assert frames == [inner.message(message(1)), inner.gap(gap), inner.end("a"), inner.ping()]
+    assert wire.block(frames) == chunk(inner.block(frames))
+
+
+def test_a_block_with_nothing_in_it_is_nothing_and_never_the_last_chunk() -> None:
+    wire = Chunked(RawLines())
+    assert wire.block([]) == b""
+    assert wire.block([wire.ping(), wire.end("a")]) == b""
+
+
+def test_the_chunked_form_of_a_fluid_wire_is_one_object_for_each_of_its_forms() -> None:
+    inner = Following()
+    wire = Chunked(inner)
+    a, b = message(1, "a"), message(2, "b")
+    assert wire.is_fluid
+    assert wire.then(a) is wire.then(a)
+    assert wire.then(a).then(b) is wire.then(b)
+    assert wire.then(a) is not wire.then(b)
+    assert wire.then(a).message(b) == inner.then(a).message(b) == b"a>b:2 "
+    assert wire.then(a).block([b"x"]) == chunk(b"x")
+
+
+def test_the_chunked_form_of_a_steady_wire_stays() -> None:
+    wire = Chunked(JsonLines())
+    assert not wire.is_fluid
+    assert wire.then(message()) is wire
+    assert wire.last() == b""
+
+
+@pytest.mark.parametrize("inner", [JsonLines(), RawLines()])
+def test_it_is_bare_where_the_wire_within_is(inner: JsonLines | RawLines) -> None:
+    assert Chunked(inner).bare is inner.bare

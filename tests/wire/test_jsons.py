@@ -1,0 +1,112 @@
+"""The JSON of messages and control objects: exact bytes, one line each, and the data comes back whole."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.errors import Refusal
+from pushd.core.message import Gap, draft
+from pushd.wire.jsons import PING, encode, encode_end, encode_gap, encode_message
+from tests.build import message
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def shown(line: bytes) -> dict[str, Any]:
+    """Read a JSON object, whose keys may not repeat."""
+
+    def only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len({key for key, _ in pairs}) == len(pairs)
+        return dict(pairs)
+
+    assert len(line.splitlines()) == 1
+    read = json.loads(line.decode("utf-8"), object_pairs_hook=only_once)
+    assert isinstance(read, dict)
+    return read
+
+
+@pytest.mark.parametrize(
+    ("sent", "line"),
+    [
+        (
+            message(17, "a/b", b"hello", prev=12, time=1763751574.123, event="update"),
+            b'{"id":"E-17","prev":"E-12","channel":"a/b","time":1763751574.123,"event":"update",'
+            b'"content_type":"text/plain; charset=utf-8","data":"hello"}',
+        ),
+        (
+            message(1, "a", b'{"b": [1]}', content_type="application/json", time=5.0),
+            b'{"id":"E-1","prev":null,"channel":"a","time":5.0,'
+            b'"content_type":"application/json","data":{"b": [1]}}',
+        ),
+        (
+            message(1, "a", b"\xff\x00", time=0.5),
+            b'{"id":"E-1","prev":null,"channel":"a","time":0.5,"content_type":"application/octet-stream",'
+            b'"data_base64":"/wA="}',
+        ),
+    ],
+    ids=["text", "json", "binary"],
+)
+def test_a_message_is_written_as_documented(sent: Any, line: bytes) -> None:
+    assert encode_message(sent) == line
+
+
+def test_control_objects_are_written_as_documented_and_have_no_id() -> None:
+    gap = encode_gap(Gap("a/*", "E-1", "E-3", "evicted"))
+    assert gap == b'{"type":"gap","topic":"a/*","from":"E-1","to":"E-3","reason":"evicted"}'
+    assert encode_end("a/b") == b'{"type":"end","channel":"a/b"}'
+    assert PING == b'{"type":"ping"}'
+    assert encode({"ok": True}) == b'{"ok":true}'
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"0"])
+def test_empty_data_and_data_that_looks_like_nothing_are_still_there(data: bytes) -> None:
+    assert shown(encode_message(message(data=data)))["data"] == data.decode()
+
+
+def test_a_json_null_is_the_value_null() -> None:
+    assert shown(encode_message(message(data=b"null", content_type="application/json")))["data"] is None
+
+
+def test_a_number_keeps_every_digit() -> None:
+    number = b"12345678901234567890.12345678901234567890"
+    assert b'"data":' + number + b"}" in encode_message(message(data=number, content_type="application/json"))
+
+
+@given(st.text(), st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60))
+def test_any_text_and_event_come_back_and_forge_nothing(text: str, event: str) -> None:
+    read = shown(encode_message(message(7, data=text.encode(), event=event)))
+    assert read.pop("data") == text
+    assert read.pop("event", "") == event
+    assert set(read) == {"id", "prev", "channel", "time", "content_type"}
+    assert read["id"] == "E-7"
+
+
+@given(st.binary())
+def test_any_bytes_come_back(data: bytes) -> None:
+    read = shown(encode_message(message(data=data)))
+    back = base64.b64decode(read["data_base64"]) if "data_base64" in read else read["data"].encode()
+    assert back == data
+
+
+@given(VALUES, st.sampled_from([None, 0, 2]), st.booleans())
+def test_any_json_comes_back_as_its_value_on_one_line(value: Any, indent: int | None, to_ascii: bool) -> None:
+    data = json.dumps(value, indent=indent, ensure_ascii=to_ascii).replace("\n", "\r\n").encode()
+    read = shown(encode_message(message(data=data, content_type="application/json")))
+    assert read["data"] == value
+
+
+@given(st.binary(max_size=20))
+def test_whatever_passes_as_json_is_valid_inside_json(data: bytes) -> None:
+    try:
+        draft("a", data, "application/json")
+    except Refusal:
+        return
+    shown(encode_message(message(data=data, content_type="application/json")))
