@@ -19,6 +19,7 @@ setup(
     # listed by hand, since neither it nor twisted/ may hold an __init__.py.
     package_dir={"": "."},
     packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
+    package_data={"pushd.transports.pages": ["*.html", "*.ico"]},
     install_requires=[
         "Twisted[tls]>=26.10",
         "autobahn[twisted]>=26.7.1",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pushd.net.listening import check_endpoint, is_local
-from pushd.values import Parser, choice, count, duration, endpoint, flag, listing, network, origins, size
+from pushd.values import Parser, choice, count, duration, endpoint, flag, host, listing, network, origins, size
 
 T = TypeVar("T")
 
@@ -46,6 +46,12 @@ class Http:
         origins,
         "Pages of these origins may use the daemon from a browser; * alone means every origin.",
         "scheme://host[:port]",
+    )
+    pull_hosts: tuple[str, ...] = setting(
+        [],
+        listing(host),
+        "Hosts to which a page of client pull may lead by its parameter url.",
+        "host names",
     )
     trusted_proxies: tuple[str, ...] = setting(
         [],

@@ -24,11 +24,17 @@ from pushd.net.keepalive import Deadlines, Wheel
 from pushd.transports.http import Door, Nowhere, Rules
 from pushd.transports.lines import LineFactory, LineLimits
 from pushd.transports.look import ChannelsDoor, HealthDoor, HistoryDoor, MetricsDoor, PageDoor
+from pushd.transports.multipart import MixedDoor, ReplaceDoor
+from pushd.transports.negotiate import NegotiatingDoor, Subscribing
 from pushd.transports.pages import FAVICON, INDEX
+from pushd.transports.polling import LongPollDoor, PollDoor
 from pushd.transports.publish import PublishDoor
+from pushd.transports.pull import PullDoor
 from pushd.transports.site import HttpLimits, PushSite
 from pushd.transports.sse import SseDoor
 from pushd.transports.stream import LineStreamDoor
+from pushd.transports.streaming import StreamDoor
+from pushd.transports.waiting import WaitingRoom
 from pushd.transports.websocket import WebSocketDoor
 from pushd.wire.lines import Limits as CommandLimits
 
@@ -77,7 +83,7 @@ class Daemon(MultiService):
             Wheel(reactor, keepalive.ping),
             Deadlines(reactor, keepalive.pong),
         )
-        self._closing: list[SseDoor | LineStreamDoor | WebSocketDoor | LineFactory] = []
+        self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
         _Store(self.hub, self._timers).setServiceParent(self)
         site, lines = self._site(), self._line_factory()
         for name, endpoints, factory in (("http", config.http.listen, site), ("tcp", config.tcp.listen, lines)):
@@ -122,6 +128,7 @@ class Daemon(MultiService):
             self._counters,
             self._admission,
             frozenset(config.http.allow_origins),
+            frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
         )
         root = self._root(rules)
@@ -131,13 +138,28 @@ class Daemon(MultiService):
         hub, clock = self.hub, self._reactor
         on_sse, on_stream, on_ping, on_pong = self._timers
         sse, stream = SseDoor(rules, hub, clock, on_sse), LineStreamDoor(rules, hub, clock, on_stream)
+        replace, mixed = ReplaceDoor(rules, hub, clock, on_stream), MixedDoor(rules, hub, clock, on_stream)
         websocket = WebSocketDoor(rules, hub, clock, on_ping, on_pong)
-        self._closing += [sse, stream, websocket]
+        room = WaitingRoom(rules, hub, clock)
+        longpoll = LongPollDoor(rules, room)
+        by_type: dict[str, Subscribing] = {
+            "text/event-stream": sse,
+            "multipart/x-mixed-replace": replace,
+            "multipart/mixed": mixed,
+            "application/x-ndjson": stream,
+        }
+        self._closing += [sse, stream, replace, mixed, websocket, room]
         doors: dict[bytes, Door] = {
             b"": PageDoor(rules, b"text/html; charset=utf-8", INDEX),
             b"pub": PublishDoor(rules, hub),
             b"sse": sse,
             b"stream": stream,
+            b"multipart": replace,
+            b"mixed": mixed,
+            b"longpoll": longpoll,
+            b"poll": PollDoor(rules, hub),
+            b"pull": PullDoor(rules, hub, room),
+            b"sub": NegotiatingDoor(rules, by_type, websocket, longpoll),
             b"ws": websocket,
             b"channels": ChannelsDoor(rules, hub),
             b"history": HistoryDoor(rules, hub),

@@ -20,6 +20,7 @@ _SIZES = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 _SIZE = re.compile(r"([0-9]{1,15})(B|KiB|MiB|GiB|)")
 
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|)")
 _TEN_YEARS = 10 * 365 * 86400
 
@@ -126,6 +127,13 @@ def origins(value: object) -> tuple[str, ...]:
     if "*" in found and len(found) > 1:
         raise ValueError("* means every origin and stands alone")
     return found
+
+
+def host(text: str) -> str:
+    """Check the name or the address of a host, without a port."""
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a host (examples: example.org, 10.0.0.7)")
+    return text.lower()
 
 
 def network(text: str) -> str:

@@ -27,6 +27,8 @@ class Limits(NamedTuple):
 
     messages: int = 1000
     bytes: int = 1 << 20
+    eager: bool = False
+    """Whether `Policy.LATEST` lets go of a message as soon as there is a newer one, not only when the queue is full."""
 
 
 class Lost(NamedTuple):
@@ -78,7 +80,8 @@ class Outbox:
         """
         self._waiting.append(delivery)
         self._bytes += delivery.message.size
-        return self._make_room(policy) if self._is_over() else 0
+        eager = self._limits.eager and policy is Policy.LATEST and len(self._waiting) > 1
+        return self._make_room(policy) if eager or self._is_over() else 0
 
     def take(self, enough: int) -> list[Delivery]:
         """Take the oldest deliveries, until they have `enough` bytes or nothing waits any more."""

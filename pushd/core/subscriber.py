@@ -120,7 +120,7 @@ class Subscriber:
         :raises TooSlow: its queue is full, and its policy is to disconnect.
         """
         if batch.first <= self._floor:
-            wanted = [delivery for delivery in batch.deliveries if self._wants(delivery)]
+            wanted = self.wanted(batch)
             if not wanted:
                 return 0
             batch = Batch(wanted)
@@ -133,6 +133,10 @@ class Subscriber:
             return 0
         policy = Policy.DISCONNECT if self.wire.bare and self.policy is Policy.DROP else self.policy
         return sum([self._outbox.put(delivery, policy) for delivery in batch.deliveries])
+
+    def wanted(self, batch: Batch) -> list[Delivery]:
+        """Choose what of a batch is heard now; what is not may wait beside a replay."""
+        return [delivery for delivery in batch.deliveries if self._wants(delivery)]
 
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Hear a page of history; tell whether that was the last and all is live now.

@@ -15,10 +15,8 @@ def find_dead_peer(transport: Any, seconds: int) -> None:
     Half of the time is for each: what is sent to a peer that fell silent starts the clock of unanswered data, and then
     the probes stop. Does nothing on a transport that is not TCP.
     """
-    while (inner := getattr(transport, "transport", None)) is not None:
-        transport = inner
-    sock = transport.getHandle() if hasattr(transport, "getHandle") else None
-    if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    sock = _socket_of(transport)
+    if sock is None:
         return
     patience = max(2, seconds // 2)
     interval = max(1, patience // (_PROBES + 2))
@@ -31,6 +29,24 @@ def find_dead_peer(transport: Any, seconds: int) -> None:
     ):
         if option := getattr(socket, name, None):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def send_little_ahead(transport: Any, unsent: int) -> None:
+    """Keep at most about `unsent` bytes in the kernel that the network has not taken yet (Linux, TCP_NOTSENT_LOWAT).
+
+    Does nothing on a transport that is not TCP.
+    """
+    sock = _socket_of(transport)
+    if sock is not None and (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)):
+        sock.setsockopt(socket.IPPROTO_TCP, option, unsent)
+
+
+def _socket_of(transport: Any) -> socket.socket | None:
+    while (inner := getattr(transport, "transport", None)) is not None:
+        transport = inner
+    sock = transport.getHandle() if hasattr(transport, "getHandle") else None
+    is_tcp = isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6)
+    return sock if is_tcp else None
 
 
 def close_within(transport: Any, clock: IReactorTime, seconds: float) -> None:

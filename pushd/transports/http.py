@@ -30,6 +30,8 @@ class Rules:
     admission: Admission
     allow_origins: frozenset[str] = frozenset()
     """``scheme://host[:port]`` of the pages that may read and write here besides those of the same host; ``*``: all."""
+    pull_hosts: frozenset[str] = frozenset()
+    """Hosts to which a page of client pull may lead."""
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     """Those whose ``X-Forwarded-For`` is believed."""
 

@@ -13,9 +13,11 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from zope.interface import implementer
 
+from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
 from pushd.core.errors import Refusal, TooManyConnections
 from pushd.core.names import parse_topics
+from pushd.core.outbox import Limits, Policy
 from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
@@ -79,6 +81,9 @@ class HttpStream:
         """End the answer with its last channel."""
         self._hub.part(self.subscriber, (channel,))
         if not self.subscriber.starts:
+            wire = self.subscriber.wire
+            if closing := wire.block([wire.last()]):
+                self._transport.write(closing)
             self.finish()
 
     def give_up(self, why: Refusal) -> None:
@@ -126,7 +131,22 @@ class StreamDoor(Door):
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""
-        return {b"GET": self._get}
+        return {b"GET": self.get}
+
+    def since_of(self, request: Request) -> Since:
+        """Give the place where a stream begins."""
+        return since_of(request)
+
+    def policy_of(self, request: Request) -> Policy:
+        """Give the policy for a slow reader."""
+        return policy_of(request)
+
+    def limits(self) -> Limits:
+        """Give the limits of a reader's queue."""
+        return self.rules.limits.queue
+
+    def prepare(self, transport: Any) -> None:
+        """Set up the connection of a stream that is about to begin."""
 
     def format_of(self, request: Request) -> Format:
         """Choose the shape of the stream.
@@ -155,9 +175,10 @@ class StreamDoor(Door):
         for stream in list(self._streams):
             stream.give_up(why)
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Open a stream."""
         topics = parse_topics(name_in_path(request), self.rules.limits.topics)
-        since, policy, shape = since_of(request), policy_of(request), self.format_of(request)
+        since, policy, shape = self.since_of(request), self.policy_of(request), self.format_of(request)
         is_chunked = request.clientproto == b"HTTP/1.1"
         name = f"{self.transport_name} {self.rules.client_of(request)}"
         try:
@@ -166,7 +187,7 @@ class StreamDoor(Door):
             return self.come_back(request, refusal)
         stream = HttpStream(self, request, slot)
         wire = shape.chunked if is_chunked else shape.plain
-        stream.subscriber = Subscriber(stream, wire, self.rules.limits.queue, policy, name)
+        stream.subscriber = Subscriber(stream, wire, self.limits(), policy, name)
         self._streams[stream] = None
         self.rules.counters.connections[self.transport_name] += 1
         request.notifyFinish().addBoth(self._gone, stream)
@@ -177,6 +198,7 @@ class StreamDoor(Door):
             request.setResponseCode(204)
             return b""
         self._set_headers(request, shape, opening)
+        self.prepare(request.channel.transport)
         stream.begin()
         if shape.preamble:
             stream.write(wire.block([shape.preamble]))

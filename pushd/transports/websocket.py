@@ -261,7 +261,7 @@ class WebSocketDoor(Door):
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""
-        return {b"GET": self._get}
+        return {b"GET": self.get}
 
     async def head(self, request: Request) -> Answer:
         """Refuse: a WebSocket has no headers of its own to show."""
@@ -286,7 +286,8 @@ class WebSocketDoor(Door):
         for peer in list(self._peers):
             peer.give_up(why)
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Open a WebSocket."""
         key = _checked_key(request)
         origin = request.getHeader(b"Origin")
         if origin is not None and not (self.is_allowed(origin.decode("latin-1")) or is_same_host(request, origin)):

@@ -1,0 +1,85 @@
+"""A poll: a subscriber that hears once, as much as one answer holds, and is done.
+
+It is written to by nobody: what it hears it hands over as messages, since its answer has a head that names the last.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from pushd.core.catch_up import CatchUp
+from pushd.core.delivery import Batch, Recent, Wire
+from pushd.core.message import Gap, Message
+from pushd.core.outbox import Limits, Policy
+from pushd.core.replay import Page
+from pushd.core.subscriber import Outlet, Subscriber
+
+
+class Heard(NamedTuple):
+    """What one answer holds."""
+
+    messages: Sequence[Message]
+    gaps: Sequence[Gap]
+    position: str
+    """The id from which to go on."""
+
+
+class Listening(Outlet, Protocol):
+    """Where a poll hands over what it heard."""
+
+    def hear(self, heard: Heard) -> None:
+        """Know what there is. It is called once; the poll is to be closed then."""
+
+
+class Poll(Subscriber):
+    """One poll. Its limits are those of the answer: at least one message, whatever its size."""
+
+    __slots__ = ("_gaps", "_listening", "_messages", "_most", "position")
+
+    def __init__(self, listening: Listening, wire: Wire, limits: Limits, name: str) -> None:
+        super().__init__(listening, wire, limits, Policy.DISCONNECT, name)
+        self._listening = listening
+        self._most = limits
+        self._messages: list[Message] = []
+        self._gaps: list[Gap] = []
+        self.position = ""
+        """The id from which to go on where nothing was heard."""
+
+    def deliver(self, batch: Batch) -> int:
+        """Hear a batch live, and be done."""
+        if not self.closed and (wanted := self.wanted(batch)):
+            self._messages = [delivery.message for delivery in wanted]
+            self._hand_over(self._messages[-1].id)
+        return 0
+
+    def gap(self, gaps: Iterable[Gap]) -> None:
+        """Remember gaps for the answer."""
+        self._gaps += gaps
+
+    def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
+        """Hear a page of history; be done when there is enough, or something and no more."""
+        self._gaps += catch_up.fresh(page.gaps)
+        self._messages += page.messages
+        self.position = str(page.position)
+        done = page.complete and catch_up.has_reached(page.position.seq)
+        if done:
+            self._messages += [delivery.message for delivery in catch_up.held]
+            self.go_live(catch_up.topics, page.position.seq)
+        if self._fits() < len(self._messages) or (done and (self._messages or self._gaps)):
+            self._hand_over(self.position)
+        elif done:
+            for channel in dict.fromkeys((*page.ended, *catch_up.ends)):
+                self.end(channel)
+        return done
+
+    def _hand_over(self, position: str) -> None:
+        messages = self._messages[: self._fits()]
+        self._listening.hear(Heard(messages, self._gaps, messages[-1].id if messages else position))
+
+    def _fits(self) -> int:
+        """How many of the messages one answer holds."""
+        size = 0
+        for number, message in enumerate(self._messages):
+            size += len(message.data)
+            if number and (number >= self._most.messages or size > self._most.bytes):
+                return number
+        return len(self._messages)

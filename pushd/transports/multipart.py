@@ -1,0 +1,88 @@
+"""Multipart streams: ``GET /multipart/TOPICS`` for pages and live images, ``GET /mixed/TOPICS`` for programs."""
+
+import secrets
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Request
+
+from pushd.core.cursor import Last, Now, Since
+from pushd.core.outbox import Limits, Policy
+from pushd.hub import Hub
+from pushd.net.keepalive import Wheel
+from pushd.net.sockets import send_little_ahead
+from pushd.transports.http import Answer, Rules
+from pushd.transports.pages import REPLACING_PAGE
+from pushd.transports.query import policy_of, since_of
+from pushd.transports.streaming import Format, StreamDoor
+from pushd.wire.multipart import Mixed, Replace, opening
+
+_AHEAD = 32 << 10
+"""Bytes that wait in the kernel for a viewer: what lies there can not be replaced by a newer frame any more."""
+
+
+def new_boundary() -> bytes:
+    """Make a boundary for this process: letters and digits, 128 bits of chance."""
+    return b"pushd" + secrets.token_hex(16).encode("ascii")
+
+
+class ReplaceDoor(StreamDoor):
+    """Streams of parts that replace each other: begin with the newest, and a slow viewer skips frames."""
+
+    transport_name = "multipart"
+
+    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(rules, hub, clock, wheel)
+        boundary = new_boundary()
+        content_type = b"multipart/x-mixed-replace;boundary=" + boundary
+        self._format = Format(content_type, Replace(boundary), opening(boundary))
+
+    def format_of(self, request: Request) -> Format:
+        """See `StreamDoor`."""
+        return self._format
+
+    def since_of(self, request: Request) -> Since:
+        """Begin with the newest message, unless the client says otherwise."""
+        since = since_of(request)
+        return Last(1) if isinstance(since, Now) else since
+
+    def policy_of(self, request: Request) -> Policy:
+        """Skip frames, unless the client says otherwise."""
+        return policy_of(request, Policy.LATEST)
+
+    def limits(self) -> Limits:
+        """Keep no frame that there is a newer one for."""
+        return self.rules.limits.queue._replace(eager=True)
+
+    def prepare(self, transport: Any) -> None:
+        """Keep little in the kernel."""
+        send_little_ahead(transport, _AHEAD)
+
+    async def get(self, request: Request) -> Answer:
+        """Stream; where Chromium navigates to it, send a script that shows it: Chromium itself shows images only."""
+        if _is_navigation_by_chromium(request):
+            request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
+            request.setHeader(b"Cache-Control", b"no-store")
+            request.setHeader(b"Vary", b"Sec-Fetch-Mode, User-Agent")
+            return REPLACING_PAGE
+        return await super().get(request)
+
+
+class MixedDoor(StreamDoor):
+    """Streams of parts that all stay."""
+
+    transport_name = "mixed"
+
+    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(rules, hub, clock, wheel)
+        boundary = new_boundary()
+        self._format = Format(b"multipart/mixed;boundary=" + boundary, Mixed(boundary), opening(boundary))
+
+    def format_of(self, request: Request) -> Format:
+        """See `StreamDoor`."""
+        return self._format
+
+
+def _is_navigation_by_chromium(request: Request) -> bool:
+    mode, agent = request.getHeader(b"Sec-Fetch-Mode"), request.getHeader(b"User-Agent") or b""
+    return mode == b"navigate" and b"Chrome/" in agent

@@ -1,0 +1,69 @@
+"""One address for all: ``GET /sub/TOPICS`` picks the technique by ``Upgrade``, then by ``Accept``."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from twisted.web.server import Request
+
+from pushd.transports.http import Answer, Door, Rules
+
+
+class Subscribing(Protocol):
+    """A door through which one subscribes."""
+
+    async def get(self, request: Request) -> Answer:
+        """Subscribe."""
+
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers."""
+
+
+class NegotiatingDoor(Door):
+    """Hands each request to the door that it asks for.
+
+    :param doors: by media type; the type of most weight in ``Accept`` wins, and among equals the first here.
+    :param websocket: for requests with ``Upgrade``.
+    :param otherwise: for all the rest.
+    """
+
+    def __init__(
+        self, rules: Rules, doors: Mapping[str, Subscribing], websocket: Subscribing, otherwise: Subscribing
+    ) -> None:
+        super().__init__(rules)
+        self._doors = doors
+        self._websocket = websocket
+        self._otherwise = otherwise
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers of the door that is asked for."""
+        return await self._choose(request).head(request)
+
+    async def _get(self, request: Request) -> Answer:
+        request.setHeader(b"Vary", b"Accept, Upgrade")
+        return await self._choose(request).get(request)
+
+    def _choose(self, request: Request) -> Subscribing:
+        if b"websocket" in (request.getHeader(b"Upgrade") or b"").lower():
+            return self._websocket
+        weights = _weights((request.getHeader(b"Accept") or b"").decode("latin-1"))
+        wanted = max(self._doors, key=lambda kind: weights.get(kind, 0.0))
+        return self._doors[wanted] if weights.get(wanted, 0.0) > 0 else self._otherwise
+
+
+def _weights(accept: str) -> dict[str, float]:
+    weights = {}
+    for entry in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weights[kind] = min([_weight(text) for text in parameters if text.startswith("q=")], default=1.0)
+    return weights
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text.removeprefix("q="))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,10 @@
+"""The pages that come with the daemon: the list of doors, the demonstrations, and what Chromium needs for documents."""
+
+from importlib.resources import files
+
+_FILES = files(__name__)
+
+INDEX = _FILES.joinpath("index.html").read_bytes()
+FAVICON = _FILES.joinpath("favicon.ico").read_bytes()
+REPLACING_PAGE = _FILES.joinpath("replacing.html").read_bytes()
+"""Reads a multipart stream by fetch and shows each part in place of itself."""

@@ -1,0 +1,138 @@
+"""Polling: ``GET /longpoll/TOPICS`` waits for the next messages, ``GET /poll/TOPICS`` answers at once.
+
+The id of the last message in an answer is its ``ETag``, so that a client goes on by a conditional request (RFC 9110,
+section 13.1.2), as well as by ``Last-Event-ID`` or ``since=``.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from twisted.web.server import Request
+
+from pushd.core.cursor import Last, Now, Since, parse_since
+from pushd.core.errors import BadParameter
+from pushd.core.message import Message
+from pushd.core.names import parse_topics
+from pushd.core.poll import Heard
+from pushd.hub import Hub
+from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.query import name_in_path, parameter, since_of
+from pushd.transports.waiting import ANSWER, WaitingRoom
+from pushd.wire.jsons import encode_message
+from pushd.wire.multipart import quoted
+
+_TIMEOUT = 25.0
+_MOST_SECONDS = 300.0
+_ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
+
+
+class _Asked(NamedTuple):
+    topics: tuple[str, ...]
+    since: Since
+    is_raw: bool
+    is_conditional: bool
+
+
+class PollDoor(Door):
+    """Answers at once: with what came after the cursor, or without one with the newest message."""
+
+    def __init__(self, rules: Rules, hub: Hub) -> None:
+        super().__init__(rules)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        asked = _asked(request, self.rules)
+        since = Last(1) if isinstance(asked.since, Now) else asked.since
+        recalled = await self._hub.history(asked.topics, since, ANSWER.messages, ANSWER.bytes)
+        request.setHeader(b"Cache-Control", b"no-cache")
+        return _answer(request, asked, Heard(recalled.messages, recalled.gaps, str(recalled.position)))
+
+
+class LongPollDoor(Door):
+    """Waits for the next messages, for a time."""
+
+    def __init__(self, rules: Rules, room: WaitingRoom) -> None:
+        super().__init__(rules)
+        self._room = room
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self.get}
+
+    async def head(self, request: Request) -> Answer:
+        """Answer at once; nothing is subscribed."""
+        _asked(request, self.rules)
+        request.setResponseCode(204)
+        return b""
+
+    async def get(self, request: Request) -> Answer:
+        """Answer when there is something to say."""
+        asked, seconds = _asked(request, self.rules), _timeout(request)
+        request.setHeader(b"Cache-Control", b"no-store")
+        heard = await self._room.wait(request, "longpoll", asked.topics, asked.since, seconds)
+        return None if heard is None else _answer(request, asked, heard)
+
+
+def _asked(request: Request, rules: Rules) -> _Asked:
+    topics = parse_topics(name_in_path(request), rules.limits.topics)
+    shape = parameter(request, b"format")
+    if shape not in (None, "json", "raw"):
+        raise BadParameter("the format of a poll is json or raw")
+    etag = request.getHeader(b"If-None-Match")
+    since = since_of(request)
+    if etag and not request.getHeader(b"Last-Event-ID"):
+        text = etag.decode("latin-1")
+        found = _ETAG.fullmatch(text)
+        since = parse_since(found[1] if found else text)
+    return _Asked(topics, since, shape == "raw", bool(etag))
+
+
+def _timeout(request: Request) -> float:
+    text = parameter(request, b"timeout")
+    try:
+        seconds = _TIMEOUT if text is None else float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise BadParameter(f"timeout is a number of seconds from 0 to {_MOST_SECONDS:g}")
+    return seconds
+
+
+def _answer(request: Request, asked: _Asked, heard: Heard) -> bytes:
+    """Answer with messages: all of them as a JSON array, or the oldest as it is."""
+    messages = heard.messages[:1] if asked.is_raw else heard.messages
+    last = messages[-1].id if messages else heard.position
+    for name in (b"Pushd-Id", b"Last-Event-ID"):
+        request.setHeader(name, last.encode("ascii"))
+    request.setHeader(b"ETag", f'"{last}"'.encode("ascii"))
+    if heard.gaps:
+        request.setHeader(b"Pushd-Gap", heard.gaps[0].reason.encode("ascii"))
+    if not messages and (asked.is_raw or not heard.gaps):
+        return _nothing_new(request, asked)
+    if asked.is_raw:
+        return _raw(request, messages[0])
+    request.setHeader(b"Content-Type", b"application/json")
+    return b"[" + b",\n".join([encode_message(message) for message in messages]) + b"]\n"
+
+
+def _nothing_new(request: Request, asked: _Asked) -> bytes:
+    if asked.is_conditional:
+        request.setResponseCode(304)
+        request.setHeader(b"ETag", f'"{asked.since}"'.encode("ascii"))
+    else:
+        request.setResponseCode(204)
+    return b""
+
+
+def _raw(request: Request, message: Message) -> bytes:
+    request.setHeader(b"Content-Type", message.content_type.encode("latin-1"))
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    request.setHeader(b"Pushd-Channel", quoted(message.channel))
+    if message.event is not None:
+        request.setHeader(b"Pushd-Event", quoted(message.event))
+    return message.data

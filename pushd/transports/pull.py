@@ -1,0 +1,115 @@
+"""Client pull: ``GET /pull/CH``, a page with the newest message that loads itself again."""
+
+import base64
+from collections.abc import Awaitable, Callable, Mapping
+from html import escape
+from urllib.parse import urlsplit
+
+from twisted.web.server import Request
+
+from pushd.core.cursor import Last, MessageId
+from pushd.core.errors import BadParameter, Forbidden
+from pushd.core.message import Message
+from pushd.core.names import check_channel
+from pushd.hub import Hub
+from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.query import name_in_path, parameter, since_of, whole_number
+from pushd.transports.waiting import WaitingRoom
+
+_INTERVAL = 12
+_DAY = 86400
+_HOLD_SECONDS = 25.0
+"""How long a page of interval 0 is held while nothing changes: reloaded at once it would be a busy loop."""
+_MAX_URL = 2000
+_PAGE = """\
+<!DOCTYPE html>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="{refresh}">
+<title>{title}</title>
+<body>{body}
+"""
+
+
+class PullDoor(Door):
+    """Pages that refresh themselves."""
+
+    def __init__(self, rules: Rules, hub: Hub, room: WaitingRoom) -> None:
+        super().__init__(rules)
+        self._hub = hub
+        self._room = room
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def head(self, request: Request) -> Answer:
+        """Answer at once, whatever the interval."""
+        check_channel(name_in_path(request))
+        _set_headers(request, self._refresh(request, None))
+        return b""
+
+    async def _get(self, request: Request) -> Answer:
+        channel = check_channel(name_in_path(request))
+        self._refresh(request, None)
+        seen = since_of(request)
+        is_held = _interval(request) == 0 and isinstance(seen, MessageId)
+        if is_held and await self._room.wait(request, "pull", (channel,), seen, _HOLD_SECONDS) is None:
+            return None
+        newest = await self._hub.history((channel,), Last(1), 1, 1)
+        message = newest.messages[-1] if newest.messages else None
+        refresh = self._refresh(request, message.id if message else str(newest.position))
+        _set_headers(request, refresh)
+        page = _PAGE.format(refresh=escape(refresh), title=escape(channel), body=_shown(message))
+        return page.encode("utf-8")
+
+    def _refresh(self, request: Request, seen: str | None) -> str:
+        """Say when to load again, and what.
+
+        :raises BadParameter: the interval or the address is none.
+        :raises Forbidden: the address is not of a host on the allow-list.
+        """
+        interval = _interval(request)
+        if url := parameter(request, b"url"):
+            return f"{interval}; url={self._checked(url)}"
+        return f"0; url=?interval=0&since={seen}" if interval == 0 and seen else str(interval)
+
+    def _checked(self, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= _MAX_URL
+        except ValueError:
+            is_address = False
+        if (
+            not is_address
+            or not url.isascii()
+            or any(letter in url for letter in " \"'<>\\;,")
+            or not url.isprintable()
+        ):
+            raise BadParameter("url is an absolute http or https address")
+        if parts.hostname not in self.rules.pull_hosts or parts.username is not None:
+            raise Forbidden("that host is not one of http.pull_hosts")
+        return url
+
+
+def _interval(request: Request) -> int:
+    return whole_number(request, b"interval", _INTERVAL, 0, _DAY)
+
+
+def _set_headers(request: Request, refresh: str) -> None:
+    request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
+    request.setHeader(b"Refresh", refresh.encode("ascii"))
+    request.setHeader(b"Cache-Control", b"no-store")
+    # What publishers write as HTML is shown, but may not act as a page of this daemon.
+    request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
+
+
+def _shown(message: Message | None) -> str:
+    if message is None:
+        return "<p>Nothing was published yet."
+    essence = message.content_type.partition(";")[0].strip().lower()
+    if essence.startswith("image/"):
+        return f'<img alt="" src="data:{escape(essence)};base64,{base64.b64encode(message.data).decode("ascii")}">'
+    if message.form == "binary":
+        return f"<p>{len(message.data)} bytes of {escape(message.content_type)}"
+    text = message.data.decode("utf-8")
+    return text if essence == "text/html" else f"<pre>{escape(text)}</pre>"
