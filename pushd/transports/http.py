@@ -37,18 +37,17 @@ class Rules:
 
     def is_proxy(self, host: str | None) -> bool:
         """Tell whether that is the address of a trusted proxy."""
-        try:
-            address = ipaddress.ip_address(host or "")
-        except ValueError:
+        if host is None or not is_address(host):
             return False
+        address = ipaddress.ip_address(host)
         return any(address in network for network in self.proxies)
 
     def client_of(self, request: Request) -> str:
         """Give the address of the client: the peer's, or behind a trusted proxy the one it forwards."""
         peer = host_of(request.client)
-        chain = ",".join(request.requestHeaders.getRawHeaders("X-Forwarded-For", [])).split(",")
-        while self.is_proxy(peer) and chain:
-            peer = chain.pop().strip() or peer
+        chain = b",".join(request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])).decode("latin-1").split(",")
+        while self.is_proxy(peer) and chain and is_address(chain[-1].strip()):
+            peer = chain.pop().strip()
         return peer or "unix"
 
     def admit_stream(self, request: Request) -> Slot:
@@ -192,6 +191,15 @@ def prefers_text(request: Request) -> bool:
     """Tell whether the client asked for plain text and not for JSON."""
     accept = request.getHeader(b"Accept") or b""
     return b"text/plain" in accept and b"json" not in accept
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_same_host(request: Request, origin: bytes) -> bool:
