@@ -308,11 +308,9 @@ class Hub:
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
         """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears nothing."""
         refusal = cause if isinstance(cause, Refusal) else Fault("something broke here")
-        if cause is refusal:
-            self.log.warn("{peer}: closed, {code}: {why}", peer=subscriber.name, code=refusal.code, why=str(refusal))
-        else:
+        if cause is not refusal:
             self.log.failure("{peer}: closed, delivery broke", _failure_of(cause), peer=subscriber.name)
-        self._counters.refusals[refusal.code] += 1
+        self._counters.refused(refusal, subscriber.name)
         self.leave(subscriber)
         subscriber.outlet.give_up(refusal)
 

@@ -8,14 +8,18 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from twisted.logger import Logger
 
 from pushd.backends.interface import Usage
+from pushd.core.errors import Refusal
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Counters:
     """What happened since the start."""
+
+    log = Logger()
 
     def __init__(self) -> None:
         self.published = 0
@@ -27,6 +31,12 @@ class Counters:
         """By code: every no that a peer was told, whatever the door."""
         self.connections: Counter[str] = Counter()
         """Open now, by transport."""
+
+    def refused(self, refusal: Refusal, peer: str) -> None:
+        """Count a refusal; where a limit was passed, let the log name the peer."""
+        self.refusals[refusal.code] += 1
+        if refusal.is_limit:
+            self.log.warn("{peer}: refused, {code}: {why}", peer=peer, code=refusal.code, why=str(refusal))
 
 
 class _Snapshot:

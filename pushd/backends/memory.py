@@ -79,7 +79,7 @@ class MemoryBackend:
         try:
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:
-            return refusal
+            return refusal.kept()
         if self._listener:
             self._listener.message(message)
         return message

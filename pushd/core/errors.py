@@ -5,7 +5,7 @@ range for what is ours) and, where coming back makes sense, the seconds to wait.
 own way of saying no in one place. What is not a refusal is a bug.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Refusal(Exception):
@@ -15,6 +15,13 @@ class Refusal(Exception):
     status: ClassVar[int] = 400
     close: ClassVar[int] = 1008
     retry_after: ClassVar[int | None] = None
+    """Seconds."""
+    is_limit: ClassVar[bool] = False
+    """Whether a limit was passed, so that the log names who did."""
+
+    def kept(self) -> Self:
+        """Give a refusal to keep: the same, without the frames that a raised one holds on to."""
+        return type(self)(*self.args)
 
 
 class BadChannel(Refusal):
@@ -135,6 +142,7 @@ class TooLarge(Refusal):
     """More bytes than the limit in force."""
 
     code = "too-large"
+    is_limit = True
     status = 413
     close = 1009
 
@@ -163,6 +171,7 @@ class TooManyChannels(Refusal):
     """As many channels as ``limits.channels`` are in use."""
 
     code = "too-many-channels"
+    is_limit = True
     status = 429
     close = 4429
     retry_after = 60
@@ -172,6 +181,7 @@ class TooManySubscriptions(Refusal):
     """More topics on one connection than ``limits.subscriptions``."""
 
     code = "too-many-subscriptions"
+    is_limit = True
     status = 429
     close = 4429
     retry_after = 60
@@ -181,6 +191,7 @@ class TooManyConnections(Refusal):
     """More connections than ``limits.connections`` or ``limits.connections_per_address``."""
 
     code = "too-many-connections"
+    is_limit = True
     status = 429
     close = 4429
     retry_after = 10
@@ -190,6 +201,7 @@ class TooSlow(Refusal):
     """The subscriber's queue is full and its policy is to disconnect."""
 
     code = "slow"
+    is_limit = True
     status = 503
     close = 1013
     retry_after = 1

@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refusal
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.transports.site import HttpLimits, host_of, json_error
+from pushd.transports.site import JSON, HttpLimits, error_body, host_of
 from pushd.wire.jsons import encode
 
 _EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, ETag, Last-Event-ID"
@@ -49,6 +49,22 @@ class Rules:
         while self.is_proxy(peer) and chain and is_address(chain[-1].strip()):
             peer = chain.pop().strip()
         return peer or "unix"
+
+    def open_cors(self, request: Request) -> bool:
+        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin; tell whether that of the request may write."""
+        origin = request.getHeader(b"Origin")
+        if origin is None:
+            return True
+        if not self.is_allowed(origin):
+            return is_same_host(request, origin)
+        request.setHeader(b"Access-Control-Allow-Origin", origin)
+        request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
+        request.setHeader(b"Vary", b"Origin")
+        return True
+
+    def is_allowed(self, origin: bytes) -> bool:
+        """Tell whether the configuration names an origin."""
+        return bool(self.allow_origins & {origin.decode("latin-1"), "*"})
 
     def admit_stream(self, request: Request) -> Slot:
         """Take a place for a stream of a client behind a proxy; its connection has one already.
@@ -88,7 +104,7 @@ class Door(Resource):
         try:
             body = await self._answer(request)
         except Refusal as refusal:
-            self.rules.counters.refusals[refusal.code] += 1
+            self.rules.counters.refused(refusal, f"http {self.rules.client_of(request)}")
             refuse(request, refusal)
         else:
             if body is not None:
@@ -97,7 +113,7 @@ class Door(Resource):
     async def _answer(self, request: Request) -> Answer:
         methods = self.methods()
         allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))
-        if not self._check_origin(request) and request.method not in (b"GET", b"HEAD", b"OPTIONS"):
+        if not self.rules.open_cors(request) and request.method not in (b"GET", b"HEAD", b"OPTIONS"):
             raise Forbidden("pages of that origin may not write here; see http.allow_origins")
         if request.method == b"OPTIONS":
             return self._preflight(request, allowed)
@@ -112,22 +128,6 @@ class Door(Resource):
     async def head(self, request: Request) -> Answer:
         """Answer HEAD with the headers of GET; a door that streams has its own way."""
         return await self.methods()[b"GET"](request)
-
-    def _check_origin(self, request: Request) -> bool:
-        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin; tell whether that of the request may write."""
-        origin = request.getHeader(b"Origin")
-        if origin is None:
-            return True
-        if not self.is_allowed(origin.decode("latin-1")):
-            return is_same_host(request, origin)
-        request.setHeader(b"Access-Control-Allow-Origin", origin)
-        request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
-        request.setHeader(b"Vary", b"Origin")
-        return True
-
-    def is_allowed(self, origin: str) -> bool:
-        """Tell whether the configuration names an origin."""
-        return bool(self.rules.allow_origins & {origin, "*"})
 
     def _preflight(self, request: Request, allowed: bytes) -> Answer:
         request.setHeader(b"Allow", allowed)
@@ -155,6 +155,7 @@ class Nowhere(Door):
         return {}
 
     async def _answer(self, request: Request) -> Answer:
+        self.rules.open_cors(request)
         raise NotFound("there is no such address")
 
 
@@ -173,24 +174,15 @@ def refuse(request: Request, refusal: Refusal) -> None:
     request.setResponseCode(refusal.status)
     if refusal.retry_after is not None:
         request.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
-    if prefers_text(request):
-        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-        finish(request, f"{refusal.code}: {refusal}\n".encode())
-    else:
-        request.setHeader(b"Content-Type", b"application/json")
-        finish(request, json_error(refusal))
+    content_type, body = error_body(request, refusal)
+    request.setHeader(b"Content-Type", content_type)
+    finish(request, body)
 
 
 def json_answer(request: Request, value: object) -> bytes:
     """Encode an answer as JSON."""
-    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Type", JSON)
     return encode(value) + b"\n"
-
-
-def prefers_text(request: Request) -> bool:
-    """Tell whether the client asked for plain text and not for JSON."""
-    accept = request.getHeader(b"Accept") or b""
-    return b"text/plain" in accept and b"json" not in accept
 
 
 def is_address(text: str) -> bool:

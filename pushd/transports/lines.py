@@ -151,7 +151,7 @@ class LinePeer(Protocol):
                 raise line
             await self._session.obey(parse(line, self._limits.command), self._answer)
         except Refusal as refusal:
-            self.factory.counters.refusals[refusal.code] += 1
+            self.factory.counters.refused(refusal, self.subscriber.name)
             self.transport.write(encode_refusal(refusal))
             if isinstance(refusal, LineTooLong):
                 self._close()
@@ -184,7 +184,6 @@ class LineFactory(ServerFactory):
     """Makes a `LinePeer` of each connection."""
 
     noisy = False
-    log = Logger()
 
     def __init__(
         self,
@@ -210,8 +209,7 @@ class LineFactory(ServerFactory):
         try:
             slot = self._admission.enter(host)
         except TooManyConnections as refusal:
-            self.counters.refusals[refusal.code] += 1
-            self.log.warn("tcp {host}: refused, {why}", host=host, why=str(refusal))
+            self.counters.refused(refusal, f"tcp {host}")
             return _Refused(refusal)
         peer = LinePeer(self._hub, f"tcp {host or 'unix'}", slot, self._formats, self._limits)
         peer.factory = self

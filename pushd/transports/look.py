@@ -115,6 +115,7 @@ class PageDoor(Door):
         return {b"GET": self._get}
 
     async def _get(self, request: Request) -> Answer:
+        _nothing_below(request)
         request.setHeader(b"Content-Type", self._content_type)
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
         return self._body

@@ -60,10 +60,10 @@ class ReplaceDoor(StreamDoor):
 
     async def get(self, request: Request) -> Answer:
         """Stream; where Chromium navigates to it, send a script that shows it: Chromium itself shows images only."""
+        request.responseHeaders.addRawHeader(b"Vary", b"Accept, Sec-Fetch-Mode, User-Agent")
         if _is_navigation_by_chromium(request):
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             request.setHeader(b"Cache-Control", b"no-store")
-            request.setHeader(b"Vary", b"Sec-Fetch-Mode, User-Agent")
             return REPLACING_PAGE
         return await super().get(request)
 
@@ -84,5 +84,9 @@ class MixedDoor(StreamDoor):
 
 
 def _is_navigation_by_chromium(request: Request) -> bool:
-    mode, agent = request.getHeader(b"Sec-Fetch-Mode"), request.getHeader(b"User-Agent") or b""
-    return mode == b"navigate" and b"Chrome/" in agent
+    if b"Chrome/" not in (request.getHeader(b"User-Agent") or b""):
+        return False
+    mode = request.getHeader(b"Sec-Fetch-Mode")
+    # Chromium says the mode to https and to its own machine only. Elsewhere `Accept` tells: a page's fetch and an
+    # <img> do not ask for HTML.
+    return mode == b"navigate" if mode else b"text/html" in (request.getHeader(b"Accept") or b"")

@@ -17,7 +17,7 @@ from pushd.core.names import parse_topics
 from pushd.core.poll import Heard
 from pushd.hub import Hub
 from pushd.transports.http import Answer, Door, Rules
-from pushd.transports.query import name_in_path, parameter, since_of
+from pushd.transports.query import decimal, name_in_path, parameter, since_of
 from pushd.transports.waiting import ANSWER, WaitingRoom
 from pushd.wire.jsons import encode_message
 from pushd.wire.multipart import quoted
@@ -93,12 +93,10 @@ def _asked(request: Request, rules: Rules) -> _Asked:
 
 
 def _timeout(request: Request) -> float:
-    text = parameter(request, b"timeout")
-    try:
-        seconds = _TIMEOUT if text is None else float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= _MOST_SECONDS:
+    seconds = decimal(request, b"timeout")
+    if seconds is None:
+        return _TIMEOUT
+    if seconds > _MOST_SECONDS:
         raise BadParameter(f"timeout is a number of seconds from 0 to {_MOST_SECONDS:g}")
     return seconds
 

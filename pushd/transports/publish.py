@@ -1,22 +1,24 @@
 """Publishing by HTTP: ``/pub/CH[,CH...]`` for a message, ``/pub`` for a batch; and what is known of a channel."""
 
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from twisted.web.server import Request
 
-from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, UnsupportedType
+from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable
 from pushd.hub import Hub, Receipt
-from pushd.transports.http import Answer, Door, Rules, json_answer, prefers_text
-from pushd.transports.query import body_of, name_in_path, parameter
+from pushd.transports.http import Answer, Door, Rules, json_answer
+from pushd.transports.query import body_of, decimal, name_in_path, parameter
+from pushd.transports.site import prefers_text
 from pushd.wire.jsons import encode
 from pushd.wire.publication import parse_publication
 
 _NDJSON = "application/x-ndjson"
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
 _MAX_KEY = 255
+_MAX_LINES = 50_000
+"""Of a batch; the answer has as many, and all of it is held at once."""
 _MAX_CHANNELS = 1000
 """To which one message goes at once: as many as a subscription may name."""
 
@@ -59,21 +61,24 @@ class PublishDoor(Door):
         content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
         if content_type.partition(";")[0].strip().lower() != _NDJSON:
             raise UnsupportedType(f"a batch is {_NDJSON}; a single message goes to /pub/CHANNEL")
-        lines = [line for line in body_of(request).split(b"\n") if line.strip()]
+        lines = [line for line in body_of(request).split(b"\n", _MAX_LINES) if line.strip()]
+        if len(lines) > _MAX_LINES:
+            raise TooLarge(f"a batch has at most {_MAX_LINES} lines")
         outcomes = await self._hub.publish_all(map(self._parse, lines), _key(request, ""))
         request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
-        return b"".join([encode(self._line(outcome)) + b"\n" for outcome in outcomes])
+        peer = f"http {self.rules.client_of(request)}"
+        return b"".join([encode(self._line(outcome, peer)) + b"\n" for outcome in outcomes])
 
     def _parse(self, line: bytes) -> Draft | Refusal:
         try:
             return parse_publication(line, self.rules.limits.message, self.rules.limits.event)
         except Refusal as refusal:
-            return refusal
+            return refusal.kept()
 
-    def _line(self, outcome: Receipt | Refusal) -> object:
+    def _line(self, outcome: Receipt | Refusal, peer: str) -> object:
         if isinstance(outcome, Receipt):
             return outcome._asdict()
-        self.rules.counters.refusals[outcome.code] += 1
+        self.rules.counters.refused(outcome, peer)
         return _error(outcome)
 
     async def _get(self, request: Request) -> Answer:
@@ -110,16 +115,10 @@ def _channel(request: Request) -> str:
 
 
 def _ttl(request: Request) -> float | None:
-    text = parameter(request, b"ttl")
-    if text is None:
-        return None
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise BadTtl("a time to live is a positive number of seconds, at most ten years")
-    return seconds
+        return decimal(request, b"ttl")
+    except BadParameter:
+        raise BadTtl("a time to live is a positive number of seconds, at most ten years") from None
 
 
 def _key(request: Request, scope: str) -> str | None:

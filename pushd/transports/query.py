@@ -1,5 +1,6 @@
 """What doors read from a request: the name in its path, its parameters, and where a subscriber wants to begin."""
 
+import re
 from typing import Any
 
 from twisted.web.server import Request
@@ -7,6 +8,8 @@ from twisted.web.server import Request
 from pushd.core.cursor import Since, parse_since
 from pushd.core.errors import BadParameter, BadUtf8
 from pushd.core.outbox import Policy, parse_policy
+
+_DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
 def name_in_path(request: Request) -> str:
@@ -52,6 +55,19 @@ def whole_number(request: Request, name: bytes, default: int, low: int, high: in
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and low <= int(text) <= high):
         raise BadParameter(f"{name.decode('ascii')} is a whole number from {low} to {high}")
     return int(text)
+
+
+def decimal(request: Request, name: bytes) -> float | None:
+    """Give a parameter that is a number; None where there is none.
+
+    :raises BadParameter: it is none.
+    """
+    text = parameter(request, name)
+    if text is None:
+        return None
+    if not _DECIMAL.fullmatch(text):
+        raise BadParameter(f"{name.decode('ascii')} is a number")
+    return float(text)
 
 
 def since_of(request: Request) -> Since:

@@ -1,15 +1,17 @@
 """The HTTP listener below the doors: connections, limits, and requests refused before they are read (RFC 9112)."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -26,6 +28,10 @@ _IDLE_SECONDS = 60.0
 """How long a kept-alive connection may wait for its next request."""
 
 
+JSON = b"application/json"
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+
+
 class BadRequest(Refusal):
     """Not HTTP as RFC 9112 has it."""
 
@@ -37,6 +43,7 @@ class TooLate(Refusal):
 
     code = "request-timeout"
     status = 408
+    is_limit = True
 
 
 class HeadersTooLarge(Refusal):
@@ -44,6 +51,7 @@ class HeadersTooLarge(Refusal):
 
     code = "headers-too-large"
     status = 431
+    is_limit = True
 
 
 @dataclass(frozen=True)
@@ -123,11 +131,24 @@ class PushChannel(HTTPChannel):
             self._await_headers()
         super().dataReceived(data)
 
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line of the headers; what came together with something refused is let go."""
+        if not self.refused:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take a piece of a body; what came together with something refused is let go."""
+        if not self.refused:
+            super().rawDataReceived(data)
+
     def allHeadersReceived(self) -> None:
-        """Know that the headers are complete."""
+        """Know that the headers are complete, and whether they make a request."""
         self._cancel_deadline()
         self._between_requests = False
-        super().allHeadersReceived()
+        if fault := _fault_of(self.requests[-1], self._version):
+            self.refuse(BadRequest(fault))
+        else:
+            super().allHeadersReceived()
 
     def requestDone(self, request: Request) -> None:
         """Know that a request is answered."""
@@ -164,18 +185,29 @@ class PushChannel(HTTPChannel):
             return
         self.refused = True
         self._cancel_deadline()
-        self.site.counters.refusals[refusal.code] += 1
-        body = json_error(refusal)
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-            % (refusal.status, refusal.code.encode("ascii"), len(body), body)
-        )
+        self.site.counters.refused(refusal, f"http {host_of(self.transport.getPeer())}")
+        self._answer(refusal)
         self.transport.unregisterProducer()
         if hasattr(self.transport, "loseWriteConnection"):
             self.transport.loseWriteConnection()
             self.callLater(_LINGER_SECONDS, self.transport.abortConnection)
         else:
             close_within(self.transport, self.site.reactor, _LINGER_SECONDS)
+
+    def _answer(self, refusal: Refusal) -> None:
+        headers, content_type, body = Headers(), JSON, json_error(refusal)
+        if self.requests:
+            self.site.open_cors(self.requests[-1])
+            headers = self.requests[-1].responseHeaders
+            content_type, body = error_body(self.requests[-1], refusal)
+        for name, value in (
+            (b"Content-Type", content_type),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Connection", b"close"),
+        ):
+            headers.setRawHeaders(name, [value])
+        self.writeHeaders(b"HTTP/1.1", b"%d" % refusal.status, HTTPStatus(refusal.status).phrase.encode(), headers)
+        self.transport.write(body)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._receivedHeaderSize > self.totalHeadersSize:
@@ -203,7 +235,6 @@ class PushSite(Site):
     noisy = False
     protocol: Any = PushChannel
     displayTracebacks = False
-    log_ = Logger()
 
     def __init__(
         self,
@@ -213,6 +244,7 @@ class PushSite(Site):
         admission: Admission,
         counters: Counters,
         is_proxy: Callable[[str | None], bool] = lambda address: False,
+        open_cors: Callable[[Request], object] = lambda request: None,
     ) -> None:
         super().__init__(
             root, requestFactory=PushRequest, reactor=clock, timeout=_IDLE_SECONDS, parsePOSTFormSubmission=False
@@ -220,6 +252,7 @@ class PushSite(Site):
         self.limits = limits
         self.counters = counters
         self._admission = admission
+        self.open_cors = open_cors
         self._is_proxy = is_proxy
 
     def log(self, request: Any) -> None:
@@ -231,8 +264,7 @@ class PushSite(Site):
         try:
             slot = self._admission.enter(host, count_address=not self._is_proxy(host))
         except TooManyConnections as refusal:
-            self.counters.refusals[refusal.code] += 1
-            self.log_.warn("http {host}: refused, {why}", host=host, why=str(refusal))
+            self.counters.refused(refusal, f"http {host}")
             return None
         channel: Any = super().buildProtocol(addr)
         channel.slot = slot
@@ -247,3 +279,28 @@ def host_of(address: IAddress | None) -> str | None:
 def json_error(refusal: Refusal) -> bytes:
     """Encode a refusal as the contract's JSON."""
     return encode({"error": {"code": refusal.code, "message": str(refusal)}}) + b"\n"
+
+
+def error_body(request: Request, refusal: Refusal) -> tuple[bytes, bytes]:
+    """Give the type and the bytes of a refusal: JSON, or one line of text for ``Accept: text/plain``."""
+    if prefers_text(request):
+        return b"text/plain; charset=utf-8", f"{refusal.code}: {refusal}\n".encode()
+    return JSON, json_error(refusal)
+
+
+def prefers_text(request: Request) -> bool:
+    """Tell whether the client asked for plain text and not for JSON."""
+    accept = request.getHeader(b"Accept") or b""
+    return b"text/plain" in accept and b"json" not in accept
+
+
+def _fault_of(request: Request, version: bytes) -> str | None:
+    """Find what Twisted lets pass and the standard does not (RFC 9112, sections 3.2 and 6.1)."""
+    hosts = request.requestHeaders.getRawHeaders(b"Host", [])
+    if len(hosts) > 1 or (version == b"HTTP/1.1" and not hosts):
+        return "a request has one Host (RFC 9112, section 3.2)"
+    if hosts and hosts[0] and not _HOST.fullmatch(hosts[0]):
+        return "Host is a name or an address, and a port (RFC 9110, section 7.2)"
+    if version != b"HTTP/1.1" and request.requestHeaders.hasHeader(b"Transfer-Encoding"):
+        return "only HTTP/1.1 has transfer codings (RFC 9112, section 6.1)"
+    return None

@@ -29,7 +29,7 @@ class SseDoor(StreamDoor):
 
     def come_back(self, request: Request, refusal: Refusal) -> bytes:
         """Answer with a stream that ends at once: any error status would make an EventSource give up for ever."""
-        self.rules.counters.refusals[refusal.code] += 1
+        self.rules.counters.refused(refusal, f"sse {self.rules.client_of(request)}")
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-cache, no-transform")
         return PREAMBLE % (1000 * (refusal.retry_after or 1))

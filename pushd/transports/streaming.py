@@ -158,6 +158,7 @@ class StreamDoor(Door):
     async def head(self, request: Request) -> Answer:
         """Answer with the headers; nothing is subscribed."""
         parse_topics(name_in_path(request), self.rules.limits.topics)
+        self.since_of(request), self.policy_of(request)
         self._set_headers(request, self.format_of(request))
         request.write(b"")
         request.finish()

@@ -33,6 +33,7 @@ from pushd.core.errors import (
     Fault,
     Forbidden,
     Refusal,
+    TooLarge,
     UpgradeRequired,
 )
 from pushd.core.names import parse_topics
@@ -74,6 +75,7 @@ class SocketPeer(WebSocketServerProtocol):
         self._slots = slots
         self._opening: Opening | None = None
         self._closes_when_ended = False
+        self._is_closing = False
         wire = door.frames if subprotocol else door.bare_frames
         self.subscriber = Subscriber(self, wire, door.rules.limits.queue, policy, name)
         self._session = Session(door.hub, self.subscriber, {})
@@ -112,7 +114,7 @@ class SocketPeer(WebSocketServerProtocol):
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Take a command."""
         if self._subprotocol is None:
-            self._close(BadCommand(f"commands need the subprotocol {SUBPROTOCOL}"))
+            self._close_for(BadCommand(f"commands need the subprotocol {SUBPROTOCOL}"))
         elif isBinary:
             self._refuse(BadCommand("a command is a text frame"), msgspec.Raw(b"null"))
         else:
@@ -124,6 +126,12 @@ class SocketPeer(WebSocketServerProtocol):
         """Take bytes: any is a sign of life."""
         self._door.deadlines.heard(self)
         super().dataReceived(data)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """Count what Autobahn closed by itself."""
+        refusal = _AUTOBAHN_CLOSES.get(self.localCloseCode) if not self._is_closing else None
+        if refusal is not None:
+            self._door.rules.counters.refused(refusal, self.subscriber.name)
 
     def dropConnection(self, abort: bool = False) -> None:
         """Close; as long as a producer is registered, a transport that waits for its peer never would."""
@@ -176,7 +184,7 @@ class SocketPeer(WebSocketServerProtocol):
 
     def overdue(self) -> None:
         """Close: the peer did not answer."""
-        self._close(NoPong("no answer to a ping"))
+        self._close_for(NoPong("no answer to a ping"))
 
     # Commands
 
@@ -190,7 +198,7 @@ class SocketPeer(WebSocketServerProtocol):
             ref = ask.ref
             await self._session.obey(ask.command(self._door.commands), lambda outcome: self._answer(outcome, ref))
         except BadUtf8 as refusal:
-            self._close(refusal)
+            self._close_for(refusal)
         except Refusal as refusal:
             self._refuse(refusal, ref)
 
@@ -205,7 +213,7 @@ class SocketPeer(WebSocketServerProtocol):
         self.write(encode_outcome(outcome, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
-        self._door.rules.counters.refusals[refusal.code] += 1
+        self._door.rules.counters.refused(refusal, self.subscriber.name)
         self.write(encode_refusal(refusal, ref))
 
     def _drained(self) -> None:
@@ -216,9 +224,14 @@ class SocketPeer(WebSocketServerProtocol):
         self.logger.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
         self._close(Fault("something broke here"))
 
+    def _close_for(self, refusal: Refusal) -> None:
+        self._door.rules.counters.refused(refusal, self.subscriber.name)
+        self._close(refusal)
+
     def _close(self, why: Refusal) -> None:
         if self.state != self.STATE_OPEN:
             return
+        self._is_closing = True
         self._inbox.clear()
         self._door.left(self)
         self.transport.unregisterProducer()
@@ -231,6 +244,19 @@ class NoPong(Refusal):
 
     code = "no-pong"
     close = 4408
+
+
+class BadFrame(Refusal):
+    """Not WebSocket as RFC 6455 has it."""
+
+    code = "bad-frame"
+    close = 1002
+
+
+_AUTOBAHN_CLOSES: dict[int | None, Refusal] = {
+    1002: BadFrame("what came is not WebSocket (RFC 6455)"),
+    1009: TooLarge("a frame or message is too big"),
+}
 
 
 class WebSocketDoor(Door):
@@ -290,7 +316,7 @@ class WebSocketDoor(Door):
         """Open a WebSocket."""
         key = _checked_key(request)
         origin = request.getHeader(b"Origin")
-        if origin is not None and not (self.is_allowed(origin.decode("latin-1")) or is_same_host(request, origin)):
+        if origin is not None and not (self.rules.is_allowed(origin) or is_same_host(request, origin)):
             raise Forbidden("pages of that origin may not come in here; see http.allow_origins")
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in _tokens(request, "Sec-WebSocket-Protocol") else None
         topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
@@ -362,6 +388,6 @@ def _upgrade_required(request: Request) -> Refusal:
 
 
 def _tokens(request: Request, header: str) -> list[str]:
-    values = ",".join(request.requestHeaders.getRawHeaders(header, []))
-    words = [word.strip() for word in values.split(",")]
+    values = b",".join(request.requestHeaders.getRawHeaders(header.encode("ascii"), []))
+    words = [word.strip() for word in values.decode("latin-1").split(",")]
     return words if header == "Sec-WebSocket-Protocol" else [word.lower() for word in words]

@@ -117,10 +117,10 @@ def _subscribe(rest: str, limits: Limits) -> Command:
     since: Since = NOW
     slow: Policy | None = None
     for option in options:
-        name, _, value = option.partition("=")
-        if name == "since":
+        name, equals, value = option.partition("=")
+        if equals and name == "since":
             since = parse_since(value)
-        elif name == "slow":
+        elif equals and name == "slow":
             slow = parse_policy(value)
         else:
             raise BadCommand("SUB takes since= and slow=")
@@ -207,7 +207,7 @@ QUIT\r
 
 
 def _words(rest: str, usage: str) -> list[str]:
-    words = rest.split()
+    words = [word for word in rest.split(" ") if word]
     if not words:
         raise BadCommand(f"say {usage}")
     return words

@@ -1,0 +1,35 @@
+"""Demonstrations: ``GET /demo/``, a page for each way of pushing, which work without any configuration."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from twisted.web.server import Request
+
+from pushd.core.errors import NotFound
+from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.pages import DEMOS
+from pushd.transports.query import name_in_path
+
+
+class DemoDoor(Door):
+    """The pages, and a list of them. All their links are relative, so they work below any prefix."""
+
+    def __init__(self, rules: Rules, pages: Mapping[str, bytes] = DEMOS) -> None:
+        super().__init__(rules)
+        self._pages = pages
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        if not request.postpath:
+            request.setResponseCode(301)
+            request.setHeader(b"Location", b"demo/")
+            return b""
+        page = self._pages.get(name_in_path(request) or "index")
+        if page is None:
+            raise NotFound("there is no such page; /demo/ lists them")
+        request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
+        request.setHeader(b"X-Content-Type-Options", b"nosniff")
+        request.setHeader(b"Cache-Control", b"no-cache")
+        return page
