@@ -303,6 +303,9 @@ class Hub:
         self._scheduled = False
         for subscriber, cause in self.dispatcher.run(_SLICE):
             self.give_up(subscriber, cause)
+        for subscriber in self.dispatcher.take_lagging():
+            policy = subscriber.policy.value
+            self.log.warn("{peer}: too slow, messages are let go ({policy})", peer=subscriber.name, policy=policy)
         self._schedule()
 
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:

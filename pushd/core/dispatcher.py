@@ -37,6 +37,7 @@ class Dispatcher:
         """Messages handed to subscribers, times the subscribers."""
         self.dropped = 0
         """Messages let go for slow subscribers."""
+        self._lagging: list[Subscriber] = []
         self._newest = 0
         self._recent = recent
         self._gathered: dict[str, list[Delivery]] = {}
@@ -80,6 +81,11 @@ class Dispatcher:
                 self._jobs.popleft()
         return failures
 
+    def take_lagging(self) -> list[Subscriber]:
+        """Take those for whom messages began to be let go since the last call."""
+        lagging, self._lagging = self._lagging, []
+        return lagging
+
     def _gather(self, message: Message) -> None:
         self._gathered.setdefault(message.channel, []).append(self._recent.of(message))
         self._count += 1
@@ -116,7 +122,11 @@ class Dispatcher:
             yield subscribers, Batch(sorted(together, key=lambda delivery: delivery.message.seq))
 
     def _deliver(self, batch: Batch, subscriber: Subscriber) -> None:
-        self.dropped += subscriber.deliver(batch)
+        if dropped := subscriber.deliver(batch):
+            self.dropped += dropped
+            if not subscriber.is_lagging:
+                subscriber.is_lagging = True
+                self._lagging.append(subscriber)
 
     @staticmethod
     def _each(subscribers: Iterable[Subscriber], serve: Callable[[Subscriber], None]) -> Iterator[Unheard | None]:

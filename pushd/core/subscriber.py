@@ -51,6 +51,7 @@ class Subscriber:
         "_waiting",
         "catching",
         "closed",
+        "is_lagging",
         "name",
         "outlet",
         "policy",
@@ -65,6 +66,8 @@ class Subscriber:
         self.name = name
         """Who it is, for the log: transport and address."""
         self.closed = False
+        self.is_lagging = False
+        """Whether messages were let go since it was last ready."""
         self.starts: dict[str, int] = {}
         """The topics; of each only what is newer than this sequence is heard live."""
         self._floor = 0
@@ -210,6 +213,7 @@ class Subscriber:
         if outbox:
             self._outbox = outbox
         elif self._outbox is None:
+            self.is_lagging = False
             self._tell_ends()
             self._call_waiting()
 

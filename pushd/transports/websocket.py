@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -79,7 +78,7 @@ class SocketPeer(WebSocketServerProtocol):
         wire = door.frames if subprotocol else door.bare_frames
         self.subscriber = Subscriber(self, wire, door.rules.limits.queue, policy, name)
         self._session = Session(door.hub, self.subscriber, {})
-        self._inbox: Inbox[bytes] = Inbox(self._ready, self._obey, self._broken, self._drained)
+        self._inbox: Inbox[bytes | Opening] = Inbox(self._ready, self._obey, self._broken, self._drained)
 
     @property
     def is_v1(self) -> bool:
@@ -107,8 +106,7 @@ class SocketPeer(WebSocketServerProtocol):
         self._door.entered(self)
         self.transport.registerProducer(self, True)
         if self._opening is not None:
-            following = self._door.hub.follow(self.subscriber, self._opening, tell_gaps=not self.subscriber.wire.bare)
-            Deferred.fromCoroutine(following).addErrback(self._broken)
+            self._inbox.put([self._opening])
             self._opening = None
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -191,7 +189,14 @@ class SocketPeer(WebSocketServerProtocol):
     async def _ready(self) -> None:
         await self._door.hub.ready(self.subscriber)
 
-    async def _obey(self, payload: bytes) -> None:
+    async def _obey(self, asked: bytes | Opening) -> None:
+        """Obey a command, or send what the subscription of the address has missed."""
+        if isinstance(asked, Opening):
+            await self._door.hub.follow(self.subscriber, asked, tell_gaps=not self.subscriber.wire.bare)
+        else:
+            await self._obey_command(asked)
+
+    async def _obey_command(self, payload: bytes) -> None:
         ref = msgspec.Raw(b"null")
         try:
             ask = Ask(self._text(payload))
