@@ -130,7 +130,7 @@ class Hub:
             receipts = self._answers.get(key, self._clock.seconds())
             if receipts is None:
                 receipts = await self._publish_slices(drafts)
-                self._answers.put(key, receipts, self._clock.seconds())
+                self._answers.put(key, receipts, 1 + len(receipts), self._clock.seconds())
             return receipts
         finally:
             self._keys.release(key)

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pushd.core.command import (
@@ -41,6 +43,8 @@ from pushd.core.errors import BadCommand
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 
+_TURN_SECONDS = 0.01
+"""How long one peer is obeyed before the reactor has its turn."""
 _HISTORY_BYTES = 4 << 20
 """What one answer from the history holds at most: the default history of a channel."""
 
@@ -116,11 +120,13 @@ class Inbox(Generic[T]):
 
     def __init__(
         self,
+        clock: IReactorTime,
         ready: Callable[[], Awaitable[None]],
         obey: Callable[[T], Awaitable[None]],
         broken: Callable[[Failure], None],
         drained: Callable[[], None],
     ) -> None:
+        self._clock = clock
         self._ready = ready
         self._obey = obey
         self._broken = broken
@@ -144,8 +150,12 @@ class Inbox(Generic[T]):
         self._items.clear()
 
     async def _serve(self) -> None:
+        until = self._clock.seconds() + _TURN_SECONDS
         try:
             while self._items:
+                if self._clock.seconds() > until:
+                    await deferLater(self._clock, 0)
+                    until = self._clock.seconds() + _TURN_SECONDS
                 await self._ready()
                 if self._items:
                     await self._obey(self._items.popleft())

@@ -8,7 +8,7 @@ A = TypeVar("A")
 SECONDS: Final = 120.0
 """How long a repeat gets the first answer."""
 _MOST: Final = 100_000
-"""So many answers are remembered; the oldest go first."""
+"""Answers are remembered until they have so many parts together; the oldest go first."""
 
 
 class Answers(Generic[A]):
@@ -16,19 +16,23 @@ class Answers(Generic[A]):
 
     def __init__(self) -> None:
         self._answers: dict[str, A] = {}
-        self._order: deque[tuple[float, str]] = deque()
+        self._order: deque[tuple[float, str, int]] = deque()
+        self._parts = 0
 
     def get(self, key: str, now: float) -> A | None:
         """Give the answer to that key, if there was one. `now`: monotonic seconds."""
         self._forget(now)
         return self._answers.get(key)
 
-    def put(self, key: str, answer: A, now: float) -> None:
-        """Remember an answer to a key that has none."""
-        self._forget(now)
+    def put(self, key: str, answer: A, parts: int, now: float) -> None:
+        """Remember an answer to a key that has none. `parts`: how many receipts it holds."""
+        self._parts += parts
         self._answers[key] = answer
-        self._order.append((now + SECONDS, key))
+        self._order.append((now + SECONDS, key, parts))
+        self._forget(now)
 
     def _forget(self, now: float) -> None:
-        while self._order and (self._order[0][0] <= now or len(self._order) >= _MOST):
-            del self._answers[self._order.popleft()[1]]
+        while self._order and (self._order[0][0] <= now or self._parts > _MOST):
+            _, key, parts = self._order.popleft()
+            del self._answers[key]
+            self._parts -= parts

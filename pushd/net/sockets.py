@@ -41,6 +41,17 @@ def send_little_ahead(transport: Any, unsent: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, option, unsent)
 
 
+def read_little(transport: Any, size: int) -> None:
+    """Take at most `size` bytes from a connection in one turn of the reactor, where Twisted would take 64 KiB.
+
+    What is made of many small things, as frames and pipelined requests are, keeps nobody else waiting then.
+    """
+    while (inner := getattr(transport, "transport", None)) is not None:
+        transport = inner
+    if hasattr(transport, "bufferSize"):
+        transport.bufferSize = size
+
+
 def _socket_of(transport: Any) -> socket.socket | None:
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner

@@ -53,7 +53,15 @@ class LinePeer(Protocol):
     log = Logger()
     factory: "LineFactory"
 
-    def __init__(self, hub: Hub, name: str, slot: Slot, formats: Mapping[str, Wire], limits: LineLimits) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        clock: IReactorTime,
+        name: str,
+        slot: Slot,
+        formats: Mapping[str, Wire],
+        limits: LineLimits,
+    ) -> None:
         self._hub = hub
         self._slot = slot
         self._limits = limits
@@ -62,7 +70,7 @@ class LinePeer(Protocol):
         self._is_half_closed = False
         self.subscriber = Subscriber(self, formats["text"], limits.queue, Policy.DISCONNECT, name)
         self._session = Session(hub, self.subscriber, formats)
-        self._inbox: Inbox[bytes | Refusal] = Inbox(self._ready, self._obey, self._broken, self._drained)
+        self._inbox: Inbox[bytes | Refusal] = Inbox(clock, self._ready, self._obey, self._broken, self._drained)
         self.transport: Any
 
     # From the network
@@ -211,7 +219,7 @@ class LineFactory(ServerFactory):
         except TooManyConnections as refusal:
             self.counters.refused(refusal, f"tcp {host}")
             return _Refused(refusal)
-        peer = LinePeer(self._hub, f"tcp {host or 'unix'}", slot, self._formats, self._limits)
+        peer = LinePeer(self._hub, self.clock, f"tcp {host or 'unix'}", slot, self._formats, self._limits)
         peer.factory = self
         return peer
 

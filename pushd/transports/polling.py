@@ -84,11 +84,12 @@ def _asked(request: Request, rules: Rules) -> _Asked:
     if shape not in (None, "json", "raw"):
         raise BadParameter("the format of a poll is json or raw")
     etag = request.getHeader(b"If-None-Match")
-    since = since_of(request)
     if etag and not request.getHeader(b"Last-Event-ID"):
         text = etag.decode("latin-1")
         found = _ETAG.fullmatch(text)
         since = parse_since(found[1] if found else text)
+    else:
+        since = since_of(request)
     return _Asked(topics, since, shape == "raw", bool(etag))
 
 

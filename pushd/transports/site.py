@@ -19,16 +19,19 @@ from pushd.core.errors import Refusal, TooLarge, TooManyConnections
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.net.sockets import close_within, find_dead_peer
+from pushd.net.sockets import close_within, find_dead_peer, read_little
 from pushd.wire.jsons import encode
 
 _LINGER_SECONDS = 5.0
 """How long a refused sender may go on sending, so that it reads the refusal before the connection breaks."""
+_READ = 8 << 10
+"""Bytes: some 270 of the smallest requests, or 1,300 of the smallest WebSocket frames."""
 _IDLE_SECONDS = 60.0
 """How long a kept-alive connection may wait for its next request."""
 
 
 JSON = b"application/json"
+_AUTHORITY = re.compile(rb"^https?://[^/?#]*", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
@@ -99,7 +102,7 @@ class PushRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Go on with a request that is complete and was not refused."""
         if not self.channel.refused:
-            super().requestReceived(command, path, version)
+            super().requestReceived(command, _origin_form(path), version)
 
     def _refuse_body(self) -> None:
         self.channel.refuse(TooLarge(f"a body has at most {self.channel.body_limit()} bytes here"))
@@ -120,6 +123,7 @@ class PushChannel(HTTPChannel):
         super().connectionMade()
         self.totalHeadersSize = self.MAX_LENGTH = self.site.limits.headers
         find_dead_peer(self.transport, self.site.limits.dead_peer)
+        read_little(self.transport, _READ)
         self.site.counters.connections["http"] += 1
         self._await_headers()
 
@@ -269,6 +273,12 @@ class PushSite(Site):
         channel: Any = super().buildProtocol(addr)
         channel.slot = slot
         return channel
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Take scheme and authority from a target in absolute form (RFC 9112, section 3.2.2)."""
+    rest = _AUTHORITY.sub(b"", target, count=1)
+    return rest if rest.startswith(b"/") or rest == target else b"/" + rest
 
 
 def host_of(address: IAddress | None) -> str | None:

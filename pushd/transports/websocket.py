@@ -78,7 +78,7 @@ class SocketPeer(WebSocketServerProtocol):
         wire = door.frames if subprotocol else door.bare_frames
         self.subscriber = Subscriber(self, wire, door.rules.limits.queue, policy, name)
         self._session = Session(door.hub, self.subscriber, {})
-        self._inbox: Inbox[bytes | Opening] = Inbox(self._ready, self._obey, self._broken, self._drained)
+        self._inbox: Inbox[bytes | Opening] = Inbox(door.clock, self._ready, self._obey, self._broken, self._drained)
 
     @property
     def is_v1(self) -> bool:
@@ -359,6 +359,8 @@ class WebSocketDoor(Door):
         transport.resumeProducing()
         asked = b"Sec-WebSocket-Protocol: %b\r\n" % SUBPROTOCOL.encode("ascii") if peer.is_v1 else b""
         peer.dataReceived(_HANDSHAKE % (key, asked))
+        if early := b"".join(channel._dataBuffer):
+            peer.dataReceived(early)
 
 
 _HANDSHAKE = (

@@ -61,6 +61,7 @@ def test_a_batch_is_joined_once_for_each_form_of_a_fluid_wire() -> None:
 
 def test_a_steady_wire_stays_and_closes_without_a_word() -> None:
     wire = Words()
+    assert not wire.is_fluid
     assert wire.then(message()) is wire
     assert wire.last() == b""
     assert wire.block([b"a", b"b"]) == b"ab"

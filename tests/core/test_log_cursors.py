@@ -148,5 +148,6 @@ def test_one_who_comes_back_to_a_deleted_channel_is_finished_and_one_who_comes_f
     assert open_log(log, "a", at(1)).finished
     assert not open_log(log, "a", NOW).finished
     assert not open_log(log, "a", EVERYTHING).finished
+    assert log.page(("a",), at(0), 10, ALL, 2.0).ended == ()
     publish(log, "a", now=5.0)
     assert not open_log(log, "a", at(1)).finished

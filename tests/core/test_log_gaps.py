@@ -90,6 +90,8 @@ def test_an_id_of_another_epoch_is_a_gap_and_then_all_that_is_kept(topics: str) 
     assert [gap.reason for gap in opening.gaps] == ["epoch", "epoch"]
     assert [gap.topic for gap in opening.gaps] == topics.split(",")
     assert {gap.start for gap in opening.gaps} == {"F-2"}
+    assert opening.gaps[0].end == "E-1"
+    assert opening.gaps[1].end == "E-0"
     assert opening.behind and not opening.finished
     assert read_log(log, topics, opening.position) == [2, 3]
 

@@ -175,7 +175,6 @@ def test_a_cursor_is_answered_by_all_that_is_kept_once_in_order_and_by_a_gap_for
             assert lost_anywhere or not told, "a gap where nothing was lost of any channel"
 
 
-@settings(max_examples=200)
 @given(BOUNDS, STEPS)
 def test_what_is_kept_is_what_the_bounds_allow_and_counted_truly(bounds: Bounds, steps: list[Step]) -> None:
     model = Model(bounds).run(steps)
@@ -191,7 +190,6 @@ def test_what_is_kept_is_what_the_bounds_allow_and_counted_truly(bounds: Bounds,
         assert (info.first if info else None) == (own[0].id if own else None)
 
 
-@settings(max_examples=200)
 @given(BOUNDS, STEPS, SOME_TOPICS, st.integers(1, 4), st.integers(1, 12))
 def test_all_last_and_a_duration_are_answered_by_what_is_kept_of_it(
     bounds: Bounds, steps: list[Step], topics: list[str], count: int, number: int

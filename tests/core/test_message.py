@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
-from pushd.core.message import BINARY, JSON, TEXT, draft
+from pushd.core.message import BINARY, JSON, TEXT, Draft, Message, draft
 from tests.build import message
 
 
@@ -158,6 +158,12 @@ def test_a_time_to_live_that_is_not_positive_or_without_end_is_refused(ttl: floa
 def test_a_bare_end_needs_no_data_whatever_its_type() -> None:
     assert draft("a", b"", end=True).end
     assert draft("a", b"", JSON, end=True).end
+
+
+def test_a_message_is_not_the_last_one_unless_it_says_so() -> None:
+    assert not draft("a", b"x").end
+    assert not Draft("a", b"x", TEXT, "text").end
+    assert not Message("E", 1, None, "a", 0.0, b"x", TEXT, "text").end
 
 
 def test_an_end_with_data_is_checked_and_heard_like_any_message() -> None:

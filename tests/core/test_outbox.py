@@ -28,6 +28,10 @@ def filled(limits: Limits, *deliveries: Delivery, policy: Policy = Policy.DISCON
     return outbox
 
 
+def test_the_limits_are_those_that_are_documented_if_none_are_set() -> None:
+    assert (Limits().messages, Limits().bytes) == (1000, 1024 * 1024)
+
+
 @pytest.mark.parametrize("policy", list(Policy))
 def test_a_policy_is_read_by_its_word(policy: Policy) -> None:
     assert parse_policy(policy.value) is policy
@@ -113,6 +117,20 @@ def test_latest_keeps_only_the_newest_message_of_each_channel_once_it_is_full() 
     assert outbox.bytes == 2 * SIZE
     assert outbox.take_dropped() == {}
     assert seqs(outbox.take(ALL)) == [2, 5]
+
+
+def test_latest_keeps_only_the_newest_at_once_where_it_is_eager() -> None:
+    limits = Limits(eager=True)
+    outbox = filled(limits, delivery(1), policy=Policy.LATEST)
+    assert outbox.put(delivery(2, "b"), Policy.LATEST) == 0
+    assert outbox.put(delivery(3), Policy.LATEST) == 1
+    assert seqs(outbox.take(ALL)) == [2, 3]
+
+
+@pytest.mark.parametrize("policy", [Policy.DISCONNECT, Policy.DROP])
+def test_no_other_policy_is_eager(policy: Policy) -> None:
+    outbox = filled(Limits(eager=True), delivery(1), delivery(2), policy=policy)
+    assert seqs(outbox.take(ALL)) == [1, 2]
 
 
 def test_latest_gives_up_where_the_newest_of_each_channel_is_still_too_much() -> None:

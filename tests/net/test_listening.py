@@ -1,0 +1,153 @@
+"""Endpoint strings are read as Twisted reads them, and a taken port ends the start with one sentence."""
+
+import errno
+import os
+import re
+import socket
+
+import pytest
+from twisted.application import strports
+from twisted.application.service import Service
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
+
+from pushd.net.listening import CannotStart, StartOrExit, check_endpoint, is_local
+
+BOUND = [
+    ("tcp:8080", False),
+    ("tcp:8080:127.0.0.1", False),
+    ("tcp:8080:interface=", False),
+    ("tcp:8080:interface=0.0.0.0", False),
+    ("tcp:8080:interface=10.0.0.1", False),
+    ("tcp:8080:interface=127.0.0.1", True),
+    ("tcp:8080:interface=127.8.9.1", True),
+    ("tcp:8080:interface=localhost", True),
+    ("tcp:interface=127.0.0.1:port=8080", True),
+    ("tcp:8080:interface=localhost.example.org", False),
+    (r"tcp:8080:interface\=127.0.0.1", False),
+    (r"tcp:8080:inter\face=127.0.0.1", True),
+    ("tcp:8080:interface=127.0.0.1:interface=10.0.0.1", False),
+    ("tcp:8080:interface=10.0.0.1:interface=127.0.0.1", True),
+    (r"tcp:8080:interface=127.0.0.1\:interface=10.0.0.1", False),
+    ("tcp6:8080", False),
+    (r"tcp6:8080:interface=\:\:1", True),
+    (r"tcp6:8080:interface=\:\:", False),
+    ("haproxy:tcp:8080:interface=127.0.0.1", True),
+    ("haproxy:tcp:8080", False),
+]
+
+
+def bound_interface(text: str) -> str:
+    """Where Twisted itself would bind."""
+    reactor = MemoryReactor()
+    serverFromString(reactor, text).listen(Factory())
+    return reactor.tcpServers[0][3]
+
+
+@pytest.mark.parametrize(("text", "local"), BOUND)
+def test_only_what_binds_loopback_is_local(text, local):
+    assert is_local(text) is local
+    bound = bound_interface(text)
+    assert not local or bound in ("localhost", "::1") or bound.startswith("127.")
+
+
+@pytest.mark.parametrize(
+    "text", ["unix:/run/pushd.sock", "unix:/run/pushd.sock:mode=660", "systemd:domain=INET:index=0"]
+)
+def test_what_the_file_system_or_systemd_guards_is_local(text):
+    assert is_local(text)
+
+
+@pytest.mark.parametrize("text", ["ssl:8443:privateKey=k.pem", "tls:certs:443", "stdio:", "autobahn:tcp\\:80", "x:"])
+def test_all_else_is_not_local(text):
+    assert not is_local(text)
+
+
+@pytest.mark.parametrize("text", [text for text, _ in BOUND if "interface=127.0.0.1:" not in text])
+def test_endpoint_strings_of_twisted_pass(text):
+    check_endpoint(text, MemoryReactor())
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("tcp:", "'tcp:' is not an endpoint string (invalid literal for int() with base 10: '')"),
+        ("tcp:80:colour=red", "'tcp:80:colour=red' is not an endpoint string ("),
+        ("pigeon:80", "'pigeon:80' is not an endpoint string (Unknown endpoint type: 'pigeon')"),
+        ("tcp:80\\", "'tcp:80\\\\' is not an endpoint string ("),
+        ("ssl:80:privateKey=nowhere.pem", "No such file or directory"),
+        ("tls:nowhere:70000", "'tls:nowhere:70000' has a port beyond 65535"),
+        ("tcp:70000", "'tcp:70000' has a port beyond 65535"),
+        ("tcp:port=70000", "'tcp:port=70000' has a port beyond 65535"),
+        ("tcp:-1", "'tcp:-1' has a port beyond 65535"),
+    ],
+)
+def test_a_wrong_endpoint_string_is_told(text, phrase):
+    with pytest.raises(ValueError, match=re.escape(phrase)):
+        check_endpoint(text, MemoryReactor())
+
+
+class Failing(Service):
+    """A child that can not start."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def privilegedStartService(self) -> None:
+        raise self.error
+
+    startService = privilegedStartService
+
+
+@pytest.mark.parametrize("start", ["privilegedStartService", "startService"])
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            CannotListenError("127.0.0.1", 80, OSError(errno.EACCES, os.strerror(errno.EACCES))),
+            "can not listen on 127.0.0.1:80: Permission denied",
+        ),
+        (
+            CannotListenError("", 80, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))),
+            "can not listen on *:80: Address already in use",
+        ),
+        (
+            CannotListenError(None, "/run/pushd.sock", "Cannot acquire lock"),
+            "can not listen on /run/pushd.sock: Cannot acquire lock",
+        ),
+    ],
+)
+def test_a_port_that_can_not_be_had_ends_the_process_with_one_sentence(start, error, sentence):
+    told: list[str] = []
+    root = StartOrExit(told.append)
+    Failing(error).setServiceParent(root)
+    with pytest.raises(CannotStart) as caught:
+        getattr(root, start)()
+    assert (told, str(caught.value), caught.value.code) == ([sentence], sentence, 1)
+
+
+def test_any_other_failure_of_the_start_is_left_alone():
+    root = StartOrExit(lambda sentence: pytest.fail(sentence))
+    Failing(RuntimeError("a bug")).setServiceParent(root)
+    with pytest.raises(RuntimeError, match="a bug"):
+        root.startService()
+
+
+def test_the_end_suits_twistd_and_python():
+    """twistd tidies up after an Exception, Python is silent about a SystemExit."""
+    assert issubclass(CannotStart, Exception)
+    assert issubclass(CannotStart, SystemExit)
+
+
+def test_a_taken_port_is_such_a_port():
+    from twisted.internet import reactor
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        root = StartOrExit(lambda sentence: None)
+        text = f"tcp:{port}:interface=127.0.0.1"
+        strports.service(text, Factory(), reactor=reactor).setServiceParent(root)
+        with pytest.raises(CannotStart, match=rf"^can not listen on 127\.0\.0\.1:{port}: Address already in use$"):
+            root.privilegedStartService()

@@ -1,0 +1,71 @@
+"""The real twistd: a start that can not be ends with one sentence and a status that scripts see."""
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+SECONDS = 30
+
+pytestmark = pytest.mark.system
+
+
+def twistd(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
+    environ["PYTHONPATH"] = str(ROOT)
+    return subprocess.run(
+        [*TWISTD, *words],
+        cwd=directory,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+@pytest.fixture
+def taken():
+    """The endpoint of a port that another program has, and the sentence about it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        yield (
+            f"tcp:{port}:interface=127.0.0.1",
+            f"can not listen on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}",
+        )
+
+
+def test_a_wrong_setting(tmp_path):
+    done = twistd(tmp_path, "-n", "pushd", "--log-level", "loud")
+    sentence = "pushd: option --log-level: 'loud' is not one of debug, info, warn, error, critical\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
+
+
+def test_check(tmp_path):
+    done = twistd(tmp_path, "pushd", "--check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "pushd: configuration is good (no file)\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_in_the_foreground(tmp_path, taken):
+    endpoint, sentence = taken
+    done = twistd(tmp_path, "-n", "pushd", "--http", endpoint, "--tcp", "none")
+    assert (done.returncode, done.stderr) == (1, f"pushd: {sentence}\n")
+    assert "Traceback" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_of_a_daemon(tmp_path, taken):
+    endpoint, sentence = taken
+    done = twistd(tmp_path, "pushd", "--http", endpoint, "--tcp", "none", "--log-format", "text")
+    assert (done.returncode, sentence in done.stderr) == (1, True)
+    log = (tmp_path / "twistd.log").read_text()
+    assert log.endswith(f"[pushd.tap#critical] {sentence}\n")
+    assert "Traceback" not in log
+    assert [file.name for file in tmp_path.iterdir()] == ["twistd.log"]

@@ -1,0 +1,144 @@
+"""The log: lines for people and for programs say the same, in full, and nothing can forge a line."""
+
+import io
+import json
+from datetime import datetime
+
+import pytest
+from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.python.log import LogPublisher as LegacyLogPublisher
+
+from pushd.logs import json_line, log_observer, text_line
+
+MOMENT = 1763751574.123
+
+
+def logged(form: str, level: str = "debug") -> tuple[Logger, io.StringIO]:
+    out = io.StringIO()
+    return Logger("pushd.hub", observer=log_observer(out, form, level)), out
+
+
+def objects(out: io.StringIO) -> list[dict[str, str]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def event(**fields: object) -> dict[str, object]:
+    return {
+        "log_time": MOMENT,
+        "log_level": LogLevel.info,
+        "log_namespace": "pushd.hub",
+        "log_format": "{who} came",
+        "who": "ann",
+        **fields,
+    }
+
+
+def test_a_line_for_people_has_time_place_level_and_sentence():
+    line = text_line(event())
+    time, place, sentence = line.split(" ", 2)
+    assert datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z").timestamp() == int(MOMENT)
+    assert (place, sentence) == ("[pushd.hub#info]", "ann came\n")
+
+
+def test_a_line_for_programs_has_the_same_and_the_fields():
+    line = json_line(event(peers=3, share=0.5, warm=True))
+    assert line.endswith("}\n")
+    assert json.loads(line) == {
+        "time": "2025-11-21T18:59:34.123Z",
+        "level": "info",
+        "namespace": "pushd.hub",
+        "message": "ann came",
+        "who": "ann",
+        "peers": 3,
+        "share": 0.5,
+        "warm": True,
+    }
+
+
+def test_fields_that_are_not_plain_are_left_out():
+    record = json.loads(json_line(event(body=b"secret", message={"data": 1}, peers=[1], peer=object(), none=None)))
+    assert set(record) == {"time", "level", "namespace", "message", "who"}
+
+
+@pytest.mark.parametrize("name", ["time", "level", "namespace", "message"])
+def test_a_field_never_takes_the_place_of_what_each_line_has(name):
+    assert json.loads(json_line(event(**{name: "forged"})))[name] == json.loads(json_line(event()))[name]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_can_not_hold_is_left_out(number):
+    assert "rate" not in json.loads(json_line(event(rate=number)), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("level", "heard"),
+    [
+        ("debug", ["debug", "info", "warn", "error", "critical"]),
+        ("info", ["info", "warn", "error", "critical"]),
+        ("warn", ["warn", "error", "critical"]),
+        ("error", ["error", "critical"]),
+        ("critical", ["critical"]),
+    ],
+)
+def test_what_is_less_important_than_the_level_is_not_written(level, heard):
+    log, out = logged("json", level)
+    for constant in LogLevel.iterconstants():
+        log.emit(constant, "something")
+    assert [record["level"] for record in objects(out)] == heard
+
+
+def fail_deep() -> None:
+    raise RuntimeError("deep trouble")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_is_written_in_full(form):
+    log, out = logged(form)
+    try:
+        fail_deep()
+    except RuntimeError:
+        log.failure("while serving {who}", who="ann")
+    text = out.getvalue() if form == "text" else "{message}\n{traceback}".format(**objects(out)[0])
+    for part in (
+        "while serving ann",
+        "Traceback (most recent call last)",
+        "in fail_deep",
+        "RuntimeError: deep trouble",
+    ):
+        assert part in text
+
+
+def test_a_failure_without_a_word_is_written_all_the_same():
+    log, out = logged("json")
+    try:
+        fail_deep()
+    except RuntimeError:
+        log.failure("")
+    assert "deep trouble" in objects(out)[0]["traceback"]
+
+
+@pytest.mark.parametrize("line", [text_line, json_line])
+def test_an_event_that_says_nothing_is_not_written(line):
+    assert line({"log_time": MOMENT, "log_level": LogLevel.info, "log_namespace": "x"}) == ""
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    assert text_line(event(who="\x1b[2J\r\x9b")).endswith("] \\x1b[2J\\x0d\\x9b came\n")
+
+
+@pytest.mark.parametrize("line", [text_line, json_line])
+def test_no_field_can_begin_a_line_of_its_own(line):
+    _, *rest = line(event(who="ann\n2026-01-01T00:00:00+0000 [forged] x")).splitlines()
+    assert all(more.startswith("\t") for more in rest)
+
+
+def test_the_older_log_of_twisted_is_written_too():
+    out = io.StringIO()
+    publisher = LogPublisher(log_observer(out, "json", "info"))
+    LegacyLogPublisher(publisher, publisher).msg("starting", system="Port", token="secret")
+    (record,) = objects(out)
+    assert {name: record[name] for name in record if name != "time"} == {
+        "level": "info",
+        "system": "Port",
+        "message": "starting",
+    }

@@ -1,0 +1,272 @@
+"""The options of `twistd pushd`, and the service they lead to."""
+
+import os
+import runpy
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.application.service import Application, IServiceCollection, IServiceMaker, MultiService
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver, LogLevel
+from twisted.python.usage import Options as UsageOptions
+
+from pushd import __version__, tap
+from pushd.config import SETTINGS, Config
+from pushd.tap import Options, log_form, makeService
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """No variable of the one who runs the tests counts."""
+    for name in list(os.environ):
+        if name.startswith("PUSHD_"):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.fixture
+def reactor(monkeypatch):
+    """A reactor that stands in for the real one."""
+    reactor = MemoryReactorClock()
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    return reactor
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The arguments with which the service of pushd was asked for; the service itself is empty."""
+    arguments = []
+
+    def make_service(config, reactor):
+        arguments.append((config, reactor))
+        return MultiService()
+
+    monkeypatch.setattr(tap, "make_service", make_service)
+    return arguments
+
+
+def parsed(*words: str, **twistd: object) -> Options:
+    """Options as twistd hands them over; `twistd` holds its own, where they differ from `twistd -n pushd`."""
+    options = Options()
+    options.parent = UsageOptions()
+    options.parent.update({"nodaemon": True, "logger": None, "logfile": None, "syslog": False} | twistd)
+    options.parseOptions(words)
+    return options
+
+
+def refusal(capsys, *words: str) -> str:
+    """The sentence with which the process ends, Python printing it and leaving with status 1."""
+    with pytest.raises(SystemExit) as caught:
+        parsed(*words)
+    assert capsys.readouterr().out == ""
+    assert isinstance(caught.value.code, str)
+    return caught.value.code
+
+
+def test_without_options_the_defaults_hold():
+    assert parsed().settings == Config()
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
+def test_each_setting_is_an_option_that_help_explains(row, capsys):
+    options = Options()
+    assert f"{row.option}=" in options.longOpt
+    default = {list: "tcp:80" if row.default else "none", bool: "false"}.get(type(row.default), str(row.default))
+    sentence = options.docs[row.option]
+    assert sentence.startswith(row.sentence)
+    assert sentence.endswith("]")
+    assert f"default: {default}" in sentence
+    assert not row.alias or options.docs[row.alias] == sentence
+
+
+def test_help_lists_the_options(capsys):
+    with pytest.raises(SystemExit) as caught:
+        Options().parseOptions(["--help"])
+    out = capsys.readouterr().out
+    assert not caught.value.code
+    for option in ("--http=", "--tcp=", "--open", "--config=", "--check", "--limits-queue-bytes="):
+        assert f" {option} " in out
+
+
+def test_short_and_long_names_set_the_same():
+    options = parsed("--http", "tcp:1", "--http-listen", "unix:/run/p", "--tcp", "none", "--open")
+    assert options.settings.http.listen == ("tcp:1", "unix:/run/p")
+    assert (options.settings.tcp.listen, options.settings.access.open) == ((), True)
+
+
+def test_options_win_over_the_environment_and_that_over_the_file(environment, tmp_path):
+    file = tmp_path / "pushd.toml"
+    file.write_text("[limits]\nmessage = 1\nevent = 1\ntopics = 1\n")
+    environment.setenv("PUSHD_LIMITS_MESSAGE", "2")
+    environment.setenv("PUSHD_LIMITS_EVENT", "2")
+    limits = parsed("--config", str(file), "--limits-message", "3").settings.limits
+    assert (limits.message, limits.event, limits.topics) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--limits-message", "lots"],
+            'option --limits-message: \'lots\' is not a size (examples: 65536, "64KiB", "4MiB")',
+        ),
+        (["--limits-mesage", "1"], "option --limits-mesage not recognized"),
+        (["--log-level"], "option --log-level requires argument"),
+        (["start"], "'start' is not an option"),
+        (["--config", "nowhere.toml"], "nowhere.toml: No such file or directory"),
+        (["--http", "tcp:70000"], "http.listen: 'tcp:70000' has a port beyond 65535"),
+        (
+            ["--tcp", "tcp:0"],
+            "tcp.listen: tcp:0 is open to other machines, so give it interface=127.0.0.1, "
+            "or start with --open to let anyone publish and subscribe",
+        ),
+    ],
+)
+def test_what_is_wrong_ends_the_process_with_one_sentence(capsys, words, sentence):
+    assert refusal(capsys, *words) == f"pushd: {sentence}"
+    assert refusal(capsys, "--check", *words) == f"pushd: {sentence}"
+
+
+@pytest.mark.parametrize(("words", "where"), [([], "no file"), (["--config", "pushd.toml"], "pushd.toml")])
+def test_check_says_that_all_is_well_and_starts_nothing(capsys, environment, tmp_path, words, where):
+    environment.chdir(tmp_path)
+    (tmp_path / "pushd.toml").touch()
+    with pytest.raises(SystemExit) as caught:
+        parsed("--check", *words)
+    assert (capsys.readouterr().out, caught.value.code) == (f"pushd: configuration is good ({where})\n", None)
+
+
+def test_version_is_that_of_pushd(capsys):
+    with pytest.raises(SystemExit):
+        parsed("--version")
+    assert capsys.readouterr().out == f"pushd {__version__}\n"
+
+
+def test_the_service_is_made_of_the_settings_and_the_reactor(reactor, made):
+    options = parsed("--limits-message", "7")
+    daemon = makeService(options)
+    assert made == [(options.settings, reactor)]
+    assert len(list(IServiceCollection(daemon))) == 1
+
+
+def test_timers_follow_a_clock_that_nobody_can_set(monkeypatch, made):
+    reactor, now = SelectReactor(), [100.0]
+    heard: list[str] = []
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    makeService(parsed())
+    call = reactor.callLater(5, heard.append, "due")
+    reactor.callLater(50, heard.append, "later")
+    assert (call.getTime(), reactor.timeout()) == (105, 5)
+    now[0] += 4
+    reactor.runUntilCurrent()
+    assert heard == []
+    now[0] += 2
+    reactor.runUntilCurrent()
+    assert (heard, reactor.timeout()) == (["due"], 44)
+    reactor.disconnectAll()
+
+
+def observer_of(options: Options) -> Any:
+    """The observer that twistd would find in the application, or None."""
+    application = Application("pushd")
+    daemon = makeService(options)
+    daemon.setServiceParent(application)
+    assert list(IServiceCollection(application)) == [daemon]
+    return application.getComponent(ILogObserver, None)
+
+
+def event(level: LogLevel = LogLevel.warn) -> dict[str, object]:
+    return {"log_time": 0.0, "log_level": level, "log_namespace": "x", "log_format": "hello"}
+
+
+@pytest.mark.parametrize("logfile", [None, "", "-"])
+def test_in_the_foreground_the_log_goes_to_the_terminal(reactor, made, capsys, logfile):
+    observer_of(parsed("--log-format", "json", logfile=logfile))(event())
+    assert '"message": "hello"' in capsys.readouterr().out
+
+
+def test_less_than_the_level_is_not_logged(reactor, made, capsys):
+    observer = observer_of(parsed("--log-level", "warn"))
+    observer(event(LogLevel.info))
+    observer(event(LogLevel.error))
+    assert capsys.readouterr().out.count("hello") == 1
+
+
+@pytest.fixture
+def usr1():
+    """The signal that rotates a log, as a fresh process has it."""
+    before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(
+    ("twistd", "name"),
+    [
+        ({"nodaemon": False}, "twistd.log"),
+        ({"nodaemon": False, "logfile": "own.log"}, "own.log"),
+        ({"nodaemon": True, "logfile": "own.log"}, "own.log"),
+    ],
+)
+def test_the_log_goes_where_twistd_would_put_it(reactor, made, environment, tmp_path, usr1, twistd, name):
+    environment.chdir(tmp_path)
+    observer_of(parsed("--log-format", "text", **twistd))(event())
+    assert (tmp_path / name).read_text().endswith("[x#warn] hello\n")
+
+
+def test_usr1_rotates_the_log(reactor, made, tmp_path, usr1):
+    observer_of(parsed(logfile=str(tmp_path / "own.log")))
+    reactor.callFromThread = lambda call: call()
+    signal.raise_signal(signal.SIGUSR1)
+    assert {file.name for file in tmp_path.iterdir()} == {"own.log", "own.log.1"}
+
+
+@pytest.mark.parametrize("twistd", [{"logger": object()}, {"syslog": True}])
+def test_a_log_that_twistd_was_told_to_keep_is_left_to_it(reactor, made, twistd):
+    assert observer_of(parsed(**twistd)) is None
+
+
+@pytest.mark.parametrize(
+    ("twistd", "sentence"),
+    [
+        ({"nodaemon": False, "logfile": "-"}, "pushd: a daemon can not log to the terminal"),
+        ({"logfile": "nowhere/own.log"}, "pushd: can not log to nowhere/own.log: No such file or directory"),
+    ],
+)
+def test_a_log_that_can_not_be_ends_the_process(reactor, made, environment, tmp_path, twistd, sentence):
+    environment.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        makeService(parsed(**twistd))
+    assert caught.value.code == sentence
+
+
+@pytest.mark.parametrize(
+    ("setting", "environ", "form"),
+    [
+        ("auto", {}, "text"),
+        ("auto", {"JOURNAL_STREAM": "8:1"}, "json"),
+        ("auto", {"INVOCATION_ID": "1"}, "json"),
+        ("text", {"JOURNAL_STREAM": "8:1"}, "text"),
+        ("json", {}, "json"),
+    ],
+)
+def test_the_form_of_the_log_follows_systemd_unless_told(setting, environ, form):
+    assert log_form(setting, environ) == form
+
+
+def test_the_plugin_leads_twistd_here():
+    plugin = runpy.run_path(str(ROOT / "twisted/plugins/pushd_plugin.py"))["pushd"]
+    assert IServiceMaker.providedBy(plugin)
+    assert (plugin.tapname, plugin.options, plugin.makeService) == ("pushd", Options, makeService)
+
+
+def test_the_plugin_directories_are_no_packages():
+    """An __init__.py there would hide Twisted itself."""
+    assert list((ROOT / "twisted").rglob("__init__.py")) == []

@@ -1,0 +1,102 @@
+"""Values of settings are read in every form that is promised, and refused with a phrase that helps."""
+
+import re
+
+import pytest
+
+from pushd.values import choice, count, duration, endpoint, flag, listing, network, origins, size
+
+
+@pytest.mark.parametrize(
+    ("parse", "written", "value"),
+    [
+        (size(), 65536, 65536),
+        (size(), "65536", 65536),
+        (size(), "1000B", 1000),
+        (size(), "64KiB", 65536),
+        (size(), "4MiB", 4 << 20),
+        (size(), "1GiB", 1 << 30),
+        (size(minimum=0), 0, 0),
+        (count(), 1, 1),
+        (count(), "1000", 1000),
+        (duration(), 10, 10.0),
+        (duration(), 2.5, 2.5),
+        (duration(), "2.5", 2.5),
+        (duration(), "10s", 10.0),
+        (duration(), "1500ms", 1.5),
+        (duration(), "15m", 900.0),
+        (duration(), "24h", 86400.0),
+        (duration(), "7d", 604800.0),
+        (choice("text", "json"), "JSON", "json"),
+        (flag, True, True),
+        (flag, False, False),
+        (flag, "Yes", True),
+        (flag, "off", False),
+        (listing(), ["a b", "c,d"], ("a b", "c,d")),
+        (listing(), "a b,c , d", ("a", "b", "c", "d")),
+        (listing(), "", ()),
+        (listing(), [], ()),
+        (listing(), "none", ()),
+        (listing(), ["None"], ()),
+        (listing(endpoint), "tcp:80 unix:/run/x", ("tcp:80", "unix:/run/x")),
+        (origins, "https://Example.org", ("https://example.org",)),
+        (origins, "https://example.org:443,http://example.org:80", ("https://example.org", "http://example.org")),
+        (origins, ["http://localhost:3000"], ("http://localhost:3000",)),
+        (origins, ["http://[::1]:3000"], ("http://[::1]:3000",)),
+        (origins, ["app://pushd"], ("app://pushd",)),
+        (origins, "*", ("*",)),
+        (listing(network), "10.0.0.7 10.0.0.0/8 fd00::/8 ::1", ("10.0.0.7", "10.0.0.0/8", "fd00::/8", "::1")),
+    ],
+)
+def test_is_read(parse, written, value):
+    read = parse(written)
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("parse", "written", "phrase"),
+    [
+        (size(), "lots", '\'lots\' is not a size (examples: 65536, "64KiB", "4MiB")'),
+        (size(), "4MB", "'4MB' is not a size"),
+        (size(), "1.5MiB", "'1.5MiB' is not a size"),
+        (size(), "-1", "'-1' is not a size"),
+        (size(), -1, "-1 is not a size"),
+        (size(), "", "'' is not a size"),
+        (size(), "١٢", "is not a size"),
+        (size(), "9" * 5000, "is not a size"),
+        (size(), True, "True is not a size"),
+        (size(), 1.5, "1.5 is not a size"),
+        (size(), 0, "0 is too little (the least is 1)"),
+        (size(minimum=1024), "1000B", "'1000B' is too little (the least is 1024)"),
+        (count(), "4KiB", "'4KiB' is not a whole number"),
+        (count(), 0, "0 is too little (the least is 1)"),
+        (duration(), "soon", "'soon' is not a duration"),
+        (duration(), "10 parsecs", "'10 parsecs' is not a duration"),
+        (duration(), float("nan"), "nan is not a duration"),
+        (duration(), float("inf"), "inf is not a duration"),
+        (duration(), True, "True is not a duration"),
+        (duration(), -1.5, "-1.5 is too little (the least is 1 seconds)"),
+        (duration(), "500ms", "'500ms' is too little (the least is 1 seconds)"),
+        (duration(), "4000d", "'4000d' is too long (the most is 315360000 seconds)"),
+        (duration(maximum=60), "1h", "'1h' is too long (the most is 60 seconds)"),
+        (choice("text", "json"), "xml", "'xml' is not one of text, json"),
+        (choice("text", "json"), 1, "1 is not one of text, json"),
+        (flag, "maybe", "'maybe' is neither true nor false"),
+        (flag, 1, "1 is neither true nor false"),
+        (listing(), 5, "5 is not a list of strings"),
+        (listing(), ["a", 5], "is not a list of strings"),
+        (listing(endpoint), ["8080"], "'8080' is not an endpoint string"),
+        (listing(endpoint), "none tcp:80", "'none' is not an endpoint string"),
+        (origins, "example.org", "'example.org' is not an origin"),
+        (origins, "https://example.org/", "'https://example.org/' is not an origin"),
+        (origins, "https://me@example.org", "is not an origin"),
+        (origins, "https://*.example.org", "is not an origin"),
+        (origins, "null", "'null' is not an origin"),
+        (origins, "* https://example.org", "* means every origin and stands alone"),
+        (listing(network), "10.0.0.300", "'10.0.0.300' is not an address or a network"),
+        (listing(network), "10.0.0.1/8", "'10.0.0.1/8' is not an address or a network"),
+    ],
+)
+def test_is_refused(parse, written, phrase):
+    with pytest.raises(ValueError, match=re.escape(phrase)):
+        parse(written)
