@@ -197,6 +197,42 @@ class TooManyConnections(Refusal):
     retry_after = 10
 
 
+class BadRequest(Refusal):
+    """Not HTTP as RFC 9112 has it."""
+
+    code = "bad-request"
+
+
+class TooLate(Refusal):
+    """The headers of a request did not come within ``limits.handshake``."""
+
+    code = "request-timeout"
+    status = 408
+    is_limit = True
+
+
+class HeadersTooLarge(Refusal):
+    """More bytes of headers than ``limits.headers`` (RFC 6585, section 5)."""
+
+    code = "headers-too-large"
+    status = 431
+    is_limit = True
+
+
+class NoPong(Refusal):
+    """The peer did not answer a ping."""
+
+    code = "no-pong"
+    close = 4408
+
+
+class BadFrame(Refusal):
+    """Not WebSocket as RFC 6455 has it."""
+
+    code = "bad-frame"
+    close = 1002
+
+
 class TooSlow(Refusal):
     """The subscriber's queue is full and its policy is to disconnect."""
 

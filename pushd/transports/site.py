@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from pushd.core.errors import Refusal, TooLarge, TooManyConnections
+from pushd.core.errors import BadRequest, HeadersTooLarge, Refusal, TooLarge, TooLate, TooManyConnections
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
@@ -33,28 +33,6 @@ _IDLE_SECONDS = 60.0
 JSON = b"application/json"
 _AUTHORITY = re.compile(rb"^https?://[^/?#]*", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-
-
-class BadRequest(Refusal):
-    """Not HTTP as RFC 9112 has it."""
-
-    code = "bad-request"
-
-
-class TooLate(Refusal):
-    """The headers of a request did not come within ``limits.handshake``."""
-
-    code = "request-timeout"
-    status = 408
-    is_limit = True
-
-
-class HeadersTooLarge(Refusal):
-    """More bytes of headers than ``limits.headers`` (RFC 6585, section 5)."""
-
-    code = "headers-too-large"
-    status = 431
-    is_limit = True
 
 
 @dataclass(frozen=True)

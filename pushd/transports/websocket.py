@@ -6,8 +6,6 @@ time. Autobahn keeps the protocol (control frames, fragments, limits, pings); me
 that are made once for all.
 """
 
-import base64
-import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -26,14 +24,15 @@ from pushd.core import command
 from pushd.core.cursor import Since
 from pushd.core.errors import (
     BadCommand,
+    BadFrame,
     BadParameter,
     BadUtf8,
     Ended,
     Fault,
     Forbidden,
+    NoPong,
     Refusal,
     TooLarge,
-    UpgradeRequired,
 )
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy
@@ -43,6 +42,7 @@ from pushd.hub import Hub
 from pushd.net.admission import Slot
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.session import Inbox, Session
+from pushd.transports.handshake import checked_key, tokens, upgrade_required
 from pushd.transports.http import Answer, Door, Rules, is_same_host
 from pushd.transports.query import name_in_path, policy_of, since_of
 from pushd.wire.frames import BareFrames, JsonFrames
@@ -244,20 +244,6 @@ class SocketPeer(WebSocketServerProtocol):
         self._door.clock.callLater(_CLOSE_SECONDS, self.transport.abortConnection)
 
 
-class NoPong(Refusal):
-    """The peer did not answer a ping."""
-
-    code = "no-pong"
-    close = 4408
-
-
-class BadFrame(Refusal):
-    """Not WebSocket as RFC 6455 has it."""
-
-    code = "bad-frame"
-    close = 1002
-
-
 _AUTOBAHN_CLOSES: dict[int | None, Refusal] = {
     1002: BadFrame("what came is not WebSocket (RFC 6455)"),
     1009: TooLarge("a frame or message is too big"),
@@ -296,7 +282,7 @@ class WebSocketDoor(Door):
 
     async def head(self, request: Request) -> Answer:
         """Refuse: a WebSocket has no headers of its own to show."""
-        raise _upgrade_required(request)
+        raise upgrade_required(request)
 
     def entered(self, peer: SocketPeer) -> None:
         """Keep a new WebSocket alive."""
@@ -319,11 +305,11 @@ class WebSocketDoor(Door):
 
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
-        key = _checked_key(request)
+        key = checked_key(request)
         origin = request.getHeader(b"Origin")
         if origin is not None and not (self.rules.is_allowed(origin) or is_same_host(request, origin)):
             raise Forbidden("pages of that origin may not come in here; see http.allow_origins")
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in _tokens(request, "Sec-WebSocket-Protocol") else None
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in tokens(request, "Sec-WebSocket-Protocol") else None
         topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
         if not topics and subprotocol is None:
             raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
@@ -367,34 +353,3 @@ _HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n%b\r\n"
 )
-
-
-def _checked_key(request: Request) -> bytes:
-    """Check the handshake (RFC 6455, section 4.2.1) and give its key."""
-    if request.clientproto != b"HTTP/1.1" or "websocket" not in _tokens(request, "Upgrade"):
-        raise _upgrade_required(request)
-    if "upgrade" not in _tokens(request, "Connection"):
-        raise _upgrade_required(request)
-    if _tokens(request, "Sec-WebSocket-Version") != ["13"]:
-        raise _upgrade_required(request)
-    keys = request.requestHeaders.getRawHeaders(b"Sec-WebSocket-Key", [])
-    try:
-        is_good = len(keys) == 1 and len(keys[0]) == 24 and len(base64.b64decode(keys[0], validate=True)) == 16
-    except (binascii.Error, ValueError):
-        is_good = False
-    if not is_good:
-        raise BadParameter("Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455, section 4.1)")
-    return keys[0]
-
-
-def _upgrade_required(request: Request) -> Refusal:
-    request.setHeader(b"Upgrade", b"websocket")
-    request.setHeader(b"Connection", b"Upgrade")
-    request.setHeader(b"Sec-WebSocket-Version", b"13")
-    return UpgradeRequired("this address is for WebSocket handshakes of version 13 (RFC 6455)")
-
-
-def _tokens(request: Request, header: str) -> list[str]:
-    values = b",".join(request.requestHeaders.getRawHeaders(header.encode("ascii"), []))
-    words = [word.strip() for word in values.decode("latin-1").split(",")]
-    return words if header == "Sec-WebSocket-Protocol" else [word.lower() for word in words]
