@@ -52,11 +52,7 @@ class Admission:
         """
         if self._taken >= self._total:
             raise TooManyConnections(f"there are {self._total} connections already")
-        network = network_of(address) if count_address else None
-        if network is not None:
-            if self._by_address[network] >= self._per_address:
-                raise TooManyConnections(f"there are {self._per_address} connections from that address already")
-            self._by_address[network] += 1
+        network = self._enter_network(address) if count_address else None
         self._taken += 1
         return Slot(lambda: self._leave(network))
 
@@ -65,18 +61,22 @@ class Admission:
 
         :raises TooManyConnections: there is none left for that address.
         """
-        slot = self.enter(address)
-        self._taken -= 1
-        leave = slot.release
-
-        def release() -> None:
-            self._taken += 1
-            leave()
-
-        return Slot(release)
+        network = self._enter_network(address)
+        return Slot(lambda: self._leave_network(network))
 
     def _leave(self, network: str | None) -> None:
         self._taken -= 1
+        self._leave_network(network)
+
+    def _enter_network(self, address: str | None) -> str | None:
+        network = network_of(address)
+        if network is not None:
+            if self._by_address[network] >= self._per_address:
+                raise TooManyConnections(f"there are {self._per_address} connections from that address already")
+            self._by_address[network] += 1
+        return network
+
+    def _leave_network(self, network: str | None) -> None:
         if network is not None:
             self._by_address[network] -= 1
             if not self._by_address[network]:

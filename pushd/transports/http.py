@@ -1,6 +1,7 @@
 """What all HTTP doors share: who may come in, and how a door says yes and no (RFC 9110)."""
 
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from pushd.net.admission import Admission, Slot
 from pushd.transports.site import JSON, HttpLimits, error_body, host_of
 from pushd.wire.jsons import encode
 
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
 _EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, ETag, Last-Event-ID"
 _REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
 
@@ -46,8 +48,8 @@ class Rules:
         """Give the address of the client: the peer's, or behind a trusted proxy the one it forwards."""
         peer = host_of(request.client)
         chain = b",".join(request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])).decode("latin-1").split(",")
-        while self.is_proxy(peer) and chain and is_address(chain[-1].strip()):
-            peer = chain.pop().strip()
+        while self.is_proxy(peer) and chain and is_address(forwarded := _without_port(chain.pop().strip())):
+            peer = forwarded
         return peer or "unix"
 
     def open_cors(self, request: Request) -> bool:
@@ -183,6 +185,12 @@ def json_answer(request: Request, value: object) -> bytes:
     """Encode an answer as JSON."""
     request.setHeader(b"Content-Type", JSON)
     return encode(value) + b"\n"
+
+
+def _without_port(forwarded: str) -> str:
+    """Take the port from a forwarded address, which some proxies add."""
+    found = _WITH_PORT.fullmatch(forwarded)
+    return (found[1] or found[2]) if found else forwarded
 
 
 def is_address(text: str) -> bool:

@@ -65,6 +65,8 @@ class ReplaceDoor(StreamDoor):
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             request.setHeader(b"Cache-Control", b"no-store")
             return REPLACING_PAGE
+        # What publishers write as HTML is shown, but may not act as a page of this daemon.
+        request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts allow-forms allow-popups")
         return await super().get(request)
 
 

@@ -110,8 +110,8 @@ class Mixed(SteadyWire):
         return b"Pushd-End: " + quoted(channel) + b"\r\n"
 
     def ping(self) -> bytes:
-        """Encode a sign of life: a header of the next part."""
-        return b"Pushd-Ping: 1\r\n"
+        """Encode a sign of life: an empty part, since parsers bound the headers of one."""
+        return b"Pushd-Ping: 1\r\n\r\n" + self._delimiter + b"\r\n"
 
     def last(self) -> bytes:
         """Encode an empty part, since one is open, and the end."""

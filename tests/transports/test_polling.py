@@ -160,9 +160,8 @@ async def test_the_deletion_of_a_channel_ends_the_wait(daemon):
 async def test_the_stop_of_the_daemon_ends_the_wait(daemon):
     client = waiting(daemon, "a")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
-    stopping = ensureDeferred(daemon.stop())
+    await daemon.stop()
     assert (await client.answer).status == 204
-    await stopping
 
 
 async def test_one_who_waits_and_goes_is_forgotten(daemon):

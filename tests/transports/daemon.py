@@ -1,0 +1,196 @@
+"""The daemon, whole and in this process: real sockets on loopback, the real reactor, and limits as tests want them."""
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock, deferLater
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+
+from pushd.config import load
+from pushd.core.subscriber import Subscriber
+from pushd.service import make_service
+from tests.transports.http_client import Answer, HttpClient, address, encode_request
+
+_LISTEN = "tcp:0:interface=127.0.0.1"
+_SMALL = 8 << 10
+_LAST_RESORTS = {"abortConnection", "_notify_bucket"}
+"""The only calls that may still be due once all connections are gone: they would have broken one that was not closed
+politely in time; pushd's own and Autobahn's."""
+_LAST_RESORT_SECONDS = 5.0
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 2.0) -> None:
+    """Let the reactor turn until `condition` holds."""
+    from twisted.internet import reactor
+
+    deadline = reactor.seconds() + seconds
+    while not condition():
+        assert reactor.seconds() < deadline, f"not within {seconds} s: {what}"
+        await deferLater(reactor, 0)
+
+
+async def turns(count: int = 20) -> None:
+    """Let the reactor turn, so that what is on its way arrives."""
+    from twisted.internet import reactor
+
+    for _ in range(count):
+        await deferLater(reactor, 0)
+
+
+def connect(port: int, protocol: IProtocol, *, small: bool = False) -> Any:
+    """Connect, with a small receive buffer where little is to vanish into the kernel."""
+    from twisted.internet import reactor
+
+    with socket.socket() as sock:
+        if small:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+        sock.connect(("127.0.0.1", port))
+        sock.setblocking(False)
+        reactor.adoptStreamConnection(sock.fileno(), socket.AF_INET, _Ready(protocol))
+    return protocol
+
+
+class _Ready(Factory):
+    """Hands out a protocol that is there already."""
+
+    noisy = False
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: object) -> IProtocol:
+        return self._protocol
+
+
+class MovableReactor:
+    """The reactor, but that its seconds pass only when the test moves them; shorter waits are real."""
+
+    def __init__(self) -> None:
+        from twisted.internet import reactor
+
+        self._reactor: Any = reactor
+        self._clock = Clock()
+        self.seconds = self._clock.seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: object, **kwargs: object) -> Any:
+        """See `IReactorTime`."""
+        return (self._reactor if delay < 1 else self._clock).callLater(delay, call, *args, **kwargs)
+
+    async def pass_time(self, seconds: int) -> None:
+        """Let time pass, and what comes of it arrive."""
+        for _ in range(seconds):
+            self._clock.advance(1)
+            await turns()
+
+
+class RunningDaemon:
+    """A daemon between its start and its stop."""
+
+    def __init__(self, settings: Mapping[str, object], reactor: Any = None) -> None:
+        """`reactor` is a `MovableReactor`, or the real one."""
+        if reactor is None:
+            from twisted.internet import reactor
+
+        options = {"http.listen": [_LISTEN], "tcp.listen": [_LISTEN]}
+        options |= {key: [str(value)] for key, value in settings.items()}
+        self.log: list[str] = []
+        """What it wrote to its log, but for what is for debugging."""
+        self.ports: dict[str, int] = {}
+        self._clients: list[Any] = []
+        self._service: Any = make_service(load(None, {}, options), reactor)
+        globalLogPublisher.addObserver(self._watch)
+
+    async def start(self) -> "RunningDaemon":
+        """Start, and wait until both listeners are there."""
+        self._service.privilegedStartService()
+        self._service.startService()
+        await until(lambda: len(self.ports) == 2, "both listeners")
+        return self
+
+    async def stop(self) -> None:
+        """Stop, as on a signal; whoever is still connected then is cut off."""
+        if self._service.running:
+            await maybeDeferred(self._service.stopService)
+            await turns()
+            await self.cut_off()
+            self._cancel_last_resorts()
+            globalLogPublisher.removeObserver(self._watch)
+
+    async def cut_off(self) -> None:
+        """Break the connections of all clients."""
+        for client in self._clients:
+            client.transport.abortConnection()
+        await until(lambda: not self.open_connections, "all connections closed")
+
+    def _cancel_last_resorts(self) -> None:
+        from twisted.internet import reactor
+
+        for call in reactor.getDelayedCalls():
+            if call.func.__name__ in _LAST_RESORTS and call.getTime() <= reactor.seconds() + _LAST_RESORT_SECONDS:
+                call.cancel()
+
+    def connect(self, listener: str, protocol: Any, *, small: bool = False) -> Any:
+        """Connect a client to the `http` or `tcp` listener; it is closed at the latest with the daemon."""
+        self._clients.append(protocol)
+        return connect(self.ports[listener], protocol, small=small)
+
+    # What anyone can ask
+
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Ask by HTTP."""
+        return await self.connect("http", HttpClient(encode_request(method, path, body, headers))).answer
+
+    async def publish(self, channel: str, data: bytes | str = b"x", kind: str | None = None, **query: object) -> str:
+        """Publish one message by HTTP; give its id."""
+        body = data.encode() if isinstance(data, str) else data
+        headers = {"Content-Type": kind} if kind else {}
+        answer = await self.request("POST", address("pub", channel, **query), body, headers)
+        assert answer.status in (201, 202), answer
+        return str(answer.json["id"])
+
+    async def publish_all(self, *messages: tuple[str, str]) -> list[str]:
+        """Publish channels and texts as one batch; give the ids."""
+        lines = (json.dumps({"channel": channel, "data": text}) for channel, text in messages)
+        answer = await self.request("POST", "/pub", "\n".join(lines).encode(), {"Content-Type": "application/x-ndjson"})
+        return [json.loads(line)["id"] for line in answer.body.splitlines()]
+
+    async def info(self, channel: str) -> Any:
+        """Give what `GET /pub/CH` tells; None where the channel is not known."""
+        answer = await self.request("GET", address("pub", channel))
+        return answer.json if answer.status == 200 else None
+
+    async def history(self, topics: str) -> list[str]:
+        """Give the ids that `GET /history` shows."""
+        return [message["id"] for message in (await self.request("GET", address("history", topics))).json]
+
+    async def metric(self, name: str) -> float:
+        """Give a sample of `GET /metrics`; 0 where it is not there."""
+        lines = (await self.request("GET", "/metrics")).body.decode().splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
+
+    # What only one inside sees
+
+    def subscribers(self, topic: str) -> list[Subscriber]:
+        """Give those who named `topic`, the oldest first."""
+        return list(self._service.hub.dispatcher.index.exactly(topic))
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections hold a place."""
+        return len(self._service._admission)
+
+    def _watch(self, event: LogEvent) -> None:
+        if event.get("log_format") == "{name} listens on {where}":
+            self.ports[event["name"]] = int(event["where"].rpartition(":")[2])
+        if event["log_namespace"].startswith("pushd.") and event["log_level"] >= LogLevel.info:
+            self.log.append(formatEvent(event))

@@ -1,0 +1,147 @@
+"""A client of TCP lines, in the three formats."""
+
+import json
+import re
+from collections import deque
+from typing import ClassVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from tests.transports.peers import Closed, End, Gap, Heard, Item, Peer, Refused, Told, message_of
+
+_ESCAPE = re.compile(rb"\\(?:([\\nr])|x([0-9a-f]{2}))")
+_MEANT = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
+_ANSWERS = (b"+OK", b"-ERR", b"PONG")
+
+
+class _Lines(Protocol):
+    """A connection that belongs to a peer."""
+
+    def __init__(self, peer: "LinePeer") -> None:
+        self._peer = peer
+        self._rest = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._peer.line(line)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        is_whole = reason.check(ConnectionDone) is not None and not self._rest
+        self._peer.hear(Closed(None, is_whole))
+
+
+class LinePeer(Peer):
+    """A connection for lines."""
+
+    transport_name = "tcp"
+    is_two_way = True
+    closes_at_end = False
+    format: ClassVar[str]
+
+    def open(self) -> None:
+        """Connect, and choose the format."""
+        self.greeting: dict[str, object] = {}
+        self.extra: list[bytes] = []
+        """Lines of longer answers."""
+        self._asked: deque[Deferred[bytes]] = deque()
+        self.protocol = _Lines(self)
+        self.daemon.connect("tcp", self.protocol, small=self.small)
+        if self.format != "text":
+            self.send(f"FORMAT {self.format}")
+
+    async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
+        """See `Peer`."""
+        if self.protocol is None:
+            self.open()
+        options = (f" since={since}" if since is not None else "") + (f" slow={slow}" if slow is not None else "")
+        answer = await self.ask(f"SUB {topics}{options}")
+        self.gap = answer.partition(" gap=")[2] or None
+
+    def send(self, line: str | bytes) -> "Deferred[str]":
+        """Send a line; its answer comes back, refusals too."""
+        self.protocol.transport.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
+        answer: Deferred[bytes] = Deferred()
+        self._asked.append(answer)
+        return answer.addCallback(bytes.decode)
+
+    async def ask(self, line: str | bytes) -> str:
+        """Send a line, and give what follows the `+OK`.
+
+        :raises Refused: the answer is `-ERR`.
+        """
+        answer = await self.send(line)
+        if answer.startswith("-ERR "):
+            raise Refused(answer.split()[1])
+        return answer.removeprefix("+OK ")
+
+    def line(self, line: bytes) -> None:
+        """Take a line without its LF."""
+        if line.startswith(b"INFO ") and not self.greeting:
+            self.greeting = json.loads(line.removeprefix(b"INFO "))
+        elif line.startswith(_ANSWERS) and line.endswith(b"\r") and (self._asked or line.startswith(b"-ERR ")):
+            if self._asked:
+                self._asked.popleft().callback(line.rstrip(b"\r"))
+            else:
+                self.hear(Told(line.split()[1].decode()))
+        else:
+            self.news(line)
+
+    def news(self, line: bytes) -> None:
+        """Take a line that is no answer."""
+        assert line.endswith(b"\r"), line
+        line = line.removesuffix(b"\r")
+        if line.startswith(b"{"):
+            self.hear(message_of(json.loads(line)))
+        elif item := _read(line):
+            self.hear(item)
+        else:
+            self.extra.append(line)
+
+
+class TextLines(LinePeer):
+    """Lines for people."""
+
+    way = "tcp-text"
+    format = "text"
+    tells_events = False
+
+
+class JsonLines(LinePeer):
+    """Lines of JSON."""
+
+    way = "tcp-json"
+    format = "json"
+
+
+class RawLines(LinePeer):
+    """Bare data, a line each."""
+
+    way = "tcp-raw"
+    format = "raw"
+    tells_ids = tells_channels = tells_events = tells_gaps = False
+
+    def news(self, line: bytes) -> None:
+        """See `LinePeer`."""
+        self.hear(Heard(None, None, line, None))
+
+
+def _read(line: bytes) -> Item | None:
+    verb, *words = line.split(b" ", 3)
+    names = [word.decode() for word in words[:2]]
+    match verb:
+        case b"MSG":
+            return Heard(names[1], names[0], _ESCAPE.sub(_meant, words[2]), None)
+        case b"GAP":
+            end, reason = words[2].decode().split(" ")
+            return Gap(names[0], names[1], end, reason)
+        case b"END":
+            return End(names[0])
+    return None
+
+
+def _meant(found: re.Match[bytes]) -> bytes:
+    return _MEANT[found[1]] if found[1] else bytes.fromhex(found[2].decode())

@@ -1,0 +1,150 @@
+"""WebSocket clients on Autobahn: the subprotocol pushd.v1, by address or by command, and bare frames."""
+
+import json
+from collections import deque
+from typing import Any, ClassVar
+
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from twisted.internet.defer import Deferred
+
+from tests.transports.http_client import address
+from tests.transports.peers import Closed, Heard, Peer, Refused, message_of
+
+
+class _Client(WebSocketClientProtocol):
+    """A connection that belongs to a peer. It answers pings unless told not to, and has no timers of its own."""
+
+    def __init__(self, owner: "SocketPeer") -> None:
+        super().__init__()
+        self.owner = owner
+        self.opened: Deferred[None] = Deferred()
+        self.answers_pings = True
+        self._answer = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.opened.called:
+            self._answer += data
+        super().dataReceived(data)
+
+    def onConnect(self, response: Any) -> None:
+        self.owner.headers = response.headers
+        assert response.protocol == self.owner.subprotocol
+        self.opened.callback(None)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.owner.frame(payload, isBinary)
+
+    def onPing(self, payload: bytes) -> None:
+        self.owner.hear(None)
+        if self.answers_pings:
+            super().onPing(payload)
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        if self.opened.called:
+            self.owner.hear(Closed(self.remoteCloseCode or code, self.remoteCloseCode is not None))
+        else:
+            status = int(self._answer.split()[1]) if self._answer else None
+            body = self._answer.partition(b"\r\n\r\n")[2]
+            self.opened.errback(Refused(json.loads(body)["error"]["code"] if body else None, status))
+
+
+class SocketPeer(Peer):
+    """A WebSocket whose topics stand in its address."""
+
+    transport_name = "websocket"
+    subprotocol: ClassVar[str | None] = None
+
+    async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
+        """See `Peer`."""
+        await self.open(address("ws", topics, since=since, slow=slow))
+
+    async def open(self, path: str, headers: dict[str, str] | None = None) -> None:
+        """Shake hands.
+
+        :raises Refused: the answer is not a yes.
+        """
+        self.headers: dict[str, str] = {}
+        protocols = [self.subprotocol] if self.subprotocol else []
+        factory = WebSocketClientFactory(f"ws://localhost{path}", protocols=protocols, headers=headers or {})
+        factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0, serverConnectionDropTimeout=0)
+        self.protocol = _Client(self)
+        self.protocol.factory = factory
+        self.daemon.connect("http", self.protocol, small=self.small)
+        await self.protocol.opened
+        self.gap = self.headers.get("pushd-gap")
+
+    def frame(self, payload: bytes, is_binary: bool) -> None:
+        """Read a message of WebSocket's."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close as RFC 6455 has it."""
+        self.protocol.sendClose(1000)
+
+
+class BareSocket(SocketPeer):
+    """Frames with bare data."""
+
+    way = "websocket-bare"
+    tells_ids = tells_channels = tells_events = tells_gaps = False
+
+    def frame(self, payload: bytes, is_binary: bool) -> None:
+        """See `SocketPeer`."""
+        self.last_was_binary = is_binary
+        self.hear(Heard(None, None, payload, None))
+
+
+class JsonSocket(SocketPeer):
+    """The subprotocol: the first topics in the address, more by command."""
+
+    way = "websocket"
+    subprotocol = "pushd.v1"
+    is_two_way = True
+
+    async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
+        """See `Peer`."""
+        if self.protocol is None:
+            await super().subscribe(topics, since, slow)
+            return
+        given = {"since": since, "slow": slow}
+        answer = await self.ask(subscribe=topics, **{key: value for key, value in given.items() if value is not None})
+        if "error" in answer:
+            raise Refused(answer["error"]["code"])
+
+    async def open(self, path: str = "/ws", headers: dict[str, str] | None = None) -> None:
+        """See `SocketPeer`."""
+        self._asked: deque[Deferred[Any]] = deque()
+        await super().open(path, headers)
+
+    def frame(self, payload: bytes, is_binary: bool) -> None:
+        """See `SocketPeer`."""
+        assert not is_binary
+        said = json.loads(payload)
+        if "ok" in said or "error" in said:
+            self._asked.popleft().callback(said)
+        else:
+            self.hear(message_of(said))
+
+    def ask(self, **command: object) -> "Deferred[Any]":
+        """Send a command; the whole answer comes back."""
+        return self.send(json.dumps(command))
+
+    def send(self, text: str, *, is_binary: bool = False) -> "Deferred[Any]":
+        """Send a frame; the whole answer comes back."""
+        self.protocol.sendMessage(text.encode(), is_binary)
+        answer: Deferred[Any] = Deferred()
+        self._asked.append(answer)
+        return answer
+
+
+class CommandedSocket(JsonSocket):
+    """The subprotocol, with all topics by command."""
+
+    way = "websocket-commands"
+    closes_at_end = False
+
+    async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
+        """See `Peer`."""
+        if self.protocol is None:
+            await self.open()
+        await super().subscribe(topics, since, slow)

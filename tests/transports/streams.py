@@ -1,0 +1,148 @@
+"""Clients of the endless HTTP answers: server-sent events, and lines of JSON or of bare data."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tests.transports.event_stream import Event, EventStream
+from tests.transports.http_client import HttpClient, address, encode_request
+from tests.transports.peers import Closed, Heard, Item, Peer, Refused, message_of
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class StreamPeer(Peer):
+    """A GET whose answer does not end."""
+
+    door: ClassVar[str]
+    format: ClassVar[str | None] = None
+
+    async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
+        """See `Peer`."""
+        await self.ask(address(self.door, topics, since=since, slow=slow, format=self.format))
+
+    async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
+        """Ask for a stream by its address.
+
+        :raises Refused: the answer is not one.
+        """
+        request = encode_request("GET", path, None, {"Connection": "keep-alive"} | dict(headers or {}), version)
+        self.body = b""
+        if self.protocol is None:
+            self.protocol = HttpClient(request, self._take)
+            self.daemon.connect("http", self.protocol, small=self.small)
+        else:
+            self.protocol.ask(request)
+        head = await self.protocol.head
+        if head.status != 200:
+            answer = await self.protocol.answer
+            raise Refused(answer.json["error"]["code"] if answer.body else None, head.status)
+        self.headers, self.gap = head.headers, head.headers.get("pushd-gap")
+        self.protocol.answer.addCallbacks(
+            lambda answer: self.hear(Closed(None, True)), lambda failure: self.hear(Closed(None, False))
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Read on."""
+        raise NotImplementedError
+
+    def _take(self, data: bytes) -> None:
+        if len(self.body) < 1 << 20:
+            self.body += data
+        self.feed(data)
+
+
+class Sse(StreamPeer):
+    """Server-sent events with the data of the message."""
+
+    way = "sse"
+    door = "sse"
+    transport_name = "sse"
+    tells_channels = False
+
+    async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
+        """See `StreamPeer`."""
+        self.events = EventStream()
+        self._comments = 1
+        await super().ask(path, headers, version)
+
+    def feed(self, data: bytes) -> None:
+        """See `StreamPeer`."""
+        for event in self.events.feed(data):
+            self.hear(self.read(event))
+        while self._comments < self.events.comments:
+            self._comments += 1
+            self.hear(None)
+
+    def read(self, event: Event) -> Item | None:
+        """Read an event; one without an id is a control object."""
+        if event.id is None:
+            said = json.loads(event.data)
+            assert said["type"] == event.type
+            return message_of(said)
+        return self.message(event)
+
+    def message(self, event: Event) -> Item | None:
+        """Read a message."""
+        return Heard(event.id, None, event.data.encode(), None if event.type == "message" else event.type)
+
+    @classmethod
+    def shows(cls, data: bytes, kind: str = "text") -> bytes:
+        """All line ends are LF, and what is not text is in base64."""
+        return base64.b64encode(data) if kind == "binary" else _LINE_END.sub(b"\n", data)
+
+
+class SseJson(Sse):
+    """Server-sent events with the JSON message."""
+
+    way = "sse-json"
+    format = "json"
+    tells_channels = True
+
+    def message(self, event: Event) -> Item | None:
+        """See `Sse`."""
+        said = json.loads(event.data)
+        assert (said["id"], said.get("event", "message")) == (event.id, event.type)
+        return message_of(said)
+
+    @classmethod
+    def shows(cls, data: bytes, kind: str = "text") -> bytes:
+        """Everything as it was."""
+        return data
+
+
+class LineStream(StreamPeer):
+    """Lines of JSON."""
+
+    way = "stream"
+    door = "stream"
+    transport_name = "stream"
+
+    async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
+        """See `StreamPeer`."""
+        self._rest = b""
+        await super().ask(path, headers, version)
+
+    def feed(self, data: bytes) -> None:
+        """See `StreamPeer`."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self.hear(self.read(line))
+
+    def read(self, line: bytes) -> Item | None:
+        """Read a line."""
+        return message_of(json.loads(line))
+
+
+class RawStream(LineStream):
+    """Bare data, a line each."""
+
+    way = "stream-raw"
+    format = "raw"
+    tells_ids = tells_channels = tells_events = tells_gaps = False
+
+    def read(self, line: bytes) -> Item | None:
+        """See `LineStream`."""
+        return Heard(None, None, line, None)

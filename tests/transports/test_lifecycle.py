@@ -1,0 +1,160 @@
+"""How connections end: the client goes, or the daemon stops; and requests that begin none."""
+
+from collections import Counter
+
+import pytest
+
+from tests.transports.daemon import turns, until
+from tests.transports.http_client import address
+from tests.transports.line_client import TextLines
+from tests.transports.peers import Closed, End, Heard, Told
+from tests.transports.slow_reader import ROOMY, stall
+from tests.transports.sockets import CommandedSocket, JsonSocket
+from tests.transports.streams import Sse
+from tests.transports.ways import STREAMS, WAYS, each
+
+# The client goes
+
+
+@each()
+@pytest.mark.parametrize("how", ["disconnect", "abort"])
+async def test_a_client_that_goes_away_is_out_of_the_dispatcher_within_a_second(daemon, way, how):
+    peer, stays = way(daemon), Sse(daemon)
+    await peer.subscribe("a,b/*")
+    await stays.subscribe("a")
+    assert (await daemon.info("a"))["subscribers"] == 2
+    await daemon.publish("b/c", "x")
+    assert (await daemon.info("b/c"))["transports"] == {way.transport_name: 1}
+    getattr(peer, how)()
+    await until(lambda: len(daemon.subscribers("a")) == 1, "the subscriber gone", 1)
+    assert (await daemon.info("a"))["transports"] == {"sse": 1}
+    assert (await daemon.info("b/c"))["subscribers"] == 0
+    await until(lambda: daemon.open_connections == 1, "the connection closed", 1)
+    await daemon.publish("a", "x")
+    assert await stays.data(1) == [b"x"]
+
+
+@each()
+@pytest.mark.parametrize("how", ["disconnect", "abort"])
+async def test_a_stalled_client_that_goes_away_is_forgotten_as_well(start_daemon, way, how):
+    daemon = await start_daemon(ROOMY)
+    peer = way(daemon, small=True)
+    await peer.subscribe("a", slow="latest")
+    await stall(daemon, peer)
+    getattr(peer, how)()
+    await until(lambda: not daemon.subscribers("a"), "the subscriber gone", 1)
+    await until(lambda: not daemon.open_connections, "the connection closed", 1)
+
+
+@each((CommandedSocket, TextLines))
+@pytest.mark.parametrize("how", ["disconnect", "abort"])
+async def test_a_stalled_client_that_goes_away_with_a_command_waiting_is_forgotten_as_well(start_daemon, way, how):
+    daemon = await start_daemon(ROOMY)
+    peer = way(daemon, small=True)
+    await peer.subscribe("a", slow="latest")
+    await stall(daemon, peer)
+    peer.ask(ping=1) if isinstance(peer, JsonSocket) else peer.send("PING")
+    await turns()
+    getattr(peer, how)()
+    await until(lambda: not daemon.open_connections, "the connection closed", 1)
+    assert daemon.subscribers("a") == []
+
+
+@each(tuple(way for way in WAYS if way.transport_name == "websocket"))
+@pytest.mark.parametrize("is_stalled", [False, True])
+async def test_a_websocket_that_says_goodbye_is_answered_and_closed_by_the_daemon(start_daemon, way, is_stalled):
+    """Also where it has not read all that it was sent (RFC 6455, section 7.1.1: the server closes TCP first)."""
+    daemon = await start_daemon(ROOMY)
+    peer = way(daemon, small=True)
+    await peer.subscribe("a", slow="latest")
+    sent = await stall(daemon, peer) if is_stalled else []
+    peer.close()
+    await until(lambda: not daemon.subscribers("a") or is_stalled, "the subscriber gone", 1)
+    peer.unstall()
+    await peer.heard(len(sent))
+    assert await peer.next() == Closed(1000, True)
+    await until(lambda: not daemon.open_connections, "the connection closed", 1)
+
+
+async def test_the_counters_of_open_connections_come_back_to_nothing(daemon):
+    peers = [way(daemon) for way in WAYS for _ in range(2)]
+    for peer in peers:
+        await peer.subscribe("a")
+    names = Counter(peer.transport_name for peer in peers)
+    for name, count in names.items():
+        assert await daemon.metric(f'pushd_connections{{transport="{name}"}}') == count
+    for peer in peers[::2]:
+        peer.disconnect()
+    for peer in peers[1::2]:
+        peer.abort()
+    await until(lambda: not daemon.open_connections, "all connections closed", 1)
+    for name in names:
+        assert await daemon.metric(f'pushd_connections{{transport="{name}"}}') == 0
+
+
+@each(STREAMS)
+async def test_head_is_answered_with_the_headers_and_subscribes_to_nothing(daemon, way):
+    answer = await daemon.request("HEAD", address(way.door, "a", format=way.format))
+    peer = way(daemon)
+    await peer.subscribe("a")
+    shown = {name: peer.headers[name] for name in ("content-type", "cache-control", "x-accel-buffering")}
+    assert (answer.status, answer.body) == (200, b"")
+    assert shown.items() <= answer.headers.items()
+    assert len(daemon.subscribers("a")) == 1
+
+
+@each(STREAMS)
+async def test_http_1_0_gets_the_bare_body_up_to_the_close(daemon, way):
+    await daemon.publish("a", "old")
+    peer = way(daemon)
+    await peer.ask(address(way.door, "a", since="all", format=way.format), version="1.0")
+    assert "transfer-encoding" not in peer.headers
+    await daemon.publish("a", "bye", end=1)
+    assert await peer.data(2) == [b"old", b"bye"]
+    if way.tells_gaps:
+        assert await peer.next() == End("a")
+    assert await peer.next() == Closed(None, True)
+
+
+# The daemon stops
+
+
+@each()
+async def test_a_stop_closes_every_connection_and_says_so_where_that_can_be_said(daemon, way):
+    peer = way(daemon)
+    await peer.subscribe("a")
+    await daemon.publish("a", "one")
+    await daemon.stop()
+    assert await peer.data(1) == [b"one"]
+    if way.transport_name == "tcp":
+        assert await peer.next() == Told("stopping")
+    assert await peer.next() == Closed(1001 if way.transport_name == "websocket" else None, True)
+
+
+@each()
+async def test_one_who_comes_back_after_the_stop_misses_nothing_that_the_history_has(start_daemon, way):
+    """The history in memory is gone with the daemon, and that is told."""
+    daemon = await start_daemon({})
+    before = JsonSocket(daemon)
+    await before.subscribe("a")
+    await daemon.publish("a", "lost")
+    await before.heard(1)
+    await daemon.stop()
+    daemon = await start_daemon({})
+    peer = way(daemon)
+    await peer.subscribe("a", since=before.last_id)
+    gap = (await peer.next()).reason if way.tells_gaps else peer.gap
+    assert gap == "epoch"
+    await daemon.publish("a", "new")
+    assert isinstance(await peer.next(), Heard)
+
+
+@each((CommandedSocket, TextLines))
+async def test_commands_that_wait_when_the_daemon_stops_do_not_keep_it(start_daemon, way):
+    daemon = await start_daemon(ROOMY)
+    peer = way(daemon, small=True)
+    await peer.subscribe("a", slow="latest")
+    await stall(daemon, peer)
+    peer.ask(ping=1) if isinstance(peer, JsonSocket) else peer.send("PING")
+    await daemon.stop()
+    assert daemon.open_connections == 0

@@ -1,0 +1,170 @@
+"""Promise 3: who comes back with the last id hears all it missed, or is told a gap and goes on with what is left."""
+
+import pytest
+
+from tests.transports.daemon import MovableReactor
+from tests.transports.http_client import address
+from tests.transports.peers import Gap, Refused
+from tests.transports.sockets import BareSocket, JsonSocket
+from tests.transports.streams import LineStream, Sse
+from tests.transports.ways import BARE, TELLING, each
+
+GARBAGE = ["nonsense", "E-", "-1", "a-b-c", "last:0", "last:", "all,all", "10years", "1" * 40, "E-1é", "0x10"]
+
+
+@each()
+@each(TELLING, "other")
+async def test_promise_3_after_a_reconnect_it_hears_all_that_it_missed_whatever_the_transport_before(
+    daemon, way, other
+):
+    before = other(daemon)
+    await before.subscribe("a,b")
+    await daemon.publish_all(("a", "1"), ("b", "2"))
+    assert await before.data(2) == [b"1", b"2"]
+    before.disconnect()
+    await daemon.publish_all(("a", "3"), ("c", "not asked for"), ("b", "4"))
+    peer = way(daemon)
+    await peer.subscribe("a,b", since=before.last_id)
+    await daemon.publish("a", "5")
+    assert await peer.data(3) == [b"3", b"4", b"5"]
+    assert peer.gap is None
+
+
+async def check_gap(peer, topic, start, reason, left):
+    """See to it that a gap is told first, in the way of the peer, and that what is left follows, and what is live."""
+    if peer.tells_gaps:
+        gap = await peer.next()
+        assert isinstance(gap, Gap)
+        assert (gap.topic, gap.start, gap.reason) == (topic, start, reason)
+    else:
+        assert peer.gap == reason
+    assert await peer.data(len(left)) == left
+    await peer.daemon.publish(topic, "live")
+    assert await peer.data(1) == [b"live"]
+
+
+@each()
+async def test_promise_3_what_the_history_had_to_let_go_of_is_a_gap_evicted(start_daemon, way):
+    daemon = await start_daemon({"history.messages": 3})
+    ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
+    peer = way(daemon)
+    await peer.subscribe("a", since=ids[1])
+    await check_gap(peer, "a", ids[1], "evicted", [b"5", b"6", b"7"])
+
+
+@each(TELLING)
+async def test_promise_3_a_gap_ends_where_what_is_left_begins(start_daemon, way):
+    daemon = await start_daemon({"history.messages": 3})
+    ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
+    peer = way(daemon)
+    await peer.subscribe("a", since=ids[1])
+    assert await peer.next() == Gap("a", ids[1], ids[4], "evicted")
+
+
+@each()
+async def test_promise_3_one_who_missed_nothing_is_told_no_gap_though_older_messages_are_gone(start_daemon, way):
+    daemon = await start_daemon({"history.messages": 3})
+    ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
+    peer = way(daemon)
+    await peer.subscribe("a", since=ids[4])
+    assert await peer.data(3) == [b"5", b"6", b"7"]
+    assert peer.gap is None
+
+
+@each()
+async def test_promise_3_what_was_too_old_is_a_gap_expired(start_daemon, way):
+    reactor = MovableReactor()
+    daemon = await start_daemon({}, reactor)
+    first = await daemon.publish("a", "kept")
+    await daemon.publish("a", "short-lived", ttl=5)
+    await daemon.publish("a", "kept too")
+    await reactor.pass_time(6)
+    peer = way(daemon)
+    await peer.subscribe("a", since=first)
+    await check_gap(peer, "a", first, "expired", [b"kept too"])
+
+
+@each()
+async def test_promise_3_an_id_of_before_a_restart_is_a_gap_epoch(start_daemon, way):
+    daemon = await start_daemon({})
+    old = await daemon.publish("a", "lost")
+    await daemon.stop()
+    daemon = await start_daemon({})
+    await daemon.publish_all(("a", "1"), ("a", "2"))
+    peer = way(daemon)
+    await peer.subscribe("a", since=old)
+    await check_gap(peer, "a", old, "epoch", [b"1", b"2"])
+
+
+@each()
+async def test_promise_3_an_id_that_was_never_given_is_a_gap_unknown(daemon, way):
+    known = await daemon.publish("a", "1")
+    future = known.partition("-")[0] + "-1000"
+    peer = way(daemon)
+    await peer.subscribe("a", since=future)
+    await check_gap(peer, "a", future, "unknown", [b"1"])
+
+
+@each(TELLING)
+async def test_promise_3_each_topic_with_a_loss_is_told_its_gap(start_daemon, way):
+    daemon = await start_daemon({"history.messages": 1})
+    ids = await daemon.publish_all(("a", "1"), ("b", "1"), ("c", "1"), ("a", "2"), ("a", "3"), ("b", "2"), ("b", "3"))
+    peer = way(daemon)
+    await peer.subscribe("a,b,c", since=ids[2])
+    gaps = await peer.heard(2)
+    assert gaps == [Gap("a", ids[2], ids[3], "evicted"), Gap("b", ids[2], ids[5], "evicted")]
+    assert await peer.data(2) == [b"3", b"3"]
+
+
+@each()
+async def test_promise_3_garbage_is_refused_and_never_a_silent_full_replay(daemon, way):
+    await daemon.publish("a", "kept")
+    for since in GARBAGE:
+        with pytest.raises(Refused) as caught:
+            await way(daemon).subscribe("a", since=since)
+        assert (caught.value.code, caught.value.status) in (("bad-since", 400), ("bad-since", None)), since
+    assert daemon.subscribers("a") == []
+
+
+@each((Sse, LineStream))
+@pytest.mark.parametrize("name", ["since", "last_event_id", "lastEventID", "Last-Event-ID"])
+async def test_promise_3_the_id_may_stand_where_browsers_and_their_stand_ins_put_it(daemon, way, name):
+    ids = await daemon.publish_all(("a", "1"), ("a", "2"))
+    peer = way(daemon)
+    if name == "Last-Event-ID":
+        await peer.ask(address(way.door, "a", since="all"), {name: ids[0]})
+    else:
+        await peer.ask(address(way.door, "a", **{name: ids[0]}))
+    assert await peer.data(1) == [b"2"]
+
+
+@each((Sse, LineStream))
+async def test_promise_3_garbage_in_the_header_is_refused_too(daemon, way):
+    with pytest.raises(Refused, match="bad-since"):
+        await way(daemon).ask(address(way.door, "a", since="all"), {"Last-Event-ID": "nonsense"})
+
+
+@each((JsonSocket, BareSocket))
+async def test_promise_3_a_websocket_may_bring_its_id_in_the_header(daemon, way):
+    ids = await daemon.publish_all(("a", "1"), ("a", "2"))
+    peer = way(daemon)
+    await peer.open(address("ws", "a"), {"Last-Event-ID": ids[0]})
+    assert await peer.data(1) == [b"2"]
+
+
+@each()
+async def test_promise_3_there_are_other_places_to_begin(daemon, way):
+    await daemon.publish_all(("a", "1"), ("a", "2"), ("a", "3"))
+    for since, heard in (("all", 3), ("last:2", 2), ("last:9", 3), ("10m", 3), ("0", 3)):
+        peer = way(daemon)
+        await peer.subscribe("a", since=since)
+        assert await peer.data(heard) == [b"1", b"2", b"3"][-heard:]
+
+
+@each(BARE)
+async def test_promise_3_a_bare_form_tells_the_gap_of_a_replay_beside_the_data_and_only_where_there_is_one(daemon, way):
+    known = await daemon.publish("a", "1")
+    complete, torn = way(daemon), way(daemon)
+    await complete.subscribe("a", since=known)
+    await torn.subscribe("a", since="0000-1")
+    assert (complete.gap, torn.gap) == (None, "epoch")
