@@ -19,16 +19,17 @@ setup(
     # listed by hand, since neither it nor twisted/ may hold an __init__.py.
     package_dir={"": "."},
     packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
-    package_data={"pushd.transports.pages": ["*.html", "*.ico"]},
+    package_data={"pushd.transports.pages": ["*.html", "*.ico", "demo/*"]},
     install_requires=[
         "Twisted[tls]>=26.10",
         "autobahn[twisted]>=26.7.1",
         "msgspec>=0.20",
         "prometheus_client",
+        "psutil>=7",
     ],
     extras_require={
-        "test": ["pytest>=9", "pytest-twisted", "hypothesis", "treq", "websockets"],
-        "check": ["ruff", "mypy", "mypy-zope", "import-linter"],
+        "test": ["pytest>=9", "pytest-twisted", "hypothesis", "treq", "websockets", "playwright", "pillow"],
+        "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "import-linter"],
     },
     zip_safe=False,
 )

@@ -4,30 +4,20 @@ A setting has four names: `message` under `[limits]` in the file, PUSHD_LIMITS_M
 --limits-message as an option, and limits.message in sentences and documents.
 """
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pushd.net.listening import check_endpoint, is_local
+from pushd.settings import meant, setting
+from pushd.source_settings import Source, read_sources
 from pushd.values import Parser, choice, count, duration, endpoint, flag, host, listing, network, origins, size
-
-T = TypeVar("T")
 
 
 class ConfigError(ValueError):
     """The configuration is wrong. The text is one sentence that names the place and the setting."""
-
-
-def setting(default: object, parse: Parser[T], sentence: str, unit: str = "", alias: str = "") -> T:
-    """Make one row of the table.
-
-    `default` is the value as the file would hold it, `alias` a second name of the option.
-    """
-    row = {"default": default, "parse": parse, "sentence": sentence, "unit": unit, "alias": alias}
-    return field(default=parse(default), metadata=row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +157,7 @@ class Config:
     history: History = field(default_factory=History)
     keepalive: Keepalive = field(default_factory=Keepalive)
     log: Log = field(default_factory=Log)
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +198,7 @@ class Setting:
         return isinstance(self.default, bool)
 
 
-_SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Config)}
+_SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Config) if is_dataclass(section.type)}
 SETTINGS = tuple(
     Setting(section, row.name, **row.metadata) for section, kind in _SECTIONS.items() for row in fields(kind)
 )
@@ -225,13 +216,16 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     first thing that is wrong.
     """
     chosen: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
-    sources = (_of_file(file) if file else (), _of_environment(environ), _of_options(options))
-    for where, row, raw in (given for source in sources for given in source):
+    held = _read(file) if file else {}
+    tables = held.pop("source", {})
+    places = (_of_file(file, held) if file else (), _of_environment(environ), _of_options(options))
+    for where, row, raw in (given for place in places for given in place):
         try:
             chosen[row.section][row.name] = row.parse(raw)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from error
-    return Config(**{section: kind(**chosen[section]) for section, kind in _SECTIONS.items()})
+    sections = {section: kind(**chosen[section]) for section, kind in _SECTIONS.items()}
+    return Config(**sections, sources=_sources(file, tables))
 
 
 def check_listeners(config: Config, reactor: Any) -> None:
@@ -256,17 +250,24 @@ def exposed_listeners(config: Config) -> list[str]:
     return [text for text in config.http.listen + config.tcp.listen if not is_local(text)]
 
 
-def _of_file(file: Path) -> Iterator[_Given]:
-    for section, rows in _read(file).items():
+def _of_file(file: Path, held: Mapping[str, object]) -> Iterator[_Given]:
+    for section, rows in held.items():
         if section not in _SECTIONS:
-            raise ConfigError(f"{file}: unknown section [{section}]{_meant(section, _SECTIONS, '[{}]')}")
+            raise ConfigError(f"{file}: unknown section [{section}]{meant(section, (*_SECTIONS, 'source'), '[{}]')}")
         if not isinstance(rows, dict):
             raise ConfigError(f"{file}: {section} is a section and is written [{section}]")
         for name, raw in rows.items():
             key = f"{section}.{name}"
             if key not in _BY_KEY:
-                raise ConfigError(f"{file}: unknown key {key}{_meant(key, _BY_KEY)}")
+                raise ConfigError(f"{file}: unknown key {key}{meant(key, _BY_KEY)}")
             yield f"{file}: {key}", _BY_KEY[key], raw
+
+
+def _sources(file: Path | None, tables: object) -> tuple[Source, ...]:
+    try:
+        return read_sources(tables)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -283,7 +284,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
     for variable in sorted(name for name in environ if name.startswith("PUSHD_")):
         if variable not in _BY_VARIABLE:
-            raise ConfigError(f"environment: unknown variable {variable}{_meant(variable, _BY_VARIABLE)}")
+            raise ConfigError(f"environment: unknown variable {variable}{meant(variable, _BY_VARIABLE)}")
         yield f"environment {variable}", _BY_VARIABLE[variable], environ[variable]
 
 
@@ -291,8 +292,3 @@ def _of_options(options: Mapping[str, Sequence[str]]) -> Iterator[_Given]:
     for key, texts in options.items():
         row = _BY_KEY[key]
         yield f"option --{row.option}", row, " ".join(texts) if row.repeatable else texts[-1]
-
-
-def _meant(word: str, known: Iterable[str], form: str = "{}") -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean {form.format(near[0])}?" if near else ""

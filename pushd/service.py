@@ -21,6 +21,7 @@ from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
 from pushd.net.keepalive import Deadlines, Wheel
+from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
 from pushd.transports.lines import LineFactory, LineLimits
 from pushd.transports.look import ChannelsDoor, HealthDoor, HistoryDoor, MetricsDoor, PageDoor
@@ -85,6 +86,8 @@ class Daemon(MultiService):
         )
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
         _Store(self.hub, self._timers).setServiceParent(self)
+        for source in config.sources:
+            source.service(self.hub, self._counters, reactor, limits.message).setServiceParent(self)
         site, lines = self._site(), self._line_factory()
         for name, endpoints, factory in (("http", config.http.listen, site), ("tcp", config.tcp.listen, lines)):
             for endpoint in endpoints:
@@ -132,7 +135,7 @@ class Daemon(MultiService):
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
         )
         root = self._root(rules)
-        return PushSite(root, self._reactor, limits, self._admission, self._counters, rules.is_proxy)
+        return PushSite(root, self._reactor, limits, self._admission, self._counters, rules.is_proxy, rules.open_cors)
 
     def _root(self, rules: Rules) -> Resource:
         hub, clock = self.hub, self._reactor
@@ -165,6 +168,7 @@ class Daemon(MultiService):
             b"history": HistoryDoor(rules, hub),
             b"metrics": MetricsDoor(rules, hub),
             b"health": HealthDoor(rules, hub),
+            b"demo": DemoDoor(rules),
             b"favicon.ico": PageDoor(rules, b"image/x-icon", FAVICON),
         }
         root = Root(Nowhere(rules))

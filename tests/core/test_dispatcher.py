@@ -225,6 +225,24 @@ def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
     assert dispatcher.dropped == 2
 
 
+def test_one_for_whom_messages_are_let_go_is_named_once_until_it_has_caught_up() -> None:
+    well, slow = Peer().listen("a"), Peer(limits=Limits(messages=1), policy=Policy.DROP).listen("a")
+    slow.subscriber.pause()
+    dispatcher = dispatcher_of(well, slow)
+    named = []
+    for text in ("a:1", "a:2", "a:3"):
+        accept(dispatcher, text)
+        dispatcher.run(ALL)
+        named.append(dispatcher.take_lagging())
+    assert named == [[], [slow.subscriber], []]
+    slow.subscriber.resume()
+    slow.subscriber.pause()
+    accept(dispatcher, "a:4 a:5")
+    dispatcher.run(ALL)
+    assert dispatcher.take_lagging() == [slow.subscriber]
+    assert dispatcher.take_lagging() == []
+
+
 # The end
 
 

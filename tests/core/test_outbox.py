@@ -111,7 +111,8 @@ def test_one_that_has_only_a_loss_to_tell_is_not_empty() -> None:
 
 
 def test_latest_keeps_only_the_newest_message_of_each_channel_once_it_is_full() -> None:
-    outbox = filled(Limits(messages=4), delivery(1), delivery(2, "b"), delivery(3), delivery(4))
+    four = (delivery(1), delivery(2, "b"), delivery(3), delivery(4))
+    outbox = filled(Limits(messages=4), *four, policy=Policy.LATEST)
     assert len(outbox) == 4
     assert outbox.put(delivery(5), Policy.LATEST) == 3
     assert outbox.bytes == 2 * SIZE

@@ -99,6 +99,7 @@ def test_who_asks_one_that_is_ready_is_called_at_once() -> None:
     calls: list[int] = []
     peer = Peer()
     peer.subscriber.when_ready(lambda: calls.append(1))
+    assert calls == [1]
     peer.subscriber.resume()
     assert calls == [1]
 

@@ -1,0 +1,120 @@
+"""The daemon as a process of its own, and what a test asks of it by HTTP."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+ROOT = Path(__file__).parent.parent.parent
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+START_SECONDS = 10.0
+STOP_SECONDS = 10.0
+
+
+class Daemon:
+    """A daemon between its start and its stop.
+
+    :param folder: where it runs and writes its log.
+    :param config: the text of its configuration file, if it has one.
+    """
+
+    def __init__(self, folder: Path, config: str = "") -> None:
+        self.port = 0
+        self._folder = folder
+        self._log = folder / "log"
+        self._options: list[str] = []
+        if config:
+            (folder / "pushd.toml").write_text(config)
+            self._options = ["--config", str(folder / "pushd.toml")]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> "Daemon":
+        """Start; a second time on the same port as the first."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
+        with self._log.open("wb") as log:
+            endpoint = f"tcp:{self.port}:interface=127.0.0.1"
+            options = ["-n", "--pidfile=", "pushd", "--http", endpoint, "--tcp", "none", *self._options]
+            self._process = subprocess.Popen(
+                [*TWISTD, *options],
+                cwd=self._folder,
+                env=environ | {"PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.port = wait(self._find_port, "the daemon listens", START_SECONDS)
+        return self
+
+    def stop(self) -> None:
+        """Stop, and wait until it is gone."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        finally:
+            process.kill()
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Ask; give the status and the body."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def publish(self, channel: str, data: str | bytes, content_type: str | None = None, **query: object) -> str:
+        """Publish a message; give its id."""
+        body = data.encode() if isinstance(data, str) else data
+        path = f"/pub/{quote(channel)}?{urlencode(query)}"
+        status, answer = self.request("POST", path, body, {"Content-Type": content_type} if content_type else None)
+        assert status in (201, 202), answer
+        return str(json.loads(answer)["id"])
+
+    def subscribers(self, channel: str) -> int:
+        """Give how many hear a channel."""
+        status, answer = self.request("GET", f"/pub/{quote(channel)}")
+        return int(json.loads(answer)["subscribers"]) if status == 200 else 0
+
+    def wait_for_subscribers(self, channel: str, count: int = 1, seconds: float = 3.0) -> float:
+        """Wait until so many hear a channel; give the seconds that it took."""
+        begin = time.monotonic()
+        wait(lambda: self.subscribers(channel) == count, f"{count} subscribers of {channel}", seconds)
+        return time.monotonic() - begin
+
+    def metric(self, name: str) -> float:
+        """Give a figure of ``/metrics``."""
+        lines = self.request("GET", "/metrics")[1].decode().splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
+    def _find_port(self) -> int:
+        text = self._log.read_text()
+        assert self._process is not None and self._process.poll() is None, text
+        found = re.search(r"http listens on \S+:(\d+)", text)
+        return int(found[1]) if found else 0
+
+
+def wait(condition: Callable[[], Any], what: str, seconds: float = 3.0) -> Any:
+    """Wait until `condition` gives something true, and give it."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return result

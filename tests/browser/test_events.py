@@ -1,0 +1,53 @@
+"""An EventSource in Chromium: ``/sse/TOPICS``."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.daemon import Daemon, wait
+from tests.browser.screen import EVENT_SOURCE, open_blank
+
+pytestmark = pytest.mark.system
+
+
+def listen(page: Page, daemon: Daemon, channel: str) -> None:
+    """Open an EventSource, which remembers what it hears."""
+    open_blank(page, daemon)
+    page.evaluate(EVENT_SOURCE, f"/sse/{channel}")
+    daemon.wait_for_subscribers(channel)
+
+
+def heard(page: Page, count: int, seconds: float = 3.0) -> list[Any]:
+    """Wait for so many events."""
+    wait(lambda: len(page.evaluate("heard")) >= count, f"{count} events", seconds)
+    found: list[Any] = page.evaluate("heard")
+    assert len(found) == count
+    return found
+
+
+def test_messages_and_named_events(page: Page, daemon: Daemon):
+    listen(page, daemon, "events/kinds")
+    ids = [
+        daemon.publish("events/kinds", "one"),
+        daemon.publish("events/kinds", "two\nlines"),
+        daemon.publish("events/kinds", "hello", event="greeting"),
+        daemon.publish("events/kinds", "na\u00efve \u20ac"),
+    ]
+    assert heard(page, 4) == [
+        ["message", "one", ids[0]],
+        ["message", "two\nlines", ids[1]],
+        ["greeting", "hello", ids[2]],
+        ["message", "na\u00efve \u20ac", ids[3]],
+    ]
+
+
+def test_the_end_stops_it(page: Page, daemon: Daemon):
+    """It comes back once, is answered 204, and stays away."""
+    listen(page, daemon, "events/finite")
+    daemon.publish("events/finite", "one")
+    last = daemon.publish("events/finite", "two", end=1)
+    kinds = [event[:2] for event in heard(page, 3)]
+    assert kinds == [["message", "one"], ["message", "two"], ["end", '{"type":"end","channel":"events/finite"}']]
+    wait(lambda: page.evaluate("events.readyState") == 2, "the EventSource stops", 6)
+    assert page.evaluate("heard.at(-1)[2]") == last

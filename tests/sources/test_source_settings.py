@@ -1,0 +1,234 @@
+"""The tables of sources: what the file may say, what is said about a wrong one, and where it is documented."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushd.config import Config, ConfigError, load
+from pushd.source_settings import KINDS, CommandSource, SystemSource, WatchSource, WordsSource
+from tests.sources.stage import Stage
+
+ROOT = Path(__file__).parents[2]
+
+
+def loaded(tmp_path: Path, text: str) -> Config:
+    file = tmp_path / "pushd.toml"
+    file.write_text(text, encoding="utf-8")
+    return load(file, {}, {})
+
+
+def rows() -> Iterator[tuple[str, Field[Any]]]:
+    for kind, source in KINDS.items():
+        for row in fields(source):
+            if row.metadata:
+                yield kind, row
+
+
+ROWS = list(rows())
+ROW_NAMES = [f"{kind}.{row.name}" for kind, row in ROWS]
+
+
+def test_there_are_no_sources_unless_the_file_names_them(tmp_path):
+    assert load(None, {}, {}).sources == ()
+    assert loaded(tmp_path, "[source]").sources == ()
+
+
+def test_each_kind_is_read_with_its_defaults_in_the_order_of_the_file(tmp_path):
+    sources = loaded(
+        tmp_path,
+        "[source.w-1]\nkind = 'words'\nchannel = 'a'\n"
+        "[source.sys]\nkind = 'System'\n"
+        "[source.run]\nkind = 'command'\nchannel = 'b/c'\nrun = ['true']\n"
+        "[source.dir_]\nkind = 'watch'\nchannel = '$d'\nfolder = '/tmp'\n",
+    ).sources
+    assert sources == (
+        WordsSource(name="w-1", channel="a"),
+        SystemSource(name="sys", channel="$sys/performance", interval=1.0, disks=("/",)),
+        CommandSource(name="run", channel="b/c", run=("true",), restart="always", content_type=None),
+        WatchSource(name="dir_", channel="$d", folder="/tmp", recursive=False, poll=False, interval=2.0, settle=0.1),
+    )
+    assert (sources[0].interval, sources[0].repeat, sources[0].pause, sources[3].files) == (1.0, True, 10.0, 10_000)
+
+
+def test_each_key_can_be_given(tmp_path):
+    sources = loaded(
+        tmp_path,
+        "[source.a]\nkind='words'\nchannel='a'\ntext='x y'\ninterval=0.5\nrepeat=false\npause='1m'\n"
+        "[source.b]\nkind='system'\nchannel='b'\ninterval=5\ndisks=['/', '/my disk']\n"
+        "[source.c]\nkind='command'\nchannel='c'\nrun=['sh', '-c', '']\nrestart='never'\n"
+        "content_type='application/json'\n"
+        "[source.d]\nkind='watch'\nchannel='d'\nfolder='x'\nrecursive=true\npoll=true\ninterval=1\nsettle=1\nfiles=5\n",
+    ).sources
+    assert sources == (
+        WordsSource(name="a", channel="a", text="x y", interval=0.5, repeat=False, pause=60.0),
+        SystemSource(name="b", channel="b", interval=5.0, disks=("/", "/my disk")),
+        CommandSource(name="c", channel="c", run=("sh", "-c", ""), restart="never", content_type="application/json"),
+        WatchSource(name="d", channel="d", folder="x", recursive=True, poll=True, interval=1.0, settle=1.0, files=5),
+    )
+
+
+WORDS = "[source.cam]\nkind='words'\nchannel='a'\n"
+COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("source = 5", "source holds the sections of sources, which are written [source.NAME]"),
+        ("[source]\nkind = 'words'", "source.kind: a source is a section and is written [source.kind]"),
+        ("[source.'a b']\nkind = 'words'", "source.'a b': a name is made of at most 64 letters, digits, - and _"),
+        ("[sources.cam]\nkind = 'words'", "unknown section [sources], did you mean [source]?"),
+        ("[source.cam]", "source.cam.kind: is missing (one of system, command, watch, words)"),
+        ("[source.cam]\nkind = 'x'", "source.cam.kind: 'x' is not one of system, command, watch, words"),
+        ("[source.cam]\nkind = 'words'", "source.cam.channel: is missing"),
+        (COMMAND, "source.cam.run: is missing"),
+        ("[source.cam]\nkind = 'watch'\nchannel = 'a'", "source.cam.folder: is missing"),
+        (WORDS + "intervall = 1", "unknown key source.cam.intervall, did you mean source.cam.interval?"),
+        (WORDS + "zzzzzzz = 1", "unknown key source.cam.zzzzzzz"),
+        (WORDS + "name = 'x'", "unknown key source.cam.name"),
+        (
+            WORDS + "interval = 'often'",
+            'source.cam.interval: \'often\' is not a duration (examples: 10, 2.5, "10s", "15m", "24h", "7d")',
+        ),
+        (WORDS + "interval = 0.001", "source.cam.interval: 0.001 is too little (the least is 0.01 seconds)"),
+        (WORDS + "text = '  '", "source.cam.text: '  ' is not a text"),
+        (WORDS + "text = 5", "source.cam.text: 5 is not a text"),
+        (WORDS + "repeat = 'perhaps'", "source.cam.repeat: 'perhaps' is neither true nor false"),
+        (
+            "[source.cam]\nkind = 'words'\nchannel = 'a b'",
+            "source.cam.channel: 'a b' can not be: "
+            "a channel name holds no white space, no control character and none of * , ? # \\",
+        ),
+        (COMMAND + "run = 'ls -l'", "source.cam.run: 'ls -l' is not a program and its arguments (example: "),
+        (COMMAND + "run = []", "source.cam.run: [] is not a program and its arguments (example: "),
+        (COMMAND + "run = ['ls', 5]", "source.cam.run: ['ls', 5] is not a program and its arguments (example: "),
+        (COMMAND + "run = ['']", "source.cam.run: [''] is not a program and its arguments (example: "),
+        (COMMAND + "run = ['ls', \"a\\u0000\"]", "source.cam.run: ['ls', 'a\\x00'] is not a program and its"),
+        (
+            COMMAND + "run = ['ls']\ncontent_type = 'json'",
+            "source.cam.content_type: 'json' can not be: a content type is",
+        ),
+        (COMMAND + "run = ['ls']\ncontent_type = 5", "source.cam.content_type: 5 is not a content type"),
+        (COMMAND + "run = ['ls']\nrestart = true", "source.cam.restart: True is not one of always, never"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_sentence_with_file_and_key(tmp_path, text, sentence):
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, text)
+    assert str(caught.value).startswith(f"{tmp_path}/pushd.toml: {sentence}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "within", "beyond"),
+    [
+        ("system.interval", 0.1, 0.09),
+        ("watch.interval", 0.1, 0.09),
+        ("watch.settle", 0.01, 0.009),
+        ("watch.files", 1, 0),
+        ("words.interval", 0.01, 0.009),
+        ("words.pause", 0.01, 0.009),
+    ],
+)
+def test_each_number_has_its_bounds(key, within, beyond):
+    kind, _, name = key.partition(".")
+    (row,) = (row for row in fields(KINDS[kind]) if row.name == name)
+    row.metadata["parse"](within)
+    with pytest.raises(ValueError, match="too little"):
+        row.metadata["parse"](beyond)
+
+
+def test_sources_have_no_variable(tmp_path):
+    with pytest.raises(ConfigError, match=r"^environment: unknown variable PUSHD_SOURCE_CAM_INTERVAL"):
+        load(None, {"PUSHD_SOURCE_CAM_INTERVAL": "1"}, {})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        SystemSource(name="x"),
+        CommandSource(name="x", channel="ch", run=("true",)),
+        WatchSource(name="x", channel="ch", folder="/"),
+        WatchSource(name="x", channel="ch", folder="/", poll=True),
+        WordsSource(name="x", channel="ch"),
+    ],
+)
+def test_each_kind_becomes_a_service_that_does_nothing_before_its_start(source):
+    stage = Stage()
+    service = source.service(stage.hub, stage.counters, stage.clock, 1000)
+    assert not service.running
+    assert not stage.clock.getDelayedCalls()
+
+
+def test_words_become_what_they_say():
+    stage = Stage()
+    source = WordsSource(name="x", channel="ch", text="a b c", interval=2.0, pause=5.0)
+    service = source.service(stage.hub, stage.counters, stage.clock, 1)
+    service.startService()
+    heard = []
+    for _ in range(12):
+        heard.append(len(stage.messages))
+        stage.clock.advance(1.0)
+    assert heard == [1, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 5]
+    service.stopService()
+
+
+def test_a_message_has_at_most_the_bytes_that_it_may_have_elsewhere():
+    stage = Stage()
+    service = WordsSource(name="x", channel="ch", text="long").service(stage.hub, stage.counters, stage.clock, 3)
+    service.startService()
+    assert stage.counters.refusals == {"too-large": 1}
+    service.stopService()
+
+
+def test_words_that_are_not_to_be_repeated_end_for_good():
+    stage = Stage()
+    source = WordsSource(name="x", channel="ch", text="a", repeat=False)
+    source.service(stage.hub, stage.counters, stage.clock, 1000).startService()
+    assert stage.texts == ["a"]
+    assert not stage.clock.getDelayedCalls()
+
+
+# Documents
+
+
+def sample() -> str:
+    return (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
+
+
+def test_the_sample_file_has_no_source_as_it_is_and_one_of_each_kind_uncommented(tmp_path):
+    assert load(ROOT / "etc/pushd.toml", {}, {}).sources == ()
+    sources = loaded(tmp_path, re.sub(r"(?m)^#(?! )", "", sample())).sources
+    assert [source.kind for source in sources] == list(KINDS)
+
+
+@pytest.mark.parametrize(("kind", "row"), ROWS, ids=ROW_NAMES)
+def test_each_key_is_in_the_sample_file_with_its_sentence_and_its_default(kind, row):
+    section = next(part for part in sample().split("\n#[source.") if f'\n#kind = "{kind}"\n' in part)
+    assert f"# {row.metadata['sentence']}\n#{row.name} = " in section
+    if row.default is not MISSING:
+        held = tomllib.loads("[source." + re.sub(r"(?m)^#(?! )", "", section))
+        ((table,),) = (tables.values() for tables in held.values())
+        assert table[row.name] == row.metadata["default"]
+
+
+@pytest.mark.parametrize(("kind", "row"), ROWS, ids=ROW_NAMES)
+def test_each_key_is_documented(kind, row):
+
+    manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    section = manual.partition(f"\n### The kind `{kind}`\n")[2].partition("\n### ")[0]
+    default = "must be given" if row.default is MISSING else f"`{json.dumps(row.metadata['default'])}`"
+    assert f"| `{row.name}` | {default} | {row.metadata['unit']} | {row.metadata['sentence']} |\n" in section
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_documented_that_is_no_key(kind):
+    manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    section = manual.partition(f"\n### The kind `{kind}`\n")[2].partition("\n### ")[0]
+    assert re.findall(r"(?m)^\| `([a-z_]+)` \|", section) == [row.name for of, row in ROWS if of == kind]

@@ -1,0 +1,153 @@
+"""The figures of this machine: what is in a message, and that nothing which hangs holds up the rest."""
+
+from typing import Any
+
+import psutil
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+
+from pushd.sources import system
+from pushd.sources.system import CpuMeter, Reading, System
+from tests.sources.stage import Log, Stage, at_once
+
+
+def run(stage: Stage, disks: tuple[str, ...] = ("/",), aside: Any = at_once) -> Deferred[None]:
+    source = System(stage.publisher, stage.clock, 1.0, disks, lambda: 1234.5678, aside)
+    return Deferred.fromCoroutine(source.run()).addErrback(lambda _: None)
+
+
+def test_all_figures_come_each_interval_as_one_json_object():
+    stage = Stage()
+    running = run(stage)
+    assert stage.messages == []
+    stage.clock.pump([1.0] * 3)
+    assert len(stage.messages) == 3
+    assert {message.content_type for message in stage.messages} == {"application/json"}
+    found = stage.objects[-1]
+    assert list(found) == ["time", "cpu", "memory", "load", "temperature", "disk"]
+    assert found["time"] == 1234.568
+    assert 0 <= found["cpu"]["percent"] <= 100
+    assert found["cpu"]["count"] == psutil.cpu_count()
+    assert 0 < found["memory"]["used"] < found["memory"]["total"] == psutil.virtual_memory().total
+    assert len(found["load"]) == 3
+    assert found["disk"]["/"]["total"] == psutil.disk_usage("/").total
+    running.cancel()
+    assert not stage.clock.getDelayedCalls()
+
+
+def seconds(**passed: float) -> Any:
+    """Give the times of a system whose clocks stood at 50 s before some `passed`."""
+    names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
+    return psutil.cpu_times()._replace(**{name: 50.0 + passed.get(name, 0.0) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("passed", "percent"),
+    [
+        ({"user": 1, "idle": 3}, 25.0),
+        ({"system": 1, "iowait": 1, "idle": 1, "steal": 1}, 50.0),
+        ({"user": 1, "guest": 1, "idle": 1}, 50.0),
+        ({"user": 1, "nice": 1, "guest_nice": 1, "idle": 2}, 50.0),
+        ({"idle": 2}, 0.0),
+        ({}, 0.0),
+        ({"user": 1, "idle": -2}, 0.0),
+    ],
+)
+@pytest.mark.skipif(not psutil.LINUX, reason="other systems count other times")
+def test_a_processor_is_busy_when_it_neither_idles_nor_waits(monkeypatch, passed, percent):
+    times = [seconds(), seconds(**passed)]
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
+    assert CpuMeter().figures()["percent"] == percent
+
+
+def test_each_reading_of_the_processor_begins_where_the_last_one_ended(monkeypatch):
+    times = [seconds(), seconds(user=1, idle=1), seconds(user=2, idle=1)]
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
+    meter = CpuMeter()
+    assert [meter.figures()["percent"] for _ in range(2)] == [50.0, 100.0]
+
+
+def test_a_sensor_tells_its_hottest_place(monkeypatch):
+    place = type("Place", (), {})
+    cold, hot = place(), place()
+    cold.current, hot.current = 40.0, 51.26
+    found = {"coretemp": [cold, hot], "empty": []}
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: found, raising=False)
+    assert system.temperatures() == {"coretemp": 51.3}
+
+
+def test_a_machine_without_sensors_tells_no_temperature(monkeypatch):
+    monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
+    assert system.temperatures() == {}
+
+
+def test_a_disk_that_is_not_there_is_null_and_logged_once():
+    stage = Stage()
+    with Log() as log:
+        running = run(stage, ("/", "/not/there"))
+        stage.clock.pump([1.0] * 3)
+    found = stage.objects[-1]["disk"]
+    assert found["/not/there"] is None
+    assert found["/"]["total"] > 0
+    assert len(log.lines) == 1
+    assert log.lines[0].startswith("source x: disk /not/there: null, since it can not be read: ")
+    running.cancel()
+
+
+def test_a_disk_that_hangs_is_null_and_asked_again_only_once_it_has_answered():
+    stage, asked = Stage(), []
+
+    def aside(call: Any) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        asked.append((call, answer))
+        return answer
+
+    def answer() -> None:
+        for call, waiting in asked:
+            if not waiting.called:
+                waiting.callback(call())
+
+    with Log() as log:
+        running = run(stage, ("/",), aside)
+        stage.clock.advance(1.0)
+        assert len(asked) == 2
+        stage.clock.advance(0.5)
+        assert stage.objects[-1]["disk"] == {"/": None}
+        assert stage.objects[-1]["temperature"] is None
+        stage.clock.advance(0.5)
+        assert len(stage.messages) == 2
+        assert len(asked) == 2
+        answer()
+        stage.clock.advance(1.0)
+        assert len(asked) == 4
+        answer()
+        assert stage.objects[-1]["disk"]["/"]["total"] > 0
+    assert log.lines == [
+        "source x: temperatures: no answer, so null until there is one",
+        "source x: disk /: no answer, so null until there is one",
+    ]
+    stage.clock.advance(1.0)
+    running.cancel()
+    assert not stage.clock.getDelayedCalls()
+
+
+def value(reading: Reading[int]) -> Any:
+    return Deferred.fromCoroutine(reading.value())
+
+
+def test_trouble_is_logged_again_once_it_was_over():
+    answers = [fail(OSError("gone")), fail(OSError("gone")), succeed(1), fail(OSError("gone"))]
+    reading: Reading[int] = Reading("source x", "disk /", int, Stage().clock, lambda _: answers.pop(0))
+    with Log() as log:
+        assert [value(reading).result for _ in range(4)] == [None, None, 1, None]
+    assert log.lines == ["source x: disk /: null, since it can not be read: gone"] * 2
+
+
+def test_where_no_thread_can_be_had_the_figure_is_asked_for_again():
+    def no_thread(_: object) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    reading: Reading[int] = Reading("source x", "disk /", int, Stage().clock, no_thread)
+    assert value(reading).result is None
+    reading._aside = lambda _: succeed(1)
+    assert value(reading).result == 1
