@@ -61,6 +61,24 @@ class SteadyWire:
         return b"".join(frames)
 
 
+class BareWire(SteadyWire):
+    """A wire that carries data only."""
+
+    bare = True
+
+    def gap(self, gap: Gap) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+    def end(self, channel: str) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+    def ping(self) -> bytes:
+        """Say nothing: there is no place for it."""
+        return b""
+
+
 class Delivery:
     """One message with its frames."""
 

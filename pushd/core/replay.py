@@ -51,3 +51,7 @@ class ChannelInfo(NamedTuple):
     time: float | None
     """When it was accepted, in unix seconds."""
     ended: bool
+
+    def facts(self, subscribers: int) -> dict[str, object]:
+        """Give what anybody may know, in the order in which it is shown."""
+        return {**self._asdict(), "subscribers": subscribers}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,6 +21,7 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.sockets import close_within, find_dead_peer
 from pushd.session import Inbox, Session
+from pushd.transports.pacing import Paced
 from pushd.wire.lines import Limits, encode_outcome, encode_refusal, greeting, parse
 from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.text import LINE_END, TextLines
@@ -46,8 +47,8 @@ class LineLimits:
         return 2 * self.command.data + _OVERHEAD
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class LinePeer(Protocol):
+@implementer(IHalfCloseableProtocol)
+class LinePeer(Paced, Protocol):
     """A connection, and the outlet of its subscriber."""
 
     log = Logger()
@@ -116,19 +117,6 @@ class LinePeer(Protocol):
         self._hub.leave(self.subscriber)
         self._slot.release()
         self.factory.leave(self)
-
-    # From the transport's buffer
-
-    def pauseProducing(self) -> None:
-        """Know that the transport has enough to send."""
-        self.subscriber.pause()
-
-    def resumeProducing(self) -> None:
-        """Know that the transport has sent all."""
-        self.subscriber.resume()
-
-    def stopProducing(self) -> None:
-        """Know that the connection is lost; `connectionLost` follows."""
 
     # From the hub
 

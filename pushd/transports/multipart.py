@@ -8,6 +8,7 @@ from twisted.web.server import Request
 
 from pushd.core.cursor import Last, Now, Since
 from pushd.core.outbox import Limits, Policy
+from pushd.core.replay import Opening
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.net.sockets import send_little_ahead
@@ -19,6 +20,7 @@ from pushd.wire.multipart import Mixed, Replace, opening
 
 _AHEAD = 32 << 10
 """Bytes that wait in the kernel for a viewer: what lies there can not be replaced by a newer frame any more."""
+_VARY = b"Accept, Sec-Fetch-Mode, User-Agent"
 
 
 def new_boundary() -> bytes:
@@ -60,14 +62,18 @@ class ReplaceDoor(StreamDoor):
 
     async def get(self, request: Request) -> Answer:
         """Stream; where Chromium navigates to it, send a script that shows it: Chromium itself shows images only."""
-        request.responseHeaders.addRawHeader(b"Vary", b"Accept, Sec-Fetch-Mode, User-Agent")
         if _is_navigation_by_chromium(request):
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             request.setHeader(b"Cache-Control", b"no-store")
+            request.responseHeaders.addRawHeader(b"Vary", _VARY)
             return REPLACING_PAGE
-        # What publishers write as HTML is shown, but may not act as a page of this daemon.
-        request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts allow-forms allow-popups")
         return await super().get(request)
+
+    def set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
+        """See `StreamDoor`. What publishers write as HTML is shown, but may not act as a page of this daemon."""
+        super().set_headers(request, shape, opening)
+        request.responseHeaders.addRawHeader(b"Vary", _VARY)
+        request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts allow-forms allow-popups")
 
 
 class MixedDoor(StreamDoor):

@@ -83,18 +83,8 @@ class PublishDoor(Door):
 
     async def _get(self, request: Request) -> Answer:
         status = await self._hub.status(_channel(request))
-        info = status.info
-        facts: dict[str, object] = {
-            "channel": info.channel,
-            "messages": info.messages,
-            "bytes": info.bytes,
-            "first": info.first,
-            "last": info.last,
-            "time": info.time,
-            "ended": info.ended,
-            "subscribers": sum(status.subscribers.values()),
-            "transports": status.subscribers,
-        }
+        facts = status.info.facts(sum(status.subscribers.values()))
+        facts["transports"] = status.subscribers
         if not prefers_text(request):
             return json_answer(request, facts)
         facts["transports"] = " ".join(f"{name}={count}" for name, count in sorted(status.subscribers.items()))

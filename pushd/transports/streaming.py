@@ -7,11 +7,10 @@ straight to the transport. The request stays to say when the client is gone and 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
-from zope.interface import implementer
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
@@ -25,6 +24,7 @@ from pushd.net.admission import Slot
 from pushd.net.keepalive import Wheel
 from pushd.net.sockets import close_within
 from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.pacing import Paced
 from pushd.transports.query import name_in_path, policy_of, since_of
 from pushd.wire.chunked import Chunked
 
@@ -42,8 +42,7 @@ class Format:
         self.preamble = preamble
 
 
-@implementer(IPushProducer)
-class HttpStream:
+class HttpStream(Paced):
     """An open answer, and the outlet of its subscriber."""
 
     __slots__ = ("_clock", "_hub", "_request", "_slot", "_transport", "_wheel", "spoke", "subscriber")
@@ -105,17 +104,6 @@ class HttpStream:
         self._hub.leave(self.subscriber)
         self._slot.release()
 
-    def pauseProducing(self) -> None:
-        """Know that the transport has enough to send."""
-        self.subscriber.pause()
-
-    def resumeProducing(self) -> None:
-        """Know that the transport has sent all."""
-        self.subscriber.resume()
-
-    def stopProducing(self) -> None:
-        """Know that the connection is lost; `lost` follows."""
-
 
 class StreamDoor(Door):
     """An address under which topics stream."""
@@ -159,7 +147,7 @@ class StreamDoor(Door):
         """Answer with the headers; nothing is subscribed."""
         parse_topics(name_in_path(request), self.rules.limits.topics)
         self.since_of(request), self.policy_of(request)
-        self._set_headers(request, self.format_of(request))
+        self.set_headers(request, self.format_of(request))
         request.write(b"")
         request.finish()
         return None
@@ -198,7 +186,7 @@ class StreamDoor(Door):
         if opening.finished:
             request.setResponseCode(204)
             return b""
-        self._set_headers(request, shape, opening)
+        self.set_headers(request, shape, opening)
         self.prepare(request.channel.transport)
         stream.begin()
         if shape.preamble:
@@ -206,7 +194,8 @@ class StreamDoor(Door):
         await self.hub.follow(stream.subscriber, opening, tell_gaps=not wire.bare)
         return None
 
-    def _set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
+    def set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
+        """Set the headers of the answer, be it to GET or to HEAD."""
         request.setHeader(b"Content-Type", shape.content_type)
         request.setHeader(b"Cache-Control", b"no-cache, no-transform")
         request.setHeader(b"X-Accel-Buffering", b"no")

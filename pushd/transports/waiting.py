@@ -8,9 +8,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
 from pushd.core.cursor import Since
-from pushd.core.delivery import SteadyWire
+from pushd.core.delivery import BareWire
 from pushd.core.errors import Refusal
-from pushd.core.message import Gap, Message
+from pushd.core.message import Message
 from pushd.core.outbox import Limits
 from pushd.core.poll import Heard, Poll
 from pushd.hub import Hub
@@ -20,21 +20,12 @@ ANSWER: Final = Limits(1000, 1 << 20)
 """What one answer holds; the rest comes with the next."""
 
 
-class _Silence(SteadyWire):
+class _Silence(BareWire):
     """The wire of a poll, which says all in its answer."""
 
     bare = False
 
     def message(self, message: Message) -> bytes:
-        return b""
-
-    def gap(self, gap: Gap) -> bytes:
-        return b""
-
-    def end(self, channel: str) -> bytes:
-        return b""
-
-    def ping(self) -> bytes:
         return b""
 
 

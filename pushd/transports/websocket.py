@@ -12,13 +12,12 @@ from typing import Any
 import msgspec
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.server import Request
-from zope.interface import implementer
 
 from pushd.core import command
 from pushd.core.cursor import Since
@@ -44,6 +43,7 @@ from pushd.net.keepalive import Deadlines, Wheel
 from pushd.session import Inbox, Session
 from pushd.transports.handshake import checked_key, tokens, upgrade_required
 from pushd.transports.http import Answer, Door, Rules, is_same_host
+from pushd.transports.pacing import Paced
 from pushd.transports.query import name_in_path, policy_of, since_of
 from pushd.wire.frames import BareFrames, JsonFrames
 from pushd.wire.lines import Limits
@@ -57,8 +57,7 @@ _REASON_BYTES = 123
 """What a close frame holds besides its code (RFC 6455, section 5.5)."""
 
 
-@implementer(IPushProducer)
-class SocketPeer(WebSocketServerProtocol):
+class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
     """A WebSocket, and the outlet of its subscriber."""
 
     logger = Logger()
@@ -143,19 +142,6 @@ class SocketPeer(WebSocketServerProtocol):
         for slot in self._slots:
             slot.release()
         super().connectionLost(reason)
-
-    # From the transport's buffer
-
-    def pauseProducing(self) -> None:
-        """Know that the transport has enough to send."""
-        self.subscriber.pause()
-
-    def resumeProducing(self) -> None:
-        """Know that the transport has sent all."""
-        self.subscriber.resume()
-
-    def stopProducing(self) -> None:
-        """Know that the connection is lost; `connectionLost` follows."""
 
     # From the hub and the keepalive
 

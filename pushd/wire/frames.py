@@ -2,7 +2,7 @@
 
 import struct
 
-from pushd.core.delivery import SteadyWire
+from pushd.core.delivery import BareWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
@@ -20,26 +20,12 @@ def frame(first: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", first, 127, size) + payload
 
 
-class BareFrames(SteadyWire):
+class BareFrames(BareWire):
     """A frame a message: text where it is text or JSON, else binary. It can tell nothing else."""
-
-    bare = True
 
     def message(self, message: Message) -> bytes:
         """Frame the data."""
         return frame(BINARY if message.form == "binary" else TEXT, message.data)
-
-    def gap(self, gap: Gap) -> bytes:
-        """Say nothing: there is no place for it."""
-        return b""
-
-    def end(self, channel: str) -> bytes:
-        """Say nothing: there is no place for it."""
-        return b""
-
-    def ping(self) -> bytes:
-        """Say nothing: pings are frames of the protocol's own."""
-        return b""
 
 
 class JsonFrames(BareFrames):

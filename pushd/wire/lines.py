@@ -221,14 +221,5 @@ def _one(rest: str, usage: str) -> str:
 
 
 def _status_lines(info: ChannelInfo, subscribers: dict[str, int]) -> bytes:
-    facts = {
-        "channel": info.channel,
-        "messages": info.messages,
-        "bytes": info.bytes,
-        "first": info.first,
-        "last": info.last,
-        "time": info.time,
-        "ended": "yes" if info.ended else "no",
-        "subscribers": sum(subscribers.values()),
-    }
+    facts = info.facts(sum(subscribers.values())) | {"ended": "yes" if info.ended else "no"}
     return "".join(f"{name} {'-' if value is None else value}\r\n" for name, value in facts.items()).encode()

@@ -1,6 +1,6 @@
 """Endless bodies and line connections: a JSON message a line, or the bare data a line."""
 
-from pushd.core.delivery import SteadyWire
+from pushd.core.delivery import BareWire, SteadyWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import PING, encode_end, encode_gap, encode_message
 
@@ -31,23 +31,9 @@ class JsonLines(SteadyWire):
         return self._ping
 
 
-class RawLines(SteadyWire):
+class RawLines(BareWire):
     """The bare data, each followed by LF. It can tell nothing else."""
-
-    bare = True
 
     def message(self, message: Message) -> bytes:
         """Give the data and LF."""
         return message.data + b"\n"
-
-    def gap(self, gap: Gap) -> bytes:
-        """Say nothing: there is no place for it."""
-        return b""
-
-    def end(self, channel: str) -> bytes:
-        """Say nothing: there is no place for it."""
-        return b""
-
-    def ping(self) -> bytes:
-        """Say nothing: there is no place for it."""
-        return b""
