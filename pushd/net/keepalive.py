@@ -55,7 +55,7 @@ class Wheel:
         """Let a connection go; nothing happens if it was not there."""
         slot = self._slot_of.pop(peer, None)
         if slot is not None:
-            del self._slots[slot][peer]
+            self._slots[slot].pop(peer, None)
 
     def _place(self, peer: Pingable, hour: int) -> None:
         slot = hour % self._seconds
@@ -70,6 +70,8 @@ class Wheel:
 
     def _ping(self, due: Iterable[Pingable]) -> None:
         for peer in due:
+            if peer not in self._slot_of:
+                continue
             if peer.spoke + self._seconds <= self.hour:
                 peer.spoke = self.hour
                 self._place(peer, self.hour)
