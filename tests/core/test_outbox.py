@@ -30,6 +30,7 @@ def filled(limits: Limits, *deliveries: Delivery, policy: Policy = Policy.DISCON
 
 def test_the_limits_are_those_that_are_documented_if_none_are_set() -> None:
     assert (Limits().messages, Limits().bytes) == (1000, 1024 * 1024)
+    assert not Limits().eager
 
 
 @pytest.mark.parametrize("policy", list(Policy))
