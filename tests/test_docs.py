@@ -1,0 +1,76 @@
+"""The documents say what is there: every refusal, command, door and metric, and README's commands as they are."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pushd.backends.interface import Usage
+from pushd.core import errors
+from pushd.metrics import Counters, render
+from pushd.wire import lines, socket_commands
+
+ROOT = Path(__file__).parent.parent
+PROTOCOL = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFUSALS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.Refusal) and kind is not errors.Refusal
+]
+ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ?([0-9]*) ?\| ?([0-9]*) ?\|", re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.code)
+def test_every_refusal_has_a_row_with_its_status_and_close_code(kind):
+    rows = {code: (status, close) for code, status, close in ROW.findall(PROTOCOL)}
+    status, close = rows[kind.code]
+    assert status in ("", str(kind.status))
+    assert close in ("", str(kind.close))
+
+
+def test_no_refusal_is_documented_that_is_not_there():
+    assert {code for code, *_ in ROW.findall(PROTOCOL)} == {kind.code for kind in REFUSALS}
+
+
+@pytest.mark.parametrize("verb", sorted(lines._PARSERS))
+def test_every_verb_of_a_line_connection_is_documented(verb):
+    assert re.search(rf"\| `{verb.decode()}[ `]", PROTOCOL)
+
+
+@pytest.mark.parametrize("verb", socket_commands._VERBS)
+def test_every_command_of_a_websocket_is_documented(verb):
+    assert f'`{{"{verb}":' in PROTOCOL
+
+
+DOORS = re.findall(r'b"([a-z.]+)": ', (ROOT / "pushd/service.py").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_is_documented(door):
+    assert f"/{door}" in PROTOCOL
+
+
+METRICS = set(re.findall(r"^# TYPE (\w+)", render(Counters(), Usage(0, 0, 0), 0, 0).decode(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_every_metric_is_documented(name):
+    assert f"`{name}" in PROTOCOL
+
+
+def test_no_metric_is_documented_that_is_not_there():
+    assert set(re.findall(r"`(pushd_\w+)", PROTOCOL)) == METRICS
+
+
+def test_every_file_that_is_linked_to_is_there():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_readme_opens_with_the_two_commands_that_make_knows():
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    commands = re.findall(r"^make ([a-z]+)", README, re.MULTILINE)
+    assert commands[:2] == ["run", "test"]
+    assert set(commands) <= set(targets)
