@@ -74,8 +74,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def other_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that is told to publish how the machine does, and that may be stopped and started."""
-    config = '[source.performance]\nkind = "system"\ninterval = "200ms"\n'
+    """A daemon that is not in its defaults, and that may be stopped and started.
+
+    It publishes how the machine does, and gives signs of life each second.
+    """
+    config = '[source.performance]\nkind = "system"\ninterval = "200ms"\n[keepalive]\nstream = 1\n'
     daemon = Daemon(tmp_path_factory.mktemp("other_daemon"), config).start()
     yield daemon
     daemon.stop()

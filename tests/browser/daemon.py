@@ -88,6 +88,11 @@ class Daemon:
         assert status in (201, 202), answer
         return str(json.loads(answer)["id"])
 
+    def forget(self, channel: str) -> None:
+        """Let a channel be as if nobody had published to it."""
+        status, answer = self.request("DELETE", f"/pub/{quote(channel)}")
+        assert status in (200, 404), answer
+
     def subscribers(self, channel: str) -> int:
         """Give how many hear a channel."""
         status, answer = self.request("GET", f"/pub/{quote(channel)}")

@@ -26,6 +26,8 @@ class Firefox:
 
     def __init__(self, path: str, folder: Path) -> None:
         self.tab = ""
+        self.complaints: list[str] = []
+        """Errors that pages have told since the tab was opened."""
         self._calls = 0
         self._log = folder / "log"
         profile = folder / "profile"
@@ -45,6 +47,7 @@ class Firefox:
         address = wait(self._address, "Firefox listens", START_SECONDS)
         self._socket = self._open.enter_context(connect(f"{address}/session", max_size=None, proxy=None))
         self.call("session.new", capabilities={})
+        self.call("session.subscribe", events=["log.entryAdded"])
         return self
 
     def stop(self) -> None:
@@ -72,7 +75,8 @@ class Firefox:
         assert self._socket is not None
         deadline = time.monotonic() + CALL_SECONDS
         while (answer := json.loads(self._socket.recv(deadline - time.monotonic()))).get("id") != self._calls:
-            pass
+            if answer.get("method") == "log.entryAdded" and answer["params"]["level"] == "error":
+                self.complaints.append(answer["params"]["text"])
         assert answer["type"] == "success", answer
         return answer["result"]
 
@@ -81,6 +85,7 @@ class Firefox:
         before, self.tab = self.tab, self.call("browsingContext.create", type="tab")["context"]
         if before:
             self.call("browsingContext.close", context=before)
+        self.complaints.clear()
 
     def navigate(self, url: str, *, endless: bool = False) -> None:
         """Go to an address, and wait for the page unless it is `endless`."""

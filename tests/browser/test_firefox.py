@@ -88,3 +88,17 @@ def test_a_document_may_not_act_as_a_page_of_the_daemon(firefox: Firefox, daemon
     daemon.publish("firefox/stranger", "<body><script>document.body.textContent = origin</script>", HTML)
     navigate(firefox, daemon, "firefox/stranger")
     wait_for(firefox, "document.body.textContent", "null")
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("chat", "log"), ("websocket", "log"), ("longpoll", "log"), ("words", "words")]
+)
+def test_demonstrations(firefox: Firefox, daemon: Daemon, name: str, place: str):
+    channel = f"demo/{name}"
+    daemon.forget(channel)
+    firefox.navigate(f"{daemon.url}/{channel}")
+    daemon.wait_for_subscribers(channel)
+    daemon.publish(channel, "something")
+    daemon.publish(channel, "new")
+    wait_for(firefox, f"/something[^]*new/.test(document.getElementById('{place}').textContent)", True)
+    assert firefox.complaints == []

@@ -49,6 +49,8 @@ def test_the_last_frame_stays_while_nothing_comes(page: Page, daemon: Daemon):
     wait_for_colour(partial(shown, page), BLUE)
     page.wait_for_timeout(1000)
     assert is_like(shown(page), BLUE)
+    daemon.publish("image/idle", picture(RED), "image/png")
+    wait_for_colour(partial(shown, page), RED)
 
 
 def test_who_comes_later_sees_the_newest(page: Page, daemon: Daemon):

@@ -24,14 +24,14 @@ def test_all_come_back(page: Page, other_daemon: Daemon, complaints: list[str]):
     longpoll.goto(f"{other_daemon.url}/demo/longpoll")
     for channel in CHANNELS:
         other_daemon.wait_for_subscribers(channel)
-    last = [other_daemon.publish(channel, "before") for channel in CHANNELS][0]
+    last, *_ = [other_daemon.publish(channel, "before") for channel in CHANNELS]
     expect(document.locator("pre")).to_have_text("before")
     for demo in (chat, websocket, longpoll):
         expect(demo.locator("#log")).to_contain_text("before")
 
     other_daemon.stop()
     other_daemon.start()
-    first = [other_daemon.publish(channel, "after") for channel in CHANNELS][0]
+    first, *_ = [other_daemon.publish(channel, "after") for channel in CHANNELS]
 
     events.wait_for_function("heard.length === 3", timeout=BACK_MS)
     before, gap, after = events.evaluate("heard")
