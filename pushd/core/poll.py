@@ -48,7 +48,7 @@ class Poll(Subscriber):
         """Hear a batch live, and be done."""
         if not self.closed and (wanted := self.wanted(batch)):
             self._messages = [delivery.message for delivery in wanted]
-            self._hand_over(self._messages[-1].id)
+            self.give_over()
         return 0
 
     def gap(self, gaps: Iterable[Gap]) -> None:
@@ -65,15 +65,16 @@ class Poll(Subscriber):
             self._messages += [delivery.message for delivery in catch_up.held]
             self.go_live(catch_up.topics, page.position.seq)
         if self._fits() < len(self._messages) or (done and (self._messages or self._gaps)):
-            self._hand_over(self.position)
+            self.give_over()
         elif done:
             for channel in dict.fromkeys((*page.ended, *catch_up.ends)):
                 self.end(channel)
         return done
 
-    def _hand_over(self, position: str) -> None:
+    def give_over(self) -> None:
+        """Be done with what there is by now, be it nothing."""
         messages = self._messages[: self._fits()]
-        self._listening.hear(Heard(messages, self._gaps, messages[-1].id if messages else position))
+        self._listening.hear(Heard(messages, self._gaps, messages[-1].id if messages else self.position))
 
     def _fits(self) -> int:
         """How many of the messages one answer holds."""

@@ -80,7 +80,7 @@ class _Waiting:
         self._end(None)
 
     def _nothing(self) -> None:
-        self._end(Heard((), (), self._poll.position))
+        self._poll.give_over()
 
     def _end(self, heard: Heard | None) -> None:
         if not self._heard.called:

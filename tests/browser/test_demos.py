@@ -146,6 +146,7 @@ def test_pull(page: Page, daemon: Daemon):
     page.fill("#text", "by the page")
     with page.expect_event("framenavigated", lambda frame: "since=" in frame.url):
         page.click("button")
+    daemon.wait_for_subscribers(channel)  # the next request waits
     page.select_option("#interval", "2")  # Playwright does not look into a frame whose next page is on its way
     expect(shown).to_contain_text("by the page")
 

@@ -105,6 +105,7 @@ class RunningDaemon:
         """What it wrote to its log, but for what is for debugging."""
         self.ports: dict[str, int] = {}
         self._clients: list[Any] = []
+        self._is_cut_off = False
         self._service: Any = make_service(load(None, {}, options), reactor)
         globalLogPublisher.addObserver(self._watch)
 
@@ -125,7 +126,8 @@ class RunningDaemon:
             globalLogPublisher.removeObserver(self._watch)
 
     async def cut_off(self) -> None:
-        """Break the connections of all clients."""
+        """Break the connections of all clients; those that would come again can not."""
+        self._is_cut_off = True
         for client in self._clients:
             client.transport.abortConnection()
         await until(lambda: not self.open_connections, "all connections closed")
@@ -139,6 +141,8 @@ class RunningDaemon:
 
     def connect(self, listener: str, protocol: Any, *, small: bool = False) -> Any:
         """Connect a client to the `http` or `tcp` listener; it is closed at the latest with the daemon."""
+        if self._is_cut_off:
+            raise ConnectionRefusedError
         self._clients.append(protocol)
         return connect(self.ports[listener], protocol, small=small)
 

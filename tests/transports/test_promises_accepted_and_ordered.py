@@ -10,7 +10,7 @@ from tests.transports.http_client import address
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Heard
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import TELLING, TWO_WAY, each
+from tests.transports.ways import EVERY, TELLING, TWO_WAY, each
 
 
 async def by_http(daemon: RunningDaemon, method: str) -> str:
@@ -60,7 +60,7 @@ async def test_promise_1_a_repeat_while_the_first_is_under_way_publishes_nothing
     assert first.body == second.body
 
 
-@each()
+@each(EVERY)
 async def test_promise_2_each_message_once_in_id_order_history_first_then_live(daemon, way):
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(5)])
     peer = way(daemon)
@@ -73,7 +73,7 @@ async def test_promise_2_each_message_once_in_id_order_history_first_then_live(d
     assert await peer.until(b"last") == []
 
 
-@each()
+@each(EVERY)
 async def test_promise_2_without_a_since_only_what_comes_from_now_on(daemon, way):
     await daemon.publish("a", "old")
     peer = way(daemon)
@@ -82,7 +82,7 @@ async def test_promise_2_without_a_since_only_what_comes_from_now_on(daemon, way
     assert await peer.data(1) == [b"new"]
 
 
-@each()
+@each(EVERY)
 @pytest.mark.parametrize("since", ["all", "id"])
 async def test_promise_2_each_message_once_though_publishes_race_the_subscription(daemon, way, since):
     """The history is longer than a page of the replay, and goes on growing while it is read."""
@@ -108,7 +108,7 @@ async def test_promise_2_each_message_once_though_publishes_race_the_subscriptio
     assert await peer.until(b"last") == []
 
 
-@each()
+@each(EVERY)
 async def test_promise_2_each_message_once_where_topics_overlap(daemon, way):
     channels = ["a/b", "a/c", "a/b/c", "b", "a/b"]
     await daemon.publish_all(*[(channel, f"old {channel}") for channel in channels])
@@ -149,7 +149,7 @@ async def test_promise_2_messages_of_several_channels_come_in_the_order_of_their
         assert [item.channel for item in items] == channels
 
 
-@each()
+@each(EVERY)
 async def test_promise_2_a_crowd_on_one_channel_hears_the_same(daemon, way):
     peers = [way(daemon) for _ in range(20)]
     for peer in peers:

@@ -10,7 +10,7 @@ from tests.transports.peers import End, Gap, Heard, Refused
 from tests.transports.slow_reader import ROOMY, stall
 from tests.transports.sockets import BareSocket, JsonSocket
 from tests.transports.streams import LineStream, Sse, SseJson
-from tests.transports.ways import TELLING, each
+from tests.transports.ways import EVERY, TELLING, each
 
 TEXTS = [
     "",
@@ -80,7 +80,7 @@ JSONS = [
 ]
 
 
-@each()
+@each(EVERY)
 async def test_promise_7_text_arrives_as_it_was_sent_and_nothing_besides(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
@@ -92,7 +92,7 @@ async def test_promise_7_text_arrives_as_it_was_sent_and_nothing_besides(daemon,
         assert len(items) == 1 or (not way.tells_gaps and "\n" in text)
 
 
-@each()
+@each(EVERY)
 async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
@@ -104,7 +104,7 @@ async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daem
         assert len(items) == 1 or (not way.tells_gaps and b"\n" in data)
 
 
-@each()
+@each(EVERY)
 async def test_promise_7_the_history_gives_the_same_as_what_was_heard_live(daemon, way):
     texts = [text for text in TEXTS if way.tells_gaps or "\n" not in text]
     for text in texts:

@@ -7,12 +7,12 @@ from tests.transports.http_client import address
 from tests.transports.peers import Gap, Refused
 from tests.transports.sockets import BareSocket, JsonSocket
 from tests.transports.streams import LineStream, Sse
-from tests.transports.ways import BARE, TELLING, each
+from tests.transports.ways import BARE, EVERY, TELLING, each
 
 GARBAGE = ["nonsense", "E-", "-1", "a-b-c", "last:0", "last:", "all,all", "10years", "1" * 40, "E-1é", "0x10"]
 
 
-@each()
+@each(EVERY)
 @each(TELLING, "other")
 async def test_promise_3_after_a_reconnect_it_hears_all_that_it_missed_whatever_the_transport_before(
     daemon, way, other
@@ -43,7 +43,7 @@ async def check_gap(peer, topic, start, reason, left):
     assert await peer.data(1) == [b"live"]
 
 
-@each()
+@each(EVERY)
 async def test_promise_3_what_the_history_had_to_let_go_of_is_a_gap_evicted(start_daemon, way):
     daemon = await start_daemon({"history.messages": 3})
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
@@ -61,7 +61,7 @@ async def test_promise_3_a_gap_ends_where_what_is_left_begins(start_daemon, way)
     assert await peer.next() == Gap("a", ids[1], ids[4], "evicted")
 
 
-@each()
+@each(EVERY)
 async def test_promise_3_one_who_missed_nothing_is_told_no_gap_though_older_messages_are_gone(start_daemon, way):
     daemon = await start_daemon({"history.messages": 3})
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
@@ -71,7 +71,7 @@ async def test_promise_3_one_who_missed_nothing_is_told_no_gap_though_older_mess
     assert peer.gap is None
 
 
-@each()
+@each(EVERY)
 async def test_promise_3_what_was_too_old_is_a_gap_expired(start_daemon, way):
     reactor = MovableReactor()
     daemon = await start_daemon({}, reactor)
@@ -84,7 +84,7 @@ async def test_promise_3_what_was_too_old_is_a_gap_expired(start_daemon, way):
     await check_gap(peer, "a", first, "expired", [b"kept too"])
 
 
-@each()
+@each(EVERY)
 async def test_promise_3_an_id_of_before_a_restart_is_a_gap_epoch(start_daemon, way):
     daemon = await start_daemon({})
     old = await daemon.publish("a", "lost")
@@ -96,7 +96,7 @@ async def test_promise_3_an_id_of_before_a_restart_is_a_gap_epoch(start_daemon, 
     await check_gap(peer, "a", old, "epoch", [b"1", b"2"])
 
 
-@each()
+@each(EVERY)
 async def test_promise_3_an_id_that_was_never_given_is_a_gap_unknown(daemon, way):
     known = await daemon.publish("a", "1")
     future = known.partition("-")[0] + "-1000"
@@ -116,7 +116,7 @@ async def test_promise_3_each_topic_with_a_loss_is_told_its_gap(start_daemon, wa
     assert await peer.data(2) == [b"3", b"3"]
 
 
-@each()
+@each(EVERY)
 async def test_promise_3_garbage_is_refused_and_never_a_silent_full_replay(daemon, way):
     await daemon.publish("a", "kept")
     for since in GARBAGE:
@@ -152,7 +152,7 @@ async def test_promise_3_a_websocket_may_bring_its_id_in_the_header(daemon, way)
     assert await peer.data(1) == [b"2"]
 
 
-@each()
+@each(EVERY)
 async def test_promise_3_there_are_other_places_to_begin(daemon, way):
     await daemon.publish_all(("a", "1"), ("a", "2"), ("a", "3"))
     for since, heard in (("all", 3), ("last:2", 2), ("last:9", 3), ("10m", 3), ("0", 3)):

@@ -5,6 +5,7 @@ import pytest
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.multipart_client import Mixed
 from tests.transports.peers import Peer
+from tests.transports.polls import LongPoll
 from tests.transports.sockets import BareSocket, CommandedSocket, JsonSocket
 from tests.transports.streams import LineStream, RawStream, Sse, SseJson, StreamPeer
 
@@ -21,6 +22,8 @@ WAYS: tuple[type[Peer], ...] = (
     JsonLines,
     RawLines,
 )
+EVERY = (*WAYS, LongPoll)
+"""Those that stay connected, and a client that comes again."""
 STREAMS = tuple(way for way in WAYS if issubclass(way, StreamPeer))
 """The answers to HTTP requests."""
 TELLING = tuple(way for way in WAYS if way.tells_gaps)

@@ -1,0 +1,41 @@
+"""A client that polls in a loop: an answer, and at once the next request from where it ended."""
+
+from twisted.internet.defer import ensureDeferred
+
+from tests.transports.http_client import Answer, HttpClient, address, encode_request
+from tests.transports.peers import Closed, Peer, Refused, message_of
+
+
+class LongPoll(Peer):
+    """Long polls that give the id back by ``since``."""
+
+    way = "longpoll"
+    transport_name = "longpoll"
+    tells_gaps = False
+
+    async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
+        """See `Peer`; the first answer does not wait, and says where to begin."""
+        self._topics = topics
+        answer = await self._poll(since, 0)
+        if answer.status not in (200, 204):
+            raise Refused(answer.json["error"]["code"], answer.status)
+        self.gap = answer.headers.get("pushd-gap")
+        self._take(answer)
+        ensureDeferred(self._go_on())
+
+    async def _go_on(self) -> None:
+        try:
+            while True:
+                self._take(await self._poll(self._position, None))
+        except Exception:
+            self.hear(Closed(None, False))
+
+    async def _poll(self, since: str | None, timeout: int | None) -> Answer:
+        request = encode_request("GET", address("longpoll", self._topics, since=since, timeout=timeout))
+        self.protocol = self.daemon.connect("http", HttpClient(request))
+        return await self.protocol.answer
+
+    def _take(self, answer: Answer) -> None:
+        self._position = answer.headers["pushd-id"]
+        for said in answer.json if answer.status == 200 else ():
+            self.hear(message_of(said))
