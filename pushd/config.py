@@ -119,9 +119,8 @@ class Keepalive:
 
     sse: float = setting(15, duration(), "The silence after which server-sent events get a comment.", "seconds")
     stream: float = setting(25, duration(), "The silence after which other streams get a sign of life.", "seconds")
-    # WebSocket timers fire up to a second early, so less than 3 s would cut off peers that are well.
-    ping: float = setting(25, duration(minimum=3), "The time between two pings of a WebSocket.", "seconds")
-    pong: float = setting(10, duration(minimum=3), "The time a WebSocket has to answer a ping.", "seconds")
+    ping: float = setting(25, duration(), "The time between two pings of a WebSocket.", "seconds")
+    pong: float = setting(10, duration(), "The time a WebSocket has to answer a ping.", "seconds")
     # 32767 s is the longest that Linux takes for TCP_KEEPIDLE.
     dead_peer: float = setting(
         50, duration(minimum=5, maximum=32767), "The time after which TCP gives up on a silent peer.", "seconds"

@@ -117,7 +117,7 @@ def test_a_repeated_option_adds_to_a_list_and_else_the_last_one_counts():
         ("history.total_bytes", "0", "-1"),
         ("keepalive.sse", "1", "0.9"),
         ("keepalive.stream", "1", "0.9"),
-        ("keepalive.ping", "3", "2.9"),
+        ("keepalive.ping", "1", "0.9"),
         ("keepalive.pong", "3", "2.9"),
         ("keepalive.dead_peer", "5", "4.9"),
         ("keepalive.dead_peer", "32767", "32768"),
