@@ -53,6 +53,7 @@ class Subscriber:
         "closed",
         "is_lagging",
         "name",
+        "newest",
         "outlet",
         "policy",
         "starts",
@@ -74,6 +75,8 @@ class Subscriber:
         """What is newer is wanted without a look at the starts."""
         self._parted = 0
         """What is not newer may be of a topic that it hears no more."""
+        self.newest: Delivery | None = None
+        """With a fluid wire, what was sent last: it can be sent again as a sign of life."""
         self._limits = limits
         self._outbox: Outbox | None = None
         """None: ready."""
@@ -131,7 +134,8 @@ class Subscriber:
             if not self.closed:
                 wire = self.wire
                 if wire.is_fluid:
-                    self.wire = wire.then(batch.deliveries[-1].message)
+                    self.newest = batch.deliveries[-1]
+                    self.wire = wire.then(self.newest.message)
                 self.outlet.write(batch.block(wire))
             return 0
         policy = Policy.DISCONNECT if self.wire.bare and self.policy is Policy.DROP else self.policy
@@ -263,6 +267,8 @@ class Subscriber:
             self.outlet.ended(channel)
 
     def _encode(self, deliveries: Sequence[Delivery]) -> list[bytes]:
+        if self.wire.is_fluid and deliveries:
+            self.newest = deliveries[-1]
         frames, self.wire = encode(deliveries, self.wire)
         return frames
 

@@ -16,7 +16,7 @@ from pushd.transports.http import Answer, Rules
 from pushd.transports.pages import REPLACING_PAGE
 from pushd.transports.query import policy_of, since_of
 from pushd.transports.streaming import Format, StreamDoor
-from pushd.wire.multipart import Mixed, Replace, opening
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, opening
 
 _AHEAD = 32 << 10
 """Bytes that wait in the kernel for a viewer: what lies there can not be replaced by a newer frame any more."""
@@ -38,10 +38,11 @@ class ReplaceDoor(StreamDoor):
         boundary = new_boundary()
         content_type = b"multipart/x-mixed-replace;boundary=" + boundary
         self._format = Format(content_type, Replace(boundary), opening(boundary))
+        self._document = Format(content_type, ReplaceDocument(boundary), opening(boundary))
 
     def format_of(self, request: Request) -> Format:
         """See `StreamDoor`."""
-        return self._format
+        return self._document if _is_navigation(request) else self._format
 
     def since_of(self, request: Request) -> Since:
         """Begin with the newest message, unless the client says otherwise."""
@@ -62,7 +63,7 @@ class ReplaceDoor(StreamDoor):
 
     async def get(self, request: Request) -> Answer:
         """Stream; where Chromium navigates to it, send a script that shows it: Chromium itself shows images only."""
-        if _is_navigation_by_chromium(request):
+        if b"Chrome/" in (request.getHeader(b"User-Agent") or b"") and _is_navigation(request):
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             request.setHeader(b"Cache-Control", b"no-store")
             request.responseHeaders.addRawHeader(b"Vary", _VARY)
@@ -91,10 +92,8 @@ class MixedDoor(StreamDoor):
         return self._format
 
 
-def _is_navigation_by_chromium(request: Request) -> bool:
-    if b"Chrome/" not in (request.getHeader(b"User-Agent") or b""):
-        return False
+def _is_navigation(request: Request) -> bool:
     mode = request.getHeader(b"Sec-Fetch-Mode")
-    # Chromium says the mode to https and to its own machine only. Elsewhere `Accept` tells: a page's fetch and an
+    # Browsers say the mode to https and to their own machine only. Elsewhere `Accept` tells: a page's fetch and an
     # <img> do not ask for HTML.
     return mode == b"navigate" if mode else b"text/html" in (request.getHeader(b"Accept") or b"")

@@ -43,7 +43,7 @@ class NegotiatingDoor(Door):
         return await self._choose(request).head(request)
 
     async def _get(self, request: Request) -> Answer:
-        request.setHeader(b"Vary", b"Accept, Upgrade")
+        request.responseHeaders.addRawHeader(b"Vary", b"Accept, Upgrade")
         return await self._choose(request).get(request)
 
     def _choose(self, request: Request) -> Subscribing:

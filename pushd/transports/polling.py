@@ -131,6 +131,8 @@ def _nothing_new(request: Request, asked: _Asked) -> bytes:
 def _raw(request: Request, message: Message) -> bytes:
     request.setHeader(b"Content-Type", message.content_type.encode("latin-1"))
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    # What publishers write as HTML is shown, but may not act as a page of this daemon.
+    request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
     request.setHeader(b"Pushd-Channel", quoted(message.channel))
     if message.event is not None:
         request.setHeader(b"Pushd-Event", quoted(message.event))

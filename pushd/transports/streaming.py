@@ -72,8 +72,10 @@ class HttpStream(Paced):
 
     def ping(self) -> None:
         """Send a sign of life, unless the peer has enough to read."""
-        wire = self.subscriber.wire
-        if not self.subscriber.is_busy and (data := wire.block([wire.ping()])):
+        wire, newest = self.subscriber.wire, self.subscriber.newest
+        if self.subscriber.is_busy:
+            return
+        if data := wire.block([wire.ping() or (newest.frame(wire) if newest is not None else b"")]):
             self._transport.write(data)
 
     def ended(self, channel: str) -> None:

@@ -57,8 +57,11 @@ class Replace(SteadyWire):
         return b""
 
     def ping(self) -> bytes:
-        """Encode a sign of life: a header of the next part."""
-        return self._aside(b"Pushd-Ping: 1\r\n")
+        """Encode a sign of life: a header of the next part. After an image there is none but the image again.
+
+        The headers of the next image are out, and an empty image would wipe the picture off in Chromium.
+        """
+        return b"Pushd-Ping: 1\r\n" if self._after is None else b""
 
     def last(self) -> bytes:
         """Encode an empty part, since one is open, and the end."""
@@ -72,8 +75,29 @@ class Replace(SteadyWire):
     def _aside(self, line: bytes) -> bytes:
         if self._after is None:
             return line
-        # The headers of the next image are out: it stays empty, which leaves the picture as it is.
+        # The headers of the next image are out: it stays empty, and the image that follows at once takes its place.
         return self._delimiter + b"\r\n" + line + b"Content-Type: " + self._after.encode("latin-1") + b"\r\n\r\n"
+
+
+class ReplaceDocument(Replace):
+    """Parts that replace a whole page, for a browser that does so itself, which is Firefox.
+
+    It begins the next page with the headers of its part: so these wait for the message, after an image too. For the
+    same reason the end is no empty part, which would be an empty page.
+    """
+
+    is_fluid = False
+
+    def then(self, message: Message) -> "ReplaceDocument":
+        """Stay the same, whatever comes."""
+        return self
+
+    def last(self) -> bytes:
+        """Encode the end, in place of the part that is open."""
+        return self._delimiter[2:] + b"--\r\n"
+
+    def _next(self, message: Message) -> bytes:
+        return self._delimiter + b"\r\n"
 
 
 class Mixed(SteadyWire):

@@ -99,9 +99,9 @@ class Firefox:
         assert answer["type"] == "success", answer
         return answer["result"].get("value")
 
-    def screenshot(self, side: int) -> bytes:
-        """Give a picture of the upper left corner."""
-        clip = {"type": "box", "x": 0, "y": 0, "width": side, "height": side}
+    def screenshot(self, side: int, left: int = 0, top: int = 0) -> bytes:
+        """Give a picture of a square on the screen: without more, of its upper left corner."""
+        clip = {"type": "box", "x": left, "y": top, "width": side, "height": side}
         return base64.b64decode(self.call("browsingContext.captureScreenshot", context=self.tab, clip=clip)["data"])
 
     def _address(self) -> str:

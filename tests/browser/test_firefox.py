@@ -36,6 +36,12 @@ def shown(firefox: Firefox) -> Colour:
     return colour_of(firefox.screenshot(SIDE))
 
 
+def shown_as_page(firefox: Firefox) -> Colour:
+    """Give the colour in the middle, where Firefox shows a picture that is a page."""
+    left, top = (firefox.evaluate(f"({side} - {SIDE}) / 2") for side in ("innerWidth", "innerHeight"))
+    return colour_of(firefox.screenshot(SIDE, left, top))
+
+
 def wait_for(firefox: Firefox, script: str, value: Any) -> None:
     def is_there() -> bool:
         try:
@@ -88,6 +94,29 @@ def test_a_document_may_not_act_as_a_page_of_the_daemon(firefox: Firefox, daemon
     daemon.publish("firefox/stranger", "<body><script>document.body.textContent = origin</script>", HTML)
     navigate(firefox, daemon, "firefox/stranger")
     wait_for(firefox, "document.body.textContent", "null")
+
+
+def test_a_document_may_be_a_picture(firefox: Firefox, other_daemon: Daemon):
+    """And stays one while nothing but signs of life comes."""
+    navigate(firefox, other_daemon, "firefox/picture")
+    for colour in (RED, GREEN):
+        other_daemon.publish("firefox/picture", picture(colour), "image/png")
+        wait_for_colour(partial(shown_as_page, firefox), colour)
+    time.sleep(2.5)
+    assert is_like(shown_as_page(firefox), GREEN)
+    other_daemon.publish("firefox/picture", "text")
+    wait_for(firefox, "document.body.textContent", "text")
+
+
+def test_a_finite_stream_keeps_its_last_document(firefox: Firefox, daemon: Daemon):
+    navigate(firefox, daemon, "firefox/ends")
+    daemon.publish("firefox/ends", "one")
+    wait_for(firefox, "document.body.textContent", "one")
+    daemon.publish("firefox/ends", "<p>two", HTML, end=1)
+    daemon.wait_for_subscribers("firefox/ends", 0)
+    wait_for(firefox, "document.body.textContent", "two")
+    time.sleep(0.5)
+    assert firefox.evaluate("document.body.textContent") == "two"
 
 
 @pytest.mark.parametrize(

@@ -42,14 +42,15 @@ def test_a_stream_may_change_its_type(page: Page, daemon: Daemon):
     assert_prompt(partial(shown, page), daemon, "image/mixed", zip(COLOURS, kinds, strict=False))
 
 
-def test_the_last_frame_stays_while_nothing_comes(page: Page, daemon: Daemon):
-    show(page, daemon, "image/idle")
+def test_the_last_frame_stays_while_nothing_comes(page: Page, other_daemon: Daemon):
+    """Nothing but signs of life: two at least."""
+    show(page, other_daemon, "image/idle")
     for colour in (RED, GREEN, BLUE):
-        daemon.publish("image/idle", picture(colour), "image/png")
+        other_daemon.publish("image/idle", picture(colour), "image/png")
     wait_for_colour(partial(shown, page), BLUE)
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(2500)
     assert is_like(shown(page), BLUE)
-    daemon.publish("image/idle", picture(RED), "image/png")
+    other_daemon.publish("image/idle", picture(RED), "image/png")
     wait_for_colour(partial(shown, page), RED)
 
 

@@ -3,6 +3,7 @@
 import email
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import groupby
 from typing import NamedTuple
 
 import pytest
@@ -84,10 +85,16 @@ def _keep_silent(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> Sil
 @pytest.mark.parametrize("name", KEPT)
 def test_signs_of_life_keep_a_stream_open(silence: Silence, name: str):
     stream, kind = silence.streams[name], KEPT[name].publish_as
-    assert (stream.messages, stream.is_closed) == ([b"before"], False)
+    assert (once(stream.messages), stream.is_closed) == ([b"before"], False)
     for data in (b"after", b"later"):
         silence.daemon.publish(f"idle/{name}", data, Content_Type=kind)
-    assert stream.hear(3) == [b"before", b"after", b"later"]
+        stream.hear(len(stream.messages) + 1)
+    assert once(stream.messages) == [b"before", b"after", b"later"]
+
+
+def once(messages: list[bytes]) -> list[bytes]:
+    """Leave out what repeats what came before: an image is sent again as a sign of life."""
+    return [data for data, _ in groupby(messages)]
 
 
 def test_a_mail_parser_reads_parts_with_signs_of_life(silence: Silence):

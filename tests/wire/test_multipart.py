@@ -84,6 +84,13 @@ def test_signs_of_life_and_gaps_show_nothing(kind):
     assert b"Pushd-Gap: a/%C3%BC E-1 E-3 evicted\r\n" in between
 
 
+def test_after_an_image_there_is_no_sign_of_life_but_the_image_again():
+    image = made(1, b"ONE")
+    (first,), wire = sent(Replace(BOUNDARY), image)
+    assert wire.ping() == b""
+    assert shown(opening(BOUNDARY) + first + Delivery(image).frame(wire)) == [("image/png", b"ONE")] * 2
+
+
 def test_viewers_that_have_seen_the_same_share_frames():
     wire = Replace(BOUNDARY)
     first, second = made(1, b"ONE"), made(2, b"TWO")
