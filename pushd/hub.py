@@ -304,8 +304,12 @@ class Hub:
         for subscriber, cause in self.dispatcher.run(_SLICE):
             self.give_up(subscriber, cause)
         for subscriber in self.dispatcher.take_lagging():
-            policy = subscriber.policy.value
-            self.log.warn("{peer}: too slow, messages are let go ({policy})", peer=subscriber.name, policy=policy)
+            self.log.warn(
+                "{peer}: too slow, messages are let go ({policy}), {bytes} bytes wait",
+                peer=subscriber.name,
+                policy=subscriber.policy.value,
+                bytes=subscriber.queued_bytes,
+            )
         self._schedule()
 
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:

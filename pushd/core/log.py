@@ -218,7 +218,7 @@ class Log:
         return tuple(Gap(topic, str(after), self._id(loss.lost if loss else 0), reason) for topic, loss in losses)
 
     def _latest_loss(self, topic: str, seq: int) -> Channel | None:
-        lossy = [channel for channel in self._records((topic,), seq) if channel.lost > seq]
+        lossy = [channel for channel in self._records((topic,), seq) if channel.lost_after(seq)]
         return max(lossy, key=lambda channel: channel.lost, default=None)
 
     def _is_finished(self, topic: str, seq: int, returning: bool) -> bool:

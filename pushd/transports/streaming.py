@@ -146,9 +146,10 @@ class StreamDoor(Door):
         raise NotImplementedError
 
     async def head(self, request: Request) -> Answer:
-        """Answer with the headers; nothing is subscribed."""
+        """Answer with the headers, or refuse as GET would; nothing is subscribed."""
         parse_topics(name_in_path(request), self.rules.limits.topics)
-        self.since_of(request), self.policy_of(request)
+        self.since_of(request)
+        self.policy_of(request)
         self.set_headers(request, self.format_of(request))
         request.write(b"")
         request.finish()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.message import Gap
-from pushd.wire.chunked import LAST_CHUNK, Chunked, chunk
+from pushd.wire.chunked import Chunked, chunk
 from pushd.wire.ndjson import JsonLines, RawLines
 from tests.build import Following, message
 
@@ -34,7 +34,7 @@ def body_of(stream: bytes) -> bytes:
 
 @given(st.lists(st.binary(min_size=1, max_size=600)))
 def test_a_client_reads_what_was_chunked(parts: Sequence[bytes]) -> None:
-    assert body_of(b"".join(map(chunk, parts)) + LAST_CHUNK) == b"".join(parts)
+    assert body_of(b"".join(map(chunk, parts)) + b"0\r\n\r\n") == b"".join(parts)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pushd.core.delivery import Batch, Delivery
 from pushd.core.message import Gap
-from pushd.wire.multipart import Mixed, Replace, opening
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, opening
 from tests.build import message
 
 BOUNDARY = b"pushd0123"
@@ -89,6 +89,15 @@ def test_after_an_image_there_is_no_sign_of_life_but_the_image_again():
     (first,), wire = sent(Replace(BOUNDARY), image)
     assert wire.ping() == b""
     assert shown(opening(BOUNDARY) + first + Delivery(image).frame(wire)) == [("image/png", b"ONE")] * 2
+
+
+def test_to_a_browser_that_navigates_headers_come_with_their_part_and_the_end_has_no_empty_part():
+    writes, wire = sent(ReplaceDocument(BOUNDARY), made(1, b"ONE"), made(2, b"two", "text/html"))
+    assert writes == [
+        b"Content-Type: image/png\r\n\r\nONE\r\n--pushd0123\r\n",
+        b"Content-Type: text/html\r\n\r\ntwo\r\n--pushd0123\r\n",
+    ]
+    assert wire.last() == b"--pushd0123--\r\n"
 
 
 def test_viewers_that_have_seen_the_same_share_frames():
