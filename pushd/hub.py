@@ -91,18 +91,18 @@ class Hub:
         self._keys = _KeyLocks()
         self._scheduled = False
         self.dispatcher = Dispatcher(self._recent)
-        self.is_ready = False
-        """Whether the store is there."""
+        self.ailment: str | None = "the store has not started yet"
+        """Why publishes are not accepted now; None where they are."""
         self.log = Logger()
 
     async def start(self) -> None:
         """Begin to work."""
-        await self._backend.start(Listener(self._message, self._forgotten))
-        self.is_ready = True
+        await self._backend.start(Listener(self._message, self._forgotten, self._ailing))
+        self.ailment = None
 
     async def stop(self) -> None:
         """Stop the store. The subscribers are their transports' to close."""
-        self.is_ready = False
+        self.ailment = "the daemon is stopping"
         await self._backend.stop()
 
     # Publish
@@ -293,6 +293,14 @@ class Hub:
     def _forgotten(self, channel: str) -> None:
         self.dispatcher.end(channel)
         self._schedule()
+
+    def _ailing(self, ailment: str | None) -> None:
+        if ailment != self.ailment:
+            self.ailment = ailment
+            if ailment is None:
+                self.log.info("The store accepts publishes again")
+            else:
+                self.log.error("The store accepts no publishes: {ailment}", ailment=ailment)
 
     def _schedule(self) -> None:
         if not (self._scheduled or self.dispatcher.is_idle):

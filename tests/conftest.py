@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-_TEST_SECONDS = 20
+_TEST_SECONDS = 60
 _GRACE_TURNS = 50
 _TURN_SECONDS = 0.01
 

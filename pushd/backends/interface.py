@@ -22,6 +22,8 @@ class Listener(NamedTuple):
     """A message was accepted."""
     forgotten: Callable[[str], None]
     """A channel was deleted."""
+    ailing: Callable[[str | None], None]
+    """Publishes are refused for now, and why: a phrase for the operator. None: they are accepted again."""
 
 
 class Usage(NamedTuple):

@@ -96,9 +96,10 @@ class HealthDoor(Door):
             case "live":
                 return json_answer(request, {"live": True})
             case "ready":
-                if not self._hub.is_ready:
-                    request.setResponseCode(503)
-                return json_answer(request, {"ready": self._hub.is_ready})
+                if (ailment := self._hub.ailment) is None:
+                    return json_answer(request, {"ready": True})
+                request.setResponseCode(503)
+                return json_answer(request, {"ready": False, "reason": ailment})
         raise NotFound("say /health/live or /health/ready")
 
 

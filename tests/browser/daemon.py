@@ -98,7 +98,7 @@ class Daemon:
         status, answer = self.request("GET", f"/pub/{quote(channel)}")
         return int(json.loads(answer)["subscribers"]) if status == 200 else 0
 
-    def wait_for_subscribers(self, channel: str, count: int = 1, seconds: float = 3.0) -> float:
+    def wait_for_subscribers(self, channel: str, count: int = 1, seconds: float = 15.0) -> float:
         """Wait until so many hear a channel; give the seconds that it took."""
         begin = time.monotonic()
         wait(lambda: self.subscribers(channel) == count, f"{count} subscribers of {channel}", seconds)
@@ -116,7 +116,7 @@ class Daemon:
         return int(found[1]) if found else 0
 
 
-def wait(condition: Callable[[], Any], what: str, seconds: float = 3.0) -> Any:
+def wait(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> Any:
     """Wait until `condition` gives something true, and give it."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

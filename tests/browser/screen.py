@@ -32,7 +32,7 @@ def shown(page: Page) -> Colour:
     return colour_of(page.screenshot(clip={"x": 0, "y": 0, "width": SIDE, "height": SIDE}))
 
 
-def wait_for_colour(shown: Callable[[], Colour], colour: Colour, seconds: float = 3.0) -> None:
+def wait_for_colour(shown: Callable[[], Colour], colour: Colour, seconds: float = 15.0) -> None:
     """Wait until a colour is on the screen."""
     wait(lambda: is_like(shown(), colour), f"{colour} on the screen", seconds)
 

@@ -18,7 +18,7 @@ def listen(page: Page, daemon: Daemon, channel: str) -> None:
     daemon.wait_for_subscribers(channel)
 
 
-def heard(page: Page, count: int, seconds: float = 3.0) -> list[Any]:
+def heard(page: Page, count: int, seconds: float = 15.0) -> list[Any]:
     """Wait for so many events."""
     wait(lambda: len(page.evaluate("heard")) >= count, f"{count} events", seconds)
     found: list[Any] = page.evaluate("heard")

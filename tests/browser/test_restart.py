@@ -11,7 +11,7 @@ from tests.browser.screen import EVENT_SOURCE, open_blank
 pytestmark = pytest.mark.system
 
 CHANNELS = ("restart/events", "restart/document", "demo/chat", "demo/websocket", "demo/longpoll")
-BACK_MS = 10_000
+BACK_MS = 30_000
 
 
 def test_all_come_back(page: Page, other_daemon: Daemon, complaints: list[str]):

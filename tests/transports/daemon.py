@@ -24,7 +24,7 @@ politely in time; pushd's own and Autobahn's."""
 _LAST_RESORT_SECONDS = 5.0
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 2.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
     """Let the reactor turn until `condition` holds."""
     from twisted.internet import reactor
 
