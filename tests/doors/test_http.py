@@ -149,11 +149,11 @@ def test_headers_that_drip(tight: Daemon, is_first: bool) -> None:
             assert is_first or client.ask("GET", "/health/live").status == 200
             client.send(slow[name][0])
         began, took = time.monotonic(), dict.fromkeys(slow, 9.0)
-        while 9.0 in took.values() and time.monotonic() < began + 3:
+        while 9.0 in took.values() and time.monotonic() < began + 6:
             for name in [name for name in slow if took[name] == 9.0]:
                 if is_closed(clients[name], slow[name][1]):
                     took[name] = time.monotonic() - began
-    assert all(0.8 < seconds < 2.5 for seconds in took.values()), took
+    assert all(0.8 < seconds < 5 for seconds in took.values()), took
 
 
 def is_closed(client: Client, drip: bytes) -> bool:

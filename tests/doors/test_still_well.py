@@ -45,7 +45,7 @@ def test_a_publish_is_heard_at_once_at_every_door(daemon: Daemon, channel: str) 
         assert lines.reply() == f"MSG {channel} {receipt['id']} still here".encode()
         assert json.loads(v1.recv(5))["data"] == "still here"
         assert bare.recv(5) == "still here"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
     assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").json()["subscribers"] == 0)
 
 

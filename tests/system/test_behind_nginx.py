@@ -17,7 +17,8 @@ from tests.system.techniques import NEGOTIATED, STREAMS, Stream, Technique
 
 pytestmark = pytest.mark.system
 
-AT_ONCE = 0.2
+AT_ONCE = 1.5
+"""Seconds. A quiet machine takes 0.02; what is held back comes with the end of the stream, or never."""
 ORIGIN = "https://app.example"
 _MAP, _DOCUMENTED = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8"), re.S)
 _PLAIN = "location / { proxy_pass http://127.0.0.1:8080; }"
