@@ -23,6 +23,7 @@ setup(
     install_requires=[
         "Twisted[tls]>=26.10",
         "autobahn[twisted]>=26.7.1",
+        "httptools>=0.6.4",
         "msgspec>=0.20",
         "prometheus_client",
         "psutil>=7",

@@ -20,7 +20,8 @@ from pushd.core.outbox import Limits as QueueLimits
 from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
-from pushd.net.keepalive import Deadlines, Wheel
+from pushd.net.keepalive import Deadlines, Hours, Wheel
+from pushd.net.listening import prepare
 from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
 from pushd.transports.lines import LineFactory, LineLimits
@@ -36,7 +37,7 @@ from pushd.transports.sse import SseDoor
 from pushd.transports.stream import LineStreamDoor
 from pushd.transports.streaming import StreamDoor
 from pushd.transports.waiting import WaitingRoom
-from pushd.transports.websocket import WebSocketDoor
+from pushd.transports.websocket import SocketPeer, WebSocketDoor
 from pushd.wire.lines import Limits as CommandLimits
 
 _TICK_SECONDS = 0.02
@@ -78,20 +79,18 @@ class Daemon(MultiService):
         backend = MemoryBackend(bounds, reactor, time.time)
         self.hub = Hub(backend, reactor, self._counters, limits.subscriptions)
         self._queue = QueueLimits(limits.queue_messages, limits.queue_bytes)
-        self._timers = (
-            Wheel(reactor, keepalive.sse),
-            Wheel(reactor, keepalive.stream),
-            Wheel(reactor, keepalive.ping),
-            Deadlines(reactor, keepalive.pong),
-        )
+        hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, SocketPeer.overdue)
+        self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
+        hours.tell(self.hub.dispatcher.strike)
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
-        _Store(self.hub, self._timers).setServiceParent(self)
+        _Store(self.hub, (hours, self._pongs)).setServiceParent(self)
         for source in config.sources:
             source.service(self.hub, self._counters, reactor, limits.message).setServiceParent(self)
         site, lines = self._site(), self._line_factory()
         for name, endpoints, factory in (("http", config.http.listen, site), ("tcp", config.tcp.listen, lines)):
             for endpoint in endpoints:
-                _Listener(name, endpoint, factory, reactor).setServiceParent(self)
+                dead_peer = round(config.keepalive.dead_peer)
+                _Listener(name, endpoint, factory, reactor, dead_peer).setServiceParent(self)
 
     def startService(self) -> None:
         """Start, and warn of what is open to others."""
@@ -123,7 +122,6 @@ class Daemon(MultiService):
             topics=config.limits.topics,
             headers=config.limits.headers,
             handshake=config.limits.handshake,
-            dead_peer=round(config.keepalive.dead_peer),
             queue=self._queue,
         )
         rules = Rules(
@@ -139,10 +137,10 @@ class Daemon(MultiService):
 
     def _root(self, rules: Rules) -> Resource:
         hub, clock = self.hub, self._reactor
-        on_sse, on_stream, on_ping, on_pong = self._timers
+        on_sse, on_stream, on_ping = self._wheels
         sse, stream = SseDoor(rules, hub, clock, on_sse), LineStreamDoor(rules, hub, clock, on_stream)
         replace, mixed = ReplaceDoor(rules, hub, clock, on_stream), MixedDoor(rules, hub, clock, on_stream)
-        websocket = WebSocketDoor(rules, hub, clock, on_ping, on_pong)
+        websocket = WebSocketDoor(rules, hub, clock, on_ping, self._pongs)
         room = WaitingRoom(rules, hub, clock)
         longpoll = LongPollDoor(rules, room)
         by_type: dict[str, Subscribing] = {
@@ -181,7 +179,6 @@ class Daemon(MultiService):
         limits = LineLimits(
             CommandLimits(config.message, config.event, config.topics),
             self._queue,
-            round(self._config.keepalive.dead_peer),
         )
         factory = LineFactory(self.hub, self._reactor, limits, self._admission, self._counters, __version__)
         self._closing.append(factory)
@@ -205,7 +202,7 @@ class _Store(Service):
 
     log = Logger()
 
-    def __init__(self, hub: Hub, timers: tuple[Wheel | Deadlines, ...]) -> None:
+    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[SocketPeer], ...]) -> None:
         self._hub = hub
         self._timers = timers
 
@@ -228,9 +225,10 @@ class _Listener(MultiService):
 
     log = Logger()
 
-    def __init__(self, name: str, endpoint: str, factory: Any, reactor: Any) -> None:
+    def __init__(self, name: str, endpoint: str, factory: Any, reactor: Any, dead_peer: int) -> None:
         super().__init__()
         self._name = name
+        self._dead_peer = dead_peer
         if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
             endpoint += f":backlog={_BACKLOG}"
         self._server = listen(endpoint, factory, reactor)
@@ -240,9 +238,11 @@ class _Listener(MultiService):
         super().startService()
         port = self._server._waitingForPort
         if port is not None:
-            port.addCallback(self._tell)
+            port.addCallback(self._prepare)
 
-    def _tell(self, port: Any) -> Any:
+    def _prepare(self, port: Any) -> Any:
+        """Set up what all its connections have from the port, and say where it is."""
+        prepare(port, self._dead_peer)
         address = port.getHost()
         where = f"{address.host}:{address.port}" if hasattr(address, "port") else str(getattr(address, "name", address))
         self.log.info("{name} listens on {where}", name=self._name, where=where)

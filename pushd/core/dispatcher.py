@@ -6,12 +6,11 @@ first is finished first.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import partial
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
-from pushd.core.delivery import Batch, Delivery, Recent
+from pushd.core.delivery import Batch, Delivery, Recent, Wire
 from pushd.core.index import TopicIndex
 from pushd.core.message import Message
 from pushd.core.subscriber import Subscriber
@@ -26,6 +25,29 @@ class Unheard(NamedTuple):
 
     subscriber: Subscriber
     cause: Exception
+
+
+class _Job:
+    """Work that is done slice by slice: a batch for those who hear it, or the end of a channel."""
+
+    __slots__ = ("_done", "_subscribers", "batch", "channel")
+
+    def __init__(self, subscribers: Sequence[Subscriber], batch: Batch | None = None, channel: str = "") -> None:
+        self.batch = batch
+        self.channel = channel
+        self._subscribers = subscribers
+        self._done = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everybody was served."""
+        return self._done >= len(self._subscribers)
+
+    def take(self, most: int) -> Sequence[Subscriber]:
+        """Take those whose turn it is."""
+        begin = self._done
+        self._done += most
+        return self._subscribers if not begin and self.is_done else self._subscribers[begin : begin + most]
 
 
 class Dispatcher:
@@ -43,7 +65,13 @@ class Dispatcher:
         self._gathered: dict[str, list[Delivery]] = {}
         self._count = 0
         self._bytes = 0
-        self._jobs: deque[Iterator[Unheard | None]] = deque()
+        self._jobs: deque[_Job] = deque()
+        self.hour = 0
+        """What those who are sent to are marked with, for the keepalive."""
+
+    def strike(self, hour: int) -> None:
+        """Know the hour."""
+        self.hour = hour
 
     @property
     def is_idle(self) -> bool:
@@ -67,17 +95,21 @@ class Dispatcher:
     def end(self, channel: str) -> None:
         """Tell those who named `channel` that it has ended, behind all that was accepted so far."""
         self._cut()
-        self._jobs.append(self._each(list(self.index.exactly(channel)), lambda subscriber: subscriber.end(channel)))
+        self._jobs.append(_Job(list(self.index.exactly(channel)), channel=channel))
 
     def run(self, limit: int) -> list[Unheard]:
         """Serve at most `limit` subscribers; give those that could not hear."""
         self._cut()
         failures: list[Unheard] = []
         while self._jobs and limit > 0:
-            outcomes = list(islice(self._jobs[0], limit))
-            failures.extend(filter(None, outcomes))
-            limit -= len(outcomes)
-            if limit > 0:
+            job = self._jobs[0]
+            part = job.take(limit)
+            limit -= len(part)
+            if job.batch is None:
+                self._tell_end(part, job.channel, failures)
+            else:
+                self._fan_out(part, job.batch, failures)
+            if job.is_done:
                 self._jobs.popleft()
         return failures
 
@@ -99,14 +131,14 @@ class Dispatcher:
             return
         for subscribers, batch in self._plan(self._gathered):
             self.delivered += len(subscribers) * len(batch.deliveries)
-            self._jobs.append(self._each(subscribers, partial(self._deliver, batch)))
+            self._jobs.append(_Job(subscribers, batch))
         self._gathered, self._count, self._bytes = {}, 0, 0
 
-    def _plan(self, gathered: dict[str, list[Delivery]]) -> Iterator[tuple[Collection[Subscriber], Batch]]:
+    def _plan(self, gathered: dict[str, list[Delivery]]) -> Iterator[tuple[Sequence[Subscriber], Batch]]:
         """Find who hears which of the gathered channels, and share a batch among those who hear the same."""
         if len(gathered) == 1:
             ((channel, deliveries),) = gathered.items()
-            yield list(self.index.match(channel)), Batch(deliveries)
+            yield self.index.match(channel), Batch(deliveries)
             return
         heard: dict[Subscriber, tuple[str, ...]] = {}
         for channel in gathered:
@@ -121,6 +153,29 @@ class Dispatcher:
             together = chain.from_iterable(gathered[channel] for channel in channels)
             yield subscribers, Batch(sorted(together, key=lambda delivery: delivery.message.seq))
 
+    def _fan_out(self, subscribers: Iterable[Subscriber], batch: Batch, failures: list[Unheard]) -> None:
+        """Let subscribers hear a batch. This loop is the daemon's work; most go through it by one call of `send`."""
+        first, hour = batch.first, self.hour
+        wire: Wire | None = None
+        block, size = b"", 0
+        for subscriber in subscribers:
+            try:
+                if subscriber.threshold >= first:
+                    self._deliver(batch, subscriber)
+                    continue
+                if subscriber.wire is not wire:
+                    block = batch.block(subscriber.wire)
+                    wire, size = subscriber.wire, len(block)
+                subscriber.spoke = hour
+                try:
+                    sent = subscriber.send(block)  # type: ignore[misc] # there is one below its threshold
+                except OSError:
+                    sent = 0
+                if sent != size:
+                    subscriber.outlet.write(block[sent:])
+            except Exception as cause:  # one subscriber's failure never reaches the next
+                failures.append(Unheard(subscriber, cause))
+
     def _deliver(self, batch: Batch, subscriber: Subscriber) -> None:
         if dropped := subscriber.deliver(batch):
             self.dropped += dropped
@@ -129,11 +184,9 @@ class Dispatcher:
                 self._lagging.append(subscriber)
 
     @staticmethod
-    def _each(subscribers: Iterable[Subscriber], serve: Callable[[Subscriber], None]) -> Iterator[Unheard | None]:
+    def _tell_end(subscribers: Iterable[Subscriber], channel: str, failures: list[Unheard]) -> None:
         for subscriber in subscribers:
             try:
-                serve(subscriber)
-            except Exception as cause:  # one subscriber's failure never reaches the next
-                yield Unheard(subscriber, cause)
-            else:
-                yield None
+                subscriber.end(channel)
+            except Exception as cause:
+                failures.append(Unheard(subscriber, cause))

@@ -1,17 +1,20 @@
 """The index from channels to those who hear them, so that a publish never looks at a subscriber it does not concern.
 
-Channels are found in a dictionary, patterns in a tree of segments. What matched a channel is remembered until
-the set of patterns changes, so that the tree is walked once per channel and not once per message.
+Channels are found in a dictionary, patterns in a tree of segments. Who hears a channel is remembered until that may
+have changed, so that it is worked out once per channel and not once per message.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
 from pushd.core.names import is_pattern
 
 S = TypeVar("S")
 
-_REMEMBERED = 10_000
+_REMEMBERED = 1 << 18
+"""Subscribers and channels that are remembered in all, each worth eight bytes or so."""
+_CHANNEL = 16
+"""What the name of a channel counts among them."""
 
 
 class _Node(Generic[S]):
@@ -36,17 +39,17 @@ class TopicIndex(Generic[S]):
     def __init__(self) -> None:
         self._exact: dict[str, dict[S, None]] = {}
         self._root: _Node[S] = _Node()
-        self._matched: dict[str, tuple[dict[S, None], ...]] = {}
+        self._matched: dict[str, tuple[S, ...]] = {}
+        self._remembered = 0
 
     def add(self, topic: str, subscriber: S) -> None:
         """Let `subscriber` hear `topic`."""
         if not is_pattern(topic):
             self._exact.setdefault(topic, {})[subscriber] = None
+            self._forget(topic)
             return
-        leaf = self._leaf(topic)
-        if not leaf:
-            self._matched.clear()
-        leaf[subscriber] = None
+        self._leaf(topic)[subscriber] = None
+        self._forget_all()
 
     def remove(self, topic: str, subscriber: S) -> None:
         """Undo `add`; nothing happens where there was none."""
@@ -55,31 +58,22 @@ class TopicIndex(Generic[S]):
             heard.pop(subscriber, None)
             if not heard:
                 self._exact.pop(topic, None)
+            self._forget(topic)
             return
         leaf = self._leaf(topic)
         leaf.pop(subscriber, None)
+        self._forget_all()
         if not leaf:
-            self._matched.clear()
             self._prune(topic)
 
     def exactly(self, channel: str) -> Collection[S]:
         """Those who named this very channel."""
         return self._exact.get(channel, {}).keys()
 
-    def match(self, channel: str) -> Collection[S]:
-        """Those who hear a message of `channel`, each once. Do not keep it: it may change with the next call."""
-        exact = self._exact.get(channel)
-        patterns = self._matched.get(channel)
-        if patterns is None:
-            patterns = self._walk(channel)
-        if not patterns:
-            return exact.keys() if exact else ()
-        if not exact and len(patterns) == 1:
-            return patterns[0].keys()
-        found = dict(exact or {})
-        for heard in patterns:
-            found.update(heard)
-        return found.keys()
+    def match(self, channel: str) -> tuple[S, ...]:
+        """Those who hear a message of `channel`, each once."""
+        heard = self._matched.get(channel)
+        return self._work_out(channel) if heard is None else heard
 
     def __len__(self) -> int:
         """How many channels have subscribers of their own."""
@@ -104,23 +98,43 @@ class TopicIndex(Generic[S]):
                 return
             del path[-1].children[segment]
 
-    def _walk(self, channel: str) -> tuple[dict[S, None], ...]:
-        segments = channel.split("/")
-        found: list[dict[S, None]] = []
+    def _work_out(self, channel: str) -> tuple[S, ...]:
+        exact = self._exact.get(channel, {})
+        patterns = list(self._walk(channel)) if not self._root.is_empty() else []
+        if patterns:
+            found = dict(exact)
+            for heard in patterns:
+                found.update(heard)
+            exact = found
+        matched = tuple(exact)
+        self._remembered += _CHANNEL + len(matched)
+        if self._remembered > _REMEMBERED:
+            self._forget_all()
+            self._remembered = _CHANNEL + len(matched)
+        self._matched[channel] = matched
+        return matched
+
+    def _forget(self, channel: str) -> None:
+        matched = self._matched.pop(channel, None)
+        if matched is not None:
+            self._remembered -= _CHANNEL + len(matched)
+
+    def _forget_all(self) -> None:
+        self._matched.clear()
+        self._remembered = 0
+
+    def _walk(self, channel: str) -> Iterator[dict[S, None]]:
+        """Find the patterns that cover a channel."""
         level = [self._root]
-        for depth, segment in enumerate(segments):
+        for depth, segment in enumerate(channel.split("/")):
             wild = depth > 0 or segment[0] != "$"
             below: list[_Node[S]] = []
             for node in level:
                 if node.rest and wild:
-                    found.append(node.rest)
+                    yield node.rest
                 if segment in node.children:
                     below.append(node.children[segment])
                 if wild and "*" in node.children:
                     below.append(node.children["*"])
             level = below
-        found.extend(node.here for node in level if node.here)
-        if len(self._matched) >= _REMEMBERED:
-            self._matched.clear()
-        matched = self._matched[channel] = tuple(found)
-        return matched
+        yield from (node.here for node in level if node.here)

@@ -22,6 +22,8 @@ from pushd.core.replay import Page
 
 _CATCHING: Final = 1 << 62
 """The start of a topic that is not live yet: no sequence is newer."""
+_NEVER: Final = _CATCHING
+"""The threshold of one to whom nothing can be sent without a closer look."""
 _WRITE: Final = 64 << 10
 """Bytes taken from the outbox for one write: as many as Twisted's transports want before they say stop."""
 
@@ -56,7 +58,10 @@ class Subscriber:
         "newest",
         "outlet",
         "policy",
+        "send",
+        "spoke",
         "starts",
+        "threshold",
         "wire",
     )
 
@@ -67,6 +72,12 @@ class Subscriber:
         self.name = name
         """Who it is, for the log: transport and address."""
         self.closed = False
+        self.threshold: int = _NEVER
+        """A batch that begins behind this sequence can go to `send` as it is. All else has to go through `deliver`."""
+        self.send: Callable[[bytes], int] | None = None
+        """Sends at once, without a way round by the outlet; see `attach`."""
+        self.spoke = 0
+        """When it was last written to, in the keepalive's count."""
         self.is_lagging = False
         """Whether messages were let go since it was last ready."""
         self.starts: dict[str, int] = {}
@@ -85,12 +96,21 @@ class Subscriber:
         self._ends: tuple[str, ...] = ()
         self._waiting: Callable[[], None] | None = None
 
+    def attach(self, send: Callable[[bytes], int]) -> None:
+        """Have a connection on which bytes can be sent at once.
+
+        :param send: takes bytes, tells how many of them it took, and raises OSError where it can take none. Each call
+            is possible only while all is taken that was sent before: else the outlet calls `pause` at once.
+        """
+        self.send = send
+        self._set_threshold()
+
     # Topics
 
     def catch(self, topics: Sequence[str]) -> CatchUp:
         """Begin to hear `topics` by way of the history. One at a time."""
         self.starts.update(dict.fromkeys(topics, _CATCHING))
-        self._floor = _CATCHING
+        self._floor = self.threshold = _CATCHING
         self.catching = CatchUp(topics, self._limits)
         return self.catching
 
@@ -177,7 +197,7 @@ class Subscriber:
         if self.catching is not None and channel in self.catching.topics:
             self.catching.ends.append(channel)
             return
-        self.starts[channel] = self._floor = _CATCHING
+        self.starts[channel] = self._floor = self.threshold = _CATCHING
         self._ends += (channel,)
         if self._outbox is None:
             self._tell_ends()
@@ -185,8 +205,9 @@ class Subscriber:
     def close(self) -> None:
         """Hear nothing any more."""
         self.closed = True
+        self.threshold = _NEVER
         self.starts.clear()
-        self._outbox = self.catching = None
+        self._outbox = self.catching = self.send = None
         self._call_waiting()
 
     # Speed
@@ -205,6 +226,7 @@ class Subscriber:
         """Be busy: the transport has more than it can send."""
         if self._outbox is None and not self.closed:
             self._outbox = Outbox(self._limits)
+            self.threshold = _NEVER
 
     def resume(self) -> None:
         """Be ready again, unless what waits makes it busy at once."""
@@ -218,6 +240,7 @@ class Subscriber:
             self._outbox = outbox
         elif self._outbox is None:
             self.is_lagging = False
+            self._set_threshold()
             self._tell_ends()
             self._call_waiting()
 
@@ -251,6 +274,11 @@ class Subscriber:
 
     def _set_floor(self) -> None:
         self._floor = max((self._parted, *self.starts.values()))
+        self._set_threshold()
+
+    def _set_threshold(self) -> None:
+        is_open = self.send is not None and self._outbox is None and not self.closed
+        self.threshold = self._floor if is_open and not self.wire.is_fluid else _NEVER
 
     def _dropped(self, outbox: Outbox) -> list[Gap]:
         gaps = []

@@ -18,16 +18,17 @@ _RESERVE = 0.9
 class Slot:
     """A place that a connection holds."""
 
-    __slots__ = ("_release",)
+    __slots__ = ("_leave", "_network")
 
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release: Callable[[], None] | None = release
+    def __init__(self, leave: Callable[[str | None], None], network: str | None) -> None:
+        self._leave: Callable[[str | None], None] | None = leave
+        self._network = network
 
     def release(self) -> None:
         """Give the place back; a second time does nothing."""
-        release, self._release = self._release, None
-        if release is not None:
-            release()
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave(self._network)
 
 
 class Admission:
@@ -54,7 +55,7 @@ class Admission:
             raise TooManyConnections(f"there are {self._total} connections already")
         network = self._enter_network(address) if count_address else None
         self._taken += 1
-        return Slot(lambda: self._leave(network))
+        return Slot(self._leave, network)
 
     def enter_behind_proxy(self, address: str) -> Slot:
         """Take a place for a stream of a client behind a proxy, whose connection has one already.
@@ -62,7 +63,7 @@ class Admission:
         :raises TooManyConnections: there is none left for that address.
         """
         network = self._enter_network(address)
-        return Slot(lambda: self._leave_network(network))
+        return Slot(self._leave_network, network)
 
     def _leave(self, network: str | None) -> None:
         self._taken -= 1

@@ -1,12 +1,12 @@
 """Signs of life for many connections by one timer.
 
-A wheel turns once a second. Every connection stands in the slot of the second in which it is due; when its time
-comes and it was written to meanwhile, it is only put into a later slot. So a write costs the note of the hour,
-and silence one ping an interval.
+The hours strike once a second, and turn the wheels. Every connection stands in the slot of the second in which it is
+due; when its time comes and it was written to meanwhile, it is only put into a later slot. So a write costs the note of
+the hour, and silence one ping an interval.
 """
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -23,82 +23,95 @@ class Pingable(Protocol):
         """Send a sign of life."""
 
 
+class Hours:
+    """Counts the seconds since the start: cheaper to ask than a clock, and right to the second."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.now = 0
+        self._told: list[Callable[[int], None]] = []
+        self._striking = LoopingCall(self._strike)
+        self._striking.clock = clock
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._striking.start(1.0, now=False)
+
+    def stop(self) -> None:
+        """Count no more."""
+        if self._striking.running:
+            self._striking.stop()
+
+    def tell(self, call: Callable[[int], None]) -> None:
+        """Call with the new number, each second."""
+        self._told.append(call)
+
+    def _strike(self) -> None:
+        self.now += 1
+        for call in self._told:
+            call(self.now)
+
+
 class Wheel:
     """Calls `Pingable.ping` on those that were silent for `seconds`, to the second."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, seconds: float) -> None:
-        self.hour = 0
-        """Seconds that the wheel has turned; for `Pingable.spoke`."""
+    def __init__(self, hours: Hours, seconds: float) -> None:
+        self._hours = hours
         self._seconds = max(1, round(seconds))
         self._slots: list[dict[Pingable, None]] = [{} for _ in range(self._seconds)]
-        self._slot_of: dict[Pingable, int] = {}
-        self._turning = LoopingCall(self._turn)
-        self._turning.clock = clock
+        hours.tell(self._turn)
 
-    def start(self) -> None:
-        """Begin to turn."""
-        self._turning.start(1.0, now=False)
-
-    def stop(self) -> None:
-        """Stand still."""
-        if self._turning.running:
-            self._turning.stop()
+    @property
+    def now(self) -> int:
+        """The hour, for `Pingable.spoke`."""
+        return self._hours.now
 
     def add(self, peer: Pingable) -> None:
         """Keep a connection alive from now on."""
-        peer.spoke = self.hour
-        self._place(peer, self.hour)
+        peer.spoke = self._hours.now
+        self._place(peer, peer.spoke)
 
     def remove(self, peer: Pingable) -> None:
         """Let a connection go; nothing happens if it was not there."""
-        slot = self._slot_of.pop(peer, None)
-        if slot is not None:
-            self._slots[slot].pop(peer, None)
+        for slot in self._slots:
+            if slot.pop(peer, peer) is None:
+                return
 
     def _place(self, peer: Pingable, hour: int) -> None:
-        slot = hour % self._seconds
-        self._slots[slot][peer] = None
-        self._slot_of[peer] = slot
+        self._slots[hour % self._seconds][peer] = None
 
-    def _turn(self) -> None:
-        self.hour += 1
-        slot = self.hour % self._seconds
-        due, self._slots[slot] = self._slots[slot], {}
-        self._ping(due)
+    def _turn(self, hour: int) -> None:
+        slot = self._slots[hour % self._seconds]
+        for peer in list(slot):
+            if slot.pop(peer, peer) is None:
+                self._look_after(peer, hour)
 
-    def _ping(self, due: Iterable[Pingable]) -> None:
-        for peer in due:
-            if peer not in self._slot_of:
-                continue
-            if peer.spoke + self._seconds <= self.hour:
-                peer.spoke = self.hour
-                self._place(peer, self.hour)
-                try:
-                    peer.ping()
-                except Exception:
-                    self.log.failure("A sign of life could not be sent")
-            else:
-                self._place(peer, peer.spoke)
+    def _look_after(self, peer: Pingable, hour: int) -> None:
+        if peer.spoke + self._seconds > hour:
+            self._place(peer, peer.spoke)
+            return
+        peer.spoke = hour
+        self._place(peer, hour)
+        try:
+            peer.ping()
+        except Exception:
+            self.log.failure("A sign of life could not be sent")
 
 
-class Mortal(Protocol):
-    """A connection that has to answer."""
-
-    def overdue(self) -> None:
-        """Know that no answer came in time."""
+P = TypeVar("P")
 
 
-class Deadlines:
-    """Calls `Mortal.overdue` on those that were asked and not heard of for `seconds`, to the second."""
+class Deadlines(Generic[P]):
+    """Calls `overdue` for those of whom something is expected and nothing was heard for `seconds`, to the second."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, seconds: float) -> None:
+    def __init__(self, clock: IReactorTime, seconds: float, overdue: Callable[[P], None]) -> None:
         self._clock = clock
         self._seconds = seconds
-        self._asked: dict[Mortal, float] = {}
+        self._overdue = overdue
+        self._asked: dict[P, float] = {}
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
@@ -111,12 +124,12 @@ class Deadlines:
         if self._looking.running:
             self._looking.stop()
 
-    def expect(self, peer: Mortal) -> None:
-        """Know that a connection was asked; one that was asked before still has its first deadline."""
+    def expect(self, peer: P) -> None:
+        """Know that a connection has to act; one of which that is expected already has its first deadline still."""
         self._asked.setdefault(peer, self._clock.seconds() + self._seconds)
 
-    def heard(self, peer: Mortal) -> None:
-        """Know that a connection answered, or is gone."""
+    def heard(self, peer: P) -> None:
+        """Know that a connection did so, or is gone."""
         self._asked.pop(peer, None)
 
     def _look(self) -> None:
@@ -127,6 +140,6 @@ class Deadlines:
                 return
             del self._asked[peer]
             try:
-                peer.overdue()
+                self._overdue(peer)
             except Exception:
                 self.log.failure("A connection that did not answer could not be closed")

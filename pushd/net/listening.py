@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,9 @@ from twisted.application.service import MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 
+from pushd.net.prompt import send_at_once
+
+_PROBES = 3
 # Where the port stands among the arguments of the kinds of endpoint that bind an address.
 _PORT_AT = {"tcp": 0, "tcp6": 0, "ssl": 0, "tls": 1}
 _PIECE = re.compile(r"((?:\\.|[^\\:])*):", re.DOTALL)
@@ -25,6 +29,38 @@ class CannotStart(SystemExit, Exception):
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.code = 1
+
+
+def prepare(port: Any, dead_peer: int) -> None:
+    """Set up a listening port: its connections send at once, in small pieces too, and dead peers are found.
+
+    :param dead_peer: seconds; see `find_dead_peers`.
+    """
+    send_at_once(port)
+    sock = port.socket
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        find_dead_peers(sock, dead_peer)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def find_dead_peers(sock: socket.socket, seconds: int) -> None:
+    """Let TCP give a peer up of which nothing was heard for `seconds`, whether it owes us data (RFC 5482) or not
+    (RFC 9293, 3.8.4). The connections that a listening socket accepts have this from it.
+
+    Half of the time is for each: what is sent to a peer that fell silent starts the clock of unanswered data, and then
+    the probes stop.
+    """
+    patience = max(2, seconds // 2)
+    interval = max(1, patience // (_PROBES + 2))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", max(1, patience - _PROBES * interval)),
+        ("TCP_KEEPINTVL", interval),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", patience * 1000),
+    ):
+        if option := getattr(socket, name, None):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def check_endpoint(text: str, reactor: Any) -> None:

@@ -1,34 +1,10 @@
-"""What the sockets of connections are told: how to find a dead peer, and how to close on one that does not read."""
+"""What the sockets of connections are told: how much to read and to send, and how to close."""
 
 import socket
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-
-_PROBES = 3
-
-
-def find_dead_peer(transport: Any, seconds: int) -> None:
-    """Let TCP give a peer up of which nothing was heard for `seconds`, whether it owes us data (RFC 5482) or not
-    (RFC 9293, 3.8.4).
-
-    Half of the time is for each: what is sent to a peer that fell silent starts the clock of unanswered data, and then
-    the probes stop. Does nothing on a transport that is not TCP.
-    """
-    sock = _socket_of(transport)
-    if sock is None:
-        return
-    patience = max(2, seconds // 2)
-    interval = max(1, patience // (_PROBES + 2))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", max(1, patience - _PROBES * interval)),
-        ("TCP_KEEPINTVL", interval),
-        ("TCP_KEEPCNT", _PROBES),
-        ("TCP_USER_TIMEOUT", patience * 1000),
-    ):
-        if option := getattr(socket, name, None):
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+from twisted.protocols.policies import ProtocolWrapper
 
 
 def send_little_ahead(transport: Any, unsent: int) -> None:
@@ -50,6 +26,14 @@ def read_little(transport: Any, size: int) -> None:
         transport = inner
     if hasattr(transport, "bufferSize"):
         transport.bufferSize = size
+
+
+def hand_over(transport: Any, protocol: Any) -> None:
+    """Let another protocol have a connection that is open."""
+    if isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol
 
 
 def _socket_of(transport: Any) -> socket.socket | None:

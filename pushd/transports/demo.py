@@ -2,12 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from twisted.web.server import Request
-
 from pushd.core.errors import NotFound
 from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.pages import DEMOS
 from pushd.transports.query import name_in_path
+from pushd.transports.request import Request
 
 
 class DemoDoor(Door):

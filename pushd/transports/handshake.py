@@ -3,9 +3,8 @@
 import base64
 import binascii
 
-from twisted.web.server import Request
-
 from pushd.core.errors import BadParameter, Refusal, UpgradeRequired
+from pushd.transports.request import Request
 
 
 def checked_key(request: Request) -> bytes:
@@ -14,20 +13,20 @@ def checked_key(request: Request) -> bytes:
     :raises UpgradeRequired: it is none of version 13.
     :raises BadParameter: its key is none.
     """
-    if request.clientproto != b"HTTP/1.1" or "websocket" not in tokens(request, "Upgrade"):
+    if request.is_old or "websocket" not in tokens(request, b"upgrade"):
         raise upgrade_required(request)
-    if "upgrade" not in tokens(request, "Connection"):
+    if "upgrade" not in tokens(request, b"connection"):
         raise upgrade_required(request)
-    if tokens(request, "Sec-WebSocket-Version") != ["13"]:
+    if tokens(request, b"sec-websocket-version") != ["13"]:
         raise upgrade_required(request)
-    keys = request.requestHeaders.getRawHeaders(b"Sec-WebSocket-Key", [])
+    key = request.getHeader(b"sec-websocket-key") or b""
     try:
-        is_good = len(keys) == 1 and len(keys[0]) == 24 and len(base64.b64decode(keys[0], validate=True)) == 16
+        is_good = len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
         is_good = False
     if not is_good:
         raise BadParameter("Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455, section 4.1)")
-    return keys[0]
+    return key
 
 
 def upgrade_required(request: Request) -> Refusal:
@@ -38,8 +37,7 @@ def upgrade_required(request: Request) -> Refusal:
     return UpgradeRequired("this address is for WebSocket handshakes of version 13 (RFC 6455)")
 
 
-def tokens(request: Request, header: str) -> list[str]:
+def tokens(request: Request, header: bytes) -> list[str]:
     """Give the comma-separated words of a header; only those of a subprotocol keep their case."""
-    values = b",".join(request.requestHeaders.getRawHeaders(header.encode("ascii"), []))
-    words = [word.strip() for word in values.decode("latin-1").split(",")]
-    return words if header == "Sec-WebSocket-Protocol" else [word.lower() for word in words]
+    values = (request.getHeader(header) or b"").decode("latin-1")
+    return [word.strip() for word in (values if header == b"sec-websocket-protocol" else values.lower()).split(",")]

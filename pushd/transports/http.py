@@ -4,17 +4,19 @@ import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import NOT_DONE_YET
 
 from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refusal
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
+from pushd.transports.request import Request
 from pushd.transports.site import JSON, HttpLimits, error_body, host_of
 from pushd.wire.jsons import encode
 
@@ -47,14 +49,14 @@ class Rules:
     def client_of(self, request: Request) -> str:
         """Give the address of the client: the peer's, or behind a trusted proxy the one it forwards."""
         peer = host_of(request.client)
-        chain = b",".join(request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])).decode("latin-1").split(",")
+        chain = (request.getHeader(b"x-forwarded-for") or b"").decode("latin-1").split(",")
         while self.is_proxy(peer) and chain and is_address(forwarded := _without_port(chain.pop().strip())):
             peer = forwarded
         return peer or "unix"
 
     def open_cors(self, request: Request) -> bool:
         """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin; tell whether that of the request may write."""
-        origin = request.getHeader(b"Origin")
+        origin = request.getHeader(b"origin")
         if origin is None:
             return True
         if not self.is_allowed(origin):
@@ -68,15 +70,17 @@ class Rules:
         """Tell whether the configuration names an origin."""
         return bool(self.allow_origins & {origin.decode("latin-1"), "*"})
 
-    def admit_stream(self, request: Request) -> Slot:
-        """Take a place for a stream of a client behind a proxy; its connection has one already.
+    def admit_stream(self, request: Request) -> Slot | None:
+        """Take a place for a stream of a client behind a proxy; any other has that of its connection.
 
         :raises TooManyConnections: its address has too many.
         """
         if self.is_proxy(host_of(request.client)):
             return self.admission.enter_behind_proxy(self.client_of(request))
-        return Slot(lambda: None)
+        return None
 
+_SAFE = (b"GET", b"HEAD", b"OPTIONS")
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
 
 Answer = bytes | None
 """The body of an answer, or None where the door goes on by itself."""
@@ -98,7 +102,6 @@ class Door(Resource):
 
     def render(self, request: Request) -> Any:
         """Answer a request, whatever it is."""
-        request.setHeader(b"Server", b"pushd")
         Deferred.fromCoroutine(self._render(request)).addErrback(self._broken, request)
         return NOT_DONE_YET
 
@@ -110,22 +113,27 @@ class Door(Resource):
             refuse(request, refusal)
         else:
             if body is not None:
-                finish(request, body)
+                request.answer(body)
+
+    @cached_property
+    def _methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        return self.methods()
 
     async def _answer(self, request: Request) -> Answer:
-        methods = self.methods()
-        allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))
-        if not self.rules.open_cors(request) and request.method not in (b"GET", b"HEAD", b"OPTIONS"):
+        if not self.rules.open_cors(request) and request.method not in _SAFE:
             raise Forbidden("pages of that origin may not write here; see http.allow_origins")
-        if request.method == b"OPTIONS":
-            return self._preflight(request, allowed)
+        method = self._methods.get(request.method)
+        return await (self._answer_other(request) if method is None else method(request))
+
+    async def _answer_other(self, request: Request) -> Answer:
+        methods = self._methods
         if request.method == b"HEAD" and b"GET" in methods:
             return await self.head(request)
-        method = methods.get(request.method)
-        if method is None:
-            request.setHeader(b"Allow", allowed)
-            raise MethodNotAllowed("this address knows " + allowed.decode("ascii"))
-        return await method(request)
+        allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))
+        if request.method == b"OPTIONS":
+            return self._preflight(request, allowed)
+        request.setHeader(b"Allow", allowed)
+        raise MethodNotAllowed("this address knows " + allowed.decode("ascii"))
 
     async def head(self, request: Request) -> Answer:
         """Answer HEAD with the headers of GET; a door that streams has its own way."""
@@ -133,7 +141,7 @@ class Door(Resource):
 
     def _preflight(self, request: Request, allowed: bytes) -> Answer:
         request.setHeader(b"Allow", allowed)
-        if request.responseHeaders.hasHeader(b"Access-Control-Allow-Origin"):
+        if request.hasAnswerHeader(b"Access-Control-Allow-Origin"):
             request.setHeader(b"Access-Control-Allow-Methods", allowed)
             request.setHeader(b"Access-Control-Allow-Headers", _REQUEST_HEADERS)
             request.setHeader(b"Access-Control-Max-Age", b"600")
@@ -143,10 +151,7 @@ class Door(Resource):
     def _broken(self, failure: Failure, request: Request) -> None:
         self.log.failure("{method} {path} broke", failure, method=request.method, path=request.path)
         self.rules.counters.refusals[Fault.code] += 1
-        if request.startedWriting:
-            request.loseConnection()
-        else:
-            refuse(request, Fault("something broke here"))
+        refuse(request, Fault("something broke here"))
 
 
 class Nowhere(Door):
@@ -161,16 +166,6 @@ class Nowhere(Door):
         raise NotFound("there is no such address")
 
 
-def finish(request: Request, body: bytes) -> None:
-    """Send a whole answer, unless the client is gone."""
-    if request._disconnected:
-        return
-    if request.code not in (204, 304):
-        request.setHeader(b"Content-Length", b"%d" % len(body))
-    request.write(body)
-    request.finish()
-
-
 def refuse(request: Request, refusal: Refusal) -> None:
     """Say no: JSON, or one line of text for ``Accept: text/plain``."""
     request.setResponseCode(refusal.status)
@@ -178,7 +173,7 @@ def refuse(request: Request, refusal: Refusal) -> None:
         request.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
     content_type, body = error_body(request, refusal)
     request.setHeader(b"Content-Type", content_type)
-    finish(request, body)
+    request.answer(body)
 
 
 def json_answer(request: Request, value: object) -> bytes:
@@ -204,4 +199,4 @@ def is_address(text: str) -> bool:
 
 def is_same_host(request: Request, origin: bytes) -> bool:
     """Tell whether an ``Origin`` (RFC 6454) has the host and port of the request."""
-    return origin.partition(b"://")[2].lower() == (request.getHeader(b"Host") or b"").lower() != b""
+    return origin.partition(b"://")[2].lower() == (request.getHeader(b"host") or b"").lower() != b""

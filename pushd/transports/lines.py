@@ -19,7 +19,8 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.net.sockets import close_within, find_dead_peer
+from pushd.net.prompt import sender_of
+from pushd.net.sockets import close_within
 from pushd.session import Inbox, Session
 from pushd.transports.pacing import Paced
 from pushd.wire.lines import Limits, encode_outcome, encode_refusal, greeting, parse
@@ -38,8 +39,6 @@ class LineLimits:
 
     command: Limits
     queue: QueueLimits = field(default_factory=QueueLimits)
-    dead_peer: int = 50
-    """Seconds; see `find_dead_peer`."""
 
     @property
     def line(self) -> int:
@@ -79,10 +78,8 @@ class LinePeer(Paced, Protocol):
     def connectionMade(self) -> None:
         """Greet."""
         self.factory.enter(self)
-        find_dead_peer(self.transport, self._limits.dead_peer)
-        if hasattr(self.transport, "setTcpNoDelay"):
-            self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        self.subscriber.attach(sender_of(self.transport))
         self.transport.write(self.factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
-from twisted.web.server import Request
-
 from pushd.core.errors import BadParameter, NotFound
 from pushd.core.names import MAX_BYTES, parse_topics
 from pushd.hub import Hub
 from pushd.metrics import CONTENT_TYPE
 from pushd.transports.http import Answer, Door, Rules, json_answer
 from pushd.transports.query import name_in_path, parameter, since_of, whole_number
+from pushd.transports.request import Request
 from pushd.wire.jsons import encode_message
 
 _MAX_CHANNELS = 10_000

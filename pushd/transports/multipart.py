@@ -4,7 +4,6 @@ import secrets
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.server import Request
 
 from pushd.core.cursor import Last, Now, Since
 from pushd.core.outbox import Limits, Policy
@@ -15,6 +14,7 @@ from pushd.net.sockets import send_little_ahead
 from pushd.transports.http import Answer, Rules
 from pushd.transports.pages import REPLACING_PAGE
 from pushd.transports.query import policy_of, since_of
+from pushd.transports.request import Request
 from pushd.transports.streaming import Format, StreamDoor
 from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, opening
 
@@ -63,17 +63,17 @@ class ReplaceDoor(StreamDoor):
 
     async def get(self, request: Request) -> Answer:
         """Stream; where Chromium navigates to it, send a script that shows it: Chromium itself shows images only."""
-        if b"Chrome/" in (request.getHeader(b"User-Agent") or b"") and _is_navigation(request):
+        if b"Chrome/" in (request.getHeader(b"user-agent") or b"") and _is_navigation(request):
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             request.setHeader(b"Cache-Control", b"no-store")
-            request.responseHeaders.addRawHeader(b"Vary", _VARY)
+            request.addHeader(b"Vary", _VARY)
             return REPLACING_PAGE
         return await super().get(request)
 
     def set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
         """See `StreamDoor`. What publishers write as HTML is shown, but may not act as a page of this daemon."""
         super().set_headers(request, shape, opening)
-        request.responseHeaders.addRawHeader(b"Vary", _VARY)
+        request.addHeader(b"Vary", _VARY)
         request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts allow-forms allow-popups")
 
 
@@ -93,7 +93,7 @@ class MixedDoor(StreamDoor):
 
 
 def _is_navigation(request: Request) -> bool:
-    mode = request.getHeader(b"Sec-Fetch-Mode")
+    mode = request.getHeader(b"sec-fetch-mode")
     # Browsers say the mode to https and to their own machine only. Elsewhere `Accept` tells: a page's fetch and an
     # <img> do not ask for HTML.
-    return mode == b"navigate" if mode else b"text/html" in (request.getHeader(b"Accept") or b"")
+    return mode == b"navigate" if mode else b"text/html" in (request.getHeader(b"accept") or b"")

@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from twisted.web.server import Request
-
 from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.request import Request
 
 
 class Subscribing(Protocol):
@@ -43,13 +42,13 @@ class NegotiatingDoor(Door):
         return await self._choose(request).head(request)
 
     async def _get(self, request: Request) -> Answer:
-        request.responseHeaders.addRawHeader(b"Vary", b"Accept, Upgrade")
+        request.addHeader(b"Vary", b"Accept, Upgrade")
         return await self._choose(request).get(request)
 
     def _choose(self, request: Request) -> Subscribing:
-        if b"websocket" in (request.getHeader(b"Upgrade") or b"").lower():
+        if b"websocket" in (request.getHeader(b"upgrade") or b"").lower():
             return self._websocket
-        weights = _weights((request.getHeader(b"Accept") or b"").decode("latin-1"))
+        weights = _weights((request.getHeader(b"accept") or b"").decode("latin-1"))
         wanted = max(self._doors, key=lambda kind: weights.get(kind, 0.0))
         return self._doors[wanted] if weights.get(wanted, 0.0) > 0 else self._otherwise
 

@@ -14,6 +14,15 @@ class Paced:
 
     subscriber: Subscriber
 
+    @property
+    def spoke(self) -> int:
+        """The hour at which it was last written to."""
+        return self.subscriber.spoke
+
+    @spoke.setter
+    def spoke(self, hour: int) -> None:
+        self.subscriber.spoke = hour
+
     def pauseProducing(self) -> None:
         """Know that the transport has enough to send."""
         self.subscriber.pause()

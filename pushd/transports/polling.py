@@ -8,8 +8,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from twisted.web.server import Request
-
 from pushd.core.cursor import Last, Now, Since, parse_since
 from pushd.core.errors import BadParameter
 from pushd.core.message import Message
@@ -18,6 +16,7 @@ from pushd.core.poll import Heard
 from pushd.hub import Hub
 from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.query import decimal, name_in_path, parameter, since_of
+from pushd.transports.request import Request
 from pushd.transports.waiting import ANSWER, WaitingRoom
 from pushd.wire.jsons import encode_message
 from pushd.wire.multipart import quoted
@@ -83,8 +82,8 @@ def _asked(request: Request, rules: Rules) -> _Asked:
     shape = parameter(request, b"format")
     if shape not in (None, "json", "raw"):
         raise BadParameter("the format of a poll is json or raw")
-    etag = request.getHeader(b"If-None-Match")
-    if etag and not request.getHeader(b"Last-Event-ID"):
+    etag = request.getHeader(b"if-none-match")
+    if etag and not request.getHeader(b"last-event-id"):
         text = etag.decode("latin-1")
         found = _ETAG.fullmatch(text)
         since = parse_since(found[1] if found else text)

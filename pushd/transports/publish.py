@@ -2,14 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from twisted.web.server import Request
-
 from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable
 from pushd.hub import Hub, Receipt
 from pushd.transports.http import Answer, Door, Rules, json_answer
-from pushd.transports.query import body_of, decimal, name_in_path, parameter
+from pushd.transports.query import decimal, name_in_path, parameter
+from pushd.transports.request import Request
 from pushd.transports.site import prefers_text
 from pushd.wire.jsons import encode
 from pushd.wire.publication import parse_publication
@@ -46,11 +45,11 @@ class PublishDoor(Door):
         return _answer_receipts(request, receipts, is_list="," in name)
 
     def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
-        content_type = request.getHeader(b"Content-Type")
+        content_type = request.getHeader(b"content-type")
         given = content_type.decode("latin-1") if content_type else None
         if given is not None and given.partition(";")[0].strip().lower() == _CURL_DEFAULT:
             given = None
-        data, event, ttl = body_of(request), parameter(request, b"event"), _ttl(request)
+        data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
         end = parameter(request, b"end")
         if end not in (None, "0", "1"):
             raise BadParameter("end is 0 or 1")
@@ -58,10 +57,10 @@ class PublishDoor(Door):
         return [draft(channel, data, given, event, ttl, end=end == "1", max_event=max_event) for channel in channels]
 
     async def _publish_batch(self, request: Request) -> Answer:
-        content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
+        content_type = (request.getHeader(b"content-type") or b"").decode("latin-1")
         if content_type.partition(";")[0].strip().lower() != _NDJSON:
             raise UnsupportedType(f"a batch is {_NDJSON}; a single message goes to /pub/CHANNEL")
-        lines = [line for line in body_of(request).split(b"\n", _MAX_LINES) if line.strip()]
+        lines = [line for line in request.body.split(b"\n", _MAX_LINES) if line.strip()]
         if len(lines) > _MAX_LINES:
             raise TooLarge(f"a batch has at most {_MAX_LINES} lines")
         outcomes = await self._hub.publish_all(map(self._parse, lines), _key(request, ""))
@@ -112,7 +111,7 @@ def _ttl(request: Request) -> float | None:
 
 
 def _key(request: Request, scope: str) -> str | None:
-    key = request.getHeader(b"Idempotency-Key")
+    key = request.getHeader(b"idempotency-key")
     if key is None:
         return None
     if not key or len(key) > _MAX_KEY:

@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from urllib.parse import urlsplit
 
-from twisted.web.server import Request
-
 from pushd.core.cursor import Last, MessageId
 from pushd.core.errors import BadParameter, Forbidden
 from pushd.core.message import Message
@@ -14,6 +12,7 @@ from pushd.core.names import check_channel
 from pushd.hub import Hub
 from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.query import name_in_path, parameter, since_of, whole_number
+from pushd.transports.request import Request
 from pushd.transports.waiting import WaitingRoom
 
 _INTERVAL = 12

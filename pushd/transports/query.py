@@ -1,13 +1,11 @@
 """What doors read from a request: the name in its path, its parameters, and where a subscriber wants to begin."""
 
 import re
-from typing import Any
-
-from twisted.web.server import Request
 
 from pushd.core.cursor import Since, parse_since
 from pushd.core.errors import BadParameter, BadUtf8
 from pushd.core.outbox import Policy, parse_policy
+from pushd.transports.request import Request
 
 _DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
@@ -18,15 +16,9 @@ def name_in_path(request: Request) -> str:
     :raises BadUtf8: it is not UTF-8.
     """
     try:
-        return b"/".join(request.postpath or []).decode("utf-8")
+        return b"/".join(request.postpath).decode("utf-8")
     except UnicodeDecodeError:
         raise BadUtf8("a name in an address is percent-encoded UTF-8") from None
-
-
-def body_of(request: Request) -> bytes:
-    """Give the whole body."""
-    content: Any = request.content
-    return bytes(content.read())
 
 
 def parameter(request: Request, name: bytes) -> str | None:
@@ -35,7 +27,7 @@ def parameter(request: Request, name: bytes) -> str | None:
     :raises BadUtf8: it is not UTF-8.
     :raises BadParameter: it stands there twice.
     """
-    values = (request.args or {}).get(name, [])
+    values = request.args.get(name, ())
     if len(values) > 1:
         raise BadParameter(f"{name.decode('ascii')} stands there more than once")
     try:
@@ -75,7 +67,7 @@ def since_of(request: Request) -> Since:
 
     :raises BadSince: it is none.
     """
-    header = request.getHeader(b"Last-Event-ID")
+    header = request.getHeader(b"last-event-id")
     if header:
         return parse_since(header.decode("latin-1"))
     for name in (b"since", b"last_event_id", b"lastEventID"):

@@ -1,36 +1,52 @@
-"""The HTTP listener below the doors: connections, limits, and requests refused before they are read (RFC 9112)."""
+"""The HTTP listener below the doors: connections, limits, and requests refused before they are read (RFC 9112).
+
+The parser is llhttp, by `httptools`: it is strict, and costs a tenth of one in Python. The doors behind it are Twisted
+Web resources.
+"""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from io import BytesIO
-from typing import Any
+from typing import Any, Final
+from wsgiref.handlers import format_date_time
 
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.http_headers import Headers
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.resource import IResource, getChildForRequest
+from zope.interface import implementer
 
 from pushd.core.errors import BadRequest, HeadersTooLarge, Refusal, TooLarge, TooLate, TooManyConnections
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.net.sockets import close_within, find_dead_peer, read_little
+from pushd.net.keepalive import Deadlines
+from pushd.net.sockets import hand_over, read_little
+from pushd.transports.request import Loan, Request
 from pushd.wire.jsons import encode
 
-_LINGER_SECONDS = 5.0
+_LINGER_SECONDS: Final = 5.0
 """How long a refused sender may go on sending, so that it reads the refusal before the connection breaks."""
-_READ = 8 << 10
+_READ: Final = 8 << 10
 """Bytes: some 270 of the smallest requests, or 1,300 of the smallest WebSocket frames."""
-_IDLE_SECONDS = 60.0
-"""How long a kept-alive connection may wait for its next request."""
+_IDLE_SECONDS: Final = 60.0
+"""How long a connection may wait for its next request, and a body for its next bytes."""
+_HEADER_LINE: Final = 4
+"""Bytes of a header besides its name and value: a colon, a space and the end of the line."""
+_CHUNK: Final = 8
+"""What a byte of a body may take at most, as a chunk of its own: size, end of line, byte, end of line, and some."""
 
+_METHOD = re.compile(rb"(?:\r\n)*([A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}) ")
+_STAND_IN: Final = b"REPORT "
+_NO_HTTP: Final = "that is not HTTP/1.1 (RFC 9112)"
+_OVERFLOW: Final = "Content-Length overflow"
+"""What the parser says of a number of more than 64 bits."""
+_VERSIONS: Final = ("1.1", "1.0")
 
-JSON = b"application/json"
+JSON: Final = b"application/json"
 _AUTHORITY = re.compile(rb"^https?://[^/?#]*", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
@@ -50,177 +66,372 @@ class HttpLimits:
     """Bytes."""
     handshake: float = 10.0
     """Seconds from the first byte of a request to the end of its headers."""
-    dead_peer: int = 50
-    """Seconds; see `find_dead_peer`."""
     queue: Limits = field(default_factory=Limits)
 
 
-class PushRequest(Request):
-    """A request whose body is judged by its declared length, before it is read, and is kept in memory."""
+@implementer(IHalfCloseableProtocol)
+class Connection:
+    """A connection: requests in, each answered before the next one is looked at.
 
-    channel: "PushChannel"
-    content: BytesIO
+    A request is being read, then waits for its turn, then is being answered. Nothing more is read while one waits. What
+    can not be read any further waits for its turn as a request with a refusal; behind it nothing is read at all.
+    """
 
-    def gotLength(self, length: int | None) -> None:
-        """Refuse a body that is too large before the sender is told to go on."""
-        self.content = BytesIO()
-        self._room = self.channel.body_limit()
-        if length is not None and length > self._room:
-            self.requestHeaders.removeHeader(b"Expect")
-            self._refuse_body()
+    __slots__ = (
+        "_body",
+        "_current",
+        "_fed",
+        "_headers",
+        "_is_deaf",
+        "_is_full",
+        "_is_paused",
+        "_is_serving",
+        "_method",
+        "_parser",
+        "_reading",
+        "_rest",
+        "_room",
+        "_site",
+        "_size",
+        "_taken",
+        "_target",
+        "_waiting",
+        "peer",
+        "slot",
+        "transport",
+    )
 
-    def handleContentChunk(self, data: bytes) -> None:
+    def __init__(self, site: "PushSite", peer: IAddress | None, slot: Slot) -> None:
+        self.peer = peer
+        self.slot = slot
+        self.transport: Any = None
+        self._site = site
+        self._parser: Any = HttpRequestParser(self)
+        self._method = b""
+        """That of the request whose head is being read, where the parser does not know it."""
+        self._target = b""
+        self._headers: dict[bytes, bytes] | None = None
+        """Those of the request whose head is being read; None behind it."""
+        self._size = 0
+        """Bytes of that head so far."""
+        self._fed = 0
+        """Bytes of the request in all so far, where it did not come with the end of another one."""
+        self._taken = 0
+        """How many of them its body accounts for, chunks and all."""
+        self._reading: Request | None = None
+        """The request whose body is being read."""
+        self._body: list[bytes] = []
+        self._room = 0
+        """Bytes that the body may still have."""
+        self._waiting: list[Request] = []
+        self._current: Request | None = None
+        """The request that is being answered."""
+        self._rest: bytes | None = None
+        """What comes behind a request to speak another protocol, until that is answered; None: there is none."""
+        self._is_deaf = False
+        """Whether what comes is let go."""
+        self._is_full = False
+        """Whether the peer has more to read than the transport can send."""
+        self._is_paused = False
+        self._is_serving = False
+
+    @property
+    def date(self) -> bytes:
+        """The lines that all answers of this second share."""
+        return self._site.date()
+
+    # From the transport
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin to wait for a request, or begin again."""
+        self.transport = transport
+        read_little(transport, _READ)
+        transport.registerProducer(self, True)
+        self._site.counters.connections["http"] += 1
+        self._site.on_head.expect(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes."""
+        if self._rest is not None:
+            self._rest += data
+            self._wait()
+        elif not self._is_deaf:
+            self._take(data)
+            self._serve()
+
+    def readConnectionLost(self) -> None:
+        """Know that the client sends nothing more. What it asked for is answered, but not what may never come: a
+        browser leaves so.
+        """
+        current = self._current
+        if current is None or current.gone is not None:
+            self._close()
+        else:
+            self._is_deaf = current.is_last = True
+            self._waiting.clear()
+
+    def writeConnectionLost(self) -> None:
+        """Know that nothing more can be sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Give everything back."""
+        current, self._current = self._current, None
+        self._let_go()
+        self._is_deaf = True
+        self._parser = None
+        self._waiting.clear()
+        self.slot.release()
+        if current is not None:
+            current.leave()
+
+    def pauseProducing(self) -> None:
+        """Know that the peer has enough to read: what else it asked for waits."""
+        self._is_full = True
+
+    def resumeProducing(self) -> None:
+        """Know that all is sent."""
+        self._is_full = False
+        self._serve()
+
+    def stopProducing(self) -> None:
+        """Know that the connection is lost, which the connection itself tells as well."""
+
+    # From the parser
+
+    def on_message_begin(self) -> None:
+        """Begin with a head."""
+        self._target, self._headers, self._size, self._fed, self._taken = b"", {}, 0, 0, 0
+
+    def on_url(self, target: bytes) -> None:
+        """Take a piece of the target."""
+        self._target += target
+        self._grow(len(target))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. Trailers are not looked at."""
+        if self._headers is None:
+            return
+        name, value = name.lower(), value.strip(b" \t")
+        before = self._headers.get(name)
+        self._headers[name] = value if before is None else b"%b, %b" % (before, value)
+        self._grow(len(name) + len(value) + _HEADER_LINE)
+
+    def on_headers_complete(self) -> None:
+        """Judge the head, before the body is read."""
+        assert self._headers is not None
+        parser, limits, headers = self._parser, self._site.limits, self._headers
+        method, self._method = self._method or parser.get_method(), b""
+        request = Request(self, method, _origin_form(self._target), headers)
+        version = parser.get_http_version()
+        request.is_old = version != "1.1"
+        request.is_last = request.is_old or b"close" in headers.get(b"connection", b"").lower()
+        self._reading, self._headers, self._target = request, None, b""
+        self._room = limits.batch if request.path == b"/pub" else limits.message
+        if version not in _VERSIONS:
+            raise self._stop(BadRequest(_NO_HTTP))
+        if fault := _fault_of(headers, request.is_old):
+            raise self._stop(BadRequest(fault))
+        if int(headers.get(b"content-length", b"0")) > self._room:
+            raise self._stop(self._too_large(request))
+        if headers.get(b"expect", b"").lower() == b"100-continue" and not request.is_old:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
         """Take a piece of the body, as long as there is room for it."""
         self._room -= len(data)
         if self._room < 0:
-            self._refuse_body()
-        elif not self.channel.refused:
-            self.content.write(data)
+            assert self._reading is not None
+            raise self._stop(self._too_large(self._reading))
+        self._taken += _CHUNK * len(data)
+        self._body.append(data)
 
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Go on with a request that is complete and was not refused."""
-        if not self.channel.refused:
-            super().requestReceived(command, _origin_form(path), version)
+    def on_message_complete(self) -> None:
+        """Let the request wait for its turn."""
+        request, self._reading = self._reading, None
+        assert request is not None
+        body = self._body
+        if body:
+            request.body = body[0] if len(body) == 1 else b"".join(body)
+            self._body = []
+        self._waiting.append(request)
+        self._is_deaf = request.is_last
 
-    def _refuse_body(self) -> None:
-        self.channel.refuse(TooLarge(f"a body has at most {self.channel.body_limit()} bytes here"))
+    # From a request
 
+    def answered(self, block: bytes, is_last: bool) -> None:
+        """Send an answer, and go on."""
+        self._current = None
+        self.transport.write(block)
+        if is_last:
+            self._close()
+        elif not self._is_serving:
+            self._serve()
 
-class PushChannel(HTTPChannel):
-    """A connection: a deadline for the headers, limits, and refusals in the words of the contract."""
+    def hand_over(self, peer: Any) -> Loan:
+        """Leave the connection to another protocol."""
+        transport, early = self.transport, self._rest or b""
+        transport.unregisterProducer()
+        hand_over(transport, peer)
+        if self._is_paused:
+            self._is_paused = False
+            transport.resumeProducing()
+        self._current = self._rest = None
+        back = self.resume if self._waiting else self._site.resume
+        self._let_go()
+        return Loan(transport, self.slot, early, back)
 
-    site: "PushSite"
-    transport: Any
-    slot: Slot | None = None
-    _deadline: IDelayedCall | None = None
-    _between_requests = True
-    refused = False
+    def resume(self, transport: Any, slot: Slot, early: bytes) -> None:
+        """Have the connection back; see `Loan`."""
+        hand_over(transport, self)
+        self.slot = slot
+        self.makeConnection(transport)
+        self._serve()
+        if early and self.transport is transport:
+            self.dataReceived(early)
 
-    def connectionMade(self) -> None:
-        """Begin to wait for a request."""
-        super().connectionMade()
-        self.totalHeadersSize = self.MAX_LENGTH = self.site.limits.headers
-        find_dead_peer(self.transport, self.site.limits.dead_peer)
-        read_little(self.transport, _READ)
-        self.site.counters.connections["http"] += 1
-        self._await_headers()
+    # Within
 
-    def dataReceived(self, data: bytes) -> None:
-        """Take bytes; those that follow a refusal are let go."""
-        if self.refused:
+    def too_late(self) -> None:
+        """Refuse a head that is not there in time."""
+        self._stop(TooLate(f"a request is there within {self._site.limits.handshake:g} seconds"))
+        self._serve()
+
+    def idle(self) -> None:
+        """Close: nothing was asked for a while, or a body does not come."""
+        self._close()
+
+    def _take(self, data: bytes) -> None:
+        """Let the parser call back with what is in some bytes."""
+        complete = len(self._waiting)
+        try:
+            self._feed(data)
+        except HttpParserUpgrade as upgrade:
+            self._rest = data[upgrade.args[0] :]
+        except HttpParserError as error:
+            if not self._is_deaf:
+                self._stop(TooLarge(str(error)) if _OVERFLOW in str(error) else BadRequest(_NO_HTTP))
+        if complete == len(self._waiting) and not self._is_deaf:
+            self._fed += len(data)
+            if self._fed - self._taken > self._site.limits.headers:
+                self._stop(self._head_too_large() if self._headers is not None else BadRequest("that is no body"))
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserInvalidMethodError:
+            strange = _METHOD.match(data) if self._fed == 0 else None
+            if strange is None:
+                raise
+            # The parser knows a list of methods. It is shown another one, so that the door can say what it knows.
+            self._parser = HttpRequestParser(self)
+            self._method = strange[1]
+            self._parser.feed_data(_STAND_IN + data[strange.end() :])
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > self._site.limits.headers:
+            raise self._stop(self._head_too_large())
+
+    def _head_too_large(self) -> Refusal:
+        return HeadersTooLarge(f"the headers have at most {self._site.limits.headers} bytes")
+
+    def _too_large(self, request: Request) -> Refusal:
+        limits = self._site.limits
+        most = limits.batch if request.path == b"/pub" else limits.message
+        return TooLarge(f"a body has at most {most} bytes here")
+
+    def _stop(self, refusal: Refusal) -> Refusal:
+        """Read nothing more; let the refusal wait for its turn, and give it."""
+        request = self._reading or Request(self, b"GET", b"/", self._headers or {})
+        request.refusal = refusal
+        request.is_last = self._is_deaf = True
+        self._reading = self._headers = None
+        self._body = []
+        self._waiting.append(request)
+        return refusal
+
+    def _serve(self) -> None:
+        """Answer what waits, one after the other."""
+        if self._is_serving:
             return
-        if self._between_requests and not self.requests:
-            self._await_headers()
-        super().dataReceived(data)
+        self._is_serving = True
+        while self._current is None and not self._is_full and self.transport is not None:
+            if self._waiting:
+                self._current = request = self._waiting.pop(0)
+                if request.refusal is None:
+                    self._site.serve(request)
+                else:
+                    self._refuse(request, request.refusal)
+            elif self._rest is not None:
+                rest, self._rest = self._rest, None
+                if rest and not self._is_deaf:
+                    self._take(rest)
+            else:
+                break
+        self._is_serving = False
+        if self.transport is not None:
+            self._wait()
 
-    def lineReceived(self, line: bytes) -> None:
-        """Take a line of the headers; what came together with something refused is let go."""
-        if not self.refused:
-            super().lineReceived(line)
-
-    def rawDataReceived(self, data: bytes) -> None:
-        """Take a piece of a body; what came together with something refused is let go."""
-        if not self.refused:
-            super().rawDataReceived(data)
-
-    def allHeadersReceived(self) -> None:
-        """Know that the headers are complete, and whether they make a request."""
-        self._cancel_deadline()
-        self._between_requests = False
-        if fault := _fault_of(self.requests[-1], self._version):
-            self.refuse(BadRequest(fault))
+    def _wait(self) -> None:
+        """Choose what is expected of the client now, and by when; and whether to read it."""
+        site = self._site
+        if self._headers is not None:
+            site.on_head.expect(self)
         else:
-            super().allHeadersReceived()
+            site.on_head.heard(self)
+        site.on_idle.heard(self)
+        if self._headers is None and self._current is None:
+            site.on_idle.expect(self)
+        is_paused = bool(self._waiting or self._rest)
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            if is_paused:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
 
-    def requestDone(self, request: Request) -> None:
-        """Know that a request is answered."""
-        self._between_requests = True
-        super().requestDone(request)
+    def _refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer what is no request, or not one to be read to its end, and close once that is read."""
+        site, transport = self._site, self.transport
+        site.counters.refused(refusal, f"http {host_of(self.peer)}")
+        site.open_cors(request)
+        content_type, body = error_body(request, refusal)
+        request.setResponseCode(refusal.status)
+        request.setHeader(b"Content-Type", content_type)
+        self._current = None
+        transport.write(request.whole(self.date, body))
+        self._is_deaf = True
+        transport.unregisterProducer()
+        site.on_close.expect(self)
+        if hasattr(transport, "loseWriteConnection"):
+            transport.loseWriteConnection()
+        else:
+            transport.loseConnection()
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a header line that is longer than all of them may be."""
-        self.refuse(HeadersTooLarge(f"the headers have at most {self.site.limits.headers} bytes"))
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Give everything back."""
-        self._cancel_deadline()
-        if self.slot is not None:
-            self.hand_over().release()
-        super().connectionLost(reason)
-
-    def hand_over(self) -> Slot:
-        """Leave the connection to another protocol; give the place that it holds."""
-        assert self.slot is not None
-        slot, self.slot = self.slot, None
-        self.setTimeout(None)
-        self.site.counters.connections["http"] -= 1
-        return slot
-
-    def body_limit(self) -> int:
-        """Give the bytes that the body of the request may have, whose first line is known."""
-        path = self._path.partition(b"?")[0]
-        return self.site.limits.batch if path == b"/pub" else self.site.limits.message
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Answer what is no request, or not one to be read to its end, and close."""
-        if self.refused:
-            return
-        self.refused = True
-        self._cancel_deadline()
-        self.site.counters.refused(refusal, f"http {host_of(self.transport.getPeer())}")
-        self._answer(refusal)
+    def _close(self) -> None:
+        """Close once all is sent."""
+        self._is_deaf = True
         self.transport.unregisterProducer()
-        if hasattr(self.transport, "loseWriteConnection"):
-            self.transport.loseWriteConnection()
-            self.callLater(_LINGER_SECONDS, self.transport.abortConnection)
-        else:
-            close_within(self.transport, self.site.reactor, _LINGER_SECONDS)
+        self._site.on_close.expect(self)
+        self.transport.loseConnection()
 
-    def _answer(self, refusal: Refusal) -> None:
-        headers, content_type, body = Headers(), JSON, json_error(refusal)
-        if self.requests:
-            self.site.open_cors(self.requests[-1])
-            headers = self.requests[-1].responseHeaders
-            content_type, body = error_body(self.requests[-1], refusal)
-        for name, value in (
-            (b"Content-Type", content_type),
-            (b"Content-Length", b"%d" % len(body)),
-            (b"Connection", b"close"),
-        ):
-            headers.setRawHeaders(name, [value])
-        self.writeHeaders(b"HTTP/1.1", b"%d" % refusal.status, HTTPStatus(refusal.status).phrase.encode(), headers)
-        self.transport.write(body)
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._receivedHeaderSize > self.totalHeadersSize:
-            self.lineLengthExceeded(b"")
-        else:
-            self.refuse(BadRequest("that is not HTTP/1.1 (RFC 9112)"))
-
-    def _await_headers(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.callLater(self.site.limits.handshake, self._too_late)
-
-    def _cancel_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None and deadline.active():
-            deadline.cancel()
-
-    def _too_late(self) -> None:
-        self._deadline = None
-        self.refuse(TooLate(f"a request is there within {self.site.limits.handshake:g} seconds"))
+    def _let_go(self) -> None:
+        """Have no connection any more."""
+        site = self._site
+        site.counters.connections["http"] -= 1
+        for deadline in (site.on_head, site.on_idle, site.on_close):
+            deadline.heard(self)
+        self.transport = None
 
 
-class PushSite(Site):
+class PushSite(ServerFactory):
     """The site: admits connections and hands requests to doors."""
 
     noisy = False
-    protocol: Any = PushChannel
-    displayTracebacks = False
 
     def __init__(
         self,
-        root: Resource,
+        root: IResource,
         clock: IReactorTime,
         limits: HttpLimits,
         admission: Admission,
@@ -228,17 +439,27 @@ class PushSite(Site):
         is_proxy: Callable[[str | None], bool] = lambda address: False,
         open_cors: Callable[[Request], object] = lambda request: None,
     ) -> None:
-        super().__init__(
-            root, requestFactory=PushRequest, reactor=clock, timeout=_IDLE_SECONDS, parsePOSTFormSubmission=False
-        )
         self.limits = limits
         self.counters = counters
-        self._admission = admission
         self.open_cors = open_cors
+        self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late)
+        self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle)
+        self.on_close: Deadlines[Connection] = Deadlines(clock, _LINGER_SECONDS, _abort)
+        self._root = root
+        self._admission = admission
         self._is_proxy = is_proxy
+        self._second = 0
+        self._date = b""
 
-    def log(self, request: Any) -> None:
-        """Keep no access log: its line would cost a tenth of a request and hold tokens."""
+    def startFactory(self) -> None:
+        """Begin to look at the deadlines."""
+        for deadline in self._deadlines():
+            deadline.start()
+
+    def stopFactory(self) -> None:
+        """Look no more."""
+        for deadline in self._deadlines():
+            deadline.stop()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Admit a connection, or close it at once: to refuse it in words, its request would have to be read."""
@@ -248,13 +469,36 @@ class PushSite(Site):
         except TooManyConnections as refusal:
             self.counters.refused(refusal, f"http {host}")
             return None
-        channel: Any = super().buildProtocol(addr)
-        channel.slot = slot
-        return channel
+        return Connection(self, addr, slot)
+
+    def resume(self, transport: Any, slot: Slot, early: bytes) -> None:
+        """Have a connection back; see `Loan`."""
+        Connection(self, transport.getPeer(), slot).resume(transport, slot, early)
+
+    def serve(self, request: Request) -> None:
+        """Hand a request to its door."""
+        getChildForRequest(self._root, request).render(request)
+
+    def date(self) -> bytes:
+        """Give the header lines that all answers of this second share."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._date = b"Server: pushd\r\nDate: %b\r\n" % format_date_time(now).encode("ascii")
+        return self._date
+
+    def _deadlines(self) -> tuple[Deadlines[Connection], ...]:
+        return self.on_head, self.on_idle, self.on_close
+
+
+def _abort(connection: Connection) -> None:
+    connection.transport.abortConnection()
 
 
 def _origin_form(target: bytes) -> bytes:
     """Take scheme and authority from a target in absolute form (RFC 9112, section 3.2.2)."""
+    if target.startswith(b"/"):
+        return target
     rest = _AUTHORITY.sub(b"", target, count=1)
     return rest if rest.startswith(b"/") or rest == target else b"/" + rest
 
@@ -278,17 +522,18 @@ def error_body(request: Request, refusal: Refusal) -> tuple[bytes, bytes]:
 
 def prefers_text(request: Request) -> bool:
     """Tell whether the client asked for plain text and not for JSON."""
-    accept = request.getHeader(b"Accept") or b""
+    accept = request.getHeader(b"accept") or b""
     return b"text/plain" in accept and b"json" not in accept
 
 
-def _fault_of(request: Request, version: bytes) -> str | None:
-    """Find what Twisted lets pass and the standard does not (RFC 9112, sections 3.2 and 6.1)."""
-    hosts = request.requestHeaders.getRawHeaders(b"Host", [])
-    if len(hosts) > 1 or (version == b"HTTP/1.1" and not hosts):
+def _fault_of(headers: dict[bytes, bytes], is_old: bool) -> str | None:
+    """Find what the parser lets pass and the standard does not (RFC 9112, sections 3.2 and 6.1)."""
+    host = headers.get(b"host")
+    if host is None and not is_old:
         return "a request has one Host (RFC 9112, section 3.2)"
-    if hosts and hosts[0] and not _HOST.fullmatch(hosts[0]):
-        return "Host is a name or an address, and a port (RFC 9110, section 7.2)"
-    if version != b"HTTP/1.1" and request.requestHeaders.hasHeader(b"Transfer-Encoding"):
-        return "only HTTP/1.1 has transfer codings (RFC 9112, section 6.1)"
+    if host and not _HOST.fullmatch(host):
+        return "Host is one name or address, and a port (RFC 9110, section 7.2)"
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None and (is_old or coding.lower() != b"chunked"):
+        return "the transfer coding is chunked, and only HTTP/1.1 has it (RFC 9112, section 6.1)"
     return None

@@ -1,13 +1,13 @@
 """Server-sent events: ``GET /sse/TOPICS`` (WHATWG HTML, section 9.2)."""
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.server import Request
 
 from pushd.core.errors import BadParameter, Refusal
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.http import Rules
 from pushd.transports.query import parameter
+from pushd.transports.request import Request
 from pushd.transports.streaming import Format, StreamDoor
 from pushd.wire.sse import PREAMBLE, Sse, SseJson
 

@@ -1,13 +1,13 @@
 """Endless bodies: ``GET /stream/TOPICS``, a JSON message a line, or the bare data a line."""
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.server import Request
 
 from pushd.core.errors import BadParameter
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.http import Rules
 from pushd.transports.query import parameter
+from pushd.transports.request import Request
 from pushd.transports.streaming import Format, StreamDoor
 from pushd.wire.ndjson import JsonLines, RawLines
 

@@ -1,7 +1,7 @@
 """Endless answers: what server-sent events and the other streams share.
 
-The headers go out through Twisted's request; from then on blocks that are made once for all streams are written
-straight to the transport. The request stays to say when the client is gone and to end the answer.
+With the headers the stream takes the connection over, and the request and its parser are let go: blocks that are made
+once for all streams go straight to the socket.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,11 +10,10 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.server import Request
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
-from pushd.core.errors import Refusal, TooManyConnections
+from pushd.core.errors import Refusal, TooLarge, TooManyConnections
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Limits, Policy
 from pushd.core.replay import Opening
@@ -22,12 +21,16 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.net.admission import Slot
 from pushd.net.keepalive import Wheel
+from pushd.net.prompt import sender_of
 from pushd.net.sockets import close_within
 from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.pacing import Paced
 from pushd.transports.query import name_in_path, policy_of, since_of
-from pushd.wire.chunked import Chunked
+from pushd.transports.request import Request
+from pushd.wire.chunked import LAST_CHUNK, Chunked
 
+_EARLY = 8 << 10
+"""Bytes that a client may send while it listens: they are requests for when the stream has come to its end."""
 _CLOSE_SECONDS = 5.0
 """How long a stream that is given up may take to send what it has."""
 
@@ -43,31 +46,83 @@ class Format:
 
 
 class HttpStream(Paced):
-    """An open answer, and the outlet of its subscriber."""
+    """An open answer: the protocol of its connection, and the outlet of its subscriber.
 
-    __slots__ = ("_clock", "_hub", "_request", "_slot", "_transport", "_wheel", "spoke", "subscriber")
+    It begins as a request that subscribes; with `begin` it takes the connection over, and the request is gone.
+    """
+
+    __slots__ = (
+        "_back",
+        "_door",
+        "_early",
+        "_end",
+        "_is_closing",
+        "_is_kept",
+        "_slots",
+        "_transport",
+        "refused",
+        "subscriber",
+    )
 
     log = Logger()
 
-    def __init__(self, door: "StreamDoor", request: Request, slot: Slot) -> None:
-        self.spoke = 0
+    def __init__(self, door: "StreamDoor", slot: Slot | None) -> None:
         self.subscriber: Subscriber
-        self._hub = door.hub
-        self._wheel = door.wheel
-        self._clock = door.clock
-        self._request = request
-        self._slot = slot
-        self._transport: Any = request.channel.transport
+        self._door = door
+        self._slots: tuple[Slot, ...] = (slot,) if slot is not None else ()
+        self._transport: Any = None
+        self._is_closing = False
+        self._end = b""
+        """What closes the body."""
+        self._is_kept = False
+        """Whether the connection goes on when the stream has come to its end."""
+        self._early = b""
+        """What came behind the request."""
+        self._back: Callable[[Any, Slot, bytes], None]
+        self.refused: Refusal | None = None
+        """Why it must not begin."""
 
-    def begin(self) -> None:
+    def begin(self, request: Request, shape: Format) -> None:
         """Send the headers and what comes before the first message, and take care of the connection."""
-        self._request.write(b"")
-        self._request.registerProducer(self, True)
-        self._wheel.add(self)
+        self._end = b"" if request.is_old else LAST_CHUNK
+        self._is_kept = not request.is_last
+        door, wire = self._door, self.subscriber.wire
+        loan, head = request.take_over(self)
+        transport = self._transport = loan.transport
+        self._early, self._back = loan.early, loan.back
+        self._slots += (loan.slot,)
+        door.prepare(transport)
+        transport.registerProducer(self, True)
+        self.subscriber.attach(sender_of(transport))
+        door.wheel.add(self)
+        preamble = wire.block([shape.preamble]) if shape.preamble else b""
+        transport.write(head + preamble)
+
+    # From the transport
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep what a client sends behind its request, for when the stream has come to its end."""
+        self._early += data
+        if len(self._early) > _EARLY:
+            self._early = b""
+            self._door.hub.give_up(self.subscriber, TooLarge(f"who listens may send {_EARLY} bytes more"))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Know that the client is gone."""
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Give everything back."""
+        self._is_closing = True
+        self._door.left(self)
+        for slot in self._slots:
+            slot.release()
+
+    # From the hub and the keepalive
 
     def write(self, data: bytes) -> None:
         """Send a block."""
-        self.spoke = self._wheel.hour
+        self.subscriber.spoke = self._door.wheel.now
         self._transport.write(data)
 
     def ping(self) -> None:
@@ -80,31 +135,42 @@ class HttpStream(Paced):
 
     def ended(self, channel: str) -> None:
         """End the answer with its last channel."""
-        self._hub.part(self.subscriber, (channel,))
+        self._door.hub.part(self.subscriber, (channel,))
         if not self.subscriber.starts:
             wire = self.subscriber.wire
-            if closing := wire.block([wire.last()]):
-                self._transport.write(closing)
-            self.finish()
+            self._transport.write(wire.block([wire.last()]))
+            if self._is_kept and not self._is_closing:
+                self._give_back()
+            else:
+                self._finish()
 
     def give_up(self, why: Refusal) -> None:
-        """End the answer: the client comes back with its cursor."""
-        if not self._request._disconnected and not self._request.finished:
-            self._request.channel.persistent = 0
-            self.finish()
-            close_within(self._transport, self._clock, _CLOSE_SECONDS)
+        """End the answer: the client comes back with its cursor. One that has not begun is refused."""
+        if self._transport is None:
+            self.refused = why
+        else:
+            self._finish()
 
-    def finish(self) -> None:
-        """End the answer in good order; `lost` follows."""
-        if not self._request._disconnected and not self._request.finished:
-            self._request.unregisterProducer()
-            self._request.finish()
+    def _give_back(self) -> None:
+        """End the answer, and let the connection go on."""
+        self._is_closing = True
+        transport = self._transport
+        transport.unregisterProducer()
+        transport.write(self._end)
+        *slots, slot = self._slots
+        self._slots = tuple(slots)
+        self.let_go()
+        self._back(transport, slot, self._early)
 
-    def lost(self, _: object = None) -> None:
-        """Give everything back."""
-        self._wheel.remove(self)
-        self._hub.leave(self.subscriber)
-        self._slot.release()
+    def _finish(self) -> None:
+        """End the answer in good order; `connectionLost` follows."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._door.hub.leave(self.subscriber)
+        self._transport.unregisterProducer()
+        self._transport.write(self._end)
+        close_within(self._transport, self._door.clock, _CLOSE_SECONDS)
 
 
 class StreamDoor(Door):
@@ -151,8 +217,7 @@ class StreamDoor(Door):
         self.since_of(request)
         self.policy_of(request)
         self.set_headers(request, self.format_of(request))
-        request.write(b"")
-        request.finish()
+        request.answer_head()
         return None
 
     def come_back(self, request: Request, refusal: Refusal) -> bytes:
@@ -171,43 +236,50 @@ class StreamDoor(Door):
         """Open a stream."""
         topics = parse_topics(name_in_path(request), self.rules.limits.topics)
         since, policy, shape = self.since_of(request), self.policy_of(request), self.format_of(request)
-        is_chunked = request.clientproto == b"HTTP/1.1"
         name = f"{self.transport_name} {self.rules.client_of(request)}"
         try:
             slot = self.rules.admit_stream(request)
         except TooManyConnections as refusal:
             return self.come_back(request, refusal)
-        stream = HttpStream(self, request, slot)
-        wire = shape.chunked if is_chunked else shape.plain
+        stream = HttpStream(self, slot)
+        wire = shape.plain if request.is_old else shape.chunked
         stream.subscriber = Subscriber(stream, wire, self.limits(), policy, name)
         self._streams[stream] = None
         self.rules.counters.connections[self.transport_name] += 1
-        request.notifyFinish().addBoth(self._gone, stream)
-        opening = await self.hub.subscribe(stream.subscriber, topics, since)
-        if request._disconnected:
-            return None
-        if opening.finished:
-            request.setResponseCode(204)
-            return b""
-        self.set_headers(request, shape, opening)
-        self.prepare(request.channel.transport)
-        stream.begin()
-        if shape.preamble:
-            stream.write(wire.block([shape.preamble]))
-        await self.hub.follow(stream.subscriber, opening, tell_gaps=not wire.bare)
+        request.gone = stream.let_go
+        try:
+            opening = await self.hub.subscribe(stream.subscriber, topics, since)
+            if stream.refused is not None:
+                stream.let_go()
+                return self.come_back(request, stream.refused)
+            if opening.finished:
+                stream.let_go()
+                request.setResponseCode(204)
+                return b""
+        except BaseException:
+            stream.let_go()
+            raise
+        if not request.is_gone:
+            self.set_headers(request, shape, opening)
+            stream.begin(request, shape)
+            await self.hub.follow(stream.subscriber, opening, tell_gaps=not wire.bare)
         return None
 
     def set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
         """Set the headers of the answer, be it to GET or to HEAD."""
+        if not request.is_old:
+            request.setHeader(b"Transfer-Encoding", b"chunked")
+        if request.is_last:
+            request.setHeader(b"Connection", b"close")
         request.setHeader(b"Content-Type", shape.content_type)
         request.setHeader(b"Cache-Control", b"no-cache, no-transform")
         request.setHeader(b"X-Accel-Buffering", b"no")
         if shape.plain.bare and opening is not None and opening.gaps:
             request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
 
-    def _gone(self, result: object, stream: HttpStream) -> None:
+    def left(self, stream: HttpStream) -> None:
+        """Know that a stream is no more."""
         del self._streams[stream]
         self.rules.counters.connections[self.transport_name] -= 1
-        stream.lost()
-        if isinstance(result, Failure):
-            result.trap(Exception)
+        self.wheel.remove(stream)
+        self.hub.leave(stream.subscriber)

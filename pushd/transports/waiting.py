@@ -5,7 +5,6 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.server import Request
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import BareWire
@@ -15,6 +14,7 @@ from pushd.core.outbox import Limits
 from pushd.core.poll import Heard, Poll
 from pushd.hub import Hub
 from pushd.transports.http import Rules
+from pushd.transports.request import Request
 
 ANSWER: Final = Limits(1000, 1 << 20)
 """What one answer holds; the rest comes with the next."""
@@ -108,14 +108,15 @@ class WaitingRoom:
         poll = Poll(waiting, _SILENCE, ANSWER, f"{transport} {self._rules.client_of(request)}")
         self._waiting[waiting] = None
         self._rules.counters.connections[transport] += 1
-        request.notifyFinish().addErrback(lambda _: waiting.cancel())
+        request.gone = waiting.cancel
         try:
             return await waiting.result(poll, topics, since, seconds)
         finally:
             del self._waiting[waiting]
             self._rules.counters.connections[transport] -= 1
             self._hub.leave(poll)
-            slot.release()
+            if slot is not None:
+                slot.release()
 
     def close_all(self, why: Refusal) -> None:
         """Answer all that wait: there is nothing new."""

@@ -15,9 +15,7 @@ from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
-from twisted.web.server import Request
 
 from pushd.core import command
 from pushd.core.cursor import Since
@@ -40,11 +38,13 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.net.admission import Slot
 from pushd.net.keepalive import Deadlines, Wheel
+from pushd.net.prompt import sender_of
 from pushd.session import Inbox, Session
 from pushd.transports.handshake import checked_key, tokens, upgrade_required
 from pushd.transports.http import Answer, Door, Rules, is_same_host
 from pushd.transports.pacing import Paced
 from pushd.transports.query import name_in_path, policy_of, since_of
+from pushd.transports.request import Request
 from pushd.wire.frames import BareFrames, JsonFrames
 from pushd.wire.lines import Limits
 from pushd.wire.socket_commands import SUBPROTOCOL, Ask, encode_outcome, encode_refusal
@@ -64,13 +64,12 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
     transport: Any
 
     def __init__(
-        self, door: "WebSocketDoor", subprotocol: str | None, name: str, policy: Policy, slots: list[Slot]
+        self, door: "WebSocketDoor", subprotocol: str | None, name: str, policy: Policy, slot: Slot | None
     ) -> None:
         super().__init__()
-        self.spoke = 0
         self._door = door
         self._subprotocol = subprotocol
-        self._slots = slots
+        self.slots: tuple[Slot, ...] = () if slot is None else (slot,)
         self._opening: Opening | None = None
         self._closes_when_ended = False
         self._is_closing = False
@@ -104,6 +103,7 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
         """Begin to send."""
         self._door.entered(self)
         self.transport.registerProducer(self, True)
+        self.subscriber.attach(sender_of(self.transport))
         if self._opening is not None:
             self._inbox.put([self._opening])
             self._opening = None
@@ -138,16 +138,21 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give everything back."""
         self._inbox.clear()
-        self._door.left(self)
-        for slot in self._slots:
-            slot.release()
+        self.let_go()
         super().connectionLost(reason)
+
+    def let_go(self) -> None:
+        """Give everything back."""
+        self._door.left(self)
+        for slot in self.slots:
+            slot.release()
 
     # From the hub and the keepalive
 
     def write(self, data: bytes) -> None:
         """Send frames."""
         if self.state == self.STATE_OPEN:
+            self.subscriber.spoke = self._door.wheel.now
             self.transport.write(data)
 
     def ended(self, channel: str) -> None:
@@ -239,7 +244,9 @@ _AUTOBAHN_CLOSES: dict[int | None, Refusal] = {
 class WebSocketDoor(Door):
     """An address for WebSockets."""
 
-    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines) -> None:
+    def __init__(
+        self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[SocketPeer]
+    ) -> None:
         super().__init__(rules)
         self.hub = hub
         self.clock = clock
@@ -247,7 +254,7 @@ class WebSocketDoor(Door):
         self.commands = Limits(rules.limits.message, rules.limits.event, rules.limits.topics)
         self.frames = JsonFrames()
         self.bare_frames = BareFrames()
-        self._wheel = wheel
+        self.wheel = wheel
         self._peers: dict[SocketPeer, None] = {}
         most = 2 * rules.limits.message + _OVERHEAD
         self._factory = WebSocketServerFactory(server="", reactor=clock)
@@ -274,12 +281,12 @@ class WebSocketDoor(Door):
         """Keep a new WebSocket alive."""
         self._peers[peer] = None
         self.rules.counters.connections["websocket"] += 1
-        self._wheel.add(peer)
+        self.wheel.add(peer)
 
     def left(self, peer: SocketPeer) -> None:
         """Let go of a WebSocket that is closing or gone."""
         self.hub.leave(peer.subscriber)
-        self._wheel.remove(peer)
+        self.wheel.remove(peer)
         self.deadlines.heard(peer)
         if self._peers.pop(peer, self) is None:
             self.rules.counters.connections["websocket"] -= 1
@@ -292,47 +299,38 @@ class WebSocketDoor(Door):
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
         key = checked_key(request)
-        origin = request.getHeader(b"Origin")
+        origin = request.getHeader(b"origin")
         if origin is not None and not (self.rules.is_allowed(origin) or is_same_host(request, origin)):
             raise Forbidden("pages of that origin may not come in here; see http.allow_origins")
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in tokens(request, "Sec-WebSocket-Protocol") else None
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in tokens(request, b"sec-websocket-protocol") else None
         topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
         if not topics and subprotocol is None:
             raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
-        slots = [self.rules.admit_stream(request)]
-        peer = SocketPeer(self, subprotocol, f"websocket {self.rules.client_of(request)}", policy, slots)
+        slot = self.rules.admit_stream(request)
+        peer = SocketPeer(self, subprotocol, f"websocket {self.rules.client_of(request)}", policy, slot)
         try:
             if topics:
                 await peer.subscribe(topics, since)
         except BaseException:
-            slots[0].release()
+            peer.let_go()
             raise
-        if request._disconnected:
-            self.left(peer)
-            slots[0].release()
+        if request.is_gone:
+            peer.let_go()
         else:
-            self._hand_over(request, peer, slots, key)
+            self._hand_over(request, peer, key)
         return None
 
-    def _hand_over(self, request: Request, peer: SocketPeer, slots: list[Slot], key: bytes) -> None:
+    def _hand_over(self, request: Request, peer: SocketPeer, key: bytes) -> None:
         """Give the connection to Autobahn, as `autobahn.twisted.resource.WebSocketResource` does."""
-        channel: Any = request.channel
-        transport: Any = channel.transport
-        slots.append(channel.hand_over())
-        transport.unregisterProducer()
-        channel.transport = None
+        loan, _ = request.take_over(peer)
+        peer.slots += (loan.slot,)
         peer.factory = self._factory
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = peer
-        else:
-            transport.protocol = peer
-        peer.makeConnection(transport)
-        transport.resumeProducing()
+        peer.makeConnection(loan.transport)
         asked = b"Sec-WebSocket-Protocol: %b\r\n" % SUBPROTOCOL.encode("ascii") if peer.is_v1 else b""
         peer.dataReceived(_HANDSHAKE % (key, asked))
-        if early := b"".join(channel._dataBuffer):
-            peer.dataReceived(early)
+        if loan.early:
+            peer.dataReceived(loan.early)
 
 
 _HANDSHAKE = (

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pushd.core.delivery import Wire
 from pushd.core.message import Gap, Message
 
+LAST_CHUNK = b"0\r\n\r\n"
+"""What closes a body."""
+
 
 def chunk(data: bytes) -> bytes:
     """Frame bytes, which must not be empty, as one chunk."""

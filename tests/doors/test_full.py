@@ -115,7 +115,7 @@ def test_an_event_source_is_told_to_come_back(tight: Daemon) -> None:
         assert b"retry: " in answer.body
 
 
-@pytest.mark.parametrize("forwarded", ["garbage", "", ",", "192.0.2.300", "[::1]", "a" * 3000, "\x85\x0b", "127.0.0.1"])
+@pytest.mark.parametrize("forwarded", ["garbage", "", ",", "192.0.2.300", "[::1]", "a" * 3000, "\x85", "127.0.0.1"])
 def test_a_proxy_that_speaks_nonsense(tight: Daemon, forwarded: str) -> None:
     with tight.http() as http:
         http.listen("/stream/a", {"X-Forwarded-For": forwarded})

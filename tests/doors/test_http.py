@@ -105,7 +105,7 @@ def test_headers_that_are_too_large(http: Http, head: bytes, end: bytes) -> None
     http.send(head + end)
     answer = http.answer()
     assert (answer.status, answer.code) in ((431, "headers-too-large"), (400, "bad-request"))
-    assert answer.status == 431 or b"a:" in head, "too many may be told apart from too large"
+    assert answer.status == 431 or head[:1] in b"xG", "what is no request is not too large either"
     assert http.rest() == b""
 
 
@@ -133,10 +133,9 @@ def test_a_header_that_is_not_utf_8(daemon: Daemon, name: str) -> None:
 
 SLOW = {
     "silence": (b"", b""),
-    "a request line": (b"G", b"x"),
+    "a request line": (b"GET /", b"x"),
     "a header": (GET + b"Host: a\r\nX: ", b"x"),
     "headers": (GET + b"Host: a\r\n", b"X: x\r\n"),
-    "a handshake of TLS": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", b"\0"),
 }
 
 
@@ -203,7 +202,7 @@ def test_only_the_handshake_is_in_haste(tight: Daemon) -> None:
         POST + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n" + HIDDEN,
         POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n" + HIDDEN,
         POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nxyz\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 5000,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 20_000,
         POST + b"X: a\nContent-Length: 5\r\n\r\n" + HIDDEN,
         POST + b"X: a\rContent-Length: 5\r\n\r\n" + HIDDEN,
         POST + b"X: a\0\r\n\r\n" + HIDDEN,

@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.task import Clock
 
-from pushd.net.keepalive import Deadlines, Wheel
+from pushd.net.keepalive import Deadlines, Hours, Wheel
 
 
 class Connection:
@@ -27,7 +27,7 @@ class Connection:
 
     def write(self):
         """Be written to: this is what a connection notes."""
-        self.spoke = self._wheel.hour
+        self.spoke = self._wheel.now
 
 
 @pytest.fixture
@@ -36,17 +36,22 @@ def clock():
 
 
 @pytest.fixture
-def wheel(clock):
-    wheel = Wheel(clock, 5)
-    wheel.start()
-    yield wheel
-    wheel.stop()
+def hours(clock):
+    hours = Hours(clock)
+    hours.start()
+    yield hours
+    hours.stop()
     assert clock.getDelayedCalls() == []
 
 
 @pytest.fixture
+def wheel(hours):
+    return Wheel(hours, 5)
+
+
+@pytest.fixture
 def deadlines(clock):
-    deadlines = Deadlines(clock, 3)
+    deadlines = Deadlines(clock, 3, Connection.overdue)
     deadlines.start()
     yield deadlines
     deadlines.stop()
@@ -103,11 +108,12 @@ def test_connections_are_pinged_each_in_its_own_time(clock, wheel):
 
 
 def test_an_interval_of_one_second_works(clock):
-    wheel, peer = Wheel(clock, 1), Connection(clock)
-    wheel.start()
+    hours = Hours(clock)
+    wheel, peer = Wheel(hours, 1), Connection(clock)
+    hours.start()
     wheel.add(peer)
     pass_time(clock, 3)
-    wheel.stop()
+    hours.stop()
     assert peer.pings == [1, 2, 3]
 
 
@@ -143,11 +149,11 @@ def test_a_ping_that_fails_is_logged_and_the_others_are_pinged(clock, wheel, exp
     assert [event["log_failure"].type for event in expected_failures] == [ZeroDivisionError] * 2
 
 
-def test_a_wheel_that_stands_still_pings_nobody(clock, wheel):
+def test_a_wheel_that_stands_still_pings_nobody(clock, hours, wheel):
     peer = Connection(clock)
     wheel.add(peer)
-    wheel.stop()
-    wheel.stop()
+    hours.stop()
+    hours.stop()
     pass_time(clock, 10)
     assert peer.pings == []
 

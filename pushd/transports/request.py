@@ -1,0 +1,196 @@
+"""One HTTP request and its answer (RFC 9110), as the doors see it.
+
+It has the names of Twisted Web's request for what the doors use, so that a door is an ordinary Twisted Web resource,
+and nothing of the rest: no cookies, no sessions, no forms. What is sent is one block, head and body together.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.interfaces import IAddress
+from twisted.web.http import parse_qs
+
+from pushd.core.errors import Refusal
+from pushd.net.admission import Slot
+
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
+}
+_BODILESS = (204, 304)
+"""Statuses whose answers have no body (RFC 9110, section 6.4.1)."""
+
+
+class Answering(Protocol):
+    """The connection by which a request came."""
+
+    peer: IAddress | None
+
+    @property
+    def date(self) -> bytes:
+        """The header lines that all answers of this second share."""
+
+    def answered(self, block: bytes, is_last: bool) -> None:
+        """Send an answer, and go on."""
+
+    def hand_over(self, peer: Any) -> "Loan":
+        """Leave the connection to another protocol."""
+
+
+class Loan(NamedTuple):
+    """A connection that was left to another protocol."""
+
+    transport: Any
+    slot: Slot
+    """The place that it holds, and that the borrower releases with its end."""
+    early: bytes
+    """What the client sent behind the request, if that was one to speak another protocol."""
+    back: Callable[[Any, Slot, bytes], None]
+    """Is called to give the connection back to HTTP: with the transport, the place, and what came meanwhile."""
+
+
+class Request:
+    """A request that came whole, but perhaps for a body that was not read.
+
+    :param headers: by name in lower case; what stands there several times is joined by commas.
+    """
+
+    __slots__ = (
+        "_args",
+        "_connection",
+        "_headers",
+        "_out",
+        "body",
+        "code",
+        "gone",
+        "is_answered",
+        "is_last",
+        "is_old",
+        "method",
+        "path",
+        "postpath",
+        "prepath",
+        "query",
+        "refusal",
+    )
+
+    def __init__(self, connection: Answering, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> None:
+        self.method = method
+        path, _, self.query = target.partition(b"?")
+        self.path = path
+        self.prepath: list[bytes] = []
+        if target == b"*" and method == b"OPTIONS":
+            path = b"/"  # the server as a whole (RFC 9110, section 9.3.7)
+        segments = path.removeprefix(b"/").split(b"/")
+        self.postpath = [unquote_to_bytes(segment) for segment in segments] if b"%" in path else segments
+        self.body = b""
+        self.code = 200
+        self.is_old = False
+        """Whether it is HTTP/1.0, which knows neither chunks nor connections that stay."""
+        self.is_last = False
+        """Whether the connection closes behind the answer."""
+        self.is_answered = False
+        self.refusal: Refusal | None = None
+        """Why it is none, or is not read to its end."""
+        self.gone: Callable[[], None] | None = None
+        """Is called when the client leaves before it is answered."""
+        self._connection: Answering | None = connection
+        self._headers = headers
+        self._out: dict[bytes, bytes] = {}
+        self._args: dict[bytes, list[bytes]] | None = None
+
+    # What was asked
+
+    @property
+    def client(self) -> IAddress | None:
+        """The address of the peer, which may be a proxy's."""
+        return self._connection.peer if self._connection is not None else None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody is there to be answered."""
+        return self._connection is None and not self.is_answered
+
+    @property
+    def args(self) -> dict[bytes, list[bytes]]:
+        """The parameters of the query, decoded."""
+        if self._args is None:
+            self._args = parse_qs(self.query, keep_blank_values=True) if self.query else {}
+        return self._args
+
+    def getHeader(self, name: bytes) -> bytes | None:
+        """Give a header, by its name in lower case; None where there is none."""
+        return self._headers.get(name)
+
+    def forget_headers(self) -> None:
+        """Hold no more than the answer needs, since it may be long in coming."""
+        self._headers = {}
+
+    # What is answered
+
+    def setResponseCode(self, code: int) -> None:
+        """Choose the status."""
+        self.code = code
+
+    def setHeader(self, name: bytes, value: bytes) -> None:
+        """Set a header, whose value is one line, whatever is in it."""
+        self._out[name] = value.translate(_PRINTABLE)
+
+    def addHeader(self, name: bytes, value: bytes) -> None:
+        """Add to a header that is a list."""
+        before = self._out.get(name)
+        self.setHeader(name, value if before is None else b"%b, %b" % (before, value))
+
+    def hasAnswerHeader(self, name: bytes) -> bool:
+        """Tell whether a header of the answer is set."""
+        return name in self._out
+
+    def answer(self, body: bytes) -> None:
+        """Send the whole answer, unless the client is gone. An answer to HEAD is one to GET without the body."""
+        connection = self._connection
+        if connection is not None:
+            self._done()
+            connection.answered(self.whole(connection.date, body), self.is_last)
+
+    def answer_head(self) -> None:
+        """Answer HEAD where GET would have no length."""
+        connection = self._connection
+        if connection is not None:
+            self._done()
+            connection.answered(self.head(connection.date), self.is_last)
+
+    def take_over(self, peer: Any) -> tuple[Loan, bytes]:
+        """Leave the connection to `peer`, a protocol, whose the answer is to send: here is its head."""
+        connection = self._connection
+        assert connection is not None
+        self._done()
+        return connection.hand_over(peer), self.head(connection.date)
+
+    def whole(self, date: bytes, body: bytes) -> bytes:
+        """Give the answer as one block; see `head`."""
+        if self.code not in _BODILESS:
+            self._out[b"Content-Length"] = b"%d" % len(body)
+        if self.is_last:
+            self._out[b"Connection"] = b"close"
+        return self.head(date) + (b"" if self.method == b"HEAD" else body)
+
+    def head(self, date: bytes) -> bytes:
+        """Give the head of the answer, `date` being the lines that all answers of this second share."""
+        lines = [b"%b: %b\r\n" % header for header in self._out.items()]
+        return b"".join((_STATUS_LINES[self.code], date, *lines, b"\r\n"))
+
+    def leave(self) -> None:
+        """Know that the client is gone."""
+        self._connection = None
+        gone, self.gone = self.gone, None
+        if gone is not None:
+            gone()
+
+    def _done(self) -> None:
+        self.is_answered = True
+        self._connection = self.gone = None
+
+
+_PRINTABLE = bytes(code if code >= 32 and code != 127 else 32 for code in range(256))
+"""Nothing in a value can end its line (RFC 9110, section 5.5)."""
