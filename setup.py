@@ -19,14 +19,19 @@ setup(
     # listed by hand, since neither it nor twisted/ may hold an __init__.py.
     package_dir={"": "."},
     packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
-    package_data={"pushd.transports.pages": ["*.html", "*.ico", "demo/*"]},
+    package_data={
+        "pushd.backends.redis": ["lua/*.lua"],
+        "pushd.transports.pages": ["*.html", "*.ico", "demo/*"],
+    },
     install_requires=[
         "Twisted[tls]>=26.10",
         "autobahn[twisted]>=26.7.1",
+        "hiredis>=3",
         "httptools>=0.6.4",
         "msgspec>=0.20",
         "prometheus_client",
         "psutil>=7",
+        "txredisapi>=1.6",
     ],
     extras_require={
         "test": ["pytest>=9", "pytest-twisted", "hypothesis", "treq", "websockets", "playwright", "pillow"],

@@ -13,7 +13,22 @@ from typing import Any
 from pushd.net.listening import check_endpoint, is_local
 from pushd.settings import meant, setting
 from pushd.source_settings import Source, read_sources
-from pushd.values import Parser, choice, count, duration, endpoint, flag, host, listing, network, origins, size
+from pushd.values import (
+    Parser,
+    choice,
+    count,
+    duration,
+    endpoint,
+    flag,
+    host,
+    listing,
+    network,
+    origins,
+    prefix,
+    redis_url,
+    size,
+    text,
+)
 
 
 class ConfigError(ValueError):
@@ -30,6 +45,12 @@ class Http:
         "Where HTTP and WebSocket listen; none switches them off.",
         "endpoint strings",
         alias="http",
+    )
+    reuse_port: bool = setting(
+        False,
+        flag,
+        "Let several daemons of this user listen on the same TCP ports, so that Linux shares out connections.",
+        "true or false",
     )
     allow_origins: tuple[str, ...] = setting(
         [],
@@ -61,6 +82,9 @@ class Tcp:
         "Where the line protocol listens; none switches it off.",
         "endpoint strings",
         alias="tcp",
+    )
+    reuse_port: bool = setting(
+        False, flag, "Let several daemons of this user listen on the same TCP ports.", "true or false"
     )
 
 
@@ -114,6 +138,48 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Backend:
+    """Where the history is kept."""
+
+    kind: str = setting(
+        "auto",
+        choice("auto", "memory", "sqlite", "redis"),
+        "Where the history is kept; auto is sqlite where data_dir is given, redis where url is, else memory.",
+        "auto, memory, sqlite, redis",
+    )
+    data_dir: str = setting(
+        "", text, "The directory of the history on disk; it is made if it is not there.", "path", alias="data-dir"
+    )
+    sync: str = setting(
+        "full",
+        choice("full", "normal"),
+        "What an accepted message on disk survives: full a power cut, normal the death of the process.",
+        "full, normal",
+    )
+    url: str = setting(
+        "", redis_url, "The Redis, or the Sentinels, by which nodes are joined to one.", "URL", alias="redis"
+    )
+    prefix: str = setting(
+        "pushd:",
+        prefix,
+        "What all names in Redis begin with; nodes that share it are one.",
+        "letters, digits, : . _ / -",
+    )
+    publish_timeout: float = setting(
+        5, duration(minimum=0.1, maximum=60), "The most that anybody waits for Redis.", "seconds"
+    )
+    when_away: str = setting(
+        "refuse",
+        choice("refuse", "local"),
+        "What becomes of a message while Redis is away; local gives it to this node's subscribers and keeps nothing.",
+        "refuse, local",
+    )
+    ca_file: str = setting(
+        "", text, "The certificates that are trusted for rediss://; empty trusts those of the system.", "path"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Keepalive:
     """How the daemon and its peers know that the other is still there."""
 
@@ -154,6 +220,7 @@ class Config:
     access: Access = field(default_factory=Access)
     limits: Limits = field(default_factory=Limits)
     history: History = field(default_factory=History)
+    backend: Backend = field(default_factory=Backend)
     keepalive: Keepalive = field(default_factory=Keepalive)
     log: Log = field(default_factory=Log)
     sources: tuple[Source, ...] = ()
@@ -242,6 +309,21 @@ def check_listeners(config: Config, reactor: Any) -> None:
                 )
     if not (config.http.listen or config.tcp.listen):
         raise ConfigError("http.listen and tcp.listen are both switched off, so nobody could come in")
+
+
+def check_backend(config: Config) -> None:
+    """Raise ConfigError where the kind of backend and what is said about it do not go together."""
+    backend = config.backend
+    if backend.kind == "sqlite" and not backend.data_dir:
+        raise ConfigError("backend.kind: sqlite needs a directory, so say --data-dir DIR")
+    if backend.kind == "redis" and not backend.url:
+        raise ConfigError("backend.kind: redis needs a URL, so say --redis redis://HOST")
+    if backend.kind not in ("auto", "sqlite") and backend.data_dir:
+        raise ConfigError(f"backend.data_dir: a directory is of no use to the backend {backend.kind}")
+    if backend.kind not in ("auto", "redis") and backend.url:
+        raise ConfigError(f"backend.url: a Redis is of no use to the backend {backend.kind}")
+    if backend.data_dir and backend.url:
+        raise ConfigError("backend.data_dir and backend.url: the history is kept either on disk or in Redis")
 
 
 def exposed_listeners(config: Config) -> list[str]:

@@ -3,7 +3,8 @@
 It joins a store, which keeps, with the dispatcher, which delivers, and gives the dispatcher its turns of the reactor.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,24 +14,30 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.interface import Backend, Listener
+from pushd.backends.interface import Audience, Backend, Listener, Repeated
+from pushd.core.catch_up import CatchUp
 from pushd.core.cursor import NOW, Last, MessageId, Now, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import Fault, Refusal, TooManySubscriptions, UnknownChannel
+from pushd.core.errors import Fault, Refusal, TooManySubscriptions, TooSlow, Unavailable, UnknownChannel
 from pushd.core.idempotency import Answers
 from pushd.core.message import Draft, Gap, Message
+from pushd.core.names import matches
+from pushd.core.outbox import Policy
 from pushd.core.replay import ChannelInfo, Opening, Page
 from pushd.core.subscriber import Subscriber
 from pushd.metrics import Counters, render
 
-_SLICE = 1000
-"""Subscribers served before the reactor has its turn: about 10 ms."""
+_SLICE = 500
+"""Subscribers served before the reactor has its turn: about 5 ms."""
 _PAGE_MESSAGES = 256
 _PAGE_BYTES = 256 << 10
 """What a replay sends before it looks whether the peer keeps up."""
 _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
+_AWAY_SECONDS = 1.0
+"""How long a replay waits before it asks a store again that is away."""
+_NOT_STARTED = "the store has not started yet"
 
 
 class Receipt(NamedTuple):
@@ -40,6 +47,13 @@ class Receipt(NamedTuple):
     channel: str
     subscribers: int
     """How many of this node hear it."""
+    is_local: bool = False
+    """Whether it went to them only, since the store is away."""
+
+    def facts(self) -> dict[str, object]:
+        """Give what the publisher is told."""
+        facts: dict[str, object] = {"id": self.id, "channel": self.channel, "subscribers": self.subscribers}
+        return facts | {"local": True} if self.is_local else facts
 
 
 class Recollection(NamedTuple):
@@ -51,7 +65,7 @@ class Recollection(NamedTuple):
 
 
 class Status(NamedTuple):
-    """A channel as this node sees it."""
+    """A channel as all nodes together see it."""
 
     info: ChannelInfo
     subscribers: dict[str, int]
@@ -76,6 +90,27 @@ class _KeyLocks:
         lock.release()
 
 
+class _Demand:
+    """How many of this node's subscribers hear each topic. The store hears of the first and of the last."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._counts: Counter[str] = Counter()
+
+    def add(self, topic: str) -> None:
+        """Know of one more."""
+        self._counts[topic] += 1
+        if self._counts[topic] == 1:
+            self._backend.listen(topic)
+
+    def remove(self, topic: str) -> None:
+        """Know of one less."""
+        self._counts[topic] -= 1
+        if not self._counts[topic]:
+            del self._counts[topic]
+            self._backend.mute(topic)
+
+
 class Hub:
     """Publish once, and every subscriber hears it."""
 
@@ -89,16 +124,21 @@ class Hub:
         self._recent = Recent()
         self._answers: Answers[list[Receipt | Refusal]] = Answers()
         self._keys = _KeyLocks()
+        self._demand = _Demand(backend)
         self._scheduled = False
         self.dispatcher = Dispatcher(self._recent)
-        self.ailment: str | None = "the store has not started yet"
+        self.ailment: str | None = _NOT_STARTED
         """Why publishes are not accepted now; None where they are."""
         self.log = Logger()
 
     async def start(self) -> None:
         """Begin to work."""
-        await self._backend.start(Listener(self._message, self._forgotten, self._ailing))
-        self.ailment = None
+        listener = Listener(
+            self._message, self._forgotten, self._ailing, self._relapse, self._gone, self._audience
+        )
+        await self._backend.start(listener)
+        if self.ailment == _NOT_STARTED:
+            self.ailment = None
 
     async def stop(self) -> None:
         """Stop the store. The subscribers are their transports' to close."""
@@ -129,31 +169,37 @@ class Hub:
         try:
             receipts = self._answers.get(key, self._clock.seconds())
             if receipts is None:
-                receipts = await self._publish_slices(drafts)
+                receipts = await self._publish_slices(drafts, key)
                 self._answers.put(key, receipts, 1 + len(receipts), self._clock.seconds())
             return receipts
         finally:
             self._keys.release(key)
 
-    async def _publish_slices(self, drafts: Iterable[Draft | Refusal]) -> list[Receipt | Refusal]:
+    async def _publish_slices(
+        self, drafts: Iterable[Draft | Refusal], key: str | None = None
+    ) -> list[Receipt | Refusal]:
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := list(islice(waiting, _PUBLISH_SLICE)):
             if receipts:
                 await deferLater(self._clock, 0)
-            accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)]))
+            part = None if key is None else f"{len(receipts)} {key}"
+            accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)], part))
             receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
         return receipts
 
-    async def _publish(self, drafts: Sequence[Draft]) -> list[Receipt | Refusal]:
+    async def _publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Receipt | Refusal]:
         receipts: list[Receipt | Refusal] = []
-        for draft, accepted in zip(drafts, await self._backend.publish(drafts), strict=True):
+        for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)
+                continue
+            if isinstance(accepted, Repeated):
+                receipts.append(Receipt(accepted.id, draft.channel, accepted.subscribers))
                 continue
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
             subscribers = len(self.dispatcher.index.match(draft.channel))
-            receipts.append(Receipt(accepted.id, draft.channel, subscribers))
+            receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
         return receipts
 
     # Subscribe
@@ -172,6 +218,8 @@ class Hub:
         if len(subscriber.starts.keys() | set(fresh)) > self._max_subscriptions:
             raise TooManySubscriptions(f"a connection hears at most {self._max_subscriptions} topics")
         for topic in fresh:
+            if topic not in subscriber.starts:
+                self._demand.add(topic)
             self.dispatcher.index.add(topic, subscriber)
         subscriber.catch(fresh)
         try:
@@ -210,7 +258,16 @@ class Hub:
                 await deferLater(self._clock, 0)
             await self.ready(subscriber)
             position = page.position
-            page = await self._backend.page(catch_up.topics, position, _PAGE_MESSAGES, _PAGE_BYTES)
+            page = await self._page(subscriber, catch_up, position)
+
+    async def _page(self, subscriber: Subscriber, catch_up: CatchUp, position: MessageId) -> Page:
+        """Read a page, for as long as the store is away and somebody waits for it."""
+        while subscriber.catching is catch_up:
+            try:
+                return await self._backend.page(catch_up.topics, position, _PAGE_MESSAGES, _PAGE_BYTES)
+            except Unavailable:
+                await deferLater(self._clock, _AWAY_SECONDS)
+        return Page((), (), position, complete=False)
 
     async def ready(self, subscriber: Subscriber) -> None:
         """Wait until a subscriber has read what it was sent, or is closed."""
@@ -224,12 +281,14 @@ class Hub:
         heard = [topic for topic in topics if topic in subscriber.starts]
         for topic in heard:
             self.dispatcher.part(topic, subscriber)
+            self._demand.remove(topic)
         return heard
 
     def leave(self, subscriber: Subscriber) -> None:
         """Let a subscriber go, at once and wholly."""
         for topic in subscriber.starts:
             self.dispatcher.index.remove(topic, subscriber)
+            self._demand.remove(topic)
         subscriber.close()
 
     # Look
@@ -260,13 +319,10 @@ class Hub:
         :raises UnknownChannel: nobody published to it, and nobody named it.
         """
         info = await self._backend.info(channel)
-        if info is None and not self.dispatcher.index.exactly(channel):
+        audience = await self._backend.audience(channel)
+        if info is None and not audience.named:
             raise UnknownChannel("nobody published to that channel, and nobody listens to it")
-        subscribers: dict[str, int] = {}
-        for subscriber in self.dispatcher.index.match(channel):
-            transport = subscriber.name.partition(" ")[0]
-            subscribers[transport] = subscribers.get(transport, 0) + 1
-        return Status(info or ChannelInfo(channel, 0, 0, None, None, None, False), subscribers)
+        return Status(info or ChannelInfo(channel, 0, 0, None, None, None, False), dict(audience.transports))
 
     async def channels(self, prefix: str, after: str, limit: int) -> list[str]:
         """Give the names of known channels, sorted; see `Backend.names`."""
@@ -277,10 +333,10 @@ class Hub:
 
         :raises UnknownChannel: there is nothing to delete.
         """
-        listened = bool(self.dispatcher.index.exactly(channel))
+        audience = await self._backend.audience(channel)
         known = await self._backend.forget(channel)
         if not known:
-            if not listened:
+            if not audience.named:
                 raise UnknownChannel("nobody published to that channel, and nobody listens to it")
             self._forgotten(channel)
 
@@ -294,12 +350,52 @@ class Hub:
         self.dispatcher.end(channel)
         self._schedule()
 
+    def _relapse(self, after: MessageId, channels: Collection[str] | None) -> None:
+        """Let those who hear any of `channels` read on in the history from `after`."""
+        self._flush()
+        for subscriber in self._concerned(channels):
+            topics = subscriber.live_topics
+            if subscriber.catching is not None:
+                subscriber.catching.doubt()
+                if topics:  # it would need two replays at once
+                    self.give_up(subscriber, Unavailable("what comes next is not known here: come back"))
+            elif topics:
+                position = after._replace(seq=max(after.seq, min(topics.values())))
+                subscriber.catch(tuple(topics))
+                following = self.follow(subscriber, Opening(position, (), behind=True, finished=False))
+                Deferred.fromCoroutine(following).addErrback(
+                    lambda failure: self.log.failure("A replay broke", failure)
+                )
+
+    def _gone(self, channel: str | None, start: MessageId, end: MessageId, reason: str) -> None:
+        """Tell those who hear `channel` that messages of it are gone."""
+        self._flush()
+        for subscriber in self._concerned(None if channel is None else (channel,)):
+            if subscriber.catching is not None:
+                subscriber.catching.doubt()
+            topics = [topic for topic in subscriber.live_topics if channel is None or matches(topic, channel)]
+            if topics and subscriber.wire.bare and subscriber.policy is not Policy.LATEST:
+                self.give_up(subscriber, TooSlow("messages are gone, which can not be told here"))
+            else:
+                self._counters.gaps[reason] += len(topics)
+                subscriber.gap([Gap(topic, str(start), str(end), reason) for topic in topics])
+
+    def _concerned(self, channels: Collection[str] | None) -> Collection[Subscriber]:
+        index = self.dispatcher.index
+        if channels is None:
+            return list(index.everybody())
+        return dict.fromkeys(subscriber for channel in channels for subscriber in index.match(channel)).keys()
+
+    def _audience(self, channel: str) -> Audience:
+        transports = Counter(subscriber.name.partition(" ")[0] for subscriber in self.dispatcher.index.match(channel))
+        return Audience(bool(self.dispatcher.index.exactly(channel)), transports)
+
     def _ailing(self, ailment: str | None) -> None:
         if ailment != self.ailment:
-            self.ailment = ailment
+            before, self.ailment = self.ailment, ailment
             if ailment is None:
-                self.log.info("The store accepts publishes again")
-            else:
+                self.log.info("The store accepts publishes")
+            elif before != _NOT_STARTED:
                 self.log.error("The store accepts no publishes: {ailment}", ailment=ailment)
 
     def _schedule(self) -> None:
@@ -307,8 +403,17 @@ class Hub:
             self._scheduled = True
             self._clock.callLater(0, self._run)
 
+    def _flush(self) -> None:
+        """Let all that came before go out before what follows."""
+        while not self.dispatcher.is_idle:
+            self._serve()
+
     def _run(self) -> None:
         self._scheduled = False
+        self._serve()
+        self._schedule()
+
+    def _serve(self) -> None:
         for subscriber, cause in self.dispatcher.run(_SLICE):
             self.give_up(subscriber, cause)
         for subscriber in self.dispatcher.take_lagging():
@@ -318,7 +423,6 @@ class Hub:
                 policy=subscriber.policy.value,
                 bytes=subscriber.queued_bytes,
             )
-        self._schedule()
 
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
         """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears nothing."""

@@ -12,7 +12,9 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from pushd import __version__
+from pushd.backends.interface import Backend
 from pushd.backends.memory import MemoryBackend
+from pushd.backends.redis.address import parse_url
 from pushd.config import Config, exposed_listeners
 from pushd.core.errors import Stopping
 from pushd.core.history import Bounds
@@ -22,6 +24,7 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
 from pushd.net.keepalive import Deadlines, Hours, Wheel
 from pushd.net.listening import prepare
+from pushd.net.sharing import SharingReactor
 from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
 from pushd.transports.lines import LineFactory, LineLimits
@@ -57,6 +60,17 @@ def make_service(config: Config, reactor: Any) -> IService:
     return Daemon(config, reactor)
 
 
+def _make_backend(config: Config, bounds: Bounds, reactor: Any) -> Backend:
+    chosen = config.backend
+    if not chosen.url:
+        return MemoryBackend(bounds, reactor, time.time)
+    # Only here: whoever has no Redis needs neither the time nor the memory that its client takes.
+    from pushd.backends.redis.backend import RedisBackend, RedisOptions
+
+    options = RedisOptions(chosen.prefix, chosen.publish_timeout, chosen.when_away == "local", chosen.ca_file)
+    return RedisBackend(parse_url(chosen.url), options, bounds, reactor, time.time)
+
+
 class Daemon(MultiService):
     """Everything, from the store to the listeners."""
 
@@ -76,7 +90,7 @@ class Daemon(MultiService):
             config.history.total_bytes,
             limits.channels,
         )
-        backend = MemoryBackend(bounds, reactor, time.time)
+        backend = _make_backend(config, bounds, reactor)
         self.hub = Hub(backend, reactor, self._counters, limits.subscriptions)
         self._queue = QueueLimits(limits.queue_messages, limits.queue_bytes)
         hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, SocketPeer.overdue)
@@ -87,10 +101,11 @@ class Daemon(MultiService):
         for source in config.sources:
             source.service(self.hub, self._counters, reactor, limits.message).setServiceParent(self)
         site, lines = self._site(), self._line_factory()
-        for name, endpoints, factory in (("http", config.http.listen, site), ("tcp", config.tcp.listen, lines)):
-            for endpoint in endpoints:
+        for name, section, factory in (("http", config.http, site), ("tcp", config.tcp, lines)):
+            for endpoint in section.listen:
                 dead_peer = round(config.keepalive.dead_peer)
-                _Listener(name, endpoint, factory, reactor, dead_peer).setServiceParent(self)
+                where = SharingReactor(reactor) if section.reuse_port else reactor
+                _Listener(name, endpoint, factory, where, dead_peer).setServiceParent(self)
 
     def startService(self) -> None:
         """Start, and warn of what is open to others."""

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -39,9 +38,11 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW, Since
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand
+from pushd.core.errors import BadCommand, Refusal
+from pushd.core.message import Draft
 from pushd.core.subscriber import Subscriber
-from pushd.hub import Hub
+from pushd.hub import Hub, Receipt
+from pushd.net.eager import begin
 
 _TURN_SECONDS = 0.01
 """How long one peer is obeyed before the reactor has its turn."""
@@ -68,7 +69,7 @@ class Session:
         match command:
             case Publish(draft):
                 receipt = await self._hub.publish(draft)
-                answer(Published(receipt.id, receipt.subscribers))
+                answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
             case Subscribe(topics, since, slow):
                 if slow is not None:
                     self.subscriber.policy = slow
@@ -92,6 +93,10 @@ class Session:
             case Quit():
                 answer(Goodbye())
 
+    async def publish(self, drafts: Sequence[Draft | Refusal]) -> Sequence[Receipt | Refusal]:
+        """Publish what was asked for together; a refusal stands for what could not be read."""
+        return await self._hub.publish_all(drafts)
+
     async def subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Outcome], None]) -> None:
         """Say yes, then replay, then live.
 
@@ -114,7 +119,8 @@ T = TypeVar("T")
 class Inbox(Generic[T]):
     """What a peer has asked and was not obeyed yet: one thing at a time, and none while the peer does not read.
 
-    :param obey: does one thing; a refusal is its own to tell.
+    :param obey: takes one thing, or several that can be done together, from the left, and does them; a refusal is its
+        own to tell.
     :param drained: is called when all is done, be it at once.
     """
 
@@ -122,7 +128,7 @@ class Inbox(Generic[T]):
         self,
         clock: IReactorTime,
         ready: Callable[[], Awaitable[None]],
-        obey: Callable[[T], Awaitable[None]],
+        obey: Callable[[deque[T]], Awaitable[None]],
         broken: Callable[[Failure], None],
         drained: Callable[[], None],
     ) -> None:
@@ -143,7 +149,7 @@ class Inbox(Generic[T]):
         self._items.extend(items)
         if self._items and not self._is_serving:
             self._is_serving = True
-            Deferred.fromCoroutine(self._serve()).addErrback(self._broken)
+            begin(self._serve(), self._broken)
 
     def clear(self) -> None:
         """Do nothing more; what is being done goes on to its end."""
@@ -158,7 +164,7 @@ class Inbox(Generic[T]):
                     until = self._clock.seconds() + _TURN_SECONDS
                 await self._ready()
                 if self._items:
-                    await self._obey(self._items.popleft())
+                    await self._obey(self._items)
         finally:
             self._is_serving = False
         self._drained()

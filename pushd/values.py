@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from pushd.backends.redis.address import parse_url
+
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 Parser = Callable[[object], T]
@@ -22,6 +24,7 @@ _SIZE = re.compile(r"([0-9]{1,15})(B|KiB|MiB|GiB|)")
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|)")
+_PREFIX = re.compile(r"[A-Za-z0-9:._/-]{1,64}")
 _TEN_YEARS = 10 * 365 * 86400
 
 _TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
@@ -76,6 +79,28 @@ def choice(*words: str) -> Parser[str]:
         return word
 
     return parse
+
+
+def text(value: object) -> str:
+    """Read a text; it may be empty."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def redis_url(value: object) -> str:
+    """Check the URL of a Redis; it may be empty. What is wrong is told without the password in it."""
+    url = value if isinstance(value, str) else "?"
+    if url:
+        parse_url(url)
+    return url
+
+
+def prefix(value: object) -> str:
+    """Check what names of keys begin with."""
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
+        raise ValueError(f"{value!r} is not a prefix: 1 to 64 letters, digits and any of : . _ / - (example: pushd:)")
+    return value
 
 
 def flag(value: object) -> bool:

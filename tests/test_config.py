@@ -48,6 +48,9 @@ DEFAULTS = {
     "history.bytes": 4 * MIB,
     "history.age": 86400.0,
     "history.total_bytes": 256 * MIB,
+    "backend.kind": "auto",
+    "backend.data_dir": "",
+    "backend.sync": "full",
     "keepalive.sse": 15.0,
     "keepalive.stream": 25.0,
     "keepalive.ping": 25.0,
@@ -80,7 +83,7 @@ def test_a_config_made_without_arguments_is_the_default():
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
 def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, tmp_path):
     special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
-    special["http.pull_hosts"] = "example.org"
+    special |= {"http.pull_hosts": "example.org", "backend.kind": "sqlite", "backend.sync": "normal"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = written(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
     expected = row.parse(text)

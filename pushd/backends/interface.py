@@ -6,13 +6,29 @@ before `publish` returns and before it is handed to the callback, so whoever mis
 in the next page.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Opening, Page
+
+
+class Audience(NamedTuple):
+    """Who hears a channel."""
+
+    named: bool
+    """Whether anybody named this very channel."""
+    transports: Mapping[str, int]
+    """Subscribers by transport, those who hear it by a pattern included."""
+
+
+NOBODY: Final = Audience(False, {})
+
+
+def _ignore(*_: object) -> None:
+    """Be for a store of one node, where this never happens."""
 
 
 class Listener(NamedTuple):
@@ -24,6 +40,35 @@ class Listener(NamedTuple):
     """A channel was deleted."""
     ailing: Callable[[str | None], None]
     """Publishes are refused for now, and why: a phrase for the operator. None: they are accepted again."""
+    relapse: Callable[[MessageId, Collection[str] | None], None] = _ignore
+    """Of these channels (None: of all) not everything behind a place can come live: whoever hears any of them has to
+    read on in the history from there. So it is with a new epoch, too: the place is the last of the old one."""
+    gone: Callable[[str | None, MessageId, MessageId, str], None] = _ignore
+    """Messages of a channel (None: of any) between two places are gone and never came, for the given reason."""
+    audience: Callable[[str], Audience] = lambda _: NOBODY
+    """Who hears a channel at this node."""
+
+
+class Repeated(NamedTuple):
+    """A message that was published before under the same key, and what its publisher was told."""
+
+    id: str
+    subscribers: int
+
+
+Accepted = Message | Refusal | Repeated
+
+
+class Disk(NamedTuple):
+    """What a store does with a disk."""
+
+    bytes: int
+    """Of its files."""
+    commits: int
+    failures: int
+    """Commits that failed."""
+    waiting: int
+    """Messages that wait for a commit."""
 
 
 class Usage(NamedTuple):
@@ -32,6 +77,7 @@ class Usage(NamedTuple):
     messages: int
     bytes: int
     channels: int
+    disk: Disk | None = None
 
 
 class Backend(Protocol):
@@ -43,8 +89,22 @@ class Backend(Protocol):
     async def stop(self) -> None:
         """Let go of everything that needs letting go of."""
 
-    async def publish(self, drafts: Sequence[Draft]) -> list[Message | Refusal]:
-        """Accept messages, each for itself, in their order: the message, or why it was not accepted."""
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[Accepted]:
+        """Accept messages, each for itself, in their order: the message, or why it was not accepted.
+
+        :param key: a store that several nodes share remembers for two minutes what became of them and gives that again;
+            within one node the hub does.
+        """
+
+    def listen(self, topic: str) -> None:
+        """Know that this node has its first subscriber of a topic. Its messages are told live at the latest when an
+        `open` of the topic returns, and may be before."""
+
+    def mute(self, topic: str) -> None:
+        """Know that this node has no subscriber of a topic any more."""
+
+    async def audience(self, channel: str) -> Audience:
+        """Tell who hears a channel, at all nodes together."""
 
     async def open(self, topics: Sequence[str], since: Since) -> Opening:
         """Tell where a subscription begins, and what is gone already."""

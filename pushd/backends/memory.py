@@ -1,13 +1,12 @@
 """The store in memory: one process, nothing to install, nothing left after a restart."""
 
-import secrets
-import string
 from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from pushd.backends.interface import Listener, Usage
+from pushd.backends.epoch import new_epoch
+from pushd.backends.interface import NOBODY, Audience, Listener, Usage
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -15,13 +14,7 @@ from pushd.core.log import Log
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Opening, Page
 
-_ALPHABET = string.ascii_letters + string.digits
 _SWEEP_SECONDS = 1.0
-
-
-def new_epoch() -> str:
-    """Make the name of a log that never was before."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
 class MemoryBackend:
@@ -50,8 +43,17 @@ class MemoryBackend:
         if self._sweep.running:
             self._sweep.stop()
 
-    async def publish(self, drafts: Sequence[Draft]) -> list[Message | Refusal]:
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Message | Refusal]:
         return [self._publish(draft) for draft in drafts]
+
+    def listen(self, topic: str) -> None:
+        pass  # everything is told to the listener
+
+    def mute(self, topic: str) -> None:
+        pass
+
+    async def audience(self, channel: str) -> Audience:
+        return self._listener.audience(channel) if self._listener else NOBODY
 
     async def open(self, topics: Sequence[str], since: Since) -> Opening:
         return self._log.open(topics, since, self._wall(), self._clock.seconds())

@@ -6,6 +6,7 @@ in the history as well, and the replay goes on until it has reached them.
 
 from collections.abc import Iterable, Sequence
 
+from pushd.core.cursor import MessageId
 from pushd.core.delivery import Delivery
 from pushd.core.message import Gap
 from pushd.core.names import Interest
@@ -15,7 +16,7 @@ from pushd.core.outbox import Limits
 class CatchUp:
     """What one subscription still reads from the history, and what arrives meanwhile."""
 
-    __slots__ = ("_bytes", "_limits", "_skipped", "_told", "ends", "held", "interest", "topics")
+    __slots__ = ("_bytes", "_is_doubtful", "_limits", "_skipped", "_told", "ends", "held", "interest", "topics")
 
     def __init__(self, topics: Sequence[str], limits: Limits) -> None:
         self.topics = tuple(topics)
@@ -25,6 +26,7 @@ class CatchUp:
         """The channels that ended meanwhile."""
         self._bytes = 0
         self._skipped = 0
+        self._is_doubtful = False
         self._limits = limits
         self._told: set[tuple[str, str]] = set()
 
@@ -55,12 +57,22 @@ class CatchUp:
         self.know(news)
         return news
 
-    def has_reached(self, seq: int) -> bool:
-        """Tell whether a replay up to `seq` and what is held leave nothing out."""
-        if self._skipped > seq:
+    def doubt(self) -> None:
+        """Know that something may have become of the log: what is held may not be what comes next, and the history has
+        to be asked once more."""
+        self._forget()
+        self._skipped = 0
+        self._is_doubtful = True
+
+    def has_reached(self, position: MessageId) -> bool:
+        """Tell whether a replay up to `position` and what is held leave nothing out."""
+        epoch, seq = position
+        if self._is_doubtful or self._skipped > seq:
+            self._is_doubtful = False
             self._skipped = 0
             return False
-        self.held = [delivery for delivery in self.held if delivery.message.seq > seq]
+        waiting = (delivery for delivery in self.held if delivery.message.epoch == epoch)
+        self.held = [delivery for delivery in waiting if delivery.message.seq > seq]
         return True
 
     def _forget(self) -> None:

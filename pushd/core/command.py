@@ -109,6 +109,8 @@ class Published:
 
     id: str
     subscribers: int
+    is_local: bool = False
+    """Whether only subscribers of this node heard it."""
 
 
 @dataclass(frozen=True, slots=True)

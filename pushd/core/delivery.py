@@ -139,6 +139,8 @@ class Recent:
 
     def of(self, message: Message) -> Delivery:
         """Give the delivery of a message: the same one as long as it is remembered."""
+        if message.is_local:
+            return Delivery(message)
         key = (message.epoch, message.seq)
         delivery = self._deliveries.get(key)
         if delivery is None:

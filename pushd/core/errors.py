@@ -260,6 +260,33 @@ class Stopping(Refusal):
     retry_after = 3
 
 
+class Overloaded(Refusal):
+    """More waits to be stored than the store can take in."""
+
+    code = "overloaded"
+    status = 503
+    close = 1013
+    retry_after = 1
+
+
+class StorageFailed(Refusal):
+    """The store can not keep the message, or can not be read, for now."""
+
+    code = "storage"
+    status = 507
+    close = 1013
+    retry_after = 5
+
+
+class Unavailable(Refusal):
+    """The store can not be reached or takes nothing now."""
+
+    code = "unavailable"
+    status = 503
+    close = 1013
+    retry_after = 1
+
+
 class Fault(Refusal):
     """Something broke here; the log knows what."""
 

@@ -70,6 +70,19 @@ class TopicIndex(Generic[S]):
         """Those who named this very channel."""
         return self._exact.get(channel, {}).keys()
 
+    def everybody(self) -> Collection[S]:
+        """Those who hear anything at all, each once."""
+        found: dict[S, None] = {}
+        for heard in self._exact.values():
+            found.update(heard)
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            found.update(node.here)
+            found.update(node.rest)
+            nodes.extend(node.children.values())
+        return found.keys()
+
     def match(self, channel: str) -> tuple[S, ...]:
         """Those who hear a message of `channel`, each once."""
         heard = self._matched.get(channel)

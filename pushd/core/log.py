@@ -5,6 +5,7 @@ written down.
 """
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
@@ -42,6 +43,8 @@ class Log:
         self._timeline = Timeline()
         self._deadlines: list[tuple[float, int]] = []
         """A heap of the messages with a time to live of their own."""
+        self._due = math.inf
+        """Before then nothing is too old."""
         self._idle_lost = 0
         """No channel without messages lost anything newer."""
         self._unknown = 0
@@ -61,22 +64,24 @@ class Log:
 
         :raises TooManyChannels: it is the first of its channel, and no other channel can be forgotten for it.
         """
-        self.expire(now)
+        if now >= self._due:
+            self.expire(now)
         channel = self._take(draft.channel)
-        self.head += 1
+        self.head = seq = self.head + 1
+        prev = f"{self.epoch}-{channel.last}" if channel.last else None
         message = Message(
-            epoch=self.epoch,
-            seq=self.head,
-            prev=self._id(channel.last) if channel.last else None,
-            channel=draft.channel,
-            time=round(time, 3),
-            data=draft.data,
-            content_type=draft.content_type,
-            form=draft.form,
-            event=draft.event,
-            end=draft.end,
+            self.epoch,
+            seq,
+            prev,
+            draft.channel,
+            int(1000 * time) / 1000,
+            draft.data,
+            draft.content_type,
+            draft.form,
+            draft.event,
+            draft.end,
         )
-        channel.used = message.seq
+        channel.used = seq
         channel.ended = draft.end
         if not message.is_mark:
             self._keep(channel, message, draft.ttl, now)
@@ -93,6 +98,9 @@ class Log:
             _, seq = heapq.heappop(self._deadlines)
             if (message := self._timeline.get(seq)) is not None:
                 self._lose(message)
+        oldest = self._timeline.oldest
+        due = math.inf if oldest is None else oldest + self.bounds.age
+        self._due = min(due, self._deadlines[0][0]) if self._deadlines else due
 
     def forget(self, name: str) -> bool:
         """Forget a channel with all its messages; tell whether it was known."""
@@ -100,7 +108,7 @@ class Log:
         if channel is None:
             return False
         while channel.messages:
-            self._drop_oldest(channel, "evicted")
+            self._drop_oldest(channel)
         channel.lost = max(channel.lost, channel.last)
         self._deleted[name] = channel
         self._idle_lost = max(self._idle_lost, channel.lost)
@@ -277,23 +285,27 @@ class Log:
         self._unknown = max(self._unknown, oldest.lost)
 
     def _keep(self, channel: Channel, message: Message, ttl: float | None, now: float) -> None:
+        bounds = self.bounds
         channel.append(message)
         self._timeline.append(message, now)
-        self.bytes += _cost(message)
-        if ttl is not None and ttl < self.bounds.age:
+        self.bytes += message.size + _BOOKKEEPING
+        if self._due == math.inf:
+            self._due = now + bounds.age
+        if ttl is not None and ttl < bounds.age:
             self._remember_deadline(now + ttl, message.seq)
-        while channel.exceeds(self.bounds):
-            self._drop_oldest(channel, "evicted")
+        while channel.exceeds(bounds):
+            self._drop_oldest(channel)
 
     def _remember_deadline(self, deadline: float, seq: int) -> None:
         heapq.heappush(self._deadlines, (deadline, seq))
+        self._due = min(self._due, deadline)
         if len(self._deadlines) > 2 * len(self._timeline) + _WORTH_TIDYING:
             self._deadlines = [entry for entry in self._deadlines if self._timeline.get(entry[1]) is not None]
             heapq.heapify(self._deadlines)
 
     def _shrink(self, channel: Channel) -> None:
         """Take from the least recently used channel."""
-        self._drop_oldest(channel, "evicted")
+        self._drop_oldest(channel)
         self._settle(channel)
 
     def _lose(self, message: Message) -> None:
@@ -302,12 +314,12 @@ class Log:
         self._count_out(message)
         self._settle(channel)
 
-    def _drop_oldest(self, channel: Channel, reason: str) -> None:
-        self._count_out(channel.lose_oldest(reason))
+    def _drop_oldest(self, channel: Channel) -> None:
+        self._count_out(channel.lose_oldest("evicted"))
 
     def _count_out(self, message: Message) -> None:
         self._timeline.discard(message.seq)
-        self.bytes -= _cost(message)
+        self.bytes -= message.size + _BOOKKEEPING
 
     def _settle(self, channel: Channel) -> None:
         if not channel.messages:
@@ -324,7 +336,3 @@ class Log:
 
     def _id(self, seq: int) -> str:
         return f"{self.epoch}-{seq}"
-
-
-def _cost(message: Message) -> int:
-    return message.size + _BOOKKEEPING

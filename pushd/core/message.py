@@ -4,6 +4,7 @@ A message is never changed once it is made, so one object serves the history and
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +20,8 @@ _MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTUAL = re.compile(r"(?:text/.*|.*/(?:.*\+)?(?:json|xml)|application/(?:javascript|x-ndjson|yaml|toml))")
 _MAX_TYPE = 255
+_REMEMBERED = 1024
+"""Content types that were looked at and are not looked at again."""
 _FOREVER = 10 * 365 * 86400.0
 
 
@@ -32,7 +35,7 @@ class Gap(NamedTuple):
     """``evicted``, ``expired``, ``epoch``, ``slow`` or ``unknown``."""
 
 
-class Draft(msgspec.Struct, frozen=True, eq=False):
+class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A message as a publisher hands it in, checked; see `draft`."""
 
     channel: str
@@ -44,8 +47,8 @@ class Draft(msgspec.Struct, frozen=True, eq=False):
     end: bool = False
 
 
-class Message(msgspec.Struct, frozen=True, eq=False):
-    """An accepted message."""
+class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An accepted message. It holds nothing that could lead back to it, so the garbage collector need not look at it."""
 
     epoch: str
     seq: int
@@ -62,6 +65,9 @@ class Message(msgspec.Struct, frozen=True, eq=False):
     event: str | None = None
     end: bool = False
     """The last of a finite stream. With empty data it is only the mark of the end, and nobody hears it as a message."""
+    is_local: bool = False
+    """Whether it is for the subscribers of one node alone, while the store is away. It is in no history, and has the id
+    of the last message that is, so that a cursor of it misses nothing."""
 
     @property
     def id(self) -> str:
@@ -71,7 +77,8 @@ class Message(msgspec.Struct, frozen=True, eq=False):
     @property
     def size(self) -> int:
         """What it counts against the limits in bytes: its data, names and types."""
-        return len(self.data) + len(self.channel) + len(self.content_type) + len(self.event or "")
+        size = len(self.data) + len(self.channel) + len(self.content_type)
+        return size if self.event is None else size + len(self.event)
 
     @property
     def is_mark(self) -> bool:
@@ -100,32 +107,38 @@ def draft(
     """
     if ttl is not None and not 0 < ttl <= _FOREVER:
         raise BadTtl("a time to live is a positive number of seconds, at most ten years")
-    if event and (_CONTROL.search(event) or len(event.encode("utf-8", "surrogatepass")) > max_event):
-        raise BadEvent(f"an event type has at most {max_event} bytes and no control character")
-    if event and any("\ud800" <= letter <= "\udfff" for letter in event):
+    if event:
+        _check_event(event, max_event)
+    if content_type is None:
+        kind, form = (TEXT, "text") if _is_utf8(data) else (BINARY, "binary")
+    else:
+        kind, form = content_type, _form(content_type, data, end)
+    return Draft(channel, data, kind, form, event or None, ttl, end)
+
+
+def _check_event(event: str, most: int) -> None:
+    if _CONTROL.search(event) or len(event.encode("utf-8", "surrogatepass")) > most:
+        raise BadEvent(f"an event type has at most {most} bytes and no control character")
+    if any("\ud800" <= letter <= "\udfff" for letter in event):
         raise BadEvent("an event type is UTF-8")
-    kind = _sniff(data) if content_type is None else _checked_type(content_type)
-    return Draft(channel, data, kind, _form(kind, data, end), event or None, ttl, end)
-
-
-def _sniff(data: bytes) -> str:
-    return TEXT if _is_utf8(data) else BINARY
-
-
-def _checked_type(content_type: str) -> str:
-    if len(content_type) > _MAX_TYPE or not _MEDIA_TYPE.fullmatch(content_type):
-        raise BadContentType(f"a content type is type/subtype with parameters, at most {_MAX_TYPE} characters")
-    return content_type
 
 
 def _form(content_type: str, data: bytes, end: bool) -> str:
+    form = _usual_form(content_type)
+    if form == "json" and (data or not end):
+        _check_json(data)
+    return "binary" if form == "text" and not _is_utf8(data) else form
+
+
+@lru_cache(_REMEMBERED)
+def _usual_form(content_type: str) -> str:
+    """Tell of a content type how data of it may be shown, if it is what it says."""
+    if len(content_type) > _MAX_TYPE or not _MEDIA_TYPE.fullmatch(content_type):
+        raise BadContentType(f"a content type is type/subtype with parameters, at most {_MAX_TYPE} characters")
     essence = content_type.partition(";")[0].strip().lower()
     if essence == JSON:
-        if data or not end:
-            _check_json(data)
         return "json"
-    textual = _TEXTUAL.fullmatch(essence) or "charset=utf-8" in content_type.lower()
-    return "text" if textual and _is_utf8(data) else "binary"
+    return "text" if _TEXTUAL.fullmatch(essence) or "charset=utf-8" in content_type.lower() else "binary"
 
 
 def _check_json(data: bytes) -> None:

@@ -7,10 +7,13 @@ the two.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pushd.core.errors import BadChannel, BadTopic, Forbidden, TooManyTopics
 
 MAX_BYTES = 255
+_REMEMBERED = 4096
+"""Names that were found good and are not looked at again."""
 _ONE = "*"
 _REST = "**"
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
@@ -28,6 +31,7 @@ def check_channel(name: str) -> str:
     return name
 
 
+@lru_cache(_REMEMBERED)
 def check_publishable(name: str) -> str:
     """Give `name` back if it is a channel that a publisher may use: names that begin with ``$`` are the daemon's.
 

@@ -60,7 +60,7 @@ class Poll(Subscriber):
         self._gaps += catch_up.fresh(page.gaps)
         self._messages += page.messages
         self.position = str(page.position)
-        done = page.complete and catch_up.has_reached(page.position.seq)
+        done = page.complete and catch_up.has_reached(page.position)
         if done:
             self._messages += [delivery.message for delivery in catch_up.held]
             self.go_live(catch_up.topics, page.position.seq)

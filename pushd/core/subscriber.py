@@ -138,6 +138,11 @@ class Subscriber:
             return channel
         return next((topic for topic in self.starts if matches(topic, channel)), None)
 
+    @property
+    def live_topics(self) -> dict[str, int]:
+        """The topics that it hears as they come, and the sequences behind which it does."""
+        return {topic: start for topic, start in self.starts.items() if start != _CATCHING}
+
     # Hearing
 
     def deliver(self, batch: Batch) -> int:
@@ -177,7 +182,7 @@ class Subscriber:
             raise TooSlow("messages were let go before this subscriber had read them")
         frames = [self.wire.gap(gap) for gap in gaps]
         deliveries = [recent.of(message) for message in page.messages if self._is_replayed(catch_up, message)]
-        done = page.complete and catch_up.has_reached(page.position.seq)
+        done = page.complete and catch_up.has_reached(page.position)
         if done:
             deliveries += catch_up.held
             self.go_live(catch_up.topics, catch_up.held[-1].message.seq if catch_up.held else page.position.seq)
@@ -262,6 +267,8 @@ class Subscriber:
     def _is_live(self, message: Message) -> bool:
         """Whether it comes, or came, live by one of the topics."""
         seq, channel = message.seq, message.channel
+        if message.is_local:
+            seq += 1
         if seq > self.starts.get(channel, _CATCHING):
             return True
         return any(

@@ -26,6 +26,11 @@ class Timeline:
     def __len__(self) -> int:
         return len(self._seqs) - self._empty
 
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest message came; None where there is none."""
+        return self._born[self._start] if self._start < len(self._born) else None
+
     def append(self, message: Message, now: float) -> None:
         """Take the newest message. `now`: monotonic seconds."""
         self._seqs.append(message.seq)
@@ -40,10 +45,14 @@ class Timeline:
     def discard(self, seq: int) -> None:
         """Let go of the message with that sequence, which must be there."""
         messages = self._messages
-        messages[bisect_left(self._seqs, seq)] = None
+        start = self._start
+        place = start if self._seqs[start] == seq else bisect_left(self._seqs, seq, start)
+        messages[place] = None
         self._empty += 1
-        while self._start < len(messages) and messages[self._start] is None:
-            self._start += 1
+        if place == start:
+            while start < len(messages) and messages[start] is None:
+                start += 1
+            self._start = start
         if self._empty > _WORTH_PACKING and self._empty * 2 > len(self._seqs):
             self._pack()
 

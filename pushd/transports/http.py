@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -16,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refusal
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
+from pushd.net.eager import begin
 from pushd.transports.request import Request
 from pushd.transports.site import JSON, HttpLimits, error_body, host_of
 from pushd.wire.jsons import encode
@@ -102,7 +102,7 @@ class Door(Resource):
 
     def render(self, request: Request) -> Any:
         """Answer a request, whatever it is."""
-        Deferred.fromCoroutine(self._render(request)).addErrback(self._broken, request)
+        begin(self._render(request), lambda failure: self._broken(failure, request))
         return NOT_DONE_YET
 
     async def _render(self, request: Request) -> None:

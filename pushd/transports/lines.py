@@ -1,5 +1,6 @@
 """Bare TCP lines: commands in, answers and messages out (docs/protocol.md, "TCP lines")."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,22 +14,34 @@ from zope.interface import implementer
 from pushd.core import command
 from pushd.core.delivery import Wire
 from pushd.core.errors import Fault, LineTooLong, Refusal, TooManyConnections
+from pushd.core.message import Draft
 from pushd.core.outbox import Limits as QueueLimits
 from pushd.core.outbox import Policy
 from pushd.core.subscriber import Subscriber
-from pushd.hub import Hub
+from pushd.hub import Hub, Receipt
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.prompt import sender_of
 from pushd.net.sockets import close_within
 from pushd.session import Inbox, Session
 from pushd.transports.pacing import Paced
-from pushd.wire.lines import Limits, encode_outcome, encode_refusal, greeting, parse
+from pushd.wire.lines import (
+    Limits,
+    encode_outcome,
+    encode_receipt,
+    encode_refusal,
+    greeting,
+    is_publish,
+    parse,
+    parse_publish,
+)
 from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.text import LINE_END, TextLines
 
 _CLOSE_SECONDS = 5.0
 """How long a connection that is being closed may take to send what it has."""
+_TOGETHER: Final = 256
+"""Publishes that are handed over together at most: about 2 ms."""
 _OVERHEAD: Final = 4096
 """What a line may hold besides the data of a message: the verb, a channel, types, punctuation."""
 
@@ -136,7 +149,29 @@ class LinePeer(Paced, Protocol):
     async def _ready(self) -> None:
         await self._hub.ready(self.subscriber)
 
-    async def _obey(self, line: bytes | Refusal) -> None:
+    async def _obey(self, lines: deque[bytes | Refusal]) -> None:
+        """Obey a line, or all publishes that follow each other, so that a store can accept them together."""
+        drafts: list[Draft | Refusal] = []
+        while lines and len(drafts) < _TOGETHER and isinstance(line := lines[0], bytes) and is_publish(line):
+            lines.popleft()
+            try:
+                drafts.append(parse_publish(line, self._limits.command))
+            except Refusal as refusal:
+                drafts.append(refusal.kept())
+        if not drafts:
+            await self._obey_line(lines.popleft())
+            return
+        outcomes = await self._session.publish(drafts)
+        if not self._is_closing:
+            self.transport.write(b"".join([self._receipt(outcome) for outcome in outcomes]))
+
+    def _receipt(self, outcome: Receipt | Refusal) -> bytes:
+        if isinstance(outcome, Refusal):
+            self.factory.counters.refused(outcome, self.subscriber.name)
+            return encode_refusal(outcome)
+        return encode_receipt(outcome.id, outcome.subscribers, outcome.is_local)
+
+    async def _obey_line(self, line: bytes | Refusal) -> None:
         if line == b"" or self._is_closing:
             return
         try:

@@ -76,7 +76,7 @@ class PublishDoor(Door):
 
     def _line(self, outcome: Receipt | Refusal, peer: str) -> object:
         if isinstance(outcome, Receipt):
-            return outcome._asdict()
+            return outcome.facts()
         self.rules.counters.refused(outcome, peer)
         return _error(outcome)
 
@@ -125,7 +125,7 @@ def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *,
     if not accepted:
         raise next(receipt for receipt in receipts if isinstance(receipt, Refusal))
     request.setResponseCode(201 if any(receipt.subscribers for receipt in accepted) else 202)
-    shown = [receipt._asdict() if isinstance(receipt, Receipt) else _error(receipt) for receipt in receipts]
+    shown = [receipt.facts() if isinstance(receipt, Receipt) else _error(receipt) for receipt in receipts]
     return json_answer(request, shown if is_list else shown[0])
 
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
-from pushd.core.errors import Refusal, TooLarge, TooManyConnections
+from pushd.core.errors import Refusal, TooLarge, TooManyConnections, Unavailable
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Limits, Policy
 from pushd.core.replay import Opening
@@ -256,6 +256,9 @@ class StreamDoor(Door):
                 stream.let_go()
                 request.setResponseCode(204)
                 return b""
+        except Unavailable as refusal:
+            stream.let_go()
+            return self.come_back(request, refusal)
         except BaseException:
             stream.let_go()
             raise

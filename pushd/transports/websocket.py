@@ -6,6 +6,7 @@ time. Autobahn keeps the protocol (control frames, fragments, limits, pings); me
 that are made once for all.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -180,8 +181,9 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
     async def _ready(self) -> None:
         await self._door.hub.ready(self.subscriber)
 
-    async def _obey(self, asked: bytes | Opening) -> None:
+    async def _obey(self, items: deque[bytes | Opening]) -> None:
         """Obey a command, or send what the subscription of the address has missed."""
+        asked = items.popleft()
         if isinstance(asked, Opening):
             await self._door.hub.follow(self.subscriber, asked, tell_gaps=not self.subscriber.wire.bare)
         else:

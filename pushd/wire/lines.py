@@ -35,7 +35,7 @@ from pushd.core.command import (
 from pushd.core.cursor import NOW, Since, parse_since
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, BadUtf8, Refusal, UnknownCommand
-from pushd.core.message import draft
+from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable, parse_topics
 from pushd.core.outbox import Policy, parse_policy
 from pushd.core.replay import ChannelInfo
@@ -75,6 +75,21 @@ def parse(line: bytes, limits: Limits) -> Command:
         raise BadUtf8("a line is UTF-8") from None
 
 
+def parse_publish(line: bytes, limits: Limits) -> Draft:
+    """Read a line that publishes; see `is_publish`.
+
+    :raises Refusal: as `parse` does.
+    """
+    command = parse(line, limits)
+    assert isinstance(command, Publish)
+    return command.draft
+
+
+def is_publish(line: bytes) -> bool:
+    """Tell whether a line is one that publishes, or none at all."""
+    return line[:3].upper() == b"PUB"
+
+
 def greeting(server: str, version: str, max_payload: int) -> bytes:
     """Encode ``INFO {json}``, the first line of a connection."""
     facts = {"server": server, "version": version, "max_payload": max_payload, "proto": 1}
@@ -84,8 +99,8 @@ def greeting(server: str, version: str, max_payload: int) -> bytes:
 def encode_outcome(outcome: Outcome, wire: Wire) -> bytes:
     """Encode the answer to a command; messages that belong to it are in the format of `wire`."""
     match outcome:
-        case Published(id, subscribers):
-            return b"+OK %b %d\r\n" % (id.encode("ascii"), subscribers)
+        case Published(id, subscribers, is_local):
+            return encode_receipt(id, subscribers, is_local)
         case Subscribed(topics, gap):
             return f"+OK SUB {','.join(topics)}{f' gap={gap}' if gap else ''}\r\n".encode()
         case Unsubscribed(topics):
@@ -105,6 +120,11 @@ def encode_outcome(outcome: Outcome, wire: Wire) -> bytes:
             return b"+OK bye\r\n"
         case Done():
             return b"+OK no token is needed\r\n"
+
+
+def encode_receipt(id: str, subscribers: int, is_local: bool) -> bytes:
+    """Encode the answer to a publish."""
+    return b"+OK %b %d%b\r\n" % (id.encode("ascii"), subscribers, b" local" if is_local else b"")
 
 
 def encode_refusal(refusal: Refusal) -> bytes:

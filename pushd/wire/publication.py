@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pushd.core.errors import BadJson, TooLarge
-from pushd.core.message import BINARY, JSON, TEXT, Draft, draft
+from pushd.core.message import BINARY, JSON, Draft, draft
 from pushd.core.names import check_publishable
 
 
@@ -31,6 +31,7 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
 _FOREIGN_KEY = re.compile(r" `(?!\w{1,40}`).*`", re.DOTALL)
 """A key in a sentence of the decoder's that is more than a slip of the pen."""
 _decoder = msgspec.json.Decoder(Publication)
+_string_decoder = msgspec.json.Decoder(str)
 
 
 def parse_publication(text: bytes, max_data: int, max_event: int) -> Draft:
@@ -97,7 +98,7 @@ def _data(publication: Publication) -> tuple[bytes, str | None]:
         if given is not None:
             raise BadJson("data of that content type is a string, or data_base64")
         return raw, JSON
-    return _from_string(raw), given or TEXT
+    return _from_string(raw), given
 
 
 def _from_base64(text: str) -> bytes:
@@ -109,6 +110,6 @@ def _from_base64(text: str) -> bytes:
 
 def _from_string(raw: bytes) -> bytes:
     try:
-        return msgspec.json.decode(raw, type=str).encode("utf-8")
+        return _string_decoder.decode(raw).encode("utf-8")
     except (msgspec.MsgspecError, ValueError):
         raise BadJson("data is not a string of Unicode characters") from None

@@ -102,8 +102,10 @@ def encode_outcome(outcome: Outcome, ref: msgspec.Raw = _NULL) -> bytes:
     """Frame ``{"ref":...,"ok":true,...}``."""
     answer: dict[str, object] = {"ref": ref, "ok": True}
     match outcome:
-        case Published(id, subscribers):
+        case Published(id, subscribers, is_local):
             answer |= {"id": id, "subscribers": subscribers}
+            if is_local:
+                answer["local"] = True
         case Subscribed(topics, _):
             answer["subscribe"] = ",".join(topics)
         case Unsubscribed(topics):

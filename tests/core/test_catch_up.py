@@ -6,7 +6,7 @@ from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Delivery
 from pushd.core.message import Gap
 from pushd.core.outbox import Limits
-from tests.build import message
+from tests.build import at, message
 
 
 def held(catch_up: CatchUp) -> list[str]:
@@ -27,7 +27,7 @@ TWO = [Limits(messages=2), Limits(bytes=2 * message().size)]
 @pytest.mark.parametrize("limits", TWO)
 def test_what_fits_waits(limits: Limits) -> None:
     catch_up = catching(limits=limits, seqs=range(3, 5))
-    assert catch_up.has_reached(2)
+    assert catch_up.has_reached(at(2))
     assert held(catch_up) == ["a:3", "a:4"]
 
 
@@ -35,26 +35,26 @@ def test_what_fits_waits(limits: Limits) -> None:
 def test_what_does_not_fit_is_forgotten_until_the_replay_has_reached_it(limits: Limits) -> None:
     catch_up = catching(limits=limits, seqs=range(3, 7))
     assert held(catch_up) == []
-    assert not catch_up.has_reached(2)
+    assert not catch_up.has_reached(at(2))
     catch_up.hold(Delivery(message(7)))
-    assert catch_up.has_reached(6)
+    assert catch_up.has_reached(at(6))
     assert held(catch_up) == ["a:7"]
 
 
 def test_a_replay_that_has_read_what_was_forgotten_needs_no_other_page() -> None:
-    assert catching(limits=TWO[0], seqs=range(3, 6)).has_reached(5)
+    assert catching(limits=TWO[0], seqs=range(3, 6)).has_reached(at(5))
 
 
 def test_a_large_message_may_wait_alone() -> None:
     catch_up = CatchUp(["a"], Limits(bytes=10))
     catch_up.hold(Delivery(message(1, data=b"x" * 100)))
-    assert catch_up.has_reached(0)
+    assert catch_up.has_reached(at(0))
     assert held(catch_up) == ["a:1"]
 
 
 def test_what_the_replay_has_read_does_not_wait_any_more() -> None:
     catch_up = catching(seqs=range(3, 7))
-    assert catch_up.has_reached(4)
+    assert catch_up.has_reached(at(4))
     assert held(catch_up) == ["a:5", "a:6"]
 
 

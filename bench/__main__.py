@@ -1,0 +1,160 @@
+"""`python -m bench`: the command line of the benchmark."""
+
+import argparse
+import json
+import resource
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from bench import report
+from bench.cases import CASES
+from bench.cases.interface import Scale
+from bench.cpu import place
+from bench.figures import Figures
+from bench.goals import goals
+from bench.machine import describe
+from bench.page import write
+from bench.peers import PEERS
+from bench.programs import CannotRun, compile_c
+from bench.rounds import Rounds
+
+_SPARE_FILES = 200
+_QUICK = Scale(many=200, crowd=1000, rounds=1, effort=0.3)
+
+
+class _Progress:
+    """Tells on standard error what is being done, and for how long already."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        print(f"bench: {time.monotonic() - self._start:5.0f} s  {what}", file=sys.stderr, flush=True)
+
+
+def _names(known: Sequence[str], what: str) -> "_Names":
+    return _Names(known, what)
+
+
+class _Names:
+    """Reads names joined by commas."""
+
+    def __init__(self, known: Sequence[str], what: str) -> None:
+        self._known = known
+        self._what = what
+
+    def __call__(self, text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        wrong = [name for name in names if name not in self._known]
+        if wrong or not names:
+            raise argparse.ArgumentTypeError(
+                f"{', '.join(wrong) or 'nothing'} is no {self._what}; there are {', '.join(self._known)}"
+            )
+        return [name for name in self._known if name in names]
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to 100000")
+    return number
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure pushd side by side with its peers, on this machine.",
+        epilog="Cases: " + "; ".join(f"{case.name}: {case.title}" for case in CASES.values()) + ".",
+    )
+    cases, peers = list(CASES), list(PEERS)
+    parser.add_argument("--cases", type=_names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
+    parser.add_argument("--peers", type=_names(peers, "peer"), default=peers, metavar="NAMES", help=", ".join(peers))
+    parser.add_argument("--subscribers", type=_positive, metavar="N", help="of the usual cases, 1000")
+    parser.add_argument("--crowd", type=_positive, metavar="N", help="subscribers of crowd, alive and idle, 10000")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="of which the median counts, 5")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the subscribers, one round, less of all")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write Markdown there, and a plot beside it (.svg)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round there")
+    options = parser.parse_args(arguments)
+    for file in (options.out, options.json):
+        if file is not None and not file.parent.is_dir():
+            parser.error(f"{file} can not be written: there is no directory {file.parent}")
+    return options
+
+
+def scale_of(options: argparse.Namespace) -> Scale:
+    """Settle how much is done."""
+    scale = _QUICK if options.quick else Scale()
+    given = {"many": options.subscribers, "crowd": options.crowd, "rounds": options.rounds}
+    return replace(scale, **{name: value for name, value in given.items() if value is not None})
+
+
+def within_files(scale: Scale, notes: list[str]) -> Scale:
+    """Raise the limit of open files as far as may be, and have no more subscribers than it allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # pushd keeps a tenth of the limit for other things than connections.
+    most = max(1, int(0.9 * hard) - _SPARE_FILES)
+    if max(scale.many, scale.crowd) > most:
+        notes.append(f"A process may open {hard} files here, so there are at most {most} subscribers.")
+    return replace(scale, many=min(scale.many, most), crowd=min(scale.crowd, most))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run(options: argparse.Namespace, command: str) -> Figures:
+    """Measure, and tell.
+
+    :raises CannotRun: nothing can be measured.
+    """
+    notes = [f"{PEERS[name].name} is left out: {why}." for name in options.peers if (why := PEERS[name].missing())]
+    peers = [name for name in options.peers if PEERS[name].missing() is None]
+    scale = within_files(scale_of(options), notes)
+    say, where = _Progress(), place()
+    for note in notes:
+        say(note)
+    if where.server == where.load:
+        notes.append("There is one CPU only, so that server and load share it.")
+    with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:
+        directory = Path(name)
+        say("compiling the load client")
+        rounds = Rounds(peers, scale, compile_c("load", directory), directory, where, say)
+        figures = rounds.run([CASES[name] for name in options.cases])
+    figures.notes[:0] = notes
+    reached = goals(figures)
+    print(report.as_text(figures, reached))
+    if options.json:
+        options.json.write_text(json.dumps({"rounds": figures.rounds, "faults": figures.faults, "notes": figures.notes}))
+    if options.out:
+        write(options.out, figures, reached, describe(where, peers), scale, command)
+        say(f"wrote {options.out} and {options.out.with_suffix('.svg')}")
+    return figures
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; give the exit status."""
+    options = parse(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        run(options, shlex.join(["python", "-m", "bench", *arguments]))
+    except CannotRun as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""Ten thousand subscribers: what a delivery to them costs, and whether others are answered meanwhile."""
+
+from collections.abc import Mapping, Sequence
+
+from bench.cases.interface import Case, Column, Scale
+from bench.peers.pushd import Pushd
+from bench.stations import Crew, Station
+
+_GROUP = "crowd"
+_EACH = 10
+_LETTERS = "/".join("abcdefghijklmn")
+ONE_CHANNEL, CHANNELS, PATTERNS, MATCHING = "one channel", "ten on each channel", "a pattern each", "matching patterns"
+
+
+class Crowd(Case):
+    """The cost of a delivery among many subscribers."""
+
+    name = "crowd"
+    title = "Ten thousand subscribers"
+    about = (
+        "With one channel the next message is published when the last one has reached all. Where there are many"
+        " channels, all of them get a message at once, pipelined, and the next when all have arrived. With a pattern"
+        " each, subscriber N has asked for `bench/N/*`, and each message reaches one of them; what its publishing"
+        " costs then weighs on a single delivery, so the column without it takes off what as many messages cost that"
+        " nobody hears. With matching patterns each of them has another pattern, and every message matches them all."
+    )
+    columns: Sequence[Column] = (
+        Column("micros", "CPU µs per delivery", 2),
+        Column("net", "without publishing", 2),
+        Column("rate", "deliveries per second", 0),
+    )
+    group = _GROUP
+    _SWEEPS = 8
+    _WINDOW = 2000
+
+    def crews(self, scale: Scale) -> Sequence[Crew]:
+        """See `Case`."""
+        many, channels = scale.crowd, max(1, scale.crowd // _EACH)
+        return (
+            Crew("pushd", "TCP", many, note=ONE_CHANNEL),
+            Crew("pushd", "SSE", many, note=ONE_CHANNEL),
+            Crew("pushd", "TCP", many, channels=channels, topic="bench-%c", channel="bench-%c", note=CHANNELS),
+            Crew("pushd", "TCP", many, channels=many, topic="bench/%c/*", channel="bench/%c/x", note=PATTERNS),
+            Crew("pushd", "TCP", many, topic="%b", channel=_LETTERS, note=MATCHING),
+            Crew("c", "loop", many),
+            Crew("python", "loop", many),
+        )
+
+    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+        """See `Case`."""
+        sample = station.run(scale.times(self._SWEEPS), deadline=30)
+        figures = {"micros": sample.micros, "rate": sample.delivered / sample.seen["seconds"]}
+        if station.crew.channels > 1:
+            station.tell(channel="unheard-%c")
+            station.rest()
+            messages = int(sample.seen["messages"])
+            unheard = station.pump(messages, self._WINDOW).cpu
+            station.tell()
+            figures["net"] = 1e6 * (sample.cpu - unheard) / sample.delivered
+        return figures
+
+
+class Alive(Case):
+    """Others are answered while a fan-out goes on."""
+
+    name = "alive"
+    title = "Another client during a fan-out to ten thousand"
+    about = (
+        "While message after message goes to all of them, another client asks again and again, each time two"
+        " milliseconds after the last answer. The longest time until an answer came is what counts."
+    )
+    columns: Sequence[Column] = (
+        Column("TCP PING", "TCP PING, max ms"),
+        Column("WebSocket ping", "WebSocket ping, max ms"),
+        Column("HTTP publish", "HTTP publish, max ms"),
+    )
+    group = _GROUP
+
+    def crews(self, scale: Scale) -> Sequence[Crew]:
+        """See `Case`."""
+        return [Crew("pushd", technique, scale.crowd, note=ONE_CHANNEL) for technique in ("TCP", "SSE")]
+
+    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+        """See `Case`."""
+        figures = {}
+        for column in self.columns:
+            station.ask(Pushd().asking(station.server, column.key))
+            answers = station.run(scale.times(6), deadline=30).seen["probe"]
+            station.ask_no_more()
+            figures[column.key] = answers["max"] / 1e3
+        return figures

@@ -1,0 +1,59 @@
+"""What a case is: crews to measure, and what is measured of each in every round."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.stations import Crew, Station
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is done."""
+
+    many: int = 1000
+    """Subscribers of the usual cases."""
+    crowd: int = 10_000
+    rounds: int = 5
+    effort: float = 1.0
+    """By which the number of messages in a round is multiplied."""
+
+    def times(self, usual: int) -> int:
+        """Give how often something is done that is usually done so often."""
+        return max(1, round(usual * self.effort))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of each row."""
+
+    key: str
+    heading: str
+    digits: int = 1
+    """Digits behind the point."""
+
+
+class Case(Protocol):
+    """Something to compare."""
+
+    name: str
+    title: str
+    about: str
+    """How it is measured, for the report."""
+    columns: Sequence[Column]
+    group: str
+    """Cases of one group share their servers and crews, which are all there at once, so that rounds can be interleaved.
+    Those of no group have a server for each crew, one after the other."""
+    most_rounds: int = 5
+    """For what does not differ from one round to the next, one is enough."""
+
+    def crews(self, scale: Scale) -> Sequence[Crew]:
+        """Give the rows."""
+        raise NotImplementedError
+
+    def prepare(self, station: Station, scale: Scale) -> None:
+        """Do what has to be done once before the first round."""
+
+    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+        """Measure one row in one round; the keys are those of columns."""
+        raise NotImplementedError

@@ -1,0 +1,65 @@
+"""What readers that do not read do to the others."""
+
+from collections.abc import Mapping, Sequence
+
+from bench.cases.interface import Case, Column, Scale
+from bench.peers.pushd import Pushd
+from bench.stations import Crew, Station
+
+ALONE, AMONG = "readers alone", "a tenth more stalled"
+
+
+class Stalled(Case):
+    """A tenth of the subscribers never reads."""
+
+    name = "stalled"
+    title = "Stalled readers"
+    about = (
+        "Of a thousand subscribers a hundred read nothing after their subscription has begun, and have the policy"
+        " `drop`, so that they stay; beside it the nine hundred others alone. First bursts of messages of 1,000 bytes"
+        " fill what the kernel and the queues of the stalled ones take. Then the others are watched, at 50 messages a"
+        " second and with one message after the other. Memory is what the server has grown by since all came, and what"
+        " was let go of are messages that the queues of the stalled ones had no room for."
+    )
+    columns: Sequence[Column] = (
+        Column("p99", "p99 ms", 2),
+        Column("rate", "publishes per second", 1),
+        Column("mib", "MiB grown", 1),
+        Column("dropped", "let go of", 0),
+    )
+    group = "stalled"
+    _FILL_BURSTS, _FILL_TURNS = 40, 6
+
+    def crews(self, scale: Scale) -> Sequence[Crew]:
+        """See `Case`."""
+        stalled = scale.many // 10
+        reading = scale.many - stalled
+        return [
+            Crew("pushd", technique, reading, count, topic=topic, size=1000, note=note)
+            for technique, topic in (("SSE", "bench?slow=drop"), ("TCP", "bench slow=drop"))
+            for count, note in ((0, ALONE), (stalled, AMONG))
+        ]
+
+    def prepare(self, station: Station, scale: Scale) -> None:
+        """See `Case`."""
+        # With 100 messages of its queue let go of, each stalled one is full; how many come before is up to the kernel.
+        enough = 100 * station.crew.stalled
+        for _ in range(self._FILL_TURNS):
+            station.run(self._FILL_BURSTS, burst=50)
+            if enough and _dropped(station) >= enough:
+                return
+
+    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+        """See `Case`."""
+        paced = station.run(scale.times(75), rate=50)
+        hasty = station.run(scale.times(150))
+        return {
+            "p99": paced.seen["latency"]["p99"] / 1e3,
+            "rate": hasty.seen["messages"] / hasty.seen["seconds"],
+            "mib": (station.server.memory() - station.full) / 2**20,
+            "dropped": _dropped(station),
+        }
+
+
+def _dropped(station: Station) -> float:
+    return Pushd().metric(station.server, "pushd_dropped_total")

@@ -1,0 +1,115 @@
+"""What a delivery costs, and how long it takes, with a thousand subscribers of one channel."""
+
+from collections.abc import Mapping, Sequence
+
+from bench.cases.interface import Case, Column, Scale
+from bench.stations import Crew, Station
+
+_GROUP = "thousand"
+_SUBJECTS = (
+    ("pushd", "SSE"),
+    ("pushd", "WebSocket"),
+    ("pushd", "TCP"),
+    ("pushd", "NDJSON"),
+    ("nchan", "SSE"),
+    ("nchan", "WebSocket"),
+    ("nats", "NATS"),
+    ("redis", "Redis"),
+)
+_LOOPS = (("c", "loop"), ("python", "loop"))
+
+
+def _crews(subjects: Sequence[tuple[str, str]], scale: Scale) -> list[Crew]:
+    return [Crew(peer, technique, scale.many) for peer, technique in subjects]
+
+
+class One(Case):
+    """One message at a time."""
+
+    name = "one"
+    title = "One message at a time"
+    about = (
+        "Messages of 100 bytes, first 25 a second, between which the server rests, then each published when the last"
+        " one has reached all. CPU is that of the server, publishing included."
+    )
+    columns: Sequence[Column] = (
+        Column("paced", "CPU µs per delivery, 25 a second", 2),
+        Column("hasty", "one after the other", 2),
+        Column("rate", "deliveries per second", 0),
+    )
+    group = _GROUP
+    _RATE = 25
+
+    def crews(self, scale: Scale) -> Sequence[Crew]:
+        """See `Case`."""
+        return _crews((*_SUBJECTS, *_LOOPS), scale)
+
+    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+        """See `Case`."""
+        paced = station.run(scale.times(25), rate=self._RATE)
+        hasty = station.run(scale.times(50))
+        rate = hasty.delivered / hasty.seen["seconds"]
+        return {"paced": paced.micros, "hasty": hasty.micros, "rate": rate}
+
+
+class Burst(Case):
+    """A hundred messages at once."""
+
+    name = "burst"
+    title = "Bursts of a hundred messages"
+    about = (
+        "A hundred messages of 100 bytes are published at once (pipelined on one connection: lines to pushd, POSTs to"
+        " nchan, commands to NATS and Redis), and the next hundred when all have arrived everywhere."
+    )
+    columns: Sequence[Column] = (
+        Column("per_cpu", "deliveries per CPU second", 0),
+        Column("micros", "CPU µs per delivery", 2),
+        Column("rate", "deliveries per second", 0),
+    )
+    group = _GROUP
+    _LEAST_SECONDS = 0.4
+
+    def crews(self, scale: Scale) -> Sequence[Crew]:
+        """See `Case`."""
+        return _crews((*_SUBJECTS, *_LOOPS), scale)
+
+    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+        """See `Case`."""
+        delivered, cpu, seconds = 0, 0.0, 0.0
+        while seconds < self._LEAST_SECONDS * scale.effort:  # for some a burst is over too soon to be measured
+            sample = station.run(1, burst=100)
+            delivered += sample.delivered
+            cpu += sample.cpu
+            seconds += sample.seen["seconds"]
+        cpu = max(cpu, 1e-9)
+        return {"per_cpu": delivered / cpu, "micros": 1e6 * cpu / delivered, "rate": delivered / seconds}
+
+
+class Latency(Case):
+    """How long a delivery takes."""
+
+    name = "latency"
+    title = "Latency at 100 messages a second"
+    about = (
+        "From the moment at which a message is due to be published to that at which the load has read it, over all"
+        " deliveries."
+    )
+    columns: Sequence[Column] = (
+        Column("p50", "p50 ms", 2),
+        Column("p99", "p99 ms", 2),
+        Column("max", "max ms", 2),
+        Column("busy", "server CPU %", 0),
+    )
+    group = _GROUP
+    _RATE = 100
+
+    def crews(self, scale: Scale) -> Sequence[Crew]:
+        """See `Case`."""
+        return _crews(_SUBJECTS, scale)
+
+    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+        """See `Case`."""
+        sample = station.run(scale.times(120), rate=self._RATE)
+        times = sample.seen["latency"]
+        busy = 100 * sample.cpu / sample.seen["seconds"]
+        return {"p50": times["p50"] / 1e3, "p99": times["p99"] / 1e3, "max": times["max"] / 1e3, "busy": busy}

@@ -1,0 +1,65 @@
+"""What the operating system says of processes: the CPU time they took, the memory they hold, the CPUs they may use."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+_PROC = Path("/proc")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Place(NamedTuple):
+    """Where servers run, and where the load does: on CPUs of their own, if there are two."""
+
+    server: frozenset[int]
+    load: frozenset[int]
+
+
+def place() -> Place:
+    """Share out the CPUs that this process may use: one to the server, the last one to the load and to us."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return Place(frozenset(cpus[:1]), frozenset(cpus[-1:]))
+
+
+def family(pid: int) -> list[int]:
+    """Give a process and all that descend from it."""
+    found = [pid]
+    for each in found:
+        for task in _tasks(each):
+            found.extend(int(child) for child in _read(task / "children").split())
+    return found
+
+
+def seconds(pids: Iterable[int]) -> float:
+    """Give the CPU time, in user and kernel mode, of all threads of some processes."""
+    return sum(_seconds(pid) for pid in pids)
+
+
+def memory(pids: Iterable[int]) -> int:
+    """Give the resident memory of some processes, in bytes."""
+    return sum(int(_read(_PROC / str(pid) / "statm").split()[1]) * _PAGE for pid in pids)
+
+
+def _seconds(pid: int) -> float:
+    # The scheduler counts nanoseconds a thread; user and system time together are the same sum, in ticks of 10 ms.
+    schedules = [_read(task / "schedstat").split() for task in _tasks(pid)]
+    if schedules and all(schedules):
+        return sum(int(schedule[0]) for schedule in schedules) / 1e9
+    fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK
+
+
+def _tasks(pid: int) -> list[Path]:
+    try:
+        return list((_PROC / str(pid) / "task").iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,125 @@
+/* The least that a fan-out can cost: for each line that is published, one send to each subscriber, and nothing else.
+ *
+ * Subscribers say `SUB` and are answered `+OK`. A line `PUB TEXT` sends the line TEXT to all of them, and is then
+ * answered `+OK`. Standard output says on which port it listens; it ends with its standard input.
+ */
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ROOM = 1 << 16, MOST = 1 << 20 };
+
+struct client {
+    int fd;
+    size_t size;
+    char *line; /* what came of a line so far */
+};
+
+static int subscribers[MOST];
+static size_t subscriber_count;
+
+/* The sockets block, so that a send that does not fit waits for room, as the simplest of servers would. */
+static void send_all(int to, const char *what, size_t size)
+{
+    while (size > 0) {
+        ssize_t done = send(to, what, size, MSG_NOSIGNAL);
+        if (done <= 0)
+            return;
+        what += done;
+        size -= (size_t)done;
+    }
+}
+
+static void obey(struct client *client, const char *line, size_t size)
+{
+    if (size >= 4 && memcmp(line, "PUB ", 4) == 0)
+        for (size_t i = 0; i < subscriber_count; i++)
+            send_all(subscribers[i], line + 4, size - 4);
+    else if (subscriber_count < MOST)
+        subscribers[subscriber_count++] = client->fd;
+    send_all(client->fd, "+OK\n", 4);
+}
+
+static int take(struct client *client)
+{
+    ssize_t got = recv(client->fd, client->line + client->size, ROOM - client->size, MSG_DONTWAIT);
+    if (got <= 0)
+        return 0;
+    client->size += (size_t)got;
+    char *at = client->line, *end = client->line + client->size, *next;
+    while ((next = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        obey(client, at, (size_t)(next + 1 - at));
+        at = next + 1;
+    }
+    client->size = (size_t)(end - at);
+    memmove(client->line, at, client->size);
+    return 1;
+}
+
+static void forget(struct client *client)
+{
+    for (size_t i = 0; i < subscriber_count; i++)
+        if (subscribers[i] == client->fd)
+            subscribers[i] = subscribers[--subscriber_count];
+    close(client->fd);
+    free(client->line);
+    free(client);
+}
+
+static void greet(int poller, int fd)
+{
+    int on = 1;
+    struct client *client = calloc(1, sizeof *client);
+    client->fd = fd;
+    client->line = malloc(ROOM);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+}
+
+int main(void)
+{
+    struct rlimit files;
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), poller = epoll_create1(0);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 4096) < 0) {
+        perror("limit: can not listen");
+        return 1;
+    }
+    getsockname(listener, (struct sockaddr *)&address, &length);
+    printf("listens on 127.0.0.1:%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[64];
+    struct client ending = {.fd = 0};
+    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
+    event.data.ptr = &ending;
+    epoll_ctl(poller, EPOLL_CTL_ADD, 0, &event);
+    for (;;) {
+        int count = epoll_wait(poller, events, 64, -1);
+        for (int i = 0; i < count; i++) {
+            struct client *client = events[i].data.ptr;
+            if (client == &ending)
+                return 0;
+            if (client == NULL)
+                greet(poller, accept(listener, NULL, NULL));
+            else if (!take(client))
+                forget(client);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+"""What limit.c does, in Python: for each line that is published one send to each subscriber, and nothing else."""
+
+import resource
+import selectors
+import socket
+import sys
+
+_ROOM = 1 << 18
+
+
+class Client:
+    """A connection, with what came of a line so far."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.line = b""
+
+
+class Loop:
+    """The server."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._subscribers: list[socket.socket] = []
+
+    def run(self) -> None:
+        """Serve until standard input ends."""
+        with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+            print(f"listens on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
+            self._selector.register(listener, selectors.EVENT_READ)
+            self._selector.register(sys.stdin, selectors.EVENT_READ)
+            while True:
+                for key, _ in self._selector.select():
+                    if key.fileobj is sys.stdin:
+                        return
+                    if key.data is None:
+                        self._greet(listener.accept()[0])
+                    else:
+                        self._take(key.data)
+
+    def _greet(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(connection, selectors.EVENT_READ, Client(connection))
+
+    def _take(self, client: Client) -> None:
+        try:
+            data = client.connection.recv(_ROOM)
+        except OSError:
+            data = b""
+        if not data:
+            self._selector.unregister(client.connection)
+            if client.connection in self._subscribers:
+                self._subscribers.remove(client.connection)
+            client.connection.close()
+            return
+        *lines, client.line = (client.line + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"PUB "):
+                self._publish(line[4:] + b"\n")
+            else:
+                self._subscribers.append(client.connection)
+            client.connection.send(b"+OK\n")
+
+    def _publish(self, text: bytes) -> None:
+        for subscriber in self._subscribers:
+            subscriber.send(text)
+
+
+if __name__ == "__main__":
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    Loop().run()

@@ -1,0 +1,115 @@
+"""The load client (load.c), driven by lines: it opens subscribers, publishes, and checks and times each delivery."""
+
+import json
+import selectors
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from bench.programs import CannotRun, Program
+from bench.talk import Asking, Hearing, Telling
+
+_GRACE_SECONDS = 30.0
+"""How much longer than its own deadline a command may take: times are sorted after it."""
+_OPEN_SECONDS = 120
+
+
+class Load:
+    """A running load client."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(program.output, selectors.EVENT_READ)
+        self._answer_so_far = b""
+        self._set("patience", _OPEN_SECONDS)
+
+    def hear_by(self, hearing: Hearing, *, channels: int = 1, stalled: bool = False) -> None:
+        """Settle how the subscribers that come next subscribe."""
+        self._set("port", hearing.port)
+        self._set("channels", channels)
+        self._set("stalled", int(stalled))
+        for name in ("hello", "ready", "ping", "pong"):
+            self._set(name, getattr(hearing, name))
+
+    def tell_by(self, telling: Telling, *, size: int, connections: int = 1) -> None:
+        """Settle how to publish payloads of so many bytes, and connect."""
+        self._set("size", size)
+        self._set("publish_port", telling.port)
+        self._set("publish", telling.text)
+        self._set("answer", telling.answer)
+        self._set("publish_hello", telling.hello)
+        self._set("publish_ready", telling.ready)
+        self._expect_ready(self._ask(f"publishers {connections}", _OPEN_SECONDS), connections, "publishers")
+
+    def ask_by(self, asking: Asking) -> None:
+        """Settle what is asked again and again while a run goes on, and connect."""
+        self._set("probe_port", asking.port)
+        self._set("probe_hello", asking.hello)
+        self._set("probe_ready", asking.ready)
+        self._set("probe_ask", asking.text)
+        self._set("probe_answer", asking.answer)
+        self._expect_ready(self._ask("probe", _OPEN_SECONDS), 1, "probes")
+
+    def ask_no_more(self) -> None:
+        """Close the connection that is asked."""
+        self._ask("no probe", _OPEN_SECONDS)
+
+    def open(self, subscribers: int) -> float:
+        """Open so many more subscribers; give the seconds it took."""
+        answer = self._ask(f"open {subscribers}", _OPEN_SECONDS)
+        self._expect_ready(answer, subscribers, "subscribers")
+        return float(answer["seconds"])
+
+    def close(self) -> None:
+        """Close all subscribers."""
+        self._ask("close", _OPEN_SECONDS)
+
+    def run(self, times: int, burst: int = 1, rate: float = 0.0, deadline: float = 20.0) -> dict[str, Any]:
+        """Publish bursts on each channel, so many a second or (0) each when all have heard the one before."""
+        return self._ask(f"run {times} {burst} {rate} {deadline}", deadline)
+
+    def pump(self, times: int, window: int, answers: int = 1, deadline: float = 20.0) -> dict[str, Any]:
+        """Publish without heeding subscribers, with a window of what is not answered yet on each connection."""
+        return self._ask(f"pump {times} {window} {answers} {deadline}", deadline)
+
+    def _expect_ready(self, answer: dict[str, Any], wanted: int, what: str) -> None:
+        if answer["ready"] != wanted:
+            raise CannotRun(f"only {answer['ready']} of {wanted} {what} could connect")
+
+    def _set(self, name: str, value: bytes | int) -> None:
+        text = str(value).encode() if isinstance(value, int) else escape(value)
+        self._send(b"set %b %b\n" % (name.encode(), text))
+
+    def _ask(self, command: str, seconds: float) -> dict[str, Any]:
+        self._send(command.encode() + b"\n")
+        deadline = time.monotonic() + seconds + _GRACE_SECONDS
+        while b"\n" not in self._answer_so_far:
+            if not self._selector.select(deadline - time.monotonic()):
+                raise CannotRun(f"the load client does not answer: {command}")
+            block = self._program.output.read1(1 << 16)  # type: ignore[attr-defined]
+            if not block:
+                raise CannotRun(f"the load client ended: {self._program.last_words}")
+            self._answer_so_far += block
+        line, _, self._answer_so_far = self._answer_so_far.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _send(self, line: bytes) -> None:
+        try:
+            self._program.input.write(line)
+            self._program.input.flush()
+        except BrokenPipeError as error:
+            raise CannotRun(f"the load client ended: {self._program.last_words}") from error
+
+
+def start(program: Path, directory: Path, cpus: Collection[int]) -> Program:
+    """Start a load client that is to be driven by `Load`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return Program([str(program)], directory, cpus, talks=True)
+
+
+def escape(text: bytes) -> bytes:
+    """Write bytes in one line, as load.c reads them."""
+    return b"".join(bytes((c,)) if 32 <= c < 127 and c != 92 else b"\\x%02x" % c for c in text)

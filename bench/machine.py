@@ -1,0 +1,39 @@
+"""What the benchmark ran on."""
+
+import os
+import platform
+from collections.abc import Collection
+from pathlib import Path
+
+from bench.cpu import Place
+from bench.peers import PEERS
+
+
+def describe(place: Place, peers: Collection[str]) -> list[tuple[str, str]]:
+    """Name the machine and the versions of all that took part."""
+    facts = [
+        ("processor", f"{_processor()}, {os.cpu_count()} CPUs"),
+        ("kernel", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        ("system", _system()),
+        ("server on", _cpus(place.server)),
+        ("load on", _cpus(place.load)),
+    ]
+    return facts + [(PEERS[name].name, PEERS[name].version()) for name in peers]
+
+
+def _cpus(cpus: Collection[int]) -> str:
+    return "CPU " + ", ".join(map(str, sorted(cpus)))
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
+    except OSError:
+        return "unknown"

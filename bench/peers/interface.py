@@ -1,0 +1,62 @@
+"""What every peer of the benchmark can be asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+from bench import cpu
+from bench.programs import Program
+from bench.talk import Hearing, Telling
+
+CHANNEL = "bench"
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    program: Program
+    ports: Mapping[str, int]
+    _processes: list[int] = field(default_factory=list)
+
+    def processes(self) -> Sequence[int]:
+        """Give the process and all that it has started; none of the peers starts one later."""
+        if not self._processes:
+            self._processes = cpu.family(self.program.pid)
+        return self._processes
+
+    def cpu_seconds(self) -> float:
+        """Give the CPU time it has taken so far."""
+        return cpu.seconds(self.processes())
+
+    def memory(self) -> int:
+        """Give the memory that it holds, in bytes."""
+        return cpu.memory(self.processes())
+
+
+class Peer(Protocol):
+    """A server that can be compared."""
+
+    name: str
+    techniques: Sequence[str]
+    """By which its subscribers hear; the first one is its own."""
+
+    def missing(self) -> str | None:
+        """Say what is not installed, or None."""
+
+    def version(self) -> str:
+        """Say which one it is."""
+
+    def start(self, stack: ExitStack, directory: Path, cpus: frozenset[int]) -> Server:
+        """Start it, with as few limits as the cases allow; the stack ends it.
+
+        :raises CannotRun: it does not start.
+        """
+
+    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+        """Say how to subscribe to a topic."""
+
+    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+        """Say how to publish so many bytes to a channel, by the usual way or another one that the peer names."""

@@ -1,0 +1,65 @@
+"""The bare loops: a send for each subscriber and nothing else, in C (limit.c) and in Python (limit.py)."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.peers.interface import CHANNEL, Server
+from bench.programs import HERE, Program, compile_c, version_of
+from bench.talk import Hearing, Telling
+
+
+class _Loop:
+    techniques: Sequence[str] = ("loop",)
+
+    def missing(self) -> str | None:
+        """See `Peer`."""
+        return None
+
+    def start(self, stack: ExitStack, directory: Path, cpus: frozenset[int]) -> Server:
+        """See `Peer`."""
+        program = stack.enter_context(Program(self.command(directory), directory, cpus, talks=True))
+        port = int(program.output.readline().rpartition(b":")[2] or 0)
+        program.wait_for(port)
+        return Server(program, {"lines": port})
+
+    def command(self, directory: Path) -> Sequence[str]:
+        """Give the program and its arguments."""
+        raise NotImplementedError
+
+    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+        """See `Peer`."""
+        return Hearing(server.ports["lines"], b"SUB\n", b"+OK\n")
+
+    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+        """See `Peer`."""
+        return Telling(server.ports["lines"], b"PUB %p\n", b"+OK\n")
+
+
+class LoopInC(_Loop):
+    """What the operating system takes for the sends, and next to nothing more."""
+
+    name = "C"
+
+    def version(self) -> str:
+        """See `Peer`."""
+        return version_of(["cc", "--version"])
+
+    def command(self, directory: Path) -> Sequence[str]:
+        """See `_Loop`."""
+        return [str(compile_c("limit", directory))]
+
+
+class LoopInPython(_Loop):
+    """The same loop with the calls of Python."""
+
+    name = "Python"
+
+    def version(self) -> str:
+        """See `Peer`."""
+        return ".".join(map(str, sys.version_info[:3]))
+
+    def command(self, directory: Path) -> Sequence[str]:
+        """See `_Loop`."""
+        return [sys.executable, str(HERE / "limit.py")]

@@ -1,0 +1,80 @@
+"""pushd, as `twistd pushd` starts it, with its defaults."""
+
+import importlib.util
+import sys
+import urllib.request
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.peers.interface import CHANNEL, Server
+from bench.programs import Program, free_port
+from bench.talk import PING_BYTE, PONG, Asking, Hearing, Telling, get, post, upgrade
+
+_BATCH = 1000
+_METRICS_SECONDS = 20
+_PATHS = {"SSE": "/sse/{}", "NDJSON": "/stream/{}", "long-poll": "/longpoll/{}?timeout=300"}
+_READY = {"SSE": b"retry:", "NDJSON": b"\r\n\r\n", "long-poll": b""}
+
+
+class Pushd:
+    """The daemon of this repository."""
+
+    name = "pushd"
+    techniques: Sequence[str] = ("SSE", "WebSocket", "TCP", "NDJSON")
+
+    def missing(self) -> str | None:
+        """See `Peer`."""
+        if importlib.util.find_spec("pushd") is None or importlib.util.find_spec("twisted") is None:
+            return "pushd is not installed for this Python"
+        return None
+
+    def version(self) -> str:
+        """See `Peer`."""
+        python = ".".join(map(str, sys.version_info[:3]))
+        return f"{version('pushd')} (Twisted {version('twisted')}, Autobahn {version('autobahn')}, Python {python})"
+
+    def start(self, stack: ExitStack, directory: Path, cpus: frozenset[int]) -> Server:
+        """See `Peer`."""
+        ports = {"http": free_port(), "tcp": free_port()}
+        listen = [f"--{kind}=tcp:{port}:interface=127.0.0.1" for kind, port in ports.items()]
+        twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        program = stack.enter_context(Program([*twistd, "-n", "--pidfile=", "pushd", *listen], directory, cpus))
+        program.wait_for(*ports.values())
+        return Server(program, ports)
+
+    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+        """See `Peer`."""
+        if technique == "TCP":
+            return Hearing(server.ports["tcp"], f"SUB {topic}\r\n".encode(), b"+OK SUB")
+        if technique == "WebSocket":
+            return Hearing(server.ports["http"], upgrade(f"/ws/{topic}"), b"\r\n\r\n", PING_BYTE, PONG)
+        return Hearing(server.ports["http"], get(_PATHS[technique].format(topic)), _READY[technique])
+
+    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+        """Publish by lines, or by `POST`, or by a `batch` in one POST."""
+        if not way:
+            return Telling(server.ports["tcp"], f"PUB {channel} %p\r\n".encode(), b"+OK", ready=b"INFO")
+        if way == "POST":
+            return Telling(server.ports["http"], post(f"/pub/{channel}", b"%p", size), b"HTTP/1.1 20")
+        line = f'{{"channel":"{channel}","data":"%p"}}\n'.encode()
+        batch = post("/pub", line * _BATCH, (len(line) - 2 + size) * _BATCH, "application/x-ndjson")
+        return Telling(server.ports["http"], batch, b'{"id":', messages=_BATCH, answers=_BATCH)
+
+    def metric(self, server: Server, name: str) -> float:
+        """Read one of the daemon's counters."""
+        address = f"http://127.0.0.1:{server.ports['http']}/metrics"
+        with urllib.request.urlopen(address, timeout=_METRICS_SECONDS) as answer:
+            text = answer.read().decode()
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+    def asking(self, server: Server, way: str) -> Asking:
+        """Say how another client sees whether the daemon is alive: by a ping, or by publishing elsewhere."""
+        if way == "TCP PING":
+            return Asking(server.ports["tcp"], b"PING x\r\n", b"PONG x", ready=b"INFO")
+        if way == "WebSocket ping":
+            # A masked ping without a payload; what comes back is a pong without one.
+            hello = upgrade("/ws/elsewhere")
+            return Asking(server.ports["http"], b"\x89\x80\0\0\0\0", b"\x8a\x00", hello, b"\r\n\r\n")
+        return Asking(server.ports["http"], post("/pub/elsewhere", b"x", 1), b"HTTP/1.1 20")

@@ -1,0 +1,46 @@
+"""Redis pub/sub, without persistence."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.peers.interface import CHANNEL, Server
+from bench.programs import Program, find, free_port, version_of
+from bench.talk import Hearing, Telling
+
+_MOST_CLIENTS = 18_000
+
+
+class Redis:
+    """redis-server."""
+
+    name = "Redis"
+    techniques: Sequence[str] = ("Redis",)
+
+    def missing(self) -> str | None:
+        """See `Peer`."""
+        return None if find("redis-server") else "redis-server is not installed (Debian: redis-server)"
+
+    def version(self) -> str:
+        """See `Peer`."""
+        said = version_of([find("redis-server") or "redis-server", "--version"])
+        return said.partition("v=")[2].partition(" ")[0] or said
+
+    def start(self, stack: ExitStack, directory: Path, cpus: frozenset[int]) -> Server:
+        """See `Peer`."""
+        port = free_port()
+        options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "tcp-backlog": 4096}
+        options["maxclients"] = _MOST_CLIENTS
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        program = stack.enter_context(Program([find("redis-server") or "redis-server", *words], directory, cpus))
+        program.wait_for(port)
+        return Server(program, {"redis": port})
+
+    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+        """See `Peer`."""
+        return Hearing(server.ports["redis"], f"SUBSCRIBE {topic}\r\n".encode(), b":1\r\n")
+
+    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+        """See `Peer`. The channel is a plain name, since its length stands before it."""
+        head = f"*3\r\n$7\r\nPUBLISH\r\n${len(channel)}\r\n{channel}\r\n${size}\r\n"
+        return Telling(server.ports["redis"], head.encode() + b"%p\r\n", b":")

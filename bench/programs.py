@@ -1,0 +1,164 @@
+"""Programs of our own and of others: compiled where they are C, started on their CPUs, and ended for certain."""
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+HERE = Path(__file__).parent
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+_COMPILE_SECONDS = 120.0
+_PR_SET_PDEATHSIG = 1
+
+
+class CannotRun(Exception):
+    """The benchmark can not go on; one sentence says why."""
+
+
+def find(name: str) -> str | None:
+    """Find a program, also where a shell of root alone would look."""
+    return shutil.which(name, path=_PATH)
+
+
+def compile_c(name: str, directory: Path) -> Path:
+    """Compile a program of this package.
+
+    :raises CannotRun: there is no C compiler, or it found a mistake.
+    """
+    compiler = find("cc")
+    if compiler is None:
+        raise CannotRun("no C compiler is installed as cc, which the load and the bare loop need (Debian: gcc libc6-dev)")
+    program = directory / name
+    command = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+    if done.returncode:
+        raise CannotRun(f"{name}.c does not compile: {done.stderr.strip()}")
+    return program
+
+
+def version_of(command: Sequence[str]) -> str:
+    """Give the first line that a program says of itself."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_START_SECONDS, check=False)
+    return ((done.stdout or done.stderr).strip().splitlines() or ["unknown"])[0]
+
+
+def free_port() -> int:
+    """Find a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port: int = holder.getsockname()[1]
+        return port
+
+
+class Program:
+    """A process on given CPUs, which ends with the block that it is the context of, and with this process."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        cpus: Collection[int],
+        *,
+        talks: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`talks`: standard input and output are pipes. All else that it says goes to a file in `directory`."""
+        self.name = Path(command[0]).name
+        self._log = directory / "log"
+        pipe = subprocess.PIPE if talks else None
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=directory,
+                stdin=pipe or subprocess.DEVNULL,
+                stdout=pipe or log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                preexec_fn=_prepare(cpus),
+                start_new_session=True,  # what is typed at the terminal is for us, and we end it in order
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def input(self) -> IO[bytes]:
+        """What it reads."""
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def output(self) -> IO[bytes]:
+        """What it says."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it has logged."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def wait_for(self, *ports: int) -> None:
+        """Wait until it listens.
+
+        :raises CannotRun: it does not come to that.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        for port in ports:
+            while not _listens(port):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise CannotRun(f"{self.name} did not start: {self.last_words}")
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it, and wait for its end."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_STOP_SECONDS)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class _Prepare:
+    """What a child does before it becomes the program."""
+
+    def __init__(self, cpus: Collection[int]) -> None:
+        self._cpus = cpus
+        self._prctl = ctypes.CDLL(None).prctl
+
+    def __call__(self) -> None:
+        """Choose the CPUs, and ask to be ended when we are killed."""
+        os.sched_setaffinity(0, self._cpus)
+        self._prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prepare(cpus: Collection[int]) -> _Prepare:
+    return _Prepare(cpus)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

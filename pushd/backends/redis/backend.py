@@ -1,0 +1,278 @@
+"""The store in Redis, as the hub sees it: joins the parts, and judges how they are."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import DeferredSemaphore
+
+from pushd.backends.interface import Accepted, Audience, Listener, Usage
+from pushd.backends.redis.address import Address
+from pushd.backends.redis.audiences import Audiences
+from pushd.backends.redis.commands import Commands
+from pushd.backends.redis.feed import Feed
+from pushd.backends.redis.link import CommandProtocol, Link, NotUsable, PubSubProtocol
+from pushd.backends.redis.listening import Listening
+from pushd.backends.redis.names import ALL, of_node
+from pushd.backends.redis.places import Places, log_in
+from pushd.backends.redis.publishing import NotSent, Publishing
+from pushd.backends.redis.pulse import OVERDUE_SECONDS, Beat, Pulse
+from pushd.backends.redis.reading import Reading
+from pushd.backends.redis.scripts import JOIN
+from pushd.core.cursor import MessageId, Since
+from pushd.core.errors import Refusal, Unavailable
+from pushd.core.history import Bounds
+from pushd.core.message import Draft, Message
+from pushd.core.replay import ChannelInfo, Opening, Page
+
+_OLDEST: Final = (6, 2)
+"""The first version of Redis whose streams take exclusive ranges and whose ZADD has GT."""
+_PAGES: Final = 64
+"""Pages that are read at a time, so that a crowd that comes back takes no more memory than these."""
+
+_joined = msgspec.msgpack.Decoder(tuple[str, int, int, int, int]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class RedisOptions:
+    """What can be said about a store in Redis beside where it is."""
+
+    prefix: str = "pushd:"
+    """Of all keys and channels; nodes that share it are one."""
+    publish_timeout: float = 5.0
+    """Seconds that anybody waits for Redis at most."""
+    is_local_when_away: bool = False
+    """Whether messages go to the subscribers of this node while Redis is away."""
+    ca_file: str = ""
+    """Certificates that are trusted instead of the system's; empty: the system's."""
+
+
+class RedisBackend:
+    """A log that many nodes share.
+
+    :param reactor: gives monotonic seconds, and connections.
+    :param wall: gives unix seconds, for messages that never reach Redis.
+    """
+
+    def __init__(
+        self, address: Address, options: RedisOptions, bounds: Bounds, reactor: Any, wall: Callable[[], float]
+    ) -> None:
+        self._address = address
+        self._options = options
+        self._bounds = bounds
+        self._clock = reactor
+        self._wall = wall
+        self._patience = options.publish_timeout
+        self._node = secrets.token_hex(6)
+        feed = f"{options.prefix}{address.db}:"
+        self._commands = Commands(options.prefix, feed, reactor, self._patience)
+        places = Places(address, options.ca_file, reactor)
+        self._commands.link = Link(
+            str(address),
+            places.find,
+            lambda: CommandProtocol(self._patience),
+            self._prepare_commands,
+            self._commands_changed,
+            reactor,
+            self._patience,
+        )
+        self._feed_link: Link[PubSubProtocol] = Link(
+            f"{address}, listening",
+            places.find,
+            lambda: PubSubProtocol(self._patience, self._heard, self._listening.confirm),
+            self._prepare_feed,
+            self._feed_changed,
+            reactor,
+            self._patience,
+        )
+        self._publishing = Publishing(self._commands, self._node, bounds, reactor, self._patience)
+        self._reading = Reading(self._commands, bounds.age)
+        self._listening = Listening(feed, (ALL, of_node(self._node)), reactor)
+        self._pulse = Pulse(self._commands, self._node, bounds.age, reactor, self._beaten, self._judge)
+        self._pages = DeferredSemaphore(_PAGES)
+        self._listener: Listener
+        self._feed: Feed
+        self._audiences: Audiences
+        self._told: str | None = None
+
+    async def start(self, listener: Listener) -> None:
+        """See `pushd.backends.interface.Backend`, here and below."""
+        self._listener = listener
+        self._feed = Feed(self._listening, self._reading, listener, self._feed_link.drop, self._pulse.back)
+        self._audiences = Audiences(self._commands, self._node, listener.audience, self._clock)
+        self._commands.link.start()
+        self._feed_link.start()
+        self._pulse.start()
+
+    async def stop(self) -> None:
+        self._pulse.stop()
+        self._publishing.stop()
+        self._listening.stop()
+        await self._feed_link.stop()
+        await self._commands.link.stop()
+
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[Accepted]:
+        heard = [sum(self._listener.audience(draft.channel).transports.values()) if key else 0 for draft in drafts]
+        try:
+            return await self._publishing.publish(drafts, heard, key)
+        except NotSent as refusal:
+            if self._options.is_local_when_away and self._feed.position is not None:
+                return [self._publish_here(draft, refusal) for draft in drafts]
+            return [Unavailable(str(refusal)) for _ in drafts]
+        except Unavailable as refusal:
+            return [Unavailable(str(refusal)) for _ in drafts]
+
+    def listen(self, topic: str) -> None:
+        self._listening.listen(topic)
+
+    def mute(self, topic: str) -> None:
+        self._listening.mute(topic)
+
+    async def audience(self, channel: str) -> Audience:
+        return await self._audiences.of(channel)
+
+    async def open(self, topics: Sequence[str], since: Since) -> Opening:
+        await self._until_live()
+        if not await self._listening.ready(topics, self._patience):
+            raise self._commands.away()
+        opening, head = await self._reading.open(topics, since)
+        self._feed.know(*head)
+        self._listening.settle(topics, head.seq)
+        return opening
+
+    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+        await self._until_live()
+        await self._pages.acquire()
+        try:
+            page, head = await self._reading.page(topics, after, count, size)
+        finally:
+            self._pages.release()
+        self._feed.know(*head)
+        return page
+
+    async def info(self, channel: str) -> ChannelInfo | None:
+        return await self._reading.info(channel)
+
+    async def names(self, prefix: str, after: str, limit: int) -> list[str]:
+        return await self._reading.names(prefix, after, limit)
+
+    async def forget(self, channel: str) -> bool:
+        audience = await self.audience(channel)
+        return await self._reading.forget(channel, self._bounds.channels, is_named=audience.named)
+
+    async def usage(self) -> Usage:
+        return await self._reading.usage()
+
+    # While Redis is away
+
+    async def _until_live(self) -> None:
+        """Wait until live messages come: whoever reads before would go on where nothing does."""
+        if self._feed_link.protocol is None:
+            if self._clock.seconds() - self._feed_link.away_since < self._patience:
+                await self._feed_link.up(self._patience)
+            if self._feed_link.protocol is None:
+                raise Unavailable(f"Redis is away: {self._feed_link.trouble}")
+
+    def _publish_here(self, draft: Draft, refusal: Refusal) -> Accepted:
+        position = self._feed.position
+        if position is None or not self._listener.audience(draft.channel).transports:
+            return Unavailable(str(refusal))
+        message = Message(
+            epoch=position.epoch,
+            seq=position.seq,
+            prev=None,
+            channel=draft.channel,
+            time=round(self._wall(), 3),
+            data=draft.data,
+            content_type=draft.content_type,
+            form=draft.form,
+            event=draft.event,
+            end=draft.end,
+            is_local=True,
+        )
+        self._listener.message(message)
+        return message
+
+    # Connections
+
+    async def _prepare_commands(self, protocol: CommandProtocol) -> None:
+        await log_in(protocol, self._address)
+        if self._address.db:
+            await protocol.execute_command("SELECT", self._address.db)
+        self._commands.run = await self._run_of(protocol)
+        position = self._feed.position or MessageId("", 0)
+        newest = max(position.seq, self._publishing.newest)
+        raw = await self._commands.call_over(protocol, JOIN, position.epoch, newest)
+        epoch, head, _, now, forgets = _joined(raw)
+        self._set_clock(now, self._clock.seconds())
+        if self._feed.position is None:
+            self._feed.forgets = forgets
+        self._feed.know(epoch, head)
+
+    async def _prepare_feed(self, protocol: PubSubProtocol) -> None:
+        await log_in(protocol, self._address)
+        run = await self._run_of(protocol)
+        await self._commands.link.up(self._patience)
+        if self._commands.link.protocol is None:
+            raise NotUsable(self._commands.link.trouble)
+        if run != self._commands.run:
+            raise NotUsable("it is not the Redis to which commands go")
+        await self._listening.connected(protocol)
+        await self._feed.mend()
+
+    async def _run_of(self, protocol: Any) -> bytes:
+        """Make sure that a Redis is a master and new enough; give the name of its run."""
+        (role, *_) = await protocol.execute_command("ROLE")
+        if role != b"master":
+            raise NotUsable("it is a replica")
+        lines = (await protocol.execute_command("INFO", "server")).splitlines()
+        facts = dict(line.split(b":", 1) for line in lines if b":" in line)
+        version = tuple(int(part) for part in facts.get(b"redis_version", b"0").decode().split(".")[:2])
+        if version < _OLDEST:
+            raise NotUsable(f"it is of version {'.'.join(map(str, version))}, and pushd needs 6.2")
+        return bytes(facts[b"run_id"])
+
+    def _commands_changed(self) -> None:
+        if self._commands.link.protocol is not None:
+            self._publishing.connected()
+        self._judge()
+
+    def _feed_changed(self) -> None:
+        if self._feed_link.protocol is None:
+            self._listening.lost()
+            self._feed.lost()
+        else:
+            self._pulse.back()
+        self._judge()
+
+    def _heard(self, raw: bytes) -> None:
+        if not self._audiences.heard(raw):
+            self._feed.heard(raw)
+
+    # Health
+
+    def _beaten(self, beat: Beat, sent: float) -> None:
+        self._set_clock(beat.now, (sent + self._clock.seconds()) / 2)
+        self._feed.know(beat.epoch, beat.head)
+        self._feed.know_beyond(beat.epoch, beat.beyond)
+
+    def _set_clock(self, milliseconds: int, now: float) -> None:
+        self._publishing.behind = milliseconds / 1000 - now
+
+    def _judge(self) -> None:
+        """Tell how it is, where that has changed."""
+        ailment = self._ailment()
+        if ailment != self._told:
+            self._told = ailment
+            self._listener.ailing(ailment)
+
+    def _ailment(self) -> str | None:
+        for link in (self._commands.link, self._feed_link):
+            if link.protocol is None:
+                return f"Redis is away: {link.trouble}"
+        if self._pulse.silence > OVERDUE_SECONDS:
+            self._feed_link.drop(f"no sign of life has come back for {self._pulse.silence:.0f} s")
+            return f"Redis is away: {self._feed_link.trouble}"
+        return self._pulse.trouble

@@ -1,0 +1,108 @@
+"""Scripts, called over the one connection for commands, with a deadline, and never while Redis is known to be away."""
+
+import re
+from typing import Any, Final
+
+from txredisapi import ConnectionError as LostConnection
+from txredisapi import ResponseError
+
+from pushd.backends.epoch import new_epoch
+from pushd.backends.redis.link import CommandProtocol, Link
+from pushd.backends.redis.scripts import Script
+from pushd.core.errors import Unavailable
+
+_TROUBLES: Final = {
+    "OOM": "Redis has no memory left",
+    "READONLY": "this Redis is a replica and takes no writes",
+    "MISCONF": "Redis can not save to its disk and takes no writes",
+    "NOREPLICAS": "Redis has too few replicas and takes no writes",
+    "LOADING": "Redis is loading its data",
+    "MASTERDOWN": "this Redis has lost its master",
+    "NOPERM": "Redis does not permit this user what pushd needs",
+    "NOAUTH": "Redis wants a password",
+    "BUSY": "Redis is busy with a script of somebody else",
+}
+_TROUBLE = re.compile(rf"(?:^|[ -])({'|'.join(_TROUBLES)})\b")
+_MOVED: Final = frozenset(("READONLY", "MASTERDOWN"))
+"""Answers of a Redis that is not the master any more: the connection leads to the wrong one."""
+
+
+class Commands:
+    """The way to Redis for everything but listening.
+
+    :param prefix: of all keys. :param feed: of all channels of pub/sub.
+    :param patience: seconds that anybody waits at most.
+    """
+
+    def __init__(self, prefix: str, feed: str, clock: Any, patience: float) -> None:
+        self.link: Link[CommandProtocol]
+        self.run = b""
+        """The run of Redis to which the connection leads; it changes with a restart and a failover."""
+        self.feed = feed.encode()
+        self._prefix = prefix.encode()
+        self._clock = clock
+        self._patience = patience
+
+    @property
+    def is_away(self) -> bool:
+        """Whether Redis has been away for so long that nobody needs to wait for it."""
+        return self.link.protocol is None and self._clock.seconds() - self.link.away_since >= self._patience
+
+    def away(self) -> Unavailable:
+        """Give the refusal of what needs a Redis that is away."""
+        return Unavailable(f"Redis is away: {self.link.trouble}")
+
+    async def call(self, script: Script, *args: object) -> Any:
+        """Call a script that may be called twice; give what it gives.
+
+        :raises Unavailable: Redis is away or takes nothing, or did not answer in time.
+        """
+        until = self._clock.seconds() + self._patience
+        while True:
+            protocol = await self._connection(until)
+            try:
+                return await self.call_over(protocol, script, *args)
+            except LostConnection:
+                continue
+
+    async def call_over(self, protocol: CommandProtocol, script: Script, *args: object) -> Any:
+        """Call a script over a given connection.
+
+        :raises Unavailable: Redis takes nothing now.
+        :raises LostConnection: it is not known whether the script ran.
+        """
+        rest = (b"1", self._prefix + b"log", self._prefix, new_epoch(), self.run, self.feed, *args)
+        try:
+            try:
+                return await protocol.execute_command(b"EVALSHA", script.sha, *rest)
+            except ResponseError as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+                return await protocol.execute_command(b"EVAL", script.source, *rest)
+        except ResponseError as error:
+            raise self._refusal(error) from None
+
+    async def publish(self, channel: bytes, payload: bytes) -> int:
+        """Say something on pub/sub that is no message of the log; give to how many connections."""
+        protocol = await self._connection(self._clock.seconds() + self._patience)
+        try:
+            return int(await protocol.execute_command(b"PUBLISH", self.feed + channel, payload))
+        except LostConnection:
+            raise self.away() from None
+        except ResponseError as error:
+            raise self._refusal(error) from None
+
+    async def _connection(self, until: float) -> CommandProtocol:
+        if self.link.protocol is None and not self.is_away:
+            await self.link.up(until - self._clock.seconds())
+        if self.link.protocol is None or self._clock.seconds() >= until:
+            raise self.away()
+        return self.link.protocol
+
+    def _refusal(self, error: ResponseError) -> Exception:
+        found = _TROUBLE.search(str(error))
+        if not found:
+            return error
+        if found[1] in _MOVED:
+            self.link.drop(_TROUBLES[found[1]])
+        return Unavailable(_TROUBLES[found[1]])

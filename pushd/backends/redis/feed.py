@@ -1,0 +1,302 @@
+"""The feed: live messages as they come from Redis, in order, each once, and none missing.
+
+One Redis gives out sequences and publishes in one script, so over one connection messages come in the order of their
+ids. What comes a second time, since several patterns cover it, has an old sequence and is passed over. What is missing
+shows by `prev`, and after a connection was lost it is read from the history before anything newer is handed on. What
+can not be had any more is left to the subscribers, who are sent to the history and told a gap there.
+"""
+
+from collections import deque
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.backends.interface import Listener
+from pushd.backends.redis.listening import Listening
+from pushd.backends.redis.reading import Missed, Reading
+from pushd.backends.redis.wire import decode_message, prev_of
+from pushd.core.cursor import MessageId
+from pushd.core.errors import Unavailable
+from pushd.core.message import Message
+
+_HELD_MESSAGES: Final = 10_000
+_HELD_BYTES: Final = 16 << 20
+"""What may wait until older messages are there; more is forgotten, since it is in the history as well."""
+_MENDED: Final = 50_000
+"""If more messages than these were missed, each subscriber reads for itself, at its own pace."""
+_LINKED: Final = 1000
+"""If so many are missing of one channel, the connection is made anew."""
+_FETCHED: Final = 128
+_FETCHED_BYTES: Final = 1 << 20
+"""What is fetched at once."""
+_CHANNELS: Final = 100_000
+"""Channels whose newest message is remembered."""
+_EPOCHS: Final = 16
+"""Epochs that are known to be over: messages of theirs may still be on their way."""
+
+
+class Feed:
+    """What comes over pub/sub.
+
+    :param restart: is called where the connection has to be made anew, with the reason.
+    :param beaten: is called with the number of each beat of this node that came back.
+    """
+
+    log = Logger()
+
+    def __init__(self, listening: Listening, reading: Reading, listener: Listener, restart: Any, beaten: Any) -> None:
+        self.position: MessageId | None = None
+        """All up to here was handed on, as far as anybody listens to it. None before the first contact."""
+        self.forgets = 0
+        """Deletions that are known."""
+        self.is_live = False
+        """Whether what comes is handed on at once."""
+        self._listening = listening
+        self._reading = reading
+        self._listener = listener
+        self._restart = restart
+        self._beaten = beaten
+        self._newest: dict[str, int] = {}
+        """Of channels: the sequence of the newest message that came."""
+        self._past: deque[str] = deque(maxlen=_EPOCHS)
+        self._held: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._has_skipped = False
+        self._round = 0
+        """Counts connections, so that what was asked for during one does nothing in the next."""
+        self._mended = MessageId("", 0)
+        """Where it was when it was mended last, before that."""
+
+    def heard(self, raw: bytes) -> None:
+        """Take what came."""
+        if self.is_live:
+            self._take(raw)
+        else:
+            self._hold(raw)
+
+    def lost(self) -> None:
+        """Know that the connection is gone."""
+        self.is_live = False
+        self._round += 1
+        self._drop_held()
+
+    def know(self, epoch: str, head: int) -> None:
+        """Know how far the log is, by an answer that just came."""
+        if self.position is None:
+            self.position = MessageId(epoch, head)
+        elif epoch != self.position.epoch:
+            self._turn(epoch, head)
+
+    def know_beyond(self, epoch: str, seq: int) -> None:
+        """Know that Redis has lost messages up to `seq`. Those who were mended before that was known are told now."""
+        if self._mended.epoch == epoch and self._mended.seq < seq:
+            start, self._mended = self._mended, MessageId(epoch, seq)
+            self._listener.gone(None, start, MessageId(epoch, seq), "unknown")
+
+    # In order
+
+    def _take(self, raw: bytes) -> None:
+        """Hand on what comes next."""
+        kind = raw[:2]
+        if kind == b"m ":
+            try:
+                message = decode_message(raw)
+            except ValueError:
+                self.log.warn("Somebody else writes to our channels in Redis")
+                return
+            self._take_message(message, raw)
+        elif kind == b"x ":
+            head, _, channel = raw.partition(b"\n")
+            _, epoch, forgets = head.split(b" ")
+            if self.position is not None and epoch.decode() == self.position.epoch:
+                self.forgets = int(forgets)
+                self._listener.forgotten(channel.decode())
+        elif raw.startswith(b"beat "):
+            self._beaten(int(raw[5:]))
+        elif raw.startswith(b"beyond "):
+            _, epoch, seq = raw.split(b" ")
+            self.know_beyond(epoch.decode(), int(seq))
+
+    def _take_message(self, message: Message, raw: bytes) -> None:
+        position = self.position
+        if position is None or message.epoch in self._past:
+            return
+        if message.epoch != position.epoch:
+            self._turn(message.epoch, message.seq - 1)
+        elif message.seq <= position.seq:
+            return
+        channel, prev = message.channel, prev_of(message)
+        known = self._newest.get(channel)
+        if prev and prev > (self._listening.since(channel) if known is None else known):
+            self._relink(message, raw)
+            return
+        self._hand_on(message)
+
+    def _hand_on(self, message: Message) -> None:
+        self.position = MessageId(message.epoch, message.seq)
+        if len(self._newest) >= _CHANNELS:
+            self._newest.clear()
+            self._listening.settle_all(message.seq)
+        self._newest[message.channel] = message.seq
+        self._listener.message(message)
+
+    def _turn(self, epoch: str, seq: int) -> None:
+        """Begin a new epoch: the log has lost its memory."""
+        position = self.position
+        if position is not None and position.epoch == epoch:
+            return
+        if position is not None:
+            self._past.append(position.epoch)
+        if epoch in self._past:
+            self._past.remove(epoch)
+        self.log.warn("Redis has lost its memory: epoch {epoch} begins", epoch=epoch)
+        self.position = MessageId(epoch, seq)
+        self.forgets = 0
+        self._mended = self.position
+        self._newest.clear()
+        self._listening.settle_all(seq)
+        if position is not None:
+            self._listener.relapse(position, None)
+
+    # Held back
+
+    def _hold(self, raw: bytes) -> None:
+        if self._has_skipped or len(self._held) >= _HELD_MESSAGES or self._held_bytes + len(raw) > _HELD_BYTES:
+            self._drop_held()
+            self._has_skipped = True
+            return
+        self._held.append(raw)
+        self._held_bytes += len(raw)
+
+    def _drop_held(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+        self._has_skipped = False
+
+    def _go_live(self) -> None:
+        """Hand on what was held back, until something is missing again."""
+        self.is_live = True
+        while self._held and self.is_live:
+            raw = self._held.popleft()
+            self._held_bytes -= len(raw)
+            self._take(raw)
+
+    # A link is missing
+
+    def _relink(self, message: Message, raw: bytes) -> None:
+        """Fetch the messages of one channel that did not come, and hold everything back meanwhile."""
+        self.is_live = False
+        self._held.appendleft(raw)
+        self._held_bytes += len(raw)
+        known = self._newest.get(message.channel)
+        start = self._listening.since(message.channel) if known is None else known
+        self.log.info("Messages of {channel} did not come and are fetched", channel=message.channel)
+        fetching = Deferred.fromCoroutine(self._fetch_link(message, int(start), self._round))
+        fetching.addErrback(self._unlinked)
+
+    def _unlinked(self, failure: Failure) -> None:
+        if not failure.check(Unavailable):
+            self.log.failure("Messages that are missing could not be fetched", failure)
+        self._restart("messages are missing and could not be fetched")
+
+    async def _fetch_link(self, message: Message, start: int, round_: int) -> None:
+        channel, epoch = message.channel, message.epoch
+        found = await self._reading.between(channel, start, message.seq, _LINKED)
+        if self._round != round_:
+            return
+        if self._has_skipped or len(found.messages) == _LINKED:
+            self._restart("too much is missing")
+            return
+        if self.position is None or self.position.epoch != epoch:
+            self._go_live()
+            return
+        if start < found.lost < message.seq:
+            self._listener.gone(channel, MessageId(epoch, start), MessageId(epoch, found.lost), found.why)
+        for each in found.messages:
+            self._listener.message(each)
+        self._newest[channel] = prev_of(message)
+        self._go_live()
+
+    # Everything may be missing
+
+    async def mend(self) -> None:
+        """Read what was missed while there was no connection, and go live.
+
+        :raises Unavailable: Redis is away again.
+        """
+        assert self.position is not None
+        self._mended = self.position
+        while True:
+            self._has_skipped = False
+            await self._read_missed()
+            if not self._has_skipped:
+                break
+        self._newest.clear()
+        self._listening.settle_all(self.position.seq)
+        self._go_live()
+
+    async def _read_missed(self) -> None:
+        assert self.position is not None
+        count, is_first = 0, True
+        while True:
+            start = self.position
+            missed = await self._reading.missed(start, self.forgets)
+            head = MessageId(missed.epoch, missed.head)
+            if missed.epoch != start.epoch:
+                self._turn(*head)
+                self.forgets = missed.forgets
+                return
+            count += len(missed.rows) // 3
+            if count > _MENDED or (is_first and not self._tell_losses(missed, start)):
+                self._listener.relapse(start, None)
+                self._tell_ends(missed)
+                self.position = head
+                return
+            await self._fetch(missed, start)
+            if self.position.epoch != start.epoch:
+                return
+            self.position = MessageId(missed.epoch, missed.position)
+            if is_first:
+                self._tell_ends(missed)
+            if missed.complete:
+                return
+            is_first = False
+
+    def _tell_losses(self, missed: Missed, start: MessageId) -> bool:
+        """Send those who have lost something to the history; tell whether it is known who they are."""
+        if missed.beyond > start.seq or not missed.all:
+            self._mended = MessageId(start.epoch, max(missed.beyond, start.seq))
+            return False
+        lost = {channel for channel in missed.lost if self._listening.topics_of(channel)}
+        if lost:
+            self._listener.relapse(start, lost)
+        return True
+
+    def _tell_ends(self, missed: Missed) -> None:
+        for channel in (*missed.ended, *missed.gone):
+            if self._listening.topics_of(channel):
+                self._listener.forgotten(channel)
+        self.forgets = missed.forgets
+
+    async def _fetch(self, missed: Missed, start: MessageId) -> None:
+        rows: list[tuple[int, str]] = []
+        size = 0
+        triples = zip(missed.rows[::3], missed.rows[1::3], missed.rows[2::3], strict=True)
+        wanted = [triple for triple in triples if self._listening.topics_of(str(triple[1]))]
+        for number, (seq, channel, bytes_) in enumerate(wanted, 1):
+            rows.append((int(seq), str(channel)))
+            size += int(bytes_)
+            if len(rows) >= _FETCHED or size >= _FETCHED_BYTES or number == len(wanted):
+                await self._fetch_rows(rows, start)
+                rows, size = [], 0
+
+    async def _fetch_rows(self, rows: list[tuple[int, str]], start: MessageId) -> None:
+        found = await self._reading.fetch(rows)
+        gone = {channel for (_, channel), message in zip(rows, found, strict=True) if message is None}
+        if gone and self.position is not None:
+            self._listener.relapse(self.position, gone)
+        for message in found:
+            if message is not None and message.epoch == start.epoch:
+                self._hand_on(message)

@@ -1,0 +1,249 @@
+"""Connections to Redis: made, made again when they are lost, and given up when nothing comes back over them.
+
+txredisapi's own factories are not used: they queue calls without limit while Redis is away, and wait up to ten seconds
+before they try again.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from txredisapi import RedisError, RedisProtocol, SubscriberProtocol
+
+from pushd.core.errors import Refusal
+
+_RETRY_SECONDS: Final = (0.1, 0.9)
+"""The wait before a connection is tried again is a random one of these: within a second, and not all nodes at once."""
+_CONFIRMATIONS: Final = frozenset((b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"))
+
+A = TypeVar("A")
+
+
+class NotUsable(Exception):
+    """What answers is not the Redis that is wanted. The text says why, for the operator."""
+
+
+class CommandProtocol(RedisProtocol):
+    """A connection for commands. Bytes go in, bytes come out."""
+
+    def __init__(self, reply_seconds: float) -> None:
+        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_seconds)
+        self.lost: Deferred[None] = Deferred()
+
+    def tryConvertData(self, data: Any) -> Any:
+        """Leave replies as they are."""
+        return data
+
+    def connectionLost(self, why: Any) -> None:
+        """Fail all that waits for a reply, and tell."""
+        super().connectionLost(why)
+        self.lost.callback(None)
+
+
+class PubSubProtocol(SubscriberProtocol):
+    """A connection that listens.
+
+    :param heard: is called with each message.
+    :param confirmed: is called with each name to which it is subscribed now.
+    """
+
+    def __init__(
+        self, reply_seconds: float, heard: Callable[[bytes], None], confirmed: Callable[[bytes], None]
+    ) -> None:
+        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_seconds)
+        self.lost: Deferred[None] = Deferred()
+        self._heard = heard
+        self._confirmed = confirmed
+
+    def tryConvertData(self, data: Any) -> Any:
+        """Leave messages as they are: txredisapi would turn 007 into 7."""
+        return data
+
+    def replyReceived(self, reply: Any) -> None:
+        """Take what comes. Confirmations are not replies here: there is one for each name, not for each command."""
+        kind = reply[0] if type(reply) is list and reply else None
+        if kind == b"message":
+            self._heard(reply[2])
+        elif kind == b"pmessage":
+            self._heard(reply[3])
+        elif kind in _CONFIRMATIONS:
+            if kind in (b"subscribe", b"psubscribe"):
+                self._confirmed(reply[1])
+        else:
+            super().replyReceived(reply)
+
+    def send(self, *words: bytes) -> None:
+        """Send a command to which there is no reply of its own."""
+        parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)]
+        self.transport.write(b"".join(parts))
+
+    def connectionLost(self, why: Any) -> None:
+        """Fail all that waits for a reply, and tell."""
+        super().connectionLost(why)
+        self.lost.callback(None)
+
+
+P = TypeVar("P", CommandProtocol, PubSubProtocol)
+
+
+class Link(Generic[P]):
+    """One connection, kept.
+
+    :param find: says where to connect; asked for each attempt, since a master may move.
+    :param prepare: makes a fresh connection usable, or fails.
+    :param changed: is called whenever the connection has become usable, or is not any more.
+    :param patience: seconds for each step of an attempt.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        find: Callable[[], Awaitable[IStreamClientEndpoint]],
+        make: Callable[[], P],
+        prepare: Callable[[P], Awaitable[None]],
+        changed: Callable[[], None],
+        clock: Any,
+        patience: float,
+    ) -> None:
+        self.protocol: P | None = None
+        """The connection, while it is usable."""
+        self.away_since = clock.seconds()
+        """Monotonic seconds; means something while there is no connection."""
+        self.trouble = "it was not reached yet"
+        """Why there is no connection: a phrase for the operator."""
+        self._name = name
+        self._find = find
+        self._make: Callable[[], P] = make
+        self._prepare: Callable[[P], Awaitable[None]] = prepare
+        self._changed = changed
+        self._clock = clock
+        self._patience = patience
+        self._current: P | None = None
+        self._told = ""
+        self._waiting: list[Deferred[None]] = []
+        self._keeping: Deferred[None] | None = None
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._keeping = Deferred.fromCoroutine(self._keep())
+        self._keeping.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def stop(self) -> None:
+        """Close the connection, and connect no more."""
+        self._is_stopping = True
+        if self._keeping is not None:
+            self._keeping.cancel()
+        current = self._current
+        if current is not None and current.transport is not None:
+            current.transport.loseConnection()
+            await _within(self._patience, _lost(current), self._clock)
+
+    def drop(self, why: str) -> None:
+        """Give the connection up and make a new one."""
+        self.trouble = why
+        if self._current is not None and self._current.transport is not None:
+            self._current.transport.abortConnection()
+
+    async def up(self, seconds: float) -> None:
+        """Wait until the connection is usable, at most `seconds`."""
+        if self.protocol is None and seconds > 0:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            waiting.addTimeout(seconds, self._clock, lambda *_: None)
+            await waiting
+
+    async def _keep(self) -> None:
+        while not self._is_stopping:
+            try:
+                await self._connect()
+            except (TooLate, ConnectingCancelledError):
+                self._fail(f"no answer within {self._patience:g} s")
+            except (RedisError, NotUsable, ConnectError, Refusal, OSError) as error:
+                self._fail(str(error) or type(error).__name__)
+            except CancelledError:
+                raise
+            except Exception as error:  # whatever breaks here must not end the attempts
+                if self._is_stopping:  # an attempt that is cancelled fails in ways of its own
+                    return
+                self.log.failure("Redis ({name}): the connection could not be prepared", name=self._name)
+                self._fail(str(error) or type(error).__name__)
+            await deferLater(self._clock, random.uniform(*_RETRY_SECONDS))
+
+    async def _connect(self) -> None:
+        """Connect, and stay until the connection is lost."""
+        endpoint = await _within(self._patience, self._find(), self._clock)
+        made = self._current = self._make()
+        try:
+            await endpoint.connect(Ready(made)).addTimeout(self._patience, self._clock)
+            preparing = Deferred.fromCoroutine(_coroutine(self._prepare(made)))
+            made.lost.addBoth(lambda _: preparing.cancel())
+            try:
+                await preparing.addTimeout(self._patience, self._clock)
+            except CancelledError:
+                if not made.lost.called:
+                    raise
+                raise NotUsable("the connection was lost while it was made") from None
+            self.protocol, self.trouble = made, "the connection was lost"
+            self._tell_up()
+            await _lost(made)
+        finally:
+            if self.protocol is not None:
+                self.protocol, self.away_since = None, self._clock.seconds()
+                self._changed()
+            if made.transport is not None and not made.lost.called:
+                made.transport.abortConnection()
+        self._fail(self.trouble)
+
+    def _tell_up(self) -> None:
+        self._told = ""
+        self.log.info("Redis ({name}): connected", name=self._name)
+        waiting, self._waiting = self._waiting, []
+        self._changed()
+        for each in waiting:
+            if not each.called:
+                each.callback(None)
+
+    def _fail(self, why: str) -> None:
+        self.trouble = why
+        if why != self._told:
+            self._told = why
+            self.log.warn("Redis ({name}): no connection: {why}", name=self._name, why=why)
+
+
+class Ready(Factory):
+    """Hands out one protocol."""
+
+    noisy = False
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: object) -> Any:
+        """See `IProtocolFactory`."""
+        self._protocol.factory = self
+        return self._protocol
+
+
+async def _coroutine(awaitable: Awaitable[A]) -> A:
+    return await awaitable
+
+
+async def _within(seconds: float, awaitable: Awaitable[A], clock: Any) -> A:
+    return await Deferred.fromCoroutine(_coroutine(awaitable)).addTimeout(seconds, clock)
+
+
+async def _lost(protocol: CommandProtocol | PubSubProtocol) -> None:
+    """Wait until a connection is lost; who waits may be cancelled and takes nothing from others."""
+    waiting: Deferred[None] = Deferred()
+    protocol.lost.addBoth(lambda _: None if waiting.called else waiting.callback(None))
+    await waiting

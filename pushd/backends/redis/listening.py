@@ -1,0 +1,184 @@
+"""Listening: what this node is subscribed to in Redis, which is what its own subscribers ask for and no more.
+
+Topics come and go with subscribers. They are subscribed to together, one command for all of a reactor turn, and stay
+for a while when the last subscriber is gone: polls come back at once.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from itertools import islice
+from math import inf
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+
+from pushd.backends.redis.link import PubSubProtocol
+from pushd.backends.redis.names import of_topic
+from pushd.core.index import TopicIndex
+from pushd.core.names import is_pattern
+
+_LINGER_SECONDS: Final = 10.0
+_NAMES: Final = 500
+"""Names in one command."""
+
+
+class Listening:
+    """Which topics are wanted, and which of them Redis has confirmed.
+
+    :param prefix: of all channels of pub/sub. :param own: the channels that every node listens to.
+    """
+
+    def __init__(self, prefix: str, own: Iterable[bytes], clock: Any) -> None:
+        self._prefix = prefix
+        self._own = [prefix.encode() + name for name in own]
+        self._clock = clock
+        self._protocol: PubSubProtocol | None = None
+        self._index: TopicIndex[str] = TopicIndex()
+        self._since: dict[str, float] = {}
+        """Of each topic: all messages newer than this sequence have to come."""
+        self._lingering: dict[str, float] = {}
+        """Topics that nobody wants any more, and until when they stay."""
+        self._names: Counter[tuple[bool, bytes]] = Counter()
+        """How many topics need a name; a pattern of Redis, or a channel."""
+        self._pending: set[tuple[bool, bytes]] = set()
+        """Names that are to be subscribed to with the next command."""
+        self._confirmed: set[bytes] = set()
+        self._waiting: dict[bytes, list[Deferred[None]]] = {}
+        self._flushing: Any = None
+        self._tidying: Any = None
+
+    # What is wanted
+
+    def listen(self, topic: str) -> None:
+        """Want a topic."""
+        if self._lingering.pop(topic, None) is not None or topic in self._since:
+            return
+        self._since[topic] = inf
+        self._index.add(topic, topic)
+        name = self._name(topic)
+        self._names[name] += 1
+        if self._names[name] == 1:
+            self._pending.add(name)
+            self._flush_soon()
+
+    def mute(self, topic: str) -> None:
+        """Want a topic no more."""
+        if topic in self._since:
+            self._lingering[topic] = self._clock.seconds() + _LINGER_SECONDS
+            if self._tidying is None:
+                self._tidying = self._clock.callLater(_LINGER_SECONDS, self._tidy)
+
+    def topics_of(self, channel: str) -> Collection[str]:
+        """Give the topics by which a channel is listened to."""
+        return self._index.match(channel)
+
+    def since(self, channel: str) -> float:
+        """Give the sequence behind which every message of a channel has to come; infinite while none has to."""
+        return min((self._since[topic] for topic in self._index.match(channel)), default=inf)
+
+    def settle(self, topics: Iterable[str], seq: int) -> None:
+        """Know that messages of confirmed topics have to come from `seq` on, where that was not known yet."""
+        for topic in topics:
+            if self._since.get(topic) == inf:
+                self._since[topic] = seq
+
+    def settle_all(self, seq: int) -> None:
+        """Know that for all topics that were settled before, everything up to `seq` is dealt with."""
+        for topic, since in self._since.items():
+            if since != inf:
+                self._since[topic] = seq
+
+    # What is confirmed
+
+    async def ready(self, topics: Iterable[str], seconds: float) -> bool:
+        """Wait until those of the topics that are wanted are confirmed; tell whether that came in time."""
+        waiting = []
+        for name in {self._name(topic)[1] for topic in topics if topic in self._since}:
+            if name not in self._confirmed:
+                waiting.append(self._when_confirmed(name))
+        until = self._clock.seconds() + seconds
+        for confirmed in waiting:
+            confirmed.addTimeout(max(until - self._clock.seconds(), 0.001), self._clock, lambda *_: None)
+            await confirmed
+        return all(self._name(topic)[1] in self._confirmed for topic in topics if topic in self._since)
+
+    async def connected(self, protocol: PubSubProtocol) -> None:
+        """Subscribe to everything over a fresh connection, and wait until all of it is confirmed."""
+        self.lost()
+        self._protocol = protocol
+        own = [self._when_confirmed(name) for name in self._own]
+        self._subscribe([(False, name) for name in self._own])
+        waiting = [self._when_confirmed(name) for _, name in self._names]
+        self._subscribe(list(self._names))
+        self._pending.clear()
+        for confirmed in own + waiting:
+            await confirmed
+
+    def lost(self) -> None:
+        """Know that the connection is gone; what waits waits for the next."""
+        self._protocol = None
+        self._confirmed.clear()
+
+    def confirm(self, name: bytes) -> None:
+        """Know that Redis has confirmed a name."""
+        self._confirmed.add(name)
+        for waiting in self._waiting.pop(name, ()):
+            if not waiting.called:
+                waiting.callback(None)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        for call in (self._flushing, self._tidying):
+            if call is not None and call.active():
+                call.cancel()
+        self._protocol = None
+
+    def _name(self, topic: str) -> tuple[bool, bytes]:
+        return is_pattern(topic), of_topic(self._prefix, topic)
+
+    def _when_confirmed(self, name: bytes) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._waiting.setdefault(name, []).append(waiting)
+        return waiting
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None:
+            self._flushing = self._clock.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        if self._protocol is not None:
+            self._subscribe([name for name in self._pending if name in self._names])
+            self._pending.clear()
+
+    def _subscribe(self, names: Iterable[tuple[bool, bytes]]) -> None:
+        self._say((b"SUBSCRIBE", b"PSUBSCRIBE"), names)
+
+    def _say(self, verbs: tuple[bytes, bytes], names: Iterable[tuple[bool, bytes]]) -> None:
+        chosen = list(names)
+        for wild, verb in enumerate(verbs):
+            rest = iter([name for is_wild, name in chosen if is_wild == bool(wild)])
+            while part := list(islice(rest, _NAMES)):
+                if self._protocol is not None:
+                    self._protocol.send(verb, *part)
+
+    def _tidy(self) -> None:
+        """Let go of the topics that nobody has wanted for a while."""
+        self._tidying = None
+        now = self._clock.seconds()
+        over = [topic for topic, until in self._lingering.items() if until <= now]
+        dropped = []
+        for topic in over:
+            del self._lingering[topic], self._since[topic]
+            self._index.remove(topic, topic)
+            name = self._name(topic)
+            self._names[name] -= 1
+            if not self._names[name]:
+                del self._names[name]
+                self._confirmed.discard(name[1])
+                self._pending.discard(name)
+                dropped.append(name)
+        self._say((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), dropped)
+        if self._lingering:
+            wait = min(self._lingering.values()) - now
+            self._tidying = self._clock.callLater(max(wait, 0.1), self._tidy)

@@ -1,0 +1,23 @@
+-- Deletes a channel with all its messages: ARGV 5 channel · 6 how many deleted ones to remember · 7 whether it is told
+-- although it is not known. Gives whether it was known.
+local ch = ARGV[5]
+local r = record(ch)
+local known = r and r.gone == 0
+if known then
+    while r.n > 0 do lose_oldest(ch, 'evicted') end
+    note_loss(ch, r, math.max(r.lost, r.last), r.at, 'evicted')
+    forgets, log_dirty, r.gone, r.ended = forgets + 1, true, 1, 0
+    for _, set in ipairs({ 'names', 'live', 'idle', 'ended' }) do redis.call('ZREM', E .. set, ch) end
+    redis.call('ZADD', E .. 'gone', forgets, ch)
+    if redis.call('ZCARD', E .. 'gone') > num(ARGV[6]) then
+        local oldest = redis.call('ZPOPMIN', E .. 'gone')[1]
+        local old = record(oldest)
+        if old and old.lost > unknown then unknown = old.lost end
+        drop_record(oldest)
+    end
+    save()
+end
+if known or ARGV[7] == '1' then
+    redis.call('PUBLISH', F .. 'f:' .. ch, 'x ' .. epoch .. ' ' .. str(forgets) .. '\n' .. ch)
+end
+return known and 1 or 0

@@ -1,0 +1,94 @@
+"""From an address to an endpoint: TCP, TLS, a unix socket, or the master that Sentinels name."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from txredisapi import RedisError, ResponseError
+
+from pushd.backends.redis.address import Address
+from pushd.backends.redis.link import CommandProtocol, NotUsable, Ready
+
+_SENTINEL_SECONDS: Final = 1.0
+"""How long one Sentinel may take to answer before the next is asked."""
+
+
+class Places:
+    """Where Redis is now.
+
+    :param ca_file: certificates in PEM that are trusted instead of the system's; empty: the system's.
+    """
+
+    def __init__(self, address: Address, ca_file: str, reactor: Any) -> None:
+        self._address = address
+        self._reactor = reactor
+        self._trust = None
+        self._sentinels = list(address.hosts)
+        if ca_file:
+            blocks = Path(ca_file).read_bytes().split(b"-----BEGIN ")[1:]
+            certificates = [Certificate.loadPEM(b"-----BEGIN " + block) for block in blocks]
+            self._trust = trustRootFromCertificates(certificates)
+
+    async def find(self) -> IStreamClientEndpoint:
+        """Say where to connect.
+
+        :raises NotUsable: no Sentinel knows a master.
+        """
+        if self._address.path:
+            return UNIXClientEndpoint(self._reactor, self._address.path)
+        if self._address.service:
+            return self._network(*await self._ask_sentinels())
+        return self._network(*self._address.hosts[0])
+
+    def _network(self, host: str, port: int) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, port)
+        if self._address.tls:
+            endpoint = wrapClientTLS(optionsForClientTLS(host, self._trust), endpoint)
+        return endpoint
+
+    async def _ask_sentinels(self) -> tuple[str, int]:
+        reasons = []
+        for place in list(self._sentinels):
+            try:
+                master = await self._ask(*place)
+            except (RedisError, ConnectError, OSError, TooLate) as error:
+                reasons.append(str(error) or type(error).__name__)
+                continue
+            if master is not None:
+                self._sentinels.remove(place)
+                self._sentinels.insert(0, place)
+                return master
+            reasons.append("a Sentinel knows no such master")
+        raise NotUsable(f"no Sentinel names a master {self._address.service}: {'; '.join(dict.fromkeys(reasons))}")
+
+    async def _ask(self, host: str, port: int) -> tuple[str, int] | None:
+        protocol = CommandProtocol(_SENTINEL_SECONDS)
+        connecting: Deferred[Any] = self._network(host, port).connect(Ready(protocol))
+        await connecting.addTimeout(_SENTINEL_SECONDS, self._reactor)
+        try:
+            question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
+            try:
+                found = await protocol.execute_command(*question)
+            except ResponseError as error:
+                if "NOAUTH" not in str(error):
+                    raise
+                await log_in(protocol, self._address)
+                found = await protocol.execute_command(*question)
+        finally:
+            protocol.transport.abortConnection()
+        return (found[0].decode("ascii"), int(found[1])) if found else None
+
+
+async def log_in(protocol: Any, address: Address) -> None:
+    """Say who one is, where the address has a password.
+
+    :raises RedisError: Redis does not agree.
+    """
+    if address.password is not None:
+        user = () if address.user is None else (address.user,)
+        await protocol.execute_command("AUTH", *user, address.password)

@@ -1,0 +1,268 @@
+"""Reading: where a subscription begins, what comes next, and what is known of channels."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pushd.backends.interface import Usage
+from pushd.backends.redis.commands import Commands
+from pushd.backends.redis.scripts import FETCH, FORGET, LAST, LINK, LOOK, MISSED, OPEN, PAGE
+from pushd.backends.redis.wire import decode_message
+from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
+from pushd.core.message import Gap, Message
+from pushd.core.names import is_pattern
+from pushd.core.replay import ChannelInfo, Opening, Page
+
+_MAGIC = {ord(sign): f"%{sign}" for sign in "^$()%.[]*+-?"}
+
+
+class _Fact(msgspec.Struct, array_like=True):
+    """What has become of a topic."""
+
+    lost: int
+    lost_at: int
+    why: str
+    known: int
+    ended: int
+    newest: int
+
+
+class _Opened(msgspec.Struct, array_like=True):
+    epoch: str
+    head: int
+    unknown: int
+    beyond: int
+    now: int
+    place: int
+    facts: list[_Fact]
+
+
+class _Found(msgspec.Struct, array_like=True):
+    epoch: str
+    head: int
+    place: int
+    wanted: int
+    more: str
+
+
+class _Paged(msgspec.Struct, array_like=True):
+    epoch: str
+    head: int
+    unknown: int
+    beyond: int
+    facts: list[_Fact]
+    position: int
+    complete: bool
+
+
+class Missed(msgspec.Struct, array_like=True):
+    """What a node has missed."""
+
+    epoch: str
+    head: int
+    beyond: int
+    forgets: int
+    rows: list[int | str]
+    """Sequence, channel and size of each message, one behind the other."""
+    position: int
+    complete: bool
+    lost: list[str]
+    ended: list[str]
+    gone: list[str]
+    all: bool
+    """Whether these are all channels that lost messages, have ended or were deleted."""
+
+
+class Linked(NamedTuple):
+    """Messages of one channel, and what it lost."""
+
+    messages: list[Message]
+    lost: int
+    why: str
+
+
+_opened = msgspec.msgpack.Decoder(_Opened).decode
+_found = msgspec.msgpack.Decoder(_Found).decode
+_paged = msgspec.msgpack.Decoder(_Paged).decode
+_missed = msgspec.msgpack.Decoder(Missed).decode
+_info = msgspec.msgpack.Decoder(list[Any]).decode
+_counted = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
+
+
+class Reading:
+    """All that is asked of the log.
+
+    :param age: seconds after which messages are let go.
+    """
+
+    def __init__(self, commands: Commands, age: float) -> None:
+        self._call = commands.call
+        self._age = round(age * 1000)
+
+    async def open(self, topics: Sequence[str], since: Since) -> tuple[Opening, MessageId]:
+        """Tell where a subscription begins, and how far the log is."""
+        if isinstance(since, Last):
+            return await self._open_last(topics, since.size)
+        kind, value, epoch = "", 0, ""
+        match since:
+            case MessageId(epoch, value):
+                kind = "at"
+            case Time(unix):
+                kind, value = "time", round(unix * 1000)
+            case Age(seconds):
+                kind, value = "time", (await self._state("", 0, "", ())).now - round(seconds * 1000)
+        state = await self._state(kind, value, epoch, topics)
+        seq, gaps, returning = _begin(topics, since, state, value)
+        return _opening(topics, seq, gaps, returning, state)
+
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int
+    ) -> tuple[Page, MessageId]:
+        """Read on; see `Backend.page`. Give also how far the log is."""
+        has_pattern = int(any(map(is_pattern, topics)))
+        arguments = (after.seq, after.epoch, count, size, has_pattern, *map(_spelled, topics))
+        packed, *raw = await self._call(PAGE, self._age, *arguments)
+        state = _paged(packed)
+        is_other = after.epoch != state.epoch
+        gaps = _all_gone(topics, after, "epoch", state) if is_other else _gaps(topics, after, state)
+        ended: tuple[str, ...] = ()
+        if state.complete:
+            facts = zip(topics, state.facts, strict=True)
+            ended = tuple(topic for topic, fact in facts if _is_finished(fact, state.head, returning=False))
+        messages = tuple([decode_message(each) for each in raw])
+        page = Page(messages, gaps, MessageId(state.epoch, state.position), state.complete, ended)
+        return page, MessageId(state.epoch, state.head)
+
+    async def info(self, channel: str) -> ChannelInfo | None:
+        """Tell what is known of a channel."""
+        epoch, *facts = _info(await self._call(LOOK, self._age, "info", channel))
+        if not facts:
+            return None
+        messages, size, first, last, at, ended = facts
+        return ChannelInfo(
+            channel,
+            messages,
+            size,
+            f"{epoch}-{first}" if first else None,
+            f"{epoch}-{last}" if last else None,
+            at / 1000 if at else None,
+            bool(ended),
+        )
+
+    async def names(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Give names of channels; see `Backend.names`."""
+        begin, end, behind = prefix.encode(), prefix.encode() + b"\xff", after.encode()
+        start = b"(" + behind if behind and behind >= begin else b"[" + begin if begin else b"-"
+        names = await self._call(LOOK, self._age, "names", start, b"(" + end if begin else b"+", limit)
+        return [name.decode() for name in names]
+
+    async def usage(self) -> Usage:
+        """Tell how much is held."""
+        return Usage(*_counted(await self._call(LOOK, self._age, "usage")))
+
+    async def forget(self, channel: str, remembered: int, *, is_named: bool) -> bool:
+        """Delete a channel; tell whether it was known.
+
+        :param remembered: how many deleted channels are known any longer.
+        :param is_named: whether anybody named it, who is told in any case.
+        """
+        return bool(await self._call(FORGET, channel, remembered, int(is_named)))
+
+    # For the feed
+
+    async def missed(self, after: MessageId, forgets: int) -> Missed:
+        """Tell what came behind `after`, a part at a time."""
+        return _missed(await self._call(MISSED, self._age, after.seq, after.epoch, forgets))
+
+    async def fetch(self, places: Sequence[tuple[int, str]]) -> list[Message | None]:
+        """Give messages by sequence and channel; None for what is gone."""
+        arguments = [word for seq, channel in places for word in (seq, channel)]
+        _, *raw = await self._call(FETCH, *arguments)
+        return [None if each is None else decode_message(each) for each in raw]
+
+    async def between(self, channel: str, start: int, end: int, most: int) -> Linked:
+        """Give the messages of a channel between two sequences."""
+        _, lost, why, *raw = await self._call(LINK, channel, start, end, most)
+        return Linked([decode_message(each) for each in raw], int(lost), why.decode())
+
+    async def _open_last(self, topics: Sequence[str], count: int) -> tuple[Opening, MessageId]:
+        spelled, wanted, upto = list(map(_spelled, topics)), count, "+"
+        place = -1
+        while True:
+            found = _found(await self._call(LAST, self._age, wanted, upto, *spelled))
+            if found.wanted < wanted or place < 0:
+                place = found.place
+            wanted, upto = found.wanted, found.more
+            if not upto:
+                break
+        state = await self._state("at", place, found.epoch, topics)
+        return _opening(topics, place if state.epoch == found.epoch else 0, (), False, state)
+
+    async def _state(self, kind: str, value: int, epoch: str, topics: Sequence[str]) -> _Opened:
+        return _opened(await self._call(OPEN, self._age, kind, value, epoch, *map(_spelled, topics)))
+
+
+def _spelled(topic: str) -> str:
+    """Write a topic as the scripts read it: see `lua/topics.lua`."""
+    if not is_pattern(topic):
+        return f"={topic}"
+    words = {"*": "[^/]+", "**": ".+"}
+    spelled = "/".join(words.get(segment) or segment.translate(_MAGIC) for segment in topic.split("/"))
+    return f"{'!' if topic[0] == '*' else '~'}^{spelled}$"
+
+
+def _begin(topics: Sequence[str], since: Since, state: _Opened, value: int) -> tuple[int, tuple[Gap, ...], bool]:
+    """Give the sequence where a subscription begins, what is gone, and whether it returns."""
+    match since:
+        case Now():
+            return state.head, (), False
+        case Everything():
+            return 0, (), False
+        case MessageId(epoch, _) if epoch != state.epoch:
+            return 0, _all_gone(topics, since, "epoch", state), True
+        case MessageId(_, seq) if seq > state.head:
+            return 0, _all_gone(topics, since, "unknown", state), True
+        case MessageId(_, seq):
+            return seq, _gaps(topics, since, state), True
+    gaps = [
+        Gap(topic, f"{state.epoch}-0", f"{state.epoch}-{fact.lost}", fact.why)
+        for topic, fact in zip(topics, state.facts, strict=True)
+        if fact.lost and fact.lost_at >= value
+    ]
+    return state.place, tuple(gaps), False
+
+
+def _opening(
+    topics: Sequence[str], seq: int, gaps: tuple[Gap, ...], returning: bool, state: _Opened
+) -> tuple[Opening, MessageId]:
+    position = MessageId(state.epoch, seq)
+    ended = sum(_is_finished(fact, seq, returning) for fact in state.facts)
+    behind = seq < state.head or ended > 0
+    known = _gaps(topics, position, state) if behind else ()
+    finished = ended == len(topics) and not gaps
+    return Opening(position, gaps, behind, finished, known), MessageId(state.epoch, state.head)
+
+
+def _gaps(topics: Sequence[str], after: MessageId, state: _Opened | _Paged) -> tuple[Gap, ...]:
+    gaps = []
+    for topic, fact in zip(topics, state.facts, strict=True):
+        lost, why = (fact.lost, fact.why) if fact.lost > after.seq else (after.seq, "")
+        if state.unknown > lost and not fact.known:
+            lost, why = state.unknown, "unknown"
+        if state.beyond > lost:
+            lost, why = state.beyond, "unknown"
+        if why:
+            gaps.append(Gap(topic, str(after), f"{state.epoch}-{lost}", why))
+    return tuple(gaps)
+
+
+def _all_gone(topics: Sequence[str], after: MessageId, why: str, state: _Opened | _Paged) -> tuple[Gap, ...]:
+    facts = zip(topics, state.facts, strict=True)
+    return tuple(Gap(topic, str(after), f"{state.epoch}-{fact.lost}", why) for topic, fact in facts)
+
+
+def _is_finished(fact: _Fact, seq: int, returning: bool) -> bool:
+    if fact.known == 2:
+        return returning
+    return bool(fact.ended) and fact.newest <= seq

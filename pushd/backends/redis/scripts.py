@@ -1,0 +1,36 @@
+"""The scripts that run in Redis, each one atomic: `lua/`, with what they share in front of them."""
+
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib import resources
+
+_FOLDER = resources.files("pushd.backends.redis") / "lua"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script, and the name by which Redis remembers it."""
+
+    name: str
+    source: bytes
+    sha: bytes
+
+
+def _script(name: str, *before: str) -> Script:
+    parts = ("prelude", *before, name)
+    source = b"\n".join([(_FOLDER / f"{part}.lua").read_bytes() for part in parts])
+    return Script(name, source, sha1(source, usedforsecurity=False).hexdigest().encode("ascii"))
+
+
+PUBLISH = _script("publish")
+OPEN = _script("open", "topics")
+LAST = _script("last", "topics")
+PAGE = _script("page", "topics")
+MISSED = _script("missed")
+FETCH = _script("fetch")
+LINK = _script("link")
+JOIN = _script("join")
+BEAT = _script("beat")
+FORGET = _script("forget")
+LOOK = _script("look")
+ALL = (PUBLISH, OPEN, LAST, PAGE, MISSED, FETCH, LINK, JOIN, BEAT, FORGET, LOOK)

@@ -1,0 +1,203 @@
+"""What a view answers to cursors: the same as `core.log`, line by line where it can be."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice, repeat
+
+from pushd.backends.sqlite.record import Record
+from pushd.backends.sqlite.view import View
+from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
+from pushd.core.message import Gap, Message
+from pushd.core.names import Interest, is_pattern, matches
+from pushd.core.replay import ChannelInfo, Opening, Page
+
+_PAGE_EFFORT = 20_000
+"""How many foreign messages a page passes over before it is handed out half full: about 30 ms."""
+
+
+class Answers:
+    """The answers of one view."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.damaged: list[tuple[int, str]] = []
+        """The messages that were found to be damaged and are left out, with their channels."""
+
+    def open(self, topics: Sequence[str], since: Since, time: float) -> Opening:
+        """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics.
+
+        :param time: unix seconds.
+        """
+        self._view.look_up(topics)
+        seq, gaps = self._begin(topics, since, time)
+        position = MessageId(self._view.epoch, seq)
+        returning = isinstance(since, MessageId)
+        ended = sum(self._is_finished(topic, seq, returning) for topic in topics)
+        behind = seq < self._view.head or ended > 0
+        finished = ended == len(topics) and not gaps
+        return Opening(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
+
+    def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+        """Read on: at most `count` messages, and no further one once they have `size` bytes."""
+        view = self._view
+        view.look_up(topics)
+        if after.epoch != view.epoch:
+            seq, gaps = 0, self._all_gone(topics, after, "epoch")
+        else:
+            seq, gaps = after.seq, self._gaps(topics, after)
+        taken: list[Message] = []
+        taken_bytes = 0
+        interest = Interest(topics)
+        for effort, (next_seq, channel) in enumerate(self._source(topics, seq)):
+            if len(taken) >= count or taken_bytes >= size or effort >= _PAGE_EFFORT:
+                return Page(tuple(taken), gaps + self._struck(topics, after), MessageId(view.epoch, seq), False)
+            seq = next_seq
+            if interest.covers(channel):
+                message = view.message(seq, channel)
+                if message is None:
+                    self.damaged.append((seq, channel))
+                else:
+                    taken.append(message)
+                    taken_bytes += message.size
+        ended = tuple(topic for topic in topics if self._is_finished(topic, view.head, returning=False))
+        position = MessageId(view.epoch, view.head)
+        return Page(tuple(taken), gaps + self._struck(topics, after), position, True, ended)
+
+    def info(self, name: str) -> ChannelInfo | None:
+        """Tell what is known of a channel; None where nothing is."""
+        record = self._view.record(name)
+        if record is None or record.deleted:
+            return None
+        count, size = self._view.sums(record)
+        oldest = next(self._view.seqs(record, 0), None)
+        first = self._id(oldest) if oldest is not None else None
+        last = self._id(record.last) if record.last else None
+        return ChannelInfo(name, count, size, first, last, record.last_time or None, record.ended)
+
+    def names(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Give at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
+        return self._view.names(prefix, after, limit)
+
+    # Where a subscription begins
+
+    def _begin(self, topics: Sequence[str], since: Since, time: float) -> tuple[int, tuple[Gap, ...]]:
+        epoch, head = self._view.epoch, self._view.head
+        match since:
+            case Now():
+                return head, ()
+            case Everything():
+                return 0, ()
+            case Last(size):
+                return self._before_last(topics, size), ()
+            case Age(seconds):
+                return self._before_time(topics, time - seconds)
+            case Time(unix):
+                return self._before_time(topics, unix)
+            case MessageId(other, _) if other != epoch:
+                return 0, self._all_gone(topics, since, "epoch")
+            case MessageId(_, seq) if seq > head:
+                return 0, self._all_gone(topics, since, "unknown")
+            case MessageId(_, seq):
+                return seq, self._gaps(topics, since)
+
+    def _before_last(self, topics: Sequence[str], count: int) -> int:
+        newest = deque(islice(self._newest_first(topics), count), maxlen=1)
+        return newest[0] - 1 if newest else self._view.head
+
+    def _before_time(self, topics: Sequence[str], unix: float) -> tuple[int, tuple[Gap, ...]]:
+        edge = self._view.before_time(unix)
+        firsts = self._firsts_after(topics, edge) if edge is not None else self._firsts_by_channel(topics, unix)
+        seq = min((first - 1 for first in firsts), default=self._view.head)
+        gaps = tuple(
+            Gap(topic, self._id(0), self._id(loss.seq), loss.reason)
+            for topic in topics
+            if (loss := self._view.latest_loss(topic, 0)) and loss.time >= unix
+        )
+        return seq, gaps
+
+    def _firsts_after(self, topics: Sequence[str], seq: int) -> Iterator[int]:
+        """Find the first message after `seq` of each channel; where they are many, of all, or a place before that."""
+        records = self._few(topics)
+        if records is not None:
+            for record in records:
+                yield from islice(self._view.seqs(record, seq), 1)
+            return
+        covers = Interest(topics).covers
+        for effort, (next_seq, channel) in enumerate(self._view.all_seqs(seq)):
+            if effort >= _PAGE_EFFORT or covers(channel):
+                yield next_seq
+                return
+
+    def _firsts_by_channel(self, topics: Sequence[str], unix: float) -> Iterator[int]:
+        """Find where in each channel the newest messages begin that all have a time of `unix` or later."""
+        view = self._view
+        for record in {record.id: record for topic in topics for record in view.all_records(topic)}.values():
+            yield from islice(view.seqs(record, view.newest_before(record, unix)), 1)
+
+    # What is gone
+
+    def _gaps(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
+        gaps = []
+        unknown = self._view.unknown
+        for topic in topics:
+            loss = self._view.latest_loss(topic, after.seq)
+            lost, reason = (loss.seq, loss.reason) if loss else (after.seq, "")
+            if unknown > lost and (is_pattern(topic) or self._view.record(topic) is None):
+                lost, reason = unknown, "unknown"
+            if reason:
+                gaps.append(Gap(topic, str(after), self._id(lost), reason))
+        return tuple(gaps)
+
+    def _all_gone(self, topics: Sequence[str], after: MessageId, reason: str) -> tuple[Gap, ...]:
+        losses = ((topic, self._view.latest_loss(topic, 0)) for topic in topics)
+        return tuple(Gap(topic, str(after), self._id(loss.seq if loss else 0), reason) for topic, loss in losses)
+
+    def _struck(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
+        """Tell of what was left out because it is damaged."""
+        return tuple(
+            Gap(topic, str(after), self._id(seq), "unknown")
+            for seq, channel in self.damaged
+            for topic in topics
+            if matches(topic, channel)
+        )
+
+    def _is_finished(self, topic: str, seq: int, returning: bool) -> bool:
+        record = None if is_pattern(topic) else self._view.record(topic)
+        if record is None:
+            return False
+        if record.deleted:
+            return returning
+        if not record.ended:
+            return False
+        newest = next(self._view.seqs(record, 0, backward=True), None)
+        return (self._view.loss_of(record).seq if newest is None else newest) <= seq
+
+    # Finding messages
+
+    def _few(self, topics: Sequence[str]) -> list[Record] | None:
+        """Give the records of all channels that are covered; None where they are many."""
+        found: dict[int, Record] = {}
+        for topic in topics:
+            records = self._view.records(topic)
+            if records is None:
+                return None
+            found.update((record.id, record) for record in records)
+        return list(found.values())
+
+    def _source(self, topics: Sequence[str], seq: int) -> Iterator[tuple[int, str]]:
+        """Go through the messages newer than `seq`, oldest first: those of the topics, or all."""
+        records = self._few(topics)
+        if records is None:
+            return self._view.all_seqs(seq)
+        return heapq.merge(*(zip(self._view.seqs(record, seq), repeat(record.name)) for record in records))
+
+    def _newest_first(self, topics: Sequence[str]) -> Iterator[int]:
+        records = self._few(topics)
+        if records is None:
+            covers = Interest(topics).covers
+            return (seq for seq, channel in self._view.all_seqs(0, backward=True) if covers(channel))
+        return heapq.merge(*(self._view.seqs(record, 0, backward=True) for record in records), reverse=True)
+
+    def _id(self, seq: int) -> str:
+        return f"{self._view.epoch}-{seq}"

@@ -1,0 +1,243 @@
+"""The store on disk, as the hub sees it.
+
+What the reactor knows for itself, the newest part of the log, it answers at once; all else goes to the threads. A
+message is told when it is committed, in one call for all that were committed together.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.backends.interface import NOBODY, Audience, Disk, Listener, Usage
+from pushd.backends.sqlite.answers import Answers
+from pushd.backends.sqlite.crew import Crew
+from pushd.backends.sqlite.errors import Damaged, Unusable, phrase
+from pushd.backends.sqlite.requests import Forget, Held, Outcome, Publish, Request, Tick
+from pushd.backends.sqlite.tail import Tail
+from pushd.backends.sqlite.writing import Job, Reports
+from pushd.core.cursor import MessageId, Since
+from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
+from pushd.core.history import Bounds
+from pushd.core.message import Draft, Message
+from pushd.core.replay import ChannelInfo, Opening, Page
+
+_TICK_SECONDS = 1.0
+_MOST_WAITING = 50_000
+_MOST_WAITING_BYTES = 64 << 20
+"""What may wait for a commit. Publishers wait for their answers, so only a crowd of them gets there."""
+
+T = TypeVar("T")
+
+
+class SqliteBackend:
+    """A log in a file.
+
+    :param directory: the path of the directory that is the log's own.
+    :param reactor: gives monotonic seconds, and takes calls from threads.
+    :param wall: gives unix seconds.
+    :param sync: ``full`` or ``normal``: whether each commit waits until the disk has it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, directory: str, bounds: Bounds, reactor: Any, wall: Callable[[], float] = time.time, sync: str = "full"
+    ) -> None:
+        self._bounds = bounds
+        self._wall = wall
+        reports = Reports(self._committed, self._tidied, self._failed, self._recovered, self._stopped)
+        self._crew = Crew(directory, bounds, reactor, wall, sync, reports)
+        self._held = Held("", 0, 0, 0, 0, 0)
+        self._tail = Tail("", 0, 0, ())
+        self._listener: Listener
+        self._ailment: str | None = None
+        self._is_stopping = False
+        self._when_stopped: Deferred[None] = Deferred()
+        self._waiting = self._waiting_bytes = 0
+        self._commits = self._failures = 0
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = reactor
+        self._tick_is_done = True
+
+    async def start(self, listener: Listener) -> None:
+        """Open the file before returning for the first time, so that nobody is let in before.
+
+        :raises Unusable: it can not be used; the text is a sentence.
+        """
+        self._listener = listener
+        self._held, self._tail, ailment = self._crew.open()
+        self._ticking.start(_TICK_SECONDS, now=False)
+        if ailment is not None:
+            self._ail(ailment)
+
+    async def stop(self) -> None:
+        """Commit what waits, and close the file."""
+        if self._ticking.running:
+            self._ticking.stop()
+            self._is_stopping = True
+            self._crew.finish()
+            await self._when_stopped
+
+    # Write
+
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Message | Refusal]:
+        """See `pushd.backends.interface.Backend`, here and below."""
+        if not drafts:
+            return []
+        size = sum(len(draft.data) for draft in drafts)
+        messages, total = self._waiting + len(drafts), self._waiting_bytes + size
+        if self._waiting and (messages > _MOST_WAITING or total > _MOST_WAITING_BYTES):
+            return [Overloaded("too much waits to be stored") for _ in drafts]
+        self._waiting += len(drafts)
+        self._waiting_bytes += size
+        try:
+            answers: list[Message | Refusal] = await self._submit(Publish(drafts, self._wall(), self._crew.now()))
+            return answers
+        except Refusal as refusal:
+            return [refusal.kept() for _ in drafts]
+        finally:
+            self._waiting -= len(drafts)
+            self._waiting_bytes -= size
+
+    async def forget(self, channel: str) -> bool:
+        known: bool = await self._submit(Forget(channel, self._wall(), self._crew.now()))
+        return known
+
+    # Read
+
+    async def open(self, topics: Sequence[str], since: Since) -> Opening:
+        now, unix = self._crew.now(), self._wall()
+        opening = self._tail.open(topics, since, now)
+        if opening is None:
+            opening = await self._ask(lambda answers: answers.open(topics, since, unix), now)
+        return opening
+
+    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+        now = self._crew.now()
+        page = self._tail.page(topics, after, count, size, now)
+        if page is None:
+            page = await self._ask(lambda answers: answers.page(topics, after, count, size), now)
+        return page
+
+    async def info(self, channel: str) -> ChannelInfo | None:
+        return await self._ask(lambda answers: answers.info(channel), self._crew.now())
+
+    async def names(self, prefix: str, after: str, limit: int) -> list[str]:
+        return await self._ask(lambda answers: answers.names(prefix, after, limit), self._crew.now())
+
+    async def usage(self) -> Usage:
+        held = self._held
+        disk = Disk(self._crew.size(), self._commits, self._failures, self._waiting)
+        return Usage(held.messages, held.bytes, held.channels, disk)
+
+    # Who listens: here all that is accepted is told
+
+    def listen(self, topic: str) -> None:
+        pass
+
+    def mute(self, topic: str) -> None:
+        pass
+
+    async def audience(self, channel: str) -> Audience:
+        return self._listener.audience(channel) if self._ticking.running else NOBODY
+
+    # Between the threads and the reactor
+
+    async def _submit(self, request: Request) -> Any:
+        if self._is_stopping:
+            raise Stopping("the daemon is shutting down")
+        if self._ailment is not None and not isinstance(request, Tick):
+            raise self._refusal()
+        waiting: Deferred[Any] = Deferred()
+        self._crew.submit(Job(request, waiting))
+        return await waiting
+
+    async def _ask(self, question: Callable[[Answers], T], now: float) -> T:
+        try:
+            answer, damaged = await self._crew.ask(question, now, self._tail.head)
+        except (sqlite3.Error, Damaged, Unusable) as error:
+            if self._is_stopping:
+                raise Stopping("the daemon is shutting down") from error
+            if isinstance(error, Damaged):
+                self._crew.found(error)
+            raise StorageFailed("the history can not be read now") from error
+        for seq, channel in damaged:
+            self._crew.found(Damaged(f"message {seq} of {channel} is not as it was written, and is left out"))
+        return answer
+
+    def _committed(self, jobs: list[Job], outcome: Outcome) -> None:
+        self._commits += 1
+        self._hold(outcome.held)
+        self._tail.drop(outcome.dropped)
+        self._crew.committed()
+        for job, answer in zip(jobs, outcome.answers, strict=True):
+            try:
+                self._tell(job.request, answer)
+            except Exception:  # a bug of whoever listens; what was asked is done all the same
+                self.log.failure("What was committed could not be told")
+            job.waiting.callback(answer)
+
+    def _tell(self, request: Request, answer: Any) -> None:
+        if isinstance(request, Publish):
+            for draft, message in zip(request.drafts, answer, strict=True):
+                if isinstance(message, Message):
+                    age = self._bounds.age
+                    self._tail.add(message, request.now + (age if draft.ttl is None else min(draft.ttl, age)))
+                    self._listener.message(message)
+        elif isinstance(request, Forget) and answer:
+            self._tail.forget(request.name)
+            self._listener.forgotten(request.name)
+
+    def _tidied(self, held: Held) -> None:
+        self._hold(held)
+        self._crew.committed()
+
+    def _failed(self, jobs: list[Job], error: Exception) -> None:
+        self._failures += 1
+        if self._ailment is None or not jobs:
+            self._ail(phrase(error))
+            if isinstance(error, Damaged):
+                self._crew.found(error)
+            elif not isinstance(error, (sqlite3.Error, OSError, Unusable)):
+                self.log.failure("The writer broke", _failure_of(error))
+        for job in jobs:
+            job.waiting.errback(self._refusal())
+
+    def _recovered(self, held: Held) -> None:
+        if held.epoch != self._held.epoch:
+            self._tail = Tail(held.epoch, held.head, held.newest_loss, ())
+        self._hold(held)
+        self._ail(None)
+
+    def _stopped(self) -> None:
+        self._crew.release()
+        self._when_stopped.callback(None)
+
+    def _hold(self, held: Held) -> None:
+        self._held = held
+        self._tail.lose(held.newest_loss)
+
+    def _ail(self, ailment: str | None) -> None:
+        self._ailment = ailment
+        self._listener.ailing(ailment)
+
+    def _refusal(self) -> StorageFailed:
+        return StorageFailed(f"the history can not be written now: {self._ailment}")
+
+    def _tick(self) -> None:
+        if self._tick_is_done:
+            self._tick_is_done = False
+            Deferred.fromCoroutine(self._submit(Tick(self._wall(), self._crew.now()))).addBoth(self._ticked)
+
+    def _ticked(self, result: object) -> None:
+        self._tick_is_done = True
+
+
+def _failure_of(error: Exception) -> Failure:
+    return Failure(error)  # type: ignore[no-untyped-call]

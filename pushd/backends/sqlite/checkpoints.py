@@ -1,0 +1,52 @@
+"""The thread that brings commits from the log of SQLite into the file, so that the writer does not have to stop for it.
+
+What it can not do is begin the log anew while the writer goes on. So where the log has grown large all the same it asks
+the writer to do the last piece, which is a small one by then.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from threading import Event, Thread
+
+_SECONDS = 0.5
+_LARGE_PAGES = 16_000
+"""64 MB."""
+
+
+class CheckpointThread(Thread):
+    """The thread, which works from `start` to `finish`."""
+
+    def __init__(self, db: sqlite3.Connection, ask_writer: Callable[[], None], complain: Callable[[str], None]) -> None:
+        """
+        :param db: a connection of its own.
+        :param complain: is told why it does not work, each time.
+        """
+        super().__init__(name="pushd-checkpoints", daemon=True)
+        self._db = db
+        self._ask_writer = ask_writer
+        self._complain = complain
+        self._is_wanted = Event()
+        self._is_finishing = Event()
+
+    def want(self) -> None:
+        """Know that there are new commits."""
+        self._is_wanted.set()
+
+    def finish(self) -> None:
+        """Stop, and wait until that is done."""
+        self._is_finishing.set()
+        self._is_wanted.set()
+        self.join()
+
+    def run(self) -> None:
+        """Work."""
+        while self._is_wanted.wait() and not self._is_finishing.wait(_SECONDS):
+            self._is_wanted.clear()
+            try:
+                _, pages, done = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:
+                self._complain(str(error))
+                continue
+            if pages > _LARGE_PAGES and pages > done:
+                self._ask_writer()
+        self._db.close()

@@ -1,0 +1,301 @@
+"""The ledger: what is known of each channel, and the rules by which it keeps and loses messages.
+
+The rules are those of `core.log`. But where the log in memory holds the messages themselves, a record holds sums of
+them, and of its oldest ones, which have to go first, the few that come next. A channel loses from its old end by a
+higher *floor*: what is not above it is gone at once, however much it is, and its rows, *stale* now, are deleted in
+good time.
+
+The ledger is what will be true when the next transaction is committed. Where that fails it is thrown away.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from pushd.backends.sqlite.record import Entry, Record, cost_of
+from pushd.core.errors import TooManyChannels
+from pushd.core.history import Bounds
+from pushd.core.message import Draft, Message
+
+_FRONT = 64
+"""Of how many of its oldest messages a record knows more than the sum."""
+_MOST_AT_ONCE = 4096
+"""Messages that go for one that comes. More are beyond the bounds only where those were narrowed; `trim` takes them."""
+_WORTH_SWEEPING = 64
+"""Rows of a channel that are deleted together where there is other work: they stand together, and new ones do not."""
+
+
+class Added(NamedTuple):
+    """A message that has no row yet."""
+
+    message: Message
+    channel: int
+    prev: int
+    born: float
+    deadline: float | None
+
+
+class Ledger:
+    """All records."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        epoch: str,
+        head: int,
+        unknown: int,
+        records: Iterable[Record],
+        oldest_of: Callable[[Record, int], list[Entry]],
+    ) -> None:
+        """
+        :param head: the newest sequence.
+        :param unknown: no channel of which nothing is known any more had anything newer.
+        :param records: the least recently used first.
+        :param oldest_of: gives the oldest so many messages of a record, `added` ones too.
+        """
+        self.bounds = bounds
+        self.epoch = epoch
+        self.head = head
+        self.unknown = unknown
+        self.messages = 0
+        self.bytes = 0
+        """What all kept messages count."""
+        self.newest_loss = unknown
+        """Nothing newer was lost anywhere."""
+        self.newest_time = 0.0
+        """What is written on the newest message."""
+        self.turned_back = 0
+        """The newest message on which an earlier time is written than on the one before."""
+        self.active: dict[str, Record] = {}
+        """Those with messages, the least recently used first."""
+        self.idle: dict[str, Record] = {}
+        """Those that have none any more; what they lost is still known."""
+        self.deleted: dict[str, Record] = {}
+        self.by_id: dict[int, Record] = {}
+        self.added: dict[int, Added] = {}
+        """By sequence: what has to be inserted."""
+        self.changed: dict[int, Record] = {}
+        """By number: what has to be updated or inserted."""
+        self.dropped: list[Record] = []
+        """What has to be deleted."""
+        self.stale: dict[int, Record] = {}
+        """By number: those that have rows below their floor."""
+        self.ripe: dict[int, Record] = {}
+        """Those of them that have many."""
+        self.stale_rows = 0
+        self._oldest_of = oldest_of
+        self._last_id = 0
+        self._last_place = 0
+        for record in records:
+            self._enter(record)
+        self._oversized = [record for record in self.active.values() if record.exceeds(bounds)]
+
+    @property
+    def channel_count(self) -> int:
+        """How many channels are known."""
+        return len(self.active) + len(self.idle)
+
+    # Publish
+
+    def accept(self, draft: Draft, time: float, now: float) -> Message:
+        """Accept a message. What is too old must be gone already.
+
+        :raises TooManyChannels: it is the first of its channel, and no other channel can be forgotten for it.
+        """
+        record = self._take(draft.channel)
+        self.head += 1
+        seq, prev = self.head, record.last
+        message = Message(
+            self.epoch,
+            seq,
+            f"{self.epoch}-{prev}" if prev else None,
+            draft.channel,
+            round(time, 3),
+            draft.data,
+            draft.content_type,
+            draft.form,
+            draft.event,
+            draft.end,
+        )
+        record.used = seq
+        record.ended = draft.end
+        if not message.is_mark:
+            if message.time < self.newest_time:
+                self.turned_back = seq
+            self.newest_time = message.time
+            deadline = None if draft.ttl is None or draft.ttl >= self.bounds.age else now + draft.ttl
+            self.added[seq] = Added(message, record.id, prev, now, deadline)
+            self._keep(record, message)
+        self._place(record)
+        self._shrink(_MOST_AT_ONCE)
+        return message
+
+    # Let go
+
+    def forget(self, name: str) -> bool:
+        """Forget a channel with all its messages; tell whether it was known."""
+        record = self.active.pop(name, None) or self.idle.pop(name, None)
+        if record is None:
+            return False
+        if record.messages:
+            self._lose(record, record.last, record.last_time, "evicted")
+            self._add_stale(record, record.messages)
+            self._count_out(record, record.messages, record.bytes, record.cost)
+        record.floor = max(record.floor, record.last)
+        record.deleted = True
+        record.forget_front()
+        self.deleted[name] = record
+        self._touch(record)
+        if len(self.deleted) > self.bounds.channels:
+            self._drop(self.deleted.pop(next(iter(self.deleted))))
+        return True
+
+    def lose(self, record: Record, entry: Entry, reason: str) -> None:
+        """Let go of any message, whose row the caller deletes."""
+        if entry.seq <= record.floor:
+            self.swept(record, 1)
+            return
+        self._count_out(record, 1, entry.bytes, entry.cost)
+        self._lose(record, entry.seq, entry.time, reason)
+        record.forget_front()
+        self.changed[record.id] = record
+        self._settle(record)
+
+    def trim(self, count: int) -> None:
+        """Let go of at most `count` messages that are beyond the bounds, since those are narrower than they were."""
+        while count > 0 and self._oversized:
+            record = self._oversized[-1]
+            while count > 0 and record.exceeds(self.bounds):
+                self._drop_oldest(record)
+                count -= 1
+            if not record.exceeds(self.bounds):
+                self._oversized.pop()
+            self.changed[record.id] = record
+            self._settle(record)
+        self._shrink(count)
+
+    @property
+    def is_oversized(self) -> bool:
+        """Whether there is something to trim."""
+        return bool(self._oversized) or self.bytes > self.bounds.total_bytes
+
+    def swept(self, record: Record, count: int) -> None:
+        """Know that so many rows below the floor are deleted."""
+        self._add_stale(record, -count)
+        self.changed[record.id] = record
+
+    # Find and place
+
+    def _enter(self, record: Record) -> None:
+        kind = self.deleted if record.deleted else self.active if record.messages else self.idle
+        kind[record.name] = record
+        self.by_id[record.id] = record
+        self.messages += record.messages
+        self.bytes += record.cost
+        self.newest_loss = max(self.newest_loss, record.lost)
+        self._last_id = max(self._last_id, record.id)
+        self._last_place = max(self._last_place, record.place)
+        stale, record.stale = record.stale, 0
+        self._add_stale(record, stale)
+
+    def _take(self, name: str) -> Record:
+        known = self.active.pop(name, None) or self.idle.pop(name, None)
+        if known is not None:
+            return known
+        if self.channel_count >= self.bounds.channels:
+            if not self.idle:
+                raise TooManyChannels(f"all of the {self.bounds.channels} channels that may be known are in use")
+            self._drop(self.idle.pop(next(iter(self.idle))))
+        record = self.deleted.pop(name, None)
+        if record is None:
+            self._last_id += 1
+            record = self.by_id[self._last_id] = Record(self._last_id, name)
+        record.last, record.last_time, record.deleted = 0, 0.0, False
+        if record.lost <= self.unknown:
+            record.lost, record.lost_time, record.lost_reason = self.unknown, 0.0, "unknown"
+        return record
+
+    def _drop(self, record: Record) -> None:
+        """Know nothing of a channel any more."""
+        self.unknown = max(self.unknown, record.lost)
+        del self.by_id[record.id]
+        self.changed.pop(record.id, None)
+        self.dropped.append(record)
+        self._add_stale(record, -record.stale)
+
+    def _place(self, record: Record) -> None:
+        """Put a record at the recently used end of its kind."""
+        kind = self.active if record.messages else self.idle
+        kind[record.name] = record
+        self._touch(record)
+
+    def _touch(self, record: Record) -> None:
+        self._last_place += 1
+        record.place = self._last_place
+        self.changed[record.id] = record
+
+    # Keep and lose
+
+    def _keep(self, record: Record, message: Message) -> None:
+        size, cost = len(message.data), cost_of(message.size)
+        record.messages += 1
+        record.bytes += size
+        record.cost += cost
+        record.last, record.last_time = message.seq, message.time
+        self.messages += 1
+        self.bytes += cost
+        if record.is_front_whole:
+            record.front.append(Entry(message.seq, size, cost, message.time))
+            if len(record.front) > _FRONT:
+                record.front.pop()
+                record.is_front_whole = False
+        for _ in range(_MOST_AT_ONCE):
+            if not record.exceeds(self.bounds):
+                break
+            self._drop_oldest(record)
+
+    def _shrink(self, count: int) -> None:
+        """Take at most `count` messages from the least recently used channels, until all is within its bound."""
+        while count > 0 and self.bytes > self.bounds.total_bytes:
+            record = next(iter(self.active.values()))
+            self._drop_oldest(record)
+            self.changed[record.id] = record
+            self._settle(record)
+            count -= 1
+
+    def _drop_oldest(self, record: Record) -> None:
+        if not record.front:
+            record.front = deque(self._oldest_of(record, _FRONT))
+            record.is_front_whole = len(record.front) == record.messages
+        oldest = record.front.popleft()
+        record.floor = oldest.seq
+        if self.added.pop(oldest.seq, None) is None:
+            self._add_stale(record, 1)
+        self._count_out(record, 1, oldest.bytes, oldest.cost)
+        self._lose(record, oldest.seq, oldest.time, "evicted")
+
+    def _settle(self, record: Record) -> None:
+        if not record.messages and self.active.pop(record.name, None):
+            self._place(record)
+
+    def _lose(self, record: Record, seq: int, time: float, reason: str) -> None:
+        record.lose(seq, time, reason)
+        self.newest_loss = max(self.newest_loss, seq)
+
+    def _count_out(self, record: Record, count: int, size: int, cost: int) -> None:
+        record.messages -= count
+        record.bytes -= size
+        record.cost -= cost
+        self.messages -= count
+        self.bytes -= cost
+
+    def _add_stale(self, record: Record, count: int) -> None:
+        if not count:
+            return
+        record.stale += count
+        self.stale_rows += count
+        for kind, least in ((self.stale, 1), (self.ripe, _WORTH_SWEEPING)):
+            if record.stale >= least:
+                kind[record.id] = record
+            elif record.id in kind:
+                del kind[record.id]

@@ -1,0 +1,126 @@
+"""Opening a history: whether it is ours and whole, how old it is, and what the last run left behind."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from pathlib import Path
+from typing import NamedTuple
+
+from pushd.backends.epoch import new_epoch
+from pushd.backends.sqlite.directory import Directory
+from pushd.backends.sqlite.errors import Damaged, Unusable
+from pushd.backends.sqlite.salvage import put_aside, salvage, take_over
+from pushd.backends.sqlite.schema import migrate, version_of
+from pushd.backends.sqlite.verify import verify
+from pushd.backends.sqlite.writer import Writer
+from pushd.core.history import Bounds
+
+_VERIFY_SECONDS = 0.5
+"""What a start spends on looking whether the file is whole: a fourth of what it may take in all."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MAY_BE_MISSING = "the machine went down while sync was normal, the newest messages may be missing: a new epoch begins"
+
+
+class Opened(NamedTuple):
+    """A history that is ready."""
+
+    writer: Writer
+    news: list[str]
+    """Sentences for the operator."""
+    is_verified: bool
+    """Whether all of the file was looked at."""
+    ailment: str | None
+    """Why nothing can be written now."""
+
+
+def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -> Opened:
+    """Open the history of a directory that is acquired; make it where there is none.
+
+    :param sync: ``full`` or ``normal``.
+    :param wall: unix seconds.
+    :raises Unusable: it can not be used.
+    """
+    news: list[str] = []
+    ailment = None
+    with telling(directory):
+        take_over(directory)
+        db = directory.write(sync)
+        try:
+            writer, is_verified = _examine(directory, db, bounds, wall)
+        except Damaged as damage:
+            # Before the file is closed, for that would change it.
+            aside = put_aside(directory)
+            db.close()
+            news.append(f"{directory.file} is damaged: {damage}")
+            news.append(salvage(directory, aside, new_epoch()))
+            db = directory.write(sync)
+            writer, is_verified = _examine(directory, db, bounds, wall)
+        try:
+            if _begin_run(db, sync):
+                news.append(_MAY_BE_MISSING)
+                writer = Writer(db, bounds)
+        except sqlite3.OperationalError as error:
+            ailment = str(error)
+    return Opened(writer, news, is_verified, ailment)
+
+
+def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
+    """Open the file again that this process had open.
+
+    :raises sqlite3.Error, Damaged, Unusable: that is not possible now.
+    """
+    db = directory.write(sync, create=False)
+    try:
+        _begin_run(db, sync)
+        return Writer(db, bounds)
+    except BaseException:
+        db.close()
+        raise
+
+
+def close_history(writer: Writer) -> None:
+    """Leave everything in order: the next start has nothing to fear, whatever becomes of the machine."""
+    writer.db.execute("UPDATE log SET at_risk = 0 WHERE at_risk")
+    writer.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    writer.db.close()
+
+
+@contextmanager
+def telling(directory: Directory) -> Iterator[None]:
+    """Turn whatever goes wrong into `Unusable` with a sentence that begins with the name of the file."""
+    try:
+        yield
+    except (Damaged, Unusable) as fault:
+        raise Unusable(f"{directory.file} {fault}") from fault
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            reason = "is not a file of SQLite, or its beginning is damaged: move it away to begin anew"
+            raise Unusable(f"{directory.file} {reason}") from error
+        raise Unusable(f"{directory.file} can not be used: {error}") from error
+    except OSError as error:
+        raise Unusable(f"{error.filename or directory.path} can not be used: {error.strerror}") from error
+
+
+def _examine(directory: Directory, db: sqlite3.Connection, bounds: Bounds, wall: float) -> tuple[Writer, bool]:
+    is_verified = version_of(db) == 0 or verify(db, inf if directory.suspect.exists() else _VERIFY_SECONDS)
+    migrate(db, new_epoch(), wall)
+    directory.suspect.unlink(missing_ok=True)
+    return Writer(db, bounds), is_verified
+
+
+def _begin_run(db: sqlite3.Connection, sync: str) -> bool:
+    """Note how this run writes; tell whether the last one may have lost its end, and the epoch is new therefore.
+
+    Without a sync at each commit the death of the process takes nothing, but that of the machine may, and then
+    sequences would be given out again that some have heard already.
+    """
+    boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else ""
+    last_boot, was_at_risk = db.execute("SELECT boot, at_risk FROM log").fetchone()
+    is_at_risk = sync == "normal"
+    if was_at_risk and last_boot != boot:
+        db.execute("UPDATE log SET epoch = ?, boot = ?, at_risk = ?", (new_epoch(), boot, is_at_risk))
+        return True
+    if (last_boot, was_at_risk) != (boot, is_at_risk) and (is_at_risk or was_at_risk):
+        db.execute("UPDATE log SET boot = ?, at_risk = ?", (boot, is_at_risk))
+    return False

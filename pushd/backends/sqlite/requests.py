@@ -1,0 +1,58 @@
+"""What the writer is asked for, and what it answers."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pushd.core.errors import Refusal
+from pushd.core.message import Draft, Message
+
+
+class Publish(NamedTuple):
+    """Accept messages, each for itself, in their order. The answer is a list of them, or of refusals."""
+
+    drafts: Sequence[Draft]
+    time: float
+    """Unix seconds, which are written on messages."""
+    now: float
+    """Seconds of the log's own time, by which messages expire."""
+
+
+class Forget(NamedTuple):
+    """Delete a channel. The answer is whether it was known."""
+
+    name: str
+    time: float
+    now: float
+
+
+class Tick(NamedTuple):
+    """Know what time it is."""
+
+    time: float
+    now: float
+
+
+Request = Publish | Forget | Tick
+Answer = list[Message | Refusal] | bool | None
+
+
+class Held(NamedTuple):
+    """How much the log holds, as of a commit."""
+
+    epoch: str
+    head: int
+    """The newest sequence."""
+    messages: int
+    bytes: int
+    channels: int
+    newest_loss: int
+    """Nothing newer was lost anywhere."""
+
+
+class Outcome(NamedTuple):
+    """What came of a transaction."""
+
+    answers: list[Answer]
+    held: Held
+    dropped: list[str]
+    """Channels of which nothing is known any more."""

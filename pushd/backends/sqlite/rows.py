@@ -1,0 +1,89 @@
+"""What stands in the rows: a message and a record, each with a checksum, so that a flipped bit is never served.
+
+SQLite itself has no checksums: it notices damage to its structure, not to what is stored in it.
+"""
+
+from zlib import crc32
+
+import msgspec
+
+from pushd.backends.sqlite.record import Record
+from pushd.core.message import Message
+
+MESSAGE_COLUMNS = "seq, channel, prev, time, born, deadline, content_type, form, event, end, crc, data"
+RECORD_COLUMNS = (
+    "id, name, messages, bytes, cost, last, last_time, used, ended, deleted, floor, stale, lost, lost_time, "
+    "lost_reason, place, crc"
+)
+
+MessageRow = tuple[int, int, int, float, float, float | None, str, str, str | None, int, int, bytes]
+RecordRow = tuple[int, str, int, int, int, int, float, int, int, int, int, int, int, float, str, int, int]
+
+_packed = msgspec.msgpack.Encoder().encode
+
+
+def row_of_message(message: Message, channel: int, prev: int, born: float, deadline: float | None) -> MessageRow:
+    """Give the row of a message. `channel`: the number of its channel; `prev`: a sequence, 0 for none."""
+    kind, form, event, end = message.content_type, message.form, message.event, int(message.end)
+    crc = _crc_of_message(
+        message.channel, message.seq, prev, message.time, born, deadline, kind, form, event, end, message.data
+    )
+    return message.seq, channel, prev, message.time, born, deadline, kind, form, event, end, crc, message.data
+
+
+def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
+    """Give the message of a row; None where it is damaged. `name`: that of its channel."""
+    seq, _, prev, time, born, deadline, kind, form, event, end, crc, data = row
+    try:
+        if _crc_of_message(name, seq, prev, time, born, deadline, kind, form, event, end, data) != crc:
+            return None
+    except (TypeError, ValueError):  # a value that is not even of its type
+        return None
+    before = f"{epoch}-{prev}" if prev else None
+    return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end))
+
+
+def row_of_record(record: Record) -> RecordRow:
+    """Give the row of a record."""
+    values = (
+        record.id,
+        record.name,
+        record.messages,
+        record.bytes,
+        record.cost,
+        record.last,
+        record.last_time,
+        record.used,
+        int(record.ended),
+        int(record.deleted),
+        record.floor,
+        record.stale,
+        record.lost,
+        record.lost_time,
+        record.lost_reason,
+        record.place,
+    )
+    return (*values, crc32(_packed(values)))
+
+
+def record_of_row(row: RecordRow) -> Record | None:
+    """Give the record of a row; None where it is damaged."""
+    if crc32(_packed(row[:-1])) != row[-1]:
+        return None
+    return Record(*row[:8], bool(row[8]), bool(row[9]), *row[10:16])
+
+
+def _crc_of_message(
+    channel: str,
+    seq: int,
+    prev: int,
+    time: float,
+    born: float,
+    deadline: float | None,
+    kind: str,
+    form: str,
+    event: str | None,
+    end: int,
+    data: bytes,
+) -> int:
+    return crc32(data, crc32(_packed((channel, seq, prev, time, born, deadline, kind, form, event, end))))

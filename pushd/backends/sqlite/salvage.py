@@ -1,0 +1,197 @@
+"""What is done about a damaged file: a copy is put aside, and what is whole goes into a new one.
+
+The new file has a new epoch, for nobody can tell which messages are missing: so everybody who comes back is told a gap,
+and then hears all that is kept. It is finished under another name, and takes the place of the damaged one in one step.
+"""
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from pushd.backends.sqlite.directory import Directory, connect
+from pushd.backends.sqlite.errors import Unusable
+from pushd.backends.sqlite.record import Record
+from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row, row_of_record
+from pushd.backends.sqlite.schema import migrate
+from pushd.core.message import Message
+
+_LAST: Final = 1 << 62
+"""Beyond every sequence."""
+
+
+def put_aside(directory: Directory) -> Path:
+    """Copy the file as it is, with what of it is in the log of SQLite only; give the copy."""
+    aside = directory.file.with_name(f"damaged-{time.strftime('%Y%m%d-%H%M%S')}.sqlite")
+    for part, end in zip(directory.parts, ("", "-wal"), strict=False):
+        if part.exists():
+            shutil.copyfile(part, aside.with_name(aside.name + end))
+    return aside
+
+
+def salvage(directory: Directory, aside: Path, epoch: str) -> str:
+    """Make a new file of what is whole in the copy of a damaged one; give a sentence about it.
+
+    :param epoch: that of the new file.
+    :raises Unusable: nothing of it can be read.
+    """
+    damaged = connect(aside, "ro")
+    try:
+        found = _Found(damaged)
+        if not found.names:
+            raise Unusable(f"nothing of it can be read; move {directory.file} away to begin anew")
+        kept = found.write(_rebuilt(directory), epoch)
+    finally:
+        damaged.close()
+        aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)
+    take_over(directory)
+    missing = found.expected - kept
+    loss = f" and {missing} are lost" if missing > 0 else ""
+    return f"{kept} messages of {len(found.names)} channels are whole{loss}; {aside.name} is a copy of the damaged file"
+
+
+def take_over(directory: Directory) -> None:
+    """Let a new file that is finished take the place of the damaged one; an earlier start may have got no further."""
+    rebuilt = _rebuilt(directory)
+    if rebuilt.exists():
+        # Not the least frame of the old log may be applied to the new file.
+        for part in directory.parts[1:]:
+            part.unlink(missing_ok=True)
+        os.replace(rebuilt, directory.file)
+        _sync(directory.path)
+
+
+def _rebuilt(directory: Directory) -> Path:
+    return directory.file.with_suffix(".rebuilt")
+
+
+class _Found:
+    """What can be read of a damaged file."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.names = self._names_in_index()
+        """By number. Whether a name is right the checksum of each message shows."""
+        self.records: dict[int, Record] = {}
+        """By number: those that are whole."""
+        for row in _readable(db, RECORD_COLUMNS, "channel NOT INDEXED", "id"):
+            record = record_of_row(row)
+            if record is not None:
+                self.names[record.id] = record.name
+                self.records[record.id] = record
+        self.expected = sum(record.messages for record in self.records.values())
+        """How many messages there were, as far as it is known."""
+
+    def write(self, file: Path, epoch: str) -> int:
+        """Write a new file, under another name until it is finished; give the number of messages in it."""
+        unfinished = file.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        db = connect(unfinished, "rwc")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        head, now, wall = self._log()
+        migrate(db, epoch, wall)
+        db.execute("BEGIN")
+        kept = {number: self._without_messages(number) for number in self.names}
+        for row in _readable(self._db, MESSAGE_COLUMNS, "message NOT INDEXED", "seq"):
+            record = kept.get(row[1])
+            message = message_of_row(row, epoch, record.name) if record else None
+            if record is not None and message is not None and message.seq > record.floor:
+                db.execute(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES {_places(12)}", row)
+                _count(record, message)
+                head, now = max(head, message.seq), max(now, row[4])
+        for record in kept.values():
+            db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_places(17)}", row_of_record(record))
+        db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?", (head, now, head))
+        db.execute("COMMIT")
+        db.close()
+        _sync(unfinished)
+        os.replace(unfinished, file)
+        return sum(record.messages for record in kept.values())
+
+    def _names_in_index(self) -> dict[int, str]:
+        names: dict[int, str] = {}
+        for order in ("ASC", "DESC"):
+            with suppress(sqlite3.DatabaseError):
+                for name, number in self._db.execute(
+                    f"SELECT name, id FROM channel INDEXED BY sqlite_autoindex_channel_1 ORDER BY name {order}"
+                ):
+                    names[number] = name
+        return names
+
+    def _without_messages(self, number: int) -> Record:
+        known = self.records.get(number)
+        if known is None:
+            return Record(number, self.names[number])
+        known.messages = known.bytes = known.cost = known.stale = 0
+        return known
+
+    def _log(self) -> tuple[int, float, float]:
+        """Give the newest sequence, and the time of the last commit by the log's own and by the wall clock."""
+        with suppress(sqlite3.DatabaseError, TypeError, ValueError):
+            seq, now, wall = self._db.execute("SELECT seq, now, wall FROM log").fetchone()
+            return int(seq), float(now), float(wall)
+        return max((record.used for record in self.records.values()), default=0), 0.0, time.time()
+
+
+def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
+    """Read the rows of a table, passing over those that can not be read."""
+    query = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
+    after = 0
+    while after <= _LAST:
+        try:
+            for row in db.execute(query, (after,)):
+                after = row[0]
+                yield row
+            return
+        except sqlite3.DatabaseError:
+            after = _next_readable(db, query, after)
+
+
+def _next_readable(db: sqlite3.Connection, query: str, low: int) -> int:
+    """Find how far one has to pass over what can not be read: by larger and larger steps, then back by halves."""
+    high = low + 1
+    while not _can_read(db, query, high):
+        low, high = high, high + 2 * (high - low)
+        if high > _LAST:
+            return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _can_read(db, query, middle) else (middle, high)
+    return high
+
+
+def _can_read(db: sqlite3.Connection, query: str, after: int) -> bool:
+    try:
+        db.execute(f"{query} LIMIT 1", (after,)).fetchone()
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+def _count(record: Record, message: Message) -> None:
+    size = len(message.data)
+    one = record.entry(message.seq, message.time, size, len(message.content_type) + len(message.event or ""))
+    record.messages += 1
+    record.bytes += size
+    record.cost += one.cost
+    if message.seq >= record.last:
+        record.last, record.last_time = message.seq, message.time
+    if message.seq > record.used:
+        record.used = record.place = message.seq
+        record.ended = message.end
+
+
+def _places(count: int) -> str:
+    return f"({', '.join('?' * count)})"
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,107 @@
+"""The tables, and how a file of an older version becomes one of today.
+
+A file says which version it is by SQLite's `user_version`, and that it is ours by its `application_id`. Each version is
+made from the one before by one step, a new file by all of them, so old and new files can not differ.
+"""
+
+import sqlite3
+
+from pushd.backends.sqlite.errors import Unusable
+
+APPLICATION = 0x70757368
+"""``push``: what tells a history of pushd from other files of SQLite."""
+
+_TABLES = """
+CREATE TABLE log (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    unknown INTEGER NOT NULL,
+    now REAL NOT NULL,
+    wall REAL NOT NULL,
+    turned_back INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE channel (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    messages INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    cost INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    last_time REAL NOT NULL,
+    used INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    floor INTEGER NOT NULL,
+    stale INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
+    lost_time REAL NOT NULL,
+    lost_reason TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    crc INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE message (
+    seq INTEGER PRIMARY KEY,
+    channel INTEGER NOT NULL,
+    prev INTEGER NOT NULL,
+    time REAL NOT NULL,
+    born REAL NOT NULL,
+    deadline REAL,
+    content_type TEXT NOT NULL,
+    form TEXT NOT NULL,
+    event TEXT,
+    end INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX message_of_channel ON message (channel, seq);
+"""
+
+_LOSSES_AND_DEADLINES = """
+CREATE INDEX channel_by_loss ON channel (lost);
+CREATE INDEX message_by_deadline ON message (deadline) WHERE deadline IS NOT NULL;
+"""
+
+_RUNS = """
+ALTER TABLE log ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE log ADD COLUMN at_risk INTEGER NOT NULL DEFAULT 0;
+"""
+
+_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS)
+VERSION = len(_STEPS)
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """Tell which version a file is; 0 for an empty one.
+
+    :raises Unusable: it is something else, or newer than this program.
+    """
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if application != APPLICATION and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
+        raise Unusable("is a file of another program")
+    if version > VERSION:
+        raise Unusable(f"was written by a newer pushd (its version is {version}, this pushd knows {VERSION})")
+    return version
+
+
+def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION) -> None:
+    """Make a file of today of an empty or an older one: all of it, or nothing.
+
+    :param epoch: that of the log, if it begins now.
+    :param wall: unix seconds.
+    :param upto: the version at which to stop, for tests.
+    """
+    version = version_of(db)
+    if version >= upto:
+        return
+    steps = "".join(_STEPS[version:upto])
+    if not version:
+        columns = "id, epoch, seq, unknown, now, wall, turned_back"
+        steps += f"INSERT INTO log ({columns}) VALUES (1, '{epoch}', 0, 0, 0, {wall!r}, 0);"
+    db.executescript(
+        f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {upto}; COMMIT"
+    )

@@ -1,0 +1,135 @@
+"""The tail: the newest part of the log in memory, so that who was away for a moment needs nothing of the file.
+
+It answers only where it knows the whole answer: nothing newer than the cursor was lost, of any channel, and none of the
+topics has ended or was deleted. All else is the file's to answer.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, takewhile
+
+from pushd.core.cursor import Last, MessageId, Now, Since
+from pushd.core.message import Message
+from pushd.core.names import Interest
+from pushd.core.replay import Opening, Page
+
+_MESSAGES = 10_000
+_BYTES = 16 << 20
+_WORTH_TIDYING = 1024
+
+
+class Tail:
+    """The newest messages, in id order, of those that have been told."""
+
+    def __init__(self, epoch: str, head: int, newest_loss: int, closed: Iterable[str]) -> None:
+        """
+        :param head: the newest sequence.
+        :param newest_loss: nothing newer was lost anywhere.
+        :param closed: the channels that have ended or were deleted.
+        """
+        self.epoch = epoch
+        self.head = head
+        self._newest_loss = newest_loss
+        self._closed = set(closed)
+        self._start = head
+        """All that is newer than this sequence is here, unless it was lost."""
+        self._messages: deque[Message] = deque()
+        self._of_channel: dict[str, deque[Message]] = {}
+        self._bytes = 0
+        self._deadlines: list[tuple[float, int]] = []
+        """A heap of the times at which messages expire."""
+
+    # What becomes known
+
+    def add(self, message: Message, deadline: float) -> None:
+        """Take the newest message. `deadline`: when it expires, by the log's own time."""
+        self.head = message.seq
+        if message.end:
+            self._closed.add(message.channel)
+        else:
+            self._closed.discard(message.channel)
+        if message.is_mark:
+            return
+        self._messages.append(message)
+        self._of_channel.setdefault(message.channel, deque()).append(message)
+        self._bytes += message.size
+        while len(self._messages) > _MESSAGES or self._bytes > _BYTES:
+            self._leave_out_oldest()
+        heapq.heappush(self._deadlines, (deadline, message.seq))
+        if len(self._deadlines) > 2 * len(self._messages) + _WORTH_TIDYING:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] > self._start]
+            heapq.heapify(self._deadlines)
+
+    def forget(self, channel: str) -> None:
+        """Know that a channel was deleted."""
+        self._closed.add(channel)
+
+    def drop(self, channels: Iterable[str]) -> None:
+        """Know that nothing is known of some channels any more."""
+        self._closed.difference_update(channels)
+
+    def lose(self, newest_loss: int) -> None:
+        """Know that nothing newer was lost anywhere."""
+        self._newest_loss = max(self._newest_loss, newest_loss)
+
+    # What is asked
+
+    def open(self, topics: Sequence[str], since: Since, now: float) -> Opening | None:
+        """Tell where a subscription begins, or None where the file has to be asked."""
+        if not self._closed.isdisjoint(topics):
+            return None
+        match since:
+            case Now():
+                seq = self.head
+            case MessageId(self.epoch, seq) if self._knows(seq, now):
+                pass
+            case Last(count) if (before := self._before_last(topics, count, now)) is not None:
+                seq = before
+            case _:
+                return None
+        return Opening(MessageId(self.epoch, seq), (), behind=seq < self.head, finished=False)
+
+    def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page | None:
+        """Read on, or None where the file has to be asked."""
+        if after.epoch != self.epoch or not self._knows(after.seq, now) or not self._closed.isdisjoint(topics):
+            return None
+        taken: list[Message] = []
+        taken_bytes = 0
+        for message in self._after(topics, after.seq):
+            if len(taken) >= count or taken_bytes >= size:
+                return Page(tuple(taken), (), MessageId(self.epoch, taken[-1].seq), complete=False)
+            taken.append(message)
+            taken_bytes += message.size
+        return Page(tuple(taken), (), MessageId(self.epoch, self.head), complete=True)
+
+    def _knows(self, seq: int, now: float) -> bool:
+        """Tell whether all that is newer than `seq` is here."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            self.lose(heapq.heappop(self._deadlines)[1])
+        return max(self._start, self._newest_loss) <= seq <= self.head
+
+    def _before_last(self, topics: Sequence[str], count: int, now: float) -> int | None:
+        """Tell where the newest so many messages begin, if they are all here."""
+        seqs = [message.seq for message in islice(self._newest_first(topics), min(count, _MESSAGES))]
+        return seqs[-1] - 1 if len(seqs) == count and self._knows(seqs[-1] - 1, now) else None
+
+    def _after(self, topics: Sequence[str], seq: int) -> Iterable[Message]:
+        """Give the messages newer than `seq`, oldest first."""
+        return reversed(list(takewhile(lambda message: message.seq > seq, self._newest_first(topics))))
+
+    def _newest_first(self, topics: Sequence[str]) -> Iterator[Message]:
+        interest = Interest(topics)
+        if not interest.is_exact:
+            return (message for message in reversed(self._messages) if interest.covers(message.channel))
+        channels = (reversed(self._of_channel[topic]) for topic in topics if topic in self._of_channel)
+        return heapq.merge(*channels, key=lambda message: message.seq, reverse=True)
+
+    def _leave_out_oldest(self) -> None:
+        oldest = self._messages.popleft()
+        self._start = oldest.seq
+        self._bytes -= oldest.size
+        own = self._of_channel[oldest.channel]
+        own.popleft()
+        if not own:
+            del self._of_channel[oldest.channel]

@@ -1,0 +1,72 @@
+"""Whether a file is whole: its structure, as SQLite sees it, and every message, by its checksum.
+
+To look at all of a large file takes seconds. So a start looks for a moment, at the newest messages first, and what is
+left is looked at beside the daemon (`watching`).
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import Any
+
+from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
+
+_STEPS = 10_000
+"""Instructions of SQLite's machine between two looks at the clock: well below a millisecond."""
+_BATCH = 500
+
+
+def verify(db: sqlite3.Connection, seconds: float = inf, pause: Callable[[], None] = lambda: None) -> bool:
+    """Look at a file, for so long at most; tell whether all of it was seen.
+
+    :param pause: is called now and then.
+    :raises Damaged: it is not whole.
+    """
+    until = time.monotonic() + seconds
+    try:
+        return _is_sound(db, (until + time.monotonic()) / 2) & _is_as_written(db, until, pause)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR")):
+            raise
+        raise Damaged(str(error)) from error
+
+
+def _is_sound(db: sqlite3.Connection, until: float) -> bool:
+    db.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+    try:
+        (word,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            return False
+        raise
+    finally:
+        db.set_progress_handler(None, 0)
+    if word != "ok":
+        raise Damaged(" ".join(word.split()))
+    return True
+
+
+def _is_as_written(db: sqlite3.Connection, until: float, pause: Callable[[], None]) -> bool:
+    for row in db.execute(f"SELECT {RECORD_COLUMNS} FROM channel"):
+        if record_of_row(row) is None:
+            raise Damaged("a channel is not as it was written")
+    for batch in _batches(db):
+        for *row, name in batch:
+            if message_of_row(tuple(row), "", name) is None:
+                raise Damaged(f"message {row[0]} is not as it was written")
+        if time.monotonic() > until:
+            return False
+        pause()
+    return True
+
+
+def _batches(db: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
+    """Read all messages with the names of their channels, the newest first; nothing is held between two batches."""
+    before = 1 << 62
+    name = "(SELECT name FROM channel WHERE id = message.channel)"
+    query = f"SELECT {MESSAGE_COLUMNS}, {name} FROM message WHERE seq < ? ORDER BY seq DESC LIMIT {_BATCH}"
+    while batch := db.execute(query, (before,)).fetchall():
+        yield batch
+        before = batch[-1][0]

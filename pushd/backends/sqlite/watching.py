@@ -1,0 +1,51 @@
+"""The thread that looks at what a start had no time to look at, slowly, beside the work."""
+
+import sqlite3
+from collections.abc import Callable
+from threading import Event, Thread
+
+from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.verify import verify
+
+_PAUSE_SECONDS = 0.03
+"""Between two pieces that take some milliseconds: about a tenth of one processor."""
+
+
+class _Finished(Exception):
+    """There is no need to look any further."""
+
+
+class WatchingThread(Thread):
+    """The thread, which works from `start` until it has seen all, or to `finish`."""
+
+    def __init__(self, db: sqlite3.Connection, found: Callable[[Damaged], None]) -> None:
+        """
+        :param db: a connection of its own.
+        :param found: is told of damage.
+        """
+        super().__init__(name="pushd-watching", daemon=True)
+        self._db = db
+        self._found = found
+        self._is_finishing = Event()
+
+    def finish(self) -> None:
+        """Stop, and wait until that is done."""
+        self._is_finishing.set()
+        self._db.interrupt()
+        self.join()
+
+    def run(self) -> None:
+        """Work."""
+        try:
+            verify(self._db, pause=self._pause)
+        except Damaged as damage:
+            if not self._is_finishing.is_set():
+                self._found(damage)
+        except (sqlite3.Error, _Finished):
+            pass  # The disk does not answer: whoever reads or writes will say so.
+        finally:
+            self._db.close()
+
+    def _pause(self) -> None:
+        if self._is_finishing.wait(_PAUSE_SECONDS):
+            raise _Finished

@@ -1,0 +1,227 @@
+"""The writer: what was asked for becomes rows, many requests in one transaction.
+
+What a transaction holds is true for everybody once it is committed, and for nobody where that fails; then the writer is
+thrown away, and a new one begins with what the file says.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
+
+from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.ledger import Ledger
+from pushd.backends.sqlite.record import Entry, Record
+from pushd.backends.sqlite.requests import Answer, Forget, Held, Outcome, Publish, Request, Tick
+from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, record_of_row, row_of_message, row_of_record
+from pushd.core.errors import Refusal
+from pushd.core.history import Bounds
+from pushd.core.message import Draft, Message
+
+_STEP = 256
+"""Rows that are deleted in one go, and pages that are given back: some milliseconds."""
+_MUCH_STALE = 10_000
+"""So many stale rows are deleted wherever they stand, since they take room."""
+
+_ENTRY_COLUMNS = "channel, seq, time, length(data), length(content_type) + coalesce(length(event), 0)"
+_INSERT = f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES ({', '.join('?' * 12)})"
+_UPSERT = (
+    f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES ({', '.join('?' * 17)}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS.split(", ")[2:])
+)
+
+
+class Writer:
+    """The one who writes to a file. Not for several threads at a time.
+
+    :raises Damaged: the file does not hold what it ought to.
+    """
+
+    def __init__(self, db: sqlite3.Connection, bounds: Bounds) -> None:
+        self.db = db
+        self._bounds = bounds
+        self._due = 0.0
+        """Before this time nothing expires."""
+        self._ledger = self._load()
+
+    @property
+    def held(self) -> Held:
+        """How much the log holds."""
+        ledger = self._ledger
+        return Held(ledger.epoch, ledger.head, ledger.messages, ledger.bytes, ledger.channel_count, ledger.newest_loss)
+
+    @property
+    def has_chores(self) -> bool:
+        """Whether there is something to tidy up."""
+        return self._ledger.is_oversized or bool(self._ledger.stale) or self._spare_pages() > 0
+
+    # Transactions
+
+    def commit(self, requests: Sequence[Request]) -> Outcome:
+        """Do what is asked for, all of it or nothing.
+
+        :raises sqlite3.Error: nothing was done, and the writer is of no more use.
+        """
+        ledger, last = self._ledger, requests[-1]
+        if all(isinstance(request, Tick) for request in requests) and last.now < self._due:
+            return Outcome([None] * len(requests), self.held, [])
+        self.db.execute("BEGIN IMMEDIATE")
+        answers = [self._obey(request) for request in requests]
+        inserted = self._insert()
+        # New rows make others stale: more go than come, so that they do not pile up where there is never a pause.
+        self._sweep(2 * inserted, ledger.stale if ledger.stale_rows > _MUCH_STALE else ledger.ripe)
+        dropped = [record.name for record in ledger.dropped]
+        self._flush()
+        self._end(last.now, last.time)
+        return Outcome(answers, self.held, dropped)
+
+    def tidy(self) -> None:
+        """Do one small piece of what can wait.
+
+        :raises sqlite3.Error: as above.
+        """
+        self.db.execute("BEGIN IMMEDIATE")
+        if self._ledger.is_oversized or self._ledger.stale:
+            self._ledger.trim(_STEP)
+            self._sweep(_STEP, self._ledger.stale)
+            self._flush()
+        else:
+            self.db.execute(f"PRAGMA incremental_vacuum({min(_STEP, self._spare_pages())})").fetchall()
+        self.db.execute("COMMIT")
+
+    def checkpoint(self) -> None:
+        """Bring what is in the log of SQLite into the file, so that the next commit begins the log anew."""
+        self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def abandon(self) -> None:
+        """Close the file, with whatever was not committed undone."""
+        with suppress(sqlite3.Error):
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+        self.db.close()
+
+    def _end(self, now: float, time: float) -> None:
+        ledger = self._ledger
+        self.db.execute(
+            "UPDATE log SET seq = ?, unknown = ?, turned_back = ?, now = ?, wall = ?",
+            (ledger.head, ledger.unknown, ledger.turned_back, now, time),
+        )
+        self.db.execute("COMMIT")
+
+    # Requests
+
+    def _obey(self, request: Request) -> Answer:
+        self._expire(request.now)
+        match request:
+            case Publish(drafts, time, now):
+                return [self._accept(draft, time, now) for draft in drafts]
+            case Forget(name):
+                return self._ledger.forget(name)
+            case Tick():
+                return None
+
+    def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
+        try:
+            message = self._ledger.accept(draft, time, now)
+        except Refusal as refusal:
+            return refusal.kept()
+        lifetime = self._bounds.age if draft.ttl is None else min(draft.ttl, self._bounds.age)
+        self._due = min(self._due, now + lifetime)
+        return message
+
+    # Rows
+
+    def _flush(self) -> None:
+        """Write what the ledger has noted of records; messages are in already."""
+        ledger = self._ledger
+        for record in ledger.dropped:
+            # Before `changed`: a channel of the same name may be among those.
+            self.db.execute("DELETE FROM message WHERE channel = ?", (record.id,))
+            self.db.execute("DELETE FROM channel WHERE id = ?", (record.id,))
+        self.db.executemany(_UPSERT, map(row_of_record, ledger.changed.values()))
+        ledger.dropped.clear()
+        ledger.changed.clear()
+
+    def _insert(self) -> int:
+        """Write the messages that the ledger has noted; tell how many."""
+        added = self._ledger.added
+        count = len(added)
+        if count:
+            self.db.executemany(_INSERT, [row_of_message(*each) for each in added.values()])
+            added.clear()
+        return count
+
+    def _oldest_of(self, record: Record, count: int) -> list[Entry]:
+        self._insert()
+        rows = self.db.execute(
+            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
+            (record.id, record.floor, count),
+        ).fetchall()
+        if not rows:
+            raise Damaged(f"holds fewer messages of the channel {record.name} than it says")
+        return [record.entry(*row[1:]) for row in rows]
+
+    def _expire(self, now: float) -> None:
+        """Let go of what is too old, or of some of it if it is very much."""
+        if now < self._due:
+            return
+        self._insert()
+        newest = "(SELECT max(seq) FROM (SELECT seq, born FROM message ORDER BY seq LIMIT ?) WHERE born < ?)"
+        is_more = self._lose(
+            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE seq <= {newest} ORDER BY seq",
+            (_STEP, now - self._bounds.age),
+        ) or self._lose(
+            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?", (now, _STEP)
+        )
+        self._due = now if is_more else self._next_due()
+
+    def _lose(self, query: str, values: tuple[float, ...]) -> bool:
+        """Let go of at most `_STEP` messages; tell whether there may be more."""
+        rows = self.db.execute(query, values).fetchall()
+        for channel, *rest in rows:
+            record = self._ledger.by_id.get(channel)
+            if record is None:
+                raise Damaged("holds a message of no channel")
+            self._ledger.lose(record, record.entry(*rest), "expired")
+        self.db.executemany("DELETE FROM message WHERE seq = ?", [(row[1],) for row in rows])
+        return len(rows) == _STEP
+
+    def _next_due(self) -> float:
+        deadline = self.db.execute("SELECT min(deadline) FROM message WHERE deadline IS NOT NULL").fetchone()[0]
+        oldest = self.db.execute("SELECT born FROM message ORDER BY seq LIMIT 1").fetchone()
+        return min(inf if deadline is None else deadline, oldest[0] + self._bounds.age if oldest else inf)
+
+    def _sweep(self, count: int, records: dict[int, Record]) -> None:
+        """Delete some stale rows.
+
+        :param records: those that may be swept.
+        """
+        while count > 0 and records:
+            record = next(iter(records.values()))
+            wanted = min(count, _STEP, record.stale)
+            deleted = self.db.execute(
+                "DELETE FROM message WHERE seq IN "
+                "(SELECT seq FROM message WHERE channel = ? AND seq <= ? ORDER BY seq LIMIT ?)",
+                (record.id, record.floor, wanted),
+            ).rowcount
+            # Fewer than it says: then none is left.
+            self._ledger.swept(record, deleted if deleted == wanted else record.stale)
+            count -= wanted
+
+    def _spare_pages(self) -> int:
+        """Give how many pages of the file are empty beyond what is soon used again: a quarter, and a megabyte."""
+        (empty,), (pages,) = (self.db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
+        return max(0, int(empty) - max(int(pages) // 4, _STEP))
+
+    def _load(self) -> Ledger:
+        log = self.db.execute("SELECT epoch, seq, unknown, turned_back FROM log").fetchone()
+        if log is None:
+            raise Damaged("has lost its first row")
+        epoch, head, unknown, turned_back = log
+        records = list(map(record_of_row, self.db.execute(f"SELECT {RECORD_COLUMNS} FROM channel ORDER BY place")))
+        newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
+        if None in records or newest[0] > head:
+            raise Damaged("holds rows that are not as they were written")
+        ledger = Ledger(self._bounds, epoch, head, unknown, filter(None, records), self._oldest_of)
+        ledger.turned_back, ledger.newest_time = turned_back, newest[1]
+        return ledger

@@ -1,0 +1,248 @@
+"""Nodes on one Redis in this process, ears that note what they hear, and the judgement whether that was all of it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+
+from pushd.backends.redis.address import parse_url
+from pushd.backends.redis.backend import RedisBackend, RedisOptions
+from pushd.core.cursor import NOW, Since
+from pushd.core.delivery import SteadyWire
+from pushd.core.errors import Refusal, Unavailable
+from pushd.core.history import Bounds
+from pushd.core.message import Gap, Message, draft
+from pushd.core.names import matches
+from pushd.core.outbox import Limits, Policy
+from pushd.core.subscriber import Subscriber
+from pushd.hub import Hub, Receipt
+from pushd.metrics import Counters
+from tests.backends.redis_server import until
+
+_SEPARATOR = b"\x1e"
+
+
+class _Notes(SteadyWire):
+    """A wire of what is needed to judge."""
+
+    bare = False
+
+    def message(self, message: Message) -> bytes:
+        """Say id, channel and data."""
+        return b"m %b %b %b" % (message.id.encode(), message.channel.encode(), message.data) + _SEPARATOR
+
+    def gap(self, gap: Gap) -> bytes:
+        """Say a gap."""
+        return ("g " + " ".join(gap)).encode() + _SEPARATOR
+
+    def end(self, channel: str) -> bytes:
+        """Say an end."""
+        return b"e " + channel.encode() + _SEPARATOR
+
+    def ping(self) -> bytes:
+        """Say nothing."""
+        return b""
+
+
+_NOTES = _Notes()
+
+
+class Heard(NamedTuple):
+    """A message that came."""
+
+    id: str
+    channel: str
+    data: str
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Give epoch and sequence."""
+        epoch, _, seq = self.id.rpartition("-")
+        return epoch, int(seq)
+
+
+class Ear:
+    """A subscriber that notes everything."""
+
+    def __init__(self, hub: Hub, topics: Sequence[str], transport: str = "ear") -> None:
+        self._hub = hub
+        self.topics = tuple(topics)
+        self.events: list[Heard | Gap] = []
+        self.ends: list[str] = []
+        self.given_up: Refusal | None = None
+        self.subscriber = Subscriber(self, _NOTES, Limits(100_000, 1 << 30), Policy.DISCONNECT, transport)
+
+    @property
+    def heard(self) -> list[Heard]:
+        """Give the messages."""
+        return [event for event in self.events if isinstance(event, Heard)]
+
+    @property
+    def texts(self) -> list[str]:
+        """Give what the messages say."""
+        return [each.data for each in self.heard]
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Give the gaps."""
+        return [event for event in self.events if isinstance(event, Gap)]
+
+    def write(self, data: bytes) -> None:
+        """Take frames."""
+        for frame in data.split(_SEPARATOR)[:-1]:
+            kind, _, rest = frame.decode().partition(" ")
+            if kind == "m":
+                self.events.append(Heard(*rest.split(" ", 2)))
+            elif kind == "g":
+                self.events.append(Gap(*rest.split(" ")))
+            else:
+                self.ends.append(rest)
+
+    def ended(self, channel: str) -> None:
+        """Hear no more of what has ended."""
+        self._hub.part(self.subscriber, (channel,))
+
+    def give_up(self, why: Refusal) -> None:
+        """Know that it is over."""
+        self.given_up = why
+
+
+class Node:
+    """A hub with its store in Redis."""
+
+    def __init__(self, url: str, bounds: Bounds | None = None, clock: Any = None, **options: Any) -> None:
+        if clock is None:
+            from twisted.internet import reactor as clock
+        options.setdefault("publish_timeout", 2.0)
+        self.backend = RedisBackend(parse_url(url), RedisOptions(**options), bounds or Bounds(), clock, time.time)
+        self.hub = Hub(self.backend, clock, Counters())
+        self.accepted: list[Heard] = []
+        self.refused: list[tuple[str, Refusal]] = []
+
+    async def start(self) -> "Node":
+        """Start, and wait until it is well."""
+        await self.hub.start()
+        await self.until_well()
+        return self
+
+    async def until_well(self) -> None:
+        """Wait until a beat came back."""
+        backend = self.backend
+        await until(
+            lambda: self.hub.ailment is None
+            and backend._feed_link.protocol is not None
+            and backend._commands.link.protocol is not None
+            and backend._feed.is_live,
+            f"a node that is well: {self.hub.ailment}",
+        )
+
+    async def ear(self, *topics: str, since: Since = NOW, transport: str = "ear") -> Ear:
+        """Subscribe."""
+        ear = Ear(self.hub, topics, transport)
+        opening = await self.hub.subscribe(ear.subscriber, topics, since)
+        await self.hub.follow(ear.subscriber, opening)
+        return ear
+
+    async def publish(self, channel: str, text: str, **rest: Any) -> Receipt:
+        """Publish, and note what became of it."""
+        try:
+            receipt = await self.hub.publish(draft(channel, text.encode(), **rest))
+        except Refusal as refusal:
+            self.refused.append((text, refusal))
+            raise
+        self.accepted.append(Heard(receipt.id, channel, text))
+        return receipt
+
+    async def try_to_publish(self, channel: str, text: str) -> None:
+        """Publish, be it accepted or refused as unavailable."""
+        try:
+            await self.publish(channel, text)
+        except Unavailable:
+            pass
+
+    async def stop(self) -> None:
+        """Stop."""
+        await self.hub.stop()
+
+
+class Publisher:
+    """Publishes to some channels, one message after the other through one node, until it is told to stop."""
+
+    def __init__(self, node: Node, channels: Sequence[str], name: str, pause: float = 0.002) -> None:
+        self._node = node
+        self._channels = channels
+        self._name = name
+        self._pause = pause
+        self._is_stopping = False
+        self.count = 0
+        self._running = Deferred.fromCoroutine(self._run())
+
+    async def stop(self) -> None:
+        """Stop, and wait for the last answer."""
+        self._is_stopping = True
+        await self._running
+
+    async def _run(self) -> None:
+        from twisted.internet import reactor
+
+        while not self._is_stopping:
+            channel = self._channels[self.count % len(self._channels)]
+            self.count += 1
+            await self._node.try_to_publish(channel, f"{self._name}{self.count}")
+            await deferLater(reactor, self._pause)
+
+
+def judge(ear: Ear, accepted: Sequence[Heard], *, phantoms: Sequence[str] = (), gaps: bool = True) -> None:
+    """Judge whether an ear that listened all the time heard all that was accepted: in order, once, or told of a gap.
+
+    :param phantoms: texts that may be heard although their publisher was told that nobody knows.
+    :param gaps: whether there may be gaps at all.
+    """
+    wanted = {each.data: each for each in accepted if any(matches(topic, each.channel) for topic in ear.topics)}
+    texts = ear.texts
+    assert len(texts) == len(set(texts)), f"heard twice: {[text for text in set(texts) if texts.count(text) > 1][:5]}"
+    assert set(texts) <= wanted.keys() | set(phantoms), f"never accepted: {sorted(set(texts) - wanted.keys())[:5]}"
+    newest: dict[str, int] = {}
+    for each in ear.heard:
+        epoch, seq = each.place
+        assert seq > newest.get(epoch, 0), f"out of order: {each}"
+        newest[epoch] = seq
+    missing = [each for text, each in wanted.items() if text not in set(texts)]
+    silent = [each for each in missing if not any(_covers(gap, each) for gap in ear.gaps)]
+    assert not silent, f"{len(silent)} lost in silence, among them {silent[:3]}, gaps: {ear.gaps[:5]}"
+    if not gaps:
+        assert ear.gaps == [], f"{len(missing)} missing, {ear.topics}, last heard {ear.heard[-3:]}"
+    assert ear.given_up is None
+
+
+def _covers(gap: Gap, lost: Heard) -> bool:
+    if not matches(gap.topic, lost.channel):
+        return False
+    start_epoch, _, start = gap.start.rpartition("-")
+    end_epoch, _, end = gap.end.rpartition("-")
+    epoch, seq = lost.place
+    if start_epoch != end_epoch:
+        return (epoch == start_epoch and seq > int(start)) or (epoch == end_epoch and seq <= int(end))
+    return epoch == end_epoch and int(start) < seq <= int(end)
+
+
+async def settled(ears: Sequence[Ear], nodes: Sequence[Node], what: str = "everything heard") -> None:
+    """Wait until all ears heard the last words, which are published through each node to each of their topics."""
+    words = []
+    for number, node in enumerate(nodes):
+        for ear in ears:
+            for topic in ear.topics:
+                channel = topic.replace("**", "last").replace("*", "last")
+                words.append((ear, f"last-{number}-{id(ear)}-{topic}", channel))
+                await node.publish(channel, words[-1][1])
+    await until(lambda: all(text in set(ear.texts[-200:]) for ear, text, _ in words), what)
+
+
+async def all_of(*coroutines: Any) -> None:
+    """Run coroutines side by side, and wait for all of them."""
+    outcomes = await DeferredList([Deferred.fromCoroutine(each) for each in coroutines], consumeErrors=True)
+    for success, failure in outcomes:
+        if not success:
+            failure.raiseException()

@@ -1,0 +1,132 @@
+"""A real Redis on a free port, which tests start, kill, stop and start again, and its tools."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.task import deferLater
+
+_START_SECONDS = 10.0
+
+
+def find_program(name: str) -> str:
+    """Give a program of Redis; skip the test where it is not installed, but fail it in continuous integration."""
+    program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/bin")
+    if program is None:
+        message = f"{name} is not installed (Debian: apt-get install redis-server redis-sentinel)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return program
+
+
+def free_port() -> int:
+    """Give a port that nobody has now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+    """Let the reactor turn until `condition` holds."""
+    from twisted.internet import reactor
+
+    deadline = reactor.seconds() + seconds
+    while not condition():
+        assert reactor.seconds() < deadline, f"not within {seconds} s: {what}"
+        await deferLater(reactor, 0.005)
+
+
+async def until_told(condition: Callable[[], Awaitable[object]], what: str, seconds: float = 15.0) -> None:
+    """Ask again and again until what is told is true."""
+    from twisted.internet import reactor
+
+    deadline = reactor.seconds() + seconds
+    while not await condition():
+        assert reactor.seconds() < deadline, f"not within {seconds} s: {what}"
+        await deferLater(reactor, 0.02)
+
+
+class RedisServer:
+    """A redis-server with a folder and a port of its own."""
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None, sentinel: bool = False) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.options = options
+        self.sentinel = sentinel
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Give its URL."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> "RedisServer":
+        """Start it, and wait until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.sentinel:
+            command = [find_program("redis-sentinel"), str(self.folder / "sentinel.conf")]
+        else:
+            command = [
+                find_program("redis-server"),
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+                *("--save", "", "--logfile", str(self.folder / "log"), *self.options),
+            ]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._wait()
+        return self
+
+    def kill(self) -> None:
+        """Kill it at once, as a power cut would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it do nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ask(self, *words: str | bytes, seconds: float = 10.0) -> Any:
+        """Send a command over a connection of its own and give the reply."""
+        import hiredis
+
+        reader = hiredis.Reader()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as sock:
+            raw = [word.encode() if isinstance(word, str) else word for word in words]
+            sock.sendall(b"*%d\r\n" % len(raw) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in raw]))
+            while (reply := reader.gets()) is False:
+                data = sock.recv(65536)
+                if not data:
+                    raise ConnectionError("Redis closed the connection")
+                reader.feed(data)
+        return reply
+
+    def _wait(self) -> None:
+        import time
+
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                if self.ask("PING", seconds=1.0) == b"PONG":
+                    return
+            except OSError:
+                assert self._process is not None
+                assert self._process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.01)
+        raise TimeoutError("redis-server does not answer")

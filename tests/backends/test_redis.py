@@ -1,0 +1,83 @@
+"""The store in Redis keeps what every store promises."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from twisted.internet.task import deferLater
+
+from pushd.backends.interface import Accepted, Listener
+from pushd.backends.redis.address import parse_url
+from pushd.backends.redis.backend import RedisBackend, RedisOptions
+from pushd.core.message import Draft, Message
+from tests.backends.contract import BackendContract
+from tests.backends.redis_server import RedisServer, until
+from tests.backends.stage import Make, Wait
+
+
+class Hearing(RedisBackend):
+    """A store in Redis that waits with an answer until it has heard the message itself.
+
+    What comes over Redis comes when it comes; the contract wants it told with the answer.
+    """
+
+    async def start(self, listener: Listener) -> None:
+        """Listen to everything."""
+        self.seen: set[int] = set()
+
+        def hear(message: Message) -> None:
+            listener.message(message)
+            self.seen.add(message.seq)
+
+        self.deleted = 0
+
+        def forgotten(channel: str) -> None:
+            listener.forgotten(channel)
+            self.deleted += 1
+
+        await super().start(listener._replace(message=hear, forgotten=forgotten))
+        for pattern in ("**", "$sys/**"):
+            self.listen(pattern)
+        await until(lambda: self._feed_link.protocol is not None, "the connection to Redis")
+        assert await self._listening.ready(("**", "$sys/**"), 5)
+
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[Accepted]:
+        """Publish, and hear it."""
+        told = await super().publish(drafts, key)
+        await until(lambda: all(each.seq in self.seen for each in told if isinstance(each, Message)), "the messages")
+        return told
+
+    async def forget(self, channel: str) -> bool:
+        """Delete a channel, and hear it."""
+        before = self.deleted
+        known = await super().forget(channel)
+        await until(lambda: self.deleted > before or not known, "the deletion")
+        return known
+
+
+class TestRedis(BackendContract):
+    """All that every store promises, in Redis."""
+
+    @pytest.fixture
+    def make(self, redis: RedisServer) -> Make:
+        """Make it, on an empty Redis."""
+        from twisted.internet import reactor
+
+        made = []
+
+        def make(bounds: object) -> RedisBackend:
+            made.append(None)
+            options = RedisOptions(prefix=f"pushd{len(made)}:")
+            return Hearing(parse_url(redis.url), options, bounds, reactor, time.time)
+
+        return make
+
+    @pytest.fixture
+    def wait(self) -> Wait:
+        """Really wait: Redis goes by a clock of its own."""
+        from twisted.internet import reactor
+
+        async def wait(seconds: float) -> None:
+            await deferLater(reactor, seconds)
+
+        return wait

@@ -1,0 +1,386 @@
+"""Whatever befalls Redis, nobody hears anything twice or out of order, and nothing is lost without a gap."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from pushd.core.cursor import MessageId
+from pushd.core.errors import Unavailable
+from tests.backends.nodes import Ear, Heard, Node, Publisher, all_of, judge, settled
+from tests.backends.redis_server import RedisServer, until
+
+Start = Callable[..., Awaitable[Node]]
+Redis = Callable[..., RedisServer]
+
+ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+class Scene:
+    """Two nodes at work: ears on both, and a publisher through each."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self.nodes = nodes
+        self.ears: list[Ear] = []
+        self.publishers: list[Publisher] = []
+
+    async def begin(self) -> "Scene":
+        """Let ears listen and publishers publish."""
+        one, other = self.nodes
+        self.ears = [await one.ear("a"), await other.ear("a", "b"), await one.ear("*"), await other.ear("**")]
+        self.publishers = [Publisher(one, ("a", "b", "c/d"), "x"), Publisher(other, ("a", "b"), "y")]
+        await self.go_on(30)
+        return self
+
+    async def go_on(self, count: int) -> None:
+        """Let so many more messages be tried."""
+        wanted = [publisher.count + count for publisher in self.publishers]
+        await until(
+            lambda: all(publisher.count >= want for publisher, want in zip(self.publishers, wanted, strict=True)),
+            "more publishes",
+            30,
+        )
+
+    async def be_accepted(self, count: int = 20) -> None:
+        """Wait until so many more were accepted through each node."""
+        wanted = [len(node.accepted) + count for node in self.nodes]
+        await until(
+            lambda: all(len(node.accepted) >= want for node, want in zip(self.nodes, wanted, strict=True)),
+            "more accepted messages",
+            30,
+        )
+
+    async def end(self, *, gaps: bool) -> list[Heard]:
+        """Stop publishing, wait until all is heard, and judge."""
+        for publisher in self.publishers:
+            await publisher.stop()
+        for node in self.nodes:
+            await node.until_well()
+        await settled(self.ears, self.nodes)
+        accepted = [word for node in self.nodes for word in node.accepted]
+        unknown = [text for node in self.nodes for text, _ in node.refused]
+        for ear in self.ears:
+            judge(ear, accepted, phantoms=unknown, gaps=gaps)
+        return accepted
+
+
+@pytest.fixture
+def scene(node: Start) -> Callable[..., Awaitable[Scene]]:
+    """Two nodes at work on a Redis."""
+
+    async def scene(redis: RedisServer, **options: object) -> Scene:
+        return await Scene([await node(redis.url, **options) for _ in range(2)]).begin()
+
+    return scene
+
+
+async def test_a_cut_connection_for_listening_loses_nothing(redis: RedisServer, scene: Callable) -> None:
+    stage = await scene(redis)
+    for _ in range(3):
+        assert redis.ask("CLIENT", "KILL", "TYPE", "pubsub") == 2
+        await stage.go_on(30)
+        for node in stage.nodes:
+            await node.until_well()
+    await stage.end(gaps=False)
+
+
+async def test_a_cut_connection_for_commands_loses_nothing_and_publishes_nothing_twice(
+    redis: RedisServer, scene: Callable
+) -> None:
+    stage = await scene(redis)
+    for _ in range(3):
+        redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await stage.be_accepted()
+    await stage.end(gaps=False)
+    assert not any(node.refused for node in stage.nodes)
+
+
+async def test_a_redis_that_comes_back_with_its_data_loses_nothing(own_redis: Redis, scene: Callable) -> None:
+    redis = own_redis(*ALWAYS)
+    stage = await scene(redis)
+    redis.kill()
+    await stage.go_on(1)
+    redis.start()
+    await stage.be_accepted()
+    await stage.end(gaps=False)
+
+
+@pytest.mark.system
+async def test_a_redis_that_comes_back_without_its_data_begins_a_new_epoch(
+    own_redis: Redis, scene: Callable
+) -> None:
+    redis = own_redis()
+    stage = await scene(redis)
+    redis.kill()
+    redis.start()
+    await stage.be_accepted()
+    accepted = await stage.end(gaps=True)
+    assert len({word.place[0] for word in accepted}) == 2
+    for ear in stage.ears:
+        assert {(gap.reason, gap.topic) for gap in ear.gaps} == {("epoch", topic) for topic in ear.topics}
+        assert len(ear.gaps) == len(ear.topics)
+
+
+@pytest.mark.system
+async def test_a_redis_that_comes_back_with_old_data_gives_no_id_twice_and_tells_who_missed_something(
+    own_redis: Redis, scene: Callable, node: Start
+) -> None:
+    redis = own_redis()
+    stage = await scene(redis)
+    redis.ask("SAVE")
+    await stage.be_accepted()
+    before = [word for each in stage.nodes for word in each.accepted]
+    old = min(before, key=lambda word: word.place[1])
+    redis.kill()
+    redis.start()
+    await stage.be_accepted()
+    accepted = await stage.end(gaps=False)
+    assert len({word.id for word in accepted}) == len(accepted)
+    assert len({word.place[0] for word in accepted}) == 1
+    late = await (await node(redis.url)).ear("a", "b", since=MessageId(*old.place))
+    assert {gap.reason for gap in late.gaps} == {"unknown"}
+    kept = {each.data for each in late.heard}
+    for word in accepted:
+        lost = word.channel in "ab" and word.place > old.place and word.data not in kept
+        assert not lost or any(int(gap.end.rpartition("-")[2]) >= word.place[1] for gap in late.gaps)
+    after = [word for word in accepted if word.place[1] > 1_000_000_000]
+    newest = max(word.place for word in before)
+    fresh = await stage.nodes[0].ear("*", since=MessageId(*newest))
+    assert fresh.gaps == []
+    assert [each.id for each in fresh.heard] == [
+        each.id for each in sorted(after, key=lambda word: word.place) if "/" not in each.channel
+    ]
+
+
+async def test_a_flushed_redis_begins_a_new_epoch_at_every_node(redis: RedisServer, scene: Callable) -> None:
+    stage = await scene(redis)
+    for _ in range(3):
+        redis.ask("FLUSHALL")
+        await stage.be_accepted()
+    accepted = await stage.end(gaps=True)
+    assert len({word.place[0] for word in accepted}) == 4
+    for ear in stage.ears:
+        assert {gap.reason for gap in ear.gaps} == {"epoch"}
+
+
+async def test_a_flushed_redis_is_noticed_though_nobody_publishes(redis: RedisServer, node: Start) -> None:
+    nodes = [await node(redis.url) for _ in range(2)]
+    ears = [await each.ear("a", "*") for each in nodes]
+    first = await nodes[0].publish("a", "before")
+    await until(lambda: all(ear.texts == ["before"] for ear in ears), "the message")
+    redis.ask("FLUSHALL")
+    await until(lambda: all(len(ear.gaps) == 2 for ear in ears), "the gaps")
+    assert {gap.start for ear in ears for gap in ear.gaps} == {first.id}
+    second = await nodes[1].publish("a", "after")
+    await until(lambda: all(ear.texts == ["before", "after"] for ear in ears), "the next message")
+    assert second.id.endswith("-1")
+
+
+@pytest.mark.system
+async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(
+    own_redis: Redis, node: Start
+) -> None:
+    """What was refused is not published when Redis goes on."""
+    from twisted.internet import reactor
+
+    redis = own_redis()
+    one, other = await node(redis.url, publish_timeout=1.0), await node(redis.url, publish_timeout=1.0)
+    ears = [await one.ear("a"), await other.ear("*")]
+    stage = Scene([one, other])
+    stage.ears = ears
+    await one.publish("a", "before")
+    redis.freeze()
+    begin = reactor.seconds()
+    waiting = [Deferred.fromCoroutine(one.publish("a", f"frozen{number}")) for number in range(50)]
+    for each in waiting:
+        with pytest.raises(Unavailable):
+            await each
+    assert 0.9 < reactor.seconds() - begin < 1.5
+    await until(lambda: one.hub.ailment and other.hub.ailment, "that it shows")
+    with pytest.raises(Unavailable):
+        await one.publish("a", "later")
+    await deferLater(reactor, 2.0)
+    begin = reactor.seconds()
+    with pytest.raises(Unavailable):
+        await one.publish("a", "at once")
+    assert reactor.seconds() - begin < 0.2
+    redis.thaw()
+    for each in (one, other):
+        await each.until_well()
+    await one.publish("a", "after")
+    await stage.end(gaps=False)
+    assert [text for text in ears[0].texts if not text.startswith("last")] == ["before", "after"]
+
+
+@pytest.mark.system
+async def test_a_redis_that_is_frozen_for_a_while_loses_nothing(own_redis: Redis, scene: Callable) -> None:
+    from twisted.internet import reactor
+
+    redis = own_redis()
+    stage = await scene(redis, publish_timeout=5.0)
+    redis.freeze()
+    await deferLater(reactor, 5.0)
+    redis.thaw()
+    await stage.be_accepted()
+    await stage.end(gaps=False)
+
+
+async def test_a_slow_redis_loses_nothing(redis: RedisServer, scene: Callable) -> None:
+    stage = await scene(redis)
+    for _ in range(5):
+        redis.ask("CLIENT", "PAUSE", "150", "ALL")
+        await stage.go_on(2)
+    await stage.end(gaps=False)
+
+
+@pytest.mark.parametrize(
+    ("sick", "well", "reason"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "no memory left"),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "replica"),
+        (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0"), "replicas"),
+    ],
+    ids=["oom", "readonly", "noreplicas"],
+)
+async def test_a_redis_that_takes_no_writes_is_told_as_it_is(
+    own_redis: Redis, scene: Callable, sick: tuple[str, ...], well: tuple[str, ...], reason: str
+) -> None:
+    redis = own_redis()
+    stage = await scene(redis, publish_timeout=1.0)
+    assert redis.ask(*sick) == b"OK"
+    one, other = stage.nodes
+    await until(lambda: one.refused and other.refused, "refusals")
+    await until(lambda: one.hub.ailment and reason in one.hub.ailment, f"the reason, {one.hub.ailment}")
+    assert all(isinstance(refusal, Unavailable) for _, refusal in one.refused + other.refused)
+    assert redis.ask(*well) == b"OK"
+    await stage.be_accepted()
+    await stage.end(gaps=False)
+
+
+async def test_scripts_that_redis_forgot_are_told_again(redis: RedisServer, scene: Callable) -> None:
+    stage = await scene(redis)
+    for _ in range(3):
+        redis.ask("SCRIPT", "FLUSH")
+        await stage.be_accepted(5)
+    await stage.end(gaps=False)
+    assert not any(node.refused for node in stage.nodes)
+
+
+async def test_a_message_that_does_not_come_is_fetched_before_the_next(redis: RedisServer, node: Start) -> None:
+    one, other = await node(redis.url), await node(redis.url)
+    ears = [await one.ear("a"), await one.ear("*")]
+    lost = _deafen(one, lambda raw: b"drop" in raw)
+    for number in range(8):
+        await other.publish("a", f"drop{number}" if number in (3, 4, 5) else str(number))
+    await settled(ears, [other])
+    assert len(lost) == 6
+    for ear in ears:
+        judge(ear, other.accepted, gaps=False)
+
+
+async def test_a_message_that_does_not_come_and_is_gone_is_told(redis: RedisServer, node: Start) -> None:
+    from pushd.core.history import Bounds
+
+    one, other = await node(redis.url, bounds=Bounds(messages=2)), await node(redis.url, bounds=Bounds(messages=2))
+    ear = await one.ear("a")
+    _deafen(one, lambda raw: b"drop" in raw)
+    for number in range(8):
+        await other.publish("a", f"drop{number}" if number in (2, 3, 4, 5) else str(number))
+    await settled([ear], [other])
+    judge(ear, other.accepted)
+    assert [gap.reason for gap in ear.gaps] == ["evicted"]
+
+
+async def test_what_was_evicted_while_nobody_listened_is_told_to_those_it_concerns(
+    redis: RedisServer, node: Start
+) -> None:
+    from pushd.core.history import Bounds
+
+    one, other = await node(redis.url, bounds=Bounds(messages=3)), await node(redis.url, bounds=Bounds(messages=3))
+    ears = [await one.ear("a"), await one.ear("b"), await one.ear("*"), await one.ear("a", "b")]
+    one.backend._feed_link.drop("for a test")
+    await until(lambda: one.backend._feed_link.protocol is None, "the cut")
+    await all_of(*[other.publish("a", f"a{number}") for number in range(10)], other.publish("b", "b"))
+    await one.until_well()
+    await settled(ears, [other])
+    for ear in ears:
+        judge(ear, other.accepted)
+    assert [[gap.reason for gap in ear.gaps] for ear in ears] == [["evicted"], [], ["evicted"], ["evicted"]]
+
+
+async def test_a_beat_that_does_not_come_back_makes_the_node_listen_anew(redis: RedisServer, node: Start) -> None:
+    one, other = await node(redis.url), await node(redis.url)
+    ear = await one.ear("a")
+    one.backend._feed_link.protocol._heard = lambda raw: None
+    await other.publish("a", "unheard")
+    await until(lambda: one.hub.ailment and "no sign of life" in one.hub.ailment, "that it shows")
+    await one.until_well()
+    await until(lambda: ear.texts == ["unheard"], "what was missed")
+    assert ear.gaps == []
+
+
+async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_redis: Redis, node: Start) -> None:
+    redis = own_redis(*ALWAYS)
+    one = await node(redis.url, publish_timeout=0.5)
+    ear = await one.ear("a")
+    await one.publish("a", "before")
+    redis.kill()
+    await until(lambda: one.hub.ailment, "that it shows")
+    for ask in (one.publish("a", "x"), one.ear("a"), one.hub.status("a"), one.hub.channels("", "", 1)):
+        with pytest.raises(Unavailable, match="Redis"):
+            await ask
+    assert ear.given_up is None
+    redis.start()
+    await one.until_well()
+    await one.publish("a", "after")
+    await until(lambda: ear.texts == ["before", "after"], "that it goes on")
+    assert ear.gaps == []
+
+
+async def test_local_delivery_reaches_the_subscribers_of_the_node_and_says_so(own_redis: Redis, node: Start) -> None:
+    redis = own_redis(*ALWAYS)
+    one, other = [await node(redis.url, publish_timeout=0.3, is_local_when_away=True) for _ in range(2)]
+    ears = [await one.ear("a"), await other.ear("a")]
+    before = await one.publish("a", "before")
+    await until(lambda: ears[1].texts == ["before"], "the message")
+    redis.kill()
+    await until(lambda: one.hub.ailment, "that it shows")
+    local = await one.publish("a", "local")
+    assert (local.id, local.subscribers, local.is_local) == (before.id, 1, True)
+    again = await one.publish("a", "again")
+    with pytest.raises(Unavailable):
+        await one.publish("b", "nobody listens")
+    await until(lambda: ears[0].texts == ["before", "local", "again"], "the local messages")
+    assert again.facts()["local"] is True
+    redis.start()
+    for each in (one, other):
+        await each.until_well()
+    after = await other.publish("a", "after")
+    await until(lambda: [ear.texts[-1] for ear in ears] == ["after", "after"], "that it goes on")
+    assert ears[1].texts == ["before", "after"]
+    assert not after.is_local
+
+
+async def test_a_daemon_may_start_before_its_redis(own_redis: Redis, node: Start) -> None:
+    redis = own_redis()
+    redis.kill()
+    starting = Deferred.fromCoroutine(node(redis.url))
+    redis.start()
+    one = await starting
+    assert (await one.publish("a", "x")).id.endswith("-1")
+
+
+def _deafen(node: Node, unwanted: Callable[[bytes], bool]) -> list[bytes]:
+    """Let messages of pub/sub be lost on their way to a node."""
+    protocol = node.backend._feed_link.protocol
+    hear, lost = protocol._heard, []
+
+    def heard(raw: bytes) -> None:
+        if raw.startswith(b"m ") and unwanted(raw):
+            lost.append(raw)
+        else:
+            hear(raw)
+
+    protocol._heard = heard
+    return lost

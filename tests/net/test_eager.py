@@ -1,0 +1,66 @@
+"""Coroutines that are begun at once."""
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pushd.net.eager import begin
+
+
+@pytest.fixture
+def broken():
+    return []
+
+
+async def add(waits, done):
+    for wait in waits:
+        done.append(await wait)
+    done.append("end")
+
+
+def test_what_has_not_to_wait_is_done_at_once(broken):
+    done = []
+    begin(add([], done), broken.append)
+    assert (done, broken) == (["end"], [])
+
+
+def test_what_has_to_wait_goes_on_with_each_result(broken):
+    first, second, done = Deferred(), Deferred(), []
+    begin(add([first, second], done), broken.append)
+    assert done == []
+    first.callback(1)
+    assert done == [1]
+    second.callback(2)
+    assert (done, broken) == ([1, 2, "end"], [])
+
+
+@pytest.mark.parametrize("waits", [0, 1, 2])
+def test_what_breaks_is_told(broken, waits):
+    waiting = [Deferred() for _ in range(waits)]
+
+    async def work():
+        await add(waiting, [])
+        raise LookupError("here")
+
+    begin(work(), broken.append)
+    for each in waiting:
+        each.callback(None)
+    assert [failure.check(LookupError) for failure in broken] == [LookupError]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_failure_that_was_waited_for_is_raised_where_it_was_waited_for(broken, before):
+    waiting, caught = [Deferred() for _ in range(before + 1)], []
+
+    async def work():
+        for each in waiting:
+            try:
+                await each
+            except LookupError as error:
+                caught.append(str(error))
+
+    begin(work(), broken.append)
+    for each in waiting[:-1]:
+        each.callback(None)
+    waiting[-1].errback(Failure(LookupError("lost")))
+    assert (caught, broken) == (["lost"], [])
