@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "pushd/__init__.py").read_text(encoding="utf-8"))[1]
@@ -37,5 +37,7 @@ setup(
         "test": ["pytest>=9", "pytest-twisted", "hypothesis", "treq", "websockets", "playwright", "pillow"],
         "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "import-linter"],
     },
+    # Without a compiler pushd is installed all the same, and does in Python what this does: see pushd/net/burst.py.
+    ext_modules=[Extension("pushd.net._burst", ["pushd/net/_burst.c"], py_limited_api=True, optional=True)],
     zip_safe=False,
 )

@@ -27,6 +27,7 @@ from pushd.core.outbox import Policy
 from pushd.core.replay import ChannelInfo, Opening, Page
 from pushd.core.subscriber import Subscriber
 from pushd.metrics import Counters, render
+from pushd.net.burst import send_each
 
 _SLICE = 500
 """Subscribers served before the reactor has its turn: about 5 ms."""
@@ -126,7 +127,7 @@ class Hub:
         self._keys = _KeyLocks()
         self._demand = _Demand(backend)
         self._scheduled = False
-        self.dispatcher = Dispatcher(self._recent)
+        self.dispatcher = Dispatcher(self._recent, send_each)
         self.ailment: str | None = _NOT_STARTED
         """Why publishes are not accepted now; None where they are."""
         self.log = Logger()
@@ -233,6 +234,8 @@ class Hub:
 
         :param tell_gaps: whether to tell those of the opening, which the caller may have told elsewhere.
         """
+        if subscriber.go_live_at_once(opening):
+            return
         try:
             await self._catch_up(subscriber, opening, tell_gaps)
         except Exception as cause:  # a refusal, or a bug: either ends this subscriber and no other

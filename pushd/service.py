@@ -9,10 +9,11 @@ from twisted.application.strports import service as listen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from pushd import __version__
-from pushd.backends.interface import Backend
+from pushd.backends.interface import Backend, Unusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
 from pushd.config import Config, exposed_listeners
@@ -23,7 +24,7 @@ from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
 from pushd.net.keepalive import Deadlines, Hours, Wheel
-from pushd.net.listening import prepare
+from pushd.net.listening import CannotStart, prepare
 from pushd.net.sharing import SharingReactor
 from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
@@ -40,7 +41,7 @@ from pushd.transports.sse import SseDoor
 from pushd.transports.stream import LineStreamDoor
 from pushd.transports.streaming import StreamDoor
 from pushd.transports.waiting import WaitingRoom
-from pushd.transports.websocket import SocketPeer, WebSocketDoor
+from pushd.transports.websocket import WebSocket, WebSocketDoor
 from pushd.wire.lines import Limits as CommandLimits
 
 _TICK_SECONDS = 0.02
@@ -60,11 +61,28 @@ def make_service(config: Config, reactor: Any) -> IService:
     return Daemon(config, reactor)
 
 
+def check_store(config: Config) -> str | None:
+    """Look at what is stored already, if anything is stored on this machine; give a sentence about it.
+
+    :raises Unusable: it can not be used; the text is a sentence.
+    """
+    if not config.backend.data_dir:
+        return None
+    from pushd.backends.sqlite.checking import check_history
+
+    return check_history(config.backend.data_dir)
+
+
 def _make_backend(config: Config, bounds: Bounds, reactor: Any) -> Backend:
+    # Stores are imported where they are chosen: whoever has no Redis needs neither the time nor the memory that its
+    # client takes.
     chosen = config.backend
+    if chosen.data_dir:
+        from pushd.backends.sqlite.backend import SqliteBackend
+
+        return SqliteBackend(chosen.data_dir, bounds, reactor, time.time, chosen.sync)
     if not chosen.url:
         return MemoryBackend(bounds, reactor, time.time)
-    # Only here: whoever has no Redis needs neither the time nor the memory that its client takes.
     from pushd.backends.redis.backend import RedisBackend, RedisOptions
 
     options = RedisOptions(chosen.prefix, chosen.publish_timeout, chosen.when_away == "local", chosen.ca_file)
@@ -93,7 +111,7 @@ class Daemon(MultiService):
         backend = _make_backend(config, bounds, reactor)
         self.hub = Hub(backend, reactor, self._counters, limits.subscriptions)
         self._queue = QueueLimits(limits.queue_messages, limits.queue_bytes)
-        hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, SocketPeer.overdue)
+        hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, WebSocket.overdue)
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
         hours.tell(self.hub.dispatcher.strike)
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
@@ -217,7 +235,7 @@ class _Store(Service):
 
     log = Logger()
 
-    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[SocketPeer], ...]) -> None:
+    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket], ...]) -> None:
         self._hub = hub
         self._timers = timers
 
@@ -226,6 +244,10 @@ class _Store(Service):
         for timer in self._timers:
             timer.start()
         starting = Deferred.fromCoroutine(self._hub.start())
+        outcome = getattr(starting, "result", None)
+        if isinstance(outcome, Failure) and outcome.check(Unusable):
+            starting.addErrback(lambda _: None)
+            raise CannotStart(outcome.getErrorMessage())
         starting.addErrback(lambda failure: self.log.failure("The store did not start", failure))
 
     def stopService(self) -> Deferred[Any]:

@@ -16,11 +16,12 @@ from pushd.core.outbox import Limits
 class CatchUp:
     """What one subscription still reads from the history, and what arrives meanwhile."""
 
-    __slots__ = ("_bytes", "_is_doubtful", "_limits", "_skipped", "_told", "ends", "held", "interest", "topics")
+    __slots__ = ("_bytes", "_interest", "_is_doubtful", "_limits", "_skipped", "_told", "ends", "held", "topics")
 
     def __init__(self, topics: Sequence[str], limits: Limits) -> None:
         self.topics = tuple(topics)
-        self.interest = Interest(topics)
+        self._interest: Interest | None = None
+        """Made when it is asked for: most catch up with nothing."""
         self.held: list[Delivery] = []
         self.ends: list[str] = []
         """The channels that ended meanwhile."""
@@ -30,10 +31,22 @@ class CatchUp:
         self._limits = limits
         self._told: set[tuple[str, str]] = set()
 
+    @property
+    def interest(self) -> Interest:
+        """What the topics cover."""
+        if self._interest is None:
+            self._interest = Interest(self.topics)
+        return self._interest
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing has come or become of the log since it began."""
+        return not (self.held or self.ends or self._skipped or self._is_doubtful)
+
     def part(self, topic: str) -> None:
         """Read on without a topic."""
         self.topics = tuple(other for other in self.topics if other != topic)
-        self.interest = Interest(self.topics)
+        self._interest = None
         self.held = [delivery for delivery in self.held if self.interest.covers(delivery.message.channel)]
 
     def hold(self, delivery: Delivery) -> None:

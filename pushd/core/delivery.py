@@ -4,6 +4,7 @@ A message is encoded at most once per wire, and what goes out together is joined
 the number of subscribers.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Protocol, Self
 
@@ -82,10 +83,12 @@ class BareWire(SteadyWire):
 class Delivery:
     """One message with its frames."""
 
-    __slots__ = ("_frames", "message")
+    __slots__ = ("_frames", "message", "size")
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self.size = message.size
+        """What it counts against limits in bytes."""
         self._frames: dict[Wire, bytes] = {}
 
     def frame(self, wire: Wire) -> bytes:
@@ -132,7 +135,7 @@ class Recent:
     __slots__ = ("_bytes", "_deliveries", "_max_bytes", "_max_messages")
 
     def __init__(self, max_messages: int = 1024, max_bytes: int = 4 << 20) -> None:
-        self._deliveries: dict[tuple[str, int], Delivery] = {}
+        self._deliveries: OrderedDict[tuple[str, int], Delivery] = OrderedDict()
         self._bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
@@ -145,8 +148,7 @@ class Recent:
         delivery = self._deliveries.get(key)
         if delivery is None:
             delivery = self._deliveries[key] = Delivery(message)
-            self._bytes += message.size
+            self._bytes += delivery.size
             while self._bytes > self._max_bytes or len(self._deliveries) > self._max_messages:
-                oldest = self._deliveries.pop(next(iter(self._deliveries)))
-                self._bytes -= oldest.message.size
+                self._bytes -= self._deliveries.popitem(last=False)[1].size
         return delivery

@@ -6,9 +6,9 @@ first is finished first.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pushd.core.delivery import Batch, Delivery, Recent, Wire
 from pushd.core.index import TopicIndex
@@ -18,6 +18,25 @@ from pushd.core.subscriber import Subscriber
 _TURN_MESSAGES = 1000
 _TURN_BYTES = 1 << 20
 """What may gather in one turn before it is cut into a batch: what a subscriber's queue holds by default."""
+
+
+SendEach = Callable[[list[Any], bytes], Sequence[tuple[int, int]]]
+"""Sends a block by each of some handles (see `Subscriber.attach`); gives the place of each that did not take it whole,
+and how many bytes it took: none where it would have to wait or is broken, which its own connection finds out."""
+
+
+def send_one_by_one(sends: list[Callable[[bytes], int]], block: bytes) -> Sequence[tuple[int, int]]:
+    """Send where handles do so themselves, as the bound `send` of a socket does; see `SendEach`."""
+    size = len(block)
+    shorter = []
+    for place, send in enumerate(sends):
+        try:
+            sent = send(block)
+        except OSError:
+            sent = 0
+        if sent != size:
+            shorter.append((place, sent))
+    return shorter
 
 
 class Unheard(NamedTuple):
@@ -53,7 +72,7 @@ class _Job:
 class Dispatcher:
     """Fan-out of messages to subscribers."""
 
-    def __init__(self, recent: Recent) -> None:
+    def __init__(self, recent: Recent, send_each: SendEach = send_one_by_one) -> None:
         self.index: TopicIndex[Subscriber] = TopicIndex()
         self.delivered = 0
         """Messages handed to subscribers, times the subscribers."""
@@ -62,7 +81,10 @@ class Dispatcher:
         self._lagging: list[Subscriber] = []
         self._newest = 0
         self._recent = recent
+        self._send_each = send_each
         self._gathered: dict[str, list[Delivery]] = {}
+        self._tour = 0
+        """Counts the looks at who hears several channels; each leaves its number on all it came by."""
         self._count = 0
         self._bytes = 0
         self._jobs: deque[_Job] = deque()
@@ -119,9 +141,10 @@ class Dispatcher:
         return lagging
 
     def _gather(self, message: Message) -> None:
-        self._gathered.setdefault(message.channel, []).append(self._recent.of(message))
+        delivery = self._recent.of(message)
+        self._gathered.setdefault(message.channel, []).append(delivery)
         self._count += 1
-        self._bytes += message.size
+        self._bytes += delivery.size
         if self._count >= _TURN_MESSAGES or self._bytes >= _TURN_BYTES:
             self._cut()
 
@@ -140,6 +163,10 @@ class Dispatcher:
             ((channel, deliveries),) = gathered.items()
             yield self.index.match(channel), Batch(deliveries)
             return
+        if self._is_disjoint(gathered):
+            for channel, deliveries in gathered.items():
+                yield self.index.match(channel), Batch(deliveries)
+            return
         heard: dict[Subscriber, tuple[str, ...]] = {}
         for channel in gathered:
             alone = (channel,)
@@ -153,28 +180,52 @@ class Dispatcher:
             together = chain.from_iterable(gathered[channel] for channel in channels)
             yield subscribers, Batch(sorted(together, key=lambda delivery: delivery.message.seq))
 
+    def _is_disjoint(self, channels: Iterable[str]) -> bool:
+        """Tell whether nobody hears two of these channels."""
+        self._tour += 1
+        tour, match = self._tour, self.index.match
+        for channel in channels:
+            for subscriber in match(channel):
+                if subscriber.tour == tour:
+                    return False
+                subscriber.tour = tour
+        return True
+
     def _fan_out(self, subscribers: Iterable[Subscriber], batch: Batch, failures: list[Unheard]) -> None:
-        """Let subscribers hear a batch. This loop is the daemon's work; most go through it by one call of `send`."""
+        """Let subscribers hear a batch. This loop is the daemon's work: those who are ready are only put on a list, and
+        have the block with all others of their wire.
+        """
         first, hour = batch.first, self.hour
         wire: Wire | None = None
-        block, size = b"", 0
+        ready: list[Subscriber] = []
+        lists: dict[Wire, list[Subscriber]] = {}
         for subscriber in subscribers:
-            try:
-                if subscriber.threshold >= first:
-                    self._deliver(batch, subscriber)
-                    continue
+            if subscriber.threshold < first:
                 if subscriber.wire is not wire:
-                    block = batch.block(subscriber.wire)
-                    wire, size = subscriber.wire, len(block)
+                    wire = subscriber.wire
+                    ready = lists.setdefault(wire, [])
+                ready.append(subscriber)
                 subscriber.spoke = hour
-                try:
-                    sent = subscriber.send(block)  # type: ignore[misc] # there is one below its threshold
-                except OSError:
-                    sent = 0
-                if sent != size:
-                    subscriber.outlet.write(block[sent:])
+                continue
+            try:
+                self._deliver(batch, subscriber)
             except Exception as cause:  # one subscriber's failure never reaches the next
                 failures.append(Unheard(subscriber, cause))
+        for wire, ready in lists.items():
+            self._send(ready, wire, batch, failures)
+
+    def _send(self, ready: list[Subscriber], wire: Wire, batch: Batch, failures: list[Unheard]) -> None:
+        try:
+            block = batch.block(wire)
+            shorter = self._send_each([subscriber.handle for subscriber in ready], block)
+        except Exception as cause:
+            failures.extend([Unheard(subscriber, cause) for subscriber in ready])
+            return
+        for place, sent in shorter:
+            try:
+                ready[place].outlet.write(block[sent:])
+            except Exception as cause:
+                failures.append(Unheard(ready[place], cause))
 
     def _deliver(self, batch: Batch, subscriber: Subscriber) -> None:
         if dropped := subscriber.deliver(batch):

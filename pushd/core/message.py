@@ -48,7 +48,7 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An accepted message. It holds nothing that could lead back to it, so the garbage collector need not look at it."""
+    """An accepted message. Nothing in it could lead back to it, so the garbage collector need not look at it."""
 
     epoch: str
     seq: int

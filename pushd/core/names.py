@@ -44,6 +44,7 @@ def check_publishable(name: str) -> str:
     return name
 
 
+@lru_cache(_REMEMBERED)
 def check_topic(name: str) -> str:
     """Give `name` back if it is a channel name or a pattern.
 

@@ -79,7 +79,7 @@ class Outbox:
         :raises TooSlow: the queue is full and the policy has no way to make room.
         """
         self._waiting.append(delivery)
-        self._bytes += delivery.message.size
+        self._bytes += delivery.size
         eager = self._limits.eager and policy is Policy.LATEST and len(self._waiting) > 1
         return self._make_room(policy) if eager or self._is_over() else 0
 
@@ -100,11 +100,11 @@ class Outbox:
         """Let go of the messages that are not wanted any more."""
         kept = [delivery for delivery in self._waiting if wanted(delivery.message)]
         self._waiting = deque(kept)
-        self._bytes = sum(delivery.message.size for delivery in kept)
+        self._bytes = sum(delivery.size for delivery in kept)
 
     def _pop(self) -> Delivery:
         delivery = self._waiting.popleft()
-        self._bytes -= delivery.message.size
+        self._bytes -= delivery.size
         return delivery
 
     def _is_over(self) -> bool:

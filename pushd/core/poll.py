@@ -39,8 +39,8 @@ class Poll(Subscriber):
         super().__init__(listening, wire, limits, Policy.DISCONNECT, name)
         self._listening = listening
         self._most = limits
-        self._messages: list[Message] = []
-        self._gaps: list[Gap] = []
+        self._messages: Sequence[Message] = ()
+        self._gaps: Sequence[Gap] = ()
         self.position = ""
         """The id from which to go on where nothing was heard."""
 
@@ -53,17 +53,18 @@ class Poll(Subscriber):
 
     def gap(self, gaps: Iterable[Gap]) -> None:
         """Remember gaps for the answer."""
-        self._gaps += gaps
+        self._gaps = (*self._gaps, *gaps)
 
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Hear a page of history; be done when there is enough, or something and no more."""
-        self._gaps += catch_up.fresh(page.gaps)
-        self._messages += page.messages
+        messages = [*self._messages, *page.messages]
+        self._gaps = (*self._gaps, *catch_up.fresh(page.gaps))
         self.position = str(page.position)
         done = page.complete and catch_up.has_reached(page.position)
         if done:
-            self._messages += [delivery.message for delivery in catch_up.held]
+            messages += [delivery.message for delivery in catch_up.held]
             self.go_live(catch_up.topics, page.position.seq)
+        self._messages = tuple(messages)
         if self._fits() < len(self._messages) or (done and (self._messages or self._gaps)):
             self.give_over()
         elif done:

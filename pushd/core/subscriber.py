@@ -10,7 +10,7 @@ and the subscriber itself is ready (what is due is written at once) or busy (it 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Batch, Delivery, Recent, Wire, encode
@@ -18,7 +18,7 @@ from pushd.core.errors import Refusal, TooSlow
 from pushd.core.message import Gap, Message
 from pushd.core.names import is_pattern, matches
 from pushd.core.outbox import Limits, Outbox, Policy
-from pushd.core.replay import Page
+from pushd.core.replay import Opening, Page
 
 _CATCHING: Final = 1 << 62
 """The start of a topic that is not live yet: no sequence is newer."""
@@ -53,15 +53,16 @@ class Subscriber:
         "_waiting",
         "catching",
         "closed",
+        "handle",
         "is_lagging",
         "name",
         "newest",
         "outlet",
         "policy",
-        "send",
         "spoke",
         "starts",
         "threshold",
+        "tour",
         "wire",
     )
 
@@ -73,9 +74,11 @@ class Subscriber:
         """Who it is, for the log: transport and address."""
         self.closed = False
         self.threshold: int = _NEVER
-        """A batch that begins behind this sequence can go to `send` as it is. All else has to go through `deliver`."""
-        self.send: Callable[[bytes], int] | None = None
-        """Sends at once, without a way round by the outlet; see `attach`."""
+        """A batch that begins behind this sequence can go to `handle` as it is. All else goes through `deliver`."""
+        self.handle: Any = None
+        """The way to the peer without a way round by the outlet; see `attach`."""
+        self.tour = 0
+        """The dispatcher's mark; see there."""
         self.spoke = 0
         """When it was last written to, in the keepalive's count."""
         self.is_lagging = False
@@ -96,13 +99,13 @@ class Subscriber:
         self._ends: tuple[str, ...] = ()
         self._waiting: Callable[[], None] | None = None
 
-    def attach(self, send: Callable[[bytes], int]) -> None:
+    def attach(self, handle: Any) -> None:
         """Have a connection on which bytes can be sent at once.
 
-        :param send: takes bytes, tells how many of them it took, and raises OSError where it can take none. Each call
-            is possible only while all is taken that was sent before: else the outlet calls `pause` at once.
+        :param handle: what the dispatcher's `SendEach` sends by; None: there is no way but the outlet. It is used only
+            while all is taken that was sent before: else the outlet calls `pause` at once.
         """
-        self.send = send
+        self.handle = handle
         self._set_threshold()
 
     # Topics
@@ -119,6 +122,14 @@ class Subscriber:
         self.starts.update([(topic, seq) for topic in topics if topic in self.starts])
         self.catching = None
         self._set_floor()
+
+    def go_live_at_once(self, opening: Opening) -> bool:
+        """Go live, if there is nothing to read and to tell before that, as for most that come; tell whether it did."""
+        catch_up = self.catching
+        if catch_up is None or opening.behind or opening.gaps or self._outbox is not None or not catch_up.is_untouched:
+            return False
+        self.go_live(catch_up.topics, opening.position.seq)
+        return True
 
     def part(self, topic: str, newest: int = 0) -> None:
         """Hear no more of a topic, not even what waits in the outbox, or what up to sequence `newest` is on its way."""
@@ -212,7 +223,7 @@ class Subscriber:
         self.closed = True
         self.threshold = _NEVER
         self.starts.clear()
-        self._outbox = self.catching = self.send = None
+        self._outbox = self.catching = self.handle = None
         self._call_waiting()
 
     # Speed
@@ -284,7 +295,7 @@ class Subscriber:
         self._set_threshold()
 
     def _set_threshold(self) -> None:
-        is_open = self.send is not None and self._outbox is None and not self.closed
+        is_open = self.handle is not None and self._outbox is None and not self.closed
         self.threshold = self._floor if is_open and not self.wire.is_fluid else _NEVER
 
     def _dropped(self, outbox: Outbox) -> list[Gap]:

@@ -8,9 +8,12 @@ import ipaddress
 import resource
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 
 from pushd.core.errors import TooManyConnections
 
+_REMEMBERED = 4096
+"""Addresses whose network is not worked out again: that costs as much as all else of an admission."""
 _RESERVE = 0.9
 """Of the file limit, so that the log, the store and the listeners always find a descriptor."""
 
@@ -39,6 +42,8 @@ class Admission:
         self._per_address = per_address
         self._taken = 0
         self._by_address: Counter[str] = Counter()
+        self._left = self._leave
+        """Bound once, and not for each place."""
 
     def __len__(self) -> int:
         """How many places are taken."""
@@ -55,7 +60,7 @@ class Admission:
             raise TooManyConnections(f"there are {self._total} connections already")
         network = self._enter_network(address) if count_address else None
         self._taken += 1
-        return Slot(self._leave, network)
+        return Slot(self._left, network)
 
     def enter_behind_proxy(self, address: str) -> Slot:
         """Take a place for a stream of a client behind a proxy, whose connection has one already.
@@ -84,6 +89,7 @@ class Admission:
                 del self._by_address[network]
 
 
+@lru_cache(_REMEMBERED)
 def network_of(address: str | None) -> str | None:
     """Give the network by which an address is counted; None for this machine itself."""
     try:

@@ -85,7 +85,7 @@ def is_local(text: str) -> bool:
 
 
 class StartOrExit(MultiService):
-    """A service whose start ends the process with one sentence where a child can not have its port."""
+    """A service whose start ends the process with one sentence where a child can not have its port, or start at all."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         """`tell` is handed the sentence before CannotStart is raised."""
@@ -107,6 +107,9 @@ class StartOrExit(MultiService):
             sentence = _cannot_listen(error)
             self._tell(sentence)
             raise CannotStart(sentence) from error
+        except CannotStart as error:
+            self._tell(str(error))
+            raise
 
 
 def _cannot_listen(error: CannotListenError) -> str:

@@ -2,9 +2,12 @@
 
 import base64
 import binascii
+import hashlib
 
 from pushd.core.errors import BadParameter, Refusal, UpgradeRequired
 from pushd.transports.request import Request
+
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def checked_key(request: Request) -> bytes:
@@ -27,6 +30,11 @@ def checked_key(request: Request) -> bytes:
     if not is_good:
         raise BadParameter("Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455, section 4.1)")
     return key
+
+
+def accepted(key: bytes) -> bytes:
+    """Give the ``Sec-WebSocket-Accept`` for a key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _MAGIC).digest())
 
 
 def upgrade_required(request: Request) -> Refusal:

@@ -41,7 +41,7 @@ class Rules:
 
     def is_proxy(self, host: str | None) -> bool:
         """Tell whether that is the address of a trusted proxy."""
-        if host is None or not is_address(host):
+        if not self.proxies or host is None or not is_address(host):
             return False
         address = ipaddress.ip_address(host)
         return any(address in network for network in self.proxies)
@@ -49,6 +49,8 @@ class Rules:
     def client_of(self, request: Request) -> str:
         """Give the address of the client: the peer's, or behind a trusted proxy the one it forwards."""
         peer = host_of(request.client)
+        if not self.proxies:
+            return peer or "unix"
         chain = (request.getHeader(b"x-forwarded-for") or b"").decode("latin-1").split(",")
         while self.is_proxy(peer) and chain and is_address(forwarded := _without_port(chain.pop().strip())):
             peer = forwarded

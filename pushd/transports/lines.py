@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -21,7 +21,7 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub, Receipt
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.net.prompt import sender_of
+from pushd.net.burst import handle_of
 from pushd.net.sockets import close_within
 from pushd.session import Inbox, Session
 from pushd.transports.pacing import Paced
@@ -60,73 +60,82 @@ class LineLimits:
 
 
 @implementer(IHalfCloseableProtocol)
-class LinePeer(Paced, Protocol):
-    """A connection, and the outlet of its subscriber."""
+class LinePeer(Paced):
+    """A connection, and the outlet of its subscriber. While it only listens, it is not much more than that."""
+
+    __slots__ = (
+        "_factory",
+        "_inbox",
+        "_is_closing",
+        "_is_half_closed",
+        "_rest",
+        "_slot",
+        "subscriber",
+        "transport",
+    )
 
     log = Logger()
-    factory: "LineFactory"
 
-    def __init__(
-        self,
-        hub: Hub,
-        clock: IReactorTime,
-        name: str,
-        slot: Slot,
-        formats: Mapping[str, Wire],
-        limits: LineLimits,
-    ) -> None:
-        self._hub = hub
+    def __init__(self, factory: "LineFactory", name: str, slot: Slot) -> None:
+        self._factory = factory
         self._slot = slot
-        self._limits = limits
         self._rest = b""
         self._is_closing = False
         self._is_half_closed = False
-        self.subscriber = Subscriber(self, formats["text"], limits.queue, Policy.DISCONNECT, name)
-        self._session = Session(hub, self.subscriber, formats)
-        self._inbox: Inbox[bytes | Refusal] = Inbox(clock, self._ready, self._obey, self._broken, self._drained)
-        self.transport: Any
+        self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, name)
+        self._inbox: Inbox[bytes | Refusal] | None = None
+        """None: all that was asked is done."""
+        self.transport: Any = None
 
     # From the network
 
-    def connectionMade(self) -> None:
+    def makeConnection(self, transport: Any) -> None:
         """Greet."""
-        self.factory.enter(self)
-        self.transport.registerProducer(self, True)
-        self.subscriber.attach(sender_of(self.transport))
-        self.transport.write(self.factory.greeting)
+        self.transport = transport
+        self._factory.enter(self)
+        transport.registerProducer(self, True)
+        self.subscriber.attach(handle_of(transport))
+        transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take lines; no more are read while these are not done."""
+        """Take lines; while they are not done, more are taken once, and then no more are read."""
         if self._is_closing:
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
         items: list[bytes | Refusal] = [line.removesuffix(b"\r") for line in lines]
+        most = self._factory.limits.line
         for number, line in enumerate([*lines, self._rest]):
-            if len(line) > self._limits.line:
-                items[number:] = [LineTooLong(f"a line has at most {self._limits.line} bytes")]
+            if len(line) > most:
+                items[number:] = [LineTooLong(f"a line has at most {most} bytes")]
                 self._rest = b""
                 break
+        if self._inbox is None:
+            # One who waits for each answer is never paused, which costs as much as the answer.
+            if items:
+                self._inbox = Inbox(self._factory.clock, self._ready, self._obey, self._broken, self._drained)
+                self._inbox.put(items)
+            return
         self._inbox.put(items)
-        if self._inbox and not self._is_closing:
+        if not self._is_closing:
             self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
         """Know that the peer sends nothing more: what it asked for is answered, then the connection closes."""
         self._is_half_closed = True
-        if not self._inbox:
+        if self._inbox is None:
             self._close()
 
     def writeConnectionLost(self) -> None:
         """Know that the peer reads nothing more."""
         self.transport.abortConnection()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """Give everything back."""
         self._is_closing = True
-        self._inbox.clear()
-        self._hub.leave(self.subscriber)
+        self._ask_no_more()
+        self._factory.hub.leave(self.subscriber)
         self._slot.release()
-        self.factory.leave(self)
+        self._factory.leave(self)
 
     # From the hub
 
@@ -136,7 +145,7 @@ class LinePeer(Paced, Protocol):
 
     def ended(self, channel: str) -> None:
         """Hear of a channel no more that has ended; the connection stays."""
-        self._hub.part(self.subscriber, (channel,))
+        self._factory.hub.part(self.subscriber, (channel,))
 
     def give_up(self, why: Refusal) -> None:
         """Say why, and close."""
@@ -147,7 +156,10 @@ class LinePeer(Paced, Protocol):
     # Commands
 
     async def _ready(self) -> None:
-        await self._hub.ready(self.subscriber)
+        await self._factory.hub.ready(self.subscriber)
+
+    def _session(self) -> Session:
+        return Session(self._factory.hub, self.subscriber, self._factory.formats)
 
     async def _obey(self, lines: deque[bytes | Refusal]) -> None:
         """Obey a line, or all publishes that follow each other, so that a store can accept them together."""
@@ -155,19 +167,19 @@ class LinePeer(Paced, Protocol):
         while lines and len(drafts) < _TOGETHER and isinstance(line := lines[0], bytes) and is_publish(line):
             lines.popleft()
             try:
-                drafts.append(parse_publish(line, self._limits.command))
+                drafts.append(parse_publish(line, self._factory.limits.command))
             except Refusal as refusal:
                 drafts.append(refusal.kept())
         if not drafts:
             await self._obey_line(lines.popleft())
             return
-        outcomes = await self._session.publish(drafts)
+        outcomes = await self._session().publish(drafts)
         if not self._is_closing:
             self.transport.write(b"".join([self._receipt(outcome) for outcome in outcomes]))
 
     def _receipt(self, outcome: Receipt | Refusal) -> bytes:
         if isinstance(outcome, Refusal):
-            self.factory.counters.refused(outcome, self.subscriber.name)
+            self._factory.counters.refused(outcome, self.subscriber.name)
             return encode_refusal(outcome)
         return encode_receipt(outcome.id, outcome.subscribers, outcome.is_local)
 
@@ -177,9 +189,9 @@ class LinePeer(Paced, Protocol):
         try:
             if isinstance(line, Refusal):
                 raise line
-            await self._session.obey(parse(line, self._limits.command), self._answer)
+            await self._session().obey(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
-            self.factory.counters.refused(refusal, self.subscriber.name)
+            self._factory.counters.refused(refusal, self.subscriber.name)
             self.transport.write(encode_refusal(refusal))
             if isinstance(refusal, LineTooLong):
                 self._close()
@@ -190,22 +202,28 @@ class LinePeer(Paced, Protocol):
             self._close()
 
     def _drained(self) -> None:
+        self._inbox = None
         if self._is_half_closed:
             self._close()
         elif not self._is_closing:
             self.transport.resumeProducing()
 
     def _broken(self, failure: Failure) -> None:
+        self._inbox = None
         self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
         self.give_up(Fault("something broke here"))
 
     def _close(self) -> None:
         if not self._is_closing:
             self._is_closing = True
-            self._inbox.clear()
-            self._hub.leave(self.subscriber)
+            self._ask_no_more()
+            self._factory.hub.leave(self.subscriber)
             self.transport.unregisterProducer()
-            close_within(self.transport, self.factory.clock, _CLOSE_SECONDS)
+            close_within(self.transport, self._factory.clock, _CLOSE_SECONDS)
+
+    def _ask_no_more(self) -> None:
+        if self._inbox is not None:
+            self._inbox.clear()
 
 
 class LineFactory(ServerFactory):
@@ -225,13 +243,13 @@ class LineFactory(ServerFactory):
         self.clock = clock
         self.counters = counters
         self.greeting = greeting("pushd", version, limits.command.data)
-        self._hub = hub
-        self._limits = limits
+        self.hub = hub
+        self.limits = limits
+        self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self._admission = admission
-        self._formats: dict[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self._peers: dict[LinePeer, None] = {}
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """Admit a connection, or say why not."""
         host = getattr(addr, "host", None)
         try:
@@ -239,9 +257,7 @@ class LineFactory(ServerFactory):
         except TooManyConnections as refusal:
             self.counters.refused(refusal, f"tcp {host}")
             return _Refused(refusal)
-        peer = LinePeer(self._hub, self.clock, f"tcp {host or 'unix'}", slot, self._formats, self._limits)
-        peer.factory = self
-        return peer
+        return LinePeer(self, f"tcp {host or 'unix'}", slot)
 
     def enter(self, peer: LinePeer) -> None:
         """Count a connection."""

@@ -6,7 +6,10 @@ section 13.1.2), as well as by ``Last-Event-ID`` or ``since=``.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import NamedTuple
+
+from twisted.python.failure import Failure
 
 from pushd.core.cursor import Last, Now, Since, parse_since
 from pushd.core.errors import BadParameter
@@ -73,8 +76,18 @@ class LongPollDoor(Door):
         """Answer when there is something to say."""
         asked, seconds = _asked(request, self.rules), _timeout(request)
         request.setHeader(b"Cache-Control", b"no-store")
-        heard = await self._room.wait(request, "longpoll", asked.topics, asked.since, seconds)
-        return None if heard is None else _answer(request, asked, heard)
+        tell = partial(self._tell, request, asked)
+        await self._room.wait(request, "longpoll", asked.topics, asked.since, seconds, tell)
+        request.forget()
+        return None
+
+    def _tell(self, request: Request, asked: _Asked, heard: Heard | None) -> None:
+        """Answer in the end, outside of any coroutine."""
+        try:
+            if heard is not None:
+                request.answer(_answer(request, asked, heard))
+        except Exception:
+            self._broken(Failure(), request)
 
 
 def _asked(request: Request, rules: Rules) -> _Asked:

@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from urllib.parse import urlsplit
 
-from pushd.core.cursor import Last, MessageId
+from twisted.internet.defer import Deferred
+
+from pushd.core.cursor import Last, MessageId, Since
 from pushd.core.errors import BadParameter, Forbidden
 from pushd.core.message import Message
 from pushd.core.names import check_channel
+from pushd.core.poll import Heard
 from pushd.hub import Hub
 from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.query import name_in_path, parameter, since_of, whole_number
@@ -52,7 +55,7 @@ class PullDoor(Door):
         self._refresh(request, None)
         seen = since_of(request)
         is_held = _interval(request) == 0 and isinstance(seen, MessageId)
-        if is_held and await self._room.wait(request, "pull", (channel,), seen, _HOLD_SECONDS) is None:
+        if is_held and not await self._hold(request, channel, seen):
             return None
         newest = await self._hub.history((channel,), Last(1), 1, 1)
         message = newest.messages[-1] if newest.messages else None
@@ -60,6 +63,12 @@ class PullDoor(Door):
         _set_headers(request, refresh)
         page = _PAGE.format(refresh=escape(refresh), title=escape(channel), body=_shown(message))
         return page.encode("utf-8")
+
+    async def _hold(self, request: Request, channel: str, seen: Since) -> bool:
+        """Wait for something new; tell whether anybody is there to be answered."""
+        heard: Deferred[Heard | None] = Deferred()
+        await self._room.wait(request, "pull", (channel,), seen, _HOLD_SECONDS, heard.callback)
+        return await heard is not None
 
     def _refresh(self, request: Request, seen: str | None) -> str:
         """Say when to load again, and what.

@@ -27,6 +27,8 @@ def parameter(request: Request, name: bytes) -> str | None:
     :raises BadUtf8: it is not UTF-8.
     :raises BadParameter: it stands there twice.
     """
+    if not request.query:
+        return None
     values = request.args.get(name, ())
     if len(values) > 1:
         raise BadParameter(f"{name.decode('ascii')} stands there more than once")

@@ -34,6 +34,9 @@ class Answering(Protocol):
     def answered(self, block: bytes, is_last: bool) -> None:
         """Send an answer, and go on."""
 
+    def forget(self) -> None:
+        """Let go of what can be made again: the answer is long in coming."""
+
     def hand_over(self, peer: Any) -> "Loan":
         """Leave the connection to another protocol."""
 
@@ -123,9 +126,12 @@ class Request:
         """Give a header, by its name in lower case; None where there is none."""
         return self._headers.get(name)
 
-    def forget_headers(self) -> None:
-        """Hold no more than the answer needs, since it may be long in coming."""
-        self._headers = {}
+    def forget(self) -> None:
+        """Hold no more of what was asked than the answer needs, since it may be long in coming."""
+        self._headers, self._args, self.query, self.body = {}, None, b"", b""
+        self.prepath = self.postpath = []
+        if self._connection is not None:
+            self._connection.forget()
 
     # What is answered
 

@@ -46,6 +46,8 @@ _OVERFLOW: Final = "Content-Length overflow"
 """What the parser says of a number of more than 64 bits."""
 _VERSIONS: Final = ("1.1", "1.0")
 
+_INTERNET: Final = (IPv4Address, IPv6Address)
+
 JSON: Final = b"application/json"
 _AUTHORITY = re.compile(rb"^https?://[^/?#]*", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -267,6 +269,11 @@ class Connection:
         elif not self._is_serving:
             self._serve()
 
+    def forget(self) -> None:
+        """Let the parser go, which is larger than all else of a connection, unless it is within a request."""
+        if self._headers is None and self._reading is None:
+            self._parser = None
+
     def hand_over(self, peer: Any) -> Loan:
         """Leave the connection to another protocol."""
         transport, early = self.transport, self._rest or b""
@@ -316,6 +323,8 @@ class Connection:
                 self._stop(self._head_too_large() if self._headers is not None else BadRequest("that is no body"))
 
     def _feed(self, data: bytes) -> None:
+        if self._parser is None:
+            self._parser = HttpRequestParser(self)
         try:
             self._parser.feed_data(data)
         except HttpParserInvalidMethodError:
@@ -505,7 +514,7 @@ def _origin_form(target: bytes) -> bytes:
 
 def host_of(address: IAddress | None) -> str | None:
     """Give the host of an address, if it has one."""
-    return address.host if isinstance(address, IPv4Address | IPv6Address) else None
+    return address.host if isinstance(address, _INTERNET) else None
 
 
 def json_error(refusal: Refusal) -> bytes:

@@ -20,8 +20,8 @@ from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.net.admission import Slot
+from pushd.net.burst import handle_of
 from pushd.net.keepalive import Wheel
-from pushd.net.prompt import sender_of
 from pushd.net.sockets import close_within
 from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.pacing import Paced
@@ -93,7 +93,7 @@ class HttpStream(Paced):
         self._slots += (loan.slot,)
         door.prepare(transport)
         transport.registerProducer(self, True)
-        self.subscriber.attach(sender_of(transport))
+        self.subscriber.attach(handle_of(transport))
         door.wheel.add(self)
         preamble = wire.block([shape.preamble]) if shape.preamble else b""
         transport.write(head + preamble)

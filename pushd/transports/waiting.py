@@ -1,9 +1,8 @@
 """Requests that wait: what long-polling and a held client pull share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import Since
@@ -13,6 +12,8 @@ from pushd.core.message import Message
 from pushd.core.outbox import Limits
 from pushd.core.poll import Heard, Poll
 from pushd.hub import Hub
+from pushd.net.admission import Slot
+from pushd.net.alarms import Alarms
 from pushd.transports.http import Rules
 from pushd.transports.request import Request
 
@@ -33,33 +34,37 @@ _SILENCE = _Silence()
 
 
 class _Waiting:
-    """The wait for what a poll hears; what ends it first counts."""
+    """A request that waits; what ends it first counts. There may be many: it has no timer and no coroutine."""
 
-    def __init__(self, hub: Hub, clock: IReactorTime) -> None:
-        self._hub = hub
-        self._clock = clock
-        self._heard: Deferred[Heard | None] = Deferred()
+    __slots__ = ("_answer", "_poll", "_room", "_slot", "due")
+
+    def __init__(self, room: "WaitingRoom", slot: Slot | None, answer: Callable[[Heard | None], None]) -> None:
+        self.due = 0
+        self._room = room
+        self._slot = slot
+        self._answer: Callable[[Heard | None], None] | None = answer
         self._poll: Poll
 
-    async def result(self, poll: Poll, topics: Sequence[str], since: Since, seconds: float) -> Heard | None:
-        """Wait for at most `seconds`; None where nobody is there to be answered."""
+    async def begin(self, poll: Poll, topics: Sequence[str], since: Since, seconds: float) -> None:
+        """Wait for at most `seconds` from when it is known what there is."""
         self._poll = poll
-        opening = await self._hub.subscribe(poll, topics, since)
-        poll.position = str(opening.position)
-        late = self._clock.callLater(seconds, self._nothing)
+        hub = self._room.hub
         try:
-            if opening.finished:
-                self._nothing()
-            else:
-                await self._hub.follow(poll, opening)
-            return await self._heard
-        finally:
-            if late.active():
-                late.cancel()
+            opening = await hub.subscribe(poll, topics, since)
+        except BaseException:
+            self._leave()
+            raise
+        poll.position = str(opening.position)
+        if self._answer is None:
+            return
+        if opening.finished:
+            self.time_is_up()
+        else:
+            self._room.alarms.set(self, seconds)
+            await hub.follow(poll, opening)
 
     def hear(self, heard: Heard) -> None:
         """Know what there is."""
-        self._hub.leave(self._poll)
         self._end(heard)
 
     def write(self, data: bytes) -> None:
@@ -67,56 +72,74 @@ class _Waiting:
 
     def ended(self, channel: str) -> None:
         """Know that a channel has ended; with the last, there is nothing to wait for."""
-        self._hub.part(self._poll, (channel,))
+        self._room.hub.part(self._poll, (channel,))
         if not self._poll.starts:
-            self._nothing()
+            self.time_is_up()
 
     def give_up(self, why: Refusal) -> None:
         """Wait no more."""
-        self._nothing()
+        self.time_is_up()
 
     def cancel(self) -> None:
         """Know that the client is gone."""
         self._end(None)
 
-    def _nothing(self) -> None:
+    def time_is_up(self) -> None:
+        """Answer with what there is."""
         self._poll.give_over()
 
     def _end(self, heard: Heard | None) -> None:
-        if not self._heard.called:
-            self._heard.callback(heard)
+        if answer := self._leave():
+            answer(heard)
+
+    def _leave(self) -> Callable[[Heard | None], None] | None:
+        """Give everything back, and whom to tell, unless that was done."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self._room.left(self, self._poll)
+            if self._slot is not None:
+                self._slot.release()
+        return answer
 
 
 class WaitingRoom:
     """All requests that wait."""
 
     def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime) -> None:
+        self.hub = hub
+        self.alarms = Alarms(clock)
         self._rules = rules
-        self._hub = hub
-        self._clock = clock
         self._waiting: dict[_Waiting, None] = {}
 
     async def wait(
-        self, request: Request, transport: str, topics: Sequence[str], since: Since, seconds: float
-    ) -> Heard | None:
-        """Wait for at most `seconds` for what a request asks; None where the client is gone.
+        self,
+        request: Request,
+        transport: str,
+        topics: Sequence[str],
+        since: Since,
+        seconds: float,
+        answer: Callable[[Heard | None], None],
+    ) -> None:
+        """Begin to wait for at most `seconds` for what a request asks.
 
         :param transport: the technique, for counters and the log.
+        :param answer: is called once, be it at once: with what was heard, or with None when the client is gone.
+        :raises Refusal: it can not wait; `answer` is not called.
         """
         slot = self._rules.admit_stream(request)
-        waiting = _Waiting(self._hub, self._clock)
+        waiting = _Waiting(self, slot, answer)
         poll = Poll(waiting, _SILENCE, ANSWER, f"{transport} {self._rules.client_of(request)}")
         self._waiting[waiting] = None
         self._rules.counters.connections[transport] += 1
         request.gone = waiting.cancel
-        try:
-            return await waiting.result(poll, topics, since, seconds)
-        finally:
-            del self._waiting[waiting]
-            self._rules.counters.connections[transport] -= 1
-            self._hub.leave(poll)
-            if slot is not None:
-                slot.release()
+        await waiting.begin(poll, topics, since, seconds)
+
+    def left(self, waiting: _Waiting, poll: Poll) -> None:
+        """Know that one waits no more."""
+        del self._waiting[waiting]
+        self._rules.counters.connections[poll.name.partition(" ")[0]] -= 1
+        self.alarms.unset(waiting)
+        self.hub.leave(poll)
 
     def close_all(self, why: Refusal) -> None:
         """Answer all that wait: there is nothing new."""

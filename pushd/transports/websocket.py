@@ -1,9 +1,7 @@
 """WebSocket, on the port of HTTP: ``GET /ws/TOPICS`` and ``GET /ws`` (RFC 6455).
 
-The door judges the handshake as any other request, so that a refusal is an HTTP answer, and then hands the
-connection over to Autobahn with a request of its own making: nothing that the client sent is parsed a second
-time. Autobahn keeps the protocol (control frames, fragments, limits, pings); messages are written as frames
-that are made once for all.
+The door judges the handshake as any other request, so that a refusal is an HTTP answer, and answers it. Messages are
+written as frames that are made once for all; what the peer sends is read by Autobahn.
 """
 
 from collections import deque
@@ -11,15 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.core import command
-from pushd.core.cursor import Since
 from pushd.core.errors import (
     BadCommand,
     BadFrame,
@@ -38,15 +32,16 @@ from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.net.admission import Slot
+from pushd.net.burst import handle_of
 from pushd.net.keepalive import Deadlines, Wheel
-from pushd.net.prompt import sender_of
 from pushd.session import Inbox, Session
-from pushd.transports.handshake import checked_key, tokens, upgrade_required
+from pushd.transports.frame_reader import FrameReader, Readers
+from pushd.transports.handshake import accepted, checked_key, tokens, upgrade_required
 from pushd.transports.http import Answer, Door, Rules, is_same_host
 from pushd.transports.pacing import Paced
 from pushd.transports.query import name_in_path, policy_of, since_of
 from pushd.transports.request import Request
-from pushd.wire.frames import BareFrames, JsonFrames
+from pushd.wire.frames import PING, BareFrames, JsonFrames
 from pushd.wire.lines import Limits
 from pushd.wire.socket_commands import SUBPROTOCOL, Ask, encode_outcome, encode_refusal
 
@@ -58,101 +53,113 @@ _REASON_BYTES = 123
 """What a close frame holds besides its code (RFC 6455, section 5.5)."""
 
 
-class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
-    """A WebSocket, and the outlet of its subscriber."""
+class WebSocket(Paced):
+    """A WebSocket: the protocol of its connection behind the handshake, and the outlet of its subscriber."""
 
-    logger = Logger()
-    transport: Any
+    __slots__ = (
+        "_closes_when_ended",
+        "_door",
+        "_inbox",
+        "_is_closing",
+        "_reader",
+        "_slots",
+        "is_v1",
+        "subscriber",
+        "transport",
+    )
 
-    def __init__(
-        self, door: "WebSocketDoor", subprotocol: str | None, name: str, policy: Policy, slot: Slot | None
-    ) -> None:
-        super().__init__()
+    log = Logger()
+
+    def __init__(self, door: "WebSocketDoor", is_v1: bool, name: str, policy: Policy, slot: Slot | None) -> None:
+        self.is_v1 = is_v1
+        """Whether it speaks the subprotocol."""
+        self.transport: Any = None
         self._door = door
-        self._subprotocol = subprotocol
-        self.slots: tuple[Slot, ...] = () if slot is None else (slot,)
-        self._opening: Opening | None = None
+        self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
         self._closes_when_ended = False
         self._is_closing = False
-        wire = door.frames if subprotocol else door.bare_frames
+        self._reader: FrameReader | None = None
+        """None while nothing is half read."""
+        self._inbox: Inbox[bytes | Opening] | None = None
+        """None while there is nothing to do."""
+        wire = door.frames if is_v1 else door.bare_frames
         self.subscriber = Subscriber(self, wire, door.rules.limits.queue, policy, name)
-        self._session = Session(door.hub, self.subscriber, {})
-        self._inbox: Inbox[bytes | Opening] = Inbox(door.clock, self._ready, self._obey, self._broken, self._drained)
 
-    @property
-    def is_v1(self) -> bool:
-        """Whether it speaks the subprotocol."""
-        return self._subprotocol is not None
-
-    async def subscribe(self, topics: tuple[str, ...], since: Since) -> None:
-        """Begin with what the address names; `onOpen` goes on.
-
-        :raises Refusal: it can not be done.
-        """
-        self._opening = await self._door.hub.subscribe(self.subscriber, topics, since)
-        self._closes_when_ended = True
-
-    # From Autobahn
-
-    def onConnect(self, request: ConnectionRequest) -> tuple[str | None, dict[str, str]]:
-        """Say yes."""
-        bare_gap = self._opening is not None and self._opening.gaps and self.subscriber.wire.bare
-        headers = {"Pushd-Gap": self._opening.gaps[0].reason} if self._opening and bare_gap else {}
-        return self._subprotocol, headers
-
-    def onOpen(self) -> None:
-        """Begin to send."""
+    def begin(self, request: Request, opening: Opening | None) -> None:
+        """Take the connection over, say yes, and begin to send what the address names."""
+        loan, head = request.take_over(self)
+        self.transport = loan.transport
+        self._slots += (loan.slot,)
         self._door.entered(self)
         self.transport.registerProducer(self, True)
-        self.subscriber.attach(sender_of(self.transport))
-        if self._opening is not None:
-            self._inbox.put([self._opening])
-            self._opening = None
+        self.subscriber.attach(handle_of(self.transport))
+        self.transport.write(head)
+        if opening is not None:
+            self._closes_when_ended = True
+            self._put(opening)
+        if loan.early:
+            self.dataReceived(loan.early)
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Take a command."""
-        if self._subprotocol is None:
-            self._close_for(BadCommand(f"commands need the subprotocol {SUBPROTOCOL}"))
-        elif isBinary:
-            self._refuse(BadCommand("a command is a text frame"), msgspec.Raw(b"null"))
-        else:
-            self._inbox.put([payload])
-            if self._inbox:
-                self.transport.pauseProducing()
+    # From the transport
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes: any is a sign of life."""
-        self._door.deadlines.heard(self)
-        super().dataReceived(data)
+        door = self._door
+        door.deadlines.heard(self)
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = door.readers.lend(self)
+        reader.read(data)
+        if reader.is_at_rest:
+            self._reader = None
+            door.readers.give_back(reader)
+        elif not (reader.is_well or self._is_closing):
+            self._closed_by_reader(reader)
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Count what Autobahn closed by itself."""
-        refusal = _AUTOBAHN_CLOSES.get(self.localCloseCode) if not self._is_closing else None
-        if refusal is not None:
-            self._door.rules.counters.refused(refusal, self.subscriber.name)
-
-    def dropConnection(self, abort: bool = False) -> None:
-        """Close; as long as a producer is registered, a transport that waits for its peer never would."""
-        self.transport.unregisterProducer()
-        super().dropConnection(abort)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """Give everything back."""
-        self._inbox.clear()
+        self._is_closing = True
+        if self._reader is not None:
+            self._reader.lost(reason)
         self.let_go()
-        super().connectionLost(reason)
 
     def let_go(self) -> None:
-        """Give everything back."""
+        """Give back what it holds."""
+        if self._inbox is not None:
+            self._inbox.clear()
         self._door.left(self)
-        for slot in self.slots:
+        for slot in self._slots:
             slot.release()
+
+    # From its reader
+
+    def message(self, payload: bytes, is_binary: bool) -> None:
+        """Take a command."""
+        if self._is_closing:
+            return
+        if not self.is_v1:
+            self._close_for(BadCommand(f"commands need the subprotocol {SUBPROTOCOL}"))
+        elif is_binary:
+            self._refuse(BadCommand("a command is a text frame"), msgspec.Raw(b"null"))
+        else:
+            self._put(payload)
+            if self._inbox:
+                self.transport.pauseProducing()
+
+    def _closed_by_reader(self, reader: FrameReader) -> None:
+        """Know that the peer closes, or has to be closed for what it sent."""
+        self._is_closing = True
+        refusal = _READER_CLOSES.get(reader.closed_with)
+        if refusal is not None:
+            self._door.rules.counters.refused(refusal, self.subscriber.name)
+        self._door.left(self)
+        self.transport.unregisterProducer()
 
     # From the hub and the keepalive
 
     def write(self, data: bytes) -> None:
         """Send frames."""
-        if self.state == self.STATE_OPEN:
+        if not self._is_closing:
             self.subscriber.spoke = self._door.wheel.now
             self.transport.write(data)
 
@@ -168,15 +175,20 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
 
     def ping(self) -> None:
         """Ask for a sign of life, unless the peer has enough to read: then TCP watches over it."""
-        if self.state == self.STATE_OPEN and not self.subscriber.is_busy:
+        if not (self._is_closing or self.subscriber.is_busy):
             self._door.deadlines.expect(self)
-            self.sendPing()
+            self.transport.write(PING)
 
     def overdue(self) -> None:
         """Close: the peer did not answer."""
         self._close_for(NoPong("no answer to a ping"))
 
     # Commands
+
+    def _put(self, asked: bytes | Opening) -> None:
+        if self._inbox is None:
+            self._inbox = Inbox(self._door.clock, self._ready, self._obey, self._broken, self._drained)
+        self._inbox.put([asked])
 
     async def _ready(self) -> None:
         await self._door.hub.ready(self.subscriber)
@@ -191,10 +203,11 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
 
     async def _obey_command(self, payload: bytes) -> None:
         ref = msgspec.Raw(b"null")
+        session = Session(self._door.hub, self.subscriber, {})
         try:
             ask = Ask(self._text(payload))
             ref = ask.ref
-            await self._session.obey(ask.command(self._door.commands), lambda outcome: self._answer(outcome, ref))
+            await session.obey(ask.command(self._door.commands), lambda outcome: self._answer(outcome, ref))
         except BadUtf8 as refusal:
             self._close_for(refusal)
         except Refusal as refusal:
@@ -215,11 +228,12 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
         self.write(encode_refusal(refusal, ref))
 
     def _drained(self) -> None:
-        if self.state == self.STATE_OPEN:
+        self._inbox = None
+        if not self._is_closing:
             self.transport.resumeProducing()
 
     def _broken(self, failure: Failure) -> None:
-        self.logger.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
+        self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
         self._close(Fault("something broke here"))
 
     def _close_for(self, refusal: Refusal) -> None:
@@ -227,17 +241,22 @@ class SocketPeer(Paced, WebSocketServerProtocol):  # type: ignore[misc]
         self._close(refusal)
 
     def _close(self, why: Refusal) -> None:
-        if self.state != self.STATE_OPEN:
+        """Close, and say why. The reader stays, since it waits for the peer's answer."""
+        if self._is_closing or self.transport is None:
             return
         self._is_closing = True
-        self._inbox.clear()
-        self._door.left(self)
+        if self._inbox is not None:
+            self._inbox.clear()
+        door = self._door
+        door.left(self)
         self.transport.unregisterProducer()
-        self.sendCloseFrame(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
-        self._door.clock.callLater(_CLOSE_SECONDS, self.transport.abortConnection)
+        if self._reader is None:
+            self._reader = door.readers.lend(self)
+        self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
+        door.clock.callLater(_CLOSE_SECONDS, self.transport.abortConnection)
 
 
-_AUTOBAHN_CLOSES: dict[int | None, Refusal] = {
+_READER_CLOSES: dict[int | None, Refusal] = {
     1002: BadFrame("what came is not WebSocket (RFC 6455)"),
     1009: TooLarge("a frame or message is too big"),
 }
@@ -247,7 +266,7 @@ class WebSocketDoor(Door):
     """An address for WebSockets."""
 
     def __init__(
-        self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[SocketPeer]
+        self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
     ) -> None:
         super().__init__(rules)
         self.hub = hub
@@ -257,19 +276,8 @@ class WebSocketDoor(Door):
         self.frames = JsonFrames()
         self.bare_frames = BareFrames()
         self.wheel = wheel
-        self._peers: dict[SocketPeer, None] = {}
-        most = 2 * rules.limits.message + _OVERHEAD
-        self._factory = WebSocketServerFactory(server="", reactor=clock)
-        self._factory.setProtocolOptions(
-            webStatus=False,
-            failByDrop=False,
-            echoCloseCodeReason=False,
-            utf8validateIncoming=False,
-            maxFramePayloadSize=most,
-            maxMessagePayloadSize=most,
-            openHandshakeTimeout=0,
-            closeHandshakeTimeout=_CLOSE_SECONDS,
-        )
+        self._peers: dict[WebSocket, None] = {}
+        self.readers = Readers(clock, 2 * rules.limits.message + _OVERHEAD, _CLOSE_SECONDS)
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""
@@ -279,13 +287,13 @@ class WebSocketDoor(Door):
         """Refuse: a WebSocket has no headers of its own to show."""
         raise upgrade_required(request)
 
-    def entered(self, peer: SocketPeer) -> None:
+    def entered(self, peer: WebSocket) -> None:
         """Keep a new WebSocket alive."""
         self._peers[peer] = None
         self.rules.counters.connections["websocket"] += 1
         self.wheel.add(peer)
 
-    def left(self, peer: SocketPeer) -> None:
+    def left(self, peer: WebSocket) -> None:
         """Let go of a WebSocket that is closing or gone."""
         self.hub.leave(peer.subscriber)
         self.wheel.remove(peer)
@@ -304,38 +312,35 @@ class WebSocketDoor(Door):
         origin = request.getHeader(b"origin")
         if origin is not None and not (self.rules.is_allowed(origin) or is_same_host(request, origin)):
             raise Forbidden("pages of that origin may not come in here; see http.allow_origins")
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in tokens(request, b"sec-websocket-protocol") else None
+        is_v1 = SUBPROTOCOL in tokens(request, b"sec-websocket-protocol")
         topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
-        if not topics and subprotocol is None:
+        if not topics and not is_v1:
             raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
         slot = self.rules.admit_stream(request)
-        peer = SocketPeer(self, subprotocol, f"websocket {self.rules.client_of(request)}", policy, slot)
+        socket = WebSocket(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot)
+        opening = None
         try:
             if topics:
-                await peer.subscribe(topics, since)
+                opening = await self.hub.subscribe(socket.subscriber, topics, since)
         except BaseException:
-            peer.let_go()
+            socket.let_go()
             raise
         if request.is_gone:
-            peer.let_go()
+            socket.let_go()
         else:
-            self._hand_over(request, peer, key)
+            _accept(request, key, is_v1, opening)
+            socket.begin(request, opening)
         return None
 
-    def _hand_over(self, request: Request, peer: SocketPeer, key: bytes) -> None:
-        """Give the connection to Autobahn, as `autobahn.twisted.resource.WebSocketResource` does."""
-        loan, _ = request.take_over(peer)
-        peer.slots += (loan.slot,)
-        peer.factory = self._factory
-        peer.makeConnection(loan.transport)
-        asked = b"Sec-WebSocket-Protocol: %b\r\n" % SUBPROTOCOL.encode("ascii") if peer.is_v1 else b""
-        peer.dataReceived(_HANDSHAKE % (key, asked))
-        if loan.early:
-            peer.dataReceived(loan.early)
 
-
-_HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n%b\r\n"
-)
+def _accept(request: Request, key: bytes, is_v1: bool, opening: Opening | None) -> None:
+    """Set the headers of a yes (RFC 6455, section 4.2.2)."""
+    request.setResponseCode(101)
+    request.setHeader(b"Upgrade", b"websocket")
+    request.setHeader(b"Connection", b"Upgrade")
+    request.setHeader(b"Sec-WebSocket-Accept", accepted(key))
+    if is_v1:
+        request.setHeader(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode("ascii"))
+    elif opening is not None and opening.gaps:
+        request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

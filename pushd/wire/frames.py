@@ -20,6 +20,10 @@ def frame(first: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", first, 127, size) + payload
 
 
+PING = frame(0x89, b"")
+"""A ping (RFC 6455, section 5.5.2)."""
+
+
 class BareFrames(BareWire):
     """A frame a message: text where it is text or JSON, else binary. It can tell nothing else."""
 

@@ -1,0 +1,103 @@
+"""Many waits share one timer, and each ends in time."""
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent
+
+from pushd.net.alarms import Alarms
+
+
+class Waiting:
+    """One who waits, and notes when the time was up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.due = 0
+        self.ends: list[float] = []
+        self._clock = clock
+
+    def time_is_up(self) -> None:
+        self.ends.append(self._clock.seconds())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def alarms(clock: Clock) -> Alarms:
+    return Alarms(clock)
+
+
+@pytest.mark.parametrize("begun", [0.0, 0.01, 7.3])
+@pytest.mark.parametrize("seconds", [0, 0.1, 1, 24.99, 300])
+def test_a_wait_ends_once_and_less_than_an_eighth_of_a_second_late(
+    clock: Clock, alarms: Alarms, begun: float, seconds: float
+) -> None:
+    waiting = Waiting(clock)
+    clock.advance(begun)
+    alarms.set(waiting, seconds)
+    clock.pump([0.01] * int(100 * (seconds + 1)))
+    (end,) = waiting.ends
+    assert begun + seconds - 1e-6 <= end < begun + seconds + 0.125 + 0.011
+
+
+def test_each_has_its_own_end_in_whatever_order_they_come(clock: Clock, alarms: Alarms) -> None:
+    waits = {seconds: Waiting(clock) for seconds in (3, 1, 2, 1.5)}
+    for seconds, waiting in waits.items():
+        alarms.set(waiting, seconds)
+    clock.pump([0.125] * 32)
+    assert {seconds: waiting.ends for seconds, waiting in waits.items()} == {s: [s] for s in (3, 1, 2, 1.5)}
+
+
+def test_there_is_one_timer_and_none_while_nobody_waits(clock: Clock, alarms: Alarms) -> None:
+    waits = [Waiting(clock) for _ in range(5)]
+    for number, waiting in enumerate(waits):
+        alarms.set(waiting, 10 - number)
+        assert len(clock.getDelayedCalls()) == 1
+    for waiting in waits:
+        alarms.unset(waiting)
+        alarms.unset(waiting)
+    assert clock.getDelayedCalls() == []
+    clock.advance(20)
+    assert not any(waiting.ends for waiting in waits)
+
+
+def test_what_is_unset_does_not_ring_and_the_next_does(clock: Clock, alarms: Alarms) -> None:
+    first, second, third = (Waiting(clock) for _ in range(3))
+    for seconds, waiting in ((1, first), (1, second), (2, third)):
+        alarms.set(waiting, seconds)
+    alarms.unset(second)
+    clock.pump([0.25] * 10)
+    assert (first.ends, second.ends, third.ends) == ([1], [], [2])
+    assert clock.getDelayedCalls() == []
+
+
+def test_one_may_be_set_and_unset_while_others_ring(clock: Clock, alarms: Alarms) -> None:
+    late = Waiting(clock)
+
+    class Eager(Waiting):
+        def time_is_up(self) -> None:
+            super().time_is_up()
+            alarms.unset(self)
+            alarms.set(late, 1)
+
+    alarms.set(Eager(clock), 1)
+    clock.pump([0.25] * 12)
+    assert late.ends == [2]
+
+
+def test_one_that_breaks_is_logged_and_leaves_the_others_alone(
+    clock: Clock, alarms: Alarms, expected_failures: list[LogEvent]
+) -> None:
+    class Broken(Waiting):
+        def time_is_up(self) -> None:
+            raise RuntimeError("broken")
+
+    waiting = Waiting(clock)
+    alarms.set(Broken(clock), 1)
+    alarms.set(waiting, 1)
+    alarms.set(late := Waiting(clock), 2)
+    clock.pump([1, 1])
+    assert (waiting.ends, late.ends) == ([1], [2])
+    assert [event["log_failure"].type for event in expected_failures] == [RuntimeError]

@@ -1,0 +1,148 @@
+"""Connections that send at once: on real sockets, since it is the kernel that says how much it takes."""
+
+import pytest_twisted
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from pushd.net.burst import handle_of
+from pushd.net.prompt import PromptServer, PromptUnixServer, send_at_once, socket_of
+
+
+@implementer(IPushProducer)
+class Server(Protocol):
+    """Notes what its transport says."""
+
+    def __init__(self):
+        self.said = []
+
+    def connectionMade(self):
+        self.transport.registerProducer(self, True)
+
+    def pauseProducing(self):
+        self.said.append("pause")
+
+    def resumeProducing(self):
+        self.said.append("resume")
+
+    def stopProducing(self):
+        self.said.append("stop")
+
+
+class Factory(ServerFactory):
+    """Makes one server."""
+
+    noisy = False
+
+    def __init__(self):
+        self.server = Server()
+
+    def buildProtocol(self, addr):
+        return self.server
+
+
+async def until(condition):
+    from twisted.internet import reactor
+
+    while not condition():
+        await deferLater(reactor, 0.001)
+
+
+def listen(kind, factory, path):
+    from twisted.internet import reactor
+
+    return reactor.listenTCP(0, factory, interface="127.0.0.1") if kind == "tcp" else reactor.listenUNIX(path, factory)
+
+
+@pytest_twisted.async_yield_fixture(params=["tcp", "unix"])
+async def pair(request, tmp_path):
+    """A server's end that sends at once, and the socket of a client."""
+    import socket
+
+    from twisted.internet import reactor
+
+    factory = Factory()
+    port = listen(request.param, factory, str(tmp_path / "socket"))
+    send_at_once(port)
+    client = socket.socket(socket.AF_INET if request.param == "tcp" else socket.AF_UNIX)
+    client.connect(("127.0.0.1", port.getHost().port) if request.param == "tcp" else str(tmp_path / "socket"))
+    client.setblocking(False)
+    await until(lambda: factory.server.transport is not None)
+    yield factory.server, client
+    client.close()
+    await until(lambda: factory.server.said[-1:] == ["stop"] or not factory.server.transport.connected)
+    await port.stopListening()
+    await deferLater(reactor, 0)
+
+
+def receive(client, size):
+    """Take up to `size` bytes that are there."""
+    try:
+        return client.recv(size)
+    except BlockingIOError:
+        return b""
+
+
+async def test_bytes_are_there_when_write_returns(pair):
+    server, client = pair
+    server.transport.write(b"now")
+    assert client.recv(100) == b"now"
+    server.transport.writeSequence([b"two ", b"pieces"])
+    assert client.recv(100) == b"two pieces"
+    server.transport.write(b"")
+    assert (receive(client, 100), server.said) == (b"", [])
+
+
+async def test_what_the_kernel_does_not_take_waits_in_order_and_pauses_the_producer(pair):
+    server, client = pair
+    blocks = [bytes([number]) * (1 << 20) for number in range(24)]
+    for block in blocks:
+        server.transport.write(block)
+    assert set(server.said) == {"pause"}
+    heard = bytearray()
+
+    def read():
+        heard.extend(receive(client, 1 << 20))
+        return len(heard) == 24 << 20
+
+    await until(read)
+    assert bytes(heard) == b"".join(blocks)
+    await until(lambda: server.said[-1] == "resume")
+    server.transport.write(b"again at once")
+    assert client.recv(100) == b"again at once"
+
+
+async def test_a_peer_that_is_gone_is_found_by_the_reactor_and_not_by_write(pair):
+    server, client = pair
+    client.close()
+
+    def is_found():
+        server.transport.write(b"x")
+        return not server.transport.connected
+
+    await until(is_found)
+    server.transport.write(b"too late")
+
+
+async def test_its_socket_may_be_written_to(pair):
+    server, _ = pair
+    assert isinstance(server.transport, PromptServer | PromptUnixServer)
+    assert socket_of(server.transport) is server.transport.socket
+    assert handle_of(server.transport) is not None
+
+
+def test_any_other_transport_has_none():
+    from twisted.internet.testing import StringTransport
+
+    assert socket_of(StringTransport()) is None
+    assert handle_of(StringTransport()) is None
+
+
+def test_other_ports_stay_as_they_are():
+    class Port:
+        transport = object
+
+    port = Port()
+    send_at_once(port)
+    assert port.transport is object
