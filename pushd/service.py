@@ -1,6 +1,7 @@
 """The object graph: what belongs to what, and the order in which it starts and stops."""
 
 import ipaddress
+import os
 import time
 from typing import Any
 
@@ -280,7 +281,12 @@ class _Listener(MultiService):
     def _prepare(self, port: Any) -> Any:
         """Set up what all its connections have from the port, and say where it is."""
         prepare(port, self._dead_peer)
-        address = port.getHost()
-        where = f"{address.host}:{address.port}" if hasattr(address, "port") else str(getattr(address, "name", address))
-        self.log.info("{name} listens on {where}", name=self._name, where=where)
+        self.log.info("{name} listens on {where}", name=self._name, where=_where(port.getHost()))
         return port
+
+
+def _where(address: Any) -> str:
+    if hasattr(address, "port"):
+        return f"{address.host}:{address.port}"
+    name = getattr(address, "name", address)
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)

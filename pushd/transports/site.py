@@ -13,7 +13,7 @@ from wsgiref.handlers import format_date_time
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
@@ -433,6 +433,7 @@ class Connection:
         self.transport = None
 
 
+@implementer(IProtocolNegotiationFactory)
 class PushSite(ServerFactory):
     """The site: admits connections and hands requests to doors."""
 
@@ -469,6 +470,10 @@ class PushSite(ServerFactory):
         """Look no more."""
         for deadline in self._deadlines():
             deadline.stop()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Say what may be chosen over TLS (RFC 7301); without a word Twisted breaks off with those who ask."""
+        return [b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Admit a connection, or close it at once: to refuse it in words, its request would have to be read."""

@@ -1,0 +1,155 @@
+"""Listeners of other kinds than plain TCP: the same daemon answers by TLS and by a Unix socket."""
+
+import datetime
+import ipaddress
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.sync.client import connect
+
+from tests.doors.real import Daemon, eventually
+
+pytestmark = pytest.mark.system
+
+LARGE = b"x" * 300_000
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a key, and a certificate for this machine that it signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "key.pem", folder / "cert.pem"
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    paths[0].write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    paths[1].write_bytes(certificate.public_bytes(pem))
+    return paths
+
+
+class Peer:
+    """A connection to one of the listeners, whatever its kind."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._heard = b""
+
+    def send(self, data: bytes) -> "Peer":
+        """Send bytes."""
+        self.sock.sendall(data)
+        return self
+
+    def until(self, words: bytes) -> bytes:
+        """Read until something comes; give all up to its end."""
+        while words not in self._heard:
+            more = self.sock.recv(65536)
+            assert more, f"closed after {self._heard[-200:]!r}"
+            self._heard += more
+        head, words, self._heard = self._heard.partition(words)
+        return head + words
+
+
+class Doors:
+    """The listeners of one daemon."""
+
+    def __init__(self, daemon: Daemon, folder: Path) -> None:
+        assert eventually(lambda: len(self._listeners(daemon, "tcp")) == 2), daemon.log
+        self.daemon = daemon
+        self.http = self._listeners(daemon, "http")
+        self.tcp = self._listeners(daemon, "tcp")
+        self.context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+        self.browsers = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+        self.browsers.set_alpn_protocols(["h2", "http/1.1"])
+
+    @staticmethod
+    def _listeners(daemon: Daemon, name: str) -> list[str]:
+        return re.findall(rf"{name} listens on (\S+)", daemon.log)
+
+    def connect(self, kind: str, port: int = 0) -> Peer:
+        """Connect by ``tls`` or ``unix``."""
+        if kind == "unix":
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(10)
+            sock.connect(self.http[2])
+            return Peer(sock)
+        plain = socket.create_connection(("127.0.0.1", port or self.tls_port), timeout=10)
+        context = self.context if port else self.browsers
+        return Peer(context.wrap_socket(plain, server_hostname="127.0.0.1"))
+
+    @property
+    def tls_port(self) -> int:
+        """Where HTTP is spoken over TLS."""
+        return int(self.http[1].rpartition(":")[2])
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    """A daemon that listens in all ways."""
+    folder = tmp_path_factory.mktemp("listeners")
+    key, certificate = make_certificate(folder)
+    tls = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+    daemon = Daemon(folder, "--http", tls, "--http", f"unix:{folder}/http.sock", "--tcp", tls)
+    yield Doors(daemon, folder)
+    daemon.stop()
+    assert "Traceback" not in daemon.log
+
+
+def request(method: str, target: str, body: bytes = b"") -> bytes:
+    head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("kind", ["tls", "unix"])
+def test_a_connection_serves_requests_and_a_finite_stream_between_them(doors: Doors, kind: str):
+    channel = f"finite/{kind}"
+    peer = doors.connect(kind)
+    assert peer.send(request("POST", f"/pub/{channel}", LARGE)).until(b"}\n").startswith(b"HTTP/1.1 202 ")
+    peer.send(request("GET", f"/stream/{channel}?since=all"))
+    assert LARGE in peer.until(b'"}\n')
+    doors.daemon.publish(f"{channel}?end=1", b"")
+    peer.until(b"0\r\n\r\n")
+    assert peer.send(request("GET", "/health/live")).until(b'{"live":true}').startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("kind", ["tls", "unix"])
+def test_a_stream_hears_large_messages_in_order(doors: Doors, kind: str):
+    channel = f"stream/{kind}"
+    peer = doors.connect(kind).send(request("GET", f"/sse/{channel}"))
+    peer.until(b"retry: 3000\n")
+    for number in range(0, 20, 2):
+        for each in (number, number + 1):
+            doors.daemon.publish(channel, b"%d " % each + LARGE)
+        for each in (number, number + 1):
+            assert b"data: %d x" % each in peer.until(b"\n\n")
+
+
+def test_a_websocket_over_tls(doors: Doors):
+    uri = f"wss://127.0.0.1:{doors.tls_port}/ws"
+    with connect(uri, ssl=doors.context, subprotocols=["pushd.v1"], compression=None, proxy=None) as websocket:
+        websocket.send(json.dumps({"subscribe": "wss"}))
+        assert json.loads(websocket.recv(10))["ok"]
+        doors.daemon.publish("wss", LARGE)
+        assert json.loads(websocket.recv(10))["data"] == LARGE.decode()
+        assert websocket.ping().wait(10)
+
+
+def test_lines_over_tls(doors: Doors):
+    peer = doors.connect("tls", int(doors.tcp[1].rpartition(":")[2]))
+    peer.send(b"SUB lines\r\n").until(b"+OK SUB lines\r\n")
+    peer.send(b"PUB lines hello\r\n")
+    assert b"MSG lines " in peer.until(b" hello\r\n")
