@@ -56,6 +56,8 @@ class Session:
     :param formats: the wires among which it can choose, by name.
     """
 
+    __slots__ = ("_formats", "_hub", "subscriber")
+
     def __init__(self, hub: Hub, subscriber: Subscriber, formats: Mapping[str, Wire]) -> None:
         self.subscriber = subscriber
         self._hub = hub
@@ -121,8 +123,11 @@ class Inbox(Generic[T]):
 
     :param obey: takes one thing, or several that can be done together, from the left, and does them; a refusal is its
         own to tell.
-    :param drained: is called when all is done, be it at once.
+    :param drained: is called when all is done, be it at once. An inbox may be let go then: a peer that only listens
+        needs none.
     """
+
+    __slots__ = ("_broken", "_clock", "_drained", "_is_serving", "_items", "_obey", "_ready")
 
     def __init__(
         self,

@@ -32,32 +32,33 @@ class Alarms:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self._count = 0
+        """How many wait."""
         self._waiting: dict[int, dict[Waiting, None]] = {}
-        """By the turn at which they are due; no turn is empty."""
+        """By the turn at which they are due. A turn stays, be it without anybody, until it has come or nobody waits."""
         self._turns: list[int] = []
-        """A heap of those turns, and of some where nobody waits any more."""
+        """A heap of those turns."""
         self._call: IDelayedCall | None = None
         self._next = 0
         """The turn for which that call is."""
 
     def set(self, waiting: Waiting, seconds: float) -> None:
-        """Let one wait for `seconds`."""
+        """Let one that does not wait already wait for `seconds`."""
+        self._count += 1
         due = waiting.due = math.ceil(_TURNS * (self._clock.seconds() + seconds))
-        others = self._waiting.get(due)
-        if others is not None:
-            others[waiting] = None
-            return
-        self._waiting[due] = {waiting: None}
-        heapq.heappush(self._turns, due)
+        together = self._waiting.get(due)
+        if together is None:
+            together = self._waiting[due] = {}
+            heapq.heappush(self._turns, due)
+        together[waiting] = None
         if self._call is None or due < self._next:
             self._call_at(due)
 
     def unset(self, waiting: Waiting) -> None:
         """Let one wait no more; nothing happens where it does not, but `due` has to be a number."""
-        together = self._waiting.get(waiting.due, {})
-        if together.pop(waiting, waiting) is None and not together:
-            del self._waiting[waiting.due]
-            if not self._waiting:
+        if self._waiting.get(waiting.due, {}).pop(waiting, waiting) is None:
+            self._count -= 1
+            if not self._count:
                 self._rest()
 
     def _call_at(self, turn: int) -> None:
@@ -67,6 +68,7 @@ class Alarms:
         self._call = self._clock.callLater(max(0.0, turn / _TURNS - self._clock.seconds()), self._ring)
 
     def _rest(self) -> None:
+        self._waiting.clear()
         self._turns.clear()
         if self._call is not None:
             self._call.cancel()
@@ -74,14 +76,14 @@ class Alarms:
 
     def _ring(self) -> None:
         self._call = None
-        now = self._clock.seconds()
-        while self._turns and self._turns[0] <= _TURNS * now:
-            for waiting in self._waiting.pop(heapq.heappop(self._turns), ()):
+        now = _TURNS * self._clock.seconds()
+        while self._turns and (self._turns[0] <= now or not self._waiting[self._turns[0]]):
+            together = self._waiting.pop(heapq.heappop(self._turns))
+            self._count -= len(together)
+            for waiting in together:
                 try:
                     waiting.time_is_up()
                 except Exception:
                     self.log.failure("What has waited long enough broke")
-        while self._turns and self._turns[0] not in self._waiting:
-            heapq.heappop(self._turns)
-        if self._turns and self._call is None:
+        if self._turns and (self._call is None or self._turns[0] < self._next):
             self._call_at(self._turns[0])

@@ -43,7 +43,7 @@ class PromptServer(_Prompt, tcp.Server):
     """A TCP connection that sends at once.
 
     It is what Twisted's own is, but for what that writes down of each connection for the log: here it is worked out
-    when somebody asks, since that is a fifth of the time to accept a connection, and 160 bytes.
+    when somebody asks, since it is 160 bytes, and most of the time that it takes to make a connection.
     """
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:

@@ -91,3 +91,19 @@ def test_what_another_topic_covers_still_waits_for_one_who_parts() -> None:
     catch_up = catching("a", "*", seqs=range(3, 5))
     catch_up.part("a")
     assert held(catch_up) == ["a:3", "a:4"]
+
+
+def test_one_that_doubts_asks_once_more_and_forgets_what_it_held() -> None:
+    catch_up = catching(seqs=range(3, 6))
+    catch_up.doubt()
+    assert held(catch_up) == []
+    catch_up.hold(Delivery(message(7)))
+    assert not catch_up.has_reached(at(6))
+    assert catch_up.has_reached(at(6))
+    assert held(catch_up) == ["a:7"]
+
+
+def test_what_is_held_of_another_epoch_is_not_behind_the_replay() -> None:
+    catch_up = catching(seqs=range(3, 5))
+    assert catch_up.has_reached(at(0)._replace(epoch="F"))
+    assert held(catch_up) == []

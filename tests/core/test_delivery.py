@@ -1,5 +1,7 @@
 """Deliveries: a message is encoded once per wire, what goes out together is joined once per wire."""
 
+from msgspec import structs
+
 from pushd.core.delivery import Batch, Delivery, Recent, encode
 from tests.build import Following, Words, message
 
@@ -106,3 +108,11 @@ def test_a_message_beyond_the_limit_is_delivered_but_not_remembered() -> None:
     assert recent.of(large).message is large
     assert recent.of(large) is not recent.of(large)
     assert recent.of(small) is recent.of(small)
+
+
+def test_a_local_message_is_not_taken_for_the_one_whose_id_it_has() -> None:
+    recent = Recent()
+    kept = recent.of(message(1, data=b"kept"))
+    local = structs.replace(message(1, data=b"local"), is_local=True)
+    assert recent.of(local).message.data == b"local"
+    assert recent.of(message(1)) is kept

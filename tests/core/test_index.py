@@ -129,3 +129,12 @@ def test_what_is_remembered_of_channels_is_bounded() -> None:
 
     usual = size_after(15_000)
     assert size_after(60_000) <= 1.05 * usual
+
+
+def test_everybody_is_found_once() -> None:
+    index: TopicIndex[str] = TopicIndex()
+    for topic, name in (("a", "one"), ("a/b", "two"), ("*/b", "one"), ("c/**", "three"), ("**", "four")):
+        index.add(topic, name)
+    assert sorted(index.everybody()) == ["four", "one", "three", "two"]
+    index.remove("c/**", "three")
+    assert sorted(index.everybody()) == ["four", "one", "two"]

@@ -1,12 +1,15 @@
 """The life of a topic: history, then what arrived meanwhile, then live; each message once, the end last."""
 
+from typing import Any
+
 import pytest
 
+from pushd.core.cursor import MessageId
 from pushd.core.delivery import Recent
 from pushd.core.errors import TooSlow
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Limits, Policy
-from pushd.core.replay import Page
+from pushd.core.replay import Opening, Page
 from tests.build import Following, Peer, Words, batch, message, page
 
 
@@ -17,6 +20,10 @@ def a(*seqs: int) -> list[Message]:
 
 def b(*seqs: int) -> list[Message]:
     return [message(seq, "b") for seq in seqs]
+
+
+def opening(seq: int, *, behind: bool = False, gaps: tuple[Gap, ...] = ()) -> Opening:
+    return Opening(MessageId("E", seq), gaps, behind, finished=False)
 
 
 class Returning(Peer):
@@ -97,6 +104,30 @@ def test_one_who_missed_nothing_is_live_without_a_word() -> None:
     assert peer.writes == []
     peer.subscriber.deliver(batch(*a(7, 8)))
     assert peer.heard == ["a:8"]
+
+
+def test_one_for_whom_the_opening_says_all_is_live_at_once() -> None:
+    peer = Returning().catch("a")
+    assert peer.subscriber.go_live_at_once(opening(2))
+    peer.subscriber.deliver(batch(*a(2, 3)))
+    assert peer.heard == ["a:3"]
+
+
+@pytest.mark.parametrize("told", [{"behind": True}, {"gaps": (Gap("a", "E-0", "E-1", "evicted"),)}])
+def test_one_who_missed_something_is_not_live_at_once(told: dict[str, Any]) -> None:
+    peer = Returning().catch("a")
+    assert not peer.subscriber.go_live_at_once(opening(2, **told))
+    assert peer.subscriber.catching is peer.catch_up
+
+
+def test_one_for_whom_something_waits_already_is_not_live_at_once() -> None:
+    held, ended, doubting, busy, gone = (Returning().catch("a") for _ in range(5))
+    held.subscriber.deliver(batch(*a(3)))
+    ended.subscriber.end("a")
+    doubting.catch_up.doubt()
+    busy.subscriber.pause()
+    gone.subscriber.close()
+    assert not any(peer.subscriber.go_live_at_once(opening(2)) for peer in (held, ended, doubting, busy, gone))
 
 
 def test_what_does_not_fit_beside_the_replay_is_read_from_the_history_again() -> None:

@@ -87,6 +87,30 @@ def test_one_may_be_set_and_unset_while_others_ring(clock: Clock, alarms: Alarms
     assert late.ends == [2]
 
 
+def test_one_that_is_set_while_others_ring_does_not_keep_the_next_from_ringing(clock: Clock, alarms: Alarms) -> None:
+    late, next_one = Waiting(clock), Waiting(clock)
+
+    class Eager(Waiting):
+        def time_is_up(self) -> None:
+            alarms.set(late, 5)
+
+    alarms.set(Eager(clock), 1)
+    alarms.set(next_one, 2)
+    clock.pump([0.25] * 30)
+    assert (next_one.ends, late.ends) == ([2], [6])
+
+
+def test_those_who_come_and_go_leave_nothing_behind_but_the_turns_to_come(clock: Clock, alarms: Alarms) -> None:
+    alarms.set(Waiting(clock), 1)
+    for _ in range(100):
+        gone = Waiting(clock)
+        alarms.set(gone, 10)
+        alarms.unset(gone)
+    assert len(alarms._turns) == len(alarms._waiting) == 2
+    clock.advance(1)
+    assert (alarms._turns, alarms._waiting, clock.getDelayedCalls()) == ([], {}, [])
+
+
 def test_one_that_breaks_is_logged_and_leaves_the_others_alone(
     clock: Clock, alarms: Alarms, expected_failures: list[LogEvent]
 ) -> None:

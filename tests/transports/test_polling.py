@@ -56,6 +56,21 @@ async def test_it_waits_for_the_next_message_and_answers_at_once(daemon):
     assert daemon.subscribers("a") == []
 
 
+@pytest.mark.parametrize("early", [0, 1, 20, -1])
+async def test_what_is_asked_behind_one_that_waits_is_answered_behind_it(daemon, early):
+    """The next request comes while the first waits: nothing of it, the beginning, or all but the end."""
+    stays = encode_request("GET", address("longpoll", "a"), headers={"Connection": "keep-alive"})
+    client = daemon.connect("http", HttpClient(stays))
+    await until(lambda: daemon.subscribers("a"), "somebody waits")
+    next_request = encode_request("GET", address("health", "live"))
+    client.transport.write(next_request[:early])
+    await daemon.publish("b", "unheard")
+    await daemon.publish("a", "heard")
+    assert texts(await client.answer) == ["heard"]
+    client.ask(next_request[early:])
+    assert (await client.answer).status == 200
+
+
 @pytest.mark.parametrize("seconds", [0, 0.3])
 async def test_the_time_out_is_kept_to_a_fifth_of_a_second(daemon, seconds):
     began = reactor.seconds()
