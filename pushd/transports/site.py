@@ -169,8 +169,8 @@ class Connection:
         if current is None or current.gone is not None:
             self._close()
         else:
-            self._is_deaf = current.is_last = True
-            self._waiting.clear()
+            self._is_deaf = True
+            (self._waiting[-1] if self._waiting else current).is_last = True
 
     def writeConnectionLost(self) -> None:
         """Know that nothing more can be sent."""

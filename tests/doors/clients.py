@@ -59,6 +59,10 @@ class Client:
         """Send bytes."""
         self.socket.sendall(data)
 
+    def say_no_more(self) -> None:
+        """Close this half of the connection."""
+        self.socket.shutdown(socket.SHUT_WR)
+
     def send_for_ever(self, block: bytes, most: int) -> int:
         """Send a block again and again until the daemon takes no more, or `most` bytes; give how many went out."""
         sent = 0

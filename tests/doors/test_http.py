@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.doors.clients import HANDSHAKE, Client, Http
-from tests.doors.real import Daemon
+from tests.doors.real import Daemon, eventually
 from tests.doors.refusals import NDJSON
 
 pytestmark = pytest.mark.system
@@ -65,6 +65,25 @@ def test_a_connection_goes_on_behind_a_finite_stream(daemon: Daemon, http: Http,
     daemon.publish(f"{channel}/new?end=1", b"new")
     assert [next(iter(json.loads(line))) for line in http.chunks()] == ["id", "type"]
     assert http.answer().json() == {"live": True}
+
+
+def test_one_who_has_said_all_is_answered(http: Http, channel: str) -> None:
+    """As `nc -N` and some scripts do, it closes its half of the connection behind the request."""
+    http.request("POST", f"/pub/{channel}", {}, b"x" * 20_000)
+    http.request("GET", f"/pub/{channel}")
+    http.say_no_more()
+    assert http.answer().status == 202
+    assert http.answer().json()["messages"] == 1
+    assert http.rest() == b""
+
+
+@pytest.mark.parametrize("door", ["sse", "longpoll"])
+def test_one_who_waits_and_has_said_all_has_left(daemon: Daemon, http: Http, channel: str, door: str) -> None:
+    """A browser that closes a stream looks the same."""
+    http.request("GET", f"/{door}/{channel}")
+    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").status == 200)
+    http.say_no_more()
+    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").status == 404)
 
 
 @pytest.mark.parametrize(("version", "headers"), [("1.0", {}), ("1.1", {"Connection": "close"})])
