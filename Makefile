@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers check clean
+.PHONY: help run test bench lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -18,6 +18,9 @@ run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
 test: .venv/.test ## Run all tests, or those that ARGS picks.
 	@.ci/tools
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
+	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)
 
 lint: .venv/.check ## Look for mistakes with ruff.
 	@$(BIN)/ruff check .

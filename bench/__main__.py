@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import resource
 import shlex
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from bench import report
 from bench.cases import CASES
@@ -39,10 +41,6 @@ class _Progress:
         print(f"bench: {time.monotonic() - self._start:5.0f} s  {what}", file=sys.stderr, flush=True)
 
 
-def _names(known: Sequence[str], what: str) -> "_Names":
-    return _Names(known, what)
-
-
 class _Names:
     """Reads names joined by commas."""
 
@@ -67,19 +65,27 @@ def _positive(text: str) -> int:
     return number
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line with one sentence."""
+        self.exit(2, f"bench: {message}\n")
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m bench",
         description="Measure pushd side by side with its peers, on this machine.",
         epilog="Cases: " + "; ".join(f"{case.name}: {case.title}" for case in CASES.values()) + ".",
     )
     cases, peers = list(CASES), list(PEERS)
-    parser.add_argument("--cases", type=_names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
-    parser.add_argument("--peers", type=_names(peers, "peer"), default=peers, metavar="NAMES", help=", ".join(peers))
+    parser.add_argument("--cases", type=_Names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
+    parser.add_argument("--peers", type=_Names(peers, "peer"), default=peers, metavar="NAMES", help=", ".join(peers))
     parser.add_argument("--subscribers", type=_positive, metavar="N", help="of the usual cases, 1000")
     parser.add_argument("--crowd", type=_positive, metavar="N", help="subscribers of crowd, alive and idle, 10000")
     parser.add_argument("--rounds", type=_positive, metavar="N", help="of which the median counts, 5")
+    minutes = "when they run short, rounds from the fourth on are left out; 9"
+    parser.add_argument("--minutes", type=_positive, default=9, metavar="N", help=minutes)
     parser.add_argument("--quick", action="store_true", help="a fifth of the subscribers, one round, less of all")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write Markdown there, and a plot beside it (.svg)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round there")
@@ -117,10 +123,13 @@ def run(options: argparse.Namespace, command: str) -> Figures:
 
     :raises CannotRun: nothing can be measured.
     """
+    if sys.platform != "linux":
+        raise CannotRun("the benchmark asks Linux for the CPU time and the memory of servers, and runs there only")
     notes = [f"{PEERS[name].name} is left out: {why}." for name in options.peers if (why := PEERS[name].missing())]
     peers = [name for name in options.peers if PEERS[name].missing() is None]
     scale = within_files(scale_of(options), notes)
     say, where = _Progress(), place()
+    os.sched_setaffinity(0, where.load)
     for note in notes:
         say(note)
     if where.server == where.load:
@@ -128,15 +137,19 @@ def run(options: argparse.Namespace, command: str) -> Figures:
     with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:
         directory = Path(name)
         say("compiling the load client")
-        rounds = Rounds(peers, scale, compile_c("load", directory), directory, where, say)
+        rounds = Rounds(peers, scale, compile_c("load", directory), directory, where, 60.0 * options.minutes, say)
         figures = rounds.run([CASES[name] for name in options.cases])
+    if not figures.rounds:
+        raise CannotRun(" ".join(["nothing was measured.", *notes, *figures.notes]))
     figures.notes[:0] = notes
     reached = goals(figures)
     print(report.as_text(figures, reached))
     if options.json:
-        options.json.write_text(json.dumps({"rounds": figures.rounds, "faults": figures.faults, "notes": figures.notes}))
+        options.json.write_text(
+            json.dumps({"rounds": figures.rounds, "faults": figures.faults, "notes": figures.notes})
+        )
     if options.out:
-        write(options.out, figures, reached, describe(where, peers), scale, command)
+        write(options.out, figures, reached, describe(where, scale, peers), scale, command)
         say(f"wrote {options.out} and {options.out.with_suffix('.svg')}")
     return figures
 

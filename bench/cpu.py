@@ -38,8 +38,9 @@ def seconds(pids: Iterable[int]) -> float:
 
 
 def memory(pids: Iterable[int]) -> int:
-    """Give the resident memory of some processes, in bytes."""
-    return sum(int(_read(_PROC / str(pid) / "statm").split()[1]) * _PAGE for pid in pids)
+    """Give the resident memory of some processes, in bytes; one that is gone has none."""
+    fields = (_read(_PROC / str(pid) / "statm").split() for pid in pids)
+    return sum(int(each[1]) * _PAGE for each in fields if each)
 
 
 def _seconds(pid: int) -> float:
@@ -48,7 +49,7 @@ def _seconds(pid: int) -> float:
     if schedules and all(schedules):
         return sum(int(schedule[0]) for schedule in schedules) / 1e9
     fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK
+    return (int(fields[11]) + int(fields[12])) * _TICK if fields else 0.0
 
 
 def _tasks(pid: int) -> list[Path]:

@@ -13,6 +13,8 @@ class Figures:
     """By case and row, the figures of each round."""
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
     """By row, and what was wrong, where something was."""
+    deliveries: int = 0
+    """How many were checked."""
     notes: list[str] = field(default_factory=list)
     """What was left out, and why."""
 

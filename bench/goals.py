@@ -12,7 +12,6 @@ _OF_NCHAN = ("SSE", "WebSocket")
 _LOOP = "C loop"
 _ALIVE_MS = 50
 _QUEUE_MIB = 1
-_STALLED = 100
 _IDLE_KIB = {"SSE": 3, "NDJSON": 3, "WebSocket": 8, "TCP": 2, "long-poll": 6}
 _HANDSHAKE_MICROS = {"SSE": 200, "WebSocket": 350}
 
@@ -126,9 +125,10 @@ def _stalled(figures: Figures) -> Iterator[Goal]:
             what = f"pushd {technique}: publishes per second, of those without stalled readers"
             yield Goal("stalled", what, share, 0.9, most=False)
         grown, usual = figures.median("stalled", among, "mib"), figures.median("stalled", alone, "mib")
-        if grown is not None and usual is not None:
-            what = f"pushd {technique}: MiB grown for {_STALLED} stalled readers"
-            yield Goal("stalled", what, grown - usual, _STALLED * _QUEUE_MIB, digits=1)
+        stalled = figures.median("stalled", among, "stalled")
+        if grown is not None and usual is not None and stalled:
+            what = f"pushd {technique}: MiB grown for {stalled:.0f} stalled readers"
+            yield Goal("stalled", what, grown - usual, stalled * _QUEUE_MIB, digits=1)
 
 
 _JUDGES: tuple[Callable[[Figures], Iterator[Goal]], ...] = (

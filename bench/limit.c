@@ -1,15 +1,14 @@
 /* The least that a fan-out can cost: for each line that is published, one send to each subscriber, and nothing else.
  *
  * Subscribers say `SUB` and are answered `+OK`. A line `PUB TEXT` sends the line TEXT to all of them, and is then
- * answered `+OK`. Standard output says on which port it listens; it ends with its standard input.
+ * answered `+OK`. Its argument is the port to listen on.
  */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,34 +87,26 @@ static void greet(int poller, int fd)
     epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
 }
 
-int main(void)
+int main(int count_of_words, char **words)
 {
     struct rlimit files;
     struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t length = sizeof address;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)(count_of_words > 1 ? atoi(words[1]) : 0));
     int listener = socket(AF_INET, SOCK_STREAM, 0), poller = epoll_create1(0);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 4096) < 0) {
         perror("limit: can not listen");
         return 1;
     }
-    getsockname(listener, (struct sockaddr *)&address, &length);
-    printf("listens on 127.0.0.1:%d\n", ntohs(address.sin_port));
-    fflush(stdout);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[64];
-    struct client ending = {.fd = 0};
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
-    event.data.ptr = &ending;
-    epoll_ctl(poller, EPOLL_CTL_ADD, 0, &event);
     for (;;) {
         int count = epoll_wait(poller, events, 64, -1);
         for (int i = 0; i < count; i++) {
             struct client *client = events[i].data.ptr;
-            if (client == &ending)
-                return 0;
             if (client == NULL)
                 greet(poller, accept(listener, NULL, NULL));
             else if (!take(client))

@@ -23,16 +23,12 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._subscribers: list[socket.socket] = []
 
-    def run(self) -> None:
-        """Serve until standard input ends."""
-        with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
-            print(f"listens on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    def run(self, port: int) -> None:
+        """Serve for ever."""
+        with socket.create_server(("127.0.0.1", port), backlog=4096) as listener:
             self._selector.register(listener, selectors.EVENT_READ)
-            self._selector.register(sys.stdin, selectors.EVENT_READ)
             while True:
                 for key, _ in self._selector.select():
-                    if key.fileobj is sys.stdin:
-                        return
                     if key.data is None:
                         self._greet(listener.accept()[0])
                     else:
@@ -69,4 +65,4 @@ class Loop:
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    Loop().run()
+    Loop().run(int(sys.argv[1]))

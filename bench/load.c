@@ -16,203 +16,52 @@
  */
 
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "tally.h"
+#include "peers.h"
 
-enum { BATCH = 64, AT_ONCE = 64, ROOM = 1 << 18, KEEP = 64, PROBES = 1 << 16 };
+enum { BATCH = 64, AT_ONCE = 64, PROBES = 1 << 16 };
 #define SECOND 1000000000ull
 #define QUIET (5 * SECOND) /* after which what has not come will not come */
 
-enum kind { COMMANDS, CLOCK, SUBSCRIBER, PUBLISHER, PROBE };
-enum state { CLOSED, CONNECTING, GREETING, READY };
-
-struct peer {
-    int fd;
-    enum kind kind;
-    enum state state;
-    bool stalled;
-    uint8_t kept; /* bytes of the last read that may be the beginning of something */
-    char keep[KEEP];
-    unsigned number, channel;
-    struct heard heard;
-    struct bytes out;
-    uint64_t answers, asked;
-};
-
-struct peers {
-    struct peer **at;
-    size_t count, room;
-};
-
 /* What the driver sets. */
-static struct bytes hello, ready, ping, pong, publish, answer;
-static struct bytes publish_hello, publish_ready, probe_hello, probe_ready, probe_ask, probe_answer;
-static long port, publish_port, probe_port, channels = 1, size = 100, stalled, patience = 60, probe_gap = 2000;
+static struct greeting subscribing, publishing, probing;
+static struct bytes ping, pong, publish, answer, ask, asked_answer;
+static long port, publish_port, probe_port, channels = 1, size = 100, stalled, patience = 60;
 
-static int poller, ticker;
+static int ticker;
 static struct peers subscribers, publishers;
 static struct peer *probe, commands = {.kind = COMMANDS}, ticking = {.kind = CLOCK};
 static struct bytes lines;
 static bool no_more_commands;
 
+/* A run. */
 static struct tally tally;
 static uint32_t next_sequence = 1;
-static uint64_t lost_peers, opening, answers;
-static uint64_t due, period, sweeps_left;
+static uint64_t sent, answers, sweeps_left, due, period;
 static long burst;
-static uint64_t sent, probed_at, probe_next, probe_count;
+
+/* The probe: when it was asked, if it is to answer; when it will be; and how long each answer took. */
+enum { PROBE_GAP = 2000000 };
+static uint64_t probed_at, probe_next, probe_count;
 static uint32_t probe_micros[PROBES];
 
-static void fail(const char *what)
-{
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
+/* Hearing. */
 
-static uint64_t nanos(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
-static void watch(struct peer *peer, int how, uint32_t events)
-{
-    struct epoll_event event = {.events = events, .data.ptr = peer};
-    if (epoll_ctl(poller, how, peer->fd, &event) < 0)
-        fail("epoll_ctl");
-}
-
-/* Connections. */
-
-static struct peer *peer_open(enum kind kind, long to, unsigned number)
-{
-    struct peer *peer = calloc(1, sizeof *peer);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)to)};
-    int on = 1, little = 4096;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    *peer = (struct peer){.kind = kind, .number = number, .channel = number % (unsigned)channels};
-    peer->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (peer->fd < 0)
-        fail("socket");
-    peer->stalled = kind == SUBSCRIBER && stalled;
-    if (peer->stalled)
-        setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
-    setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(peer->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS)
-        fail("connect");
-    peer->state = CONNECTING;
-    opening++;
-    watch(peer, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
-    return peer;
-}
-
-static void peer_close(struct peer *peer)
-{
-    if (peer->state == CONNECTING || peer->state == GREETING)
-        opening--;
-    if (peer->state != CLOSED)
-        close(peer->fd);
-    peer->state = CLOSED;
-}
-
-static void peer_forget(struct peer *peer)
-{
-    peer_close(peer);
-    free(peer->heard.seen);
-    free(peer->out.at);
-    free(peer);
-}
-
-static void peers_add(struct peers *peers, struct peer *peer)
-{
-    if (peers->count == peers->room) {
-        peers->room = 2 * peers->room + 16;
-        peers->at = realloc(peers->at, peers->room * sizeof *peers->at);
-    }
-    peers->at[peers->count++] = peer;
-}
-
-static void peers_clear(struct peers *peers)
-{
-    for (size_t i = 0; i < peers->count; i++)
-        peer_forget(peers->at[i]);
-    peers->count = 0;
-}
-
-static void peer_flush(struct peer *peer)
-{
-    size_t done = 0;
-    while (done < peer->out.size) {
-        ssize_t got = send(peer->fd, peer->out.at + done, peer->out.size - done, MSG_NOSIGNAL);
-        if (got < 0)
-            break; /* full, or lost: then reading says so */
-        done += (size_t)got;
-    }
-    bytes_drop(&peer->out, done);
-    watch(peer, EPOLL_CTL_MOD, EPOLLIN | (peer->out.size ? EPOLLOUT : 0));
-}
-
-static void peer_is_ready(struct peer *peer)
-{
-    peer->state = READY;
-    opening--;
-    if (peer->stalled)
-        watch(peer, EPOLL_CTL_DEL, 0);
-}
-
-static const struct bytes *greeting_of(const struct peer *peer)
-{
-    return peer->kind == SUBSCRIBER ? &ready : peer->kind == PUBLISHER ? &publish_ready : &probe_ready;
-}
-
-static void peer_connected(struct peer *peer)
-{
-    const struct bytes *says = peer->kind == SUBSCRIBER  ? &hello
-                               : peer->kind == PUBLISHER ? &publish_hello
-                                                         : &probe_hello;
-    peer->state = GREETING;
-    fill(&peer->out, says, peer->channel, peer->number, "", 0);
-    peer_flush(peer);
-    if (greeting_of(peer)->size == 0)
-        peer_is_ready(peer);
-}
-
-/* Reading. */
-
-static void keep(struct peer *peer, const char *from, const char *end)
-{
-    size_t left = (size_t)(end - from);
-    if (left > KEEP - 1)
-        from = end - (left = KEEP - 1);
-    memcpy(peer->keep, from, left);
-    peer->kept = (uint8_t)left;
-}
-
-/* Count how often a text stands there, and keep what may be the beginning of another one. */
-static unsigned count(struct peer *peer, const struct bytes *what, const char *at, const char *end)
+/* Count how often a text stands there. */
+static unsigned count(struct peer *peer, const struct bytes *text, const char *at, const char *end)
 {
     unsigned found = 0;
     const char *hit;
-    if (what->size == 0)
+    if (text->size == 0)
         return 0;
-    while ((hit = memmem(at, (size_t)(end - at), what->at, what->size)) != NULL) {
+    while ((hit = memmem(at, (size_t)(end - at), text->at, text->size)) != NULL) {
         found++;
-        at = hit + what->size;
+        at = hit + text->size;
     }
-    keep(peer, (size_t)(end - at) >= what->size ? end - what->size + 1 : at, end);
+    keep_for(peer, text, at, end);
     return found;
 }
 
@@ -235,43 +84,18 @@ static void probe_answered(uint64_t now)
 {
     probe_micros[probe_count++ % PROBES] = (uint32_t)((now - probed_at) / 1000);
     probed_at = 0;
-    probe_next = now + (uint64_t)probe_gap * 1000;
+    probe_next = now + PROBE_GAP;
 }
 
-static void peer_read(struct peer *peer)
+static void peer_heard(struct peer *peer, const char *at, const char *end, uint64_t now)
 {
-    static char buffer[KEEP + ROOM];
-    char *at = buffer + KEEP;
-    ssize_t got = recv(peer->fd, at, ROOM, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (got <= 0) {
-        peer_close(peer);
-        lost_peers++;
-        return;
-    }
-    const char *end = at + got;
-    uint64_t now = nanos();
-    at -= peer->kept;
-    memcpy(at, peer->keep, peer->kept);
-    peer->kept = 0;
-    if (peer->state == GREETING) {
-        const struct bytes *greeting = greeting_of(peer);
-        const char *hit = memmem(at, (size_t)(end - at), greeting->at, greeting->size);
-        if (hit == NULL) {
-            keep(peer, (size_t)(end - at) >= greeting->size ? end - greeting->size + 1 : at, end);
-            return;
-        }
-        peer_is_ready(peer);
-        at += hit - at + (ssize_t)greeting->size;
-    }
     if (peer->kind == SUBSCRIBER)
         find_marks(peer, at, end, now);
     else if (peer->kind == PUBLISHER) {
         unsigned found = count(peer, &answer, at, end);
         peer->answers += found;
         answers += found;
-    } else if (count(peer, &probe_answer, at, end) && probed_at)
+    } else if (count(peer, &asked_answer, at, end) && probed_at)
         probe_answered(now);
 }
 
@@ -331,31 +155,12 @@ static void read_commands(void)
         bytes_add(&lines, block, (size_t)got);
 }
 
-static void peer_event(struct peer *peer, uint32_t events)
-{
-    if (peer->state == CONNECTING) {
-        int error = 0;
-        socklen_t length = sizeof error;
-        getsockopt(peer->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-        if (error) {
-            peer_close(peer);
-            lost_peers++;
-        } else if (events & EPOLLOUT)
-            peer_connected(peer);
-        return;
-    }
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        peer_read(peer);
-    if (peer->state != CLOSED && events & EPOLLOUT)
-        peer_flush(peer);
-}
-
 static void ask_probe(void)
 {
     uint64_t now = nanos();
     if (!probed_at && now >= probe_next) {
         probed_at = now;
-        bytes_add(&probe->out, probe_ask.at, probe_ask.size);
+        bytes_add(&probe->out, ask.at, ask.size);
         peer_flush(probe);
     } else if (probed_at)
         peer_read(probe); /* each turn, so that it does not queue behind the events of a crowd */
@@ -364,8 +169,8 @@ static void ask_probe(void)
 static void turn(int timeout)
 {
     struct epoll_event events[BATCH];
-    bool probing = probe != NULL && probe->state == READY && tally.count;
-    int count = epoll_wait(poller, events, BATCH, probing ? 1 : timeout);
+    bool asks = probe != NULL && probe->state == READY && tally.count;
+    int count = epoll_wait(poller, events, BATCH, asks ? 1 : timeout);
     for (int i = 0; i < count; i++) {
         struct peer *peer = events[i].data.ptr;
         if (peer->kind == COMMANDS)
@@ -377,7 +182,7 @@ static void turn(int timeout)
     }
     if (no_more_commands)
         exit(0);
-    if (probing)
+    if (asks)
         ask_probe();
 }
 
@@ -385,7 +190,7 @@ static void turn(int timeout)
 
 static double seconds_since(uint64_t start)
 {
-    return (double)(nanos() - start) / SECOND;
+    return (double)(nanos() - start) / (double)SECOND;
 }
 
 static double own_cpu(void)
@@ -396,30 +201,26 @@ static double own_cpu(void)
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-static unsigned count_ready(const struct peers *peers)
-{
-    unsigned found = 0;
-    for (size_t i = 0; i < peers->count; i++)
-        found += peers->at[i]->state == READY;
-    return found;
-}
-
 static void wait_for_opening(uint64_t most, uint64_t deadline)
 {
     while (opening > most && nanos() < deadline)
         turn(50);
 }
 
-static void open_peers(struct peers *peers, enum kind kind, long to, long more)
+static void open_peers(struct peers *peers, enum kind kind, const struct greeting *greeting, long to, long more)
 {
     uint64_t start = nanos(), deadline = start + (uint64_t)patience * SECOND;
-    unsigned before = count_ready(peers);
+    unsigned before = peers_ready(peers);
     for (long i = 0; i < more && nanos() < deadline; i++) {
         wait_for_opening(AT_ONCE - 1, deadline);
-        peers_add(peers, peer_open(kind, to, (unsigned)peers->count));
+        struct peer *peer = peer_open(kind, greeting, to, (unsigned)peers->count);
+        peer->channel = peer->number % (unsigned)channels;
+        if (kind == SUBSCRIBER && stalled)
+            peer_stall(peer);
+        peers_add(peers, peer);
     }
     wait_for_opening(0, deadline);
-    printf("{\"ready\":%u,\"asked\":%ld,\"seconds\":%.6f}\n", count_ready(peers) - before, more, seconds_since(start));
+    printf("{\"ready\":%u,\"asked\":%ld,\"seconds\":%.6f}\n", peers_ready(peers) - before, more, seconds_since(start));
 }
 
 static void close_probe(void)
@@ -434,7 +235,7 @@ static void open_probe(void)
 {
     uint64_t deadline = nanos() + (uint64_t)patience * SECOND;
     close_probe();
-    probe = peer_open(PROBE, probe_port, 0);
+    probe = peer_open(PROBE, &probing, probe_port, 0);
     wait_for_opening(0, deadline);
     printf("{\"ready\":%d}\n", probe->state == READY);
 }
@@ -463,35 +264,43 @@ static void finish_run(uint64_t start, double cpu)
     tally.count = 0;
 }
 
-static void run(long sweeps, long messages, double rate, double most)
+static void start_run(long sweeps, long messages, double rate)
 {
-    uint64_t start = nanos(), deadline = start + (uint64_t)(most * SECOND), each = listeners() * (uint64_t)messages;
-    uint64_t per_sweep = (uint64_t)(messages * channels) * (answer.size > 0);
-    double cpu = own_cpu();
-    tally_start(&tally, next_sequence, (uint32_t)(sweeps * messages), each * (uint64_t)sweeps);
+    tally_start(&tally, next_sequence, (uint32_t)(sweeps * messages), listeners() * (uint64_t)(sweeps * messages));
     for (size_t i = 0; i < subscribers.count; i++)
         heard_start(&subscribers.at[i]->heard, &tally);
     sent = answers = lost_peers = probe_count = probed_at = probe_next = 0;
     burst = messages;
     sweeps_left = (uint64_t)sweeps;
-    start = nanos();
     if (rate > 0) {
-        period = (uint64_t)(SECOND / rate);
-        due = start + period;
+        period = (uint64_t)((double)SECOND / rate);
+        due = nanos() + period;
         start_ticking(due);
     }
-    uint64_t progress = 0, quiet_since = start;
-    while (nanos() < deadline) {
+}
+
+/* Whether anything has come or gone for a while; `seen` and `since` remember what there was, and when it was new. */
+static bool is_quiet(uint64_t *seen, uint64_t *since)
+{
+    uint64_t now = nanos(), there_is = sent + answers + tally.delivered;
+    if (*seen != there_is) {
+        *seen = there_is;
+        *since = now;
+    }
+    return now - *since > QUIET;
+}
+
+static void run(long sweeps, long messages, double rate, double most)
+{
+    uint64_t each = listeners() * (uint64_t)messages;
+    uint64_t each_answers = (uint64_t)(messages * channels) * (answer.size > 0);
+    start_run(sweeps, messages, rate);
+    uint64_t start = nanos(), deadline = start + (uint64_t)(most * (double)SECOND), seen = 0, since = start;
+    double cpu = own_cpu();
+    while (nanos() < deadline && !is_quiet(&seen, &since) && publishers.at[0]->state == READY) {
         uint64_t done = (uint64_t)sweeps - sweeps_left;
-        if (progress != sent + answers + tally.delivered) {
-            progress = sent + answers + tally.delivered;
-            quiet_since = nanos();
-        } else if (nanos() - quiet_since > QUIET)
-            break;
-        bool arrived = tally.delivered >= each * done && answers >= per_sweep * done;
+        bool arrived = tally.delivered >= each * done && answers >= each_answers * done;
         if (arrived && !sweeps_left)
-            break;
-        if (publishers.at[0]->state != READY)
             break;
         if (arrived && rate == 0)
             sweep(nanos());
@@ -506,7 +315,7 @@ static void run(long sweeps, long messages, double rate, double most)
 
 static void pump(long times, long window, long each, double most)
 {
-    uint64_t start = nanos(), deadline = start + (uint64_t)(most * SECOND), wanted = (uint64_t)(times * each);
+    uint64_t start = nanos(), deadline = start + (uint64_t)(most * (double)SECOND), wanted = (uint64_t)(times * each);
     double cpu = own_cpu();
     sent = answers = lost_peers = probe_count = 0;
     tally_start(&tally, next_sequence, 0, 0);
@@ -532,22 +341,21 @@ static const struct {
     struct bytes *text;
     long *number;
 } settings[] = {
-    {"hello", &hello, NULL},
-    {"ready", &ready, NULL},
+    {"hello", &subscribing.says, NULL},
+    {"ready", &subscribing.waits_for, NULL},
     {"ping", &ping, NULL},
     {"pong", &pong, NULL},
     {"publish", &publish, NULL},
     {"answer", &answer, NULL},
-    {"publish_hello", &publish_hello, NULL},
-    {"publish_ready", &publish_ready, NULL},
-    {"probe_hello", &probe_hello, NULL},
-    {"probe_ready", &probe_ready, NULL},
-    {"probe_ask", &probe_ask, NULL},
-    {"probe_answer", &probe_answer, NULL},
+    {"publish_hello", &publishing.says, NULL},
+    {"publish_ready", &publishing.waits_for, NULL},
+    {"probe_hello", &probing.says, NULL},
+    {"probe_ready", &probing.waits_for, NULL},
+    {"probe_ask", &ask, NULL},
+    {"probe_answer", &asked_answer, NULL},
     {"port", NULL, &port},
     {"publish_port", NULL, &publish_port},
     {"probe_port", NULL, &probe_port},
-    {"probe_gap", NULL, &probe_gap},
     {"channels", NULL, &channels},
     {"size", NULL, &size},
     {"stalled", NULL, &stalled},
@@ -579,13 +387,13 @@ static void obey(const char *line)
         return;
     }
     if (sscanf(line, "open %ld", &a) == 1)
-        open_peers(&subscribers, SUBSCRIBER, port, a);
+        open_peers(&subscribers, SUBSCRIBER, &subscribing, port, a);
     else if (strcmp(line, "close") == 0) {
         peers_clear(&subscribers);
         printf("{}\n");
     } else if (sscanf(line, "publishers %ld", &a) == 1) {
         peers_clear(&publishers);
-        open_peers(&publishers, PUBLISHER, publish_port, a);
+        open_peers(&publishers, PUBLISHER, &publishing, publish_port, a);
     } else if (strcmp(line, "probe") == 0)
         open_probe();
     else if (strcmp(line, "no probe") == 0) {

@@ -56,11 +56,9 @@ class Load:
         """Close the connection that is asked."""
         self._ask("no probe", _OPEN_SECONDS)
 
-    def open(self, subscribers: int) -> float:
-        """Open so many more subscribers; give the seconds it took."""
-        answer = self._ask(f"open {subscribers}", _OPEN_SECONDS)
-        self._expect_ready(answer, subscribers, "subscribers")
-        return float(answer["seconds"])
+    def open(self, subscribers: int) -> None:
+        """Open so many more subscribers."""
+        self._expect_ready(self._ask(f"open {subscribers}", _OPEN_SECONDS), subscribers, "subscribers")
 
     def close(self) -> None:
         """Close all subscribers."""

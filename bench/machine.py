@@ -5,18 +5,20 @@ import platform
 from collections.abc import Collection
 from pathlib import Path
 
+from bench.cases.interface import Scale
 from bench.cpu import Place
 from bench.peers import PEERS
 
 
-def describe(place: Place, peers: Collection[str]) -> list[tuple[str, str]]:
-    """Name the machine and the versions of all that took part."""
+def describe(place: Place, scale: Scale, peers: Collection[str]) -> list[tuple[str, str]]:
+    """Name the machine, the size of what it did, and the versions of all that took part."""
     facts = [
         ("processor", f"{_processor()}, {os.cpu_count()} CPUs"),
         ("kernel", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         ("system", _system()),
         ("server on", _cpus(place.server)),
         ("load on", _cpus(place.load)),
+        ("subscribers", f"{scale.many:,}; a crowd is {scale.crowd:,}"),
     ]
     return facts + [(PEERS[name].name, PEERS[name].version()) for name in peers]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from bench import report
 from bench.cases import CASES
@@ -10,6 +11,7 @@ from bench.figures import Figures
 from bench.goals import Goal
 from bench.plot import picture
 
+_WIDTH = 120
 _OPENING = """\
 # Benchmarks
 
@@ -39,10 +41,10 @@ _MEASURING = """\
 ## How it was measured
 
 Each server runs with one thread of work, on a CPU of its own where the machine has two, and listens on loopback. The
-client is a program in C (`bench/load.c`) on another CPU, the same for all: it opens the subscribers, publishes, and finds the
-messages in what comes by looking for a mark, whatever the protocol around it. Each message has in it its channel, its
-number and the time. So the client counts, for each subscriber, what is lost, comes twice, in the wrong order or to the
-wrong one, and it takes all times by one clock.
+client is a program in C (`bench/load.c`) on another CPU, the same for all: it opens the subscribers, publishes, and
+finds the messages in what comes by looking for a mark, whatever the protocol around it. Each message has in it its
+channel, its number and the time. So the client counts, for each subscriber, what is lost, comes twice, in the wrong
+order or to the wrong one, and it takes all times by one clock.
 
 Rounds are interleaved: in each, all rows have their turn one after the other, beginning with another one each time, so
 that what else goes on on the machine hits all alike. There were {rounds} rounds, and the tables show medians; memory of
@@ -81,7 +83,8 @@ def _page(
         _OPENING.format(command=command),
         report.markdown([["machine", ""], *map(list, machine)]) + "\n",
         f"![Bars of the figures below]({drawing})\n",
-        f"{report.faults(figures)} Of {len(goals)} goals {met} are met.\n",
+        f"{report.faults(figures)}\n",
+        f"Of {len(goals)} goals {met} are met.\n",
         *(f"{note}\n" for note in figures.notes),
         *(_case(figures, goals, CASES[name]) for name in figures.rounds),
         _READING.format(many=scale.many),
@@ -91,7 +94,7 @@ def _page(
 
 
 def _case(figures: Figures, goals: Sequence[Goal], case: Case) -> str:
-    parts = [f"## {case.title}", case.about, report.markdown(report.measured(figures, case))]
+    parts = [f"## {case.title}", fill(case.about, _WIDTH), report.markdown(report.measured(figures, case))]
     if own := [goal for goal in goals if goal.case == case.name]:
         parts.append(report.markdown(report.judged(own)))
     return "\n\n".join(parts) + "\n"

@@ -6,7 +6,7 @@ from html import escape
 
 from bench.figures import Figures
 
-_WIDTH, _NAMES, _BARS, _VALUES = 860, 150, 610, 90
+_WIDTH, _NAMES, _BARS = 860, 150, 610
 _ROW, _HEAD, _GAP = 20, 34, 16
 _OURS, _LOOPS, _OTHERS = "#2563eb", "#9ca3af", "#d97706"
 _FONT = "font-family='system-ui, sans-serif'"
@@ -23,11 +23,12 @@ class Chart:
 
 
 CHARTS = (
-    Chart("one", "paced", "One message at a time, 1,000 subscribers: CPU µs per delivery (less is better)", 1),
+    Chart("one", "paced", "One message at a time: CPU µs per delivery (less is better)", 1),
     Chart("burst", "per_cpu", "Bursts of 100 messages: deliveries per CPU second (more is better)", 0),
     Chart("latency", "p99", "100 messages a second: 99th percentile of latency in ms (less is better)", 1),
     Chart("idle", "kib", "Memory of an idle subscriber in KiB (less is better)", 1),
     Chart("handshake", "micros", "A new subscriber: CPU µs (less is better)", 0),
+    Chart("publish", "micros", "A publish without subscribers: CPU µs (less is better)", 1),
 )
 
 

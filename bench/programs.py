@@ -7,15 +7,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from bench.cpu import family
+
 HERE = Path(__file__).parent
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 _START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 5.0
 _COMPILE_SECONDS = 120.0
 _PR_SET_PDEATHSIG = 1
 
@@ -36,9 +39,11 @@ def compile_c(name: str, directory: Path) -> Path:
     """
     compiler = find("cc")
     if compiler is None:
-        raise CannotRun("no C compiler is installed as cc, which the load and the bare loop need (Debian: gcc libc6-dev)")
+        raise CannotRun(
+            "no C compiler is installed as cc, which the load and the bare loop need (Debian: gcc libc6-dev)"
+        )
     program = directory / name
-    command = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
+    command = [compiler, "-std=gnu11", "-O2", "-o", str(program), str(HERE / f"{name}.c")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
     if done.returncode:
         raise CannotRun(f"{name}.c does not compile: {done.stderr.strip()}")
@@ -68,7 +73,6 @@ class Program:
         cpus: Collection[int],
         *,
         talks: bool = False,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         """`talks`: standard input and output are pipes. All else that it says goes to a file in `directory`."""
         self.name = Path(command[0]).name
@@ -81,8 +85,7 @@ class Program:
                 stdin=pipe or subprocess.DEVNULL,
                 stdout=pipe or log,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
-                preexec_fn=_prepare(cpus),
+                preexec_fn=_Prepare(cpus),
                 start_new_session=True,  # what is typed at the terminal is for us, and we end it in order
             )
 
@@ -131,11 +134,14 @@ class Program:
 
     def stop(self) -> None:
         """End it, and wait for its end."""
+        members = family(self.pid)
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            for pid in members:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait(_STOP_SECONDS)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -153,10 +159,6 @@ class _Prepare:
         """Choose the CPUs, and ask to be ended when we are killed."""
         os.sched_setaffinity(0, self._cpus)
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _prepare(cpus: Collection[int]) -> _Prepare:
-    return _Prepare(cpus)
 
 
 def _listens(port: int) -> bool:

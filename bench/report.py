@@ -30,10 +30,13 @@ def judged(goals: Iterable[Goal]) -> Table:
 
 def faults(figures: Figures) -> str:
     """Say in a sentence or more what was wrong with deliveries."""
+    checked = f"{figures.deliveries:,} deliveries were checked"
+    if not figures.deliveries:
+        return ""
     if not figures.faults:
-        return "Every delivery arrived, once and in order; no connection was cut."
-    return "\n".join(
-        f"{row}: " + ", ".join(f"{count} {fault}" for fault, count in counts.items()) + "."
+        return f"{checked}: all arrived, once and in order, and no connection was cut."
+    return f"{checked}, and some were wrong:\n\n" + "\n".join(
+        f"- {row}: " + ", ".join(f"{count} {fault}" for fault, count in counts.items()) + "."
         for row, counts in figures.faults.items()
     )
 
@@ -46,7 +49,7 @@ def as_text(figures: Figures, goals: Sequence[Goal]) -> str:
         parts.append(f"{case.title} ({name})\n{columns(measured(figures, case))}")
         if own := [goal for goal in goals if goal.case == name]:
             parts.append(columns(judged(own)))
-    parts += [faults(figures), *figures.notes]
+    parts += [text for text in (faults(figures), *figures.notes) if text]
     return "\n\n".join(parts) + "\n"
 
 

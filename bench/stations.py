@@ -67,6 +67,16 @@ class Sample:
         """CPU time of the server for each delivery, in microseconds."""
         return 1e6 * self.cpu / self.delivered
 
+    def millis(self, which: str, of: str = "latency") -> float:
+        """Give the p50, p99 or max of the times that deliveries took, or that the `probe` had to wait, in milliseconds.
+
+        :raises CannotRun: there was none.
+        """
+        times = self.seen[of]
+        if times is None:
+            raise CannotRun(f"there is no {of} where nothing came")
+        return float(times[which]) / 1e3
+
 
 @dataclass
 class Station:
@@ -79,8 +89,9 @@ class Station:
     """What the server held before anyone came, in bytes."""
     full: int = 0
     """What it held when all had come."""
+    deliveries: int = 0
+    """How many there were in all runs so far, and below what was wrong with them."""
     faults: dict[str, int] = field(default_factory=dict)
-    """What went wrong in all runs so far."""
 
     def gather(self) -> None:
         """Let the whole crew come, and a connection to publish by."""
@@ -125,6 +136,7 @@ class Station:
         before = self.server.cpu_seconds()
         seen = self.driver.run(times, burst, rate, deadline)
         sample = Sample(seen, self.server.cpu_seconds() - before)
+        self.deliveries += int(seen["delivered"])
         for fault in FAULTS:
             self.faults[fault] = self.faults.get(fault, 0) + int(seen[fault])
         if not seen["messages"]:

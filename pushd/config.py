@@ -297,14 +297,14 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
 def check_listeners(config: Config, reactor: Any) -> None:
     """Raise ConfigError for an endpoint string that can not be read, or one that needs `access.open`."""
     for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
-        for text in endpoints:
+        for endpoint_text in endpoints:
             try:
-                check_endpoint(text, reactor)
+                check_endpoint(endpoint_text, reactor)
             except ValueError as error:
                 raise ConfigError(f"{key}: {error}") from error
-            if not (config.access.open or is_local(text)):
+            if not (config.access.open or is_local(endpoint_text)):
                 raise ConfigError(
-                    f"{key}: {text} is open to other machines, so give it interface=127.0.0.1, "
+                    f"{key}: {endpoint_text} is open to other machines, so give it interface=127.0.0.1, "
                     "or start with --open to let anyone publish and subscribe"
                 )
     if not (config.http.listen or config.tcp.listen):

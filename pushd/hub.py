@@ -135,7 +135,13 @@ class Hub:
     async def start(self) -> None:
         """Begin to work."""
         listener = Listener(
-            self._message, self._forgotten, self._ailing, self._relapse, self._gone, self._audience
+            self._message,
+            self._forgotten,
+            self._ailing,
+            self._relapse,
+            self._gone,
+            self._audience,
+            lambda: self.dispatcher.is_behind,
         )
         await self._backend.start(listener)
         if self.ailment == _NOT_STARTED:

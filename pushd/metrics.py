@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from twisted.logger import Logger
 
-from pushd.backends.interface import Usage
+from pushd.backends.interface import Disk, Usage
 from pushd.core.errors import Refusal
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -76,6 +76,15 @@ def _families(counters: Counters, usage: Usage, delivered: int, dropped: int) ->
     yield GaugeMetricFamily("pushd_history_messages", "Messages kept.", usage.messages)
     yield GaugeMetricFamily("pushd_history_bytes", "Bytes kept.", usage.bytes)
     yield GaugeMetricFamily("pushd_channels", "Channels known.", usage.channels)
+    if usage.disk is not None:
+        yield from _of_disk(usage.disk)
+
+
+def _of_disk(disk: Disk) -> Iterator[Metric]:
+    yield GaugeMetricFamily("pushd_disk_bytes", "Bytes of the files of the history.", disk.bytes)
+    yield CounterMetricFamily("pushd_disk_commits", "Commits to the history.", disk.commits)
+    yield CounterMetricFamily("pushd_disk_failures", "Commits that failed.", disk.failures)
+    yield GaugeMetricFamily("pushd_disk_waiting", "Messages that wait for a commit.", disk.waiting)
 
 
 def _labelled(name: str, text: str, label: str, counts: Counter[str]) -> Metric:

@@ -17,10 +17,11 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from pushd import __version__
+from pushd.backends.interface import Unusable
 from pushd.config import SETTINGS, Config, ConfigError, Setting, check_backend, check_listeners, load
 from pushd.logs import log_observer
 from pushd.net.listening import StartOrExit
-from pushd.service import make_service
+from pushd.service import check_store, make_service
 
 _log = Logger()
 
@@ -37,7 +38,7 @@ class Options(UsageOptions):
         "A server-push daemon. Each setting is an option here, a key in the file given by --config, and a "
         "variable PUSHD_SECTION_NAME in the environment; an option wins over the environment, that over the file."
     )
-    optFlags: ClassVar = [["check", None, "Check the configuration, say what is wrong with it, and exit."]]
+    optFlags: ClassVar = [["check", None, "Check the configuration and what is stored, say what is wrong, and exit."]]
     optParameters: ClassVar = [["config", "c", None, "Read the settings from this TOML file."]]
 
     settings: Config
@@ -73,7 +74,17 @@ class Options(UsageOptions):
         check_backend(self.settings)
         if self["check"]:
             print(f"pushd: configuration is good ({file or 'no file'})")
+            self._check_store()
             raise SystemExit
+
+    def _check_store(self) -> None:
+        """Say how it is with what is stored. Raises UsageError where that is not well."""
+        try:
+            sentence = check_store(self.settings)
+        except Unusable as fault:
+            raise UsageError(str(fault)) from fault
+        if sentence is not None:
+            print(f"pushd: {sentence}")
 
 
 def _taking_text(row: Setting) -> Callable[[Options, str], None]:

@@ -16,6 +16,7 @@ from pushd.config import (
     ConfigError,
     Http,
     Tcp,
+    check_backend,
     check_listeners,
     exposed_listeners,
     load,
@@ -27,10 +28,12 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
+    "http.reuse_port": False,
     "http.allow_origins": (),
     "http.pull_hosts": (),
     "http.trusted_proxies": (),
     "tcp.listen": ("tcp:8081:interface=127.0.0.1",),
+    "tcp.reuse_port": False,
     "access.open": False,
     "limits.message": MIB,
     "limits.batch": 16 * MIB,
@@ -51,6 +54,11 @@ DEFAULTS = {
     "backend.kind": "auto",
     "backend.data_dir": "",
     "backend.sync": "full",
+    "backend.url": "",
+    "backend.prefix": "pushd:",
+    "backend.publish_timeout": 5.0,
+    "backend.when_away": "refuse",
+    "backend.ca_file": "",
     "keepalive.sse": 15.0,
     "keepalive.stream": 25.0,
     "keepalive.ping": 25.0,
@@ -84,6 +92,7 @@ def test_a_config_made_without_arguments_is_the_default():
 def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, tmp_path):
     special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
     special |= {"http.pull_hosts": "example.org", "backend.kind": "sqlite", "backend.sync": "normal"}
+    special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = written(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
     expected = row.parse(text)
@@ -257,3 +266,26 @@ def test_nothing_is_documented_that_is_no_setting():
     manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| `([a-z_]+\.[a-z_]+)` \|", manual)
     assert rows == [row.key for row in SETTINGS]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"backend.kind": ["redis"]}, "backend.kind: redis needs a URL"),
+        ({"backend.kind": ["memory"], "backend.url": ["redis://a"]}, "a Redis is of no use to the backend memory"),
+        ({"backend.data_dir": ["/x"], "backend.url": ["redis://a"]}, "either on disk or in Redis"),
+        ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "of no use to"),
+    ],
+)
+def test_what_does_not_go_together_with_a_redis_is_told(options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_backend(load(None, {}, options))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("backend.url", "redis://s3cret@a"), ("backend.url", "http://a"), ("backend.prefix", "a b")]
+)
+def test_a_url_or_prefix_that_can_not_be_stops_the_start_without_telling_a_password(key, text):
+    with pytest.raises(ConfigError, match=key.replace(".", "-")) as told:
+        load(None, {}, {key: [text]})
+    assert "s3cret" not in str(told.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pushd.backends.interface import Usage
+from pushd.backends.interface import Disk, Usage
 from pushd.core import errors
 from pushd.metrics import Counters, render
 from pushd.wire import lines, socket_commands
@@ -51,7 +51,7 @@ def test_every_door_is_documented(door):
     assert f"/{door}" in PROTOCOL
 
 
-METRICS = set(re.findall(r"^# TYPE (\w+)", render(Counters(), Usage(0, 0, 0), 0, 0).decode(), re.MULTILINE))
+METRICS = set(re.findall(r"^# TYPE (\w+)", render(Counters(), Usage(0, 0, 0, Disk(0, 0, 0, 0)), 0, 0).decode(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))

@@ -23,11 +23,12 @@ class Handshake(Case):
     name = "handshake"
     title = "A new subscriber"
     about = (
-        "A thousand subscribers come, at most 64 at a time, each on a connection of its own. CPU is that of the server"
+        "Subscribers come, at most 64 at a time, each on a connection of its own. CPU is that of the server"
         " until it rests again."
     )
     columns: Sequence[Column] = (Column("micros", "CPU µs per subscriber", 0),)
     group = "handshake"
+    seconds = 35
 
     def crews(self, scale: Scale) -> Sequence[Crew]:
         """See `Case`."""
@@ -44,11 +45,12 @@ class Idle(Case):
     name = "idle"
     title = "An idle subscriber"
     about = (
-        "Resident memory of the server with ten thousand subscribers, less that of the same server before the first one"
+        "Resident memory of the server with a crowd of subscribers, less that of the same server before the first one"
         " came. Memory of the kernel, which is the same for all, is not in it."
     )
     columns: Sequence[Column] = (Column("kib", "KiB per subscriber", 2),)
     group = ""
+    seconds = 50
     most_rounds = 1
 
     def crews(self, scale: Scale) -> Sequence[Crew]:

@@ -44,6 +44,8 @@ class Case(Protocol):
     group: str
     """Cases of one group share their servers and crews, which are all there at once, so that rounds can be interleaved.
     Those of no group have a server for each crew, one after the other."""
+    seconds: int
+    """What five rounds take on a quiet machine, about; by these the time that there is gets shared out."""
     most_rounds: int = 5
     """For what does not differ from one round to the next, one is enough."""
 
@@ -53,6 +55,7 @@ class Case(Protocol):
 
     def prepare(self, station: Station, scale: Scale) -> None:
         """Do what has to be done once before the first round."""
+        return
 
     def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
         """Measure one row in one round; the keys are those of columns."""

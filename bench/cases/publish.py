@@ -44,6 +44,7 @@ class Publish(Case):
         Column("rate", "messages per second", 0),
     )
     group = "publish"
+    seconds = 40
 
     def crews(self, scale: Scale) -> Sequence[Crew]:
         """See `Case`."""

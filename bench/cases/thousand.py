@@ -38,6 +38,7 @@ class One(Case):
         Column("rate", "deliveries per second", 0),
     )
     group = _GROUP
+    seconds = 75
     _RATE = 25
 
     def crews(self, scale: Scale) -> Sequence[Crew]:
@@ -67,6 +68,7 @@ class Burst(Case):
         Column("rate", "deliveries per second", 0),
     )
     group = _GROUP
+    seconds = 45
     _LEAST_SECONDS = 0.4
 
     def crews(self, scale: Scale) -> Sequence[Crew]:
@@ -101,6 +103,7 @@ class Latency(Case):
         Column("busy", "server CPU %", 0),
     )
     group = _GROUP
+    seconds = 50
     _RATE = 100
 
     def crews(self, scale: Scale) -> Sequence[Crew]:
@@ -110,6 +113,5 @@ class Latency(Case):
     def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
         sample = station.run(scale.times(120), rate=self._RATE)
-        times = sample.seen["latency"]
         busy = 100 * sample.cpu / sample.seen["seconds"]
-        return {"p50": times["p50"] / 1e3, "p99": times["p99"] / 1e3, "max": times["max"] / 1e3, "busy": busy}
+        return {"busy": busy} | {which: sample.millis(which) for which in ("p50", "p99", "max")}

@@ -1,8 +1,8 @@
 """What every peer of the benchmark can be asked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -40,8 +40,6 @@ class Peer(Protocol):
     """A server that can be compared."""
 
     name: str
-    techniques: Sequence[str]
-    """By which its subscribers hear; the first one is its own."""
 
     def missing(self) -> str | None:
         """Say what is not installed, or None."""

@@ -6,21 +6,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
-from bench.programs import HERE, Program, compile_c, version_of
+from bench.programs import HERE, Program, compile_c, find, free_port, version_of
 from bench.talk import Hearing, Telling
 
 
 class _Loop:
-    techniques: Sequence[str] = ("loop",)
-
     def missing(self) -> str | None:
         """See `Peer`."""
         return None
 
     def start(self, stack: ExitStack, directory: Path, cpus: frozenset[int]) -> Server:
         """See `Peer`."""
-        program = stack.enter_context(Program(self.command(directory), directory, cpus, talks=True))
-        port = int(program.output.readline().rpartition(b":")[2] or 0)
+        port = free_port()
+        program = stack.enter_context(Program([*self.command(directory), str(port)], directory, cpus))
         program.wait_for(port)
         return Server(program, {"lines": port})
 
@@ -44,7 +42,7 @@ class LoopInC(_Loop):
 
     def version(self) -> str:
         """See `Peer`."""
-        return version_of(["cc", "--version"])
+        return version_of([find("cc") or "cc", "--version"])
 
     def command(self, directory: Path) -> Sequence[str]:
         """See `_Loop`."""

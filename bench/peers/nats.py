@@ -1,6 +1,5 @@
 """NATS, the server in Go, on the one CPU that it is given."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +17,6 @@ class Nats:
     """nats-server."""
 
     name = "NATS"
-    techniques: Sequence[str] = ("NATS",)
 
     def missing(self) -> str | None:
         """See `Peer`."""
@@ -33,7 +31,9 @@ class Nats:
         port = free_port()
         config = directory / "nats.conf"
         config.write_text(_CONFIG.format(port=port))
-        program = stack.enter_context(Program([find("nats-server") or "nats-server", "-c", str(config)], directory, cpus))
+        program = stack.enter_context(
+            Program([find("nats-server") or "nats-server", "-c", str(config)], directory, cpus)
+        )
         program.wait_for(port)
         return Server(program, {"nats": port})
 

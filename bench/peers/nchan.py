@@ -1,17 +1,16 @@
 """nchan, the push module of nginx, with one worker process and a buffer like pushd's history."""
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from bench.cpu import family
 from bench.peers.interface import CHANNEL, Server
-from bench.programs import Program, find, free_port, version_of
+from bench.programs import CannotRun, Program, find, free_port, version_of
 from bench.talk import Hearing, Telling, get, post, upgrade
 
 _MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/nginx/modules", "/etc/nginx/modules")
-_PROCESSES = 2
+_PROCESSES, _TURNS = 2, 500
 _CONFIG = """\
 load_module {module};
 daemon off;
@@ -46,7 +45,6 @@ class Nchan:
     """Debian's nginx with libnginx-mod-nchan, or another one with that module."""
 
     name = "nchan"
-    techniques: Sequence[str] = ("SSE", "WebSocket")
 
     def missing(self) -> str | None:
         """See `Peer`."""
@@ -69,10 +67,11 @@ class Nchan:
         command = [find("nginx") or "nginx", "-p", str(directory), "-c", str(config), "-e", "stderr"]
         program = stack.enter_context(Program(command, directory, cpus))
         program.wait_for(port)
-        while len(family(program.pid)) < _PROCESSES:  # the master listens before it has its worker
-            time.sleep(0.02)
-            program.wait_for(port)
-        return Server(program, {"http": port})
+        for _ in range(_TURNS):
+            if len(family(program.pid)) == _PROCESSES:
+                return Server(program, {"http": port})
+            time.sleep(0.02)  # the master listens before it has its worker
+        raise CannotRun("nginx has no worker process")
 
     def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
         """See `Peer`."""

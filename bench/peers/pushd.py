@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 import urllib.request
-from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +21,6 @@ class Pushd:
     """The daemon of this repository."""
 
     name = "pushd"
-    techniques: Sequence[str] = ("SSE", "WebSocket", "TCP", "NDJSON")
 
     def missing(self) -> str | None:
         """See `Peer`."""

@@ -1,6 +1,5 @@
 """Redis pub/sub, without persistence."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,7 +14,6 @@ class Redis:
     """redis-server."""
 
     name = "Redis"
-    techniques: Sequence[str] = ("Redis",)
 
     def missing(self) -> str | None:
         """See `Peer`."""

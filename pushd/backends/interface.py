@@ -47,6 +47,8 @@ class Listener(NamedTuple):
     """Messages of a channel (None: of any) between two places are gone and never came, for the given reason."""
     audience: Callable[[str], Audience] = lambda _: NOBODY
     """Who hears a channel at this node."""
+    is_behind: Callable[[], bool] = lambda: False
+    """Whether more was told than subscribers could be sent so far, so that no more ought to come for a while."""
 
 
 class Repeated(NamedTuple):
@@ -80,11 +82,18 @@ class Usage(NamedTuple):
     disk: Disk | None = None
 
 
+class Unusable(Exception):
+    """A store can not be used as it is, and waiting does not help. The text is a sentence for the operator."""
+
+
 class Backend(Protocol):
     """A log of messages over all channels."""
 
     async def start(self, listener: Listener) -> None:
-        """Begin to work; callbacks come from now on."""
+        """Begin to work; callbacks come from now on.
+
+        :raises Unusable: before it has waited for anything: the daemon does not start.
+        """
 
     async def stop(self) -> None:
         """Let go of everything that needs letting go of."""

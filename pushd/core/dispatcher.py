@@ -39,6 +39,10 @@ def send_one_by_one(sends: list[Callable[[bytes], int]], block: bytes) -> Sequen
     return shorter
 
 
+_BEHIND = 256
+"""Jobs that may wait; each has at most what gathers in one turn."""
+
+
 class Unheard(NamedTuple):
     """A subscriber that could not hear, and why; a refusal, or a bug."""
 
@@ -94,6 +98,11 @@ class Dispatcher:
     def strike(self, hour: int) -> None:
         """Know the hour."""
         self.hour = hour
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for its turn that no more ought to be accepted."""
+        return len(self._jobs) > _BEHIND
 
     @property
     def is_idle(self) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 
 from pushd.core.history import Bounds
+from tests.backends.disk import DiskStore
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer
 from tests.backends.stage import Make, Stage, StageClock, Wait
@@ -88,3 +89,17 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     yield start
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[..., DiskStore]]:
+    """Start a store on disk: `store = disk(messages=2)`. It is stopped after the test."""
+    stores: list[DiskStore] = []
+
+    def start(name: str = "data", **rest: Any) -> DiskStore:
+        stores.append(DiskStore(tmp_path / name, **rest))
+        return stores[-1].start()
+
+    yield start
+    for store in stores:
+        store.stop()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -157,10 +158,8 @@ class Node:
 
     async def try_to_publish(self, channel: str, text: str) -> None:
         """Publish, be it accepted or refused as unavailable."""
-        try:
+        with suppress(Unavailable):
             await self.publish(channel, text)
-        except Unavailable:
-            pass
 
     async def stop(self) -> None:
         """Stop."""
@@ -210,19 +209,22 @@ def judge(ear: Ear, accepted: Sequence[Heard], *, phantoms: Sequence[str] = (), 
         assert seq > newest.get(epoch, 0), f"out of order: {each}"
         newest[epoch] = seq
     missing = [each for text, each in wanted.items() if text not in set(texts)]
-    silent = [each for each in missing if not any(_covers(gap, each) for gap in ear.gaps)]
+    heard_epochs = {each.place[0] for each in ear.heard} | {gap.end.rpartition("-")[0] for gap in ear.gaps}
+    silent = [each for each in missing if not any(_covers(gap, each, heard_epochs) for gap in ear.gaps)]
     assert not silent, f"{len(silent)} lost in silence, among them {silent[:3]}, gaps: {ear.gaps[:5]}"
     if not gaps:
         assert ear.gaps == [], f"{len(missing)} missing, {ear.topics}, last heard {ear.heard[-3:]}"
     assert ear.given_up is None
 
 
-def _covers(gap: Gap, lost: Heard) -> bool:
+def _covers(gap: Gap, lost: Heard, heard_epochs: set[str]) -> bool:
     if not matches(gap.topic, lost.channel):
         return False
     start_epoch, _, start = gap.start.rpartition("-")
     end_epoch, _, end = gap.end.rpartition("-")
     epoch, seq = lost.place
+    if gap.reason == "epoch" and epoch not in heard_epochs | {start_epoch}:
+        return True  # an epoch between the two, of which there is nothing left
     if start_epoch != end_epoch:
         return (epoch == start_epoch and seq > int(start)) or (epoch == end_epoch and seq <= int(end))
     return epoch == end_epoch and int(start) < seq <= int(end)
@@ -232,12 +234,16 @@ async def settled(ears: Sequence[Ear], nodes: Sequence[Node], what: str = "every
     """Wait until all ears heard the last words, which are published through each node to each of their topics."""
     words = []
     for number, node in enumerate(nodes):
-        for ear in ears:
-            for topic in ear.topics:
-                channel = topic.replace("**", "last").replace("*", "last")
-                words.append((ear, f"last-{number}-{id(ear)}-{topic}", channel))
-                await node.publish(channel, words[-1][1])
-    await until(lambda: all(text in set(ear.texts[-200:]) for ear, text, _ in words), what)
+        for topic in dict.fromkeys(topic for ear in ears for topic in ear.topics):
+            channel = topic.replace("**", "last").replace("*", "last")
+            words.append((f"last-{number}-{topic}", channel))
+            await node.publish(channel, words[-1][0])
+
+    def is_heard(ear: Ear) -> bool:
+        wanted = {text for text, channel in words if any(matches(topic, channel) for topic in ear.topics)}
+        return wanted <= set(ear.texts[-2 * len(words) :])
+
+    await until(lambda: all(map(is_heard, ears)), what)
 
 
 async def all_of(*coroutines: Any) -> None:

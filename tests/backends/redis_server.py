@@ -19,7 +19,7 @@ def find_program(name: str) -> str:
     """Give a program of Redis; skip the test where it is not installed, but fail it in continuous integration."""
     program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/bin")
     if program is None:
-        message = f"{name} is not installed (Debian: apt-get install redis-server redis-sentinel)"
+        message = f"{name} is not installed (Debian: apt-get install redis-server)"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
@@ -34,13 +34,13 @@ def free_port() -> int:
         return port
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = 15.0) -> None:
     """Let the reactor turn until `condition` holds."""
     from twisted.internet import reactor
 
     deadline = reactor.seconds() + seconds
     while not condition():
-        assert reactor.seconds() < deadline, f"not within {seconds} s: {what}"
+        assert reactor.seconds() < deadline, f"not within {seconds} s: {what() if callable(what) else what}"
         await deferLater(reactor, 0.005)
 
 
@@ -50,7 +50,7 @@ async def until_told(condition: Callable[[], Awaitable[object]], what: str, seco
 
     deadline = reactor.seconds() + seconds
     while not await condition():
-        assert reactor.seconds() < deadline, f"not within {seconds} s: {what}"
+        assert reactor.seconds() < deadline, f"not within {seconds} s: {what() if callable(what) else what}"
         await deferLater(reactor, 0.02)
 
 
@@ -73,7 +73,7 @@ class RedisServer:
         """Start it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.sentinel:
-            command = [find_program("redis-sentinel"), str(self.folder / "sentinel.conf")]
+            command = [find_program("redis-server"), str(self.folder / "sentinel.conf"), "--sentinel"]
         else:
             command = [
                 find_program("redis-server"),

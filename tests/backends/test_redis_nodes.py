@@ -28,7 +28,8 @@ async def test_a_publish_at_any_node_reaches_the_subscribers_of_all(redis: Redis
 
 async def test_many_publishers_at_once_are_heard_in_one_order_everywhere(redis: RedisServer, node: Start) -> None:
     nodes = [await node(redis.url) for _ in range(2)]
-    ears = [await nodes[0].ear("**"), await nodes[1].ear("a", "b", "c"), await nodes[1].ear("*"), await nodes[0].ear("b")]
+    one, other = nodes
+    ears = [await one.ear("**"), await other.ear("a", "b", "c"), await other.ear("*"), await one.ear("b")]
     await gatherResults(
         [
             Deferred.fromCoroutine(nodes[number % 2].publish("abc"[number % 3], str(number)))

@@ -13,10 +13,11 @@ from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import Audiences
 from pushd.backends.redis.commands import Commands
 from pushd.backends.redis.feed import Feed
-from pushd.backends.redis.link import CommandProtocol, Link, NotUsable, PubSubProtocol
+from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.listening import Listening
 from pushd.backends.redis.names import ALL, of_node
 from pushd.backends.redis.places import Places, log_in
+from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publishing import NotSent, Publishing
 from pushd.backends.redis.pulse import OVERDUE_SECONDS, Beat, Pulse
 from pushd.backends.redis.reading import Reading
@@ -28,7 +29,7 @@ from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Opening, Page
 
 _OLDEST: Final = (6, 2)
-"""The first version of Redis whose streams take exclusive ranges and whose ZADD has GT."""
+"""The first version of Redis that is supported; the one before gets no corrections any more."""
 _PAGES: Final = 64
 """Pages that are read at a time, so that a crowd that comes back takes no more memory than these."""
 
@@ -68,11 +69,11 @@ class RedisBackend:
         self._node = secrets.token_hex(6)
         feed = f"{options.prefix}{address.db}:"
         self._commands = Commands(options.prefix, feed, reactor, self._patience)
-        places = Places(address, options.ca_file, reactor)
+        places = self._places = Places(address, options.ca_file, reactor)
         self._commands.link = Link(
             str(address),
             places.find,
-            lambda: CommandProtocol(self._patience),
+            lambda: CommandProtocol(self._patience, reactor),
             self._prepare_commands,
             self._commands_changed,
             reactor,
@@ -81,7 +82,7 @@ class RedisBackend:
         self._feed_link: Link[PubSubProtocol] = Link(
             f"{address}, listening",
             places.find,
-            lambda: PubSubProtocol(self._patience, self._heard, self._listening.confirm),
+            self._make_feed,
             self._prepare_feed,
             self._feed_changed,
             reactor,
@@ -96,9 +97,11 @@ class RedisBackend:
         self._feed: Feed
         self._audiences: Audiences
         self._told: str | None = None
+        self._is_stopping = False
 
     async def start(self, listener: Listener) -> None:
         """See `pushd.backends.interface.Backend`, here and below."""
+        self._places.load()
         self._listener = listener
         self._feed = Feed(self._listening, self._reading, listener, self._feed_link.drop, self._pulse.back)
         self._audiences = Audiences(self._commands, self._node, listener.audience, self._clock)
@@ -107,6 +110,7 @@ class RedisBackend:
         self._pulse.start()
 
     async def stop(self) -> None:
+        self._is_stopping = True
         self._pulse.stop()
         self._publishing.stop()
         self._listening.stop()
@@ -211,6 +215,10 @@ class RedisBackend:
             self._feed.forgets = forgets
         self._feed.know(epoch, head)
 
+    def _make_feed(self) -> PubSubProtocol:
+        confirm, is_behind = self._listening.confirm, self._listener.is_behind
+        return PubSubProtocol(self._patience, self._clock, self._heard, confirm, is_behind)
+
     async def _prepare_feed(self, protocol: PubSubProtocol) -> None:
         await log_in(protocol, self._address)
         run = await self._run_of(protocol)
@@ -264,7 +272,7 @@ class RedisBackend:
     def _judge(self) -> None:
         """Tell how it is, where that has changed."""
         ailment = self._ailment()
-        if ailment != self._told:
+        if ailment != self._told and not self._is_stopping:
             self._told = ailment
             self._listener.ailing(ailment)
 

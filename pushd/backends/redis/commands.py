@@ -1,13 +1,14 @@
 """Scripts, called over the one connection for commands, with a deadline, and never while Redis is known to be away."""
 
 import re
+from secrets import token_hex
 from typing import Any, Final
 
 from txredisapi import ConnectionError as LostConnection
 from txredisapi import ResponseError
 
-from pushd.backends.epoch import new_epoch
-from pushd.backends.redis.link import CommandProtocol, Link
+from pushd.backends.redis.link import Link
+from pushd.backends.redis.protocols import CommandProtocol
 from pushd.backends.redis.scripts import Script
 from pushd.core.errors import Unavailable
 
@@ -71,7 +72,7 @@ class Commands:
         :raises Unavailable: Redis takes nothing now.
         :raises LostConnection: it is not known whether the script ran.
         """
-        rest = (b"1", self._prefix + b"log", self._prefix, new_epoch(), self.run, self.feed, *args)
+        rest = (b"1", self._prefix + b"log", self._prefix, token_hex(5), self.run, self.feed, *args)
         try:
             try:
                 return await protocol.execute_command(b"EVALSHA", script.sha, *rest)

@@ -15,79 +15,20 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from txredisapi import RedisError, RedisProtocol, SubscriberProtocol
+from txredisapi import ConnectionError as LostConnection
+from txredisapi import RedisError
 
+from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.core.errors import Refusal
 
 _RETRY_SECONDS: Final = (0.1, 0.9)
 """The wait before a connection is tried again is a random one of these: within a second, and not all nodes at once."""
-_CONFIRMATIONS: Final = frozenset((b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"))
 
 A = TypeVar("A")
 
 
 class NotUsable(Exception):
     """What answers is not the Redis that is wanted. The text says why, for the operator."""
-
-
-class CommandProtocol(RedisProtocol):
-    """A connection for commands. Bytes go in, bytes come out."""
-
-    def __init__(self, reply_seconds: float) -> None:
-        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_seconds)
-        self.lost: Deferred[None] = Deferred()
-
-    def tryConvertData(self, data: Any) -> Any:
-        """Leave replies as they are."""
-        return data
-
-    def connectionLost(self, why: Any) -> None:
-        """Fail all that waits for a reply, and tell."""
-        super().connectionLost(why)
-        self.lost.callback(None)
-
-
-class PubSubProtocol(SubscriberProtocol):
-    """A connection that listens.
-
-    :param heard: is called with each message.
-    :param confirmed: is called with each name to which it is subscribed now.
-    """
-
-    def __init__(
-        self, reply_seconds: float, heard: Callable[[bytes], None], confirmed: Callable[[bytes], None]
-    ) -> None:
-        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_seconds)
-        self.lost: Deferred[None] = Deferred()
-        self._heard = heard
-        self._confirmed = confirmed
-
-    def tryConvertData(self, data: Any) -> Any:
-        """Leave messages as they are: txredisapi would turn 007 into 7."""
-        return data
-
-    def replyReceived(self, reply: Any) -> None:
-        """Take what comes. Confirmations are not replies here: there is one for each name, not for each command."""
-        kind = reply[0] if type(reply) is list and reply else None
-        if kind == b"message":
-            self._heard(reply[2])
-        elif kind == b"pmessage":
-            self._heard(reply[3])
-        elif kind in _CONFIRMATIONS:
-            if kind in (b"subscribe", b"psubscribe"):
-                self._confirmed(reply[1])
-        else:
-            super().replyReceived(reply)
-
-    def send(self, *words: bytes) -> None:
-        """Send a command to which there is no reply of its own."""
-        parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)]
-        self.transport.write(b"".join(parts))
-
-    def connectionLost(self, why: Any) -> None:
-        """Fail all that waits for a reply, and tell."""
-        super().connectionLost(why)
-        self.lost.callback(None)
 
 
 P = TypeVar("P", CommandProtocol, PubSubProtocol)
@@ -186,13 +127,13 @@ class Link(Generic[P]):
         try:
             await endpoint.connect(Ready(made)).addTimeout(self._patience, self._clock)
             preparing = Deferred.fromCoroutine(_coroutine(self._prepare(made)))
-            made.lost.addBoth(lambda _: preparing.cancel())
+            made.lost.addCallback(lambda _: preparing.cancel())
             try:
                 await preparing.addTimeout(self._patience, self._clock)
-            except CancelledError:
-                if not made.lost.called:
+            except (CancelledError, LostConnection):
+                if not made.reason:
                     raise
-                raise NotUsable("the connection was lost while it was made") from None
+                raise NotUsable(f"the connection was lost while it was made: {made.reason}") from None
             self.protocol, self.trouble = made, "the connection was lost"
             self._tell_up()
             await _lost(made)
@@ -245,5 +186,10 @@ async def _within(seconds: float, awaitable: Awaitable[A], clock: Any) -> A:
 async def _lost(protocol: CommandProtocol | PubSubProtocol) -> None:
     """Wait until a connection is lost; who waits may be cancelled and takes nothing from others."""
     waiting: Deferred[None] = Deferred()
-    protocol.lost.addBoth(lambda _: None if waiting.called else waiting.callback(None))
+
+    def tell(_: None) -> None:
+        if not waiting.called:
+            waiting.callback(None)
+
+    protocol.lost.addCallback(tell)
     await waiting

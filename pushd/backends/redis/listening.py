@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from pushd.backends.redis.link import PubSubProtocol
 from pushd.backends.redis.names import of_topic
+from pushd.backends.redis.protocols import PubSubProtocol
 from pushd.core.index import TopicIndex
 from pushd.core.names import is_pattern
 
@@ -177,6 +177,7 @@ class Listening:
                 del self._names[name]
                 self._confirmed.discard(name[1])
                 self._pending.discard(name)
+                self._waiting.pop(name[1], None)
                 dropped.append(name)
         self._say((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), dropped)
         if self._lingering:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
+from OpenSSL import crypto
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
@@ -11,8 +12,10 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from txredisapi import RedisError, ResponseError
 
+from pushd.backends.interface import Unusable
 from pushd.backends.redis.address import Address
-from pushd.backends.redis.link import CommandProtocol, NotUsable, Ready
+from pushd.backends.redis.link import NotUsable, Ready
+from pushd.backends.redis.protocols import CommandProtocol
 
 _SENTINEL_SECONDS: Final = 1.0
 """How long one Sentinel may take to answer before the next is asked."""
@@ -28,11 +31,23 @@ class Places:
         self._address = address
         self._reactor = reactor
         self._trust = None
+        self._ca_file = ca_file
         self._sentinels = list(address.hosts)
-        if ca_file:
-            blocks = Path(ca_file).read_bytes().split(b"-----BEGIN ")[1:]
-            certificates = [Certificate.loadPEM(b"-----BEGIN " + block) for block in blocks]
-            self._trust = trustRootFromCertificates(certificates)
+
+    def load(self) -> None:
+        """Read the certificates that are trusted.
+
+        :raises Unusable: they can not be read.
+        """
+        if self._ca_file:
+            try:
+                blocks = Path(self._ca_file).read_bytes().split(b"-----BEGIN ")[1:]
+                certificates = [Certificate.loadPEM(b"-----BEGIN " + block) for block in blocks]
+                self._trust = trustRootFromCertificates(certificates)
+            except (OSError, crypto.Error, ValueError) as error:
+                raise Unusable(f"backend.ca_file: {self._ca_file} holds no certificates ({error})") from error
+            if not blocks:
+                raise Unusable(f"backend.ca_file: {self._ca_file} holds no certificates")
 
     async def find(self) -> IStreamClientEndpoint:
         """Say where to connect.
@@ -67,7 +82,7 @@ class Places:
         raise NotUsable(f"no Sentinel names a master {self._address.service}: {'; '.join(dict.fromkeys(reasons))}")
 
     async def _ask(self, host: str, port: int) -> tuple[str, int] | None:
-        protocol = CommandProtocol(_SENTINEL_SECONDS)
+        protocol = CommandProtocol(_SENTINEL_SECONDS, self._reactor)
         connecting: Deferred[Any] = self._network(host, port).connect(Ready(protocol))
         await connecting.addTimeout(_SENTINEL_SECONDS, self._reactor)
         try:

@@ -85,14 +85,10 @@ class Publishing:
         self.newest = 0
         """The newest sequence that was answered."""
         self._commands = commands
-        self._node = node
-        self._bounds = (
-            bounds.messages,
-            bounds.bytes,
-            round(bounds.age * 1000),
-            bounds.total_bytes,
-            bounds.channels,
-        )
+        self._node = node.encode()
+        self._channels = bounds.channels
+        limits = (bounds.messages, bounds.bytes, round(bounds.age * 1000), bounds.total_bytes, bounds.channels)
+        self._bounds = [str(limit).encode() for limit in limits]
         self._clock = clock
         self._patience = patience
         self._waiting: deque[_Wish] = deque()
@@ -146,7 +142,11 @@ class Publishing:
     # Going out
 
     def _schedule(self) -> None:
-        if self._sending is None and self._waiting and self._commands.link.protocol and len(self._calls) < _CALLS:
+        if self._sending is not None or not self._waiting or self._commands.link.protocol is None:
+            return
+        if not self._calls:
+            self._send()
+        elif len(self._calls) < _CALLS:
             self._sending = self._clock.callLater(0, self._send)
 
     def _send(self) -> None:
@@ -213,8 +213,8 @@ class Publishing:
             outcomes: list[Accepted] = []
             for draft, (seq, prev, milliseconds, heard) in zip(wish.drafts, rows, strict=False):
                 if seq < 0:
-                    channels = self._bounds[-1]
-                    outcomes.append(TooManyChannels(f"all of the {channels} channels that may be known are in use"))
+                    sentence = f"all of the {self._channels} channels that may be known are in use"
+                    outcomes.append(TooManyChannels(sentence))
                 elif again:
                     outcomes.append(Repeated(f"{epoch}-{seq}", heard))
                 else:

@@ -34,7 +34,7 @@ def encode_draft(draft: Draft, heard: int) -> tuple[object, ...]:
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
     kind = 0 if not draft.end else END if draft.data else MARK
-    return (draft.channel, _as_text(body), len(draft.data), size, ttl, kind, heard)
+    return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, heard)
 
 
 def _as_text(data: bytes) -> msgspec.Raw:

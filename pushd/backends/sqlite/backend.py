@@ -14,10 +14,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.interface import NOBODY, Audience, Disk, Listener, Usage
+from pushd.backends.interface import NOBODY, Audience, Disk, Listener, Unusable, Usage
 from pushd.backends.sqlite.answers import Answers
 from pushd.backends.sqlite.crew import Crew
-from pushd.backends.sqlite.errors import Damaged, Unusable, phrase
+from pushd.backends.sqlite.errors import Damaged, phrase
 from pushd.backends.sqlite.requests import Forget, Held, Outcome, Publish, Request, Tick
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.writing import Job, Reports
@@ -50,15 +50,17 @@ class SqliteBackend:
         self, directory: str, bounds: Bounds, reactor: Any, wall: Callable[[], float] = time.time, sync: str = "full"
     ) -> None:
         self._bounds = bounds
+        self._reactor = reactor
         self._wall = wall
-        reports = Reports(self._committed, self._tidied, self._failed, self._recovered, self._stopped)
+        reports = Reports(self._committed, self._tidied, self._failed, self._refused, self._recovered, self._stopped)
         self._crew = Crew(directory, bounds, reactor, wall, sync, reports)
         self._held = Held("", 0, 0, 0, 0, 0)
-        self._tail = Tail("", 0, 0, ())
+        self._tail = Tail("", bounds.age, 0, 0, ())
         self._listener: Listener
         self._ailment: str | None = None
         self._is_stopping = False
         self._when_stopped: Deferred[None] = Deferred()
+        self._gathered: list[Job] = []
         self._waiting = self._waiting_bytes = 0
         self._commits = self._failures = 0
         self._ticking = LoopingCall(self._tick)
@@ -81,6 +83,7 @@ class SqliteBackend:
         if self._ticking.running:
             self._ticking.stop()
             self._is_stopping = True
+            self._hand_over()
             self._crew.finish()
             await self._when_stopped
 
@@ -90,22 +93,25 @@ class SqliteBackend:
         """See `pushd.backends.interface.Backend`, here and below."""
         if not drafts:
             return []
-        size = sum(len(draft.data) for draft in drafts)
-        messages, total = self._waiting + len(drafts), self._waiting_bytes + size
-        if self._waiting and (messages > _MOST_WAITING or total > _MOST_WAITING_BYTES):
-            return [Overloaded("too much waits to be stored") for _ in drafts]
+        size = sum([len(draft.data) for draft in drafts])
+        refusal = self._unable() or self._overloaded(len(drafts), size)
+        if refusal is not None:
+            return [refusal.kept() for _ in drafts]
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
             answers: list[Message | Refusal] = await self._submit(Publish(drafts, self._wall(), self._crew.now()))
             return answers
-        except Refusal as refusal:
-            return [refusal.kept() for _ in drafts]
+        except Refusal as failed:
+            return [failed.kept() for _ in drafts]
         finally:
             self._waiting -= len(drafts)
             self._waiting_bytes -= size
 
     async def forget(self, channel: str) -> bool:
+        refusal = self._unable()
+        if refusal is not None:
+            raise refusal
         known: bool = await self._submit(Forget(channel, self._wall(), self._crew.now()))
         return known
 
@@ -149,14 +155,33 @@ class SqliteBackend:
 
     # Between the threads and the reactor
 
-    async def _submit(self, request: Request) -> Any:
+    def _unable(self) -> Refusal | None:
+        """Tell why nothing can be written now."""
         if self._is_stopping:
-            raise Stopping("the daemon is shutting down")
-        if self._ailment is not None and not isinstance(request, Tick):
-            raise self._refusal()
+            return Stopping("the daemon is shutting down")
+        return self._refusal() if self._ailment is not None else None
+
+    def _overloaded(self, messages: int, size: int) -> Refusal | None:
+        """Tell whether there is no room for more that waits; one alone has room whatever its size."""
+        messages += self._waiting
+        size += self._waiting_bytes
+        if self._waiting and (messages > _MOST_WAITING or size > _MOST_WAITING_BYTES):
+            return Overloaded("too much waits to be stored")
+        return None
+
+    def _submit(self, request: Request) -> "Deferred[Any]":
         waiting: Deferred[Any] = Deferred()
-        self._crew.submit(Job(request, waiting))
-        return await waiting
+        # All of one turn of the reactor go together: a thread that woke up for the first of them would have to share
+        # the interpreter with those who make the others.
+        if not self._gathered:
+            self._reactor.callFromThread(self._hand_over)
+        self._gathered.append(Job(request, waiting))
+        return waiting
+
+    def _hand_over(self) -> None:
+        jobs, self._gathered = self._gathered, []
+        if jobs:
+            self._crew.submit(jobs)
 
     async def _ask(self, question: Callable[[Answers], T], now: float) -> T:
         try:
@@ -187,8 +212,7 @@ class SqliteBackend:
         if isinstance(request, Publish):
             for draft, message in zip(request.drafts, answer, strict=True):
                 if isinstance(message, Message):
-                    age = self._bounds.age
-                    self._tail.add(message, request.now + (age if draft.ttl is None else min(draft.ttl, age)))
+                    self._tail.add(message, request.now, draft.ttl)
                     self._listener.message(message)
         elif isinstance(request, Forget) and answer:
             self._tail.forget(request.name)
@@ -199,19 +223,23 @@ class SqliteBackend:
         self._crew.committed()
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
-        self._failures += 1
-        if self._ailment is None or not jobs:
-            self._ail(phrase(error))
-            if isinstance(error, Damaged):
-                self._crew.found(error)
-            elif not isinstance(error, (sqlite3.Error, OSError, Unusable)):
-                self.log.failure("The writer broke", _failure_of(error))
+        if jobs:
+            self._failures += 1
+            self.log.warn("A commit failed: {error!r}", error=error)
+        self._ail(phrase(error))
+        if isinstance(error, Damaged):
+            self._crew.found(error)
+        elif not isinstance(error, (sqlite3.Error, OSError, Unusable)):
+            self.log.failure("The writer broke", _failure_of(error))
+        self._refused(jobs)
+
+    def _refused(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.waiting.errback(self._refusal())
 
     def _recovered(self, held: Held) -> None:
         if held.epoch != self._held.epoch:
-            self._tail = Tail(held.epoch, held.head, held.newest_loss, ())
+            self._tail = Tail(held.epoch, self._bounds.age, held.head, held.newest_loss, ())
         self._hold(held)
         self._ail(None)
 
@@ -231,9 +259,12 @@ class SqliteBackend:
         return StorageFailed(f"the history can not be written now: {self._ailment}")
 
     def _tick(self) -> None:
-        if self._tick_is_done:
+        if self._tick_is_done and not self._is_stopping:
             self._tick_is_done = False
-            Deferred.fromCoroutine(self._submit(Tick(self._wall(), self._crew.now()))).addBoth(self._ticked)
+            self._submit(self._now()).addBoth(self._ticked)
+
+    def _now(self) -> Tick:
+        return Tick(self._wall(), self._crew.now())
 
     def _ticked(self, result: object) -> None:
         self._tick_is_done = True

@@ -67,6 +67,12 @@ class Crew:
             for sentence in opened.news:
                 self.log.warn("{sentence}", sentence=sentence)
             ready = self._read_in(opened.writer, opened.ailment)
+            self.log.info(
+                "The history is {file}: {messages} messages of {channels} channels",
+                file=str(directory.file),
+                messages=ready.held.messages,
+                channels=ready.held.channels,
+            )
         except BaseException:
             directory.release()
             raise
@@ -75,7 +81,9 @@ class Crew:
         if opened.ailment is not None:
             opened.writer.abandon()
             writer = None
-        self._writing = WritingThread(writer, self._reopen, close_history, call, self._reports)
+        self._writing = WritingThread(
+            writer, self._reopen, close_history, directory.check_presence, call, self._reports
+        )
         self._checkpoints = CheckpointThread(
             directory.tend(), self._writing.ask_for_checkpoint, lambda why: call(self._complain, why)
         )
@@ -105,9 +113,9 @@ class Crew:
         """Give the log's own time."""
         return self._time.now()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, jobs: list[Job]) -> None:
         """Let something be written."""
-        self._writing.submit(job)
+        self._writing.submit(jobs)
 
     def ask(
         self, question: Callable[[Answers], T], now: float, head: int
@@ -138,7 +146,7 @@ class Crew:
         closed = (name for (name,) in writer.db.execute("SELECT name FROM channel WHERE ended OR deleted"))
         now, wall = writer.db.execute("SELECT now, wall FROM log").fetchone()
         self._time = LogTime(self._reactor.seconds, now, self._wall() - wall)
-        return Ready(held, Tail(held.epoch, held.head, held.newest_loss, closed), ailment)
+        return Ready(held, Tail(held.epoch, self._bounds.age, held.head, held.newest_loss, closed), ailment)
 
     def _reopen(self) -> Writer:
         self._directory.try_space()

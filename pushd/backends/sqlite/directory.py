@@ -5,7 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from pushd.backends.sqlite.errors import Unusable
+from pushd.backends.interface import Unusable
 from pushd.backends.sqlite.schema import version_of
 
 _FILE = "history.sqlite"
@@ -80,7 +80,10 @@ class Directory:
         :param sync: ``full`` or ``normal``.
         :raises Unusable: it is not ours.
         """
-        db = connect(self.file, "rwc" if create else "rw")
+        if create:
+            # SQLite gives what it makes beside the file the same rights.
+            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        db = connect(self.file, "rw")
         try:
             version_of(db)
             # These hold from the first table on. Where there are tables already, they change nothing.
@@ -142,6 +145,4 @@ def connect(file: Path, mode: str) -> sqlite3.Connection:
     # A path may hold any character, and in an address some have a meaning.
     address = f"{file.absolute().as_uri()}?mode={mode}"
     # Each connection goes from thread to thread, and is never used by two at a time.
-    return sqlite3.connect(
-        address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)

@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from pushd.backends.interface import Unusable
+
 _PHRASES = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "the disk is read-only",
@@ -12,10 +14,6 @@ _PRIMARY = 0xFF
 """The byte of a code of SQLite that says what it is; the others say where."""
 
 
-class Unusable(Exception):
-    """The history can not be used as it is. The text is a sentence, or a phrase to follow the name of the file."""
-
-
 class Damaged(Exception):
     """The file is not whole. The text is a phrase."""
 
@@ -24,7 +22,7 @@ def phrase(error: Exception) -> str:
     """Say for the operator why something can not be done."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
-        return f"{_PHRASES[code]} ({error})" if code in _PHRASES else str(error)
+        return _PHRASES.get(code, str(error))
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, Damaged):

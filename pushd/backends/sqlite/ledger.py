@@ -66,6 +66,8 @@ class Ledger:
         """What is written on the newest message."""
         self.turned_back = 0
         """The newest message on which an earlier time is written than on the one before."""
+        self.peak = 0.0
+        """The latest time that is written on any message before that."""
         self.active: dict[str, Record] = {}
         """Those with messages, the least recently used first."""
         self.idle: dict[str, Record] = {}
@@ -100,6 +102,9 @@ class Ledger:
     def accept(self, draft: Draft, time: float, now: float) -> Message:
         """Accept a message. What is too old must be gone already.
 
+        :param time: unix seconds, rounded to milliseconds.
+        :param now: by the log's own time.
+
         :raises TooManyChannels: it is the first of its channel, and no other channel can be forgotten for it.
         """
         record = self._take(draft.channel)
@@ -110,7 +115,7 @@ class Ledger:
             seq,
             f"{self.epoch}-{prev}" if prev else None,
             draft.channel,
-            round(time, 3),
+            time,
             draft.data,
             draft.content_type,
             draft.form,
@@ -121,7 +126,7 @@ class Ledger:
         record.ended = draft.end
         if not message.is_mark:
             if message.time < self.newest_time:
-                self.turned_back = seq
+                self.turned_back, self.peak = seq, max(self.peak, self.newest_time)
             self.newest_time = message.time
             deadline = None if draft.ttl is None or draft.ttl >= self.bounds.age else now + draft.ttl
             self.added[seq] = Added(message, record.id, prev, now, deadline)
@@ -275,7 +280,8 @@ class Ledger:
         self._lose(record, oldest.seq, oldest.time, "evicted")
 
     def _settle(self, record: Record) -> None:
-        if not record.messages and self.active.pop(record.name, None):
+        if not record.messages and record.name in self.active:
+            del self.active[record.name]
             self._place(record)
 
     def _lose(self, record: Record, seq: int, time: float, reason: str) -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pushd.backends.epoch import new_epoch
+from pushd.backends.interface import Unusable
 from pushd.backends.sqlite.directory import Directory
-from pushd.backends.sqlite.errors import Damaged, Unusable
+from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.salvage import put_aside, salvage, take_over
 from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.backends.sqlite.verify import verify
 from pushd.backends.sqlite.writer import Writer
 from pushd.core.history import Bounds
 
-_VERIFY_SECONDS = 0.5
-"""What a start spends on looking whether the file is whole: a fourth of what it may take in all."""
+_VERIFY_SECONDS = 0.25
+"""What a start spends on looking whether the file is whole: an eighth of what it may take in all."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MAY_BE_MISSING = "the machine went down while sync was normal, the newest messages may be missing: a new epoch begins"
 

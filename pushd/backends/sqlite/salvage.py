@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from pushd.backends.interface import Unusable
 from pushd.backends.sqlite.directory import Directory, connect
-from pushd.backends.sqlite.errors import Unusable
 from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row, row_of_record
 from pushd.backends.sqlite.schema import migrate
@@ -105,7 +105,8 @@ class _Found:
                 head, now = max(head, message.seq), max(now, row[4])
         for record in kept.values():
             db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_places(17)}", row_of_record(record))
-        db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?", (head, now, head))
+        # As if the clock had been set back just now: then nobody relies on the times to be in order.
+        db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?, peak = 1e308", (head, now, head))
         db.execute("COMMIT")
         db.close()
         _sync(unfinished)

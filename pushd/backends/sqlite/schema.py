@@ -6,7 +6,7 @@ made from the one before by one step, a new file by all of them, so old and new 
 
 import sqlite3
 
-from pushd.backends.sqlite.errors import Unusable
+from pushd.backends.interface import Unusable
 
 APPLICATION = 0x70757368
 """``push``: what tells a history of pushd from other files of SQLite."""
@@ -19,7 +19,8 @@ CREATE TABLE log (
     unknown INTEGER NOT NULL,
     now REAL NOT NULL,
     wall REAL NOT NULL,
-    turned_back INTEGER NOT NULL
+    turned_back INTEGER NOT NULL,
+    peak REAL NOT NULL
 ) STRICT;
 
 CREATE TABLE channel (
@@ -100,8 +101,8 @@ def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION
         return
     steps = "".join(_STEPS[version:upto])
     if not version:
-        columns = "id, epoch, seq, unknown, now, wall, turned_back"
-        steps += f"INSERT INTO log ({columns}) VALUES (1, '{epoch}', 0, 0, 0, {wall!r}, 0);"
+        columns = "id, epoch, seq, unknown, now, wall, turned_back, peak"
+        steps += f"INSERT INTO log ({columns}) VALUES (1, '{epoch}', 0, 0, 0, {wall!r}, 0, 0);"
     db.executescript(
         f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {upto}; COMMIT"
     )

@@ -22,44 +22,53 @@ _WORTH_TIDYING = 1024
 class Tail:
     """The newest messages, in id order, of those that have been told."""
 
-    def __init__(self, epoch: str, head: int, newest_loss: int, closed: Iterable[str]) -> None:
+    def __init__(self, epoch: str, age: float, head: int, newest_loss: int, closed: Iterable[str]) -> None:
         """
+        :param age: how long messages are kept.
         :param head: the newest sequence.
         :param newest_loss: nothing newer was lost anywhere.
         :param closed: the channels that have ended or were deleted.
         """
         self.epoch = epoch
         self.head = head
+        self._age = age
         self._newest_loss = newest_loss
         self._closed = set(closed)
         self._start = head
         """All that is newer than this sequence is here, unless it was lost."""
         self._messages: deque[Message] = deque()
+        self._born: deque[float] = deque()
+        """When each of them was accepted."""
         self._of_channel: dict[str, deque[Message]] = {}
         self._bytes = 0
         self._deadlines: list[tuple[float, int]] = []
-        """A heap of the times at which messages expire."""
+        """A heap of the times at which messages with a time to live expire."""
 
     # What becomes known
 
-    def add(self, message: Message, deadline: float) -> None:
-        """Take the newest message. `deadline`: when it expires, by the log's own time."""
+    def add(self, message: Message, now: float, ttl: float | None) -> None:
+        """Take the newest message, accepted at `now` by the log's own time."""
         self.head = message.seq
         if message.end:
             self._closed.add(message.channel)
-        else:
+            if message.is_mark:
+                return
+        elif self._closed:
             self._closed.discard(message.channel)
-        if message.is_mark:
-            return
         self._messages.append(message)
-        self._of_channel.setdefault(message.channel, deque()).append(message)
+        self._born.append(now)
+        own = self._of_channel.get(message.channel)
+        if own is None:
+            own = self._of_channel[message.channel] = deque()
+        own.append(message)
         self._bytes += message.size
         while len(self._messages) > _MESSAGES or self._bytes > _BYTES:
             self._leave_out_oldest()
-        heapq.heappush(self._deadlines, (deadline, message.seq))
-        if len(self._deadlines) > 2 * len(self._messages) + _WORTH_TIDYING:
-            self._deadlines = [entry for entry in self._deadlines if entry[1] > self._start]
-            heapq.heapify(self._deadlines)
+        if ttl is not None:
+            heapq.heappush(self._deadlines, (now + ttl, message.seq))
+            if len(self._deadlines) > 2 * len(self._messages) + _WORTH_TIDYING:
+                self._deadlines = [entry for entry in self._deadlines if entry[1] > self._start]
+                heapq.heapify(self._deadlines)
 
     def forget(self, channel: str) -> None:
         """Know that a channel was deleted."""
@@ -105,6 +114,8 @@ class Tail:
 
     def _knows(self, seq: int, now: float) -> bool:
         """Tell whether all that is newer than `seq` is here."""
+        while self._born and self._born[0] + self._age <= now:
+            self._leave_out_oldest()
         while self._deadlines and self._deadlines[0][0] <= now:
             self.lose(heapq.heappop(self._deadlines)[1])
         return max(self._start, self._newest_loss) <= seq <= self.head
@@ -127,6 +138,7 @@ class Tail:
 
     def _leave_out_oldest(self) -> None:
         oldest = self._messages.popleft()
+        self._born.popleft()
         self._start = oldest.seq
         self._bytes -= oldest.size
         own = self._of_channel[oldest.channel]

@@ -5,6 +5,7 @@ for the writer. All is found by index. A pattern that covers few channels is as 
 many, `all_seqs` goes through the log.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -39,7 +40,8 @@ class View:
         self._db = db
         self._now = now
         self.head = head
-        self.epoch, self.unknown, self._turned_back = self._row("SELECT epoch, unknown, turned_back FROM log")
+        log = self._row("SELECT epoch, unknown, turned_back, peak FROM log")
+        self.epoch, self.unknown, self._turned_back, self._peak = log
         self._too_old = self._newest_before("born", now - age, 0)
         """What is not above this sequence is too old."""
         self._is_overdue = bool(self._row("SELECT EXISTS (SELECT 1 FROM message WHERE deadline <= ?)", now)[0])
@@ -53,9 +55,8 @@ class View:
         """Read the records of all these channels at once."""
         names = [topic for topic in topics if topic not in self._records and not is_pattern(topic)]
         self._records.update((name, ()) for name in names)
-        for start in range(0, len(names), _FEW):
-            some = names[start : start + _FEW]
-            for record in self._read_records(f"name IN ({', '.join('?' * len(some))})", *some):
+        if names:
+            for record in self._read_records("name IN (SELECT value FROM json_each(?))", json.dumps(names)):
                 self._records[record.name] = (record,)
 
     def records(self, topic: str) -> tuple[Record, ...] | None:
@@ -181,12 +182,11 @@ class View:
     def before_time(self, unix: float) -> int | None:
         """Give the sequence up to which the times of all messages are before `unix`, and after which they are not.
 
-        None where there is none such, since the wall clock was set back.
+        None where there is none such, since the wall clock was set back from beyond that time.
         """
-        edge = self._newest_before("time", unix, max(0, self._turned_back - 1))
-        if self._turned_back and edge < self._turned_back:
+        if self._turned_back and unix <= self._peak:
             return None
-        return edge
+        return self._newest_before("time", unix, max(0, self._turned_back - 1))
 
     def newest_before(self, record: Record, unix: float) -> int:
         """Give the newest message of a channel with a time before `unix`, whatever was done to the clock."""

@@ -7,7 +7,9 @@ thrown away, and a new one begins with what the file says.
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from math import inf
+from typing import Any
 
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.ledger import Ledger
@@ -20,14 +22,43 @@ from pushd.core.message import Draft, Message
 
 _STEP = 256
 """Rows that are deleted in one go, and pages that are given back: some milliseconds."""
+_CLOCK_SECONDS = 1.0
+"""By so much the wall clock may be set before it is written down."""
 _MUCH_STALE = 10_000
 """So many stale rows are deleted wherever they stand, since they take room."""
 
+
+
+class _Statement:
+    """A statement that takes many rows at once.
+
+    Each statement gives the interpreter away and has to wait for it again, so one of 64 rows is worth much more than 64
+    of one. A few sizes serve any number, so that SQLite has seen all of them before.
+    """
+
+    _SIZES = (64, 8, 1)
+
+    def __init__(self, head: str, width: int, tail: str = "") -> None:
+        """`width`: how many values a row has."""
+        row = f"({', '.join('?' * width)})"
+        self._texts = {size: f"{head} VALUES {', '.join([row] * size)} {tail}" for size in self._SIZES}
+
+    def execute(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Do it for all rows."""
+        place = 0
+        for size, text in self._texts.items():
+            while len(rows) - place >= size:
+                db.execute(text, list(chain.from_iterable(rows[place : place + size])))
+                place += size
+
+
 _ENTRY_COLUMNS = "channel, seq, time, length(data), length(content_type) + coalesce(length(event), 0)"
-_INSERT = f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES ({', '.join('?' * 12)})"
-_UPSERT = (
-    f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES ({', '.join('?' * 17)}) ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS.split(", ")[2:])
+_INSERT = _Statement(f"INSERT INTO message ({MESSAGE_COLUMNS})", 12)
+_UPSERT = _Statement(
+    f"INSERT INTO channel ({RECORD_COLUMNS})",
+    17,
+    "ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS.split(", ")[2:]),
 )
 
 
@@ -42,6 +73,8 @@ class Writer:
         self._bounds = bounds
         self._due = 0.0
         """Before this time nothing expires."""
+        self._wall_ahead = 0.0
+        """Of the log's own time, as of the last commit."""
         self._ledger = self._load()
 
     @property
@@ -63,7 +96,8 @@ class Writer:
         :raises sqlite3.Error: nothing was done, and the writer is of no more use.
         """
         ledger, last = self._ledger, requests[-1]
-        if all(isinstance(request, Tick) for request in requests) and last.now < self._due:
+        is_idle = all(isinstance(request, Tick) for request in requests) and last.now < self._due
+        if is_idle and abs(last.time - last.now - self._wall_ahead) < _CLOCK_SECONDS:
             return Outcome([None] * len(requests), self.held, [])
         self.db.execute("BEGIN IMMEDIATE")
         answers = [self._obey(request) for request in requests]
@@ -103,30 +137,30 @@ class Writer:
     def _end(self, now: float, time: float) -> None:
         ledger = self._ledger
         self.db.execute(
-            "UPDATE log SET seq = ?, unknown = ?, turned_back = ?, now = ?, wall = ?",
-            (ledger.head, ledger.unknown, ledger.turned_back, now, time),
+            "UPDATE log SET seq = ?, unknown = ?, turned_back = ?, peak = ?, now = ?, wall = ?",
+            (ledger.head, ledger.unknown, ledger.turned_back, ledger.peak, now, time),
         )
+        self._wall_ahead = time - now
         self.db.execute("COMMIT")
 
     # Requests
 
     def _obey(self, request: Request) -> Answer:
-        self._expire(request.now)
-        match request:
-            case Publish(drafts, time, now):
-                return [self._accept(draft, time, now) for draft in drafts]
-            case Forget(name):
-                return self._ledger.forget(name)
-            case Tick():
-                return None
+        if request.now >= self._due:
+            self._expire(request.now)
+        if isinstance(request, Publish):
+            time, now = round(request.time, 3), request.now
+            return [self._accept(draft, time, now) for draft in request.drafts]
+        return self._ledger.forget(request.name) if isinstance(request, Forget) else None
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
         try:
             message = self._ledger.accept(draft, time, now)
         except Refusal as refusal:
             return refusal.kept()
-        lifetime = self._bounds.age if draft.ttl is None else min(draft.ttl, self._bounds.age)
-        self._due = min(self._due, now + lifetime)
+        due = now + (self._bounds.age if draft.ttl is None else min(draft.ttl, self._bounds.age))
+        if due < self._due:
+            self._due = due
         return message
 
     # Rows
@@ -138,7 +172,7 @@ class Writer:
             # Before `changed`: a channel of the same name may be among those.
             self.db.execute("DELETE FROM message WHERE channel = ?", (record.id,))
             self.db.execute("DELETE FROM channel WHERE id = ?", (record.id,))
-        self.db.executemany(_UPSERT, map(row_of_record, ledger.changed.values()))
+        _UPSERT.execute(self.db, [row_of_record(record) for record in ledger.changed.values()])
         ledger.dropped.clear()
         ledger.changed.clear()
 
@@ -147,7 +181,7 @@ class Writer:
         added = self._ledger.added
         count = len(added)
         if count:
-            self.db.executemany(_INSERT, [row_of_message(*each) for each in added.values()])
+            _INSERT.execute(self.db, [row_of_message(*each) for each in added.values()])
             added.clear()
         return count
 
@@ -163,8 +197,6 @@ class Writer:
 
     def _expire(self, now: float) -> None:
         """Let go of what is too old, or of some of it if it is very much."""
-        if now < self._due:
-            return
         self._insert()
         newest = "(SELECT max(seq) FROM (SELECT seq, born FROM message ORDER BY seq LIMIT ?) WHERE born < ?)"
         is_more = self._lose(
@@ -214,14 +246,14 @@ class Writer:
         return max(0, int(empty) - max(int(pages) // 4, _STEP))
 
     def _load(self) -> Ledger:
-        log = self.db.execute("SELECT epoch, seq, unknown, turned_back FROM log").fetchone()
+        log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now FROM log").fetchone()
         if log is None:
             raise Damaged("has lost its first row")
-        epoch, head, unknown, turned_back = log
+        epoch, head, unknown, turned_back, peak, self._wall_ahead = log
         records = list(map(record_of_row, self.db.execute(f"SELECT {RECORD_COLUMNS} FROM channel ORDER BY place")))
         newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
         if None in records or newest[0] > head:
             raise Damaged("holds rows that are not as they were written")
         ledger = Ledger(self._bounds, epoch, head, unknown, filter(None, records), self._oldest_of)
-        ledger.turned_back, ledger.newest_time = turned_back, newest[1]
+        ledger.turned_back, ledger.peak, ledger.newest_time = turned_back, peak, newest[1]
         return ledger

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from pushd.backends.sqlite.requests import Held, Outcome, Publish, Request
+from pushd.backends.sqlite.requests import Held, Outcome, Publish, Request, Tick
 from pushd.backends.sqlite.writer import Writer
 
 _GROUP_MESSAGES = 1000
 _GROUP_BYTES = 4 << 20
-"""What goes into one transaction: some 20 ms of work."""
+"""What goes into one transaction, give or take what came in one turn of the reactor: some 20 ms of work."""
 _RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 8.0
 _WELL_SECONDS = 10.0
@@ -41,7 +41,9 @@ class Reports(NamedTuple):
     tidied: Callable[[Held], None]
     """Something may have been let go that nobody asked for."""
     failed: Callable[[list[Job], Exception], None]
-    """These were not done, and nothing else will be for now."""
+    """These were not done, perhaps none, and nothing else will be for now."""
+    refused: Callable[[list[Job]], None]
+    """These came while nothing could be done."""
     recovered: Callable[[Held], None]
     """Requests are welcome again."""
     stopped: Callable[[], None]
@@ -56,12 +58,14 @@ class WritingThread(Thread):
         writer: Writer | None,
         reopen: Callable[[], Writer],
         close: Callable[[Writer], None],
+        look: Callable[[], None],
         call: Callable[..., None],
         reports: Reports,
     ) -> None:
         """
         :param writer: None where the file can not be written now.
         :param reopen: gives a new writer, or raises whatever it likes.
+        :param look: sees now and then whether the file is still there, and raises if it is not.
         :param call: calls in the reactor.
         """
         # A daemon: whatever ends the process may end it at once, as a crash would.
@@ -69,15 +73,16 @@ class WritingThread(Thread):
         self._writer = writer
         self._reopen = reopen
         self._close = close
+        self._look = look
         self._call = call
         self._reports = reports
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._is_finishing = False
         self._checkpoint_is_due = False
 
-    def submit(self, job: Job) -> None:
-        """Do this, after all that came before."""
-        self._jobs.put(job)
+    def submit(self, jobs: list[Job]) -> None:
+        """Do these, after all that came before."""
+        self._jobs.put(jobs)
 
     def finish(self) -> None:
         """Stop, having done all that came before."""
@@ -112,6 +117,8 @@ class WritingThread(Thread):
             while not self._is_finishing:
                 group = self._next_group(writer)
                 if group:
+                    if any(isinstance(job.request, Tick) for job in group):
+                        self._look()
                     outcome = writer.commit([job.request for job in group])
                     self._call(self._reports.committed, group, outcome)
                     group = []
@@ -132,19 +139,17 @@ class WritingThread(Thread):
         """Wait for jobs and take as many as go together; none where there is time for something else."""
         group: list[Job] = []
         messages = size = 0
-        try:
+        with suppress(Empty):
             while messages < _GROUP_MESSAGES and size < _GROUP_BYTES:
                 is_waiting = not group and not (self._jobs.empty() and writer.has_chores)
-                job = self._jobs.get(block=is_waiting)
-                if job is None:
+                jobs = self._jobs.get(block=is_waiting)
+                if jobs is None:
                     self._is_finishing = True
                     break
-                group.append(job)
-                if isinstance(job.request, Publish):
-                    messages += len(job.request.drafts)
-                    size += sum(len(draft.data) for draft in job.request.drafts)
-        except Empty:
-            pass
+                group += jobs
+                drafts = [draft for job in jobs if isinstance(job.request, Publish) for draft in job.request.drafts]
+                messages += len(drafts)
+                size += sum([len(draft.data) for draft in drafts])
         return group
 
     # While it is not
@@ -152,14 +157,13 @@ class WritingThread(Thread):
     def _recover(self, seconds: float) -> None:
         """Refuse what comes for so long, and then try again."""
         until = time.monotonic() + seconds
-        why = Exception("the file is not open")
         with suppress(Empty):
             while (left := until - time.monotonic()) > 0:
-                job = self._jobs.get(timeout=left)
-                if job is None:
+                jobs = self._jobs.get(timeout=left)
+                if jobs is None:
                     self._is_finishing = True
                     return
-                self._call(self._reports.failed, [job], why)
+                self._call(self._reports.refused, jobs)
         try:
             self._writer = self._reopen()
         except Exception as error:

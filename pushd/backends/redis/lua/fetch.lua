@@ -3,6 +3,6 @@ local answer = { epoch }
 for i = 5, #ARGV, 2 do
     local id = ARGV[i] .. '-0'
     local row = redis.call('XRANGE', E .. 's:' .. ARGV[i + 1], id, id)[1]
-    answer[#answer + 1] = row and row[2][8]
+    answer[#answer + 1] = row and row[2][6] or false
 end
 return answer

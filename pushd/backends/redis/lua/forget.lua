@@ -5,7 +5,7 @@ local r = record(ch)
 local known = r and r.gone == 0
 if known then
     while r.n > 0 do lose_oldest(ch, 'evicted') end
-    note_loss(ch, r, math.max(r.lost, r.last), r.at, 'evicted')
+    note_loss(r, math.max(r.lost, r.last), r.at, 'evicted')
     forgets, log_dirty, r.gone, r.ended = forgets + 1, true, 1, 0
     for _, set in ipairs({ 'names', 'live', 'idle', 'ended' }) do redis.call('ZREM', E .. set, ch) end
     redis.call('ZADD', E .. 'gone', forgets, ch)

@@ -4,5 +4,5 @@ local r = record(ARGV[5])
 local answer = { epoch, r and str(r.lost) or '0', r and r.why or 'unknown' }
 local rows = redis.call('XRANGE', E .. 's:' .. ARGV[5], str(num(ARGV[6]) + 1) .. '-0', str(num(ARGV[7]) - 1) .. '-0',
     'COUNT', ARGV[8])
-for _, row in ipairs(rows) do answer[#answer + 1] = row[2][8] end
+for _, row in ipairs(rows) do answer[#answer + 1] = row[2][6] end
 return answer

@@ -10,7 +10,8 @@ local rows = redis.call('XRANGE', T, str(after + 1) .. '-0', '+', 'COUNT', ROWS)
 local found = {}
 for _, row in ipairs(rows) do
     local n = #found
-    found[n + 1], found[n + 2], found[n + 3] = seq_of(row[1]), row[2][2], num(row[2][8])
+    local _, bytes = sizes_of(row[2][6])
+    found[n + 1], found[n + 2], found[n + 3] = seq_of(row[1]), row[2][2], bytes
 end
 local complete = #rows < ROWS
 local position = complete and seq or seq_of(rows[#rows][1])

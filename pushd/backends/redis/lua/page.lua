@@ -28,7 +28,8 @@ local function merge()
         if #active == 1 then share = math.min(count, by_size) + 1 end
         local rows = redis.call('XRANGE', E .. 's:' .. ch, start, '+', 'COUNT', share)
         for _, row in ipairs(rows) do
-            found[#found + 1] = { seq_of(row[1]), num(row[2][6]), row[2][8] }
+            local _, bytes = sizes_of(row[2][4])
+            found[#found + 1] = { seq_of(row[1]), bytes, row[2][6] }
         end
         if #rows == share then
             local last = found[#found][1]
@@ -65,8 +66,9 @@ local function scan()
                 local id = str(s) .. '-0'
                 local entry = redis.call('XRANGE', E .. 's:' .. ch, id, id)[1]
                 if entry then
-                    messages[#messages + 1] = { s, 0, entry[2][8] }
-                    taken = taken + num(row[2][8])
+                    local _, bytes = sizes_of(row[2][6])
+                    messages[#messages + 1] = { s, bytes, entry[2][6] }
+                    taken = taken + bytes
                 end
             end
         end

@@ -3,8 +3,9 @@
 -- connected to · [4] prefix of all pub/sub channels · the rest is each script's own.
 --
 -- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets
--- PREFIX EPOCH :t       stream: the timeline, an entry for each kept message: its channel, time, data and size in bytes
--- PREFIX EPOCH :s:CH    stream: the messages of a channel
+-- PREFIX EPOCH :t       stream: the timeline, for each kept message its channel (c), time (t), bytes of data and size (z),
+--                       and a mark where it has a time to live of its own (l)
+-- PREFIX EPOCH :s:CH    stream: the messages of a channel: t, z, the message (m), and l
 -- PREFIX EPOCH :c:CH    hash: the record of a channel
 -- PREFIX EPOCH :names, :live, :idle, :gone, :lost, :ended, :ttl    sorted sets of channels; :ttl has messages
 -- PREFIX EPOCH :leaps   list: where sequences were left out, because Redis may have forgotten that it had given them
@@ -16,10 +17,14 @@ local ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function num(value) return tonumber(value or 0) or 0 end
 local function str(number) return string.format('%.0f', number) end
 local function seq_of(id) return tonumber(string.match(id, '^%d+')) end
+local function sizes_of(text)
+    local data, size = string.match(text, '(%d+) (%d+)')
+    return tonumber(data), tonumber(size)
+end
 
-local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run')
+local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl')
 local epoch, seq, kept, cost = log[1], num(log[2]), num(log[3]), num(log[4])
-local unknown, beyond, forgets, run = num(log[5]), num(log[6]), num(log[7]), log[8]
+local unknown, beyond, forgets, run, has_ttl = num(log[5]), num(log[6]), num(log[7]), log[8], log[9]
 local log_dirty = false
 if not epoch then
     epoch, run = ARGV[2], ARGV[3]
@@ -28,7 +33,10 @@ end
 local E = P .. epoch .. ':'
 local T = E .. 't'
 
+-- Records are read once and written back by `save`. Beside what is in Redis they hold, of a channel that loses its oldest
+-- messages, the rows that go next and the ids that are to be deleted: so a batch of messages needs few calls.
 local records = {}
+local deleted = {}
 
 local function record(ch)
     local r = records[ch]
@@ -50,89 +58,113 @@ local function drop_record(ch)
     records[ch] = false
 end
 
+local function delete_rows(key, ids)
+    for first = 1, #ids, 500 do
+        redis.call('XDEL', key, unpack(ids, first, math.min(first + 499, #ids)))
+    end
+end
+
 -- Writes back what has changed. Every script that changes anything calls it last.
 local function save()
     for ch, r in pairs(records) do
         if r and r.dirty then
+            if r.ids and r.n > 0 then delete_rows(E .. 's:' .. ch, r.ids) end
+            if r.has_lost then redis.call('ZADD', E .. 'lost', r.lost, ch) end
+            if r.used then redis.call('ZADD', E .. 'live', r.used, ch) end
             redis.call('HSET', E .. 'c:' .. ch, 'last', r.last, 'at', r.at, 'ended', r.ended, 'lost', r.lost,
                 'lat', r.lat, 'why', r.why, 'n', r.n, 'b', r.b, 'gone', r.gone)
+            r.dirty, r.has_lost, r.used, r.ids, r.rows = false, false, nil, nil, nil
         end
     end
+    if #deleted > 0 then delete_rows(T, deleted) end
+    deleted = {}
     if log_dirty then
         redis.call('HSET', LOG, 'seq', seq, 'n', kept, 'b', cost, 'unknown', unknown, 'beyond', beyond,
             'forgets', forgets)
     end
 end
 
-local function note_loss(ch, r, s, at, why)
+local function note_loss(r, s, at, why)
     if s > r.lost then
-        r.lost, r.lat, r.why = s, at, why
-        redis.call('ZADD', E .. 'lost', s, ch)
+        r.lost, r.lat, r.why, r.has_lost = s, at, why, true
     end
     r.dirty = true
 end
 
-local has_ttl = nil
+local function empty(ch, r)
+    redis.call('DEL', E .. 's:' .. ch)
+    redis.call('ZREM', E .. 'live', ch)
+    redis.call('ZADD', E .. 'idle', seq, ch)
+    r.used, r.ids, r.rows = nil, nil, nil
+end
 
-local function lose(ch, s, at, data, size, why)
-    local r = record(ch)
-    local id = str(s) .. '-0'
-    redis.call('XDEL', E .. 's:' .. ch, id)
-    redis.call('XDEL', T, id)
-    if has_ttl == nil then has_ttl = redis.call('EXISTS', E .. 'ttl') == 1 end
-    if has_ttl then redis.call('ZREM', E .. 'ttl', str(s) .. ':' .. ch) end
+local function count_out(ch, r, id, at, sizes, is_mortal, why)
+    local s = seq_of(id)
+    local data, size = sizes_of(sizes)
+    deleted[#deleted + 1] = id
+    if is_mortal then redis.call('ZREM', E .. 'ttl', str(s) .. ':' .. ch) end
     kept, cost, log_dirty = kept - 1, cost - size - BOOKKEEPING, true
     r.n, r.b = r.n - 1, r.b - data
-    note_loss(ch, r, s, at, why)
-    if r.n == 0 then
-        redis.call('DEL', E .. 's:' .. ch)
-        redis.call('ZREM', E .. 'live', ch)
-        redis.call('ZADD', E .. 'idle', seq, ch)
-    end
+    note_loss(r, s, at, why)
+    if r.n == 0 then empty(ch, r) end
 end
 
 local function lose_oldest(ch, why)
-    local row = redis.call('XRANGE', E .. 's:' .. ch, '-', '+', 'COUNT', 1)[1]
-    if row then
-        local f = row[2]
-        lose(ch, seq_of(row[1]), num(f[2]), num(f[4]), num(f[6]), why)
+    local r = record(ch)
+    if not r.rows or r.next > #r.rows then
+        r.rows = redis.call('XRANGE', E .. 's:' .. ch, r.from or '-', '+', 'COUNT', r.rows and 16 or 1)
+        r.next = 1
+    end
+    local row = r.rows[r.next]
+    if not row then
+        -- Somebody else has deleted messages, Redis itself perhaps, where its policy is to evict keys.
+        kept, log_dirty = math.max(kept - r.n, 0), true
+        r.n, r.b = 0, 0
+        note_loss(r, r.last, r.at, why)
+        empty(ch, r)
         return
     end
-    -- Somebody else has deleted the stream, Redis itself perhaps, where its policy is to evict keys.
+    local id, f = row[1], row[2]
+    r.next, r.from = r.next + 1, str(seq_of(id) + 1) .. '-0'
+    r.ids = r.ids or {}
+    r.ids[#r.ids + 1] = id
+    count_out(ch, r, id, num(f[2]), f[4], f[8], why)
+end
+
+-- Lets go of a message anywhere. Not to be used between `lose_oldest` and `save`.
+local function lose(id, f, why)
+    local ch = f[2]
     local r = record(ch)
-    kept, log_dirty = math.max(kept - r.n, 0), true
-    r.n, r.b = 0, 0
-    note_loss(ch, r, r.last, r.at, why)
-    redis.call('ZREM', E .. 'live', ch)
-    redis.call('ZADD', E .. 'idle', seq, ch)
+    if not r then
+        redis.call('XDEL', T, id)
+        return
+    end
+    redis.call('XDEL', E .. 's:' .. ch, id)
+    count_out(ch, r, id, num(f[4]), f[6], f[8], why)
 end
 
 -- Lets go of what is too old: at most about `most` messages, so that nobody waits. Gives whether that was all.
 local function expire(age, most)
-    local horizon = ms - age
-    while most > 0 do
-        local rows = redis.call('XRANGE', T, '-', '+', 'COUNT', most < 20 and most or 20)
-        local done = #rows == 0
+    local horizon, from = ms - age, '-'
+    local rows = redis.call('XRANGE', T, '-', '+', 'COUNT', 1)
+    while #rows > 0 and most > 0 do
         for _, row in ipairs(rows) do
-            local f = row[2]
-            if num(f[4]) >= horizon then
-                done = true
+            if num(row[2][4]) >= horizon then
+                rows = {}
                 break
             end
-            lose(f[2], seq_of(row[1]), num(f[4]), num(f[6]), num(f[8]), 'expired')
-            most = most - 1
+            lose(row[1], row[2], 'expired')
+            most, from = most - 1, str(seq_of(row[1]) + 1) .. '-0'
         end
-        if done then break end
+        if #rows > 0 then rows = redis.call('XRANGE', T, from, '+', 'COUNT', 20) end
     end
+    if not has_ttl then return most > 0 end
     local due = redis.call('ZRANGEBYSCORE', E .. 'ttl', '-inf', ms, 'LIMIT', 0, most > 0 and most or 1)
     for _, member in ipairs(due) do
-        local s, ch = string.match(member, '^(%d+):(.*)$')
-        local row = redis.call('XRANGE', T, s .. '-0', s .. '-0')[1]
-        if row then
-            lose(ch, tonumber(s), num(row[2][4]), num(row[2][6]), num(row[2][8]), 'expired')
-        else
-            redis.call('ZREM', E .. 'ttl', member)
-        end
+        local id = string.match(member, '^%d+') .. '-0'
+        local row = redis.call('XRANGE', T, id, id)[1]
+        redis.call('ZREM', E .. 'ttl', member)
+        if row then lose(id, row[2], 'expired') end
         most = most - 1
     end
     return most > 0

@@ -1,20 +1,19 @@
 -- Takes messages into the log, each for itself and in their order, and hands them to whoever listens.
 -- ARGV: 5 messages, 6 bytes, 7 age, 8 total bytes, 9 channels: the bounds · 10 node, 11 number: who asks, and for the
 -- how many-th time · 12 the run of Redis in which this was asked before, empty if never · 13 the time after which nobody
--- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, seven values for each
--- message: channel, body, bytes of data, size, time to live, kind (0, 1 an end, 2 only the mark of an end), how many hear
--- it at that node.
+-- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, six values for each
+-- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end),
+-- how many hear it at that node.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 local MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
 local ANSWERS, KEY = P .. 'a:' .. ARGV[10], P .. 'k:' .. ARGV[14]
-local REMEMBERED_MS, REMEMBERED = 120000, 64
+local REMEMBERED_MS, REMEMBERED, TIDIED = 120000, 64, 16
 
-if ARGV[12] ~= '' then
-    local before = redis.call('HGET', ANSWERS, ARGV[11])
-    if before then return before end
-    if ARGV[12] ~= ARGV[3] then return cmsgpack.pack({ 'lost', epoch, {} }) end
-end
+-- Of two copies of a call the first counts, be it the second that comes first.
+local answered = redis.call('HGET', ANSWERS, ARGV[11])
+if answered then return answered end
+if ARGV[12] ~= '' and ARGV[12] ~= ARGV[3] then return cmsgpack.pack({ 'lost', epoch, {} }) end
 if ms > num(ARGV[13]) then return cmsgpack.pack({ 'late', epoch, {} }) end
 if ARGV[14] ~= '' then
     local before = redis.call('GET', KEY)
@@ -50,30 +49,37 @@ local function take(ch)
     return new
 end
 
-local function keep(ch, r, body, data, size, ttl)
+local MS = str(ms)
+
+local function keep(ch, r, id, body, sizes, ttl)
+    local data, size = sizes_of(sizes)
     if MESSAGES == 0 or data > BYTES then
         while r.n > 0 do lose_oldest(ch, 'evicted') end
-        note_loss(ch, r, seq, ms, 'evicted')
+        note_loss(r, seq, ms, 'evicted')
         return
     end
-    local id = str(seq) .. '-0'
-    redis.call('XADD', E .. 's:' .. ch, id, 't', ms, 'd', data, 'z', size, 'm', body)
-    redis.call('XADD', T, id, 'c', ch, 't', ms, 'd', data, 'z', size)
-    kept, cost = kept + 1, cost + size + BOOKKEEPING
-    r.n, r.b = r.n + 1, r.b + data
     if ttl > 0 and ttl < AGE then
+        redis.call('XADD', E .. 's:' .. ch, id, 't', MS, 'z', sizes, 'm', body, 'l', '1')
+        redis.call('XADD', T, id, 'c', ch, 't', MS, 'z', sizes, 'l', '1')
         redis.call('ZADD', E .. 'ttl', ms + ttl, str(seq) .. ':' .. ch)
+        if not has_ttl then redis.call('HSET', LOG, 'ttl', 1) end
         has_ttl = true
+    else
+        redis.call('XADD', E .. 's:' .. ch, id, 't', MS, 'z', sizes, 'm', body)
+        redis.call('XADD', T, id, 'c', ch, 't', MS, 'z', sizes)
     end
+    kept, cost = kept + 1, cost + size + BOOKKEEPING
+    r.n, r.b, r.used = r.n + 1, r.b + data, seq
     while r.n > MESSAGES or r.b > BYTES do lose_oldest(ch, 'evicted') end
 end
 
-local function accept(ch, body, data, size, ttl, kind)
+local function accept(ch, body, sizes, ttl, kind)
     local r = take(ch)
     if not r then return -1, 0 end
     local prev, was_idle = r.last, r.n == 0
     seq, log_dirty, r.dirty = seq + 1, true, true
-    body = 'm ' .. epoch .. ' ' .. str(seq) .. ' ' .. str(prev) .. ' ' .. str(ms) .. '\n' .. body
+    local id = str(seq)
+    body = 'm ' .. epoch .. ' ' .. id .. ' ' .. str(prev) .. ' ' .. MS .. '\n' .. body
     if kind > 0 then
         redis.call('ZADD', E .. 'ended', seq, ch)
     elseif r.ended == 1 then
@@ -82,15 +88,16 @@ local function accept(ch, body, data, size, ttl, kind)
     r.ended = kind > 0 and 1 or 0
     if kind < 2 then
         r.last, r.at = seq, ms
-        keep(ch, r, body, data, size, ttl)
+        keep(ch, r, id .. '-0', body, sizes, ttl)
     end
     if r.n > 0 then
-        redis.call('ZADD', E .. 'live', seq, ch)
+        r.used = seq
         if was_idle then redis.call('ZREM', E .. 'idle', ch) end
-    else
+    elseif was_idle then
         redis.call('ZADD', E .. 'idle', seq, ch)
     end
     local effort = 2000
+    if cost > TOTAL then save() end
     while cost > TOTAL and effort > 0 do
         local oldest = redis.call('ZRANGE', E .. 'live', 0, 0)[1]
         if oldest then lose_oldest(oldest, 'evicted') else cost = 0 end
@@ -102,14 +109,17 @@ end
 
 expire(AGE, 100)
 local told, given = {}, cmsgpack.unpack(ARGV[15])
-for i = 1, #given, 7 do
-    local s, prev = accept(given[i], given[i + 1], given[i + 2], given[i + 3], given[i + 4], given[i + 5])
+for i = 1, #given, 6 do
+    local s, prev = accept(given[i], given[i + 1], given[i + 2], given[i + 3], given[i + 4])
     local n = #told
-    told[n + 1], told[n + 2], told[n + 3], told[n + 4] = s, prev, ms, given[i + 6]
+    told[n + 1], told[n + 2], told[n + 3], told[n + 4] = s, prev, ms, given[i + 5]
 end
 save()
 redis.call('HSET', ANSWERS, ARGV[11], cmsgpack.pack({ 'ok', epoch, told }))
-redis.call('HDEL', ANSWERS, str(num(ARGV[11]) - REMEMBERED))
-redis.call('PEXPIRE', ANSWERS, REMEMBERED_MS)
+if num(ARGV[11]) % TIDIED == 1 then
+    local old = num(ARGV[11]) - REMEMBERED
+    for number = old - TIDIED, old do redis.call('HDEL', ANSWERS, str(number)) end
+    redis.call('PEXPIRE', ANSWERS, REMEMBERED_MS)
+end
 if ARGV[14] ~= '' then redis.call('SET', KEY, cmsgpack.pack({ 'again', epoch, told }), 'PX', REMEMBERED_MS) end
 return cmsgpack.pack({ 'ok', epoch, told })

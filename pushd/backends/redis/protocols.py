@@ -1,0 +1,190 @@
+"""Two protocols of Redis: one for commands, one that listens. txredisapi reads the replies, by hiredis.
+
+What txredisapi does with a command is not used: it makes two Deferreds and a timer for each, and text of bytes.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.tcp import Connection
+from txredisapi import ConnectionError as LostConnection
+from txredisapi import RedisProtocol, SubscriberProtocol
+
+_REST_SECONDS: Final = 0.01
+_CONFIRMED: Final = frozenset((b"subscribe", b"psubscribe"))
+_CONFIRMATIONS: Final = frozenset((*_CONFIRMED, b"unsubscribe", b"punsubscribe"))
+
+
+def encode_command(words: tuple[object, ...]) -> bytes:
+    """Write a command (RESP2: an array of bulk strings)."""
+    raw = [word if type(word) is bytes else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(raw) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in raw])
+
+
+class _AtOnce:
+    """A transport that sends at once what the kernel takes, and leaves only the rest to Twisted, which takes longer.
+
+    One with TLS, which hands on the attributes of the socket below it, stays as it is.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._can = isinstance(transport, Connection) and not transport.TLS
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        transport, sent = self._transport, 0
+        if self._can and transport.connected and not transport.dataBuffer and not transport._tempDataBuffer:
+            try:
+                sent = transport.socket.send(data)
+            except OSError:  # full, or lost, which the reactor finds out in its own turn
+                sent = 0
+        if sent < len(data):
+            transport.write(data[sent:])
+
+
+class _Asking:
+    """What both have in common: commands out, replies in, in order, and no reply later than it may be."""
+
+    transport: Any
+    connected: int
+
+    def prepare(self, reply_seconds: float, clock: Any) -> None:
+        """Begin, not connected yet."""
+        self.lost: Deferred[None] = Deferred()
+        self.reason = ""
+        """Why the connection was lost."""
+        self._reply_seconds = reply_seconds
+        self._clock = clock
+        self._asked: deque[tuple[float, Deferred[Any]]] = deque()
+        self._timer: Any = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """See `IProtocol`."""
+        super().makeConnection(_AtOnce(transport))  # type: ignore[misc] # of txredisapi, which stands behind
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+
+    def tryConvertData(self, data: Any) -> Any:
+        """Leave bytes as they are: txredisapi would turn 007 into 7."""
+        return data
+
+    def execute_command(self, *words: object, **_: object) -> Deferred[Any]:
+        """Send a command; the reply comes.
+
+        :raises LostConnection: there is no connection.
+        """
+        if not self.connected:
+            raise LostConnection("not connected")
+        asked: Deferred[Any] = Deferred()
+        self._asked.append((self._clock.seconds() + self._reply_seconds, asked))
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._reply_seconds, self._look)
+        self.transport.write(encode_command(words))
+        return asked
+
+    def replyReceived(self, reply: Any) -> None:
+        """Take a reply."""
+        _, asked = self._asked.popleft()
+        if isinstance(reply, Exception):
+            asked.errback(reply)
+        else:
+            asked.callback(reply)
+
+    def connectionLost(self, why: Any) -> None:
+        """Fail all that waits for a reply, and tell."""
+        self.reason = why.getErrorMessage()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connectionLost(why)  # type: ignore[misc]
+        while self._asked:
+            self._asked.popleft()[1].errback(LostConnection(self.reason))
+        self.lost.callback(None)
+
+    def _look(self) -> None:
+        """Give the connection up if a reply is overdue: a frozen Redis shows in no other way."""
+        self._timer = None
+        if not self._asked:
+            return
+        wait = self._asked[0][0] - self._clock.seconds()
+        if wait > 0:
+            self._timer = self._clock.callLater(wait, self._look)
+        else:
+            self.transport.abortConnection()
+
+
+class CommandProtocol(_Asking, RedisProtocol):
+    """A connection for commands. Bytes go in, bytes come out."""
+
+    def __init__(self, reply_seconds: float, clock: Any) -> None:
+        super().__init__(charset=None, convertNumbers=False)
+        self.prepare(reply_seconds, clock)
+
+
+class PubSubProtocol(_Asking, SubscriberProtocol):
+    """A connection that listens.
+
+    :param heard: is called with each message.
+    :param confirmed: is called with each name to which it is subscribed now.
+    :param is_behind: tells whether to read no more for a while. What Redis can not send it keeps up to a limit of its
+        own (`client-output-buffer-limit pubsub`), and then cuts the connection.
+    """
+
+    def __init__(
+        self,
+        reply_seconds: float,
+        clock: Any,
+        heard: Callable[[bytes], None],
+        confirmed: Callable[[bytes], None],
+        is_behind: Callable[[], bool],
+    ) -> None:
+        super().__init__(charset=None, convertNumbers=False)
+        self.prepare(reply_seconds, clock)
+        self._heard = heard
+        self._confirmed = confirmed
+        self._is_behind = is_behind
+        self._resting: Any = None
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """Take what comes, and rest while that is too much."""
+        super().dataReceived(data, unpause)
+        if self._resting is None and self._is_behind() and not self.reason:
+            self.transport.pauseProducing()
+            self._resting = self._clock.callLater(_REST_SECONDS, self._wake)
+
+    def connectionLost(self, why: Any) -> None:
+        """Rest no more."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        super().connectionLost(why)
+
+    def _wake(self) -> None:
+        self._resting = None
+        if self._is_behind():
+            self._resting = self._clock.callLater(_REST_SECONDS, self._wake)
+        else:
+            self.transport.resumeProducing()
+
+    def replyReceived(self, reply: Any) -> None:
+        """Take what comes. Confirmations are no replies here: there is one for each name, not for each command."""
+        kind = reply[0] if type(reply) is list and reply else None
+        if kind == b"message":
+            self._heard(reply[2])
+        elif kind == b"pmessage":
+            self._heard(reply[3])
+        elif kind in _CONFIRMATIONS:
+            if kind in _CONFIRMED:
+                self._confirmed(reply[1])
+        else:
+            super().replyReceived(reply)
+
+    def send(self, *words: bytes) -> None:
+        """Send a command to which there is no reply of its own."""
+        self.transport.write(encode_command(words))

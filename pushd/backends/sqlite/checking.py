@@ -1,0 +1,33 @@
+"""What `twistd pushd --check` says of a history, without changing anything and whether or not a daemon has it open."""
+
+import os
+from contextlib import closing
+
+from pushd.backends.interface import Unusable
+from pushd.backends.sqlite.directory import Directory, connect
+from pushd.backends.sqlite.opening import telling
+from pushd.backends.sqlite.schema import VERSION, version_of
+from pushd.backends.sqlite.verify import verify
+
+
+def check_history(path: str) -> str:
+    """Look at all of the history in a directory; give a sentence about it.
+
+    :raises Unusable: it is damaged, or can not be used; the text is a sentence.
+    """
+    directory = Directory(path)
+    if not directory.path.exists() and directory.path.parent.is_dir():
+        return f"there is no history yet, {directory.path} will be made"
+    if not os.access(directory.path, os.R_OK | os.W_OK | os.X_OK) or not directory.path.is_dir():
+        raise Unusable(f"{directory.path} is not a directory that can be read and written")
+    if not directory.file.exists():
+        return f"there is no history in {directory.path} yet"
+    with telling(directory), closing(connect(directory.file, "ro")) as db:
+        version = version_of(db)
+        if not version:
+            return f"there is no history in {directory.file} yet"
+        verify(db)
+        messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()
+        held = f"{int(messages)} messages of {channels} channels, {directory.size()} bytes"
+        older = f", of version {version}, which the next start makes {VERSION}" if version < VERSION else ""
+        return f"the history is whole ({directory.file}: {held}{older})"

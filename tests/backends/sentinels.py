@@ -1,0 +1,64 @@
+"""A master, a replica, and three Sentinels that watch them."""
+
+from pathlib import Path
+
+from tests.backends.redis_server import RedisServer, until_told
+
+_CONFIG = """port {port}
+bind 127.0.0.1
+dir {folder}
+logfile {folder}/log
+sentinel monitor mymaster 127.0.0.1 {master} 2
+sentinel down-after-milliseconds mymaster 500
+sentinel failover-timeout mymaster 3000
+"""
+
+
+class Watched:
+    """Two Redis under the watch of three Sentinels."""
+
+    def __init__(self, folder: Path) -> None:
+        self.master = RedisServer(folder / "one").start()
+        options = ("--replicaof", f"127.0.0.1 {self.master.port}", "--repl-diskless-sync-delay", "0")
+        self.replica = RedisServer(folder / "two", *options).start()
+        self.sentinels = [RedisServer(folder / f"sentinel{number}", sentinel=True) for number in range(3)]
+        for sentinel in self.sentinels:
+            sentinel.folder.mkdir()
+            config = _CONFIG.format(port=sentinel.port, folder=sentinel.folder, master=self.master.port)
+            (sentinel.folder / "sentinel.conf").write_text(config)
+            sentinel.start()
+
+    @property
+    def url(self) -> str:
+        """Give the URL for a node."""
+        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{places}/mymaster"
+
+    async def ready(self) -> "Watched":
+        """Wait until the replica is in step, and the Sentinels know of it and of each other."""
+
+        async def is_ready() -> bool:
+            if b"master_link_status:up" not in self.replica.ask("INFO", "replication"):
+                return False
+            for sentinel in self.sentinels:
+                raw = sentinel.ask("SENTINEL", "MASTER", "mymaster")
+                facts = dict(zip(raw[::2], raw[1::2], strict=True))
+                if facts[b"num-slaves"] != b"1" or facts[b"num-other-sentinels"] != b"2":
+                    return False
+            return True
+
+        await until_told(is_ready, "Sentinels that know all", 20)
+        return self
+
+    async def until_failed_over(self) -> None:
+        """Wait until the replica is the master."""
+
+        async def is_master() -> bool:
+            return bool(self.replica.ask("ROLE")[0] == b"master")
+
+        await until_told(is_master, "the replica as master", 20)
+
+    def kill(self) -> None:
+        """Kill all of them."""
+        for server in (*self.sentinels, self.replica, self.master):
+            server.kill()

@@ -1,0 +1,229 @@
+"""Whatever happens, the store on disk answers what the log in memory answers: after restarts too."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pushd.backends.interface import Listener
+from pushd.backends.sqlite import ledger, tail, view
+from pushd.backends.sqlite.backend import SqliteBackend
+from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
+from pushd.core.errors import Refusal
+from pushd.core.history import Bounds
+from pushd.core.log import Log
+from pushd.core.message import Draft, Message, draft
+from pushd.core.replay import Opening, Page
+from tests.backends.threads import ThreadedClock
+from tests.build import cost
+
+ALL = 1 << 30
+CHANNELS = ["a", "b", "c/1", "c/2"]
+TOPICS = [*CHANNELS, "*", "**", "c/*", "*/1", "c/**", "silent"]
+Step = tuple[object, ...]
+
+BOUNDS = st.builds(
+    Bounds,
+    messages=st.sampled_from([2, 1, 5, 0]),
+    bytes=st.sampled_from([200, 45]),
+    age=st.sampled_from([4.0, 10.0]),
+    total_bytes=st.sampled_from([100, 4, 2, 1]).map(lambda messages: messages * cost(b"x" * 20)),
+    channels=st.sampled_from([2, 3, 9, 1]),
+)
+DRAFTS = st.builds(
+    draft,
+    st.sampled_from(CHANNELS),
+    st.sampled_from([b"12345", b"x" * 40, b"\x00\xff"]),
+    ttl=st.sampled_from([None, None, None, 1.0, 2.5]),
+    end=st.sampled_from([False, False, False, True]),
+)
+MARKS = st.builds(draft, st.sampled_from(CHANNELS), st.just(b""), end=st.just(True))
+SINCES = st.one_of(
+    st.sampled_from([NOW, EVERYTHING, MessageId("F", 3)]),
+    st.builds(Last, st.integers(1, 8)),
+    st.builds(Age, st.sampled_from([0.5, 1.0, 3.0, 100.0])),
+    st.builds(Time, st.sampled_from([900.0, 998.0, 1000.0, 1000.5, 1001.0, 1002.5, 1004.0])),
+    st.builds(lambda seq: MessageId("", seq), st.integers(0, 30)),
+)
+ASKED = st.tuples(
+    st.just("ask"),
+    st.lists(st.sampled_from(TOPICS), min_size=1, max_size=3, unique=True),
+    SINCES,
+    st.integers(1, 4),
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.lists(st.one_of(DRAFTS, DRAFTS, DRAFTS, MARKS), min_size=1, max_size=4)),
+        st.tuples(st.just("publish"), st.lists(DRAFTS, min_size=1, max_size=2)),
+        st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 4.0])),
+        st.tuples(st.just("forget"), st.sampled_from(CHANNELS)),
+        st.tuples(st.just("set_clock"), st.sampled_from([-2.0, -0.5, 3.0])),
+        st.tuples(st.just("tick")),
+        st.tuples(st.just("restart")),
+        ASKED,
+        ASKED,
+    ),
+    min_size=8,
+    max_size=30,
+)
+
+
+class Both:
+    """The log in memory and the store on disk, which are asked the same."""
+
+    def __init__(self, bounds: Bounds, directory: str) -> None:
+        self.bounds = bounds
+        self.directory = directory
+        self.clock = ThreadedClock()
+        self.heard: list[Message] = []
+        self.told: list[Message] = []
+        self.backend = self._start()
+        self.log = Log(self.epoch, bounds)
+
+    def run(self, steps: list[Step]) -> None:
+        for name, *values in steps:
+            getattr(self, str(name))(*values)
+        self.look()
+
+    # What happens
+
+    def publish(self, drafts: list[Draft]) -> None:
+        expected = [self._append(each) for each in drafts]
+        got = self.clock.wait(self.backend.publish(drafts))
+        assert [shown(each) for each in got] == [shown(each) for each in expected]
+        self.told += [each for each in expected if isinstance(each, Message)]
+        assert [shown(each) for each in self.heard] == [shown(each) for each in self.told]
+
+    def wait(self, seconds: float) -> None:
+        self.clock.rightNow += seconds
+
+    def forget(self, channel: str) -> None:
+        # The log in memory learns what is too old when it is asked, the store on disk with each request.
+        self.log.expire(self.clock.seconds())
+        assert self.clock.wait(self.backend.forget(channel)) == self.log.forget(channel)
+
+    def set_clock(self, seconds: float) -> None:
+        self.clock.set_by += seconds
+        self.tick()
+
+    def tick(self) -> None:
+        self.clock.wait(self._tick())
+        self.log.expire(self.clock.seconds())
+
+    def restart(self) -> None:
+        self.clock.wait(self.backend.stop())
+        self.backend = self._start()
+        assert self.epoch == self.log.epoch
+
+    # What is asked
+
+    def ask(self, topics: list[str], since: Since, count: int) -> None:
+        if isinstance(since, MessageId) and not since.epoch:
+            since = MessageId(self.epoch, since.seq)
+        now, wall = self.clock.seconds(), self.clock.wall()
+        expected = follow(
+            topics,
+            self.log.open(topics, since, wall, now),
+            lambda after: self.log.page(topics, after, count, ALL, now),
+        )
+        got = follow(
+            topics,
+            self.clock.wait(self.backend.open(topics, since)),
+            lambda after: self.clock.wait(self.backend.page(topics, after, count, ALL)),
+        )
+        assert got == expected
+
+    def look(self) -> None:
+        """Ask for everything there is to see."""
+        self.log.expire(self.clock.seconds())
+        for channel in [*CHANNELS, "silent"]:
+            assert self.clock.wait(self.backend.info(channel)) == self.log.info(channel)
+        for prefix, after in (("", ""), ("c/", ""), ("", "a"), ("c", "c/1")):
+            assert self.clock.wait(self.backend.names(prefix, after, 10)) == self.log.names(prefix, after, 10)
+        for topic in TOPICS:
+            self.ask([topic], EVERYTHING, 100)
+            self.ask([topic], MessageId(self.epoch, 0), 100)
+        self.tick()
+        usage = self.clock.wait(self.backend.usage())
+        assert usage[:3] == (len(self.log), self.log.bytes, self.log.channel_count)
+
+    def stop(self) -> None:
+        self.clock.wait(self.backend.stop())
+
+    @property
+    def epoch(self) -> str:
+        return self.backend._held.epoch
+
+    def _append(self, each: Draft) -> Message | Refusal:
+        try:
+            return self.log.append(each, self.clock.wall(), self.clock.seconds())
+        except Refusal as refusal:
+            return refusal.kept()
+
+    def _start(self) -> SqliteBackend:
+        backend = SqliteBackend(self.directory, self.bounds, self.clock, self.clock.wall, "normal")
+        self.clock.wait(backend.start(Listener(self.heard.append, lambda channel: None, self._never_ail)))
+        return backend
+
+    async def _tick(self) -> None:
+        await self.backend._submit(self.backend._now())
+
+    def _never_ail(self, ailment: str | None) -> None:
+        raise AssertionError(ailment)
+
+
+def follow(topics: list[str], opening: Opening, page: Callable[[MessageId], Page]) -> object:
+    """Read from an opening to the end; give what one who comes back hears and is told."""
+    heard: list[object] = []
+    gaps = list(opening.gaps)
+    told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
+    position, complete, ended = opening.position, False, ()
+    while not complete:
+        read = page(position)
+        gaps += [gap for gap in read.gaps if (gap.topic, gap.end) not in told]
+        told |= {(gap.topic, gap.end) for gap in read.gaps}
+        heard += map(shown, read.messages)
+        position, complete, ended = read.position, read.complete, read.ended
+    return heard, [(gap.topic, gap.end, gap.reason) for gap in gaps], position, ended, opening.finished
+
+
+def shown(answer: Message | Refusal) -> object:
+    """Give all that can be seen of a message or a refusal."""
+    if isinstance(answer, Refusal):
+        return type(answer), str(answer)
+    return tuple(getattr(answer, name) for name in Message.__struct_fields__)
+
+
+@contextmanager
+def sizes(tail_messages: int, few: int, front: int) -> Iterator[str]:
+    """Give a directory, and let what is remembered, counts as few and is looked at in advance be small."""
+    with (
+        patch.object(tail, "_MESSAGES", tail_messages),
+        patch.object(view, "_FEW", few),
+        patch.object(ledger, "_FRONT", front),
+        TemporaryDirectory(dir=_memory()) as directory,
+    ):
+        yield directory
+
+
+def _memory() -> str | None:
+    """Give a place that costs no disk, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+SIZES = st.sampled_from([(10_000, 1000, 64), (0, 1000, 1), (0, 0, 2), (2, 2, 1)])
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(SIZES, BOUNDS, STEPS)
+def test_memory_and_disk_answer_the_same(some: tuple[int, int, int], bounds: Bounds, steps: list[Step]) -> None:
+    with sizes(*some) as directory:
+        both = Both(bounds, directory)
+        try:
+            both.run(steps)
+        finally:
+            both.stop()

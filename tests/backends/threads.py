@@ -1,0 +1,52 @@
+"""A reactor for the store on disk without a reactor: its threads are real, and its calls are made while a test waits."""
+
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+_SECONDS = 30
+
+
+class ThreadedClock(Clock):
+    """A clock that only the test moves, and the calls that threads have made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rightNow = 1000.0
+        self.set_by = 0.0
+        """By how much somebody has set the wall clock."""
+        self._calls: SimpleQueue[tuple[Callable[..., Any], Any, Any]] = SimpleQueue()
+
+    def wall(self) -> float:
+        """Give unix seconds."""
+        return self.seconds() + self.set_by
+
+    def callFromThread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """See `IReactorFromThreads`."""
+        self._calls.put((call, args, kwargs))
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Make the calls of threads until a coroutine is done; give what it returns."""
+        results: list[Any] = []
+        Deferred.fromCoroutine(coroutine).addBoth(results.append)
+        self.until(lambda: results)
+        (result,) = results
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Make the calls of threads until something holds."""
+        deadline = time.monotonic() + _SECONDS
+        while not condition():
+            assert time.monotonic() < deadline
+            with suppress(Empty):
+                call, args, kwargs = self._calls.get(timeout=0.05)
+                call(*args, **kwargs)

@@ -1,0 +1,66 @@
+"""Tables, for the terminal and for Markdown, and the page with its picture."""
+
+from xml.etree import ElementTree
+
+from bench import page, report
+from bench.cases import CASES
+from bench.cases.interface import Scale
+from bench.figures import Figures
+from bench.goals import goals
+from bench.plot import picture
+
+
+def figures_of_one():
+    figures = Figures(deliveries=1234)
+    figures.add("one", "pushd SSE", {"paced": 9.123, "hasty": 8, "rate": 61234})
+    figures.add("one", "C loop", {"paced": 8, "rate": 70000})
+    return figures
+
+
+def test_a_table_has_a_row_for_each_crew_and_a_dash_where_nothing_was_measured():
+    head, *rows = report.measured(figures_of_one(), CASES["one"])
+    assert head[1:] == [column.heading for column in CASES["one"].columns]
+    assert rows == [["pushd SSE", "9.12", "8.00", "61,234"], ["C loop", "8.00", "–", "70,000"]]
+
+
+def test_columns_align_names_to_the_left_and_numbers_to_the_right():
+    table = [["", "µs"], ["long name", "1.0"], ["b", "10.0"]]
+    assert report.columns(table).splitlines() == ["             µs", "long name   1.0", "b          10.0"]
+
+
+def test_markdown_has_a_rule_below_its_head():
+    assert report.markdown([["", "µs"], ["a", "1"]]) == "|  | µs |\n| --- | ---: |\n| a | 1 |"
+
+
+def test_the_text_holds_the_goals_beside_the_figures_and_what_went_wrong():
+    figures = figures_of_one()
+    figures.blame("pushd SSE", {"lost": 2, "duplicated": 1})
+    figures.notes.append("NATS is left out: nats-server is not installed.")
+    text = report.as_text(figures, goals(figures))
+    assert "of the C loop's     1.14  at most 1.25  met" in text
+    assert "1,234 deliveries were checked, and some were wrong:\n\n- pushd SSE: 2 lost, 1 duplicated." in text
+    assert "NATS is left out" in text
+
+
+def test_without_a_fault_the_report_says_so():
+    assert report.faults(figures_of_one()).startswith("1,234 deliveries were checked: all arrived")
+
+
+def test_the_page_names_command_and_machine_and_shows_the_picture(tmp_path):
+    figures = figures_of_one()
+    path = tmp_path / "benchmarks.md"
+    page.write(path, figures, goals(figures), [("kernel", "Linux 6.1")], Scale(rounds=5), "python -m bench --out x")
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# Benchmarks\n")
+    assert "`python -m bench --out x`" in text
+    assert "| kernel | Linux 6.1 |" in text
+    assert "](benchmarks.svg)" in text
+    assert CASES["one"].title in text and CASES["burst"].title not in text
+    assert (tmp_path / "benchmarks.svg").exists()
+
+
+def test_the_picture_has_a_bar_for_each_row_the_longest_for_the_most():
+    root = ElementTree.fromstring(picture(figures_of_one()))
+    bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))[1:]
+    assert len(bars) == 2
+    assert int(bars[0].get("width")) > int(bars[1].get("width"))

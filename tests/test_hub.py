@@ -1,0 +1,172 @@
+"""The hub: what a store that nodes share can tell it, and what becomes of those who hear."""
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from pushd.backends.interface import Listener
+from pushd.backends.memory import MemoryBackend
+from pushd.core.cursor import EVERYTHING, NOW, MessageId, Since
+from pushd.core.errors import TooSlow, Unavailable
+from pushd.core.history import Bounds
+from pushd.core.message import draft
+from pushd.core.replay import Page
+from pushd.hub import Hub
+from pushd.metrics import Counters
+from tests.build import Peer, Words
+
+
+class Shared(MemoryBackend):
+    """A store in memory that can lose its memory, be away, and be asked what it was told."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(Bounds(), clock, clock.seconds, "E")
+
+        self.is_away = False
+        self.wanted: list[str] = []
+
+    async def start(self, listener: Listener) -> None:
+        """Remember whom to call."""
+        self.listener = listener
+        self._listener = listener
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+    def listen(self, topic: str) -> None:
+        """Take note."""
+        self.wanted.append(topic)
+
+    def mute(self, topic: str) -> None:
+        """Take note."""
+        self.wanted.remove(topic)
+
+    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+        """Give a page, unless away."""
+        if self.is_away:
+            raise Unavailable("away")
+        return await super().page(topics, after, count, size)
+
+    def flush(self) -> None:
+        """Lose everything, and begin a new epoch."""
+        after = MessageId(self._log.epoch, self._log.head)
+        self._log = type(self._log)("F", Bounds())
+        self.listener.relapse(after, None)
+
+
+class Scene:
+    """A hub on such a store."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.backend = Shared(self.clock)
+        self.hub = Hub(self.backend, self.clock, Counters())
+
+    async def begin(self) -> "Scene":
+        """Start."""
+        await self.hub.start()
+        return self
+
+    async def listen(self, *topics: str, since: Since = NOW, peer: Peer | None = None) -> Peer:
+        """Subscribe, and be live."""
+        peer = peer or Peer()
+        opening = await self.hub.subscribe(peer.subscriber, topics, since)
+        await self.hub.follow(peer.subscriber, opening)
+        return peer
+
+    async def publish(self, *channels: str) -> None:
+        """Publish, without a turn for those who hear."""
+        for channel in channels:
+            await self.hub.publish(draft(channel, b"x"))
+
+    def turn(self) -> None:
+        """Let the reactor have some turns."""
+        for _ in range(5):
+            self.clock.advance(0)
+
+
+async def test_a_new_epoch_is_told_once_to_each_and_what_is_new_follows() -> None:
+    scene = await Scene().begin()
+    peers = [await scene.listen("a"), await scene.listen("*"), await scene.listen("a", "b")]
+    await scene.publish("a", "b")
+    scene.backend.flush()
+    await scene.publish("a")
+    scene.turn()
+    assert peers[0].heard == ["a:1", "gap:a:E-2:F-0:epoch", "a:1"]
+    assert peers[1].heard == ["a:1", "b:2", "gap:*:E-2:F-0:epoch", "a:1"]
+    assert peers[2].heard == ["a:1", "b:2", "gap:a:E-2:F-0:epoch", "gap:b:E-2:F-0:epoch", "a:1"]
+    await scene.publish("b", "a")
+    scene.turn()
+    assert peers[2].heard[-2:] == ["b:2", "a:3"]
+    assert not any(peer.given_up for peer in peers)
+
+
+async def test_a_new_epoch_reaches_those_who_are_slow_or_catching_up() -> None:
+    scene = await Scene().begin()
+    slow, late = await scene.listen("a"), Peer()
+    await scene.publish("a", "a")
+    slow.subscriber.pause()
+    opening = await scene.hub.subscribe(late.subscriber, ("a",), EVERYTHING)
+    await scene.publish("a")
+    scene.backend.flush()
+    await scene.publish("a")
+    scene.turn()
+    following = Deferred.fromCoroutine(scene.hub.follow(late.subscriber, opening))
+    slow.subscriber.resume()
+    scene.turn()
+    assert slow.heard == ["a:1", "a:2", "a:3", "gap:a:E-3:F-0:epoch", "a:1"]
+    assert late.heard == ["gap:a:E-0:F-0:epoch", "a:1"]
+    await following
+
+
+async def test_only_those_who_hear_a_channel_that_lost_messages_read_on_in_the_history() -> None:
+    scene = await Scene().begin()
+    one, other = await scene.listen("a"), await scene.listen("b")
+    await scene.publish("a", "b")
+    scene.backend._listener = None
+    await scene.publish("a", "b")
+    scene.backend._listener = scene.backend.listener
+    scene.backend.listener.relapse(MessageId("E", 2), ["a"])
+    scene.turn()
+    assert (one.heard, other.heard) == (["a:1", "a:3"], ["b:2"])
+
+
+async def test_what_is_gone_is_told_to_those_it_concerns_and_ends_what_can_not_tell() -> None:
+    scene = await Scene().begin()
+    bare = Peer(Words(bare=True))
+    peers = [await scene.listen("a"), await scene.listen("*", "b"), await scene.listen("b")]
+    await scene.listen("a", peer=bare)
+    scene.backend.listener.gone("a", MessageId("E", 3), MessageId("E", 5), "evicted")
+    assert [peer.heard for peer in peers] == [["gap:a:E-3:E-5:evicted"], ["gap:*:E-3:E-5:evicted"], []]
+    assert isinstance(bare.given_up, TooSlow)
+    scene.backend.listener.gone(None, MessageId("E", 3), MessageId("E", 5), "unknown")
+    assert [len(peer.heard) for peer in peers] == [2, 3, 1]
+
+
+async def test_a_replay_waits_while_the_store_is_away() -> None:
+    scene = await Scene().begin()
+    await scene.publish("a")
+    peer = await scene.listen("a")
+    scene.backend.is_away = True
+    scene.backend.flush()
+    scene.turn()
+    assert (peer.heard, peer.given_up) == ([], None)
+    scene.backend.is_away = False
+    scene.clock.advance(1)
+    scene.turn()
+    assert peer.heard == ["gap:a:E-1:F-0:epoch"]
+
+
+async def test_the_store_is_told_what_is_wanted() -> None:
+    scene = await Scene().begin()
+    one, other = await scene.listen("a", "*"), await scene.listen("a")
+    await scene.listen("a", since=EVERYTHING, peer=one)
+    assert scene.backend.wanted == ["a", "*"]
+    scene.hub.part(one.subscriber, ("a", "never"))
+    assert scene.backend.wanted == ["a", "*"]
+    scene.hub.leave(other.subscriber)
+    scene.hub.leave(other.subscriber)
+    assert scene.backend.wanted == ["*"]
+    scene.hub.leave(one.subscriber)
+    assert scene.backend.wanted == []
