@@ -172,29 +172,30 @@ class Dispatcher:
             ((channel, deliveries),) = gathered.items()
             yield self.index.match(channel), Batch(deliveries)
             return
-        if self._is_disjoint(gathered):
-            for channel, deliveries in gathered.items():
-                yield self.index.match(channel), Batch(deliveries)
+        matched = [self.index.match(channel) for channel in gathered]
+        if self._is_disjoint(matched):
+            for subscribers, deliveries in zip(matched, gathered.values(), strict=True):
+                yield subscribers, Batch(deliveries)
             return
         heard: dict[Subscriber, tuple[str, ...]] = {}
-        for channel in gathered:
+        for channel, subscribers in zip(gathered, matched, strict=True):
             alone = (channel,)
-            for subscriber in self.index.match(channel):
+            for subscriber in subscribers:
                 others = heard.get(subscriber)
                 heard[subscriber] = others + alone if others else alone
         groups: dict[tuple[str, ...], list[Subscriber]] = {}
         for subscriber, channels in heard.items():
             groups.setdefault(channels, []).append(subscriber)
-        for channels, subscribers in groups.items():
+        for channels, group in groups.items():
             together = chain.from_iterable(gathered[channel] for channel in channels)
-            yield subscribers, Batch(sorted(together, key=lambda delivery: delivery.message.seq))
+            yield group, Batch(sorted(together, key=lambda delivery: delivery.message.seq))
 
-    def _is_disjoint(self, channels: Iterable[str]) -> bool:
-        """Tell whether nobody hears two of these channels."""
+    def _is_disjoint(self, crowds: Iterable[Sequence[Subscriber]]) -> bool:
+        """Tell whether nobody is in two of these."""
         self._tour += 1
-        tour, match = self._tour, self.index.match
-        for channel in channels:
-            for subscriber in match(channel):
+        tour = self._tour
+        for subscribers in crowds:
+            for subscriber in subscribers:
                 if subscriber.tour == tour:
                     return False
                 subscriber.tour = tour

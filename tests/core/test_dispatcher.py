@@ -277,3 +277,12 @@ def test_a_channel_can_be_ended_without_a_message_and_slices_keep_that_order(lim
     for _ in range(20):
         dispatcher.run(limit)
     assert all(peer.heard == ["a:1", "b:2", "end:a", "b:3"] for peer in peers)
+
+
+def test_it_is_behind_while_too_much_waits_for_its_turn() -> None:
+    dispatcher = Dispatcher(Recent())
+    for _ in range(300):
+        dispatcher.end("a")
+    assert dispatcher.is_behind
+    dispatcher.run(1000)
+    assert not dispatcher.is_behind
