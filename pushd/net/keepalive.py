@@ -12,6 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+_SLICE = 500
+"""Pings before the reactor has its turn: about 5 ms."""
+
 
 class Pingable(Protocol):
     """A connection that has to be kept alive."""
@@ -28,6 +31,7 @@ class Hours:
 
     def __init__(self, clock: IReactorTime) -> None:
         self.now = 0
+        self._clock = clock
         self._told: list[Callable[[int], None]] = []
         self._striking = LoopingCall(self._strike)
         self._striking.clock = clock
@@ -40,6 +44,10 @@ class Hours:
         """Count no more."""
         if self._striking.running:
             self._striking.stop()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call in the next turn of the reactor."""
+        self._clock.callLater(0, call)
 
     def tell(self, call: Callable[[int], None]) -> None:
         """Call with the new number, each second."""
@@ -82,10 +90,18 @@ class Wheel:
         self._slots[hour % self._seconds][peer] = None
 
     def _turn(self, hour: int) -> None:
+        self._look_at(list(self._slots[hour % self._seconds]), hour)
+
+    def _look_at(self, due: list[Pingable], hour: int) -> None:
+        """Look after some, and leave the rest for the next turn of the reactor: a crowd that was written to at once is
+        silent at once.
+        """
         slot = self._slots[hour % self._seconds]
-        for peer in list(slot):
+        for peer in due[:_SLICE]:
             if slot.pop(peer, peer) is None:
                 self._look_after(peer, hour)
+        if rest := due[_SLICE:]:
+            self._hours.soon(lambda: self._look_at(rest, hour))
 
     def _look_after(self, peer: Pingable, hour: int) -> None:
         if peer.spoke + self._seconds > hour:

@@ -3,7 +3,8 @@
 import ipaddress
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -39,28 +40,34 @@ def prepare(port: Any, dead_peer: int) -> None:
     send_at_once(port)
     sock = port.socket
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        find_dead_peers(sock, dead_peer)
+        port.probe_after = cycle(find_dead_peers(sock, dead_peer))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def find_dead_peers(sock: socket.socket, seconds: int) -> None:
+def find_dead_peers(sock: socket.socket, seconds: int) -> Sequence[int]:
     """Let TCP give a peer up of which nothing was heard for `seconds`, whether it owes us data (RFC 5482) or not
     (RFC 9293, 3.8.4). The connections that a listening socket accepts have this from it.
 
     Half of the time is for each: what is sent to a peer that fell silent starts the clock of unanswered data, and then
     the probes stop.
+
+    Gives the seconds of silence after which a connection may be probed: they are to be dealt out. A crowd that was
+    written to at once would else be probed at once, again and again, and where the probes overrun a queue of the
+    network, peers are given up that are well.
     """
     patience = max(2, seconds // 2)
     interval = max(1, patience // (_PROBES + 2))
+    idle = max(1, patience - _PROBES * interval)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
-        ("TCP_KEEPIDLE", max(1, patience - _PROBES * interval)),
+        ("TCP_KEEPIDLE", idle),
         ("TCP_KEEPINTVL", interval),
         ("TCP_KEEPCNT", _PROBES),
         ("TCP_USER_TIMEOUT", patience * 1000),
     ):
         if option := getattr(socket, name, None):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    return range(max(1, idle // 4), idle + 1)
 
 
 def check_endpoint(text: str, reactor: Any) -> None:

@@ -12,6 +12,8 @@ from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv6Address
 
+_PROBE = getattr(socket, "TCP_KEEPIDLE", None)
+
 
 class _Prompt(FileDescriptor):
     """What both kinds of connection have in common. Its write buffer is empty, or the producer is paused."""
@@ -60,6 +62,8 @@ class PromptServer(_Prompt, tcp.Server):
         self.client = client
         self.sessionno = sessionno
         self.connected = 1
+        if _PROBE is not None and (probe_after := getattr(server, "probe_after", None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _PROBE, next(probe_after))
         reactor.addReader(self)
 
     def logPrefix(self) -> str:

@@ -117,6 +117,18 @@ def test_an_interval_of_one_second_works(clock):
     assert peer.pings == [1, 2, 3]
 
 
+def test_a_crowd_that_is_silent_at_once_leaves_the_reactor_its_turns(clock, wheel):
+    peers = [Connection(clock) for _ in range(1200)]
+    for peer in peers:
+        wheel.add(peer)
+    counts = []
+    peers[0].also = lambda: clock.callLater(0, lambda: counts.append(sum(len(peer.pings) for peer in peers)))
+    pass_time(clock, 5)
+    assert counts == [500]
+    pass_time(clock, 5)
+    assert all(peer.pings == [5, 10] for peer in peers)
+
+
 def test_one_that_was_removed_is_not_pinged(clock, wheel):
     peer, stays = Connection(clock), Connection(clock)
     wheel.add(peer)

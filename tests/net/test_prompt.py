@@ -7,6 +7,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from pushd.net.burst import handle_of
+from pushd.net.listening import prepare
 from pushd.net.prompt import PromptServer, PromptUnixServer, send_at_once, socket_of
 
 
@@ -146,3 +147,31 @@ def test_other_ports_stay_as_they_are():
     port = Port()
     send_at_once(port)
     assert port.transport is object
+
+
+async def test_connections_are_probed_each_in_its_own_time():
+    import socket
+
+    from twisted.internet import reactor
+
+    made = []
+
+    class Each(ServerFactory):
+        noisy = False
+
+        def buildProtocol(self, addr):
+            made.append(Server())
+            return made[-1]
+
+    port = reactor.listenTCP(0, Each(), interface="127.0.0.1")
+    prepare(port, 50)
+    clients = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(9)]
+    await until(lambda: len(made) == 9 and all(server.transport for server in made))
+    sockets = [server.transport.socket for server in made]
+    assert [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) for each in sockets] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert {each.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for each in sockets} == {25_000}
+    assert all(each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets)
+    for client in clients:
+        client.close()
+    await until(lambda: not any(server.transport.connected for server in made))
+    await port.stopListening()
