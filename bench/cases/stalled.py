@@ -24,6 +24,7 @@ class Stalled(Case):
     columns: Sequence[Column] = (
         Column("p99", "p99 ms", 2),
         Column("rate", "publishes per second", 1),
+        Column("micros", "CPU µs per delivery", 2),
         Column("mib", "MiB grown", 1),
         Column("dropped", "let go of", 0),
     )
@@ -57,6 +58,7 @@ class Stalled(Case):
         return {
             "p99": paced.millis("p99"),
             "rate": hasty.seen["messages"] / hasty.seen["seconds"],
+            "micros": hasty.micros,
             "mib": (station.server.memory() - station.full) / 2**20,
             "dropped": _dropped(station),
             "stalled": station.crew.stalled,

@@ -122,7 +122,7 @@ def test_of_a_file_that_was_cut_short_what_is_whole_is_kept(filled, said, share)
         return
     kept = filled.kept()
     assert all(map(is_true, kept))
-    assert share * 300 < len(kept) < 600
+    assert share * 200 < len(kept) < 600
     assert copies(filled)
     assert any("is damaged" in line for line in said)
     filled.publish("new")

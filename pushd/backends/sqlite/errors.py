@@ -1,6 +1,9 @@
 """What can be wrong with a history."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from pushd.backends.interface import Unusable
 
@@ -16,6 +19,20 @@ _PRIMARY = 0xFF
 
 class Damaged(Exception):
     """The file is not whole. The text is a phrase."""
+
+    copy: Path | None = None
+    """Where the file was copied to as it was found."""
+
+
+@contextmanager
+def damage_found() -> Iterator[None]:
+    """Turn what SQLite says of a file that is not whole into `Damaged`."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_CORRUPT:
+            raise Damaged(str(error)) from error
+        raise
 
 
 def phrase(error: Exception) -> str:

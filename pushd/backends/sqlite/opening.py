@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import Unusable
 from pushd.backends.sqlite.directory import Directory
-from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.errors import Damaged, damage_found, phrase
 from pushd.backends.sqlite.salvage import put_aside, salvage, take_over
 from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.backends.sqlite.verify import verify
@@ -46,23 +46,21 @@ def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -
     ailment = None
     with telling(directory):
         take_over(directory)
-        db = directory.write(sync)
         try:
-            writer, is_verified = _examine(directory, db, bounds, wall)
+            writer, is_verified = _examine(directory, bounds, sync, wall)
         except Damaged as damage:
-            # Before the file is closed, for that would change it.
-            aside = put_aside(directory)
-            db.close()
+            if damage.copy is None:
+                raise
             news.append(f"{directory.file} is damaged: {damage}")
-            news.append(salvage(directory, aside, new_epoch()))
-            db = directory.write(sync)
-            writer, is_verified = _examine(directory, db, bounds, wall)
+            news.append(salvage(directory, damage.copy, new_epoch()))
+            writer, is_verified = _examine(directory, bounds, sync, wall)
+        directory.suspect.unlink(missing_ok=True)
         try:
-            if _begin_run(db, sync):
+            if _begin_run(writer.db, sync):
                 news.append(_MAY_BE_MISSING)
-                writer = Writer(db, bounds)
+                writer = Writer(writer.db, bounds)
         except sqlite3.OperationalError as error:
-            ailment = str(error)
+            ailment = phrase(error)
     return Opened(writer, news, is_verified, ailment)
 
 
@@ -103,11 +101,25 @@ def telling(directory: Directory) -> Iterator[None]:
         raise Unusable(f"{error.filename or directory.path} can not be used: {error.strerror}") from error
 
 
-def _examine(directory: Directory, db: sqlite3.Connection, bounds: Bounds, wall: float) -> tuple[Writer, bool]:
-    is_verified = version_of(db) == 0 or verify(db, inf if directory.suspect.exists() else _VERIFY_SECONDS)
-    migrate(db, new_epoch(), wall)
-    directory.suspect.unlink(missing_ok=True)
-    return Writer(db, bounds), is_verified
+def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:
+    """Open the file, and tell whether all of it was seen to be whole.
+
+    :raises Damaged: it is not; a copy was put aside.
+    """
+    db = None
+    try:
+        with damage_found():
+            db = directory.write(sync)
+            is_verified = version_of(db) == 0 or verify(db, inf if directory.suspect.exists() else _VERIFY_SECONDS)
+            migrate(db, new_epoch(), wall)
+            return Writer(db, bounds), is_verified
+    except BaseException as error:
+        if isinstance(error, Damaged):
+            # Before the file is closed, for that would change it.
+            error.copy = put_aside(directory)
+        if db is not None:
+            db.close()
+        raise
 
 
 def _begin_run(db: sqlite3.Connection, sync: str) -> bool:

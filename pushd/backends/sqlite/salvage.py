@@ -17,7 +17,7 @@ from pushd.backends.interface import Unusable
 from pushd.backends.sqlite.directory import Directory, connect
 from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row, row_of_record
-from pushd.backends.sqlite.schema import migrate
+from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.core.message import Message
 
 _LAST: Final = 1 << 62
@@ -26,10 +26,12 @@ _LAST: Final = 1 << 62
 
 def put_aside(directory: Directory) -> Path:
     """Copy the file as it is, with what of it is in the log of SQLite only; give the copy."""
-    aside = directory.file.with_name(f"damaged-{time.strftime('%Y%m%d-%H%M%S')}.sqlite")
-    for part, end in zip(directory.parts, ("", "-wal"), strict=False):
+    name = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+    number = len(list(directory.path.glob(f"{name}*.sqlite")))
+    aside = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
+    for part, copy in zip(directory.parts, (aside, _log_of(aside)), strict=False):
         if part.exists():
-            shutil.copyfile(part, aside.with_name(aside.name + end))
+            shutil.copyfile(part, copy)
     return aside
 
 
@@ -41,9 +43,12 @@ def salvage(directory: Directory, aside: Path, epoch: str) -> str:
     """
     damaged = connect(aside, "ro")
     try:
+        # Without this SQLite reads nothing of a file that is shorter than it says.
+        damaged.execute("PRAGMA writable_schema = ON")
+        version_of(damaged)
         found = _Found(damaged)
         if not found.names:
-            raise Unusable(f"nothing of it can be read; move {directory.file} away to begin anew")
+            raise Unusable("is damaged, and nothing of it can be read: move it away to begin anew")
         kept = found.write(_rebuilt(directory), epoch)
     finally:
         damaged.close()
@@ -63,6 +68,10 @@ def take_over(directory: Directory) -> None:
             part.unlink(missing_ok=True)
         os.replace(rebuilt, directory.file)
         _sync(directory.path)
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
 
 
 def _rebuilt(directory: Directory) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
-from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.errors import Damaged, damage_found
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
 
 _STEPS = 10_000
@@ -25,12 +25,8 @@ def verify(db: sqlite3.Connection, seconds: float = inf, pause: Callable[[], Non
     :raises Damaged: it is not whole.
     """
     until = time.monotonic() + seconds
-    try:
+    with damage_found():
         return _is_sound(db, (until + time.monotonic()) / 2) & _is_as_written(db, until, pause)
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR")):
-            raise
-        raise Damaged(str(error)) from error
 
 
 def _is_sound(db: sqlite3.Connection, until: float) -> bool:
