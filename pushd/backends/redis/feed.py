@@ -127,12 +127,15 @@ class Feed:
             self._turn(message.epoch, message.seq - 1)
         elif message.seq <= position.seq:
             return
-        channel, prev = message.channel, prev_of(message)
-        known = self._newest.get(channel)
-        if prev and prev > (self._listening.since(channel) if known is None else known):
+        if prev_of(message) > self._reached(message.channel):
             self._relink(message, raw)
             return
         self._hand_on(message)
+
+    def _reached(self, channel: str) -> float:
+        """Give the sequence up to which nothing of a channel is missing; infinite while none of it has to come. What
+        came before nobody listened for a while says nothing of that while."""
+        return max(self._newest.get(channel, 0), self._listening.since(channel))
 
     def _hand_on(self, message: Message) -> None:
         self.position = MessageId(message.epoch, message.seq)
@@ -190,10 +193,9 @@ class Feed:
         self.is_live = False
         self._held.appendleft(raw)
         self._held_bytes += len(raw)
-        known = self._newest.get(message.channel)
-        start = self._listening.since(message.channel) if known is None else known
+        start = int(self._reached(message.channel))
         self.log.info("Messages of {channel} did not come and are fetched", channel=message.channel)
-        fetching = Deferred.fromCoroutine(self._fetch_link(message, int(start), self._round))
+        fetching = Deferred.fromCoroutine(self._fetch_link(message, start, self._round))
         fetching.addErrback(self._unlinked)
 
     def _unlinked(self, failure: Failure) -> None:
@@ -212,11 +214,16 @@ class Feed:
         if self.position is None or self.position.epoch != epoch:
             self._go_live()
             return
-        if start < found.lost < message.seq:
-            self._listener.gone(channel, MessageId(epoch, start), MessageId(epoch, found.lost), found.why)
+        if found.epoch != epoch:
+            self._restart("Redis has lost its memory meanwhile")
+            return
+        prev = prev_of(message)
+        if found.lost > start:  # by now the newest that is lost may be `message` itself, or one that came after it
+            end = min(found.lost, prev)
+            self._listener.gone(channel, MessageId(epoch, start), MessageId(epoch, end), found.why)
         for each in found.messages:
             self._listener.message(each)
-        self._newest[channel] = prev_of(message)
+        self._newest[channel] = prev
         self._go_live()
 
     # Everything may be missing
@@ -249,7 +256,7 @@ class Feed:
                 self.forgets = missed.forgets
                 return
             count += len(missed.rows) // 3
-            if count > _MENDED or (is_first and not self._tell_losses(missed, start)):
+            if count > _MENDED or not self._tell_losses(missed, start):
                 self._listener.relapse(start, None)
                 self._tell_ends(missed)
                 self.position = head

@@ -118,7 +118,8 @@ class Link(Generic[P]):
                     return
                 self.log.failure("Redis ({name}): the connection could not be prepared", name=self._name)
                 self._fail(str(error) or type(error).__name__)
-            await deferLater(self._clock, random.uniform(*_RETRY_SECONDS))
+            if not self._is_stopping:  # an attempt that is cancelled may look like any other that failed
+                await deferLater(self._clock, random.uniform(*_RETRY_SECONDS))
 
     async def _connect(self) -> None:
         """Connect, and stay until the connection is lost."""

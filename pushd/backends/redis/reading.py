@@ -77,6 +77,7 @@ class Missed(msgspec.Struct, array_like=True):
 class Linked(NamedTuple):
     """Messages of one channel, and what it lost."""
 
+    epoch: str
     messages: list[Message]
     lost: int
     why: str
@@ -183,8 +184,8 @@ class Reading:
 
     async def between(self, channel: str, start: int, end: int, most: int) -> Linked:
         """Give the messages of a channel between two sequences."""
-        _, lost, why, *raw = await self._call(LINK, channel, start, end, most)
-        return Linked([decode_message(each) for each in raw], int(lost), why.decode())
+        epoch, lost, why, *raw = await self._call(LINK, channel, start, end, most)
+        return Linked(epoch.decode(), [decode_message(each) for each in raw], int(lost), why.decode())
 
     async def _open_last(self, topics: Sequence[str], count: int) -> tuple[Opening, MessageId]:
         spelled, wanted, upto = list(map(_spelled, topics)), count, "+"
