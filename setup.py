@@ -34,7 +34,16 @@ setup(
         "txredisapi>=1.6",
     ],
     extras_require={
-        "test": ["pytest>=9", "pytest-twisted", "pytest-xdist", "hypothesis", "treq", "websockets", "playwright", "pillow"],
+        "test": [
+            "pytest>=9",
+            "pytest-twisted",
+            "pytest-xdist",
+            "hypothesis",
+            "treq",
+            "websockets",
+            "playwright",
+            "pillow",
+        ],
         "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "import-linter"],
     },
     # Without a compiler pushd is installed all the same, and does in Python what this does: see pushd/net/burst.py.

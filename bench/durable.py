@@ -1,10 +1,10 @@
-"""What durable history costs: publishes that wait for their answer, against stores in memory and on disk, ours and others'.
+"""What durable history costs: publishes that wait for their answer, by stores in memory and on disk, ours and others'.
 
     python -m bench.durable [--seconds 3] [--publishers 1,10,100] [--peers memory,normal,full,...] [--rate 2000]
 
 Each publisher has a connection of its own and sends the next message of 100 bytes when the last one is answered; one
-subscriber hears all of them. With a rate, the publishers share it, so that delivery is compared under the same load. All
-runs on this machine, each server for itself, its files in a directory that is removed.
+subscriber hears all of them. With a rate, the publishers share it, so that delivery is compared under the same load.
+All runs on this machine, each server for itself, its files in a directory that is removed.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A store on disk for tests that open, break and restart it; everything waits, so that tests read from top to bottom."""
+"""A store on disk for tests that open, break and restart it; all waits, so that tests read from top to bottom."""
 
 import sqlite3
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 
 from pushd.backends.interface import Listener
 from pushd.backends.sqlite.backend import SqliteBackend
+from pushd.backends.sqlite.requests import Tick
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
@@ -17,7 +18,9 @@ from tests.backends.threads import ThreadedClock
 class DiskStore:
     """A store, and what it has called back since it was last started."""
 
-    def __init__(self, directory: Path, sync: str = "normal", clock: ThreadedClock | None = None, **bounds: Any) -> None:
+    def __init__(
+        self, directory: Path, sync: str = "normal", clock: ThreadedClock | None = None, **bounds: Any
+    ) -> None:
         self.directory = directory
         self.file = directory / "history.sqlite"
         self.clock = clock or ThreadedClock()
@@ -123,7 +126,7 @@ class DiskStore:
             db.close()
 
     async def _tick(self) -> None:
-        await self.backend._submit(self.backend._now())
+        await self.backend._submit(Tick(*self.backend._time()))
 
 
 def data(messages: list[Message]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""A damaged file: the start says what it found, keeps what is whole and puts a copy aside, or refuses with a sentence."""
+"""A damaged file: the start says what it found and keeps what is whole, beside a copy, or refuses with a sentence."""
 
 import random
 import sqlite3

@@ -1,4 +1,4 @@
-"""A disk that is full or fails: nothing is acknowledged that is not kept, who listens stays, and all is well by itself."""
+"""A disk that is full or fails: nothing is acknowledged that is not kept, who listens stays, and it heals by itself."""
 
 import os
 import shutil

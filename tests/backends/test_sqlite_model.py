@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pushd.backends.interface import Listener
 from pushd.backends.sqlite import ledger, tail, view
 from pushd.backends.sqlite.backend import SqliteBackend
+from pushd.backends.sqlite.requests import Tick
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -170,7 +171,7 @@ class Both:
         return backend
 
     async def _tick(self) -> None:
-        await self.backend._submit(self.backend._now())
+        await self.backend._submit(Tick(*self.backend._time()))
 
     def _never_ail(self, ailment: str | None) -> None:
         raise AssertionError(ailment)

@@ -1,4 +1,4 @@
-"""A reactor for the store on disk without a reactor: its threads are real, and its calls are made while a test waits."""
+"""What stands for a reactor to the store on disk: threads are real, and their calls are made while a test waits."""
 
 import time
 from collections.abc import Callable, Coroutine

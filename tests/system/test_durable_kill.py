@@ -1,4 +1,4 @@
-"""Nothing that was acknowledged, and nothing that anybody heard, is lost when the daemon is killed, whenever that is."""
+"""Nothing that was acknowledged or that anybody heard is lost when the daemon is killed, whenever that is."""
 
 import json
 import random

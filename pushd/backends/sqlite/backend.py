@@ -94,13 +94,13 @@ class SqliteBackend:
         if not drafts:
             return []
         size = sum([len(draft.data) for draft in drafts])
-        refusal = self._unable() or self._overloaded(len(drafts), size)
+        refusal = self._hindrance(len(drafts), size)
         if refusal is not None:
             return [refusal.kept() for _ in drafts]
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
-            answers: list[Message | Refusal] = await self._submit(Publish(drafts, self._wall(), self._crew.now()))
+            answers: list[Message | Refusal] = await self._submit(Publish(drafts, size, *self._time()))
             return answers
         except Refusal as failed:
             return [failed.kept() for _ in drafts]
@@ -109,10 +109,10 @@ class SqliteBackend:
             self._waiting_bytes -= size
 
     async def forget(self, channel: str) -> bool:
-        refusal = self._unable()
+        refusal = self._hindrance()
         if refusal is not None:
             raise refusal
-        known: bool = await self._submit(Forget(channel, self._wall(), self._crew.now()))
+        known: bool = await self._submit(Forget(channel, *self._time()))
         return known
 
     # Read
@@ -155,19 +155,18 @@ class SqliteBackend:
 
     # Between the threads and the reactor
 
-    def _unable(self) -> Refusal | None:
-        """Tell why nothing can be written now."""
+    def _hindrance(self, messages: int = 0, size: int = 0) -> Refusal | None:
+        """Tell why something can not be written now. What is alone has room, whatever its size."""
         if self._is_stopping:
             return Stopping("the daemon is shutting down")
-        return self._refusal() if self._ailment is not None else None
+        if self._ailment is not None:
+            return self._refusal()
+        is_much = self._waiting + messages > _MOST_WAITING or self._waiting_bytes + size > _MOST_WAITING_BYTES
+        return Overloaded("too much waits to be stored") if is_much and self._waiting else None
 
-    def _overloaded(self, messages: int, size: int) -> Refusal | None:
-        """Tell whether there is no room for more that waits; one alone has room whatever its size."""
-        messages += self._waiting
-        size += self._waiting_bytes
-        if self._waiting and (messages > _MOST_WAITING or size > _MOST_WAITING_BYTES):
-            return Overloaded("too much waits to be stored")
-        return None
+    def _time(self) -> tuple[float, float]:
+        """Give unix seconds, and seconds of the log's own time."""
+        return self._wall(), self._crew.now()
 
     def _submit(self, request: Request) -> "Deferred[Any]":
         waiting: Deferred[Any] = Deferred()
@@ -261,10 +260,7 @@ class SqliteBackend:
     def _tick(self) -> None:
         if self._tick_is_done and not self._is_stopping:
             self._tick_is_done = False
-            self._submit(self._now()).addBoth(self._ticked)
-
-    def _now(self) -> Tick:
-        return Tick(self._wall(), self._crew.now())
+            self._submit(Tick(*self._time())).addBoth(self._ticked)
 
     def _ticked(self, result: object) -> None:
         self._tick_is_done = True

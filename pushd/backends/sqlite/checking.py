@@ -5,8 +5,9 @@ from contextlib import closing
 
 from pushd.backends.interface import Unusable
 from pushd.backends.sqlite.directory import Directory, connect
+from pushd.backends.sqlite.errors import damage_found
 from pushd.backends.sqlite.opening import telling
-from pushd.backends.sqlite.schema import VERSION, version_of
+from pushd.backends.sqlite.schema import VERSION, check_tables, version_of
 from pushd.backends.sqlite.verify import verify
 
 
@@ -26,7 +27,9 @@ def check_history(path: str) -> str:
         version = version_of(db)
         if not version:
             return f"there is no history in {directory.file} yet"
-        verify(db)
+        with damage_found():
+            check_tables(db, version)
+            verify(db)
         messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()
         held = f"{int(messages)} messages of {channels} channels, {directory.size()} bytes"
         older = f", of version {version}, which the next start makes {VERSION}" if version < VERSION else ""

@@ -33,6 +33,8 @@ def damage_found() -> Iterator[None]:
         if getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_CORRUPT:
             raise Damaged(str(error)) from error
         raise
+    except UnicodeDecodeError as error:  # SQLite quotes what it does not understand
+        raise Damaged("its structure is not readable") from error
 
 
 def phrase(error: Exception) -> str:

@@ -12,7 +12,7 @@ from pushd.backends.interface import Unusable
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.errors import Damaged, damage_found, phrase
 from pushd.backends.sqlite.salvage import put_aside, salvage, take_over
-from pushd.backends.sqlite.schema import migrate, version_of
+from pushd.backends.sqlite.schema import check_tables, migrate, version_of
 from pushd.backends.sqlite.verify import verify
 from pushd.backends.sqlite.writer import Writer
 from pushd.core.history import Bounds
@@ -90,7 +90,9 @@ def telling(directory: Directory) -> Iterator[None]:
     """Turn whatever goes wrong into `Unusable` with a sentence that begins with the name of the file."""
     try:
         yield
-    except (Damaged, Unusable) as fault:
+    except Damaged as damage:
+        raise Unusable(f"{directory.file} is damaged: {damage}") from damage
+    except Unusable as fault:
         raise Unusable(f"{directory.file} {fault}") from fault
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
@@ -110,7 +112,9 @@ def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tu
     try:
         with damage_found():
             db = directory.write(sync)
-            is_verified = version_of(db) == 0 or verify(db, inf if directory.suspect.exists() else _VERIFY_SECONDS)
+            version = version_of(db)
+            check_tables(db, version)
+            is_verified = version == 0 or verify(db, inf if directory.suspect.exists() else _VERIFY_SECONDS)
             migrate(db, new_epoch(), wall)
             return Writer(db, bounds), is_verified
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,13 @@ _THREADS = 4
 T = TypeVar("T")
 
 
+class _Thread(Thread):
+    """A thread that whatever ends the process may end at once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, daemon=True, **kwargs)
+
+
 class Readers:
     """The threads, which work from `start` to `stop`."""
 
@@ -29,6 +37,7 @@ class Readers:
         self._age = age
         self._reactor = reactor
         self._pool = ThreadPool(0, _THREADS, "pushd-readers")
+        self._pool.threadFactory = _Thread
         self._free: list[sqlite3.Connection] = []
         self._busy: set[sqlite3.Connection] = set()
 

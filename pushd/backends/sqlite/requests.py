@@ -11,6 +11,8 @@ class Publish(NamedTuple):
     """Accept messages, each for itself, in their order. The answer is a list of them, or of refusals."""
 
     drafts: Sequence[Draft]
+    size: int
+    """The bytes of their data."""
     time: float
     """Unix seconds, which are written on messages."""
     now: float

@@ -47,9 +47,10 @@ def salvage(directory: Directory, aside: Path, epoch: str) -> str:
         damaged.execute("PRAGMA writable_schema = ON")
         version_of(damaged)
         found = _Found(damaged)
-        if not found.names:
+        kept = found.write(_rebuilt(directory), epoch) if found.names else 0
+        if not kept:
+            _rebuilt(directory).unlink(missing_ok=True)
             raise Unusable("is damaged, and nothing of it can be read: move it away to begin anew")
-        kept = found.write(_rebuilt(directory), epoch)
     finally:
         damaged.close()
         aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)

@@ -5,8 +5,10 @@ made from the one before by one step, a new file by all of them, so old and new 
 """
 
 import sqlite3
+from contextlib import closing
 
 from pushd.backends.interface import Unusable
+from pushd.backends.sqlite.errors import Damaged
 
 APPLICATION = 0x70757368
 """``push``: what tells a history of pushd from other files of SQLite."""
@@ -87,6 +89,18 @@ def version_of(db: sqlite3.Connection) -> int:
     if version > VERSION:
         raise Unusable(f"was written by a newer pushd (its version is {version}, this pushd knows {VERSION})")
     return version
+
+
+def check_tables(db: sqlite3.Connection, version: int) -> None:
+    """See that a file has the tables of its version.
+
+    :raises Damaged: it has others.
+    """
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        migrate(model, "", 0.0, version)
+        if model.execute(query).fetchall() != db.execute(query).fetchall():
+            raise Damaged("its tables are not those of a history")
 
 
 def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION) -> None:

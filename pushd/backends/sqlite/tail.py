@@ -37,10 +37,13 @@ class Tail:
         self._start = head
         """All that is newer than this sequence is here, unless it was lost."""
         self._messages: deque[Message] = deque()
-        self._born: deque[float] = deque()
-        """When each of them was accepted."""
-        self._of_channel: dict[str, deque[Message]] = {}
         self._bytes = 0
+        self._of_channel: dict[str, deque[Message]] = {}
+        """Those of each channel, but for the newest."""
+        self._unsorted = 0
+        """How many of the newest are not among those: while nobody asks, nothing is sorted."""
+        self._born: deque[tuple[float, int]] = deque()
+        """When messages were accepted, and the newest of those that were accepted then."""
         self._deadlines: list[tuple[float, int]] = []
         """A heap of the times at which messages with a time to live expire."""
 
@@ -48,7 +51,7 @@ class Tail:
 
     def add(self, message: Message, now: float, ttl: float | None) -> None:
         """Take the newest message, accepted at `now` by the log's own time."""
-        self.head = message.seq
+        seq = self.head = message.seq
         if message.end:
             self._closed.add(message.channel)
             if message.is_mark:
@@ -56,19 +59,16 @@ class Tail:
         elif self._closed:
             self._closed.discard(message.channel)
         self._messages.append(message)
-        self._born.append(now)
-        own = self._of_channel.get(message.channel)
-        if own is None:
-            own = self._of_channel[message.channel] = deque()
-        own.append(message)
-        self._bytes += message.size
-        while len(self._messages) > _MESSAGES or self._bytes > _BYTES:
-            self._leave_out_oldest()
+        self._bytes += len(message.data)
+        self._unsorted += 1
+        if self._born and self._born[-1][0] == now:
+            self._born[-1] = now, seq
+        else:
+            self._born.append((now, seq))
         if ttl is not None:
-            heapq.heappush(self._deadlines, (now + ttl, message.seq))
-            if len(self._deadlines) > 2 * len(self._messages) + _WORTH_TIDYING:
-                self._deadlines = [entry for entry in self._deadlines if entry[1] > self._start]
-                heapq.heapify(self._deadlines)
+            self._expect_end(now + ttl, seq)
+        while self._bytes > _BYTES or len(self._messages) > _MESSAGES:
+            self._leave_out_oldest()
 
     def forget(self, channel: str) -> None:
         """Know that a channel was deleted."""
@@ -114,10 +114,10 @@ class Tail:
 
     def _knows(self, seq: int, now: float) -> bool:
         """Tell whether all that is newer than `seq` is here."""
-        while self._born and self._born[0] + self._age <= now:
-            self._leave_out_oldest()
         while self._deadlines and self._deadlines[0][0] <= now:
             self.lose(heapq.heappop(self._deadlines)[1])
+        while self._born and self._born[0][0] + self._age <= now:
+            self._leave_out_oldest()
         return max(self._start, self._newest_loss) <= seq <= self.head
 
     def _before_last(self, topics: Sequence[str], count: int, now: float) -> int | None:
@@ -133,15 +133,33 @@ class Tail:
         interest = Interest(topics)
         if not interest.is_exact:
             return (message for message in reversed(self._messages) if interest.covers(message.channel))
+        self._sort()
         channels = (reversed(self._of_channel[topic]) for topic in topics if topic in self._of_channel)
         return heapq.merge(*channels, key=lambda message: message.seq, reverse=True)
 
+    # What is here
+
+    def _sort(self) -> None:
+        for message in islice(self._messages, len(self._messages) - self._unsorted, None):
+            self._of_channel.setdefault(message.channel, deque()).append(message)
+        self._unsorted = 0
+
+    def _expect_end(self, deadline: float, seq: int) -> None:
+        heapq.heappush(self._deadlines, (deadline, seq))
+        if len(self._deadlines) > 2 * len(self._messages) + _WORTH_TIDYING:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] > self._start]
+            heapq.heapify(self._deadlines)
+
     def _leave_out_oldest(self) -> None:
+        if self._unsorted == len(self._messages):
+            self._unsorted -= 1
+        else:
+            channel = self._messages[0].channel
+            self._of_channel[channel].popleft()
+            if not self._of_channel[channel]:
+                del self._of_channel[channel]
         oldest = self._messages.popleft()
-        self._born.popleft()
         self._start = oldest.seq
-        self._bytes -= oldest.size
-        own = self._of_channel[oldest.channel]
-        own.popleft()
-        if not own:
-            del self._of_channel[oldest.channel]
+        self._bytes -= len(oldest.data)
+        if self._born[0][1] <= oldest.seq:
+            self._born.popleft()

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 
 from pushd.backends.sqlite.errors import Damaged
@@ -31,7 +32,8 @@ class WatchingThread(Thread):
     def finish(self) -> None:
         """Stop, and wait until that is done."""
         self._is_finishing.set()
-        self._db.interrupt()
+        with suppress(sqlite3.ProgrammingError):  # it is done already, and has closed the connection
+            self._db.interrupt()
         self.join()
 
     def run(self) -> None:

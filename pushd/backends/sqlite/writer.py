@@ -32,11 +32,11 @@ _MUCH_STALE = 10_000
 class _Statement:
     """A statement that takes many rows at once.
 
-    Each statement gives the interpreter away and has to wait for it again, so one of 64 rows is worth much more than 64
-    of one. A few sizes serve any number, so that SQLite has seen all of them before.
+    Each statement gives the interpreter away and has to wait for it again, so few large ones are worth much more than
+    many of one row. The sizes add up to any number, and SQLite has soon seen all of them before.
     """
 
-    _SIZES = (64, 8, 1)
+    _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 
     def __init__(self, head: str, width: int, tail: str = "") -> None:
         """`width`: how many values a row has."""
@@ -75,6 +75,8 @@ class Writer:
         """Before this time nothing expires."""
         self._wall_ahead = 0.0
         """Of the log's own time, as of the last commit."""
+        self._inserted = 0
+        """Rows of this transaction."""
         self._ledger = self._load()
 
     @property
@@ -100,10 +102,11 @@ class Writer:
         if is_idle and abs(last.time - last.now - self._wall_ahead) < _CLOCK_SECONDS:
             return Outcome([None] * len(requests), self.held, [])
         self.db.execute("BEGIN IMMEDIATE")
+        self._inserted = 0
         answers = [self._obey(request) for request in requests]
-        inserted = self._insert()
+        self._insert()
         # New rows make others stale: more go than come, so that they do not pile up where there is never a pause.
-        self._sweep(2 * inserted, ledger.stale if ledger.stale_rows > _MUCH_STALE else ledger.ripe)
+        self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MUCH_STALE else ledger.ripe)
         dropped = [record.name for record in ledger.dropped]
         self._flush()
         self._end(last.now, last.time)
@@ -176,14 +179,13 @@ class Writer:
         ledger.dropped.clear()
         ledger.changed.clear()
 
-    def _insert(self) -> int:
-        """Write the messages that the ledger has noted; tell how many."""
+    def _insert(self) -> None:
+        """Write the messages that the ledger has noted."""
         added = self._ledger.added
-        count = len(added)
-        if count:
+        if added:
             _INSERT.execute(self.db, [row_of_message(*each) for each in added.values()])
+            self._inserted += len(added)
             added.clear()
-        return count
 
     def _oldest_of(self, record: Record, count: int) -> list[Entry]:
         self._insert()

@@ -147,9 +147,9 @@ class WritingThread(Thread):
                     self._is_finishing = True
                     break
                 group += jobs
-                drafts = [draft for job in jobs if isinstance(job.request, Publish) for draft in job.request.drafts]
-                messages += len(drafts)
-                size += sum([len(draft.data) for draft in drafts])
+                publishes = [job.request for job in jobs if isinstance(job.request, Publish)]
+                messages += sum([len(publish.drafts) for publish in publishes])
+                size += sum([publish.size for publish in publishes])
         return group
 
     # While it is not

@@ -1,0 +1,172 @@
+"""The real daemon with a history on disk: a full disk, a restart with a million messages, a second daemon, a check."""
+
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doors.real import eventually
+from tests.system.durable import GENEROUS, DurableDaemon, fill, twistd
+
+pytestmark = pytest.mark.system
+
+MESSAGES, CHANNELS = 1_000_000, 1000
+LARGE = bytes(200_000)
+
+
+@pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Callable[..., DurableDaemon]]:
+    """Start daemons; they are stopped after the test."""
+    running: list[DurableDaemon] = []
+
+    def start(*options: str, home: Path = tmp_path, data: Path | None = None) -> DurableDaemon:
+        running.append(DurableDaemon(home, *options, data=data))
+        return running[-1]
+
+    yield start
+    for daemon in running:
+        if daemon.is_alive:
+            daemon.stop()
+
+
+class FullDisk:
+    """A small disk for the history: a file system of its own where that may be, else a limit on the size of files."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        place.mkdir()
+        options = ["mount", "-t", "tmpfs", "-o", "size=4m", "pushd-test", str(place)]
+        self.is_mounted = subprocess.run(options, capture_output=True, check=False).returncode == 0
+
+    def limit(self, daemon: DurableDaemon) -> None:
+        """Let the disk be small."""
+        if not self.is_mounted:
+            resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))
+
+    def widen(self, daemon: DurableDaemon) -> None:
+        """Let there be room."""
+        if self.is_mounted:
+            subprocess.run(["mount", "-o", "remount,size=64m", str(self.place)], check=True)
+        else:
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, unlimited)
+
+    def close(self) -> None:
+        """Have it no more."""
+        if self.is_mounted:
+            subprocess.run(["umount", "-l", str(self.place)], check=True)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[FullDisk]:
+    """A small disk."""
+    disk = FullDisk(tmp_path / "disk")
+    yield disk
+    disk.close()
+
+
+def test_a_full_disk_refuses_publishes_at_every_door_and_is_forgotten_when_there_is_room(
+    full_disk: FullDisk, durable: Callable[..., DurableDaemon]
+) -> None:
+    daemon = durable("--backend-sync", "normal", data=full_disk.place / "data")
+    full_disk.limit(daemon)
+    with daemon.lines() as listener:
+        listener.send(b"SUB small\r\n")
+        assert listener.line() == b"+OK SUB small\r\n"
+        accepted = []
+        answer = daemon.ask("POST", "/pub/large", body=LARGE)
+        while answer.status == 202 and len(accepted) < 100:
+            accepted.append(answer.json()["id"])
+            answer = daemon.ask("POST", "/pub/large", body=LARGE)
+        assert (answer.status, answer.code) == (507, "storage")
+        assert answer.headers["retry-after"]
+        assert daemon.ask("GET", "/health/live").status == 200
+        ready = daemon.ask("GET", "/health/ready")
+        assert (ready.status, ready.json()["ready"]) == (503, False)
+        assert "disk" in ready.json()["reason"]
+        with daemon.lines() as lines:
+            lines.send(b"PUB small hidden\r\nPING\r\n")
+            assert lines.line().startswith(b"-ERR storage ")
+            assert lines.line() == b"PONG\r\n"
+        assert [each["id"] for each in daemon.history("large")] == accepted
+        full_disk.widen(daemon)
+        assert eventually(lambda: daemon.ask("GET", "/health/ready").status == 200, 15.0)
+        receipt = daemon.publish("small", b"seen")
+        assert receipt["subscribers"] == 1
+        assert listener.line() == f"MSG small {receipt['id']} seen\r\n".encode()
+    assert daemon.counter("pushd_disk_failures_total") >= 1
+    daemon.assert_well()
+    daemon.stop()
+    again = durable(data=full_disk.place / "data")
+    assert [each["id"] for each in again.history("large,small")] == [*accepted, receipt["id"]]
+
+
+def test_a_second_daemon_is_refused_with_a_sentence(tmp_path: Path, durable: Callable[..., DurableDaemon]) -> None:
+    daemon = durable()
+    done = twistd(tmp_path / "other", "--data-dir", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert done.stderr == f"pushd: {tmp_path / 'data'} is in use by another pushd (process {daemon.pid})\n"
+    assert "Traceback" not in done.stdout
+    assert "id" in daemon.publish("a")
+
+
+def test_a_check_opens_and_verifies_the_file(tmp_path: Path, durable: Callable[..., DurableDaemon]) -> None:
+    daemon = durable()
+    daemon.publish("a", b"some text to be found")
+    data = tmp_path / "data"
+    done = twistd(tmp_path / "other", "--data-dir", str(data), "--check")
+    assert done.returncode == 0
+    assert done.stdout.startswith(
+        "pushd: configuration is good (no file)\n"
+        f"pushd: the history is whole ({data / 'history.sqlite'}: 1 messages of 1 channels, "
+    )
+    daemon.stop()
+    file = data / "history.sqlite"
+    file.write_bytes(file.read_bytes().replace(b"to be found", b"to be fOund"))
+    done = twistd(tmp_path / "other", "--data-dir", str(data), "--check")
+    assert done.returncode == 1
+    assert done.stderr == f"pushd: {file} is damaged: message 1 is not as it was written\n"
+
+
+def test_a_start_with_a_million_messages_is_quick_and_takes_no_memory_for_them(
+    tmp_path: Path, durable: Callable[..., DurableDaemon]
+) -> None:
+    epoch = fill_directory(tmp_path / "full")
+    empty = durable(home=tmp_path / "empty")
+    small, usual = empty.memory(), empty.processor_seconds()
+    daemon = durable(*GENEROUS, home=tmp_path / "full")
+    seconds = daemon.processor_seconds()
+    assert daemon.ask("GET", "/health/ready").status == 200
+    assert seconds < 2.0 and seconds - usual < 0.8
+    assert daemon.counter("pushd_history_messages") == MESSAGES
+    assert daemon.publish("c/7")["id"] == f"{epoch}-{MESSAGES + 1}"
+    # A cursor a million messages back, of one channel among all the others.
+    answer = daemon.ask("GET", f"/history/c/7?since={epoch}-0&limit=10000")
+    assert len(answer.json()) == MESSAGES // CHANNELS + 1
+    assert "pushd-gap" not in answer.headers
+    # And of all channels; meanwhile others publish and hear.
+    with daemon.lines() as lines, daemon.lines() as live:
+        live.send(b"SUB live\r\n")
+        live.line()
+        lines.send(f"SUB ** since={epoch}-0\r\n".encode())
+        assert lines.line() == b"+OK SUB **\r\n"
+        waits = []
+        for seq in range(1, 50_001):
+            assert lines.line().split(b" ", 3)[2] == f"{epoch}-{seq}".encode()
+            if seq % 5000 == 0:
+                began = time.monotonic()
+                live.send(b"PUB live x\r\n")
+                assert {live.line()[:4], live.line()[:4]} == {b"+OK ", b"MSG "}
+                waits.append(time.monotonic() - began)
+        assert sorted(waits)[len(waits) // 2] < 0.5
+        assert daemon.memory() - small < 60 << 20
+    daemon.assert_well()
+
+
+def fill_directory(home: Path) -> str:
+    """Fill the directory of a daemon."""
+    (home / "data").mkdir(parents=True)
+    return fill(home / "data", MESSAGES, CHANNELS)
