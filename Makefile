@@ -17,7 +17,7 @@ run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
 
 test: .venv/.test ## Run all tests, or those that ARGS picks.
 	@.ci/tools
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)

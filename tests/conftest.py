@@ -22,13 +22,8 @@ hypothesis.settings.load_profile("pushd")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every coroutine a deadline: nothing else ends a test that waits on the reactor.
-
-    Where tests run side by side, those of a file stay together, and all that need a browser: one of each is enough.
-    """
+    """Give every coroutine a deadline: nothing else ends a test that waits on the reactor."""
     for item in items:
-        folder = item.path.parent
-        item.add_marker(pytest.mark.xdist_group(folder.name if folder.name == "browser" else str(item.path)))
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _within(_TEST_SECONDS, item.obj)
 
