@@ -177,7 +177,9 @@ class Hub:
             receipts = self._answers.get(key, self._clock.seconds())
             if receipts is None:
                 receipts = await self._publish_slices(drafts, key)
-                self._answers.put(key, receipts, 1 + len(receipts), self._clock.seconds())
+                # Where all is to be tried again, a repeat is that.
+                if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
+                    self._answers.put(key, receipts, 1 + len(receipts), self._clock.seconds())
             return receipts
         finally:
             self._keys.release(key)

@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from pushd.backends.interface import Listener
 from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import EVERYTHING, NOW, MessageId, Since
-from pushd.core.errors import TooSlow, Unavailable
+from pushd.core.errors import Refusal, StorageFailed, TooSlow, Unavailable
 from pushd.core.history import Bounds
-from pushd.core.message import draft
+from pushd.core.message import Draft, draft
 from pushd.core.replay import Page
 from pushd.hub import Hub
 from pushd.metrics import Counters
@@ -170,3 +170,19 @@ async def test_the_store_is_told_what_is_wanted() -> None:
     assert scene.backend.wanted == ["*"]
     scene.hub.leave(one.subscriber)
     assert scene.backend.wanted == []
+
+
+async def test_a_repeat_of_what_is_to_be_tried_again_is_published_and_a_repeat_of_that_is_not() -> None:
+    scene = await Scene().begin()
+    publish = scene.backend.publish
+
+    async def refuse(drafts: Sequence[Draft], key: str | None = None) -> list[Refusal]:
+        return [StorageFailed("full") for _ in drafts]
+
+    scene.backend.publish = refuse
+    drafts = [draft("a", b"x"), draft("b", b"x")]
+    assert {type(each) for each in await scene.hub.publish_all(drafts, "key")} == {StorageFailed}
+    scene.backend.publish = publish
+    first = await scene.hub.publish_all(drafts, "key")
+    assert [each.id for each in first] == ["E-1", "E-2"]
+    assert await scene.hub.publish_all(drafts, "key") is first

@@ -237,7 +237,9 @@ class SqliteBackend:
             job.waiting.errback(self._refusal())
 
     def _recovered(self, held: Held) -> None:
-        if held.epoch != self._held.epoch:
+        last = self._held
+        if held.epoch != last.epoch:
+            self._listener.relapse(MessageId(last.epoch, last.head), None)
             self._tail = Tail(held.epoch, self._bounds.age, held.head, held.newest_loss, ())
         self._hold(held)
         self._ail(None)

@@ -23,6 +23,9 @@ from pushd.core.history import Bounds
 
 T = TypeVar("T")
 
+_MOST_DAMAGE = 100
+"""That is told one by one."""
+
 
 class Ready(NamedTuple):
     """What a file says when it is opened."""
@@ -54,6 +57,7 @@ class Crew:
         self._checkpoints: CheckpointThread
         self._watching: WatchingThread | None = None
         self._complaint = ""
+        self._known_damage: set[str] = set()
 
     def open(self) -> Ready:
         """Open the file and begin to work.
@@ -132,7 +136,10 @@ class Crew:
         return self._directory.size()
 
     def found(self, damage: Damaged) -> None:
-        """Know of damage that a start did not see: say so, and let the next start look at everything."""
+        """Know of damage that a start did not see: say so once, and let the next start look at everything."""
+        if str(damage) in self._known_damage or len(self._known_damage) >= _MOST_DAMAGE:
+            return
+        self._known_damage.add(str(damage))
         self.log.error(
             "{file} is damaged: {damage}; restart pushd, and it keeps what is whole",
             file=str(self._directory.file),
