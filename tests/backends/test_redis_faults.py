@@ -458,7 +458,7 @@ async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_r
 
 async def test_local_delivery_reaches_the_subscribers_of_the_node_and_says_so(own_redis: Redis, node: Start) -> None:
     redis = own_redis(*ALWAYS)
-    one, other = [await node(redis.url, publish_timeout=0.3, is_local_when_away=True) for _ in range(2)]
+    one, other = [await node(redis.url, publish_timeout=1.5, is_local_when_away=True) for _ in range(2)]
     ears = [await one.ear("a"), await other.ear("a")]
     before = await one.publish("a", "before")
     await until(lambda: ears[1].texts == ["before"], "the message")
