@@ -90,7 +90,7 @@ def test_help_lists_the_options(capsys):
         Options().parseOptions(["--help"])
     out = capsys.readouterr().out
     assert not caught.value.code
-    for option in ("--http=", "--tcp=", "--open", "--config=", "--check", "--limits-queue-bytes="):
+    for option in ("--http=", "--tcp=", "--open", "--data-dir=", "--config=", "--check", "--limits-queue-bytes="):
         assert f" {option} " in out
 
 
@@ -126,6 +126,11 @@ def test_options_win_over_the_environment_and_that_over_the_file(environment, tm
             "tcp.listen: tcp:0 is open to other machines, so give it interface=127.0.0.1, "
             "or start with --open to let anyone publish and subscribe",
         ),
+        (["--backend-kind", "sqlite"], "backend.kind: sqlite needs a directory, so say --data-dir DIR"),
+        (
+            ["--backend-kind", "memory", "--data-dir", "data"],
+            "backend.data_dir: a directory is of no use to the backend memory",
+        ),
     ],
 )
 def test_what_is_wrong_ends_the_process_with_one_sentence(capsys, words, sentence):
@@ -140,6 +145,18 @@ def test_check_says_that_all_is_well_and_starts_nothing(capsys, environment, tmp
     with pytest.raises(SystemExit) as caught:
         parsed("--check", *words)
     assert (capsys.readouterr().out, caught.value.code) == (f"pushd: configuration is good ({where})\n", None)
+
+
+def test_check_tells_how_it_is_with_the_history_on_disk(capsys, tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        parsed("--check", "--data-dir", str(tmp_path / "data"))
+    assert caught.value.code is None
+    assert capsys.readouterr().out.endswith(f"pushd: there is no history yet, {tmp_path / 'data'} will be made\n")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        parsed("--check", "--data-dir", str(tmp_path / "file"))
+    assert caught.value.code == f"pushd: {tmp_path / 'file'} is not a directory that can be read and written"
 
 
 def test_version_is_that_of_pushd(capsys):

@@ -187,7 +187,7 @@ async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(
     from twisted.internet import reactor
 
     redis = own_redis()
-    one, other = await node(redis.url, publish_timeout=0.5), await node(redis.url, publish_timeout=0.5)
+    one, other = await node(redis.url, publish_timeout=1.0), await node(redis.url, publish_timeout=1.0)
     ears = [await one.ear("a"), await other.ear("*")]
     stage = Scene([one, other])
     stage.ears = ears
@@ -198,7 +198,7 @@ async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(
     for each in waiting:
         with pytest.raises(Unavailable):
             await each
-    assert 0.4 < reactor.seconds() - begin < 1.0
+    assert 0.9 < reactor.seconds() - begin < 4.0
     await until(lambda: one.hub.ailment and other.hub.ailment, "that it shows")
     with pytest.raises(Unavailable):
         await one.publish("a", "later")
@@ -206,7 +206,7 @@ async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(
     begin = reactor.seconds()
     with pytest.raises(Unavailable):
         await one.publish("a", "at once")
-    assert reactor.seconds() - begin < 0.2
+    assert reactor.seconds() - begin < 0.9
     redis.thaw()
     for each in (one, other):
         await each.until_well()
@@ -440,7 +440,7 @@ async def test_a_beat_that_does_not_come_back_makes_the_node_listen_anew(redis: 
 
 async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_redis: Redis, node: Start) -> None:
     redis = own_redis(*ALWAYS)
-    one = await node(redis.url, publish_timeout=0.5)
+    one = await node(redis.url, publish_timeout=1.0)
     ear = await one.ear("a")
     await one.publish("a", "before")
     redis.kill()
