@@ -57,7 +57,8 @@ async def tidy_reactor() -> AsyncIterator[None]:
             return
         await deferLater(reactor, _TURN_SECONDS)
     for call in left:
-        call.cancel()
+        if call.active():
+            call.cancel()
     pytest.fail(f"left on the reactor: {', '.join(map(str, left))}")
 
 

@@ -28,7 +28,6 @@ _MUCH_STALE = 10_000
 """So many stale rows are deleted wherever they stand, since they take room."""
 
 
-
 class _Statement:
     """A statement that takes many rows at once.
 
@@ -75,8 +74,12 @@ class Writer:
         """Before this time nothing expires."""
         self._wall_ahead = 0.0
         """Of the log's own time, as of the last commit."""
+        self._now = 0.0
+        """What time it was when somebody last asked for something."""
         self._inserted = 0
         """Rows of this transaction."""
+        self._is_late = False
+        """Whether more has expired than this transaction lets go of."""
         self._ledger = self._load()
 
     @property
@@ -88,7 +91,8 @@ class Writer:
     @property
     def has_chores(self) -> bool:
         """Whether there is something to tidy up."""
-        return self._ledger.is_oversized or bool(self._ledger.stale) or self._spare_pages() > 0
+        ledger = self._ledger
+        return self._now >= self._due or ledger.is_oversized or bool(ledger.stale) or self._spare_pages() > 0
 
     # Transactions
 
@@ -98,11 +102,12 @@ class Writer:
         :raises sqlite3.Error: nothing was done, and the writer is of no more use.
         """
         ledger, last = self._ledger, requests[-1]
+        self._now = last.now
         is_idle = all(isinstance(request, Tick) for request in requests) and last.now < self._due
         if is_idle and abs(last.time - last.now - self._wall_ahead) < _CLOCK_SECONDS:
             return Outcome([None] * len(requests), self.held, [])
         self.db.execute("BEGIN IMMEDIATE")
-        self._inserted = 0
+        self._inserted, self._is_late = 0, False
         answers = [self._obey(request) for request in requests]
         self._insert()
         # New rows make others stale: more go than come, so that they do not pile up where there is never a pause.
@@ -117,13 +122,18 @@ class Writer:
 
         :raises sqlite3.Error: as above.
         """
+        spare = 0 if self._now >= self._due or self._ledger.is_oversized or self._ledger.stale else self._spare_pages()
+        if spare:
+            # Each step of this statement gives one page back, and `execute` takes only the first.
+            self.db.executescript(f"PRAGMA incremental_vacuum({min(_STEP, spare)})")
+            return
         self.db.execute("BEGIN IMMEDIATE")
-        if self._ledger.is_oversized or self._ledger.stale:
+        if self._now >= self._due:
+            self._expire(self._now)
+        else:
             self._ledger.trim(_STEP)
             self._sweep(_STEP, self._ledger.stale)
-            self._flush()
-        else:
-            self.db.execute(f"PRAGMA incremental_vacuum({min(_STEP, self._spare_pages())})").fetchall()
+        self._flush()
         self.db.execute("COMMIT")
 
     def checkpoint(self) -> None:
@@ -149,7 +159,7 @@ class Writer:
     # Requests
 
     def _obey(self, request: Request) -> Answer:
-        if request.now >= self._due:
+        if request.now >= self._due and not self._is_late:
             self._expire(request.now)
         if isinstance(request, Publish):
             time, now = round(request.time, 3), request.now
@@ -207,6 +217,7 @@ class Writer:
         ) or self._lose(
             f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?", (now, _STEP)
         )
+        self._is_late = is_more
         self._due = now if is_more else self._next_due()
 
     def _lose(self, query: str, values: tuple[float, ...]) -> bool:

@@ -20,6 +20,8 @@ from pushd.backends.sqlite.writer import Writer
 _GROUP_MESSAGES = 1000
 _GROUP_BYTES = 4 << 20
 """What goes into one transaction, give or take what came in one turn of the reactor: some 20 ms of work."""
+_PAUSE_SECONDS = 0.02
+"""Without anything to write, before something is tidied up."""
 _RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 8.0
 _WELL_SECONDS = 10.0
@@ -141,8 +143,7 @@ class WritingThread(Thread):
         messages = size = 0
         with suppress(Empty):
             while messages < _GROUP_MESSAGES and size < _GROUP_BYTES:
-                is_waiting = not group and not (self._jobs.empty() and writer.has_chores)
-                jobs = self._jobs.get(block=is_waiting)
+                jobs = self._jobs.get_nowait() if group else self._first_jobs(writer)
                 if jobs is None:
                     self._is_finishing = True
                     break
@@ -151,6 +152,18 @@ class WritingThread(Thread):
                 messages += sum([len(publish.drafts) for publish in publishes])
                 size += sum([publish.size for publish in publishes])
         return group
+
+    def _first_jobs(self, writer: Writer) -> list[Job] | None:
+        """Wait for jobs. Where there is something to tidy up, not for long.
+
+        :raises Empty: there is time for that.
+        """
+        try:
+            return self._jobs.get(timeout=_PAUSE_SECONDS)
+        except Empty:
+            if writer.has_chores:
+                raise
+        return self._jobs.get()
 
     # While it is not
 
