@@ -102,7 +102,15 @@ class Firefox:
     def screenshot(self, side: int, left: int = 0, top: int = 0) -> bytes:
         """Give a picture of a square on the screen: without more, of its upper left corner."""
         clip = {"type": "box", "x": left, "y": top, "width": side, "height": side}
-        return base64.b64decode(self.call("browsingContext.captureScreenshot", context=self.tab, clip=clip)["data"])
+
+        def capture() -> str:
+            try:
+                taken = self.call("browsingContext.captureScreenshot", context=self.tab, clip=clip)
+            except AssertionError:  # between two documents there is nothing to be seen
+                return ""
+            return str(taken["data"])
+
+        return base64.b64decode(wait(capture, "a picture of the screen", CALL_SECONDS))
 
     def _address(self) -> str:
         text = self._log.read_text(errors="replace")
