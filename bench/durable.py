@@ -1,9 +1,10 @@
 """What durable history costs: publishes that wait for their answer, by stores in memory and on disk, ours and others'.
 
-    python -m bench.durable [--seconds 3] [--publishers 1,10,100] [--peers memory,normal,full,...] [--rate 2000]
+    python -m bench.durable [--seconds 3] [--publishers 1,10,100] [--window 1] [--peers memory,full,...] [--rate 2000]
 
-Each publisher has a connection of its own and sends the next message of 100 bytes when the last one is answered; one
-subscriber hears all of them. With a rate, the publishers share it, so that delivery is compared under the same load.
+Each publisher has a connection of its own and sends the next message of 100 bytes when the last one is answered, or the
+last but a few where the window is wider; one subscriber hears all of them. With a rate, the publishers share it, so
+that delivery is compared under the same load.
 All runs on this machine, each server for itself, its files in a directory that is removed.
 """
 
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,7 +146,8 @@ class Line:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.number = self.socket.fileno()
         self.rest = b""
-        self.sent = 0.0
+        self.sent: deque[float] = deque()
+        """When what is not answered yet was sent."""
 
     def until(self, word: bytes) -> None:
         """Read until that was said."""
@@ -156,8 +159,12 @@ class Line:
         self.rest = b""
 
 
-def measure(peer: Peer, port: int, pid: int, publishers: int, seconds: float, rate: float) -> Figures:
-    """Let so many publish for some seconds; `rate`: so often in all, or 0 for as often as they can."""
+def measure(peer: Peer, port: int, pid: int, publishers: int, seconds: float, rate: float, window: int) -> Figures:
+    """Let so many publish for some seconds.
+
+    :param rate: so often in all, or 0 for as often as they can.
+    :param window: what each may have on its way.
+    """
     ear = Line(port)
     ear.socket.sendall(peer.subscribe())
     ear.until(peer.ready)
@@ -180,7 +187,7 @@ def measure(peer: Peer, port: int, pid: int, publishers: int, seconds: float, ra
     answers: list[float] = []
     deliveries: list[float] = []
     cpu = 0.0
-    free = list(range(publishers))
+    free = deque(list(range(publishers)) * window)
     due = time.perf_counter()
     now = due
     is_warm = False
@@ -188,10 +195,11 @@ def measure(peer: Peer, port: int, pid: int, publishers: int, seconds: float, ra
     filler = b"x" * (_SIZE - 26)
     while now < end:
         while free and (not rate or due <= now):
-            number = free.pop(0)
+            number = free.popleft()
             line = lines[number]
-            line.sent = due if rate else now
-            line.socket.send(peer.publish(number, b"@%025.6f" % line.sent + filler))
+            sent = due if rate else now
+            line.sent.append(sent)
+            line.socket.send(peer.publish(number, b"@%025.6f" % sent + filler))
             due += 1 / rate if rate else 0
         timeout = max(0.0, min(0.05, due - now)) if rate and free else 0.05
         events = poll.poll(timeout)
@@ -213,15 +221,13 @@ def measure(peer: Peer, port: int, pid: int, publishers: int, seconds: float, ra
             data = line.rest + line.socket.recv(65536)
             if not data:
                 raise ConnectionError("the server hung up")
-            if peer.answer in data:
-                line.rest = b""
-                answers.append(now - line.sent)
+            if b"-ERR" in data:
+                raise ConnectionError(data.decode(errors="replace"))
+            *answered, line.rest = data.split(peer.answer)
+            for _ in answered:
+                answers.append(now - line.sent.popleft())
                 count += 1
                 free.append(number)
-            elif b"-ERR" in data:
-                raise ConnectionError(data.decode(errors="replace"))
-            else:
-                line.rest = data
     spent = _cpu_of(pid) - cpu
     for line in [ear, *lines]:
         line.socket.close()
@@ -284,10 +290,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--publishers", default="1,10,100")
     parser.add_argument("--peers", default=",".join(PEERS), help=", ".join(PEERS))
+    parser.add_argument("--window", type=int, default=1, help="messages that each publisher may have on their way")
     parser.add_argument("--rate", type=float, default=0.0, help="publishes a second in all; 0: as many as can be")
     chosen = parser.parse_args(argv)
     load = f"{chosen.rate:.0f} a second" if chosen.rate else "as fast as the answers come"
-    print(f"{_SIZE} bytes, {chosen.seconds:g} s a run, {load}, {os.cpu_count()} CPUs\n")
+    print(f"{_SIZE} bytes, {chosen.seconds:g} s a run, {load}, {chosen.window} on the way, {os.cpu_count()} CPUs\n")
     print("| server | publishers | publishes/s | CPU µs each | answer p50 ms | p99 ms | delivery p50 ms | p99 ms |")
     print("|---|---|---|---|---|---|---|---|")
     for name in chosen.peers.split(","):
@@ -297,7 +304,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         for publishers in map(int, chosen.publishers.split(",")):
             with running(peer) as (port, pid):
-                figures = measure(peer, port, pid, publishers, chosen.seconds, chosen.rate)
+                figures = measure(peer, port, pid, publishers, chosen.seconds, chosen.rate, chosen.window)
             answers, heard = figures.answers, figures.deliveries
             print(
                 f"| {peer.name} | {publishers} | {figures.rate:,.0f} | {figures.cpu:.0f} | {_at(answers, 0.5)} | "
