@@ -194,6 +194,21 @@ class Keepalive:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """What becomes of the connections when the daemon stops."""
+
+    patience: float = setting(
+        5, duration(minimum=0, maximum=86_400), "How long a stop waits for those who have more to read.", "seconds"
+    )
+    spread: float = setting(
+        10,
+        duration(minimum=0, maximum=86_400),
+        "Over how long server-sent events tell their clients to come back, each at another moment.",
+        "seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What the daemon writes about itself."""
 
@@ -222,6 +237,7 @@ class Config:
     history: History = field(default_factory=History)
     backend: Backend = field(default_factory=Backend)
     keepalive: Keepalive = field(default_factory=Keepalive)
+    stop: Stop = field(default_factory=Stop)
     log: Log = field(default_factory=Log)
     sources: tuple[Source, ...] = ()
 

@@ -39,6 +39,7 @@ _PUBLISH_SLICE = 256
 _AWAY_SECONDS = 1.0
 """How long a replay waits before it asks a store again that is away."""
 _NOT_STARTED = "the store has not started yet"
+_STOPPING = "the daemon is stopping"
 
 
 class Receipt(NamedTuple):
@@ -147,9 +148,19 @@ class Hub:
         if self.ailment == _NOT_STARTED:
             self.ailment = None
 
+    def retire(self) -> None:
+        """Prepare to stop: look unwell to those who ask, and send what is accepted to all who can take it."""
+        self.ailment = _STOPPING
+        self._flush()
+
+    @property
+    def is_anybody_busy(self) -> bool:
+        """Whether a subscriber has not read yet what waits for it."""
+        return any(subscriber.is_busy for subscriber in self.dispatcher.index.everybody())
+
     async def stop(self) -> None:
         """Stop the store. The subscribers are their transports' to close."""
-        self.ailment = "the daemon is stopping"
+        self.ailment = _STOPPING
         await self._backend.stop()
 
     # Publish

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.application.strports import service as listen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -116,6 +116,7 @@ class Daemon(MultiService):
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
         hours.tell(self.hub.dispatcher.strike)
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
+        self._listeners: list[_Listener] = []
         _Store(self.hub, (hours, self._pongs)).setServiceParent(self)
         for source in config.sources:
             source.service(self.hub, self._counters, reactor, limits.message).setServiceParent(self)
@@ -124,7 +125,9 @@ class Daemon(MultiService):
             for endpoint in section.listen:
                 dead_peer = round(config.keepalive.dead_peer)
                 where = SharingReactor(reactor) if section.reuse_port else reactor
-                _Listener(name, endpoint, factory, where, dead_peer).setServiceParent(self)
+                listener = _Listener(name, endpoint, factory, where, dead_peer)
+                listener.setServiceParent(self)
+                self._listeners.append(listener)
 
     def startService(self) -> None:
         """Start, and warn of what is open to others."""
@@ -133,19 +136,30 @@ class Daemon(MultiService):
         super().startService()
 
     def stopService(self) -> Deferred[Any]:
-        """Tell everybody to come back, and stop."""
-        why = Stopping("the daemon is shutting down")
-        for door in self._closing:
-            door.close_all(why)
-        return Deferred.fromCoroutine(self._stop(super().stopService()))
+        """Look unwell, let nobody in, hand out what waits, tell everybody to come back, and stop."""
+        return Deferred.fromCoroutine(self._stop())
 
-    async def _stop(self, stopping: Deferred[Any]) -> None:
-        """Wait until what was said is sent, for a moment at most."""
-        await stopping
+    async def _stop(self) -> None:
+        self.hub.retire()
+        await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
+        await self._send_away()
+        await maybeDeferred(super().stopService)
         for _ in range(_LAST_WORDS_TICKS):
             if not len(self._admission):
                 return
             await deferLater(self._reactor, _TICK_SECONDS)
+
+    async def _send_away(self) -> None:
+        """Close all connections; those who have more to read are waited for, as long as that may be."""
+        why = Stopping("the daemon is shutting down")
+        until = self._reactor.seconds() + self._config.stop.patience
+        is_over = False
+        while not is_over:
+            is_over = not self.hub.is_anybody_busy or self._reactor.seconds() >= until
+            for door in self._closing:
+                door.close_all(why, busy=is_over)
+            if not is_over:
+                await deferLater(self._reactor, _TICK_SECONDS)
 
     def _site(self) -> PushSite:
         config = self._config
@@ -172,7 +186,8 @@ class Daemon(MultiService):
     def _root(self, rules: Rules) -> Resource:
         hub, clock = self.hub, self._reactor
         on_sse, on_stream, on_ping = self._wheels
-        sse, stream = SseDoor(rules, hub, clock, on_sse), LineStreamDoor(rules, hub, clock, on_stream)
+        sse = SseDoor(rules, hub, clock, on_sse, self._config.stop.spread)
+        stream = LineStreamDoor(rules, hub, clock, on_stream)
         replace, mixed = ReplaceDoor(rules, hub, clock, on_stream), MixedDoor(rules, hub, clock, on_stream)
         websocket = WebSocketDoor(rules, hub, clock, on_ping, self._pongs)
         room = WaitingRoom(rules, hub, clock)

@@ -142,6 +142,13 @@ class Program(StartOrExit):
         gc.set_threshold(*_GARBAGE)
 
 
+    def stopService(self) -> Any:
+        """Stop. Whoever does not want to wait for that signals again, and the process ends at once."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        return super().stopService()
+
+
 def makeService(options: Options) -> IService:
     """Build pushd for twistd. Raises SystemExit with one sentence where the log can not be written."""
     from twisted.internet import reactor

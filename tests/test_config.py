@@ -64,6 +64,8 @@ DEFAULTS = {
     "keepalive.ping": 25.0,
     "keepalive.pong": 10.0,
     "keepalive.dead_peer": 50.0,
+    "stop.patience": 5.0,
+    "stop.spread": 10.0,
     "log.format": "auto",
     "log.level": "info",
 }
@@ -133,6 +135,10 @@ def test_a_repeated_option_adds_to_a_list_and_else_the_last_one_counts():
         ("keepalive.pong", "1", "0.9"),
         ("keepalive.dead_peer", "5", "4.9"),
         ("keepalive.dead_peer", "32767", "32768"),
+        ("stop.patience", "0", "-1"),
+        ("stop.patience", "86400", "86401"),
+        ("stop.spread", "0", "-1"),
+        ("stop.spread", "86400", "86401"),
     ],
 )
 def test_each_number_has_its_bounds(key, within, beyond):

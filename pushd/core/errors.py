@@ -256,7 +256,7 @@ class Stopping(Refusal):
 
     code = "stopping"
     status = 503
-    close = 1001
+    close = 1012
     retry_after = 3
 
 

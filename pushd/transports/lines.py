@@ -269,10 +269,14 @@ class LineFactory(ServerFactory):
         if self._peers.pop(peer, self) is None:
             self.counters.connections["tcp"] -= 1
 
-    def close_all(self, why: Refusal) -> None:
-        """Close all connections, having said why."""
+    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
+        """Close all connections, having said why.
+
+        :param busy: also those whose peers have not read yet what waits for them.
+        """
         for peer in list(self._peers):
-            peer.give_up(why)
+            if busy or not peer.subscriber.is_busy:
+                peer.give_up(why)
 
 
 class _Refused(Protocol):

@@ -1,5 +1,7 @@
 """Server-sent events: ``GET /sse/TOPICS`` (WHATWG HTML, section 9.2)."""
 
+import random
+
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.errors import BadParameter, Refusal
@@ -9,7 +11,7 @@ from pushd.transports.http import Rules
 from pushd.transports.query import parameter
 from pushd.transports.request import Request
 from pushd.transports.streaming import Format, StreamDoor
-from pushd.wire.sse import PREAMBLE, Sse, SseJson
+from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson
 
 _RETRY_MS = 3000
 
@@ -19,8 +21,10 @@ class SseDoor(StreamDoor):
 
     transport_name = "sse"
 
-    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, spread: float = 0.0) -> None:
+        """`spread`: over so many seconds those come back who are sent away, each at a moment of its own."""
         super().__init__(rules, hub, clock, wheel)
+        self._spread = spread
         preamble = PREAMBLE % _RETRY_MS
         self._formats = {
             None: Format(b"text/event-stream", Sse(), preamble),
@@ -32,7 +36,17 @@ class SseDoor(StreamDoor):
         self.rules.counters.refused(refusal, f"sse {self.rules.client_of(request)}")
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-cache, no-transform")
-        return PREAMBLE % (1000 * (refusal.retry_after or 1))
+        return PREAMBLE % self._come_back_after(refusal)
+
+    def farewell(self, refusal: Refusal) -> bytes:
+        """Tell an EventSource that is to come back later when to do so: it heeds the line as it comes, and makes no
+        event of it.
+        """
+        return b"" if refusal.retry_after is None else RETRY % self._come_back_after(refusal)
+
+    def _come_back_after(self, refusal: Refusal) -> int:
+        """Choose the milliseconds, so that those who are sent away together do not come back together."""
+        return round(1000 * ((refusal.retry_after or 1) + random.uniform(0, self._spread)))
 
     def format_of(self, request: Request) -> Format:
         """See `StreamDoor`."""

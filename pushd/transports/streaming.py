@@ -148,7 +148,9 @@ class HttpStream(Paced):
         """End the answer: the client comes back with its cursor. One that has not begun is refused."""
         if self._transport is None:
             self.refused = why
-        else:
+        elif not self._is_closing:
+            if farewell := self._door.farewell(why):
+                self._transport.write(self.subscriber.wire.block([farewell]))
             self._finish()
 
     def _give_back(self) -> None:
@@ -227,10 +229,18 @@ class StreamDoor(Door):
         """
         raise refusal
 
-    def close_all(self, why: Refusal) -> None:
-        """End all streams."""
+    def farewell(self, refusal: Refusal) -> bytes:
+        """Encode what stands before the end of a stream that is given up; empty where nothing does."""
+        return b""
+
+    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
+        """End all streams.
+
+        :param busy: also those whose clients have not read yet what waits for them.
+        """
         for stream in list(self._streams):
-            stream.give_up(why)
+            if busy or not stream.subscriber.is_busy:
+                stream.give_up(why)
 
     async def get(self, request: Request) -> Answer:
         """Open a stream."""

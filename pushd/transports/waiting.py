@@ -141,7 +141,7 @@ class WaitingRoom:
         self.alarms.unset(waiting)
         self.hub.leave(poll)
 
-    def close_all(self, why: Refusal) -> None:
+    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """Answer all that wait: there is nothing new."""
         for waiting in list(self._waiting):
             waiting.give_up(why)

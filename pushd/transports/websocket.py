@@ -301,10 +301,14 @@ class WebSocketDoor(Door):
         if self._peers.pop(peer, self) is None:
             self.rules.counters.connections["websocket"] -= 1
 
-    def close_all(self, why: Refusal) -> None:
-        """Close all WebSockets, and say why."""
+    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
+        """Close all WebSockets, and say why.
+
+        :param busy: also those whose peers have not read yet what waits for them.
+        """
         for peer in list(self._peers):
-            peer.give_up(why)
+            if busy or not peer.subscriber.is_busy:
+                peer.give_up(why)
 
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""

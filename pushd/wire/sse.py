@@ -13,7 +13,9 @@ from pushd.core.message import Gap, Message
 from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-PREAMBLE = b":\nretry: %d\n"
+RETRY = b"retry: %d\n"
+"""The milliseconds before a reconnect. No blank line follows, since some clients make an event of any block."""
+PREAMBLE = b":\n" + RETRY
 """The first bytes of a stream: a comment, and in the first event's block the milliseconds before a reconnect."""
 
 

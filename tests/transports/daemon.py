@@ -99,7 +99,7 @@ class RunningDaemon:
         if reactor is None:
             from twisted.internet import reactor
 
-        options = {"http.listen": [_LISTEN], "tcp.listen": [_LISTEN]}
+        options = {"http.listen": [_LISTEN], "tcp.listen": [_LISTEN], "stop.patience": ["0"]}
         options |= {key: [str(value)] for key, value in settings.items()}
         self.log: list[str] = []
         """What it wrote to its log, but for what is for debugging."""

@@ -128,7 +128,7 @@ async def test_a_stop_closes_every_connection_and_says_so_where_that_can_be_said
     assert await peer.data(1) == [b"one"]
     if way.transport_name == "tcp":
         assert await peer.next() == Told("stopping")
-    assert await peer.next() == Closed(1001 if way.transport_name == "websocket" else None, True)
+    assert await peer.next() == Closed(1012 if way.transport_name == "websocket" else None, True)
 
 
 @each()
