@@ -27,6 +27,7 @@ from pushd.net.admission import Admission, affordable
 from pushd.net.keepalive import Deadlines, Hours, Wheel
 from pushd.net.listening import CannotStart, prepare
 from pushd.net.sharing import SharingReactor
+from pushd.net.supervisor import Supervisor
 from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
 from pushd.transports.lines import LineFactory, LineLimits
@@ -128,6 +129,8 @@ class Daemon(MultiService):
                 listener = _Listener(name, endpoint, factory, where, dead_peer)
                 listener.setServiceParent(self)
                 self._listeners.append(listener)
+        self._supervisor = Supervisor(reactor, lambda: self.hub.ailment is None, os.environ)
+        self._supervisor.setServiceParent(self)
 
     def startService(self) -> None:
         """Start, and warn of what is open to others."""
@@ -140,6 +143,7 @@ class Daemon(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._supervisor.stopping()
         self.hub.retire()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._send_away()

@@ -1,0 +1,91 @@
+"""A supervisor hears one datagram for each thing it ought to know."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from twisted.internet.task import Clock
+
+from pushd.net.supervisor import Supervisor
+
+
+class Ear:
+    """The socket of a supervisor."""
+
+    def __init__(self, address: bytes) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        self._socket.setblocking(False)
+
+    def words(self) -> list[str]:
+        """Give what came since the last time."""
+        words = []
+        while True:
+            try:
+                words.append(self._socket.recv(4096).decode())
+            except BlockingIOError:
+                return words
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def place(request, tmp_path: Path):
+    """An ear, and what the environment calls it."""
+    path = f"{tmp_path}/notify" if request.param == "path" else f"@pushd-test-{os.getpid()}"
+    ear = Ear(os.fsencode(path) if path.startswith("/") else b"\0" + os.fsencode(path[1:]))
+    yield ear, path
+    ear.close()
+
+
+def test_it_is_told_once_that_all_is_up_and_not_before(place):
+    ear, path = place
+    clock, up = Clock(), []
+    supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
+    supervisor.startService()
+    clock.pump([0.1] * 50)
+    assert ear.words() == []
+    up.append(True)
+    clock.pump([0.1] * 50)
+    assert ear.words() == ["READY=1"]
+    supervisor.stopping()
+    supervisor.stopService()
+    assert ear.words() == ["STOPPING=1"]
+    assert not clock.getDelayedCalls()
+
+
+def test_signs_of_life_come_twice_as_often_as_they_are_expected_until_the_end(place):
+    ear, path = place
+    clock = Clock()
+    supervisor = Supervisor(clock, lambda: False, {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "10000000"})
+    supervisor.startService()
+    assert ear.words() == ["WATCHDOG=1"]
+    clock.pump([1] * 10)
+    assert ear.words() == ["WATCHDOG=1"] * 2
+    supervisor.stopping()
+    clock.pump([1] * 5)
+    assert ear.words() == ["STOPPING=1", "WATCHDOG=1"]
+    supervisor.stopService()
+    assert not clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1234"}])
+def test_where_nobody_wants_to_know_nothing_is_done(environ):
+    clock = Clock()
+    supervisor = Supervisor(clock, lambda: True, environ | {"WATCHDOG_USEC": "10000000"})
+    supervisor.startService()
+    assert not clock.getDelayedCalls()
+    supervisor.stopping()
+    supervisor.stopService()
+
+
+def test_a_supervisor_that_is_gone_does_no_harm(tmp_path):
+    clock = Clock()
+    supervisor = Supervisor(clock, lambda: True, {"NOTIFY_SOCKET": f"{tmp_path}/gone"})
+    supervisor.startService()
+    supervisor.stopping()
+    supervisor.stopService()
+    assert not clock.getDelayedCalls()

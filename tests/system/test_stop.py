@@ -1,0 +1,113 @@
+"""A stop of the real daemon: everybody is told to come back, slow readers get what waits for them, and it ends."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.doors.clients import Lines
+from tests.doors.real import eventually
+from tests.system.durable import DurableDaemon
+
+pytestmark = pytest.mark.system
+
+Start = Callable[..., DurableDaemon]
+MESSAGES = 20
+LARGE = b"x" * 1_000_000
+"""So many of these are more than the kernel takes for one who does not read."""
+
+
+@pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Start]:
+    """Start a daemon, or start it anew with the same history."""
+    running: list[DurableDaemon] = []
+
+    def start(*options: str) -> DurableDaemon:
+        running.append(DurableDaemon(tmp_path, *options))
+        return running[-1]
+
+    yield start
+    for daemon in running:
+        if daemon.is_alive:
+            daemon.kill()
+
+
+def stalled(daemon: DurableDaemon) -> Lines:
+    """Connect one who reads nothing of what it asked for."""
+    lines = daemon.lines()
+    assert lines.ask(b"SUB large") == b"+OK SUB large"
+    for _ in range(MESSAGES):
+        daemon.publish("large", LARGE)
+    return lines
+
+
+def test_everybody_is_told_to_come_back_and_misses_nothing(durable: Start) -> None:
+    daemon = durable()
+    waits = []
+    with daemon.lines() as lines, daemon.websocket("/ws/a", v1=False) as socket:
+        events = [daemon.http() for _ in range(5)]
+        for http in events:
+            http.listen("/sse/a")
+        assert lines.ask(b"SUB a") == b"+OK SUB a"
+        first = daemon.publish("a", b"first")["id"]
+        daemon._process.send_signal(signal.SIGTERM)
+        for http in events:
+            body = b"".join(http.chunks())
+            farewell = re.fullmatch(rb":\nretry: 3000\nid: [^\n]+\ndata: first\n\nretry: ([0-9]+)\n", body)
+            assert farewell, body
+            waits.append(int(farewell[1]))
+        assert lines.reply().split(b" ", 3)[:1] == [b"MSG"]
+        assert lines.reply().startswith(b"-ERR stopping ")
+        assert lines.line() == b""
+        assert socket.recv() == "first"
+        with pytest.raises(ConnectionClosed):
+            socket.recv(5)
+        assert socket.close_code == 1012
+    assert all(3000 <= wait <= 13_000 for wait in waits) and len(set(waits)) > 1
+    assert eventually(lambda: not daemon.is_alive, 10)
+    assert "Traceback" not in daemon.log
+    daemon = durable()
+    second = daemon.publish("a", b"second")["id"]
+    with daemon.lines() as lines:
+        lines.send(f"SUB a since={first}\r\n".encode())
+        assert lines.reply() == b"+OK SUB a"
+        assert lines.reply() == f"MSG a {second} second".encode()
+    daemon.stop()
+
+
+def test_one_who_reads_late_gets_what_waits_while_health_is_red_and_nobody_is_let_in(durable: Start) -> None:
+    daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "60")
+    with stalled(daemon) as lines, daemon.http() as http:
+        assert http.ask("GET", "/health/ready").status == 200
+        daemon._process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: http.ask("GET", "/health/ready").status == 503)
+        assert http.ask("GET", "/health/live").status == 200
+        with pytest.raises(ConnectionRefusedError):
+            daemon.lines()
+        for _ in range(MESSAGES):
+            assert lines.line().split(b" ", 3)[3] == LARGE + b"\r\n"
+        assert lines.reply().startswith(b"-ERR stopping ")
+    assert eventually(lambda: not daemon.is_alive, 10)
+    daemon.stop()
+    assert "Traceback" not in daemon.log
+
+
+def test_one_who_never_reads_is_waited_for_so_long_and_no_longer(durable: Start) -> None:
+    daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "0.5")
+    with stalled(daemon):
+        daemon._process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: not daemon.is_alive, 15)
+    assert "Traceback" not in daemon.log
+
+
+def test_a_second_signal_ends_it_at_once(durable: Start) -> None:
+    daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "3600")
+    with stalled(daemon), daemon.http() as http:
+        http.ask("GET", "/health/ready")
+        daemon._process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: http.ask("GET", "/health/ready").status == 503)
+        daemon._process.send_signal(signal.SIGTERM)
+        assert daemon._process.wait(15) == -signal.SIGTERM
