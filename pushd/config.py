@@ -122,6 +122,7 @@ class Limits:
     handshake: float = setting(
         10, duration(), "The time a peer has to send its request or open a WebSocket.", "seconds"
     )
+    upload: float = setting(300, duration(), "The time the body of a request has to come in.", "seconds")
     headers: int = setting("16KiB", size(minimum=1024), "The largest headers of a request.", "bytes")
 
 

@@ -3,8 +3,10 @@
 On the hot path a counter is one addition to an int; prometheus-client only sees them when somebody asks.
 """
 
+import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,12 +18,20 @@ from pushd.core.errors import Refusal
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
+_LOG_SECONDS = 1.0
+"""From one line of the log about a kind of refusal to the next."""
+
+
 class Counters:
     """What happened since the start."""
 
     log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: gives seconds."""
+        self._clock = clock
+        self._told: dict[str, tuple[float, int]] = {}
+        """By code, when a refusal was last logged, and how many were not since."""
         self.published = 0
         self.published_bytes = 0
         self.replayed = 0
@@ -33,10 +43,22 @@ class Counters:
         """Open now, by transport."""
 
     def refused(self, refusal: Refusal, peer: str) -> None:
-        """Count a refusal; where a limit was passed, let the log name the peer."""
+        """Count a refusal; where a limit was passed, let the log name the peer, once a second for each kind: a flood is
+        not to fill the disk.
+        """
         self.refusals[refusal.code] += 1
         if refusal.is_limit:
-            self.log.warn("{peer}: refused, {code}: {why}", peer=peer, code=refusal.code, why=str(refusal))
+            self._tell(refusal, peer)
+
+    def _tell(self, refusal: Refusal, peer: str) -> None:
+        now, code = self._clock(), refusal.code
+        told, left_out = self._told.get(code, (-math.inf, 0))
+        if now < told + _LOG_SECONDS:
+            self._told[code] = told, left_out + 1
+            return
+        self._told[code] = now, 0
+        more = f" (and {left_out} more of these before)" if left_out else ""
+        self.log.warn("{peer}: refused, {code}: {why}{more}", peer=peer, code=code, why=str(refusal), more=more)
 
 
 class _Snapshot:

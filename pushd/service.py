@@ -174,6 +174,7 @@ class Daemon(MultiService):
             topics=config.limits.topics,
             headers=config.limits.headers,
             handshake=config.limits.handshake,
+            upload=config.limits.upload,
             queue=self._queue,
         )
         rules = Rules(

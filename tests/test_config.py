@@ -46,6 +46,7 @@ DEFAULTS = {
     "limits.queue_bytes": MIB,
     "limits.queue_messages": 1000,
     "limits.handshake": 10.0,
+    "limits.upload": 300.0,
     "limits.headers": 16 * KIB,
     "history.messages": 1000,
     "history.bytes": 4 * MIB,

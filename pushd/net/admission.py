@@ -18,10 +18,17 @@ _RESERVE = 0.9
 """Of the file limit, so that the log, the store and the listeners always find a descriptor."""
 
 
+_SPARE = 16
+"""Places beyond all others, for what is over soon: that somebody asks how the daemon is, above all when it is full."""
+
+
 class Slot:
     """A place that a connection holds."""
 
     __slots__ = ("_leave", "_network")
+
+    is_spare = False
+    """Whether it is for what is over soon only."""
 
     def __init__(self, leave: Callable[[str | None], None], network: str | None) -> None:
         self._leave: Callable[[str | None], None] | None = leave
@@ -32,6 +39,14 @@ class Slot:
         leave, self._leave = self._leave, None
         if leave is not None:
             leave(self._network)
+
+
+class _SpareSlot(Slot):
+    """One of the spare places."""
+
+    __slots__ = ()
+
+    is_spare = True
 
 
 class Admission:
@@ -56,11 +71,19 @@ class Admission:
         :param count_address: False for a proxy, which speaks for many.
         :raises TooManyConnections: there is none left, in all or for that address.
         """
-        if self._taken >= self._total:
-            raise TooManyConnections(f"there are {self._total} connections already")
+        self._check(self._total)
         network = self._enter_network(address) if count_address else None
         self._taken += 1
         return Slot(self._left, network)
+
+    def enter_spare(self, address: str | None, *, count_address: bool = True) -> Slot:
+        """Take a place, or where there is none left one of the spare ones; see `enter`."""
+        if self._taken < self._total:
+            return self.enter(address, count_address=count_address)
+        self._check(self._total + _SPARE)
+        network = self._enter_network(address) if count_address else None
+        self._taken += 1
+        return _SpareSlot(self._left, network)
 
     def enter_behind_proxy(self, address: str) -> Slot:
         """Take a place for a stream of a client behind a proxy, whose connection has one already.
@@ -69,6 +92,10 @@ class Admission:
         """
         network = self._enter_network(address)
         return Slot(self._leave_network, network)
+
+    def _check(self, total: int) -> None:
+        if self._taken >= total:
+            raise TooManyConnections(f"there are {self._total} connections already")
 
     def _leave(self, network: str | None) -> None:
         self._taken -= 1

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refusal
+from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refusal, TooManyConnections
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager import begin
@@ -75,8 +75,10 @@ class Rules:
     def admit_stream(self, request: Request) -> Slot | None:
         """Take a place for a stream of a client behind a proxy; any other has that of its connection.
 
-        :raises TooManyConnections: its address has too many.
+        :raises TooManyConnections: its address has too many, or the daemon has.
         """
+        if request.is_spare:
+            raise TooManyConnections("there are too many connections already")
         if self.is_proxy(host_of(request.client)):
             return self.admission.enter_behind_proxy(self.client_of(request))
         return None

@@ -26,6 +26,7 @@ class Answering(Protocol):
     """The connection by which a request came."""
 
     peer: IAddress | None
+    slot: Slot
 
     @property
     def date(self) -> bytes:
@@ -109,6 +110,11 @@ class Request:
     def client(self) -> IAddress | None:
         """The address of the peer, which may be a proxy's."""
         return self._connection.peer if self._connection is not None else None
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether there is room for a short answer only."""
+        return self._connection is not None and self._connection.slot.is_spare
 
     @property
     def is_gone(self) -> bool:

@@ -68,6 +68,8 @@ class HttpLimits:
     """Bytes."""
     handshake: float = 10.0
     """Seconds from the first byte of a request to the end of its headers."""
+    upload: float = 300.0
+    """Seconds from the end of the headers to the end of the body."""
     queue: Limits = field(default_factory=Limits)
 
 
@@ -226,7 +228,8 @@ class Connection:
         request = Request(self, method, _origin_form(self._target), headers)
         version = parser.get_http_version()
         request.is_old = version != "1.1"
-        request.is_last = request.is_old or b"close" in headers.get(b"connection", b"").lower()
+        is_close = b"close" in headers.get(b"connection", b"").lower()
+        request.is_last = request.is_old or is_close or self.slot.is_spare
         self._reading, self._headers, self._target = request, None, b""
         self._room = limits.batch if request.path == b"/pub" else limits.message
         if version not in _VERSIONS:
@@ -301,6 +304,11 @@ class Connection:
     def too_late(self) -> None:
         """Refuse a head that is not there in time."""
         self._stop(TooLate(f"a request is there within {self._site.limits.handshake:g} seconds"))
+        self._serve()
+
+    def body_too_late(self) -> None:
+        """Refuse a body that is not there in time, however steadily it comes."""
+        self._stop(TooLate(f"a body is there within {self._site.limits.upload:g} seconds"))
         self._serve()
 
     def idle(self) -> None:
@@ -388,6 +396,10 @@ class Connection:
             site.on_head.expect(self)
         else:
             site.on_head.heard(self)
+        if self._reading is not None:
+            site.on_body.expect(self)
+        else:
+            site.on_body.heard(self)
         site.on_idle.heard(self)
         if self._headers is None and self._current is None:
             site.on_idle.expect(self)
@@ -428,7 +440,7 @@ class Connection:
         """Have no connection any more."""
         site = self._site
         site.counters.connections["http"] -= 1
-        for deadline in (site.on_head, site.on_idle, site.on_close):
+        for deadline in (site.on_head, site.on_body, site.on_idle, site.on_close):
             deadline.heard(self)
         self.transport = None
 
@@ -453,6 +465,7 @@ class PushSite(ServerFactory):
         self.counters = counters
         self.open_cors = open_cors
         self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late)
+        self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late)
         self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle)
         self.on_close: Deadlines[Connection] = Deadlines(clock, _LINGER_SECONDS, _abort)
         self._root = root
@@ -476,10 +489,10 @@ class PushSite(ServerFactory):
         return [b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Admit a connection, or close it at once: to refuse it in words, its request would have to be read."""
+        """Admit a connection, for one short request where all places are taken, or close it at once."""
         host = host_of(addr)
         try:
-            slot = self._admission.enter(host, count_address=not self._is_proxy(host))
+            slot = self._admission.enter_spare(host, count_address=not self._is_proxy(host))
         except TooManyConnections as refusal:
             self.counters.refused(refusal, f"http {host}")
             return None
@@ -502,7 +515,7 @@ class PushSite(ServerFactory):
         return self._date
 
     def _deadlines(self) -> tuple[Deadlines[Connection], ...]:
-        return self.on_head, self.on_idle, self.on_close
+        return self.on_head, self.on_body, self.on_idle, self.on_close
 
 
 def _abort(connection: Connection) -> None:

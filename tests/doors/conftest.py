@@ -43,6 +43,7 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     yield from run(
         tmp_path_factory,
         *("--limits-handshake", "1s"),
+        *("--limits-upload", "1s"),
         *("--limits-channels", "3"),
         *("--limits-connections", "20"),
         *("--limits-connections-per-address", "1"),

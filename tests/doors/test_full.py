@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.doors.clients import Client, Http
+from tests.doors.clients import HANDSHAKE, Client, Http
 from tests.doors.real import Daemon, eventually
 from tests.doors.refusals import NDJSON
 
@@ -70,11 +70,27 @@ def test_too_many_connections(tight: Daemon) -> None:
             clients.append(client)
         assert 15 <= len(clients) <= 20
         assert client.rest() == b""
-        with Client(tight.http_port) as refused:
-            assert refused.rest() == b"", "to refuse it in words, its request would have to be read"
+        assert tight.ask("GET", "/health/ready").json() == {"ready": True}, "that can be asked all the same"
+        assert tight.ask("GET", "/stream/a").code == "too-many-connections"
+        assert tight.ask("GET", "/longpoll/a").code == "too-many-connections"
+        assert tight.ask("GET", "/ws/a", HANDSHAKE).code == "too-many-connections"
+        assert b"retry: " in tight.ask("GET", "/sse/a").body
+        assert tight.ask("GET", "/health/live").headers["connection"] == "close"
+        assert eventually(lambda: is_turned_away(held.enter_context(tight.http()))), "there is an end to it"
     assert eventually(lambda: comes_in(tight)), "there is room again"
     assert eventually(lambda: tight.counter('pushd_connections{transport="tcp"}') == 0)
     assert tight.logs("tcp 127.0.0.1: refused, ")
+
+
+def is_turned_away(client: Client) -> bool:
+    """Tell whether a connection is closed without having asked for anything, within a moment."""
+    client.socket.settimeout(0.1)
+    try:
+        return client.socket.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 def comes_in(daemon: Daemon) -> bool:

@@ -1,6 +1,7 @@
 """HTTP as such: connections, framing, headers, and what is no HTTP (RFC 9112)."""
 
 import json
+import select
 import time
 from contextlib import ExitStack
 
@@ -172,6 +173,30 @@ def test_headers_that_drip(tight: Daemon, is_first: bool) -> None:
                 if is_closed(clients[name], slow[name][1]):
                     took[name] = time.monotonic() - began
     assert all(0.8 < seconds < 5 for seconds in took.values()), took
+
+
+UPLOADS = {
+    "of a length": (POST + b"Content-Length: 5000\r\n\r\n", b"x"),
+    "in chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+}
+
+
+@pytest.mark.parametrize("head_and_drip", UPLOADS.values(), ids=UPLOADS)
+def test_a_body_that_drips(tight: Daemon, head_and_drip: tuple[bytes, bytes]) -> None:
+    """However steadily: the time from one byte to the next does not matter."""
+    head, drip = head_and_drip
+    with tight.http() as client:
+        client.send(head)
+        began = time.monotonic()
+        while not is_readable(client) and time.monotonic() < began + 6:
+            client.send(drip)
+        assert 0.8 < time.monotonic() - began < 5
+        answer = client.answer()
+        assert (answer.status, answer.code) == (408, "request-timeout")
+
+
+def is_readable(client: Client) -> bool:
+    return bool(select.select([client.socket], [], [], 0.02)[0])
 
 
 def is_closed(client: Client, drip: bytes) -> bool:
