@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint types layers check clean
+.PHONY: help run test fuzz bench lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -18,6 +18,9 @@ run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
 test: .venv/.test ## Run all tests, or those that ARGS picks.
 	@.ci/tools
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+fuzz: .venv/.test ## Send 10,000 broken inputs to a daemon; FUZZ_SEED says which.
+	@FUZZ_INPUTS=10000 FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(BIN)/python -m pytest -v tests/system/test_mutations.py
 
 bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)
