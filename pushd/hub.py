@@ -3,8 +3,9 @@
 It joins a store, which keeps, with the dispatcher, which delivers, and gives the dispatcher its turns of the reactor.
 """
 
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,11 +20,21 @@ from pushd.core.catch_up import CatchUp
 from pushd.core.cursor import NOW, Last, MessageId, Now, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import Fault, Refusal, TooManySubscriptions, TooSlow, Unavailable, UnknownChannel
+from pushd.core.errors import (
+    Fault,
+    Kicked,
+    Refusal,
+    TooManySubscriptions,
+    TooSlow,
+    Unavailable,
+    UnknownChannel,
+    UnknownConnection,
+)
 from pushd.core.idempotency import Answers
 from pushd.core.message import Draft, Gap, Message
 from pushd.core.names import matches
 from pushd.core.outbox import Policy
+from pushd.core.register import Register, page_among
 from pushd.core.replay import ChannelInfo, Opening, Page
 from pushd.core.subscriber import Subscriber
 from pushd.metrics import Counters, render
@@ -117,12 +128,19 @@ class Hub:
     """Publish once, and every subscriber hears it."""
 
     def __init__(
-        self, backend: Backend, clock: IReactorTime, counters: Counters, max_subscriptions: int = 10_000
+        self,
+        backend: Backend,
+        clock: IReactorTime,
+        counters: Counters,
+        max_subscriptions: int = 10_000,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
         self._max_subscriptions = max_subscriptions
+        self._wall = wall
+        self._register = Register()
         self._recent = Recent()
         self._answers: Answers[list[Receipt | Refusal]] = Answers()
         self._keys = _KeyLocks()
@@ -224,6 +242,10 @@ class Hub:
 
     # Subscribe
 
+    def enter(self, subscriber: Subscriber) -> None:
+        """Know of an open connection, until it leaves: it gets its id."""
+        self._register.enter(subscriber, self._wall())
+
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> Opening:
         """Let a subscriber hear `topics`. It hears nothing before `follow`, which the caller calls once it has
         said yes.
@@ -311,9 +333,31 @@ class Hub:
         for topic in subscriber.starts:
             self.dispatcher.index.remove(topic, subscriber)
             self._demand.remove(topic)
+        self._register.leave(subscriber)
         subscriber.close()
 
     # Look
+
+    def connections(self, channel: str | None, after: int, limit: int) -> Sequence[Subscriber]:
+        """Give at most `limit` of those who are connected here, the oldest first.
+
+        :param channel: of those only who hear it, by its name or by a pattern.
+        :param after: the number of the one before the first of them.
+        """
+        if channel is None:
+            return self._register.page(after, limit)
+        return page_among(self.dispatcher.index.match(channel), after, limit)
+
+    def kick(self, number: int) -> None:
+        """Close a connection.
+
+        :raises UnknownConnection: it is not, or not any more, here.
+        """
+        subscriber = self._register.find(number)
+        if subscriber is None:
+            raise UnknownConnection("there is no such connection; /connections lists them")
+        self.log.info("{peer}: closed on demand", peer=subscriber.name)
+        self.give_up(subscriber, Kicked("an operator closed this connection"))
 
     async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> Recollection:
         """Give at most `limit` stored messages of `topics`, and no further one once they have `size` bytes.

@@ -28,6 +28,7 @@ from pushd.net.keepalive import Deadlines, Hours, Wheel
 from pushd.net.listening import CannotStart, prepare
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
+from pushd.transports.connections import ConnectionsDoor
 from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
 from pushd.transports.lines import LineFactory, LineLimits
@@ -217,6 +218,7 @@ class Daemon(MultiService):
             b"sub": NegotiatingDoor(rules, by_type, websocket, longpoll),
             b"ws": websocket,
             b"channels": ChannelsDoor(rules, hub),
+            b"connections": ConnectionsDoor(rules, hub),
             b"history": HistoryDoor(rules, hub),
             b"metrics": MetricsDoor(rules, hub),
             b"health": HealthDoor(rules, hub),

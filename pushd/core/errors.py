@@ -131,6 +131,13 @@ class UnknownChannel(Refusal):
     status = 404
 
 
+class UnknownConnection(Refusal):
+    """No connection with that id is open."""
+
+    code = "unknown-connection"
+    status = 404
+
+
 class MethodNotAllowed(Refusal):
     """The address knows other methods only."""
 
@@ -241,6 +248,12 @@ class TooSlow(Refusal):
     status = 503
     close = 1013
     retry_after = 1
+
+
+class Kicked(Refusal):
+    """Somebody closed the connection by ``DELETE /connections/ID``."""
+
+    code = "kicked"
 
 
 class Ended(Refusal):

@@ -57,8 +57,10 @@ class Subscriber:
         "is_lagging",
         "name",
         "newest",
+        "number",
         "outlet",
         "policy",
+        "since",
         "spoke",
         "starts",
         "threshold",
@@ -71,7 +73,11 @@ class Subscriber:
         self.wire = wire
         self.policy = policy
         self.name = name
-        """Who it is, for the log: transport and address."""
+        """Who it is, for the log: transport and address, and, while it is in the register, its id."""
+        self.number = 0
+        """Its place in the register; 0: it has none yet."""
+        self.since = 0
+        """When it came, in unix seconds."""
         self.closed = False
         self.threshold: int = _NEVER
         """A batch that begins behind this sequence can go to `handle` as it is. All else goes through `deliver`."""
@@ -225,6 +231,11 @@ class Subscriber:
         self.starts.clear()
         self._outbox = self.catching = self.handle = None
         self._call_waiting()
+
+    @property
+    def id(self) -> str:
+        """Its number, as the world reads it."""
+        return f"{self.number:x}"
 
     # Speed
 

@@ -261,6 +261,7 @@ class LineFactory(ServerFactory):
 
     def enter(self, peer: LinePeer) -> None:
         """Count a connection."""
+        self.hub.enter(peer.subscriber)
         self._peers[peer] = None
         self.counters.connections["tcp"] += 1
 

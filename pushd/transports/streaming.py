@@ -91,6 +91,7 @@ class HttpStream(Paced):
         transport = self._transport = loan.transport
         self._early, self._back = loan.early, loan.back
         self._slots += (loan.slot,)
+        door.hub.enter(self.subscriber)
         door.prepare(transport)
         transport.registerProducer(self, True)
         self.subscriber.attach(handle_of(transport))

@@ -60,6 +60,7 @@ class _Waiting:
         if opening.finished:
             self.time_is_up()
         else:
+            hub.enter(poll)
             self._room.alarms.set(self, seconds)
             await hub.follow(poll, opening)
 

@@ -289,6 +289,7 @@ class WebSocketDoor(Door):
 
     def entered(self, peer: WebSocket) -> None:
         """Keep a new WebSocket alive."""
+        self.hub.enter(peer.subscriber)
         self._peers[peer] = None
         self.rules.counters.connections["websocket"] += 1
         self.wheel.add(peer)

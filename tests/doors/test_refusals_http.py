@@ -24,6 +24,7 @@ ADDRESSES = {
     "/ws": READ,
     "/ws/a": READ,
     "/channels": READ,
+    "/connections": READ | {"DELETE"},
     "/history/a": READ,
     "/metrics": READ,
     "/health/live": READ,
@@ -34,7 +35,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", 
 UNKNOWN = ("/nope", "/pubs/a", "/Pub/a", "/PUB/a", "/sse.html", "/%2e%2e/pub/a", "/../pub/a", "/./health/live", "/%20")
 BELOW = (
     *("//", "/channels/", "/channels/a", "/metrics/a", "/health", "/health/", "/health/x", "/health/live/"),
-    "/favicon.ico/a",
+    *("/favicon.ico/a", "/connections/", "/connections/a"),
 )
 
 
