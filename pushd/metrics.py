@@ -3,17 +3,53 @@
 On the hot path a counter is one addition to an int; prometheus-client only sees them when somebody asks.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from twisted.logger import Logger
 
 from pushd.backends.interface import Disk, Usage
 from pushd.core.errors import Refusal
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Bounds of the buckets: from a message for a few up to a daemon that is badly late."""
+
+
+class Durations:
+    """How many took how long."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_SECONDS) + 1)
+        """By bucket, the last without a bound."""
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(_SECONDS, seconds)] += 1
+        self.sum += seconds
+
+
+class Outflow(NamedTuple):
+    """What goes out, at one moment."""
+
+    delivered: int = 0
+    """Messages handed to subscribers, times the subscribers."""
+    dropped: int = 0
+    """Messages let go for slow subscribers."""
+    sent: Mapping[type, list[int]] = {}
+    """Messages and bytes sent to all who were ready, times their number, by the type of their wire."""
+    queued_bytes: int = 0
+    """What waits for slow subscribers."""
+    is_up: bool = True
+    """Whether publishes are accepted."""
 
 
 class Counters:
@@ -31,6 +67,14 @@ class Counters:
         """By code: every no that a peer was told, whatever the door."""
         self.connections: Counter[str] = Counter()
         """Open now, by transport."""
+        self.lagging: Counter[str] = Counter()
+        """Subscribers for whom messages began to be let go, by policy."""
+        self.disconnects: Counter[str] = Counter()
+        """Subscribers given up, by code."""
+        self.latency = Durations()
+        """From the publish to the socket, for each slice of subscribers."""
+        self.lateness = Durations()
+        """By how much the reactor is late, each second."""
 
     def refused(self, refusal: Refusal, peer: str) -> None:
         """Count a refusal; where a limit was passed, let the log name the peer."""
@@ -49,35 +93,57 @@ class _Snapshot:
         return self._families
 
 
-def render(counters: Counters, usage: Usage, delivered: int, dropped: int) -> bytes:
+def render(counters: Counters, usage: Usage, outflow: Outflow) -> bytes:
     """Give everything as Prometheus text.
 
     :param usage: what the store holds.
-    :param delivered: messages handed to subscribers, times the subscribers.
-    :param dropped: messages let go for slow subscribers.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(_families(counters, usage, delivered, dropped)))
+    registry.register(_Snapshot(_families(counters, usage, outflow)))
+    ProcessCollector(registry=registry)
     return bytes(generate_latest(registry))
 
 
-def _families(counters: Counters, usage: Usage, delivered: int, dropped: int) -> Iterator[Metric]:
+def _families(counters: Counters, usage: Usage, outflow: Outflow) -> Iterator[Metric]:
     yield CounterMetricFamily("pushd_published", "Messages accepted.", counters.published)
     yield CounterMetricFamily("pushd_published_bytes", "Bytes of data accepted.", counters.published_bytes)
-    yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", delivered)
+    yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", outflow.delivered)
     yield CounterMetricFamily("pushd_replayed", "Messages sent from the history.", counters.replayed)
-    yield CounterMetricFamily("pushd_dropped", "Messages let go for slow subscribers.", dropped)
+    yield CounterMetricFamily("pushd_dropped", "Messages let go for slow subscribers.", outflow.dropped)
     yield _labelled("pushd_gaps", "Gaps found when a subscriber came back.", "reason", counters.gaps)
     yield _labelled("pushd_refusals", "Refusals told.", "code", counters.refusals)
     connections = GaugeMetricFamily("pushd_connections", "Open connections.", labels=["transport"])
     for transport, count in counters.connections.items():
         connections.add_metric([transport], count)
     yield connections
+    yield from _of_outflow(outflow)
+    yield _labelled("pushd_lagging", "Subscribers that became too slow.", "policy", counters.lagging)
+    yield _labelled("pushd_disconnects", "Subscribers given up.", "reason", counters.disconnects)
+    yield _histogram("pushd_latency_seconds", "From the publish to the socket.", counters.latency)
+    yield _histogram("pushd_loop_delay_seconds", "How late a timer was, each second.", counters.lateness)
     yield GaugeMetricFamily("pushd_history_messages", "Messages kept.", usage.messages)
     yield GaugeMetricFamily("pushd_history_bytes", "Bytes kept.", usage.bytes)
     yield GaugeMetricFamily("pushd_channels", "Channels known.", usage.channels)
     if usage.disk is not None:
         yield from _of_disk(usage.disk)
+
+
+def _of_outflow(outflow: Outflow) -> Iterator[Metric]:
+    messages = CounterMetricFamily("pushd_sent", "Messages sent to those who were ready.", labels=["wire"])
+    octets = CounterMetricFamily("pushd_sent_bytes", "Bytes sent to those who were ready.", labels=["wire"])
+    for wire, (count, size) in outflow.sent.items():
+        messages.add_metric([wire.__name__.lower()], count)
+        octets.add_metric([wire.__name__.lower()], size)
+    yield messages
+    yield octets
+    yield GaugeMetricFamily("pushd_queue_bytes", "Bytes that wait for slow subscribers.", outflow.queued_bytes)
+    yield GaugeMetricFamily("pushd_backend_up", "Whether publishes are accepted.", int(outflow.is_up))
+
+
+def _histogram(name: str, text: str, durations: Durations) -> Metric:
+    bounds = [*map(str, _SECONDS), "+Inf"]
+    buckets = list(zip(bounds, accumulate(durations.counts), strict=True))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=durations.sum)
 
 
 def _of_disk(disk: Disk) -> Iterator[Metric]:

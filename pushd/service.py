@@ -25,6 +25,7 @@ from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
 from pushd.net.keepalive import Deadlines, Hours, Wheel
+from pushd.net.lateness import Lateness
 from pushd.net.listening import CannotStart, prepare
 from pushd.net.sharing import SharingReactor
 from pushd.transports.demo import DemoDoor
@@ -116,7 +117,8 @@ class Daemon(MultiService):
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
         hours.tell(self.hub.dispatcher.strike)
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
-        _Store(self.hub, (hours, self._pongs)).setServiceParent(self)
+        lateness = Lateness(reactor, self._counters.lateness.observe)
+        _Store(self.hub, (hours, self._pongs, lateness)).setServiceParent(self)
         for source in config.sources:
             source.service(self.hub, self._counters, reactor, limits.message).setServiceParent(self)
         site, lines = self._site(), self._line_factory()
@@ -236,7 +238,7 @@ class _Store(Service):
 
     log = Logger()
 
-    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket], ...]) -> None:
+    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket] | Lateness, ...]) -> None:
         self._hub = hub
         self._timers = timers
 
