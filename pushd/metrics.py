@@ -3,9 +3,10 @@
 On the hot path a counter is one addition to an int; prometheus-client only sees them when somebody asks.
 """
 
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -21,6 +22,10 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Bounds of the buckets: from a message for a few up to a daemon that is badly late."""
+
+
+_QUIET_SECONDS = 1.0
+"""Between two lines about the same limit, so that whoever runs into it over and over does not fill the disk."""
 
 
 class Durations:
@@ -44,8 +49,8 @@ class Outflow(NamedTuple):
     """Messages handed to subscribers, times the subscribers."""
     dropped: int = 0
     """Messages let go for slow subscribers."""
-    sent: Mapping[type, list[int]] = {}
-    """Messages and bytes sent to all who were ready, times their number, by the type of their wire."""
+    sent: Mapping[str, list[int]] = {}
+    """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
     queued_bytes: int = 0
     """What waits for slow subscribers."""
     is_up: bool = True
@@ -57,7 +62,15 @@ class Counters:
 
     log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        """Begin at nothing.
+
+        :param seconds: a clock that never goes back.
+        """
+        self._seconds = seconds
+        self._logged: dict[str, float] = {}
+        """When the log last named somebody, by code."""
+        self._left_out: Counter[str] = Counter()
         self.published = 0
         self.published_bytes = 0
         self.replayed = 0
@@ -77,10 +90,21 @@ class Counters:
         """By how much the reactor is late, each second."""
 
     def refused(self, refusal: Refusal, peer: str) -> None:
-        """Count a refusal; where a limit was passed, let the log name the peer."""
-        self.refusals[refusal.code] += 1
-        if refusal.is_limit:
-            self.log.warn("{peer}: refused, {code}: {why}", peer=peer, code=refusal.code, why=str(refusal))
+        """Count a refusal; where a limit was passed, let the log name the peer, at most once a second for each code."""
+        code = refusal.code
+        self.refusals[code] += 1
+        if not refusal.is_limit:
+            return
+        now = self._seconds()
+        if now - self._logged.get(code, -_QUIET_SECONDS) < _QUIET_SECONDS:
+            self._left_out[code] += 1
+            return
+        self._logged[code] = now
+        left_out = self._left_out.pop(code, 0)
+        form = "{peer}: refused, {code}: {why}"
+        if left_out:
+            form += " ({left_out} more since the last such line)"
+        self.log.warn(form, peer=peer, code=code, why=str(refusal), left_out=left_out)
 
 
 class _Snapshot:
@@ -131,9 +155,9 @@ def _families(counters: Counters, usage: Usage, outflow: Outflow) -> Iterator[Me
 def _of_outflow(outflow: Outflow) -> Iterator[Metric]:
     messages = CounterMetricFamily("pushd_sent", "Messages sent to those who were ready.", labels=["wire"])
     octets = CounterMetricFamily("pushd_sent_bytes", "Bytes sent to those who were ready.", labels=["wire"])
-    for wire, (count, size) in outflow.sent.items():
-        messages.add_metric([wire.__name__.lower()], count)
-        octets.add_metric([wire.__name__.lower()], size)
+    for form, (count, size) in outflow.sent.items():
+        messages.add_metric([form], count)
+        octets.add_metric([form], size)
     yield messages
     yield octets
     yield GaugeMetricFamily("pushd_queue_bytes", "Bytes that wait for slow subscribers.", outflow.queued_bytes)

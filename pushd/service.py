@@ -101,7 +101,7 @@ class Daemon(MultiService):
         self._config = config
         self._reactor = reactor
         limits, keepalive = config.limits, config.keepalive
-        self._counters = Counters()
+        self._counters = Counters(reactor.seconds)
         self._admission = Admission(affordable(limits.connections), limits.connections_per_address)
         bounds = Bounds(
             config.history.messages,

@@ -85,8 +85,8 @@ class Dispatcher:
         """Messages handed to subscribers, times the subscribers."""
         self.dropped = 0
         """Messages let go for slow subscribers."""
-        self.sent: dict[type[Wire], list[int]] = {}
-        """Messages and bytes sent to all who were ready, times their number, by the type of their wire."""
+        self.sent: dict[str, list[int]] = {}
+        """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
         self.now = 0.0
         """Since when what comes now may wait, in seconds; whoever gives the turns sets it."""
         self.served_since = 0.0
@@ -241,7 +241,7 @@ class Dispatcher:
         except Exception as cause:
             failures.extend([Unheard(subscriber, cause) for subscriber in ready])
             return
-        totals = self.sent.setdefault(type(wire), [0, 0])
+        totals = self.sent.setdefault(wire.form, [0, 0])
         totals[0] += len(ready) * len(batch.deliveries)
         totals[1] += len(ready) * len(block)
         for place, sent in shorter:
