@@ -4,7 +4,7 @@ import random
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import BadParameter, Refusal
+from pushd.core.errors import BadParameter, Refusal, Stopping
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.http import Rules
@@ -22,7 +22,7 @@ class SseDoor(StreamDoor):
     transport_name = "sse"
 
     def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, spread: float = 0.0) -> None:
-        """`spread`: over so many seconds those come back who are sent away, each at a moment of its own."""
+        """`spread`: over so many seconds those come back whom a stop sends away, each at a moment of its own."""
         super().__init__(rules, hub, clock, wheel)
         self._spread = spread
         preamble = PREAMBLE % _RETRY_MS
@@ -46,7 +46,9 @@ class SseDoor(StreamDoor):
 
     def _come_back_after(self, refusal: Refusal) -> int:
         """Choose the milliseconds, so that those who are sent away together do not come back together."""
-        return round(1000 * ((refusal.retry_after or 1) + random.uniform(0, self._spread)))
+        seconds = refusal.retry_after or 1
+        spread = self._spread if isinstance(refusal, Stopping) else seconds
+        return round(1000 * (seconds + random.uniform(0, spread)))
 
     def format_of(self, request: Request) -> Format:
         """See `StreamDoor`."""
