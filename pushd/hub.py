@@ -122,7 +122,8 @@ class Hub:
         self._backend = backend
         self._clock = clock
         self._counters = counters
-        self._max_subscriptions = max_subscriptions
+        self.max_subscriptions = max_subscriptions
+        """The most topics of one connection."""
         self._recent = Recent()
         self._answers: Answers[list[Receipt | Refusal]] = Answers()
         self._keys = _KeyLocks()
@@ -235,8 +236,8 @@ class Hub:
         fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
         if not fresh:
             return Opening(MessageId("", 0), (), behind=False, finished=False)
-        if len(subscriber.starts.keys() | set(fresh)) > self._max_subscriptions:
-            raise TooManySubscriptions(f"a connection hears at most {self._max_subscriptions} topics")
+        if len(subscriber.starts.keys() | set(fresh)) > self.max_subscriptions:
+            raise TooManySubscriptions(f"a connection hears at most {self.max_subscriptions} topics")
         for topic in fresh:
             if topic not in subscriber.starts:
                 self._demand.add(topic)
