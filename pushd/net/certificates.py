@@ -57,7 +57,11 @@ class RenewingReactor(_Wrapping):
             return None
         reading = _Reading(self._reactor)
         try:
-            serverFromString(reading, self._endpoint).listen(self._factory)
+            endpoint: Any = serverFromString(reading, self._endpoint)
+            endpoint.listen(self._factory)
+            # Twisted takes a folder with nothing of use in it, and would refuse everybody.
+            if (creator := getattr(endpoint, "connectionCreator", None)) and not _has_certificate(creator):
+                raise ValueError("there is no key with a certificate for a name")
         except Exception as error:  # OpenSSL, the file system and Twisted each fail in their own way
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"the certificates of {self._endpoint!r} can not be read ({reason})") from error
@@ -73,6 +77,11 @@ class _Reading(_Wrapping):
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See `IReactorTCP`."""
         self.factory = factory
+
+
+def _has_certificate(creator: Any) -> bool:
+    """Tell whether connections of an `IOpenSSLServerConnectionCreator` would have a certificate to show."""
+    return creator.serverConnectionForTLS(None).get_certificate() is not None
 
 
 class _Switch(ServerFactory):
