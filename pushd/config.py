@@ -45,12 +45,14 @@ class Http:
         "Where HTTP and WebSocket listen; none switches them off.",
         "endpoint strings",
         alias="http",
+        at_restart=True,
     )
     reuse_port: bool = setting(
         False,
         flag,
         "Let several daemons of this user listen on the same TCP ports, so that Linux shares out connections.",
         "true or false",
+        at_restart=True,
     )
     allow_origins: tuple[str, ...] = setting(
         [],
@@ -82,9 +84,10 @@ class Tcp:
         "Where the line protocol listens; none switches it off.",
         "endpoint strings",
         alias="tcp",
+        at_restart=True,
     )
     reuse_port: bool = setting(
-        False, flag, "Let several daemons of this user listen on the same TCP ports.", "true or false"
+        False, flag, "Let several daemons of this user listen on the same TCP ports.", "true or false", at_restart=True
     )
 
 
@@ -98,6 +101,7 @@ class Access:
         "Let listeners be open to other machines without tokens: anyone there may publish and subscribe.",
         "true or false",
         alias="open",
+        at_restart=True,
     )
 
 
@@ -110,7 +114,7 @@ class Limits:
     event: int = setting(255, size(), "The longest event type of a message.", "bytes")
     topics: int = setting(1000, count(), "The most topics in one subscription.", "topics")
     subscriptions: int = setting(10_000, count(), "The most topics of one connection.", "topics")
-    channels: int = setting(100_000, count(), "The most channels at a time.", "channels")
+    channels: int = setting(100_000, count(), "The most channels at a time.", "channels", at_restart=True)
     connections: int = setting(
         100_000, count(), "The most connections at a time; the file limit may allow fewer.", "connections"
     )
@@ -130,11 +134,13 @@ class Limits:
 class History:
     """What is kept of each channel."""
 
-    messages: int = setting(1000, count(minimum=0), "The most messages kept of a channel; 0 keeps none.", "messages")
-    bytes: int = setting("4MiB", size(minimum=0), "The most kept of a channel.", "bytes")
-    age: float = setting("24h", duration(), "How long a message is kept.", "seconds")
+    messages: int = setting(
+        1000, count(minimum=0), "The most messages kept of a channel; 0 keeps none.", "messages", at_restart=True
+    )
+    bytes: int = setting("4MiB", size(minimum=0), "The most kept of a channel.", "bytes", at_restart=True)
+    age: float = setting("24h", duration(), "How long a message is kept.", "seconds", at_restart=True)
     total_bytes: int = setting(
-        "256MiB", size(minimum=0), "The most kept in all; the oldest channel goes first.", "bytes"
+        "256MiB", size(minimum=0), "The most kept in all; the oldest channel goes first.", "bytes", at_restart=True
     )
 
 
@@ -147,36 +153,54 @@ class Backend:
         choice("auto", "memory", "sqlite", "redis"),
         "Where the history is kept; auto is sqlite where data_dir is given, redis where url is, else memory.",
         "auto, memory, sqlite, redis",
+        at_restart=True,
     )
     data_dir: str = setting(
-        "", text, "The directory of the history on disk; it is made if it is not there.", "path", alias="data-dir"
+        "",
+        text,
+        "The directory of the history on disk; it is made if it is not there.",
+        "path",
+        alias="data-dir",
+        at_restart=True,
     )
     sync: str = setting(
         "full",
         choice("full", "normal"),
         "What an accepted message on disk survives: full a power cut, normal the death of the process.",
         "full, normal",
+        at_restart=True,
     )
     url: str = setting(
-        "", redis_url, "The Redis, or the Sentinels, by which nodes are joined to one.", "URL", alias="redis"
+        "",
+        redis_url,
+        "The Redis, or the Sentinels, by which nodes are joined to one.",
+        "URL",
+        alias="redis",
+        at_restart=True,
     )
     prefix: str = setting(
         "pushd:",
         prefix,
         "What all names in Redis begin with; nodes that share it are one.",
         "letters, digits, : . _ / -",
+        at_restart=True,
     )
     publish_timeout: float = setting(
-        5, duration(minimum=0.1, maximum=60), "The most that anybody waits for Redis.", "seconds"
+        5, duration(minimum=0.1, maximum=60), "The most that anybody waits for Redis.", "seconds", at_restart=True
     )
     when_away: str = setting(
         "refuse",
         choice("refuse", "local"),
         "What becomes of a message while Redis is away; local gives it to this node's subscribers and keeps nothing.",
         "refuse, local",
+        at_restart=True,
     )
     ca_file: str = setting(
-        "", text, "The certificates that are trusted for rediss://; empty trusts those of the system.", "path"
+        "",
+        text,
+        "The certificates that are trusted for rediss://; empty trusts those of the system.",
+        "path",
+        at_restart=True,
     )
 
 
@@ -218,6 +242,7 @@ class Log:
         choice("auto", "text", "json"),
         "Lines for people or for programs; auto is json under systemd, else text.",
         "auto, text, json",
+        at_restart=True,
     )
     level: str = setting(
         "info",
@@ -254,6 +279,8 @@ class Setting:
     sentence: str
     unit: str
     alias: str
+    at_restart: bool
+    """Whether another value holds from the next start on only."""
 
     @property
     def key(self) -> str:

@@ -138,7 +138,8 @@ class Hub:
         self._backend = backend
         self._clock = clock
         self._counters = counters
-        self._max_subscriptions = max_subscriptions
+        self.max_subscriptions = max_subscriptions
+        """The most topics of one connection."""
         self._wall = wall
         self._register = Register()
         self._recent = Recent()
@@ -257,8 +258,8 @@ class Hub:
         fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
         if not fresh:
             return Opening(MessageId("", 0), (), behind=False, finished=False)
-        if len(subscriber.starts.keys() | set(fresh)) > self._max_subscriptions:
-            raise TooManySubscriptions(f"a connection hears at most {self._max_subscriptions} topics")
+        if len(subscriber.starts.keys() | set(fresh)) > self.max_subscriptions:
+            raise TooManySubscriptions(f"a connection hears at most {self.max_subscriptions} topics")
         for topic in fresh:
             if topic not in subscriber.starts:
                 self._demand.add(topic)

@@ -22,13 +22,23 @@ from twisted.logger import (
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def log_observer(out: IO[Any], form: str, level: str) -> ILogObserver:
-    """Make an observer for twistd that writes events of `level` ("debug" … "critical") and above to `out`.
+class Threshold(LogLevelFilterPredicate):
+    """Which events are important enough: those of `level` ("debug" … "critical") and above."""
+
+    def __init__(self, level: str) -> None:
+        super().__init__(defaultLogLevel=LogLevel.levelWithName(level))
+
+    def move(self, level: str) -> None:
+        """Let more or fewer pass from now on."""
+        self.setLogLevelForNamespace("", LogLevel.levelWithName(level))
+
+
+def log_observer(out: IO[Any], form: str, threshold: Threshold) -> ILogObserver:
+    """Make an observer for twistd that writes to `out` what passes the threshold.
 
     `form` is "text" or "json".
     """
     line = {"text": text_line, "json": json_line}[form]
-    threshold = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
     return FilteringLogObserver(FileLogObserver(out, line), [threshold])
 
 

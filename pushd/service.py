@@ -3,9 +3,11 @@
 import ipaddress
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import MultiService, Service
 from twisted.application.strports import service as listen
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
@@ -17,18 +19,20 @@ from pushd import __version__
 from pushd.backends.interface import Backend, Unusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
-from pushd.config import Config, exposed_listeners
+from pushd.config import Config, ConfigError, exposed_listeners
 from pushd.core.errors import Stopping
 from pushd.core.history import Bounds
 from pushd.core.outbox import Limits as QueueLimits
 from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
+from pushd.net.certificates import RenewingReactor
 from pushd.net.keepalive import Deadlines, Hours, Wheel
 from pushd.net.lateness import Lateness
 from pushd.net.listening import CannotStart, prepare
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
+from pushd.sources.present import Present, Wanted
 from pushd.transports.connections import ConnectionsDoor
 from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
@@ -55,7 +59,7 @@ _BACKLOG = 1024
 """Connections that may wait to be accepted: with Twisted's 50, most of a crowd that comes at once has to try again."""
 
 
-def make_service(config: Config, reactor: Any) -> IService:
+def make_service(config: Config, reactor: Any) -> "Daemon":
     """Build the daemon.
 
     Starting it opens its listeners, at once; a port that is taken raises `twisted.internet.error.CannotListenError`.
@@ -114,7 +118,6 @@ class Daemon(MultiService):
         )
         backend = _make_backend(config, bounds, reactor)
         self.hub = Hub(backend, reactor, self._counters, limits.subscriptions)
-        self._queue = QueueLimits(limits.queue_messages, limits.queue_bytes)
         hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, WebSocket.overdue)
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
         hours.tell(self.hub.dispatcher.strike)
@@ -122,18 +125,21 @@ class Daemon(MultiService):
         self._listeners: list[_Listener] = []
         lateness = Lateness(reactor, self._counters.lateness.observe)
         _Store(self.hub, (hours, self._pongs, lateness)).setServiceParent(self)
-        for source in config.sources:
-            source.service(self.hub, self._counters, reactor, limits.message).setServiceParent(self)
-        site, lines = self._site(), self._line_factory()
-        for name, section, factory in (("http", config.http, site), ("tcp", config.tcp, lines)):
+        self._sources = Present(self._wanted(config))
+        self._sources.setServiceParent(self)
+        self._rules = self._make_rules(config)
+        self._sse: SseDoor
+        self._websocket: WebSocketDoor
+        self._site, self._lines = self._make_site(), self._make_lines()
+        for name, section, factory in (("http", config.http, self._site), ("tcp", config.tcp, self._lines)):
             for endpoint in section.listen:
                 dead_peer = round(config.keepalive.dead_peer)
                 where = SharingReactor(reactor) if section.reuse_port else reactor
                 listener = _Listener(name, endpoint, factory, where, dead_peer)
                 listener.setServiceParent(self)
                 self._listeners.append(listener)
-        self._supervisor = Supervisor(reactor, lambda: self.hub.ailment is None, os.environ)
-        self._supervisor.setServiceParent(self)
+        self.supervisor = Supervisor(reactor, lambda: self.hub.ailment is None, os.environ)
+        self.supervisor.setServiceParent(self)
 
     def startService(self) -> None:
         """Start, and warn of what is open to others."""
@@ -141,12 +147,41 @@ class Daemon(MultiService):
             self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=endpoint)
         super().startService()
 
+    async def go_by(self, config: Config) -> None:
+        """Take over other settings while it runs: all whose row in the table does not wait for a restart.
+
+        What is told a connection as it begins, as the limits of its queue, holds for those that come from now on.
+
+        :raises ConfigError: certificates can not be read; nothing is changed.
+        """
+        try:
+            renewals = [listener.read_again() for listener in self._listeners]
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        limits, keepalive = config.limits, config.keepalive
+        self._config = config
+        self._admission.allow(affordable(limits.connections), limits.connections_per_address)
+        self.hub.max_subscriptions = limits.subscriptions
+        self._rules.become(self._make_rules(config))
+        self._site.go_by(self._rules.limits)
+        self._lines.go_by(_line_limits(config))
+        self._websocket.go_by_rules()
+        self._sse.spread = config.stop.spread
+        self._pongs.seconds = keepalive.pong
+        for wheel, seconds in zip(self._wheels, (keepalive.sse, keepalive.stream, keepalive.ping), strict=True):
+            wheel.turn_in(seconds)
+        for listener, renew in zip(self._listeners, renewals, strict=True):
+            listener.find_dead_peers(round(keepalive.dead_peer))
+            if renew is not None:
+                renew()
+        await self._sources.become(self._wanted(config))
+
     def stopService(self) -> Deferred[Any]:
         """Look unwell, let nobody in, hand out what waits, tell everybody to come back, and stop."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._supervisor.stopping()
+        self.supervisor.stopping()
         self.hub.retire()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._send_away()
@@ -168,8 +203,12 @@ class Daemon(MultiService):
             if not is_over:
                 await deferLater(self._reactor, _TICK_SECONDS)
 
-    def _site(self) -> PushSite:
-        config = self._config
+    def _wanted(self, config: Config) -> Wanted:
+        """Give the sources of a configuration: what they may publish at most is part of what they are."""
+        surroundings = self.hub, self._counters, self._reactor, config.limits.message
+        return {(source, config.limits.message): partial(source.service, *surroundings) for source in config.sources}
+
+    def _make_rules(self, config: Config) -> Rules:
         limits = HttpLimits(
             message=config.limits.message,
             batch=config.limits.batch,
@@ -178,9 +217,9 @@ class Daemon(MultiService):
             headers=config.limits.headers,
             handshake=config.limits.handshake,
             upload=config.limits.upload,
-            queue=self._queue,
+            queue=_queue_limits(config),
         )
-        rules = Rules(
+        return Rules(
             limits,
             self._counters,
             self._admission,
@@ -188,16 +227,19 @@ class Daemon(MultiService):
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
         )
-        root = self._root(rules)
+
+    def _make_site(self) -> PushSite:
+        rules = self._rules
+        root, limits = self._root(rules), rules.limits
         return PushSite(root, self._reactor, limits, self._admission, self._counters, rules.is_proxy, rules.open_cors)
 
     def _root(self, rules: Rules) -> Resource:
         hub, clock = self.hub, self._reactor
         on_sse, on_stream, on_ping = self._wheels
-        sse = SseDoor(rules, hub, clock, on_sse, self._config.stop.spread)
+        sse = self._sse = SseDoor(rules, hub, clock, on_sse, self._config.stop.spread)
         stream = LineStreamDoor(rules, hub, clock, on_stream)
         replace, mixed = ReplaceDoor(rules, hub, clock, on_stream), MixedDoor(rules, hub, clock, on_stream)
-        websocket = WebSocketDoor(rules, hub, clock, on_ping, self._pongs)
+        websocket = self._websocket = WebSocketDoor(rules, hub, clock, on_ping, self._pongs)
         room = WaitingRoom(rules, hub, clock)
         longpoll = LongPollDoor(rules, room)
         by_type: dict[str, Subscribing] = {
@@ -232,15 +274,20 @@ class Daemon(MultiService):
             root.putChild(name, door)
         return root
 
-    def _line_factory(self) -> LineFactory:
-        config = self._config.limits
-        limits = LineLimits(
-            CommandLimits(config.message, config.event, config.topics),
-            self._queue,
-        )
+    def _make_lines(self) -> LineFactory:
+        limits = _line_limits(self._config)
         factory = LineFactory(self.hub, self._reactor, limits, self._admission, self._counters, __version__)
         self._closing.append(factory)
         return factory
+
+
+def _queue_limits(config: Config) -> QueueLimits:
+    return QueueLimits(config.limits.queue_messages, config.limits.queue_bytes)
+
+
+def _line_limits(config: Config) -> LineLimits:
+    limits = config.limits
+    return LineLimits(CommandLimits(limits.message, limits.event, limits.topics), _queue_limits(config))
 
 
 class Root(Resource):
@@ -291,9 +338,11 @@ class _Listener(MultiService):
         super().__init__()
         self._name = name
         self._dead_peer = dead_peer
+        self._port: Any = None
         if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
             endpoint += f":backlog={_BACKLOG}"
-        self._server = listen(endpoint, factory, reactor)
+        self._renewing = RenewingReactor(endpoint, factory, reactor)
+        self._server = listen(endpoint, factory, self._renewing)  # type: ignore[arg-type]
         self._server.setServiceParent(self)
 
     def startService(self) -> None:
@@ -302,8 +351,19 @@ class _Listener(MultiService):
         if port is not None:
             port.addCallback(self._prepare)
 
+    def read_again(self) -> Callable[[], None] | None:
+        """Read its certificates again; see `RenewingReactor`."""
+        return self._renewing.read_again()
+
+    def find_dead_peers(self, seconds: int) -> None:
+        """Take another time after which TCP gives up on a silent peer, for those who connect from now on."""
+        self._dead_peer = seconds
+        if self._port is not None:
+            prepare(self._port, seconds)
+
     def _prepare(self, port: Any) -> Any:
         """Set up what all its connections have from the port, and say where it is."""
+        self._port = port
         prepare(port, self._dead_peer)
         self.log.info("{name} listens on {where}", name=self._name, where=_where(port.getHost()))
         return port

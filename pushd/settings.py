@@ -10,12 +10,16 @@ from pushd.values import Parser
 T = TypeVar("T")
 
 
-def setting(default: object, parse: Parser[T], sentence: str, unit: str = "", alias: str = "") -> T:
+def setting(
+    default: object, parse: Parser[T], sentence: str, unit: str = "", alias: str = "", *, at_restart: bool = False
+) -> T:
     """Make one row of the table.
 
-    `default` is the value as the file would hold it, `alias` a second name of the option.
+    `default` is the value as the file would hold it, `alias` a second name of the option. `at_restart` tells that
+    another value holds from the next start on, and not when the configuration is read again.
     """
     row = {"default": default, "parse": parse, "sentence": sentence, "unit": unit, "alias": alias}
+    row["at_restart"] = at_restart
     value: T = field(default=parse(default), metadata=row)
     return value
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -19,8 +20,9 @@ from twisted.python.usage import UsageError
 from pushd import __version__
 from pushd.backends.interface import Unusable
 from pushd.config import SETTINGS, Config, ConfigError, Setting, check_backend, check_listeners, load
-from pushd.logs import log_observer
+from pushd.logs import Threshold, log_observer
 from pushd.net.listening import StartOrExit
+from pushd.reload import Reload
 from pushd.service import check_store, make_service
 
 _log = Logger()
@@ -66,16 +68,24 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """Load the settings and check them. Raises ConfigError."""
+        self.settings = self.read(Path())
+        if self["check"]:
+            print(f"pushd: configuration is good ({self['config'] or 'no file'})")
+            self._check_store()
+            raise SystemExit
+
+    def read(self, folder: Path) -> Config:
+        """Load the settings and check them. Raises ConfigError.
+
+        :param folder: where the daemon was started, since it may go elsewhere, and the name of the file does not.
+        """
         from twisted.internet import reactor
 
         file = self["config"]
-        self.settings = load(Path(file) if file else None, os.environ, self.given)
-        check_listeners(self.settings, reactor)
-        check_backend(self.settings)
-        if self["check"]:
-            print(f"pushd: configuration is good ({file or 'no file'})")
-            self._check_store()
-            raise SystemExit
+        settings = load(folder / file if file else None, os.environ, self.given)
+        check_listeners(settings, reactor)
+        check_backend(settings)
+        return settings
 
     def _check_store(self) -> None:
         """Say how it is with what is stored. Raises UsageError where that is not well."""
@@ -157,9 +167,13 @@ def makeService(options: Options) -> IService:
     config = options.settings
     twistd: Mapping[str, Any] = options.parent or {}
     out = _log_output(twistd, reactor)
-    observer = log_observer(out, log_form(config.log.format, os.environ), config.log.level) if out else None
+    threshold = Threshold(config.log.level)
+    observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
     program = Program(observer, _tell_terminal if out is sys.stdout else _tell_terminal_and_log)
-    make_service(config, reactor).setServiceParent(program)
+    daemon = make_service(config, reactor)
+    daemon.setServiceParent(program)
+    read = partial(options.read, Path.cwd())
+    Reload(read, config, daemon, threshold, reactor).setServiceParent(program)
     return program
 
 

@@ -298,3 +298,9 @@ def test_a_url_or_prefix_that_can_not_be_stops_the_start_without_telling_a_passw
     with pytest.raises(ConfigError, match=key.replace(".", "-")) as told:
         load(None, {}, {key: [text]})
     assert "s3cret" not in str(told.value)
+
+
+def test_the_manual_names_what_waits_for_a_restart():
+    manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    section = manual.partition("\n## Reading it again\n")[2].partition("\n## ")[0]
+    assert re.findall(r"`([a-z_]+\.[a-z_]+)`", section) == [row.key for row in SETTINGS if row.at_restart]

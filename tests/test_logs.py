@@ -8,14 +8,14 @@ import pytest
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.log import LogPublisher as LegacyLogPublisher
 
-from pushd.logs import json_line, log_observer, text_line
+from pushd.logs import Threshold, json_line, log_observer, text_line
 
 MOMENT = 1763751574.123
 
 
 def logged(form: str, level: str = "debug") -> tuple[Logger, io.StringIO]:
     out = io.StringIO()
-    return Logger("pushd.hub", observer=log_observer(out, form, level)), out
+    return Logger("pushd.hub", observer=log_observer(out, form, Threshold(level))), out
 
 
 def objects(out: io.StringIO) -> list[dict[str, str]]:
@@ -134,7 +134,7 @@ def test_no_field_can_begin_a_line_of_its_own(line):
 
 def test_the_older_log_of_twisted_is_written_too():
     out = io.StringIO()
-    publisher = LogPublisher(log_observer(out, "json", "info"))
+    publisher = LogPublisher(log_observer(out, "json", Threshold("info")))
     LegacyLogPublisher(publisher, publisher).msg("starting", system="Port", token="secret")
     (record,) = objects(out)
     assert {name: record[name] for name in record if name != "time"} == {
@@ -142,3 +142,12 @@ def test_the_older_log_of_twisted_is_written_too():
         "system": "Port",
         "message": "starting",
     }
+
+
+def test_the_threshold_can_be_moved():
+    out, threshold = io.StringIO(), Threshold("info")
+    log = Logger("pushd.hub", observer=log_observer(out, "json", threshold))
+    for level in ("error", "debug"):
+        threshold.move(level)
+        log.info("under {threshold}", threshold=level)
+    assert [each["message"] for each in objects(out)] == ["under debug"]

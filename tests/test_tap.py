@@ -16,6 +16,7 @@ from twisted.python.usage import Options as UsageOptions
 
 from pushd import __version__, tap
 from pushd.config import SETTINGS, Config
+from pushd.reload import Reload
 from pushd.tap import Options, log_form, makeService
 
 ROOT = Path(__file__).parent.parent
@@ -169,7 +170,7 @@ def test_the_service_is_made_of_the_settings_and_the_reactor(reactor, made):
     options = parsed("--limits-message", "7")
     daemon = makeService(options)
     assert made == [(options.settings, reactor)]
-    assert len(list(IServiceCollection(daemon))) == 1
+    assert [type(each) for each in IServiceCollection(daemon)] == [MultiService, Reload]
 
 
 def test_timers_follow_a_clock_that_nobody_can_set(monkeypatch, made):

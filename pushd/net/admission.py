@@ -60,6 +60,10 @@ class Admission:
         self._left = self._leave
         """Bound once, and not for each place."""
 
+    def allow(self, total: int, per_address: int) -> None:
+        """Let there be more or fewer places from now on. Nobody who is in has to go."""
+        self._total, self._per_address = total, per_address
+
     def __len__(self) -> int:
         """How many places are taken."""
         return self._taken

@@ -70,6 +70,14 @@ class Wheel:
         self._slots: list[dict[Pingable, None]] = [{} for _ in range(self._seconds)]
         hours.tell(self._turn)
 
+    def turn_in(self, seconds: float) -> None:
+        """Take another time for silence; who is silent now has a ping within that time."""
+        peers = [peer for slot in self._slots for peer in slot]
+        self._seconds = max(1, round(seconds))
+        self._slots = [{} for _ in range(self._seconds)]
+        for peer in peers:
+            self._place(peer, peer.spoke)
+
     @property
     def now(self) -> int:
         """The hour, for `Pingable.spoke`."""
@@ -124,8 +132,9 @@ class Deadlines(Generic[P]):
     log = Logger()
 
     def __init__(self, clock: IReactorTime, seconds: float, overdue: Callable[[P], None]) -> None:
+        self.seconds = seconds
+        """Another number holds for what is expected from then on."""
         self._clock = clock
-        self._seconds = seconds
         self._overdue = overdue
         self._asked: dict[P, float] = {}
         self._looking = LoopingCall(self._look)
@@ -142,7 +151,7 @@ class Deadlines(Generic[P]):
 
     def expect(self, peer: P) -> None:
         """Know that a connection has to act; one of which that is expected already has its first deadline still."""
-        self._asked.setdefault(peer, self._clock.seconds() + self._seconds)
+        self._asked.setdefault(peer, self._clock.seconds() + self.seconds)
 
     def heard(self, peer: P) -> None:
         """Know that a connection did so, or is gone."""

@@ -1,4 +1,5 @@
-"""What a supervisor is told that waits for it, as systemd does: ready, alive, stopping (sd_notify(3)).
+"""What a supervisor is told that waits for it, as systemd does: ready, alive, reading its configuration again, stopping
+(sd_notify(3)).
 
 Each word is one datagram to the socket that ``NOTIFY_SOCKET`` names. Where nothing is named nothing is told.
 """
@@ -28,6 +29,7 @@ class Supervisor(Service):
 
     def __init__(self, clock: IReactorTime, is_up: Callable[[], bool], environ: Mapping[str, str]) -> None:
         self._is_up = is_up
+        self._clock = clock
         self._address = _address_of(environ.get("NOTIFY_SOCKET", ""))
         # Twice as often as they are expected (sd_watchdog_enabled(3)).
         self._alive_seconds = _whole(environ.get("WATCHDOG_USEC", "")) / 2e6
@@ -41,6 +43,15 @@ class Supervisor(Service):
             self._looking.start(_LOOK_SECONDS)
             if self._alive_seconds:
                 self._living.start(self._alive_seconds)
+
+    def reloading(self) -> None:
+        """Tell that the daemon reads its configuration again."""
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={round(1e6 * self._clock.seconds())}")
+
+    def reloaded(self) -> None:
+        """Tell that it has; if it was not ready before, that comes later."""
+        if self._address is not None and self.running and not self._looking.running:
+            self._looking.start(_LOOK_SECONDS)
 
     def stopping(self) -> None:
         """Tell that the daemon is about to stop. Signs of life go on until it has."""

@@ -93,7 +93,7 @@ class Readers:
             closeHandshakeTimeout=close_seconds,
         )
         self._first = FrameReader()
-        self._first.factory = factory
+        self._first.factory = self._factory = factory
         self._first._connectionMade()
         self._first.websocket_version = 13
         self._first.state = FrameReader.STATE_OPEN
@@ -109,8 +109,8 @@ class Readers:
         return reader
 
     def give_back(self, reader: FrameReader) -> None:
-        """Take a reader back that is at rest."""
-        if len(self._spare) < _SPARE:
+        """Take a reader back that is at rest; one that others have lent, with limits of their own, goes."""
+        if reader.factory is self._factory and len(self._spare) < _SPARE:
             del reader.connection
             reader.transport = None
             self._spare.append(reader)

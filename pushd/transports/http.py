@@ -25,9 +25,9 @@ _EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, ETag, Last-Event-ID"
 _REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rules:
-    """What all doors go by."""
+    """What all doors go by. They share one, so that it changes for all at once."""
 
     limits: HttpLimits
     counters: Counters
@@ -38,6 +38,11 @@ class Rules:
     """Hosts to which a page of client pull may lead."""
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     """Those whose ``X-Forwarded-For`` is believed."""
+
+    def become(self, other: "Rules") -> None:
+        """Take over what another says that the configuration can say."""
+        self.limits, self.allow_origins = other.limits, other.allow_origins
+        self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
 
     def is_proxy(self, host: str | None) -> bool:
         """Tell whether that is the address of a trusted proxy."""

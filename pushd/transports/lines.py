@@ -242,12 +242,17 @@ class LineFactory(ServerFactory):
     ) -> None:
         self.clock = clock
         self.counters = counters
-        self.greeting = greeting("pushd", version, limits.command.data)
         self.hub = hub
-        self.limits = limits
+        self._version = version
+        self.go_by(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self._admission = admission
         self._peers: dict[LinePeer, None] = {}
+
+    def go_by(self, limits: LineLimits) -> None:
+        """Take other limits for what comes from now on."""
+        self.limits = limits
+        self.greeting = greeting("pushd", self._version, limits.command.data)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Admit a connection, or say why not."""

@@ -474,6 +474,11 @@ class PushSite(ServerFactory):
         self._second = 0
         self._date = b""
 
+    def go_by(self, limits: HttpLimits) -> None:
+        """Take other limits for what is asked from now on."""
+        self.limits = limits
+        self.on_head.seconds, self.on_body.seconds = limits.handshake, limits.upload
+
     def startFactory(self) -> None:
         """Begin to look at the deadlines."""
         for deadline in self._deadlines():

@@ -24,7 +24,7 @@ class SseDoor(StreamDoor):
     def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, spread: float = 0.0) -> None:
         """`spread`: over so many seconds those come back whom a stop sends away, each at a moment of its own."""
         super().__init__(rules, hub, clock, wheel)
-        self._spread = spread
+        self.spread = spread
         preamble = PREAMBLE % _RETRY_MS
         self._formats = {
             None: Format(b"text/event-stream", Sse(), preamble),
@@ -47,7 +47,7 @@ class SseDoor(StreamDoor):
     def _come_back_after(self, refusal: Refusal) -> int:
         """Choose the milliseconds, so that those who are sent away together do not come back together."""
         seconds = refusal.retry_after or 1
-        spread = self._spread if isinstance(refusal, Stopping) else seconds
+        spread = self.spread if isinstance(refusal, Stopping) else seconds
         return round(1000 * (seconds + random.uniform(0, spread)))
 
     def format_of(self, request: Request) -> Format:

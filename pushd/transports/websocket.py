@@ -272,12 +272,17 @@ class WebSocketDoor(Door):
         self.hub = hub
         self.clock = clock
         self.deadlines = deadlines
-        self.commands = Limits(rules.limits.message, rules.limits.event, rules.limits.topics)
         self.frames = JsonFrames()
         self.bare_frames = BareFrames()
         self.wheel = wheel
         self._peers: dict[WebSocket, None] = {}
-        self.readers = Readers(clock, 2 * rules.limits.message + _OVERHEAD, _CLOSE_SECONDS)
+        self.go_by_rules()
+
+    def go_by_rules(self) -> None:
+        """Take the limits of the rules for what comes from now on."""
+        limits = self.rules.limits
+        self.commands = Limits(limits.message, limits.event, limits.topics)
+        self.readers = Readers(self.clock, 2 * limits.message + _OVERHEAD, _CLOSE_SECONDS)
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""

@@ -228,3 +228,24 @@ def test_one_that_can_not_be_closed_is_logged_and_the_others_are(clock, deadline
     pass_time(clock, 5)
     assert (broken.overdues, other.overdues) == ([3], [3])
     assert [event["log_failure"].type for event in expected_failures] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize(("seconds", "pings"), [(2, [4, 6, 8, 10]), (8, [8])])
+def test_another_interval_holds_for_those_who_are_there(clock, wheel, seconds, pings):
+    peer, gone = Connection(clock), Connection(clock)
+    for each in (peer, gone):
+        wheel.add(each)
+    pass_time(clock, 3)
+    wheel.turn_in(seconds)
+    wheel.remove(gone)
+    pass_time(clock, 8)
+    assert (peer.pings, gone.pings) == (pings, [])
+
+
+def test_another_deadline_holds_for_what_is_expected_from_then_on(clock, deadlines):
+    first, second = Connection(clock), Connection(clock)
+    deadlines.expect(first)
+    deadlines.seconds = 6
+    deadlines.expect(second)
+    pass_time(clock, 10)
+    assert (first.overdues, second.overdues) == ([3], [6])

@@ -89,3 +89,23 @@ def test_a_supervisor_that_is_gone_does_no_harm(tmp_path):
     supervisor.stopping()
     supervisor.stopService()
     assert not clock.getDelayedCalls()
+
+
+def test_it_is_told_when_the_configuration_is_read_again_and_when_that_is_done(place):
+    ear, path = place
+    clock, up = Clock(), []
+    supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
+    supervisor.startService()
+    clock.advance(2)
+    supervisor.reloading()
+    supervisor.reloaded()
+    assert ear.words() == ["RELOADING=1\nMONOTONIC_USEC=2000000"]
+    up.append(True)
+    clock.advance(0.1)
+    assert ear.words() == ["READY=1"]
+    supervisor.reloading()
+    assert ear.words() == ["RELOADING=1\nMONOTONIC_USEC=2100000"]
+    supervisor.reloaded()
+    assert ear.words() == ["READY=1"]
+    supervisor.stopService()
+    assert not clock.getDelayedCalls()

@@ -103,9 +103,9 @@ class Supervised:
         return self._log.read_text(encoding="utf-8")
 
     def hear(self, word: str) -> None:
-        """Wait until it says a word."""
+        """Wait until it says a word, or what begins with it."""
         try:
-            while self._ear.recv(4096).decode() != word:
+            while not self._ear.recv(4096).decode().startswith(word):
                 pass
         except TimeoutError:
             raise AssertionError(f"it did not say {word}: {self.log}") from None
@@ -133,6 +133,9 @@ def test_it_is_ready_when_it_listens_and_alive_until_it_has_stopped(supervised: 
         assert lines.recv(100).startswith(b"INFO ")
     supervised.hear("WATCHDOG=1")
     supervised.hear("WATCHDOG=1")
+    supervised.process.send_signal(signal.SIGHUP)
+    supervised.hear("RELOADING=1\nMONOTONIC_USEC=")
+    supervised.hear("READY=1")
     supervised.process.send_signal(signal.SIGTERM)
     supervised.hear("STOPPING=1")
     assert eventually(lambda: supervised.process.poll() is not None, SECONDS)

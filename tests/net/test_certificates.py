@@ -1,0 +1,92 @@
+"""Certificates are read again by the endpoint string, and a listener without TLS has none."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
+
+from pushd.net.certificates import RenewingReactor
+from tests.system.test_tls_and_unix import make_certificate
+
+
+class Site(Factory):
+    """Counts how often it begins and ends, which it does with its first and its last listener."""
+
+    noisy = False
+    protocol = Protocol
+
+    def __init__(self) -> None:
+        self.life: list[str] = []
+
+    def startFactory(self) -> None:
+        self.life.append("begins")
+
+    def stopFactory(self) -> None:
+        self.life.append("ends")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a key and a certificate, in files of their own and together."""
+    key, certificate = make_certificate(tmp_path)
+    (tmp_path / "pems").mkdir()
+    (tmp_path / "pems/all.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
+    return tmp_path
+
+
+def listen(endpoint: str) -> tuple[RenewingReactor, Site, Factory]:
+    """Listen; give the factory that the port has."""
+    site, memory = Site(), MemoryReactorClock()
+    reactor = RenewingReactor(endpoint, site, memory)
+    serverFromString(reactor, endpoint).listen(site)  # type: ignore[arg-type]
+    factory = memory.tcpServers[0][1]
+    factory.doStart()
+    return reactor, site, factory
+
+
+def endpoint(kind: str, folder: Path) -> str:
+    """An endpoint string with the certificate of a folder."""
+    files = f"ssl:0:privateKey={folder}/key.pem:certKey={folder}/cert.pem"
+    return {"tls": f"tls:{folder}/pems:0", "ssl": files, "haproxy": f"haproxy:{files}"}[kind]
+
+
+@pytest.mark.parametrize("kind", ["ssl", "tls", "haproxy"])
+def test_what_is_around_the_site_is_exchanged_and_the_site_goes_on(folder: Path, kind: str) -> None:
+    reactor, site, factory = listen(endpoint(kind, folder))
+    before = factory.buildProtocol(None)
+    renew = reactor.read_again()
+    assert renew is not None
+    assert factory.buildProtocol(None).factory is before.factory
+    renew()
+    after = factory.buildProtocol(None)
+    assert (type(after), after.factory is before.factory) == (type(before), False)
+    assert site.life == ["begins"]
+    factory.doStop()
+    assert site.life == ["begins", "ends"]
+
+
+@pytest.mark.parametrize("kind", ["ssl", "tls"])
+@pytest.mark.parametrize("harm", ["gone", "garbage"])
+def test_what_can_not_be_read_is_told_in_a_phrase(folder: Path, kind: str, harm: str) -> None:
+    reactor, _, _ = listen(endpoint(kind, folder))
+    for file in [*folder.glob("*.pem"), *folder.glob("pems/*.pem")]:
+        file.unlink()
+        if harm == "garbage":
+            file.write_text("-----BEGIN CERTIFICATE-----\n", encoding="ascii")
+    with pytest.raises(ValueError, match=r"the certificates of .* can not be read"):
+        reactor.read_again()
+
+
+def test_a_folder_that_is_gone_is_told_in_a_phrase(folder: Path) -> None:
+    reactor, _, _ = listen(endpoint("tls", folder))
+    shutil.rmtree(folder / "pems")
+    with pytest.raises(ValueError, match="can not be read"):
+        reactor.read_again()
+
+
+def test_plain_tcp_has_none() -> None:
+    reactor, _, _ = listen("tcp:0")
+    assert reactor.read_again() is None

@@ -1,0 +1,153 @@
+"""The configuration is read again on SIGHUP, and those who are connected notice nothing but what they are to."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doors.real import ROOT, TWISTD, Daemon, eventually
+from tests.system.test_tls_and_unix import make_certificate
+
+pytestmark = pytest.mark.system
+
+SETTINGS = """\
+[limits]
+message = "{message}"
+{more}
+[source.{source}]
+kind = "words"
+channel = "words/{source}"
+interval = "0.05s"
+"""
+SECONDS = 10
+
+
+class Configured(Daemon):
+    """The daemon with a file that can be changed."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._file = folder / "pushd.toml"
+        self.write()
+        super().__init__(folder, "--config", self._file.name, *options)
+
+    def write(self, message: str = "1KiB", source: str = "first", more: str = "") -> None:
+        """Write the file."""
+        self._file.write_text(SETTINGS.format(message=message, source=source, more=more), encoding="utf-8")
+
+    def reload(self) -> str:
+        """Let it read the file; give what it says to that."""
+        before = len(self.log)
+        self._process.send_signal(signal.SIGHUP)
+        said = re.compile("(The configuration is read again|Nothing is changed)[^\n]*\n")
+        assert eventually(lambda: said.search(self.log, before)), self.log
+        return self.log[before:]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Configured]:
+    """A daemon that has just been started."""
+    daemon = Configured(tmp_path)
+    yield daemon
+    daemon.assert_well()
+    daemon.stop()
+
+
+def test_what_is_changed_holds_at_once_and_nobody_is_cut(daemon: Configured) -> None:
+    sockets = daemon.websocket("/ws/a,words/*", v1=False), daemon.websocket()
+    with daemon.lines() as lines, sockets[0] as socket, sockets[1] as publisher, daemon.http() as http:
+        assert lines.ask(b"SUB a") == b"+OK SUB a"
+        before = daemon.publish("a", b"before")["id"]
+        large = b"x" * 3000
+        assert http.ask("POST", "/pub/a", body=large).status == 413
+        daemon.write("8KiB", "second", "channels = 7")
+        said = daemon.reload()
+        assert "changed: limits.message, source.first, source.second\n" in said
+        assert eventually(lambda: "Only a restart will change limits.channels\n" in daemon.log)
+        publisher.send(json.dumps({"publish": "a", "data": large.decode()}))
+        after = json.loads(publisher.recv(SECONDS))["id"]
+        assert [message["id"] for message in daemon.history("a")] == [before, after]
+        assert lines.reply().endswith(b" before")
+        assert lines.reply() == f"MSG a {after} ".encode() + large
+        heard = iter(lambda: socket.recv(SECONDS), large.decode())
+        assert "before" in list(heard)
+    assert daemon.history("words/second")
+
+
+def test_a_wrong_file_changes_nothing_and_is_told_in_a_sentence(daemon: Configured) -> None:
+    daemon.write("8KiB", more="colour = 1")
+    assert re.search(r"Nothing is changed: \S+/pushd.toml: unknown key limits.colour", daemon.reload())
+    daemon.write("8KiB", more='[backend]\nkind = "redis"')
+    assert "Nothing is changed: backend.kind: redis needs a URL" in daemon.reload()
+    daemon._file.unlink()
+    assert re.search(r"Nothing is changed: \S+/pushd.toml: No such file", daemon.reload())
+    assert daemon.ask("POST", "/pub/a", body=b"x" * 3000).status == 413
+    daemon.write()
+    assert "changed: nothing\n" in daemon.reload()
+
+
+def connect(port: int, certificate: Path) -> ssl.SSLSocket:
+    """Connect to a listener that has to have that certificate."""
+    plain = socket.create_connection(("127.0.0.1", port), SECONDS)
+    context = ssl.create_default_context(cafile=str(certificate))
+    return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_a_renewed_certificate_is_for_those_who_come_and_the_others_stay(tmp_path: Path) -> None:
+    key, certificate = make_certificate(tmp_path)
+    daemon = Configured(tmp_path, "--http", f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1")
+    assert eventually(lambda: len(re.findall("http listens on", daemon.log)) == 2)
+    port = int(re.findall(r"http listens on 127.0.0.1:(\d+)", daemon.log)[1])
+    first = Path(shutil.copy(certificate, tmp_path / "first.pem"))
+    with connect(port, first) as old:
+        make_certificate(tmp_path)
+        daemon.reload()
+        with connect(port, certificate) as new, pytest.raises(ssl.SSLCertVerificationError):
+            assert new.getpeercert(binary_form=True) != old.getpeercert(binary_form=True)
+            connect(port, first)
+        key.write_text("no key")
+        assert "Nothing is changed: " in daemon.reload()
+        with connect(port, certificate):
+            old.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert old.recv(100).startswith(b"HTTP/1.1 200 ")
+    daemon.stop()
+    assert "Traceback" not in daemon.log
+
+
+def test_a_daemon_ends_with_its_terminal(tmp_path: Path) -> None:
+    """Closing the window of a daemon in the foreground ends it: that is the same signal."""
+    near, far = pty.openpty()
+    log = tmp_path / "log"
+    log.touch()
+    listen = "tcp:0:interface=127.0.0.1"
+    command = [*TWISTD[:-1], "--logfile", str(log), "pushd", "--http", listen, "--tcp", listen]
+    become = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", become, *command],
+        cwd=tmp_path,
+        env=environ | {"PYTHONPATH": str(ROOT)},
+        stdin=far,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(far)
+    try:
+        assert eventually(lambda: "tcp listens on" in log.read_text(encoding="utf-8"), 30)
+        process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: "read again; changed: nothing" in log.read_text(encoding="utf-8"))
+        os.close(near)
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
