@@ -23,6 +23,7 @@ setup(
         "pushd.backends.redis": ["lua/*.lua"],
         "pushd.transports.pages": ["*.html", "*.ico", "demo/*"],
     },
+    entry_points={"console_scripts": ["pushctl=pushd.ctl.main:main"]},
     install_requires=[
         "Twisted[tls]>=26.10",
         "autobahn[twisted]>=26.7.1",

@@ -37,7 +37,7 @@ from pushd.core.outbox import Policy
 from pushd.core.register import Register, page_among
 from pushd.core.replay import ChannelInfo, Opening, Page
 from pushd.core.subscriber import Subscriber
-from pushd.metrics import Counters, render
+from pushd.metrics import Counters, Outflow, render
 from pushd.net.burst import send_each
 
 _SLICE = 500
@@ -377,7 +377,9 @@ class Hub:
     async def metrics(self) -> bytes:
         """Give everything that is counted as Prometheus text."""
         dispatcher = self.dispatcher
-        return render(self._counters, await self._backend.usage(), dispatcher.delivered, dispatcher.dropped)
+        waiting = sum(subscriber.queued_bytes for subscriber in dispatcher.index.everybody())
+        outflow = Outflow(dispatcher.delivered, dispatcher.dropped, dispatcher.sent, waiting, self.ailment is None)
+        return render(self._counters, await self._backend.usage(), outflow)
 
     async def status(self, channel: str) -> Status:
         """Tell what is known of a channel.
@@ -409,10 +411,14 @@ class Hub:
     # What the store calls
 
     def _message(self, message: Message) -> None:
+        if not self._scheduled:
+            self.dispatcher.now = self._clock.seconds()
         self.dispatcher.accept(message)
         self._schedule()
 
     def _forgotten(self, channel: str) -> None:
+        if not self._scheduled:
+            self.dispatcher.now = self._clock.seconds()
         self.dispatcher.end(channel)
         self._schedule()
 
@@ -477,12 +483,16 @@ class Hub:
     def _run(self) -> None:
         self._scheduled = False
         self._serve()
+        now = self._clock.seconds()
+        self._counters.latency.observe(now - self.dispatcher.served_since)
+        self.dispatcher.now = now
         self._schedule()
 
     def _serve(self) -> None:
         for subscriber, cause in self.dispatcher.run(_SLICE):
             self.give_up(subscriber, cause)
         for subscriber in self.dispatcher.take_lagging():
+            self._counters.lagging[subscriber.policy.value] += 1
             self.log.warn(
                 "{peer}: too slow, messages are let go ({policy}), {bytes} bytes wait",
                 peer=subscriber.name,
@@ -496,6 +506,7 @@ class Hub:
         if cause is not refusal:
             self.log.failure("{peer}: closed, delivery broke", _failure_of(cause), peer=subscriber.name)
         self._counters.refused(refusal, subscriber.name)
+        self._counters.disconnects[refusal.code] += 1
         self.leave(subscriber)
         subscriber.outlet.give_up(refusal)
 

@@ -3,13 +3,15 @@
 On the hot path a counter is one addition to an int; prometheus-client only sees them when somebody asks.
 """
 
-import math
 import time
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from twisted.logger import Logger
 
 from pushd.backends.interface import Disk, Usage
@@ -18,8 +20,41 @@ from pushd.core.errors import Refusal
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-_LOG_SECONDS = 1.0
-"""From one line of the log about a kind of refusal to the next."""
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Bounds of the buckets: from a message for a few up to a daemon that is badly late."""
+
+
+_QUIET_SECONDS = 1.0
+"""Between two lines about the same limit, so that whoever runs into it over and over does not fill the disk."""
+
+
+class Durations:
+    """How many took how long."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_SECONDS) + 1)
+        """By bucket, the last without a bound."""
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(_SECONDS, seconds)] += 1
+        self.sum += seconds
+
+
+class Outflow(NamedTuple):
+    """What goes out, at one moment."""
+
+    delivered: int = 0
+    """Messages handed to subscribers, times the subscribers."""
+    dropped: int = 0
+    """Messages let go for slow subscribers."""
+    sent: Mapping[str, list[int]] = {}
+    """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
+    queued_bytes: int = 0
+    """What waits for slow subscribers."""
+    is_up: bool = True
+    """Whether publishes are accepted."""
 
 
 class Counters:
@@ -27,11 +62,15 @@ class Counters:
 
     log = Logger()
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock`: gives seconds."""
-        self._clock = clock
-        self._told: dict[str, tuple[float, int]] = {}
-        """By code, when a refusal was last logged, and how many were not since."""
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        """Begin at nothing.
+
+        :param seconds: a clock that never goes back.
+        """
+        self._seconds = seconds
+        self._logged: dict[str, float] = {}
+        """When the log last named somebody, by code."""
+        self._left_out: Counter[str] = Counter()
         self.published = 0
         self.published_bytes = 0
         self.replayed = 0
@@ -41,24 +80,31 @@ class Counters:
         """By code: every no that a peer was told, whatever the door."""
         self.connections: Counter[str] = Counter()
         """Open now, by transport."""
+        self.lagging: Counter[str] = Counter()
+        """Subscribers for whom messages began to be let go, by policy."""
+        self.disconnects: Counter[str] = Counter()
+        """Subscribers given up, by code."""
+        self.latency = Durations()
+        """From the publish to the socket, for each slice of subscribers."""
+        self.lateness = Durations()
+        """By how much the reactor is late, each second."""
 
     def refused(self, refusal: Refusal, peer: str) -> None:
-        """Count a refusal; where a limit was passed, let the log name the peer, once a second for each kind: a flood is
-        not to fill the disk.
-        """
-        self.refusals[refusal.code] += 1
-        if refusal.is_limit:
-            self._tell(refusal, peer)
-
-    def _tell(self, refusal: Refusal, peer: str) -> None:
-        now, code = self._clock(), refusal.code
-        told, left_out = self._told.get(code, (-math.inf, 0))
-        if now < told + _LOG_SECONDS:
-            self._told[code] = told, left_out + 1
+        """Count a refusal; where a limit was passed, let the log name the peer, at most once a second for each code."""
+        code = refusal.code
+        self.refusals[code] += 1
+        if not refusal.is_limit:
             return
-        self._told[code] = now, 0
-        more = f" (and {left_out} more of these before)" if left_out else ""
-        self.log.warn("{peer}: refused, {code}: {why}{more}", peer=peer, code=code, why=str(refusal), more=more)
+        now = self._seconds()
+        if now - self._logged.get(code, -_QUIET_SECONDS) < _QUIET_SECONDS:
+            self._left_out[code] += 1
+            return
+        self._logged[code] = now
+        left_out = self._left_out.pop(code, 0)
+        form = "{peer}: refused, {code}: {why}"
+        if left_out:
+            form += " ({left_out} more since the last such line)"
+        self.log.warn(form, peer=peer, code=code, why=str(refusal), left_out=left_out)
 
 
 class _Snapshot:
@@ -71,35 +117,57 @@ class _Snapshot:
         return self._families
 
 
-def render(counters: Counters, usage: Usage, delivered: int, dropped: int) -> bytes:
+def render(counters: Counters, usage: Usage, outflow: Outflow) -> bytes:
     """Give everything as Prometheus text.
 
     :param usage: what the store holds.
-    :param delivered: messages handed to subscribers, times the subscribers.
-    :param dropped: messages let go for slow subscribers.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(_families(counters, usage, delivered, dropped)))
+    registry.register(_Snapshot(_families(counters, usage, outflow)))
+    ProcessCollector(registry=registry)
     return bytes(generate_latest(registry))
 
 
-def _families(counters: Counters, usage: Usage, delivered: int, dropped: int) -> Iterator[Metric]:
+def _families(counters: Counters, usage: Usage, outflow: Outflow) -> Iterator[Metric]:
     yield CounterMetricFamily("pushd_published", "Messages accepted.", counters.published)
     yield CounterMetricFamily("pushd_published_bytes", "Bytes of data accepted.", counters.published_bytes)
-    yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", delivered)
+    yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", outflow.delivered)
     yield CounterMetricFamily("pushd_replayed", "Messages sent from the history.", counters.replayed)
-    yield CounterMetricFamily("pushd_dropped", "Messages let go for slow subscribers.", dropped)
+    yield CounterMetricFamily("pushd_dropped", "Messages let go for slow subscribers.", outflow.dropped)
     yield _labelled("pushd_gaps", "Gaps found when a subscriber came back.", "reason", counters.gaps)
     yield _labelled("pushd_refusals", "Refusals told.", "code", counters.refusals)
     connections = GaugeMetricFamily("pushd_connections", "Open connections.", labels=["transport"])
     for transport, count in counters.connections.items():
         connections.add_metric([transport], count)
     yield connections
+    yield from _of_outflow(outflow)
+    yield _labelled("pushd_lagging", "Subscribers that became too slow.", "policy", counters.lagging)
+    yield _labelled("pushd_disconnects", "Subscribers given up.", "reason", counters.disconnects)
+    yield _histogram("pushd_latency_seconds", "From the publish to the socket.", counters.latency)
+    yield _histogram("pushd_loop_delay_seconds", "How late a timer was, each second.", counters.lateness)
     yield GaugeMetricFamily("pushd_history_messages", "Messages kept.", usage.messages)
     yield GaugeMetricFamily("pushd_history_bytes", "Bytes kept.", usage.bytes)
     yield GaugeMetricFamily("pushd_channels", "Channels known.", usage.channels)
     if usage.disk is not None:
         yield from _of_disk(usage.disk)
+
+
+def _of_outflow(outflow: Outflow) -> Iterator[Metric]:
+    messages = CounterMetricFamily("pushd_sent", "Messages sent to those who were ready.", labels=["wire"])
+    octets = CounterMetricFamily("pushd_sent_bytes", "Bytes sent to those who were ready.", labels=["wire"])
+    for form, (count, size) in outflow.sent.items():
+        messages.add_metric([form], count)
+        octets.add_metric([form], size)
+    yield messages
+    yield octets
+    yield GaugeMetricFamily("pushd_queue_bytes", "Bytes that wait for slow subscribers.", outflow.queued_bytes)
+    yield GaugeMetricFamily("pushd_backend_up", "Whether publishes are accepted.", int(outflow.is_up))
+
+
+def _histogram(name: str, text: str, durations: Durations) -> Metric:
+    bounds = [*map(str, _SECONDS), "+Inf"]
+    buckets = list(zip(bounds, accumulate(durations.counts), strict=True))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=durations.sum)
 
 
 def _of_disk(disk: Disk) -> Iterator[Metric]:

@@ -25,6 +25,7 @@ from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
 from pushd.net.keepalive import Deadlines, Hours, Wheel
+from pushd.net.lateness import Lateness
 from pushd.net.listening import CannotStart, prepare
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
@@ -102,7 +103,7 @@ class Daemon(MultiService):
         self._config = config
         self._reactor = reactor
         limits, keepalive = config.limits, config.keepalive
-        self._counters = Counters()
+        self._counters = Counters(reactor.seconds)
         self._admission = Admission(affordable(limits.connections), limits.connections_per_address)
         bounds = Bounds(
             config.history.messages,
@@ -119,7 +120,8 @@ class Daemon(MultiService):
         hours.tell(self.hub.dispatcher.strike)
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
         self._listeners: list[_Listener] = []
-        _Store(self.hub, (hours, self._pongs)).setServiceParent(self)
+        lateness = Lateness(reactor, self._counters.lateness.observe)
+        _Store(self.hub, (hours, self._pongs, lateness)).setServiceParent(self)
         for source in config.sources:
             source.service(self.hub, self._counters, reactor, limits.message).setServiceParent(self)
         site, lines = self._site(), self._line_factory()
@@ -258,7 +260,7 @@ class _Store(Service):
 
     log = Logger()
 
-    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket], ...]) -> None:
+    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket] | Lateness, ...]) -> None:
         self._hub = hub
         self._timers = timers
 

@@ -1,5 +1,6 @@
 """The documents say what is there: every refusal, command, door and metric, and README's commands as they are."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 
 from pushd.backends.interface import Disk, Usage
 from pushd.core import errors
-from pushd.metrics import Counters, render
+from pushd.metrics import Counters, Outflow, render
 from pushd.wire import lines, socket_commands
 
 ROOT = Path(__file__).parent.parent
 PROTOCOL = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFUSALS = [
     kind
@@ -51,17 +53,30 @@ def test_every_door_is_documented(door):
     assert f"/{door}" in PROTOCOL
 
 
-EXPOSITION = render(Counters(), Usage(0, 0, 0, Disk(0, 0, 0, 0)), 0, 0).decode()
+EXPOSITION = render(Counters(), Usage(0, 0, 0, Disk(0, 0, 0, 0)), Outflow()).decode()
 METRICS = set(re.findall(r"^# TYPE (\w+)", EXPOSITION, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_every_metric_is_documented(name):
-    assert f"`{name}" in PROTOCOL
+    assert re.search(rf"`{name}[`{{]", OPERATIONS)
 
 
 def test_no_metric_is_documented_that_is_not_there():
-    assert set(re.findall(r"`(pushd_\w+)", PROTOCOL)) == METRICS
+    assert set(re.findall(r"`((?:pushd|process)_\w+)", OPERATIONS)) == METRICS
+
+
+@pytest.mark.parametrize("name", ["grafana-pushd.json", "prometheus-alerts.yml"])
+def test_boards_and_alarms_name_series_that_are_there(name):
+    named = re.findall(r"\b(?:pushd|process)_\w+", (ROOT / "etc" / name).read_text(encoding="utf-8"))
+    assert named
+    assert {re.sub("_bucket$", "", each) for each in named} <= METRICS
+
+
+def test_every_alarm_is_documented_and_the_board_is_json():
+    alarms = re.findall(r"alert: (\w+)", (ROOT / "etc/prometheus-alerts.yml").read_text(encoding="utf-8"))
+    assert re.findall(r"^\| `(Pushd\w+)`", OPERATIONS, re.MULTILINE) == alarms
+    assert json.loads((ROOT / "etc/grafana-pushd.json").read_text(encoding="utf-8"))["panels"]
 
 
 def test_every_file_that_is_linked_to_is_there():

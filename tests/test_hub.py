@@ -61,7 +61,8 @@ class Scene:
     def __init__(self) -> None:
         self.clock = Clock()
         self.backend = Shared(self.clock)
-        self.hub = Hub(self.backend, self.clock, Counters())
+        self.counters = Counters()
+        self.hub = Hub(self.backend, self.clock, self.counters)
 
     async def begin(self) -> "Scene":
         """Start."""
@@ -186,3 +187,31 @@ async def test_a_repeat_of_what_is_to_be_tried_again_is_published_and_a_repeat_o
     first = await scene.hub.publish_all(drafts, "key")
     assert [each.id for each in first] == ["E-1", "E-2"]
     assert await scene.hub.publish_all(drafts, "key") is first
+
+
+async def test_the_time_from_the_publish_to_the_socket_is_measured_once_a_turn() -> None:
+    scene = await Scene().begin()
+    await scene.listen("a")
+    scene.clock.advance(60)
+    await scene.publish("a", "a")
+    scene.clock.advance(2)
+    await scene.publish("a")
+    scene.clock.advance(0)
+    assert scene.counters.latency.sum == 2
+    assert sum(scene.counters.latency.counts) == 2
+
+
+async def test_metrics_tell_what_waits_who_was_cut_and_whether_the_store_is_up() -> None:
+    scene = await Scene().begin()
+    slow, cut = await scene.listen("a"), await scene.listen("a")
+    slow.subscriber.pause()
+    scene.hub.give_up(cut.subscriber, TooSlow("too slow"))
+    await scene.publish("a")
+    scene.turn()
+    text = (await scene.hub.metrics()).decode()
+    assert f"pushd_queue_bytes {float(slow.subscriber.queued_bytes)}" in text
+    assert slow.subscriber.queued_bytes
+    assert 'pushd_disconnects_total{reason="slow"} 1.0' in text
+    assert "pushd_backend_up 1.0" in text
+    scene.backend.listener.ailing("the disk is full")
+    assert "pushd_backend_up 0.0" in (await scene.hub.metrics()).decode()

@@ -15,6 +15,10 @@ class Wire(Protocol):
     """A format. It keeps no state of a peer, so that one frame serves all; equal wires are one object."""
 
     @property
+    def form(self) -> str:
+        """The name of the format, for those who count."""
+
+    @property
     def bare(self) -> bool:
         """Whether it carries data only, so that neither gap nor end can be told in it."""
 
@@ -48,6 +52,11 @@ class SteadyWire:
     """What most wires have in common: what they say does not depend on what they said."""
 
     is_fluid = False
+
+    @property
+    def form(self) -> str:
+        """Give the name of the class."""
+        return type(self).__name__.lower()
 
     def then(self, message: Message) -> Self:
         """Stay."""

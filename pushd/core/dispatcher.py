@@ -53,9 +53,12 @@ class Unheard(NamedTuple):
 class _Job:
     """Work that is done slice by slice: a batch for those who hear it, or the end of a channel."""
 
-    __slots__ = ("_done", "_subscribers", "batch", "channel")
+    __slots__ = ("_done", "_subscribers", "batch", "channel", "since")
 
-    def __init__(self, subscribers: Sequence[Subscriber], batch: Batch | None = None, channel: str = "") -> None:
+    def __init__(
+        self, subscribers: Sequence[Subscriber], since: float, batch: Batch | None = None, channel: str = ""
+    ) -> None:
+        self.since = since
         self.batch = batch
         self.channel = channel
         self._subscribers = subscribers
@@ -82,6 +85,12 @@ class Dispatcher:
         """Messages handed to subscribers, times the subscribers."""
         self.dropped = 0
         """Messages let go for slow subscribers."""
+        self.sent: dict[str, list[int]] = {}
+        """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
+        self.now = 0.0
+        """Since when what comes now may wait, in seconds; whoever gives the turns sets it."""
+        self.served_since = 0.0
+        """Since when that waited which the last `run` served first."""
         self._lagging: list[Subscriber] = []
         self._newest = 0
         self._recent = recent
@@ -126,12 +135,13 @@ class Dispatcher:
     def end(self, channel: str) -> None:
         """Tell those who named `channel` that it has ended, behind all that was accepted so far."""
         self._cut()
-        self._jobs.append(_Job(list(self.index.exactly(channel)), channel=channel))
+        self._jobs.append(_Job(list(self.index.exactly(channel)), self.now, channel=channel))
 
     def run(self, limit: int) -> list[Unheard]:
         """Serve at most `limit` subscribers; give those that could not hear."""
         self._cut()
         failures: list[Unheard] = []
+        self.served_since = self._jobs[0].since if self._jobs else self.now
         while self._jobs and limit > 0:
             job = self._jobs[0]
             part = job.take(limit)
@@ -163,7 +173,7 @@ class Dispatcher:
             return
         for subscribers, batch in self._plan(self._gathered):
             self.delivered += len(subscribers) * len(batch.deliveries)
-            self._jobs.append(_Job(subscribers, batch))
+            self._jobs.append(_Job(subscribers, self.now, batch))
         self._gathered, self._count, self._bytes = {}, 0, 0
 
     def _plan(self, gathered: dict[str, list[Delivery]]) -> Iterator[tuple[Sequence[Subscriber], Batch]]:
@@ -231,6 +241,9 @@ class Dispatcher:
         except Exception as cause:
             failures.extend([Unheard(subscriber, cause) for subscriber in ready])
             return
+        totals = self.sent.setdefault(wire.form, [0, 0])
+        totals[0] += len(ready) * len(batch.deliveries)
+        totals[1] += len(ready) * len(block)
         for place, sent in shorter:
             try:
                 ready[place].outlet.write(block[sent:])

@@ -35,7 +35,7 @@ class Register:
 
     def page(self, after: int, limit: int) -> Sequence[Subscriber]:
         """Give at most `limit` that came after the one with number `after`, the oldest first."""
-        # The dictionary is in order already. A list of its keys is a copy of pointers: 100,000 take half a millisecond.
+        # The dictionary is in order already. A list of its keys is a copy of pointers: 100,000 take about 2 ms.
         numbers = list(self._open)
         start = bisect_right(numbers, after)
         return [self._open[number] for number in numbers[start : start + limit]]

@@ -23,6 +23,7 @@ class Chunked:
     def __init__(self, wire: Wire) -> None:
         self.bare = wire.bare
         self.is_fluid = wire.is_fluid
+        self.form = wire.form
         self._wire = wire
         self._following: dict[Wire, Chunked] = {wire: self}
         """The chunked forms of the wires to which a fluid one may lead, shared by them all."""

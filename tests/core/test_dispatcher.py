@@ -7,6 +7,7 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import TooSlow
 from pushd.core.message import Message
 from pushd.core.outbox import Limits, Policy
+from pushd.wire.chunked import Chunked
 from tests.build import Peer, Words, message, page
 
 ALL = 1_000_000
@@ -286,3 +287,17 @@ def test_it_is_behind_while_too_much_waits_for_its_turn() -> None:
     assert dispatcher.is_behind
     dispatcher.run(1000)
     assert not dispatcher.is_behind
+
+
+def test_what_is_sent_at_once_is_counted_by_format_whether_it_is_chunked_or_not() -> None:
+    blocks: list[bytes] = []
+    peers = [Peer().listen("a") for _ in range(2)]
+    for peer, wire in zip(peers, (Words(), Chunked(Words())), strict=True):
+        peer.subscriber.wire = wire
+        peer.subscriber.attach(lambda block: blocks.append(block) or len(block))
+        peer.subscriber.resume()
+    dispatcher = dispatcher_of(*peers)
+    accept(dispatcher, "a:1 a:2")
+    dispatcher.run(ALL)
+    assert dispatcher.sent == {"words": [4, sum(map(len, blocks))]}
+    assert len(blocks) == 2

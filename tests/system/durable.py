@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,19 @@ class _Forked:
 
     def kill(self) -> None:
         """End it as it is."""
-        os.kill(self.pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
 
     def terminate(self) -> None:
         """Ask it to end."""
-        os.kill(self.pid, signal.SIGTERM)
+        self._send(signal.SIGTERM)
 
     def wait(self, seconds: float = 10.0) -> None:
         """Wait until it is gone."""
         assert eventually(lambda: self.poll() is not None, seconds)
+
+    def _send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 class DurableDaemon(Daemon):

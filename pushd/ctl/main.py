@@ -1,0 +1,144 @@
+"""The command line of `pushctl`: what may be said, and how it ends."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pushd.ctl import commands
+from pushd.ctl.failures import USAGE, Failure
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_INTERRUPTED = 130
+"""As a shell says that SIGINT ended something."""
+_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 nobody answers"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what is asked for; give the exit status."""
+    known = parser()
+    said, rest = known.parse_known_args(argv)
+    if rest:
+        _take_text(known, said, rest)
+    try:
+        status: int = said.run(said)
+        sys.stdout.flush()
+        return status
+    except Failure as failure:
+        print(f"pushctl: {failure}", file=sys.stderr)
+        return failure.status
+    except ValueError as error:  # of an address
+        print(f"pushctl: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        commands.leave_quietly()
+        return 0
+
+
+def _take_text(known: ArgumentParser, said: Namespace, rest: Sequence[str]) -> None:
+    """Let the text of a message stand behind options too, where argparse does not look for it any more."""
+    is_text = len(rest) == 1 and not rest[0].startswith("-") and getattr(said, "text", "") is None
+    if not is_text or said.file or said.lines:
+        known.error(f"unrecognized arguments: {' '.join(rest)}")
+    said.text = rest[0]
+
+
+def parser() -> ArgumentParser:
+    """Make the parser of the command line."""
+    parser = ArgumentParser(
+        prog="pushctl", description="Publish, listen and look at a running pushd.", epilog=_STATUSES
+    )
+    parser.add_argument(
+        "--url",
+        default=os.environ.get("PUSHCTL_URL", "http://localhost:8080"),
+        help="of its HTTP listener, also from PUSHCTL_URL (default: http://localhost:8080)",
+    )
+    parser.add_argument(
+        "--tcp",
+        default=os.environ.get("PUSHCTL_TCP", "localhost:8081"),
+        help="HOST:PORT of its line listener, also from PUSHCTL_TCP (default: localhost:8081)",
+    )
+    all_of_them = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    pub = _command(
+        all_of_them,
+        "pub",
+        commands.publish,
+        "publish a message",
+        "pushctl pub news/sports 'one all'",
+        "tail -f access.log | pushctl pub log/web --lines",
+        "pushctl pub cam --type image/png --file frame.png",
+    )
+    pub.add_argument("channel", help="a channel, or several joined by commas")
+    source = pub.add_mutually_exclusive_group()
+    source.add_argument("text", nargs="?", help="the message; without it, standard input")
+    source.add_argument("--file", help="publish this file")
+    source.add_argument("--lines", action="store_true", help="publish each line of standard input by itself")
+    pub.add_argument("--event", help="the event type")
+    pub.add_argument("--type", help="the content type")
+    pub.add_argument("--ttl", type=float, help="seconds to keep it")
+    pub.add_argument("--end", action="store_true", help="this is the last message of the channel")
+
+    sub = _command(
+        all_of_them,
+        "sub",
+        commands.subscribe,
+        "listen, and come back with the last id after each break",
+        "pushctl sub demo",
+        "pushctl sub 'news/**' --since last:10 --json",
+        "pushctl sub alarms --exec 'notify-send Alarm'",
+    )
+    sub.add_argument("topics", help="channels and patterns, joined by commas")
+    sub.add_argument("--json", action="store_true", help="print each message as a line of JSON, gaps and ends too")
+    sub.add_argument("--count", type=int, help="stop after so many messages")
+    sub.add_argument("--exec", metavar="COMMAND", help="run this for each message, its data on standard input")
+    _add_how(sub)
+
+    tap = _command(
+        all_of_them, "tap", commands.tap, "show a line about each message that passes", "pushctl tap 'news/**'"
+    )
+    tap.add_argument("topics", nargs="?", default="**", help="channels and patterns (default: **)")
+    _add_how(tap)
+
+    channels = _command(all_of_them, "channels", commands.channels, "list the channels", "pushctl channels news/")
+    channels.add_argument("prefix", nargs="?", default="", help="those only that begin with this")
+
+    info = _command(all_of_them, "info", commands.info, "tell what is known of a channel", "pushctl info demo")
+    info.add_argument("channel")
+    info.add_argument("--json", action="store_true", help="print JSON")
+
+    who = _command(all_of_them, "connections", commands.connections, "list who is connected", "pushctl connections")
+    who.add_argument("--channel", help="those only who hear this channel")
+    who.add_argument("--json", action="store_true", help="print a line of JSON for each")
+
+    kick = _command(all_of_them, "kick", commands.kick, "close a connection", "pushctl kick 3f")
+    kick.add_argument("id", help="as connections shows it")
+
+    _command(all_of_them, "health", commands.health, "tell whether the daemon is ready", "pushctl health && deploy")
+    return parser
+
+
+def _command(
+    among: "_SubParsersAction[ArgumentParser]", name: str, run: Callable[[Any], int], what: str, *examples: str
+) -> ArgumentParser:
+    epilog = "\n".join(["examples:", *(f"  {example}" for example in examples), "", _STATUSES])
+    command = among.add_parser(
+        name, help=what, description=what.capitalize() + ".", epilog=epilog, formatter_class=RawDescriptionHelpFormatter
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_how(command: ArgumentParser) -> None:
+    command.add_argument("--transport", default="stream", choices=["stream", "sse", "longpoll", "tcp"])
+    command.add_argument("--since", help="an id, all, last:N, a duration such as 10m, or unix seconds")
+    command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="what happens when this is too slow")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

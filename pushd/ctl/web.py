@@ -1,0 +1,78 @@
+"""The daemon's HTTP door, from outside."""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from pushd.ctl.failures import Later, NotReachable, Refused
+
+_SECONDS = 30.0
+"""Without a word of the daemon, which on a stream gives a sign of life every 25 s."""
+_LATER = (429, 503)
+"""Statuses that may be another one soon."""
+
+
+class Web:
+    """A daemon by the address of its HTTP listener.
+
+    :param url: ``http://HOST[:PORT][/PATH]`` or ``https://…``.
+    :raises ValueError: it is no such address.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{url!r} is not an address such as http://localhost:8080")
+        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HTTPResponse:
+        """Ask, and give the answer with its body still to be read.
+
+        :param query: parameters; those that are None are left out.
+        :raises NotReachable: nobody answers.
+        :raises Refused: the answer is a no.
+        """
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        target = self._path + path + ("?" + urlencode(given) if given else "")
+        connection = self._kind(self._host, self._port, timeout=_SECONDS)
+        try:
+            connection.request(method, target, body, dict(headers or {}))
+            response = connection.getresponse()
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise NotReachable(f"{self._shown} can not be reached: {reason}") from error
+        if response.status >= 400:
+            raise (Later if response.status in _LATER else Refused)(_sentence(response))
+        return response
+
+    def ask(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
+        """Ask for JSON; give its value. Raises as `open` does."""
+        response = self.open(method, path, query)
+        try:
+            return json.loads(response.read())
+        except (OSError, HTTPException, ValueError) as error:
+            raise Refused(f"{self._shown} does not answer as pushd does") from error
+
+
+def in_path(name: str) -> str:
+    """Encode channels, patterns and what joins them for the path of an address."""
+    return quote(name, safe="/,*")
+
+
+def _sentence(response: HTTPResponse) -> str:
+    try:
+        error = json.loads(response.read(65536))["error"]
+        return f"{error['code']}: {error['message']}"
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        return f"refused with {response.status} {response.reason}"

@@ -1,0 +1,164 @@
+"""`pushctl` against the real daemon, as a shell runs it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushd.ctl.main import parser
+from tests.backends.redis_server import free_port
+from tests.doors.real import ROOT, Daemon, eventually
+
+pytestmark = pytest.mark.system
+
+PUSHCTL = [sys.executable, "-m", "pushd.ctl.main"]
+SECONDS = 30
+DOCUMENT = (ROOT / "docs/pushctl.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that nobody else uses."""
+    daemon = Daemon(tmp_path_factory.mktemp("pushd"))
+    yield daemon
+    daemon.assert_well()
+    daemon.stop()
+
+
+class Ctl:
+    """Runs `pushctl`."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._addresses = {
+            "PYTHONPATH": str(ROOT),
+            "PUSHCTL_URL": f"http://127.0.0.1:{daemon.http_port}",
+            "PUSHCTL_TCP": f"127.0.0.1:{daemon.tcp_port}",
+        }
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start it."""
+        return subprocess.Popen(
+            [*PUSHCTL, *words],
+            env=os.environ | self._addresses,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, given: str = "") -> tuple[int, str, str]:
+        """Run it to its end; give its exit status and what it said."""
+        process = self.start(*words)
+        out, error = process.communicate(given, timeout=SECONDS)
+        return process.returncode, out, error
+
+    def lines(self, *words: str, given: str = "") -> list[str]:
+        """Run it; it must succeed, and say nothing on the side."""
+        status, out, error = self.run(*words, given=given)
+        assert (status, error) == (0, "")
+        return out.splitlines()
+
+
+@pytest.fixture
+def ctl(daemon: Daemon) -> Ctl:
+    """The program."""
+    return Ctl(daemon)
+
+
+def test_what_is_published_is_in_the_history_as_it_was_said(daemon: Daemon, ctl: Ctl, tmp_path: Path) -> None:
+    file = tmp_path / "frame"
+    file.write_bytes(b"\xff\x00")
+    first = ctl.lines("pub", "p/1", "text", "--event", "greet")
+    assert re.fullmatch(r"\S+-[0-9]+ p/1 0", first[0])
+    assert len(ctl.lines("pub", "p/1,p/2", given="to both")) == 2
+    assert len(ctl.lines("pub", "p/1", "--lines", given="one\r\ntwo")) == 2
+    ctl.lines("pub", "p/1", "--type", "image/x", "--file", str(file))
+    ctl.lines("pub", "p/1", "--type", "application/json", "--end", '{"a":1}')
+    heard = [(each.get("data", each.get("data_base64")), each.get("event")) for each in daemon.history("p/1")]
+    plain = [("to both", None), ("one", None), ("two", None), ("/wA=", None), ({"a": 1}, None)]
+    assert heard == [("text", "greet"), *plain]
+
+
+@pytest.mark.parametrize("transport", ["stream", "sse", "longpoll", "tcp"])
+def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, ctl: Ctl, transport: str) -> None:
+    channel = f"s/{transport}"
+    first = daemon.publish(channel, b"old")["id"]
+    process = ctl.start("sub", f"{channel},other", "--transport", transport, "--since", "all", "--count", "3", "--json")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["id"] == first
+    for data in (b"new", b"newest"):
+        daemon.publish(channel, data)
+    out, error = process.communicate(timeout=SECONDS)
+    assert [json.loads(line)["data"] for line in out.splitlines()] == ["new", "newest"]
+    assert (process.returncode, error) == (0, "")
+
+
+@pytest.mark.parametrize("transport", ["stream", "sse", "longpoll", "tcp"])
+def test_a_loss_is_said(daemon: Daemon, ctl: Ctl, transport: str) -> None:
+    channel = f"g/{transport}"
+    daemon.publish(channel, b"kept")
+    status, out, error = ctl.run("sub", channel, "--transport", transport, "--since", "other-1", "--count", "1")
+    assert (status, out) == (0, "kept\n")
+    assert error.startswith("pushctl: gap: epoch ")
+
+
+def test_a_program_runs_for_each_message(daemon: Daemon, ctl: Ctl) -> None:
+    first = daemon.publish("x", b"text")["id"]
+    script = f"{sys.executable} -c 'import os, sys; print(os.environ[\"PUSHD_ID\"], sys.stdin.read())'"
+    assert ctl.lines("sub", "x", "--since", "all", "--count", "1", "--exec", script) == [f"{first} text"]
+    assert ctl.run("sub", "x", "--since", "all", "--count", "1", "--exec", "/no/such/program")[0] == 1
+
+
+def test_it_looks_and_closes(daemon: Daemon, ctl: Ctl) -> None:
+    daemon.publish("look/1")
+    assert ctl.lines("channels", "look/") == ["look/1"]
+    assert "messages: 1" in ctl.lines("info", "look/1")
+    assert json.loads(ctl.lines("info", "look/1", "--json")[0])["channel"] == "look/1"
+    assert ctl.lines("health") == ["ready"]
+    with daemon.lines() as lines:
+        assert lines.ask(b"SUB look/1") == b"+OK SUB look/1"
+        (line,) = ctl.lines("connections", "--channel", "look/1")
+        id, *rest = line.split(" ")
+        assert rest == ["tcp", "127.0.0.1", "0B", "look/1"]
+        assert ctl.lines("kick", id) == [f"closed {id}"]
+        assert lines.reply().startswith(b"-ERR kicked ")
+    status, _, error = ctl.run("kick", id)
+    assert (status, error.startswith("pushctl: unknown-connection: ")) == (1, True)
+
+
+def test_a_tap_shows_what_passes_but_not_what_it_says(daemon: Daemon, ctl: Ctl) -> None:
+    process = ctl.start("tap", "tap/*")
+    assert process.stdout is not None
+    assert eventually(lambda: "stream" in daemon.ask("GET", "/connections?channel=tap/1").body.decode(), SECONDS)
+    receipt = daemon.publish("tap/1", b"secret", Content_Type="text/plain")
+    assert process.stdout.readline().split(" ")[1:] == ["tap/1", receipt["id"], "-", "text/plain", "6", "B\n"]
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=SECONDS)
+    assert (process.returncode, error) == (130, "")
+
+
+def test_how_it_ends_says_what_was_wrong(ctl: Ctl) -> None:
+    assert ctl.run("info", "nobody/knows")[0] == 1
+    status, out, error = ctl.run("pub", "bad*", "x")
+    assert (status, out, error.startswith("pushctl: bad-channel: ")) == (1, "", True)
+    assert ctl.run("no-such-command")[0] == 2
+    assert ctl.run("pub", "a", "--lines", "text")[0] == 2
+    assert ctl.run("--url", "ftp://x", "health")[0] == 2
+    status, _, error = ctl.run("--url", f"http://127.0.0.1:{free_port()}", "sub", "a")
+    assert (status, "can not be reached" in error) == (3, True)
+    status, _, error = ctl.run("--tcp", f"127.0.0.1:{free_port()}", "sub", "a", "--transport", "tcp")
+    assert (status, "can not be reached" in error) == (3, True)
+
+
+COMMANDS = next(action.choices for action in parser()._actions if action.dest == "==SUPPRESS==" or action.choices)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS or ()))
+def test_each_command_is_documented(command: str) -> None:
+    assert f"`pushctl {command}" in DOCUMENT

@@ -1,0 +1,17 @@
+"""A timer finds out how late the reactor is."""
+
+from twisted.internet.task import Clock
+
+from pushd.net.lateness import Lateness
+
+
+def test_it_tells_each_second_by_how_much_it_was_late() -> None:
+    clock, told = Clock(), list[float]()
+    lateness = Lateness(clock, told.append)
+    lateness.start()
+    clock.advance(1)
+    clock.advance(1.25)
+    clock.advance(1)
+    assert told == [0, 0.25, 0]
+    lateness.stop()
+    assert not clock.getDelayedCalls()
