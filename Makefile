@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz bench lint types layers check clean
+.PHONY: help run test fuzz soak bench lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -21,6 +21,9 @@ test: .venv/.test ## Run all tests, or those that ARGS picks.
 
 fuzz: .venv/.test ## Send 10,000 broken inputs to a daemon; FUZZ_SEED says which.
 	@FUZZ_INPUTS=10000 FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(BIN)/python -m pytest -v tests/system/test_mutations.py
+
+soak: .venv/.test ## Do all at once to a daemon for MINUTES, 30 by default; red on a loss, a double, a leak.
+	@$(BIN)/python -m tests.soak $(or $(MINUTES),30)
 
 bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)

@@ -20,7 +20,7 @@ from pushd.backends.interface import Backend, Unusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
 from pushd.config import Config, ConfigError, exposed_listeners
-from pushd.core.errors import Stopping
+from pushd.core.errors import Stopping, TooManyConnections
 from pushd.core.history import Bounds
 from pushd.core.outbox import Limits as QueueLimits
 from pushd.hub import Hub
@@ -29,7 +29,7 @@ from pushd.net.admission import Admission, affordable
 from pushd.net.certificates import RenewingReactor
 from pushd.net.keepalive import Deadlines, Hours, Wheel
 from pushd.net.lateness import Lateness
-from pushd.net.listening import CannotStart, prepare
+from pushd.net.listening import CannotStart, prepare, tell_surplus
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.sources.present import Present, Wanted
@@ -337,6 +337,7 @@ class _Listener(MultiService):
     def __init__(self, name: str, endpoint: str, factory: Any, reactor: Any, dead_peer: int) -> None:
         super().__init__()
         self._name = name
+        self._counters: Counters = factory.counters
         self._dead_peer = dead_peer
         self._port: Any = None
         if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
@@ -365,8 +366,13 @@ class _Listener(MultiService):
         """Set up what all its connections have from the port, and say where it is."""
         self._port = port
         prepare(port, self._dead_peer)
+        tell_surplus(port, self._refused)
         self.log.info("{name} listens on {where}", name=self._name, where=_where(port.getHost()))
         return port
+
+    def _refused(self, host: str | None) -> None:
+        refusal = TooManyConnections("the daemon may open no more files")
+        self._counters.refused(refusal, f"{self._name} {host or 'unix'}")
 
 
 def _where(address: Any) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
+from twisted.logger import ILogObserver, LogEvent, Logger
+from zope.interface import implementer
 
 from pushd.net.prompt import send_at_once
 
@@ -42,6 +44,22 @@ def prepare(port: Any, dead_peer: int) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         port.probe_after = cycle(find_dead_peers(sock, dead_peer))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def tell_surplus(port: Any, told: Callable[[str | None], None]) -> None:
+    """Let `told` be called with the host of each connection that a port closes at once, since the process may open no
+    more files. Twisted would write three lines a connection to the log.
+    """
+    usual = port._logger.observer
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if "EMFILE" not in event["log_format"]:
+            usual(event)
+        elif address := event.get("address"):
+            told(address[0] if isinstance(address, tuple) else None)
+
+    port._logger = Logger(namespace=port._logger.namespace, observer=observe)
 
 
 def find_dead_peers(sock: socket.socket, seconds: int) -> Sequence[int]:

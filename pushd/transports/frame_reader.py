@@ -14,6 +14,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
+from txaio.tx import make_logger
 
 _SPARE = 16
 """Readers that wait to be lent. There are more only while more connections are amid a message."""
@@ -34,6 +35,8 @@ class FrameReader(WebSocketServerProtocol):
     connection: Reading
     transport: Any
     current_frame: Any
+    log = make_logger("error")
+    """Autobahn warns of each broken frame, twice and without a name: a peer could fill the disk. pushd counts them."""
 
     @property
     def is_well(self) -> bool:

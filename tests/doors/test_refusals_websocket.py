@@ -193,3 +193,15 @@ def test_what_closes_a_websocket_is_counted(daemon: Daemon, http: Http, payload:
     http.send(frame(0x81, payload))
     assert closing(http) in (1007, 1008)
     assert daemon.counter(series) == before + 1
+
+
+def test_broken_frames_are_counted_and_fill_no_log(daemon: Daemon) -> None:
+    start, series = len(daemon.log), 'pushd_refusals_total{code="bad-frame"}'
+    before = daemon.counter(series)
+    for _ in range(5):
+        with daemon.http() as http:
+            open_websocket(http)
+            http.send(frame(0x81, b"x", masked=False))
+            assert closing(http) == 1002
+    assert daemon.counter(series) == before + 5
+    assert "autobahn" not in daemon.log[start:]

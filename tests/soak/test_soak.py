@@ -1,0 +1,32 @@
+"""`make soak`, for some seconds: all kinds of listeners hear all, and what is wrong is seen."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.soak import soak
+from tests.soak.soak import LISTENERS, Soak
+
+pytestmark = pytest.mark.system
+
+
+def test_a_short_run_is_well(tmp_path: Path) -> None:
+    run = Soak(tmp_path, 4)
+    asyncio.run(run.run())
+    assert run.faults == []
+    assert len([ear for ear in run.ears if ear.heard]) == LISTENERS
+
+
+def test_a_daemon_that_dies_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "_LAST_WORDS", 0.2)
+    run = Soak(tmp_path, 30)
+
+    async def kill_amid() -> None:
+        asyncio.get_running_loop().call_later(1, os.kill, run.pid, signal.SIGKILL)
+        await run.run()
+
+    asyncio.run(kill_amid())
+    assert run.faults

@@ -1,0 +1,164 @@
+"""The ways of listening: each opens a connection and gives what comes, until it is closed."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+_HEADER = re.compile(rb"^pushd-gap: ", re.IGNORECASE | re.MULTILINE)
+_POLL_SECONDS = 5
+_HOST = "127.0.0.1"
+
+
+class Ports(NamedTuple):
+    """Those of the daemon."""
+
+    http: int
+    tcp: int
+
+
+class Heard(NamedTuple):
+    """A message."""
+
+    id: str
+    channel: str
+    data: Any
+
+
+class Gap(NamedTuple):
+    """The word that messages are missing."""
+
+
+Item = Heard | Gap
+Way = Callable[[Ports, str, str | None], AsyncIterator[Item]]
+
+
+class Refused(Exception):
+    """The daemon said no."""
+
+
+@asynccontextmanager
+async def dial(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect; at the end the connection is cut."""
+    reader, writer = await asyncio.open_connection(_HOST, port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def sse(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+    """Hear server-sent events whose data are JSON messages."""
+    async for line in _lines(ports, f"/sse/{topics}?format=json", since):
+        if line.startswith(b"data: "):
+            for item in _items(line.removeprefix(b"data: ")):
+                yield item
+
+
+async def stream(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+    """Hear a body of lines of JSON."""
+    async for line in _lines(ports, f"/stream/{topics}", since):
+        for item in _items(line):
+            yield item
+
+
+async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+    """Hear parts. Data and headers of this load are each one line."""
+    part: dict[bytes, str] = {}
+    async for line in _lines(ports, f"/mixed/{topics}", since):
+        name, _, value = line.strip(b"\r").partition(b": ")
+        if line.startswith(b"{"):
+            yield Heard(part[b"Pushd-Id"], part[b"Pushd-Channel"], json.loads(line))
+        elif name == b"Pushd-Gap":
+            yield Gap()
+        else:
+            part[name] = value.decode("ascii")
+
+
+async def longpoll(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+    """Ask again and again on one connection."""
+    async with dial(ports.http) as (reader, writer):
+        while True:
+            writer.write(_request(f"/longpoll/{topics}?timeout={_POLL_SECONDS}", since))
+            head = await reader.readuntil(b"\r\n\r\n")
+            if _HEADER.search(head):
+                yield Gap()
+            if b" 200 " not in head[:14]:
+                if b" 204 " in head[:14] or b" 304 " in head[:14]:
+                    continue
+                raise Refused(head.decode("latin-1"))
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            assert length
+            for message in json.loads(await reader.readexactly(int(length[1]))):
+                since = message["id"]
+                yield Heard(message["id"], message["channel"], message.get("data"))
+
+
+async def lines(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+    """Hear lines of JSON over TCP."""
+    async with dial(ports.tcp) as (reader, writer):
+        cursor = f" since={since}" if since else ""
+        writer.write(f"FORMAT json\r\nSUB {topics}{cursor}\r\n".encode())
+        while line := await reader.readline():
+            if line.startswith(b"-ERR"):
+                raise Refused(line.decode())
+            if line.startswith(b"{"):
+                for item in _items(line):
+                    yield item
+
+
+async def websocket(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+    """Hear JSON messages in frames."""
+    url = f"ws://{_HOST}:{ports.http}/ws"
+    async with connect(url, subprotocols=[Subprotocol("pushd.v1")], compression=None, proxy=None) as socket:
+        await socket.send(json.dumps({"subscribe": topics} | ({"since": since} if since else {})))
+        try:
+            async for text in socket:
+                for item in _items(text):
+                    yield item
+        finally:
+            socket.transport.abort()
+
+
+WAYS: dict[str, Way] = {
+    "sse": sse,
+    "stream": stream,
+    "mixed": mixed,
+    "longpoll": longpoll,
+    "lines": lines,
+    "websocket": websocket,
+}
+
+
+def _items(text: str | bytes) -> list[Item]:
+    message = json.loads(text)
+    if "error" in message:
+        raise Refused(str(message))
+    if message.get("type") == "gap":
+        return [Gap()]
+    return [Heard(message["id"], message["channel"], message.get("data"))] if "id" in message else []
+
+
+def _request(target: str, since: str | None) -> bytes:
+    cursor = f"Last-Event-ID: {since}\r\n" if since else ""
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{cursor}\r\n".encode()
+
+
+async def _lines(ports: Ports, target: str, since: str | None) -> AsyncIterator[bytes]:
+    """Ask for a stream; give its lines."""
+    async with dial(ports.http) as (reader, writer):
+        writer.write(_request(target, since))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 200 " not in head[:14]:
+            raise Refused(head.decode("latin-1"))
+        rest = b""
+        while size := int(await reader.readline() or b"0", 16):
+            *complete, rest = (rest + await reader.readexactly(size)).split(b"\n")
+            await reader.readexactly(2)
+            for line in complete:
+                yield line

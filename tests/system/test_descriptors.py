@@ -1,0 +1,57 @@
+"""When the process may open no more files, newcomers are closed, and all else goes on."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.doors.clients import Client
+from tests.doors.real import Daemon, eventually
+
+pytestmark = pytest.mark.system
+
+_ROOM = 10
+_CROWD = 60
+_WATCHED_SECONDS = 1.0
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon that nobody else uses."""
+    daemon = Daemon(tmp_path)
+    yield daemon
+    daemon.stop()
+
+
+def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
+    process = psutil.Process(daemon.pid)
+    with daemon.lines() as lines, daemon.http() as http:
+        assert lines.ask(b"SUB a") == b"+OK SUB a"
+        assert http.ask("GET", "/health/live").status == 200
+        # Not told to the daemon: what it may have in connections it reckoned at its start.
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + _ROOM,) * 2)
+        start = len(daemon.log)
+        with ExitStack() as held:
+            crowd = [held.enter_context(Client(port)) for port in (daemon.http_port, daemon.tcp_port) * (_CROWD // 2)]
+            for client in crowd[-_CROWD // 2 :]:
+                assert client.rest() == b""
+            busy = process.cpu_times()
+            time.sleep(_WATCHED_SECONDS)
+            spent = process.cpu_times()
+            assert spent.user + spent.system - busy.user - busy.system < _WATCHED_SECONDS / 4, "the loop spins"
+            http.request("POST", "/pub/a", body=b"still here")
+            assert http.answer().status == 201
+            assert lines.reply().endswith(b" still here")
+            told = daemon.log[start:].splitlines()
+            assert 1 <= len(told) <= 5 and all("refused, too-many-connections" in line for line in told), told
+        assert eventually(lambda: comes_in(daemon)), "there is room again"
+        assert _CROWD - _ROOM <= daemon.counter('pushd_refusals_total{code="too-many-connections"}') <= _CROWD
+    daemon.assert_well()
+
+
+def comes_in(daemon: Daemon) -> bool:
+    with Client(daemon.tcp_port) as client:
+        return client.line().startswith(b"INFO ")
