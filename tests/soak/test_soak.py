@@ -3,7 +3,10 @@
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +16,15 @@ from tests.soak.soak import LISTENERS, Soak
 pytestmark = pytest.mark.system
 
 
+def run_aside(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run it in a thread of its own: in this one the tests of browsers may have left a loop running."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, coroutine).result()
+
+
 def test_a_short_run_is_well(tmp_path: Path) -> None:
     run = Soak(tmp_path, 4)
-    asyncio.run(run.run())
+    run_aside(run.run())
     assert run.faults == []
     assert len([ear for ear in run.ears if ear.heard]) == LISTENERS
 
@@ -28,5 +37,5 @@ def test_a_daemon_that_dies_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         asyncio.get_running_loop().call_later(1, os.kill, run.pid, signal.SIGKILL)
         await run.run()
 
-    asyncio.run(kill_amid())
+    run_aside(kill_amid())
     assert run.faults
