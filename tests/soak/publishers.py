@@ -25,7 +25,7 @@ async def publish(kind: str, ports: Ports, last: dict[str, int], until: asyncio.
     :raises AssertionError: it was not accepted.
     """
     channel, choose, number = f"soak/{kind}", random.Random(kind), 0
-    async with _KINDS[kind](ports) as post:
+    async with KINDS[kind](ports) as post:
         while not until.is_set():
             data = {"number": number, "at": time.monotonic(), "padding": "x" * choose.randrange(_PADDING)}
             assert await post(channel, json.dumps(data)), f"{kind}: number {number} was not accepted"
@@ -73,6 +73,5 @@ async def _by_websocket(ports: Ports) -> AsyncIterator[_Post]:
         yield post
 
 
-_KINDS = {"http": _by_http, "lines": _by_lines, "websocket": _by_websocket}
-KINDS = tuple(_KINDS)
-"""The kinds of publishers."""
+KINDS = {"http": _by_http, "lines": _by_lines, "websocket": _by_websocket}
+"""Ways of publishing, by the name of their channel."""

@@ -13,7 +13,7 @@ from tests.doors.real import Daemon
 from tests.soak.ear import Ear
 from tests.soak.publishers import KINDS, publish
 from tests.soak.trouble import crowd, junk, stall
-from tests.soak.ways import WAYS, Heard, Ports
+from tests.soak.ways import OURS, WAYS, Heard, Ports
 
 LISTENERS = 18
 REPORT_SECONDS = 10.0
@@ -22,7 +22,7 @@ SETTLE_SECONDS = 300.0
 _GROWTH = 1.10
 _LAST_WORDS = 15.0
 """Seconds that what was published has to reach everybody, and that descriptors have to be given back."""
-_TOPICS = ("soak/*", "**", ",".join(f"soak/{kind}" for kind in KINDS), "soak/http")
+_TOPICS = ("soak/*", "**", ",".join(sorted(OURS)), "soak/http")
 _STAY = 8.0
 _AWAY = 2.0
 _OPTIONS = (
@@ -110,7 +110,7 @@ class Soak:
             async for item in items:
                 if not isinstance(item, Heard):
                     ear.gap()
-                elif item.channel in self._last or item.channel.startswith("soak/"):
+                elif item.channel in OURS:
                     ear.hear(item.id, item.channel, item.data["number"])
                     if (at := item.data["at"]) > since:
                         self._delays.append(time.monotonic() - at)

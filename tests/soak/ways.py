@@ -6,12 +6,15 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 _HEADER = re.compile(rb"^pushd-gap: ", re.IGNORECASE | re.MULTILINE)
 _POLL_SECONDS = 5
+OURS = frozenset(f"soak/{kind}" for kind in ("http", "lines", "websocket"))
+"""The channels of this load; junk publishes on others."""
 _HOST = "127.0.0.1"
 
 
@@ -68,16 +71,26 @@ async def stream(ports: Ports, topics: str, since: str | None) -> AsyncIterator[
 
 
 async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
-    """Hear parts. Data and headers of this load are each one line."""
-    part: dict[bytes, str] = {}
-    async for line in _lines(ports, f"/mixed/{topics}", since):
-        name, _, value = line.strip(b"\r").partition(b": ")
-        if line.startswith(b"{"):
-            yield Heard(part[b"Pushd-Id"], part[b"Pushd-Channel"], json.loads(line))
-        elif name == b"Pushd-Gap":
-            yield Gap()
-        else:
-            part[name] = value.decode("ascii")
+    """Hear parts: headers, an empty line, so many bytes, and the next boundary."""
+    rest, part, missing = b"", dict[str, str](), None
+    async for block in _blocks(ports, f"/mixed/{topics}", since):
+        rest += block
+        while missing is not None or b"\r\n" in rest:
+            if missing is None:
+                line, _, rest = rest.partition(b"\r\n")
+                name, _, value = line.decode("latin-1").partition(": ")
+                part[name] = value
+                if name == "Pushd-Gap":
+                    yield Gap()
+                missing = None if line else int(part["Content-Length"])
+            elif len(rest) < missing:
+                break
+            else:
+                body, rest, missing = rest[:missing], rest[missing:].removeprefix(b"\r\n"), None
+                if "Pushd-Id" in part:
+                    channel = unquote(part["Pushd-Channel"])
+                    yield Heard(part["Pushd-Id"], channel, json.loads(body) if channel in OURS else None)
+                part = {}
 
 
 async def longpoll(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
@@ -151,14 +164,20 @@ def _request(target: str, since: str | None) -> bytes:
 
 async def _lines(ports: Ports, target: str, since: str | None) -> AsyncIterator[bytes]:
     """Ask for a stream; give its lines."""
+    rest = b""
+    async for block in _blocks(ports, target, since):
+        *complete, rest = (rest + block).split(b"\n")
+        for line in complete:
+            yield line
+
+
+async def _blocks(ports: Ports, target: str, since: str | None) -> AsyncIterator[bytes]:
+    """Ask for a stream; give its chunks."""
     async with dial(ports.http) as (reader, writer):
         writer.write(_request(target, since))
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head[:14]:
             raise Refused(head.decode("latin-1"))
-        rest = b""
         while size := int(await reader.readline() or b"0", 16):
-            *complete, rest = (rest + await reader.readexactly(size)).split(b"\n")
+            yield await reader.readexactly(size)
             await reader.readexactly(2)
-            for line in complete:
-                yield line
