@@ -378,8 +378,18 @@ class Hub:
     async def metrics(self) -> bytes:
         """Give everything that is counted as Prometheus text."""
         dispatcher = self.dispatcher
-        waiting = sum(subscriber.queued_bytes for subscriber in dispatcher.index.everybody())
-        outflow = Outflow(dispatcher.delivered, dispatcher.dropped, dispatcher.sent, waiting, self.ailment is None)
+        everybody = dispatcher.index.everybody()
+        subscriptions: Counter[str] = Counter()
+        for subscriber in everybody:
+            subscriptions[subscriber.name.partition(" ")[0]] += len(subscriber.starts)
+        outflow = Outflow(
+            dispatcher.delivered,
+            dispatcher.dropped,
+            dispatcher.sent,
+            sum(subscriber.queued_bytes for subscriber in everybody),
+            self.ailment is None,
+            subscriptions,
+        )
         return render(self._counters, await self._backend.usage(), outflow)
 
     async def status(self, channel: str) -> Status:

@@ -55,6 +55,8 @@ class Outflow(NamedTuple):
     """What waits for slow subscribers."""
     is_up: bool = True
     """Whether publishes are accepted."""
+    subscriptions: Mapping[str, int] = {}
+    """Topics that are heard, times those who hear them, by transport."""
 
 
 class Counters:
@@ -136,18 +138,25 @@ def _families(counters: Counters, usage: Usage, outflow: Outflow) -> Iterator[Me
     yield CounterMetricFamily("pushd_dropped", "Messages let go for slow subscribers.", outflow.dropped)
     yield _labelled("pushd_gaps", "Gaps found when a subscriber came back.", "reason", counters.gaps)
     yield _labelled("pushd_refusals", "Refusals told.", "code", counters.refusals)
-    connections = GaugeMetricFamily("pushd_connections", "Open connections.", labels=["transport"])
-    for transport, count in counters.connections.items():
-        connections.add_metric([transport], count)
-    yield connections
+    yield _by_transport("pushd_connections", "Open connections.", counters.connections)
     yield from _of_outflow(outflow)
     yield _labelled("pushd_lagging", "Subscribers that became too slow.", "policy", counters.lagging)
     yield _labelled("pushd_disconnects", "Subscribers given up.", "reason", counters.disconnects)
     yield _histogram("pushd_latency_seconds", "From the publish to the socket.", counters.latency)
     yield _histogram("pushd_loop_delay_seconds", "How late a timer was, each second.", counters.lateness)
-    yield GaugeMetricFamily("pushd_history_messages", "Messages kept.", usage.messages)
-    yield GaugeMetricFamily("pushd_history_bytes", "Bytes kept.", usage.bytes)
-    yield GaugeMetricFamily("pushd_channels", "Channels known.", usage.channels)
+    yield from _of_store(usage)
+
+
+def _of_store(usage: Usage) -> Iterator[Metric]:
+    gauges = (
+        ("pushd_history_messages", "Messages kept.", usage.messages),
+        ("pushd_history_bytes", "Bytes kept.", usage.bytes),
+        ("pushd_channels", "Channels known.", usage.channels),
+        ("pushd_canary_age_seconds", "Since a sign of life came back from the store.", usage.canary_age),
+    )
+    for name, text, value in gauges:
+        if value is not None:  # a value that nobody knows is left out: an old one or a zero would mislead
+            yield GaugeMetricFamily(name, text, value)
     if usage.disk is not None:
         yield from _of_disk(usage.disk)
 
@@ -162,6 +171,7 @@ def _of_outflow(outflow: Outflow) -> Iterator[Metric]:
     yield octets
     yield GaugeMetricFamily("pushd_queue_bytes", "Bytes that wait for slow subscribers.", outflow.queued_bytes)
     yield GaugeMetricFamily("pushd_backend_up", "Whether publishes are accepted.", int(outflow.is_up))
+    yield _by_transport("pushd_subscriptions", "Topics heard, times those who hear.", outflow.subscriptions)
 
 
 def _histogram(name: str, text: str, durations: Durations) -> Metric:
@@ -175,6 +185,13 @@ def _of_disk(disk: Disk) -> Iterator[Metric]:
     yield CounterMetricFamily("pushd_disk_commits", "Commits to the history.", disk.commits)
     yield CounterMetricFamily("pushd_disk_failures", "Commits that failed.", disk.failures)
     yield GaugeMetricFamily("pushd_disk_waiting", "Messages that wait for a commit.", disk.waiting)
+
+
+def _by_transport(name: str, text: str, counts: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["transport"])
+    for transport, count in sorted(counts.items()):
+        family.add_metric([transport], count)
+    return family
 
 
 def _labelled(name: str, text: str, label: str, counts: Counter[str]) -> Metric:

@@ -53,7 +53,7 @@ def test_every_door_is_documented(door):
     assert f"/{door}" in PROTOCOL
 
 
-EXPOSITION = render(Counters(), Usage(0, 0, 0, Disk(0, 0, 0, 0)), Outflow()).decode()
+EXPOSITION = render(Counters(), Usage(0, 0, 0, Disk(0, 0, 0, 0), 0), Outflow()).decode()
 METRICS = set(re.findall(r"^# TYPE (\w+)", EXPOSITION, re.MULTILINE))
 
 
@@ -77,6 +77,12 @@ def test_every_alarm_is_documented_and_the_board_is_json():
     alarms = re.findall(r"alert: (\w+)", (ROOT / "etc/prometheus-alerts.yml").read_text(encoding="utf-8"))
     assert re.findall(r"^\| `(Pushd\w+)`", OPERATIONS, re.MULTILINE) == alarms
     assert json.loads((ROOT / "etc/grafana-pushd.json").read_text(encoding="utf-8"))["panels"]
+
+
+def test_the_board_shows_all_that_an_operator_watches():
+    board = (ROOT / "etc/grafana-pushd.json").read_text(encoding="utf-8")
+    unwatched = {"process_virtual_memory_bytes", "process_start_time_seconds", "pushd_sent_total"}
+    assert {name for name in METRICS if name not in board} == unwatched
 
 
 def test_every_file_that_is_linked_to_is_there():

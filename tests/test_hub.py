@@ -212,6 +212,7 @@ async def test_metrics_tell_what_waits_who_was_cut_and_whether_the_store_is_up()
     assert f"pushd_queue_bytes {float(slow.subscriber.queued_bytes)}" in text
     assert slow.subscriber.queued_bytes
     assert 'pushd_disconnects_total{reason="slow"} 1.0' in text
+    assert f'pushd_subscriptions{{transport="{slow.subscriber.name}"}} 1.0' in text
     assert "pushd_backend_up 1.0" in text
     scene.backend.listener.ailing("the disk is full")
     assert "pushd_backend_up 0.0" in (await scene.hub.metrics()).decode()

@@ -74,12 +74,14 @@ class Disk(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How much a store holds."""
+    """How much a store holds; None: nobody can tell now, since it is away."""
 
-    messages: int
-    bytes: int
-    channels: int
+    messages: int | None
+    bytes: int | None
+    channels: int | None
     disk: Disk | None = None
+    canary_age: float | None = None
+    """Seconds since a sign of life last came back from a store that is reached by a network."""
 
 
 class Unusable(Exception):
@@ -131,4 +133,4 @@ class Backend(Protocol):
         """Delete a channel; tell whether it was known."""
 
     async def usage(self) -> Usage:
-        """Tell how much is held."""
+        """Tell how much is held; at once where the store is known to be away."""

@@ -140,6 +140,9 @@ def test_while_redis_is_away_health_is_red_and_publishes_are_refused(
     redis.kill()
     assert eventually(lambda: one.ask("GET", "/health/ready").status == 503)
     assert "Redis is away" in one.ask("GET", "/health/ready").json()["reason"]
+    metrics = one.ask("GET", "/metrics")
+    assert (metrics.status, b"\npushd_backend_up 0.0\n" in metrics.body) == (200, True)
+    assert b"pushd_history_messages" not in metrics.body
     refused = one.ask("POST", "/pub/a", None, b"x")
     assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "unavailable", "1")
     assert publisher.ask(b"PUB a x").startswith(b"-ERR unavailable Redis is away")
@@ -154,6 +157,8 @@ def test_while_redis_is_away_health_is_red_and_publishes_are_refused(
     assert publisher.ask(b"PUB a after").startswith(b"+OK")
     assert eventually(lambda: listener.texts == ["before", "after"])
     assert not listener.gaps
+    assert one.counter("pushd_history_messages") == 2
+    assert 0 <= one.counter("pushd_canary_age_seconds") < 4
 
 
 def test_local_delivery_is_said_in_every_answer(daemon: Callable[..., Daemon], redis: RedisServer) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -167,7 +168,11 @@ class RedisBackend:
         return await self._reading.forget(channel, self._bounds.channels, is_named=audience.named)
 
     async def usage(self) -> Usage:
-        return await self._reading.usage()
+        usage = Usage(None, None, None)
+        if self._commands.link.protocol is not None:
+            with suppress(Unavailable):
+                usage = await self._reading.usage()
+        return usage._replace(canary_age=self._pulse.silence)
 
     # While Redis is away
 
