@@ -14,6 +14,7 @@ from pushd.net.listening import check_endpoint, is_local
 from pushd.settings import meant, setting
 from pushd.source_settings import Source, read_sources
 from pushd.values import (
+    LEVELS,
     Parser,
     choice,
     count,
@@ -22,10 +23,12 @@ from pushd.values import (
     flag,
     host,
     listing,
+    named_level,
     network,
     origins,
     prefix,
     redis_url,
+    share,
     size,
     text,
 )
@@ -246,9 +249,18 @@ class Log:
     )
     level: str = setting(
         "info",
-        choice("debug", "info", "warn", "error", "critical"),
+        choice(*LEVELS),
         "The least important events that are logged.",
         "debug, info, warn, error, critical",
+    )
+    levels: tuple[str, ...] = setting(
+        [],
+        listing(named_level),
+        "Other levels for what is logged under some names, and the names that begin with them and a dot.",
+        "NAME=LEVEL",
+    )
+    access: float = setting(
+        0, share, "The share of the HTTP requests that are logged, each with its answer; 0 logs none.", "0 to 1"
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -22,15 +22,32 @@ from twisted.logger import (
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+_SECRETS = (
+    # Authorization: Bearer x, as a header or a field
+    re.compile(r"(authorization[\"']?\s*(?:[:=]|%3d)\s*b?[\"']?)(?:\w+\s+)?[^\s\"',]+", re.IGNORECASE),
+    re.compile(r"(\bbearer\s+)[^\s\"',]+", re.IGNORECASE),
+    # token=x, access_token=x, "password": "x"
+    re.compile(r"((?:token|password|secret)[\"']?\s*(?:[:=]|%3d)\s*b?[\"']?)[^\s\"'&;,/]+", re.IGNORECASE),
+    # redis://user:password@host
+    re.compile(r"(://)[^/\s\"']*(?=@)"),
+)
+
+
 class Threshold(LogLevelFilterPredicate):
-    """Which events are important enough: those of `level` ("debug" … "critical") and above."""
+    """Which events are important enough: those of `level` ("debug" … "critical") and above.
 
-    def __init__(self, level: str) -> None:
+    :param levels: those of some names, and of all below them, as ``NAME=LEVEL``.
+    """
+
+    def __init__(self, level: str, levels: Iterable[str] = ()) -> None:
         super().__init__(defaultLogLevel=LogLevel.levelWithName(level))
+        self.move(level, levels)
 
-    def move(self, level: str) -> None:
+    def move(self, level: str, levels: Iterable[str] = ()) -> None:
         """Let more or fewer pass from now on."""
-        self.setLogLevelForNamespace("", LogLevel.levelWithName(level))
+        self.clearLogLevels()
+        for name, _, other in (each.partition("=") for each in (f"={level}", *levels)):
+            self.setLogLevelForNamespace(name, LogLevel.levelWithName(other))
 
 
 def log_observer(out: IO[Any], form: str, threshold: Threshold) -> ILogObserver:
@@ -42,9 +59,16 @@ def log_observer(out: IO[Any], form: str, threshold: Threshold) -> ILogObserver:
     return FilteringLogObserver(FileLogObserver(out, line), [threshold])
 
 
+def conceal(text: str) -> str:
+    """Take out what looks like a secret. Nothing logs one on purpose; but an exception or a path may hold anything."""
+    for secret in _SECRETS:
+        text = secret.sub(r"\1***", text)
+    return text
+
+
 def text_line(event: LogEvent) -> str:
     """An event as twistd writes it, a traceback indented below; empty where there is nothing to say."""
-    text = formatEventAsClassicLogText(event) or ""
+    text = conceal(formatEventAsClassicLogText(event) or "")
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
@@ -63,10 +87,10 @@ def json_line(event: LogEvent) -> str:
         "time": _time(event["log_time"]),
         "level": event["log_level"].name,
         source: str(event.get(f"log_{source}", "-")),
-        "message": message,
+        "message": conceal(message),
     }
     if failure is not None:
-        record["traceback"] = failure.getTraceback()
+        record["traceback"] = conceal(failure.getTraceback())
     return json.dumps(record | _plain_fields(event, record)) + "\n"
 
 
@@ -79,7 +103,7 @@ def _plain_fields(event: LogEvent, taken: Container[str]) -> dict[str, Any]:
     if event.get("log_namespace") == "log_legacy":  # twisted.python.log: the text says it all
         return {}
     return {
-        name: value
+        name: conceal(value) if isinstance(value, str) else value
         for name, value in event.items()
         if not name.startswith("log_") and name not in taken and _is_plain(value)
     }

@@ -102,7 +102,7 @@ class Reload(Service):
         else:
             self._config = change.config
             self._tell(change)
-            self._threshold.move(change.config.log.level)
+            self._threshold.move(change.config.log.level, change.config.log.levels)
         finally:
             supervisor.reloaded()
 

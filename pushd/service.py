@@ -33,6 +33,7 @@ from pushd.net.listening import CannotStart, prepare, tell_surplus
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.sources.present import Present, Wanted
+from pushd.transports.access_log import AccessLog
 from pushd.transports.connections import ConnectionsDoor
 from pushd.transports.demo import DemoDoor
 from pushd.transports.http import Door, Nowhere, Rules
@@ -226,12 +227,23 @@ class Daemon(MultiService):
             frozenset(config.http.allow_origins),
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
+            AccessLog(config.log.access, self._reactor.seconds),
         )
 
     def _make_site(self) -> PushSite:
         rules = self._rules
         root, limits = self._root(rules), rules.limits
-        return PushSite(root, self._reactor, limits, self._admission, self._counters, rules.is_proxy, rules.open_cors)
+        return PushSite(
+            root,
+            self._reactor,
+            limits,
+            self._admission,
+            self._counters,
+            rules.is_proxy,
+            rules.open_cors,
+            rules.access,
+            rules.client_of,
+        )
 
     def _root(self, rules: Rules) -> Resource:
         hub, clock = self.hub, self._reactor

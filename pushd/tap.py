@@ -167,7 +167,7 @@ def makeService(options: Options) -> IService:
     config = options.settings
     twistd: Mapping[str, Any] = options.parent or {}
     out = _log_output(twistd, reactor)
-    threshold = Threshold(config.log.level)
+    threshold = Threshold(config.log.level, config.log.levels)
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
     program = Program(observer, _tell_terminal if out is sys.stdout else _tell_terminal_and_log)
     daemon = make_service(config, reactor)

@@ -29,6 +29,10 @@ _TEN_YEARS = 10 * 365 * 86400
 
 _TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
+LEVELS = ("debug", "info", "warn", "error", "critical")
+"""Of the log, the least important first."""
+_NAMED_LEVEL = re.compile(rf"[A-Za-z_][\w.]*=(?:{'|'.join(LEVELS)})", re.ASCII)
+
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]\\*]+)(?::([0-9]{1,5}))?")
 _USUAL_PORT = {"http": "80", "https": "443"}
 
@@ -67,6 +71,17 @@ def duration(minimum: float = 1, maximum: float = _TEN_YEARS) -> Parser[float]:
         return _at_least(minimum, seconds, value, " seconds")
 
     return parse
+
+
+def share(value: object) -> float:
+    """Read a share: a number from 0 to 1."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise ValueError(f"{value!r} is not a share (examples: 0, 0.01, 1)")
+    return number
 
 
 def choice(*words: str) -> Parser[str]:
@@ -125,6 +140,14 @@ def listing(entry: Callable[[str], str] = str) -> Parser[tuple[str, ...]]:
         return tuple(map(entry, strings))
 
     return parse
+
+
+def named_level(text: str) -> str:
+    """Check a name of the log and its level, joined by `=`."""
+    if not _NAMED_LEVEL.fullmatch(text):
+        levels = ", ".join(LEVELS)
+        raise ValueError(f"{text!r} is not NAME=LEVEL (example: pushd.transports=debug; the levels are {levels})")
+    return text
 
 
 def endpoint(text: str) -> str:

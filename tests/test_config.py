@@ -69,6 +69,8 @@ DEFAULTS = {
     "stop.spread": 10.0,
     "log.format": "auto",
     "log.level": "info",
+    "log.levels": (),
+    "log.access": 0.0,
 }
 
 
@@ -96,6 +98,7 @@ def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, 
     special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
     special |= {"http.pull_hosts": "example.org", "backend.kind": "sqlite", "backend.sync": "normal"}
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
+    special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = written(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
     expected = row.parse(text)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.python.failure import Failure
 from twisted.python.log import LogPublisher as LegacyLogPublisher
 
 from pushd.logs import Threshold, json_line, log_observer, text_line
@@ -13,9 +14,9 @@ from pushd.logs import Threshold, json_line, log_observer, text_line
 MOMENT = 1763751574.123
 
 
-def logged(form: str, level: str = "debug") -> tuple[Logger, io.StringIO]:
+def logged(form: str, level: str = "debug", *levels: str) -> tuple[Logger, io.StringIO]:
     out = io.StringIO()
-    return Logger("pushd.hub", observer=log_observer(out, form, Threshold(level))), out
+    return Logger("pushd.hub", observer=log_observer(out, form, Threshold(level, levels))), out
 
 
 def objects(out: io.StringIO) -> list[dict[str, str]]:
@@ -87,6 +88,53 @@ def test_what_is_less_important_than_the_level_is_not_written(level, heard):
     assert [record["level"] for record in objects(out)] == heard
 
 
+@pytest.mark.parametrize(
+    ("levels", "heard"),
+    [
+        ((), ["warn"]),
+        (("pushd.hub=info",), ["info", "warn"]),
+        (("pushd=info",), ["info", "warn"]),
+        (("pushd=error", "pushd.hub=info"), ["info", "warn"]),
+        (("pushd=error",), []),
+        (("pushd.hu=info", "pushd.hub.inner=info", "twisted=info"), ["warn"]),
+    ],
+)
+def test_a_name_can_have_a_level_of_its_own_which_holds_for_all_names_below_it(levels, heard):
+    log, out = logged("json", "warn", *levels)
+    log.info("something")
+    log.warn("something")
+    assert [record["level"] for record in objects(out)] == heard
+
+
+SECRETS = [
+    "GET /sse/a?access_token=s3cret",
+    "GET /sse/a?since=all&token=s3cret&slow=drop",
+    "/sse/a%3Ftoken%3Ds3cret",
+    "Authorization: Bearer s3cret",
+    "authorization: s3cret",
+    "{b'authorization': b'Basic s3cret', b'host': b'x'}",
+    '{"token": "s3cret"}',
+    "a Bearer s3cret came",
+    "redis://somebody:s3cret@localhost/0 is away",
+    "rediss://:s3cret@localhost",
+    "password=s3cret",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("line", [text_line, json_line])
+def test_what_looks_like_a_secret_is_not_written_wherever_it_stands(line, secret):
+    failed = event(log_failure=Failure(RuntimeError(secret)))
+    for shown in (line(event(who=secret)), line(failed), line(event(log_format="{why}", why=secret))):
+        assert "s3cret" not in shown
+        assert "***" in shown
+
+
+@pytest.mark.parametrize("harmless", ["too many tokens, 5", "http://localhost/a@b", "mail me@example.org", "tokens"])
+def test_what_is_no_secret_is_written_as_it_is(harmless):
+    assert text_line(event(who=harmless)).endswith(f"{harmless} came\n")
+
+
 def fail_deep() -> None:
     raise RuntimeError("deep trouble")
 
@@ -151,3 +199,13 @@ def test_the_threshold_can_be_moved():
         threshold.move(level)
         log.info("under {threshold}", threshold=level)
     assert [each["message"] for each in objects(out)] == ["under debug"]
+
+
+def test_a_threshold_that_is_moved_forgets_the_names_of_before():
+    threshold = Threshold("info", ["pushd=error"])
+    threshold.move("info", ["twisted=error"])
+    out = io.StringIO()
+    observer = log_observer(out, "json", threshold)
+    for name in ("pushd.hub", "twisted.web"):
+        Logger(name, observer=observer).info("from {name}", name=name)
+    assert [each["message"] for each in objects(out)] == ["from pushd.hub"]

@@ -18,6 +18,7 @@ VALUES = {
     "http.trusted_proxies": ("127.0.0.1/32",),
     "limits.connections": 50,
     "log.level": "warn",
+    "log.levels": ("pushd=warn",),
 }
 """What can not be made another value by adding one; the file limit may allow no more connections."""
 LIVE = [row for row in SETTINGS if not row.at_restart]
@@ -43,7 +44,7 @@ def held(daemon: Daemon) -> list[Any]:
     rules, site, lines, socket = daemon._rules, daemon._site, daemon._lines, daemon._websocket
     return [
         rules.limits,
-        (rules.allow_origins, rules.pull_hosts, rules.proxies),
+        (rules.allow_origins, rules.pull_hosts, rules.proxies, rules.access.share),
         (site.limits, site.on_head.seconds, site.on_body.seconds),
         (lines.limits, lines.greeting),
         (socket.commands, socket.readers._factory.maxMessagePayloadSize),
@@ -56,7 +57,7 @@ def held(daemon: Daemon) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("row", [row for row in LIVE if row.key != "log.level"], ids=lambda row: row.key)
+@pytest.mark.parametrize("row", [row for row in LIVE if not row.key.startswith("log.level")], ids=lambda row: row.key)
 def test_what_holds_after_a_reload_is_what_would_hold_after_a_restart(row: Setting) -> None:
     daemon = Daemon(Config(), Clock())
     before = held(daemon)

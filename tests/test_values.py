@@ -4,7 +4,19 @@ import re
 
 import pytest
 
-from pushd.values import choice, count, duration, endpoint, flag, listing, network, origins, size
+from pushd.values import (
+    choice,
+    count,
+    duration,
+    endpoint,
+    flag,
+    listing,
+    named_level,
+    network,
+    origins,
+    share,
+    size,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +39,10 @@ from pushd.values import choice, count, duration, endpoint, flag, listing, netwo
         (duration(), "15m", 900.0),
         (duration(), "24h", 86400.0),
         (duration(), "7d", 604800.0),
+        (share, 0, 0.0),
+        (share, "0.01", 0.01),
+        (share, 1.0, 1.0),
+        (listing(named_level), "pushd.hub=debug log_legacy=warn", ("pushd.hub=debug", "log_legacy=warn")),
         (choice("text", "json"), "JSON", "json"),
         (flag, True, True),
         (flag, False, False),
@@ -79,6 +95,14 @@ def test_is_read(parse, written, value):
         (duration(), "500ms", "'500ms' is too little (the least is 1 seconds)"),
         (duration(), "4000d", "'4000d' is too long (the most is 315360000 seconds)"),
         (duration(maximum=60), "1h", "'1h' is too long (the most is 60 seconds)"),
+        (share, 1.01, "1.01 is not a share (examples: 0, 0.01, 1)"),
+        (share, -0.5, "-0.5 is not a share"),
+        (share, "nan", "'nan' is not a share"),
+        (share, "some", "'some' is not a share"),
+        (share, True, "True is not a share"),
+        (listing(named_level), "debug", "'debug' is not NAME=LEVEL (example: pushd.transports=debug; the levels are"),
+        (listing(named_level), "pushd.hub=loud", "'pushd.hub=loud' is not NAME=LEVEL"),
+        (listing(named_level), "=debug", "'=debug' is not NAME=LEVEL"),
         (choice("text", "json"), "xml", "'xml' is not one of text, json"),
         (choice("text", "json"), 1, "1 is not one of text, json"),
         (flag, "maybe", "'maybe' is neither true nor false"),

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refu
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager import begin
+from pushd.transports.access_log import AccessLog
 from pushd.transports.request import Request
 from pushd.transports.site import JSON, HttpLimits, error_body, host_of
 from pushd.wire.jsons import encode
@@ -38,11 +39,13 @@ class Rules:
     """Hosts to which a page of client pull may lead."""
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     """Those whose ``X-Forwarded-For`` is believed."""
+    access: AccessLog = field(default_factory=AccessLog)
 
     def become(self, other: "Rules") -> None:
         """Take over what another says that the configuration can say."""
         self.limits, self.allow_origins = other.limits, other.allow_origins
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
+        self.access.share = other.access.share
 
     def is_proxy(self, host: str | None) -> bool:
         """Tell whether that is the address of a trusted proxy."""

@@ -14,6 +14,7 @@ from twisted.web.http import parse_qs
 
 from pushd.core.errors import Refusal
 from pushd.net.admission import Slot
+from pushd.transports.access_log import CLIENT_LEFT, Visit
 
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
@@ -77,6 +78,7 @@ class Request:
         "prepath",
         "query",
         "refusal",
+        "visit",
     )
 
     def __init__(self, connection: Answering, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> None:
@@ -99,6 +101,8 @@ class Request:
         """Why it is none, or is not read to its end."""
         self.gone: Callable[[], None] | None = None
         """Is called when the client leaves before it is answered."""
+        self.visit: Visit | None = None
+        """What the access log is told, if it tells of this one."""
         self._connection: Answering | None = connection
         self._headers = headers
         self._out: dict[bytes, bytes] = {}
@@ -163,20 +167,26 @@ class Request:
         connection = self._connection
         if connection is not None:
             self._done()
-            connection.answered(self.whole(connection.date, body), self.is_last)
+            block = self.whole(connection.date, body)
+            self.tell(len(block))
+            connection.answered(block, self.is_last)
 
     def answer_head(self) -> None:
         """Answer HEAD where GET would have no length."""
         connection = self._connection
         if connection is not None:
             self._done()
-            connection.answered(self.head(connection.date), self.is_last)
+            block = self.head(connection.date)
+            self.tell(len(block))
+            connection.answered(block, self.is_last)
 
     def take_over(self, peer: Any) -> tuple[Loan, bytes]:
         """Leave the connection to `peer`, a protocol, whose the answer is to send: here is its head."""
         connection = self._connection
         assert connection is not None
         self._done()
+        if self.visit is not None:
+            self.visit.stays(peer, self.code)
         return connection.hand_over(peer), self.head(connection.date)
 
     def whole(self, date: bytes, body: bytes) -> bytes:
@@ -192,9 +202,16 @@ class Request:
         lines = [b"%b: %b\r\n" % header for header in self._out.items()]
         return b"".join((_STATUS_LINES[self.code], date, *lines, b"\r\n"))
 
+    def tell(self, size: int) -> None:
+        """Let the access log tell of the answer, of `size` bytes, if it is to."""
+        if self.visit is not None:
+            self.visit.answered(self.code, size)
+
     def leave(self) -> None:
         """Know that the client is gone."""
         self._connection = None
+        if self.visit is not None:
+            self.visit.answered(CLIENT_LEFT, 0)
         gone, self.gone = self.gone, None
         if gone is not None:
             gone()

@@ -25,6 +25,7 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.keepalive import Deadlines
 from pushd.net.sockets import hand_over, read_little
+from pushd.transports.access_log import AccessLog, Visit
 from pushd.transports.request import Loan, Request
 from pushd.wire.jsons import encode
 
@@ -230,6 +231,7 @@ class Connection:
         request.is_old = version != "1.1"
         is_close = b"close" in headers.get(b"connection", b"").lower()
         request.is_last = request.is_old or is_close or self.slot.is_spare
+        self._site.watch(request, method, request.path)
         self._reading, self._headers, self._target = request, None, b""
         self._room = limits.batch if request.path == b"/pub" else limits.message
         if version not in _VERSIONS:
@@ -359,7 +361,10 @@ class Connection:
 
     def _stop(self, refusal: Refusal) -> Refusal:
         """Read nothing more; let the refusal wait for its turn, and give it."""
-        request = self._reading or Request(self, b"GET", b"/", self._headers or {})
+        request = self._reading
+        if request is None:
+            request = Request(self, b"GET", b"/", self._headers or {})
+            self._site.watch(request, b"-", b"-")
         request.refusal = refusal
         request.is_last = self._is_deaf = True
         self._reading = self._headers = None
@@ -420,7 +425,9 @@ class Connection:
         request.setResponseCode(refusal.status)
         request.setHeader(b"Content-Type", content_type)
         self._current = None
-        transport.write(request.whole(self.date, body))
+        block = request.whole(self.date, body)
+        request.tell(len(block))
+        transport.write(block)
         self._is_deaf = True
         transport.unregisterProducer()
         site.on_close.expect(self)
@@ -460,6 +467,8 @@ class PushSite(ServerFactory):
         counters: Counters,
         is_proxy: Callable[[str | None], bool] = lambda address: False,
         open_cors: Callable[[Request], object] = lambda request: None,
+        access: AccessLog | None = None,
+        client_of: Callable[[Request], str] = lambda request: host_of(request.client) or "unix",
     ) -> None:
         self.limits = limits
         self.counters = counters
@@ -471,6 +480,8 @@ class PushSite(ServerFactory):
         self._root = root
         self._admission = admission
         self._is_proxy = is_proxy
+        self._access = access or AccessLog()
+        self._client_of = client_of
         self._second = 0
         self._date = b""
 
@@ -506,6 +517,14 @@ class PushSite(ServerFactory):
     def resume(self, transport: Any, slot: Slot, early: bytes) -> None:
         """Have a connection back; see `Loan`."""
         Connection(self, transport.getPeer(), slot).resume(transport, slot, early)
+
+    def watch(self, request: Request, method: bytes, path: bytes) -> None:
+        """Let the access log tell of a request, if it picks it.
+
+        :param method: as it is to be told, and so `path`, which has no query.
+        """
+        if self._access.picks():
+            request.visit = Visit(self._access, f"http {self._client_of(request)}", method, path)
 
     def serve(self, request: Request) -> None:
         """Hand a request to its door."""

@@ -297,3 +297,4 @@ class StreamDoor(Door):
         self.rules.counters.connections[self.transport_name] -= 1
         self.wheel.remove(stream)
         self.hub.leave(stream.subscriber)
+        self.rules.access.left(stream, stream.subscriber.name)

@@ -302,6 +302,7 @@ class WebSocketDoor(Door):
     def left(self, peer: WebSocket) -> None:
         """Let go of a WebSocket that is closing or gone."""
         self.hub.leave(peer.subscriber)
+        self.rules.access.left(peer, peer.subscriber.name)
         self.wheel.remove(peer)
         self.deadlines.heard(peer)
         if self._peers.pop(peer, self) is None:
