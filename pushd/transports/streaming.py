@@ -260,19 +260,18 @@ class StreamDoor(Door):
         request.gone = stream.let_go
         try:
             opening = await self.hub.subscribe(stream.subscriber, topics, since)
-            if stream.refused is not None:
-                stream.let_go()
-                return self.come_back(request, stream.refused)
-            if opening.finished:
-                stream.let_go()
-                request.setResponseCode(204)
-                return b""
         except Unavailable as refusal:
-            stream.let_go()
-            return self.come_back(request, refusal)
+            stream.refused = refusal
         except BaseException:
             stream.let_go()
             raise
+        if stream.refused is not None:
+            stream.let_go()
+            return self.come_back(request, stream.refused)
+        if opening.finished:
+            stream.let_go()
+            request.setResponseCode(204)
+            return b""
         if not request.is_gone:
             self.set_headers(request, shape, opening)
             stream.begin(request, shape)

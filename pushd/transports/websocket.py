@@ -64,6 +64,7 @@ class WebSocket(Paced):
         "_reader",
         "_slots",
         "is_v1",
+        "refused",
         "subscriber",
         "transport",
     )
@@ -82,6 +83,8 @@ class WebSocket(Paced):
         """None while nothing is half read."""
         self._inbox: Inbox[bytes | Opening] | None = None
         """None while there is nothing to do."""
+        self.refused: Refusal | None = None
+        """Why it must not begin."""
         wire = door.frames if is_v1 else door.bare_frames
         self.subscriber = Subscriber(self, wire, door.rules.limits.queue, policy, name)
 
@@ -241,7 +244,9 @@ class WebSocket(Paced):
         self._close(refusal)
 
     def _close(self, why: Refusal) -> None:
-        """Close, and say why. The reader stays, since it waits for the peer's answer."""
+        """Close, and say why, or refuse to begin. The reader stays, since it waits for the peer's answer."""
+        if self.transport is None:
+            self.refused = why
         if self._is_closing or self.transport is None:
             return
         self._is_closing = True
@@ -334,6 +339,8 @@ class WebSocketDoor(Door):
         try:
             if topics:
                 opening = await self.hub.subscribe(socket.subscriber, topics, since)
+            if socket.refused is not None:
+                raise socket.refused
         except BaseException:
             socket.let_go()
             raise

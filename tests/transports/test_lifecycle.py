@@ -3,7 +3,11 @@
 from collections import Counter
 
 import pytest
+from twisted.internet.defer import Deferred, ensureDeferred
 
+from pushd.core.cursor import MessageId
+from pushd.core.errors import Unavailable
+from pushd.core.replay import Opening
 from tests.transports.daemon import turns, until
 from tests.transports.http_client import address
 from tests.transports.line_client import TextLines
@@ -158,3 +162,29 @@ async def test_commands_that_wait_when_the_daemon_stops_do_not_keep_it(start_dae
     peer.ask(ping=1) if isinstance(peer, JsonSocket) else peer.send("PING")
     await daemon.stop()
     assert daemon.open_connections == 0
+
+
+# One who is given up before it was answered
+
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize(("door", "headers"), [("stream", {}), ("ws", HANDSHAKE)])
+async def test_one_who_is_given_up_while_its_subscription_waits_is_refused(daemon, monkeypatch, door, headers):
+    """As happens where a store is away just then."""
+    opening = Deferred()
+    hub = daemon._service.hub
+    monkeypatch.setattr(hub._backend, "open", lambda topics, since: opening)
+    asked = ensureDeferred(daemon.request("GET", address(door, "a"), headers=headers))
+    await until(lambda: daemon.subscribers("a"), "it waits")
+    (subscriber,) = daemon.subscribers("a")
+    hub.give_up(subscriber, Unavailable("come back"))
+    opening.callback(Opening(MessageId("e", 0), (), behind=False, finished=False))
+    answer = await asked
+    assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable")
+    assert await daemon.metric(f'pushd_connections{{transport="{"websocket" if door == "ws" else door}"}}') == 0
