@@ -126,6 +126,12 @@ class Limits:
     )
     queue_bytes: int = setting("1MiB", size(), "The most that waits for one slow subscriber.", "bytes")
     queue_messages: int = setting(1000, count(), "The most messages that wait for one slow subscriber.", "messages")
+    waiting_bytes: int = setting(
+        "256MiB",
+        size(),
+        "The most that waits in memory in all, for slow subscribers or the rest of what comes in.",
+        "bytes",
+    )
     handshake: float = setting(
         10, duration(), "The time a peer has to send its request or open a WebSocket.", "seconds"
     )

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -16,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import Audience, Backend, Listener, Repeated
+from pushd.core.budget import Budget
 from pushd.core.catch_up import CatchUp
 from pushd.core.cursor import NOW, Last, MessageId, Now, Since
 from pushd.core.delivery import Recent
@@ -133,11 +135,14 @@ class Hub:
         clock: IReactorTime,
         counters: Counters,
         max_subscriptions: int = 10_000,
+        budget: Budget | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
+        self.budget = Budget() if budget is None else budget
+        """What may wait for all subscribers together, and may not have come whole of all senders."""
         self.max_subscriptions = max_subscriptions
         """The most topics of one connection."""
         self._wall = wall
@@ -384,9 +389,10 @@ class Hub:
             subscriptions[subscriber.name.partition(" ")[0]] += len(subscriber.starts)
         outflow = Outflow(
             dispatcher.delivered,
-            dispatcher.dropped,
+            {policy.value: dispatcher.dropped[policy] for policy in Policy},
             dispatcher.sent,
             sum(subscriber.queued_bytes for subscriber in everybody),
+            self.budget.used,
             self.ailment is None,
             subscriptions,
         )
@@ -502,6 +508,8 @@ class Hub:
     def _serve(self) -> None:
         for subscriber, cause in self.dispatcher.run(_SLICE):
             self.give_up(subscriber, cause)
+        if self.budget.is_over:
+            self._relieve()
         for subscriber in self.dispatcher.take_lagging():
             self._counters.lagging[subscriber.policy.value] += 1
             self.log.warn(
@@ -510,6 +518,17 @@ class Hub:
                 policy=subscriber.policy.value,
                 bytes=subscriber.queued_bytes,
             )
+
+    def _relieve(self) -> None:
+        """Make room where too much waits in all: those for whom most waits lose it first, as their policies say."""
+        busy = [subscriber for subscriber in self.dispatcher.index.everybody() if subscriber.is_busy]
+        for subscriber in sorted(busy, key=attrgetter("queued_bytes"), reverse=True):
+            if self.budget.is_relieved:
+                break
+            try:
+                self.dispatcher.note_dropped(subscriber, subscriber.shed())
+            except Refusal as refusal:
+                self.give_up(subscriber, refusal)
 
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
         """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears nothing."""

@@ -47,12 +47,14 @@ class Outflow(NamedTuple):
 
     delivered: int = 0
     """Messages handed to subscribers, times the subscribers."""
-    dropped: int = 0
-    """Messages let go for slow subscribers."""
+    dropped: Mapping[str, int] = {}
+    """Messages let go for slow subscribers, by their policy."""
     sent: Mapping[str, list[int]] = {}
     """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
     queued_bytes: int = 0
-    """What waits for slow subscribers."""
+    """What waits for slow subscribers, for each of them."""
+    waiting_bytes: int = 0
+    """What waits in memory in all: for slow subscribers, each message once, and what has not come whole."""
     is_up: bool = True
     """Whether publishes are accepted."""
     subscriptions: Mapping[str, int] = {}
@@ -135,7 +137,7 @@ def _families(counters: Counters, usage: Usage, outflow: Outflow) -> Iterator[Me
     yield CounterMetricFamily("pushd_published_bytes", "Bytes of data accepted.", counters.published_bytes)
     yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", outflow.delivered)
     yield CounterMetricFamily("pushd_replayed", "Messages sent from the history.", counters.replayed)
-    yield CounterMetricFamily("pushd_dropped", "Messages let go for slow subscribers.", outflow.dropped)
+    yield _labelled("pushd_dropped", "Messages let go for slow subscribers.", "policy", outflow.dropped)
     yield _labelled("pushd_gaps", "Gaps found when a subscriber came back.", "reason", counters.gaps)
     yield _labelled("pushd_refusals", "Refusals told.", "code", counters.refusals)
     yield _by_transport("pushd_connections", "Open connections.", counters.connections)
@@ -170,6 +172,7 @@ def _of_outflow(outflow: Outflow) -> Iterator[Metric]:
     yield messages
     yield octets
     yield GaugeMetricFamily("pushd_queue_bytes", "Bytes that wait for slow subscribers.", outflow.queued_bytes)
+    yield GaugeMetricFamily("pushd_waiting_bytes", "Bytes that wait in memory in all.", outflow.waiting_bytes)
     yield GaugeMetricFamily("pushd_backend_up", "Whether publishes are accepted.", int(outflow.is_up))
     yield _by_transport("pushd_subscriptions", "Topics heard, times those who hear.", outflow.subscriptions)
 
@@ -194,7 +197,7 @@ def _by_transport(name: str, text: str, counts: Mapping[str, int]) -> Metric:
     return family
 
 
-def _labelled(name: str, text: str, label: str, counts: Counter[str]) -> Metric:
+def _labelled(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
     family = CounterMetricFamily(name, text, labels=[label])
     for value, count in sorted(counts.items()):
         family.add_metric([value], count)

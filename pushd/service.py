@@ -20,6 +20,7 @@ from pushd.backends.interface import Backend, Unusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
 from pushd.config import Config, ConfigError, exposed_listeners
+from pushd.core.budget import Budget
 from pushd.core.errors import Stopping, TooManyConnections
 from pushd.core.history import Bounds
 from pushd.core.outbox import Limits as QueueLimits
@@ -118,7 +119,8 @@ class Daemon(MultiService):
             limits.channels,
         )
         backend = _make_backend(config, bounds, reactor)
-        self.hub = Hub(backend, reactor, self._counters, limits.subscriptions)
+        self._budget = Budget(limits.waiting_bytes)
+        self.hub = Hub(backend, reactor, self._counters, limits.subscriptions, self._budget)
         hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, WebSocket.overdue)
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
         hours.tell(self.hub.dispatcher.strike)
@@ -161,11 +163,12 @@ class Daemon(MultiService):
             raise ConfigError(str(error)) from error
         limits, keepalive = config.limits, config.keepalive
         self._config = config
+        self._budget.limit = limits.waiting_bytes
         self._admission.allow(affordable(limits.connections), limits.connections_per_address)
         self.hub.max_subscriptions = limits.subscriptions
         self._rules.become(self._make_rules(config))
         self._site.go_by(self._rules.limits)
-        self._lines.go_by(_line_limits(config))
+        self._lines.go_by(self._line_limits(config))
         self._websocket.go_by_rules()
         self._sse.spread = config.stop.spread
         self._pongs.seconds = keepalive.pong
@@ -218,7 +221,7 @@ class Daemon(MultiService):
             headers=config.limits.headers,
             handshake=config.limits.handshake,
             upload=config.limits.upload,
-            queue=_queue_limits(config),
+            queue=self._queue_limits(config),
         )
         return Rules(
             limits,
@@ -287,19 +290,17 @@ class Daemon(MultiService):
         return root
 
     def _make_lines(self) -> LineFactory:
-        limits = _line_limits(self._config)
+        limits = self._line_limits(self._config)
         factory = LineFactory(self.hub, self._reactor, limits, self._admission, self._counters, __version__)
         self._closing.append(factory)
         return factory
 
+    def _queue_limits(self, config: Config) -> QueueLimits:
+        return QueueLimits(config.limits.queue_messages, config.limits.queue_bytes, budget=self._budget)
 
-def _queue_limits(config: Config) -> QueueLimits:
-    return QueueLimits(config.limits.queue_messages, config.limits.queue_bytes)
-
-
-def _line_limits(config: Config) -> LineLimits:
-    limits = config.limits
-    return LineLimits(CommandLimits(limits.message, limits.event, limits.topics), _queue_limits(config))
+    def _line_limits(self, config: Config) -> LineLimits:
+        limits = config.limits
+        return LineLimits(CommandLimits(limits.message, limits.event, limits.topics), self._queue_limits(config))
 
 
 class Root(Resource):

@@ -45,6 +45,7 @@ DEFAULTS = {
     "limits.connections_per_address": 10_000,
     "limits.queue_bytes": MIB,
     "limits.queue_messages": 1000,
+    "limits.waiting_bytes": 256 * MIB,
     "limits.handshake": 10.0,
     "limits.upload": 300.0,
     "limits.headers": 16 * KIB,

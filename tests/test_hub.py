@@ -8,9 +8,10 @@ from twisted.internet.task import Clock
 from pushd.backends.interface import Listener
 from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import EVERYTHING, NOW, MessageId, Since
-from pushd.core.errors import Refusal, StorageFailed, TooSlow, Unavailable
+from pushd.core.errors import NoRoom, Refusal, StorageFailed, TooSlow, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, draft
+from pushd.core.outbox import Limits, Policy
 from pushd.core.replay import Page
 from pushd.hub import Hub
 from pushd.metrics import Counters
@@ -216,3 +217,50 @@ async def test_metrics_tell_what_waits_who_was_cut_and_whether_the_store_is_up()
     assert "pushd_backend_up 1.0" in text
     scene.backend.listener.ailing("the disk is full")
     assert "pushd_backend_up 0.0" in (await scene.hub.metrics()).decode()
+
+
+async def test_where_too_much_waits_in_all_those_for_whom_most_waits_lose_it_first() -> None:
+    scene = await Scene().begin()
+    limits = Limits(budget=scene.hub.budget)
+    waits = {"few1": 1, "most": 6, "drop": 5, "last": 4}
+    policies = {"drop": Policy.DROP, "last": Policy.LATEST}
+    peers = {}
+    for name in waits:
+        peer = peers[name] = Peer(limits=limits, policy=policies.get(name, Policy.DISCONNECT))
+        await scene.listen(name, peer=peer)
+        peer.subscriber.pause()
+    await scene.publish(*[name for name, count in waits.items() for _ in range(count)])
+    scene.turn()
+    one = scene.hub.budget.used // sum(waits.values())
+    scene.hub.budget.limit = 5 * one
+    await scene.publish("few1")
+    scene.turn()
+    assert scene.hub.budget.used == 4 * one, "two, one and one"
+    assert isinstance(peers["most"].given_up, NoRoom)
+    assert scene.counters.refusals["no-room"] == scene.counters.disconnects["no-room"] == 1
+    assert scene.counters.lagging == {"drop": 1, "latest": 1}
+    text = (await scene.hub.metrics()).decode()
+    assert 'pushd_dropped_total{policy="drop"} 4.0' in text
+    assert 'pushd_dropped_total{policy="latest"} 3.0' in text
+    assert f"pushd_waiting_bytes {4.0 * one}" in text
+    for name in ("few1", "drop", "last"):
+        peers[name].subscriber.resume()
+    assert peers["few1"].heard == ["few1:1", "few1:17"]
+    assert peers["drop"].heard == ["gap:drop:E-0:E-11:slow", "drop:12"]
+    assert peers["last"].heard == ["last:16"]
+
+
+async def test_no_more_is_let_go_than_makes_room() -> None:
+    scene = await Scene().begin()
+    limits = Limits(budget=scene.hub.budget)
+    first, second = Peer(limits=limits), Peer(limits=limits)
+    for name, peer in (("a", first), ("b", second)):
+        await scene.listen(name, peer=peer)
+        peer.subscriber.pause()
+    await scene.publish("a", "a", "b")
+    scene.turn()
+    scene.hub.budget.limit = scene.hub.budget.used
+    await scene.publish("a")
+    assert not (first.given_up or second.given_up)
+    scene.turn()
+    assert first.given_up and not second.given_up

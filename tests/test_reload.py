@@ -49,7 +49,7 @@ def held(daemon: Daemon) -> list[Any]:
         (lines.limits, lines.greeting),
         (socket.commands, socket.readers._factory.maxMessagePayloadSize),
         (daemon._admission._total, daemon._admission._per_address),
-        daemon.hub.max_subscriptions,
+        (daemon.hub.max_subscriptions, daemon.hub.budget.limit),
         [(wheel._seconds, len(wheel._slots)) for wheel in daemon._wheels],
         daemon._pongs.seconds,
         (daemon._sse.spread, daemon._config.stop),

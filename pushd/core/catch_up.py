@@ -47,18 +47,26 @@ class CatchUp:
         """Read on without a topic."""
         self.topics = tuple(other for other in self.topics if other != topic)
         self._interest = None
-        self.held = [delivery for delivery in self.held if self.interest.covers(delivery.message.channel)]
+        self._keep([delivery for delivery in self.held if self.interest.covers(delivery.message.channel)])
 
     def hold(self, delivery: Delivery) -> None:
-        """Let a live message wait, or if too many do, leave it to the history, where it is as well."""
-        message = delivery.message
-        if len(self.held) >= self._limits.messages or self._bytes + message.size > self._limits.bytes:
+        """Let a live message wait, or if too many do, here or in all, leave it to the history, where it is as well."""
+        message, limits = delivery.message, self._limits
+        is_full = len(self.held) >= limits.messages or self._bytes + message.size > limits.bytes
+        if is_full or limits.budget.is_over:
             self._forget()
         if self._skipped:
             self._skipped = message.seq
             return
         self.held.append(delivery)
         self._bytes += message.size
+        limits.budget.hold(delivery)
+
+    def take_held(self) -> list[Delivery]:
+        """Take all that waits."""
+        held = self.held
+        self._keep([])
+        return held
 
     def know(self, gaps: Iterable[Gap]) -> None:
         """Take gaps for told."""
@@ -84,11 +92,20 @@ class CatchUp:
             self._is_doubtful = False
             self._skipped = 0
             return False
-        waiting = (delivery for delivery in self.held if delivery.message.epoch == epoch)
-        self.held = [delivery for delivery in waiting if delivery.message.seq > seq]
+        waiting = [delivery for delivery in self.held if delivery.message.epoch == epoch]
+        self._keep([delivery for delivery in waiting if delivery.message.seq > seq])
         return True
 
     def _forget(self) -> None:
         self._skipped = self.held[-1].message.seq if self.held else self._skipped
-        self.held.clear()
-        self._bytes = 0
+        self._keep([])
+
+    def _keep(self, kept: list[Delivery]) -> None:
+        """Hold these only, of those that are held."""
+        budget = self._limits.budget
+        for delivery in kept:
+            budget.hold(delivery)
+        for delivery in self.held:
+            budget.release(delivery)
+        self.held = kept
+        self._bytes = sum([delivery.size for delivery in kept])

@@ -92,12 +92,14 @@ class BareWire(SteadyWire):
 class Delivery:
     """One message with its frames."""
 
-    __slots__ = ("_frames", "message", "size")
+    __slots__ = ("_frames", "holders", "message", "size")
 
     def __init__(self, message: Message) -> None:
         self.message = message
         self.size = message.size
         """What it counts against limits in bytes."""
+        self.holders = 0
+        """In how many queues it waits; see `Budget`."""
         self._frames: dict[Wire, bytes] = {}
 
     def frame(self, wire: Wire) -> bytes:

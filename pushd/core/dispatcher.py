@@ -5,7 +5,7 @@ for those who hear several of these channels one batch in id order. A large crow
 first is finished first.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pushd.core.delivery import Batch, Delivery, Recent, Wire
 from pushd.core.index import TopicIndex
 from pushd.core.message import Message
+from pushd.core.outbox import Policy
 from pushd.core.subscriber import Subscriber
 
 _TURN_MESSAGES = 1000
@@ -83,8 +84,8 @@ class Dispatcher:
         self.index: TopicIndex[Subscriber] = TopicIndex()
         self.delivered = 0
         """Messages handed to subscribers, times the subscribers."""
-        self.dropped = 0
-        """Messages let go for slow subscribers."""
+        self.dropped: Counter[Policy] = Counter()
+        """Messages let go for slow subscribers, by their policy."""
         self.sent: dict[str, list[int]] = {}
         """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
         self.now = 0.0
@@ -244,15 +245,22 @@ class Dispatcher:
         totals = self.sent.setdefault(wire.form, [0, 0])
         totals[0] += len(ready) * len(batch.deliveries)
         totals[1] += len(ready) * len(block)
+        rests: dict[int, bytes] = {}
         for place, sent in shorter:
             try:
-                ready[place].outlet.write(block[sent:])
+                rest = rests.get(sent) or rests.setdefault(sent, block[sent:])
+                ready[place].outlet.write(rest)
             except Exception as cause:
                 failures.append(Unheard(ready[place], cause))
 
     def _deliver(self, batch: Batch, subscriber: Subscriber) -> None:
         if dropped := subscriber.deliver(batch):
-            self.dropped += dropped
+            self.note_dropped(subscriber, dropped)
+
+    def note_dropped(self, subscriber: Subscriber, dropped: int) -> None:
+        """Know that so many messages were let go for a subscriber."""
+        if dropped:
+            self.dropped[subscriber.policy] += dropped
             if not subscriber.is_lagging:
                 subscriber.is_lagging = True
                 self._lagging.append(subscriber)

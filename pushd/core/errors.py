@@ -250,6 +250,16 @@ class TooSlow(Refusal):
     retry_after = 1
 
 
+class NoRoom(Refusal):
+    """More waits in memory, for all together, than ``limits.waiting_bytes``."""
+
+    code = "no-room"
+    is_limit = True
+    status = 503
+    close = 1013
+    retry_after = 1
+
+
 class Kicked(Refusal):
     """Somebody closed the connection by ``DELETE /connections/ID``."""
 

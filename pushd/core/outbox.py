@@ -7,10 +7,12 @@ gap, ``latest`` keeps only the newest message of each channel.
 import enum
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pushd.core.budget import Budget
 from pushd.core.delivery import Delivery
-from pushd.core.errors import BadSlow, TooSlow
+from pushd.core.errors import BadSlow, NoRoom, TooSlow
 from pushd.core.message import Message
 
 
@@ -22,13 +24,16 @@ class Policy(enum.Enum):
     LATEST = "latest"
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """How much may wait for one subscriber. One message may always wait, whatever its size."""
 
     messages: int = 1000
     bytes: int = 1 << 20
     eager: bool = False
     """Whether `Policy.LATEST` lets go of a message as soon as there is a newer one, not only when the queue is full."""
+    budget: Budget = field(default_factory=Budget, compare=False)
+    """What may wait in all."""
 
 
 class Lost(NamedTuple):
@@ -80,6 +85,7 @@ class Outbox:
         """
         self._waiting.append(delivery)
         self._bytes += delivery.size
+        self._limits.budget.hold(delivery)
         eager = self._limits.eager and policy is Policy.LATEST and len(self._waiting) > 1
         return self._make_room(policy) if eager or self._is_over() else 0
 
@@ -98,13 +104,36 @@ class Outbox:
 
     def keep(self, wanted: Callable[[Message], bool]) -> None:
         """Let go of the messages that are not wanted any more."""
-        kept = [delivery for delivery in self._waiting if wanted(delivery.message)]
-        self._waiting = deque(kept)
-        self._bytes = sum(delivery.size for delivery in kept)
+        for _ in range(len(self._waiting)):
+            delivery = self._pop()
+            if wanted(delivery.message):
+                self._waiting.append(delivery)
+                self._bytes += delivery.size
+                self._limits.budget.hold(delivery)
+
+    def shed(self, policy: Policy) -> int:
+        """Let go of as much as the policy allows, since too much waits in all; tell how many were let go.
+
+        :raises NoRoom: the policy is to disconnect.
+        """
+        before = len(self._waiting)
+        if policy is Policy.DISCONNECT:
+            raise NoRoom("too much waits for all subscribers together, and most of it for this one")
+        if policy is Policy.LATEST:
+            self._keep_newest()
+        while len(self._waiting) > 1 and policy is Policy.DROP:
+            self._drop(self._pop().message)
+        return before - len(self._waiting)
+
+    def clear(self) -> None:
+        """Let go of all: nobody will read it."""
+        while self._waiting:
+            self._pop()
 
     def _pop(self) -> Delivery:
         delivery = self._waiting.popleft()
         self._bytes -= delivery.size
+        self._limits.budget.release(delivery)
         return delivery
 
     def _is_over(self) -> bool:
@@ -117,13 +146,16 @@ class Outbox:
             while self._is_over():
                 self._drop(self._pop().message)
         elif policy is Policy.LATEST:
-            newest = {delivery.message.channel: delivery for delivery in self._waiting}
-            self.keep(lambda message: newest[message.channel].message is message)
+            self._keep_newest()
         if self._is_over():
             raise TooSlow(
                 f"more than {self._limits.messages} messages or {self._limits.bytes} bytes wait for this subscriber"
             )
         return before - len(self._waiting)
+
+    def _keep_newest(self) -> None:
+        newest = {delivery.message.channel: delivery.message for delivery in self._waiting}
+        self.keep(lambda message: newest[message.channel] is message)
 
     def _drop(self, message: Message) -> None:
         before = self._dropped.get(message.channel)

@@ -180,8 +180,8 @@ class Subscriber:
                     self.wire = wire.then(self.newest.message)
                 self.outlet.write(batch.block(wire))
             return 0
-        policy = Policy.DISCONNECT if self.wire.bare and self.policy is Policy.DROP else self.policy
-        return sum([self._outbox.put(delivery, policy) for delivery in batch.deliveries])
+        outbox, policy = self._outbox, self._policy
+        return sum([outbox.put(delivery, policy) for delivery in batch.deliveries])
 
     def wanted(self, batch: Batch) -> list[Delivery]:
         """Choose what of a batch is heard now; what is not may wait beside a replay."""
@@ -201,8 +201,9 @@ class Subscriber:
         deliveries = [recent.of(message) for message in page.messages if self._is_replayed(catch_up, message)]
         done = page.complete and catch_up.has_reached(page.position)
         if done:
-            deliveries += catch_up.held
-            self.go_live(catch_up.topics, catch_up.held[-1].message.seq if catch_up.held else page.position.seq)
+            held = catch_up.take_held()
+            deliveries += held
+            self.go_live(catch_up.topics, held[-1].message.seq if held else page.position.seq)
         self._write(frames + self._encode(deliveries))
         for channel in dict.fromkeys((*page.ended, *catch_up.ends)) if done else ():
             self.end(channel)
@@ -229,6 +230,10 @@ class Subscriber:
         self.closed = True
         self.threshold = _NEVER
         self.starts.clear()
+        if self._outbox is not None:
+            self._outbox.clear()
+        if self.catching is not None:
+            self.catching.take_held()
         self._outbox = self.catching = self.handle = None
         self._call_waiting()
 
@@ -262,6 +267,8 @@ class Subscriber:
             frames = [self.wire.gap(gap) for gap in self._dropped(outbox)]
             self._write(frames + self._encode(outbox.take(_WRITE)))
         if self.closed:
+            if outbox is not None:
+                outbox.clear()
             return
         if outbox:
             self._outbox = outbox
@@ -271,11 +278,23 @@ class Subscriber:
             self._tell_ends()
             self._call_waiting()
 
+    def shed(self) -> int:
+        """Let go of as much of what waits as its policy allows; tell how many messages that were.
+
+        :raises NoRoom: it may not lose any, or could not be told.
+        """
+        return self._outbox.shed(self._policy) if self._outbox is not None else 0
+
     def when_ready(self, call: Callable[[], None]) -> None:
         """Call once, as soon as it is ready or closed; only one call can wait."""
         self._waiting = call
         if self._outbox is None:
             self._call_waiting()
+
+    @property
+    def _policy(self) -> Policy:
+        """The policy that its wire allows: where a loss can not be told there is none."""
+        return Policy.DISCONNECT if self.wire.bare and self.policy is Policy.DROP else self.policy
 
     def _wants(self, delivery: Delivery) -> bool:
         message = delivery.message

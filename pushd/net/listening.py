@@ -16,6 +16,10 @@ from zope.interface import implementer
 from pushd.net.prompt import send_at_once
 
 _PROBES = 3
+_UNSENT = 128 << 10
+"""Bytes of a connection that wait in the kernel at most, about, for the network to take them. Linux would let four MiB
+wait, which is a private copy for each slow reader, hides for as long that it is slow, and is no part of its queue.
+"""
 # Where the port stands among the arguments of the kinds of endpoint that bind an address.
 _PORT_AT = {"tcp": 0, "tcp6": 0, "ssl": 0, "tls": 1}
 _PIECE = re.compile(r"((?:\\.|[^\\:])*):", re.DOTALL)
@@ -35,7 +39,8 @@ class CannotStart(SystemExit, Exception):
 
 
 def prepare(port: Any, dead_peer: int) -> None:
-    """Set up a listening port: its connections send at once, in small pieces too, and dead peers are found.
+    """Set up a listening port: its connections send at once, in small pieces too, the kernel does not hide who reads
+    slowly, and dead peers are found.
 
     :param dead_peer: seconds; see `find_dead_peers`.
     """
@@ -44,6 +49,8 @@ def prepare(port: Any, dead_peer: int) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         port.probe_after = cycle(find_dead_peers(sock, dead_peer))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if option := getattr(socket, "TCP_NOTSENT_LOWAT", None):
+            sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
 
 
 def tell_surplus(port: Any, told: Callable[[str | None], None]) -> None:

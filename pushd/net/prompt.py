@@ -31,7 +31,9 @@ class _Prompt(FileDescriptor):
         except OSError:  # would block, or the peer is gone, which the reactor finds out in a turn of its own
             sent = 0
         if sent < len(data):
-            super().write(data[sent:] if sent else data)
+            # As Twisted keeps what it has begun to send: so the rest of a block that many share is not copied for each.
+            self.dataBuffer, self.offset = data, sent
+            self.startWriting()
             if self.producer is not None and not self.producerPaused:
                 self.producerPaused = True
                 self.producer.pauseProducing()

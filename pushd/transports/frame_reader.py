@@ -84,6 +84,7 @@ class Readers:
     """
 
     def __init__(self, clock: IReactorTime, most: int, close_seconds: float) -> None:
+        self.most = most
         factory = WebSocketServerFactory(server="", reactor=clock)
         factory.setProtocolOptions(
             webStatus=False,

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from pushd.core import command
 from pushd.core.delivery import Wire
-from pushd.core.errors import Fault, LineTooLong, Refusal, TooManyConnections
+from pushd.core.errors import Fault, LineTooLong, NoRoom, Refusal, TooManyConnections
 from pushd.core.message import Draft
 from pushd.core.outbox import Limits as QueueLimits
 from pushd.core.outbox import Policy
@@ -65,6 +65,7 @@ class LinePeer(Paced):
 
     __slots__ = (
         "_factory",
+        "_held",
         "_inbox",
         "_is_closing",
         "_is_half_closed",
@@ -79,7 +80,10 @@ class LinePeer(Paced):
     def __init__(self, factory: "LineFactory", name: str, slot: Slot) -> None:
         self._factory = factory
         self._slot = slot
-        self._rest = b""
+        self._rest: bytes | bytearray = b""
+        """What came of a line that has not ended."""
+        self._held = 0
+        """Bytes of it that count as waiting in memory."""
         self._is_closing = False
         self._is_half_closed = False
         self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, name)
@@ -101,14 +105,7 @@ class LinePeer(Paced):
         """Take lines; while they are not done, more are taken once, and then no more are read."""
         if self._is_closing:
             return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        items: list[bytes | Refusal] = [line.removesuffix(b"\r") for line in lines]
-        most = self._factory.limits.line
-        for number, line in enumerate([*lines, self._rest]):
-            if len(line) > most:
-                items[number:] = [LineTooLong(f"a line has at most {most} bytes")]
-                self._rest = b""
-                break
+        items = self._split(data)
         if self._inbox is None:
             # One who waits for each answer is never paused, which costs as much as the answer.
             if items:
@@ -118,6 +115,36 @@ class LinePeer(Paced):
         self._inbox.put(items)
         if not self._is_closing:
             self.transport.pauseProducing()
+
+    def _split(self, data: bytes) -> list[bytes | Refusal]:
+        """Give the lines that end in `data`; last a refusal, if what follows can not be taken."""
+        if not self._rest:
+            *lines, self._rest = data.split(b"\n")
+        elif b"\n" in data:
+            *lines, self._rest = (bytes(self._rest) + data).split(b"\n")
+        else:  # a line that comes a few bytes at a time is not copied for each
+            lines, self._rest = [], bytearray(self._rest) if isinstance(self._rest, bytes) else self._rest
+            self._rest += data
+        items: list[bytes | Refusal] = [line.removesuffix(b"\r") for line in lines]
+        limits = self._factory.limits
+        most = limits.line
+        for number, line in enumerate([*lines, self._rest]):
+            if len(line) > most:
+                items[number:] = [LineTooLong(f"a line has at most {most} bytes")]
+                self._rest = b""
+                break
+        if len(self._rest) != self._held:
+            try:
+                self._held = limits.queue.budget.take(self._held, len(self._rest))
+            except NoRoom as refusal:
+                items.append(refusal)
+                self._forget()
+        return items
+
+    def _forget(self) -> None:
+        """Hold nothing of a line any more."""
+        self._rest = b""
+        self._held = self._factory.limits.queue.budget.take(self._held, 0)
 
     def readConnectionLost(self) -> None:
         """Know that the peer sends nothing more: what it asked for is answered, then the connection closes."""
@@ -133,6 +160,7 @@ class LinePeer(Paced):
         """Give everything back."""
         self._is_closing = True
         self._ask_no_more()
+        self._forget()
         self._factory.hub.leave(self.subscriber)
         self._slot.release()
         self._factory.leave(self)
@@ -193,7 +221,7 @@ class LinePeer(Paced):
         except Refusal as refusal:
             self._factory.counters.refused(refusal, self.subscriber.name)
             self.transport.write(encode_refusal(refusal))
-            if isinstance(refusal, LineTooLong):
+            if isinstance(refusal, LineTooLong | NoRoom):
                 self._close()
 
     def _answer(self, outcome: command.Outcome) -> None:

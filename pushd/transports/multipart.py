@@ -1,6 +1,7 @@
 """Multipart streams: ``GET /multipart/TOPICS`` for pages and live images, ``GET /mixed/TOPICS`` for programs."""
 
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -55,7 +56,7 @@ class ReplaceDoor(StreamDoor):
 
     def limits(self) -> Limits:
         """Keep no frame that there is a newer one for."""
-        return self.rules.limits.queue._replace(eager=True)
+        return replace(self.rules.limits.queue, eager=True)
 
     def prepare(self, transport: Any) -> None:
         """Keep little in the kernel."""

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 from zope.interface import implementer
 
-from pushd.core.errors import BadRequest, HeadersTooLarge, Refusal, TooLarge, TooLate, TooManyConnections
+from pushd.core.errors import BadRequest, HeadersTooLarge, NoRoom, Refusal, TooLarge, TooLate, TooManyConnections
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
@@ -87,6 +87,7 @@ class Connection:
         "_current",
         "_fed",
         "_headers",
+        "_held",
         "_is_deaf",
         "_is_full",
         "_is_paused",
@@ -125,9 +126,11 @@ class Connection:
         """How many of them its body accounts for, chunks and all."""
         self._reading: Request | None = None
         """The request whose body is being read."""
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._room = 0
         """Bytes that the body may still have."""
+        self._held = 0
+        """Bytes of it that count as waiting in memory, until it is there."""
         self._waiting: list[Request] = []
         self._current: Request | None = None
         """The request that is being answered."""
@@ -250,16 +253,20 @@ class Connection:
             assert self._reading is not None
             raise self._stop(self._too_large(self._reading))
         self._taken += _CHUNK * len(data)
-        self._body.append(data)
+        if not self._body:
+            self._body = data
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += data
 
     def on_message_complete(self) -> None:
         """Let the request wait for its turn."""
         request, self._reading = self._reading, None
         assert request is not None
-        body = self._body
-        if body:
-            request.body = body[0] if len(body) == 1 else b"".join(body)
-            self._body = []
+        if self._body:
+            request.body, self._body = bytes(self._body), b""
+        self._hold(0)
         self._waiting.append(request)
         self._is_deaf = request.is_last
 
@@ -331,6 +338,11 @@ class Connection:
             self._fed += len(data)
             if self._fed - self._taken > self._site.limits.headers:
                 self._stop(self._head_too_large() if self._headers is not None else BadRequest("that is no body"))
+                return
+            try:
+                self._hold(len(self._body))
+            except NoRoom as refusal:
+                self._stop(refusal)
 
     def _feed(self, data: bytes) -> None:
         if self._parser is None:
@@ -368,9 +380,15 @@ class Connection:
         request.refusal = refusal
         request.is_last = self._is_deaf = True
         self._reading = self._headers = None
-        self._body = []
+        self._body = b""
+        self._hold(0)
         self._waiting.append(request)
         return refusal
+
+    def _hold(self, size: int) -> None:
+        """Let so many bytes of a body wait for the rest; see `Budget.take`."""
+        if size != self._held:
+            self._held = self._site.limits.queue.budget.take(self._held, size)
 
     def _serve(self) -> None:
         """Answer what waits, one after the other."""
@@ -424,6 +442,8 @@ class Connection:
         content_type, body = error_body(request, refusal)
         request.setResponseCode(refusal.status)
         request.setHeader(b"Content-Type", content_type)
+        if refusal.retry_after is not None:
+            request.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
         self._current = None
         block = request.whole(self.date, body)
         request.tell(len(block))
@@ -446,6 +466,8 @@ class Connection:
     def _let_go(self) -> None:
         """Have no connection any more."""
         site = self._site
+        self._body = b""
+        self._hold(0)
         site.counters.connections["http"] -= 1
         for deadline in (site.on_head, site.on_body, site.on_idle, site.on_close):
             deadline.heard(self)

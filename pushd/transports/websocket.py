@@ -23,6 +23,7 @@ from pushd.core.errors import (
     Fault,
     Forbidden,
     NoPong,
+    NoRoom,
     Refusal,
     TooLarge,
 )
@@ -49,6 +50,10 @@ _CLOSE_SECONDS = 5.0
 """How long a peer may take to answer a close, and to read what comes before it."""
 _OVERHEAD = 4096
 """What a command may hold besides the data of a message."""
+_PIECE = 64
+"""Bytes that a part of a message takes besides its own."""
+_IN_PIECES = 8
+"""How many times the largest message one may take that comes in small frames: one byte in each takes seven."""
 _REASON_BYTES = 123
 """What a close frame holds besides its code (RFC 6455, section 5.5)."""
 
@@ -59,6 +64,7 @@ class WebSocket(Paced):
     __slots__ = (
         "_closes_when_ended",
         "_door",
+        "_held",
         "_inbox",
         "_is_closing",
         "_reader",
@@ -81,6 +87,8 @@ class WebSocket(Paced):
         self._is_closing = False
         self._reader: FrameReader | None = None
         """None while nothing is half read."""
+        self._held = 0
+        """Bytes that it may hold, which count as waiting in memory."""
         self._inbox: Inbox[bytes | Opening] | None = None
         """None while there is nothing to do."""
         self.refused: Refusal | None = None
@@ -116,12 +124,28 @@ class WebSocket(Paced):
         if reader.is_at_rest:
             self._reader = None
             door.readers.give_back(reader)
-        elif not (reader.is_well or self._is_closing):
+            if self._held:
+                self._hold(0)
+        elif reader.is_well:
+            self._hold(self._held + len(data) + _PIECE)
+        elif not self._is_closing:
             self._closed_by_reader(reader)
+
+    def _hold(self, size: int) -> None:
+        """Let so many bytes of a message wait for the rest, unless it comes in too many pieces, which may be empty, or
+        too much waits in all.
+        """
+        try:
+            if size > _IN_PIECES * self._door.readers.most:
+                raise TooLarge("a message in so many pieces is too big")
+            self._held = self._door.rules.limits.queue.budget.take(self._held, size)
+        except (NoRoom, TooLarge) as refusal:
+            self._close_for(refusal)
 
     def connectionLost(self, reason: Failure) -> None:
         """Give everything back."""
         self._is_closing = True
+        self._hold(0)
         if self._reader is not None:
             self._reader.lost(reason)
         self.let_go()

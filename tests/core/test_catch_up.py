@@ -2,6 +2,7 @@
 
 import pytest
 
+from pushd.core.budget import Budget
 from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Delivery
 from pushd.core.message import Gap
@@ -107,3 +108,23 @@ def test_what_is_held_of_another_epoch_is_not_behind_the_replay() -> None:
     catch_up = catching(seqs=range(3, 5))
     assert catch_up.has_reached(at(0)._replace(epoch="F"))
     assert held(catch_up) == []
+
+
+def test_what_waits_counts_in_all_until_it_is_taken_or_forgotten() -> None:
+    limits = Limits(messages=3)
+    catch_up = catching(limits=limits, seqs=range(3, 6))
+    assert limits.budget.used == 3 * message().size
+    assert catch_up.has_reached(at(3))
+    assert limits.budget.used == 2 * message().size
+    assert [each.message.seq for each in catch_up.take_held()] == [4, 5]
+    assert limits.budget.used == 0
+    catching(limits=limits, seqs=range(3, 7))
+    assert limits.budget.used == 0
+
+
+def test_where_too_much_waits_in_all_it_is_left_to_the_history() -> None:
+    limits = Limits(budget=Budget(message().size))
+    catch_up = catching(limits=limits, seqs=range(3, 6))
+    assert held(catch_up) == []
+    assert not catch_up.has_reached(at(2))
+    assert limits.budget.used == 0

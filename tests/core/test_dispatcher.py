@@ -216,6 +216,22 @@ def test_one_that_fails_counts_against_the_slice_like_any_other() -> None:
     assert peers[3].heard == ["a:1"]
 
 
+def test_all_whose_connections_took_as_much_of_a_block_share_the_rest() -> None:
+    wire = Words()
+    peers = [Peer(wire).listen("a") for _ in range(3)]
+    written: list[bytes] = []
+    for peer in peers:
+        peer.subscriber.attach(object())
+        peer.write = written.append
+    dispatcher = Dispatcher(Recent(), lambda handles, block: [(place, 2) for place in range(len(handles))])
+    for peer in peers:
+        dispatcher.index.add("a", peer.subscriber)
+    accept(dispatcher, "a:1")
+    assert dispatcher.run(ALL) == []
+    assert written == [b"1 "] * 3
+    assert len({id(rest) for rest in written}) == 1
+
+
 def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
     slow = Peer(limits=Limits(messages=2), policy=Policy.DROP).listen("a")
     slow.subscriber.pause()
@@ -223,7 +239,7 @@ def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
     accept(dispatcher, "a:1 a:2 b:3 a:4 a:5")
     dispatcher.run(ALL)
     assert dispatcher.delivered == 5 + 4
-    assert dispatcher.dropped == 2
+    assert dispatcher.dropped == {Policy.DROP: 2}
 
 
 def test_one_for_whom_messages_are_let_go_is_named_once_until_it_has_caught_up() -> None:

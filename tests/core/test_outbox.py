@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.delivery import Delivery
-from pushd.core.errors import BadSlow, TooSlow
+from pushd.core.errors import BadSlow, NoRoom, TooSlow
 from pushd.core.outbox import Limits, Lost, Outbox, Policy, parse_policy
 from tests.build import message
 
@@ -173,3 +173,53 @@ def test_with_drop_it_is_never_over_its_limits_and_every_message_waits_or_is_tol
     assert outbox.bytes == 0
     gone = range(1, dropped + 1)
     assert lost == {channel_of[seq]: seq for seq in gone}
+
+
+def test_to_shed_drop_keeps_the_newest_message_and_tells_of_the_others() -> None:
+    outbox = filled(Limits(), delivery(1), delivery(2, prev=1), delivery(3, prev=2))
+    assert outbox.shed(Policy.DROP) == 2
+    assert outbox.take_dropped() == {"a": Lost(None, "E-2")}
+    assert seqs(outbox.take(ALL)) == [3]
+
+
+def test_to_shed_latest_keeps_the_newest_of_each_channel() -> None:
+    outbox = filled(Limits(), delivery(1), delivery(2, "b"), delivery(3))
+    assert outbox.shed(Policy.LATEST) == 1
+    assert seqs(outbox.take(ALL)) == [2, 3]
+
+
+def test_to_shed_disconnect_has_no_way() -> None:
+    with pytest.raises(NoRoom):
+        filled(Limits(), delivery(1)).shed(Policy.DISCONNECT)
+
+
+_STEPS = ["put", "take", "keep", "shed", "clear"]
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(_STEPS), st.integers(0, 3)), max_size=30),
+    policy=st.sampled_from([Policy.DROP, Policy.LATEST]),
+)
+def test_all_outboxes_together_count_each_message_that_waits_once(steps: list[tuple[str, int]], policy: Policy) -> None:
+    limits = Limits(messages=4)
+    outboxes = Outbox(limits), Outbox(limits)
+    for seq, (step, number) in enumerate(steps, 1):
+        shared = delivery(seq, "ab"[number % 2])
+        outbox = outboxes[number // 2]
+        match step:
+            case "put":
+                for each in outboxes[: 1 + number // 2]:
+                    each.put(shared, policy)
+            case "take":
+                outbox.take(SIZE)
+            case "keep":
+                outbox.keep(lambda message, number=number: message.channel == "ab"[number % 2])
+            case "shed":
+                outbox.shed(policy)
+            case _:
+                outbox.clear()
+    waiting = {each for outbox in outboxes for each in outbox._waiting}
+    assert limits.budget.used == sum(each.size for each in waiting)
+    for outbox in outboxes:
+        outbox.clear()
+    assert limits.budget.used == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushd.core.errors import TooSlow
+from pushd.core.errors import NoRoom, TooSlow
 from pushd.core.outbox import Limits, Policy
 from tests.build import Peer, Words, batch, message
 
@@ -279,3 +279,41 @@ def test_one_that_is_closed_by_its_own_write_is_not_written_to_again() -> None:
     peer.subscriber.end("a")
     peer.subscriber.resume()
     assert (peer.writes, peer.ends) == (["a:1 a:2"], [])
+
+
+# What waits for all
+
+
+def test_one_who_leaves_lets_go_of_what_waits_for_it() -> None:
+    limits = Limits()
+    peer, late = busy(limits=limits), Peer(limits=limits)
+    late.subscriber.catch(("a",))
+    for each in (peer, late):
+        send(each, 1, 2)
+        assert limits.budget.used == 2 * message().size
+        each.subscriber.close()
+        assert limits.budget.used == 0
+
+
+def test_one_that_is_closed_amid_what_waits_lets_go_of_the_rest() -> None:
+    peer = busy(limits=(limits := Limits()))
+    send(peer, 1, 2, 3, 4, data=LARGE)
+
+    def close(data: bytes) -> None:
+        peer.subscriber.close()
+
+    peer.write = close
+    peer.subscriber.resume()
+    assert limits.budget.used == 0
+
+
+@pytest.mark.parametrize(("policy", "bare"), [(Policy.DISCONNECT, False), (Policy.DROP, True)])
+def test_one_that_may_lose_nothing_or_can_not_be_told_has_nothing_to_shed(policy: Policy, bare: bool) -> None:
+    peer = busy(policy=policy, bare=bare)
+    send(peer, 1, 2)
+    with pytest.raises(NoRoom):
+        peer.subscriber.shed()
+
+
+def test_one_that_is_ready_sheds_nothing() -> None:
+    assert Peer().listen("a").subscriber.shed() == 0

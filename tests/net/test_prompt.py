@@ -114,6 +114,15 @@ async def test_what_the_kernel_does_not_take_waits_in_order_and_pauses_the_produ
     assert client.recv(100) == b"again at once"
 
 
+async def test_what_waits_of_a_block_that_many_share_is_no_copy(pair):
+    server, client = pair
+    block = bytes(24 << 20)
+    server.transport.write(block)
+    assert server.said == ["pause"]
+    assert server.transport.dataBuffer is block
+    assert len(receive(client, 1)) == 1
+
+
 async def test_a_peer_that_is_gone_is_found_by_the_reactor_and_not_by_write(pair):
     server, client = pair
     client.close()

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from pushd.config import load
+from pushd.core.budget import Budget
 from pushd.core.subscriber import Subscriber
 from pushd.service import make_service
 from tests.transports.http_client import Answer, HttpClient, address, encode_request
@@ -187,6 +188,12 @@ class RunningDaemon:
     def subscribers(self, topic: str) -> list[Subscriber]:
         """Give those who named `topic`, the oldest first."""
         return list(self._service.hub.dispatcher.index.exactly(topic))
+
+    @property
+    def budget(self) -> Budget:
+        """Give what counts what waits in memory."""
+        budget: Budget = self._service.hub.budget
+        return budget
 
     @property
     def open_connections(self) -> int:

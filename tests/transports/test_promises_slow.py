@@ -91,7 +91,7 @@ async def test_promise_5_drop_lets_go_of_the_oldest_and_tells_a_gap_slow(start_d
     assert [item.id for item in await peer.heard(5)] == small[3:]
     await daemon.publish("a", "live")
     assert await peer.data(1) == [b"live"]
-    assert await daemon.metric("pushd_dropped_total") == 3
+    assert await daemon.metric('pushd_dropped_total{policy="drop"}') == 3
 
 
 @each(TELLING)
@@ -141,7 +141,7 @@ async def test_promise_5_latest_keeps_only_the_newest_of_each_channel(start_daem
     assert await peer.data(2) == [b"a2", b"b2"]
     await daemon.publish("b", "live")
     assert await peer.data(1) == [b"live"]
-    assert await daemon.metric("pushd_dropped_total") == 4
+    assert await daemon.metric('pushd_dropped_total{policy="latest"}') == 4
 
 
 @each((Sse, JsonSocket, TextLines))

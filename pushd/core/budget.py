@@ -1,0 +1,72 @@
+"""The budget: how many bytes may wait in memory in all, whoever they wait for.
+
+Each queue has a limit of its own, and so has each input; but a hundred thousand times one MiB is more than any machine
+has. A message that waits for many counts once, since it is there once.
+"""
+
+from typing import Final, Protocol
+
+from pushd.core.errors import NoRoom
+
+_LITTLE: Final = 64 << 10
+"""Bytes that a sender may always have on their way, so that who sends little goes on while others fill the memory."""
+
+
+class Held(Protocol):
+    """What several may hold at a time."""
+
+    size: int
+    """Bytes."""
+    holders: int
+    """How many hold it; only the budget counts them."""
+
+
+class Budget:
+    """Counts the bytes that wait.
+
+    :ivar limit: bytes.
+    """
+
+    __slots__ = ("_used", "limit")
+
+    def __init__(self, limit: int = 256 << 20) -> None:
+        self.limit = limit
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """The bytes that wait now."""
+        return self._used
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more waits than may."""
+        return self._used > self.limit
+
+    @property
+    def is_relieved(self) -> bool:
+        """Whether there is room again: an eighth, so that it takes a while until it is full once more."""
+        return self._used <= self.limit - self.limit // 8
+
+    def hold(self, held: Held) -> None:
+        """Let one more hold something; only the first counts."""
+        if not held.holders:
+            self._used += held.size
+        held.holders += 1
+
+    def release(self, held: Held) -> None:
+        """Let one who held it hold it no more."""
+        held.holders -= 1
+        if not held.holders:
+            self._used -= held.size
+
+    def take(self, before: int, now: int) -> int:
+        """Let what has come of one sender's message, and has to wait for the rest, count `now` bytes and no more
+        `before`; give `now`.
+
+        :raises NoRoom: it has grown, to more than a little, and too much waits in all. It counts as before.
+        """
+        if now > before and now > _LITTLE and self.is_over:
+            raise NoRoom("too much is on its way here from all together; send it again in a moment")
+        self._used += now - before
+        return now

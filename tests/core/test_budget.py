@@ -1,0 +1,51 @@
+"""The budget: what several hold counts once, and little is never refused."""
+
+import pytest
+
+from pushd.core.budget import Budget
+from pushd.core.delivery import Delivery
+from pushd.core.errors import NoRoom
+from tests.build import message
+
+LITTLE = 64 << 10
+
+
+def test_what_several_hold_counts_once_until_the_last_lets_it_go() -> None:
+    budget, shared, other = Budget(), Delivery(message(1)), Delivery(message(2))
+    for held in (shared, shared, other):
+        budget.hold(held)
+    assert budget.used == shared.size + other.size
+    budget.release(shared)
+    assert budget.used == shared.size + other.size
+    budget.release(shared)
+    budget.release(other)
+    assert budget.used == 0
+
+
+def test_it_is_over_behind_its_limit_and_relieved_an_eighth_below() -> None:
+    budget = Budget(800)
+    budget.take(0, 800)
+    assert not budget.is_over
+    budget.take(0, 1)
+    assert budget.is_over
+    budget.take(100, 0)
+    assert not budget.is_relieved
+    budget.take(1, 0)
+    assert budget.is_relieved
+
+
+def test_over_it_who_sends_more_than_a_little_is_refused_and_counts_as_before() -> None:
+    budget = Budget(0)
+    held = budget.take(0, LITTLE)
+    with pytest.raises(NoRoom):
+        budget.take(held, LITTLE + 1)
+    assert budget.used == LITTLE
+    assert budget.take(held, 0) == budget.used == 0
+
+
+def test_over_it_who_sends_little_or_no_more_goes_on() -> None:
+    budget = Budget(10 * LITTLE)
+    large = budget.take(0, 20 * LITTLE)
+    assert budget.take(0, LITTLE) == LITTLE
+    assert budget.take(large, large) == large
+    assert budget.take(large, 5 * LITTLE) == 5 * LITTLE

@@ -1,0 +1,155 @@
+"""What waits in memory in all: who sends much that does not come whole is refused where there is no room, little is
+not, and all is given back. What waits in the kernel for one who does not read is bounded as well.
+"""
+
+import pytest
+
+from tests.transports.daemon import turns, until
+from tests.transports.http_client import HttpClient, encode_request
+from tests.transports.line_client import TextLines
+from tests.transports.peers import Closed, Told
+from tests.transports.sockets import JsonSocket
+from tests.transports.ways import each
+
+NO_ROOM = {"limits.waiting_bytes": 100_000}
+LITTLE, MUCH = 60_000, 90_000
+PIECE = b"x" * (16 << 10)
+
+
+def begin_body(daemon, size):
+    """Send so many bytes of a body that is longer."""
+    request = encode_request("POST", "/pub/a", None, {"Content-Length": "500000", "Content-Type": "text/plain"})
+    return daemon.connect("http", HttpClient(request + b"x" * size))
+
+
+def begin_line(daemon, size):
+    """Send so many bytes of a line."""
+    peer = TextLines(daemon)
+    peer.open()
+    peer.protocol.transport.write(b"PUB a ".ljust(size, b"x"))
+    return peer.protocol
+
+
+async def begin_message(daemon, size):
+    """Send so many bytes of a WebSocket message that is longer."""
+    peer = JsonSocket(daemon)
+    await peer.open()
+    peer.protocol.beginMessage()
+    peer.protocol.beginMessageFrame(500_000)
+    peer.protocol.sendMessageFrameData(b"x" * size)
+    return peer
+
+
+async def waits(daemon, size):
+    """Wait until about so many bytes wait in memory."""
+    waiting = daemon.budget
+    await until(lambda: size <= waiting.used < size + 2000, f"{size} bytes waiting, not {waiting.used}")
+
+
+@pytest.mark.parametrize("begin", [begin_body, begin_line])
+async def test_what_has_not_come_whole_counts_until_it_has_or_its_sender_is_gone(start_daemon, begin):
+    daemon = await start_daemon({})
+    one, other = begin(daemon, LITTLE), begin(daemon, MUCH)
+    await waits(daemon, LITTLE + MUCH)
+    assert await daemon.metric("pushd_waiting_bytes") >= LITTLE + MUCH
+    one.transport.abortConnection()
+    await waits(daemon, MUCH)
+    other.transport.write(b"x" * (500_000 - MUCH) + b"\n")
+    await waits(daemon, 0)
+
+
+async def test_a_message_of_a_websocket_counts_until_it_has_come_whole(start_daemon):
+    daemon = await start_daemon({})
+    peer = await begin_message(daemon, LITTLE)
+    await waits(daemon, LITTLE)
+    peer.protocol.sendMessageFrameData(b"x" * (500_000 - LITTLE))
+    peer.protocol.endMessage()
+    await waits(daemon, 0)
+    peer = await begin_message(daemon, LITTLE)
+    await waits(daemon, LITTLE)
+    peer.disconnect()
+    await waits(daemon, 0)
+
+
+async def test_where_there_is_no_room_a_large_body_is_refused_and_a_small_one_is_not(start_daemon):
+    daemon = await start_daemon(NO_ROOM)
+    first, second = begin_body(daemon, LITTLE), begin_body(daemon, LITTLE)
+    await waits(daemon, 2 * LITTLE)
+    second.transport.write(b"x" * 20_000)
+    answer = await second.answer
+    assert (answer.status, answer.json["error"]["code"]) == (503, "no-room")
+    assert answer.headers["retry-after"] == "1"
+    await waits(daemon, LITTLE)
+    third = begin_body(daemon, LITTLE)
+    await waits(daemon, 2 * LITTLE)
+    assert await daemon.publish("b", b"x" * LITTLE)
+    assert await daemon.metric('pushd_refusals_total{code="no-room"}') == 1
+    assert [line for line in daemon.log if "http 127.0.0.1: refused, no-room" in line]
+    for sender in (first, third):
+        sender.transport.abortConnection()
+    await waits(daemon, 0)
+
+
+async def test_where_there_is_no_room_a_long_line_is_refused_and_a_short_one_is_not(start_daemon):
+    daemon = await start_daemon(NO_ROOM)
+    begin_line(daemon, LITTLE)
+    peer = TextLines(daemon)
+    peer.open()
+    peer.protocol.transport.write(b"PUB a ".ljust(LITTLE, b"x"))
+    await waits(daemon, 2 * LITTLE)
+    other = TextLines(daemon)
+    other.open()
+    assert (await other.ask("PUB b short")).endswith("-1 0")
+    peer.protocol.transport.write(b"x" * 20_000)
+    assert [await peer.next(), await peer.next()] == [Told("no-room"), Closed(None, True)]
+    await waits(daemon, LITTLE)
+
+
+async def test_where_there_is_no_room_a_large_websocket_message_is_refused(start_daemon):
+    daemon = await start_daemon(NO_ROOM)
+    begin_line(daemon, LITTLE)
+    peer = await begin_message(daemon, LITTLE)
+    await waits(daemon, 2 * LITTLE)
+    peer.protocol.sendMessageFrameData(b"x" * 20_000)
+    assert await peer.next() == Closed(1013, True)
+    await waits(daemon, LITTLE)
+
+
+async def test_a_message_in_fragments_without_end_is_too_big_though_they_are_empty(start_daemon):
+    daemon = await start_daemon({"limits.message": 1000})
+    peer = JsonSocket(daemon)
+    await peer.open()
+    transport = peer.protocol.transport
+    transport.write(bytes([0x01, 0x80, 0, 0, 0, 0]))
+    empty = bytes([0x00, 0x80, 0, 0, 0, 0]) * 1000
+    sent = 0
+    while transport.connected and sent < 100:
+        transport.write(empty)
+        sent += 1
+        await turns()
+    assert await peer.next() == Closed(1009, True)
+    assert sent < 100
+
+
+async def test_a_line_that_comes_a_byte_at_a_time_is_a_line(start_daemon):
+    daemon = await start_daemon({})
+    peer = TextLines(daemon)
+    await peer.subscribe("a")
+    for byte in b"PUB a 0123456789":
+        peer.protocol.transport.write(bytes([byte]))
+        await turns(2)
+    assert (await peer.ask("")).endswith("-1 1")
+    assert await peer.data(1) == [b"0123456789"]
+
+
+@each((TextLines, JsonSocket))
+async def test_the_kernel_does_not_hide_who_does_not_read(start_daemon, way):
+    """It would take megabytes before the queue begins to fill."""
+    daemon = await start_daemon({})
+    peer = way(daemon, small=True)
+    await peer.subscribe("a")
+    peer.stall()
+    for _ in range(32):
+        await daemon.publish("a", PIECE)
+        await turns()
+    assert daemon.subscribers("a")[0].queued_bytes
