@@ -33,6 +33,7 @@ setup(
         "prometheus_client",
         "psutil>=7",
         "txredisapi>=1.6",
+        "websockets>=15",
     ],
     extras_require={
         "test": [
@@ -41,7 +42,6 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "treq",
-            "websockets",
             "playwright",
             "pillow",
         ],

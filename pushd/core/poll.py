@@ -21,6 +21,8 @@ class Heard(NamedTuple):
     gaps: Sequence[Gap]
     position: str
     """The id from which to go on."""
+    has_ended: bool = False
+    """Whether nothing can follow: every channel has ended."""
 
 
 class Listening(Outlet, Protocol):
@@ -33,7 +35,7 @@ class Listening(Outlet, Protocol):
 class Poll(Subscriber):
     """One poll. Its limits are those of the answer: at least one message, whatever its size."""
 
-    __slots__ = ("_gaps", "_listening", "_messages", "_most", "position")
+    __slots__ = ("_gaps", "_listening", "_messages", "_most", "has_ended", "position")
 
     def __init__(self, listening: Listening, wire: Wire, limits: Limits, name: str) -> None:
         super().__init__(listening, wire, limits, Policy.DISCONNECT, name)
@@ -43,6 +45,8 @@ class Poll(Subscriber):
         self._gaps: Sequence[Gap] = ()
         self.position = ""
         """The id from which to go on where nothing was heard."""
+        self.has_ended = False
+        """Whether every channel has ended, and nothing more can be heard."""
 
     def deliver(self, batch: Batch) -> int:
         """Hear a batch live, and be done."""
@@ -62,7 +66,7 @@ class Poll(Subscriber):
         self.position = str(page.position)
         done = page.complete and catch_up.has_reached(page.position)
         if done:
-            messages += [delivery.message for delivery in catch_up.held]
+            messages += [delivery.message for delivery in catch_up.take_held()]
             self.go_live(catch_up.topics, page.position.seq)
         self._messages = tuple(messages)
         if self._fits() < len(self._messages) or (done and (self._messages or self._gaps)):
@@ -75,7 +79,8 @@ class Poll(Subscriber):
     def give_over(self) -> None:
         """Be done with what there is by now, be it nothing."""
         messages = self._messages[: self._fits()]
-        self._listening.hear(Heard(messages, self._gaps, messages[-1].id if messages else self.position))
+        position = messages[-1].id if messages else self.position
+        self._listening.hear(Heard(messages, self._gaps, position, self.has_ended))
 
     def _fits(self) -> int:
         """How many of the messages one answer holds."""

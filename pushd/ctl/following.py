@@ -34,8 +34,8 @@ def follow(
                 since = heard.get("id", since)
                 if heard.get("type") == "end":
                     open_channels.discard(heard["channel"])
-            if not open_channels:
-                return
+                    if not open_channels:
+                        return
             say("the stream was closed; coming back")
         except BROKEN as error:
             if is_first and isinstance(error, NotReachable):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushd.ctl import commands
 from pushd.ctl.failures import USAGE, Failure
+from pushd.ctl.ways import WAYS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -135,7 +136,7 @@ def _command(
 
 
 def _add_how(command: ArgumentParser) -> None:
-    command.add_argument("--transport", default="stream", choices=["stream", "sse", "longpoll", "tcp"])
+    command.add_argument("--transport", default="stream", choices=list(WAYS))
     command.add_argument("--since", help="an id, all, last:N, a duration such as 10m, or unix seconds")
     command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="what happens when this is too slow")
 

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import subprocess
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -36,7 +37,7 @@ def write_json(out: BinaryIO, heard: Heard) -> None:
 
 def write_passing(out: BinaryIO, message: Heard) -> None:
     """Write a line about a message: when, where, its id, event, type and size, but not what it says."""
-    when = datetime.fromtimestamp(message["time"], UTC).strftime("%H:%M:%S.%f")[:-3]
+    when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
     words = (message["id"], message.get("event", "-"), message["content_type"].replace(" ", ""))
     out.write(f"{when} {message['channel']} {' '.join(words)} {len(data_of(message))} B\n".encode())
     out.flush()

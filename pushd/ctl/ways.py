@@ -10,12 +10,15 @@ from http.client import HTTPException
 from typing import Any, NamedTuple
 
 from pushd.ctl.failures import Later, NotReachable, Refused
+from pushd.ctl.parts import read_parts
 from pushd.ctl.web import Web, in_path
 
 Heard = dict[str, Any]
 """A message has ``id``; a control object has ``type``."""
 _SECONDS = 30.0
 _POLL_SECONDS = 25
+_ALL_ENDED, _NOT_ALLOWED = 4410, (1008, 4401, 4403)
+"""Codes with which the daemon closes a WebSocket."""
 ENDED: Heard = {"type": "ended"}
 """Is given in place of the end of a stream that has come to its end for good."""
 
@@ -57,6 +60,15 @@ def by_sse(place: Place, since: str | None) -> Iterator[Heard]:
             data = []
 
 
+def by_mixed(place: Place, since: str | None) -> Iterator[Heard]:
+    """Hear parts of a ``multipart/mixed``."""
+    response = place.web.open("GET", f"/mixed/{in_path(place.topics)}", {"since": since, "slow": place.slow})
+    if response.status == 204:
+        yield ENDED
+        return
+    yield from read_parts(response)
+
+
 def by_longpoll(place: Place, since: str | None) -> Iterator[Heard]:
     """Hear by one long poll after the other. Where a poll tells a gap, that comes before its messages."""
     path = f"/longpoll/{in_path(place.topics)}"
@@ -68,6 +80,9 @@ def by_longpoll(place: Place, since: str | None) -> Iterator[Heard]:
             yield from json.loads(response.read())
         else:
             yield {"type": "ping"}
+        if "Pushd-End" in response.headers:
+            yield ENDED
+            return
         since = response.headers.get("Pushd-Id") or response.headers.get("Last-Event-ID") or since
 
 
@@ -93,9 +108,23 @@ def by_tcp(place: Place, since: str | None) -> Iterator[Heard]:
                 yield json.loads(line)
 
 
+def by_websocket(place: Place, since: str | None) -> Iterator[Heard]:
+    """Hear by a WebSocket that speaks ``pushd.v1``."""
+    with place.web.websocket(f"/ws/{in_path(place.topics)}", {"since": since, "slow": place.slow}, "pushd.v1") as peer:
+        for frame in peer:
+            yield json.loads(frame)
+        code, reason = peer.close_code, peer.close_reason
+    if code == _ALL_ENDED:
+        yield ENDED
+    elif code in _NOT_ALLOWED:
+        raise Refused(f"closed with {code}: {reason}")
+
+
 WAYS: Mapping[str, Callable[[Place, str | None], Iterator[Heard]]] = {
     "stream": by_stream,
     "sse": by_sse,
+    "mixed": by_mixed,
+    "websocket": by_websocket,
     "longpoll": by_longpoll,
     "tcp": by_tcp,
 }

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from pushd.ctl.failures import Later, NotReachable, Refused
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
 
 _SECONDS = 30.0
 """Without a word of the daemon, which on a stream gives a sign of life every 25 s."""
@@ -43,18 +46,44 @@ class Web:
         :raises NotReachable: nobody answers.
         :raises Refused: the answer is a no.
         """
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        target = self._path + path + ("?" + urlencode(given) if given else "")
         connection = self._kind(self._host, self._port, timeout=_SECONDS)
         try:
-            connection.request(method, target, body, dict(headers or {}))
+            connection.request(method, self._target(path, query or {}), body, dict(headers or {}))
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise NotReachable(f"{self._shown} can not be reached: {reason}") from error
         if response.status >= 400:
-            raise (Later if response.status in _LATER else Refused)(_sentence(response))
+            raise _refused(response.status, response.reason, _body_of(response))
         return response
+
+    def websocket(self, path: str, query: Mapping[str, object], subprotocol: str) -> "ClientConnection":
+        """Open a WebSocket. Raises as `open` does."""
+        # Only who needs it waits for this: it takes longer than all else of the program.
+        from websockets.exceptions import InvalidHandshake, InvalidStatus
+        from websockets.sync.client import connect
+        from websockets.typing import Subprotocol
+
+        scheme = "wss" if self._kind is HTTPSConnection else "ws"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        port = f":{self._port}" if self._port else ""
+        try:
+            return connect(
+                f"{scheme}://{host}{port}{self._target(path, query)}",
+                subprotocols=[Subprotocol(subprotocol)],
+                open_timeout=_SECONDS,
+                ping_interval=_SECONDS,
+                max_size=None,
+                compression=None,
+                proxy=None,
+            )
+        except InvalidStatus as refusal:
+            answer = refusal.response
+            raise _refused(answer.status_code, answer.reason_phrase, bytes(answer.body or b"")) from refusal
+        except InvalidHandshake as error:
+            raise Refused(f"{self._shown} does not answer as pushd does: {error}") from error
+        except OSError as error:
+            raise NotReachable(f"{self._shown} can not be reached: {error.strerror or error}") from error
 
     def ask(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
         """Ask for JSON; give its value. Raises as `open` does."""
@@ -64,15 +93,27 @@ class Web:
         except (OSError, HTTPException, ValueError) as error:
             raise Refused(f"{self._shown} does not answer as pushd does") from error
 
+    def _target(self, path: str, query: Mapping[str, object]) -> str:
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._path + path + ("?" + urlencode(given) if given else "")
+
 
 def in_path(name: str) -> str:
     """Encode channels, patterns and what joins them for the path of an address."""
     return quote(name, safe="/,*")
 
 
-def _sentence(response: HTTPResponse) -> str:
+def _refused(status: int, reason: str, body: bytes) -> Refused:
     try:
-        error = json.loads(response.read(65536))["error"]
-        return f"{error['code']}: {error['message']}"
-    except (OSError, HTTPException, ValueError, LookupError, TypeError):
-        return f"refused with {response.status} {response.reason}"
+        error = json.loads(body)["error"]
+        sentence = f"{error['code']}: {error['message']}"
+    except (ValueError, LookupError, TypeError):
+        sentence = f"refused with {status} {reason}"
+    return (Later if status in _LATER else Refused)(sentence)
+
+
+def _body_of(response: HTTPResponse) -> bytes:
+    try:
+        return response.read(65536)
+    except (OSError, HTTPException):
+        return b""

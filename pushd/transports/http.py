@@ -22,7 +22,7 @@ from pushd.transports.site import JSON, HttpLimits, error_body, host_of
 from pushd.wire.jsons import encode
 
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
-_EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, ETag, Last-Event-ID"
+_EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, Pushd-End, ETag, Last-Event-ID"
 _REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
 
 

@@ -121,6 +121,8 @@ def _answer(request: Request, asked: _Asked, heard: Heard) -> bytes:
     for name in (b"Pushd-Id", b"Last-Event-ID"):
         request.setHeader(name, last.encode("ascii"))
     request.setHeader(b"ETag", f'"{last}"'.encode("ascii"))
+    if heard.has_ended:
+        request.setHeader(b"Pushd-End", b"all")
     if heard.gaps:
         request.setHeader(b"Pushd-Gap", heard.gaps[0].reason.encode("ascii"))
     if not messages and (asked.is_raw or not heard.gaps):

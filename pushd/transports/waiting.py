@@ -1,6 +1,7 @@
 """Requests that wait: what long-polling and a held client pull share."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -58,6 +59,7 @@ class _Waiting:
         if self._answer is None:
             return
         if opening.finished:
+            poll.has_ended = True
             self.time_is_up()
         else:
             hub.enter(poll)
@@ -75,6 +77,7 @@ class _Waiting:
         """Know that a channel has ended; with the last, there is nothing to wait for."""
         self._room.hub.part(self._poll, (channel,))
         if not self._poll.starts:
+            self._poll.has_ended = True
             self.time_is_up()
 
     def give_up(self, why: Refusal) -> None:
@@ -109,6 +112,7 @@ class WaitingRoom:
     def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime) -> None:
         self.hub = hub
         self.alarms = Alarms(clock)
+        self._limits = replace(ANSWER, budget=hub.budget)
         self._rules = rules
         self._waiting: dict[_Waiting, None] = {}
 
@@ -129,7 +133,7 @@ class WaitingRoom:
         """
         slot = self._rules.admit_stream(request)
         waiting = _Waiting(self, slot, answer)
-        poll = Poll(waiting, _SILENCE, ANSWER, f"{transport} {self._rules.client_of(request)}")
+        poll = Poll(waiting, _SILENCE, self._limits, f"{transport} {self._rules.client_of(request)}")
         self._waiting[waiting] = None
         self._rules.counters.connections[transport] += 1
         request.gone = waiting.cancel

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pushd.ctl.main import parser
+from pushd.ctl.ways import WAYS
 from tests.backends.redis_server import free_port
 from tests.doors.real import ROOT, Daemon, eventually
 
@@ -85,7 +86,7 @@ def test_what_is_published_is_in_the_history_as_it_was_said(daemon: Daemon, ctl:
     assert heard == [("text", "greet"), *plain]
 
 
-@pytest.mark.parametrize("transport", ["stream", "sse", "longpoll", "tcp"])
+@pytest.mark.parametrize("transport", WAYS)
 def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, ctl: Ctl, transport: str) -> None:
     channel = f"s/{transport}"
     first = daemon.publish(channel, b"old")["id"]
@@ -99,13 +100,30 @@ def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, ctl: Ctl,
     assert (process.returncode, error) == (0, "")
 
 
-@pytest.mark.parametrize("transport", ["stream", "sse", "longpoll", "tcp"])
+@pytest.mark.parametrize("transport", WAYS)
 def test_a_loss_is_said(daemon: Daemon, ctl: Ctl, transport: str) -> None:
     channel = f"g/{transport}"
     daemon.publish(channel, b"kept")
     status, out, error = ctl.run("sub", channel, "--transport", transport, "--since", "other-1", "--count", "1")
     assert (status, out) == (0, "kept\n")
     assert error.startswith("pushctl: gap: epoch ")
+
+
+@pytest.mark.parametrize("transport", WAYS)
+def test_all_that_there_is_comes_as_it_was_published_and_then_the_end(daemon: Daemon, ctl: Ctl, transport: str) -> None:
+    """By long polls an end is not told, but nothing follows it."""
+    channel = f"kinds/{transport}"
+    daemon.publish(channel, b"text", Content_Type="text/plain")
+    daemon.publish(channel, b"\xff\r\n", Content_Type="image/x")
+    daemon.ask("POST", f"/pub/{channel}?event=%C3%A9%20e", {"Content-Type": "application/json"}, b'{"a": [1]}')
+    daemon.ask("POST", f"/pub/{channel}?end=1")
+    status, out, error = ctl.run("sub", channel, "--since", "all", "--json", "--transport", transport)
+    heard = [json.loads(line) for line in out.splitlines()]
+    messages = [each for each in heard if "id" in each]
+    assert (status, error) == (0, "")
+    assert [each.get("data", each.get("data_base64")) for each in messages] == ["text", "/w0K", {"a": [1]}]
+    assert [each.get("event") for each in messages] == [None, None, "é e"]
+    assert heard[3:] == ([] if transport == "longpoll" else [{"type": "end", "channel": channel}])
 
 
 def test_a_program_runs_for_each_message(daemon: Daemon, ctl: Ctl) -> None:

@@ -161,15 +161,17 @@ async def test_the_end_of_a_channel_is_not_waited_for(daemon):
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     last = await daemon.publish("a", "last", end=1)
     answer = await client.answer
-    assert texts(answer) == ["last"]
-    assert (await poll(daemon, "a", since=last)).status == 204
+    assert (texts(answer), "pushd-end" in answer.headers) == (["last"], False)
+    answer = await poll(daemon, "a", since=last)
+    assert (answer.status, answer.headers["pushd-end"]) == (204, "all")
 
 
 async def test_the_deletion_of_a_channel_ends_the_wait(daemon):
     client = waiting(daemon, "a")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     await daemon.request("DELETE", "/pub/a")
-    assert (await client.answer).status == 204
+    answer = await client.answer
+    assert (answer.status, answer.headers["pushd-end"]) == (204, "all")
 
 
 async def test_the_stop_of_the_daemon_ends_the_wait(daemon):
