@@ -9,11 +9,16 @@ from typing import Any, BinaryIO
 
 from pushd.ctl.failures import REFUSED, Failure, Refused
 from pushd.ctl.following import follow
+from pushd.ctl.latency import in_words
+from pushd.ctl.load import Load, Plan, afford
+from pushd.ctl.progress import Progress
 from pushd.ctl.showing import run_program, write_data, write_json, write_passing
 from pushd.ctl.ways import WAYS, Heard, Place
 from pushd.ctl.web import Web, in_path
 
 _PAGE = 1000
+_BUSY = 0.9
+"""The part of the time from which on the load is what limits, and not who bears it."""
 
 
 def publish(said: Namespace) -> int:
@@ -95,6 +100,26 @@ def kick(said: Namespace) -> int:
     return 0
 
 
+def bench(said: Namespace) -> int:
+    """Put load on the daemon, and tell how it was borne: by the exit status too."""
+    plan = Plan(said.transport, said.subscribers, said.channels, said.rate, said.seconds, said.size)
+    afford(plan.subscribers)
+    progress = Progress(sys.stderr)
+    try:
+        outcome = Load(Web(said.url), _tcp_of(said), plan, progress).run()
+    finally:
+        progress.end()
+    figures = outcome.latencies.figures()
+    if said.json:
+        print(json.dumps({**outcome.facts(), "latency": figures}))
+    else:
+        print("\n".join([*outcome.lines(plan), *(f"{name:>9}  {in_words(value)}" for name, value in figures.items())]))
+        print("\n".join(["", *outcome.latencies.bars()]))
+    if outcome.busy > _BUSY:
+        _say("pushctl itself was busy all the time: the daemon could do more than this shows")
+    return 0 if outcome.is_good else REFUSED
+
+
 def health(said: Namespace) -> int:
     """Tell whether the daemon is ready: by the exit status too."""
     try:
@@ -123,11 +148,15 @@ def _bodies(said: Namespace) -> Iterator[bytes]:
 
 
 def _heard(said: Namespace) -> Iterable[Heard]:
+    place = Place(Web(said.url), _tcp_of(said), said.topics, said.slow)
+    return follow(WAYS[said.transport], place, said.since, _say)
+
+
+def _tcp_of(said: Namespace) -> tuple[str, int]:
     host, _, port = said.tcp.rpartition(":")
     if not host or not port.isdigit():
         raise Failure(f"{said.tcp!r} is not HOST:PORT")
-    place = Place(Web(said.url), (host.strip("[]"), int(port)), said.topics, said.slow)
-    return follow(WAYS[said.transport], place, said.since, _say)
+    return host.strip("[]"), int(port)
 
 
 def _run(command: str, message: Heard) -> None:

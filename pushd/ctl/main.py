@@ -2,12 +2,14 @@
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pushd.ctl import commands
+from pushd.ctl.ear import SMALLEST
 from pushd.ctl.failures import USAGE, Failure
+from pushd.ctl.load import TECHNIQUES
 from pushd.ctl.ways import WAYS
 
 if TYPE_CHECKING:
@@ -120,6 +122,23 @@ def parser() -> ArgumentParser:
     kick = _command(all_of_them, "kick", commands.kick, "close a connection", "pushctl kick 3f")
     kick.add_argument("id", help="as connections shows it")
 
+    bench = _command(
+        all_of_them,
+        "bench",
+        commands.bench,
+        "put load on the daemon, check each delivery, and plot how long they took",
+        "pushctl bench",
+        "pushctl bench --subscribers 1000 --rate 50 --transport websocket",
+        "pushctl --url https://push.example.org bench --seconds 60 --json",
+    )
+    bench.add_argument("--transport", default="sse", choices=TECHNIQUES, help="how to listen (default: sse)")
+    bench.add_argument("--subscribers", type=_up_to(60_000), default=100, metavar="N", help="(default: 100)")
+    bench.add_argument("--channels", type=_up_to(10_000), default=1, metavar="N", help="among them all (default: 1)")
+    bench.add_argument("--rate", type=_up_to(100_000), default=100, metavar="N", help="a second (default: 100)")
+    bench.add_argument("--seconds", type=_up_to(3600), default=10, metavar="N", help="(default: 10)")
+    bench.add_argument("--size", type=_up_to(1 << 20, SMALLEST), default=100, metavar="BYTES", help="(default: 100)")
+    bench.add_argument("--json", action="store_true", help="print a line of JSON; times are in seconds")
+
     _command(all_of_them, "health", commands.health, "tell whether the daemon is ready", "pushctl health && deploy")
     return parser
 
@@ -133,6 +152,16 @@ def _command(
     )
     command.set_defaults(run=run)
     return command
+
+
+def _up_to(most: int, least: int = 1) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() else -1
+        if not least <= number <= most:
+            raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return number
+
+    return parse
 
 
 def _add_how(command: ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """The daemon's HTTP door, from outside."""
 
 import json
+import socket
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,27 @@ class Web:
             raise _refused(response.status, response.reason, _body_of(response))
         return response
 
+    def connect(self) -> socket.socket:
+        """Open a connection to send requests on by hand.
+
+        :raises NotReachable: nobody answers.
+        """
+        connection = self._kind(self._host, self._port, timeout=_SECONDS)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise NotReachable(f"{self._shown} can not be reached: {error.strerror or error}") from error
+        sock: socket.socket = connection.sock
+        return sock
+
+    def head(self, method: str, path: str, lines: str = "") -> bytes:
+        """Encode the head of a request (RFC 9112, section 3).
+
+        :param lines: header lines, each ended by CRLF.
+        """
+        request = f"{method} {self._target(path, {})} HTTP/1.1\r\nHost: {self._authority}\r\n{lines}\r\n"
+        return request.encode("ascii")
+
     def websocket(self, path: str, query: Mapping[str, object], subprotocol: str) -> "ClientConnection":
         """Open a WebSocket. Raises as `open` does."""
         # Only who needs it waits for this: it takes longer than all else of the program.
@@ -65,11 +87,9 @@ class Web:
         from websockets.typing import Subprotocol
 
         scheme = "wss" if self._kind is HTTPSConnection else "ws"
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        port = f":{self._port}" if self._port else ""
         try:
             return connect(
-                f"{scheme}://{host}{port}{self._target(path, query)}",
+                f"{scheme}://{self._authority}{self._target(path, query)}",
                 subprotocols=[Subprotocol(subprotocol)],
                 open_timeout=_SECONDS,
                 ping_interval=_SECONDS,
@@ -92,6 +112,11 @@ class Web:
             return json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
             raise Refused(f"{self._shown} does not answer as pushd does") from error
+
+    @property
+    def _authority(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}" if self._port else host
 
     def _target(self, path: str, query: Mapping[str, object]) -> str:
         given = {name: value for name, value in query.items() if value is not None}

@@ -1,12 +1,9 @@
 """`pushctl` against the real daemon, as a shell runs it."""
 
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,62 +11,12 @@ import pytest
 from pushd.ctl.main import parser
 from pushd.ctl.ways import WAYS
 from tests.backends.redis_server import free_port
+from tests.ctl.program import SECONDS, Ctl
 from tests.doors.real import ROOT, Daemon, eventually
 
 pytestmark = pytest.mark.system
 
-PUSHCTL = [sys.executable, "-m", "pushd.ctl.main"]
-SECONDS = 30
 DOCUMENT = (ROOT / "docs/pushctl.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that nobody else uses."""
-    daemon = Daemon(tmp_path_factory.mktemp("pushd"))
-    yield daemon
-    daemon.assert_well()
-    daemon.stop()
-
-
-class Ctl:
-    """Runs `pushctl`."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._addresses = {
-            "PYTHONPATH": str(ROOT),
-            "PUSHCTL_URL": f"http://127.0.0.1:{daemon.http_port}",
-            "PUSHCTL_TCP": f"127.0.0.1:{daemon.tcp_port}",
-        }
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start it."""
-        return subprocess.Popen(
-            [*PUSHCTL, *words],
-            env=os.environ | self._addresses,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *words: str, given: str = "") -> tuple[int, str, str]:
-        """Run it to its end; give its exit status and what it said."""
-        process = self.start(*words)
-        out, error = process.communicate(given, timeout=SECONDS)
-        return process.returncode, out, error
-
-    def lines(self, *words: str, given: str = "") -> list[str]:
-        """Run it; it must succeed, and say nothing on the side."""
-        status, out, error = self.run(*words, given=given)
-        assert (status, error) == (0, "")
-        return out.splitlines()
-
-
-@pytest.fixture
-def ctl(daemon: Daemon) -> Ctl:
-    """The program."""
-    return Ctl(daemon)
 
 
 def test_what_is_published_is_in_the_history_as_it_was_said(daemon: Daemon, ctl: Ctl, tmp_path: Path) -> None:
