@@ -216,7 +216,7 @@ class Dispatcher:
         """Let subscribers hear a batch. This loop is the daemon's work: those who are ready are only put on a list, and
         have the block with all others of their wire.
         """
-        first, hour = batch.first, self.hour
+        first, count, hour = batch.first, len(batch.deliveries), self.hour
         wire: Wire | None = None
         ready: list[Subscriber] = []
         lists: dict[Wire, list[Subscriber]] = {}
@@ -227,6 +227,7 @@ class Dispatcher:
                     ready = lists.setdefault(wire, [])
                 ready.append(subscriber)
                 subscriber.spoke = hour
+                subscriber.sent += count
                 continue
             try:
                 self._deliver(batch, subscriber)

@@ -60,6 +60,7 @@ class Subscriber:
         "number",
         "outlet",
         "policy",
+        "sent",
         "since",
         "spoke",
         "starts",
@@ -85,6 +86,8 @@ class Subscriber:
         """The way to the peer without a way round by the outlet; see `attach`."""
         self.tour = 0
         """The dispatcher's mark; see there."""
+        self.sent = 0
+        """The messages that it was sent; the dispatcher counts those that it sends by the handle."""
         self.spoke = 0
         """When it was last written to, in the keepalive's count."""
         self.is_lagging = False
@@ -178,6 +181,7 @@ class Subscriber:
                 if wire.is_fluid:
                     self.newest = batch.deliveries[-1]
                     self.wire = wire.then(self.newest.message)
+                self.sent += len(batch.deliveries)
                 self.outlet.write(batch.block(wire))
             return 0
         outbox, policy = self._outbox, self._policy
@@ -345,6 +349,7 @@ class Subscriber:
     def _encode(self, deliveries: Sequence[Delivery]) -> list[bytes]:
         if self.wire.is_fluid and deliveries:
             self.newest = deliveries[-1]
+        self.sent += len(deliveries)
         frames, self.wire = encode(deliveries, self.wire)
         return frames
 

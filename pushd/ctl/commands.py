@@ -90,7 +90,7 @@ def connections(said: Namespace) -> int:
             print(json.dumps(each))
         else:
             topics = ",".join(each["topics"]) or "-"
-            print(each["id"], each["transport"], each["address"], f"{each['queue_bytes']}B", topics)
+            print(each["id"], each["transport"], each["address"], f"{each['queue_bytes']}B", each["messages"], topics)
     return 0
 
 

@@ -66,7 +66,7 @@ def _bounded(found: Sequence[Subscriber]) -> Iterator[Subscriber]:
 
 
 def _facts(subscriber: Subscriber) -> dict[str, object]:
-    transport, address, _ = subscriber.name.split(" ")
+    transport, address, *_ = subscriber.name.split(" ")
     return {
         "id": subscriber.id,
         "address": address,
@@ -74,4 +74,5 @@ def _facts(subscriber: Subscriber) -> dict[str, object]:
         "topics": list(subscriber.starts),
         "since": subscriber.since,
         "queue_bytes": subscriber.queued_bytes,
+        "messages": subscriber.sent,
     }

@@ -90,7 +90,7 @@ def test_it_looks_and_closes(daemon: Daemon, ctl: Ctl) -> None:
         assert lines.ask(b"SUB look/1") == b"+OK SUB look/1"
         (line,) = ctl.lines("connections", "--channel", "look/1")
         id, *rest = line.split(" ")
-        assert rest == ["tcp", "127.0.0.1", "0B", "look/1"]
+        assert rest == ["tcp", "127.0.0.1", "0B", "0", "look/1"]
         assert ctl.lines("kick", id) == [f"closed {id}"]
         assert lines.reply().startswith(b"-ERR kicked ")
     status, _, error = ctl.run("kick", id)

@@ -36,7 +36,8 @@ async def test_a_connection_is_listed(daemon, way):
     (shown,) = await connected(daemon)
     assert abs(shown.pop("since") - time.time()) < 60
     assert shown.pop("id")
-    assert shown == {"address": "127.0.0.1", "transport": way.transport_name, "topics": ["a"], "queue_bytes": 0}
+    counts = {"queue_bytes": 0, "messages": 0}
+    assert shown == {"address": "127.0.0.1", "transport": way.transport_name, "topics": ["a"]} | counts
 
 
 @each()
@@ -86,6 +87,25 @@ async def test_one_who_does_not_read_is_cut_off_in_the_end(start_daemon, way):
     await until(lambda: daemon.open_connections == 1, "only that one left")
     await reactor.pass_time(6)
     await until(lambda: not daemon.open_connections, "the connection cut")
+
+
+@each()
+async def test_the_messages_that_one_was_sent_are_counted_from_the_history_live_and_from_its_queue(start_daemon, way):
+    daemon = await start_daemon(ROOMY)
+    for number in range(3):
+        await daemon.publish("a", f"{number}")
+    peer = way(daemon, small=True)
+    await peer.subscribe("a", since="last:2")
+    await daemon.publish("a", "live")
+    await peer.heard(3)
+    sent = await stall(daemon, peer)
+    await daemon.publish("a", "later")
+    (shown,) = await connections(daemon)
+    assert shown["messages"] == 3 + len(sent)
+    peer.unstall()
+    await peer.heard(len(sent) + 1)
+    (shown,) = await connections(daemon)
+    assert shown["messages"] == 3 + len(sent) + 1
 
 
 async def test_lines_are_listed_before_they_hear_anything(daemon):
