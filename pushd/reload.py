@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from pushd.config import SETTINGS, Config, ConfigError
 from pushd.logs import Threshold
@@ -100,9 +100,12 @@ class Reload(Service):
         except ConfigError as error:
             self.log.error("Nothing is changed: {why}", why=str(error))
         else:
-            self._config = change.config
+            before, self._config = self._config.log, change.config
+            now = change.config.log
+            # What is told passes if it would before or does from now on.
+            self._threshold.move(min(before.level, now.level, key=LogLevel.levelWithName), now.levels)
             self._tell(change)
-            self._threshold.move(change.config.log.level, change.config.log.levels)
+            self._threshold.move(now.level, now.levels)
         finally:
             supervisor.reloaded()
 

@@ -189,6 +189,7 @@ class Daemon(MultiService):
         self.hub.retire()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._send_away()
+        self._site.close_resting()
         await maybeDeferred(super().stopService)
         for _ in range(_LAST_WORDS_TICKS):
             if not len(self._admission):

@@ -1,14 +1,17 @@
 """Settings that are read again: which hold at once, which wait for a restart, and that none is forgotten."""
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import Logger, LogLevel
 
 from pushd.config import SETTINGS, Config, Setting
-from pushd.reload import compare
+from pushd.logs import Threshold, log_observer
+from pushd.reload import Reload, compare
 from pushd.service import Daemon
 from pushd.source_settings import CommandSource, WordsSource
 
@@ -91,3 +94,16 @@ def test_sources_that_came_went_and_changed_are_named() -> None:
     change = compare(Config(sources=(stays, goes, old)), Config(sources=(stays, new, comes)))
     assert change.taken == ("source.goes", "source.other", "source.comes")
     assert change.config.sources == (stays, new, comes)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_told"), [("error", "info", True), ("info", "error", True), ("error", "error", False)]
+)
+def test_a_reload_is_told_where_either_level_lets_it_pass(before: str, after: str, is_told: bool) -> None:
+    now, read = (Config(log=replace(Config().log, level=level)) for level in (before, after))
+    threshold, out = Threshold(before), io.StringIO()
+    reload = Reload(lambda: read, now, Daemon(now, Clock()), threshold, Clock())
+    reload.log = Logger(observer=log_observer(out, "text", threshold))
+    assert Deferred.fromCoroutine(reload.reload()).called
+    assert ("read again" in out.getvalue()) is is_told
+    assert threshold.logLevelForNamespace("pushd") is LogLevel.levelWithName(after)

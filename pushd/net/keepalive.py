@@ -5,7 +5,7 @@ due; when its time comes and it was written to meanwhile, it is only put into a 
 the hour, and silence one ping an interval.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
@@ -148,6 +148,11 @@ class Deadlines(Generic[P]):
         """Look no more."""
         if self._looking.running:
             self._looking.stop()
+
+    @property
+    def expected(self) -> Sequence[P]:
+        """Those who have to act."""
+        return tuple(self._asked)
 
     def expect(self, peer: P) -> None:
         """Know that a connection has to act; one of which that is expected already has its first deadline still."""

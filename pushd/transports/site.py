@@ -324,6 +324,11 @@ class Connection:
         """Close: nothing was asked for a while, or a body does not come."""
         self._close()
 
+    def rest(self) -> None:
+        """Close, if nothing is asked now."""
+        if self._reading is None:
+            self._close()
+
     def _take(self, data: bytes) -> None:
         """Let the parser call back with what is in some bytes."""
         complete = len(self._waiting)
@@ -511,6 +516,11 @@ class PushSite(ServerFactory):
         """Take other limits for what is asked from now on."""
         self.limits = limits
         self.on_head.seconds, self.on_body.seconds = limits.handshake, limits.upload
+
+    def close_resting(self) -> None:
+        """Close the connections on which nothing is asked, which clients keep for another request."""
+        for connection in self.on_idle.expected:
+            connection.rest()
 
     def startFactory(self) -> None:
         """Begin to look at the deadlines."""

@@ -3,13 +3,13 @@
 from collections import Counter
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.replay import Opening
 from tests.transports.daemon import turns, until
-from tests.transports.http_client import address
+from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Closed, End, Heard, Told
 from tests.transports.slow_reader import ROOMY, stall
@@ -161,6 +161,14 @@ async def test_commands_that_wait_when_the_daemon_stops_do_not_keep_it(start_dae
     await stall(daemon, peer)
     peer.ask(ping=1) if isinstance(peer, JsonSocket) else peer.send("PING")
     await daemon.stop()
+    assert daemon.open_connections == 0
+
+
+async def test_a_connection_that_a_client_keeps_for_another_request_does_not_keep_a_daemon_that_stops(daemon):
+    client = daemon.connect("http", HttpClient(encode_request("GET", "/health/live")))
+    await client.answer
+    assert daemon.open_connections == 1
+    await maybeDeferred(daemon._service.stopService)
     assert daemon.open_connections == 0
 
 
