@@ -14,6 +14,8 @@ from twisted.logger import Logger
 
 _SLICE = 500
 """Pings before the reactor has its turn: about 5 ms."""
+_LOOK_SECONDS, _LATE_SECONDS = 1.0, 2.0
+"""Between two looks at the deadlines; and from when on the process is late. One that always is has deadlines too."""
 
 
 class Pingable(Protocol):
@@ -127,7 +129,11 @@ P = TypeVar("P")
 
 
 class Deadlines(Generic[P]):
-    """Calls `overdue` for those of whom something is expected and nothing was heard for `seconds`, to the second."""
+    """Calls `overdue` for those of whom something is expected and nothing was heard for `seconds`, to the second.
+
+    When this process itself was late, as one is that stood still with its whole machine, what they have sent meanwhile
+    is read first: it is looked once more a second later.
+    """
 
     log = Logger()
 
@@ -137,12 +143,15 @@ class Deadlines(Generic[P]):
         self._clock = clock
         self._overdue = overdue
         self._asked: dict[P, float] = {}
+        self._looked = 0.0
+        self._was_late = False
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
     def start(self) -> None:
         """Begin to look."""
-        self._looking.start(1.0, now=False)
+        self._looked = self._clock.seconds()
+        self._looking.start(_LOOK_SECONDS, now=False)
 
     def stop(self) -> None:
         """Look no more."""
@@ -164,6 +173,10 @@ class Deadlines(Generic[P]):
 
     def _look(self) -> None:
         now = self._clock.seconds()
+        self._was_late = now - self._looked > _LATE_SECONDS and not self._was_late
+        self._looked = now
+        if self._was_late:
+            return
         while self._asked:
             peer = next(iter(self._asked))
             if self._asked[peer] > now:

@@ -249,3 +249,21 @@ def test_another_deadline_holds_for_what_is_expected_from_then_on(clock, deadlin
     deadlines.expect(second)
     pass_time(clock, 10)
     assert (first.overdues, second.overdues) == ([3], [6])
+
+
+def test_when_the_process_itself_was_late_what_came_meanwhile_is_read_before_a_deadline_has_passed(clock, deadlines):
+    heard, silent = Connection(clock), Connection(clock)
+    for peer in (heard, silent):
+        deadlines.expect(peer)
+    clock.advance(60)
+    assert silent.overdues == []
+    deadlines.heard(heard)
+    pass_time(clock, 2)
+    assert (heard.overdues, silent.overdues) == ([], [61])
+
+
+def test_one_that_is_always_late_has_deadlines_too(clock, deadlines):
+    peer = Connection(clock)
+    deadlines.expect(peer)
+    clock.pump([4, 4])
+    assert peer.overdues == [8]
