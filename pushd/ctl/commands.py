@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from pushd.ctl.crowds import Crowds
 from pushd.ctl.failures import REFUSED, Failure, Refused
 from pushd.ctl.following import follow
 from pushd.ctl.latency import in_words
@@ -58,9 +59,10 @@ def subscribe(said: Namespace) -> int:
 
 def tap(said: Namespace) -> int:
     """Show a line about each message that passes."""
+    crowds = Crowds(Web(said.url))
     for heard in _heard(said):
         if "id" in heard:
-            write_passing(_out(), heard)
+            write_passing(_out(), heard, crowds.of(heard["channel"]))
         elif heard.get("type") == "gap":
             _say(f"gap: {heard['reason']}")
     return 0

@@ -35,11 +35,11 @@ def write_json(out: BinaryIO, heard: Heard) -> None:
     out.flush()
 
 
-def write_passing(out: BinaryIO, message: Heard) -> None:
-    """Write a line about a message: when, where, its id, event, type and size, but not what it says."""
+def write_passing(out: BinaryIO, message: Heard, crowd: str) -> None:
+    """Write a line about a message: when, where, its id, event, type, size and who hears it, but not what it says."""
     when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
     words = (message["id"], message.get("event", "-"), message["content_type"].replace(" ", ""))
-    out.write(f"{when} {message['channel']} {' '.join(words)} {len(data_of(message))} B\n".encode())
+    out.write(f"{when} {message['channel']} {' '.join(words)} {len(data_of(message))} B {crowd}\n".encode())
     out.flush()
 
 

@@ -102,7 +102,8 @@ def test_a_tap_shows_what_passes_but_not_what_it_says(daemon: Daemon, ctl: Ctl) 
     assert process.stdout is not None
     assert eventually(lambda: "stream" in daemon.ask("GET", "/connections?channel=tap/1").body.decode(), SECONDS)
     receipt = daemon.publish("tap/1", b"secret", Content_Type="text/plain")
-    assert process.stdout.readline().split(" ")[1:] == ["tap/1", receipt["id"], "-", "text/plain", "6", "B\n"]
+    words = ["tap/1", receipt["id"], "-", "text/plain", "6", "B", "stream=1\n"]
+    assert process.stdout.readline().split(" ")[1:] == words
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=SECONDS)
     assert (process.returncode, error) == (130, "")
