@@ -25,6 +25,7 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
     Fault,
     Kicked,
+    NoRoom,
     Refusal,
     TooManySubscriptions,
     TooSlow,
@@ -51,6 +52,9 @@ _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
 _AWAY_SECONDS = 1.0
 """How long a replay waits before it asks a store again that is away."""
+_MUCH = 1 << 20
+"""Bytes of an answer, from which on there has to be room for it."""
+_NO_ROOM = "too much waits in memory for all together; try again in a moment"
 _NOT_STARTED = "the store has not started yet"
 _STOPPING = "the daemon is stopping"
 
@@ -302,7 +306,10 @@ class Hub:
             subscriber.gap(gaps)
         while subscriber.catching is catch_up:
             self._counters.replayed += len(page.messages)
-            if subscriber.replay(catch_up, page, self._recent):
+            is_done = subscriber.replay(catch_up, page, self._recent)
+            if self.budget.is_over:
+                self._relieve()
+            if is_done:
                 return
             if page.position != position:
                 await deferLater(self._clock, 0)
@@ -369,7 +376,11 @@ class Hub:
         """Give at most `limit` stored messages of `topics`, and no further one once they have `size` bytes.
 
         Without a place to begin they are the newest, else those that follow it.
+
+        :raises NoRoom: that may be much, and too much waits in memory already.
         """
+        if size > _MUCH and self.budget.is_over:
+            raise NoRoom(_NO_ROOM)
         opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
         messages: list[Message] = []
         position, complete = opening.position, False
@@ -520,15 +531,24 @@ class Hub:
             )
 
     def _relieve(self) -> None:
-        """Make room where too much waits in all: those for whom most waits lose it first, as their policies say."""
+        """Make room where too much waits in all: those for whom most waits lose it first, as their policies say.
+
+        What is on its way already is lost only by those who are given up, which is the last resort.
+        """
         busy = [subscriber for subscriber in self.dispatcher.index.everybody() if subscriber.is_busy]
-        for subscriber in sorted(busy, key=attrgetter("queued_bytes"), reverse=True):
+        busy.sort(key=attrgetter("held_bytes"), reverse=True)
+        for subscriber in busy:
             if self.budget.is_relieved:
-                break
+                return
             try:
                 self.dispatcher.note_dropped(subscriber, subscriber.shed())
             except Refusal as refusal:
                 self.give_up(subscriber, refusal)
+        for subscriber in busy:
+            if self.budget.is_relieved:
+                return
+            if subscriber.held_bytes > subscriber.queued_bytes:
+                self.give_up(subscriber, NoRoom(_NO_ROOM))
 
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
         """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears nothing."""

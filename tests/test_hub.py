@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -264,3 +265,32 @@ async def test_no_more_is_let_go_than_makes_room() -> None:
     assert not (first.given_up or second.given_up)
     scene.turn()
     assert first.given_up and not second.given_up
+
+
+async def test_the_last_to_go_are_those_to_whom_much_is_on_its_way() -> None:
+    scene = await Scene().begin()
+    limits = Limits(budget=scene.hub.budget)
+    await scene.publish(*["a"] * 3)
+    first, second = (Peer(limits=limits, policy=Policy.DROP) for _ in range(2))
+    for peer in (first, second):
+        peer.fills_up = True
+        await scene.listen("a", since=EVERYTHING, peer=peer)
+    assert scene.hub.budget.used == sum(peer.subscriber.held_bytes for peer in (first, second)) > 0
+    scene.hub.budget.limit = scene.hub.budget.used
+    assert not (first.given_up or second.given_up)
+    third = Peer(limits=limits)
+    third.fills_up = True
+    await scene.listen("a", since=EVERYTHING, peer=third)
+    assert isinstance(third.given_up, NoRoom)
+    assert not (first.given_up and second.given_up)
+    assert not scene.hub.budget.is_over
+
+
+async def test_much_of_the_history_is_not_read_where_there_is_no_room() -> None:
+    scene = await Scene().begin()
+    await scene.publish("a")
+    scene.hub.budget.limit = 0
+    scene.hub.budget.count(0, 1)
+    with pytest.raises(NoRoom):
+        await scene.hub.history(["a"], NOW, 10, 2 << 20)
+    assert (await scene.hub.history(["a"], NOW, 10, 1 << 20)).messages

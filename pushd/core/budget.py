@@ -9,7 +9,8 @@ from typing import Final, Protocol
 from pushd.core.errors import NoRoom
 
 _LITTLE: Final = 64 << 10
-"""Bytes that a sender may always have on their way, so that who sends little goes on while others fill the memory."""
+"""Bytes that a connection may always have on their way, so that who needs little goes on while others fill the memory.
+"""
 
 
 class Held(Protocol):
@@ -60,13 +61,16 @@ class Budget:
         if not held.holders:
             self._used -= held.size
 
+    def count(self, before: int, now: int) -> int:
+        """Let what is one connection's alone count `now` bytes and no more `before`; give `now`."""
+        self._used += now - before
+        return now
+
     def take(self, before: int, now: int) -> int:
-        """Let what has come of one sender's message, and has to wait for the rest, count `now` bytes and no more
-        `before`; give `now`.
+        """Let what is one connection's alone count so, as what has come of a message and waits for the rest is.
 
         :raises NoRoom: it has grown, to more than a little, and too much waits in all. It counts as before.
         """
         if now > before and now > _LITTLE and self.is_over:
-            raise NoRoom("too much is on its way here from all together; send it again in a moment")
-        self._used += now - before
-        return now
+            raise NoRoom("too much waits in memory for all together; try again in a moment")
+        return self.count(before, now)

@@ -18,6 +18,8 @@ class Refusal(Exception):
     """Seconds."""
     is_limit: ClassVar[bool] = False
     """Whether a limit was passed, so that the log names who did."""
+    is_abrupt: ClassVar[bool] = False
+    """Whether a connection that is closed for it is sent nothing more of what waits for it."""
 
     def kept(self) -> Self:
         """Give a refusal to keep: the same, without the frames that a raised one holds on to."""
@@ -255,6 +257,7 @@ class NoRoom(Refusal):
 
     code = "no-room"
     is_limit = True
+    is_abrupt = True
     status = 503
     close = 1013
     retry_after = 1

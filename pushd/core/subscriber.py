@@ -49,6 +49,7 @@ class Subscriber:
         "_floor",
         "_limits",
         "_outbox",
+        "_owed",
         "_parted",
         "_waiting",
         "catching",
@@ -103,6 +104,8 @@ class Subscriber:
         self._limits = limits
         self._outbox: Outbox | None = None
         """None: ready."""
+        self._owed = 0
+        """Bytes that its transport has not sent yet, and that were made for it alone, about."""
         self.catching: CatchUp | None = None
         """What is being replayed."""
         self._ends: tuple[str, ...] = ()
@@ -239,6 +242,7 @@ class Subscriber:
         if self.catching is not None:
             self.catching.take_held()
         self._outbox = self.catching = self.handle = None
+        self._owe(0)
         self._call_waiting()
 
     @property
@@ -254,6 +258,11 @@ class Subscriber:
         return self._outbox is not None
 
     @property
+    def held_bytes(self) -> int:
+        """The bytes that wait for it, in its outbox and on their way."""
+        return self.queued_bytes + self._owed
+
+    @property
     def queued_bytes(self) -> int:
         """The bytes that wait in its outbox."""
         return self._outbox.bytes if self._outbox is not None else 0
@@ -267,6 +276,7 @@ class Subscriber:
     def resume(self) -> None:
         """Be ready again, unless what waits makes it busy at once."""
         outbox, self._outbox = self._outbox, None
+        self._owe(0)
         while outbox and self._outbox is None and not self.closed:
             frames = [self.wire.gap(gap) for gap in self._dropped(outbox)]
             self._write(frames + self._encode(outbox.take(_WRITE)))
@@ -281,6 +291,14 @@ class Subscriber:
             self._set_threshold()
             self._tell_ends()
             self._call_waiting()
+
+    def answered(self, size: int) -> None:
+        """Know that its connection was sent an answer, made for it alone, of so many bytes.
+
+        :raises NoRoom: it has to wait, and too much does in all.
+        """
+        if self._outbox is not None:
+            self._owed = self._limits.budget.take(self._owed, self._owed + size)
 
     def shed(self) -> int:
         """Let go of as much of what waits as its policy allows; tell how many messages that were.
@@ -360,4 +378,11 @@ class Subscriber:
 
     def _write(self, frames: Sequence[bytes]) -> None:
         if not self.closed and any(frames):
-            self.outlet.write(self.wire.block(frames))
+            block = self.wire.block(frames)
+            self.outlet.write(block)
+            if self._outbox is not None:
+                self._owe(self._owed + len(block))
+
+    def _owe(self, size: int) -> None:
+        if size != self._owed:
+            self._owed = self._limits.budget.count(self._owed, size)

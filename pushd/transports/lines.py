@@ -179,7 +179,7 @@ class LinePeer(Paced):
         """Say why, and close."""
         if not self._is_closing:
             self.transport.write(encode_refusal(why))
-            self._close()
+            self._close(0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     # Commands
 
@@ -222,10 +222,13 @@ class LinePeer(Paced):
             self._factory.counters.refused(refusal, self.subscriber.name)
             self.transport.write(encode_refusal(refusal))
             if isinstance(refusal, LineTooLong | NoRoom):
-                self._close()
+                is_abrupt = refusal.is_abrupt and self.subscriber.is_busy
+                self._close(0.0 if is_abrupt else _CLOSE_SECONDS)
 
     def _answer(self, outcome: command.Outcome) -> None:
-        self.transport.write(encode_outcome(outcome, self.subscriber.wire))
+        block = encode_outcome(outcome, self.subscriber.wire)
+        self.transport.write(block)
+        self.subscriber.answered(len(block))
         if isinstance(outcome, command.Goodbye):
             self._close()
 
@@ -241,13 +244,13 @@ class LinePeer(Paced):
         self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
         self.give_up(Fault("something broke here"))
 
-    def _close(self) -> None:
+    def _close(self, seconds: float = _CLOSE_SECONDS) -> None:
         if not self._is_closing:
             self._is_closing = True
             self._ask_no_more()
             self._factory.hub.leave(self.subscriber)
             self.transport.unregisterProducer()
-            close_within(self.transport, self._factory.clock, _CLOSE_SECONDS)
+            close_within(self.transport, self._factory.clock, seconds)
 
     def _ask_no_more(self) -> None:
         if self._inbox is not None:

@@ -93,6 +93,7 @@ class Connection:
         "_is_paused",
         "_is_serving",
         "_method",
+        "_owed",
         "_parser",
         "_reading",
         "_rest",
@@ -131,6 +132,8 @@ class Connection:
         """Bytes that the body may still have."""
         self._held = 0
         """Bytes of it that count as waiting in memory, until it is there."""
+        self._owed = 0
+        """Bytes of answers that do, until they are sent."""
         self._waiting: list[Request] = []
         self._current: Request | None = None
         """The request that is being answered."""
@@ -199,6 +202,7 @@ class Connection:
     def resumeProducing(self) -> None:
         """Know that all is sent."""
         self._is_full = False
+        self._owe(0)
         self._serve()
 
     def stopProducing(self) -> None:
@@ -276,6 +280,8 @@ class Connection:
         """Send an answer, and go on."""
         self._current = None
         self.transport.write(block)
+        if self._is_full:
+            self._owe(self._owed + len(block))
         if is_last:
             self._close()
         elif not self._is_serving:
@@ -395,6 +401,17 @@ class Connection:
         if size != self._held:
             self._held = self._site.limits.queue.budget.take(self._held, size)
 
+    def _owe(self, size: int) -> None:
+        """Let so many bytes of answers wait to be read, or break off where too much does in all."""
+        if size == self._owed:
+            return
+        try:
+            self._owed = self._site.limits.queue.budget.take(self._owed, size)
+        except NoRoom as refusal:
+            self._site.counters.refused(refusal, f"http {host_of(self.peer)}")
+            self._is_deaf = True
+            self.transport.abortConnection()
+
     def _serve(self) -> None:
         """Answer what waits, one after the other."""
         if self._is_serving:
@@ -473,6 +490,7 @@ class Connection:
         site = self._site
         self._body = b""
         self._hold(0)
+        self._owe(0)
         site.counters.connections["http"] -= 1
         for deadline in (site.on_head, site.on_body, site.on_idle, site.on_close):
             deadline.heard(self)

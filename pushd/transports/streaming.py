@@ -152,7 +152,7 @@ class HttpStream(Paced):
         elif not self._is_closing:
             if farewell := self._door.farewell(why):
                 self._transport.write(self.subscriber.wire.block([farewell]))
-            self._finish()
+            self._finish(0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     def _give_back(self) -> None:
         """End the answer, and let the connection go on."""
@@ -165,15 +165,15 @@ class HttpStream(Paced):
         self.let_go()
         self._back(transport, slot, self._early)
 
-    def _finish(self) -> None:
-        """End the answer in good order; `connectionLost` follows."""
+    def _finish(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """End the answer in good order, as far as that can be done in `seconds`; `connectionLost` follows."""
         if self._is_closing:
             return
         self._is_closing = True
         self._door.hub.leave(self.subscriber)
         self._transport.unregisterProducer()
         self._transport.write(self._end)
-        close_within(self._transport, self._door.clock, _CLOSE_SECONDS)
+        close_within(self._transport, self._door.clock, seconds)
 
 
 class StreamDoor(Door):

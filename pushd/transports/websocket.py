@@ -198,7 +198,7 @@ class WebSocket(Paced):
 
     def give_up(self, why: Refusal) -> None:
         """Close, and say why."""
-        self._close(why)
+        self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     def ping(self) -> None:
         """Ask for a sign of life, unless the peer has enough to read: then TCP watches over it."""
@@ -267,7 +267,7 @@ class WebSocket(Paced):
         self._door.rules.counters.refused(refusal, self.subscriber.name)
         self._close(refusal)
 
-    def _close(self, why: Refusal) -> None:
+    def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
         """Close, and say why, or refuse to begin. The reader stays, since it waits for the peer's answer."""
         if self.transport is None:
             self.refused = why
@@ -282,7 +282,7 @@ class WebSocket(Paced):
         if self._reader is None:
             self._reader = door.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
-        door.clock.callLater(_CLOSE_SECONDS, self.transport.abortConnection)
+        door.clock.callLater(seconds, self.transport.abortConnection)
 
 
 _READER_CLOSES: dict[int | None, Refusal] = {

@@ -34,6 +34,12 @@ def test_it_is_over_behind_its_limit_and_relieved_an_eighth_below() -> None:
     assert budget.is_relieved
 
 
+def test_what_is_counted_is_so_whether_there_is_room_or_not() -> None:
+    budget = Budget(0)
+    assert budget.count(0, 10 * LITTLE) == budget.used == 10 * LITTLE
+    assert budget.count(10 * LITTLE, 0) == budget.used == 0
+
+
 def test_over_it_who_sends_more_than_a_little_is_refused_and_counts_as_before() -> None:
     budget = Budget(0)
     held = budget.take(0, LITTLE)

@@ -317,3 +317,35 @@ def test_one_that_may_lose_nothing_or_can_not_be_told_has_nothing_to_shed(policy
 
 def test_one_that_is_ready_sheds_nothing() -> None:
     assert Peer().listen("a").subscriber.shed() == 0
+
+
+def test_what_is_on_its_way_and_was_made_for_one_alone_counts_until_it_is_sent() -> None:
+    peer = busy(limits=(limits := Limits()))
+    send(peer, 1, 2, data=LARGE)
+    peer.fills_up = True
+    peer.subscriber.resume()
+    words = len("a:1 a:2 ")
+    assert (peer.subscriber.queued_bytes, peer.subscriber.held_bytes, limits.budget.used) == (0, words, words)
+    peer.subscriber.answered(100)
+    assert limits.budget.used == words + 100
+    peer.subscriber.resume()
+    assert (peer.subscriber.held_bytes, limits.budget.used) == (0, 0)
+    peer.subscriber.answered(100)
+    assert limits.budget.used == 0, "one that is ready has been sent it"
+
+
+def test_one_who_leaves_owes_nothing() -> None:
+    peer = busy(limits=(limits := Limits()))
+    peer.subscriber.answered(100)
+    peer.subscriber.close()
+    assert limits.budget.used == 0
+
+
+def test_what_goes_to_many_does_not_count_for_each() -> None:
+    limits = Limits()
+    peers = [Peer(limits=limits).listen("a") for _ in range(2)]
+    for peer in peers:
+        peer.fills_up = True
+        send(peer, 1)
+        assert peer.subscriber.is_busy
+    assert limits.budget.used == 0

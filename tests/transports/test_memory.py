@@ -153,3 +153,57 @@ async def test_the_kernel_does_not_hide_who_does_not_read(start_daemon, way):
         await daemon.publish("a", PIECE)
         await turns()
     assert daemon.subscribers("a")[0].queued_bytes
+
+
+async def ask_for_history(daemon):
+    """Ask for much, and read nothing."""
+    client = daemon.connect("http", HttpClient(encode_request("GET", "/history/a?since=all")), small=True)
+    await until(lambda: client.transport, "connected")
+    client.transport.pauseProducing()
+    return client
+
+
+async def ask_by_line(daemon):
+    """Ask for much, and read nothing."""
+    peer = TextLines(daemon, small=True)
+    peer.open()
+    peer.stall()
+    peer.protocol.transport.write(b"HIST a 1000\r\n")
+    return peer.protocol
+
+
+@pytest.mark.parametrize("ask", [ask_for_history, ask_by_line])
+async def test_answers_that_are_not_read_count_and_where_there_is_no_room_there_are_no_more(start_daemon, ask):
+    daemon = await start_daemon({"limits.waiting_bytes": "6MiB"})
+    await daemon.publish_all(*[("a", PIECE.decode())] * 256)
+    clients = [await ask(daemon)]
+    await until(lambda: daemon.budget.used > 3 << 20, "the first answer waiting")
+    clients.append(await ask(daemon))
+    await until(lambda: daemon.budget.is_over, "the second answer waiting")
+    before = daemon.budget.used
+    clients.append(await ask(daemon))
+    await turns(100)
+    assert daemon.budget.used == before
+    assert await daemon.metric('pushd_refusals_total{code="no-room"}') == 1
+    for client in clients:
+        client.transport.abortConnection()
+    await waits(daemon, 0)
+
+
+async def test_an_answer_for_which_there_is_no_room_any_more_breaks_off(start_daemon):
+    daemon = await start_daemon({"limits.waiting_bytes": "3MiB", "limits.message": "2MiB"})
+    for _ in range(2):
+        await daemon.publish("a", b"x" * (2 << 20))
+    clients = []
+    for _ in range(2):
+        client = daemon.connect("http", HttpClient(encode_request("GET", "/poll/a?since=all")), small=True)
+        await until(lambda client=client: client.transport, "connected")
+        client.transport.pauseProducing()
+        clients.append(client)
+        await turns(50)
+    third = daemon.connect("http", HttpClient(encode_request("GET", "/poll/a?since=all")), small=True)
+    third.answer.addErrback(lambda failure: None)
+    await until(lambda: third.transport and not third.transport.connected, "the third cut off")
+    for client in clients:
+        client.transport.abortConnection()
+    await waits(daemon, 0)
