@@ -27,7 +27,9 @@ class Web:
             raise ValueError(f"{url!r} is not an address such as http://localhost:8080")
         self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
-        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
+        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        """Of the pages that are served there (RFC 6454)."""
+        self._shown = f"{self.origin}{self._path}"
 
     def open(
         self,
@@ -43,18 +45,32 @@ class Web:
         :raises NotReachable: nobody answers.
         :raises Refused: the answer is a no.
         """
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        target = self._path + path + ("?" + urlencode(given) if given else "")
-        connection = self._kind(self._host, self._port, timeout=_SECONDS)
+        connection = self.connection()
         try:
-            connection.request(method, target, body, dict(headers or {}))
+            connection.request(method, self.target(path, query), body, dict(headers or {}))
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise NotReachable(f"{self._shown} can not be reached: {reason}") from error
+            raise self.not_reachable(error) from error
         if response.status >= 400:
             raise (Later if response.status in _LATER else Refused)(_sentence(response))
         return response
+
+    def connection(self, seconds: float = _SECONDS) -> HTTPConnection:
+        """Make a connection, which opens with its first request.
+
+        :param seconds: of silence that are waited through.
+        """
+        return self._kind(self._host, self._port, timeout=seconds)
+
+    def target(self, path: str, query: Mapping[str, object] | None = None) -> str:
+        """Give the target of a request; parameters that are None are left out."""
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return self._path + path + ("?" + urlencode(given) if given else "")
+
+    def not_reachable(self, error: Exception) -> NotReachable:
+        """Say that nobody answers, and why."""
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return NotReachable(f"{self._shown} can not be reached: {reason}")
 
     def ask(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
         """Ask for JSON; give its value. Raises as `open` does."""

@@ -1,0 +1,156 @@
+"""From what was seen to what is wrong. Pure: no sockets and no clock."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from pushd.ctl.doctor.course import Answer, Course, Published
+
+PUBLISHED = (201, 202)
+"""As pushd answers who publishes."""
+_HELD_SECONDS = 1.0
+"""Nothing is later than this by the network alone."""
+_LATE_SECONDS = 0.1
+"""The least of several delays; a packet that waits for an acknowledgement waits for 200 ms, or 40 at the least."""
+_TOGETHER_SECONDS = 0.5
+"""Bytes that come this shortly before the end are what was held back, not what kept it open."""
+
+
+class Kind(StrEnum):
+    """What a proxy does wrong."""
+
+    BUFFERED = "buffered"
+    LATE = "late"
+    CUT = "cut"
+    UPGRADE = "upgrade"
+    HOST = "host"
+    BODY = "body"
+    PATH = "path"
+    UNREACHED = "unreached"
+    REFUSED = "refused"
+
+
+_WORDS = {Kind.BUFFERED: "buffered", Kind.LATE: "late", Kind.CUT: "cut"}
+
+
+class Fault(NamedTuple):
+    """What is wrong with a technique."""
+
+    kind: Kind
+    text: str
+
+    @property
+    def word(self) -> str:
+        """What happens to the technique, in a word."""
+        return _WORDS.get(self.kind, "refused")
+
+
+def judge(course: Course, published: Published) -> list[Fault]:
+    """Tell what is wrong with a technique that listened."""
+    answer = course.answer
+    if answer is None:
+        return [Fault(Kind.BUFFERED, "not even the headers came, until the end and behind it")]
+    if answer.status != course.expected:
+        faults = [refused(answer, is_websocket=course.expected == 101)]
+    elif course.kind == "text/html":
+        faults = [Fault(Kind.PATH, f"{answer.status}, but a page: the proxy does not hand this path on")]
+    else:
+        faults = _on_the_way(course, published)
+    return [_OTHER_HOST, *faults] if course.is_origin_refused and answer.status != 403 else faults
+
+
+def refused(answer: Answer, *, is_websocket: bool = False) -> Fault:
+    """Tell what a refusal means."""
+    status = answer.status
+    if not status:
+        return Fault(Kind.REFUSED, answer.error)
+    if is_websocket and (status in (200, 400, 426) or answer.code == "upgrade-required"):
+        return Fault(Kind.UPGRADE, f"{status}: the headers Upgrade and Connection do not arrive")
+    if answer.code:
+        return Fault(Kind.REFUSED, f"{status} by pushd itself: {answer.code}")
+    return _BY_STATUS.get(status, Fault(Kind.REFUSED, f"{status}, which is not what pushd answers"))
+
+
+def judge_writing(answers: list[Answer]) -> list[Fault]:
+    """Tell what is wrong with a request that a page may make.
+
+    :param answers: of the request with the page's ``Origin``; where it was refused, also without it.
+    """
+    first, *rest = answers
+    if first.status in PUBLISHED:
+        return []
+    if first.status == 403 and first.code == "forbidden" and rest and rest[0].status in PUBLISHED:
+        return [_OTHER_HOST]
+    return [refused(rest[0] if rest else first)]
+
+
+def judge_body(answer: Answer, size: int) -> list[Fault]:
+    """Tell what is wrong with a large body. What pushd itself refuses, it refuses without a proxy too."""
+    if answer.code or 0 < answer.status < 300:
+        return []
+    if answer.status == 413:
+        return [Fault(Kind.BODY, f"413: a body of {size >> 20} MiB is too large for the proxy")]
+    return [refused(answer)]
+
+
+def delay(course: Course, published: Published) -> float | None:
+    """Give how long a message takes at the least, in seconds; None where none came."""
+    delays = [course.heard[word] - at for word, at in published.live.items() if word in course.heard]
+    return max(0.0, min(delays)) if delays else None
+
+
+def _on_the_way(course: Course, published: Published) -> list[Fault]:
+    held = _held(course, published)
+    if held and course.closed is None:
+        return [held]
+    return [fault for fault in (held or _late(course, published), _cut(course, published)) if fault]
+
+
+def _held(course: Course, published: Published) -> Fault | None:
+    until = course.closed if course.closed is not None else published.last + _HELD_SECONDS
+    awaited = {word: at for word, at in published.live.items() if at + _HELD_SECONDS < until}
+    if not awaited:
+        awaited = {published.before: course.asked}
+    times = [course.heard.get(word) for word in awaited]
+    if any(time is not None and time - at <= _HELD_SECONDS for time, at in zip(times, awaited.values(), strict=True)):
+        return None
+    by = f" by its {course.coding} compression" if course.coding else ""
+    came = [time - at for time, at in zip(times, awaited.values(), strict=True) if time is not None]
+    if not came:
+        return Fault(Kind.BUFFERED, f"messages are held back{by}, and do not come at all")
+    if course.closed is not None and course.closed < published.last:
+        return Fault(Kind.BUFFERED, f"messages are held back{by} until the proxy closes")
+    if published.last - max(awaited.values()) <= max(came):
+        return Fault(Kind.BUFFERED, f"messages are held back{by} until the stream ends")
+    return Fault(Kind.BUFFERED, f"messages are held back{by} for {min(came):.1f} s")
+
+
+def _late(course: Course, published: Published) -> Fault | None:
+    least = delay(course, published)
+    if least is None or least <= _LATE_SECONDS:
+        return None
+    return Fault(Kind.LATE, f"each message that comes alone waits for {least * 1000:.0f} ms")
+
+
+def _cut(course: Course, published: Published) -> Fault | None:
+    if course.closed is None or course.closed >= published.last:
+        if published.last_word in course.heard:
+            return None
+        return Fault(Kind.CUT, f"after {published.idle:.0f} s of silence nothing comes any more, and nobody says so")
+    spoken = [*published.live.values(), *course.arrivals]
+    quiet = course.closed - max([course.asked, *(at for at in spoken if at < course.closed - _TOGETHER_SECONDS)])
+    return Fault(Kind.CUT, f"{course.end} after {quiet:.0f} s of silence")
+
+
+_OTHER_HOST = Fault(Kind.HOST, "403 for a page of this address: the Host that it asked for does not arrive")
+_BY_STATUS = {
+    401: Fault(Kind.REFUSED, "401: the proxy asks for a password"),
+    403: Fault(Kind.REFUSED, "403: the proxy forbids it"),
+    404: Fault(Kind.PATH, "404, not by pushd: the proxy does not hand this path on"),
+    405: Fault(Kind.REFUSED, "405: the proxy does not let this method pass"),
+    408: Fault(Kind.REFUSED, "408: the proxy did not wait for the request"),
+    413: Fault(Kind.BODY, "413: the body is too large for the proxy"),
+    429: Fault(Kind.REFUSED, "429: the proxy limits requests or connections"),
+    502: Fault(Kind.UNREACHED, "502: the proxy does not reach pushd"),
+    503: Fault(Kind.UNREACHED, "503: the proxy has nobody to hand it on to"),
+    504: Fault(Kind.CUT, "504: the proxy did not wait for the answer"),
+}

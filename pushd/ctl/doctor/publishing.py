@@ -1,0 +1,97 @@
+"""Publishing through the proxies as a page would; where they refuse that, as a program; at last to pushd itself."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPException
+
+from pushd.ctl.doctor.course import Answer
+from pushd.ctl.doctor.diagnosis import PUBLISHED
+from pushd.ctl.doctor.listening import answer_of, servers_of
+from pushd.ctl.web import Web, in_path
+
+_SECONDS = 30.0
+_PADDING = "." * 1000
+"""In front of each word: a proxy that compresses may let pass what is shorter than some hundred bytes."""
+BODY_BYTES = 2 << 20
+"""Of a batch: twice what nginx lets pass by itself, and far from what pushd takes."""
+
+
+class Publisher:
+    """Publishes words to one channel.
+
+    :param through: the address that is examined.
+    :param direct: that of pushd itself; may be the same.
+    :param ttl: seconds that a message is kept at the most, should nobody come to delete the channel.
+    """
+
+    def __init__(self, through: Web, direct: Web, channel: str, ttl: float) -> None:
+        self.answers: list[Answer] = []
+        """Of the first word, as far as it went through the proxies."""
+        self.servers: set[str] = set()
+        """What the answers say about who gave them."""
+        self._path, self._ttl = f"/pub/{in_path(channel)}", ttl
+        self._doors: list[tuple[Web, Mapping[str, str]]] = [(through, {"Origin": through.origin}), (through, {})]
+        self._through = through
+        if direct is not through:
+            self._doors.append((direct, {}))
+
+    def begin(self, word: str) -> bool:
+        """Publish the first word by the first door that is open; tell whether there is one.
+
+        :raises NotReachable: nobody answers.
+        """
+        while self._doors:
+            answer = self.say(word)
+            if self._is_through:
+                self.answers.append(answer)
+            if answer.status in PUBLISHED:
+                return True
+            self._doors.pop(0)
+        return False
+
+    def say(self, word: str, *, is_last: bool = False) -> Answer:
+        """Publish a word. Raises as `begin` does."""
+        query = {"ttl": self._ttl, "end": 1 if is_last else None}
+        return self._request("POST", self._path, query, f"{_PADDING}{word}".encode(), "text/plain")
+
+    def say_much(self) -> Answer | None:
+        """Send a large batch that has no message in it; None where publishing does not go through the proxies."""
+        if not self._is_through:
+            return None
+        return self._request("POST", "/pub", {}, b" " * BODY_BYTES, "application/x-ndjson")
+
+    def forget(self) -> bool:
+        """Delete the channel; tell whether it is gone."""
+        if not self._doors:
+            return True
+        while self._doors:
+            if self._request("DELETE", self._path, {}).status in (200, 404):
+                return True
+            self._doors.pop(0)
+        return False
+
+    @property
+    def _is_through(self) -> bool:
+        return self._doors[0][0] is self._through
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, object], body: bytes | None = None, kind: str = ""
+    ) -> Answer:
+        web, headers = self._doors[0]
+        connection = web.connection(_SECONDS)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise web.not_reachable(error) from error
+        start = time.monotonic()
+        try:
+            with suppress(ConnectionError):  # who refuses a body need not read it: the answer says why
+                connection.request(method, web.target(path, query), body, {**headers, "Content-Type": kind})
+            response = connection.getresponse()
+            self.servers.update(servers_of(response))
+            return answer_of(response, time.monotonic() - start)
+        except (OSError, HTTPException) as error:
+            return Answer(0, error=f"no answer: {error}")
+        finally:
+            connection.close()
