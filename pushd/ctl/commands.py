@@ -115,9 +115,12 @@ def doctor(said: Namespace) -> int:
     examined = examine(through, direct, said.only, said.idle, _show_progress)
     _show_progress("")
     print("\n".join((json_lines if said.json else lines)(examined)))
+    if not examined.has_listened:
+        _say("nothing could be published, so nobody listened; let --url say where pushd itself is")
     if examined.left:
         _say(f"the channel {examined.left} could not be deleted; its messages expire by themselves")
-    return REFUSED if any(finding.faults for finding in examined.findings) else 0
+    is_fine = examined.has_listened and not any(finding.faults for finding in examined.findings)
+    return 0 if is_fine else REFUSED
 
 
 def _bodies(said: Namespace) -> Iterator[bytes]:

@@ -27,9 +27,11 @@ class Web:
             raise ValueError(f"{url!r} is not an address such as http://localhost:8080")
         self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
-        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        """Of the pages that are served there (RFC 6454)."""
-        self._shown = f"{self.origin}{self._path}"
+        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        port = "" if self._port in (None, self._kind.default_port) else f":{self._port}"
+        self.origin = f"{parts.scheme}://{host}{port}"
+        """Of the pages that are served there, as a browser says it (RFC 6454, section 6.2)."""
 
     def open(
         self,

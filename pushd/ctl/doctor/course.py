@@ -23,8 +23,7 @@ class Course:
 
     name: str
     """Of the technique."""
-    expected: int = 200
-    """The status that opens it."""
+    is_websocket: bool = False
     asked: float = 0.0
     """When it was asked for."""
     answer: Answer | None = None

@@ -7,19 +7,20 @@ from pushd.ctl.doctor.diagnosis import Kind
 PROXIES = ("nginx", "HAProxy", "Apache", "Caddy")
 _SIGNS = {"nginx": ("nginx", "openresty"), "HAProxy": ("haproxy",), "Apache": ("apache",), "Caddy": ("caddy",)}
 """What stands in `Server` or `Via`, in lower case. HAProxy names itself only where it is told to."""
+_ELSEWHERE = "# does not do that: there is another proxy on the way"
 
 CURES: Mapping[Kind, Mapping[str, str]] = {
     Kind.BUFFERED: {
         "nginx": "proxy_buffering off;",
         "HAProxy": "# nothing by itself: look for `http-response wait-for-body`",
-        "Apache": "# nothing by itself: look for the filter BUFFER",
+        "Apache": _ELSEWHERE,
         "Caddy": "@rest not path /sse/* /sub/*\nencode @rest gzip",
     },
     Kind.LATE: {
         "nginx": "tcp_nodelay on;",
         "HAProxy": "option http-no-delay",
-        "Apache": "# nothing by itself: look for another proxy on the way",
-        "Caddy": "# nothing by itself: look for another proxy on the way",
+        "Apache": _ELSEWHERE,
+        "Caddy": _ELSEWHERE,
     },
     Kind.CUT: {
         "nginx": "proxy_read_timeout 1h;",
@@ -52,11 +53,17 @@ CURES: Mapping[Kind, Mapping[str, str]] = {
     Kind.BODY: {
         "nginx": "client_max_body_size 16m;",
         "HAProxy": "# no limit by itself: look for `req.body_size`",
-        "Apache": "LimitRequestBody 16777216",
+        "Apache": _ELSEWHERE,
         "Caddy": "# no limit by itself: look for `request_body`",
     },
     Kind.PATH: {
-        "nginx": "# under a prefix, with the slash at the end:\nlocation /push/ { proxy_pass http://127.0.0.1:8080/; }",
+        "nginx": (
+            "location / {\n"
+            "    proxy_pass http://127.0.0.1:8080;\n"
+            "}\n"
+            "# under a prefix, with the slash at the end:\n"
+            "location /push/ { proxy_pass http://127.0.0.1:8080/; }"
+        ),
         "HAProxy": "# under a prefix:\nhttp-request replace-path ^/push(/.*) \\1",
         "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
         "Caddy": "# under a prefix:\nhandle_path /push/* { reverse_proxy 127.0.0.1:8080 }",

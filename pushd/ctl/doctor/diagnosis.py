@@ -7,8 +7,10 @@ from pushd.ctl.doctor.course import Answer, Course, Published
 
 PUBLISHED = (201, 202)
 """As pushd answers who publishes."""
-_HELD_SECONDS = 1.0
-"""Nothing is later than this by the network alone."""
+_HELD_SECONDS = 0.35
+"""More than the 200 ms for which a packet may wait by itself, and less than the time until the next message."""
+_SLOW_SECONDS = 1.0
+"""Nobody needs more to open a connection and to hear what is in the history, or to be sent away."""
 _LATE_SECONDS = 0.1
 """The least of several delays; a packet that waits for an acknowledgement waits for 200 ms, or 40 at the least."""
 _TOGETHER_SECONDS = 0.5
@@ -49,8 +51,10 @@ def judge(course: Course, published: Published) -> list[Fault]:
     answer = course.answer
     if answer is None:
         return [Fault(Kind.BUFFERED, "not even the headers came, until the end and behind it")]
-    if answer.status != course.expected:
-        faults = [refused(answer, is_websocket=course.expected == 101)]
+    if answer.status == 504 and not course.is_websocket:
+        return [Fault(Kind.BUFFERED, "504: the proxy waits for the end of an answer, and there is none")]
+    if answer.status != (101 if course.is_websocket else 200):
+        faults = [refused(answer, is_websocket=course.is_websocket)]
     elif course.kind == "text/html":
         faults = [Fault(Kind.PATH, f"{answer.status}, but a page: the proxy does not hand this path on")]
     else:
@@ -84,12 +88,13 @@ def judge_writing(answers: list[Answer]) -> list[Fault]:
 
 
 def judge_body(answer: Answer, size: int) -> list[Fault]:
-    """Tell what is wrong with a large body. What pushd itself refuses, it refuses without a proxy too."""
+    """Tell what is wrong with a large body, where small ones pass.
+
+    What pushd itself refuses, it refuses without a proxy too. There are proxies that answer 502 in place of 413.
+    """
     if answer.code or 0 < answer.status < 300:
         return []
-    if answer.status == 413:
-        return [Fault(Kind.BODY, f"413: a body of {size >> 20} MiB is too large for the proxy")]
-    return [refused(answer)]
+    return [Fault(Kind.BODY, f"{answer.status or answer.error}: a body of {size >> 20} MiB is too large for the proxy")]
 
 
 def delay(course: Course, published: Published) -> float | None:
@@ -99,6 +104,8 @@ def delay(course: Course, published: Published) -> float | None:
 
 
 def _on_the_way(course: Course, published: Published) -> list[Fault]:
+    if course.closed is not None and course.closed < course.asked + _SLOW_SECONDS and not course.heard:
+        return [Fault(Kind.REFUSED, f"{course.end} at once with nothing said, as to who is to come back later")]
     held = _held(course, published)
     if held and course.closed is None:
         return [held]
@@ -106,22 +113,22 @@ def _on_the_way(course: Course, published: Published) -> list[Fault]:
 
 
 def _held(course: Course, published: Published) -> Fault | None:
-    until = course.closed if course.closed is not None else published.last + _HELD_SECONDS
-    awaited = {word: at for word, at in published.live.items() if at + _HELD_SECONDS < until}
-    if not awaited:
-        awaited = {published.before: course.asked}
-    times = [course.heard.get(word) for word in awaited]
-    if any(time is not None and time - at <= _HELD_SECONDS for time, at in zip(times, awaited.values(), strict=True)):
+    until = course.closed if course.closed is not None else published.last
+    awaited, most = published.live, _HELD_SECONDS
+    if all(at + most > until for at in awaited.values()):
+        awaited, most = {published.before: course.asked}, _SLOW_SECONDS
+    came = [course.heard[word] - at for word, at in awaited.items() if word in course.heard]
+    if came and min(came) <= most:
         return None
     by = f" by its {course.coding} compression" if course.coding else ""
-    came = [time - at for time, at in zip(times, awaited.values(), strict=True) if time is not None]
     if not came:
         return Fault(Kind.BUFFERED, f"messages are held back{by}, and do not come at all")
-    if course.closed is not None and course.closed < published.last:
-        return Fault(Kind.BUFFERED, f"messages are held back{by} until the proxy closes")
-    if published.last - max(awaited.values()) <= max(came):
+    first = min(course.heard[word] for word in awaited if word in course.heard)
+    if first >= published.last:
         return Fault(Kind.BUFFERED, f"messages are held back{by} until the stream ends")
-    return Fault(Kind.BUFFERED, f"messages are held back{by} for {min(came):.1f} s")
+    if course.closed is not None and first > course.closed - _TOGETHER_SECONDS:
+        return Fault(Kind.BUFFERED, f"messages are held back{by} until the proxy closes")
+    return Fault(Kind.BUFFERED, f"messages are held back{by} until more has gathered, {min(came):.1f} s at the least")
 
 
 def _late(course: Course, published: Published) -> Fault | None:
@@ -138,7 +145,8 @@ def _cut(course: Course, published: Published) -> Fault | None:
         return Fault(Kind.CUT, f"after {published.idle:.0f} s of silence nothing comes any more, and nobody says so")
     spoken = [*published.live.values(), *course.arrivals]
     quiet = course.closed - max([course.asked, *(at for at in spoken if at < course.closed - _TOGETHER_SECONDS)])
-    return Fault(Kind.CUT, f"{course.end} after {quiet:.0f} s of silence")
+    life = course.closed - course.asked
+    return Fault(Kind.CUT, f"{course.end} after {quiet:.0f} s of silence, {life:.0f} s after it was asked for")
 
 
 _OTHER_HOST = Fault(Kind.HOST, "403 for a page of this address: the Host that it asked for does not arrive")
@@ -152,5 +160,5 @@ _BY_STATUS = {
     429: Fault(Kind.REFUSED, "429: the proxy limits requests or connections"),
     502: Fault(Kind.UNREACHED, "502: the proxy does not reach pushd"),
     503: Fault(Kind.UNREACHED, "503: the proxy has nobody to hand it on to"),
-    504: Fault(Kind.CUT, "504: the proxy did not wait for the answer"),
+    504: Fault(Kind.UNREACHED, "504: pushd does not answer the proxy in time"),
 }

@@ -18,7 +18,7 @@ _PATIENCE_SECONDS = 2.0
 """For what is to come at once."""
 _LIVE = 4
 """Messages that come alone; the quickest counts, since each may meet a busy machine."""
-_ALONE_SECONDS = 0.3
+_ALONE_SECONDS = 0.4
 """Between two of them: longer than the 200 ms that a packet may wait for an acknowledgement."""
 _MARGIN_SECONDS = 60.0
 """Beyond the silence: for all that comes before and after it."""
@@ -42,6 +42,8 @@ class Examined(NamedTuple):
     findings: Sequence[Finding]
     servers: frozenset[str]
     """What the answers say about who gave them and who handed them on."""
+    has_listened: bool
+    """Whether something could be published, so that there was something to hear."""
     left: str | None
     """The channel, where it could not be deleted."""
 
@@ -67,7 +69,8 @@ def examine(through: Web, direct: Web, only: Sequence[str], idle: float, progres
         visit.close()
         is_left = not publisher.forget()
     servers = frozenset(publisher.servers).union(*(listener.servers for listener in visit.listeners))
-    return Examined([each for each in findings if each.name in only], servers, channel if is_left else None)
+    judged = [each for each in findings if each.name in only]
+    return Examined(judged, servers, publisher.is_open, channel if is_left else None)
 
 
 class _Visit:
@@ -93,9 +96,9 @@ class _Visit:
     def findings(self) -> list[Finding]:
         """Go through all of it."""
         self._progress("publishing")
-        can_publish = self._publisher.begin(self._before)
+        self._publisher.begin(self._before)
         findings = [self._of_publishing()]
-        if not can_publish:
+        if not self._publisher.is_open:
             return findings
         body = self._publisher.say_much()
         if body is not None:

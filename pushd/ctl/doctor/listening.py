@@ -52,7 +52,7 @@ class Listener:
     def __init__(
         self, technique: Technique, web: Web, channel: str, words: tuple[str, ...], news: Condition, seconds: float
     ) -> None:
-        self.course = Course(technique.name, expected=101 if technique.is_websocket else 200)
+        self.course = Course(technique.name, technique.is_websocket)
         self.is_over = False
         self.servers: set[str] = set()
         """What the answers say about who gave them and who handed them on."""
@@ -137,7 +137,9 @@ class Listener:
         self._socket = sock = connection.sock
         target = self._web.target(self._technique.path + in_path(self._channel), {**self._technique.query, **query})
         connection.request("GET", target, headers={**_ACCEPTS, **headers})
-        return sock, connection.getresponse()
+        response = connection.getresponse()
+        self.servers.update(servers_of(response))
+        return sock, response
 
     def _note_answer(self, answer: Answer, response: HTTPResponse | None = None) -> None:
         with self._news:
@@ -145,7 +147,6 @@ class Listener:
             if response is not None:
                 self.course.kind = response.headers.get_content_type()
                 self.course.coding = response.headers.get("Content-Encoding", "")
-                self.servers.update(servers_of(response))
             self._news.notify_all()
 
     def _take(self, data: bytes) -> None:

@@ -8,11 +8,14 @@ from http.client import HTTPException
 from pushd.ctl.doctor.course import Answer
 from pushd.ctl.doctor.diagnosis import PUBLISHED
 from pushd.ctl.doctor.listening import answer_of, servers_of
+from pushd.ctl.failures import NotReachable
 from pushd.ctl.web import Web, in_path
 
 _SECONDS = 30.0
 _PADDING = "." * 1000
-"""In front of each word: a proxy that compresses may let pass what is shorter than some hundred bytes."""
+"""In front of the first word: there are proxies that hold back what they compress, and compress what begins with more
+than some hundred bytes. The other messages are short, since many of them make a buffer overflow.
+"""
 BODY_BYTES = 2 << 20
 """Of a batch: twice what nginx lets pass by itself, and far from what pushd takes."""
 
@@ -30,30 +33,36 @@ class Publisher:
         """Of the first word, as far as it went through the proxies."""
         self.servers: set[str] = set()
         """What the answers say about who gave them."""
+        self.is_open = False
+        """Whether there is a door that lets messages in."""
         self._path, self._ttl = f"/pub/{in_path(channel)}", ttl
         self._doors: list[tuple[Web, Mapping[str, str]]] = [(through, {"Origin": through.origin}), (through, {})]
         self._through = through
         if direct is not through:
             self._doors.append((direct, {}))
 
-    def begin(self, word: str) -> bool:
-        """Publish the first word by the first door that is open; tell whether there is one.
+    def begin(self, word: str) -> None:
+        """Publish the first word by the first door that is open.
 
         :raises NotReachable: nobody answers.
         """
-        while self._doors:
-            answer = self.say(word)
+        while self._doors and not self.is_open:
+            try:
+                answer = self.say(f"{_PADDING}{word}")
+            except NotReachable as error:
+                if not self.answers:
+                    raise
+                answer = Answer(0, error=str(error))
             if self._is_through:
                 self.answers.append(answer)
-            if answer.status in PUBLISHED:
-                return True
-            self._doors.pop(0)
-        return False
+            self.is_open = answer.status in PUBLISHED
+            if not self.is_open:
+                self._doors.pop(0)
 
     def say(self, word: str, *, is_last: bool = False) -> Answer:
         """Publish a word. Raises as `begin` does."""
         query = {"ttl": self._ttl, "end": 1 if is_last else None}
-        return self._request("POST", self._path, query, f"{_PADDING}{word}".encode(), "text/plain")
+        return self._request("POST", self._path, query, word.encode(), "text/plain")
 
     def say_much(self) -> Answer | None:
         """Send a large batch that has no message in it; None where publishing does not go through the proxies."""

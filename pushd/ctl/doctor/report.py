@@ -8,8 +8,8 @@ from pushd.ctl.doctor.diagnosis import Fault, Kind
 from pushd.ctl.doctor.examination import Examined, Finding
 
 _BESIDE = {
-    Kind.HOST: "or name the page's address in pushd's http.allow_origins",
-    Kind.CUT: "or shorten pushd's keepalive, except for raw streams, which have no sign of life",
+    Kind.HOST: "or the page's address in pushd's http.allow_origins",
+    Kind.CUT: "or, but for raw streams, which have no sign of life, a shorter keepalive in pushd",
 }
 
 
