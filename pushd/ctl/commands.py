@@ -112,8 +112,10 @@ def doctor(said: Namespace) -> int:
     """Tell what the way to the daemon does to each technique, and what mends it."""
     direct = Web(said.url)
     through = Web(said.through) if said.through else direct
-    examined = examine(through, direct, said.only, said.idle, _show_progress)
-    _show_progress("")
+    try:
+        examined = examine(through, direct, said.only, said.idle, _show_progress)
+    finally:
+        _show_progress("")
     print("\n".join((json_lines if said.json else lines)(examined)))
     if not examined.has_listened:
         _say("nothing could be published, so nobody listened; let --url say where pushd itself is")

@@ -6,7 +6,7 @@ import pytest
 
 from pushd.ctl.doctor.course import Answer, Course, Published
 from pushd.ctl.doctor.cures import CURES, PROXIES, cures, named
-from pushd.ctl.doctor.diagnosis import Fault, Kind, judge, judge_body, judge_writing
+from pushd.ctl.doctor.diagnosis import Fault, Kind, judge, judge_addresses, judge_body, judge_writing
 from pushd.ctl.doctor.examination import EXAMINED, Examined, Finding
 from pushd.ctl.doctor.report import lines
 from pushd.ctl.web import Web
@@ -84,6 +84,7 @@ def test_what_was_seen_tells_what_is_wrong(seen: Course, kinds: list[Kind], word
         ([Answer(403, "forbidden"), Answer(202)], [Kind.HOST]),
         ([Answer(403), Answer(403)], [Kind.REFUSED]),
         ([Answer(200), Answer(200)], [Kind.REFUSED]),  # somebody else answers
+        ([Answer(301), Answer(301)], [Kind.REFUSED]),
         ([Answer(404), Answer(404)], [Kind.PATH]),
         ([Answer(502), Answer(502)], [Kind.UNREACHED]),
         ([Answer(503, "stopping"), Answer(503, "stopping")], [Kind.REFUSED]),
@@ -91,6 +92,27 @@ def test_what_was_seen_tells_what_is_wrong(seen: Course, kinds: list[Kind], word
 )
 def test_how_a_page_may_publish(answers: list[Answer], kinds: list[Kind]) -> None:
     assert [fault.kind for fault in judge_writing(answers)] == kinds
+
+
+def test_a_later_refusal_is_told() -> None:
+    assert [fault.text for fault in judge_writing([Answer(201)], Answer(429))] == [
+        "429: the proxy limits requests or connections"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "own", "strange"),
+    [
+        ({"127.0.0.1"}, {"127.0.0.1"}, ""),
+        ({"::ffff:10.1.2.3"}, {"10.1.2.3"}, ""),
+        ({"fe80::1%eth0"}, {"fe80::1"}, ""),
+        ({"198.51.100.7"}, {"10.1.2.3"}, "198.51.100.7"),
+        ({"8.8.8.8"}, {"10.1.2.3"}, ""),  # of a router
+        ({"127.0.0.1", "10.1.2.3"}, {"10.1.2.3"}, "127.0.0.1"),
+    ],
+)
+def test_a_proxy_is_not_to_be_taken_for_a_client(known: set[str], own: set[str], strange: str) -> None:
+    assert [f"takes {strange} for" in fault.text for fault in judge_addresses(known, own)] == [True] * bool(strange)
 
 
 @pytest.mark.parametrize(

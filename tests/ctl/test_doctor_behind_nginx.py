@@ -24,14 +24,12 @@ SECONDS = 60
 STREAMS = ("sse", "stream", "raw", "multipart", "mixed")
 _MAP, _DOCUMENTED = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8"), re.S)
 _PASS = "location / { proxy_pass http://127.0.0.1:8080; }"
-_IGNORES = "proxy_ignore_headers X-Accel-Buffering;"
-_MENDS = "\n".join(
-    CURES[kind]["nginx"] for kind in (Kind.BUFFERED, Kind.LATE, Kind.CUT, Kind.UPGRADE, Kind.HOST, Kind.BODY)
-)
+_GIVEN = "proxy_ignore_headers X-Accel-Buffering; proxy_bind 127.0.0.2;"
+_MENDS = "\n".join(CURES[kind]["nginx"] for kind in CURES if kind not in (Kind.PATH, Kind.UNREACHED))
 SERVERS = {
     "documented": _DOCUMENTED,
-    "bad": f"proxy_http_version 1.0; {_IGNORES} proxy_read_timeout 2s; {_PASS}",
-    "mended": f"{_IGNORES}\n{_MENDS.replace(_MAP, '')}\n{_PASS}",
+    "bad": f"proxy_http_version 1.0; {_GIVEN} proxy_read_timeout 2s; {_PASS}",
+    "mended": f"{_GIVEN}\n{_MENDS.replace(_MAP, '')}\n{_PASS}",
     "readers": f"location /pub {{ limit_except GET {{ deny all; }} }} {_PASS}",
     "nobody": _PASS.replace("8080", "1"),
 }
@@ -70,7 +68,7 @@ class Doctors:
 def doctors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doctors]:
     """A daemon that gives no sign of life for long, and the servers in front of it."""
     long = [*("--keepalive-sse", "60"), *("--keepalive-stream", "60"), *("--keepalive-ping", "60")]
-    daemon = Daemon(tmp_path_factory.mktemp("pushd"), *long)
+    daemon = Daemon(tmp_path_factory.mktemp("pushd"), *long, "--http-trusted-proxies", "127.0.0.2")
     here = f"127.0.0.1:{daemon.http_port}"
     named = {name: text.replace("127.0.0.1:8080", here) for name, text in SERVERS.items()}
     nginx = Nginx(tmp_path_factory.mktemp("nginx"), named, _MAP)
@@ -103,6 +101,7 @@ def test_it_finds_what_is_wrong_and_nothing_else(doctors: Doctors) -> None:
     assert kinds == {
         "publish": ["host"],
         "body": ["body"],
+        "address": ["address"],
         **{name: ["buffered", "cut"] for name in STREAMS},
         "longpoll": ["cut"],
         "websocket": ["upgrade"],
@@ -112,7 +111,7 @@ def test_it_finds_what_is_wrong_and_nothing_else(doctors: Doctors) -> None:
     assert found["sse"]["faults"][0]["cures"] == {"nginx": "proxy_buffering off;"}
     out, error = shown.communicate(timeout=SECONDS)
     assert (bad.returncode, shown.returncode, error) == (1, 1, "")
-    for kind in ("buffered", "cut", "upgrade", "host", "body"):
+    for kind in ("buffered", "cut", "upgrade", "host", "body", "address"):
         assert f"\nagainst {kind} (" in out
         assert all(line in out for line in CURES[Kind(kind)]["nginx"].splitlines())
     assert doctors.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []

@@ -51,9 +51,10 @@ class Published:
     before: str
     """The word of the message that is in the history when a listener comes."""
     live: dict[str, float]
-    """Messages that came alone while all were listening."""
+    """Those that came alone while all were listening."""
     last: float
     """When the message after the silence was published."""
-    last_word: str
+    last_word: str | None
+    """None where it could not be published."""
     idle: float
     """The seconds of silence before that."""

@@ -56,6 +56,12 @@ CURES: Mapping[Kind, Mapping[str, str]] = {
         "Apache": _ELSEWHERE,
         "Caddy": "# no limit by itself: look for `request_body`",
     },
+    Kind.ADDRESS: {
+        "nginx": "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "HAProxy": "option forwardfor",
+        "Apache": "# says it by itself",
+        "Caddy": "# says it by itself",
+    },
     Kind.PATH: {
         "nginx": (
             "location / {\n"

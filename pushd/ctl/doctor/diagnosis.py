@@ -1,6 +1,8 @@
 """From what was seen to what is wrong. Pure: no sockets and no clock."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from pushd.ctl.doctor.course import Answer, Course, Published
@@ -28,10 +30,11 @@ class Kind(StrEnum):
     BODY = "body"
     PATH = "path"
     UNREACHED = "unreached"
+    ADDRESS = "address"
     REFUSED = "refused"
 
 
-_WORDS = {Kind.BUFFERED: "buffered", Kind.LATE: "late", Kind.CUT: "cut"}
+_WORDS = {Kind.BUFFERED: "buffered", Kind.LATE: "late", Kind.CUT: "cut", Kind.ADDRESS: "hidden"}
 
 
 class Fault(NamedTuple):
@@ -74,14 +77,15 @@ def refused(answer: Answer, *, is_websocket: bool = False) -> Fault:
     return _BY_STATUS.get(status, Fault(Kind.REFUSED, f"{status}, which is not what pushd answers"))
 
 
-def judge_writing(answers: list[Answer]) -> list[Fault]:
-    """Tell what is wrong with a request that a page may make.
+def judge_writing(answers: Sequence[Answer], later_refusal: Answer | None = None) -> list[Fault]:
+    """Tell what is wrong with publishing.
 
-    :param answers: of the request with the page's ``Origin``; where it was refused, also without it.
+    :param answers: to a request with the page's ``Origin``; where it was refused, also without it.
+    :param later_refusal: of one like that which had been accepted.
     """
     first, *rest = answers
     if first.status in PUBLISHED:
-        return []
+        return [refused(later_refusal)] if later_refusal else []
     if first.status == 403 and first.code == "forbidden" and rest and rest[0].status in PUBLISHED:
         return [_OTHER_HOST]
     return [refused(rest[0] if rest else first)]
@@ -97,10 +101,32 @@ def judge_body(answer: Answer, size: int) -> list[Fault]:
     return [Fault(Kind.BODY, f"{answer.status or answer.error}: a body of {size >> 20} MiB is too large for the proxy")]
 
 
+def judge_addresses(known: set[str], own: set[str]) -> list[Fault]:
+    """Tell whether pushd takes the proxy for its client.
+
+    A public address that is not our own may be that of our way to the outside.
+
+    :param known: by which pushd knows this end.
+    :param own: of this end of the connections.
+    """
+    strange = {each for each in map(_plain, known) if each not in set(map(_plain, own)) and each.is_private}
+    if not strange:
+        return []
+    names = ", ".join(sorted(map(str, strange)))
+    return [
+        Fault(Kind.ADDRESS, f"pushd takes {names} for its client: X-Forwarded-For does not arrive, or is not trusted")
+    ]
+
+
 def delay(course: Course, published: Published) -> float | None:
     """Give how long a message takes at the least, in seconds; None where none came."""
     delays = [course.heard[word] - at for word, at in published.live.items() if word in course.heard]
     return max(0.0, min(delays)) if delays else None
+
+
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    found = ip_address(address.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def _on_the_way(course: Course, published: Published) -> list[Fault]:
@@ -140,7 +166,7 @@ def _late(course: Course, published: Published) -> Fault | None:
 
 def _cut(course: Course, published: Published) -> Fault | None:
     if course.closed is None or course.closed >= published.last:
-        if published.last_word in course.heard:
+        if published.last_word is None or published.last_word in course.heard:
             return None
         return Fault(Kind.CUT, f"after {published.idle:.0f} s of silence nothing comes any more, and nobody says so")
     spoken = [*published.live.values(), *course.arrivals]
@@ -151,6 +177,10 @@ def _cut(course: Course, published: Published) -> Fault | None:
 
 _OTHER_HOST = Fault(Kind.HOST, "403 for a page of this address: the Host that it asked for does not arrive")
 _BY_STATUS = {
+    **{
+        status: Fault(Kind.REFUSED, f"{status}: the proxy sends to another address, which is the one to examine")
+        for status in (301, 302, 307, 308)
+    },
     401: Fault(Kind.REFUSED, "401: the proxy asks for a password"),
     403: Fault(Kind.REFUSED, "403: the proxy forbids it"),
     404: Fault(Kind.PATH, "404, not by pushd: the proxy does not hand this path on"),

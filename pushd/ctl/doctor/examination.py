@@ -2,17 +2,17 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Condition
 from typing import NamedTuple
 
-from pushd.ctl.doctor.course import Published
-from pushd.ctl.doctor.diagnosis import Fault, delay, judge, judge_body, judge_writing
-from pushd.ctl.doctor.listening import TECHNIQUES, Listener, Technique
+from pushd.ctl.doctor.course import Answer, Published
+from pushd.ctl.doctor.diagnosis import Fault, delay, judge, judge_addresses, judge_body, judge_writing
+from pushd.ctl.doctor.listening import TECHNIQUES, Listener
 from pushd.ctl.doctor.publishing import BODY_BYTES, Publisher
 from pushd.ctl.web import Web
 
-EXAMINED = ("publish", "body", *(technique.name for technique in TECHNIQUES))
+EXAMINED = ("publish", "body", "address", *(technique.name for technique in TECHNIQUES))
 """The names of all that is examined."""
 _PATIENCE_SECONDS = 2.0
 """For what is to come at once."""
@@ -57,83 +57,86 @@ def examine(through: Web, direct: Web, only: Sequence[str], idle: float, progres
     :param progress: hears what goes on.
     :raises NotReachable: nobody answers.
     """
-    mark = secrets.token_hex(8)
-    channel = f"doctor/{mark}"
-    publisher = Publisher(through, direct, channel, idle + 2 * _MARGIN_SECONDS)
-    techniques = [technique for technique in TECHNIQUES if technique.name in only]
-    visit = _Visit(through, channel, mark, techniques, publisher, idle, progress)
+    visit = _Visit(through, direct, only, idle, progress)
     is_left = False
     try:
         findings = visit.findings()
     finally:
-        visit.close()
-        is_left = not publisher.forget()
-    servers = frozenset(publisher.servers).union(*(listener.servers for listener in visit.listeners))
+        is_left = not visit.leave()
     judged = [each for each in findings if each.name in only]
-    return Examined(judged, servers, publisher.is_open, channel if is_left else None)
+    return Examined(judged, visit.servers, visit.has_listened, visit.channel if is_left else None)
 
 
 class _Visit:
     def __init__(
-        self,
-        through: Web,
-        channel: str,
-        mark: str,
-        techniques: Sequence[Technique],
-        publisher: Publisher,
-        idle: float,
-        progress: Callable[[str], None],
+        self, through: Web, direct: Web, only: Sequence[str], idle: float, progress: Callable[[str], None]
     ) -> None:
-        self._publisher, self._idle, self._progress = publisher, idle, progress
+        mark = secrets.token_hex(8)
         self._before, *self._live, self._last = words = tuple(
             f"{word}-{mark}" for word in ("before", *(f"live{number}" for number in range(_LIVE)), "last")
         )
+        self.channel = f"doctor/{mark}"
+        listening = [technique for technique in TECHNIQUES if technique.name in only]
+        self._only, self._idle, self._progress = only, idle if listening else 0.0, progress
+        self._addresses: set[str] = set()
+        self._publisher = Publisher(through, direct, self.channel, idle + 2 * _MARGIN_SECONDS)
         self._news = Condition()
-        self.listeners = [
-            Listener(technique, through, channel, words, self._news, idle + _MARGIN_SECONDS) for technique in techniques
+        self._listeners = [
+            Listener(technique, through, self.channel, words, self._news, idle + _MARGIN_SECONDS)
+            for technique in listening or TECHNIQUES[:1]
         ]
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """What the answers say about who gave them."""
+        return frozenset(self._publisher.servers).union(*(listener.servers for listener in self._listeners))
+
+    @property
+    def has_listened(self) -> bool:
+        """Tell whether there was something to hear."""
+        return self._publisher.is_open
+
+    def leave(self) -> bool:
+        """Leave, and delete the channel; tell whether it is gone."""
+        for listener in self._listeners:
+            listener.close()
+        return self._publisher.forget()
 
     def findings(self) -> list[Finding]:
         """Go through all of it."""
         self._progress("publishing")
         self._publisher.begin(self._before)
-        findings = [self._of_publishing()]
         if not self._publisher.is_open:
-            return findings
-        body = self._publisher.say_much()
-        if body is not None:
-            note = f"a body of {BODY_BYTES >> 20} MiB passes"
-            findings.append(Finding("body", judge_body(body, BODY_BYTES), note, body.status, body.seconds))
+            return [self._of_publishing()]
+        large = self._publisher.say_much() if "body" in self._only else None
         published = self._play()
-        return findings + [self._of_listening(listener, published) for listener in self.listeners]
-
-    def close(self) -> None:
-        """Leave."""
-        for listener in self.listeners:
-            listener.close()
+        heard = [self._of_listening(listener, published) for listener in self._listeners]
+        return [self._of_publishing(), *_of_body(large), *self._of_addresses(), *heard]
 
     def _play(self) -> Published:
         self._progress("listening")
-        for listener in self.listeners:
+        for listener in self._listeners:
             listener.start()
-        self._wait_for(self._before)
+        self._wait_for(self._before, _PATIENCE_SECONDS / 2)
+        # Before a proxy cuts those who have heard nothing.
+        self._addresses = self._publisher.addresses()
+        self._wait_for(self._before, _PATIENCE_SECONDS / 2)
         live = {}
         for word in self._live:
-            self._publisher.say(word)
-            live[word] = time.monotonic()
-            time.sleep(_ALONE_SECONDS)
-        self._wait_for(word)
+            if self._publisher.say(word):
+                live[word] = time.monotonic()
+                time.sleep(_ALONE_SECONDS)
+        if live:
+            self._wait_for(list(live)[-1])
         self._be_silent()
         last = time.monotonic()
-        self._publisher.say(self._last, is_last=True)
+        has_last = self._publisher.say(self._last, is_last=True)
         self._wait_for(self._last)
-        return Published(self._before, live, last, self._last, self._idle)
+        return Published(self._before, live, last, self._last if has_last else None, self._idle)
 
-    def _wait_for(self, word: str) -> None:
+    def _wait_for(self, word: str, seconds: float = _PATIENCE_SECONDS) -> None:
         with self._news:
-            self._news.wait_for(
-                lambda: all(each.is_over or each.has_heard(word) for each in self.listeners), _PATIENCE_SECONDS
-            )
+            self._news.wait_for(lambda: all(each.is_over or each.has_heard(word) for each in self._listeners), seconds)
 
     def _be_silent(self) -> None:
         start = time.monotonic()
@@ -144,12 +147,19 @@ class _Visit:
                     return
 
     def _are_over(self) -> bool:
-        return all(each.is_over for each in self.listeners)
+        return all(each.is_over for each in self._listeners)
 
     def _of_publishing(self) -> Finding:
         answers = self._publisher.answers
+        faults = judge_writing(answers, self._publisher.later_refusal)
         note = f"a page may publish, answered in {answers[0].seconds * 1000:.0f} ms"
-        return Finding("publish", judge_writing(answers), note, answers[0].status, answers[0].seconds)
+        return Finding("publish", faults, note, answers[0].status, answers[0].seconds)
+
+    def _of_addresses(self) -> Iterator[Finding]:
+        own = {listener.own_address for listener in self._listeners if listener.own_address}
+        if self._addresses and own:
+            note = f"pushd knows this end as {', '.join(sorted(self._addresses))}"
+            yield Finding("address", judge_addresses(self._addresses, own), note, None, None)
 
     def _of_listening(self, listener: Listener, published: Published) -> Finding:
         course = listener.course
@@ -157,3 +167,9 @@ class _Visit:
         note = f"a message takes {(least or 0) * 1000:.0f} ms, open through {self._idle:.0f} s of silence"
         status = course.answer.status if course.answer else None
         return Finding(course.name, judge(course, published), note, status, least)
+
+
+def _of_body(answer: Answer | None) -> Iterator[Finding]:
+    if answer is not None:
+        note = f"a body of {BODY_BYTES >> 20} MiB passes"
+        yield Finding("body", judge_body(answer, BODY_BYTES), note, answer.status, answer.seconds)

@@ -56,6 +56,8 @@ class Listener:
         self.is_over = False
         self.servers: set[str] = set()
         """What the answers say about who gave them and who handed them on."""
+        self.own_address = ""
+        """Of this end of its connection."""
         self._technique, self._web, self._words, self._news = technique, web, words, news
         self._channel, self._seconds = channel, seconds
         self._socket: socket.socket | None = None
@@ -111,7 +113,7 @@ class Listener:
             for data in _decoded(response):
                 self._take(data)
         elif response.status == 101:
-            if not is_accepted(response, key):
+            if not is_accepted(response.headers.get("Sec-WebSocket-Accept", ""), key):
                 raise Closed("closed here, since it is no answer to the handshake")
             for data in payloads(response.fp.read, sock.sendall):
                 self._take(data)
@@ -132,9 +134,12 @@ class Listener:
                 return "done"
 
     def _ask(self, query: Mapping[str, object], headers: Mapping[str, str]) -> tuple[socket.socket, HTTPResponse]:
+        if self._socket is not None:
+            self._socket.close()
         connection = self._web.connection(self._seconds)
         connection.connect()
         self._socket = sock = connection.sock
+        self.own_address = sock.getsockname()[0]
         target = self._web.target(self._technique.path + in_path(self._channel), {**self._technique.query, **query})
         connection.request("GET", target, headers={**_ACCEPTS, **headers})
         response = connection.getresponse()
@@ -150,12 +155,12 @@ class Listener:
             self._news.notify_all()
 
     def _take(self, data: bytes) -> None:
-        now = time.monotonic()
-        self._body += data
+        now, body = time.monotonic(), self._body + data
+        self._body = body[-_BLOCK:]
         with self._news:
             self.course.arrivals.append(now)
             for word in self._words:
-                if word not in self.course.heard and word.encode() in self._body:
+                if word not in self.course.heard and word.encode() in body:
                     self.course.heard[word] = now
             self._news.notify_all()
 
@@ -165,8 +170,8 @@ def answer_of(response: HTTPResponse, seconds: float) -> Answer:
     code = ""
     if response.status >= 400:
         try:
-            code = str(json.loads(response.read(_BLOCK))["error"]["code"])
-        except (OSError, HTTPException, ValueError, LookupError, TypeError):
+            code = str(json.loads(_decoder(response)(response.read(_BLOCK)))["error"]["code"])
+        except (OSError, HTTPException, zlib.error, ValueError, LookupError, TypeError):
             code = ""
     return Answer(response.status, code, seconds)
 
@@ -179,8 +184,11 @@ def servers_of(response: HTTPResponse) -> Iterator[str]:
 
 def _decoded(response: HTTPResponse) -> Iterator[bytes]:
     """Give the bytes of a body as they come."""
-    decode: Callable[[bytes], bytes] = bytes
-    if response.headers.get("Content-Encoding") == "gzip":
-        decode = zlib.decompressobj(wbits=31).decompress
+    decode = _decoder(response)
     while data := response.read1(_BLOCK):
         yield decode(data)
+
+
+def _decoder(response: HTTPResponse) -> Callable[[bytes], bytes]:
+    is_zipped = response.headers.get("Content-Encoding") == "gzip"
+    return zlib.decompressobj(wbits=31).decompress if is_zipped else bytes

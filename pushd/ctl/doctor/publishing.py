@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pushd.ctl.doctor.course import Answer
 from pushd.ctl.doctor.diagnosis import PUBLISHED
 from pushd.ctl.doctor.listening import answer_of, servers_of
-from pushd.ctl.failures import NotReachable
+from pushd.ctl.failures import NotReachable, Refused
 from pushd.ctl.web import Web, in_path
 
 _SECONDS = 30.0
@@ -31,11 +31,13 @@ class Publisher:
     def __init__(self, through: Web, direct: Web, channel: str, ttl: float) -> None:
         self.answers: list[Answer] = []
         """Of the first word, as far as it went through the proxies."""
+        self.later_refusal: Answer | None = None
+        """Of a later word, where there was one."""
         self.servers: set[str] = set()
         """What the answers say about who gave them."""
         self.is_open = False
         """Whether there is a door that lets messages in."""
-        self._path, self._ttl = f"/pub/{in_path(channel)}", ttl
+        self._channel, self._path, self._ttl = channel, f"/pub/{in_path(channel)}", ttl
         self._doors: list[tuple[Web, Mapping[str, str]]] = [(through, {"Origin": through.origin}), (through, {})]
         self._through = through
         if direct is not through:
@@ -48,7 +50,7 @@ class Publisher:
         """
         while self._doors and not self.is_open:
             try:
-                answer = self.say(f"{_PADDING}{word}")
+                answer = self._publish(f"{_PADDING}{word}")
             except NotReachable as error:
                 if not self.answers:
                     raise
@@ -59,16 +61,26 @@ class Publisher:
             if not self.is_open:
                 self._doors.pop(0)
 
-    def say(self, word: str, *, is_last: bool = False) -> Answer:
-        """Publish a word. Raises as `begin` does."""
-        query = {"ttl": self._ttl, "end": 1 if is_last else None}
-        return self._request("POST", self._path, query, word.encode(), "text/plain")
+    def say(self, word: str, *, is_last: bool = False) -> bool:
+        """Publish a word; tell whether it was taken. Raises as `begin` does."""
+        answer = self._publish(word, is_last)
+        if answer.status not in PUBLISHED:
+            self.later_refusal = answer
+        return answer.status in PUBLISHED
 
     def say_much(self) -> Answer | None:
         """Send a large batch that has no message in it; None where publishing does not go through the proxies."""
         if not self._is_through:
             return None
         return self._request("POST", "/pub", {}, b" " * BODY_BYTES, "application/x-ndjson")
+
+    def addresses(self) -> set[str]:
+        """Give the addresses by which pushd knows those who listen; nothing where it is not to be asked."""
+        web, _ = self._doors[0]
+        try:
+            return {str(each["address"]) for each in web.ask("GET", "/connections", {"channel": self._channel})}
+        except (Refused, NotReachable, LookupError, TypeError):
+            return set()
 
     def forget(self) -> bool:
         """Delete the channel; tell whether it is gone."""
@@ -84,10 +96,15 @@ class Publisher:
     def _is_through(self) -> bool:
         return self._doors[0][0] is self._through
 
+    def _publish(self, word: str, is_last: bool = False) -> Answer:
+        query = {"ttl": self._ttl, "end": 1 if is_last else None}
+        return self._request("POST", self._path, query, word.encode(), "text/plain")
+
     def _request(
         self, method: str, path: str, query: Mapping[str, object], body: bytes | None = None, kind: str = ""
     ) -> Answer:
-        web, headers = self._doors[0]
+        web, given = self._doors[0]
+        headers = {**given, "Content-Type": kind} if kind else dict(given)
         connection = web.connection(_SECONDS)
         try:
             connection.connect()
@@ -96,7 +113,7 @@ class Publisher:
         start = time.monotonic()
         try:
             with suppress(ConnectionError):  # who refuses a body need not read it: the answer says why
-                connection.request(method, web.target(path, query), body, {**headers, "Content-Type": kind})
+                connection.request(method, web.target(path, query), body, headers)
             response = connection.getresponse()
             self.servers.update(servers_of(response))
             return answer_of(response, time.monotonic() - start)

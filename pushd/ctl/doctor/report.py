@@ -8,6 +8,7 @@ from pushd.ctl.doctor.diagnosis import Fault, Kind
 from pushd.ctl.doctor.examination import Examined, Finding
 
 _BESIDE = {
+    Kind.ADDRESS: "and the proxy's address in pushd's http.trusted_proxies",
     Kind.HOST: "or the page's address in pushd's http.allow_origins",
     Kind.CUT: "or, but for raw streams, which have no sign of life, a shorter keepalive in pushd",
 }

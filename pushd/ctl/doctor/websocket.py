@@ -8,7 +8,6 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterator
-from http.client import HTTPResponse
 from typing import Protocol
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -37,10 +36,10 @@ def new_key() -> str:
     return base64.b64encode(os.urandom(16)).decode()
 
 
-def is_accepted(response: HTTPResponse, key: str) -> bool:
-    """Tell whether it is an answer to this handshake (section 4.1)."""
+def is_accepted(accept: str, key: str) -> bool:
+    """Tell whether the value of ``Sec-WebSocket-Accept`` is an answer to this handshake (section 4.1)."""
     digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
-    return response.headers.get("Sec-WebSocket-Accept", "") == base64.b64encode(digest).decode()
+    return accept == base64.b64encode(digest).decode()
 
 
 def payloads(read: Reads, send: Callable[[bytes], object]) -> Iterator[bytes]:
