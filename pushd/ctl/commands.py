@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from pushd.ctl.crowds import Crowds
+from pushd.ctl.doctor.examination import examine
+from pushd.ctl.doctor.report import json_lines, lines
 from pushd.ctl.failures import REFUSED, Failure, Refused
 from pushd.ctl.following import follow
 from pushd.ctl.latency import in_words
@@ -133,6 +135,23 @@ def health(said: Namespace) -> int:
     return 0
 
 
+def doctor(said: Namespace) -> int:
+    """Tell what the way to the daemon does to each technique, and what mends it."""
+    direct = Web(said.url)
+    through = Web(said.through) if said.through else direct
+    try:
+        examined = examine(through, direct, said.only, said.idle, _show_progress)
+    finally:
+        _show_progress("")
+    print("\n".join((json_lines if said.json else lines)(examined)))
+    if not examined.has_listened:
+        _say("nothing could be published, so nobody listened; let --url say where pushd itself is")
+    if examined.left:
+        _say(f"the channel {examined.left} could not be deleted; its messages expire by themselves")
+    is_fine = examined.has_listened and not any(finding.faults for finding in examined.findings)
+    return 0 if is_fine else REFUSED
+
+
 def _bodies(said: Namespace) -> Iterator[bytes]:
     if said.text is not None:
         yield said.text.encode("utf-8", "surrogateescape")
@@ -192,6 +211,11 @@ def _out() -> BinaryIO:
 
 def _say(sentence: str) -> None:
     print(f"pushctl: {sentence}", file=sys.stderr, flush=True)
+
+
+def _show_progress(what: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{what}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def leave_quietly() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pushd.ctl import commands
+from pushd.ctl.doctor.examination import EXAMINED
 from pushd.ctl.ear import SMALLEST
 from pushd.ctl.failures import USAGE, Failure
 from pushd.ctl.load import TECHNIQUES
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 """As a shell says that SIGINT ended something."""
+_LONGEST_SECONDS = 86400.0
+"""Of silence: a day."""
 _STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 nobody answers"
 
 
@@ -139,6 +142,20 @@ def parser() -> ArgumentParser:
     bench.add_argument("--size", type=_up_to(1 << 20, SMALLEST), default=100, metavar="BYTES", help="(default: 100)")
     bench.add_argument("--json", action="store_true", help="print a line of JSON; times are in seconds")
 
+    doctor = _command(
+        all_of_them,
+        "doctor",
+        commands.doctor,
+        "tell what proxies on the way do to each technique, and what mends it",
+        "pushctl doctor https://push.example.org",
+        "pushctl doctor https://push.example.org --only sse,websocket --json",
+        "pushctl --url http://10.0.0.5:8080 doctor https://push.example.org  # may not be published to",
+    )
+    doctor.add_argument("through", metavar="URL", nargs="?", help="as clients reach it (default: that of --url)")
+    doctor.add_argument("--idle", type=_seconds, default=70.0, help="seconds of silence (default: 70)")
+    doctor.add_argument("--only", type=_examined, default=EXAMINED, help=f"of {','.join(EXAMINED)}; default: all")
+    doctor.add_argument("--json", action="store_true", help="print a line of JSON for each")
+
     _command(all_of_them, "health", commands.health, "tell whether the daemon is ready", "pushctl health && deploy")
     return parser
 
@@ -168,6 +185,19 @@ def _add_how(command: ArgumentParser) -> None:
     command.add_argument("--transport", default="stream", choices=list(WAYS))
     command.add_argument("--since", help="an id, all, last:N, a duration such as 10m, or unix seconds")
     command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="what happens when this is too slow")
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) <= _LONGEST_SECONDS:
+        raise ValueError(text)
+    return seconds
+
+
+def _examined(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := set(names).difference(EXAMINED):
+        raise ArgumentTypeError(f"there is no {sorted(unknown)[0]!r}")
+    return names
 
 
 if __name__ == "__main__":

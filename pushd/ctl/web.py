@@ -32,6 +32,11 @@ class Web:
         self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
         self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        port = "" if self._port in (None, self._kind.default_port) else f":{self._port}"
+        self._authority = f"{host}{port}"
+        self.origin = f"{parts.scheme}://{self._authority}"
+        """Of the pages that are served there, as a browser says it (RFC 6454, section 6.2)."""
 
     def open(
         self,
@@ -47,27 +52,43 @@ class Web:
         :raises NotReachable: nobody answers.
         :raises Refused: the answer is a no.
         """
-        connection = self._kind(self._host, self._port, timeout=_SECONDS)
+        connection = self.connection()
         try:
-            connection.request(method, self._target(path, query or {}), body, dict(headers or {}))
+            connection.request(method, self.target(path, query), body, dict(headers or {}))
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise NotReachable(f"{self._shown} can not be reached: {reason}") from error
+            raise self.not_reachable(error) from error
         if response.status >= 400:
             raise _refused(response.status, response.reason, _body_of(response))
         return response
+
+    def connection(self, seconds: float = _SECONDS) -> HTTPConnection:
+        """Make a connection, which opens with its first request.
+
+        :param seconds: of silence that are waited through.
+        """
+        return self._kind(self._host, self._port, timeout=seconds)
+
+    def target(self, path: str, query: Mapping[str, object] | None = None) -> str:
+        """Give the target of a request; parameters that are None are left out."""
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return self._path + path + ("?" + urlencode(given) if given else "")
+
+    def not_reachable(self, error: Exception) -> NotReachable:
+        """Say that nobody answers, and why."""
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return NotReachable(f"{self._shown} can not be reached: {reason}")
 
     def connect(self) -> socket.socket:
         """Open a connection to send requests on by hand.
 
         :raises NotReachable: nobody answers.
         """
-        connection = self._kind(self._host, self._port, timeout=_SECONDS)
+        connection = self.connection()
         try:
             connection.connect()
         except OSError as error:
-            raise NotReachable(f"{self._shown} can not be reached: {error.strerror or error}") from error
+            raise self.not_reachable(error) from error
         sock: socket.socket = connection.sock
         return sock
 
@@ -76,7 +97,7 @@ class Web:
 
         :param lines: header lines, each ended by CRLF.
         """
-        request = f"{method} {self._target(path, {})} HTTP/1.1\r\nHost: {self._authority}\r\n{lines}\r\n"
+        request = f"{method} {self.target(path)} HTTP/1.1\r\nHost: {self._authority}\r\n{lines}\r\n"
         return request.encode("ascii")
 
     def websocket(self, path: str, query: Mapping[str, object], subprotocol: str) -> "ClientConnection":
@@ -89,7 +110,7 @@ class Web:
         scheme = "wss" if self._kind is HTTPSConnection else "ws"
         try:
             return connect(
-                f"{scheme}://{self._authority}{self._target(path, query)}",
+                f"{scheme}://{self._authority}{self.target(path, query)}",
                 subprotocols=[Subprotocol(subprotocol)],
                 open_timeout=_SECONDS,
                 ping_interval=_SECONDS,
@@ -103,7 +124,7 @@ class Web:
         except InvalidHandshake as error:
             raise Refused(f"{self._shown} does not answer as pushd does: {error}") from error
         except OSError as error:
-            raise NotReachable(f"{self._shown} can not be reached: {error.strerror or error}") from error
+            raise self.not_reachable(error) from error
 
     def ask(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
         """Ask for JSON; give its value. Raises as `open` does."""
@@ -112,15 +133,6 @@ class Web:
             return json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
             raise Refused(f"{self._shown} does not answer as pushd does") from error
-
-    @property
-    def _authority(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{host}:{self._port}" if self._port else host
-
-    def _target(self, path: str, query: Mapping[str, object]) -> str:
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._path + path + ("?" + urlencode(given) if given else "")
 
 
 def in_path(name: str) -> str:

@@ -1,0 +1,96 @@
+"""The lines of a proxy's configuration that mend what is wrong. docs/proxies.md has the same ones."""
+
+from collections.abc import Iterable, Mapping
+
+from pushd.ctl.doctor.diagnosis import Kind
+
+PROXIES = ("nginx", "HAProxy", "Apache", "Caddy")
+_SIGNS = {"nginx": ("nginx", "openresty"), "HAProxy": ("haproxy",), "Apache": ("apache",), "Caddy": ("caddy",)}
+"""What stands in `Server` or `Via`, in lower case. HAProxy names itself only where it is told to."""
+_ELSEWHERE = "# does not do that: there is another proxy on the way"
+
+CURES: Mapping[Kind, Mapping[str, str]] = {
+    Kind.BUFFERED: {
+        "nginx": "proxy_buffering off;",
+        "HAProxy": "# nothing by itself: look for `http-response wait-for-body`",
+        "Apache": _ELSEWHERE,
+        "Caddy": "@rest not path /sse/* /sub/*\nencode @rest gzip",
+    },
+    Kind.LATE: {
+        "nginx": "tcp_nodelay on;",
+        "HAProxy": "option http-no-delay",
+        "Apache": _ELSEWHERE,
+        "Caddy": _ELSEWHERE,
+    },
+    Kind.CUT: {
+        "nginx": "proxy_read_timeout 1h;",
+        "HAProxy": "timeout client 1h\ntimeout server 1h\ntimeout tunnel 1h",
+        "Apache": "ProxyTimeout 3600",
+        "Caddy": "# nothing by itself: look for `read_timeout` and `stream_timeout`",
+    },
+    Kind.UPGRADE: {
+        "nginx": (
+            "# in http:\n"
+            "map $http_upgrade $connection_upgrade {\n"
+            "    default upgrade;\n"
+            '    "" "";\n'
+            "}\n"
+            "# in the server, and in each location with a proxy_set_header of its own:\n"
+            "proxy_http_version 1.1;\n"
+            "proxy_set_header Upgrade $http_upgrade;\n"
+            "proxy_set_header Connection $connection_upgrade;"
+        ),
+        "HAProxy": "# passes it on by itself: look for `http-request del-header`",
+        "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
+        "Caddy": "# passes it on by itself: look for `header_up`",
+    },
+    Kind.HOST: {
+        "nginx": "proxy_set_header Host $http_host;",
+        "HAProxy": "# keeps it by itself: look for `http-request set-header Host`",
+        "Apache": "ProxyPreserveHost On",
+        "Caddy": "# keeps it by itself: look for `header_up Host`",
+    },
+    Kind.BODY: {
+        "nginx": "client_max_body_size 16m;",
+        "HAProxy": "# no limit by itself: look for `req.body_size`",
+        "Apache": _ELSEWHERE,
+        "Caddy": "# no limit by itself: look for `request_body`",
+    },
+    Kind.ADDRESS: {
+        "nginx": "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "HAProxy": "option forwardfor",
+        "Apache": "# says it by itself",
+        "Caddy": "# says it by itself",
+    },
+    Kind.PATH: {
+        "nginx": (
+            "location / {\n"
+            "    proxy_pass http://127.0.0.1:8080;\n"
+            "}\n"
+            "# under a prefix, with the slash at the end:\n"
+            "location /push/ { proxy_pass http://127.0.0.1:8080/; }"
+        ),
+        "HAProxy": "# under a prefix:\nhttp-request replace-path ^/push(/.*) \\1",
+        "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
+        "Caddy": "# under a prefix:\nhandle_path /push/* { reverse_proxy 127.0.0.1:8080 }",
+    },
+    Kind.UNREACHED: {
+        "nginx": "proxy_pass http://127.0.0.1:8080;",
+        "HAProxy": "server pushd 127.0.0.1:8080",
+        "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
+        "Caddy": "reverse_proxy 127.0.0.1:8080",
+    },
+}
+"""A line that begins with ``#`` is said, not written. What a proxy refuses by a rule of its owner has no line."""
+
+
+def named(servers: Iterable[str]) -> list[str]:
+    """Give the proxies that the headers of answers name."""
+    seen = " ".join(servers).lower()
+    return [proxy for proxy in PROXIES if any(sign in seen for sign in _SIGNS[proxy])]
+
+
+def cures(kind: Kind, proxies: Iterable[str]) -> dict[str, str]:
+    """Give the lines against a fault, by proxy: for those named, or for all where none is."""
+    lines = CURES.get(kind, {})
+    return {proxy: lines[proxy] for proxy in list(proxies) or PROXIES if proxy in lines}

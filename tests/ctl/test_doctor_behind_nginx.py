@@ -1,0 +1,147 @@
+"""`pushctl doctor` through a real nginx: it finds nothing wrong, or all that is wrong and the lines that mend it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pushd.ctl.doctor.cures import CURES
+from pushd.ctl.doctor.diagnosis import Kind
+from pushd.ctl.doctor.examination import EXAMINED
+from tests.backends.redis_server import free_port
+from tests.doors.real import ROOT, Daemon, eventually
+from tests.system.nginx import Nginx
+
+pytestmark = pytest.mark.system
+
+SECONDS = 60
+STREAMS = ("sse", "stream", "raw", "multipart", "mixed")
+_MAP, _DOCUMENTED = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8"), re.S)
+_PASS = "location / { proxy_pass http://127.0.0.1:8080; }"
+_GIVEN = "proxy_ignore_headers X-Accel-Buffering; proxy_bind 127.0.0.2;"
+_MENDS = "\n".join(CURES[kind]["nginx"] for kind in CURES if kind not in (Kind.PATH, Kind.UNREACHED))
+SERVERS = {
+    "documented": _DOCUMENTED,
+    "bad": f"proxy_http_version 1.0; {_GIVEN} proxy_read_timeout 2s; {_PASS}",
+    "mended": f"{_GIVEN}\n{_MENDS.replace(_MAP, '')}\n{_PASS}",
+    "readers": f"location /pub {{ limit_except GET {{ deny all; }} }} {_PASS}",
+    "nobody": _PASS.replace("8080", "1"),
+}
+
+
+class Doctors:
+    """Runs `pushctl doctor` through each of the servers, straight, and to where nobody is."""
+
+    def __init__(self, daemon: Daemon, ports: dict[str, int]) -> None:
+        self.daemon = daemon
+        self._ports = ports | {"straight": daemon.http_port, "none": free_port()}
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, name: str, *words: str, url: str = "") -> "subprocess.Popen[str]":
+        """Start it."""
+        through = f"http://127.0.0.1:{self._ports[name]}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pushd.ctl.main", "--url", url or through, "doctor", *words, through],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End those that a test which failed has left."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+
+@pytest.fixture(scope="module")
+def doctors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doctors]:
+    """A daemon that gives no sign of life for long, and the servers in front of it."""
+    long = [*("--keepalive-sse", "60"), *("--keepalive-stream", "60"), *("--keepalive-ping", "60")]
+    daemon = Daemon(tmp_path_factory.mktemp("pushd"), *long, "--http-trusted-proxies", "127.0.0.2")
+    here = f"127.0.0.1:{daemon.http_port}"
+    named = {name: text.replace("127.0.0.1:8080", here) for name, text in SERVERS.items()}
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), named, _MAP)
+    doctors = Doctors(daemon, nginx.ports)
+    try:
+        yield doctors
+        daemon.assert_well()
+    finally:
+        doctors.stop()
+        nginx.stop()
+        daemon.stop()
+
+
+def objects(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """Read what it says of each technique."""
+    out, error = process.communicate(timeout=SECONDS)
+    assert error == ""
+    return {each["technique"]: each for each in map(json.loads, out.splitlines())}
+
+
+def test_it_finds_what_is_wrong_and_nothing_else(doctors: Doctors) -> None:
+    fine = {name: doctors.start(name, "--idle", "4", "--json") for name in ("straight", "documented", "mended")}
+    bad, shown = doctors.start("bad", "--idle", "4", "--json"), doctors.start("bad", "--idle", "4")
+    for name, process in fine.items():
+        found = objects(process)
+        outcomes = {technique: each["outcome"] for technique, each in found.items()}
+        assert (outcomes, process.returncode) == ({technique: ["fine"] for technique in EXAMINED}, 0), (name, found)
+    found = objects(bad)
+    kinds = {name: [fault["fault"] for fault in each["faults"]] for name, each in found.items()}
+    assert kinds == {
+        "publish": ["host"],
+        "body": ["body"],
+        "address": ["address"],
+        **{name: ["buffered", "cut"] for name in STREAMS},
+        "longpoll": ["cut"],
+        "websocket": ["upgrade"],
+    }
+    for name in (*STREAMS, "longpoll"):
+        assert re.search(r"after [2-4] s of silence", found[name]["faults"][-1]["text"])
+    assert found["sse"]["faults"][0]["cures"] == {"nginx": "proxy_buffering off;"}
+    out, error = shown.communicate(timeout=SECONDS)
+    assert (bad.returncode, shown.returncode, error) == (1, 1, "")
+    for kind in ("buffered", "cut", "upgrade", "host", "body", "address"):
+        assert f"\nagainst {kind} (" in out
+        assert all(line in out for line in CURES[Kind(kind)]["nginx"].splitlines())
+    assert doctors.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
+
+
+def test_where_the_way_lets_nobody_publish_pushd_itself_is_told(doctors: Doctors) -> None:
+    direct = f"http://127.0.0.1:{doctors.daemon.http_port}"
+    told = doctors.start("readers", "--idle", "0", "--json", "--only", "publish,body,sse", url=direct)
+    alone, nobody = doctors.start("readers"), doctors.start("nobody", "--only", "sse")
+    found = objects(told)
+    assert {name: each["outcome"] for name, each in found.items()} == {"publish": ["refused"], "sse": ["fine"]}
+    for process, words in ((alone, "403: the proxy forbids it"), (nobody, "")):
+        out, error = process.communicate(timeout=SECONDS)
+        assert (process.returncode, words in out) == (1, True)
+        assert error.startswith("pushctl: nothing could be published")
+    assert doctors.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
+
+
+def test_who_interrupts_it_leaves_no_channel(doctors: Doctors) -> None:
+    def channels() -> Any:
+        return doctors.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"]
+
+    process = doctors.start("documented")
+    assert eventually(channels)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=SECONDS) == ("", "")
+    assert (process.returncode, channels()) == (130, [])
+
+
+def test_where_nobody_answers_it_says_so(doctors: Doctors) -> None:
+    process = doctors.start("none")
+    out, error = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out, "can not be reached" in error) == (3, "", True)

@@ -1,0 +1,56 @@
+"""The WebSocket client of the doctor reads the frames of RFC 6455, and answers pings."""
+
+import io
+
+import pytest
+
+from pushd.ctl.doctor.websocket import Closed, is_accepted, payloads
+
+
+def read(data: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Give what is heard and what is sent."""
+    sent: list[bytes] = []
+    return list(payloads(io.BytesIO(data).read, sent.append)), sent
+
+
+@pytest.mark.parametrize(
+    ("frames", "heard"),
+    [
+        (b"", []),
+        (b"\x81\x05Hello", [b"Hello"]),
+        (b"\x01\x03Hel\x80\x02lo", [b"Hel", b"lo"]),
+        (b"\x82\x7e\x01\x00" + bytes(256), [bytes(256)]),
+        (b"\x82\x7f" + (1 << 16).to_bytes(8, "big") + bytes(1 << 16), [bytes(1 << 16)]),
+        (b"\x81\x05Hello\x81\x05Hel", [b"Hello"]),
+        (b"\x81\x05Hello\x81", [b"Hello"]),
+        (b"\x81\x7e\x01", []),
+        (b"\x8a\x00\x81\x01x", [b"", b"x"]),
+    ],
+)
+def test_frames_are_read_as_far_as_they_are_whole(frames: bytes, heard: list[bytes]) -> None:
+    assert read(frames) == (heard, [])
+
+
+def test_a_ping_is_answered_by_a_masked_pong_with_its_payload() -> None:
+    heard, (pong,) = read(b"\x89\x05Hello")
+    assert (heard, pong[:2]) == ([b""], b"\x8a\x85")
+    assert bytes(byte ^ pong[2 + index % 4] for index, byte in enumerate(pong[6:])) == b"Hello"
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (b"\x88\x02\x03\xf4", "closed with 1012"),
+        (b"\x88\x00", "closed with 1005"),
+        (b"\x82\x7f\x7f" + bytes(7), "for a frame of"),
+    ],
+)
+def test_a_close_is_told(frame: bytes, words: str) -> None:
+    with pytest.raises(Closed, match=words):
+        read(frame)
+
+
+def test_an_answer_belongs_to_its_handshake() -> None:
+    key = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455, section 1.3
+    assert is_accepted("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", key)
+    assert not is_accepted("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", key.swapcase())
