@@ -10,7 +10,7 @@ from pushd.ctl.doctor.websocket import Closed, is_accepted, payloads
 def read(data: bytes) -> tuple[list[bytes], list[bytes]]:
     """Give what is heard and what is sent."""
     sent: list[bytes] = []
-    return list(payloads(io.BytesIO(data).read, sent.append)), sent
+    return list(payloads(io.BytesIO(data).read1, sent.append)), sent
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_ping_is_answered_by_a_masked_pong_with_its_payload() -> None:
     [
         (b"\x88\x02\x03\xf4", "closed with 1012"),
         (b"\x88\x00", "closed with 1005"),
-        (b"\x82\x7f\x7f" + bytes(7), "for a frame of"),
+        (b"\x82\x7f\x7f" + bytes(7), "closed here, since"),
     ],
 )
 def test_a_close_is_told(frame: bytes, words: str) -> None:

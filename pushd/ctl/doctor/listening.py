@@ -115,7 +115,7 @@ class Listener:
         elif response.status == 101:
             if not is_accepted(response.headers.get("Sec-WebSocket-Accept", ""), key):
                 raise Closed("closed here, since it is no answer to the handshake")
-            for data in payloads(response.fp.read, sock.sendall):
+            for data in payloads(response.fp.read1, sock.sendall):
                 self._take(data)
 
     def _poll(self) -> str:
