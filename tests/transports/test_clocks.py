@@ -1,4 +1,4 @@
-"""A wall clock that is set by an hour drops nobody, delays no sign of life, breaks no order and expires nothing early."""
+"""A wall clock that is set by an hour drops nobody, delays no ping, breaks no order and expires nothing early."""
 
 from types import SimpleNamespace
 
