@@ -143,7 +143,8 @@ class Soak:
         slowest = delays[len(delays) * 99 // 100] * 1000 if delays else 0.0
         print(
             f"soak: {passed:5.0f} s  {memory / 2**20:6.1f} MiB  {busy:3.0f} % of a core  "
-            f"{self._process.num_fds():4} descriptors  p99 {slowest:6.1f} ms  {sum(ear.heard for ear in self.ears):8} heard  {self.returns:6} returns  "
+            f"{self._process.num_fds():4} descriptors  p99 {slowest:6.1f} ms  "
+            f"{sum(ear.heard for ear in self.ears):8} heard  {self.returns:6} returns  "
             f"{sum(ear.gaps for ear in self.ears)} gaps  {len(self.faults)} faults",
             flush=True,
         )
