@@ -518,8 +518,9 @@ class Hub:
             self.log.failure("{peer}: closed, delivery broke", _failure_of(cause), peer=subscriber.name)
         self._counters.refused(refusal, subscriber.name)
         self._counters.disconnects[refusal.code] += 1
+        outlet = subscriber.outlet
         self.leave(subscriber)
-        subscriber.outlet.give_up(refusal)
+        outlet.give_up(refusal)
 
 
 def _failure_of(cause: Exception) -> Failure:

@@ -288,6 +288,7 @@ class Connection:
             self._is_paused = False
             transport.resumeProducing()
         self._current = self._rest = None
+        self.forget()
         back = self.resume if self._waiting else self._site.resume
         self._let_go()
         return Loan(transport, self.slot, early, back)
