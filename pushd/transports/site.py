@@ -23,6 +23,7 @@ from pushd.core.errors import BadRequest, HeadersTooLarge, Refusal, TooLarge, To
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
+from pushd.net.back_row import come_forward
 from pushd.net.keepalive import Deadlines
 from pushd.net.sockets import hand_over, read_little
 from pushd.transports.access_log import AccessLog, Visit
@@ -278,6 +279,10 @@ class Connection:
         """Let the parser go, which is larger than all else of a connection, unless it is within a request."""
         if self._headers is None and self._reading is None:
             self._parser = None
+
+    def come_forward(self) -> None:
+        """Be read before those who only listen."""
+        come_forward(self.transport)
 
     def hand_over(self, peer: Any) -> Loan:
         """Leave the connection to another protocol."""

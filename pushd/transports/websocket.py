@@ -32,6 +32,7 @@ from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.net.admission import Slot
+from pushd.net.back_row import come_forward
 from pushd.net.burst import handle_of
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.session import Inbox, Session
@@ -224,6 +225,8 @@ class WebSocket(Paced):
         return payload
 
     def _answer(self, outcome: command.Outcome, ref: msgspec.Raw) -> None:
+        if isinstance(outcome, command.Published):
+            come_forward(self.transport)
         self.write(encode_outcome(outcome, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
