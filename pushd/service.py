@@ -120,7 +120,8 @@ class Daemon(MultiService):
         )
         backend = _make_backend(config, bounds, reactor)
         self.hub = Hub(backend, reactor, self._counters, limits.subscriptions)
-        hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, WebSocket.overdue)
+        hours = Hours(reactor)
+        self._pongs = Deadlines(reactor, keepalive.pong, WebSocket.overdue, lambda websocket: websocket.has_unread)
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
         hours.tell(self.hub.dispatcher.strike)
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []

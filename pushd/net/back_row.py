@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-_SLICE_SECONDS = 0.001
-"""In each turn of the reactor: a few clients that come back, or a hundred pongs."""
+from pushd.net.slices import SLICE_SECONDS
+
 _ACCEPTED = 10
 """Connections that a port accepts in a turn: half a millisecond. Twisted takes 20 more in each turn."""
 
@@ -81,7 +81,7 @@ class BackRow:
 
     def doRead(self) -> None:
         """Serve a slice of what is due, in its order: who is not reached is next."""
-        until = self._reactor.seconds() + _SLICE_SECONDS
+        until = self._reactor.seconds() + SLICE_SECONDS
         while self._poll is not None and (due := self._poll.poll(0, 1)):
             self._serve(self._seated[due[0][0]])
             if self._reactor.seconds() >= until:

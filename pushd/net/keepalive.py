@@ -131,11 +131,22 @@ class Deadlines(Generic[P]):
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, seconds: float, overdue: Callable[[P], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        seconds: float,
+        overdue: Callable[[P], None],
+        is_excused: Callable[[P], bool] = lambda peer: False,
+    ) -> None:
+        """Begin with nobody.
+
+        :param is_excused: whether one that is due has the time once more, since the delay is not its own.
+        """
         self.seconds = seconds
         """Another number holds for what is expected from then on."""
         self._clock = clock
         self._overdue = overdue
+        self._is_excused = is_excused
         self._asked: dict[P, float] = {}
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
@@ -165,6 +176,9 @@ class Deadlines(Generic[P]):
                 return
             del self._asked[peer]
             try:
-                self._overdue(peer)
+                if self._is_excused(peer):
+                    self.expect(peer)
+                else:
+                    self._overdue(peer)
             except Exception:
                 self.log.failure("A connection that did not answer could not be closed")

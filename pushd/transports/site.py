@@ -25,7 +25,7 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.back_row import come_forward
 from pushd.net.keepalive import Deadlines
-from pushd.net.sockets import hand_over, read_little
+from pushd.net.sockets import hand_over, has_unread, read_little
 from pushd.transports.access_log import AccessLog, Visit
 from pushd.transports.request import Loan, Request
 from pushd.wire.jsons import encode
@@ -479,9 +479,9 @@ class PushSite(ServerFactory):
         self.limits = limits
         self.counters = counters
         self.open_cors = open_cors
-        self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late)
-        self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late)
-        self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle)
+        self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late, _has_unread)
+        self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late, _has_unread)
+        self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle, _has_unread)
         self.on_close: Deadlines[Connection] = Deadlines(clock, _LINGER_SECONDS, _abort)
         self._root = root
         self._admission = admission
@@ -546,6 +546,10 @@ class PushSite(ServerFactory):
 
     def _deadlines(self) -> tuple[Deadlines[Connection], ...]:
         return self.on_head, self.on_body, self.on_idle, self.on_close
+
+
+def _has_unread(connection: Connection) -> bool:
+    return has_unread(connection.transport)
 
 
 def _abort(connection: Connection) -> None:

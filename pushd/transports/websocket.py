@@ -35,6 +35,7 @@ from pushd.net.admission import Slot
 from pushd.net.back_row import come_forward
 from pushd.net.burst import handle_of
 from pushd.net.keepalive import Deadlines, Wheel
+from pushd.net.sockets import has_unread
 from pushd.session import Inbox, Session
 from pushd.transports.frame_reader import FrameReader, Readers
 from pushd.transports.handshake import accepted, checked_key, tokens, upgrade_required
@@ -182,6 +183,11 @@ class WebSocket(Paced):
         if not (self._is_closing or self.subscriber.is_busy):
             self._door.deadlines.expect(self)
             self.transport.write(PING)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the peer has sent what was not read yet, be it a pong."""
+        return has_unread(self.transport)
 
     def overdue(self) -> None:
         """Close: the peer did not answer."""

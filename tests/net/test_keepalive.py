@@ -249,3 +249,19 @@ def test_another_deadline_holds_for_what_is_expected_from_then_on(clock, deadlin
     deadlines.expect(second)
     pass_time(clock, 10)
     assert (first.overdues, second.overdues) == ([3], [6])
+
+
+def test_one_that_is_excused_has_the_time_once_more(clock):
+    late = {}
+    deadlines = Deadlines(clock, 3, Connection.overdue, lambda peer: late.get(peer, False))
+    deadlines.start()
+    excused, other = Connection(clock), Connection(clock)
+    late[excused] = True
+    for peer in (excused, other):
+        deadlines.expect(peer)
+    pass_time(clock, 4)
+    assert (excused.overdues, other.overdues) == ([], [3])
+    late[excused] = False
+    pass_time(clock, 4)
+    assert excused.overdues == [6]
+    deadlines.stop()
