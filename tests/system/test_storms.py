@@ -10,14 +10,18 @@ from itertools import product
 
 import pytest
 
-from tests.doors.clients import Client
+from tests.doors.clients import SECONDS, Client
 from tests.doors.real import Daemon, eventually
 from tests.doors.refusals import NDJSON
+from tests.storm.crowd import Crowd
 
 pytestmark = pytest.mark.system
 
 _CROWD = 300
 _TIMES = 7
+_ASKING = 1000
+_TRIES = 3
+"""On a busy machine this process may sleep while the daemon serves a crowd."""
 _AT_ONCE = 1.0
 """Seconds in which a delivery is here, on a busy machine too."""
 _RESET = struct.pack("ii", 1, 0)
@@ -74,6 +78,28 @@ def test_a_crowd_that_comes_back_hears_what_it_missed(daemon: Daemon) -> None:
         for lines in crowd:
             heard = [lines.reply().rsplit(b" ", 1)[1] for _ in range(20)]
             assert heard == [b"%d" % number for number in range(1, 21)]
+    assert_as_before(daemon)
+
+
+def test_a_message_does_not_wait_behind_a_crowd(daemon: Daemon) -> None:
+    """Nearly all of those who asked before it was published are served after it."""
+    cursor = daemon.publish("crowd", b"0")["id"]
+    for number in range(1, 20):
+        daemon.publish("crowd", b"%d" % number)
+    ask = f"GET /sse/crowd?since={cursor} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    with daemon.lines() as publisher, daemon.lines() as lines:
+        assert lines.ask(b"SUB live").startswith(b"+OK")
+        assert publisher.ask(b"PUB live before").startswith(b"+OK")
+        assert lines.reply().endswith(b" before")
+        served = []
+        for _ in range(_TRIES):
+            with Crowd([daemon.http_port], _ASKING, ask) as crowd:
+                crowd.be_let_in(SECONDS)
+                publisher.send(b"PUB live amid\r\n")
+                assert lines.reply().endswith(b" amid")
+                served.append(crowd.count_answered())
+                assert publisher.reply().startswith(b"+OK")
+    assert min(served) < _ASKING / 2, served
     assert_as_before(daemon)
 
 
