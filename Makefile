@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak bench lint types layers check clean
+.PHONY: help run test fuzz soak storm bench lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -24,6 +24,9 @@ fuzz: .venv/.test ## Send 10,000 broken inputs to a daemon; FUZZ_SEED says which
 
 soak: .venv/.test ## Do all at once to a daemon for MINUTES, 30 by default; red on a loss, a double, a leak.
 	@$(BIN)/python -m tests.soak $(or $(MINUTES),30)
+
+storm: .venv/.test ## Let crowds of CROWD, 10,000 by default, and dead peers loose on a daemon; red on a bound broken.
+	@$(BIN)/python -m tests.storm $(CROWD)
 
 bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)

@@ -42,6 +42,7 @@ from pushd.core.replay import ChannelInfo, Opening, Page
 from pushd.core.subscriber import Subscriber
 from pushd.metrics import Counters, Outflow, render
 from pushd.net.burst import send_each
+from pushd.net.slices import Slices
 
 _SLICE = 500
 """Subscribers served before the reactor has its turn: about 5 ms."""
@@ -156,6 +157,8 @@ class Hub:
         self._keys = _KeyLocks()
         self._demand = _Demand(backend)
         self._scheduled = False
+        self._pages = Slices(clock)
+        """Turns for the pages of replays: a crowd that comes back reads its history behind what is live."""
         self.dispatcher = Dispatcher(self._recent, send_each)
         self.ailment: str | None = _NOT_STARTED
         """Why publishes are not accepted now; None where they are."""
@@ -311,9 +314,10 @@ class Hub:
                 self._relieve()
             if is_done:
                 return
-            if page.position != position:
-                await deferLater(self._clock, 0)
             await self.ready(subscriber)
+            if page.position != position:
+                await self._pages.turn()
+                await self.ready(subscriber)
             position = page.position
             page = await self._page(subscriber, catch_up, position)
 
@@ -557,8 +561,9 @@ class Hub:
             self.log.failure("{peer}: closed, delivery broke", _failure_of(cause), peer=subscriber.name)
         self._counters.refused(refusal, subscriber.name)
         self._counters.disconnects[refusal.code] += 1
+        outlet = subscriber.outlet
         self.leave(subscriber)
-        subscriber.outlet.give_up(refusal)
+        outlet.give_up(refusal)
 
 
 def _failure_of(cause: Exception) -> Failure:

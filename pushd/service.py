@@ -27,6 +27,7 @@ from pushd.core.outbox import Limits as QueueLimits
 from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, affordable
+from pushd.net.back_row import BackRow, sit_behind
 from pushd.net.certificates import RenewingReactor
 from pushd.net.keepalive import Deadlines, Hours, Wheel
 from pushd.net.lateness import Lateness
@@ -121,13 +122,15 @@ class Daemon(MultiService):
         backend = _make_backend(config, bounds, reactor)
         self._budget = Budget(limits.waiting_bytes)
         self.hub = Hub(backend, reactor, self._counters, limits.subscriptions, self._budget)
-        hours, self._pongs = Hours(reactor), Deadlines(reactor, keepalive.pong, WebSocket.overdue)
+        hours = Hours(reactor)
+        self._pongs = Deadlines(reactor, keepalive.pong, WebSocket.overdue, lambda websocket: websocket.has_unread)
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
         hours.tell(self.hub.dispatcher.strike)
         self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
         self._listeners: list[_Listener] = []
         lateness = Lateness(reactor, self._counters.lateness.observe)
-        _Store(self.hub, (hours, self._pongs, lateness)).setServiceParent(self)
+        row = BackRow(reactor)
+        _Store(self.hub, (hours, self._pongs, lateness, row)).setServiceParent(self)
         self._sources = Present(self._wanted(config))
         self._sources.setServiceParent(self)
         self._rules = self._make_rules(config)
@@ -138,7 +141,7 @@ class Daemon(MultiService):
             for endpoint in section.listen:
                 dead_peer = round(config.keepalive.dead_peer)
                 where = SharingReactor(reactor) if section.reuse_port else reactor
-                listener = _Listener(name, endpoint, factory, where, dead_peer)
+                listener = _Listener(name, endpoint, factory, where, dead_peer, row)
                 listener.setServiceParent(self)
                 self._listeners.append(listener)
         self.supervisor = Supervisor(reactor, lambda: self.hub.ailment is None, os.environ)
@@ -317,11 +320,11 @@ class Root(Resource):
 
 
 class _Store(Service):
-    """The hub with its store, and the timers."""
+    """The hub with its store, the timers, and the back row."""
 
     log = Logger()
 
-    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket] | Lateness, ...]) -> None:
+    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket] | Lateness | BackRow, ...]) -> None:
         self._hub = hub
         self._timers = timers
 
@@ -348,11 +351,12 @@ class _Listener(MultiService):
 
     log = Logger()
 
-    def __init__(self, name: str, endpoint: str, factory: Any, reactor: Any, dead_peer: int) -> None:
+    def __init__(self, name: str, endpoint: str, factory: Any, reactor: Any, dead_peer: int, row: BackRow) -> None:
         super().__init__()
         self._name = name
         self._counters: Counters = factory.counters
         self._dead_peer = dead_peer
+        self._row = row
         self._port: Any = None
         if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
             endpoint += f":backlog={_BACKLOG}"
@@ -380,6 +384,7 @@ class _Listener(MultiService):
         """Set up what all its connections have from the port, and say where it is."""
         self._port = port
         prepare(port, self._dead_peer)
+        sit_behind(port, self._row)
         tell_surplus(port, self._refused)
         self.log.info("{name} listens on {where}", name=self._name, where=_where(port.getHost()))
         return port

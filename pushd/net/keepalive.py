@@ -14,8 +14,6 @@ from twisted.logger import Logger
 
 _SLICE = 500
 """Pings before the reactor has its turn: about 5 ms."""
-_LOOK_SECONDS, _LATE_SECONDS = 1.0, 2.0
-"""Between two looks at the deadlines; and from when on the process is late. One that always is has deadlines too."""
 
 
 class Pingable(Protocol):
@@ -131,27 +129,32 @@ P = TypeVar("P")
 class Deadlines(Generic[P]):
     """Calls `overdue` for those of whom something is expected and nothing was heard for `seconds`, to the second.
 
-    When this process itself was late, as one is that stood still with its whole machine, what they have sent meanwhile
-    is read first: it is looked once more a second later.
+    :param is_excused: whether the delay is not that of one who is due, as where it has sent what was not read yet. It
+        is looked at again a second later, and a second after that.
     """
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, seconds: float, overdue: Callable[[P], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        seconds: float,
+        overdue: Callable[[P], None],
+        is_excused: Callable[[P], bool] = lambda peer: False,
+    ) -> None:
         self.seconds = seconds
         """Another number holds for what is expected from then on."""
         self._clock = clock
         self._overdue = overdue
+        self._is_excused = is_excused
         self._asked: dict[P, float] = {}
-        self._looked = 0.0
-        self._was_late = False
+        self._excused: dict[P, None] = {}
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
     def start(self) -> None:
         """Begin to look."""
-        self._looked = self._clock.seconds()
-        self._looking.start(_LOOK_SECONDS, now=False)
+        self._looking.start(1.0, now=False)
 
     def stop(self) -> None:
         """Look no more."""
@@ -161,28 +164,37 @@ class Deadlines(Generic[P]):
     @property
     def expected(self) -> Sequence[P]:
         """Those who have to act."""
-        return tuple(self._asked)
+        return (*self._excused, *self._asked)
 
     def expect(self, peer: P) -> None:
         """Know that a connection has to act; one of which that is expected already has its first deadline still."""
-        self._asked.setdefault(peer, self._clock.seconds() + self.seconds)
+        if peer not in self._excused:
+            self._asked.setdefault(peer, self._clock.seconds() + self.seconds)
 
     def heard(self, peer: P) -> None:
         """Know that a connection did so, or is gone."""
         self._asked.pop(peer, None)
+        if self._excused:
+            self._excused.pop(peer, None)
 
     def _look(self) -> None:
         now = self._clock.seconds()
-        self._was_late = now - self._looked > _LATE_SECONDS and not self._was_late
-        self._looked = now
-        if self._was_late:
-            return
+        for peer in tuple(self._excused):
+            if peer in self._excused:  # what becomes of one may be the end of another
+                self._judge(peer)
         while self._asked:
             peer = next(iter(self._asked))
             if self._asked[peer] > now:
                 return
             del self._asked[peer]
-            try:
+            self._judge(peer)
+
+    def _judge(self, peer: P) -> None:
+        try:
+            if self._is_excused(peer):
+                self._excused[peer] = None
+            else:
+                self._excused.pop(peer, None)
                 self._overdue(peer)
-            except Exception:
-                self.log.failure("A connection that did not answer could not be closed")
+        except Exception:
+            self.log.failure("A connection that did not answer could not be closed")

@@ -12,6 +12,8 @@ from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv6Address
 
+from pushd.net.back_row import BackRow
+
 _PROBE = getattr(socket, "TCP_KEEPIDLE", None)
 
 
@@ -20,6 +22,26 @@ class _Prompt(FileDescriptor):
 
     socket: socket.socket
     producer: Any
+    back_row: BackRow | None = None
+    """Where it is read; None: by the reactor itself."""
+
+    def startReading(self) -> None:
+        """Read from now on."""
+        if self.back_row is None:
+            super().startReading()
+        else:
+            self.back_row.seat(self)
+
+    def stopReading(self) -> None:
+        """Read no more."""
+        if self.back_row is None or not self.back_row.leave(self):
+            super().stopReading()
+
+    def come_forward(self) -> None:
+        """Be read by the reactor itself from now on."""
+        row, self.back_row = self.back_row, None
+        if row is not None and row.leave(self):
+            self.startReading()
 
     def write(self, data: bytes) -> None:
         """Send what the kernel takes now; only the rest waits, and then the producer is paused."""
@@ -66,7 +88,8 @@ class PromptServer(_Prompt, tcp.Server):
         self.connected = 1
         if _PROBE is not None and (probe_after := getattr(server, "probe_after", None)) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _PROBE, next(probe_after))
-        reactor.addReader(self)
+        self.back_row = getattr(server, "back_row", None)
+        self.startReading()
 
     def logPrefix(self) -> str:
         """Give what it is called in the log."""
@@ -82,6 +105,10 @@ class PromptServer(_Prompt, tcp.Server):
 
 class PromptUnixServer(_Prompt, unix.Server):
     """A connection by a Unix socket that sends at once."""
+
+    def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
+        self.back_row = getattr(server, "back_row", None)
+        super().__init__(sock, protocol, client, server, sessionno, reactor)
 
 
 _PROMPT: dict[Any, type[_Prompt]] = {tcp.Server: PromptServer, unix.Server: PromptUnixServer}

@@ -28,6 +28,15 @@ def read_little(transport: Any, size: int) -> None:
         transport.bufferSize = size
 
 
+def has_unread(transport: Any) -> bool:
+    """Tell whether the peer has sent what was not read yet: then it is not the peer that is late."""
+    sock = _socket_of(transport, socket.AF_UNIX)
+    try:
+        return sock is not None and bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:
+        return False
+
+
 def hand_over(transport: Any, protocol: Any) -> None:
     """Let another protocol have a connection that is open."""
     if isinstance(transport, ProtocolWrapper):
@@ -36,12 +45,13 @@ def hand_over(transport: Any, protocol: Any) -> None:
         transport.protocol = protocol
 
 
-def _socket_of(transport: Any) -> socket.socket | None:
+def _socket_of(transport: Any, *others: socket.AddressFamily) -> socket.socket | None:
+    """Give the socket of a connection by TCP, or by one of the `others`."""
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner
     sock = transport.getHandle() if hasattr(transport, "getHandle") else None
-    is_tcp = isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6)
-    return sock if is_tcp else None
+    is_wanted = isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6, *others)
+    return sock if is_wanted else None
 
 
 def close_within(transport: Any, clock: IReactorTime, seconds: float) -> None:

@@ -21,6 +21,7 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub, Receipt
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
+from pushd.net.back_row import come_forward
 from pushd.net.burst import handle_of
 from pushd.net.sockets import close_within
 from pushd.session import Inbox, Session
@@ -201,6 +202,7 @@ class LinePeer(Paced):
         if not drafts:
             await self._obey_line(lines.popleft())
             return
+        come_forward(self.transport)
         outcomes = await self._session().publish(drafts)
         if not self._is_closing:
             self.transport.write(b"".join([self._receipt(outcome) for outcome in outcomes]))

@@ -35,6 +35,7 @@ class PublishDoor(Door):
 
     async def _post(self, request: Request) -> Answer:
         name = name_in_path(request)
+        request.come_forward()
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]

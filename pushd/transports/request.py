@@ -39,6 +39,9 @@ class Answering(Protocol):
     def forget(self) -> None:
         """Let go of what can be made again: the answer is long in coming."""
 
+    def come_forward(self) -> None:
+        """Be read before those who only listen."""
+
     def hand_over(self, peer: Any) -> "Loan":
         """Leave the connection to another protocol."""
 
@@ -142,6 +145,11 @@ class Request:
         self.prepath = self.postpath = []
         if self._connection is not None:
             self._connection.forget()
+
+    def come_forward(self) -> None:
+        """Let what else comes by the connection be read before those who only listen: it publishes."""
+        if self._connection is not None:
+            self._connection.come_forward()
 
     # What is answered
 

@@ -23,8 +23,9 @@ from pushd.core.errors import BadRequest, HeadersTooLarge, NoRoom, Refusal, TooL
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
+from pushd.net.back_row import come_forward
 from pushd.net.keepalive import Deadlines
-from pushd.net.sockets import hand_over, read_little
+from pushd.net.sockets import hand_over, has_unread, read_little
 from pushd.transports.access_log import AccessLog, Visit
 from pushd.transports.request import Loan, Request
 from pushd.wire.jsons import encode
@@ -292,6 +293,10 @@ class Connection:
         if self._headers is None and self._reading is None:
             self._parser = None
 
+    def come_forward(self) -> None:
+        """Be read before those who only listen."""
+        come_forward(self.transport)
+
     def hand_over(self, peer: Any) -> Loan:
         """Leave the connection to another protocol."""
         transport, early = self.transport, self._rest or b""
@@ -301,6 +306,7 @@ class Connection:
             self._is_paused = False
             transport.resumeProducing()
         self._current = self._rest = None
+        self.forget()
         back = self.resume if self._waiting else self._site.resume
         self._let_go()
         return Loan(transport, self.slot, early, back)
@@ -518,9 +524,9 @@ class PushSite(ServerFactory):
         self.limits = limits
         self.counters = counters
         self.open_cors = open_cors
-        self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late)
-        self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late)
-        self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle)
+        self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late, _has_unread)
+        self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late, _has_unread)
+        self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle, _has_unread)
         self.on_close: Deadlines[Connection] = Deadlines(clock, _LINGER_SECONDS, _abort)
         self._root = root
         self._admission = admission
@@ -590,6 +596,10 @@ class PushSite(ServerFactory):
 
     def _deadlines(self) -> tuple[Deadlines[Connection], ...]:
         return self.on_head, self.on_body, self.on_idle, self.on_close
+
+
+def _has_unread(connection: Connection) -> bool:
+    return has_unread(connection.transport)
 
 
 def _abort(connection: Connection) -> None:

@@ -33,8 +33,10 @@ from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.net.admission import Slot
+from pushd.net.back_row import come_forward
 from pushd.net.burst import handle_of
 from pushd.net.keepalive import Deadlines, Wheel
+from pushd.net.sockets import has_unread
 from pushd.session import Inbox, Session
 from pushd.transports.frame_reader import FrameReader, Readers
 from pushd.transports.handshake import accepted, checked_key, tokens, upgrade_required
@@ -206,6 +208,11 @@ class WebSocket(Paced):
             self._door.deadlines.expect(self)
             self.transport.write(PING)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the peer has sent what was not read yet, be it a pong."""
+        return has_unread(self.transport)
+
     def overdue(self) -> None:
         """Close: the peer did not answer."""
         self._close_for(NoPong("no answer to a ping"))
@@ -248,6 +255,8 @@ class WebSocket(Paced):
         return payload
 
     def _answer(self, outcome: command.Outcome, ref: msgspec.Raw) -> None:
+        if isinstance(outcome, command.Published):
+            come_forward(self.transport)
         self.write(encode_outcome(outcome, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:

@@ -1,5 +1,6 @@
 """The life of a topic: history, then what arrived meanwhile, then live; each message once, the end last."""
 
+import weakref
 from typing import Any
 
 import pytest
@@ -326,3 +327,13 @@ def test_an_end_while_it_catches_up_is_told_once_behind_all_that_came_before(
     peer.replay(page(*a(2), upto=2, ended=ended))
     assert peer.heard == ["a:1", "a:2", "a:3", "end:a"]
     assert peer.ends == ["a"]
+
+
+def test_one_who_left_does_not_hold_its_connection() -> None:
+    """So both are freed at once: a crowd that leaves is no work for the garbage collector."""
+    peer = Peer().listen("a")
+    subscriber, connection = peer.subscriber, weakref.ref(peer)
+    subscriber.close()
+    subscriber.outlet.write(b"unheard")
+    del peer
+    assert connection() is None

@@ -251,19 +251,32 @@ def test_another_deadline_holds_for_what_is_expected_from_then_on(clock, deadlin
     assert (first.overdues, second.overdues) == ([3], [6])
 
 
-def test_when_the_process_itself_was_late_what_came_meanwhile_is_read_before_a_deadline_has_passed(clock, deadlines):
-    heard, silent = Connection(clock), Connection(clock)
-    for peer in (heard, silent):
+def test_one_that_is_excused_is_looked_at_again_a_second_later(clock):
+    late = {}
+    deadlines = Deadlines(clock, 3, Connection.overdue, lambda peer: late.get(peer, False))
+    deadlines.start()
+    excused, other = Connection(clock), Connection(clock)
+    late[excused] = True
+    for peer in (excused, other):
         deadlines.expect(peer)
-    clock.advance(60)
-    assert silent.overdues == []
-    deadlines.heard(heard)
-    pass_time(clock, 2)
-    assert (heard.overdues, silent.overdues) == ([], [61])
+    pass_time(clock, 4)
+    assert (excused.overdues, other.overdues) == ([], [3])
+    late[excused] = False
+    deadlines.expect(excused)
+    pass_time(clock, 1)
+    assert excused.overdues == [5]
+    pass_time(clock, 5)
+    assert excused.overdues == [5]
+    deadlines.stop()
 
 
-def test_one_that_is_always_late_has_deadlines_too(clock, deadlines):
+def test_one_that_is_excused_and_then_heard_is_not_overdue(clock):
+    deadlines = Deadlines(clock, 3, Connection.overdue, lambda peer: clock.seconds() < 4)
+    deadlines.start()
     peer = Connection(clock)
     deadlines.expect(peer)
-    clock.pump([4, 4])
-    assert peer.overdues == [8]
+    pass_time(clock, 3)
+    deadlines.heard(peer)
+    pass_time(clock, 5)
+    assert peer.overdues == []
+    deadlines.stop()

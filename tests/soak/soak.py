@@ -28,7 +28,6 @@ _AWAY = 2.0
 _OPTIONS = (
     *("--history-age", "60s"),
     *("--limits-message", "64KiB"),
-    *("--limits-handshake", "2s"),
     *("--limits-channels", "1000"),
 )
 """So that what junk leaves behind is gone before memory is judged."""
@@ -134,7 +133,7 @@ class Soak:
         self.faults += [f"{type(error).__name__}: {error}" for error in outcomes if error is not None]
 
     def _report(self, passed: float, settled: float) -> None:
-        memory = self._process.memory_info().rss
+        memory, busy = self._process.memory_info().rss, self._process.cpu_percent()
         if passed >= settled:
             self._ceiling = self._ceiling or memory * _GROWTH
             if memory > self._ceiling:
@@ -143,8 +142,9 @@ class Soak:
         self._delays.clear()
         slowest = delays[len(delays) * 99 // 100] * 1000 if delays else 0.0
         print(
-            f"soak: {passed:5.0f} s  {memory / 2**20:6.1f} MiB  {self._process.num_fds():4} descriptors  "
-            f"p99 {slowest:6.1f} ms  {sum(ear.heard for ear in self.ears):8} heard  {self.returns:6} returns  "
+            f"soak: {passed:5.0f} s  {memory / 2**20:6.1f} MiB  {busy:3.0f} % of a core  "
+            f"{self._process.num_fds():4} descriptors  p99 {slowest:6.1f} ms  "
+            f"{sum(ear.heard for ear in self.ears):8} heard  {self.returns:6} returns  "
             f"{sum(ear.gaps for ear in self.ears)} gaps  {len(self.faults)} faults",
             flush=True,
         )

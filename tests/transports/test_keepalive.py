@@ -1,5 +1,8 @@
 """Signs of life, and what becomes of those who give none. The test moves the time."""
 
+from twisted.internet.defer import Deferred
+
+from pushd.net.back_row import BackRow
 from tests.transports.daemon import MovableReactor, until
 from tests.transports.line_client import TextLines
 from tests.transports.multipart_client import Mixed
@@ -108,3 +111,31 @@ async def test_a_websocket_that_is_closed_with_4408_and_stays_silent_is_cut_off(
     assert daemon.open_connections == 1
     await reactor.pass_time(6)
     await until(lambda: not daemon.open_connections, "the connection closed")
+
+
+@each((Sse, LineStream))
+async def test_a_request_that_is_there_and_was_not_read_yet_is_not_late(start_daemon, monkeypatch, way):
+    """A crowd is read behind others, and may wait for longer than a client has time."""
+    reactor = MovableReactor()
+    daemon = await start_daemon({"limits.handshake": 10}, reactor)
+    with monkeypatch.context() as busy:
+        busy.setattr(BackRow, "doRead", lambda row: None)
+        peer = way(daemon)
+        subscribing = Deferred.fromCoroutine(peer.subscribe("a"))
+        await reactor.pass_time(12)
+    await subscribing
+    await daemon.publish("a", "one")
+    assert await peer.data(1) == [b"one"]
+
+
+async def test_a_pong_that_is_there_and_was_not_read_yet_is_not_late(start_daemon, monkeypatch):
+    reactor = MovableReactor()
+    daemon = await start_daemon({"keepalive.ping": 5, "keepalive.pong": 3}, reactor)
+    peer = JsonSocket(daemon)
+    await peer.subscribe("a")
+    with monkeypatch.context() as busy:
+        busy.setattr(BackRow, "doRead", lambda row: None)
+        await reactor.pass_time(10)
+    await reactor.pass_time(3)
+    await daemon.publish("a", "one")
+    assert await peer.data(1) == [b"one"]

@@ -1,0 +1,50 @@
+"""Connections that have ended leave nothing for the garbage collector, which would take long behind a crowd."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from pushd.core.subscriber import Subscriber
+from pushd.transports.lines import LinePeer
+from pushd.transports.site import Connection
+from pushd.transports.streaming import HttpStream
+from pushd.transports.websocket import WebSocket
+from tests.transports.daemon import turns
+from tests.transports.line_client import JsonLines
+from tests.transports.sockets import JsonSocket
+from tests.transports.streams import LineStream, Sse
+from tests.transports.ways import each
+
+_PARTS = (Connection, HttpStream, LinePeer, Subscriber, WebSocket)
+_TURNS = 200
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def parts() -> int:
+    """How many parts of connections there are that were made since the collector looked last."""
+    return sum(isinstance(found, _PARTS) for found in gc.get_objects(generation=0))
+
+
+@each((Sse, LineStream, JsonSocket, JsonLines))
+async def test_one_who_has_left_is_freed_at_once(start_daemon, no_collector, way):
+    daemon = await start_daemon({})
+    await daemon.publish("a", "one")
+    await turns()
+    before = parts()
+    peer = way(daemon)
+    await peer.subscribe("a", since="all")
+    await peer.heard(1)
+    assert parts() > before
+    peer.disconnect()
+    for _ in range(_TURNS):
+        if parts() > before:
+            await turns(1)
+    assert parts() == before
