@@ -19,7 +19,8 @@ test: .venv/.test ## Run all tests, or those that ARGS picks.
 	@.ci/tools
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-fuzz: .venv/.test ## Send 10,000 broken inputs to a daemon; FUZZ_SEED says which.
+fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs, which FUZZ_SEED names.
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 	@FUZZ_INPUTS=10000 FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(BIN)/python -m pytest -v tests/system/test_mutations.py
 
 soak: .venv/.test ## Do all at once to a daemon for MINUTES, 30 by default; red on a loss, a double, a leak.
@@ -61,6 +62,12 @@ clean: ## Remove what make and the programs it calls have made.
 .venv/.test: .venv/.run
 	@echo "pushd: installing what the tests need"
 	@$(PIP) install -e '.[test]'
+	@touch $@
+
+# Where there is no wheel of atheris, the daemon is fuzzed all the same.
+.venv/.fuzz: .venv/.test
+	@echo "pushd: installing what fuzzing needs"
+	@$(PIP) install --only-binary atheris -e '.[fuzz]' 2>/dev/null || true
 	@touch $@
 
 .venv/.check: .venv/.run

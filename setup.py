@@ -45,6 +45,7 @@ setup(
             "playwright",
             "pillow",
         ],
+        "fuzz": ["atheris>=3"],
         "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "import-linter"],
     },
     # Without a compiler pushd is installed all the same, and does in Python what this does: see pushd/net/burst.py.

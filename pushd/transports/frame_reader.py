@@ -6,6 +6,7 @@ moment. So a WebSocket that only listens costs hardly more than a stream of even
 takes eight KiB, and a millisecond to begin.
 """
 
+import codecs
 import copy
 from collections import deque
 from typing import Any, Protocol
@@ -35,6 +36,7 @@ class FrameReader(WebSocketServerProtocol):
     connection: Reading
     transport: Any
     current_frame: Any
+    utf8validator: Any
     log = make_logger("error")
     """Autobahn warns of each broken frame, twice and without a name: a peer could fill the disk. pushd counts them."""
 
@@ -76,6 +78,25 @@ class FrameReader(WebSocketServerProtocol):
         super().dropConnection(abort)
 
 
+class Utf8:
+    """What Autobahn asks of text, piece by piece (RFC 6455, section 8.1), by Python's own decoder, which is quicker."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def reset(self) -> None:
+        """Begin a text."""
+        self._decoder.reset()
+
+    def validate(self, piece: bytes) -> tuple[bool, bool, int, int]:
+        """Tell of a text up to here whether it is valid and whether it ends with a letter; places are not told."""
+        try:
+            self._decoder.decode(piece)
+        except UnicodeDecodeError:
+            return False, False, 0, 0
+        return True, not self._decoder.getstate()[0], 0, 0
+
+
 class Readers:
     """Lends readers.
 
@@ -90,7 +111,6 @@ class Readers:
             webStatus=False,
             failByDrop=False,
             echoCloseCodeReason=False,
-            utf8validateIncoming=False,
             maxFramePayloadSize=most,
             maxMessagePayloadSize=most,
             openHandshakeTimeout=0,
@@ -124,4 +144,5 @@ class Readers:
         reader = copy.copy(self._first)
         reader.is_closed = Deferred()
         reader.send_queue = deque()
+        reader.utf8validator = Utf8()
         return reader

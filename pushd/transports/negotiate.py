@@ -1,10 +1,14 @@
 """One address for all: ``GET /sub/TOPICS`` picks the technique by ``Upgrade``, then by ``Accept``."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.request import Request
+
+_WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?|\.[0-9]+")
+"""Some clients leave out the zero before the point, or give more than three digits."""
 
 
 class Subscribing(Protocol):
@@ -62,7 +66,6 @@ def _weights(accept: str) -> dict[str, float]:
 
 
 def _weight(text: str) -> float:
-    try:
-        return float(text.removeprefix("q="))
-    except ValueError:
-        return 0.0
+    """Read ``q=WEIGHT`` (RFC 9110, section 12.4.2); what is none wants nothing."""
+    weight = text.removeprefix("q=")
+    return float(weight) if _WEIGHT.fullmatch(weight) else 0.0

@@ -239,20 +239,11 @@ class WebSocket(Paced):
         ref = msgspec.Raw(b"null")
         session = Session(self._door.hub, self.subscriber, {})
         try:
-            ask = Ask(self._text(payload))
+            ask = Ask(payload)
             ref = ask.ref
             await session.obey(ask.command(self._door.commands), lambda outcome: self._answer(outcome, ref))
-        except BadUtf8 as refusal:
-            self._close_for(refusal)
         except Refusal as refusal:
             self._refuse(refusal, ref)
-
-    def _text(self, payload: bytes) -> bytes:
-        try:
-            payload.decode("utf-8")
-        except UnicodeDecodeError:
-            raise BadUtf8("a text frame is UTF-8 (RFC 6455, section 8.1)") from None
-        return payload
 
     def _answer(self, outcome: command.Outcome, ref: msgspec.Raw) -> None:
         if isinstance(outcome, command.Published):
@@ -296,12 +287,15 @@ class WebSocket(Paced):
 
 _READER_CLOSES: dict[int | None, Refusal] = {
     1002: BadFrame("what came is not WebSocket (RFC 6455)"),
+    1007: BadUtf8("text is UTF-8 (RFC 6455, section 8.1)"),
     1009: TooLarge("a frame or message is too big"),
 }
 
 
 class WebSocketDoor(Door):
     """An address for WebSockets."""
+
+    opens = WebSocket
 
     def __init__(
         self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
@@ -367,7 +361,7 @@ class WebSocketDoor(Door):
             raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
         slot = self.rules.admit_stream(request)
-        socket = WebSocket(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot)
+        socket = self.opens(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot)
         opening = None
         try:
             if topics:

@@ -1,5 +1,7 @@
 """Cursors: every form of `since`, and nothing else."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +99,11 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     except BadSince as refusal:
         assert text
         assert len(str(refusal).splitlines()) == 1
+
+
+@given(st.integers(1, 10**9 - 1), st.decimals(0, 10**12 - 1, places=3), st.sampled_from(["ms", "s", "m", "h", "d"]))
+def test_counts_durations_and_times_are_the_numbers_that_were_written(count: int, number: Decimal, unit: str) -> None:
+    seconds = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[unit]
+    assert parse_since(f"last:{count}") == Last(count)
+    assert parse_since(f"{number}") == Time(float(number))
+    assert parse_since(f"{number}{unit}") == Age(float(number) * seconds)

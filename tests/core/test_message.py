@@ -1,5 +1,7 @@
 """Messages: what a publisher may hand in, how it may be shown, and what it weighs."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
 from pushd.core.message import BINARY, JSON, TEXT, Draft, Message, draft
 from tests.build import message
+
+MEDIA_WORDS = ["text/plain", "a/b", "/", ";", " ", "\t", "=", '"', "charset=utf-8", "\\", "\r\n", ",", "\x85", "é"]
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,23 @@ def test_the_limit_of_an_event_type_can_be_set() -> None:
     assert draft("a", b"x", event="four", max_event=4).event == "four"
     with pytest.raises(BadEvent):
         draft("a", b"x", event="fives", max_event=4)
+
+
+@given(st.lists(st.sampled_from(MEDIA_WORDS) | st.text(max_size=2), max_size=8).map("".join), st.text(max_size=20))
+def test_whatever_passes_as_a_type_or_an_event_fits_into_a_line(content_type: str, event: str) -> None:
+    """A type stands in headers, an event in events: nothing in them may end that line."""
+    try:
+        kept = draft("a", b"1", content_type).content_type
+        assert kept == content_type and kept.isascii() and kept.isprintable()
+        assert kept.count("/") >= 1 and len(kept.splitlines()) == 1
+    except BadContentType as refusal:
+        assert len(str(refusal).splitlines()) == 1
+    try:
+        word = draft("a", b"1", event=event).event
+        assert (word or "") == event and not re.search(r"[\x00-\x1f\x7f-\x9f]", event)
+        event.encode()
+    except BadEvent as refusal:
+        assert len(str(refusal).splitlines()) == 1
 
 
 @pytest.mark.parametrize("ttl", [None, 0.001, 60.0, 10 * 365 * 86400.0])

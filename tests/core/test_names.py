@@ -1,6 +1,10 @@
 """Names: what is a channel, what a pattern, and which channels belong to a pattern."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pushd.core.errors import BadChannel, BadTopic, Forbidden, Refusal, TooManyTopics
 from pushd.core.names import (
@@ -215,3 +219,47 @@ def test_an_interest_is_exact_only_without_patterns() -> None:
     assert Interest(["a", "b/c"]).is_exact
     assert not Interest(["a", "b/*"]).is_exact
     assert not Interest([]).covers("a")
+
+
+LETTERS = st.lists(st.sampled_from("a$*/, \t\x85é"), max_size=8).map("".join)
+
+
+@given(LETTERS | st.text(max_size=300))
+def test_any_text_is_a_topic_or_refused_and_a_topic_is_one_word_everywhere(text: str) -> None:
+    try:
+        topic = check_topic(text)
+    except BadTopic as refusal:
+        assert len(str(refusal).splitlines()) == 1
+        with pytest.raises(BadChannel):
+            check_channel(text)
+        return
+    assert topic == text
+    assert 0 < len(topic.encode()) <= 255
+    assert topic.split() == topic.splitlines() == topic.split(",") == [topic]
+    assert not re.search(r"//|\A/|/\Z|[\x00-\x20\x7f-\x9f?#\\]", topic)
+    if is_pattern(topic):
+        with pytest.raises(BadChannel):
+            check_channel(topic)
+    else:
+        assert check_channel(topic) == topic
+
+
+SEGMENTS = st.sampled_from(["a", "b", "$a", "a$"])
+
+
+@given(
+    st.lists(SEGMENTS | st.just("*"), max_size=4).map("/".join),
+    st.sampled_from(["", "**"]),
+    st.lists(SEGMENTS, min_size=1, max_size=5).map("/".join),
+)
+def test_a_topic_covers_what_its_regular_expression_does(start: str, rest: str, channel: str) -> None:
+    topic = "/".join(filter(None, (start, rest))) or "*"
+    means = re.escape(topic).replace(r"\*\*", ".+").replace(r"\*", "[^/]+")
+    hidden = channel.startswith("$") and topic.startswith("*")
+    assert matches(topic, channel) == (not hidden and bool(re.fullmatch(means, channel)))
+    assert Interest([topic]).covers(channel) == matches(topic, channel)
+
+
+@given(st.lists(st.lists(SEGMENTS | st.just("*"), min_size=1, max_size=3).map("/".join), min_size=1, max_size=9))
+def test_topics_come_back_from_their_joined_form(topics: list[str]) -> None:
+    assert parse_topics(",".join(topics), 9) == tuple(dict.fromkeys(topics))

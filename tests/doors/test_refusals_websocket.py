@@ -72,6 +72,10 @@ def test_a_handshake_by_http_1_0(http: Http) -> None:
     assert http.answer().status == 426
 
 
+def test_the_echo_of_the_tests_is_not_here(http: Http) -> None:
+    assert http.ask("GET", "/echo/any", HANDSHAKE).status == 404
+
+
 def test_a_websocket_without_topics_needs_the_subprotocol(http: Http) -> None:
     assert http.ask("GET", "/ws", HANDSHAKE).code == "bad-parameter"
 

@@ -1,7 +1,12 @@
 """One address for all: the technique is what the client accepts."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
+from pushd.transports.negotiate import NegotiatingDoor
+from pushd.transports.request import Request
 from tests.transports.daemon import until
 from tests.transports.http_client import HttpClient, encode_request
 
@@ -58,3 +63,49 @@ async def test_a_wrong_name_is_refused_whatever_is_accepted(daemon):
     for accept in ("text/event-stream", "*/*", "multipart/mixed"):
         answer = await daemon.request("GET", "/sub/a*", headers={"Accept": accept})
         assert (answer.status, answer.json["error"]["code"]) == (400, "bad-topic")
+
+
+class Named:
+    """A door that answers with its name."""
+
+    def __init__(self, name):
+        self._name = name
+
+    async def get(self, request):
+        return self._name
+
+
+KINDS = ("text/event-stream", "multipart/mixed", "application/x-ndjson")
+DOOR = NegotiatingDoor(None, {kind: Named(kind) for kind in KINDS}, Named("websocket"), Named("longpoll"))
+WEIGHTS = st.integers(0, 1000)
+BLANKS = st.sampled_from(["", " ", "\t"])
+NO_WEIGHTS = st.sampled_from(["nan", "inf", "-1", "1e0", "1_0", "2", "", "x", "0x1", "1.0.0", "\u0661", " 1"])
+
+
+def picked(accept, **more):
+    """Ask with `Accept`; give the name of the door."""
+    request = Request(None, b"GET", b"/sub/a", {b"accept": accept, **more})
+    names = []
+    Deferred.fromCoroutine(DOOR.methods()[b"GET"](request)).addCallback(names.append)
+    return names[0]
+
+
+@given(st.dictionaries(st.sampled_from([*KINDS, "*/*", "image/png"]), WEIGHTS), BLANKS, st.booleans())
+def test_the_type_of_most_weight_is_picked_and_among_equals_the_first_of_ours(weights, blank, is_loud):
+    entries = [f"{kind}{blank};{blank}q={weight / 1000:.3f}" for kind, weight in weights.items()]
+    accept = f"{blank},{blank}".join(entries)
+    best = max(KINDS, key=lambda kind: weights.get(kind, 0))
+    wanted = best if weights.get(best, 0) > 0 else "longpoll"
+    assert picked((accept.upper() if is_loud else accept).encode()) == wanted
+
+
+@given(st.sampled_from(KINDS), st.sampled_from(KINDS), NO_WEIGHTS)
+def test_what_is_no_weight_counts_as_none(kind, other, weight):
+    """RFC 9110, section 12.4.2."""
+    accept = f"{kind};q={weight}, {other};q=0.001"
+    assert picked(accept.encode("utf-8")) == other
+
+
+@given(st.lists(st.sampled_from([b",", b";", b"q=", b"=", b"1", b"nan", KINDS[0].encode()]) | st.binary(max_size=3)))
+def test_whatever_is_accepted_some_door_is_picked(words):
+    assert picked(b"".join(words)) in (*KINDS, "longpoll")

@@ -1,0 +1,68 @@
+"""`python -m tests.echo [PORT]`: pushd with one address more, which sends each WebSocket message back.
+
+It is for suites that look whether a server keeps to RFC 6455: point one at ws://127.0.0.1:9001/echo/any. What answers
+there is the daemon's own WebSocket behind the daemon's own HTTP, with its reader, its limits and its strict UTF-8. No
+setting of the daemon leads here.
+"""
+
+import sys
+import time
+from typing import Any
+
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.web.resource import Resource
+
+from pushd.config import load
+from pushd.service import Daemon
+from pushd.transports.http import Rules
+from pushd.transports.websocket import WebSocket, WebSocketDoor
+from pushd.wire.frames import BINARY, TEXT, frame
+
+MESSAGE = "8MiB"
+"""A frame and a message may be twice as large: 16 MiB, the most that the Autobahn suite sends."""
+
+
+class Echo(WebSocket):
+    """A WebSocket that hears what it says."""
+
+    __slots__ = ()
+
+    def message(self, payload: bytes, is_binary: bool) -> None:
+        """Send a message back."""
+        self.write(frame(BINARY if is_binary else TEXT, payload))
+
+
+class EchoDoor(WebSocketDoor):
+    """The address of such WebSockets."""
+
+    opens = Echo
+
+
+class EchoDaemon(Daemon):
+    """The daemon with that address."""
+
+    def _root(self, rules: Rules) -> Resource:
+        root = super()._root(rules)
+        echo = EchoDoor(rules, self.hub, self._reactor, self._wheels[-1], self._pongs)
+        self._closing.append(echo)
+        root.putChild(b"echo", echo)
+        return root
+
+
+def main(port: int) -> None:
+    """Serve until a signal ends it; the log says where."""
+    from twisted.internet import reactor
+
+    clock: Any = reactor
+    clock.seconds = time.monotonic
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)
+    listen = {"http.listen": [f"tcp:{port}:interface=127.0.0.1"], "tcp.listen": []}
+    daemon = EchoDaemon(load(None, {}, listen | {"limits.message": [MESSAGE]}), clock)
+    daemon.privilegedStartService()
+    daemon.startService()
+    clock.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+    clock.run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9001)

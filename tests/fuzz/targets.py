@@ -1,0 +1,45 @@
+"""What is fuzzed: the properties of the parsers and of the encoders, by the name of the entry point.
+
+Each is a test of hypothesis, written beside the other tests of its module, and takes any bytes for its choices.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.core import test_cursor, test_message, test_names
+from tests.transports import test_frame_reader, test_negotiate, test_query
+from tests.wire import test_jsons, test_lines, test_no_forging, test_publication, test_socket_commands, test_text
+
+TARGETS: dict[str, Any] = {
+    "names": test_names.test_any_text_is_a_topic_or_refused_and_a_topic_is_one_word_everywhere,
+    "patterns": test_names.test_a_topic_covers_what_its_regular_expression_does,
+    "cursors": test_cursor.test_any_text_is_a_cursor_or_refused,
+    "types": test_message.test_whatever_passes_as_a_type_or_an_event_fits_into_a_line,
+    "query": test_query.test_whatever_is_asked_is_read_or_refused,
+    "accept": test_negotiate.test_whatever_is_accepted_some_door_is_picked,
+    "frames": test_frame_reader.test_whatever_comes_is_read_alike_however_it_is_cut,
+    "publications": test_publication.test_whatever_is_sent_is_taken_or_refused,
+    "lines": test_lines.test_any_line_is_a_command_or_refused_in_one_line,
+    "publishing": test_lines.test_what_publishes_is_read_alike_alone_and_among_others,
+    "escapes": test_text.test_any_bytes_come_back_from_their_escaped_form,
+    "commands": test_socket_commands.test_any_text_is_a_command_or_refused_with_its_ref,
+    "json": test_jsons.test_whatever_passes_as_json_is_valid_inside_json,
+    "sse": test_no_forging.test_server_sent_events,
+    "sse-json": test_no_forging.test_server_sent_events_of_json,
+    "ndjson": test_no_forging.test_lines_of_json,
+    "text": test_no_forging.test_lines_of_text,
+    "mixed": test_no_forging.test_parts_that_stay,
+    "replace": test_no_forging.test_parts_that_replace,
+    "chunked": test_no_forging.test_chunks,
+    "websocket": test_no_forging.test_bare_websocket_frames,
+    "websocket-json": test_no_forging.test_websocket_frames_of_json,
+}
+
+
+def property_of(name: str) -> Callable[[bytes], bytes | None]:
+    """Give the property of a target, which raises where it does not hold.
+
+    It gives back what of the bytes it took for its choices, None where they were no example.
+    """
+    run: Callable[[bytes], bytes | None] = TARGETS[name].hypothesis.fuzz_one_input
+    return run

@@ -1,0 +1,136 @@
+"""The commands and answers of a line connection: whatever comes is a command or refused, and every answer is lines."""
+
+import base64
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.command import Done, Formatted, Goodbye, Outcome, Ping, Pong, Publish, Published, Recalled, Subscribe
+from pushd.core.cursor import EVERYTHING, NOW
+from pushd.core.errors import BadChannel, BadUtf8, LineTooLong, Refusal, UnknownCommand
+from pushd.core.message import Message
+from pushd.core.outbox import Policy
+from pushd.wire.lines import (
+    Limits,
+    encode_outcome,
+    encode_refusal,
+    greeting,
+    is_publish,
+    parse,
+    parse_publish,
+)
+from pushd.wire.text import TextLines, escape
+from tests.wire.readers import lines_of, plain
+from tests.wire.wicked import DATA, MESSAGES, WORDS, some
+
+LIMITS = Limits(data=1000, event=255, topics=10)
+PUBLISHING = [b"PUB", b"PUBJ", b"Pub", b"PUBX"]
+VERBS = [b"SUB", b"UNSUB", b"HIST", b"STAT", b"FORMAT", b"AUTH", b"PING", b"HELP", b"QUIT", *PUBLISHING]
+ARGUMENTS = [
+    *(b"a", b"a/*,b", b"since=all", b"since=last:2", b"slow=drop", b"json", b"10", b"\\n", b"\\x41", b"\\x", b"x"),
+    *(b'{"channel":"a","data":[1]}', b'{"channel":"a","data_base64":"AA=="}', b"\xc3\xa9", b"\xff", b"\r", b"$sys"),
+]
+
+
+def lines(verbs: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Make lines as they come from the transport: LF is in none."""
+    rest = st.lists(st.sampled_from(ARGUMENTS) | DATA, max_size=4)
+    return st.builds(lambda verb, words: b" ".join([verb, *words]).replace(b"\n", b""), verbs, rest)
+
+
+@some
+@given(lines(st.sampled_from(VERBS) | DATA))
+def test_any_line_is_a_command_or_refused_in_one_line(line: bytes) -> None:
+    try:
+        command = parse(line, LIMITS)
+    except Refusal as refusal:
+        (told,) = lines_of(encode_refusal(refusal))
+        assert re.fullmatch(r"-ERR [a-z0-9-]+ [^\r\n]+", told)
+    else:
+        if isinstance(command, Ping):
+            assert len(lines_of(encode_outcome(Pong(command.token), TextLines()))) == 1
+
+
+@some
+@given(lines(st.sampled_from(PUBLISHING)))
+def test_what_publishes_is_read_alike_alone_and_among_others(line: bytes) -> None:
+    """Lines that publish have a short way of their own."""
+    assert _read(parse_publish, line) == _read(lambda *sent: parse(*sent).draft, line)  # type: ignore[union-attr]
+
+
+def _read(parser, line):  # type: ignore[no-untyped-def]
+    try:
+        read = parser(line, LIMITS)
+    except Refusal as refusal:
+        return type(refusal), str(refusal)
+    return [getattr(read, name) for name in read.__struct_fields__]
+
+
+@some
+@given(st.sampled_from([b"PUB", b"pub", b"Pub"]), DATA)
+def test_any_data_is_published_as_it_was_written(verb: bytes, data: bytes) -> None:
+    for line in (
+        verb + b" a/b " + escape(data),
+        verb + b'J {"channel":"a/b","data_base64":"' + base64.b64encode(data) + b'"}',
+    ):
+        assert is_publish(line)
+        draft = parse_publish(line, LIMITS)
+        assert (draft.channel, draft.data) == ("a/b", data)
+
+
+@some
+@given(WORDS, st.text(max_size=20))
+def test_any_text_of_a_refusal_is_one_line_and_comes_back(text: str, other: str) -> None:
+    for sentence in (text, other):
+        told = encode_refusal(LineTooLong(sentence.encode("utf-8", "replace").decode()))
+        (line,) = lines_of(told)
+        assert plain(line.removeprefix(f"-ERR {LineTooLong.code} ")) == sentence.encode("utf-8", "replace")
+
+
+@some
+@given(MESSAGES)
+def test_a_recalled_history_is_as_many_lines_as_messages_and_one(messages: list[Message]) -> None:
+    lines = lines_of(encode_outcome(Recalled(("a",), tuple(messages)), TextLines()))
+    assert [line.split(" ")[2] for line in lines[:-1]] == [each.id for each in messages]
+    assert lines[-1] == f"+OK HIST {len(messages)}"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        (Published("E-7", 3), b"+OK E-7 3\r\n"),
+        (Published("E-7", 0, True), b"+OK E-7 0 local\r\n"),
+        (Formatted("json"), b"+OK FORMAT json\r\n"),
+        (Pong(""), b"PONG\r\n"),
+        (Pong("x y"), b"PONG x y\r\n"),
+        (Goodbye(), b"+OK bye\r\n"),
+        (Done(), b"+OK no token is needed\r\n"),
+    ],
+)
+def test_answers_are_written_as_documented(outcome: Outcome, line: bytes) -> None:
+    assert encode_outcome(outcome, TextLines()) == line
+
+
+def test_commands_are_read_as_documented() -> None:
+    assert parse(b"sub a,b/* since=all slow=drop", LIMITS) == Subscribe(("a", "b/*"), EVERYTHING, Policy.DROP)
+    assert parse(b"SUB  a", LIMITS) == Subscribe(("a",), NOW, None)
+    command = parse(b"PUB a  two blanks ", LIMITS)
+    assert isinstance(command, Publish)
+    assert command.draft.data == b" two blanks "
+
+
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [(b"", UnknownCommand), (b"SUB\ta", UnknownCommand), (b"PUB", BadChannel), (b"STAT \xff", BadUtf8)],
+)
+def test_all_else_is_refused_by_its_name(line: bytes, refusal: type[Refusal]) -> None:
+    with pytest.raises(refusal):
+        parse(line, LIMITS)
+
+
+def test_the_greeting_is_one_line_of_json() -> None:
+    (line,) = lines_of(greeting("pushd", "1.0", 5))
+    assert json.loads(line.removeprefix("INFO ")) == {"server": "pushd", "version": "1.0", "max_payload": 5, "proto": 1}

@@ -1,0 +1,110 @@
+"""The commands and answers of ``pushd.v1``: whatever comes is a command or refused, and its ``ref`` comes back."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.command import Authenticate, Command, Ping, Pong, Publish, Published, Subscribe, Subscribed, Unsubscribe
+from pushd.core.cursor import NOW, Last, Time
+from pushd.core.errors import BadJson, BadSince, BadTopic, Refusal, UnknownCommand
+from pushd.core.outbox import Policy
+from pushd.wire.lines import Limits
+from pushd.wire.socket_commands import Ask, encode_outcome, encode_refusal
+from tests.wire.test_frames import read as frames_of
+from tests.wire.wicked import DATA, WORDS, some
+
+LIMITS = Limits(data=1000, event=255, topics=10)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(
+    [
+        *("subscribe", "unsubscribe", "publish", "ping", "auth", "since", "slow", "ref"),
+        *("data", "data_base64", "content_type", "event", "ttl", "end", "channel"),
+    ]
+)
+GOOD = st.sampled_from(["a", "a/*,b", "all", "last:2", "drop", "text/html", "AA==", 5, True, ""])
+
+
+def answer(frame: bytes) -> Any:
+    """Read an answer, which is one text frame."""
+    ((opcode, payload),) = frames_of(frame)
+    assert opcode == 1
+    return json.loads(payload.decode())
+
+
+@some
+@given(st.dictionaries(KEYS | WORDS, GOOD | VALUES, max_size=5).map(json.dumps).map(str.encode) | DATA)
+def test_any_text_is_a_command_or_refused_with_its_ref(text: bytes) -> None:
+    try:
+        ask = Ask(text)
+    except BadJson as refusal:
+        assert answer(encode_refusal(refusal))["ref"] is None
+        return
+    ref = json.loads(text).get("ref")
+    told = answer(encode_outcome(Published("E-1", 0), ask.ref))
+    assert told == {"ref": ref, "ok": True, "id": "E-1", "subscribers": 0}
+    try:
+        ask.command(LIMITS)
+    except Refusal as refusal:
+        told = answer(encode_refusal(refusal, ask.ref))
+        assert (told["ref"], told["error"]) == (ref, {"code": refusal.code, "message": str(refusal)})
+        assert len(str(refusal).splitlines()) == 1
+
+
+@some
+@given(VALUES, VALUES)
+def test_any_ping_and_any_ref_come_back(token: Any, ref: Any) -> None:
+    ask = Ask(json.dumps({"ping": token, "ref": ref}).encode())
+    command = ask.command(LIMITS)
+    assert isinstance(command, Ping)
+    assert answer(encode_outcome(Pong(command.token), ask.ref)) == {"ref": ref, "ok": True, "pong": token}
+
+
+@some
+@given(WORDS)
+def test_any_text_is_published_as_it_was_written(text: str) -> None:
+    command = Ask(json.dumps({"publish": "a/b", "data": text}).encode()).command(LIMITS)
+    assert isinstance(command, Publish)
+    assert (command.draft.channel, command.draft.data) == ("a/b", text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ('{"subscribe":"a,b/*"}', Subscribe(("a", "b/*"), NOW, None)),
+        ('{"subscribe":"a","since":"last:2","slow":"latest"}', Subscribe(("a",), Last(2), Policy.LATEST)),
+        ('{"subscribe":"a","since":1763751574.5}', Subscribe(("a",), Time(1763751574.5), None)),
+        ('{"unsubscribe":"a","ref":[1]}', Unsubscribe(("a",))),
+        ('{"auth":"secret"}', Authenticate("secret")),
+    ],
+)
+def test_commands_are_read_as_documented(text: str, command: Command) -> None:
+    assert Ask(text.encode()).command(LIMITS) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("{}", UnknownCommand),
+        ('{"ref":1}', UnknownCommand),
+        ('{"subscribe":1}', BadJson),
+        ('{"subscribe":"a","ping":1}', BadJson),
+        ('{"publish":"a","channel":"b","data":1}', BadJson),
+        ('{"subscribe":"a b"}', BadTopic),
+        ('{"subscribe":"a","since":-1}', BadSince),
+        ('{"subscribe":"a","since":1e300}', BadSince),
+    ],
+)
+def test_all_else_is_refused_by_its_name(text: str, refusal: type[Refusal]) -> None:
+    with pytest.raises(refusal):
+        Ask(text.encode()).command(LIMITS)
+
+
+def test_an_answer_to_a_subscription_names_its_topics() -> None:
+    assert answer(encode_outcome(Subscribed(("a", "b/*"), None)))["subscribe"] == "a,b/*"
