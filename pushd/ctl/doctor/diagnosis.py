@@ -189,6 +189,6 @@ _BY_STATUS = {
     413: Fault(Kind.BODY, "413: the body is too large for the proxy"),
     429: Fault(Kind.REFUSED, "429: the proxy limits requests or connections"),
     502: Fault(Kind.UNREACHED, "502: the proxy does not reach pushd"),
-    503: Fault(Kind.UNREACHED, "503: the proxy has nobody to hand it on to"),
+    503: Fault(Kind.UNREACHED, "503: the proxy has nobody to hand it on to, or limits requests or connections"),
     504: Fault(Kind.UNREACHED, "504: pushd does not answer the proxy in time"),
 }
