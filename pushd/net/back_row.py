@@ -107,7 +107,10 @@ class BackRow:
             why = broken
         if why:
             self.leave(connection)
-            self._reactor._disconnectSelectable(connection, why, True)
+            try:
+                self._reactor._disconnectSelectable(connection, why, True)
+            except Exception:
+                self.log.failure("A connection could not be closed")
 
     def _unseat(self) -> Collection[Any]:
         seated, self._seated = self._seated, {}

@@ -40,6 +40,8 @@ class Reader(Protocol):
 
     def connectionLost(self, reason):
         self.lost.append(reason.type.__name__)
+        if self.heard == b"break at the end":
+            raise KeyError("broken")
 
 
 class Stage(ServerFactory):
@@ -184,6 +186,16 @@ async def test_one_that_can_not_be_read_is_logged_and_closed_and_the_others_are_
     await stage.until(lambda: stage.readers[0].lost and stage.readers[1].heard)
     assert stage.readers[0].lost == ["ValueError"]
     assert [event["log_failure"].type for event in expected_failures] == [ValueError]
+
+
+async def test_one_that_can_not_be_closed_is_logged_and_the_others_are_read(stage, expected_failures):
+    await stage.connect(2)
+    stage.clients[0].send(b"break at the end")
+    await stage.until(lambda: stage.readers[0].heard)
+    stage.clients[0].send(b"break")
+    stage.clients[1].send(b"here")
+    await stage.until(lambda: stage.readers[0].lost and stage.readers[1].heard)
+    assert [event["log_failure"].type for event in expected_failures] == [ValueError, KeyError]
 
 
 async def test_all_are_left_to_the_reactor_in_the_end(stage):

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import median
 from types import TracebackType
 from typing import Self
 
@@ -18,9 +17,7 @@ _OPTIONS = ("--limits-connections-per-address", "20000", "--limits-channels", "2
 _GAUGE = re.compile(r"^(pushd_(?:connections|subscriptions|queue_bytes)\S*|process_open_fds) (\S+)$", re.MULTILINE)
 _SETTLE_SECONDS = 20.0
 _AT_ONCE = 0.5
-_NORMAL_SECONDS = 2.0
-_MEASURED = 3
-"""Times that what is normal is measured; the median counts, since others use the machine."""
+_NORMAL_SECONDS = 3.0
 
 
 class Stage:
@@ -74,7 +71,7 @@ class Stage:
 
     def normal(self) -> float:
         """Measure the p99 of live deliveries while nothing else is done, in seconds."""
-        return median(self.during(lambda: time.sleep(_NORMAL_SECONDS)) for _ in range(_MEASURED))
+        return self.during(lambda: time.sleep(_NORMAL_SECONDS))
 
     def during(self, storm: Callable[[], object]) -> float:
         """Give the p99 of live deliveries during a storm, in seconds."""

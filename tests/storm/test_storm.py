@@ -20,6 +20,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         patch.setattr(stage, "_NORMAL_SECONDS", 0.1)
         patch.setattr(stage, "_SETTLE_SECONDS", 5.0)
         patch.setattr(storms, "_ROUNDS", 4)
+        patch.setattr(storms, "_TIMES", 1)
         patch.setattr(storms, "_WORSE", 1000.0)  # of so few deliveries a hundredth says nothing
         patch.setattr(dead_peers, "_STOPPED", 1)
         yield made

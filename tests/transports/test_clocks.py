@@ -22,10 +22,12 @@ def wall(monkeypatch):
 
 
 @pytest.mark.parametrize("leap", [_HOUR, -_HOUR], ids=["forward", "back"])
+@pytest.mark.parametrize("store", ["memory", "disk"])
 @each((Sse, LineStream, JsonSocket))
-async def test_a_clock_that_is_set(start_daemon, wall, way, leap):
+async def test_a_clock_that_is_set(start_daemon, wall, tmp_path, way, store, leap):
     reactor = MovableReactor()
-    daemon = await start_daemon({"history.age": 60, "keepalive.sse": 25}, reactor)
+    settings = {"history.age": 60, "keepalive.sse": 25} | ({"backend.data_dir": tmp_path} if store == "disk" else {})
+    daemon = await start_daemon(settings, reactor)
     peer = way(daemon)
     await peer.subscribe("a")
     ids = [await daemon.publish("a", "one")]
