@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -20,6 +21,8 @@ REPORT_SECONDS = 10.0
 SETTLE_SECONDS = 300.0
 """Memory may grow for so long, and in a shorter run for half of it."""
 _GROWTH = 1.10
+_SAMPLES = 6
+"""Of memory, a minute's worth, of which the median counts: what a burst takes for a moment is no leak."""
 _LAST_WORDS = 15.0
 """Seconds that what was published has to reach everybody, and that descriptors have to be given back."""
 _TOPICS = ("soak/*", "**", ",".join(sorted(OURS)), "soak/http")
@@ -51,6 +54,7 @@ class Soak:
         self._delays: deque[float] = deque()
         self._over = asyncio.Event()
         """Set when nothing more is published."""
+        self._memory: deque[int] = deque(maxlen=_SAMPLES)
         self._ceiling = 0.0
         """Bytes that the daemon may have in memory, once that is settled."""
 
@@ -134,10 +138,12 @@ class Soak:
 
     def _report(self, passed: float, settled: float) -> None:
         memory, busy = self._process.memory_info().rss, self._process.cpu_percent()
+        self._memory.append(memory)
         if passed >= settled:
-            self._ceiling = self._ceiling or memory * _GROWTH
-            if memory > self._ceiling:
-                self.faults.append(f"memory is at {memory / 2**20:.1f} MiB after {passed:.0f} s")
+            usual = median(self._memory)
+            self._ceiling = self._ceiling or usual * _GROWTH
+            if usual > self._ceiling:
+                self.faults.append(f"memory is at {usual / 2**20:.1f} MiB after {passed:.0f} s")
         delays = sorted(self._delays)
         self._delays.clear()
         slowest = delays[len(delays) * 99 // 100] * 1000 if delays else 0.0
