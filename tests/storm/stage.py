@@ -15,6 +15,7 @@ from tests.storm.live import Live, slowest
 
 _OPTIONS = ("--limits-connections-per-address", "20000", "--limits-channels", "200000")
 _GAUGE = re.compile(r"^(pushd_(?:connections|subscriptions|queue_bytes)\S*|process_open_fds) (\S+)$", re.MULTILINE)
+_ASKING = 'pushd_connections{transport="http"}'
 _SETTLE_SECONDS = 20.0
 _AT_ONCE = 0.5
 _NORMAL_SECONDS = 3.0
@@ -43,12 +44,19 @@ class Stage:
         return {series: float(value) for series, value in _GAUGE.findall(text)}
 
     def peers(self) -> float:
-        """Give how many connections there are."""
-        return sum(value for series, value in self.gauges().items() if series.startswith("pushd_connections"))
+        """Give how many listen, and how many speak lines."""
+        gauges = self.gauges()
+        connections = sum(value for series, value in gauges.items() if series.startswith("pushd_connections"))
+        return connections - gauges[_ASKING]
 
     def begin(self) -> None:
-        """Remember how all is."""
-        self._before = self.gauges()
+        """Remember how all is, once there is nobody else who asks for that."""
+
+        def is_alone() -> bool:
+            self._before = self.gauges()
+            return self._before[_ASKING] == 1
+
+        assert eventually(is_alone), self._before
 
     def assert_as_before(self) -> None:
         """See that nobody is left, that a publish is heard at once, and that nothing broke."""
