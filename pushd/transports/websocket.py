@@ -296,6 +296,7 @@ class WebSocketDoor(Door):
     """An address for WebSockets."""
 
     opens = WebSocket
+    """What a connection becomes."""
 
     def __init__(
         self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
