@@ -27,7 +27,7 @@ async def test_a_publish_at_any_node_reaches_the_subscribers_of_all(redis: Redis
 
 
 async def test_many_publishers_at_once_are_heard_in_one_order_everywhere(redis: RedisServer, node: Start) -> None:
-    nodes = [await node(redis.url) for _ in range(2)]
+    nodes = [await node(redis.url, publish_timeout=20.0) for _ in range(2)]
     one, other = nodes
     ears = [await one.ear("**"), await other.ear("a", "b", "c"), await other.ear("*"), await one.ear("b")]
     await gatherResults(
