@@ -219,7 +219,7 @@ def _memory() -> str | None:
 SIZES = st.sampled_from([(10_000, 1000, 64), (0, 1000, 1), (0, 0, 2), (2, 2, 1)])
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(SIZES, BOUNDS, STEPS)
 def test_memory_and_disk_answer_the_same(some: tuple[int, int, int], bounds: Bounds, steps: list[Step]) -> None:
     with sizes(*some) as directory:

@@ -36,7 +36,7 @@ class Live:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.terminate()
+        self._process.kill()
         self._process.join(SECONDS)
 
     def delays(self) -> list[float]:

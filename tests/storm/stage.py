@@ -13,7 +13,7 @@ from tests.doors.real import Daemon, eventually
 from tests.soak.ways import Ports
 from tests.storm.live import Live, slowest
 
-_OPTIONS = ("--limits-connections-per-address", "20000", "--limits-channels", "200000")
+_OPTIONS = ("--limits-connections-per-address", "20000", "--limits-channels", "200000", "--stop-patience", "0")
 _GAUGE = re.compile(r"^(pushd_(?:connections|subscriptions|queue_bytes)\S*|process_open_fds) (\S+)$", re.MULTILINE)
 _ASKING = 'pushd_connections{transport="http"}'
 _SETTLE_SECONDS = 20.0

@@ -154,9 +154,9 @@ def test_a_start_with_a_million_messages_is_quick_and_takes_no_memory_for_them(
         lines.send(f"SUB ** since={epoch}-0\r\n".encode())
         assert lines.line() == b"+OK SUB **\r\n"
         waits = []
-        for seq in range(1, 50_001):
+        for seq in range(1, 20_001):
             assert lines.line().split(b" ", 3)[2] == f"{epoch}-{seq}".encode()
-            if seq % 5000 == 0:
+            if seq % 2000 == 0:
                 began = time.monotonic()
                 live.send(b"PUB live x\r\n")
                 assert {live.line()[:4], live.line()[:4]} == {b"+OK ", b"MSG "}
