@@ -58,8 +58,10 @@ from pushd.wire.lines import Limits as CommandLimits
 _TICK_SECONDS = 0.02
 _LAST_WORDS_TICKS = 50
 """How often it is looked whether all connections are closed: for a second."""
-_BACKLOG = 1024
-"""Connections that may wait to be accepted: with Twisted's 50, most of a crowd that comes at once has to try again."""
+_BACKLOG = 4096
+"""Connections that may wait to be accepted, as far as the kernel lets them: with Twisted's 50, most of a crowd that comes
+at once has to try again, after a second and more.
+"""
 
 
 def make_service(config: Config, reactor: Any) -> "Daemon":
