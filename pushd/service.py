@@ -59,8 +59,8 @@ _TICK_SECONDS = 0.02
 _LAST_WORDS_TICKS = 50
 """How often it is looked whether all connections are closed: for a second."""
 _BACKLOG = 4096
-"""Connections that may wait to be accepted, as far as the kernel lets them: with Twisted's 50, most of a crowd that comes
-at once has to try again, after a second and more.
+"""Connections that may wait to be accepted, as far as the kernel lets them: with Twisted's 50, most of a crowd that
+comes at once has to try again, after a second and more.
 """
 
 

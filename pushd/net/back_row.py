@@ -19,8 +19,8 @@ from zope.interface import implementer
 from pushd.net.slices import SLICE_SECONDS
 
 _ACCEPTED = 4
-"""Connections that a port accepts in a turn: a quarter of a millisecond. Twisted takes 20 more in each turn. With 10 the
-p99 of live deliveries was six times its normal while 10,000 came by lines; with 4 it is three times, and they are
+"""Connections that a port accepts in a turn: a quarter of a millisecond. Twisted takes 20 more in each turn. With 10
+the p99 of live deliveries was six times its normal while 10,000 came by lines; with 4 it is three times, and they are
 served as soon.
 """
 
