@@ -66,4 +66,4 @@ class Stalled(Case):
 
 
 def _dropped(station: Station) -> float:
-    return Pushd().metric(station.server, "pushd_dropped_total")
+    return Pushd().metric(station.server, 'pushd_dropped_total{policy="drop"}')

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
-from bench.programs import Program, free_port
+from bench.programs import CannotRun, Program, free_port
 from bench.talk import PING_BYTE, PONG, Asking, Hearing, Telling, get, post, upgrade
 
 _BATCH = 1000
@@ -61,11 +61,17 @@ class Pushd:
         return Telling(server.ports["http"], batch, b'{"id":', messages=_BATCH, answers=_BATCH)
 
     def metric(self, server: Server, name: str) -> float:
-        """Read one of the daemon's counters."""
+        """Read one of the daemon's counters.
+
+        :raises CannotRun: there is no such counter.
+        """
         address = f"http://127.0.0.1:{server.ports['http']}/metrics"
         with urllib.request.urlopen(address, timeout=_METRICS_SECONDS) as answer:
             text = answer.read().decode()
-        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+        for line in text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise CannotRun(f"pushd tells nothing of {name}")
 
     def asking(self, server: Server, way: str) -> Asking:
         """Say how another client sees whether the daemon is alive: by a ping, or by publishing elsewhere."""

@@ -1,12 +1,15 @@
 """Cases and crews: what tables and the sharing of servers rely on."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from bench.cases import CASES
+from bench.cases import CASES, stalled
 from bench.cases.interface import Scale
 from bench.peers import PEERS
 from bench.peers.interface import Server
 from bench.plot import CHARTS
+from tests.doors.real import Daemon
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -34,3 +37,13 @@ def test_cases_of_one_group_stand_together():
 def test_every_chart_shows_a_column_or_more_of_a_case():
     for chart in CHARTS:
         assert chart.key in {column.key for column in CASES[chart.case].columns}
+
+
+@pytest.mark.system
+def test_what_stalled_readers_lose_is_among_the_counters_of_the_daemon(tmp_path):
+    daemon = Daemon(tmp_path)
+    try:
+        station = SimpleNamespace(server=Server(None, {"http": daemon.http_port}))
+        assert stalled._dropped(station) == 0
+    finally:
+        daemon.stop()
