@@ -53,6 +53,8 @@ _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
 _AWAY_SECONDS = 1.0
 """How long a replay waits before it asks a store again that is away."""
+_RELIEF_SECONDS = 1.0
+"""Before it is tried again to make room where that did not help."""
 _MUCH = 1 << 20
 """Bytes of an answer, from which on there has to be room for it."""
 _NO_ROOM = "too much waits in memory for all together; try again in a moment"
@@ -157,6 +159,8 @@ class Hub:
         self._keys = _KeyLocks()
         self._demand = _Demand(backend)
         self._scheduled = False
+        self._relieve_again = 0.0
+        """When it may be tried to make room, in the clock's seconds."""
         self._pages = Slices(clock)
         """Turns for the pages of replays: a crowd that comes back reads its history behind what is live."""
         self.dispatcher = Dispatcher(self._recent, send_each)
@@ -537,8 +541,12 @@ class Hub:
     def _relieve(self) -> None:
         """Make room where too much waits in all: those for whom most waits lose it first, as their policies say.
 
-        What is on its way already is lost only by those who are given up, which is the last resort.
+        What is on its way already is lost only by those who are given up, which is the last resort. Where that does not
+        help, since it is senders and readers of answers who have the memory, it is not tried again at once: it is a
+        look at everybody.
         """
+        if self._clock.seconds() < self._relieve_again:
+            return
         busy = [subscriber for subscriber in self.dispatcher.index.everybody() if subscriber.is_busy]
         busy.sort(key=attrgetter("held_bytes"), reverse=True)
         for subscriber in busy:
@@ -553,6 +561,8 @@ class Hub:
                 return
             if subscriber.held_bytes > subscriber.queued_bytes:
                 self.give_up(subscriber, NoRoom(_NO_ROOM))
+        if not self.budget.is_relieved:
+            self._relieve_again = self._clock.seconds() + _RELIEF_SECONDS
 
     def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
         """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears nothing."""

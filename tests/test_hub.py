@@ -294,3 +294,23 @@ async def test_much_of_the_history_is_not_read_where_there_is_no_room() -> None:
     with pytest.raises(NoRoom):
         await scene.hub.history(["a"], NOW, 10, 2 << 20)
     assert (await scene.hub.history(["a"], NOW, 10, 1 << 20)).messages
+
+
+async def test_where_making_room_does_not_help_it_is_not_tried_at_each_turn() -> None:
+    scene = await Scene().begin()
+    limits = Limits(budget=scene.hub.budget)
+    scene.hub.budget.limit = 0
+    scene.hub.budget.count(0, 1000)  # of somebody who sends
+    looks = []
+    for _ in range(3):
+        peer = Peer(limits=limits)
+        await scene.listen("a", peer=peer)
+        peer.subscriber.pause()
+        await scene.publish("a")
+        scene.turn()
+        looks.append(peer.given_up is not None)
+    assert looks == [True, False, False]
+    scene.clock.advance(1)
+    await scene.publish("a")
+    scene.turn()
+    assert isinstance(peer.given_up, NoRoom)
