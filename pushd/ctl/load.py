@@ -66,7 +66,7 @@ class Outcome:
     cut: int = 0
     """Connections that were closed."""
     seconds: float = 0.0
-    """From the first publish to the last delivery."""
+    """From the first publish to the last, or to the last delivery."""
     busy: float = 0.0
     """Which part of that time this program itself was at work."""
     latencies: Latencies = field(default_factory=Latencies)
@@ -128,6 +128,8 @@ class Load:
         try:
             self._open()
             self._publish()
+        except OSError as error:
+            raise Failure(f"a connection broke: {error.strerror or error}") from error
         finally:
             for ear in self._ears:
                 ear.socket.close()
@@ -174,8 +176,9 @@ class Load:
             is_held_up = waiting or outcome.published == self._answers + _AHEAD
             self._turn(_TURN_SECONDS if is_held_up else self._pause(begin))
         outcome.expected = sum(len(range(ear.first, outcome.published, plan.channels)) for ear in self._ears)
+        published = time.monotonic()
         self._wait_for_the_last()
-        outcome.seconds = self._last - begin
+        outcome.seconds = max(self._last, published) - begin
         outcome.busy = (time.process_time() - cpu) / outcome.seconds
 
     def _wait_for_the_last(self) -> None:

@@ -3,12 +3,15 @@
 import json
 import socket
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 
+from pushd.ctl import load
 from pushd.ctl.ear import SMALLEST, Ear, encode
 from pushd.ctl.load import TECHNIQUES, Outcome
-from tests.ctl.program import Ctl
+from pushd.ctl.web import Web
+from tests.ctl.program import SECONDS, Ctl
 from tests.doors.real import Daemon
 
 
@@ -80,3 +83,26 @@ def test_what_can_not_be_begun_is_refused(daemon: Daemon, ctl: Ctl) -> None:
     assert ctl.run("--url", "http://127.0.0.1:1", "bench")[0] == 3
     status, _, error = ctl.run("--url", f"http://127.0.0.1:{daemon.http_port}/nowhere", "bench")
     assert (status, "refused: HTTP/1.1 404" in error) == (1, True)
+
+
+def test_where_nothing_arrives_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says yes to all and delivers nothing."""
+    monkeypatch.setattr(load, "_LAST_SECONDS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+
+        def answer() -> None:
+            listener = server.accept()[0]
+            listener.sendall(b"+OK SUB x\r\n")
+            publisher = server.accept()[0]
+            publisher.settimeout(SECONDS)
+            while publisher.recv(1000):
+                pass
+
+        thread = Thread(target=answer, daemon=True)
+        thread.start()
+        address = server.getsockname()
+        run = load.Load(Web("http://127.0.0.1:1"), address, load.Plan("tcp", 1, rate=1, seconds=1), lambda *_: None)
+        outcome = run.run()
+        thread.join(SECONDS)
+    assert (outcome.lost, outcome.is_good, outcome.seconds > 0) == (1, False, True)
