@@ -153,7 +153,6 @@ class Program(StartOrExit):
         gc.freeze()
         gc.set_threshold(*_GARBAGE)
 
-
     def stopService(self) -> Any:
         """Stop. Whoever does not want to wait for that signals again, and the process ends at once."""
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -36,9 +36,7 @@ class SharingReactor:
         shared.startListening()
         return shared
 
-    def listenSSL(
-        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
-    ) -> Port:
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> Port:
         """See `IReactorSSL`."""
         shared = self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), backlog, interface)
         shared._type = "TLS"

@@ -91,6 +91,7 @@ class Rules:
             return self.admission.enter_behind_proxy(self.client_of(request))
         return None
 
+
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
 

@@ -35,9 +35,7 @@ class DiskStore:
         """Start it."""
         self.heard, self.forgotten, self.ailments = [], [], []
         self.backend = SqliteBackend(str(self.directory), self.bounds, self.clock, self.clock.wall, self.sync)
-        self.clock.wait(
-            self.backend.start(Listener(self.heard.append, self.forgotten.append, self.ailments.append))
-        )
+        self.clock.wait(self.backend.start(Listener(self.heard.append, self.forgotten.append, self.ailments.append)))
         return self
 
     def stop(self) -> None:

@@ -133,10 +133,12 @@ class Node:
         """Wait until a beat came back."""
         backend = self.backend
         await until(
-            lambda: self.hub.ailment is None
-            and backend._feed_link.protocol is not None
-            and backend._commands.link.protocol is not None
-            and backend._feed.is_live,
+            lambda: (
+                self.hub.ailment is None
+                and backend._feed_link.protocol is not None
+                and backend._commands.link.protocol is not None
+                and backend._feed.is_live
+            ),
             f"a node that is well: {self.hub.ailment}",
         )
 

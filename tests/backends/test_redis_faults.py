@@ -107,9 +107,7 @@ async def test_a_redis_that_comes_back_with_its_data_loses_nothing(own_redis: Re
 
 
 @pytest.mark.system
-async def test_a_redis_that_comes_back_without_its_data_begins_a_new_epoch(
-    own_redis: Redis, scene: Callable
-) -> None:
+async def test_a_redis_that_comes_back_without_its_data_begins_a_new_epoch(own_redis: Redis, scene: Callable) -> None:
     redis = own_redis()
     stage = await scene(redis)
     redis.kill()
@@ -180,9 +178,7 @@ async def test_a_flushed_redis_is_noticed_though_nobody_publishes(redis: RedisSe
 
 
 @pytest.mark.system
-async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(
-    own_redis: Redis, node: Start
-) -> None:
+async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(own_redis: Redis, node: Start) -> None:
     """What was refused is not published when Redis goes on."""
     from twisted.internet import reactor
 

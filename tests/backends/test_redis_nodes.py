@@ -31,10 +31,7 @@ async def test_many_publishers_at_once_are_heard_in_one_order_everywhere(redis: 
     one, other = nodes
     ears = [await one.ear("**"), await other.ear("a", "b", "c"), await other.ear("*"), await one.ear("b")]
     await gatherResults(
-        [
-            Deferred.fromCoroutine(nodes[number % 2].publish("abc"[number % 3], str(number)))
-            for number in range(1000)
-        ]
+        [Deferred.fromCoroutine(nodes[number % 2].publish("abc"[number % 3], str(number))) for number in range(1000)]
     )
     await settled(ears, nodes)
     accepted = [word for each in nodes for word in each.accepted]

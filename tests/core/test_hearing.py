@@ -151,9 +151,7 @@ def test_one_that_loses_messages_is_told_a_gap_where_they_would_have_stood(
             _, topic, start, end, reason = word.split(":")
             assert reason in ("slow", "evicted")
             covered = range(int(start.removeprefix("E-")) + 1, int(end.removeprefix("E-")) + 1)
-            told |= {
-                f"{name}:{seq}" for name, seq in scene.published if seq in covered and matches(topic, name)
-            }
+            told |= {f"{name}:{seq}" for name, seq in scene.published if seq in covered and matches(topic, name)}
         else:
             assert int(word.partition(":")[2]) > newest
             newest = int(word.partition(":")[2])

@@ -117,23 +117,17 @@ class Model:
         return sum(each.message.size + BOOKKEEPING for each in self.kept)
 
     def _is_over(self, own: list[Kept]) -> bool:
-        return (
-            len(own) > self.bounds.messages or sum(len(each.message.data) for each in own) > self.bounds.bytes
-        )
+        return len(own) > self.bounds.messages or sum(len(each.message.data) for each in own) > self.bounds.bytes
 
     def _expire(self) -> None:
-        self.kept = [
-            each for each in self.kept if each.born >= self.now - self.bounds.age and each.deadline > self.now
-        ]
+        self.kept = [each for each in self.kept if each.born >= self.now - self.bounds.age and each.deadline > self.now]
 
 
 def covered(topics: Sequence[str], channel: str) -> bool:
     return any(matches(topic, channel) for topic in topics)
 
 
-def come_back(
-    model: Model, topics: Sequence[str], since: Since, count: int
-) -> tuple[list[Message], list[Gap]]:
+def come_back(model: Model, topics: Sequence[str], since: Since, count: int) -> tuple[list[Message], list[Gap]]:
     """Open and read to the end, `count` messages a page; give what is heard and the gaps that are told."""
     opening = model.log.open(topics, since, model.now, model.now)
     heard: list[Message] = []
@@ -167,9 +161,7 @@ def test_a_cursor_is_answered_by_all_that_is_kept_once_in_order_and_by_a_gap_for
         if lost:
             assert told, "a loss that is not told"
             assert told[0].start == str(cursor)
-            assert max(int(gap.end.partition("-")[2]) for gap in told) >= lost[-1], (
-                "a gap that ends too early"
-            )
+            assert max(int(gap.end.partition("-")[2]) for gap in told) >= lost[-1], "a gap that ends too early"
         else:
             assert {gap.reason for gap in told} <= {"unknown"}, "a gap where nothing was lost"
             assert lost_anywhere or not told, "a gap where nothing was lost of any channel"

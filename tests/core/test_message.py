@@ -38,9 +38,7 @@ MEDIA_WORDS = ["text/plain", "a/b", "/", ";", " ", "\t", "=", '"', "charset=utf-
         (BINARY, b"plain", BINARY, "binary"),
     ],
 )
-def test_the_type_says_how_data_may_be_shown(
-    content_type: str | None, data: bytes, kind: str, form: str
-) -> None:
+def test_the_type_says_how_data_may_be_shown(content_type: str | None, data: bytes, kind: str, form: str) -> None:
     checked = draft("a", data, content_type)
     assert (checked.content_type, checked.form, checked.data) == (kind, form, data)
 
@@ -168,9 +166,7 @@ def test_a_time_to_live_is_kept(ttl: float | None) -> None:
     assert draft("a", b"x", ttl=ttl).ttl == ttl
 
 
-@pytest.mark.parametrize(
-    "ttl", [0, 0.0, -1.0, float("nan"), float("inf"), float("-inf"), 10 * 365 * 86400.0 + 1]
-)
+@pytest.mark.parametrize("ttl", [0, 0.0, -1.0, float("nan"), float("inf"), float("-inf"), 10 * 365 * 86400.0 + 1])
 def test_a_time_to_live_that_is_not_positive_or_without_end_is_refused(ttl: float) -> None:
     with pytest.raises(BadTtl):
         draft("a", b"x", ttl=ttl)

@@ -131,9 +131,7 @@ def test_names_that_begin_with_a_dollar_can_be_heard_but_not_published_to() -> N
         ("a,b,c,d", ("a", "b", "c", "d")),
     ],
 )
-def test_topics_are_split_at_commas_and_one_named_twice_counts_once(
-    text: str, topics: tuple[str, ...]
-) -> None:
+def test_topics_are_split_at_commas_and_one_named_twice_counts_once(text: str, topics: tuple[str, ...]) -> None:
     assert parse_topics(text, 4) == topics
 
 
@@ -199,9 +197,7 @@ def test_a_topic_covers_its_channels(topic: str, channel: str) -> None:
 
 
 @pytest.mark.parametrize(("topic", "channel"), NO_MATCHES)
-def test_a_topic_covers_no_other_channel_and_a_first_wildcard_none_of_the_daemon(
-    topic: str, channel: str
-) -> None:
+def test_a_topic_covers_no_other_channel_and_a_first_wildcard_none_of_the_daemon(topic: str, channel: str) -> None:
     assert not matches(topic, channel)
     assert not Interest([topic]).covers(channel)
 

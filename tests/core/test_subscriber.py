@@ -57,9 +57,7 @@ def test_one_who_begins_now_hears_only_what_is_newer() -> None:
 
 def test_each_topic_begins_at_its_own_place() -> None:
     peer = Peer().listen("a", after=1).listen("b", after=4)
-    peer.subscriber.deliver(
-        batch(message(2, "a"), message(3, "b"), message(4, "b"), message(5, "b"), message(6, "a"))
-    )
+    peer.subscriber.deliver(batch(message(2, "a"), message(3, "b"), message(4, "b"), message(5, "b"), message(6, "a")))
     assert peer.heard == ["a:2", "b:5", "a:6"]
 
 

@@ -12,14 +12,11 @@ LARGE = b"x" * 40_000
 def send(peer: Peer, *seqs: int, channel: str = "a", data: bytes = b"x") -> int:
     """Deliver messages one by one, linked as a channel's are; give how many were let go for them."""
     return sum(
-        peer.subscriber.deliver(batch(message(seq, channel, data, prev=seq - 1 if seq > 1 else None)))
-        for seq in seqs
+        peer.subscriber.deliver(batch(message(seq, channel, data, prev=seq - 1 if seq > 1 else None))) for seq in seqs
     )
 
 
-def busy(
-    *topics: str, policy: Policy = Policy.DISCONNECT, limits: Limits | None = None, bare: bool = False
-) -> Peer:
+def busy(*topics: str, policy: Policy = Policy.DISCONNECT, limits: Limits | None = None, bare: bool = False) -> Peer:
     peer = Peer(Words(bare=bare), limits, policy).listen(*topics or ("a",))
     peer.subscriber.pause()
     return peer

@@ -56,9 +56,7 @@ class _Forked:
 class DurableDaemon(Daemon):
     """`twistd -n pushd --data-dir`."""
 
-    def __init__(
-        self, home: Path, *options: str, data: Path | None = None, nursery: Nursery | None = None
-    ) -> None:
+    def __init__(self, home: Path, *options: str, data: Path | None = None, nursery: Nursery | None = None) -> None:
         """
         :param home: where it logs, and unless `data` says otherwise where it keeps its history.
         :param nursery: starts it quickly.

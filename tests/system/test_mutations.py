@@ -35,7 +35,7 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
 HTTP = (
     b"POST /pub/a/b?event=e&ttl=5 HTTP/1.1\r\n" + _HEAD + b"Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
     b"POST /pub/a HTTP/1.1\r\n" + _HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
-    b"POST /pub HTTP/1.1\r\n" + _HEAD + b'Content-Type: application/x-ndjson\r\nContent-Length: 45\r\n\r\n'
+    b"POST /pub HTTP/1.1\r\n" + _HEAD + b"Content-Type: application/x-ndjson\r\nContent-Length: 45\r\n\r\n"
     b'{"channel":"a","data":{"x":[1]},"event":"e"}\n',
     b"GET /sse/a,b/*?since=all&slow=drop HTTP/1.1\r\n" + _HEAD + b"Accept: text/event-stream\r\n\r\n",
     b"GET /poll/a?since=last:2 HTTP/1.1\r\n" + _HEAD + b"\r\nGET /history/**?limit=3 HTTP/1.1\r\n" + _HEAD + b"\r\n",

@@ -37,9 +37,7 @@ def test_a_client_reads_what_was_chunked(parts: Sequence[bytes]) -> None:
     assert body_of(b"".join(map(chunk, parts)) + b"0\r\n\r\n") == b"".join(parts)
 
 
-@pytest.mark.parametrize(
-    ("size", "head"), [(1, b"1\r\n"), (15, b"f\r\n"), (16, b"10\r\n"), (65536, b"10000\r\n")]
-)
+@pytest.mark.parametrize(("size", "head"), [(1, b"1\r\n"), (15, b"f\r\n"), (16, b"10\r\n"), (65536, b"10000\r\n")])
 def test_a_chunk_says_its_size_in_hexadecimal(size: int, head: bytes) -> None:
     assert chunk(b"x" * size) == head + b"x" * size + b"\r\n"
 

@@ -54,9 +54,7 @@ def test_the_length_takes_the_shortest_form(size: int, head: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_frames_that_are_joined_come_apart_again(payloads: list[bytes]) -> None:
-    assert read(BareFrames().block([frame(BINARY, each) for each in payloads])) == [
-        (2, each) for each in payloads
-    ]
+    assert read(BareFrames().block([frame(BINARY, each) for each in payloads])) == [(2, each) for each in payloads]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +75,7 @@ def test_bare_data_is_text_where_it_is_text_or_json_and_else_binary(
     assert read(BareFrames().message(message(data=data, content_type=content_type))) == [(opcode, data)]
 
 
-@given(
-    st.binary(max_size=20), st.sampled_from([None, "text/plain", "application/json", "a/b; charset=utf-8"])
-)
+@given(st.binary(max_size=20), st.sampled_from([None, "text/plain", "application/json", "a/b; charset=utf-8"]))
 def test_a_text_frame_is_always_utf8(data: bytes, content_type: str | None) -> None:
     """A browser closes with 1007 at the first that is not."""
     try:

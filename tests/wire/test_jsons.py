@@ -43,8 +43,7 @@ def shown(line: bytes) -> dict[str, Any]:
         ),
         (
             message(1, "a", b'{"b": [1]}', content_type="application/json", time=5.0),
-            b'{"id":"E-1","prev":null,"channel":"a","time":5.0,'
-            b'"content_type":"application/json","data":{"b": [1]}}',
+            b'{"id":"E-1","prev":null,"channel":"a","time":5.0,"content_type":"application/json","data":{"b": [1]}}',
         ),
         (
             message(1, "a", b"\xff\x00", time=0.5),

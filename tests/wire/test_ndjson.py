@@ -47,9 +47,7 @@ def test_a_wire_whose_peers_are_found_dead_otherwise_has_no_pings() -> None:
 def test_as_many_lines_arrive_as_messages_were_sent(sent: list[bytes]) -> None:
     wire = JsonLines()
     block = wire.block([wire.message(message(seq, data=data)) for seq, data in enumerate(sent, 1)])
-    assert [json.loads(line)["id"] for line in block.splitlines()] == [
-        f"E-{seq}" for seq in range(1, len(sent) + 1)
-    ]
+    assert [json.loads(line)["id"] for line in block.splitlines()] == [f"E-{seq}" for seq in range(1, len(sent) + 1)]
 
 
 def test_a_raw_line_is_the_data_and_a_line_feed() -> None:

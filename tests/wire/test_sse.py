@@ -15,9 +15,7 @@ from pushd.wire.sse import PREAMBLE, Sse, SseJson
 from tests.build import message
 
 WICKED = st.lists(
-    st.sampled_from(
-        ["\r", "\n", "\r\n", ":", " ", "id", "data", "event", "retry", "E-9", "\ufeff", "\0", "\x85"]
-    )
+    st.sampled_from(["\r", "\n", "\r\n", ":", " ", "id", "data", "event", "retry", "E-9", "\ufeff", "\0", "\x85"])
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 ).map("".join)
 """Text that tries to be a field of its own."""

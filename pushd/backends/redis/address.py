@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 _SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
-_EXAMPLES: Final = "(examples: redis://localhost:6379/0, rediss://user:password@redis.example.org, unix:///run/redis.sock)"
+_EXAMPLES: Final = (
+    "(examples: redis://localhost:6379/0, rediss://user:password@redis.example.org, unix:///run/redis.sock)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ def _network(scheme: str, rest: str) -> Address:
     if sentinel:
         service, _, path = path.partition("/")
         if not service:
-            raise ValueError("behind the Sentinels stands the name of the master, as in redis+sentinel://a,b,c/mymaster")
+            raise ValueError(
+                "behind the Sentinels stands the name of the master, as in redis+sentinel://a,b,c/mymaster"
+            )
     elif len(hosts) > 1:
         raise ValueError("only Sentinels are several")
     return Address(hosts, "", unquote(service), secure, user, password, _database(path or "0"))

@@ -117,9 +117,7 @@ class Reading:
         seq, gaps, returning = _begin(topics, since, state, value)
         return _opening(topics, seq, gaps, returning, state)
 
-    async def page(
-        self, topics: Sequence[str], after: MessageId, count: int, size: int
-    ) -> tuple[Page, MessageId]:
+    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> tuple[Page, MessageId]:
         """Read on; see `Backend.page`. Give also how far the log is."""
         has_pattern = int(any(map(is_pattern, topics)))
         arguments = (after.seq, after.epoch, count, size, has_pattern, *map(_spelled, topics))
