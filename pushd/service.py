@@ -34,7 +34,7 @@ from pushd.net.lateness import Lateness
 from pushd.net.listening import CannotStart, prepare, tell_surplus
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
-from pushd.sources.present import Present, Wanted
+from pushd.sources.running_sources import Present, Wanted
 from pushd.transports.access_log import AccessLog
 from pushd.transports.connections import ConnectionsDoor
 from pushd.transports.demo import DemoDoor

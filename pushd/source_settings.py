@@ -20,11 +20,11 @@ from pushd.core.names import check_channel
 from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.settings import meant, required, setting
-from pushd.sources.aside import aside
 from pushd.sources.command import Command
-from pushd.sources.life import Life, Runner
 from pushd.sources.publisher import Publisher
+from pushd.sources.supervision import Life, Runner
 from pushd.sources.system import System
+from pushd.sources.threads import aside
 from pushd.sources.watch import Watch, by_inotify
 from pushd.sources.words import Words
 from pushd.values import choice, count, duration, flag, listing

@@ -7,17 +7,17 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from pushd.ctl.crowds import Crowds
-from pushd.ctl.doctor.examination import examine
+from pushd.ctl.api_client import Web, in_path
+from pushd.ctl.bench import Load, Plan, afford
+from pushd.ctl.clients import WAYS, Heard, Place
+from pushd.ctl.doctor.probe_run import examine
 from pushd.ctl.doctor.report import json_lines, lines
-from pushd.ctl.failures import REFUSED, Failure, Refused
-from pushd.ctl.following import follow
+from pushd.ctl.errors import REFUSED, Failure, Refused
 from pushd.ctl.latency import in_words
-from pushd.ctl.load import Load, Plan, afford
+from pushd.ctl.output import run_program, write_data, write_json, write_passing
 from pushd.ctl.progress import Progress
-from pushd.ctl.showing import run_program, write_data, write_json, write_passing
-from pushd.ctl.ways import WAYS, Heard, Place
-from pushd.ctl.web import Web, in_path
+from pushd.ctl.reconnect import follow
+from pushd.ctl.subscriber_counts import Crowds
 
 _PAGE = 1000
 _BUSY = 0.9

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pushd.ctl import commands
-from pushd.ctl.doctor.examination import EXAMINED
-from pushd.ctl.ear import SMALLEST
-from pushd.ctl.failures import USAGE, Failure
-from pushd.ctl.load import TECHNIQUES
-from pushd.ctl.ways import WAYS
+from pushd.ctl.bench import TECHNIQUES
+from pushd.ctl.bench_client import SMALLEST
+from pushd.ctl.clients import WAYS
+from pushd.ctl.doctor.probe_run import EXAMINED
+from pushd.ctl.errors import USAGE, Failure
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

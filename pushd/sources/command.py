@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from pushd.sources.life import Backoff
-from pushd.sources.lines import Line
-from pushd.sources.program import Program
+from pushd.sources.child_process import Program
+from pushd.sources.line_splitter import Line
 from pushd.sources.publisher import Publisher, Saying
+from pushd.sources.supervision import Backoff
 
 
 class Command:

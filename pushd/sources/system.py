@@ -20,12 +20,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from pushd.core.message import JSON
-from pushd.sources.life import Beat
 from pushd.sources.publisher import Publisher, Saying
+from pushd.sources.supervision import Beat
 
 T = TypeVar("T")
 Aside = Callable[[Callable[[], Any]], Deferred[Any]]
-"""How to call what may take long; see `pushd.sources.aside`."""
+"""How to call what may take long; see `pushd.sources.threads`."""
 
 _PATIENCE_SECONDS = 0.5
 """Some sensors take a tenth of a second to answer; what takes longer is not asked for a figure of now."""

@@ -4,8 +4,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pushd.core.message import TEXT
-from pushd.sources.life import Beat
 from pushd.sources.publisher import Publisher, Saying
+from pushd.sources.supervision import Beat
 
 
 class Words:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ctl.program import Ctl
+from tests.ctl.pushctl_process import Ctl
 from tests.doors.real import Daemon
 
 

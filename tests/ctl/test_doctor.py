@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pushd.ctl.doctor.course import Answer, Course, Published
-from pushd.ctl.doctor.cures import CURES, PROXIES, cures, named
+from pushd.ctl.api_client import Web
 from pushd.ctl.doctor.diagnosis import Fault, Kind, judge, judge_addresses, judge_body, judge_writing
-from pushd.ctl.doctor.examination import EXAMINED, Examined, Finding
+from pushd.ctl.doctor.fixes import CURES, PROXIES, cures, named
+from pushd.ctl.doctor.observation import Answer, Course, Published
+from pushd.ctl.doctor.probe_run import EXAMINED, Examined, Finding
 from pushd.ctl.doctor.report import lines
-from pushd.ctl.web import Web
 
 PROXIES_PAGE = (Path(__file__).parent.parent.parent / "docs/proxies.md").read_text(encoding="utf-8")
 PUBLISHED = Published("before", {"live0": 12.0, "live1": 12.4}, 82.0, "last", 70.0)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pushd.ctl.doctor.cures import CURES
 from pushd.ctl.doctor.diagnosis import Kind
-from pushd.ctl.doctor.examination import EXAMINED
+from pushd.ctl.doctor.fixes import CURES
+from pushd.ctl.doctor.probe_run import EXAMINED
 from tests.backends.redis_server import free_port
 from tests.doors.real import ROOT, Daemon, eventually
 from tests.system.nginx import Nginx

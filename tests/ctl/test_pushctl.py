@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pushd.ctl.clients import WAYS
 from pushd.ctl.main import parser
-from pushd.ctl.ways import WAYS
 from tests.backends.redis_server import free_port
-from tests.ctl.program import SECONDS, Ctl
+from tests.ctl.pushctl_process import SECONDS, Ctl
 from tests.doors.real import ROOT, Daemon, eventually
 
 pytestmark = pytest.mark.system

@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from pushd.sources.command import Command
-from pushd.sources.life import Life
-from tests.sources.stage import Log, Stage, until
-from tests.sources.test_program import Pipes
+from pushd.sources.supervision import Life
+from tests.sources.source_harness import Log, Stage, until
+from tests.sources.test_child_process import Pipes
 
 
 class Spawner(Clock):

@@ -15,7 +15,7 @@ from pushd.core.cursor import EVERYTHING
 from pushd.service import make_service
 from pushd.source_settings import CommandSource, Source, SystemSource, WatchSource, WordsSource
 from pushd.sources.words import Words
-from tests.sources.stage import now, until
+from tests.sources.source_harness import now, until
 
 Run = Callable[..., Any]
 

@@ -10,10 +10,10 @@ import pytest
 from twisted.internet.task import deferLater
 from twisted.python.filepath import FilePath
 
-from pushd.sources.aside import aside
-from pushd.sources.life import Life
+from pushd.sources.supervision import Life
+from pushd.sources.threads import aside
 from pushd.sources.watch import Watch, by_inotify
-from tests.sources.stage import Log, Stage, until
+from tests.sources.source_harness import Log, Stage, until
 
 inotify = pytest.importorskip("pushd.sources.inotify", reason="inotify is of Linux", exc_type=ImportError)
 _QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")

@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 
 from pushd.core.message import draft
 from pushd.sources.publisher import Publisher, Saying
-from tests.sources.stage import Log, Stage, now
+from tests.sources.source_harness import Log, Stage, now
 
 
 def test_what_a_source_says_is_published_in_order_and_as_it_said_it():

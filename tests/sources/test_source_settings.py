@@ -12,7 +12,7 @@ import pytest
 
 from pushd.config import Config, ConfigError, load
 from pushd.source_settings import KINDS, CommandSource, SystemSource, WatchSource, WordsSource
-from tests.sources.stage import Stage
+from tests.sources.source_harness import Stage
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from pushd.sources import system
 from pushd.sources.system import CpuMeter, Reading, System
-from tests.sources.stage import Log, Stage, at_once
+from tests.sources.source_harness import Log, Stage, at_once
 
 
 def run(stage: Stage, disks: tuple[str, ...] = ("/",), aside: Any = at_once) -> Deferred[None]:

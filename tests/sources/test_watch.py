@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 
 from pushd.core.message import draft
 from pushd.sources.watch import Watch, by_inotify
-from tests.sources.stage import Log, Stage, at_once, now
+from tests.sources.source_harness import Log, Stage, at_once, now
 
 
 class Kernel:

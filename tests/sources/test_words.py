@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 
 from pushd.core.message import draft
 from pushd.sources.words import Words
-from tests.sources.stage import Stage, now
+from tests.sources.source_harness import Stage, now
 
 
 def run(stage: Stage, text: str, pause: float | None = None) -> Deferred[None]:

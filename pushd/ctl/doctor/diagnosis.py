@@ -5,7 +5,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from pushd.ctl.doctor.course import Answer, Course, Published
+from pushd.ctl.doctor.observation import Answer, Course, Published
 
 PUBLISHED = (201, 202)
 """As pushd answers who publishes."""

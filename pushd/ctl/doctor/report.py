@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 
-from pushd.ctl.doctor.cures import cures, named
 from pushd.ctl.doctor.diagnosis import Fault, Kind
-from pushd.ctl.doctor.examination import Examined, Finding
+from pushd.ctl.doctor.fixes import cures, named
+from pushd.ctl.doctor.probe_run import Examined, Finding
 
 _BESIDE = {
     Kind.ADDRESS: "and the proxy's address in pushd's http.trusted_proxies",

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pushd.ctl.crowds import Crowds
-from pushd.ctl.failures import NotReachable
+from pushd.ctl.errors import NotReachable
+from pushd.ctl.subscriber_counts import Crowds
 
 
 class Web:

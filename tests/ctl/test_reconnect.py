@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pushd.ctl.failures import Later, NotReachable, Refused
-from pushd.ctl.following import follow
-from pushd.ctl.ways import ENDED, Heard, Place
-from pushd.ctl.web import Web
+from pushd.ctl.api_client import Web
+from pushd.ctl.clients import ENDED, Heard, Place
+from pushd.ctl.errors import Later, NotReachable, Refused
+from pushd.ctl.reconnect import follow
 
 PLACE = Place(Web("http://localhost:1"), ("localhost", 1), "a")
 

@@ -7,11 +7,11 @@ from threading import Thread
 
 import pytest
 
-from pushd.ctl import load
-from pushd.ctl.ear import SMALLEST, Ear, encode
-from pushd.ctl.load import TECHNIQUES, Outcome
-from pushd.ctl.web import Web
-from tests.ctl.program import SECONDS, Ctl
+from pushd.ctl import bench
+from pushd.ctl.api_client import Web
+from pushd.ctl.bench import TECHNIQUES, Outcome
+from pushd.ctl.bench_client import SMALLEST, Ear, encode
+from tests.ctl.pushctl_process import SECONDS, Ctl
 from tests.doors.real import Daemon
 
 
@@ -87,7 +87,7 @@ def test_what_can_not_be_begun_is_refused(daemon: Daemon, ctl: Ctl) -> None:
 
 def test_where_nothing_arrives_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that says yes to all and delivers nothing."""
-    monkeypatch.setattr(load, "_LAST_SECONDS", 0.0)
+    monkeypatch.setattr(bench, "_LAST_SECONDS", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(SECONDS)
 
@@ -102,7 +102,7 @@ def test_where_nothing_arrives_that_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         thread = Thread(target=answer, daemon=True)
         thread.start()
         address = server.getsockname()
-        run = load.Load(Web("http://127.0.0.1:1"), address, load.Plan("tcp", 1, rate=1, seconds=1), lambda *_: None)
+        run = bench.Load(Web("http://127.0.0.1:1"), address, bench.Plan("tcp", 1, rate=1, seconds=1), lambda *_: None)
         outcome = run.run()
         thread.join(SECONDS)
     assert (outcome.lost, outcome.is_good, outcome.seconds > 0) == (1, False, True)

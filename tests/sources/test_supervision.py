@@ -6,8 +6,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
-from pushd.sources.life import Backoff, Beat, Life
-from tests.sources.stage import Log
+from pushd.sources.supervision import Backoff, Beat, Life
+from tests.sources.source_harness import Log
 
 
 class Script:

@@ -18,7 +18,7 @@ def handshake(key: str) -> dict[str, str]:
 
 def new_key() -> str:
     """Make a key for a handshake."""
-    from websockets.utils import generate_key  # read only by those who need it, as in pushd.ctl.web
+    from websockets.utils import generate_key  # read only by those who need it, as in pushd.ctl.api_client
 
     return generate_key()
 

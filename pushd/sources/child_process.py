@@ -9,7 +9,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.sources.lines import Line, LineCutter
+from pushd.sources.line_splitter import Line, LineCutter
 
 _TERM_SECONDS = 2.0
 """What a program has to end by itself before it is killed."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
 
-from pushd.ctl.doctor.course import Answer
+from pushd.ctl.api_client import Web, in_path
 from pushd.ctl.doctor.diagnosis import PUBLISHED
-from pushd.ctl.doctor.listening import answer_of, servers_of
-from pushd.ctl.failures import NotReachable, Refused
-from pushd.ctl.web import Web, in_path
+from pushd.ctl.doctor.observation import Answer
+from pushd.ctl.doctor.probe_subscriber import answer_of, servers_of
+from pushd.ctl.errors import NotReachable, Refused
 
 _SECONDS = 30.0
 _PADDING = "." * 1000

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Condition
 from typing import NamedTuple
 
-from pushd.ctl.doctor.course import Answer, Published
+from pushd.ctl.api_client import Web
 from pushd.ctl.doctor.diagnosis import Fault, delay, judge, judge_addresses, judge_body, judge_writing
-from pushd.ctl.doctor.listening import TECHNIQUES, Listener
-from pushd.ctl.doctor.publishing import BODY_BYTES, Publisher
-from pushd.ctl.web import Web
+from pushd.ctl.doctor.observation import Answer, Published
+from pushd.ctl.doctor.probe_publisher import BODY_BYTES, Publisher
+from pushd.ctl.doctor.probe_subscriber import TECHNIQUES, Listener
 
 EXAMINED = ("publish", "body", "address", *(technique.name for technique in TECHNIQUES))
 """The names of all that is examined."""

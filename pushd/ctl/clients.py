@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
-from pushd.ctl.failures import Later, NotReachable, Refused
-from pushd.ctl.parts import read_parts
-from pushd.ctl.web import Web, in_path
+from pushd.ctl.api_client import Web, in_path
+from pushd.ctl.errors import Later, NotReachable, Refused
+from pushd.ctl.multipart_reader import read_parts
 
 Heard = dict[str, Any]
 """A message has ``id``; a control object has ``type``."""

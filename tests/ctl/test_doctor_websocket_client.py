@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from pushd.ctl.doctor.websocket import Closed, is_accepted, payloads
+from pushd.ctl.doctor.websocket_client import Closed, is_accepted, payloads
 
 
 def read(data: bytes) -> tuple[list[bytes], list[bytes]]:

@@ -7,7 +7,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from pushd.ctl.failures import Later, NotReachable, Refused
+from pushd.ctl.errors import Later, NotReachable, Refused
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection

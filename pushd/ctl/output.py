@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from pushd.ctl.ways import Heard
+from pushd.ctl.clients import Heard
 
 
 def data_of(message: Heard) -> bytes:

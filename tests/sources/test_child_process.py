@@ -8,8 +8,8 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTer
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pushd.sources.program import Program
-from tests.sources.stage import Log
+from pushd.sources.child_process import Program
+from tests.sources.source_harness import Log
 
 
 class Pipes:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.sources.lines import Line, LineCutter
+from pushd.sources.line_splitter import Line, LineCutter
 
 
 def cut(limit: int, *pieces: bytes) -> list[tuple[bytes, bool]]:

@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pushd.ctl.ear import READ, Ear, encode
-from pushd.ctl.failures import Failure, NotReachable
+from pushd.ctl.api_client import Web, in_path
+from pushd.ctl.bench_client import READ, Ear, encode
+from pushd.ctl.errors import Failure, NotReachable
 from pushd.ctl.latency import Latencies
-from pushd.ctl.web import Web, in_path
 
 _OPEN_SECONDS, _LAST_SECONDS = 30.0, 10.0
 """For a subscription to be answered; for what was published last to arrive."""

@@ -4,8 +4,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from pushd.ctl.failures import Failure
-from pushd.ctl.web import Web, in_path
+from pushd.ctl.api_client import Web, in_path
+from pushd.ctl.errors import Failure
 
 _FRESH_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05

@@ -10,9 +10,9 @@ from http.client import HTTPException, HTTPResponse
 from threading import Condition, Thread
 from typing import NamedTuple
 
-from pushd.ctl.doctor.course import Answer, Course
-from pushd.ctl.doctor.websocket import Closed, handshake, is_accepted, new_key, payloads
-from pushd.ctl.web import Web, in_path
+from pushd.ctl.api_client import Web, in_path
+from pushd.ctl.doctor.observation import Answer, Course
+from pushd.ctl.doctor.websocket_client import Closed, handshake, is_accepted, new_key, payloads
 
 _BLOCK = 65536
 _SHOWN = ("Server", "Via")

@@ -4,8 +4,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-from pushd.ctl.failures import NotReachable
-from pushd.ctl.ways import BROKEN, ENDED, Heard, Place
+from pushd.ctl.clients import BROKEN, ENDED, Heard, Place
+from pushd.ctl.errors import NotReachable
 
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 30.0
 """Before coming back: at random up to this, twice as long each time that nobody answers."""

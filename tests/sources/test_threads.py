@@ -5,8 +5,8 @@ import threading
 import pytest
 from twisted.internet.defer import CancelledError
 
-from pushd.sources.aside import aside
-from tests.sources.stage import until
+from pushd.sources.threads import aside
+from tests.sources.source_harness import until
 
 
 async def test_a_result_comes_back_to_the_thread_of_the_reactor():

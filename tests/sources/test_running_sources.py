@@ -6,7 +6,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from pushd.sources.present import Present
+from pushd.sources.running_sources import Present
 
 
 class Source(Service):
