@@ -7,18 +7,18 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from pushd.ctl.errors import Later, NotReachable, Refused
+from pushd.ctl.errors import RequestRefused, TemporarilyRefused, Unreachable
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
-_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 """Without a word of the daemon, which on a stream gives a sign of life every 25 s."""
-_LATER = (429, 503)
+_TEMPORARY_STATUSES = (429, 503)
 """Statuses that may be another one soon."""
 
 
-class Web:
+class ApiClient:
     """A daemon by the address of its HTTP listener.
 
     :param url: ``http://HOST[:PORT][/PATH]`` or ``https://…``.
@@ -29,11 +29,11 @@ class Web:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"{url!r} is not an address such as http://localhost:8080")
-        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection_class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
-        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
+        self._display_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
         host = f"[{self._host}]" if ":" in self._host else self._host
-        port = "" if self._port in (None, self._kind.default_port) else f":{self._port}"
+        port = "" if self._port in (None, self._connection_class.default_port) else f":{self._port}"
         self._authority = f"{host}{port}"
         self.origin = f"{parts.scheme}://{self._authority}"
         """Of the pages that are served there, as a browser says it (RFC 6454, section 6.2)."""
@@ -57,27 +57,27 @@ class Web:
             connection.request(method, self.target(path, query), body, dict(headers or {}))
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
-            raise self.not_reachable(error) from error
+            raise self.unreachable(error) from error
         if response.status >= 400:
-            raise _refused(response.status, response.reason, _body_of(response))
+            raise _refusal(response.status, response.reason, _read_body(response))
         return response
 
-    def connection(self, seconds: float = _SECONDS) -> HTTPConnection:
+    def connection(self, seconds: float = _TIMEOUT_SECONDS) -> HTTPConnection:
         """Make a connection, which opens with its first request.
 
         :param seconds: of silence that are waited through.
         """
-        return self._kind(self._host, self._port, timeout=seconds)
+        return self._connection_class(self._host, self._port, timeout=seconds)
 
     def target(self, path: str, query: Mapping[str, object] | None = None) -> str:
         """Give the target of a request; parameters that are None are left out."""
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        return self._path + path + ("?" + urlencode(given) if given else "")
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
+        return self._path + path + ("?" + urlencode(parameters) if parameters else "")
 
-    def not_reachable(self, error: Exception) -> NotReachable:
+    def unreachable(self, error: Exception) -> Unreachable:
         """Say that nobody answers, and why."""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return NotReachable(f"{self._shown} can not be reached: {reason}")
+        return Unreachable(f"{self._display_url} can not be reached: {reason}")
 
     def connect(self) -> socket.socket:
         """Open a connection to send requests on by hand.
@@ -88,11 +88,11 @@ class Web:
         try:
             connection.connect()
         except OSError as error:
-            raise self.not_reachable(error) from error
+            raise self.unreachable(error) from error
         sock: socket.socket = connection.sock
         return sock
 
-    def head(self, method: str, path: str, lines: str = "") -> bytes:
+    def encode_head(self, method: str, path: str, lines: str = "") -> bytes:
         """Encode the head of a request (RFC 9112, section 3).
 
         :param lines: header lines, each ended by CRLF.
@@ -107,49 +107,49 @@ class Web:
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
 
-        scheme = "wss" if self._kind is HTTPSConnection else "ws"
+        scheme = "wss" if self._connection_class is HTTPSConnection else "ws"
         try:
             return connect(
                 f"{scheme}://{self._authority}{self.target(path, query)}",
                 subprotocols=[Subprotocol(subprotocol)],
-                open_timeout=_SECONDS,
-                ping_interval=_SECONDS,
+                open_timeout=_TIMEOUT_SECONDS,
+                ping_interval=_TIMEOUT_SECONDS,
                 max_size=None,
                 compression=None,
                 proxy=None,
             )
-        except InvalidStatus as refusal:
-            answer = refusal.response
-            raise _refused(answer.status_code, answer.reason_phrase, bytes(answer.body or b"")) from refusal
+        except InvalidStatus as error:
+            response = error.response
+            raise _refusal(response.status_code, response.reason_phrase, bytes(response.body or b"")) from error
         except InvalidHandshake as error:
-            raise Refused(f"{self._shown} does not answer as pushd does: {error}") from error
+            raise RequestRefused(f"{self._display_url} does not answer as pushd does: {error}") from error
         except OSError as error:
-            raise self.not_reachable(error) from error
+            raise self.unreachable(error) from error
 
-    def ask(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
+    def request_json(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
         """Ask for JSON; give its value. Raises as `open` does."""
         response = self.open(method, path, query)
         try:
             return json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
-            raise Refused(f"{self._shown} does not answer as pushd does") from error
+            raise RequestRefused(f"{self._display_url} does not answer as pushd does") from error
 
 
-def in_path(name: str) -> str:
+def quote_path(name: str) -> str:
     """Encode channels, patterns and what joins them for the path of an address."""
     return quote(name, safe="/,*")
 
 
-def _refused(status: int, reason: str, body: bytes) -> Refused:
+def _refusal(status: int, reason: str, body: bytes) -> RequestRefused:
     try:
         error = json.loads(body)["error"]
         sentence = f"{error['code']}: {error['message']}"
     except (ValueError, LookupError, TypeError):
         sentence = f"refused with {status} {reason}"
-    return (Later if status in _LATER else Refused)(sentence)
+    return (TemporarilyRefused if status in _TEMPORARY_STATUSES else RequestRefused)(sentence)
 
 
-def _body_of(response: HTTPResponse) -> bytes:
+def _read_body(response: HTTPResponse) -> bytes:
     try:
         return response.read(65536)
     except (OSError, HTTPException):

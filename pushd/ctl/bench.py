@@ -15,16 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pushd.ctl.api_client import Web, in_path
-from pushd.ctl.bench_client import READ, Ear, encode
-from pushd.ctl.errors import Failure, NotReachable
+from pushd.ctl.api_client import ApiClient, quote_path
+from pushd.ctl.bench_client import READ_BYTES, BenchClient, encode_marker
+from pushd.ctl.errors import CtlError, Unreachable
 from pushd.ctl.latency import Latencies
 
-_OPEN_SECONDS, _LAST_SECONDS = 30.0, 10.0
+_SUBSCRIBE_SECONDS, _DRAIN_SECONDS = 30.0, 10.0
 """For a subscription to be answered; for what was published last to arrive."""
-_OTHER_FILES = 50
-_TURN_SECONDS = 0.05
-_AHEAD = 1000
+_SPARE_FILES = 50
+_POLL_SECONDS = 0.05
+_MAX_UNACKNOWLEDGED = 1000
 """Publishes that may wait for their answers."""
 _HANDSHAKE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -32,13 +32,13 @@ _HANDSHAKE = (
 )
 _PING, _PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
 """An empty ping of a server and the answer to it (RFC 6455, section 5.5)."""
-TECHNIQUES = ("sse", "stream", "mixed", "websocket", "tcp")
+BENCH_TRANSPORTS = ("sse", "stream", "mixed", "websocket", "tcp")
 
 
-class Plan(NamedTuple):
+class BenchPlan(NamedTuple):
     """What is to be done."""
 
-    technique: str = "sse"
+    transport: str = "sse"
     subscribers: int = 100
     channels: int = 1
     rate: float = 100.0
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
 
 
 @dataclass
-class Outcome:
+class BenchResult:
     """What came of it."""
 
     published: int = 0
@@ -76,26 +76,26 @@ class Outcome:
         """Deliveries that did not arrive."""
         return self.expected - self.delivered
 
-    def facts(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float]:
         """Give all but the latencies, by name."""
         names = ("published", "expected", "delivered", "lost", "repeated", "cut", "seconds", "busy")
         return {name: getattr(self, name) for name in names}
 
-    def lines(self, plan: Plan) -> Iterator[str]:
+    def format_lines(self, plan: BenchPlan) -> Iterator[str]:
         """Give all but the latencies in words."""
         rate = self.delivered / self.seconds if self.seconds else 0.0
         yield f"published  {self.published:,} messages of {plan.size} bytes in {self.seconds:.1f} s"
         yield f"delivered  {self.delivered:,} of {self.expected:,}, {rate:,.0f} a second"
         yield f"     lost  {self.lost:,}, repeated {self.repeated:,}"
-        yield f"      cut  {self.cut:,} of {plan.subscribers:,} connections by {plan.technique}"
+        yield f"      cut  {self.cut:,} of {plan.subscribers:,} connections by {plan.transport}"
 
     @property
-    def is_good(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether each message arrived everywhere, once and in order."""
         return not (self.lost or self.repeated)
 
 
-class Load:
+class BenchRun:
     """One run.
 
     :param tcp: of the line listener.
@@ -103,156 +103,162 @@ class Load:
     """
 
     def __init__(
-        self, web: Web, tcp: tuple[str, int], plan: Plan, progress: Callable[[str, float, float], None]
+        self, api: ApiClient, tcp: tuple[str, int], plan: BenchPlan, progress: Callable[[str, float, float], None]
     ) -> None:
-        self._web = web
+        self._api = api
         self._tcp = tcp
         self._plan = plan
         self._progress = progress
-        self._run = secrets.token_hex(4)
-        self._channels = [f"bench/{self._run}/{number}" for number in range(plan.channels)]
+        self._run_id = secrets.token_hex(4)
+        self._channels = [f"bench/{self._run_id}/{number}" for number in range(plan.channels)]
         self._selector = selectors.DefaultSelector()
-        self._ears: list[Ear] = []
+        self._clients: list[BenchClient] = []
         self._publisher: socket.socket | None = None
-        self._answers = 0
-        self._last_words = b""
-        self._outcome = Outcome()
-        self._last = 0.0
+        self._acknowledged = 0
+        self._partial_line = b""
+        self._result = BenchResult()
+        self._last_delivery = 0.0
         """When something was delivered last."""
 
-    def run(self) -> Outcome:
+    def run(self) -> BenchResult:
         """Do it, and leave nothing behind.
 
         :raises Failure: it can not be begun, or the publisher is refused.
         """
         try:
-            self._open()
+            self._subscribe_all()
             self._publish()
         except OSError as error:
-            raise Failure(f"a connection broke: {error.strerror or error}") from error
+            raise CtlError(f"a connection broke: {error.strerror or error}") from error
         finally:
-            for ear in self._ears:
-                ear.socket.close()
+            for client in self._clients:
+                client.socket.close()
             if self._publisher is not None:
                 self._publisher.close()
             self._selector.close()
             for channel in self._channels:
-                with suppress(Failure):
-                    self._web.ask("DELETE", f"/pub/{in_path(channel)}")
-        return self._outcome
+                with suppress(CtlError):
+                    self._api.request_json("DELETE", f"/pub/{quote_path(channel)}")
+        return self._result
 
-    def _open(self) -> None:
+    def _subscribe_all(self) -> None:
         plan = self._plan
         for number in range(plan.subscribers):
-            ear = Ear(self._connect(), number % plan.channels)
-            self._ears.append(ear)
-            ear.socket.sendall(self._subscription(self._channels[number % plan.channels]))
-            ear.socket.setblocking(False)
-            self._selector.register(ear.socket, selectors.EVENT_READ, ear)
+            client = BenchClient(self._connect(), number % plan.channels)
+            self._clients.append(client)
+            client.socket.sendall(self._encode_subscribe(self._channels[number % plan.channels]))
+            client.socket.setblocking(False)
+            self._selector.register(client.socket, selectors.EVENT_READ, client)
             self._progress("subscribing", number + 1, plan.subscribers)
-            self._turn(0)
-        deadline = time.monotonic() + _OPEN_SECONDS
-        while not all(ear.is_open for ear in self._ears):
+            self._poll(0)
+        deadline = time.monotonic() + _SUBSCRIBE_SECONDS
+        while not all(client.is_subscribed for client in self._clients):
             if time.monotonic() > deadline:
-                raise Failure(f"{sum(not ear.is_open for ear in self._ears)} subscriptions were not answered")
-            self._turn(_TURN_SECONDS)
+                raise CtlError(
+                    f"{sum(not client.is_subscribed for client in self._clients)} subscriptions were not answered"
+                )
+            self._poll(_POLL_SECONDS)
         self._publisher = self._connect()
         self._publisher.setblocking(False)
         self._selector.register(self._publisher, selectors.EVENT_READ)
 
     def _publish(self) -> None:
-        plan, outcome = self._plan, self._outcome
-        begin, cpu = time.monotonic(), time.process_time()
-        self._last = begin
-        waiting = b""
-        while outcome.published < plan.messages or waiting:
-            passed = time.monotonic() - begin
-            due = min(plan.messages, int(passed * plan.rate) + 1, self._answers + _AHEAD)
-            if outcome.published < due:
-                waiting += b"".join([self._publication(number) for number in range(outcome.published, due)])
-                outcome.published = due
-            waiting = self._send(waiting)
-            self._progress("publishing", outcome.published, plan.messages)
-            is_held_up = waiting or outcome.published == self._answers + _AHEAD
-            self._turn(_TURN_SECONDS if is_held_up else self._pause(begin))
-        outcome.expected = sum(len(range(ear.first, outcome.published, plan.channels)) for ear in self._ears)
+        plan, result = self._plan, self._result
+        start, cpu = time.monotonic(), time.process_time()
+        self._last_delivery = start
+        unsent = b""
+        while result.published < plan.messages or unsent:
+            elapsed = time.monotonic() - start
+            due = min(plan.messages, int(elapsed * plan.rate) + 1, self._acknowledged + _MAX_UNACKNOWLEDGED)
+            if result.published < due:
+                unsent += b"".join([self._encode_publish(number) for number in range(result.published, due)])
+                result.published = due
+            unsent = self._send(unsent)
+            self._progress("publishing", result.published, plan.messages)
+            is_blocked = unsent or result.published == self._acknowledged + _MAX_UNACKNOWLEDGED
+            self._poll(_POLL_SECONDS if is_blocked else self._seconds_until_next(start))
+        result.expected = sum(
+            len(range(client.first_number, result.published, plan.channels)) for client in self._clients
+        )
         published = time.monotonic()
-        self._wait_for_the_last()
-        outcome.seconds = max(self._last, published) - begin
-        outcome.busy = (time.process_time() - cpu) / outcome.seconds
+        self._wait_for_deliveries()
+        result.seconds = max(self._last_delivery, published) - start
+        result.busy = (time.process_time() - cpu) / result.seconds
 
-    def _wait_for_the_last(self) -> None:
+    def _wait_for_deliveries(self) -> None:
         """Hear on until all is there, or nothing has come for a while."""
-        outcome = self._outcome
-        while outcome.delivered < outcome.expected and time.monotonic() < self._last + _LAST_SECONDS:
-            self._progress("waiting for the last", outcome.delivered, outcome.expected)
-            self._turn(_TURN_SECONDS)
+        result = self._result
+        while result.delivered < result.expected and time.monotonic() < self._last_delivery + _DRAIN_SECONDS:
+            self._progress("waiting for the last", result.delivered, result.expected)
+            self._poll(_POLL_SECONDS)
 
-    def _pause(self, begin: float) -> float:
+    def _seconds_until_next(self, start: float) -> float:
         """Give the seconds until the next message is due."""
-        return min(_TURN_SECONDS, max(0.0, begin + self._outcome.published / self._plan.rate - time.monotonic()))
+        return min(_POLL_SECONDS, max(0.0, start + self._result.published / self._plan.rate - time.monotonic()))
 
-    def _turn(self, seconds: float) -> None:
+    def _poll(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
             if key.data is None:
-                self._hear_answers()
+                self._read_acknowledgements()
             else:
-                self._hear(key.data)
+                self._read_client(key.data)
 
-    def _hear(self, ear: Ear) -> None:
-        data, plan = ear.read(), self._plan
+    def _read_client(self, client: BenchClient) -> None:
+        data, plan = client.read(), self._plan
         if data is None:
-            self._selector.unregister(ear.socket)
-            if not ear.is_open:
-                raise Failure("a subscription was refused: the connection was closed")
-            self._outcome.cut += 1
+            self._selector.unregister(client.socket)
+            if not client.is_subscribed:
+                raise CtlError("a subscription was refused: the connection was closed")
+            self._result.cut += 1
             return
-        if not ear.is_open:
-            ear.is_open = self._is_answered(data)
-            if not ear.is_open:
-                ear.rest = data
+        if not client.is_subscribed:
+            client.is_subscribed = self._is_acknowledged(data)
+            if not client.is_subscribed:
+                client.unparsed = data
                 return
-        if plan.technique == "websocket" and _PING in data:
-            ear.socket.send(_PONG)
+        if plan.transport == "websocket" and _PING in data:
+            client.socket.send(_PONG)
         now = time.monotonic_ns()
-        for number, moment in ear.marks(data):
-            self._delivered(ear, number, (now - moment) / 1e9)
+        for number, sent_at in client.markers(data):
+            self._record_delivery(client, number, (now - sent_at) / 1e9)
 
-    def _delivered(self, ear: Ear, number: int, seconds: float) -> None:
-        outcome = self._outcome
-        if number < ear.next:
-            outcome.repeated += 1
+    def _record_delivery(self, client: BenchClient, number: int, seconds: float) -> None:
+        result = self._result
+        if number < client.next_number:
+            result.repeated += 1
             return
-        ear.next = number + self._plan.channels
-        self._last = time.monotonic()
-        outcome.delivered += 1
-        outcome.latencies.add(seconds)
+        client.next_number = number + self._plan.channels
+        self._last_delivery = time.monotonic()
+        result.delivered += 1
+        result.latencies.add(seconds)
 
-    def _is_answered(self, data: bytes) -> bool:
-        if self._plan.technique == "tcp":
-            return b"+OK SUB" in data or self._refused(data, b"-ERR")
-        is_yes = data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 101"))
-        return b"\r\n\r\n" in data and (is_yes or self._refused(data, b"HTTP"))
+    def _is_acknowledged(self, data: bytes) -> bool:
+        if self._plan.transport == "tcp":
+            return b"+OK SUB" in data or self._raise_if_refused(data, b"-ERR")
+        is_success = data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 101"))
+        return b"\r\n\r\n" in data and (is_success or self._raise_if_refused(data, b"HTTP"))
 
-    def _refused(self, data: bytes, mark: bytes) -> bool:
-        if mark in data:
-            raise Failure(f"a subscription was refused: {data[data.index(mark) :].splitlines()[0].decode('latin-1')}")
+    def _raise_if_refused(self, data: bytes, marker: bytes) -> bool:
+        if marker in data:
+            raise CtlError(
+                f"a subscription was refused: {data[data.index(marker) :].splitlines()[0].decode('latin-1')}"
+            )
         return False
 
-    def _hear_answers(self) -> None:
+    def _read_acknowledgements(self) -> None:
         assert self._publisher is not None
         try:
-            data = self._publisher.recv(READ)
+            data = self._publisher.recv(READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         if not data:
-            raise Failure("the connection of the publisher was closed")
-        *lines, self._last_words = (self._last_words + data).split(b"\n")
+            raise CtlError("the connection of the publisher was closed")
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
         for line in lines:
             if line.startswith((b"+OK ", b"HTTP/1.1 20")):
-                self._answers += 1
+                self._acknowledged += 1
             elif line.startswith((b"-ERR", b"HTTP/1.1 ")):
-                raise Failure(f"a publish was refused: {line.decode('latin-1')}")
+                raise CtlError(f"a publish was refused: {line.decode('latin-1')}")
 
     def _send(self, data: bytes) -> bytes:
         """Send what can be sent, and give the rest."""
@@ -264,41 +270,43 @@ class Load:
         except (BlockingIOError, ssl.SSLWantWriteError):
             return data
         except OSError as error:
-            raise Failure(f"the connection of the publisher broke: {error.strerror or error}") from error
+            raise CtlError(f"the connection of the publisher broke: {error.strerror or error}") from error
 
     def _connect(self) -> socket.socket:
-        if self._plan.technique != "tcp":
-            return self._web.connect()
+        if self._plan.transport != "tcp":
+            return self._api.connect()
         try:
-            return socket.create_connection(self._tcp, _OPEN_SECONDS)
+            return socket.create_connection(self._tcp, _SUBSCRIBE_SECONDS)
         except OSError as error:
             host, port = self._tcp
-            raise NotReachable(f"{host}:{port} can not be reached: {error.strerror or error}") from error
+            raise Unreachable(f"{host}:{port} can not be reached: {error.strerror or error}") from error
 
-    def _subscription(self, channel: str) -> bytes:
-        technique = self._plan.technique
-        if technique == "tcp":
+    def _encode_subscribe(self, channel: str) -> bytes:
+        transport = self._plan.transport
+        if transport == "tcp":
             return f"FORMAT raw\r\nSUB {channel}\r\n".encode()
-        is_socket = technique == "websocket"
-        return self._web.head("GET", f"/{'ws' if is_socket else technique}/{channel}", _HANDSHAKE if is_socket else "")
+        is_websocket = transport == "websocket"
+        return self._api.encode_head(
+            "GET", f"/{'ws' if is_websocket else transport}/{channel}", _HANDSHAKE if is_websocket else ""
+        )
 
-    def _publication(self, number: int) -> bytes:
+    def _encode_publish(self, number: int) -> bytes:
         channel = self._channels[number % self._plan.channels]
-        mark = encode(self._run, number, time.monotonic_ns()).ljust(self._plan.size, b".")
-        if self._plan.technique == "tcp":
-            return b"PUB %b %b\r\n" % (channel.encode(), mark)
-        lines = f"Content-Type: text/plain\r\nContent-Length: {len(mark)}\r\n"
-        return self._web.head("POST", f"/pub/{channel}", lines) + mark
+        marker = encode_marker(self._run_id, number, time.monotonic_ns()).ljust(self._plan.size, b".")
+        if self._plan.transport == "tcp":
+            return b"PUB %b %b\r\n" % (channel.encode(), marker)
+        lines = f"Content-Type: text/plain\r\nContent-Length: {len(marker)}\r\n"
+        return self._api.encode_head("POST", f"/pub/{channel}", lines) + marker
 
 
-def afford(connections: int) -> None:
+def raise_file_limit(connections: int) -> None:
     """Raise the limit of open files as far as so many connections need.
 
     :raises Failure: it can not be raised that far.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        if hard != resource.RLIM_INFINITY and hard < wanted:
-            raise Failure(f"{hard} files may be open here, so that at most {hard - _OTHER_FILES} can subscribe")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    needed = connections + _SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise CtlError(f"{hard} files may be open here, so that at most {hard - _SPARE_FILES} can subscribe")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -5,45 +5,45 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-READ = 1 << 18
+READ_BYTES = 1 << 18
 """Bytes that are read at once."""
-_MARK = re.compile(rb"<[0-9a-f]{8} ([0-9]{8}) ([0-9]{20})>")
+_MARKER = re.compile(rb"<[0-9a-f]{8} ([0-9]{8}) ([0-9]{20})>")
 
 
-def encode(run: str, number: int, moment: int) -> bytes:
+def encode_marker(run: str, number: int, sent_at: int) -> bytes:
     """Write a mark, which is found again in any frame.
 
     :param run: eight hexadecimal digits.
     :param moment: nanoseconds.
     """
-    return f"<{run} {number:08} {moment:020}>".encode()
+    return f"<{run} {number:08} {sent_at:020}>".encode()
 
 
-SMALLEST = len(encode("00000000", 0, 0))
+MARKER_BYTES = len(encode_marker("00000000", 0, 0))
 """Bytes of a mark."""
 
 
-class Ear:
+class BenchClient:
     """A subscriber.
 
     :param first: the number of the message that it hears first.
     """
 
-    def __init__(self, sock: socket.socket, first: int) -> None:
+    def __init__(self, sock: socket.socket, first_number: int) -> None:
         self.socket = sock
-        self.first = self.next = first
+        self.first_number = self.next_number = first_number
         """The numbers of the messages that were and are due."""
-        self.is_open = False
+        self.is_subscribed = False
         """Whether its subscription was answered."""
-        self.rest = b""
+        self.unparsed = b""
         """What was read and may be the beginning of something."""
 
     def read(self) -> bytes | None:
         """Give what was left and what has come; None where the connection is closed."""
-        pieces = [self.rest]
+        pieces = [self.unparsed]
         while True:
             try:
-                piece = self.socket.recv(READ)
+                piece = self.socket.recv(READ_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
                 break
             except OSError:
@@ -51,14 +51,14 @@ class Ear:
             if not piece:
                 return None
             pieces.append(piece)
-            if len(piece) < READ and not isinstance(self.socket, ssl.SSLSocket):
+            if len(piece) < READ_BYTES and not isinstance(self.socket, ssl.SSLSocket):
                 break
         return b"".join(pieces)
 
-    def marks(self, data: bytes) -> Iterator[tuple[int, int]]:
+    def markers(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Give the numbers and moments in what was read."""
         end = 0
-        for found in _MARK.finditer(data):
+        for found in _MARKER.finditer(data):
             end = found.end()
             yield int(found[1]), int(found[2])
-        self.rest = data[max(end, len(data) - SMALLEST + 1) :]
+        self.unparsed = data[max(end, len(data) - MARKER_BYTES + 1) :]

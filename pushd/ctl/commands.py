@@ -7,90 +7,90 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from pushd.ctl.api_client import Web, in_path
-from pushd.ctl.bench import Load, Plan, afford
-from pushd.ctl.clients import WAYS, Heard, Place
-from pushd.ctl.doctor.probe_run import examine
-from pushd.ctl.doctor.report import json_lines, lines
-from pushd.ctl.errors import REFUSED, Failure, Refused
-from pushd.ctl.latency import in_words
-from pushd.ctl.output import run_program, write_data, write_json, write_passing
+from pushd.ctl.api_client import ApiClient, quote_path
+from pushd.ctl.bench import BenchPlan, BenchRun, raise_file_limit
+from pushd.ctl.clients import TRANSPORTS, Item, Target
+from pushd.ctl.doctor.probe_run import probe
+from pushd.ctl.doctor.report import format_json, format_text
+from pushd.ctl.errors import EXIT_FAILED, CtlError, RequestRefused
+from pushd.ctl.latency import format_duration
+from pushd.ctl.output import run_program, write_data, write_json, write_summary
 from pushd.ctl.progress import Progress
-from pushd.ctl.reconnect import follow
-from pushd.ctl.subscriber_counts import Crowds
+from pushd.ctl.reconnect import subscribe_with_reconnect
+from pushd.ctl.subscriber_counts import SubscriberCounts
 
 _PAGE = 1000
-_BUSY = 0.9
+_BUSY_SHARE = 0.9
 """The part of the time from which on the load is what limits, and not who bears it."""
 
 
-def publish(said: Namespace) -> int:
+def publish(args: Namespace) -> int:
     """Publish one message, or each line of the input; print the ids."""
-    web = Web(said.url)
-    query = {"event": said.event, "ttl": said.ttl, "end": 1 if said.end else None}
-    headers = {"Content-Type": said.type} if said.type else {}
-    for body in _bodies(said):
-        response = web.open("POST", f"/pub/{in_path(said.channel)}", query, body, headers)
+    api = ApiClient(args.url)
+    query = {"event": args.event, "ttl": args.ttl, "end": 1 if args.end else None}
+    headers = {"Content-Type": args.type} if args.type else {}
+    for body in _bodies(args):
+        response = api.open("POST", f"/pub/{quote_path(args.channel)}", query, body, headers)
         receipts = json.loads(response.read())
         for receipt in receipts if isinstance(receipts, list) else [receipts]:
             if "error" in receipt:
-                raise Refused(f"{receipt['error']['code']}: {receipt['error']['message']}")
+                raise RequestRefused(f"{receipt['error']['code']}: {receipt['error']['message']}")
             print(receipt["id"], receipt["channel"], receipt["subscribers"])
     return 0
 
 
-def subscribe(said: Namespace) -> int:
+def subscribe(args: Namespace) -> int:
     """Show what comes, or run a program for each message."""
-    is_named = "," in said.topics or "*" in said.topics
+    with_channel = "," in args.topics or "*" in args.topics
     count = 0
-    for heard in _heard(said):
-        if "id" in heard:
+    for item in _items(args):
+        if "id" in item:
             count += 1
-            if said.exec:
-                _run(said.exec, heard)
-            elif not said.json:
-                write_data(_out(), heard, is_named)
-        elif not (said.json or heard.get("type") in ("ping", "end")):
-            _say(f"gap: {heard['reason']} (from {heard['from']} to {heard['to']})")
-        if said.json and not said.exec and heard.get("type") != "ping":
-            write_json(_out(), heard)
-        if said.count and count >= said.count:
+            if args.exec:
+                _run_program(args.exec, item)
+            elif not args.json:
+                write_data(_stdout(), item, with_channel)
+        elif not (args.json or item.get("type") in ("ping", "end")):
+            _warn(f"gap: {item['reason']} (from {item['from']} to {item['to']})")
+        if args.json and not args.exec and item.get("type") != "ping":
+            write_json(_stdout(), item)
+        if args.count and count >= args.count:
             break
     return 0
 
 
-def tap(said: Namespace) -> int:
+def tap(args: Namespace) -> int:
     """Show a line about each message that passes."""
-    crowds = Crowds(Web(said.url))
-    for heard in _heard(said):
-        if "id" in heard:
-            write_passing(_out(), heard, crowds.of(heard["channel"]))
-        elif heard.get("type") == "gap":
-            _say(f"gap: {heard['reason']}")
+    counts = SubscriberCounts(ApiClient(args.url))
+    for item in _items(args):
+        if "id" in item:
+            write_summary(_stdout(), item, counts.get(item["channel"]))
+        elif item.get("type") == "gap":
+            _warn(f"gap: {item['reason']}")
     return 0
 
 
-def channels(said: Namespace) -> int:
+def channels(args: Namespace) -> int:
     """Print the names of all channels."""
-    web, after = Web(said.url), ""
-    while names := web.ask("GET", "/channels", {"prefix": said.prefix or None, "after": after or None, "limit": _PAGE})[
-        "channels"
-    ]:
+    api, after = ApiClient(args.url), ""
+    while names := api.request_json(
+        "GET", "/channels", {"prefix": args.prefix or None, "after": after or None, "limit": _PAGE}
+    )["channels"]:
         print("\n".join(names))
         after = names[-1]
     return 0
 
 
-def info(said: Namespace) -> int:
+def info(args: Namespace) -> int:
     """Print what is known of a channel."""
-    _print_facts(Web(said.url).ask("GET", f"/pub/{in_path(said.channel)}"), said.json)
+    _print_object(ApiClient(args.url).request_json("GET", f"/pub/{quote_path(args.channel)}"), args.json)
     return 0
 
 
-def connections(said: Namespace) -> int:
+def connections(args: Namespace) -> int:
     """Print who is connected, the oldest first."""
-    for each in _connections(Web(said.url), said.channel):
-        if said.json:
+    for each in _connections(ApiClient(args.url), args.channel):
+        if args.json:
             print(json.dumps(each))
         else:
             topics = ",".join(each["topics"]) or "-"
@@ -98,118 +98,125 @@ def connections(said: Namespace) -> int:
     return 0
 
 
-def kick(said: Namespace) -> int:
+def kick(args: Namespace) -> int:
     """Close a connection."""
-    print("closed", Web(said.url).ask("DELETE", f"/connections/{in_path(said.id)}")["closed"])
+    print("closed", ApiClient(args.url).request_json("DELETE", f"/connections/{quote_path(args.id)}")["closed"])
     return 0
 
 
-def bench(said: Namespace) -> int:
+def bench(args: Namespace) -> int:
     """Put load on the daemon, and tell how it was borne: by the exit status too."""
-    plan = Plan(said.transport, said.subscribers, said.channels, said.rate, said.seconds, said.size)
-    afford(plan.subscribers)
+    plan = BenchPlan(args.transport, args.subscribers, args.channels, args.rate, args.seconds, args.size)
+    raise_file_limit(plan.subscribers)
     progress = Progress(sys.stderr)
     try:
-        outcome = Load(Web(said.url), _tcp_of(said), plan, progress).run()
+        result = BenchRun(ApiClient(args.url), _tcp_address(args), plan, progress).run()
     finally:
         progress.end()
-    figures = outcome.latencies.figures()
-    if said.json:
-        print(json.dumps({**outcome.facts(), "latency": figures}))
+    quantiles = result.latencies.quantiles()
+    if args.json:
+        print(json.dumps({**result.as_dict(), "latency": quantiles}))
     else:
-        print("\n".join([*outcome.lines(plan), *(f"{name:>9}  {in_words(value)}" for name, value in figures.items())]))
-        print("\n".join(["", *outcome.latencies.bars()]))
-    if outcome.busy > _BUSY:
-        _say("pushctl itself was busy all the time: the daemon could do more than this shows")
-    return 0 if outcome.is_good else REFUSED
+        print(
+            "\n".join(
+                [
+                    *result.format_lines(plan),
+                    *(f"{name:>9}  {format_duration(value)}" for name, value in quantiles.items()),
+                ]
+            )
+        )
+        print("\n".join(["", *result.latencies.histogram()]))
+    if result.busy > _BUSY_SHARE:
+        _warn("pushctl itself was busy all the time: the daemon could do more than this shows")
+    return 0 if result.is_ok else EXIT_FAILED
 
 
-def health(said: Namespace) -> int:
+def health(args: Namespace) -> int:
     """Tell whether the daemon is ready: by the exit status too."""
     try:
-        Web(said.url).ask("GET", "/health/ready")
-    except Refused as refusal:
+        ApiClient(args.url).request_json("GET", "/health/ready")
+    except RequestRefused as refusal:
         print(f"not ready: {refusal}")
-        return REFUSED
+        return EXIT_FAILED
     print("ready")
     return 0
 
 
-def doctor(said: Namespace) -> int:
+def doctor(args: Namespace) -> int:
     """Tell what the way to the daemon does to each technique, and what mends it."""
-    direct = Web(said.url)
-    through = Web(said.through) if said.through else direct
+    direct = ApiClient(args.url)
+    target = ApiClient(args.target) if args.target else direct
     try:
-        examined = examine(through, direct, said.only, said.idle, _show_progress)
+        report = probe(target, direct, args.only, args.idle, _show_progress)
     finally:
         _show_progress("")
-    print("\n".join((json_lines if said.json else lines)(examined)))
-    if not examined.has_listened:
-        _say("nothing could be published, so nobody listened; let --url say where pushd itself is")
-    if examined.left:
-        _say(f"the channel {examined.left} could not be deleted; its messages expire by themselves")
-    is_fine = examined.has_listened and not any(finding.faults for finding in examined.findings)
-    return 0 if is_fine else REFUSED
+    print("\n".join((format_json if args.json else format_text)(report)))
+    if not report.has_published:
+        _warn("nothing could be published, so nobody listened; let --url say where pushd itself is")
+    if report.leftover_channel:
+        _warn(f"the channel {report.leftover_channel} could not be deleted; its messages expire by themselves")
+    is_fine = report.has_published and not any(finding.problems for finding in report.findings)
+    return 0 if is_fine else EXIT_FAILED
 
 
-def _bodies(said: Namespace) -> Iterator[bytes]:
-    if said.text is not None:
-        yield said.text.encode("utf-8", "surrogateescape")
-    elif said.file is not None:
+def _bodies(args: Namespace) -> Iterator[bytes]:
+    if args.text is not None:
+        yield args.text.encode("utf-8", "surrogateescape")
+    elif args.file is not None:
         try:
-            with open(said.file, "rb") as file:
+            with open(args.file, "rb") as file:
                 yield file.read()
         except OSError as error:
-            raise Failure(f"{said.file}: {error.strerror}") from error
-    elif said.lines:
+            raise CtlError(f"{args.file}: {error.strerror}") from error
+    elif args.lines:
         for line in sys.stdin.buffer:
             yield line.removesuffix(b"\n").removesuffix(b"\r")
     else:
-        yield b"" if said.end and sys.stdin.isatty() else sys.stdin.buffer.read()
+        yield b"" if args.end and sys.stdin.isatty() else sys.stdin.buffer.read()
 
 
-def _heard(said: Namespace) -> Iterable[Heard]:
-    place = Place(Web(said.url), _tcp_of(said), said.topics, said.slow)
-    return follow(WAYS[said.transport], place, said.since, _say)
+def _items(args: Namespace) -> Iterable[Item]:
+    target = Target(ApiClient(args.url), _tcp_address(args), args.topics, args.slow)
+    return subscribe_with_reconnect(TRANSPORTS[args.transport], target, args.since, _warn)
 
 
-def _tcp_of(said: Namespace) -> tuple[str, int]:
-    host, _, port = said.tcp.rpartition(":")
+def _tcp_address(args: Namespace) -> tuple[str, int]:
+    host, _, port = args.tcp.rpartition(":")
     if not host or not port.isdigit():
-        raise Failure(f"{said.tcp!r} is not HOST:PORT")
+        raise CtlError(f"{args.tcp!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
 
 
-def _run(command: str, message: Heard) -> None:
+def _run_program(command: str, message: Item) -> None:
     try:
         status = run_program(command, message)
     except OSError as error:
-        raise Failure(f"{command}: {error.strerror}") from error
+        raise CtlError(f"{command}: {error.strerror}") from error
     if status:
-        _say(f"{command} left with {status} for {message['id']}")
+        _warn(f"{command} left with {status} for {message['id']}")
 
 
-def _connections(web: Web, channel: str | None) -> Iterator[Mapping[str, Any]]:
+def _connections(api: ApiClient, channel: str | None) -> Iterator[Mapping[str, Any]]:
     after = None
-    while page := web.ask("GET", "/connections", {"channel": channel, "after": after, "limit": _PAGE}):
+    while page := api.request_json("GET", "/connections", {"channel": channel, "after": after, "limit": _PAGE}):
         yield from page
         after = page[-1]["id"]
 
 
-def _print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+def _print_object(fields: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(facts))
+        print(json.dumps(fields))
         return
-    for name, value in facts.items():
+    for name, value in fields.items():
         shown = " ".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else value
         print(f"{name}: {'-' if shown in (None, '') else shown}")
 
 
-def _out() -> BinaryIO:
+def _stdout() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def _say(sentence: str) -> None:
+def _warn(sentence: str) -> None:
     print(f"pushctl: {sentence}", file=sys.stderr, flush=True)
 
 
@@ -218,6 +225,6 @@ def _show_progress(what: str) -> None:
         print(f"\r{what}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def leave_quietly() -> None:
+def discard_output() -> None:
     """Let nobody hear of output that nobody reads any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,24 +1,24 @@
 """What ends a command, and the status with which it leaves."""
 
-REFUSED, USAGE, NOT_REACHABLE = 1, 2, 3
+EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
 
-class Failure(Exception):
+class CtlError(Exception):
     """The command can not be done; the text is one sentence."""
 
-    status = REFUSED
+    status = EXIT_FAILED
     """The exit status of the process."""
 
 
-class Refused(Failure):
+class RequestRefused(CtlError):
     """The daemon said no, or something that is no answer of pushd."""
 
 
-class Later(Refused):
+class TemporarilyRefused(RequestRefused):
     """The daemon said: not now."""
 
 
-class NotReachable(Failure):
+class Unreachable(CtlError):
     """Nobody answers at the address."""
 
-    status = NOT_REACHABLE
+    status = EXIT_UNREACHABLE

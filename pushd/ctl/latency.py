@@ -3,12 +3,12 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
-_STEPS = tuple(each * 10**power for power in range(-5, 2) for each in (1, 2, 5))
+_BOUNDS = tuple(each * 10**power for power in range(-5, 2) for each in (1, 2, 5))
 """Bounds of the bars in seconds, from 10 µs to 50 s: 1, 2 and 5 times each power of ten."""
-_FINE = 50
+_SUBDIVISIONS = 50
 """How many times finer than the bars figures are counted: within a hundredth or two, whatever their number."""
-_WIDTH = 50
-SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+_BAR_WIDTH = 50
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
 class Latencies:
@@ -17,42 +17,42 @@ class Latencies:
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self.count = 0
-        self.most = 0.0
+        self.maximum = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one."""
         key = _key(seconds)
         self._counts[key] = self._counts.get(key, 0) + 1
         self.count += 1
-        self.most = max(self.most, seconds)
+        self.maximum = max(self.maximum, seconds)
 
-    def figures(self) -> Mapping[str, float]:
+    def quantiles(self) -> Mapping[str, float]:
         """Give shares and the most, in seconds: half of all took at most ``p50``."""
         if not self.count:
             return {}
-        return {name: self._at(share) for name, share in SHARES.items()} | {"max": self.most}
+        return {name: self._at(fraction) for name, fraction in QUANTILES.items()} | {"max": self.maximum}
 
-    def bars(self) -> Iterator[str]:
+    def histogram(self) -> Iterator[str]:
         """Give the lines of a plot: from the first bar that has something to the last."""
-        totals = [0] * (len(_STEPS) + 1)
+        totals = [0] * (len(_BOUNDS) + 1)
         for key, count in self._counts.items():
-            totals[bisect_left(_STEPS, _middle(key))] += count
-        filled = [place for place, total in enumerate(totals) if total]
-        for place in range(filled[0], filled[-1] + 1) if filled else ():
-            bound = in_words(_STEPS[place]) if place < len(_STEPS) else "more"
-            width = round(_WIDTH * totals[place] / max(totals))
-            yield f"{bound:>8} |{'#' * width:<{_WIDTH}} {totals[place]:,}"
+            totals[bisect_left(_BOUNDS, _middle(key))] += count
+        occupied = [index for index, total in enumerate(totals) if total]
+        for index in range(occupied[0], occupied[-1] + 1) if occupied else ():
+            bound = format_duration(_BOUNDS[index]) if index < len(_BOUNDS) else "more"
+            width = round(_BAR_WIDTH * totals[index] / max(totals))
+            yield f"{bound:>8} |{'#' * width:<{_BAR_WIDTH}} {totals[index]:,}"
 
-    def _at(self, share: float) -> float:
-        wanted, seen = share * self.count, 0
+    def _at(self, fraction: float) -> float:
+        rank, seen = fraction * self.count, 0
         for key in sorted(self._counts):
             seen += self._counts[key]
-            if seen >= wanted:
-                return min(_middle(key), self.most)
-        return self.most
+            if seen >= rank:
+                return min(_middle(key), self.maximum)
+        return self.maximum
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a duration with its unit: ``1.5 ms``."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
@@ -64,9 +64,9 @@ def _key(seconds: float) -> int:
     """Give the number of a step on a scale of powers: the mantissa in `_FINE` parts."""
     micros = max(seconds * 1e6, 1.0)
     power = len(str(int(micros))) - 1
-    return power * _FINE * 9 + int((micros / 10**power - 1) * _FINE)
+    return power * _SUBDIVISIONS * 9 + int((micros / 10**power - 1) * _SUBDIVISIONS)
 
 
 def _middle(key: int) -> float:
-    power, part = divmod(key, _FINE * 9)
-    return float(10**power * (1 + (part + 0.5) / _FINE) * 1e-6)
+    power, part = divmod(key, _SUBDIVISIONS * 9)
+    return float(10**power * (1 + (part + 0.5) / _SUBDIVISIONS) * 1e-6)

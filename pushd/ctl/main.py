@@ -7,54 +7,54 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pushd.ctl import commands
-from pushd.ctl.bench import TECHNIQUES
-from pushd.ctl.bench_client import SMALLEST
-from pushd.ctl.clients import WAYS
-from pushd.ctl.doctor.probe_run import EXAMINED
-from pushd.ctl.errors import USAGE, Failure
+from pushd.ctl.bench import BENCH_TRANSPORTS
+from pushd.ctl.bench_client import MARKER_BYTES
+from pushd.ctl.clients import TRANSPORTS
+from pushd.ctl.doctor.probe_run import CHECKS
+from pushd.ctl.errors import EXIT_USAGE, CtlError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _INTERRUPTED = 130
 """As a shell says that SIGINT ended something."""
-_LONGEST_SECONDS = 86400.0
+_MAX_IDLE_SECONDS = 86400.0
 """Of silence: a day."""
 _STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 nobody answers"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what is asked for; give the exit status."""
-    known = parser()
-    said, rest = known.parse_known_args(argv)
-    if rest:
-        _take_text(known, said, rest)
+    command_line = build_parser()
+    args, extra = command_line.parse_known_args(argv)
+    if extra:
+        _accept_trailing_text(command_line, args, extra)
     try:
-        status: int = said.run(said)
+        status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except Failure as failure:
-        print(f"pushctl: {failure}", file=sys.stderr)
-        return failure.status
+    except CtlError as error:
+        print(f"pushctl: {error}", file=sys.stderr)
+        return error.status
     except ValueError as error:  # of an address
         print(f"pushctl: {error}", file=sys.stderr)
-        return USAGE
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        commands.leave_quietly()
+        commands.discard_output()
         return 0
 
 
-def _take_text(known: ArgumentParser, said: Namespace, rest: Sequence[str]) -> None:
+def _accept_trailing_text(command_line: ArgumentParser, args: Namespace, extra: Sequence[str]) -> None:
     """Let the text of a message stand behind options too, where argparse does not look for it any more."""
-    is_text = len(rest) == 1 and not rest[0].startswith("-") and getattr(said, "text", "") is None
-    if not is_text or said.file or said.lines:
-        known.error(f"unrecognized arguments: {' '.join(rest)}")
-    said.text = rest[0]
+    is_text = len(extra) == 1 and not extra[0].startswith("-") and getattr(args, "text", "") is None
+    if not is_text or args.file or args.lines:
+        command_line.error(f"unrecognized arguments: {' '.join(extra)}")
+    args.text = extra[0]
 
 
-def parser() -> ArgumentParser:
+def build_parser() -> ArgumentParser:
     """Make the parser of the command line."""
     parser = ArgumentParser(
         prog="pushctl", description="Publish, listen and look at a running pushd.", epilog=_STATUSES
@@ -69,10 +69,10 @@ def parser() -> ArgumentParser:
         default=os.environ.get("PUSHCTL_TCP", "localhost:8081"),
         help="HOST:PORT of its line listener, also from PUSHCTL_TCP (default: localhost:8081)",
     )
-    all_of_them = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     pub = _command(
-        all_of_them,
+        subparsers,
         "pub",
         commands.publish,
         "publish a message",
@@ -91,7 +91,7 @@ def parser() -> ArgumentParser:
     pub.add_argument("--end", action="store_true", help="this is the last message of the channel")
 
     sub = _command(
-        all_of_them,
+        subparsers,
         "sub",
         commands.subscribe,
         "listen, and come back with the last id after each break",
@@ -103,30 +103,30 @@ def parser() -> ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print each message as a line of JSON, gaps and ends too")
     sub.add_argument("--count", type=int, help="stop after so many messages")
     sub.add_argument("--exec", metavar="COMMAND", help="run this for each message, its data on standard input")
-    _add_how(sub)
+    _add_subscribe_options(sub)
 
     tap = _command(
-        all_of_them, "tap", commands.tap, "show a line about each message that passes", "pushctl tap 'news/**'"
+        subparsers, "tap", commands.tap, "show a line about each message that passes", "pushctl tap 'news/**'"
     )
     tap.add_argument("topics", nargs="?", default="**", help="channels and patterns (default: **)")
-    _add_how(tap)
+    _add_subscribe_options(tap)
 
-    channels = _command(all_of_them, "channels", commands.channels, "list the channels", "pushctl channels news/")
+    channels = _command(subparsers, "channels", commands.channels, "list the channels", "pushctl channels news/")
     channels.add_argument("prefix", nargs="?", default="", help="those only that begin with this")
 
-    info = _command(all_of_them, "info", commands.info, "tell what is known of a channel", "pushctl info demo")
+    info = _command(subparsers, "info", commands.info, "tell what is known of a channel", "pushctl info demo")
     info.add_argument("channel")
     info.add_argument("--json", action="store_true", help="print JSON")
 
-    who = _command(all_of_them, "connections", commands.connections, "list who is connected", "pushctl connections")
-    who.add_argument("--channel", help="those only who hear this channel")
-    who.add_argument("--json", action="store_true", help="print a line of JSON for each")
+    listing = _command(subparsers, "connections", commands.connections, "list who is connected", "pushctl connections")
+    listing.add_argument("--channel", help="those only who hear this channel")
+    listing.add_argument("--json", action="store_true", help="print a line of JSON for each")
 
-    kick = _command(all_of_them, "kick", commands.kick, "close a connection", "pushctl kick 3f")
+    kick = _command(subparsers, "kick", commands.kick, "close a connection", "pushctl kick 3f")
     kick.add_argument("id", help="as connections shows it")
 
     bench = _command(
-        all_of_them,
+        subparsers,
         "bench",
         commands.bench,
         "put load on the daemon, check each delivery, and plot how long they took",
@@ -134,16 +134,20 @@ def parser() -> ArgumentParser:
         "pushctl bench --subscribers 1000 --rate 50 --transport websocket",
         "pushctl --url https://push.example.org bench --seconds 60 --json",
     )
-    bench.add_argument("--transport", default="sse", choices=TECHNIQUES, help="how to listen (default: sse)")
-    bench.add_argument("--subscribers", type=_up_to(60_000), default=100, metavar="N", help="(default: 100)")
-    bench.add_argument("--channels", type=_up_to(10_000), default=1, metavar="N", help="among them all (default: 1)")
-    bench.add_argument("--rate", type=_up_to(100_000), default=100, metavar="N", help="a second (default: 100)")
-    bench.add_argument("--seconds", type=_up_to(3600), default=10, metavar="N", help="(default: 10)")
-    bench.add_argument("--size", type=_up_to(1 << 20, SMALLEST), default=100, metavar="BYTES", help="(default: 100)")
+    bench.add_argument("--transport", default="sse", choices=BENCH_TRANSPORTS, help="how to listen (default: sse)")
+    bench.add_argument("--subscribers", type=_whole_number(60_000), default=100, metavar="N", help="(default: 100)")
+    bench.add_argument(
+        "--channels", type=_whole_number(10_000), default=1, metavar="N", help="among them all (default: 1)"
+    )
+    bench.add_argument("--rate", type=_whole_number(100_000), default=100, metavar="N", help="a second (default: 100)")
+    bench.add_argument("--seconds", type=_whole_number(3600), default=10, metavar="N", help="(default: 10)")
+    bench.add_argument(
+        "--size", type=_whole_number(1 << 20, MARKER_BYTES), default=100, metavar="BYTES", help="(default: 100)"
+    )
     bench.add_argument("--json", action="store_true", help="print a line of JSON; times are in seconds")
 
     doctor = _command(
-        all_of_them,
+        subparsers,
         "doctor",
         commands.doctor,
         "tell what proxies on the way do to each technique, and what mends it",
@@ -151,51 +155,55 @@ def parser() -> ArgumentParser:
         "pushctl doctor https://push.example.org --only sse,websocket --json",
         "pushctl --url http://10.0.0.5:8080 doctor https://push.example.org  # may not be published to",
     )
-    doctor.add_argument("through", metavar="URL", nargs="?", help="as clients reach it (default: that of --url)")
+    doctor.add_argument("target", metavar="URL", nargs="?", help="as clients reach it (default: that of --url)")
     doctor.add_argument("--idle", type=_seconds, default=70.0, help="seconds of silence (default: 70)")
-    doctor.add_argument("--only", type=_examined, default=EXAMINED, help=f"of {','.join(EXAMINED)}; default: all")
+    doctor.add_argument("--only", type=_check_names, default=CHECKS, help=f"of {','.join(CHECKS)}; default: all")
     doctor.add_argument("--json", action="store_true", help="print a line of JSON for each")
 
-    _command(all_of_them, "health", commands.health, "tell whether the daemon is ready", "pushctl health && deploy")
+    _command(subparsers, "health", commands.health, "tell whether the daemon is ready", "pushctl health && deploy")
     return parser
 
 
 def _command(
-    among: "_SubParsersAction[ArgumentParser]", name: str, run: Callable[[Any], int], what: str, *examples: str
+    subparsers: "_SubParsersAction[ArgumentParser]", name: str, run: Callable[[Any], int], summary: str, *examples: str
 ) -> ArgumentParser:
     epilog = "\n".join(["examples:", *(f"  {example}" for example in examples), "", _STATUSES])
-    command = among.add_parser(
-        name, help=what, description=what.capitalize() + ".", epilog=epilog, formatter_class=RawDescriptionHelpFormatter
+    command = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary.capitalize() + ".",
+        epilog=epilog,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     command.set_defaults(run=run)
     return command
 
 
-def _up_to(most: int, least: int = 1) -> Callable[[str], int]:
+def _whole_number(maximum: int, minimum: int = 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
         number = int(text) if text.isascii() and text.isdigit() else -1
-        if not least <= number <= most:
-            raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        if not minimum <= number <= maximum:
+            raise ArgumentTypeError(f"{text!r} is not a whole number from {minimum} to {maximum}")
         return number
 
     return parse
 
 
-def _add_how(command: ArgumentParser) -> None:
-    command.add_argument("--transport", default="stream", choices=list(WAYS))
+def _add_subscribe_options(command: ArgumentParser) -> None:
+    command.add_argument("--transport", default="stream", choices=list(TRANSPORTS))
     command.add_argument("--since", help="an id, all, last:N, a duration such as 10m, or unix seconds")
     command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="what happens when this is too slow")
 
 
 def _seconds(text: str) -> float:
-    if not 0 <= (seconds := float(text)) <= _LONGEST_SECONDS:
+    if not 0 <= (seconds := float(text)) <= _MAX_IDLE_SECONDS:
         raise ValueError(text)
     return seconds
 
 
-def _examined(text: str) -> tuple[str, ...]:
+def _check_names(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
-    if unknown := set(names).difference(EXAMINED):
+    if unknown := set(names).difference(CHECKS):
         raise ArgumentTypeError(f"there is no {sorted(unknown)[0]!r}")
     return names
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 _GAP = ("topic", "from", "to", "reason")
 
 
-def read_parts(response: HTTPResponse) -> Iterator[dict[str, Any]]:
+def read_multipart(response: HTTPResponse) -> Iterator[dict[str, Any]]:
     """Give the messages and control objects of a stream of parts.
 
     :raises ValueError: it is no such stream, or breaks off.
@@ -23,7 +23,7 @@ def read_parts(response: HTTPResponse) -> Iterator[dict[str, Any]]:
     _expect(response, delimiter)
     while True:
         headers = parse_headers(response)
-        yield from _asides(headers)
+        yield from _control_items(headers)
         data = response.read(int(headers["Content-Length"])) if "Pushd-Id" in headers else b""
         if "Pushd-Id" in headers:
             yield _message(headers, data)
@@ -35,12 +35,12 @@ def read_parts(response: HTTPResponse) -> Iterator[dict[str, Any]]:
             raise ValueError("a part does not end at a boundary")
 
 
-def _expect(response: HTTPResponse, wanted: bytes) -> None:
-    if response.readline().rstrip(b"\r\n") != wanted:
+def _expect(response: HTTPResponse, expected: bytes) -> None:
+    if response.readline().rstrip(b"\r\n") != expected:
         raise ValueError("the parts break off")
 
 
-def _asides(headers: Message) -> Iterator[dict[str, Any]]:
+def _control_items(headers: Message) -> Iterator[dict[str, Any]]:
     for name, value in headers.items():
         if name == "Pushd-Gap":
             yield {"type": "gap"} | dict(zip(_GAP, map(unquote, value.split(" ")), strict=True))
@@ -54,16 +54,16 @@ def _message(headers: Message, data: bytes) -> dict[str, Any]:
     """Give a part as the JSON message would be, but for what it does not tell: the time, and what came before."""
     if headers["Content-Transfer-Encoding"] == "base64":
         data = base64.b64decode(data)
-    kind = headers["Content-Type"]
+    content_type = headers["Content-Type"]
     channel = unquote(headers["Pushd-Channel"])
-    message: dict[str, Any] = {"id": headers["Pushd-Id"], "channel": channel, "content_type": kind}
+    message: dict[str, Any] = {"id": headers["Pushd-Id"], "channel": channel, "content_type": content_type}
     if "Pushd-Event" in headers:
         message["event"] = unquote(headers["Pushd-Event"])
-    plain = kind.partition(";")[0].strip().lower()
+    media_type = content_type.partition(";")[0].strip().lower()
     try:
-        if plain == "application/json":
+        if media_type == "application/json":
             return message | {"data": json.loads(data)}
-        if plain.startswith("text/"):
+        if media_type.startswith("text/"):
             return message | {"data": data.decode()}
     except ValueError:
         pass

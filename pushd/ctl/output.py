@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from pushd.ctl.clients import Heard
+from pushd.ctl.clients import Item
 
 
-def data_of(message: Heard) -> bytes:
+def message_data(message: Item) -> bytes:
     """Give the data of a message as it was published."""
     if "data_base64" in message:
         return base64.b64decode(message["data_base64"])
@@ -22,33 +22,33 @@ def data_of(message: Heard) -> bytes:
     return json.dumps(data, ensure_ascii=False).encode() if is_json else str(data).encode()
 
 
-def write_data(out: BinaryIO, message: Heard, is_named: bool) -> None:
+def write_data(out: BinaryIO, message: Item, with_channel: bool) -> None:
     """Write the data and a line end, behind the channel where there may be several."""
-    name = f"{message['channel']}\t".encode() if is_named else b""
-    out.write(name + data_of(message) + b"\n")
+    name = f"{message['channel']}\t".encode() if with_channel else b""
+    out.write(name + message_data(message) + b"\n")
     out.flush()
 
 
-def write_json(out: BinaryIO, heard: Heard) -> None:
+def write_json(out: BinaryIO, item: Item) -> None:
     """Write a message or control object as a line of JSON."""
-    out.write(json.dumps(heard, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    out.write(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
     out.flush()
 
 
-def write_passing(out: BinaryIO, message: Heard, crowd: str) -> None:
+def write_summary(out: BinaryIO, message: Item, counts: str) -> None:
     """Write a line about a message: when, where, its id, event, type, size and who hears it, but not what it says."""
     when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
-    words = (message["id"], message.get("event", "-"), message["content_type"].replace(" ", ""))
-    out.write(f"{when} {message['channel']} {' '.join(words)} {len(data_of(message))} B {crowd}\n".encode())
+    fields = (message["id"], message.get("event", "-"), message["content_type"].replace(" ", ""))
+    out.write(f"{when} {message['channel']} {' '.join(fields)} {len(message_data(message))} B {counts}\n".encode())
     out.flush()
 
 
-def run_program(command: str, message: Heard) -> int:
+def run_program(command: str, message: Item) -> int:
     """Run a program for a message, the data on its standard input; give its exit status.
 
     :raises OSError: it can not be run.
     """
     names = {"id": "PUSHD_ID", "channel": "PUSHD_CHANNEL", "event": "PUSHD_EVENT", "content_type": "PUSHD_CONTENT_TYPE"}
-    told = {variable: str(message[name]) for name, variable in names.items() if name in message}
-    environ: Mapping[str, str] = {**os.environ, **told}
-    return subprocess.run(shlex.split(command), input=data_of(message), env=environ, check=False).returncode
+    variables = {variable: str(message[name]) for name, variable in names.items() if name in message}
+    environ: Mapping[str, str] = {**os.environ, **variables}
+    return subprocess.run(shlex.split(command), input=message_data(message), env=environ, check=False).returncode

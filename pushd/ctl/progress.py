@@ -4,7 +4,7 @@ import time
 from typing import TextIO
 
 _WIDTH = 30
-_SECONDS = 0.1
+_UPDATE_SECONDS = 0.1
 """Between two looks, so that the terminal does not cost more than the work."""
 
 
@@ -13,23 +13,23 @@ class Progress:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._is_shown = out.isatty()
-        self._due = 0.0
-        self._what = ""
+        self._is_terminal = out.isatty()
+        self._next_update = 0.0
+        self._label = ""
 
-    def __call__(self, what: str, done: float, most: float) -> None:
+    def __call__(self, label: str, done: float, total: float) -> None:
         """Know that `done` of `most` is done."""
         now = time.monotonic()
-        if not self._is_shown or (now < self._due and what == self._what and done < most):
+        if not self._is_terminal or (now < self._next_update and label == self._label and done < total):
             return
-        self._due, self._what = now + _SECONDS, what
-        share = min(1.0, done / most) if most else 1.0
-        bar = "#" * round(_WIDTH * share)
-        self._out.write(f"\r\x1b[K{what:>20} [{bar:<{_WIDTH}}] {share:4.0%}")
+        self._next_update, self._label = now + _UPDATE_SECONDS, label
+        fraction = min(1.0, done / total) if total else 1.0
+        bar = "#" * round(_WIDTH * fraction)
+        self._out.write(f"\r\x1b[K{label:>20} [{bar:<{_WIDTH}}] {fraction:4.0%}")
         self._out.flush()
 
     def end(self) -> None:
         """Wipe it off."""
-        if self._is_shown:
+        if self._is_terminal:
             self._out.write("\r\x1b[K")
             self._out.flush()

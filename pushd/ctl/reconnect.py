@@ -4,43 +4,43 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-from pushd.ctl.clients import BROKEN, ENDED, Heard, Place
-from pushd.ctl.errors import NotReachable
+from pushd.ctl.clients import CONNECTION_ERRORS, STREAM_ENDED, Item, Target
+from pushd.ctl.errors import Unreachable
 
-_FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 30.0
+_FIRST_DELAY_SECONDS, _MAX_DELAY_SECONDS = 1.0, 30.0
 """Before coming back: at random up to this, twice as long each time that nobody answers."""
 
 
-def follow(
-    way: Callable[[Place, str | None], Iterator[Heard]],
-    place: Place,
+def subscribe_with_reconnect(
+    subscribe: Callable[[Target, str | None], Iterator[Item]],
+    target: Target,
     since: str | None,
-    say: Callable[[str], None],
+    warn: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Heard]:
+) -> Iterator[Item]:
     """Give what comes, and go on with the last id where a connection breaks, until all channels have ended.
 
     :param say: hears a sentence about each break.
     :raises Failure: the daemon refuses, or was not there in the first place.
     """
-    longest, is_first, open_channels = _FIRST_SECONDS, True, set(place.topics.split(","))
+    max_delay, is_first, open_channels = _FIRST_DELAY_SECONDS, True, set(target.topics.split(","))
     while True:
         try:
-            for heard in way(place, since):
-                is_first, longest = False, _FIRST_SECONDS
-                if heard is ENDED:
+            for item in subscribe(target, since):
+                is_first, max_delay = False, _FIRST_DELAY_SECONDS
+                if item is STREAM_ENDED:
                     return
-                yield heard
-                since = heard.get("id", since)
-                if heard.get("type") == "end":
-                    open_channels.discard(heard["channel"])
+                yield item
+                since = item.get("id", since)
+                if item.get("type") == "end":
+                    open_channels.discard(item["channel"])
                     if not open_channels:
                         return
-            say("the stream was closed; coming back")
-        except BROKEN as error:
-            if is_first and isinstance(error, NotReachable):
+            warn("the stream was closed; coming back")
+        except CONNECTION_ERRORS as error:
+            if is_first and isinstance(error, Unreachable):
                 raise
-            say(f"the connection broke ({error}); coming back")
+            warn(f"the connection broke ({error}); coming back")
         is_first = False
-        sleep(random.uniform(0, longest))
-        longest = min(2 * longest, _LONGEST_SECONDS)
+        sleep(random.uniform(0, max_delay))
+        max_delay = min(2 * max_delay, _MAX_DELAY_SECONDS)

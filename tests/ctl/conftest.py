@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ctl.pushctl_process import Ctl
+from tests.ctl.pushctl_process import Pushctl
 from tests.doors.real import Daemon
 
 
@@ -18,6 +18,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def ctl(daemon: Daemon) -> Ctl:
+def pushctl(daemon: Daemon) -> Pushctl:
     """The program."""
-    return Ctl(daemon)
+    return Pushctl(daemon)

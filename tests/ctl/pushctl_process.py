@@ -10,7 +10,7 @@ PUSHCTL = [sys.executable, "-m", "pushd.ctl.main"]
 SECONDS = 30
 
 
-class Ctl:
+class Pushctl:
     """Runs `pushctl`."""
 
     def __init__(self, daemon: Daemon) -> None:

@@ -4,104 +4,137 @@ from pathlib import Path
 
 import pytest
 
-from pushd.ctl.api_client import Web
-from pushd.ctl.doctor.diagnosis import Fault, Kind, judge, judge_addresses, judge_body, judge_writing
-from pushd.ctl.doctor.fixes import CURES, PROXIES, cures, named
-from pushd.ctl.doctor.observation import Answer, Course, Published
-from pushd.ctl.doctor.probe_run import EXAMINED, Examined, Finding
-from pushd.ctl.doctor.report import lines
+from pushd.ctl.api_client import ApiClient
+from pushd.ctl.doctor.diagnosis import (
+    Problem,
+    ProblemKind,
+    diagnose,
+    diagnose_addresses,
+    diagnose_body,
+    diagnose_publish,
+)
+from pushd.ctl.doctor.fixes import FIXES, PROXIES, fixes_for, identify_proxies
+from pushd.ctl.doctor.observation import Observation, PublishTimes, Response
+from pushd.ctl.doctor.probe_run import CHECKS, Finding, ProbeReport
+from pushd.ctl.doctor.report import format_text
 
 PROXIES_PAGE = (Path(__file__).parent.parent.parent / "docs/proxies.md").read_text(encoding="utf-8")
-PUBLISHED = Published("before", {"live0": 12.0, "live1": 12.4}, 82.0, "last", 70.0)
+TIMES = PublishTimes("before", {"live0": 12.0, "live1": 12.4}, 82.0, "last", 70.0)
 """By a clock on which all is asked for at 10."""
-WELL = {"before": 10.1, "live0": 12.0, "live1": 12.401, "last": 82.0}
-SIGNS = [10.1, 12.0, 12.4, 27.4, 42.4, 57.4, 72.4, 82.0]
+ON_TIME = {"before": 10.1, "live0": 12.0, "live1": 12.401, "last": 82.0}
+KEEPALIVES = [10.1, 12.0, 12.4, 27.4, 42.4, 57.4, 72.4, 82.0]
 
 
-def course(heard: dict[str, float], closed: float | None = 82.01, status: int = 200, **more: object) -> Course:
+def observation(
+    received: dict[str, float], closed_at: float | None = 82.01, status: int = 200, **more: object
+) -> Observation:
     """Make up what became of a stream; where nothing else is said, it ends as it should."""
-    given = {"end": "closed", "arrivals": SIGNS, "answer": Answer(status)} | more
-    return Course("sse", asked=10.0, heard=heard, closed=closed, **given)
+    given = {"close_reason": "closed", "activity": KEEPALIVES, "response": Response(status)} | more
+    return Observation("sse", requested_at=10.0, received=received, closed_at=closed_at, **given)
 
 
-def held(late: float, last: float = 82.01) -> dict[str, float]:
-    return dict.fromkeys(WELL, late) | {"last": last}
+def delayed(late: float, last: float = 82.01) -> dict[str, float]:
+    return dict.fromkeys(ON_TIME, late) | {"last": last}
 
 
 @pytest.mark.parametrize(
-    ("seen", "kinds", "words"),
+    ("seen", "kinds", "text"),
     [
-        (course(WELL), [], ""),
-        (course(WELL, closed=None), [], ""),
-        (course(WELL | {"live0": 12.5, "live1": 12.45}), [], ""),  # a busy moment
-        (course(WELL | {"live0": 12.2, "live1": 12.605}), [Kind.LATE], "waits for 200 ms"),
-        (course(held(82.01)), [Kind.BUFFERED], "until the stream ends"),
-        (course(held(82.01), coding="gzip"), [Kind.BUFFERED], "by its gzip compression until the stream ends"),
-        (course(held(14.0)), [Kind.BUFFERED], "until more has gathered, 1.6 s"),
-        (course({}, closed=None), [Kind.BUFFERED], "do not come at all"),
-        (course({}, closed=None, answer=None), [Kind.BUFFERED], "not even the headers"),
-        (course({}, closed=14.0, status=504), [Kind.BUFFERED], "504"),
-        (course(held(14.4), 14.4, arrivals=[14.4]), [Kind.BUFFERED, Kind.CUT], "until the proxy closes"),
-        (course({}, 12.1, arrivals=[]), [Kind.BUFFERED, Kind.CUT], "do not come at all"),
+        (observation(ON_TIME), [], ""),
+        (observation(ON_TIME, closed_at=None), [], ""),
+        (observation(ON_TIME | {"live0": 12.5, "live1": 12.45}), [], ""),  # a busy moment
+        (observation(ON_TIME | {"live0": 12.2, "live1": 12.605}), [ProblemKind.LATE], "waits for 200 ms"),
+        (observation(delayed(82.01)), [ProblemKind.BUFFERED], "until the stream ends"),
         (
-            course(WELL, 72.4, arrivals=SIGNS[:3], end="broken off"),
-            [Kind.CUT],
+            observation(delayed(82.01), content_encoding="gzip"),
+            [ProblemKind.BUFFERED],
+            "by its gzip compression until the stream ends",
+        ),
+        (observation(delayed(14.0)), [ProblemKind.BUFFERED], "until more has gathered, 1.6 s"),
+        (observation({}, closed_at=None), [ProblemKind.BUFFERED], "do not come at all"),
+        (observation({}, closed_at=None, response=None), [ProblemKind.BUFFERED], "not even the headers"),
+        (observation({}, closed_at=14.0, status=504), [ProblemKind.BUFFERED], "504"),
+        (
+            observation(delayed(14.4), 14.4, activity=[14.4]),
+            [ProblemKind.BUFFERED, ProblemKind.CUT],
+            "until the proxy closes",
+        ),
+        (observation({}, 12.1, activity=[]), [ProblemKind.BUFFERED, ProblemKind.CUT], "do not come at all"),
+        (
+            observation(ON_TIME, 72.4, activity=KEEPALIVES[:3], close_reason="broken off"),
+            [ProblemKind.CUT],
             "broken off after 60 s of silence, 62 s",
         ),
-        (course(WELL, 40.0, arrivals=SIGNS[:4]), [Kind.CUT], "closed after 13 s of silence, 30 s"),
-        (course({"before": 10.1}, 10.3, arrivals=[10.1]), [Kind.CUT], "closed after 0 s"),
+        (observation(ON_TIME, 40.0, activity=KEEPALIVES[:4]), [ProblemKind.CUT], "closed after 13 s of silence, 30 s"),
+        (observation({"before": 10.1}, 10.3, activity=[10.1]), [ProblemKind.CUT], "closed after 0 s"),
         (
-            course({"before": 10.1, "live0": 12.0, "live1": 12.4}, None),
-            [Kind.CUT],
+            observation({"before": 10.1, "live0": 12.0, "live1": 12.4}, None),
+            [ProblemKind.CUT],
             "after 70 s of silence nothing comes",
         ),
-        (course({}, 10.1, arrivals=[10.1]), [Kind.REFUSED], "closed at once"),
-        (course({}, 10.1, kind="text/html"), [Kind.PATH], "200, but a page"),
-        (course({}, None, 404), [Kind.PATH], "404"),
-        (course({}, None, 502), [Kind.UNREACHED], "502"),
-        (course({}, None, 418), [Kind.REFUSED], "418"),
-        (course({}, None, answer=Answer(429, "too-many-connections")), [Kind.REFUSED], "by pushd itself: too-many"),
-        (course({}, 10.1, answer=Answer(0, error="Remote end closed")), [Kind.REFUSED], "Remote end closed"),
-        (course(WELL, status=101, is_websocket=True), [], ""),
-        (course(WELL, status=101, is_websocket=True, is_origin_refused=True), [Kind.HOST], "Host"),
-        (course({}, None, 426, is_websocket=True), [Kind.UPGRADE], "426"),
-        (course({}, None, 200, is_websocket=True), [Kind.UPGRADE], "200"),
-        (course({}, None, 426, is_websocket=True, is_origin_refused=True), [Kind.HOST, Kind.UPGRADE], "Host"),
-        (course({}, None, 403, is_websocket=True, is_origin_refused=True), [Kind.REFUSED], "403: the proxy forbids it"),
+        (observation({}, 10.1, activity=[10.1]), [ProblemKind.REFUSED], "closed at once"),
+        (observation({}, 10.1, content_type="text/html"), [ProblemKind.PATH], "200, but a page"),
+        (observation({}, None, 404), [ProblemKind.PATH], "404"),
+        (observation({}, None, 502), [ProblemKind.UNREACHED], "502"),
+        (observation({}, None, 418), [ProblemKind.REFUSED], "418"),
+        (
+            observation({}, None, response=Response(429, "too-many-connections")),
+            [ProblemKind.REFUSED],
+            "by pushd itself: too-many",
+        ),
+        (
+            observation({}, 10.1, response=Response(0, error="Remote end closed")),
+            [ProblemKind.REFUSED],
+            "Remote end closed",
+        ),
+        (observation(ON_TIME, status=101, is_websocket=True), [], ""),
+        (observation(ON_TIME, status=101, is_websocket=True, is_origin_refused=True), [ProblemKind.HOST], "Host"),
+        (observation({}, None, 426, is_websocket=True), [ProblemKind.UPGRADE], "426"),
+        (observation({}, None, 200, is_websocket=True), [ProblemKind.UPGRADE], "200"),
+        (
+            observation({}, None, 426, is_websocket=True, is_origin_refused=True),
+            [ProblemKind.HOST, ProblemKind.UPGRADE],
+            "Host",
+        ),
+        (
+            observation({}, None, 403, is_websocket=True, is_origin_refused=True),
+            [ProblemKind.REFUSED],
+            "403: the proxy forbids it",
+        ),
     ],
 )
-def test_what_was_seen_tells_what_is_wrong(seen: Course, kinds: list[Kind], words: str) -> None:
-    faults = judge(seen, PUBLISHED)
-    assert [fault.kind for fault in faults] == kinds
-    assert words in "".join(fault.text for fault in faults[:1])
+def test_observation_is_diagnosed(seen: Observation, kinds: list[ProblemKind], text: str) -> None:
+    problems = diagnose(seen, TIMES)
+    assert [problem.kind for problem in problems] == kinds
+    assert text in "".join(problem.text for problem in problems[:1])
 
 
 @pytest.mark.parametrize(
-    ("answers", "kinds"),
+    ("responses", "kinds"),
     [
-        ([Answer(201)], []),
-        ([Answer(202)], []),
-        ([Answer(403, "forbidden"), Answer(202)], [Kind.HOST]),
-        ([Answer(403), Answer(403)], [Kind.REFUSED]),
-        ([Answer(200), Answer(200)], [Kind.REFUSED]),  # somebody else answers
-        ([Answer(301), Answer(301)], [Kind.REFUSED]),
-        ([Answer(404), Answer(404)], [Kind.PATH]),
-        ([Answer(502), Answer(502)], [Kind.UNREACHED]),
-        ([Answer(503, "stopping"), Answer(503, "stopping")], [Kind.REFUSED]),
+        ([Response(201)], []),
+        ([Response(202)], []),
+        ([Response(403, "forbidden"), Response(202)], [ProblemKind.HOST]),
+        ([Response(403), Response(403)], [ProblemKind.REFUSED]),
+        ([Response(200), Response(200)], [ProblemKind.REFUSED]),  # somebody else answers
+        ([Response(301), Response(301)], [ProblemKind.REFUSED]),
+        ([Response(404), Response(404)], [ProblemKind.PATH]),
+        ([Response(502), Response(502)], [ProblemKind.UNREACHED]),
+        ([Response(503, "stopping"), Response(503, "stopping")], [ProblemKind.REFUSED]),
     ],
 )
-def test_how_a_page_may_publish(answers: list[Answer], kinds: list[Kind]) -> None:
-    assert [fault.kind for fault in judge_writing(answers)] == kinds
+def test_how_a_page_may_publish(responses: list[Response], kinds: list[ProblemKind]) -> None:
+    assert [problem.kind for problem in diagnose_publish(responses)] == kinds
 
 
 def test_a_later_refusal_is_told() -> None:
-    assert [fault.text for fault in judge_writing([Answer(201)], Answer(429))] == [
+    assert [problem.text for problem in diagnose_publish([Response(201)], Response(429))] == [
         "429: the proxy limits requests or connections"
     ]
 
 
 @pytest.mark.parametrize(
-    ("known", "own", "strange"),
+    ("seen_addresses", "own_addresses", "reported"),
     [
         ({"127.0.0.1"}, {"127.0.0.1"}, ""),
         ({"::ffff:10.1.2.3"}, {"10.1.2.3"}, ""),
@@ -111,22 +144,26 @@ def test_a_later_refusal_is_told() -> None:
         ({"127.0.0.1", "10.1.2.3"}, {"10.1.2.3"}, "127.0.0.1"),
     ],
 )
-def test_a_proxy_is_not_to_be_taken_for_a_client(known: set[str], own: set[str], strange: str) -> None:
-    assert [f"takes {strange} for" in fault.text for fault in judge_addresses(known, own)] == [True] * bool(strange)
+def test_a_proxy_is_not_to_be_taken_for_a_client(
+    seen_addresses: set[str], own_addresses: set[str], reported: str
+) -> None:
+    assert [
+        f"takes {reported} for" in problem.text for problem in diagnose_addresses(seen_addresses, own_addresses)
+    ] == [True] * bool(reported)
 
 
 @pytest.mark.parametrize(
-    ("answer", "kinds"),
+    ("response", "kinds"),
     [
-        (Answer(200), []),
-        (Answer(413, "too-large"), []),  # by pushd, with a limit that its owner wants
-        (Answer(413), [Kind.BODY]),
-        (Answer(502), [Kind.BODY]),
-        (Answer(0, error="no answer"), [Kind.BODY]),
+        (Response(200), []),
+        (Response(413, "too-large"), []),  # by pushd, with a limit that its owner wants
+        (Response(413), [ProblemKind.BODY]),
+        (Response(502), [ProblemKind.BODY]),
+        (Response(0, error="no answer"), [ProblemKind.BODY]),
     ],
 )
-def test_how_a_large_body_passes(answer: Answer, kinds: list[Kind]) -> None:
-    assert [fault.kind for fault in judge_body(answer, 2 << 20)] == kinds
+def test_how_a_large_body_passes(response: Response, kinds: list[ProblemKind]) -> None:
+    assert [problem.kind for problem in diagnose_body(response, 2 << 20)] == kinds
 
 
 @pytest.mark.parametrize(
@@ -140,31 +177,31 @@ def test_how_a_large_body_passes(answer: Answer, kinds: list[Kind]) -> None:
     ],
 )
 def test_proxies_name_themselves(servers: set[str], proxies: list[str]) -> None:
-    assert named(servers) == proxies
+    assert identify_proxies(servers) == proxies
 
 
 def test_where_no_proxy_is_named_there_are_the_lines_of_all() -> None:
-    assert list(cures(Kind.CUT, [])) == list(PROXIES)
-    assert list(cures(Kind.CUT, ["Caddy"])) == ["Caddy"]
-    assert cures(Kind.REFUSED, []) == {}
+    assert list(fixes_for(ProblemKind.CUT, [])) == list(PROXIES)
+    assert list(fixes_for(ProblemKind.CUT, ["Caddy"])) == ["Caddy"]
+    assert fixes_for(ProblemKind.REFUSED, []) == {}
 
 
-@pytest.mark.parametrize("kind", CURES)
-def test_each_line_that_mends_stands_in_the_documentation(kind: Kind) -> None:
-    assert set(CURES[kind]) == set(PROXIES)
-    for text in CURES[kind].values():
+@pytest.mark.parametrize("kind", FIXES)
+def test_each_line_that_mends_stands_in_the_documentation(kind: ProblemKind) -> None:
+    assert set(FIXES[kind]) == set(PROXIES)
+    for text in FIXES[kind].values():
         for line in text.splitlines():
             assert line.startswith("#") or line.strip() in PROXIES_PAGE
 
 
 def test_a_report_has_a_line_about_each_and_the_lines_of_each_kind_once() -> None:
-    cut = Fault(Kind.CUT, "closed after 60 s")
+    cut = Problem(ProblemKind.CUT, "closed after 60 s")
     findings = [
         Finding("sse", [], "all is well", 200, 0.001),
-        Finding("raw", [Fault(Kind.LATE, "waits"), cut], "", 200, 0.2),
+        Finding("raw", [Problem(ProblemKind.LATE, "waits"), cut], "", 200, 0.2),
         Finding("mixed", [cut], "", 200, 0.2),
     ]
-    assert list(lines(Examined(findings, frozenset({"nginx"}), True, None))) == [
+    assert list(format_text(ProbeReport(findings, frozenset({"nginx"}), True, None))) == [
         "answers name nginx",
         "sse        fine      all is well",
         "raw        late      waits",
@@ -182,7 +219,7 @@ def test_a_report_has_a_line_about_each_and_the_lines_of_each_kind_once() -> Non
     ]
 
 
-@pytest.mark.parametrize("name", EXAMINED)
+@pytest.mark.parametrize("name", CHECKS)
 def test_all_that_is_examined_is_documented(name: str) -> None:
     page = (Path(__file__).parent.parent.parent / "docs/pushctl.md").read_text(encoding="utf-8")
     assert f"`{name}`" in page.partition("## doctor")[2]
@@ -198,4 +235,4 @@ def test_all_that_is_examined_is_documented(name: str) -> None:
     ],
 )
 def test_an_origin_is_said_as_browsers_say_it(url: str, origin: str) -> None:
-    assert Web(url).origin == origin
+    assert ApiClient(url).origin == origin

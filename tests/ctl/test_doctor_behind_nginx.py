@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pushd.ctl.doctor.diagnosis import Kind
-from pushd.ctl.doctor.fixes import CURES
-from pushd.ctl.doctor.probe_run import EXAMINED
+from pushd.ctl.doctor.diagnosis import ProblemKind
+from pushd.ctl.doctor.fixes import FIXES
+from pushd.ctl.doctor.probe_run import CHECKS
 from tests.backends.redis_server import free_port
 from tests.doors.real import ROOT, Daemon, eventually
 from tests.system.nginx import Nginx
@@ -24,18 +24,18 @@ SECONDS = 60
 STREAMS = ("sse", "stream", "raw", "multipart", "mixed")
 _MAP, _DOCUMENTED = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8"), re.S)
 _PASS = "location / { proxy_pass http://127.0.0.1:8080; }"
-_GIVEN = "proxy_ignore_headers X-Accel-Buffering; proxy_bind 127.0.0.2;"
-_MENDS = "\n".join(CURES[kind]["nginx"] for kind in CURES if kind not in (Kind.PATH, Kind.UNREACHED))
+_CONTEXT = "proxy_ignore_headers X-Accel-Buffering; proxy_bind 127.0.0.2;"
+_FIXED = "\n".join(FIXES[kind]["nginx"] for kind in FIXES if kind not in (ProblemKind.PATH, ProblemKind.UNREACHED))
 SERVERS = {
     "documented": _DOCUMENTED,
-    "bad": f"proxy_http_version 1.0; {_GIVEN} proxy_read_timeout 2s; {_PASS}",
-    "mended": f"{_GIVEN}\n{_MENDS.replace(_MAP, '')}\n{_PASS}",
+    "bad": f"proxy_http_version 1.0; {_CONTEXT} proxy_read_timeout 2s; {_PASS}",
+    "mended": f"{_CONTEXT}\n{_FIXED.replace(_MAP, '')}\n{_PASS}",
     "readers": f"location /pub {{ limit_except GET {{ deny all; }} }} {_PASS}",
     "nobody": _PASS.replace("8080", "1"),
 }
 
 
-class Doctors:
+class DoctorRunner:
     """Runs `pushctl doctor` through each of the servers, straight, and to where nobody is."""
 
     def __init__(self, daemon: Daemon, ports: dict[str, int]) -> None:
@@ -65,19 +65,19 @@ class Doctors:
 
 
 @pytest.fixture(scope="module")
-def doctors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doctors]:
+def doctor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoctorRunner]:
     """A daemon that gives no sign of life for long, and the servers in front of it."""
     long = [*("--keepalive-sse", "60"), *("--keepalive-stream", "60"), *("--keepalive-ping", "60")]
     daemon = Daemon(tmp_path_factory.mktemp("pushd"), *long, "--http-trusted-proxies", "127.0.0.2")
     here = f"127.0.0.1:{daemon.http_port}"
-    named = {name: text.replace("127.0.0.1:8080", here) for name, text in SERVERS.items()}
-    nginx = Nginx(tmp_path_factory.mktemp("nginx"), named, _MAP)
-    doctors = Doctors(daemon, nginx.ports)
+    configurations = {name: text.replace("127.0.0.1:8080", here) for name, text in SERVERS.items()}
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), configurations, _MAP)
+    doctor = DoctorRunner(daemon, nginx.ports)
     try:
-        yield doctors
+        yield doctor
         daemon.assert_well()
     finally:
-        doctors.stop()
+        doctor.stop()
         nginx.stop()
         daemon.stop()
 
@@ -89,15 +89,15 @@ def objects(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return {each["technique"]: each for each in map(json.loads, out.splitlines())}
 
 
-def test_it_finds_what_is_wrong_and_nothing_else(doctors: Doctors) -> None:
-    fine = {name: doctors.start(name, "--idle", "4", "--json") for name in ("straight", "documented", "mended")}
-    bad, shown = doctors.start("bad", "--idle", "4", "--json"), doctors.start("bad", "--idle", "4")
+def test_it_finds_what_is_wrong_and_nothing_else(doctor: DoctorRunner) -> None:
+    fine = {name: doctor.start(name, "--idle", "4", "--json") for name in ("straight", "documented", "mended")}
+    bad, as_text = doctor.start("bad", "--idle", "4", "--json"), doctor.start("bad", "--idle", "4")
     for name, process in fine.items():
         found = objects(process)
         outcomes = {technique: each["outcome"] for technique, each in found.items()}
-        assert (outcomes, process.returncode) == ({technique: ["fine"] for technique in EXAMINED}, 0), (name, found)
+        assert (outcomes, process.returncode) == ({check: ["fine"] for check in CHECKS}, 0), (name, found)
     found = objects(bad)
-    kinds = {name: [fault["fault"] for fault in each["faults"]] for name, each in found.items()}
+    kinds = {name: [problem["fault"] for problem in each["faults"]] for name, each in found.items()}
     assert kinds == {
         "publish": ["host"],
         "body": ["body"],
@@ -109,39 +109,39 @@ def test_it_finds_what_is_wrong_and_nothing_else(doctors: Doctors) -> None:
     for name in (*STREAMS, "longpoll"):
         assert re.search(r"after [2-4] s of silence", found[name]["faults"][-1]["text"])
     assert found["sse"]["faults"][0]["cures"] == {"nginx": "proxy_buffering off;"}
-    out, error = shown.communicate(timeout=SECONDS)
-    assert (bad.returncode, shown.returncode, error) == (1, 1, "")
+    out, error = as_text.communicate(timeout=SECONDS)
+    assert (bad.returncode, as_text.returncode, error) == (1, 1, "")
     for kind in ("buffered", "cut", "upgrade", "host", "body", "address"):
         assert f"\nagainst {kind} (" in out
-        assert all(line in out for line in CURES[Kind(kind)]["nginx"].splitlines())
-    assert doctors.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
+        assert all(line in out for line in FIXES[ProblemKind(kind)]["nginx"].splitlines())
+    assert doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
 
 
-def test_where_the_way_lets_nobody_publish_pushd_itself_is_told(doctors: Doctors) -> None:
-    direct = f"http://127.0.0.1:{doctors.daemon.http_port}"
-    told = doctors.start("readers", "--idle", "0", "--json", "--only", "publish,body,sse", url=direct)
-    alone, nobody = doctors.start("readers"), doctors.start("nobody", "--only", "sse")
-    found = objects(told)
+def test_where_the_way_lets_nobody_publish_pushd_itself_is_told(doctor: DoctorRunner) -> None:
+    direct = f"http://127.0.0.1:{doctor.daemon.http_port}"
+    result = doctor.start("readers", "--idle", "0", "--json", "--only", "publish,body,sse", url=direct)
+    alone, unreachable = doctor.start("readers"), doctor.start("nobody", "--only", "sse")
+    found = objects(result)
     assert {name: each["outcome"] for name, each in found.items()} == {"publish": ["refused"], "sse": ["fine"]}
-    for process, words in ((alone, "403: the proxy forbids it"), (nobody, "")):
+    for process, words in ((alone, "403: the proxy forbids it"), (unreachable, "")):
         out, error = process.communicate(timeout=SECONDS)
         assert (process.returncode, words in out) == (1, True)
         assert error.startswith("pushctl: nothing could be published")
-    assert doctors.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
+    assert doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
 
 
-def test_who_interrupts_it_leaves_no_channel(doctors: Doctors) -> None:
+def test_who_interrupts_it_leaves_no_channel(doctor: DoctorRunner) -> None:
     def channels() -> Any:
-        return doctors.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"]
+        return doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"]
 
-    process = doctors.start("documented")
+    process = doctor.start("documented")
     assert eventually(channels)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=SECONDS) == ("", "")
     assert (process.returncode, channels()) == (130, [])
 
 
-def test_where_nobody_answers_it_says_so(doctors: Doctors) -> None:
-    process = doctors.start("none")
+def test_where_nobody_answers_it_says_so(doctor: DoctorRunner) -> None:
+    process = doctor.start("none")
     out, error = process.communicate(timeout=SECONDS)
     assert (process.returncode, out, "can not be reached" in error) == (3, "", True)

@@ -4,17 +4,17 @@ import io
 
 import pytest
 
-from pushd.ctl.doctor.websocket_client import Closed, is_accepted, payloads
+from pushd.ctl.doctor.websocket_client import WebSocketClosed, is_accepted, receive_payloads
 
 
 def read(data: bytes) -> tuple[list[bytes], list[bytes]]:
     """Give what is heard and what is sent."""
     sent: list[bytes] = []
-    return list(payloads(io.BytesIO(data).read1, sent.append)), sent
+    return list(receive_payloads(io.BytesIO(data).read1, sent.append)), sent
 
 
 @pytest.mark.parametrize(
-    ("frames", "heard"),
+    ("frames", "received"),
     [
         (b"", []),
         (b"\x81\x05Hello", [b"Hello"]),
@@ -27,26 +27,26 @@ def read(data: bytes) -> tuple[list[bytes], list[bytes]]:
         (b"\x8a\x00\x81\x01x", [b"", b"x"]),
     ],
 )
-def test_frames_are_read_as_far_as_they_are_whole(frames: bytes, heard: list[bytes]) -> None:
-    assert read(frames) == (heard, [])
+def test_frames_are_read_as_far_as_they_are_whole(frames: bytes, received: list[bytes]) -> None:
+    assert read(frames) == (received, [])
 
 
 def test_a_ping_is_answered_by_a_masked_pong_with_its_payload() -> None:
-    heard, (pong,) = read(b"\x89\x05Hello")
-    assert (heard, pong[:2]) == ([b""], b"\x8a\x85")
+    received, (pong,) = read(b"\x89\x05Hello")
+    assert (received, pong[:2]) == ([b""], b"\x8a\x85")
     assert bytes(byte ^ pong[2 + index % 4] for index, byte in enumerate(pong[6:])) == b"Hello"
 
 
 @pytest.mark.parametrize(
-    ("frame", "words"),
+    ("frame", "reason"),
     [
         (b"\x88\x02\x03\xf4", "closed with 1012"),
         (b"\x88\x00", "closed with 1005"),
         (b"\x82\x7f\x7f" + bytes(7), "closed here, since"),
     ],
 )
-def test_a_close_is_told(frame: bytes, words: str) -> None:
-    with pytest.raises(Closed, match=words):
+def test_a_close_is_told(frame: bytes, reason: str) -> None:
+    with pytest.raises(WebSocketClosed, match=reason):
         read(frame)
 
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.ctl.latency import Latencies, in_words
+from pushd.ctl.latency import Latencies, format_duration
 
 
-def counted(*seconds: float) -> Latencies:
+def latencies_of(*seconds: float) -> Latencies:
     latencies = Latencies()
     for each in seconds:
         latencies.add(each)
@@ -15,34 +15,34 @@ def counted(*seconds: float) -> Latencies:
 
 
 def test_shares_are_what_so_many_took_at_most() -> None:
-    figures = counted(*(number / 1000 for number in range(1, 1001))).figures()
+    quantiles = latencies_of(*(number / 1000 for number in range(1, 1001))).quantiles()
     for name, seconds in {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}.items():
-        assert figures[name] == pytest.approx(seconds, rel=0.02)
+        assert quantiles[name] == pytest.approx(seconds, rel=0.02)
 
 
 @given(st.floats(1e-6, 100))
 def test_each_is_told_within_two_hundredths(seconds: float) -> None:
-    figures = counted(seconds).figures()
-    assert figures["p50"] == pytest.approx(seconds, rel=0.021)
-    assert figures["max"] == seconds
+    quantiles = latencies_of(seconds).quantiles()
+    assert quantiles["p50"] == pytest.approx(seconds, rel=0.021)
+    assert quantiles["max"] == seconds
 
 
 def test_of_nothing_there_is_nothing_to_tell() -> None:
-    assert counted().figures() == {}
-    assert list(counted().bars()) == []
+    assert latencies_of().quantiles() == {}
+    assert list(latencies_of().histogram()) == []
 
 
 def test_bars_go_from_the_shortest_to_the_longest_and_the_largest_fills_the_line() -> None:
-    lines = list(counted(0.0015, 0.0015, 0.015).bars())
+    lines = list(latencies_of(0.0015, 0.0015, 0.015).histogram())
     assert [line.partition("|")[0].strip() for line in lines] == ["2 ms", "5 ms", "10 ms", "20 ms"]
     assert [line.count("#") for line in lines] == [50, 0, 0, 25]
     assert [line.split()[-1] for line in lines] == ["2", "0", "0", "1"]
 
 
 def test_what_is_longer_than_all_bars_has_one() -> None:
-    assert next(counted(99).bars()).split()[0] == "more"
+    assert next(latencies_of(99).histogram()).split()[0] == "more"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.0000012, "1.2 µs"), (0.0123, "12.3 ms"), (2, "2 s")])
 def test_a_duration_is_written_with_its_unit(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert format_duration(seconds) == words

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pushd.ctl.clients import WAYS
-from pushd.ctl.main import parser
+from pushd.ctl.clients import TRANSPORTS
+from pushd.ctl.main import build_parser
 from tests.backends.redis_server import free_port
-from tests.ctl.pushctl_process import SECONDS, Ctl
+from tests.ctl.pushctl_process import SECONDS, Pushctl
 from tests.doors.real import ROOT, Daemon, eventually
 
 pytestmark = pytest.mark.system
@@ -19,25 +19,27 @@ pytestmark = pytest.mark.system
 DOCUMENT = (ROOT / "docs/pushctl.md").read_text(encoding="utf-8")
 
 
-def test_what_is_published_is_in_the_history_as_it_was_said(daemon: Daemon, ctl: Ctl, tmp_path: Path) -> None:
+def test_what_is_published_is_in_the_history_as_it_was_said(daemon: Daemon, pushctl: Pushctl, tmp_path: Path) -> None:
     file = tmp_path / "frame"
     file.write_bytes(b"\xff\x00")
-    first = ctl.lines("pub", "p/1", "text", "--event", "greet")
+    first = pushctl.lines("pub", "p/1", "text", "--event", "greet")
     assert re.fullmatch(r"\S+-[0-9]+ p/1 0", first[0])
-    assert len(ctl.lines("pub", "p/1,p/2", given="to both")) == 2
-    assert len(ctl.lines("pub", "p/1", "--lines", given="one\r\ntwo")) == 2
-    ctl.lines("pub", "p/1", "--type", "image/x", "--file", str(file))
-    ctl.lines("pub", "p/1", "--type", "application/json", "--end", '{"a":1}')
+    assert len(pushctl.lines("pub", "p/1,p/2", given="to both")) == 2
+    assert len(pushctl.lines("pub", "p/1", "--lines", given="one\r\ntwo")) == 2
+    pushctl.lines("pub", "p/1", "--type", "image/x", "--file", str(file))
+    pushctl.lines("pub", "p/1", "--type", "application/json", "--end", '{"a":1}')
     heard = [(each.get("data", each.get("data_base64")), each.get("event")) for each in daemon.history("p/1")]
     plain = [("to both", None), ("one", None), ("two", None), ("/wA=", None), ({"a": 1}, None)]
     assert heard == [("text", "greet"), *plain]
 
 
-@pytest.mark.parametrize("transport", WAYS)
-def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, ctl: Ctl, transport: str) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"s/{transport}"
     first = daemon.publish(channel, b"old")["id"]
-    process = ctl.start("sub", f"{channel},other", "--transport", transport, "--since", "all", "--count", "3", "--json")
+    process = pushctl.start(
+        "sub", f"{channel},other", "--transport", transport, "--since", "all", "--count", "3", "--json"
+    )
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["id"] == first
     for data in (b"new", b"newest"):
@@ -47,24 +49,26 @@ def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, ctl: Ctl,
     assert (process.returncode, error) == (0, "")
 
 
-@pytest.mark.parametrize("transport", WAYS)
-def test_a_loss_is_said(daemon: Daemon, ctl: Ctl, transport: str) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_loss_is_said(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"g/{transport}"
     daemon.publish(channel, b"kept")
-    status, out, error = ctl.run("sub", channel, "--transport", transport, "--since", "other-1", "--count", "1")
+    status, out, error = pushctl.run("sub", channel, "--transport", transport, "--since", "other-1", "--count", "1")
     assert (status, out) == (0, "kept\n")
     assert error.startswith("pushctl: gap: epoch ")
 
 
-@pytest.mark.parametrize("transport", WAYS)
-def test_all_that_there_is_comes_as_it_was_published_and_then_the_end(daemon: Daemon, ctl: Ctl, transport: str) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_all_that_there_is_comes_as_it_was_published_and_then_the_end(
+    daemon: Daemon, pushctl: Pushctl, transport: str
+) -> None:
     """By long polls an end is not told, but nothing follows it."""
     channel = f"kinds/{transport}"
     daemon.publish(channel, b"text", Content_Type="text/plain")
     daemon.publish(channel, b"\xff\r\n", Content_Type="image/x")
     daemon.ask("POST", f"/pub/{channel}?event=%C3%A9%20e", {"Content-Type": "application/json"}, b'{"a": [1]}')
     daemon.ask("POST", f"/pub/{channel}?end=1")
-    status, out, error = ctl.run("sub", channel, "--since", "all", "--json", "--transport", transport)
+    status, out, error = pushctl.run("sub", channel, "--since", "all", "--json", "--transport", transport)
     heard = [json.loads(line) for line in out.splitlines()]
     messages = [each for each in heard if "id" in each]
     assert (status, error) == (0, "")
@@ -73,32 +77,32 @@ def test_all_that_there_is_comes_as_it_was_published_and_then_the_end(daemon: Da
     assert heard[3:] == ([] if transport == "longpoll" else [{"type": "end", "channel": channel}])
 
 
-def test_a_program_runs_for_each_message(daemon: Daemon, ctl: Ctl) -> None:
+def test_a_program_runs_for_each_message(daemon: Daemon, pushctl: Pushctl) -> None:
     first = daemon.publish("x", b"text")["id"]
     script = f"{sys.executable} -c 'import os, sys; print(os.environ[\"PUSHD_ID\"], sys.stdin.read())'"
-    assert ctl.lines("sub", "x", "--since", "all", "--count", "1", "--exec", script) == [f"{first} text"]
-    assert ctl.run("sub", "x", "--since", "all", "--count", "1", "--exec", "/no/such/program")[0] == 1
+    assert pushctl.lines("sub", "x", "--since", "all", "--count", "1", "--exec", script) == [f"{first} text"]
+    assert pushctl.run("sub", "x", "--since", "all", "--count", "1", "--exec", "/no/such/program")[0] == 1
 
 
-def test_it_looks_and_closes(daemon: Daemon, ctl: Ctl) -> None:
+def test_it_looks_and_closes(daemon: Daemon, pushctl: Pushctl) -> None:
     daemon.publish("look/1")
-    assert ctl.lines("channels", "look/") == ["look/1"]
-    assert "messages: 1" in ctl.lines("info", "look/1")
-    assert json.loads(ctl.lines("info", "look/1", "--json")[0])["channel"] == "look/1"
-    assert ctl.lines("health") == ["ready"]
+    assert pushctl.lines("channels", "look/") == ["look/1"]
+    assert "messages: 1" in pushctl.lines("info", "look/1")
+    assert json.loads(pushctl.lines("info", "look/1", "--json")[0])["channel"] == "look/1"
+    assert pushctl.lines("health") == ["ready"]
     with daemon.lines() as lines:
         assert lines.ask(b"SUB look/1") == b"+OK SUB look/1"
-        (line,) = ctl.lines("connections", "--channel", "look/1")
+        (line,) = pushctl.lines("connections", "--channel", "look/1")
         id, *rest = line.split(" ")
         assert rest == ["tcp", "127.0.0.1", "0B", "0", "look/1"]
-        assert ctl.lines("kick", id) == [f"closed {id}"]
+        assert pushctl.lines("kick", id) == [f"closed {id}"]
         assert lines.reply().startswith(b"-ERR kicked ")
-    status, _, error = ctl.run("kick", id)
+    status, _, error = pushctl.run("kick", id)
     assert (status, error.startswith("pushctl: unknown-connection: ")) == (1, True)
 
 
-def test_a_tap_shows_what_passes_but_not_what_it_says(daemon: Daemon, ctl: Ctl) -> None:
-    process = ctl.start("tap", "tap/*")
+def test_a_tap_shows_what_passes_but_not_what_it_says(daemon: Daemon, pushctl: Pushctl) -> None:
+    process = pushctl.start("tap", "tap/*")
     assert process.stdout is not None
     assert eventually(lambda: "stream" in daemon.ask("GET", "/connections?channel=tap/1").body.decode(), SECONDS)
     receipt = daemon.publish("tap/1", b"secret", Content_Type="text/plain")
@@ -109,20 +113,20 @@ def test_a_tap_shows_what_passes_but_not_what_it_says(daemon: Daemon, ctl: Ctl) 
     assert (process.returncode, error) == (130, "")
 
 
-def test_how_it_ends_says_what_was_wrong(ctl: Ctl) -> None:
-    assert ctl.run("info", "nobody/knows")[0] == 1
-    status, out, error = ctl.run("pub", "bad*", "x")
+def test_how_it_ends_says_what_was_wrong(pushctl: Pushctl) -> None:
+    assert pushctl.run("info", "nobody/knows")[0] == 1
+    status, out, error = pushctl.run("pub", "bad*", "x")
     assert (status, out, error.startswith("pushctl: bad-channel: ")) == (1, "", True)
-    assert ctl.run("no-such-command")[0] == 2
-    assert ctl.run("pub", "a", "--lines", "text")[0] == 2
-    assert ctl.run("--url", "ftp://x", "health")[0] == 2
-    status, _, error = ctl.run("--url", f"http://127.0.0.1:{free_port()}", "sub", "a")
+    assert pushctl.run("no-such-command")[0] == 2
+    assert pushctl.run("pub", "a", "--lines", "text")[0] == 2
+    assert pushctl.run("--url", "ftp://x", "health")[0] == 2
+    status, _, error = pushctl.run("--url", f"http://127.0.0.1:{free_port()}", "sub", "a")
     assert (status, "can not be reached" in error) == (3, True)
-    status, _, error = ctl.run("--tcp", f"127.0.0.1:{free_port()}", "sub", "a", "--transport", "tcp")
+    status, _, error = pushctl.run("--tcp", f"127.0.0.1:{free_port()}", "sub", "a", "--transport", "tcp")
     assert (status, "can not be reached" in error) == (3, True)
 
 
-COMMANDS = [name for action in parser()._actions for name in action.choices or ()]
+COMMANDS = [name for action in build_parser()._actions for name in action.choices or ()]
 
 
 def test_there_are_commands() -> None:

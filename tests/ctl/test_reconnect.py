@@ -5,24 +5,24 @@ from typing import Any
 
 import pytest
 
-from pushd.ctl.api_client import Web
-from pushd.ctl.clients import ENDED, Heard, Place
-from pushd.ctl.errors import Later, NotReachable, Refused
-from pushd.ctl.reconnect import follow
+from pushd.ctl.api_client import ApiClient
+from pushd.ctl.clients import STREAM_ENDED, Item, Target
+from pushd.ctl.errors import RequestRefused, TemporarilyRefused, Unreachable
+from pushd.ctl.reconnect import subscribe_with_reconnect
 
-PLACE = Place(Web("http://localhost:1"), ("localhost", 1), "a")
+TARGET = Target(ApiClient("http://localhost:1"), ("localhost", 1), "a")
 
 
-class Script:
+class ScriptedTransport:
     """A way that does what a test says, one connection after the other."""
 
     def __init__(self, *connections: list[Any]) -> None:
         self._connections = iter(connections)
         self.cursors: list[str | None] = []
-        self.waits: list[float] = []
-        self.said: list[str] = []
+        self.delays: list[float] = []
+        self.warnings: list[str] = []
 
-    def way(self, place: Place, since: str | None) -> Iterator[Heard]:
+    def subscribe(self, target: Target, since: str | None) -> Iterator[Item]:
         """Hear what comes next."""
         self.cursors.append(since)
         for each in next(self._connections):
@@ -30,54 +30,56 @@ class Script:
                 raise each
             yield each
 
-    def follow(self, place: Place = PLACE, since: str | None = None) -> list[Heard]:
+    def run(self, target: Target = TARGET, since: str | None = None) -> list[Item]:
         """Follow to the end."""
-        return list(follow(self.way, place, since, self.said.append, self.waits.append))
+        return list(subscribe_with_reconnect(self.subscribe, target, since, self.warnings.append, self.delays.append))
 
 
-def message(seq: int) -> Heard:
+def message(seq: int) -> Item:
     return {"id": f"e-{seq}"}
 
 
-def end(channel: str) -> Heard:
+def end(channel: str) -> Item:
     return {"type": "end", "channel": channel}
 
 
-@pytest.mark.parametrize("broken", [ConnectionResetError("gone"), Later("too much"), NotReachable("nobody"), None])
-def test_a_break_is_said_and_it_goes_on_with_the_last_id(broken):
-    script = Script([message(1), *([broken] if broken else [])], [message(2), end("a")])
-    assert script.follow(since="all") == [message(1), message(2), end("a")]
-    assert script.cursors == ["all", "e-1"]
-    assert len(script.said) == len(script.waits) == 1
-    assert 0 <= script.waits[0] <= 1
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError("gone"), TemporarilyRefused("too much"), Unreachable("nobody"), None]
+)
+def test_a_break_is_said_and_it_goes_on_with_the_last_id(error):
+    transport = ScriptedTransport([message(1), *([error] if error else [])], [message(2), end("a")])
+    assert transport.run(since="all") == [message(1), message(2), end("a")]
+    assert transport.cursors == ["all", "e-1"]
+    assert len(transport.warnings) == len(transport.delays) == 1
+    assert 0 <= transport.delays[0] <= 1
 
 
 def test_control_objects_do_not_move_the_cursor():
     gap = {"type": "gap", "topic": "a", "from": "e-1", "to": "e-5", "reason": "evicted"}
-    script = Script([message(1), gap, OSError()], [ENDED])
-    script.follow()
-    assert script.cursors == [None, "e-1"]
+    transport = ScriptedTransport([message(1), gap, OSError()], [STREAM_ENDED])
+    transport.run()
+    assert transport.cursors == [None, "e-1"]
 
 
 def test_it_ends_when_each_of_several_channels_has():
-    place = PLACE._replace(topics="a,b")
-    script = Script([end("a")], [end("b")])
-    script.follow(place)
-    assert len(script.cursors) == 2
+    target = TARGET._replace(topics="a,b")
+    transport = ScriptedTransport([end("a")], [end("b")])
+    transport.run(target)
+    assert len(transport.cursors) == 2
 
 
 def test_the_longer_nobody_answers_the_longer_it_waits():
-    script = Script([message(1)], *[[NotReachable("nobody")]] * 12, [ENDED])
-    script.follow()
-    assert all(wait <= min(2.0**number, 30) for number, wait in enumerate(script.waits))
-    assert max(script.waits) > 1
+    transport = ScriptedTransport([message(1)], *[[Unreachable("nobody")]] * 12, [STREAM_ENDED])
+    transport.run()
+    assert all(delay <= min(2.0**number, 30) for number, delay in enumerate(transport.delays))
+    assert max(transport.delays) > 1
 
 
 def test_one_who_was_never_there_is_not_waited_for():
-    with pytest.raises(NotReachable):
-        Script([NotReachable("nobody")]).follow()
+    with pytest.raises(Unreachable):
+        ScriptedTransport([Unreachable("nobody")]).run()
 
 
 def test_a_refusal_is_one():
-    with pytest.raises(Refused):
-        Script([message(1)], [Refused("no")]).follow()
+    with pytest.raises(RequestRefused):
+        ScriptedTransport([message(1)], [RequestRefused("no")]).run()

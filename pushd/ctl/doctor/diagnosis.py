@@ -5,21 +5,21 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from pushd.ctl.doctor.observation import Answer, Course, Published
+from pushd.ctl.doctor.observation import Observation, PublishTimes, Response
 
-PUBLISHED = (201, 202)
+PUBLISHED_STATUSES = (201, 202)
 """As pushd answers who publishes."""
-_HELD_SECONDS = 0.35
+_MAX_LIVE_SECONDS = 0.35
 """More than the 200 ms for which a packet may wait by itself, and less than the time until the next message."""
-_SLOW_SECONDS = 1.0
+_MAX_HISTORY_SECONDS = 1.0
 """Nobody needs more to open a connection and to hear what is in the history, or to be sent away."""
-_LATE_SECONDS = 0.1
+_MAX_DELAY_SECONDS = 0.1
 """The least of several delays; a packet that waits for an acknowledgement waits for 200 ms, or 40 at the least."""
-_TOGETHER_SECONDS = 0.5
+_CLOSE_WINDOW_SECONDS = 0.5
 """Bytes that come this shortly before the end are what was held back, not what kept it open."""
 
 
-class Kind(StrEnum):
+class ProblemKind(StrEnum):
     """What a proxy does wrong."""
 
     BUFFERED = "buffered"
@@ -34,74 +34,84 @@ class Kind(StrEnum):
     REFUSED = "refused"
 
 
-_WORDS = {Kind.BUFFERED: "buffered", Kind.LATE: "late", Kind.CUT: "cut", Kind.ADDRESS: "hidden"}
+_OUTCOMES = {
+    ProblemKind.BUFFERED: "buffered",
+    ProblemKind.LATE: "late",
+    ProblemKind.CUT: "cut",
+    ProblemKind.ADDRESS: "hidden",
+}
 
 
-class Fault(NamedTuple):
+class Problem(NamedTuple):
     """What is wrong with a technique."""
 
-    kind: Kind
+    kind: ProblemKind
     text: str
 
     @property
-    def word(self) -> str:
+    def outcome(self) -> str:
         """What happens to the technique, in a word."""
-        return _WORDS.get(self.kind, "refused")
+        return _OUTCOMES.get(self.kind, "refused")
 
 
-def judge(course: Course, published: Published) -> list[Fault]:
+def diagnose(observation: Observation, times: PublishTimes) -> list[Problem]:
     """Tell what is wrong with a technique that listened."""
-    answer = course.answer
-    if answer is None:
-        return [Fault(Kind.BUFFERED, "not even the headers came, until the end and behind it")]
-    if answer.status == 504 and not course.is_websocket:
-        return [Fault(Kind.BUFFERED, "504: the proxy waits for the end of an answer, and there is none")]
-    if answer.status != (101 if course.is_websocket else 200):
-        faults = [refused(answer, is_websocket=course.is_websocket)]
-    elif course.kind == "text/html":
-        faults = [Fault(Kind.PATH, f"{answer.status}, but a page: the proxy does not hand this path on")]
+    response = observation.response
+    if response is None:
+        return [Problem(ProblemKind.BUFFERED, "not even the headers came, until the end and behind it")]
+    if response.status == 504 and not observation.is_websocket:
+        return [Problem(ProblemKind.BUFFERED, "504: the proxy waits for the end of an answer, and there is none")]
+    if response.status != (101 if observation.is_websocket else 200):
+        problems = [refusal_problem(response, is_websocket=observation.is_websocket)]
+    elif observation.content_type == "text/html":
+        problems = [Problem(ProblemKind.PATH, f"{response.status}, but a page: the proxy does not hand this path on")]
     else:
-        faults = _on_the_way(course, published)
-    return [_OTHER_HOST, *faults] if course.is_origin_refused and answer.status != 403 else faults
+        problems = _stream_problems(observation, times)
+    return [_HOST_PROBLEM, *problems] if observation.is_origin_refused and response.status != 403 else problems
 
 
-def refused(answer: Answer, *, is_websocket: bool = False) -> Fault:
+def refusal_problem(response: Response, *, is_websocket: bool = False) -> Problem:
     """Tell what a refusal means."""
-    status = answer.status
+    status = response.status
     if not status:
-        return Fault(Kind.REFUSED, answer.error)
-    if is_websocket and (status in (200, 400, 426) or answer.code == "upgrade-required"):
-        return Fault(Kind.UPGRADE, f"{status}: the headers Upgrade and Connection do not arrive")
-    if answer.code:
-        return Fault(Kind.REFUSED, f"{status} by pushd itself: {answer.code}")
-    return _BY_STATUS.get(status, Fault(Kind.REFUSED, f"{status}, which is not what pushd answers"))
+        return Problem(ProblemKind.REFUSED, response.error)
+    if is_websocket and (status in (200, 400, 426) or response.code == "upgrade-required"):
+        return Problem(ProblemKind.UPGRADE, f"{status}: the headers Upgrade and Connection do not arrive")
+    if response.code:
+        return Problem(ProblemKind.REFUSED, f"{status} by pushd itself: {response.code}")
+    return _BY_STATUS.get(status, Problem(ProblemKind.REFUSED, f"{status}, which is not what pushd answers"))
 
 
-def judge_writing(answers: Sequence[Answer], later_refusal: Answer | None = None) -> list[Fault]:
+def diagnose_publish(responses: Sequence[Response], later_refusal: Response | None = None) -> list[Problem]:
     """Tell what is wrong with publishing.
 
     :param answers: to a request with the page's ``Origin``; where it was refused, also without it.
     :param later_refusal: of one like that which had been accepted.
     """
-    first, *rest = answers
-    if first.status in PUBLISHED:
-        return [refused(later_refusal)] if later_refusal else []
-    if first.status == 403 and first.code == "forbidden" and rest and rest[0].status in PUBLISHED:
-        return [_OTHER_HOST]
-    return [refused(rest[0] if rest else first)]
+    first, *rest = responses
+    if first.status in PUBLISHED_STATUSES:
+        return [refusal_problem(later_refusal)] if later_refusal else []
+    if first.status == 403 and first.code == "forbidden" and rest and rest[0].status in PUBLISHED_STATUSES:
+        return [_HOST_PROBLEM]
+    return [refusal_problem(rest[0] if rest else first)]
 
 
-def judge_body(answer: Answer, size: int) -> list[Fault]:
+def diagnose_body(response: Response, size: int) -> list[Problem]:
     """Tell what is wrong with a large body, where small ones pass.
 
     What pushd itself refuses, it refuses without a proxy too. There are proxies that answer 502 in place of 413.
     """
-    if answer.code or 0 < answer.status < 300:
+    if response.code or 0 < response.status < 300:
         return []
-    return [Fault(Kind.BODY, f"{answer.status or answer.error}: a body of {size >> 20} MiB is too large for the proxy")]
+    return [
+        Problem(
+            ProblemKind.BODY,
+            f"{response.status or response.error}: a body of {size >> 20} MiB is too large for the proxy",
+        )
+    ]
 
 
-def judge_addresses(known: set[str], own: set[str]) -> list[Fault]:
+def diagnose_addresses(seen: set[str], local: set[str]) -> list[Problem]:
     """Tell whether pushd takes the proxy for its client.
 
     A public address that is not our own may be that of our way to the outside.
@@ -109,86 +119,115 @@ def judge_addresses(known: set[str], own: set[str]) -> list[Fault]:
     :param known: by which pushd knows this end.
     :param own: of this end of the connections.
     """
-    strange = {each for each in map(_plain, known) if each not in set(map(_plain, own)) and each.is_private}
-    if not strange:
+    foreign = {each for each in map(_normalize, seen) if each not in set(map(_normalize, local)) and each.is_private}
+    if not foreign:
         return []
-    names = ", ".join(sorted(map(str, strange)))
+    names = ", ".join(sorted(map(str, foreign)))
     return [
-        Fault(Kind.ADDRESS, f"pushd takes {names} for its client: X-Forwarded-For does not arrive, or is not trusted")
+        Problem(
+            ProblemKind.ADDRESS,
+            f"pushd takes {names} for its client: X-Forwarded-For does not arrive, or is not trusted",
+        )
     ]
 
 
-def delay(course: Course, published: Published) -> float | None:
+def min_delay(observation: Observation, times: PublishTimes) -> float | None:
     """Give how long a message takes at the least, in seconds; None where none came."""
-    delays = [course.heard[word] - at for word, at in published.live.items() if word in course.heard]
+    delays = [observation.received[marker] - at for marker, at in times.live.items() if marker in observation.received]
     return max(0.0, min(delays)) if delays else None
 
 
-def _plain(address: str) -> IPv4Address | IPv6Address:
+def _normalize(address: str) -> IPv4Address | IPv6Address:
     found = ip_address(address.partition("%")[0])
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _on_the_way(course: Course, published: Published) -> list[Fault]:
-    if course.closed is not None and course.closed < course.asked + _SLOW_SECONDS and not course.heard:
-        return [Fault(Kind.REFUSED, f"{course.end} at once with nothing said, as to who is to come back later")]
-    held = _held(course, published)
-    if held and course.closed is None:
-        return [held]
-    return [fault for fault in (held or _late(course, published), _cut(course, published)) if fault]
+def _stream_problems(observation: Observation, times: PublishTimes) -> list[Problem]:
+    if (
+        observation.closed_at is not None
+        and observation.closed_at < observation.requested_at + _MAX_HISTORY_SECONDS
+        and not observation.received
+    ):
+        return [
+            Problem(
+                ProblemKind.REFUSED,
+                f"{observation.close_reason} at once with nothing said, as to who is to come back later",
+            )
+        ]
+    buffering = _buffering_problem(observation, times)
+    if buffering and observation.closed_at is None:
+        return [buffering]
+    return [
+        problem
+        for problem in (buffering or _delay_problem(observation, times), _cut_problem(observation, times))
+        if problem
+    ]
 
 
-def _held(course: Course, published: Published) -> Fault | None:
-    until = course.closed if course.closed is not None else published.last
-    awaited, most = published.live, _HELD_SECONDS
-    if all(at + most > until for at in awaited.values()):
-        awaited, most = {published.before: course.asked}, _SLOW_SECONDS
-    came = [course.heard[word] - at for word, at in awaited.items() if word in course.heard]
-    if came and min(came) <= most:
+def _buffering_problem(observation: Observation, times: PublishTimes) -> Problem | None:
+    end = observation.closed_at if observation.closed_at is not None else times.last_at
+    awaited, limit = times.live, _MAX_LIVE_SECONDS
+    if all(at + limit > end for at in awaited.values()):
+        awaited, limit = {times.history_marker: observation.requested_at}, _MAX_HISTORY_SECONDS
+    delays = [observation.received[marker] - at for marker, at in awaited.items() if marker in observation.received]
+    if delays and min(delays) <= limit:
         return None
-    by = f" by its {course.coding} compression" if course.coding else ""
-    if not came:
-        return Fault(Kind.BUFFERED, f"messages are held back{by}, and do not come at all")
-    first = min(course.heard[word] for word in awaited if word in course.heard)
-    if first >= published.last:
-        return Fault(Kind.BUFFERED, f"messages are held back{by} until the stream ends")
-    if course.closed is not None and first > course.closed - _TOGETHER_SECONDS:
-        return Fault(Kind.BUFFERED, f"messages are held back{by} until the proxy closes")
-    return Fault(Kind.BUFFERED, f"messages are held back{by} until more has gathered, {min(came):.1f} s at the least")
+    by = f" by its {observation.content_encoding} compression" if observation.content_encoding else ""
+    if not delays:
+        return Problem(ProblemKind.BUFFERED, f"messages are held back{by}, and do not come at all")
+    first = min(observation.received[marker] for marker in awaited if marker in observation.received)
+    if first >= times.last_at:
+        return Problem(ProblemKind.BUFFERED, f"messages are held back{by} until the stream ends")
+    if observation.closed_at is not None and first > observation.closed_at - _CLOSE_WINDOW_SECONDS:
+        return Problem(ProblemKind.BUFFERED, f"messages are held back{by} until the proxy closes")
+    return Problem(
+        ProblemKind.BUFFERED, f"messages are held back{by} until more has gathered, {min(delays):.1f} s at the least"
+    )
 
 
-def _late(course: Course, published: Published) -> Fault | None:
-    least = delay(course, published)
-    if least is None or least <= _LATE_SECONDS:
+def _delay_problem(observation: Observation, times: PublishTimes) -> Problem | None:
+    least = min_delay(observation, times)
+    if least is None or least <= _MAX_DELAY_SECONDS:
         return None
-    return Fault(Kind.LATE, f"each message that comes alone waits for {least * 1000:.0f} ms")
+    return Problem(ProblemKind.LATE, f"each message that comes alone waits for {least * 1000:.0f} ms")
 
 
-def _cut(course: Course, published: Published) -> Fault | None:
-    if course.closed is None or course.closed >= published.last:
-        if published.last_word is None or published.last_word in course.heard:
+def _cut_problem(observation: Observation, times: PublishTimes) -> Problem | None:
+    if observation.closed_at is None or observation.closed_at >= times.last_at:
+        if times.last_marker is None or times.last_marker in observation.received:
             return None
-        return Fault(Kind.CUT, f"after {published.idle:.0f} s of silence nothing comes any more, and nobody says so")
-    spoken = [*published.live.values(), *course.arrivals]
-    quiet = course.closed - max([course.asked, *(at for at in spoken if at < course.closed - _TOGETHER_SECONDS)])
-    life = course.closed - course.asked
-    return Fault(Kind.CUT, f"{course.end} after {quiet:.0f} s of silence, {life:.0f} s after it was asked for")
+        return Problem(
+            ProblemKind.CUT, f"after {times.idle:.0f} s of silence nothing comes any more, and nobody says so"
+        )
+    activity = [*times.live.values(), *observation.activity]
+    silence = observation.closed_at - max(
+        [observation.requested_at, *(at for at in activity if at < observation.closed_at - _CLOSE_WINDOW_SECONDS)]
+    )
+    lifetime = observation.closed_at - observation.requested_at
+    return Problem(
+        ProblemKind.CUT,
+        f"{observation.close_reason} after {silence:.0f} s of silence, {lifetime:.0f} s after it was asked for",
+    )
 
 
-_OTHER_HOST = Fault(Kind.HOST, "403 for a page of this address: the Host that it asked for does not arrive")
+_HOST_PROBLEM = Problem(ProblemKind.HOST, "403 for a page of this address: the Host that it asked for does not arrive")
 _BY_STATUS = {
     **{
-        status: Fault(Kind.REFUSED, f"{status}: the proxy sends to another address, which is the one to examine")
+        status: Problem(
+            ProblemKind.REFUSED, f"{status}: the proxy sends to another address, which is the one to examine"
+        )
         for status in (301, 302, 307, 308)
     },
-    401: Fault(Kind.REFUSED, "401: the proxy asks for a password"),
-    403: Fault(Kind.REFUSED, "403: the proxy forbids it"),
-    404: Fault(Kind.PATH, "404, not by pushd: the proxy does not hand this path on"),
-    405: Fault(Kind.REFUSED, "405: the proxy does not let this method pass"),
-    408: Fault(Kind.REFUSED, "408: the proxy did not wait for the request"),
-    413: Fault(Kind.BODY, "413: the body is too large for the proxy"),
-    429: Fault(Kind.REFUSED, "429: the proxy limits requests or connections"),
-    502: Fault(Kind.UNREACHED, "502: the proxy does not reach pushd"),
-    503: Fault(Kind.UNREACHED, "503: the proxy has nobody to hand it on to, or limits requests or connections"),
-    504: Fault(Kind.UNREACHED, "504: pushd does not answer the proxy in time"),
+    401: Problem(ProblemKind.REFUSED, "401: the proxy asks for a password"),
+    403: Problem(ProblemKind.REFUSED, "403: the proxy forbids it"),
+    404: Problem(ProblemKind.PATH, "404, not by pushd: the proxy does not hand this path on"),
+    405: Problem(ProblemKind.REFUSED, "405: the proxy does not let this method pass"),
+    408: Problem(ProblemKind.REFUSED, "408: the proxy did not wait for the request"),
+    413: Problem(ProblemKind.BODY, "413: the body is too large for the proxy"),
+    429: Problem(ProblemKind.REFUSED, "429: the proxy limits requests or connections"),
+    502: Problem(ProblemKind.UNREACHED, "502: the proxy does not reach pushd"),
+    503: Problem(
+        ProblemKind.UNREACHED, "503: the proxy has nobody to hand it on to, or limits requests or connections"
+    ),
+    504: Problem(ProblemKind.UNREACHED, "504: pushd does not answer the proxy in time"),
 }

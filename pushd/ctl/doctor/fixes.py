@@ -2,33 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 
-from pushd.ctl.doctor.diagnosis import Kind
+from pushd.ctl.doctor.diagnosis import ProblemKind
 
 PROXIES = ("nginx", "HAProxy", "Apache", "Caddy")
-_SIGNS = {"nginx": ("nginx", "openresty"), "HAProxy": ("haproxy",), "Apache": ("apache",), "Caddy": ("caddy",)}
+_SIGNATURES = {"nginx": ("nginx", "openresty"), "HAProxy": ("haproxy",), "Apache": ("apache",), "Caddy": ("caddy",)}
 """What stands in `Server` or `Via`, in lower case. HAProxy names itself only where it is told to."""
-_ELSEWHERE = "# does not do that: there is another proxy on the way"
+_NOT_THE_CAUSE = "# does not do that: there is another proxy on the way"
 
-CURES: Mapping[Kind, Mapping[str, str]] = {
-    Kind.BUFFERED: {
+FIXES: Mapping[ProblemKind, Mapping[str, str]] = {
+    ProblemKind.BUFFERED: {
         "nginx": "proxy_buffering off;",
         "HAProxy": "# nothing by itself: look for `http-response wait-for-body`",
-        "Apache": _ELSEWHERE,
+        "Apache": _NOT_THE_CAUSE,
         "Caddy": "@rest not path /sse/* /sub/*\nencode @rest gzip",
     },
-    Kind.LATE: {
+    ProblemKind.LATE: {
         "nginx": "tcp_nodelay on;",
         "HAProxy": "option http-no-delay",
-        "Apache": _ELSEWHERE,
-        "Caddy": _ELSEWHERE,
+        "Apache": _NOT_THE_CAUSE,
+        "Caddy": _NOT_THE_CAUSE,
     },
-    Kind.CUT: {
+    ProblemKind.CUT: {
         "nginx": "proxy_read_timeout 1h;",
         "HAProxy": "timeout client 1h\ntimeout server 1h\ntimeout tunnel 1h",
         "Apache": "ProxyTimeout 3600",
         "Caddy": "# nothing by itself: look for `read_timeout` and `stream_timeout`",
     },
-    Kind.UPGRADE: {
+    ProblemKind.UPGRADE: {
         "nginx": (
             "# in http:\n"
             "map $http_upgrade $connection_upgrade {\n"
@@ -44,25 +44,25 @@ CURES: Mapping[Kind, Mapping[str, str]] = {
         "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
         "Caddy": "# passes it on by itself: look for `header_up`",
     },
-    Kind.HOST: {
+    ProblemKind.HOST: {
         "nginx": "proxy_set_header Host $http_host;",
         "HAProxy": "# keeps it by itself: look for `http-request set-header Host`",
         "Apache": "ProxyPreserveHost On",
         "Caddy": "# keeps it by itself: look for `header_up Host`",
     },
-    Kind.BODY: {
+    ProblemKind.BODY: {
         "nginx": "client_max_body_size 16m;",
         "HAProxy": "# no limit by itself: look for `req.body_size`",
-        "Apache": _ELSEWHERE,
+        "Apache": _NOT_THE_CAUSE,
         "Caddy": "# no limit by itself: look for `request_body`",
     },
-    Kind.ADDRESS: {
+    ProblemKind.ADDRESS: {
         "nginx": "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "HAProxy": "option forwardfor",
         "Apache": "# says it by itself",
         "Caddy": "# says it by itself",
     },
-    Kind.PATH: {
+    ProblemKind.PATH: {
         "nginx": (
             "location / {\n"
             "    proxy_pass http://127.0.0.1:8080;\n"
@@ -74,7 +74,7 @@ CURES: Mapping[Kind, Mapping[str, str]] = {
         "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
         "Caddy": "# under a prefix:\nhandle_path /push/* { reverse_proxy 127.0.0.1:8080 }",
     },
-    Kind.UNREACHED: {
+    ProblemKind.UNREACHED: {
         "nginx": "proxy_pass http://127.0.0.1:8080;",
         "HAProxy": "server pushd 127.0.0.1:8080",
         "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
@@ -84,13 +84,13 @@ CURES: Mapping[Kind, Mapping[str, str]] = {
 """A line that begins with ``#`` is said, not written. What a proxy refuses by a rule of its owner has no line."""
 
 
-def named(servers: Iterable[str]) -> list[str]:
+def identify_proxies(servers: Iterable[str]) -> list[str]:
     """Give the proxies that the headers of answers name."""
-    seen = " ".join(servers).lower()
-    return [proxy for proxy in PROXIES if any(sign in seen for sign in _SIGNS[proxy])]
+    headers = " ".join(servers).lower()
+    return [proxy for proxy in PROXIES if any(signature in headers for signature in _SIGNATURES[proxy])]
 
 
-def cures(kind: Kind, proxies: Iterable[str]) -> dict[str, str]:
+def fixes_for(kind: ProblemKind, proxies: Iterable[str]) -> dict[str, str]:
     """Give the lines against a fault, by proxy: for those named, or for all where none is."""
-    lines = CURES.get(kind, {})
+    lines = FIXES.get(kind, {})
     return {proxy: lines[proxy] for proxy in list(proxies) or PROXIES if proxy in lines}

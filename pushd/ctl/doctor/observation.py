@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Answer:
+class Response:
     """How a request was answered."""
 
     status: int
@@ -18,43 +18,43 @@ class Answer:
 
 
 @dataclass
-class Course:
+class Observation:
     """The life of one listener."""
 
     name: str
     """Of the technique."""
     is_websocket: bool = False
-    asked: float = 0.0
+    requested_at: float = 0.0
     """When it was asked for."""
-    answer: Answer | None = None
+    response: Response | None = None
     """How the request was answered; None where nothing came."""
     is_origin_refused: bool = False
     """Whether it was refused as a page would ask for it, and asked for again as a program does."""
-    kind: str = ""
+    content_type: str = ""
     """The content type, without parameters."""
-    coding: str = ""
+    content_encoding: str = ""
     """The ``Content-Encoding``."""
-    heard: dict[str, float] = field(default_factory=dict)
+    received: dict[str, float] = field(default_factory=dict)
     """When each of the messages came, by their words."""
-    arrivals: list[float] = field(default_factory=list)
+    activity: list[float] = field(default_factory=list)
     """When bytes came, signs of life among them; for a long poll, also when each poll was asked for."""
-    closed: float | None = None
+    closed_at: float | None = None
     """When it was closed by the other side."""
-    end: str = ""
+    close_reason: str = ""
     """How it was closed."""
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishTimes:
     """When pushd had each message."""
 
-    before: str
+    history_marker: str
     """The word of the message that is in the history when a listener comes."""
     live: dict[str, float]
     """Those that came alone while all were listening."""
-    last: float
+    last_at: float
     """When the message after the silence was published."""
-    last_word: str | None
+    last_marker: str | None
     """None where it could not be published."""
     idle: float
     """The seconds of silence before that."""

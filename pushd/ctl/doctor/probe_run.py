@@ -6,19 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Condition
 from typing import NamedTuple
 
-from pushd.ctl.api_client import Web
-from pushd.ctl.doctor.diagnosis import Fault, delay, judge, judge_addresses, judge_body, judge_writing
-from pushd.ctl.doctor.observation import Answer, Published
-from pushd.ctl.doctor.probe_publisher import BODY_BYTES, Publisher
-from pushd.ctl.doctor.probe_subscriber import TECHNIQUES, Listener
+from pushd.ctl.api_client import ApiClient
+from pushd.ctl.doctor.diagnosis import (
+    Problem,
+    diagnose,
+    diagnose_addresses,
+    diagnose_body,
+    diagnose_publish,
+    min_delay,
+)
+from pushd.ctl.doctor.observation import PublishTimes, Response
+from pushd.ctl.doctor.probe_publisher import BODY_BYTES, ProbePublisher
+from pushd.ctl.doctor.probe_subscriber import PROBE_TRANSPORTS, ProbeSubscriber
 
-EXAMINED = ("publish", "body", "address", *(technique.name for technique in TECHNIQUES))
+CHECKS = ("publish", "body", "address", *(transport.name for transport in PROBE_TRANSPORTS))
 """The names of all that is examined."""
-_PATIENCE_SECONDS = 2.0
+_ARRIVAL_SECONDS = 2.0
 """For what is to come at once."""
-_LIVE = 4
+_LIVE_MESSAGES = 4
 """Messages that come alone; the quickest counts, since each may meet a busy machine."""
-_ALONE_SECONDS = 0.4
+_LIVE_INTERVAL_SECONDS = 0.4
 """Between two of them: longer than the 200 ms that a packet may wait for an acknowledgement."""
 _MARGIN_SECONDS = 60.0
 """Beyond the silence: for all that comes before and after it."""
@@ -28,27 +35,29 @@ class Finding(NamedTuple):
     """What became of a technique."""
 
     name: str
-    faults: Sequence[Fault]
-    note: str
+    problems: Sequence[Problem]
+    summary: str
     """Where nothing is wrong."""
     status: int | None
     seconds: float | None
     """How long a message takes at the least, or a request."""
 
 
-class Examined(NamedTuple):
+class ProbeReport(NamedTuple):
     """All that was found."""
 
     findings: Sequence[Finding]
     servers: frozenset[str]
     """What the answers say about who gave them and who handed them on."""
-    has_listened: bool
+    has_published: bool
     """Whether something could be published, so that there was something to hear."""
-    left: str | None
+    leftover_channel: str | None
     """The channel, where it could not be deleted."""
 
 
-def examine(through: Web, direct: Web, only: Sequence[str], idle: float, progress: Callable[[str], None]) -> Examined:
+def probe(
+    through: ApiClient, direct: ApiClient, only: Sequence[str], idle: float, progress: Callable[[str], None]
+) -> ProbeReport:
     """Examine the way to pushd.
 
     :param direct: pushd itself: who publishes where the way does not let that pass.
@@ -57,119 +66,125 @@ def examine(through: Web, direct: Web, only: Sequence[str], idle: float, progres
     :param progress: hears what goes on.
     :raises NotReachable: nobody answers.
     """
-    visit = _Visit(through, direct, only, idle, progress)
-    is_left = False
+    run = _ProbeRun(through, direct, only, idle, progress)
+    is_deleted = True
     try:
-        findings = visit.findings()
+        findings = run.findings()
     finally:
-        is_left = not visit.leave()
-    judged = [each for each in findings if each.name in only]
-    return Examined(judged, visit.servers, visit.has_listened, visit.channel if is_left else None)
+        is_deleted = run.close()
+    selected = [finding for finding in findings if finding.name in only]
+    return ProbeReport(selected, run.servers, run.has_published, None if is_deleted else run.channel)
 
 
-class _Visit:
+class _ProbeRun:
     def __init__(
-        self, through: Web, direct: Web, only: Sequence[str], idle: float, progress: Callable[[str], None]
+        self, through: ApiClient, direct: ApiClient, only: Sequence[str], idle: float, progress: Callable[[str], None]
     ) -> None:
-        mark = secrets.token_hex(8)
-        self._before, *self._live, self._last = words = tuple(
-            f"{word}-{mark}" for word in ("before", *(f"live{number}" for number in range(_LIVE)), "last")
+        run_id = secrets.token_hex(8)
+        self._history_marker, *self._live_markers, self._last_marker = markers = tuple(
+            f"{marker}-{run_id}"
+            for marker in ("before", *(f"live{number}" for number in range(_LIVE_MESSAGES)), "last")
         )
-        self.channel = f"doctor/{mark}"
-        listening = [technique for technique in TECHNIQUES if technique.name in only]
-        self._only, self._idle, self._progress = only, idle if listening else 0.0, progress
-        self._addresses: set[str] = set()
-        self._publisher = Publisher(through, direct, self.channel, idle + 2 * _MARGIN_SECONDS)
-        self._news = Condition()
-        self._listeners = [
-            Listener(technique, through, self.channel, words, self._news, idle + _MARGIN_SECONDS)
-            for technique in listening or TECHNIQUES[:1]
+        self.channel = f"doctor/{run_id}"
+        transports = [transport for transport in PROBE_TRANSPORTS if transport.name in only]
+        self._only, self._idle, self._progress = only, idle if transports else 0.0, progress
+        self._seen_addresses: set[str] = set()
+        self._publisher = ProbePublisher(through, direct, self.channel, idle + 2 * _MARGIN_SECONDS)
+        self._changed = Condition()
+        self._subscribers = [
+            ProbeSubscriber(transport, through, self.channel, markers, self._changed, idle + _MARGIN_SECONDS)
+            for transport in transports or PROBE_TRANSPORTS[:1]
         ]
 
     @property
     def servers(self) -> frozenset[str]:
         """What the answers say about who gave them."""
-        return frozenset(self._publisher.servers).union(*(listener.servers for listener in self._listeners))
+        return frozenset(self._publisher.servers).union(*(subscriber.servers for subscriber in self._subscribers))
 
     @property
-    def has_listened(self) -> bool:
+    def has_published(self) -> bool:
         """Tell whether there was something to hear."""
-        return self._publisher.is_open
+        return self._publisher.can_publish
 
-    def leave(self) -> bool:
+    def close(self) -> bool:
         """Leave, and delete the channel; tell whether it is gone."""
-        for listener in self._listeners:
-            listener.close()
-        return self._publisher.forget()
+        for subscriber in self._subscribers:
+            subscriber.close()
+        return self._publisher.delete_channel()
 
     def findings(self) -> list[Finding]:
         """Go through all of it."""
         self._progress("publishing")
-        self._publisher.begin(self._before)
-        if not self._publisher.is_open:
-            return [self._of_publishing()]
-        large = self._publisher.say_much() if "body" in self._only else None
-        published = self._play()
-        heard = [self._of_listening(listener, published) for listener in self._listeners]
-        return [self._of_publishing(), *_of_body(large), *self._of_addresses(), *heard]
+        self._publisher.publish_first(self._history_marker)
+        if not self._publisher.can_publish:
+            return [self._publish_finding()]
+        body_response = self._publisher.send_large_body() if "body" in self._only else None
+        times = self._run_subscribers()
+        received = [self._subscriber_finding(subscriber, times) for subscriber in self._subscribers]
+        return [self._publish_finding(), *_body_findings(body_response), *self._address_findings(), *received]
 
-    def _play(self) -> Published:
+    def _run_subscribers(self) -> PublishTimes:
         self._progress("listening")
-        for listener in self._listeners:
-            listener.start()
-        self._wait_for(self._before, _PATIENCE_SECONDS / 2)
+        for subscriber in self._subscribers:
+            subscriber.start()
+        self._wait_for(self._history_marker, _ARRIVAL_SECONDS / 2)
         # Before a proxy cuts those who have heard nothing.
-        self._addresses = self._publisher.addresses()
-        self._wait_for(self._before, _PATIENCE_SECONDS / 2)
+        self._seen_addresses = self._publisher.client_addresses()
+        self._wait_for(self._history_marker, _ARRIVAL_SECONDS / 2)
         live = {}
-        for word in self._live:
-            if self._publisher.say(word):
-                live[word] = time.monotonic()
-                time.sleep(_ALONE_SECONDS)
+        for marker in self._live_markers:
+            if self._publisher.publish(marker):
+                live[marker] = time.monotonic()
+                time.sleep(_LIVE_INTERVAL_SECONDS)
         if live:
             self._wait_for(list(live)[-1])
-        self._be_silent()
+        self._stay_idle()
         last = time.monotonic()
-        has_last = self._publisher.say(self._last, is_last=True)
-        self._wait_for(self._last)
-        return Published(self._before, live, last, self._last if has_last else None, self._idle)
+        has_last = self._publisher.publish(self._last_marker, end=True)
+        self._wait_for(self._last_marker)
+        return PublishTimes(self._history_marker, live, last, self._last_marker if has_last else None, self._idle)
 
-    def _wait_for(self, word: str, seconds: float = _PATIENCE_SECONDS) -> None:
-        with self._news:
-            self._news.wait_for(lambda: all(each.is_over or each.has_heard(word) for each in self._listeners), seconds)
+    def _wait_for(self, marker: str, seconds: float = _ARRIVAL_SECONDS) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: all(
+                    subscriber.is_finished or subscriber.has_received(marker) for subscriber in self._subscribers
+                ),
+                seconds,
+            )
 
-    def _be_silent(self) -> None:
+    def _stay_idle(self) -> None:
         start = time.monotonic()
-        with self._news:
-            while (passed := time.monotonic() - start) < self._idle:
-                self._progress(f"silence: {passed:.0f} of {self._idle:.0f} s")
-                if self._news.wait_for(self._are_over, min(1.0, self._idle - passed)):
+        with self._changed:
+            while (elapsed := time.monotonic() - start) < self._idle:
+                self._progress(f"silence: {elapsed:.0f} of {self._idle:.0f} s")
+                if self._changed.wait_for(self._have_all_finished, min(1.0, self._idle - elapsed)):
                     return
 
-    def _are_over(self) -> bool:
-        return all(each.is_over for each in self._listeners)
+    def _have_all_finished(self) -> bool:
+        return all(subscriber.is_finished for subscriber in self._subscribers)
 
-    def _of_publishing(self) -> Finding:
-        answers = self._publisher.answers
-        faults = judge_writing(answers, self._publisher.later_refusal)
-        note = f"a page may publish, answered in {answers[0].seconds * 1000:.0f} ms"
-        return Finding("publish", faults, note, answers[0].status, answers[0].seconds)
+    def _publish_finding(self) -> Finding:
+        responses = self._publisher.responses
+        problems = diagnose_publish(responses, self._publisher.later_refusal)
+        summary = f"a page may publish, answered in {responses[0].seconds * 1000:.0f} ms"
+        return Finding("publish", problems, summary, responses[0].status, responses[0].seconds)
 
-    def _of_addresses(self) -> Iterator[Finding]:
-        own = {listener.own_address for listener in self._listeners if listener.own_address}
-        if self._addresses and own:
-            note = f"pushd knows this end as {', '.join(sorted(self._addresses))}"
-            yield Finding("address", judge_addresses(self._addresses, own), note, None, None)
+    def _address_findings(self) -> Iterator[Finding]:
+        local = {subscriber.local_address for subscriber in self._subscribers if subscriber.local_address}
+        if self._seen_addresses and local:
+            summary = f"pushd knows this end as {', '.join(sorted(self._seen_addresses))}"
+            yield Finding("address", diagnose_addresses(self._seen_addresses, local), summary, None, None)
 
-    def _of_listening(self, listener: Listener, published: Published) -> Finding:
-        course = listener.course
-        least = delay(course, published)
-        note = f"a message takes {(least or 0) * 1000:.0f} ms, open through {self._idle:.0f} s of silence"
-        status = course.answer.status if course.answer else None
-        return Finding(course.name, judge(course, published), note, status, least)
+    def _subscriber_finding(self, subscriber: ProbeSubscriber, times: PublishTimes) -> Finding:
+        observation = subscriber.observation
+        shortest = min_delay(observation, times)
+        summary = f"a message takes {(shortest or 0) * 1000:.0f} ms, open through {self._idle:.0f} s of silence"
+        status = observation.response.status if observation.response else None
+        return Finding(observation.name, diagnose(observation, times), summary, status, shortest)
 
 
-def _of_body(answer: Answer | None) -> Iterator[Finding]:
-    if answer is not None:
-        note = f"a body of {BODY_BYTES >> 20} MiB passes"
-        yield Finding("body", judge_body(answer, BODY_BYTES), note, answer.status, answer.seconds)
+def _body_findings(response: Response | None) -> Iterator[Finding]:
+    if response is not None:
+        summary = f"a body of {BODY_BYTES >> 20} MiB passes"
+        yield Finding("body", diagnose_body(response, BODY_BYTES), summary, response.status, response.seconds)

@@ -6,21 +6,21 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from threading import Condition, Thread
 from typing import NamedTuple
 
-from pushd.ctl.api_client import Web, in_path
-from pushd.ctl.doctor.observation import Answer, Course
-from pushd.ctl.doctor.websocket_client import Closed, handshake, is_accepted, new_key, payloads
+from pushd.ctl.api_client import ApiClient, quote_path
+from pushd.ctl.doctor.observation import Observation, Response
+from pushd.ctl.doctor.websocket_client import WebSocketClosed, handshake, is_accepted, new_key, receive_payloads
 
 _BLOCK = 65536
-_SHOWN = ("Server", "Via")
-_ACCEPTS = {"Accept-Encoding": "gzip"}
+_SERVER_HEADERS = ("Server", "Via")
+_REQUEST_HEADERS = {"Accept-Encoding": "gzip"}
 """As browsers do: there are proxies that hold back what they compress."""
 
 
-class Technique(NamedTuple):
+class ProbeTransport(NamedTuple):
     """A way to listen."""
 
     name: str
@@ -30,18 +30,18 @@ class Technique(NamedTuple):
     is_websocket: bool = False
 
 
-TECHNIQUES = (
-    Technique("sse", "/sse/"),
-    Technique("stream", "/stream/"),
-    Technique("raw", "/stream/", {"format": "raw"}),
-    Technique("multipart", "/multipart/"),
-    Technique("mixed", "/mixed/"),
-    Technique("longpoll", "/longpoll/", is_poll=True),
-    Technique("websocket", "/ws/", is_websocket=True),
+PROBE_TRANSPORTS = (
+    ProbeTransport("sse", "/sse/"),
+    ProbeTransport("stream", "/stream/"),
+    ProbeTransport("raw", "/stream/", {"format": "raw"}),
+    ProbeTransport("multipart", "/multipart/"),
+    ProbeTransport("mixed", "/mixed/"),
+    ProbeTransport("longpoll", "/longpoll/", is_poll=True),
+    ProbeTransport("websocket", "/ws/", is_websocket=True),
 )
 
 
-class Listener:
+class ProbeSubscriber:
     """Listens to a channel by a technique until it ends, breaks, or is closed.
 
     :param words: of the messages that are listened for.
@@ -50,122 +50,134 @@ class Listener:
     """
 
     def __init__(
-        self, technique: Technique, web: Web, channel: str, words: tuple[str, ...], news: Condition, seconds: float
+        self,
+        transport: ProbeTransport,
+        api: ApiClient,
+        channel: str,
+        markers: tuple[str, ...],
+        changed: Condition,
+        idle_timeout: float,
     ) -> None:
-        self.course = Course(technique.name, technique.is_websocket)
-        self.is_over = False
+        self.observation = Observation(transport.name, transport.is_websocket)
+        self.is_finished = False
         self.servers: set[str] = set()
         """What the answers say about who gave them and who handed them on."""
-        self.own_address = ""
+        self.local_address = ""
         """Of this end of its connection."""
-        self._technique, self._web, self._words, self._news = technique, web, words, news
-        self._channel, self._seconds = channel, seconds
+        self._transport, self._api, self._markers, self._changed = transport, api, markers, changed
+        self._channel, self._idle_timeout = channel, idle_timeout
         self._socket: socket.socket | None = None
         self._body = b""
-        self._thread = Thread(target=self._listen, daemon=True)
+        self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        self.course.asked = time.monotonic()
+        self.observation.requested_at = time.monotonic()
         self._thread.start()
 
     def close(self) -> None:
         """Leave; nothing changes any more."""
-        with self._news:
-            self.is_over = True
+        with self._changed:
+            self.is_finished = True
         if self._socket is not None:
             with suppress(OSError):  # it may be closed
                 self._socket.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
             self._thread.join(1.0)
 
-    def has_heard(self, word: str) -> bool:
+    def has_received(self, marker: str) -> bool:
         """Tell whether a message has come."""
-        return word in self.course.heard
+        return marker in self.observation.received
 
-    def _listen(self) -> None:
-        end = "closed"
+    def _run(self) -> None:
+        reason = "closed"
         try:
-            if self._technique.is_poll:
-                end = self._poll()
+            if self._transport.is_poll:
+                reason = self._poll()
             else:
                 self._stream()
-        except Closed as closed:
-            end = str(closed)
+        except WebSocketClosed as closed_at:
+            reason = str(closed_at)
         except (OSError, HTTPException, zlib.error) as error:
-            end = "broken off"
-            if self.course.answer is None:
-                self._note_answer(Answer(0, error=str(error) or type(error).__name__))
-        with self._news:
-            if not self.is_over:
-                self.course.closed, self.course.end, self.is_over = time.monotonic(), end, True
-            self._news.notify_all()
+            reason = "broken off"
+            if self.observation.response is None:
+                self._set_response(Response(0, error=str(error) or type(error).__name__))
+        with self._changed:
+            if not self.is_finished:
+                self.observation.closed_at, self.observation.close_reason, self.is_finished = (
+                    time.monotonic(),
+                    reason,
+                    True,
+                )
+            self._changed.notify_all()
 
     def _stream(self) -> None:
         key = new_key()
-        more = handshake(key) | {"Origin": self._web.origin} if self._technique.is_websocket else {}
-        sock, response = self._ask({"since": "all"}, more)
-        if self._technique.is_websocket and response.status == 403:
-            self.course.is_origin_refused = True
-            sock, response = self._ask({"since": "all"}, handshake(key))
-        self._note_answer(answer_of(response, time.monotonic() - self.course.asked), response)
+        headers = handshake(key) | {"Origin": self._api.origin} if self._transport.is_websocket else {}
+        sock, response = self._request({"since": "all"}, headers)
+        if self._transport.is_websocket and response.status == 403:
+            self.observation.is_origin_refused = True
+            sock, response = self._request({"since": "all"}, handshake(key))
+        self._set_response(read_response(response, time.monotonic() - self.observation.requested_at), response.headers)
         if response.status == 200:
             for data in _decoded(response):
-                self._take(data)
+                self._receive(data)
         elif response.status == 101:
             if not is_accepted(response.headers.get("Sec-WebSocket-Accept", ""), key):
-                raise Closed("closed here, since it is no answer to the handshake")
-            for data in payloads(response.fp.read1, sock.sendall):
-                self._take(data)
+                raise WebSocketClosed("closed here, since it is no answer to the handshake")
+            for data in receive_payloads(response.fp.read1, sock.sendall):
+                self._receive(data)
 
     def _poll(self) -> str:
         since = "all"
         while True:
-            self.course.arrivals.append(time.monotonic())
-            _, response = self._ask({"since": since}, {})
+            self.observation.activity.append(time.monotonic())
+            _, response = self._request({"since": since}, {})
             body = b"".join(_decoded(response)) if response.status == 200 else b""
-            if self.course.answer is None:
-                self._note_answer(answer_of(response, time.monotonic() - self.course.asked), response)
+            if self.observation.response is None:
+                self._set_response(
+                    read_response(response, time.monotonic() - self.observation.requested_at), response.headers
+                )
             if response.status not in (200, 204, 304):
                 return str(response.status)
-            self._take(body)
+            self._receive(body)
             since = response.headers.get("Pushd-Id") or since
-            if self.has_heard(self._words[-1]) or self.is_over:
+            if self.has_received(self._markers[-1]) or self.is_finished:
                 return "done"
 
-    def _ask(self, query: Mapping[str, object], headers: Mapping[str, str]) -> tuple[socket.socket, HTTPResponse]:
+    def _request(self, query: Mapping[str, object], headers: Mapping[str, str]) -> tuple[socket.socket, HTTPResponse]:
         if self._socket is not None:
             self._socket.close()
-        connection = self._web.connection(self._seconds)
+        connection = self._api.connection(self._idle_timeout)
         connection.connect()
         self._socket = sock = connection.sock
-        self.own_address = sock.getsockname()[0]
-        target = self._web.target(self._technique.path + in_path(self._channel), {**self._technique.query, **query})
-        connection.request("GET", target, headers={**_ACCEPTS, **headers})
+        self.local_address = sock.getsockname()[0]
+        target = self._api.target(self._transport.path + quote_path(self._channel), {**self._transport.query, **query})
+        connection.request("GET", target, headers={**_REQUEST_HEADERS, **headers})
         response = connection.getresponse()
-        self.servers.update(servers_of(response))
+        self.servers.update(server_headers(response))
         return sock, response
 
-    def _note_answer(self, answer: Answer, response: HTTPResponse | None = None) -> None:
-        with self._news:
-            self.course.answer = answer
-            if response is not None:
-                self.course.kind = response.headers.get_content_type()
-                self.course.coding = response.headers.get("Content-Encoding", "")
-            self._news.notify_all()
+    def _set_response(self, response: Response, headers: HTTPMessage | None = None) -> None:
+        with self._changed:
+            self.observation.response = response
+            if headers is not None:
+                self.observation.content_type = headers.get_content_type()
+                self.observation.content_encoding = headers.get("Content-Encoding", "")
+            self._changed.notify_all()
 
-    def _take(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         now, body = time.monotonic(), self._body + data
         self._body = body[-_BLOCK:]
-        with self._news:
-            self.course.arrivals.append(now)
-            for word in self._words:
-                if word not in self.course.heard and word.encode() in body:
-                    self.course.heard[word] = now
-            self._news.notify_all()
+        with self._changed:
+            self.observation.activity.append(now)
+            for marker in self._markers:
+                if marker not in self.observation.received and marker.encode() in body:
+                    self.observation.received[marker] = now
+            self._changed.notify_all()
 
 
-def answer_of(response: HTTPResponse, seconds: float) -> Answer:
+def read_response(response: HTTPResponse, idle_timeout: float) -> Response:
     """Give what an answer says; of a refusal the body is read, to see whether it is pushd's."""
     code = ""
     if response.status >= 400:
@@ -173,12 +185,12 @@ def answer_of(response: HTTPResponse, seconds: float) -> Answer:
             code = str(json.loads(_decoder(response)(response.read(_BLOCK)))["error"]["code"])
         except (OSError, HTTPException, zlib.error, ValueError, LookupError, TypeError):
             code = ""
-    return Answer(response.status, code, seconds)
+    return Response(response.status, code, idle_timeout)
 
 
-def servers_of(response: HTTPResponse) -> Iterator[str]:
+def server_headers(response: HTTPResponse) -> Iterator[str]:
     """Give what stands in the headers about who answers."""
-    for name in _SHOWN:
+    for name in _SERVER_HEADERS:
         yield from response.headers.get_all(name, [])
 
 
@@ -190,5 +202,5 @@ def _decoded(response: HTTPResponse) -> Iterator[bytes]:
 
 
 def _decoder(response: HTTPResponse) -> Callable[[bytes], bytes]:
-    is_zipped = response.headers.get("Content-Encoding") == "gzip"
-    return zlib.decompressobj(wbits=31).decompress if is_zipped else bytes
+    is_gzip = response.headers.get("Content-Encoding") == "gzip"
+    return zlib.decompressobj(wbits=31).decompress if is_gzip else bytes

@@ -7,7 +7,7 @@ _MAX_BYTES = 1 << 20
 """Of a message: far more than what is listened for."""
 
 
-class Closed(Exception):
+class WebSocketClosed(Exception):
     """One side closes; the text says with which code."""
 
 
@@ -30,7 +30,7 @@ def is_accepted(accept: str, key: str) -> bool:
     return accept == accept_key(key)
 
 
-def payloads(read: Callable[[int], bytes], send: Callable[[bytes], object]) -> Iterator[bytes]:
+def receive_payloads(read: Callable[[int], bytes], send: Callable[[bytes], object]) -> Iterator[bytes]:
     """Give the data of each frame; answer pings, for which nothing is given but an empty payload.
 
     :param read: gives what has come, so many bytes at most; none at the end.
@@ -51,5 +51,5 @@ def payloads(read: Callable[[int], bytes], send: Callable[[bytes], object]) -> I
                 yield b""
         if peer.state is not State.OPEN:
             if peer.close_rcvd is not None:
-                raise Closed(f"closed with {peer.close_rcvd.code:d}")
-            raise Closed(f"closed here, since what comes is no WebSocket: {peer.parser_exc}")
+                raise WebSocketClosed(f"closed with {peer.close_rcvd.code:d}")
+            raise WebSocketClosed(f"closed here, since what comes is no WebSocket: {peer.parser_exc}")
