@@ -34,7 +34,7 @@ from pushd.net.lateness import Lateness
 from pushd.net.listening import CannotStart, prepare, tell_surplus
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
-from pushd.sources.running_sources import Present, Wanted
+from pushd.sources.running_sources import RunningSources, SourceFactories
 from pushd.transports.access_log import AccessLog
 from pushd.transports.connections import ConnectionsDoor
 from pushd.transports.demo import DemoDoor
@@ -133,7 +133,7 @@ class Daemon(MultiService):
         lateness = Lateness(reactor, self._counters.lateness.observe)
         row = BackRow(reactor)
         _Store(self.hub, (hours, self._pongs, lateness, row)).setServiceParent(self)
-        self._sources = Present(self._wanted(config))
+        self._sources = RunningSources(self._wanted(config))
         self._sources.setServiceParent(self)
         self._rules = self._make_rules(config)
         self._sse: SseDoor
@@ -183,7 +183,7 @@ class Daemon(MultiService):
             listener.find_dead_peers(round(keepalive.dead_peer))
             if renew is not None:
                 renew()
-        await self._sources.become(self._wanted(config))
+        await self._sources.reconfigure(self._wanted(config))
 
     def stopService(self) -> Deferred[Any]:
         """Look unwell, let nobody in, hand out what waits, tell everybody to come back, and stop."""
@@ -213,7 +213,7 @@ class Daemon(MultiService):
             if not is_over:
                 await deferLater(self._reactor, _TICK_SECONDS)
 
-    def _wanted(self, config: Config) -> Wanted:
+    def _wanted(self, config: Config) -> SourceFactories:
         """Give the sources of a configuration: what they may publish at most is part of what they are."""
         surroundings = self.hub, self._counters, self._reactor, config.limits.message
         return {(source, config.limits.message): partial(source.service, *surroundings) for source in config.sources}

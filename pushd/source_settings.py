@@ -20,13 +20,13 @@ from pushd.core.names import check_channel
 from pushd.hub import Hub
 from pushd.metrics import Counters
 from pushd.settings import meant, required, setting
-from pushd.sources.command import Command
-from pushd.sources.publisher import Publisher
-from pushd.sources.supervision import Life, Runner
-from pushd.sources.system import System
-from pushd.sources.threads import aside
-from pushd.sources.watch import Watch, by_inotify
-from pushd.sources.words import Words
+from pushd.sources.command import CommandRunner
+from pushd.sources.publisher import SourcePublisher
+from pushd.sources.supervision import SourceRunner, SupervisedSource
+from pushd.sources.system import SystemRunner
+from pushd.sources.threads import run_in_thread
+from pushd.sources.watch import WatchRunner, inotify_factory
+from pushd.sources.words import WordsRunner
 from pushd.values import choice, count, duration, flag, listing
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -76,11 +76,11 @@ class Source(ABC):
 
     def service(self, hub: Hub, counters: Counters, reactor: Any, message_limit: int) -> IService:
         """Build what publishes to the hub from its start to its stop, messages of at most that many bytes."""
-        publisher = Publisher(hub, counters, f"source {self.name}", self.channel, message_limit)
-        return Life(publisher.source, self.runner(publisher, reactor), reactor)
+        publisher = SourcePublisher(hub, counters, f"source {self.name}", self.channel, message_limit)
+        return SupervisedSource(publisher.source, self.runner(publisher, reactor), reactor)
 
     @abstractmethod
-    def runner(self, publisher: Publisher, reactor: Any) -> Runner:
+    def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """Build what that service runs."""
 
 
@@ -93,9 +93,11 @@ class SystemSource(Source):
     interval: float = setting("1s", duration(minimum=0.1), "The time between two messages.", "seconds")
     disks: tuple[str, ...] = setting(["/"], listing(words), "A path on each disk that counts.", "paths")
 
-    def runner(self, publisher: Publisher, reactor: Any) -> Runner:
+    def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """See `Source`."""
-        return System(publisher, reactor, self.interval, self.disks, time.time, lambda call: aside(reactor, call))
+        return SystemRunner(
+            publisher, reactor, self.interval, self.disks, time.time, lambda call: run_in_thread(reactor, call)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +113,9 @@ class CommandSource(Source):
         "", media_type, "The content type of each line; empty lets pushd find out.", "type/subtype"
     )
 
-    def runner(self, publisher: Publisher, reactor: Any) -> Runner:
+    def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """See `Source`."""
-        return Command(publisher, reactor, self.run, self.restart == "always", self.content_type, os.environ)
+        return CommandRunner(publisher, reactor, self.run, self.restart == "always", self.content_type, os.environ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +144,9 @@ class WatchSource(Source):
         10_000, count(), "The most files and folders in it; if there are more, none is watched.", "files"
     )
 
-    def runner(self, publisher: Publisher, reactor: Any) -> Runner:
+    def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """See `Source`."""
-        return Watch(
+        return WatchRunner(
             publisher,
             reactor,
             self.folder,
@@ -152,8 +154,8 @@ class WatchSource(Source):
             self.interval,
             self.settle,
             self.files,
-            lambda call: aside(reactor, call),
-            None if self.poll else by_inotify(reactor),
+            lambda call: run_in_thread(reactor, call),
+            None if self.poll else inotify_factory(reactor),
         )
 
 
@@ -167,9 +169,9 @@ class WordsSource(Source):
     repeat: bool = setting(True, flag, "Whether it begins anew.", "true or false")
     pause: float = setting("10s", duration(minimum=0.01), "The time from the end to the new beginning.", "seconds")
 
-    def runner(self, publisher: Publisher, reactor: Any) -> Runner:
+    def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """See `Source`."""
-        return Words(publisher, reactor, self.text, self.interval, self.pause if self.repeat else None)
+        return WordsRunner(publisher, reactor, self.text, self.interval, self.pause if self.repeat else None)
 
 
 KINDS: Mapping[str, type[Source]] = {

@@ -20,18 +20,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from pushd.core.message import JSON
-from pushd.sources.publisher import Publisher, Saying
-from pushd.sources.supervision import Beat
+from pushd.sources.publisher import SourceMessage, SourcePublisher
+from pushd.sources.supervision import Interval
 
 T = TypeVar("T")
-Aside = Callable[[Callable[[], Any]], Deferred[Any]]
+InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 """How to call what may take long; see `pushd.sources.threads`."""
 
-_PATIENCE_SECONDS = 0.5
+_TIMEOUT_SECONDS = 0.5
 """Some sensors take a tenth of a second to answer; what takes longer is not asked for a figure of now."""
 
 
-class System:
+class SystemRunner:
     """Publishes the figures at each interval.
 
     CPU, memory and load come from the kernel's memory, at once. A disk may be asleep or on a server that is gone, and
@@ -44,40 +44,40 @@ class System:
 
     def __init__(
         self,
-        publisher: Publisher,
+        publisher: SourcePublisher,
         clock: IReactorTime,
         interval: float,
         disks: Sequence[str],
         now: Callable[[], float],
-        aside: Aside,
+        run_in_thread: InThread,
     ) -> None:
         self._publisher = publisher
         self._clock = clock
         self._interval = interval
         self._now = now
-        self._disks = {disk: self._disk_reading(disk, aside) for disk in disks}
-        self._temperature = Reading(publisher.source, "temperatures", temperatures, clock, aside)
+        self._disks = {disk: self._disk_gauge(disk, run_in_thread) for disk in disks}
+        self._temperature = Gauge(publisher.source, "temperatures", read_temperatures, clock, run_in_thread)
 
     async def run(self) -> None:
         """Publish until cancelled, first an interval after the start: before there is no busy time to tell."""
-        cpu, beat = CpuMeter(), Beat(self._clock, self._interval)
+        cpu, interval = CpuMeter(), Interval(self._clock, self._interval)
         while True:
-            await beat.next()
+            await interval.wait()
             figures = {"time": round(self._now(), 3), "cpu": cpu.figures()}
-            figures |= {"memory": memory(), "load": [round(load, 2) for load in psutil.getloadavg()]}
-            temperature, *disks = await self._asked()
+            figures |= {"memory": read_memory(), "load": [round(load, 2) for load in psutil.getloadavg()]}
+            temperature, *disks = await self._read_gauges()
             figures |= {"temperature": temperature, "disk": dict(zip(self._disks, disks, strict=True))}
-            await self._publisher.publish([Saying(msgspec.json.encode(figures), JSON)])
+            await self._publisher.publish([SourceMessage(msgspec.json.encode(figures), JSON)])
 
-    def _disk_reading(self, path: str, aside: Aside) -> "Reading[dict[str, float]]":
-        return Reading(self._publisher.source, f"disk {path}", lambda: disk(path), self._clock, aside)
+    def _disk_gauge(self, path: str, run_in_thread: InThread) -> "Gauge[dict[str, float]]":
+        return Gauge(self._publisher.source, f"disk {path}", lambda: read_disk(path), self._clock, run_in_thread)
 
-    def _asked(self) -> Deferred[list[dict[str, float] | None]]:
-        readings = (self._temperature, *self._disks.values())
-        return gatherResults([Deferred.fromCoroutine(reading.value()) for reading in readings], consumeErrors=True)
+    def _read_gauges(self) -> Deferred[list[dict[str, float] | None]]:
+        gauges = (self._temperature, *self._disks.values())
+        return gatherResults([Deferred.fromCoroutine(gauge.read()) for gauge in gauges], consumeErrors=True)
 
 
-class Reading(Generic[T]):
+class Gauge(Generic[T]):
     """A figure that may take long to read. It is never asked for again before it has answered.
 
     :param source: the name of the source, for the log.
@@ -86,50 +86,52 @@ class Reading(Generic[T]):
 
     log = Logger()
 
-    def __init__(self, source: str, what: str, read: Callable[[], T], clock: IReactorTime, aside: Aside) -> None:
+    def __init__(
+        self, source: str, what: str, read: Callable[[], T], clock: IReactorTime, run_in_thread: InThread
+    ) -> None:
         self._name = {"source": source, "what": what}
         self._read = read
         self._clock = clock
-        self._aside = aside
-        self._is_asked = False
-        self._is_well = True
+        self._run_in_thread = run_in_thread
+        self._is_reading = False
+        self._is_healthy = True
 
-    async def value(self) -> T | None:
+    async def read(self) -> T | None:
         """Give the figure, or None where it can not be read or does not come in time, which is logged once."""
-        if self._is_asked:
+        if self._is_reading:
             return None
         try:
-            value = await self._ask().addTimeout(_PATIENCE_SECONDS, self._clock)
+            value = await self._start_reading().addTimeout(_TIMEOUT_SECONDS, self._clock)
         except CancelledError:
             raise
         except TimeoutError:
-            self._tell("{source}: {what}: no answer, so null until there is one")
+            self._log_problem("{source}: {what}: no answer, so null until there is one")
             return None
         except Exception as error:
-            self._tell("{source}: {what}: null, since it can not be read: {why}", why=str(error))
+            self._log_problem("{source}: {what}: null, since it can not be read: {why}", why=str(error))
             return None
-        self._is_well = True
+        self._is_healthy = True
         return value
 
-    def _ask(self) -> Deferred[T]:
+    def _start_reading(self) -> Deferred[T]:
         """Ask, and know when the answer is there, also if nobody waits for it any more."""
         answer: Deferred[T] = Deferred()
-        self._is_asked = True
+        self._is_reading = True
         try:
-            self._aside(self._read).addBoth(self._answered).addBoth(answer.callback)
+            self._run_in_thread(self._read).addBoth(self._reading_finished).addBoth(answer.callback)
         except BaseException:
-            self._is_asked = False
+            self._is_reading = False
             raise
         return answer
 
-    def _answered(self, result: Any) -> Any:
-        self._is_asked = False
+    def _reading_finished(self, result: Any) -> Any:
+        self._is_reading = False
         return result
 
-    def _tell(self, sentence: str, **fields: str) -> None:
-        if self._is_well:
+    def _log_problem(self, sentence: str, **fields: str) -> None:
+        if self._is_healthy:
             self.log.warn(sentence, **self._name, **fields)
-        self._is_well = False
+        self._is_healthy = False
 
 
 class CpuMeter:
@@ -151,13 +153,13 @@ class CpuMeter:
         return {"percent": round(min(max(percent, 0.0), 100.0), 1), "count": self._count}
 
 
-def memory() -> dict[str, float]:
+def read_memory() -> dict[str, float]:
     """Give the percentage that is not available, and bytes."""
     found = psutil.virtual_memory()
     return {"percent": found.percent, "total": found.total, "used": found.used, "available": found.available}
 
 
-def disk(path: str) -> dict[str, float]:
+def read_disk(path: str) -> dict[str, float]:
     """Give the percentage in use and bytes; `free` is what is free for all users but root.
 
     :raises OSError: there is no such path.
@@ -166,7 +168,7 @@ def disk(path: str) -> dict[str, float]:
     return {"percent": found.percent, "total": found.total, "used": found.used, "free": found.free}
 
 
-def temperatures() -> dict[str, float]:
+def read_temperatures() -> dict[str, float]:
     """Give degrees Celsius by sensor, nothing where the machine has none or does not tell."""
     # Not there on macOS.
     sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()

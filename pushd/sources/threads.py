@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-def aside(reactor: Any, call: Callable[[], T]) -> Deferred[T]:
+def run_in_thread(reactor: Any, call: Callable[[], T]) -> Deferred[T]:
     """Call in a thread of its own.
 
     The reactor's pool is not for this: it has ten threads, which the resolver of names needs too, and the process does

@@ -10,7 +10,7 @@ class TooManyFiles(Exception):
     """There is more in the folder than is to be watched."""
 
 
-class Stamp(NamedTuple):
+class FileStamp(NamedTuple):
     """By what a file is told from what it was before. The inode differs where an editor put a new file in its place."""
 
     modified: int
@@ -21,31 +21,31 @@ class Stamp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class FolderTree:
     """What lies in a folder, by paths relative to it. Links are not followed, and all that is no folder is a file."""
 
-    files: Mapping[str, Stamp]
+    files: Mapping[str, FileStamp]
     folders: Mapping[str, int]
     """Inodes of the folders that were read; the path of the outermost is empty."""
 
 
-class Change(NamedTuple):
+class FileChange(NamedTuple):
     """A file that is different."""
 
     path: str
     change: str
     """``created``, ``changed`` or ``deleted``."""
-    stamp: Stamp | None
+    stamp: FileStamp | None
     """None where it is gone."""
 
 
-def read_tree(root: str, recursive: bool, most: int) -> Tree:
+def read_tree(root: str, recursive: bool, most: int) -> FolderTree:
     """Read a folder, and those in it if `recursive`, but not those that may not be read.
 
     :raises OSError: it can not be read, or something in it can not for a reason that may pass.
     :raises TooManyFiles: there are more than `most` files and folders.
     """
-    files: dict[str, Stamp] = {}
+    files: dict[str, FileStamp] = {}
     folders = {"": os.stat(root).st_ino}
     waiting = [""]
     while waiting:
@@ -59,14 +59,14 @@ def read_tree(root: str, recursive: bool, most: int) -> Tree:
                 waiting.append(path)
             if len(files) + len(folders) > most:
                 raise TooManyFiles(f"there are more than {most} files and folders in it")
-    return Tree(files, folders)
+    return FolderTree(files, folders)
 
 
-def compare(before: Mapping[str, Stamp], after: Mapping[str, Stamp]) -> list[Change]:
+def compare(before: Mapping[str, FileStamp], after: Mapping[str, FileStamp]) -> list[FileChange]:
     """Tell what is different, sorted by path."""
-    changes = [Change(path, "deleted", None) for path in before.keys() - after.keys()]
+    changes = [FileChange(path, "deleted", None) for path in before.keys() - after.keys()]
     changes += (
-        Change(path, "changed" if path in before else "created", stamp)
+        FileChange(path, "changed" if path in before else "created", stamp)
         for path, stamp in after.items()
         if before.get(path) != stamp
     )
@@ -85,9 +85,9 @@ def _entries(root: str, folder: str, folders: dict[str, int]) -> Iterable["os.Di
         return ()
 
 
-def _put(files: dict[str, Stamp], path: str, entry: "os.DirEntry[str]") -> None:
+def _put(files: dict[str, FileStamp], path: str, entry: "os.DirEntry[str]") -> None:
     try:
         found = entry.stat(follow_symlinks=False)
     except (FileNotFoundError, PermissionError):  # gone since the folder was listed, or closed to us
         return
-    files[path] = Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
+    files[path] = FileStamp(found.st_mtime_ns, found.st_size, found.st_ino)

@@ -4,11 +4,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pushd.core.message import TEXT
-from pushd.sources.publisher import Publisher, Saying
-from pushd.sources.supervision import Beat
+from pushd.sources.publisher import SourceMessage, SourcePublisher
+from pushd.sources.supervision import Interval
 
 
-class Words:
+class WordsRunner:
     """Publishes one word after the other. A word that is refused is said again, so that none is missing.
 
     :param text: one word at least.
@@ -17,26 +17,26 @@ class Words:
     """
 
     def __init__(
-        self, publisher: Publisher, clock: IReactorTime, text: str, interval: float, pause: float | None
+        self, publisher: SourcePublisher, clock: IReactorTime, text: str, interval: float, pause: float | None
     ) -> None:
         self._publisher = publisher
         self._clock = clock
-        *first, last = (Saying(word.encode(), TEXT) for word in text.split())
-        self._sayings = [*first, Saying(last.data, TEXT, end=True)]
+        *first, last = (SourceMessage(word.encode(), TEXT) for word in text.split())
+        self._messages = [*first, SourceMessage(last.data, TEXT, end=True)]
         self._interval = interval
         self._pause = pause
 
     async def run(self) -> None:
         """Say the text, again and again where that is wanted."""
-        await self._say_all()
+        await self._publish_all()
         while self._pause is not None:
             await deferLater(self._clock, self._pause)
-            await self._say_all()
+            await self._publish_all()
 
-    async def _say_all(self) -> None:
-        beat = Beat(self._clock, self._interval)
-        for number, saying in enumerate(self._sayings):
+    async def _publish_all(self) -> None:
+        interval = Interval(self._clock, self._interval)
+        for number, message in enumerate(self._messages):
             if number:
-                await beat.next()
-            while await self._publisher.publish([saying]) == [False]:
-                await beat.next()
+                await interval.wait()
+            while await self._publisher.publish([message]) == [False]:
+                await interval.wait()

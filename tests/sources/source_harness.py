@@ -15,12 +15,12 @@ from pushd.core.history import Bounds
 from pushd.core.message import Message
 from pushd.hub import Hub
 from pushd.metrics import Counters
-from pushd.sources.publisher import Publisher
+from pushd.sources.publisher import SourcePublisher
 
 _PLENTY = 1 << 30
 
 
-class Stage:
+class SourceHarness:
     """Where a source performs: on a Clock unless the real reactor is given. Its channel is `ch`."""
 
     def __init__(self, reactor: Any = None, *, limit: int = 1 << 20, channels: int = 10) -> None:
@@ -28,12 +28,12 @@ class Stage:
         self.counters = Counters()
         bounds = Bounds(100_000, _PLENTY, 1e9, _PLENTY, channels)
         self.hub = Hub(MemoryBackend(bounds, self.clock, lambda: 1000.0), self.clock, self.counters)
-        self.publisher = Publisher(self.hub, self.counters, "source x", "ch", limit)
+        self.publisher = SourcePublisher(self.hub, self.counters, "source x", "ch", limit)
 
     @property
     def messages(self) -> list[Message]:
         """All that was published, oldest first."""
-        return now(self.hub.history(["ch"], EVERYTHING, _PLENTY, _PLENTY)).messages
+        return result_of(self.hub.history(["ch"], EVERYTHING, _PLENTY, _PLENTY)).messages
 
     @property
     def texts(self) -> list[str]:
@@ -46,7 +46,7 @@ class Stage:
         return [json.loads(message.data) for message in self.messages]
 
 
-def now(coroutine: Any) -> Any:
+def result_of(coroutine: Any) -> Any:
     """Give the result of a coroutine that waits for nothing."""
     found: list[Any] = []
     Deferred.fromCoroutine(coroutine).addBoth(found.append)
@@ -56,7 +56,7 @@ def now(coroutine: Any) -> Any:
     return found[0]
 
 
-def at_once(call: Callable[[], Any]) -> Deferred[Any]:
+def call_now(call: Callable[[], Any]) -> Deferred[Any]:
     """Call what is to be called aside here and now."""
     return maybeDeferred(call)
 
@@ -71,13 +71,13 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
         await deferLater(reactor, 0.005)
 
 
-class Log:
+class LogCapture:
     """The log while it is entered."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
 
-    def __enter__(self) -> "Log":
+    def __enter__(self) -> "LogCapture":
         globalLogPublisher.addObserver(self.events.append)
         return self
 

@@ -8,16 +8,16 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTer
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pushd.sources.child_process import Program
-from tests.sources.source_harness import Log
+from pushd.sources.child_process import ChildProcess
+from tests.sources.source_harness import LogCapture
 
 
 class Pipes:
     """The transport of a process, and what was done to it."""
 
-    def __init__(self, deaf: tuple[str, ...] = ()) -> None:
-        self.program: Any = None
-        self.deaf = deaf
+    def __init__(self, ignored_signals: tuple[str, ...] = ()) -> None:
+        self.process: Any = None
+        self.ignored_signals = ignored_signals
         self.reading = True
         self.closed = False
         self.signals: list[str] = []
@@ -33,115 +33,115 @@ class Pipes:
 
     def signalProcess(self, name: str) -> None:
         self.signals.append(name)
-        if name not in self.deaf:
-            exited(self.program, signal=15 if name == "TERM" else 9)
+        if name not in self.ignored_signals:
+            exit(self.process, signal=15 if name == "TERM" else 9)
 
 
-def started(deaf: tuple[str, ...] = (), limit: int = 100) -> tuple[Program, Pipes, Clock]:
-    clock, pipes = Clock(), Pipes(deaf)
-    pipes.program = program = Program(clock, "source x", "prog", limit)
-    program.makeConnection(pipes)
-    return program, pipes, clock
+def start(ignored_signals: tuple[str, ...] = (), limit: int = 100) -> tuple[ChildProcess, Pipes, Clock]:
+    clock, pipes = Clock(), Pipes(ignored_signals)
+    pipes.process = process = ChildProcess(clock, "source x", "prog", limit)
+    process.makeConnection(pipes)
+    return process, pipes, clock
 
 
-def exited(program: Program, status: int = 0, signal: int | None = None) -> None:
-    end = ProcessTerminated(status, signal) if status or signal else ProcessDone(0)
-    program.processExited(Failure(end))
+def exit(process: ChildProcess, status: int = 0, signal: int | None = None) -> None:
+    reason = ProcessTerminated(status, signal) if status or signal else ProcessDone(0)
+    process.processExited(Failure(reason))
 
 
-def ended(program: Program) -> None:
-    program.processEnded(Failure(ProcessDone(0)))
+def close_pipes(process: ChildProcess) -> None:
+    process.processEnded(Failure(ProcessDone(0)))
 
 
-def read(program: Program) -> list[Any]:
+def read_lines(process: ChildProcess) -> list[Any]:
     """Ask for lines; what comes is put into the list that is given."""
     answers: list[Any] = []
-    Deferred.fromCoroutine(program.lines()).addCallback(
+    Deferred.fromCoroutine(process.lines()).addCallback(
         lambda lines: answers.append([line.data for line in lines])
     ).addErrback(answers.append)
     return answers
 
 
-def stopped(program: Program) -> list[Any]:
+def stop(process: ChildProcess) -> list[Any]:
     results: list[Any] = []
-    Deferred.fromCoroutine(program.stop()).addBoth(results.append)
+    Deferred.fromCoroutine(process.stop()).addBoth(results.append)
     return results
 
 
 def test_it_is_read_only_while_somebody_waits_for_lines():
-    program, pipes, _ = started()
-    first = read(program)
-    program.outReceived(b"a\nb\nc")
+    process, pipes, _ = start()
+    first = read_lines(process)
+    process.outReceived(b"a\nb\nc")
     assert first == [[b"a", b"b"]]
     assert not pipes.reading
-    second = read(program)
+    second = read_lines(process)
     assert pipes.reading
-    program.outReceived(b"d")
+    process.outReceived(b"d")
     assert pipes.reading
     assert second == []
-    program.outReceived(b"\n")
+    process.outReceived(b"\n")
     assert second == [[b"cd"]]
     assert not pipes.reading
 
 
 def test_what_comes_while_nobody_waits_is_held_and_no_more_is_read():
-    program, pipes, _ = started()
-    program.outReceived(b"a\n")
+    process, pipes, _ = start()
+    process.outReceived(b"a\n")
     assert not pipes.reading
-    program.outReceived(b"b\n")
-    assert read(program) == [[b"a", b"b"]]
+    process.outReceived(b"b\n")
+    assert read_lines(process) == [[b"a", b"b"]]
     assert not pipes.reading
 
 
 def test_the_last_lines_come_before_the_end_also_one_without_an_end():
-    program, _, clock = started()
-    exited(program)
-    program.outReceived(b"a\nb")
-    ended(program)
-    assert read(program) == [[b"a", b"b"]]
-    assert read(program) == [[]]
+    process, _, clock = start()
+    exit(process)
+    process.outReceived(b"a\nb")
+    close_pipes(process)
+    assert read_lines(process) == [[b"a", b"b"]]
+    assert read_lines(process) == [[]]
     assert not clock.getDelayedCalls()
 
 
 def test_an_end_wakes_who_waits():
-    program, _, _ = started()
-    waiting = read(program)
-    exited(program, status=3)
+    process, _, _ = start()
+    waiting = read_lines(process)
+    exit(process, status=3)
     assert waiting == []
-    ended(program)
+    close_pipes(process)
     assert waiting == [[]]
-    assert program.how == "exited with status 3"
+    assert process.outcome == "exited with status 3"
 
 
 @pytest.mark.parametrize(
-    ("status", "signal", "how"),
+    ("status", "signal", "outcome"),
     [(0, None, "exited with status 0"), (7, None, "exited with status 7"), (None, 9, "was ended by signal 9")],
 )
-def test_how_it_ended_is_told(status, signal, how):
-    program, _, _ = started()
-    assert program.how == ""
-    exited(program, status, signal)
-    assert program.how == how
+def test_how_it_ended_is_told(status, signal, outcome):
+    process, _, _ = start()
+    assert process.outcome == ""
+    exit(process, status, signal)
+    assert process.outcome == outcome
 
 
 def test_a_pipe_that_another_program_keeps_open_is_given_up():
-    program, pipes, clock = started()
-    exited(program)
-    waiting = read(program)
-    program.outReceived(b"from a child\n")
+    process, pipes, clock = start()
+    exit(process)
+    waiting = read_lines(process)
+    process.outReceived(b"from a child\n")
     assert waiting == [[b"from a child"]]
     clock.advance(2.0)
     assert not pipes.closed, "nobody had the time to read"
-    read(program)
+    read_lines(process)
     clock.advance(2.0)
     assert pipes.closed
-    ended(program)
+    close_pipes(process)
     assert not clock.getDelayedCalls()
 
 
 def test_a_stop_tells_the_program_to_end():
-    program, pipes, clock = started()
-    results = stopped(program)
+    process, pipes, clock = start()
+    results = stop(process)
     assert pipes.signals == ["TERM"]
     assert results == [None]
     assert pipes.closed
@@ -149,8 +149,8 @@ def test_a_stop_tells_the_program_to_end():
 
 
 def test_a_program_that_does_not_end_is_killed_after_two_seconds():
-    program, pipes, clock = started(deaf=("TERM",))
-    results = stopped(program)
+    process, pipes, clock = start(ignored_signals=("TERM",))
+    results = stop(process)
     clock.advance(1.9)
     assert pipes.signals == ["TERM"]
     assert results == []
@@ -161,9 +161,9 @@ def test_a_program_that_does_not_end_is_killed_after_two_seconds():
 
 
 def test_a_program_that_can_not_be_killed_is_told_to_the_log_and_left():
-    program, pipes, clock = started(deaf=("TERM", "KILL"))
-    with Log() as log:
-        results = stopped(program)
+    process, pipes, clock = start(ignored_signals=("TERM", "KILL"))
+    with LogCapture() as log:
+        results = stop(process)
         clock.pump([1.0] * 3)
     assert results == [None]
     assert pipes.closed
@@ -172,58 +172,58 @@ def test_a_program_that_can_not_be_killed_is_told_to_the_log_and_left():
 
 @pytest.mark.parametrize("error", [ProcessExitedAlready(), PermissionError()])
 def test_a_signal_that_does_not_arrive_breaks_nothing(error):
-    program, pipes, clock = started()
+    process, pipes, clock = start()
 
     def signal(name: str) -> None:
         raise error
 
     pipes.signalProcess = signal
-    results = stopped(program)
-    exited(program)
+    results = stop(process)
+    exit(process)
     assert results == [None]
     assert pipes.closed
     assert not clock.getDelayedCalls()
 
 
 def test_what_it_prints_while_it_is_stopped_is_read_and_forgotten():
-    program, pipes, clock = started(deaf=("TERM", "KILL"))
-    program.outReceived(b"a\n")
+    process, pipes, clock = start(ignored_signals=("TERM", "KILL"))
+    process.outReceived(b"a\n")
     assert not pipes.reading
-    stopped(program)
+    stop(process)
     assert pipes.reading
-    program.outReceived(b"b\n" * 1000)
+    process.outReceived(b"b\n" * 1000)
     assert pipes.reading
-    assert len(program._held) == 1
+    assert len(process._lines) == 1
     clock.pump([1.0] * 3)
 
 
 def test_a_stop_after_the_end_signals_nobody():
-    program, pipes, _ = started()
-    exited(program)
-    ended(program)
-    assert stopped(program) == [None]
+    process, pipes, _ = start()
+    exit(process)
+    close_pipes(process)
+    assert stop(process) == [None]
     assert pipes.signals == []
 
 
 def test_complaints_are_logged_line_by_line_the_last_one_at_the_end():
-    program, _, _ = started()
-    with Log() as log:
-        program.errReceived(b"first {x}\nsec")
-        program.errReceived(b"ond \xff\nlast")
-        exited(program)
-        ended(program)
+    process, _, _ = start()
+    with LogCapture() as log:
+        process.errReceived(b"first {x}\nsec")
+        process.errReceived(b"ond \xff\nlast")
+        exit(process)
+        close_pipes(process)
     assert log.lines == [f"source x: prog: {line}" for line in ("first {x}", "second �", "last")]
 
 
 def test_no_more_than_fifty_complaints_a_second_are_logged():
-    program, _, clock = started()
-    with Log() as log:
-        program.errReceived(b"x\n" * 1000)
+    process, _, clock = start()
+    with LogCapture() as log:
+        process.errReceived(b"x\n" * 1000)
         clock.advance(1.0)
-        program.errReceived(b"y\n")
-        program.errReceived(b"z\n" * 60)
-        exited(program)
-        ended(program)
+        process.errReceived(b"y\n")
+        process.errReceived(b"z\n" * 60)
+        exit(process)
+        close_pipes(process)
     assert log.lines[49:52] == [
         "source x: prog: x",
         "source x: prog: 950 more lines in that second",
@@ -234,7 +234,7 @@ def test_no_more_than_fifty_complaints_a_second_are_logged():
 
 
 def test_a_complaint_is_cut_off_at_a_thousand_bytes():
-    program, _, _ = started()
-    with Log() as log:
-        program.errReceived(b"x" * 5000 + b"\n")
+    process, _, _ = start()
+    with LogCapture() as log:
+        process.errReceived(b"x" * 5000 + b"\n")
     assert log.lines == ["source x: prog: " + "x" * 1000]

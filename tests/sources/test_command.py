@@ -11,9 +11,9 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pushd.sources.command import Command
-from pushd.sources.supervision import Life
-from tests.sources.source_harness import Log, Stage, until
+from pushd.sources.command import CommandRunner
+from pushd.sources.supervision import SupervisedSource
+from tests.sources.source_harness import LogCapture, SourceHarness, until
 from tests.sources.test_child_process import Pipes
 
 
@@ -43,30 +43,32 @@ class Spawner(Clock):
         program.processEnded(Failure(ProcessDone(0)))
 
 
-def command(stage: Stage, *argv: str, restart: bool = True, content_type: str | None = None, **environ: str) -> Command:
+def command(
+    harness: SourceHarness, *argv: str, restart: bool = True, content_type: str | None = None, **environ: str
+) -> CommandRunner:
     environ.setdefault("PATH", os.environ["PATH"])
-    return Command(stage.publisher, stage.clock, argv, restart, content_type, environ, lambda: 0.5)
+    return CommandRunner(harness.publisher, harness.clock, argv, restart, content_type, environ, lambda: 0.5)
 
 
-def run(source: Command) -> Deferred[None]:
+def run(source: CommandRunner) -> Deferred[None]:
     return Deferred.fromCoroutine(source.run()).addErrback(lambda _: None)
 
 
 def test_each_line_is_a_message():
-    stage = Stage(Spawner())
-    running = run(command(stage, "true"))
-    stage.clock.programs[0].outReceived(b"one\ntw")
-    stage.clock.programs[0].outReceived(b"o\n")
-    assert stage.texts == ["one", "two"]
-    assert {message.content_type for message in stage.messages} == {"text/plain; charset=utf-8"}
+    harness = SourceHarness(Spawner())
+    running = run(command(harness, "true"))
+    harness.clock.programs[0].outReceived(b"one\ntw")
+    harness.clock.programs[0].outReceived(b"o\n")
+    assert harness.texts == ["one", "two"]
+    assert {message.content_type for message in harness.messages} == {"text/plain; charset=utf-8"}
     running.cancel()
-    assert stage.clock.pipes[0].signals == ["TERM"]
+    assert harness.clock.pipes[0].signals == ["TERM"]
 
 
 def test_the_program_is_run_by_its_words_with_nothing_to_read_and_without_the_settings_of_the_daemon():
-    stage = Stage(Spawner())
-    run(command(stage, "sh", "-c", "echo $X; *", X="1", PUSHD_AUTH_SECRET="s")).cancel()
-    ((path, argv, environ, fds),) = stage.clock.starts
+    harness = SourceHarness(Spawner())
+    run(command(harness, "sh", "-c", "echo $X; *", X="1", PUSHD_AUTH_SECRET="s")).cancel()
+    ((path, argv, environ, fds),) = harness.clock.starts
     assert path.endswith("/sh")
     assert argv == ("sh", "-c", "echo $X; *")
     assert environ == {"X": "1", "PATH": os.environ["PATH"]}
@@ -74,10 +76,10 @@ def test_the_program_is_run_by_its_words_with_nothing_to_read_and_without_the_se
 
 
 def test_lines_have_the_content_type_of_the_settings_and_one_that_has_not_is_left_out():
-    stage = Stage(Spawner())
-    running = run(command(stage, "true", content_type="application/json"))
-    stage.clock.programs[0].outReceived(b'{"a":1}\nno json\n[2]\n')
-    assert [(message.content_type, message.data) for message in stage.messages] == [
+    harness = SourceHarness(Spawner())
+    running = run(command(harness, "true", content_type="application/json"))
+    harness.clock.programs[0].outReceived(b'{"a":1}\nno json\n[2]\n')
+    assert [(message.content_type, message.data) for message in harness.messages] == [
         ("application/json", b'{"a":1}'),
         ("application/json", b"[2]"),
     ]
@@ -85,88 +87,88 @@ def test_lines_have_the_content_type_of_the_settings_and_one_that_has_not_is_lef
 
 
 def test_a_program_that_ends_is_run_again_later_and_later():
-    stage = Stage(Spawner())
-    with Log() as log:
-        running = run(command(stage, "true"))
+    harness = SourceHarness(Spawner())
+    with LogCapture() as log:
+        running = run(command(harness, "true"))
         for wait in (1, 2, 4):
-            stage.clock.end(b"x\n")
-            runs = len(stage.clock.programs)
-            stage.clock.advance(wait - 0.1)
-            assert len(stage.clock.programs) == runs
-            stage.clock.advance(0.1)
-            assert len(stage.clock.programs) == runs + 1
-        stage.clock.advance(60.0)
-        stage.clock.end()
-        stage.clock.advance(1.0)
-        assert len(stage.clock.programs) == 5
-        stage.clock.end()
-    assert stage.texts == ["x"] * 3
+            harness.clock.end(b"x\n")
+            runs = len(harness.clock.programs)
+            harness.clock.advance(wait - 0.1)
+            assert len(harness.clock.programs) == runs
+            harness.clock.advance(0.1)
+            assert len(harness.clock.programs) == runs + 1
+        harness.clock.advance(60.0)
+        harness.clock.end()
+        harness.clock.advance(1.0)
+        assert len(harness.clock.programs) == 5
+        harness.clock.end()
+    assert harness.texts == ["x"] * 3
     assert [line.rpartition(", ")[2] for line in log.lines] == [f"again in {wait}.0 s" for wait in (1, 2, 4, 1, 2)]
     assert log.lines[0] == "source x: true exited with status 0, again in 1.0 s"
     running.cancel()
 
 
 def test_a_program_is_not_run_again_where_that_is_not_wanted():
-    stage = Stage(Spawner())
-    with Log() as log:
-        running = run(command(stage, "true", restart=False))
-        stage.clock.end(b"last")
-    assert stage.texts == ["last"]
+    harness = SourceHarness(Spawner())
+    with LogCapture() as log:
+        running = run(command(harness, "true", restart=False))
+        harness.clock.end(b"last")
+    assert harness.texts == ["last"]
     assert running.called
     assert log.lines == ["source x: true exited with status 0"]
-    assert not stage.clock.getDelayedCalls()
+    assert not harness.clock.getDelayedCalls()
 
 
 def test_a_program_that_is_not_there_is_looked_for_again(tmp_path):
-    stage = Stage(Spawner())
-    with Log() as log:
-        running = run(command(stage, "grok", PATH=str(tmp_path)))
+    harness = SourceHarness(Spawner())
+    with LogCapture() as log:
+        running = run(command(harness, "grok", PATH=str(tmp_path)))
         assert log.lines == ["source x: grok is not a program that can be run, again in 1.0 s"]
         (tmp_path / "grok").touch(mode=0o755)
-        stage.clock.advance(1.0)
-        assert stage.clock.starts[0][0] == str(tmp_path / "grok")
+        harness.clock.advance(1.0)
+        assert harness.clock.starts[0][0] == str(tmp_path / "grok")
     running.cancel()
 
 
 def test_long_lines_are_cut_off_and_counted_and_the_log_hears_of_the_first():
-    stage = Stage(Spawner(), limit=4)
-    with Log() as log:
-        running = run(command(stage, "true"))
-        stage.clock.programs[0].outReceived(b"12345\n1234\n")
-        stage.clock.programs[0].outReceived(b"123456\n")
-    assert stage.texts == ["1234", "1234", "1234"]
-    assert stage.counters.refusals == {"line-too-long": 2}
+    harness = SourceHarness(Spawner(), limit=4)
+    with LogCapture() as log:
+        running = run(command(harness, "true"))
+        harness.clock.programs[0].outReceived(b"12345\n1234\n")
+        harness.clock.programs[0].outReceived(b"123456\n")
+    assert harness.texts == ["1234", "1234", "1234"]
+    assert harness.counters.refusals == {"line-too-long": 2}
     assert log.lines == ["source x: true prints lines longer than 4 bytes, which are cut off"]
     running.cancel()
 
 
 def test_a_burst_is_published_in_slices_and_no_more_is_read_meanwhile():
-    stage = Stage(Spawner())
-    running = run(command(stage, "true"))
-    stage.clock.programs[0].outReceived(b"x\n" * 4096)
-    assert 0 < len(stage.messages) < 1000
-    assert not stage.clock.pipes[0].reading
+    harness = SourceHarness(Spawner())
+    running = run(command(harness, "true"))
+    harness.clock.programs[0].outReceived(b"x\n" * 4096)
+    assert 0 < len(harness.messages) < 1000
+    assert not harness.clock.pipes[0].reading
     for _ in range(20):
-        stage.clock.advance(0)
-    assert len(stage.messages) == 4096
-    assert stage.clock.pipes[0].reading
+        harness.clock.advance(0)
+    assert len(harness.messages) == 4096
+    assert harness.clock.pipes[0].reading
     running.cancel()
 
 
 def test_a_program_that_can_not_be_started_is_tried_again_by_the_life_of_the_source(expected_failures):
-    stage = Stage(Spawner())
+    harness = SourceHarness(Spawner())
     tries = []
 
     def fail(*_: object, **__: object) -> None:
-        tries.append(stage.clock.seconds())
+        tries.append(harness.clock.seconds())
         raise BlockingIOError("no more processes")
 
-    stage.clock.spawnProcess = fail
-    life = Life("source x", command(stage, "true"), stage.clock)
-    life.startService()
-    stage.clock.advance(1.2)
+    harness.clock.spawnProcess = fail
+    service = SupervisedSource("source x", command(harness, "true"), harness.clock)
+    service.startService()
+    harness.clock.advance(1.2)
     assert len(tries) == 2
-    life.stopService()
+    service.stopService()
 
 
 def open_files() -> set[str]:
@@ -183,13 +185,13 @@ def script(tmp_path: Path, text: str) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def stage() -> Stage:
+def harness() -> SourceHarness:
     from twisted.internet import reactor
 
-    return Stage(reactor)
+    return SourceHarness(reactor)
 
 
-async def test_a_real_program_prints_complains_reads_nothing_and_ends(stage, tmp_path):
+async def test_a_real_program_prints_complains_reads_nothing_and_ends(harness, tmp_path):
     argv = script(
         tmp_path,
         "import os, sys\n"
@@ -200,9 +202,9 @@ async def test_a_real_program_prints_complains_reads_nothing_and_ends(stage, tmp
         "sys.exit(3)\n",
     )
     before = open_files()
-    with Log() as log:
-        await command(stage, *argv, restart=False, PUSHD_X="1", Y="2").run()
-    assert stage.texts == ["in: ''", "secret: None 2", "é"]
+    with LogCapture() as log:
+        await command(harness, *argv, restart=False, PUSHD_X="1", Y="2").run()
+    assert harness.texts == ["in: ''", "secret: None 2", "é"]
     assert [line.rpartition(": ")[2] for line in log.lines] == [
         "complaint",
         f"{sys.executable} exited with status 3",
@@ -210,62 +212,62 @@ async def test_a_real_program_prints_complains_reads_nothing_and_ends(stage, tmp
     assert open_files() == before
 
 
-async def test_a_real_burst_arrives_whole_and_in_order(stage, tmp_path):
+async def test_a_real_burst_arrives_whole_and_in_order(harness, tmp_path):
     argv = script(tmp_path, "for n in range(50000): print(n)\n")
-    with Log():
-        await command(stage, *argv, restart=False).run()
-    assert stage.texts == [str(number) for number in range(50000)]
+    with LogCapture():
+        await command(harness, *argv, restart=False).run()
+    assert harness.texts == [str(number) for number in range(50000)]
 
 
-async def test_a_real_flood_leaves_the_reactor_its_turns(stage):
+async def test_a_real_flood_leaves_the_reactor_its_turns(harness):
     from twisted.internet import reactor
     from twisted.internet.task import deferLater
 
-    life = Life("source x", command(stage, "yes", "flood"), reactor)
-    life.startService()
+    service = SupervisedSource("source x", command(harness, "yes", "flood"), reactor)
+    service.startService()
     gaps = []
     for _ in range(100):
         began = reactor.seconds()
         await deferLater(reactor, 0.001)
         gaps.append(reactor.seconds() - began)
-    assert stage.counters.published > 1000
-    await life.stopService()
+    assert harness.counters.published > 1000
+    await service.stopService()
     assert sorted(gaps)[90] < 0.3
 
 
-async def test_a_real_program_ends_with_the_source(stage, tmp_path):
+async def test_a_real_program_ends_with_the_source(harness, tmp_path):
     argv = script(tmp_path, "import os, time\nprint(os.getpid())\ntime.sleep(60)\n")
-    life = Life("source x", command(stage, *argv), stage.clock)
-    life.startService()
-    await until(lambda: stage.texts, "the pid")
-    pid = int(stage.texts[0])
+    service = SupervisedSource("source x", command(harness, *argv), harness.clock)
+    service.startService()
+    await until(lambda: harness.texts, "the pid")
+    pid = int(harness.texts[0])
     os.kill(pid, 0)
-    began = stage.clock.seconds()
-    await life.stopService()
-    assert stage.clock.seconds() - began < 1.5
+    began = harness.clock.seconds()
+    await service.stopService()
+    assert harness.clock.seconds() - began < 1.5
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
-async def test_a_real_program_that_is_deaf_is_killed(stage, tmp_path):
+async def test_a_real_program_that_is_deaf_is_killed(harness, tmp_path):
     argv = script(
         tmp_path,
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid())\ntime.sleep(60)\n",
     )
-    life = Life("source x", command(stage, *argv), stage.clock)
-    life.startService()
-    await until(lambda: stage.texts, "the pid")
-    began = stage.clock.seconds()
-    await life.stopService()
-    assert 1.9 < stage.clock.seconds() - began < 8
+    service = SupervisedSource("source x", command(harness, *argv), harness.clock)
+    service.startService()
+    await until(lambda: harness.texts, "the pid")
+    began = harness.clock.seconds()
+    await service.stopService()
+    assert 1.9 < harness.clock.seconds() - began < 8
     with pytest.raises(ProcessLookupError):
-        os.kill(int(stage.texts[0]), 0)
+        os.kill(int(harness.texts[0]), 0)
 
 
-async def test_a_real_program_that_leaves_another_behind_has_ended(stage, tmp_path):
+async def test_a_real_program_that_leaves_another_behind_has_ended(harness, tmp_path):
     argv = ("sh", "-c", "sleep 8 & echo done")
-    began = stage.clock.seconds()
-    with Log():
-        await command(stage, *argv, restart=False).run()
-    assert stage.texts == ["done"]
-    assert stage.clock.seconds() - began < 7
+    began = harness.clock.seconds()
+    with LogCapture():
+        await command(harness, *argv, restart=False).run()
+    assert harness.texts == ["done"]
+    assert harness.clock.seconds() - began < 7

@@ -14,8 +14,8 @@ from pushd.config import load
 from pushd.core.cursor import EVERYTHING
 from pushd.service import make_service
 from pushd.source_settings import CommandSource, Source, SystemSource, WatchSource, WordsSource
-from pushd.sources.words import Words
-from tests.sources.source_harness import now, until
+from pushd.sources.words import WordsRunner
+from tests.sources.source_harness import result_of, until
 
 Run = Callable[..., Any]
 
@@ -41,7 +41,7 @@ async def run() -> AsyncIterator[Run]:
 
 
 def texts(daemon: Any, channel: str) -> list[str]:
-    return [each.data.decode() for each in now(daemon.hub.history([channel], EVERYTHING, 1000, 1 << 20)).messages]
+    return [each.data.decode() for each in result_of(daemon.hub.history([channel], EVERYTHING, 1000, 1 << 20)).messages]
 
 
 async def test_each_kind_publishes_once_the_daemon_has_started_and_none_outlives_it(run: Run, tmp_path: Path):
@@ -72,14 +72,14 @@ async def test_a_folder_is_watched_by_inotify_where_that_is_to_be_had(run: Run, 
 
 
 async def test_a_source_that_breaks_touches_no_other(run: Run, monkeypatch, expected_failures):
-    say_all = Words._say_all
+    publish_all = WordsRunner._publish_all
 
-    async def break_some(words: Words) -> None:
-        if words._sayings[0].data == b"bad":
+    async def break_some(words: WordsRunner) -> None:
+        if words._messages[0].data == b"bad":
             raise ValueError("boom")
-        await say_all(words)
+        await publish_all(words)
 
-    monkeypatch.setattr(Words, "_say_all", break_some)
+    monkeypatch.setattr(WordsRunner, "_publish_all", break_some)
     daemon = run(
         WordsSource(name="bad", channel="a", text="bad"),
         WordsSource(name="good", channel="b", text="good", interval=0.01, pause=0.01),

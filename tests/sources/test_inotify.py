@@ -10,42 +10,42 @@ import pytest
 from twisted.internet.task import deferLater
 from twisted.python.filepath import FilePath
 
-from pushd.sources.supervision import Life
-from pushd.sources.threads import aside
-from pushd.sources.watch import Watch, by_inotify
-from tests.sources.source_harness import Log, Stage, until
+from pushd.sources.supervision import SupervisedSource
+from pushd.sources.threads import run_in_thread
+from pushd.sources.watch import WatchRunner, inotify_factory
+from tests.sources.source_harness import LogCapture, SourceHarness, until
 
 inotify = pytest.importorskip("pushd.sources.inotify", reason="inotify is of Linux", exc_type=ImportError)
 _QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
-class Ear:
+class NotifierProbe:
     """A notifier, and how often it woke anybody."""
 
     def __init__(self, *folders: Path) -> None:
         from twisted.internet import reactor
 
-        self.woken = 0
-        self.notifier = inotify.Notifier(reactor, self._wake)
-        assert self.follow(*folders) == list(map(str, folders))
+        self.wakeups = 0
+        self.notifier = inotify.InotifyNotifier(reactor, self._wake)
+        assert self.watch_folders(*folders) == list(map(str, folders))
 
     def _wake(self) -> None:
-        self.woken += 1
+        self.wakeups += 1
 
-    def follow(self, *folders: Path) -> list[str]:
-        return list(self.notifier.follow({str(folder): folder.stat().st_ino for folder in folders}))
+    def watch_folders(self, *folders: Path) -> list[str]:
+        return list(self.notifier.watch_folders({str(folder): folder.stat().st_ino for folder in folders}))
 
-    async def hears(self, act: Callable[[], object]) -> bool:
+    async def is_woken_by(self, act: Callable[[], object]) -> bool:
         """Whether something that is done wakes it."""
-        self.notifier.listen()
-        await self.rest()
-        self.notifier.listen()
-        before = self.woken
+        self.notifier.resume()
+        await self.settle()
+        self.notifier.resume()
+        before = self.wakeups
         act()
-        await self.rest()
-        return self.woken > before
+        await self.settle()
+        return self.wakeups > before
 
-    async def rest(self) -> None:
+    async def settle(self) -> None:
         from twisted.internet import reactor
 
         for _ in range(5):
@@ -53,114 +53,114 @@ class Ear:
 
 
 @pytest.fixture
-def listen() -> Iterator[Callable[..., Ear]]:
-    ears: list[Ear] = []
+def make_probe() -> Iterator[Callable[..., NotifierProbe]]:
+    probes: list[NotifierProbe] = []
 
-    def make(*folders: Path) -> Ear:
-        ears.append(Ear(*folders))
-        return ears[-1]
+    def make(*folders: Path) -> NotifierProbe:
+        probes.append(NotifierProbe(*folders))
+        return probes[-1]
 
     yield make
-    for ear in ears:
-        ear.notifier.close()
+    for probe in probes:
+        probe.notifier.close()
 
 
-async def test_each_kind_of_change_wakes_and_looking_does_not(tmp_path, listen):
-    ear, file = listen(tmp_path), tmp_path / "a"
-    assert await ear.hears(file.touch)
-    assert await ear.hears(lambda: file.write_text("1"))
-    assert await ear.hears(lambda: os.utime(file))
-    assert await ear.hears(lambda: file.rename(tmp_path / "b"))
-    assert await ear.hears((tmp_path / "b").unlink)
-    assert not await ear.hears(lambda: [entry.stat() for entry in os.scandir(tmp_path)])
+async def test_each_kind_of_change_wakes_and_looking_does_not(tmp_path, make_probe):
+    probe, file = make_probe(tmp_path), tmp_path / "a"
+    assert await probe.is_woken_by(file.touch)
+    assert await probe.is_woken_by(lambda: file.write_text("1"))
+    assert await probe.is_woken_by(lambda: os.utime(file))
+    assert await probe.is_woken_by(lambda: file.rename(tmp_path / "b"))
+    assert await probe.is_woken_by((tmp_path / "b").unlink)
+    assert not await probe.is_woken_by(lambda: [entry.stat() for entry in os.scandir(tmp_path)])
 
 
-async def test_it_wakes_once_and_then_not_until_it_is_listened_to_again(tmp_path, listen):
-    ear = listen(tmp_path)
-    assert await ear.hears((tmp_path / "a").touch)
-    before = ear.woken
+async def test_it_wakes_once_and_then_not_until_it_is_listened_to_again(tmp_path, make_probe):
+    probe = make_probe(tmp_path)
+    assert await probe.is_woken_by((tmp_path / "a").touch)
+    before = probe.wakeups
     for number in range(100):
         (tmp_path / str(number)).touch()
-    await ear.rest()
-    assert ear.woken == before
-    ear.notifier.listen()
-    await ear.rest()
-    assert ear.woken > before
+    await probe.settle()
+    assert probe.wakeups == before
+    probe.notifier.resume()
+    await probe.settle()
+    assert probe.wakeups > before
 
 
-async def test_only_what_is_new_is_followed_and_what_is_gone_no_more(tmp_path, listen):
+async def test_only_what_is_new_is_followed_and_what_is_gone_no_more(tmp_path, make_probe):
     a, b = tmp_path / "a", tmp_path / "b"
     a.mkdir()
     b.mkdir()
-    ear = listen(a)
-    assert ear.follow(a, b) == [str(b)]
-    assert ear.follow(b) == []
-    assert not await ear.hears((a / "x").touch)
-    assert await ear.hears((b / "x").touch)
+    probe = make_probe(a)
+    assert probe.watch_folders(a, b) == [str(b)]
+    assert probe.watch_folders(b) == []
+    assert not await probe.is_woken_by((a / "x").touch)
+    assert await probe.is_woken_by((b / "x").touch)
 
 
-async def test_one_folder_that_is_deleted_leaves_the_others_followed(tmp_path, listen):
+async def test_one_folder_that_is_deleted_leaves_the_others_followed(tmp_path, make_probe):
     sub = tmp_path / "sub"
     sub.mkdir()
-    ear = listen(tmp_path, sub)
-    assert await ear.hears(sub.rmdir)
-    assert await ear.hears((tmp_path / "a").touch)
+    probe = make_probe(tmp_path, sub)
+    assert await probe.is_woken_by(sub.rmdir)
+    assert await probe.is_woken_by((tmp_path / "a").touch)
 
 
-async def test_a_new_folder_with_the_inode_of_a_deleted_one_is_followed(tmp_path, listen):
+async def test_a_new_folder_with_the_inode_of_a_deleted_one_is_followed(tmp_path, make_probe):
     sub = tmp_path / "sub"
     sub.mkdir()
     inode = sub.stat().st_ino
-    ear = listen(sub)
-    assert await ear.hears(sub.rmdir)
+    probe = make_probe(sub)
+    assert await probe.is_woken_by(sub.rmdir)
     sub.mkdir()
-    assert list(ear.notifier.follow({str(sub): inode})) == [str(sub)]
-    assert await ear.hears((sub / "a").touch)
+    assert list(probe.notifier.watch_folders({str(sub): inode})) == [str(sub)]
+    assert await probe.is_woken_by((sub / "a").touch)
 
 
-async def test_a_folder_is_followed_anew_when_what_was_mounted_there_is_gone(tmp_path, listen):
-    ear, folder = listen(tmp_path), FilePath(os.fsencode(tmp_path))
-    before = ear.notifier._reader._isWatched(folder)
+async def test_a_folder_is_followed_anew_when_what_was_mounted_there_is_gone(tmp_path, make_probe):
+    probe, folder = make_probe(tmp_path), FilePath(os.fsencode(tmp_path))
+    before = probe.notifier._reader._isWatched(folder)
     # Only root could unmount something. The kernel then forgets the folder, and Twisted does not.
-    ear.notifier._stirred(None, folder, inotify.inotify.IN_UNMOUNT)
-    assert ear.follow(tmp_path) == [str(tmp_path)]
-    assert ear.notifier._reader._isWatched(folder) != before
+    probe.notifier._event_received(None, folder, inotify.inotify.IN_UNMOUNT)
+    assert probe.watch_folders(tmp_path) == [str(tmp_path)]
+    assert probe.notifier._reader._isWatched(folder) != before
 
 
-async def test_a_folder_that_takes_the_place_of_a_moved_one_is_followed_in_its_stead(tmp_path, listen):
+async def test_a_folder_that_takes_the_place_of_a_moved_one_is_followed_in_its_stead(tmp_path, make_probe):
     sub, moved = tmp_path / "sub", tmp_path / "moved"
     sub.mkdir()
-    ear = listen(sub)
+    probe = make_probe(sub)
     sub.rename(moved)
     sub.mkdir()
-    assert ear.follow(sub) == [str(sub)]
-    assert await ear.hears((sub / "a").touch)
-    assert not await ear.hears((moved / "a").touch)
+    assert probe.watch_folders(sub) == [str(sub)]
+    assert await probe.is_woken_by((sub / "a").touch)
+    assert not await probe.is_woken_by((moved / "a").touch)
 
 
-async def test_a_folder_that_moves_is_followed_under_its_new_name(tmp_path, listen):
+async def test_a_folder_that_moves_is_followed_under_its_new_name(tmp_path, make_probe):
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
-    ear = listen(old)
+    probe = make_probe(old)
     old.rename(new)
-    assert ear.follow(new) == [str(new)]
-    assert await ear.hears((new / "a").touch)
+    assert probe.watch_folders(new) == [str(new)]
+    assert await probe.is_woken_by((new / "a").touch)
 
 
-async def test_a_folder_that_is_gone_before_it_is_followed_breaks_nothing(tmp_path, listen):
-    ear = listen()
-    assert list(ear.notifier.follow({str(tmp_path / "gone"): 1})) == [str(tmp_path / "gone")]
+async def test_a_folder_that_is_gone_before_it_is_followed_breaks_nothing(tmp_path, make_probe):
+    probe = make_probe()
+    assert list(probe.notifier.watch_folders({str(tmp_path / "gone"): 1})) == [str(tmp_path / "gone")]
 
 
-async def test_a_folder_that_the_kernel_does_not_follow_is_told(tmp_path, listen, monkeypatch):
-    ear = listen()
+async def test_a_folder_that_the_kernel_does_not_follow_is_told(tmp_path, make_probe, monkeypatch):
+    probe = make_probe()
 
     def refuse(*_: object) -> None:
         raise inotify.inotify.INotifyError("no space")
 
     monkeypatch.setattr(inotify._Reader, "watch", lambda *_, **__: refuse())
     with pytest.raises(OSError, match="no space"):
-        ear.follow(tmp_path)
+        probe.watch_folders(tmp_path)
 
 
 async def test_a_kernel_that_has_no_further_ear_is_told(monkeypatch):
@@ -169,49 +169,49 @@ async def test_a_kernel_that_has_no_further_ear_is_told(monkeypatch):
 
     monkeypatch.setattr(inotify._Reader, "__init__", refuse)
     with pytest.raises(OSError, match="too many"):
-        inotify.Notifier(object(), lambda: None)
+        inotify.InotifyNotifier(object(), lambda: None)
 
 
 # The source as a whole
 
 
-class Watched:
+class WatchedFolder:
     """A source that watches a folder by inotify, running."""
 
     def __init__(self, folder: Path) -> None:
         from twisted.internet import reactor
 
-        self.stage = Stage(reactor)
-        source = Watch(
-            self.stage.publisher,
+        self.harness = SourceHarness(reactor)
+        source = WatchRunner(
+            self.harness.publisher,
             reactor,
             str(folder),
             True,
             0.1,
             0.02,
             10_000,
-            lambda call: aside(reactor, call),
-            by_inotify(reactor),
+            lambda call: run_in_thread(reactor, call),
+            inotify_factory(reactor),
         )
         self.source: Any = source
         self.seen = 0
-        self.life = Life("source x", source, reactor)
-        self.life.startService()
+        self.service = SupervisedSource("source x", source, reactor)
+        self.service.startService()
 
     @property
-    def told(self) -> list[str]:
-        return [f"{found['change']} {found['path']}" for found in self.stage.objects]
+    def changes(self) -> list[str]:
+        return [f"{found['change']} {found['path']}" for found in self.harness.objects]
 
-    async def looked(self) -> None:
+    async def first_scan(self) -> None:
         """Wait until it knows what is there, and waits."""
-        await until(lambda: self.source._known is not None and self.source._stirred is not None, "a look")
+        await until(lambda: self.source._last_files is not None and self.source._change is not None, "a look")
 
-    async def tells(self, *wanted: str) -> None:
+    async def expect_changes(self, *wanted: str) -> None:
         """Wait until that, and nothing else, has been told since the last time."""
         start = self.seen
-        await until(lambda: len(self.told) >= start + len(wanted), f"{wanted}, but {self.told[start:]}")
-        self.seen = len(self.told)
-        assert sorted(self.told[start:]) == sorted(wanted)
+        await until(lambda: len(self.changes) >= start + len(wanted), f"{wanted}, but {self.changes[start:]}")
+        self.seen = len(self.changes)
+        assert sorted(self.changes[start:]) == sorted(wanted)
 
 
 async def test_a_real_folder_is_told_from_change_to_change(tmp_path):
@@ -223,45 +223,45 @@ async def test_a_real_folder_is_told_from_change_to_change(tmp_path):
     folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     (folder / "old").touch()
-    watched = Watched(folder)
-    await watched.looked()
+    watched = WatchedFolder(folder)
+    await watched.first_scan()
     put("new")
-    await watched.tells("created new")
+    await watched.expect_changes("created new")
     os.utime(folder / "new")
-    await watched.tells("changed new")
+    await watched.expect_changes("changed new")
     put("new")
-    await watched.tells("changed new")
+    await watched.expect_changes("changed new")
     put("sub/a")
-    await watched.tells("created sub/a")
+    await watched.expect_changes("created sub/a")
     shutil.rmtree(folder / "sub")
-    await watched.tells("deleted sub/a")
+    await watched.expect_changes("deleted sub/a")
     (folder / "sub/deep").mkdir(parents=True)
     put("sub/deep/b")
-    await watched.tells("created sub/deep/b")
+    await watched.expect_changes("created sub/deep/b")
     (folder / "sub").rename(folder / "moved")
-    await watched.tells("created moved/deep/b", "deleted sub/deep/b")
+    await watched.expect_changes("created moved/deep/b", "deleted sub/deep/b")
     put("moved/deep/c")
-    await watched.tells("created moved/deep/c")
-    await watched.life.stopService()
+    await watched.expect_changes("created moved/deep/c")
+    await watched.service.stopService()
 
 
 async def test_a_real_folder_that_vanishes_is_followed_again_when_it_comes_back(tmp_path):
     folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub/old").touch()
-    watched = Watched(folder)
-    await watched.looked()
-    with Log() as log:
+    watched = WatchedFolder(folder)
+    await watched.first_scan()
+    with LogCapture() as log:
         shutil.rmtree(folder)
-        await watched.tells("deleted sub/old")
+        await watched.expect_changes("deleted sub/old")
         await until(lambda: log.lines, "the log")
         folder.mkdir()
         await until(lambda: len(log.lines) == 2, "the folder")
     assert [line.rpartition(str(folder))[2] for line in log.lines] == [" is not there; it is tried again", " is there"]
-    await watched.looked()
+    await watched.first_scan()
     (folder / "new").touch()
-    await watched.tells("created new")
-    await watched.life.stopService()
+    await watched.expect_changes("created new")
+    await watched.service.stopService()
 
 
 @pytest.mark.skipif(int(_QUEUE.read_text()) > 20_000, reason="the queue of this kernel is long")
@@ -269,11 +269,11 @@ async def test_what_the_kernel_forgot_to_tell_is_found(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     a.touch()
     b.touch()
-    watched = Watched(tmp_path)
-    await watched.looked()
+    watched = WatchedFolder(tmp_path)
+    await watched.first_scan()
     for _ in range(12_000):  # two that alternate, since the kernel joins what is the same
         os.utime(a)
         os.utime(b)
     (tmp_path / "forgotten").touch()
-    await until(lambda: "created forgotten" in watched.told, "the file of which the kernel did not speak")
-    await watched.life.stopService()
+    await until(lambda: "created forgotten" in watched.changes, "the file of which the kernel did not speak")
+    await watched.service.stopService()

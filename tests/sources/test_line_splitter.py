@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.sources.line_splitter import Line, LineCutter
+from pushd.sources.line_splitter import LineSplitter, OutputLine
 
 
-def cut(limit: int, *pieces: bytes) -> list[tuple[bytes, bool]]:
-    cutter = LineCutter(limit)
-    lines = [line for piece in pieces for line in cutter.feed(piece)] + cutter.rest()
+def split(limit: int, *pieces: bytes) -> list[tuple[bytes, bool]]:
+    splitter = LineSplitter(limit)
+    lines = [line for piece in pieces for line in splitter.feed(piece)] + splitter.flush()
     return [tuple(line) for line in lines]
 
 
@@ -26,7 +26,7 @@ def cut(limit: int, *pieces: bytes) -> list[tuple[bytes, bool]]:
     ],
 )
 def test_lines_end_with_lf_or_crlf_and_the_last_one_needs_no_end(data, lines):
-    assert cut(10, data) == [(line, False) for line in lines]
+    assert split(10, data) == [(line, False) for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -43,19 +43,19 @@ def test_lines_end_with_lf_or_crlf_and_the_last_one_needs_no_end(data, lines):
     ],
 )
 def test_a_long_line_is_cut_off_at_the_limit_and_between_characters(data, line):
-    assert cut(4, data, b"next\n") == [line, (b"next", False)]
+    assert split(4, data, b"next\n") == [line, (b"next", False)]
 
 
 def test_no_more_of_a_line_is_held_than_the_limit():
-    cutter = LineCutter(100)
+    splitter = LineSplitter(100)
     for _ in range(1000):
-        assert cutter.feed(b"x" * 1000) == []
-    assert len(cutter._line) == 101
-    assert cutter.feed(b"\n") == [Line(b"x" * 100, True)]
+        assert splitter.feed(b"x" * 1000) == []
+    assert len(splitter._buffer) == 101
+    assert splitter.feed(b"\n") == [OutputLine(b"x" * 100, True)]
 
 
 @given(st.lists(st.binary(max_size=12)), st.integers(1, 8))
 def test_it_does_not_matter_how_the_bytes_come(pieces, limit):
     data = b"".join(pieces)
-    assert cut(limit, *pieces) == cut(limit, data)
-    assert all(len(line) <= limit for line, _ in cut(limit, data))
+    assert split(limit, *pieces) == split(limit, data)
+    assert all(len(line) <= limit for line, _ in split(limit, data))

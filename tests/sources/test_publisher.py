@@ -4,15 +4,19 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pushd.core.message import draft
-from pushd.sources.publisher import Publisher, Saying
-from tests.sources.source_harness import Log, Stage, now
+from pushd.sources.publisher import SourceMessage, SourcePublisher
+from tests.sources.source_harness import LogCapture, SourceHarness, result_of
 
 
 def test_what_a_source_says_is_published_in_order_and_as_it_said_it():
-    stage = Stage()
-    sayings = [Saying(b"1", "application/json", "first"), Saying(b"\xff"), Saying(b"last", end=True)]
-    assert now(stage.publisher.publish(sayings)) == [True, True, True]
-    found = [(each.channel, each.data, each.content_type, each.event, each.end) for each in stage.messages]
+    harness = SourceHarness()
+    messages = [
+        SourceMessage(b"1", "application/json", "first"),
+        SourceMessage(b"\xff"),
+        SourceMessage(b"last", end=True),
+    ]
+    assert result_of(harness.publisher.publish(messages)) == [True, True, True]
+    found = [(each.channel, each.data, each.content_type, each.event, each.end) for each in harness.messages]
     assert found == [
         ("ch", b"1", "application/json", "first", False),
         ("ch", b"\xff", "application/octet-stream", None, False),
@@ -21,36 +25,40 @@ def test_what_a_source_says_is_published_in_order_and_as_it_said_it():
 
 
 def test_a_source_may_use_a_name_of_the_daemon():
-    stage = Stage()
-    publisher = Publisher(stage.hub, stage.counters, "source x", "$sys/x", 10)
-    assert now(publisher.publish([Saying(b"1")])) == [True]
-    assert now(stage.hub.status("$sys/x")).info.messages == 1
+    harness = SourceHarness()
+    publisher = SourcePublisher(harness.hub, harness.counters, "source x", "$sys/x", 10)
+    assert result_of(publisher.publish([SourceMessage(b"1")])) == [True]
+    assert result_of(harness.hub.status("$sys/x")).info.messages == 1
 
 
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [
-        (Saying(b"x" * 11), "too-large"),
-        (Saying(b"no", "application/json"), "bad-json"),
-        (Saying(b"x", event="a\nb"), "bad-event"),
+        (SourceMessage(b"x" * 11), "too-large"),
+        (SourceMessage(b"no", "application/json"), "bad-json"),
+        (SourceMessage(b"x", event="a\nb"), "bad-event"),
     ],
 )
 def test_what_is_refused_is_counted_and_does_not_hold_up_the_rest(wrong, code):
-    stage = Stage(limit=10)
-    assert now(stage.publisher.publish([Saying(b"x" * 10), wrong, Saying(b"y")])) == [True, False, True]
-    assert stage.texts == ["x" * 10, "y"]
-    assert stage.counters.refusals == {code: 1}
+    harness = SourceHarness(limit=10)
+    assert result_of(harness.publisher.publish([SourceMessage(b"x" * 10), wrong, SourceMessage(b"y")])) == [
+        True,
+        False,
+        True,
+    ]
+    assert harness.texts == ["x" * 10, "y"]
+    assert harness.counters.refusals == {code: 1}
 
 
 def test_a_refusal_is_logged_when_it_comes_and_when_it_is_over():
-    stage = Stage(channels=1)
-    now(stage.hub.publish(draft("other", b"1")))
-    with Log() as log:
+    harness = SourceHarness(channels=1)
+    result_of(harness.hub.publish(draft("other", b"1")))
+    with LogCapture() as log:
         for _ in range(3):
-            assert now(stage.publisher.publish([Saying(b"1")])) == [False]
-        now(stage.hub.forget("other"))
+            assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [False]
+        result_of(harness.hub.forget("other"))
         for _ in range(3):
-            assert now(stage.publisher.publish([Saying(b"1")])) == [True]
+            assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [True]
     assert log.lines == [
         "source x: refused, too-many-channels: all of the 1 channels that may be known are in use",
         "source x: accepted again",
@@ -58,26 +66,26 @@ def test_a_refusal_is_logged_when_it_comes_and_when_it_is_over():
 
 
 def test_a_long_list_lets_the_reactor_have_its_turns():
-    stage = Stage()
-    said: list[int] = []
+    harness = SourceHarness()
+    drawn: list[int] = []
 
     def many():
         for number in range(1000):
-            said.append(number)
-            yield Saying(b"x")
+            drawn.append(number)
+            yield SourceMessage(b"x")
 
-    publishing = Deferred.fromCoroutine(stage.publisher.publish(many()))
+    publishing = Deferred.fromCoroutine(harness.publisher.publish(many()))
     assert not publishing.called
-    assert 0 < len(said) < 1000
+    assert 0 < len(drawn) < 1000
     for _ in range(10):
-        stage.clock.advance(0)
+        harness.clock.advance(0)
     assert publishing.called
-    assert len(stage.messages) == 1000
+    assert len(harness.messages) == 1000
 
 
 def test_lines_that_were_cut_off_are_counted():
-    stage = Stage()
-    stage.publisher.count_cut(0)
-    assert "line-too-long" not in stage.counters.refusals
-    stage.publisher.count_cut(2)
-    assert stage.counters.refusals == {"line-too-long": 2}
+    harness = SourceHarness()
+    harness.publisher.count_truncated(0)
+    assert "line-too-long" not in harness.counters.refusals
+    harness.publisher.count_truncated(2)
+    assert harness.counters.refusals == {"line-too-long": 2}

@@ -6,37 +6,37 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from pushd.sources.running_sources import Present
+from pushd.sources.running_sources import RunningSources
 
 
 class Source(Service):
     """Notes when it begins and ends; its end is the test's to make."""
 
-    def __init__(self, name: str, diary: list[str], ended: Deferred[None]) -> None:
-        self._called = name
-        self._diary = diary
+    def __init__(self, name: str, events: list[str], ended: Deferred[None]) -> None:
+        self._label = name
+        self._events = events
         self._ended = ended
 
     def startService(self) -> None:
-        self._diary.append(f"{self._called} begins")
+        self._events.append(f"{self._label} begins")
 
     def stopService(self) -> Deferred[None]:
-        self._diary.append(f"{self._called} ends")
+        self._events.append(f"{self._label} ends")
         return self._ended
 
 
 def test_one_that_stays_is_not_touched_and_the_new_wait_for_the_end_of_the_old() -> None:
-    diary: list[str] = []
+    events: list[str] = []
     ended: Deferred[None] = Deferred()
 
     def build(name: str) -> Callable[[], Any]:
-        return lambda: Source(name, diary, ended)
+        return lambda: Source(name, events, ended)
 
-    present = Present({"stays": build("stays"), "goes": build("goes")})
-    present.startService()
-    assert diary == ["stays begins", "goes begins"]
-    becoming = Deferred.fromCoroutine(present.become({"stays": build("stays"), "comes": build("comes")}))
-    assert diary[2:] == ["goes ends"]
+    sources = RunningSources({"stays": build("stays"), "goes": build("goes")})
+    sources.startService()
+    assert events == ["stays begins", "goes begins"]
+    reconfiguring = Deferred.fromCoroutine(sources.reconfigure({"stays": build("stays"), "comes": build("comes")}))
+    assert events[2:] == ["goes ends"]
     ended.callback(None)
-    assert becoming.called
-    assert diary[3:] == ["comes begins"]
+    assert reconfiguring.called
+    assert events[3:] == ["comes begins"]

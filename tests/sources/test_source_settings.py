@@ -12,7 +12,7 @@ import pytest
 
 from pushd.config import Config, ConfigError, load
 from pushd.source_settings import KINDS, CommandSource, SystemSource, WatchSource, WordsSource
-from tests.sources.source_harness import Stage
+from tests.sources.source_harness import SourceHarness
 
 ROOT = Path(__file__).parents[2]
 
@@ -160,39 +160,39 @@ def test_sources_have_no_variable(tmp_path):
     ],
 )
 def test_each_kind_becomes_a_service_that_does_nothing_before_its_start(source):
-    stage = Stage()
-    service = source.service(stage.hub, stage.counters, stage.clock, 1000)
+    harness = SourceHarness()
+    service = source.service(harness.hub, harness.counters, harness.clock, 1000)
     assert not service.running
-    assert not stage.clock.getDelayedCalls()
+    assert not harness.clock.getDelayedCalls()
 
 
 def test_words_become_what_they_say():
-    stage = Stage()
+    harness = SourceHarness()
     source = WordsSource(name="x", channel="ch", text="a b c", interval=2.0, pause=5.0)
-    service = source.service(stage.hub, stage.counters, stage.clock, 1)
+    service = source.service(harness.hub, harness.counters, harness.clock, 1)
     service.startService()
     heard = []
     for _ in range(12):
-        heard.append(len(stage.messages))
-        stage.clock.advance(1.0)
+        heard.append(len(harness.messages))
+        harness.clock.advance(1.0)
     assert heard == [1, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 5]
     service.stopService()
 
 
 def test_a_message_has_at_most_the_bytes_that_it_may_have_elsewhere():
-    stage = Stage()
-    service = WordsSource(name="x", channel="ch", text="long").service(stage.hub, stage.counters, stage.clock, 3)
+    harness = SourceHarness()
+    service = WordsSource(name="x", channel="ch", text="long").service(harness.hub, harness.counters, harness.clock, 3)
     service.startService()
-    assert stage.counters.refusals == {"too-large": 1}
+    assert harness.counters.refusals == {"too-large": 1}
     service.stopService()
 
 
 def test_words_that_are_not_to_be_repeated_end_for_good():
-    stage = Stage()
+    harness = SourceHarness()
     source = WordsSource(name="x", channel="ch", text="a", repeat=False)
-    source.service(stage.hub, stage.counters, stage.clock, 1000).startService()
-    assert stage.texts == ["a"]
-    assert not stage.clock.getDelayedCalls()
+    source.service(harness.hub, harness.counters, harness.clock, 1000).startService()
+    assert harness.texts == ["a"]
+    assert not harness.clock.getDelayedCalls()
 
 
 # Documents

@@ -7,23 +7,23 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pushd.sources import system
-from pushd.sources.system import CpuMeter, Reading, System
-from tests.sources.source_harness import Log, Stage, at_once
+from pushd.sources.system import CpuMeter, Gauge, SystemRunner
+from tests.sources.source_harness import LogCapture, SourceHarness, call_now
 
 
-def run(stage: Stage, disks: tuple[str, ...] = ("/",), aside: Any = at_once) -> Deferred[None]:
-    source = System(stage.publisher, stage.clock, 1.0, disks, lambda: 1234.5678, aside)
+def run(harness: SourceHarness, disks: tuple[str, ...] = ("/",), run_in_thread: Any = call_now) -> Deferred[None]:
+    source = SystemRunner(harness.publisher, harness.clock, 1.0, disks, lambda: 1234.5678, run_in_thread)
     return Deferred.fromCoroutine(source.run()).addErrback(lambda _: None)
 
 
 def test_all_figures_come_each_interval_as_one_json_object():
-    stage = Stage()
-    running = run(stage)
-    assert stage.messages == []
-    stage.clock.pump([1.0] * 3)
-    assert len(stage.messages) == 3
-    assert {message.content_type for message in stage.messages} == {"application/json"}
-    found = stage.objects[-1]
+    harness = SourceHarness()
+    running = run(harness)
+    assert harness.messages == []
+    harness.clock.pump([1.0] * 3)
+    assert len(harness.messages) == 3
+    assert {message.content_type for message in harness.messages} == {"application/json"}
+    found = harness.objects[-1]
     assert list(found) == ["time", "cpu", "memory", "load", "temperature", "disk"]
     assert found["time"] == 1234.568
     assert 0 <= found["cpu"]["percent"] <= 100
@@ -32,7 +32,7 @@ def test_all_figures_come_each_interval_as_one_json_object():
     assert len(found["load"]) == 3
     assert found["disk"]["/"]["total"] == psutil.disk_usage("/").total
     running.cancel()
-    assert not stage.clock.getDelayedCalls()
+    assert not harness.clock.getDelayedCalls()
 
 
 def seconds(**passed: float) -> Any:
@@ -73,20 +73,20 @@ def test_a_sensor_tells_its_hottest_place(monkeypatch):
     cold.current, hot.current = 40.0, 51.26
     found = {"coretemp": [cold, hot], "empty": []}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: found, raising=False)
-    assert system.temperatures() == {"coretemp": 51.3}
+    assert system.read_temperatures() == {"coretemp": 51.3}
 
 
 def test_a_machine_without_sensors_tells_no_temperature(monkeypatch):
     monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
-    assert system.temperatures() == {}
+    assert system.read_temperatures() == {}
 
 
 def test_a_disk_that_is_not_there_is_null_and_logged_once():
-    stage = Stage()
-    with Log() as log:
-        running = run(stage, ("/", "/not/there"))
-        stage.clock.pump([1.0] * 3)
-    found = stage.objects[-1]["disk"]
+    harness = SourceHarness()
+    with LogCapture() as log:
+        running = run(harness, ("/", "/not/there"))
+        harness.clock.pump([1.0] * 3)
+    found = harness.objects[-1]["disk"]
     assert found["/not/there"] is None
     assert found["/"]["total"] > 0
     assert len(log.lines) == 1
@@ -95,9 +95,9 @@ def test_a_disk_that_is_not_there_is_null_and_logged_once():
 
 
 def test_a_disk_that_hangs_is_null_and_asked_again_only_once_it_has_answered():
-    stage, asked = Stage(), []
+    harness, asked = SourceHarness(), []
 
-    def aside(call: Any) -> Deferred[Any]:
+    def run_in_thread(call: Any) -> Deferred[Any]:
         answer: Deferred[Any] = Deferred()
         asked.append((call, answer))
         return answer
@@ -107,39 +107,39 @@ def test_a_disk_that_hangs_is_null_and_asked_again_only_once_it_has_answered():
             if not waiting.called:
                 waiting.callback(call())
 
-    with Log() as log:
-        running = run(stage, ("/",), aside)
-        stage.clock.advance(1.0)
+    with LogCapture() as log:
+        running = run(harness, ("/",), run_in_thread)
+        harness.clock.advance(1.0)
         assert len(asked) == 2
-        stage.clock.advance(0.5)
-        assert stage.objects[-1]["disk"] == {"/": None}
-        assert stage.objects[-1]["temperature"] is None
-        stage.clock.advance(0.5)
-        assert len(stage.messages) == 2
+        harness.clock.advance(0.5)
+        assert harness.objects[-1]["disk"] == {"/": None}
+        assert harness.objects[-1]["temperature"] is None
+        harness.clock.advance(0.5)
+        assert len(harness.messages) == 2
         assert len(asked) == 2
         answer()
-        stage.clock.advance(1.0)
+        harness.clock.advance(1.0)
         assert len(asked) == 4
         answer()
-        assert stage.objects[-1]["disk"]["/"]["total"] > 0
+        assert harness.objects[-1]["disk"]["/"]["total"] > 0
     assert log.lines == [
         "source x: temperatures: no answer, so null until there is one",
         "source x: disk /: no answer, so null until there is one",
     ]
-    stage.clock.advance(1.0)
+    harness.clock.advance(1.0)
     running.cancel()
-    assert not stage.clock.getDelayedCalls()
+    assert not harness.clock.getDelayedCalls()
 
 
-def value(reading: Reading[int]) -> Any:
-    return Deferred.fromCoroutine(reading.value())
+def read(gauge: Gauge[int]) -> Any:
+    return Deferred.fromCoroutine(gauge.read())
 
 
 def test_trouble_is_logged_again_once_it_was_over():
     answers = [fail(OSError("gone")), fail(OSError("gone")), succeed(1), fail(OSError("gone"))]
-    reading: Reading[int] = Reading("source x", "disk /", int, Stage().clock, lambda _: answers.pop(0))
-    with Log() as log:
-        assert [value(reading).result for _ in range(4)] == [None, None, 1, None]
+    gauge: Gauge[int] = Gauge("source x", "disk /", int, SourceHarness().clock, lambda _: answers.pop(0))
+    with LogCapture() as log:
+        assert [read(gauge).result for _ in range(4)] == [None, None, 1, None]
     assert log.lines == ["source x: disk /: null, since it can not be read: gone"] * 2
 
 
@@ -147,7 +147,7 @@ def test_where_no_thread_can_be_had_the_figure_is_asked_for_again():
     def no_thread(_: object) -> Any:
         raise RuntimeError("can't start new thread")
 
-    reading: Reading[int] = Reading("source x", "disk /", int, Stage().clock, no_thread)
-    assert value(reading).result is None
-    reading._aside = lambda _: succeed(1)
-    assert value(reading).result == 1
+    gauge: Gauge[int] = Gauge("source x", "disk /", int, SourceHarness().clock, no_thread)
+    assert read(gauge).result is None
+    gauge._run_in_thread = lambda _: succeed(1)
+    assert read(gauge).result == 1

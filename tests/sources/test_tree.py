@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pushd.sources.tree import Stamp, TooManyFiles, compare, read_tree
+from pushd.sources.tree import FileStamp, TooManyFiles, compare, read_tree
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_read_with_what_tells_its_files_apart(folder):
     tree = read_tree(str(folder), False, 100)
     found = (folder / "a").stat()
-    assert tree.files == {"a": Stamp(found.st_mtime_ns, 5, found.st_ino)}
+    assert tree.files == {"a": FileStamp(found.st_mtime_ns, 5, found.st_ino)}
     assert tree.folders == {"": folder.stat().st_ino}
 
 
@@ -90,10 +90,10 @@ def test_a_file_that_goes_while_the_folder_is_read_is_left_out(folder, monkeypat
     assert read_tree(str(folder), False, 100).files == {}
 
 
-OLD = Stamp(1, 1, 1)
+OLD = FileStamp(1, 1, 1)
 
 
-@pytest.mark.parametrize("new", [Stamp(2, 1, 1), Stamp(1, 2, 1), Stamp(1, 1, 2)])
+@pytest.mark.parametrize("new", [FileStamp(2, 1, 1), FileStamp(1, 2, 1), FileStamp(1, 1, 2)])
 def test_a_file_is_changed_when_its_time_its_size_or_its_inode_is_another(new):
     assert compare({"a": OLD}, {"a": new}) == [("a", "changed", new)]
 

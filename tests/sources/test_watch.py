@@ -10,50 +10,60 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 
 from pushd.core.message import draft
-from pushd.sources.watch import Watch, by_inotify
-from tests.sources.source_harness import Log, Stage, at_once, now
+from pushd.sources.watch import WatchRunner, inotify_factory
+from tests.sources.source_harness import LogCapture, SourceHarness, call_now, result_of
 
 
-class Kernel:
+class FakeNotifier:
     """What tells that something stirs: the test does."""
 
     def __init__(self) -> None:
-        self.wake: Callable[[], None] = lambda: None
-        self.followed: dict[str, int] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        self.watched_folders: dict[str, int] = {}
         self.made = 0
         self.closed = 0
-        self.listening = 0
-        self.refuses = False
+        self.resumed = 0
+        self.is_refusing = False
 
-    def __call__(self, wake: Callable[[], None]) -> "Kernel":
-        self.wake = wake
+    def __call__(self, on_change: Callable[[], None]) -> "FakeNotifier":
+        self.on_change = on_change
         self.made += 1
         return self
 
-    def listen(self) -> None:
-        self.listening += 1
+    def resume(self) -> None:
+        self.resumed += 1
 
-    def follow(self, folders: Mapping[str, int]) -> Iterator[str]:
-        fresh = [path for path in folders if path not in self.followed]
-        self.followed = {path: inode for path, inode in self.followed.items() if path in folders}
+    def watch_folders(self, folders: Mapping[str, int]) -> Iterator[str]:
+        fresh = [path for path in folders if path not in self.watched_folders]
+        self.watched_folders = {path: inode for path, inode in self.watched_folders.items() if path in folders}
         for path in fresh:
-            if self.refuses:
+            if self.is_refusing:
                 raise OSError("too many")
-            self.followed[path] = folders[path]
+            self.watched_folders[path] = folders[path]
             yield path
 
     def close(self) -> None:
         self.closed += 1
 
 
-class Watched:
+class WatchedFolder:
     """A source that watches a folder, running."""
 
-    def __init__(self, folder: Path, kernel: Any = None, *, stage: Stage | None = None, **options: Any) -> None:
-        self.stage = stage or Stage()
+    def __init__(
+        self, folder: Path, notifier: Any = None, *, harness: SourceHarness | None = None, **options: Any
+    ) -> None:
+        self.harness = harness or SourceHarness()
         self.folder = folder
-        settings = {"recursive": False, "interval": 2.0, "settle": 0.1, "most": 100, "aside": at_once} | options
-        self.source = Watch(self.stage.publisher, self.stage.clock, str(folder), notifier=kernel, **settings)
+        settings = {
+            "recursive": False,
+            "interval": 2.0,
+            "settle": 0.1,
+            "max_files": 100,
+            "run_in_thread": call_now,
+        } | options
+        self.source = WatchRunner(
+            self.harness.publisher, self.harness.clock, str(folder), notifier=notifier, **settings
+        )
         self.start()
 
     def start(self) -> None:
@@ -62,16 +72,16 @@ class Watched:
 
     def stop(self) -> None:
         self.running.cancel()
-        assert not self.stage.clock.getDelayedCalls()
+        assert not self.harness.clock.getDelayedCalls()
 
     def after(self, *seconds: float) -> list[str]:
         """Let time pass; give what is told by then, as words."""
-        self.stage.clock.pump(seconds)
-        return self.told
+        self.harness.clock.pump(seconds)
+        return self.changes
 
     @property
-    def told(self) -> list[str]:
-        return [f"{found['change']} {found['path']}" for found in self.stage.objects]
+    def changes(self) -> list[str]:
+        return [f"{found['change']} {found['path']}" for found in self.harness.objects]
 
 
 @pytest.fixture
@@ -82,7 +92,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_is_created_changed_and_deleted_is_told_at_the_next_look(folder):
-    watched = Watched(folder)
+    watched = WatchedFolder(folder)
     assert watched.after(2.0) == []
     (folder / "new").touch()
     assert watched.after(1.9) == []
@@ -94,23 +104,23 @@ def test_what_is_created_changed_and_deleted_is_told_at_the_next_look(folder):
 
 
 def test_a_message_tells_path_change_size_and_time_and_its_event_is_the_change(folder):
-    watched = Watched(folder)
+    watched = WatchedFolder(folder)
     (folder / "new").write_text("12345")
     os.utime(folder / "new", ns=(0, 1763751574_123_456_789))
     watched.after(2.0)
     (folder / "new").unlink()
     watched.after(2.0)
-    assert watched.stage.objects == [
+    assert watched.harness.objects == [
         {"path": "new", "change": "created", "size": 5, "time": 1763751574.123},
         {"path": "new", "change": "deleted", "size": None, "time": None},
     ]
-    assert [message.event for message in watched.stage.messages] == ["created", "deleted"]
-    assert {message.content_type for message in watched.stage.messages} == {"application/json"}
+    assert [message.event for message in watched.harness.messages] == ["created", "deleted"]
+    assert {message.content_type for message in watched.harness.messages} == {"application/json"}
     watched.stop()
 
 
 def test_a_file_that_an_editor_renames_over_another_has_changed(folder):
-    watched = Watched(folder)
+    watched = WatchedFolder(folder)
     (folder / "old~").write_text("2")
     os.utime(folder / "old~", ns=(1, (folder / "old").stat().st_mtime_ns))
     (folder / "old~").rename(folder / "old")
@@ -119,14 +129,14 @@ def test_a_file_that_an_editor_renames_over_another_has_changed(folder):
 
 
 def test_a_name_that_is_not_utf_8_is_told_as_well_as_can_be(folder):
-    watched = Watched(folder)
+    watched = WatchedFolder(folder)
     (folder / os.fsdecode(b"caf\xe9")).touch()
     assert watched.after(2.0) == ["created caf�"]
     watched.stop()
 
 
 def test_folders_in_it_count_where_that_is_wanted(folder):
-    flat, deep = Watched(folder), Watched(folder, recursive=True)
+    flat, deep = WatchedFolder(folder), WatchedFolder(folder, recursive=True)
     (folder / "sub").mkdir()
     (folder / "sub/a").touch()
     assert flat.after(2.0) == []
@@ -136,8 +146,8 @@ def test_folders_in_it_count_where_that_is_wanted(folder):
 
 
 def test_a_folder_that_is_not_there_is_logged_once_and_looked_for_again(tmp_path):
-    with Log() as log:
-        watched = Watched(tmp_path / "later", Kernel())
+    with LogCapture() as log:
+        watched = WatchedFolder(tmp_path / "later", FakeNotifier())
         watched.after(2.0, 2.0)
         (tmp_path / "later").mkdir()
         (tmp_path / "later/a").touch()
@@ -150,19 +160,19 @@ def test_a_folder_that_is_not_there_is_logged_once_and_looked_for_again(tmp_path
 
 
 def test_a_folder_that_vanishes_takes_its_files_with_it_and_is_looked_for_again(folder):
-    kernel = Kernel()
-    with Log() as log:
-        watched = Watched(folder, kernel)
+    notifier = FakeNotifier()
+    with LogCapture() as log:
+        watched = WatchedFolder(folder, notifier)
         watched.after(0.1)
         (folder / "old").unlink()
         folder.rmdir()
-        kernel.wake()
+        notifier.on_change()
         assert watched.after(0.1) == ["deleted old"]
-        assert kernel.followed == {}
+        assert notifier.watched_folders == {}
         folder.mkdir()
         (folder / "new").touch()
         assert watched.after(2.0) == ["deleted old", "created new"]
-        assert set(kernel.followed) == {str(folder)}
+        assert set(notifier.watched_folders) == {str(folder)}
     assert [line.rpartition(str(folder))[2] for line in log.lines] == [" is not there; it is tried again", " is there"]
     watched.stop()
 
@@ -170,12 +180,12 @@ def test_a_folder_that_vanishes_takes_its_files_with_it_and_is_looked_for_again(
 def test_a_folder_that_can_not_be_read_for_a_while_has_not_lost_its_files(folder):
     answers = [fail(OSError(24, "Too many open files"))] * 2
 
-    def aside(call: Any) -> Deferred[Any]:
-        return answers.pop() if hurts and answers else at_once(call)
+    def run_in_thread(call: Any) -> Deferred[Any]:
+        return answers.pop() if hurts and answers else call_now(call)
 
     hurts = False
-    with Log() as log:
-        watched = Watched(folder, aside=aside)
+    with LogCapture() as log:
+        watched = WatchedFolder(folder, run_in_thread=run_in_thread)
         hurts = True
         assert watched.after(2.0, 2.0, 2.0) == []
     assert log.lines == [
@@ -187,8 +197,8 @@ def test_a_folder_that_can_not_be_read_for_a_while_has_not_lost_its_files(folder
 
 def test_a_folder_with_too_many_files_is_not_watched_until_they_are_fewer(folder):
     (folder / "a").touch()
-    with Log() as log:
-        watched = Watched(folder, most=3)
+    with LogCapture() as log:
+        watched = WatchedFolder(folder, max_files=3)
         (folder / "b").touch()
         assert watched.after(2.0) == []
         (folder / "a").unlink()
@@ -198,74 +208,74 @@ def test_a_folder_with_too_many_files_is_not_watched_until_they_are_fewer(folder
 
 
 def test_a_change_that_is_refused_is_told_as_soon_as_it_is_accepted(folder):
-    kernel, stage = Kernel(), Stage(channels=1)
-    now(stage.hub.publish(draft("other", b"1")))
-    watched = Watched(folder, kernel, stage=stage)
+    notifier, harness = FakeNotifier(), SourceHarness(channels=1)
+    result_of(harness.hub.publish(draft("other", b"1")))
+    watched = WatchedFolder(folder, notifier, harness=harness)
     watched.after(0.1)
     (folder / "new").touch()
-    kernel.wake()
+    notifier.on_change()
     assert watched.after(0.1, 2.0, 2.0) == []
-    now(stage.hub.forget("other"))
+    result_of(harness.hub.forget("other"))
     assert watched.after(2.0) == ["created new"]
     watched.stop()
 
 
 def test_the_kernels_word_makes_it_look_once_changes_have_gathered(folder):
-    kernel = Kernel()
-    watched = Watched(folder, kernel)
+    notifier = FakeNotifier()
+    watched = WatchedFolder(folder, notifier)
     watched.after(0.1)
     (folder / "a").touch()
     assert watched.after(2.0, 2.0) == []
-    kernel.wake()
+    notifier.on_change()
     (folder / "b").touch()
-    kernel.wake()
+    notifier.on_change()
     assert watched.after(0.09) == []
-    listening = kernel.listening
+    resumed = notifier.resumed
     assert watched.after(0.01) == ["created a", "created b"]
-    assert kernel.listening == listening + 1
+    assert notifier.resumed == resumed + 1
     watched.stop()
 
 
 def test_what_stirs_while_it_looks_takes_another_look(folder):
-    kernel, looks = Kernel(), []
+    notifier, scans = FakeNotifier(), []
 
-    def aside(call: Any) -> Deferred[Any]:
-        looks.append(at_once(call))
-        if len(looks) == 2:
+    def run_in_thread(call: Any) -> Deferred[Any]:
+        scans.append(call_now(call))
+        if len(scans) == 2:
             (folder / "late").touch()
-            kernel.wake()
-        return looks[-1]
+            notifier.on_change()
+        return scans[-1]
 
-    watched = Watched(folder, kernel, aside=aside)
+    watched = WatchedFolder(folder, notifier, run_in_thread=run_in_thread)
     assert watched.after(0.1) == []
     assert watched.after(0.1) == ["created late"]
-    assert len(looks) == 3
+    assert len(scans) == 3
     assert watched.after(1.0) == ["created late"]
-    assert len(looks) == 3
+    assert len(scans) == 3
     watched.stop()
 
 
 def test_what_comes_to_a_new_folder_before_it_is_followed_is_found(folder):
-    kernel = Kernel()
-    follow = kernel.follow
+    notifier = FakeNotifier()
+    watch_folders = notifier.watch_folders
 
     def late(folders: Mapping[str, int]) -> Iterator[str]:
-        for path in follow(folders):
+        for path in watch_folders(folders):
             (folder / "sub/a").touch()
             yield path
 
-    watched = Watched(folder, kernel, recursive=True)
+    watched = WatchedFolder(folder, notifier, recursive=True)
     watched.after(0.1)
     (folder / "sub").mkdir()
-    kernel.follow = late
-    kernel.wake()
+    notifier.watch_folders = late
+    notifier.on_change()
     assert watched.after(0.1) == []
     assert watched.after(0.1) == ["created sub/a"]
     watched.stop()
 
 
 def test_it_looks_once_a_minute_where_the_kernel_is_silent(folder):
-    watched = Watched(folder, Kernel())
+    watched = WatchedFolder(folder, FakeNotifier())
     watched.after(0.1)
     (folder / "a").touch()
     assert watched.after(59.9) == []
@@ -273,21 +283,21 @@ def test_it_looks_once_a_minute_where_the_kernel_is_silent(folder):
     watched.stop()
 
 
-@pytest.mark.parametrize("kernel", [None, Kernel()], ids=["polling", "told"])
-def test_a_look_that_takes_long_is_followed_by_a_longer_rest(folder, kernel):
-    stage, looks = Stage(), []
+@pytest.mark.parametrize("notifier", [None, FakeNotifier()], ids=["polling", "told"])
+def test_a_look_that_takes_long_is_followed_by_a_longer_rest(folder, notifier):
+    harness, scans = SourceHarness(), []
 
     def slow(call: Any) -> Deferred[Any]:
-        looks.append(stage.clock.seconds())
+        scans.append(harness.clock.seconds())
         answer: Deferred[Any] = Deferred()
-        stage.clock.callLater(1.0, lambda: answer.callback(at_once(call).result))
+        harness.clock.callLater(1.0, lambda: answer.callback(call_now(call).result))
         return answer
 
-    watched = Watched(folder, kernel, aside=slow, stage=stage)
+    watched = WatchedFolder(folder, notifier, run_in_thread=slow, harness=harness)
     for _ in range(30):
-        watched.source._stir()
+        watched.source._changed()
         watched.after(0.5)
-    assert looks == [0, 5, 10, 15]
+    assert scans == [0, 5, 10, 15]
     watched.after(1.0)
     watched.stop()
 
@@ -297,8 +307,8 @@ def test_without_the_kernel_it_looks_at_each_interval_and_says_so(folder, error)
     def none(_: object) -> Any:
         raise error
 
-    with Log() as log:
-        watched = Watched(folder, none)
+    with LogCapture() as log:
+        watched = WatchedFolder(folder, none)
         (folder / "a").touch()
         assert watched.after(2.0) == ["created a"]
     assert log.lines == [f"source x: looks at {folder} each 2.0 s, since inotify is not to be had: {error}"]
@@ -306,13 +316,13 @@ def test_without_the_kernel_it_looks_at_each_interval_and_says_so(folder, error)
 
 
 def test_a_folder_that_the_kernel_does_not_follow_is_looked_at_at_each_interval(folder):
-    kernel = Kernel()
-    kernel.refuses = True
-    with Log() as log:
-        watched = Watched(folder, kernel)
+    notifier = FakeNotifier()
+    notifier.is_refusing = True
+    with LogCapture() as log:
+        watched = WatchedFolder(folder, notifier)
         (folder / "a").touch()
         assert watched.after(2.0) == ["created a"]
-    assert kernel.closed == 1
+    assert notifier.closed == 1
     assert len(log.lines) == 1
     watched.stop()
 
@@ -320,29 +330,29 @@ def test_a_folder_that_the_kernel_does_not_follow_is_looked_at_at_each_interval(
 def test_many_new_folders_are_followed_in_slices(folder):
     for number in range(250):
         (folder / str(number)).mkdir()
-    kernel = Kernel()
-    watched = Watched(folder, kernel, recursive=True, most=1000)
-    assert len(kernel.followed) == 100
+    notifier = FakeNotifier()
+    watched = WatchedFolder(folder, notifier, recursive=True, max_files=1000)
+    assert len(notifier.watched_folders) == 100
     watched.after(0)
-    assert len(kernel.followed) == 251
+    assert len(notifier.watched_folders) == 251
     watched.stop()
 
 
 def test_a_stop_closes_the_kernels_ear_and_a_new_start_knows_what_was_told(folder):
-    kernel = Kernel()
-    watched = Watched(folder, kernel)
+    notifier = FakeNotifier()
+    watched = WatchedFolder(folder, notifier)
     watched.after(0.1)
     watched.stop()
-    assert kernel.closed == 1
+    assert notifier.closed == 1
     (folder / "a").touch()
     watched.start()
-    assert kernel.made == 2
-    assert watched.told == ["created a"]
+    assert notifier.made == 2
+    assert watched.changes == ["created a"]
     watched.stop()
 
 
 def test_twisteds_inotify_is_imported_only_when_it_is_wanted(monkeypatch):
     monkeypatch.setitem(sys.modules, "pushd.sources.inotify", None)
-    make = by_inotify(object())
+    make = inotify_factory(object())
     with pytest.raises(ImportError):
         make(lambda: None)

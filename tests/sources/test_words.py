@@ -3,58 +3,58 @@
 from twisted.internet.defer import Deferred
 
 from pushd.core.message import draft
-from pushd.sources.words import Words
-from tests.sources.source_harness import Stage, now
+from pushd.sources.words import WordsRunner
+from tests.sources.source_harness import SourceHarness, result_of
 
 
-def run(stage: Stage, text: str, pause: float | None = None) -> Deferred[None]:
-    return Deferred.fromCoroutine(Words(stage.publisher, stage.clock, text, 1.0, pause).run())
+def run(harness: SourceHarness, text: str, pause: float | None = None) -> Deferred[None]:
+    return Deferred.fromCoroutine(WordsRunner(harness.publisher, harness.clock, text, 1.0, pause).run())
 
 
-def said(stage: Stage) -> list[tuple[str, bool]]:
-    return [(message.data.decode(), message.end) for message in stage.messages]
+def published(harness: SourceHarness) -> list[tuple[str, bool]]:
+    return [(message.data.decode(), message.end) for message in harness.messages]
 
 
 def test_a_word_is_said_each_interval_and_the_last_ends_the_channel():
-    stage = Stage()
-    running = run(stage, " I said\nGute Nacht ")
+    harness = SourceHarness()
+    running = run(harness, " I said\nGute Nacht ")
     for expected in (1, 2, 3):
-        assert len(stage.messages) == expected
+        assert len(harness.messages) == expected
         assert not running.called
-        stage.clock.advance(1.0)
-    assert said(stage) == [("I", False), ("said", False), ("Gute", False), ("Nacht", True)]
+        harness.clock.advance(1.0)
+    assert published(harness) == [("I", False), ("said", False), ("Gute", False), ("Nacht", True)]
     assert running.called
-    assert now(stage.hub.status("ch")).info.ended
-    assert {message.content_type for message in stage.messages} == {"text/plain; charset=utf-8"}
+    assert result_of(harness.hub.status("ch")).info.ended
+    assert {message.content_type for message in harness.messages} == {"text/plain; charset=utf-8"}
 
 
 def test_one_word_is_beginning_and_end():
-    stage = Stage()
-    assert run(stage, "word").called
-    assert said(stage) == [("word", True)]
+    harness = SourceHarness()
+    assert run(harness, "word").called
+    assert published(harness) == [("word", True)]
 
 
 def test_it_begins_anew_after_the_pause():
-    stage = Stage()
-    running = run(stage, "a b", pause=5.0)
-    stage.clock.pump([1.0] * 6)
-    assert said(stage) == [("a", False), ("b", True), ("a", False)]
-    assert not now(stage.hub.status("ch")).info.ended
-    stage.clock.advance(1.0)
-    assert said(stage)[-1] == ("b", True)
+    harness = SourceHarness()
+    running = run(harness, "a b", pause=5.0)
+    harness.clock.pump([1.0] * 6)
+    assert published(harness) == [("a", False), ("b", True), ("a", False)]
+    assert not result_of(harness.hub.status("ch")).info.ended
+    harness.clock.advance(1.0)
+    assert published(harness)[-1] == ("b", True)
     assert not running.called
     running.addErrback(lambda _: None)
     running.cancel()
-    assert not stage.clock.getDelayedCalls()
+    assert not harness.clock.getDelayedCalls()
 
 
 def test_a_word_that_is_refused_is_said_again():
-    stage = Stage(channels=1)
-    now(stage.hub.publish(draft("other", b"1")))
-    running = run(stage, "a b")
-    stage.clock.pump([1.0] * 3)
-    assert said(stage) == []
-    now(stage.hub.forget("other"))
-    stage.clock.pump([1.0] * 2)
-    assert said(stage) == [("a", False), ("b", True)]
+    harness = SourceHarness(channels=1)
+    result_of(harness.hub.publish(draft("other", b"1")))
+    running = run(harness, "a b")
+    harness.clock.pump([1.0] * 3)
+    assert published(harness) == []
+    result_of(harness.hub.forget("other"))
+    harness.clock.pump([1.0] * 2)
+    assert published(harness) == [("a", False), ("b", True)]
     assert running.called
