@@ -1,1 +1,1 @@
-"""``pushctl``, the command line of pushd. It imports nothing of the daemon: it is a stranger at its doors."""
+"""``pushctl``, the command line of pushd. It imports nothing of the daemon: it is a client like any other."""

@@ -1,4 +1,4 @@
-"""The daemon's HTTP door, from outside."""
+"""A client of the daemon's HTTP API."""
 
 import json
 import socket
@@ -13,22 +13,24 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 _TIMEOUT_SECONDS = 30.0
-"""Without a word of the daemon, which on a stream gives a sign of life every 25 s."""
+"""Read timeout; streams send a keepalive every 25 s."""
 _TEMPORARY_STATUSES = (429, 503)
-"""Statuses that may be another one soon."""
+"""Statuses after which a retry may succeed."""
 
 
 class ApiClient:
-    """A daemon by the address of its HTTP listener.
+    """A client of one daemon, given the address of its HTTP listener.
 
     :param url: ``http://HOST[:PORT][/PATH]`` or ``https://…``.
-    :raises ValueError: it is no such address.
+    :raises ValueError: when the URL has another form.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{url!r} is not an address such as http://localhost:8080")
+            raise ValueError(
+                f"--url must be http:// or https:// with a host, such as http://localhost:8080 (got {url!r})"
+            )
         self._connection_class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
         self._display_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
@@ -36,7 +38,7 @@ class ApiClient:
         port = "" if self._port in (None, self._connection_class.default_port) else f":{self._port}"
         self._authority = f"{host}{port}"
         self.origin = f"{parts.scheme}://{self._authority}"
-        """Of the pages that are served there, as a browser says it (RFC 6454, section 6.2)."""
+        """Origin of pages served at this address, as browsers serialize it (RFC 6454, section 6.2)."""
 
     def open(
         self,
@@ -46,11 +48,11 @@ class ApiClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HTTPResponse:
-        """Ask, and give the answer with its body still to be read.
+        """Send a request and return the response, whose body has not been read yet.
 
-        :param query: parameters; those that are None are left out.
-        :raises NotReachable: nobody answers.
-        :raises Refused: the answer is a no.
+        :param query: query parameters; those that are None are omitted.
+        :raises Unreachable: when there is no response.
+        :raises RequestRefused: when the status is 400 or above.
         """
         connection = self.connection()
         try:
@@ -63,26 +65,26 @@ class ApiClient:
         return response
 
     def connection(self, seconds: float = _TIMEOUT_SECONDS) -> HTTPConnection:
-        """Make a connection, which opens with its first request.
+        """Return a connection, which is opened by its first request.
 
-        :param seconds: of silence that are waited through.
+        :param seconds: read timeout.
         """
         return self._connection_class(self._host, self._port, timeout=seconds)
 
     def target(self, path: str, query: Mapping[str, object] | None = None) -> str:
-        """Give the target of a request; parameters that are None are left out."""
+        """Return the request target (RFC 9112, section 3.2) for a path; query parameters that are None are omitted."""
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
         return self._path + path + ("?" + urlencode(parameters) if parameters else "")
 
     def unreachable(self, error: Exception) -> Unreachable:
-        """Say that nobody answers, and why."""
+        """Return the exception for a failed connection or request."""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Unreachable(f"{self._display_url} can not be reached: {reason}")
+        return Unreachable(f"{self._display_url} cannot be reached: {reason}")
 
     def connect(self) -> socket.socket:
-        """Open a connection to send requests on by hand.
+        """Return a connected socket for requests that are encoded by `encode_head`.
 
-        :raises NotReachable: nobody answers.
+        :raises Unreachable: when the connection cannot be opened.
         """
         connection = self.connection()
         try:
@@ -93,16 +95,16 @@ class ApiClient:
         return sock
 
     def encode_head(self, method: str, path: str, lines: str = "") -> bytes:
-        """Encode the head of a request (RFC 9112, section 3).
+        """Return the encoded request line and headers (RFC 9112, section 3).
 
-        :param lines: header lines, each ended by CRLF.
+        :param lines: additional header lines, each terminated by CRLF.
         """
         request = f"{method} {self.target(path)} HTTP/1.1\r\nHost: {self._authority}\r\n{lines}\r\n"
         return request.encode("ascii")
 
     def websocket(self, path: str, query: Mapping[str, object], subprotocol: str) -> "ClientConnection":
-        """Open a WebSocket. Raises as `open` does."""
-        # Only who needs it waits for this: it takes longer than all else of the program.
+        """Return an open WebSocket. Raises the same exceptions as `open`."""
+        # Imported lazily: this import takes longer than the start of the rest of the program.
         from websockets.exceptions import InvalidHandshake, InvalidStatus
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
@@ -122,21 +124,21 @@ class ApiClient:
             response = error.response
             raise _refusal(response.status_code, response.reason_phrase, bytes(response.body or b"")) from error
         except InvalidHandshake as error:
-            raise RequestRefused(f"{self._display_url} does not answer as pushd does: {error}") from error
+            raise RequestRefused(f"{self._display_url} did not respond as pushd does: {error}") from error
         except OSError as error:
             raise self.unreachable(error) from error
 
     def request_json(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
-        """Ask for JSON; give its value. Raises as `open` does."""
+        """Send a request and return the decoded JSON body. Raises the same exceptions as `open`."""
         response = self.open(method, path, query)
         try:
             return json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
-            raise RequestRefused(f"{self._display_url} does not answer as pushd does") from error
+            raise RequestRefused(f"{self._display_url} did not respond as pushd does") from error
 
 
 def quote_path(name: str) -> str:
-    """Encode channels, patterns and what joins them for the path of an address."""
+    """Return comma-separated topics, percent-encoded for the path of a URL."""
     return quote(name, safe="/,*")
 
 
@@ -145,7 +147,7 @@ def _refusal(status: int, reason: str, body: bytes) -> RequestRefused:
         error = json.loads(body)["error"]
         sentence = f"{error['code']}: {error['message']}"
     except (ValueError, LookupError, TypeError):
-        sentence = f"refused with {status} {reason}"
+        sentence = f"request refused with {status} {reason}"
     return (TemporarilyRefused if status in _TEMPORARY_STATUSES else RequestRefused)(sentence)
 
 

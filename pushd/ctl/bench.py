@@ -1,7 +1,6 @@
-"""Load on a running daemon: subscribers on sockets of their own, a publisher, and each delivery checked and timed.
+"""A load test of a running daemon: N subscribers, one publisher; each delivery is checked and timed.
 
-What is published carries its number and its moment, so that it is found in what comes whatever the technique frames it
-with.
+Every message carries its number and send time in a marker that can be found in the frames of any transport.
 """
 
 import resource
@@ -21,68 +20,68 @@ from pushd.ctl.errors import CtlError, Unreachable
 from pushd.ctl.latency import Latencies
 
 _SUBSCRIBE_SECONDS, _DRAIN_SECONDS = 30.0, 10.0
-"""For a subscription to be answered; for what was published last to arrive."""
+"""Time allowed for all subscriptions to be acknowledged, and for the last messages to arrive."""
 _SPARE_FILES = 50
 _POLL_SECONDS = 0.05
 _MAX_UNACKNOWLEDGED = 1000
-"""Publishes that may wait for their answers."""
+"""Maximum number of publishes without an acknowledgement."""
 _HANDSHAKE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: cHVzaGN0bCBpcyBoZXJlIQ==\r\n"
 )
 _PING, _PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
-"""An empty ping of a server and the answer to it (RFC 6455, section 5.5)."""
+"""An empty ping from the server and the pong that answers it (RFC 6455, section 5.5)."""
 BENCH_TRANSPORTS = ("sse", "stream", "mixed", "websocket", "tcp")
 
 
 class BenchPlan(NamedTuple):
-    """What is to be done."""
+    """The parameters of a load test."""
 
     transport: str = "sse"
     subscribers: int = 100
     channels: int = 1
     rate: float = 100.0
-    """Messages a second."""
+    """Messages per second."""
     seconds: float = 10.0
     size: int = 100
-    """Bytes of a message."""
+    """Message size in bytes."""
 
     @property
     def messages(self) -> int:
-        """How many are published in all."""
+        """Total number of messages to publish."""
         return max(1, round(self.rate * self.seconds))
 
 
 @dataclass
 class BenchResult:
-    """What came of it."""
+    """The figures of a load test."""
 
     published: int = 0
     expected: int = 0
-    """Deliveries, if all arrive."""
+    """Number of deliveries if nothing is lost."""
     delivered: int = 0
     repeated: int = 0
-    """Came twice, or behind a later one."""
+    """Deliveries that arrived twice or out of order."""
     cut: int = 0
-    """Connections that were closed."""
+    """Subscriber connections closed by the daemon."""
     seconds: float = 0.0
-    """From the first publish to the last, or to the last delivery."""
+    """Time from the first publish to the last publish or delivery, whichever is later."""
     busy: float = 0.0
-    """Which part of that time this program itself was at work."""
+    """Fraction of that time that pushctl itself used the CPU, from 0 to 1."""
     latencies: Latencies = field(default_factory=Latencies)
 
     @property
     def lost(self) -> int:
-        """Deliveries that did not arrive."""
+        """Number of deliveries that did not arrive."""
         return self.expected - self.delivered
 
     def as_dict(self) -> dict[str, float]:
-        """Give all but the latencies, by name."""
+        """Return all figures except the latencies, by name."""
         names = ("published", "expected", "delivered", "lost", "repeated", "cut", "seconds", "busy")
         return {name: getattr(self, name) for name in names}
 
     def format_lines(self, plan: BenchPlan) -> Iterator[str]:
-        """Give all but the latencies in words."""
+        """Yield lines of text for all figures except the latencies."""
         rate = self.delivered / self.seconds if self.seconds else 0.0
         yield f"published  {self.published:,} messages of {plan.size} bytes in {self.seconds:.1f} s"
         yield f"delivered  {self.delivered:,} of {self.expected:,}, {rate:,.0f} a second"
@@ -91,15 +90,15 @@ class BenchResult:
 
     @property
     def is_ok(self) -> bool:
-        """Whether each message arrived everywhere, once and in order."""
+        """Whether every subscriber received every message once and in order."""
         return not (self.lost or self.repeated)
 
 
 class BenchRun:
-    """One run.
+    """One execution of a `BenchPlan`.
 
-    :param tcp: of the line listener.
-    :param progress: is called now and then: with what is done, how much of it, and of how much.
+    :param tcp: host and port of the TCP line listener.
+    :param progress: called regularly with a label, the amount done and the total.
     """
 
     def __init__(
@@ -118,18 +117,18 @@ class BenchRun:
         self._partial_line = b""
         self._result = BenchResult()
         self._last_delivery = 0.0
-        """When something was delivered last."""
+        """Monotonic time of the last delivery in seconds."""
 
     def run(self) -> BenchResult:
-        """Do it, and leave nothing behind.
+        """Run the load test, then close all connections and delete its channels.
 
-        :raises Failure: it can not be begun, or the publisher is refused.
+        :raises CtlError: when a subscription or a publish is refused, or a connection fails.
         """
         try:
             self._subscribe_all()
             self._publish()
         except OSError as error:
-            raise CtlError(f"a connection broke: {error.strerror or error}") from error
+            raise CtlError(f"connection failed: {error.strerror or error}") from error
         finally:
             for client in self._clients:
                 client.socket.close()
@@ -155,7 +154,7 @@ class BenchRun:
         while not all(client.is_subscribed for client in self._clients):
             if time.monotonic() > deadline:
                 raise CtlError(
-                    f"{sum(not client.is_subscribed for client in self._clients)} subscriptions were not answered"
+                    f"{sum(not client.is_subscribed for client in self._clients)} subscriptions were not acknowledged"
                 )
             self._poll(_POLL_SECONDS)
         self._publisher = self._connect()
@@ -186,14 +185,14 @@ class BenchRun:
         result.busy = (time.process_time() - cpu) / result.seconds
 
     def _wait_for_deliveries(self) -> None:
-        """Hear on until all is there, or nothing has come for a while."""
+        """Read until every message has arrived, or nothing has arrived for `_DRAIN_SECONDS`."""
         result = self._result
         while result.delivered < result.expected and time.monotonic() < self._last_delivery + _DRAIN_SECONDS:
             self._progress("waiting for the last", result.delivered, result.expected)
             self._poll(_POLL_SECONDS)
 
     def _seconds_until_next(self, start: float) -> float:
-        """Give the seconds until the next message is due."""
+        """Return the seconds until the next message is due, at most `_POLL_SECONDS`."""
         return min(_POLL_SECONDS, max(0.0, start + self._result.published / self._plan.rate - time.monotonic()))
 
     def _poll(self, seconds: float) -> None:
@@ -208,7 +207,7 @@ class BenchRun:
         if data is None:
             self._selector.unregister(client.socket)
             if not client.is_subscribed:
-                raise CtlError("a subscription was refused: the connection was closed")
+                raise CtlError("subscription refused: the connection was closed")
             self._result.cut += 1
             return
         if not client.is_subscribed:
@@ -240,9 +239,7 @@ class BenchRun:
 
     def _raise_if_refused(self, data: bytes, marker: bytes) -> bool:
         if marker in data:
-            raise CtlError(
-                f"a subscription was refused: {data[data.index(marker) :].splitlines()[0].decode('latin-1')}"
-            )
+            raise CtlError(f"subscription refused: {data[data.index(marker) :].splitlines()[0].decode('latin-1')}")
         return False
 
     def _read_acknowledgements(self) -> None:
@@ -252,16 +249,16 @@ class BenchRun:
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         if not data:
-            raise CtlError("the connection of the publisher was closed")
+            raise CtlError("connection of the publisher was closed")
         *lines, self._partial_line = (self._partial_line + data).split(b"\n")
         for line in lines:
             if line.startswith((b"+OK ", b"HTTP/1.1 20")):
                 self._acknowledged += 1
             elif line.startswith((b"-ERR", b"HTTP/1.1 ")):
-                raise CtlError(f"a publish was refused: {line.decode('latin-1')}")
+                raise CtlError(f"publish refused: {line.decode('latin-1')}")
 
     def _send(self, data: bytes) -> bytes:
-        """Send what can be sent, and give the rest."""
+        """Send as much as the socket accepts; return the rest."""
         assert self._publisher is not None
         if not data:
             return data
@@ -270,7 +267,7 @@ class BenchRun:
         except (BlockingIOError, ssl.SSLWantWriteError):
             return data
         except OSError as error:
-            raise CtlError(f"the connection of the publisher broke: {error.strerror or error}") from error
+            raise CtlError(f"connection of the publisher failed: {error.strerror or error}") from error
 
     def _connect(self) -> socket.socket:
         if self._plan.transport != "tcp":
@@ -279,7 +276,7 @@ class BenchRun:
             return socket.create_connection(self._tcp, _SUBSCRIBE_SECONDS)
         except OSError as error:
             host, port = self._tcp
-            raise Unreachable(f"{host}:{port} can not be reached: {error.strerror or error}") from error
+            raise Unreachable(f"{host}:{port} cannot be reached: {error.strerror or error}") from error
 
     def _encode_subscribe(self, channel: str) -> bytes:
         transport = self._plan.transport
@@ -300,13 +297,15 @@ class BenchRun:
 
 
 def raise_file_limit(connections: int) -> None:
-    """Raise the limit of open files as far as so many connections need.
+    """Raise the limit of open files (RLIMIT_NOFILE) so that this many connections can be opened.
 
-    :raises Failure: it can not be raised that far.
+    :raises CtlError: when the hard limit is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + _SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
         if hard != resource.RLIM_INFINITY and hard < needed:
-            raise CtlError(f"{hard} files may be open here, so that at most {hard - _SPARE_FILES} can subscribe")
+            raise CtlError(
+                f"too many subscribers for the limit of {hard} open files (at most {hard - _SPARE_FILES} are possible)"
+            )
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

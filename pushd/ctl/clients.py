@@ -1,6 +1,7 @@
-"""Ways to hear the daemon: each gives the JSON messages and control objects that come after a cursor.
+"""One client per transport: each yields the JSON messages and control objects that follow a cursor.
 
-Each is a generator that ends when the daemon ends the stream, and raises where it breaks.
+A client is a generator. It returns when the daemon ends the stream, and raises one of `CONNECTION_ERRORS` when the
+connection fails, or `RequestRefused`.
 """
 
 import json
@@ -14,17 +15,17 @@ from pushd.ctl.errors import RequestRefused, TemporarilyRefused, Unreachable
 from pushd.ctl.multipart_reader import read_multipart
 
 Item = dict[str, Any]
-"""A message has ``id``; a control object has ``type``."""
+"""A message (it has ``id``) or a control object (it has ``type``: gap, end, ping), as in docs/protocol.md."""
 _CONNECT_SECONDS = 30.0
 _POLL_SECONDS = 25
 _CLOSE_ENDED, _CLOSE_REFUSED = 4410, (1008, 4401, 4403)
-"""Codes with which the daemon closes a WebSocket."""
+"""Close codes of the daemon's WebSockets: all channels have ended; the subscription was refused."""
 STREAM_ENDED: Item = {"type": "ended"}
-"""Is given in place of the end of a stream that has come to its end for good."""
+"""Yielded last by a client when all channels have ended, so that reconnecting is pointless."""
 
 
 class Target(NamedTuple):
-    """Where and what to hear."""
+    """The daemon and the topics to subscribe to."""
 
     api: ApiClient
     tcp: tuple[str, int]
@@ -33,7 +34,7 @@ class Target(NamedTuple):
 
 
 def subscribe_stream(target: Target, since: str | None) -> Iterator[Item]:
-    """Hear an endless body of JSON lines."""
+    """Subscribe by ``/stream``: newline-delimited JSON."""
     query = {"since": since, "slow": target.slow}
     response = target.api.open("GET", f"/stream/{quote_path(target.topics)}", query)
     if response.status == 204:
@@ -44,7 +45,7 @@ def subscribe_stream(target: Target, since: str | None) -> Iterator[Item]:
 
 
 def subscribe_sse(target: Target, since: str | None) -> Iterator[Item]:
-    """Hear server-sent events (WHATWG HTML, section 9.2) whose data is JSON."""
+    """Subscribe by ``/sse``: server-sent events (WHATWG HTML, section 9.2) whose data is JSON."""
     query = {"since": since, "slow": target.slow, "format": "json"}
     response = target.api.open("GET", f"/sse/{quote_path(target.topics)}", query)
     if response.status == 204:
@@ -61,7 +62,7 @@ def subscribe_sse(target: Target, since: str | None) -> Iterator[Item]:
 
 
 def subscribe_mixed(target: Target, since: str | None) -> Iterator[Item]:
-    """Hear parts of a ``multipart/mixed``."""
+    """Subscribe by ``/mixed``: the parts of a ``multipart/mixed`` body."""
     response = target.api.open("GET", f"/mixed/{quote_path(target.topics)}", {"since": since, "slow": target.slow})
     if response.status == 204:
         yield STREAM_ENDED
@@ -70,7 +71,7 @@ def subscribe_mixed(target: Target, since: str | None) -> Iterator[Item]:
 
 
 def subscribe_longpoll(target: Target, since: str | None) -> Iterator[Item]:
-    """Hear by one long poll after the other. Where a poll tells a gap, that comes before its messages."""
+    """Subscribe by ``/longpoll``: one long poll after the other. A gap is yielded before the messages of its poll."""
     path = f"/longpoll/{quote_path(target.topics)}"
     while True:
         response = target.api.open("GET", path, {"since": since, "timeout": _POLL_SECONDS})
@@ -87,16 +88,16 @@ def subscribe_longpoll(target: Target, since: str | None) -> Iterator[Item]:
 
 
 def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
-    """Hear by the line protocol."""
+    """Subscribe by the TCP line protocol."""
     try:
         sock = socket.create_connection(target.tcp, _CONNECT_SECONDS)
     except OSError as error:
         host, port = target.tcp
-        raise Unreachable(f"{host}:{port} can not be reached: {error.strerror or error}") from error
+        raise Unreachable(f"{host}:{port} cannot be reached: {error.strerror or error}") from error
     with sock, sock.makefile("rb") as lines:
         options = "".join(f" {name}={value}" for name, value in (("since", since), ("slow", target.slow)) if value)
         sock.sendall(f"FORMAT json\r\nSUB {target.topics}{options}\r\n".encode())
-        # The kernel finds a peer that is gone: over lines there is no sign of life.
+        # The line protocol has no keepalive, so TCP keepalive detects a lost peer.
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for line in lines:
@@ -109,7 +110,7 @@ def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
 
 
 def subscribe_websocket(target: Target, since: str | None) -> Iterator[Item]:
-    """Hear by a WebSocket that speaks ``pushd.v1``."""
+    """Subscribe by a WebSocket with the subprotocol ``pushd.v1``."""
     with target.api.websocket(
         f"/ws/{quote_path(target.topics)}", {"since": since, "slow": target.slow}, "pushd.v1"
     ) as connection:
@@ -119,7 +120,7 @@ def subscribe_websocket(target: Target, since: str | None) -> Iterator[Item]:
     if code == _CLOSE_ENDED:
         yield STREAM_ENDED
     elif code in _CLOSE_REFUSED:
-        raise RequestRefused(f"closed with {code}: {reason}")
+        raise RequestRefused(f"WebSocket closed with {code}: {reason}")
 
 
 TRANSPORTS: Mapping[str, Callable[[Target, str | None], Iterator[Item]]] = {
@@ -131,4 +132,4 @@ TRANSPORTS: Mapping[str, Callable[[Target, str | None], Iterator[Item]]] = {
     "tcp": subscribe_tcp,
 }
 CONNECTION_ERRORS = (OSError, HTTPException, ValueError, Unreachable, TemporarilyRefused)
-"""What a way raises where its connection breaks."""
+"""Exceptions of a client after which reconnecting may help."""

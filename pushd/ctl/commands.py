@@ -1,4 +1,4 @@
-"""What each command does. A command is given what was said on the command line, and returns the exit status."""
+"""The commands of pushctl: each takes the parsed arguments and returns the exit status."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from pushd.ctl.subscriber_counts import SubscriberCounts
 
 _PAGE = 1000
 _BUSY_SHARE = 0.9
-"""The part of the time from which on the load is what limits, and not who bears it."""
+"""Fraction of CPU time above which pushctl itself, not the daemon, limits the throughput."""
 
 
 def publish(args: Namespace) -> int:
-    """Publish one message, or each line of the input; print the ids."""
+    """Publish one message, or each line of the input; print the message ids."""
     api = ApiClient(args.url)
     query = {"event": args.event, "ttl": args.ttl, "end": 1 if args.end else None}
     headers = {"Content-Type": args.type} if args.type else {}
@@ -40,7 +40,7 @@ def publish(args: Namespace) -> int:
 
 
 def subscribe(args: Namespace) -> int:
-    """Show what comes, or run a program for each message."""
+    """Print each message, or run a program for it."""
     with_channel = "," in args.topics or "*" in args.topics
     count = 0
     for item in _items(args):
@@ -60,7 +60,7 @@ def subscribe(args: Namespace) -> int:
 
 
 def tap(args: Namespace) -> int:
-    """Show a line about each message that passes."""
+    """Print a summary line for each message."""
     counts = SubscriberCounts(ApiClient(args.url))
     for item in _items(args):
         if "id" in item:
@@ -82,13 +82,13 @@ def channels(args: Namespace) -> int:
 
 
 def info(args: Namespace) -> int:
-    """Print what is known of a channel."""
+    """Print the state of a channel."""
     _print_object(ApiClient(args.url).request_json("GET", f"/pub/{quote_path(args.channel)}"), args.json)
     return 0
 
 
 def connections(args: Namespace) -> int:
-    """Print who is connected, the oldest first."""
+    """Print the open connections, oldest first."""
     for each in _connections(ApiClient(args.url), args.channel):
         if args.json:
             print(json.dumps(each))
@@ -105,7 +105,7 @@ def kick(args: Namespace) -> int:
 
 
 def bench(args: Namespace) -> int:
-    """Put load on the daemon, and tell how it was borne: by the exit status too."""
+    """Run a load test; the exit status is 0 if every message was delivered once and in order."""
     plan = BenchPlan(args.transport, args.subscribers, args.channels, args.rate, args.seconds, args.size)
     raise_file_limit(plan.subscribers)
     progress = Progress(sys.stderr)
@@ -127,12 +127,12 @@ def bench(args: Namespace) -> int:
         )
         print("\n".join(["", *result.latencies.histogram()]))
     if result.busy > _BUSY_SHARE:
-        _warn("pushctl itself was busy all the time: the daemon could do more than this shows")
+        _warn("pushctl itself used all its CPU time: the daemon may be faster than these figures show")
     return 0 if result.is_ok else EXIT_FAILED
 
 
 def health(args: Namespace) -> int:
-    """Tell whether the daemon is ready: by the exit status too."""
+    """Print whether the daemon is ready; the exit status is 0 if it is."""
     try:
         ApiClient(args.url).request_json("GET", "/health/ready")
     except RequestRefused as refusal:
@@ -143,7 +143,7 @@ def health(args: Namespace) -> int:
 
 
 def doctor(args: Namespace) -> int:
-    """Tell what the way to the daemon does to each technique, and what mends it."""
+    """Print what proxies in front of the daemon break for each transport, and how to fix it."""
     direct = ApiClient(args.url)
     target = ApiClient(args.target) if args.target else direct
     try:
@@ -152,9 +152,9 @@ def doctor(args: Namespace) -> int:
         _show_progress("")
     print("\n".join((format_json if args.json else format_text)(report)))
     if not report.has_published:
-        _warn("nothing could be published, so nobody listened; let --url say where pushd itself is")
+        _warn("nothing could be published, so no transport was tested; use --url to give the address of pushd itself")
     if report.leftover_channel:
-        _warn(f"the channel {report.leftover_channel} could not be deleted; its messages expire by themselves")
+        _warn(f"the channel {report.leftover_channel} could not be deleted; its messages will expire")
     is_fine = report.has_published and not any(finding.problems for finding in report.findings)
     return 0 if is_fine else EXIT_FAILED
 
@@ -183,7 +183,7 @@ def _items(args: Namespace) -> Iterable[Item]:
 def _tcp_address(args: Namespace) -> tuple[str, int]:
     host, _, port = args.tcp.rpartition(":")
     if not host or not port.isdigit():
-        raise CtlError(f"{args.tcp!r} is not HOST:PORT")
+        raise CtlError(f"--tcp must be HOST:PORT (got {args.tcp!r})")
     return host.strip("[]"), int(port)
 
 
@@ -193,7 +193,7 @@ def _run_program(command: str, message: Item) -> None:
     except OSError as error:
         raise CtlError(f"{command}: {error.strerror}") from error
     if status:
-        _warn(f"{command} left with {status} for {message['id']}")
+        _warn(f"{command} exited with status {status} for message {message['id']}")
 
 
 def _connections(api: ApiClient, channel: str | None) -> Iterator[Mapping[str, Any]]:
@@ -226,5 +226,5 @@ def _show_progress(what: str) -> None:
 
 
 def discard_output() -> None:
-    """Let nobody hear of output that nobody reads any more."""
+    """Redirect standard output to the null device, after its reader has closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,24 +1,24 @@
-"""What ends a command, and the status with which it leaves."""
+"""Errors that end a command, and the exit statuses of pushctl."""
 
 EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
 
 class CtlError(Exception):
-    """The command can not be done; the text is one sentence."""
+    """The command failed; the text is one sentence for standard error."""
 
     status = EXIT_FAILED
-    """The exit status of the process."""
+    """Exit status of the process."""
 
 
 class RequestRefused(CtlError):
-    """The daemon said no, or something that is no answer of pushd."""
+    """The daemon refused the request, or the response is not one of pushd."""
 
 
 class TemporarilyRefused(RequestRefused):
-    """The daemon said: not now."""
+    """The daemon refused the request with a status that invites a retry."""
 
 
 class Unreachable(CtlError):
-    """Nobody answers at the address."""
+    """The address cannot be connected to."""
 
     status = EXIT_UNREACHABLE

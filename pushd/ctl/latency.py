@@ -1,18 +1,18 @@
-"""How long deliveries took: figures, and a plot for a terminal. Pure."""
+"""Delivery latencies: quantiles, and a histogram for a terminal. Pure."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 _BOUNDS = tuple(each * 10**power for power in range(-5, 2) for each in (1, 2, 5))
-"""Bounds of the bars in seconds, from 10 µs to 50 s: 1, 2 and 5 times each power of ten."""
+"""Upper bounds of the histogram bars in seconds, from 10 µs to 50 s: 1, 2 and 5 times each power of ten."""
 _SUBDIVISIONS = 50
-"""How many times finer than the bars figures are counted: within a hundredth or two, whatever their number."""
+"""Counters per unit of the mantissa; quantiles are exact to within 2 %."""
 _BAR_WIDTH = 50
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
 class Latencies:
-    """Counts durations without keeping each, as there may be millions."""
+    """Counts durations in buckets, because there may be millions of them."""
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
@@ -20,20 +20,20 @@ class Latencies:
         self.maximum = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count one duration."""
         key = _key(seconds)
         self._counts[key] = self._counts.get(key, 0) + 1
         self.count += 1
         self.maximum = max(self.maximum, seconds)
 
     def quantiles(self) -> Mapping[str, float]:
-        """Give shares and the most, in seconds: half of all took at most ``p50``."""
+        """Return the quantiles and the maximum in seconds, such as ``p50`` for the median; empty without durations."""
         if not self.count:
             return {}
         return {name: self._at(fraction) for name, fraction in QUANTILES.items()} | {"max": self.maximum}
 
     def histogram(self) -> Iterator[str]:
-        """Give the lines of a plot: from the first bar that has something to the last."""
+        """Yield the lines of a histogram, from the first to the last bar that is not empty."""
         totals = [0] * (len(_BOUNDS) + 1)
         for key, count in self._counts.items():
             totals[bisect_left(_BOUNDS, _middle(key))] += count
@@ -53,7 +53,7 @@ class Latencies:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration with its unit: ``1.5 ms``."""
+    """Return a duration with its unit, such as ``1.5 ms``."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -61,7 +61,7 @@ def format_duration(seconds: float) -> str:
 
 
 def _key(seconds: float) -> int:
-    """Give the number of a step on a scale of powers: the mantissa in `_FINE` parts."""
+    """Return the bucket of a duration: power of ten in microseconds, and mantissa in `_SUBDIVISIONS` steps per unit."""
     micros = max(seconds * 1e6, 1.0)
     power = len(str(int(micros))) - 1
     return power * _SUBDIVISIONS * 9 + int((micros / 10**power - 1) * _SUBDIVISIONS)

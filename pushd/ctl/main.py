@@ -1,4 +1,4 @@
-"""The command line of `pushctl`: what may be said, and how it ends."""
+"""The command line of `pushctl`: argument parser and entry point."""
 
 import os
 import sys
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _INTERRUPTED = 130
-"""As a shell says that SIGINT ended something."""
+"""Exit status after SIGINT, as shells report it."""
 _MAX_IDLE_SECONDS = 86400.0
-"""Of silence: a day."""
-_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 nobody answers"
+"""Maximum of ``doctor --idle``: a day."""
+_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 daemon unreachable"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what is asked for; give the exit status."""
+    """Run a command; return the exit status."""
     command_line = build_parser()
     args, extra = command_line.parse_known_args(argv)
     if extra:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CtlError as error:
         print(f"pushctl: {error}", file=sys.stderr)
         return error.status
-    except ValueError as error:  # of an address
+    except ValueError as error:  # from an invalid --url
         print(f"pushctl: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _accept_trailing_text(command_line: ArgumentParser, args: Namespace, extra: Sequence[str]) -> None:
-    """Let the text of a message stand behind options too, where argparse does not look for it any more."""
+    """Accept the text of a message after options too, where argparse no longer looks for it."""
     is_text = len(extra) == 1 and not extra[0].startswith("-") and getattr(args, "text", "") is None
     if not is_text or args.file or args.lines:
         command_line.error(f"unrecognized arguments: {' '.join(extra)}")
@@ -55,19 +55,19 @@ def _accept_trailing_text(command_line: ArgumentParser, args: Namespace, extra: 
 
 
 def build_parser() -> ArgumentParser:
-    """Make the parser of the command line."""
+    """Return the parser of the command line."""
     parser = ArgumentParser(
-        prog="pushctl", description="Publish, listen and look at a running pushd.", epilog=_STATUSES
+        prog="pushctl", description="Publish to, subscribe to and inspect a running pushd.", epilog=_STATUSES
     )
     parser.add_argument(
         "--url",
         default=os.environ.get("PUSHCTL_URL", "http://localhost:8080"),
-        help="of its HTTP listener, also from PUSHCTL_URL (default: http://localhost:8080)",
+        help="URL of the HTTP listener; environment variable PUSHCTL_URL (default: http://localhost:8080)",
     )
     parser.add_argument(
         "--tcp",
         default=os.environ.get("PUSHCTL_TCP", "localhost:8081"),
-        help="HOST:PORT of its line listener, also from PUSHCTL_TCP (default: localhost:8081)",
+        help="HOST:PORT of the TCP line listener; environment variable PUSHCTL_TCP (default: localhost:8081)",
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -80,87 +80,103 @@ def build_parser() -> ArgumentParser:
         "tail -f access.log | pushctl pub log/web --lines",
         "pushctl pub cam --type image/png --file frame.png",
     )
-    pub.add_argument("channel", help="a channel, or several joined by commas")
+    pub.add_argument("channel", help="a channel, or several separated by commas")
     source = pub.add_mutually_exclusive_group()
-    source.add_argument("text", nargs="?", help="the message; without it, standard input")
-    source.add_argument("--file", help="publish this file")
-    source.add_argument("--lines", action="store_true", help="publish each line of standard input by itself")
+    source.add_argument("text", nargs="?", help="the message (default: standard input)")
+    source.add_argument("--file", help="publish the contents of this file")
+    source.add_argument("--lines", action="store_true", help="publish each line of standard input as a message")
     pub.add_argument("--event", help="the event type")
     pub.add_argument("--type", help="the content type")
-    pub.add_argument("--ttl", type=float, help="seconds to keep it")
-    pub.add_argument("--end", action="store_true", help="this is the last message of the channel")
+    pub.add_argument("--ttl", type=float, help="seconds to retain the message")
+    pub.add_argument("--end", action="store_true", help="end the channel with this message")
 
     sub = _command(
         subparsers,
         "sub",
         commands.subscribe,
-        "listen, and come back with the last id after each break",
+        "print messages; reconnect and resume after a connection failure",
         "pushctl sub demo",
         "pushctl sub 'news/**' --since last:10 --json",
         "pushctl sub alarms --exec 'notify-send Alarm'",
     )
-    sub.add_argument("topics", help="channels and patterns, joined by commas")
-    sub.add_argument("--json", action="store_true", help="print each message as a line of JSON, gaps and ends too")
-    sub.add_argument("--count", type=int, help="stop after so many messages")
-    sub.add_argument("--exec", metavar="COMMAND", help="run this for each message, its data on standard input")
+    sub.add_argument("topics", help="channels and patterns, separated by commas")
+    sub.add_argument("--json", action="store_true", help="print messages, gaps and ends as JSON lines")
+    sub.add_argument("--count", type=int, help="stop after this many messages")
+    sub.add_argument(
+        "--exec", metavar="COMMAND", help="run this program for each message, with the data on its standard input"
+    )
     _add_subscribe_options(sub)
 
-    tap = _command(
-        subparsers, "tap", commands.tap, "show a line about each message that passes", "pushctl tap 'news/**'"
-    )
+    tap = _command(subparsers, "tap", commands.tap, "print a summary line for each message", "pushctl tap 'news/**'")
     tap.add_argument("topics", nargs="?", default="**", help="channels and patterns (default: **)")
     _add_subscribe_options(tap)
 
     channels = _command(subparsers, "channels", commands.channels, "list the channels", "pushctl channels news/")
-    channels.add_argument("prefix", nargs="?", default="", help="those only that begin with this")
+    channels.add_argument("prefix", nargs="?", default="", help="only channels that begin with this")
 
-    info = _command(subparsers, "info", commands.info, "tell what is known of a channel", "pushctl info demo")
+    info = _command(subparsers, "info", commands.info, "print the state of a channel", "pushctl info demo")
     info.add_argument("channel")
     info.add_argument("--json", action="store_true", help="print JSON")
 
-    listing = _command(subparsers, "connections", commands.connections, "list who is connected", "pushctl connections")
-    listing.add_argument("--channel", help="those only who hear this channel")
-    listing.add_argument("--json", action="store_true", help="print a line of JSON for each")
+    listing = _command(
+        subparsers, "connections", commands.connections, "list the open connections", "pushctl connections"
+    )
+    listing.add_argument("--channel", help="only subscribers of this channel")
+    listing.add_argument("--json", action="store_true", help="print one line of JSON per connection")
 
     kick = _command(subparsers, "kick", commands.kick, "close a connection", "pushctl kick 3f")
-    kick.add_argument("id", help="as connections shows it")
+    kick.add_argument("id", help="connection id, as printed by `pushctl connections`")
 
     bench = _command(
         subparsers,
         "bench",
         commands.bench,
-        "put load on the daemon, check each delivery, and plot how long they took",
+        "run a load test: check every delivery and plot the latencies",
         "pushctl bench",
         "pushctl bench --subscribers 1000 --rate 50 --transport websocket",
         "pushctl --url https://push.example.org bench --seconds 60 --json",
     )
-    bench.add_argument("--transport", default="sse", choices=BENCH_TRANSPORTS, help="how to listen (default: sse)")
-    bench.add_argument("--subscribers", type=_whole_number(60_000), default=100, metavar="N", help="(default: 100)")
     bench.add_argument(
-        "--channels", type=_whole_number(10_000), default=1, metavar="N", help="among them all (default: 1)"
+        "--transport", default="sse", choices=BENCH_TRANSPORTS, help="transport of the subscribers (default: sse)"
     )
-    bench.add_argument("--rate", type=_whole_number(100_000), default=100, metavar="N", help="a second (default: 100)")
-    bench.add_argument("--seconds", type=_whole_number(3600), default=10, metavar="N", help="(default: 10)")
     bench.add_argument(
-        "--size", type=_whole_number(1 << 20, MARKER_BYTES), default=100, metavar="BYTES", help="(default: 100)"
+        "--subscribers",
+        type=_whole_number(60_000),
+        default=100,
+        metavar="N",
+        help="number of subscribers (default: 100)",
     )
-    bench.add_argument("--json", action="store_true", help="print a line of JSON; times are in seconds")
+    bench.add_argument(
+        "--channels", type=_whole_number(10_000), default=1, metavar="N", help="number of channels (default: 1)"
+    )
+    bench.add_argument(
+        "--rate", type=_whole_number(100_000), default=100, metavar="N", help="messages per second (default: 100)"
+    )
+    bench.add_argument("--seconds", type=_whole_number(3600), default=10, metavar="N", help="duration (default: 10)")
+    bench.add_argument(
+        "--size",
+        type=_whole_number(1 << 20, MARKER_BYTES),
+        default=100,
+        metavar="BYTES",
+        help="message size (default: 100)",
+    )
+    bench.add_argument("--json", action="store_true", help="print one line of JSON; times are in seconds")
 
     doctor = _command(
         subparsers,
         "doctor",
         commands.doctor,
-        "tell what proxies on the way do to each technique, and what mends it",
+        "check what proxies in front of pushd break for each transport, and how to fix it",
         "pushctl doctor https://push.example.org",
         "pushctl doctor https://push.example.org --only sse,websocket --json",
-        "pushctl --url http://10.0.0.5:8080 doctor https://push.example.org  # may not be published to",
+        "pushctl --url http://10.0.0.5:8080 doctor https://push.example.org  # the proxy refuses publishing",
     )
-    doctor.add_argument("target", metavar="URL", nargs="?", help="as clients reach it (default: that of --url)")
-    doctor.add_argument("--idle", type=_seconds, default=70.0, help="seconds of silence (default: 70)")
+    doctor.add_argument("target", metavar="URL", nargs="?", help="address that clients use (default: that of --url)")
+    doctor.add_argument("--idle", type=_idle_seconds, default=70.0, help="seconds without messages (default: 70)")
     doctor.add_argument("--only", type=_check_names, default=CHECKS, help=f"of {','.join(CHECKS)}; default: all")
-    doctor.add_argument("--json", action="store_true", help="print a line of JSON for each")
+    doctor.add_argument("--json", action="store_true", help="print one line of JSON per check")
 
-    _command(subparsers, "health", commands.health, "tell whether the daemon is ready", "pushctl health && deploy")
+    _command(subparsers, "health", commands.health, "check whether the daemon is ready", "pushctl health && deploy")
     return parser
 
 
@@ -183,7 +199,7 @@ def _whole_number(maximum: int, minimum: int = 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
         number = int(text) if text.isascii() and text.isdigit() else -1
         if not minimum <= number <= maximum:
-            raise ArgumentTypeError(f"{text!r} is not a whole number from {minimum} to {maximum}")
+            raise ArgumentTypeError(f"must be a whole number from {minimum} to {maximum} (got {text!r})")
         return number
 
     return parse
@@ -191,20 +207,26 @@ def _whole_number(maximum: int, minimum: int = 1) -> Callable[[str], int]:
 
 def _add_subscribe_options(command: ArgumentParser) -> None:
     command.add_argument("--transport", default="stream", choices=list(TRANSPORTS))
-    command.add_argument("--since", help="an id, all, last:N, a duration such as 10m, or unix seconds")
-    command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="what happens when this is too slow")
+    command.add_argument(
+        "--since", help="start position: a message id, all, last:N, a duration such as 10m, or unix seconds"
+    )
+    command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="slow-consumer policy")
 
 
-def _seconds(text: str) -> float:
-    if not 0 <= (seconds := float(text)) <= _MAX_IDLE_SECONDS:
-        raise ValueError(text)
+def _idle_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _MAX_IDLE_SECONDS:
+        raise ArgumentTypeError(f"must be between 0 and {_MAX_IDLE_SECONDS:.0f} seconds (got {text!r})")
     return seconds
 
 
 def _check_names(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if unknown := set(names).difference(CHECKS):
-        raise ArgumentTypeError(f"there is no {sorted(unknown)[0]!r}")
+        raise ArgumentTypeError(f"must be a list of {','.join(CHECKS)} (got {sorted(unknown)[0]!r})")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Reading the parts of a ``multipart/mixed`` (RFC 2046, section 5.1.3) as the messages that they are."""
+"""A reader of ``multipart/mixed`` streams (RFC 2046, section 5.1.3)."""
 
 import base64
 import json
@@ -12,13 +12,13 @@ _GAP = ("topic", "from", "to", "reason")
 
 
 def read_multipart(response: HTTPResponse) -> Iterator[dict[str, Any]]:
-    """Give the messages and control objects of a stream of parts.
+    """Yield the messages and control objects of a ``multipart/mixed`` response.
 
-    :raises ValueError: it is no such stream, or breaks off.
+    :raises ValueError: when the body is malformed or incomplete.
     """
     boundary = response.headers.get_param("boundary")
     if not isinstance(boundary, str):
-        raise ValueError("the answer has no boundary")
+        raise ValueError("response has no multipart boundary")
     delimiter = b"--" + boundary.encode("ascii")
     _expect(response, delimiter)
     while True:
@@ -32,12 +32,12 @@ def read_multipart(response: HTTPResponse) -> Iterator[dict[str, Any]]:
         if line == delimiter + b"--":
             return
         if line != delimiter:
-            raise ValueError("a part does not end at a boundary")
+            raise ValueError("part is not followed by a boundary")
 
 
 def _expect(response: HTTPResponse, expected: bytes) -> None:
     if response.readline().rstrip(b"\r\n") != expected:
-        raise ValueError("the parts break off")
+        raise ValueError("multipart body is incomplete or malformed")
 
 
 def _control_items(headers: Message) -> Iterator[dict[str, Any]]:
@@ -51,7 +51,7 @@ def _control_items(headers: Message) -> Iterator[dict[str, Any]]:
 
 
 def _message(headers: Message, data: bytes) -> dict[str, Any]:
-    """Give a part as the JSON message would be, but for what it does not tell: the time, and what came before."""
+    """Return a part as a JSON message, without the fields that parts do not carry (`time`, `prev`)."""
     if headers["Content-Transfer-Encoding"] == "base64":
         data = base64.b64decode(data)
     content_type = headers["Content-Type"]

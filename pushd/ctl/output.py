@@ -1,4 +1,4 @@
-"""How what is heard is shown, or handed to a program."""
+"""Output of received messages: to standard output or to a program."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from pushd.ctl.clients import Item
 
 
 def message_data(message: Item) -> bytes:
-    """Give the data of a message as it was published."""
+    """Return the data of a message as it was published."""
     if "data_base64" in message:
         return base64.b64decode(message["data_base64"])
     data = message["data"]
@@ -23,7 +23,7 @@ def message_data(message: Item) -> bytes:
 
 
 def write_data(out: BinaryIO, message: Item, with_channel: bool) -> None:
-    """Write the data and a line end, behind the channel where there may be several."""
+    """Write the data and a newline; with `with_channel`, the channel name and a tab come first."""
     name = f"{message['channel']}\t".encode() if with_channel else b""
     out.write(name + message_data(message) + b"\n")
     out.flush()
@@ -36,7 +36,7 @@ def write_json(out: BinaryIO, item: Item) -> None:
 
 
 def write_summary(out: BinaryIO, message: Item, counts: str) -> None:
-    """Write a line about a message: when, where, its id, event, type, size and who hears it, but not what it says."""
+    """Write one line: time (UTC), channel, id, event, content type, size and subscriber counts, but not the data."""
     when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
     fields = (message["id"], message.get("event", "-"), message["content_type"].replace(" ", ""))
     out.write(f"{when} {message['channel']} {' '.join(fields)} {len(message_data(message))} B {counts}\n".encode())
@@ -44,9 +44,9 @@ def write_summary(out: BinaryIO, message: Item, counts: str) -> None:
 
 
 def run_program(command: str, message: Item) -> int:
-    """Run a program for a message, the data on its standard input; give its exit status.
+    """Run a program with the message data on its standard input; return its exit status.
 
-    :raises OSError: it can not be run.
+    :raises OSError: when the program cannot be started.
     """
     names = {"id": "PUSHD_ID", "channel": "PUSHD_CHANNEL", "event": "PUSHD_EVENT", "content_type": "PUSHD_CONTENT_TYPE"}
     variables = {variable: str(message[name]) for name, variable in names.items() if name in message}

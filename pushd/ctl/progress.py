@@ -1,15 +1,15 @@
-"""A bar that tells at a terminal how far long work has come; nothing elsewhere."""
+"""A progress bar, shown only on a terminal."""
 
 import time
 from typing import TextIO
 
 _WIDTH = 30
 _UPDATE_SECONDS = 0.1
-"""Between two looks, so that the terminal does not cost more than the work."""
+"""Minimum time between two updates, so that drawing does not slow down the work."""
 
 
 class Progress:
-    """Writes the bar over itself."""
+    """A progress bar on one line of the terminal."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -18,7 +18,7 @@ class Progress:
         self._label = ""
 
     def __call__(self, label: str, done: float, total: float) -> None:
-        """Know that `done` of `most` is done."""
+        """Update the bar: `done` of `total` is complete."""
         now = time.monotonic()
         if not self._is_terminal or (now < self._next_update and label == self._label and done < total):
             return
@@ -29,7 +29,7 @@ class Progress:
         self._out.flush()
 
     def end(self) -> None:
-        """Wipe it off."""
+        """Erase the bar."""
         if self._is_terminal:
             self._out.write("\r\x1b[K")
             self._out.flush()

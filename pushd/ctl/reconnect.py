@@ -1,4 +1,4 @@
-"""Following topics: what is heard, by whatever way, across reconnects."""
+"""A subscription that survives reconnects, over any transport."""
 
 import random
 import time
@@ -8,7 +8,7 @@ from pushd.ctl.clients import CONNECTION_ERRORS, STREAM_ENDED, Item, Target
 from pushd.ctl.errors import Unreachable
 
 _FIRST_DELAY_SECONDS, _MAX_DELAY_SECONDS = 1.0, 30.0
-"""Before coming back: at random up to this, twice as long each time that nobody answers."""
+"""Bounds of the reconnect delay, which is random up to the bound; the bound doubles after each failed attempt."""
 
 
 def subscribe_with_reconnect(
@@ -18,10 +18,13 @@ def subscribe_with_reconnect(
     warn: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Item]:
-    """Give what comes, and go on with the last id where a connection breaks, until all channels have ended.
+    """Yield messages and control objects; after a connection failure resume from the last id, until all channels end.
 
-    :param say: hears a sentence about each break.
-    :raises Failure: the daemon refuses, or was not there in the first place.
+    :param subscribe: a client of `pushd.ctl.clients`, given the target and a cursor.
+    :param since: cursor to start from; None for live messages only.
+    :param warn: called with a sentence after each disconnect.
+    :raises RequestRefused: when the daemon refuses the subscription.
+    :raises Unreachable: when the first connection cannot be opened.
     """
     max_delay, is_first, open_channels = _FIRST_DELAY_SECONDS, True, set(target.topics.split(","))
     while True:
@@ -36,11 +39,11 @@ def subscribe_with_reconnect(
                     open_channels.discard(item["channel"])
                     if not open_channels:
                         return
-            warn("the stream was closed; coming back")
+            warn("stream closed; reconnecting")
         except CONNECTION_ERRORS as error:
             if is_first and isinstance(error, Unreachable):
                 raise
-            warn(f"the connection broke ({error}); coming back")
+            warn(f"connection lost ({error}); reconnecting")
         is_first = False
         sleep(random.uniform(0, max_delay))
         max_delay = min(2 * max_delay, _MAX_DELAY_SECONDS)

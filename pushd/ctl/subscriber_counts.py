@@ -1,4 +1,4 @@
-"""Who hears a channel, by technique, asked for now and then."""
+"""The number of subscribers of a channel per transport, cached for a second."""
 
 import time
 from collections import OrderedDict
@@ -9,12 +9,12 @@ from pushd.ctl.errors import CtlError
 
 _MAX_AGE_SECONDS = 1.0
 _MIN_INTERVAL_SECONDS = 0.05
-"""Between two questions, so that a busy daemon is not asked for each message."""
+"""Minimum time between two requests, so that a busy daemon is not queried for every message."""
 _MAX_CHANNELS = 1000
 
 
 class SubscriberCounts:
-    """Remembers who hears which channel."""
+    """A cache of subscriber counts per channel."""
 
     def __init__(self, client: ApiClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -23,8 +23,10 @@ class SubscriberCounts:
         self._last_request = -_MIN_INTERVAL_SECONDS
 
     def get(self, channel: str) -> str:
-        """Give the subscribers by technique, ``sse=3 tcp=1``, a second old at most unless there are very many channels.
-        A dash where it is not known.
+        """Return the subscriber counts per transport, such as ``sse=3 tcp=1``, or ``-`` if there are none or they are
+        unknown.
+
+        The counts are at most a second old, unless messages arrive on more channels than can be queried in that time.
         """
         now = self._clock()
         fetched_at, counts = self._cache.get(channel, (-_MAX_AGE_SECONDS, "-"))

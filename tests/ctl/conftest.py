@@ -1,4 +1,4 @@
-"""A daemon, and `pushctl` to talk to it."""
+"""A daemon, and `pushctl` with its addresses."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.doors.real import Daemon
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that nobody else uses."""
+    """A daemon for the tests of one module."""
     daemon = Daemon(tmp_path_factory.mktemp("pushd"))
     yield daemon
     daemon.assert_well()
@@ -19,5 +19,5 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def pushctl(daemon: Daemon) -> Pushctl:
-    """The program."""
+    """A runner of `pushctl`."""
     return Pushctl(daemon)

@@ -11,7 +11,7 @@ SECONDS = 30
 
 
 class Pushctl:
-    """Runs `pushctl`."""
+    """Runs `pushctl` with the addresses of a daemon."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._addresses = {
@@ -20,10 +20,10 @@ class Pushctl:
             "PUSHCTL_TCP": f"127.0.0.1:{daemon.tcp_port}",
         }
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start it."""
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a process."""
         return subprocess.Popen(
-            [*PUSHCTL, *words],
+            [*PUSHCTL, *arguments],
             env=os.environ | self._addresses,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -31,14 +31,14 @@ class Pushctl:
             text=True,
         )
 
-    def run(self, *words: str, given: str = "") -> tuple[int, str, str]:
-        """Run it to its end; give its exit status and what it said."""
-        process = self.start(*words)
-        out, error = process.communicate(given, timeout=SECONDS)
+    def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        """Run it to completion; return exit status, standard output and standard error."""
+        process = self.start(*arguments)
+        out, error = process.communicate(stdin, timeout=SECONDS)
         return process.returncode, out, error
 
-    def lines(self, *words: str, given: str = "") -> list[str]:
-        """Run it; it must succeed, and say nothing on the side."""
-        status, out, error = self.run(*words, given=given)
+    def lines(self, *arguments: str, stdin: str = "") -> list[str]:
+        """Run it; return its lines of output. It must succeed, with nothing on standard error."""
+        status, out, error = self.run(*arguments, stdin=stdin)
         assert (status, error) == (0, "")
         return out.splitlines()

@@ -1,4 +1,4 @@
-"""Load: marks are found wherever the stream is cut, and what is lost, doubled or cut off is seen."""
+"""The load test: markers are found at any chunking, and lost or repeated deliveries are counted."""
 
 import json
 import socket
@@ -17,15 +17,15 @@ from tests.doors.real import Daemon
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, BenchClient]]:
-    """The other end, and a subscriber."""
+    """The peer's end of a connection, and the client."""
     other, sock = socket.socketpair()
     sock.setblocking(False)
     with other, sock:
         yield other, BenchClient(sock, 0)
 
 
-@pytest.mark.parametrize("cut", [1, 7, MARKER_BYTES, MARKER_BYTES + 3])
-def test_marks_are_found_once_wherever_the_stream_is_cut(pair: tuple[socket.socket, BenchClient], cut: int) -> None:
+@pytest.mark.parametrize("chunk_size", [1, 7, MARKER_BYTES, MARKER_BYTES + 3])
+def test_markers_are_found_at_any_chunking(pair: tuple[socket.socket, BenchClient], chunk_size: int) -> None:
     other, client = pair
     data = (
         b"data: "
@@ -33,13 +33,13 @@ def test_marks_are_found_once_wherever_the_stream_is_cut(pair: tuple[socket.sock
         + b"\n"
     )
     found = []
-    for start in range(0, len(data), cut):
-        other.sendall(data[start : start + cut])
+    for start in range(0, len(data), chunk_size):
+        other.sendall(data[start : start + chunk_size])
         found += client.markers(client.read() or b"")
     assert found == [(number, 10 * number) for number in range(5)]
 
 
-def test_the_end_of_a_stream_is_seen(pair: tuple[socket.socket, BenchClient]) -> None:
+def test_end_of_stream_is_detected(pair: tuple[socket.socket, BenchClient]) -> None:
     other, client = pair
     assert client.read() == b""
     other.close()
@@ -54,15 +54,13 @@ def test_the_end_of_a_stream_is_seen(pair: tuple[socket.socket, BenchClient]) ->
         (BenchResult(expected=3, delivered=3, repeated=1), False),
     ],
 )
-def test_it_is_good_where_each_arrived_once(result: BenchResult, is_ok: bool) -> None:
+def test_result_is_ok_if_each_message_arrived_once(result: BenchResult, is_ok: bool) -> None:
     assert result.is_ok is is_ok
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("transport", BENCH_TRANSPORTS)
-def test_a_daemon_bears_a_little_by_each_technique_and_nothing_is_left_behind(
-    daemon: Daemon, pushctl: Pushctl, transport: str
-) -> None:
+def test_small_load_is_delivered_and_channels_are_deleted(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     more = ("--subscribers", "20", "--channels", "3", "--rate", "1000", "--seconds", "1", "--json")
     status, line, _ = pushctl.run("bench", "--transport", transport, *more)
     report = json.loads(line)
@@ -74,14 +72,14 @@ def test_a_daemon_bears_a_little_by_each_technique_and_nothing_is_left_behind(
 
 
 @pytest.mark.system
-def test_it_is_told_in_words_and_as_a_plot(pushctl: Pushctl) -> None:
+def test_output_has_figures_and_histogram(pushctl: Pushctl) -> None:
     lines = pushctl.lines("bench", "--subscribers", "2", "--rate", "20", "--seconds", "1")
     assert lines[1].startswith("delivered  40 of 40, ")
     assert any("#" in line for line in lines)
 
 
 @pytest.mark.system
-def test_what_can_not_be_begun_is_refused(daemon: Daemon, pushctl: Pushctl) -> None:
+def test_invalid_options_and_targets_are_refused(daemon: Daemon, pushctl: Pushctl) -> None:
     assert pushctl.run("bench", "--size", "1")[0] == 2
     assert pushctl.run("bench", "--subscribers", "0")[0] == 2
     assert pushctl.run("--url", "http://127.0.0.1:1", "bench")[0] == 3
@@ -89,15 +87,15 @@ def test_what_can_not_be_begun_is_refused(daemon: Daemon, pushctl: Pushctl) -> N
     assert (status, "refused: HTTP/1.1 404" in error) == (1, True)
 
 
-def test_where_nothing_arrives_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that says yes to all and delivers nothing."""
+def test_lost_messages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server acknowledges everything and delivers nothing."""
     monkeypatch.setattr(bench, "_DRAIN_SECONDS", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(SECONDS)
 
         def answer() -> None:
-            listener = server.accept()[0]
-            listener.sendall(b"+OK SUB x\r\n")
+            subscriber = server.accept()[0]
+            subscriber.sendall(b"+OK SUB x\r\n")
             publisher = server.accept()[0]
             publisher.settimeout(SECONDS)
             while publisher.recv(1000):

@@ -1,4 +1,4 @@
-"""What the doctor makes of what it saw, and the lines that it has against it."""
+"""The diagnosis of observations, the fixes, and the report of the doctor."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pushd.ctl.doctor.report import format_text
 
 PROXIES_PAGE = (Path(__file__).parent.parent.parent / "docs/proxies.md").read_text(encoding="utf-8")
 TIMES = PublishTimes("before", {"live0": 12.0, "live1": 12.4}, 82.0, "last", 70.0)
-"""By a clock on which all is asked for at 10."""
+"""Publish times, for subscribers whose requests are sent at 10."""
 ON_TIME = {"before": 10.1, "live0": 12.0, "live1": 12.401, "last": 82.0}
 KEEPALIVES = [10.1, 12.0, 12.4, 27.4, 42.4, 57.4, 72.4, 82.0]
 
@@ -28,7 +28,7 @@ KEEPALIVES = [10.1, 12.0, 12.4, 27.4, 42.4, 57.4, 72.4, 82.0]
 def observation(
     received: dict[str, float], closed_at: float | None = 82.01, status: int = 200, **more: object
 ) -> Observation:
-    """Make up what became of a stream; where nothing else is said, it ends as it should."""
+    """Return the observation of a stream, which by default ends as it should."""
     given = {"close_reason": "closed", "activity": KEEPALIVES, "response": Response(status)} | more
     return Observation("sse", requested_at=10.0, received=received, closed_at=closed_at, **given)
 
@@ -42,24 +42,24 @@ def delayed(late: float, last: float = 82.01) -> dict[str, float]:
     [
         (observation(ON_TIME), [], ""),
         (observation(ON_TIME, closed_at=None), [], ""),
-        (observation(ON_TIME | {"live0": 12.5, "live1": 12.45}), [], ""),  # a busy moment
-        (observation(ON_TIME | {"live0": 12.2, "live1": 12.605}), [ProblemKind.LATE], "waits for 200 ms"),
+        (observation(ON_TIME | {"live0": 12.5, "live1": 12.45}), [], ""),  # a busy machine
+        (observation(ON_TIME | {"live0": 12.2, "live1": 12.605}), [ProblemKind.LATE], "delayed by 200 ms"),
         (observation(delayed(82.01)), [ProblemKind.BUFFERED], "until the stream ends"),
         (
             observation(delayed(82.01), content_encoding="gzip"),
             [ProblemKind.BUFFERED],
             "by its gzip compression until the stream ends",
         ),
-        (observation(delayed(14.0)), [ProblemKind.BUFFERED], "until more has gathered, 1.6 s"),
-        (observation({}, closed_at=None), [ProblemKind.BUFFERED], "do not come at all"),
-        (observation({}, closed_at=None, response=None), [ProblemKind.BUFFERED], "not even the headers"),
+        (observation(delayed(14.0)), [ProblemKind.BUFFERED], "until more data has accumulated, for at least 1.6 s"),
+        (observation({}, closed_at=None), [ProblemKind.BUFFERED], "never arrive"),
+        (observation({}, closed_at=None, response=None), [ProblemKind.BUFFERED], "not even the response headers"),
         (observation({}, closed_at=14.0, status=504), [ProblemKind.BUFFERED], "504"),
         (
             observation(delayed(14.4), 14.4, activity=[14.4]),
             [ProblemKind.BUFFERED, ProblemKind.CUT],
             "until the proxy closes",
         ),
-        (observation({}, 12.1, activity=[]), [ProblemKind.BUFFERED, ProblemKind.CUT], "do not come at all"),
+        (observation({}, 12.1, activity=[]), [ProblemKind.BUFFERED, ProblemKind.CUT], "never arrive"),
         (
             observation(ON_TIME, 72.4, activity=KEEPALIVES[:3], close_reason="broken off"),
             [ProblemKind.CUT],
@@ -70,17 +70,17 @@ def delayed(late: float, last: float = 82.01) -> dict[str, float]:
         (
             observation({"before": 10.1, "live0": 12.0, "live1": 12.4}, None),
             [ProblemKind.CUT],
-            "after 70 s of silence nothing comes",
+            "after 70 s of silence nothing arrives",
         ),
         (observation({}, 10.1, activity=[10.1]), [ProblemKind.REFUSED], "closed at once"),
-        (observation({}, 10.1, content_type="text/html"), [ProblemKind.PATH], "200, but a page"),
+        (observation({}, 10.1, content_type="text/html"), [ProblemKind.PATH], "200, but HTML"),
         (observation({}, None, 404), [ProblemKind.PATH], "404"),
         (observation({}, None, 502), [ProblemKind.UNREACHED], "502"),
         (observation({}, None, 418), [ProblemKind.REFUSED], "418"),
         (
             observation({}, None, response=Response(429, "too-many-connections")),
             [ProblemKind.REFUSED],
-            "by pushd itself: too-many",
+            "from pushd itself: too-many",
         ),
         (
             observation({}, 10.1, response=Response(0, error="Remote end closed")),
@@ -116,18 +116,18 @@ def test_observation_is_diagnosed(seen: Observation, kinds: list[ProblemKind], t
         ([Response(202)], []),
         ([Response(403, "forbidden"), Response(202)], [ProblemKind.HOST]),
         ([Response(403), Response(403)], [ProblemKind.REFUSED]),
-        ([Response(200), Response(200)], [ProblemKind.REFUSED]),  # somebody else answers
+        ([Response(200), Response(200)], [ProblemKind.REFUSED]),  # not from pushd
         ([Response(301), Response(301)], [ProblemKind.REFUSED]),
         ([Response(404), Response(404)], [ProblemKind.PATH]),
         ([Response(502), Response(502)], [ProblemKind.UNREACHED]),
         ([Response(503, "stopping"), Response(503, "stopping")], [ProblemKind.REFUSED]),
     ],
 )
-def test_how_a_page_may_publish(responses: list[Response], kinds: list[ProblemKind]) -> None:
+def test_publish_responses_are_diagnosed(responses: list[Response], kinds: list[ProblemKind]) -> None:
     assert [problem.kind for problem in diagnose_publish(responses)] == kinds
 
 
-def test_a_later_refusal_is_told() -> None:
+def test_later_refusal_is_reported() -> None:
     assert [problem.text for problem in diagnose_publish([Response(201)], Response(429))] == [
         "429: the proxy limits requests or connections"
     ]
@@ -140,13 +140,11 @@ def test_a_later_refusal_is_told() -> None:
         ({"::ffff:10.1.2.3"}, {"10.1.2.3"}, ""),
         ({"fe80::1%eth0"}, {"fe80::1"}, ""),
         ({"198.51.100.7"}, {"10.1.2.3"}, "198.51.100.7"),
-        ({"8.8.8.8"}, {"10.1.2.3"}, ""),  # of a router
+        ({"8.8.8.8"}, {"10.1.2.3"}, ""),  # a NAT router
         ({"127.0.0.1", "10.1.2.3"}, {"10.1.2.3"}, "127.0.0.1"),
     ],
 )
-def test_a_proxy_is_not_to_be_taken_for_a_client(
-    seen_addresses: set[str], own_addresses: set[str], reported: str
-) -> None:
+def test_private_foreign_address_is_reported(seen_addresses: set[str], own_addresses: set[str], reported: str) -> None:
     assert [
         f"takes {reported} for" in problem.text for problem in diagnose_addresses(seen_addresses, own_addresses)
     ] == [True] * bool(reported)
@@ -156,13 +154,13 @@ def test_a_proxy_is_not_to_be_taken_for_a_client(
     ("response", "kinds"),
     [
         (Response(200), []),
-        (Response(413, "too-large"), []),  # by pushd, with a limit that its owner wants
+        (Response(413, "too-large"), []),  # from pushd, whose limit the operator chose
         (Response(413), [ProblemKind.BODY]),
         (Response(502), [ProblemKind.BODY]),
         (Response(0, error="no answer"), [ProblemKind.BODY]),
     ],
 )
-def test_how_a_large_body_passes(response: Response, kinds: list[ProblemKind]) -> None:
+def test_response_to_large_body_is_diagnosed(response: Response, kinds: list[ProblemKind]) -> None:
     assert [problem.kind for problem in diagnose_body(response, 2 << 20)] == kinds
 
 
@@ -176,34 +174,34 @@ def test_how_a_large_body_passes(response: Response, kinds: list[ProblemKind]) -
         ({"pushd"}, []),
     ],
 )
-def test_proxies_name_themselves(servers: set[str], proxies: list[str]) -> None:
+def test_proxies_are_identified_by_headers(servers: set[str], proxies: list[str]) -> None:
     assert identify_proxies(servers) == proxies
 
 
-def test_where_no_proxy_is_named_there_are_the_lines_of_all() -> None:
+def test_fixes_for_all_proxies_if_none_is_identified() -> None:
     assert list(fixes_for(ProblemKind.CUT, [])) == list(PROXIES)
     assert list(fixes_for(ProblemKind.CUT, ["Caddy"])) == ["Caddy"]
     assert fixes_for(ProblemKind.REFUSED, []) == {}
 
 
 @pytest.mark.parametrize("kind", FIXES)
-def test_each_line_that_mends_stands_in_the_documentation(kind: ProblemKind) -> None:
+def test_fixes_are_documented(kind: ProblemKind) -> None:
     assert set(FIXES[kind]) == set(PROXIES)
     for text in FIXES[kind].values():
         for line in text.splitlines():
             assert line.startswith("#") or line.strip() in PROXIES_PAGE
 
 
-def test_a_report_has_a_line_about_each_and_the_lines_of_each_kind_once() -> None:
+def test_report_lists_findings_and_each_fix_once() -> None:
     cut = Problem(ProblemKind.CUT, "closed after 60 s")
     findings = [
-        Finding("sse", [], "all is well", 200, 0.001),
+        Finding("sse", [], "no problem", 200, 0.001),
         Finding("raw", [Problem(ProblemKind.LATE, "waits"), cut], "", 200, 0.2),
         Finding("mixed", [cut], "", 200, 0.2),
     ]
     assert list(format_text(ProbeReport(findings, frozenset({"nginx"}), True, None))) == [
-        "answers name nginx",
-        "sse        fine      all is well",
+        "responses name nginx",
+        "sse        fine      no problem",
         "raw        late      waits",
         "raw        cut       closed after 60 s",
         "mixed      cut       closed after 60 s",
@@ -215,12 +213,12 @@ def test_a_report_has_a_line_about_each_and_the_lines_of_each_kind_once() -> Non
         "against cut (raw, mixed):",
         "  nginx",
         "      proxy_read_timeout 1h;",
-        "  or, but for raw streams, which have no sign of life, a shorter keepalive in pushd",
+        "  or a shorter keepalive in pushd (raw streams have none)",
     ]
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_all_that_is_examined_is_documented(name: str) -> None:
+def test_checks_are_documented(name: str) -> None:
     page = (Path(__file__).parent.parent.parent / "docs/pushctl.md").read_text(encoding="utf-8")
     assert f"`{name}`" in page.partition("## doctor")[2]
 
@@ -234,5 +232,5 @@ def test_all_that_is_examined_is_documented(name: str) -> None:
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_an_origin_is_said_as_browsers_say_it(url: str, origin: str) -> None:
+def test_origin_is_serialized_as_by_browsers(url: str, origin: str) -> None:
     assert ApiClient(url).origin == origin

@@ -1,4 +1,4 @@
-"""`pushctl doctor` through a real nginx: it finds nothing wrong, or all that is wrong and the lines that mend it."""
+"""`pushctl doctor` through a real nginx: good and bad configurations, and the fixes."""
 
 import json
 import os
@@ -36,15 +36,15 @@ SERVERS = {
 
 
 class DoctorRunner:
-    """Runs `pushctl doctor` through each of the servers, straight, and to where nobody is."""
+    """Runs `pushctl doctor` through each nginx server, directly, and against a closed port."""
 
     def __init__(self, daemon: Daemon, ports: dict[str, int]) -> None:
         self.daemon = daemon
-        self._ports = ports | {"straight": daemon.http_port, "none": free_port()}
+        self._ports = ports | {"direct": daemon.http_port, "none": free_port()}
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, name: str, *words: str, url: str = "") -> "subprocess.Popen[str]":
-        """Start it."""
+        """Start `pushctl doctor` against the server of this name."""
         through = f"http://127.0.0.1:{self._ports[name]}"
         process = subprocess.Popen(
             [sys.executable, "-m", "pushd.ctl.main", "--url", url or through, "doctor", *words, through],
@@ -57,7 +57,7 @@ class DoctorRunner:
         return process
 
     def stop(self) -> None:
-        """End those that a test which failed has left."""
+        """Kill the processes that a failed test has left."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()
@@ -66,7 +66,7 @@ class DoctorRunner:
 
 @pytest.fixture(scope="module")
 def doctor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoctorRunner]:
-    """A daemon that gives no sign of life for long, and the servers in front of it."""
+    """A daemon with long keepalive intervals, and nginx in front of it."""
     long = [*("--keepalive-sse", "60"), *("--keepalive-stream", "60"), *("--keepalive-ping", "60")]
     daemon = Daemon(tmp_path_factory.mktemp("pushd"), *long, "--http-trusted-proxies", "127.0.0.2")
     here = f"127.0.0.1:{daemon.http_port}"
@@ -83,14 +83,14 @@ def doctor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoctorRunner]:
 
 
 def objects(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Read what it says of each technique."""
+    """Return the JSON object of each check."""
     out, error = process.communicate(timeout=SECONDS)
     assert error == ""
     return {each["technique"]: each for each in map(json.loads, out.splitlines())}
 
 
-def test_it_finds_what_is_wrong_and_nothing_else(doctor: DoctorRunner) -> None:
-    fine = {name: doctor.start(name, "--idle", "4", "--json") for name in ("straight", "documented", "mended")}
+def test_finds_all_problems_of_nginx_and_no_others(doctor: DoctorRunner) -> None:
+    fine = {name: doctor.start(name, "--idle", "4", "--json") for name in ("direct", "documented", "mended")}
     bad, as_text = doctor.start("bad", "--idle", "4", "--json"), doctor.start("bad", "--idle", "4")
     for name, process in fine.items():
         found = objects(process)
@@ -117,7 +117,7 @@ def test_it_finds_what_is_wrong_and_nothing_else(doctor: DoctorRunner) -> None:
     assert doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
 
 
-def test_where_the_way_lets_nobody_publish_pushd_itself_is_told(doctor: DoctorRunner) -> None:
+def test_publishes_directly_if_the_proxy_refuses_publishing(doctor: DoctorRunner) -> None:
     direct = f"http://127.0.0.1:{doctor.daemon.http_port}"
     result = doctor.start("readers", "--idle", "0", "--json", "--only", "publish,body,sse", url=direct)
     alone, unreachable = doctor.start("readers"), doctor.start("nobody", "--only", "sse")
@@ -130,7 +130,7 @@ def test_where_the_way_lets_nobody_publish_pushd_itself_is_told(doctor: DoctorRu
     assert doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
 
 
-def test_who_interrupts_it_leaves_no_channel(doctor: DoctorRunner) -> None:
+def test_interrupt_leaves_no_channel(doctor: DoctorRunner) -> None:
     def channels() -> Any:
         return doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"]
 
@@ -141,7 +141,7 @@ def test_who_interrupts_it_leaves_no_channel(doctor: DoctorRunner) -> None:
     assert (process.returncode, channels()) == (130, [])
 
 
-def test_where_nobody_answers_it_says_so(doctor: DoctorRunner) -> None:
+def test_unreachable_address_is_reported(doctor: DoctorRunner) -> None:
     process = doctor.start("none")
     out, error = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out, "can not be reached" in error) == (3, "", True)
+    assert (process.returncode, out, "cannot be reached" in error) == (3, "", True)

@@ -1,4 +1,4 @@
-"""The WebSocket client of the doctor reads the frames of RFC 6455, and answers pings."""
+"""The WebSocket client of the doctor: frames of RFC 6455 and pongs."""
 
 import io
 
@@ -8,7 +8,7 @@ from pushd.ctl.doctor.websocket_client import WebSocketClosed, is_accepted, rece
 
 
 def read(data: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Give what is heard and what is sent."""
+    """Return the received payloads and the sent bytes."""
     sent: list[bytes] = []
     return list(receive_payloads(io.BytesIO(data).read1, sent.append)), sent
 
@@ -27,11 +27,11 @@ def read(data: bytes) -> tuple[list[bytes], list[bytes]]:
         (b"\x8a\x00\x81\x01x", [b"", b"x"]),
     ],
 )
-def test_frames_are_read_as_far_as_they_are_whole(frames: bytes, received: list[bytes]) -> None:
+def test_complete_frames_are_read(frames: bytes, received: list[bytes]) -> None:
     assert read(frames) == (received, [])
 
 
-def test_a_ping_is_answered_by_a_masked_pong_with_its_payload() -> None:
+def test_ping_is_answered_by_masked_pong_with_its_payload() -> None:
     received, (pong,) = read(b"\x89\x05Hello")
     assert (received, pong[:2]) == ([b""], b"\x8a\x85")
     assert bytes(byte ^ pong[2 + index % 4] for index, byte in enumerate(pong[6:])) == b"Hello"
@@ -42,15 +42,15 @@ def test_a_ping_is_answered_by_a_masked_pong_with_its_payload() -> None:
     [
         (b"\x88\x02\x03\xf4", "closed with 1012"),
         (b"\x88\x00", "closed with 1005"),
-        (b"\x82\x7f\x7f" + bytes(7), "closed here, since"),
+        (b"\x82\x7f\x7f" + bytes(7), "closed by pushctl: protocol error"),
     ],
 )
-def test_a_close_is_told(frame: bytes, reason: str) -> None:
+def test_close_reason_is_reported(frame: bytes, reason: str) -> None:
     with pytest.raises(WebSocketClosed, match=reason):
         read(frame)
 
 
-def test_an_answer_belongs_to_its_handshake() -> None:
-    key = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455, section 1.3
+def test_handshake_response_must_match_the_key() -> None:
+    key = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
     assert is_accepted("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", key)
     assert not is_accepted("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", key.swapcase())

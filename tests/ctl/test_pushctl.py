@@ -19,13 +19,13 @@ pytestmark = pytest.mark.system
 DOCUMENT = (ROOT / "docs/pushctl.md").read_text(encoding="utf-8")
 
 
-def test_what_is_published_is_in_the_history_as_it_was_said(daemon: Daemon, pushctl: Pushctl, tmp_path: Path) -> None:
+def test_published_messages_are_in_the_history(daemon: Daemon, pushctl: Pushctl, tmp_path: Path) -> None:
     file = tmp_path / "frame"
     file.write_bytes(b"\xff\x00")
     first = pushctl.lines("pub", "p/1", "text", "--event", "greet")
     assert re.fullmatch(r"\S+-[0-9]+ p/1 0", first[0])
-    assert len(pushctl.lines("pub", "p/1,p/2", given="to both")) == 2
-    assert len(pushctl.lines("pub", "p/1", "--lines", given="one\r\ntwo")) == 2
+    assert len(pushctl.lines("pub", "p/1,p/2", stdin="to both")) == 2
+    assert len(pushctl.lines("pub", "p/1", "--lines", stdin="one\r\ntwo")) == 2
     pushctl.lines("pub", "p/1", "--type", "image/x", "--file", str(file))
     pushctl.lines("pub", "p/1", "--type", "application/json", "--end", '{"a":1}')
     heard = [(each.get("data", each.get("data_base64")), each.get("event")) for each in daemon.history("p/1")]
@@ -34,7 +34,7 @@ def test_what_is_published_is_in_the_history_as_it_was_said(daemon: Daemon, push
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
+def test_subscriber_receives_history_then_live_messages(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"s/{transport}"
     first = daemon.publish(channel, b"old")["id"]
     process = pushctl.start(
@@ -50,7 +50,7 @@ def test_who_listens_hears_history_and_then_what_comes(daemon: Daemon, pushctl: 
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_loss_is_said(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
+def test_gap_is_reported(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"g/{transport}"
     daemon.publish(channel, b"kept")
     status, out, error = pushctl.run("sub", channel, "--transport", transport, "--since", "other-1", "--count", "1")
@@ -59,10 +59,8 @@ def test_a_loss_is_said(daemon: Daemon, pushctl: Pushctl, transport: str) -> Non
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_all_that_there_is_comes_as_it_was_published_and_then_the_end(
-    daemon: Daemon, pushctl: Pushctl, transport: str
-) -> None:
-    """By long polls an end is not told, but nothing follows it."""
+def test_all_kinds_of_data_and_the_end_are_received(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
+    """Long polls do not report the end of a single channel, but nothing follows it."""
     channel = f"kinds/{transport}"
     daemon.publish(channel, b"text", Content_Type="text/plain")
     daemon.publish(channel, b"\xff\r\n", Content_Type="image/x")
@@ -77,14 +75,14 @@ def test_all_that_there_is_comes_as_it_was_published_and_then_the_end(
     assert heard[3:] == ([] if transport == "longpoll" else [{"type": "end", "channel": channel}])
 
 
-def test_a_program_runs_for_each_message(daemon: Daemon, pushctl: Pushctl) -> None:
+def test_program_is_run_for_each_message(daemon: Daemon, pushctl: Pushctl) -> None:
     first = daemon.publish("x", b"text")["id"]
     script = f"{sys.executable} -c 'import os, sys; print(os.environ[\"PUSHD_ID\"], sys.stdin.read())'"
     assert pushctl.lines("sub", "x", "--since", "all", "--count", "1", "--exec", script) == [f"{first} text"]
     assert pushctl.run("sub", "x", "--since", "all", "--count", "1", "--exec", "/no/such/program")[0] == 1
 
 
-def test_it_looks_and_closes(daemon: Daemon, pushctl: Pushctl) -> None:
+def test_channels_info_connections_and_kick(daemon: Daemon, pushctl: Pushctl) -> None:
     daemon.publish("look/1")
     assert pushctl.lines("channels", "look/") == ["look/1"]
     assert "messages: 1" in pushctl.lines("info", "look/1")
@@ -101,7 +99,7 @@ def test_it_looks_and_closes(daemon: Daemon, pushctl: Pushctl) -> None:
     assert (status, error.startswith("pushctl: unknown-connection: ")) == (1, True)
 
 
-def test_a_tap_shows_what_passes_but_not_what_it_says(daemon: Daemon, pushctl: Pushctl) -> None:
+def test_tap_shows_messages_but_not_their_data(daemon: Daemon, pushctl: Pushctl) -> None:
     process = pushctl.start("tap", "tap/*")
     assert process.stdout is not None
     assert eventually(lambda: "stream" in daemon.ask("GET", "/connections?channel=tap/1").body.decode(), SECONDS)
@@ -113,7 +111,7 @@ def test_a_tap_shows_what_passes_but_not_what_it_says(daemon: Daemon, pushctl: P
     assert (process.returncode, error) == (130, "")
 
 
-def test_how_it_ends_says_what_was_wrong(pushctl: Pushctl) -> None:
+def test_exit_status_shows_what_failed(pushctl: Pushctl) -> None:
     assert pushctl.run("info", "nobody/knows")[0] == 1
     status, out, error = pushctl.run("pub", "bad*", "x")
     assert (status, out, error.startswith("pushctl: bad-channel: ")) == (1, "", True)
@@ -121,18 +119,18 @@ def test_how_it_ends_says_what_was_wrong(pushctl: Pushctl) -> None:
     assert pushctl.run("pub", "a", "--lines", "text")[0] == 2
     assert pushctl.run("--url", "ftp://x", "health")[0] == 2
     status, _, error = pushctl.run("--url", f"http://127.0.0.1:{free_port()}", "sub", "a")
-    assert (status, "can not be reached" in error) == (3, True)
+    assert (status, "cannot be reached" in error) == (3, True)
     status, _, error = pushctl.run("--tcp", f"127.0.0.1:{free_port()}", "sub", "a", "--transport", "tcp")
-    assert (status, "can not be reached" in error) == (3, True)
+    assert (status, "cannot be reached" in error) == (3, True)
 
 
 COMMANDS = [name for action in build_parser()._actions for name in action.choices or ()]
 
 
-def test_there_are_commands() -> None:
+def test_commands_are_found() -> None:
     assert "pub" in COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_is_documented(command: str) -> None:
+def test_commands_are_documented(command: str) -> None:
     assert f"`pushctl {command}" in DOCUMENT

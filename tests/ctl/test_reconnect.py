@@ -1,4 +1,4 @@
-"""Who follows topics hears each message once, comes back with its last id, and stops where all has ended."""
+"""A subscription resumes from its last id after a disconnect, and stops when all channels have ended."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ TARGET = Target(ApiClient("http://localhost:1"), ("localhost", 1), "a")
 
 
 class ScriptedTransport:
-    """A way that does what a test says, one connection after the other."""
+    """A transport that follows a script, one list per connection."""
 
     def __init__(self, *connections: list[Any]) -> None:
         self._connections = iter(connections)
@@ -23,7 +23,7 @@ class ScriptedTransport:
         self.warnings: list[str] = []
 
     def subscribe(self, target: Target, since: str | None) -> Iterator[Item]:
-        """Hear what comes next."""
+        """Yield or raise the items of the next connection."""
         self.cursors.append(since)
         for each in next(self._connections):
             if isinstance(each, Exception):
@@ -31,7 +31,7 @@ class ScriptedTransport:
             yield each
 
     def run(self, target: Target = TARGET, since: str | None = None) -> list[Item]:
-        """Follow to the end."""
+        """Subscribe until the end; return all items."""
         return list(subscribe_with_reconnect(self.subscribe, target, since, self.warnings.append, self.delays.append))
 
 
@@ -44,9 +44,9 @@ def end(channel: str) -> Item:
 
 
 @pytest.mark.parametrize(
-    "error", [ConnectionResetError("gone"), TemporarilyRefused("too much"), Unreachable("nobody"), None]
+    "error", [ConnectionResetError("reset"), TemporarilyRefused("too much"), Unreachable("timeout"), None]
 )
-def test_a_break_is_said_and_it_goes_on_with_the_last_id(error):
+def test_disconnect_is_reported_and_resumed_from_the_last_id(error):
     transport = ScriptedTransport([message(1), *([error] if error else [])], [message(2), end("a")])
     assert transport.run(since="all") == [message(1), message(2), end("a")]
     assert transport.cursors == ["all", "e-1"]
@@ -61,25 +61,25 @@ def test_control_objects_do_not_move_the_cursor():
     assert transport.cursors == [None, "e-1"]
 
 
-def test_it_ends_when_each_of_several_channels_has():
+def test_ends_when_all_channels_have_ended():
     target = TARGET._replace(topics="a,b")
     transport = ScriptedTransport([end("a")], [end("b")])
     transport.run(target)
     assert len(transport.cursors) == 2
 
 
-def test_the_longer_nobody_answers_the_longer_it_waits():
-    transport = ScriptedTransport([message(1)], *[[Unreachable("nobody")]] * 12, [STREAM_ENDED])
+def test_reconnect_delay_grows_while_unreachable():
+    transport = ScriptedTransport([message(1)], *[[Unreachable("timeout")]] * 12, [STREAM_ENDED])
     transport.run()
     assert all(delay <= min(2.0**number, 30) for number, delay in enumerate(transport.delays))
     assert max(transport.delays) > 1
 
 
-def test_one_who_was_never_there_is_not_waited_for():
+def test_unreachable_at_first_is_an_error():
     with pytest.raises(Unreachable):
-        ScriptedTransport([Unreachable("nobody")]).run()
+        ScriptedTransport([Unreachable("timeout")]).run()
 
 
-def test_a_refusal_is_one():
+def test_refusal_is_an_error():
     with pytest.raises(RequestRefused):
         ScriptedTransport([message(1)], [RequestRefused("no")]).run()

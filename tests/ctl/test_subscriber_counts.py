@@ -1,4 +1,4 @@
-"""Who hears a channel is asked for, but not for each message."""
+"""Subscriber counts are requested and cached."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from pushd.ctl.errors import Unreachable
 from pushd.ctl.subscriber_counts import SubscriberCounts
 
 
-class ApiClient:
-    """A daemon that counts what it is asked."""
+class FakeApiClient:
+    """A client that records requests."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.transports: dict[str, int] | None = {"sse": 3, "tcp": 1}
 
     def request_json(self, method: str, path: str) -> Any:
-        """Answer."""
+        """Return the counts, or fail."""
         self.requests.append(path)
         if self.transports is None:
             raise Unreachable("gone")
@@ -24,8 +24,8 @@ class ApiClient:
 
 
 @pytest.fixture
-def client() -> ApiClient:
-    return ApiClient()
+def client() -> FakeApiClient:
+    return FakeApiClient()
 
 
 @pytest.fixture
@@ -34,11 +34,13 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def counts(client: ApiClient, now: list[float]) -> SubscriberCounts:
+def counts(client: FakeApiClient, now: list[float]) -> SubscriberCounts:
     return SubscriberCounts(client, lambda: now[0])  # type: ignore[arg-type]
 
 
-def test_a_channel_is_asked_about_once_a_second(client: ApiClient, now: list[float], counts: SubscriberCounts) -> None:
+def test_counts_are_requested_once_per_second(
+    client: FakeApiClient, now: list[float], counts: SubscriberCounts
+) -> None:
     assert [counts.get("a") for _ in range(5)] == ["sse=3 tcp=1"] * 5
     assert client.requests == ["/pub/a"]
     client.transports = {}
@@ -46,8 +48,8 @@ def test_a_channel_is_asked_about_once_a_second(client: ApiClient, now: list[flo
     assert counts.get("a") == "-"
 
 
-def test_many_channels_do_not_make_many_questions(
-    client: ApiClient, now: list[float], counts: SubscriberCounts
+def test_many_channels_do_not_cause_many_requests(
+    client: FakeApiClient, now: list[float], counts: SubscriberCounts
 ) -> None:
     for number in range(5000):
         counts.get(f"c/{number}")
@@ -56,6 +58,6 @@ def test_many_channels_do_not_make_many_questions(
     assert len(counts._cache) <= 1000
 
 
-def test_a_daemon_that_is_away_is_a_dash(client: ApiClient, counts: SubscriberCounts) -> None:
+def test_unreachable_daemon_yields_a_dash(client: FakeApiClient, counts: SubscriberCounts) -> None:
     client.transports = None
     assert counts.get("a") == "-"

@@ -1,1 +1,1 @@
-"""``pushctl doctor``: what the proxies on the way to pushd do to each technique, and the lines that mend it."""
+"""``pushctl doctor``: what proxies in front of pushd break for each transport, and the configuration that fixes it."""

@@ -1,4 +1,4 @@
-"""From what was seen to what is wrong. Pure: no sockets and no clock."""
+"""The diagnosis: from observations to problems. Pure: no sockets and no clock."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,19 +8,19 @@ from typing import NamedTuple
 from pushd.ctl.doctor.observation import Observation, PublishTimes, Response
 
 PUBLISHED_STATUSES = (201, 202)
-"""As pushd answers who publishes."""
+"""Statuses of a successful publish."""
 _MAX_LIVE_SECONDS = 0.35
-"""More than the 200 ms for which a packet may wait by itself, and less than the time until the next message."""
+"""Maximum delay of a live message: above the 200 ms that TCP may delay a packet, below the publish interval."""
 _MAX_HISTORY_SECONDS = 1.0
-"""Nobody needs more to open a connection and to hear what is in the history, or to be sent away."""
+"""Maximum time to open a connection and receive the history, or to be refused."""
 _MAX_DELAY_SECONDS = 0.1
-"""The least of several delays; a packet that waits for an acknowledgement waits for 200 ms, or 40 at the least."""
+"""Maximum for the shortest of several delays; Nagle's algorithm delays a packet by 40 to 200 ms."""
 _CLOSE_WINDOW_SECONDS = 0.5
-"""Bytes that come this shortly before the end are what was held back, not what kept it open."""
+"""Bytes that arrive within this time of the close were flushed by it, and did not keep the connection open."""
 
 
 class ProblemKind(StrEnum):
-    """What a proxy does wrong."""
+    """The kinds of problems that a proxy can cause."""
 
     BUFFERED = "buffered"
     LATE = "late"
@@ -43,50 +43,54 @@ _OUTCOMES = {
 
 
 class Problem(NamedTuple):
-    """What is wrong with a technique."""
+    """A problem of one check."""
 
     kind: ProblemKind
     text: str
 
     @property
     def outcome(self) -> str:
-        """What happens to the technique, in a word."""
+        """The outcome in one word, as reported to the user."""
         return _OUTCOMES.get(self.kind, "refused")
 
 
 def diagnose(observation: Observation, times: PublishTimes) -> list[Problem]:
-    """Tell what is wrong with a technique that listened."""
+    """Return the problems of a transport that was subscribed."""
     response = observation.response
     if response is None:
-        return [Problem(ProblemKind.BUFFERED, "not even the headers came, until the end and behind it")]
+        return [
+            Problem(ProblemKind.BUFFERED, "not even the response headers arrived, not even after the stream had ended")
+        ]
     if response.status == 504 and not observation.is_websocket:
-        return [Problem(ProblemKind.BUFFERED, "504: the proxy waits for the end of an answer, and there is none")]
+        return [
+            Problem(ProblemKind.BUFFERED, "504: the proxy waits for the end of the response, and a stream has none")
+        ]
     if response.status != (101 if observation.is_websocket else 200):
         problems = [refusal_problem(response, is_websocket=observation.is_websocket)]
     elif observation.content_type == "text/html":
-        problems = [Problem(ProblemKind.PATH, f"{response.status}, but a page: the proxy does not hand this path on")]
+        problems = [Problem(ProblemKind.PATH, f"{response.status}, but HTML: the proxy does not forward this path")]
     else:
         problems = _stream_problems(observation, times)
     return [_HOST_PROBLEM, *problems] if observation.is_origin_refused and response.status != 403 else problems
 
 
 def refusal_problem(response: Response, *, is_websocket: bool = False) -> Problem:
-    """Tell what a refusal means."""
+    """Return the problem that a refusal indicates."""
     status = response.status
     if not status:
         return Problem(ProblemKind.REFUSED, response.error)
     if is_websocket and (status in (200, 400, 426) or response.code == "upgrade-required"):
-        return Problem(ProblemKind.UPGRADE, f"{status}: the headers Upgrade and Connection do not arrive")
+        return Problem(ProblemKind.UPGRADE, f"{status}: the proxy does not forward the Upgrade and Connection headers")
     if response.code:
-        return Problem(ProblemKind.REFUSED, f"{status} by pushd itself: {response.code}")
-    return _BY_STATUS.get(status, Problem(ProblemKind.REFUSED, f"{status}, which is not what pushd answers"))
+        return Problem(ProblemKind.REFUSED, f"{status} from pushd itself: {response.code}")
+    return _BY_STATUS.get(status, Problem(ProblemKind.REFUSED, f"unexpected status {status}"))
 
 
 def diagnose_publish(responses: Sequence[Response], later_refusal: Response | None = None) -> list[Problem]:
-    """Tell what is wrong with publishing.
+    """Return the problems of publishing.
 
-    :param answers: to a request with the page's ``Origin``; where it was refused, also without it.
-    :param later_refusal: of one like that which had been accepted.
+    :param responses: to a request with an ``Origin`` header; if that was refused, also to one without.
+    :param later_refusal: response to a later request, if it was refused although the first one was accepted.
     """
     first, *rest = responses
     if first.status in PUBLISHED_STATUSES:
@@ -97,27 +101,27 @@ def diagnose_publish(responses: Sequence[Response], later_refusal: Response | No
 
 
 def diagnose_body(response: Response, size: int) -> list[Problem]:
-    """Tell what is wrong with a large body, where small ones pass.
+    """Return the problems of a large body, given that small ones pass.
 
-    What pushd itself refuses, it refuses without a proxy too. There are proxies that answer 502 in place of 413.
+    A refusal by pushd itself is not the proxy's problem. Some proxies respond with 502 instead of 413.
     """
     if response.code or 0 < response.status < 300:
         return []
     return [
         Problem(
             ProblemKind.BODY,
-            f"{response.status or response.error}: a body of {size >> 20} MiB is too large for the proxy",
+            f"{response.status or response.error}: body of {size >> 20} MiB is too large for the proxy",
         )
     ]
 
 
 def diagnose_addresses(seen: set[str], local: set[str]) -> list[Problem]:
-    """Tell whether pushd takes the proxy for its client.
+    """Return the problem that pushd takes the proxy for its client, if it does.
 
-    A public address that is not our own may be that of our way to the outside.
+    A public address that is not local may be that of a NAT router on our side, and is no problem.
 
-    :param known: by which pushd knows this end.
-    :param own: of this end of the connections.
+    :param seen: client addresses as pushd sees them.
+    :param local: local addresses of the same connections.
     """
     foreign = {each for each in map(_normalize, seen) if each not in set(map(_normalize, local)) and each.is_private}
     if not foreign:
@@ -126,13 +130,13 @@ def diagnose_addresses(seen: set[str], local: set[str]) -> list[Problem]:
     return [
         Problem(
             ProblemKind.ADDRESS,
-            f"pushd takes {names} for its client: X-Forwarded-For does not arrive, or is not trusted",
+            f"pushd takes {names} for its client: X-Forwarded-For is not forwarded, or not trusted",
         )
     ]
 
 
 def min_delay(observation: Observation, times: PublishTimes) -> float | None:
-    """Give how long a message takes at the least, in seconds; None where none came."""
+    """Return the shortest delay of a live message in seconds; None if none arrived."""
     delays = [observation.received[marker] - at for marker, at in times.live.items() if marker in observation.received]
     return max(0.0, min(delays)) if delays else None
 
@@ -151,7 +155,7 @@ def _stream_problems(observation: Observation, times: PublishTimes) -> list[Prob
         return [
             Problem(
                 ProblemKind.REFUSED,
-                f"{observation.close_reason} at once with nothing said, as to who is to come back later",
+                f"{observation.close_reason} at once without data, as for clients that are asked to retry later",
             )
         ]
     buffering = _buffering_problem(observation, times)
@@ -174,14 +178,15 @@ def _buffering_problem(observation: Observation, times: PublishTimes) -> Problem
         return None
     by = f" by its {observation.content_encoding} compression" if observation.content_encoding else ""
     if not delays:
-        return Problem(ProblemKind.BUFFERED, f"messages are held back{by}, and do not come at all")
+        return Problem(ProblemKind.BUFFERED, f"messages are buffered{by} and never arrive")
     first = min(observation.received[marker] for marker in awaited if marker in observation.received)
     if first >= times.last_at:
-        return Problem(ProblemKind.BUFFERED, f"messages are held back{by} until the stream ends")
+        return Problem(ProblemKind.BUFFERED, f"messages are buffered{by} until the stream ends")
     if observation.closed_at is not None and first > observation.closed_at - _CLOSE_WINDOW_SECONDS:
-        return Problem(ProblemKind.BUFFERED, f"messages are held back{by} until the proxy closes")
+        return Problem(ProblemKind.BUFFERED, f"messages are buffered{by} until the proxy closes the connection")
     return Problem(
-        ProblemKind.BUFFERED, f"messages are held back{by} until more has gathered, {min(delays):.1f} s at the least"
+        ProblemKind.BUFFERED,
+        f"messages are buffered{by} until more data has accumulated, for at least {min(delays):.1f} s",
     )
 
 
@@ -189,7 +194,7 @@ def _delay_problem(observation: Observation, times: PublishTimes) -> Problem | N
     least = min_delay(observation, times)
     if least is None or least <= _MAX_DELAY_SECONDS:
         return None
-    return Problem(ProblemKind.LATE, f"each message that comes alone waits for {least * 1000:.0f} ms")
+    return Problem(ProblemKind.LATE, f"each single message is delayed by {least * 1000:.0f} ms")
 
 
 def _cut_problem(observation: Observation, times: PublishTimes) -> Problem | None:
@@ -197,7 +202,8 @@ def _cut_problem(observation: Observation, times: PublishTimes) -> Problem | Non
         if times.last_marker is None or times.last_marker in observation.received:
             return None
         return Problem(
-            ProblemKind.CUT, f"after {times.idle:.0f} s of silence nothing comes any more, and nobody says so"
+            ProblemKind.CUT,
+            f"after {times.idle:.0f} s of silence nothing arrives any more, although the connection is open",
         )
     activity = [*times.live.values(), *observation.activity]
     silence = observation.closed_at - max(
@@ -206,28 +212,26 @@ def _cut_problem(observation: Observation, times: PublishTimes) -> Problem | Non
     lifetime = observation.closed_at - observation.requested_at
     return Problem(
         ProblemKind.CUT,
-        f"{observation.close_reason} after {silence:.0f} s of silence, {lifetime:.0f} s after it was asked for",
+        f"{observation.close_reason} after {silence:.0f} s of silence, {lifetime:.0f} s after the request",
     )
 
 
-_HOST_PROBLEM = Problem(ProblemKind.HOST, "403 for a page of this address: the Host that it asked for does not arrive")
+_HOST_PROBLEM = Problem(
+    ProblemKind.HOST, "403 for a page of this address: the proxy does not forward the original Host header"
+)
 _BY_STATUS = {
     **{
-        status: Problem(
-            ProblemKind.REFUSED, f"{status}: the proxy sends to another address, which is the one to examine"
-        )
+        status: Problem(ProblemKind.REFUSED, f"{status}: the proxy redirects to another address: check that one")
         for status in (301, 302, 307, 308)
     },
     401: Problem(ProblemKind.REFUSED, "401: the proxy asks for a password"),
     403: Problem(ProblemKind.REFUSED, "403: the proxy forbids it"),
-    404: Problem(ProblemKind.PATH, "404, not by pushd: the proxy does not hand this path on"),
-    405: Problem(ProblemKind.REFUSED, "405: the proxy does not let this method pass"),
-    408: Problem(ProblemKind.REFUSED, "408: the proxy did not wait for the request"),
+    404: Problem(ProblemKind.PATH, "404, not from pushd: the proxy does not forward this path"),
+    405: Problem(ProblemKind.REFUSED, "405: the proxy does not allow this method"),
+    408: Problem(ProblemKind.REFUSED, "408: the proxy timed out waiting for the request"),
     413: Problem(ProblemKind.BODY, "413: the body is too large for the proxy"),
     429: Problem(ProblemKind.REFUSED, "429: the proxy limits requests or connections"),
-    502: Problem(ProblemKind.UNREACHED, "502: the proxy does not reach pushd"),
-    503: Problem(
-        ProblemKind.UNREACHED, "503: the proxy has nobody to hand it on to, or limits requests or connections"
-    ),
-    504: Problem(ProblemKind.UNREACHED, "504: pushd does not answer the proxy in time"),
+    502: Problem(ProblemKind.UNREACHED, "502: the proxy cannot reach pushd"),
+    503: Problem(ProblemKind.UNREACHED, "503: the proxy has no available backend, or limits requests or connections"),
+    504: Problem(ProblemKind.UNREACHED, "504: pushd did not respond to the proxy in time"),
 }

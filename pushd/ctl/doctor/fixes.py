@@ -1,4 +1,4 @@
-"""The lines of a proxy's configuration that mend what is wrong. docs/proxies.md has the same ones."""
+"""The proxy configuration that fixes each kind of problem. docs/proxies.md contains the same lines."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,13 +6,13 @@ from pushd.ctl.doctor.diagnosis import ProblemKind
 
 PROXIES = ("nginx", "HAProxy", "Apache", "Caddy")
 _SIGNATURES = {"nginx": ("nginx", "openresty"), "HAProxy": ("haproxy",), "Apache": ("apache",), "Caddy": ("caddy",)}
-"""What stands in `Server` or `Via`, in lower case. HAProxy names itself only where it is told to."""
-_NOT_THE_CAUSE = "# does not do that: there is another proxy on the way"
+"""Substrings of ``Server`` or ``Via``, in lower case. HAProxy names itself only if configured to."""
+_NOT_THE_CAUSE = "# not caused by this proxy: look for another one"
 
 FIXES: Mapping[ProblemKind, Mapping[str, str]] = {
     ProblemKind.BUFFERED: {
         "nginx": "proxy_buffering off;",
-        "HAProxy": "# nothing by itself: look for `http-response wait-for-body`",
+        "HAProxy": "# not caused by the defaults: look for `http-response wait-for-body`",
         "Apache": _NOT_THE_CAUSE,
         "Caddy": "@rest not path /sse/* /sub/*\nencode @rest gzip",
     },
@@ -26,7 +26,7 @@ FIXES: Mapping[ProblemKind, Mapping[str, str]] = {
         "nginx": "proxy_read_timeout 1h;",
         "HAProxy": "timeout client 1h\ntimeout server 1h\ntimeout tunnel 1h",
         "Apache": "ProxyTimeout 3600",
-        "Caddy": "# nothing by itself: look for `read_timeout` and `stream_timeout`",
+        "Caddy": "# not caused by the defaults: look for `read_timeout` and `stream_timeout`",
     },
     ProblemKind.UPGRADE: {
         "nginx": (
@@ -40,27 +40,27 @@ FIXES: Mapping[ProblemKind, Mapping[str, str]] = {
             "proxy_set_header Upgrade $http_upgrade;\n"
             "proxy_set_header Connection $connection_upgrade;"
         ),
-        "HAProxy": "# passes it on by itself: look for `http-request del-header`",
+        "HAProxy": "# forwards it by default: look for `http-request del-header`",
         "Apache": "ProxyPass / http://127.0.0.1:8080/ upgrade=websocket nocanon",
-        "Caddy": "# passes it on by itself: look for `header_up`",
+        "Caddy": "# forwards it by default: look for `header_up`",
     },
     ProblemKind.HOST: {
         "nginx": "proxy_set_header Host $http_host;",
-        "HAProxy": "# keeps it by itself: look for `http-request set-header Host`",
+        "HAProxy": "# keeps it by default: look for `http-request set-header Host`",
         "Apache": "ProxyPreserveHost On",
-        "Caddy": "# keeps it by itself: look for `header_up Host`",
+        "Caddy": "# keeps it by default: look for `header_up Host`",
     },
     ProblemKind.BODY: {
         "nginx": "client_max_body_size 16m;",
-        "HAProxy": "# no limit by itself: look for `req.body_size`",
+        "HAProxy": "# no limit by default: look for `req.body_size`",
         "Apache": _NOT_THE_CAUSE,
-        "Caddy": "# no limit by itself: look for `request_body`",
+        "Caddy": "# no limit by default: look for `request_body`",
     },
     ProblemKind.ADDRESS: {
         "nginx": "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "HAProxy": "option forwardfor",
-        "Apache": "# says it by itself",
-        "Caddy": "# says it by itself",
+        "Apache": "# sends it by default",
+        "Caddy": "# sends it by default",
     },
     ProblemKind.PATH: {
         "nginx": (
@@ -81,16 +81,16 @@ FIXES: Mapping[ProblemKind, Mapping[str, str]] = {
         "Caddy": "reverse_proxy 127.0.0.1:8080",
     },
 }
-"""A line that begins with ``#`` is said, not written. What a proxy refuses by a rule of its owner has no line."""
+"""Lines that begin with ``#`` are advice. `ProblemKind.REFUSED` has no fix, because the operator configured it."""
 
 
 def identify_proxies(servers: Iterable[str]) -> list[str]:
-    """Give the proxies that the headers of answers name."""
+    """Return the proxies named in the ``Server`` and ``Via`` headers of the responses."""
     headers = " ".join(servers).lower()
     return [proxy for proxy in PROXIES if any(signature in headers for signature in _SIGNATURES[proxy])]
 
 
 def fixes_for(kind: ProblemKind, proxies: Iterable[str]) -> dict[str, str]:
-    """Give the lines against a fault, by proxy: for those named, or for all where none is."""
+    """Return the configuration against a problem by proxy: for `proxies`, or for all known ones if that is empty."""
     lines = FIXES.get(kind, {})
     return {proxy: lines[proxy] for proxy in list(proxies) or PROXIES if proxy in lines}

@@ -1,60 +1,60 @@
-"""What became of a technique, as it was seen from here. All times are seconds of one clock."""
+"""What a probe observed of one transport. All times are seconds of the monotonic clock."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Response:
-    """How a request was answered."""
+    """The response to a request, as far as the diagnosis needs it."""
 
     status: int
-    """Of the answer; 0 where there was none."""
+    """HTTP status; 0 if there was no response."""
     code: str = ""
-    """pushd's own word for its refusal; empty where somebody on the way refused."""
+    """Error code of a refusal by pushd itself; empty if a proxy refused."""
     seconds: float = 0.0
-    """How long it took."""
+    """Time from the request to the response."""
     error: str = ""
-    """Why there was no answer."""
+    """Reason why there was no response."""
 
 
 @dataclass
 class Observation:
-    """The life of one listener."""
+    """The life of one `ProbeSubscriber`."""
 
     name: str
-    """Of the technique."""
+    """Name of the transport."""
     is_websocket: bool = False
     requested_at: float = 0.0
-    """When it was asked for."""
+    """Time of the request."""
     response: Response | None = None
-    """How the request was answered; None where nothing came."""
+    """Response to the request; None if nothing arrived."""
     is_origin_refused: bool = False
-    """Whether it was refused as a page would ask for it, and asked for again as a program does."""
+    """Whether the request was refused with an ``Origin`` header, and then repeated without."""
     content_type: str = ""
-    """The content type, without parameters."""
+    """Content type of the response, without parameters."""
     content_encoding: str = ""
-    """The ``Content-Encoding``."""
+    """``Content-Encoding`` of the response."""
     received: dict[str, float] = field(default_factory=dict)
-    """When each of the messages came, by their words."""
+    """Arrival times of the messages, by marker."""
     activity: list[float] = field(default_factory=list)
-    """When bytes came, signs of life among them; for a long poll, also when each poll was asked for."""
+    """Times at which bytes arrived, keepalives included; for long polls also the times of the requests."""
     closed_at: float | None = None
-    """When it was closed by the other side."""
+    """Time at which the other side closed the connection; None while it is open."""
     close_reason: str = ""
-    """How it was closed."""
+    """Description of the close, such as ``closed`` or ``broken off``."""
 
 
 @dataclass(frozen=True)
 class PublishTimes:
-    """When pushd had each message."""
+    """The times at which pushd accepted the messages of a probe run."""
 
     history_marker: str
-    """The word of the message that is in the history when a listener comes."""
+    """Marker of the message that is in the history before anyone subscribes."""
     live: dict[str, float]
-    """Those that came alone while all were listening."""
+    """Publish times of the live messages, by marker."""
     last_at: float
-    """When the message after the silence was published."""
+    """Publish time of the message after the silence."""
     last_marker: str | None
-    """None where it could not be published."""
+    """Marker of that message; None if it could not be published."""
     idle: float
-    """The seconds of silence before that."""
+    """Length of the silence before it in seconds."""

@@ -1,4 +1,4 @@
-"""Publishing through the proxies as a page would; where they refuse that, as a program; at last to pushd itself."""
+"""The publisher of a probe run: it publishes as a web page would, else as a program, else directly to pushd."""
 
 import time
 from collections.abc import Mapping
@@ -13,30 +13,30 @@ from pushd.ctl.errors import RequestRefused, Unreachable
 
 _TIMEOUT_SECONDS = 30.0
 _PADDING = "." * 1000
-"""In front of the first word: there are proxies that hold back what they compress, and compress what begins with more
-than some hundred bytes. The other messages are short, since many of them make a buffer overflow.
+"""Prepended to the first message: some proxies compress, and so buffer, only bodies of more than some hundred bytes.
+The other messages are short, so that they do not overflow a proxy's buffer.
 """
 BODY_BYTES = 2 << 20
-"""Of a batch: twice what nginx lets pass by itself, and far from what pushd takes."""
+"""Size of the large batch: twice the default limit of nginx, well below that of pushd."""
 
 
 class ProbePublisher:
-    """Publishes words to one channel.
+    """Publishes markers to one channel.
 
-    :param through: the address that is examined.
-    :param direct: that of pushd itself; may be the same.
-    :param ttl: seconds that a message is kept at the most, should nobody come to delete the channel.
+    :param through: the address to check.
+    :param direct: pushd itself; may be the same.
+    :param ttl: seconds after which the messages expire if the channel is not deleted.
     """
 
     def __init__(self, through: ApiClient, direct: ApiClient, channel: str, ttl: float) -> None:
         self.responses: list[Response] = []
-        """Of the first word, as far as it went through the proxies."""
+        """Responses to the first publish, as far as it went through the proxies."""
         self.later_refusal: Response | None = None
-        """Of a later word, where there was one."""
+        """Response to a later publish that was refused."""
         self.servers: set[str] = set()
-        """What the answers say about who gave them."""
+        """Values of the ``Server`` and ``Via`` headers of all responses."""
         self.can_publish = False
-        """Whether there is a door that lets messages in."""
+        """Whether one of the routes accepts publishes."""
         self._channel, self._path, self._ttl = channel, f"/pub/{quote_path(channel)}", ttl
         self._routes: list[tuple[ApiClient, Mapping[str, str]]] = [(through, {"Origin": through.origin}), (through, {})]
         self._through = through
@@ -44,9 +44,9 @@ class ProbePublisher:
             self._routes.append((direct, {}))
 
     def publish_first(self, marker: str) -> None:
-        """Publish the first word by the first door that is open.
+        """Publish the first marker by the first route that accepts it.
 
-        :raises NotReachable: nobody answers.
+        :raises Unreachable: when the address to check cannot be connected to.
         """
         while self._routes and not self.can_publish:
             try:
@@ -62,20 +62,20 @@ class ProbePublisher:
                 self._routes.pop(0)
 
     def publish(self, marker: str, *, end: bool = False) -> bool:
-        """Publish a word; tell whether it was taken. Raises as `begin` does."""
+        """Publish a marker; return whether it was accepted. Raises the same exceptions as `publish_first`."""
         response = self._publish(marker, end)
         if response.status not in PUBLISHED_STATUSES:
             self.later_refusal = response
         return response.status in PUBLISHED_STATUSES
 
     def send_large_body(self) -> Response | None:
-        """Send a large batch that has no message in it; None where publishing does not go through the proxies."""
+        """Send a large batch without messages; return None if publishes do not go through the proxies."""
         if not self._is_through_proxies:
             return None
         return self._request("POST", "/pub", {}, b" " * BODY_BYTES, "application/x-ndjson")
 
     def client_addresses(self) -> set[str]:
-        """Give the addresses by which pushd knows those who listen; nothing where it is not to be asked."""
+        """Return the subscribers' addresses as pushd sees them; empty if ``/connections`` is unavailable."""
         api, _ = self._routes[0]
         try:
             return {
@@ -85,7 +85,7 @@ class ProbePublisher:
             return set()
 
     def delete_channel(self) -> bool:
-        """Delete the channel; tell whether it is gone."""
+        """Delete the channel; return whether it no longer exists."""
         if not self._routes:
             return True
         while self._routes:
@@ -114,12 +114,12 @@ class ProbePublisher:
             raise api.unreachable(error) from error
         start = time.monotonic()
         try:
-            with suppress(ConnectionError):  # who refuses a body need not read it: the answer says why
+            with suppress(ConnectionError):  # a refusal may arrive before the body was sent completely
                 connection.request(method, api.target(path, query), body, headers)
             response = connection.getresponse()
             self.servers.update(server_headers(response))
             return read_response(response, time.monotonic() - start)
         except (OSError, HTTPException) as error:
-            return Response(0, error=f"no answer: {error}")
+            return Response(0, error=f"no response: {error}")
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""The order of an examination: all techniques listen at once to one channel, hear, wait through a silence, and hear."""
+"""One run of the doctor: all transports subscribe to one channel and receive messages before and after a silence."""
 
 import secrets
 import time
@@ -20,51 +20,52 @@ from pushd.ctl.doctor.probe_publisher import BODY_BYTES, ProbePublisher
 from pushd.ctl.doctor.probe_subscriber import PROBE_TRANSPORTS, ProbeSubscriber
 
 CHECKS = ("publish", "body", "address", *(transport.name for transport in PROBE_TRANSPORTS))
-"""The names of all that is examined."""
+"""The names of all checks."""
 _ARRIVAL_SECONDS = 2.0
-"""For what is to come at once."""
+"""Time allowed for a message to arrive."""
 _LIVE_MESSAGES = 4
-"""Messages that come alone; the quickest counts, since each may meet a busy machine."""
+"""Number of live messages; the fastest counts, because each may be delayed by a busy machine."""
 _LIVE_INTERVAL_SECONDS = 0.4
-"""Between two of them: longer than the 200 ms that a packet may wait for an acknowledgement."""
+"""Interval between them: longer than the 200 ms that TCP may delay a packet."""
 _MARGIN_SECONDS = 60.0
-"""Beyond the silence: for all that comes before and after it."""
+"""Time beyond the silence, for everything before and after it."""
 
 
 class Finding(NamedTuple):
-    """What became of a technique."""
+    """The result of one check."""
 
     name: str
     problems: Sequence[Problem]
     summary: str
-    """Where nothing is wrong."""
+    """Description of the result if there is no problem."""
     status: int | None
     seconds: float | None
-    """How long a message takes at the least, or a request."""
+    """Shortest delay of a message, or duration of the request."""
 
 
 class ProbeReport(NamedTuple):
-    """All that was found."""
+    """The results of a probe run."""
 
     findings: Sequence[Finding]
     servers: frozenset[str]
-    """What the answers say about who gave them and who handed them on."""
+    """Values of the ``Server`` and ``Via`` headers of all responses."""
     has_published: bool
-    """Whether something could be published, so that there was something to hear."""
+    """Whether messages could be published; if not, no transport was checked."""
     leftover_channel: str | None
-    """The channel, where it could not be deleted."""
+    """Name of the channel if it could not be deleted."""
 
 
 def probe(
     through: ApiClient, direct: ApiClient, only: Sequence[str], idle: float, progress: Callable[[str], None]
 ) -> ProbeReport:
-    """Examine the way to pushd.
+    """Check the proxies in front of pushd, and delete the channel that was used.
 
-    :param direct: pushd itself: who publishes where the way does not let that pass.
-    :param only: the names of what is judged.
-    :param idle: seconds of silence.
-    :param progress: hears what goes on.
-    :raises NotReachable: nobody answers.
+    :param through: the address to check.
+    :param direct: pushd itself, to publish to if the proxies do not allow publishing.
+    :param only: names of the checks to report.
+    :param idle: length of the silence in seconds.
+    :param progress: called with a description of the current step.
+    :raises Unreachable: when `through` cannot be connected to.
     """
     run = _ProbeRun(through, direct, only, idle, progress)
     is_deleted = True
@@ -98,22 +99,22 @@ class _ProbeRun:
 
     @property
     def servers(self) -> frozenset[str]:
-        """What the answers say about who gave them."""
+        """Values of the ``Server`` and ``Via`` headers of all responses."""
         return frozenset(self._publisher.servers).union(*(subscriber.servers for subscriber in self._subscribers))
 
     @property
     def has_published(self) -> bool:
-        """Tell whether there was something to hear."""
+        """Whether messages could be published."""
         return self._publisher.can_publish
 
     def close(self) -> bool:
-        """Leave, and delete the channel; tell whether it is gone."""
+        """Close all subscribers and delete the channel; return whether it no longer exists."""
         for subscriber in self._subscribers:
             subscriber.close()
         return self._publisher.delete_channel()
 
     def findings(self) -> list[Finding]:
-        """Go through all of it."""
+        """Run all steps and return the results."""
         self._progress("publishing")
         self._publisher.publish_first(self._history_marker)
         if not self._publisher.can_publish:
@@ -124,11 +125,11 @@ class _ProbeRun:
         return [self._publish_finding(), *_body_findings(body_response), *self._address_findings(), *received]
 
     def _run_subscribers(self) -> PublishTimes:
-        self._progress("listening")
+        self._progress("subscribing")
         for subscriber in self._subscribers:
             subscriber.start()
         self._wait_for(self._history_marker, _ARRIVAL_SECONDS / 2)
-        # Before a proxy cuts those who have heard nothing.
+        # Early, before a proxy closes connections that have received nothing.
         self._seen_addresses = self._publisher.client_addresses()
         self._wait_for(self._history_marker, _ARRIVAL_SECONDS / 2)
         live = {}
@@ -167,24 +168,26 @@ class _ProbeRun:
     def _publish_finding(self) -> Finding:
         responses = self._publisher.responses
         problems = diagnose_publish(responses, self._publisher.later_refusal)
-        summary = f"a page may publish, answered in {responses[0].seconds * 1000:.0f} ms"
+        summary = f"a page may publish, response after {responses[0].seconds * 1000:.0f} ms"
         return Finding("publish", problems, summary, responses[0].status, responses[0].seconds)
 
     def _address_findings(self) -> Iterator[Finding]:
         local = {subscriber.local_address for subscriber in self._subscribers if subscriber.local_address}
         if self._seen_addresses and local:
-            summary = f"pushd knows this end as {', '.join(sorted(self._seen_addresses))}"
+            summary = f"pushd sees this client as {', '.join(sorted(self._seen_addresses))}"
             yield Finding("address", diagnose_addresses(self._seen_addresses, local), summary, None, None)
 
     def _subscriber_finding(self, subscriber: ProbeSubscriber, times: PublishTimes) -> Finding:
         observation = subscriber.observation
         shortest = min_delay(observation, times)
-        summary = f"a message takes {(shortest or 0) * 1000:.0f} ms, open through {self._idle:.0f} s of silence"
+        summary = (
+            f"fastest message after {(shortest or 0) * 1000:.0f} ms, still open after {self._idle:.0f} s of silence"
+        )
         status = observation.response.status if observation.response else None
         return Finding(observation.name, diagnose(observation, times), summary, status, shortest)
 
 
 def _body_findings(response: Response | None) -> Iterator[Finding]:
     if response is not None:
-        summary = f"a body of {BODY_BYTES >> 20} MiB passes"
+        summary = f"body of {BODY_BYTES >> 20} MiB is accepted"
         yield Finding("body", diagnose_body(response, BODY_BYTES), summary, response.status, response.seconds)

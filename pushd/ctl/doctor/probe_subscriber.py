@@ -1,4 +1,4 @@
-"""Listening by each technique, on a thread of its own, and writing down what comes when."""
+"""The subscribers of a probe run: one thread per transport, which records what arrives when."""
 
 import json
 import socket
@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 from pushd.ctl.api_client import ApiClient, quote_path
 from pushd.ctl.doctor.observation import Observation, Response
-from pushd.ctl.doctor.websocket_client import WebSocketClosed, handshake, is_accepted, new_key, receive_payloads
+from pushd.ctl.doctor.websocket_client import WebSocketClosed, build_handshake, is_accepted, new_key, receive_payloads
 
 _BLOCK = 65536
 _SERVER_HEADERS = ("Server", "Via")
 _REQUEST_HEADERS = {"Accept-Encoding": "gzip"}
-"""As browsers do: there are proxies that hold back what they compress."""
+"""As browsers send; some proxies buffer what they compress."""
 
 
 class ProbeTransport(NamedTuple):
-    """A way to listen."""
+    """A transport, and the request that subscribes by it."""
 
     name: str
     path: str
@@ -42,11 +42,11 @@ PROBE_TRANSPORTS = (
 
 
 class ProbeSubscriber:
-    """Listens to a channel by a technique until it ends, breaks, or is closed.
+    """Subscribes to a channel by one transport until the stream ends, fails, or is closed.
 
-    :param words: of the messages that are listened for.
-    :param news: is told of each change; its lock guards nothing else.
-    :param seconds: of silence that are waited through.
+    :param markers: markers of the expected messages, the last one last.
+    :param changed: notified of each change; its lock guards the observation.
+    :param idle_timeout: read timeout in seconds.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class ProbeSubscriber:
         self.observation = Observation(transport.name, transport.is_websocket)
         self.is_finished = False
         self.servers: set[str] = set()
-        """What the answers say about who gave them and who handed them on."""
+        """Values of the ``Server`` and ``Via`` headers of all responses."""
         self.local_address = ""
-        """Of this end of its connection."""
+        """Local address of the connection."""
         self._transport, self._api, self._markers, self._changed = transport, api, markers, changed
         self._channel, self._idle_timeout = channel, idle_timeout
         self._socket: socket.socket | None = None
@@ -71,22 +71,22 @@ class ProbeSubscriber:
         self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self.observation.requested_at = time.monotonic()
         self._thread.start()
 
     def close(self) -> None:
-        """Leave; nothing changes any more."""
+        """Close the connection; the observation does not change any more."""
         with self._changed:
             self.is_finished = True
         if self._socket is not None:
-            with suppress(OSError):  # it may be closed
+            with suppress(OSError):  # already closed
                 self._socket.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
             self._thread.join(1.0)
 
     def has_received(self, marker: str) -> bool:
-        """Tell whether a message has come."""
+        """Return whether the message with this marker has arrived."""
         return marker in self.observation.received
 
     def _run(self) -> None:
@@ -96,35 +96,33 @@ class ProbeSubscriber:
                 reason = self._poll()
             else:
                 self._stream()
-        except WebSocketClosed as closed_at:
-            reason = str(closed_at)
+        except WebSocketClosed as error:
+            reason = str(error)
         except (OSError, HTTPException, zlib.error) as error:
             reason = "broken off"
             if self.observation.response is None:
                 self._set_response(Response(0, error=str(error) or type(error).__name__))
         with self._changed:
             if not self.is_finished:
-                self.observation.closed_at, self.observation.close_reason, self.is_finished = (
-                    time.monotonic(),
-                    reason,
-                    True,
-                )
+                self.observation.closed_at = time.monotonic()
+                self.observation.close_reason = reason
+                self.is_finished = True
             self._changed.notify_all()
 
     def _stream(self) -> None:
         key = new_key()
-        headers = handshake(key) | {"Origin": self._api.origin} if self._transport.is_websocket else {}
+        headers = build_handshake(key) | {"Origin": self._api.origin} if self._transport.is_websocket else {}
         sock, response = self._request({"since": "all"}, headers)
         if self._transport.is_websocket and response.status == 403:
             self.observation.is_origin_refused = True
-            sock, response = self._request({"since": "all"}, handshake(key))
+            sock, response = self._request({"since": "all"}, build_handshake(key))
         self._set_response(read_response(response, time.monotonic() - self.observation.requested_at), response.headers)
         if response.status == 200:
             for data in _decoded(response):
                 self._receive(data)
         elif response.status == 101:
             if not is_accepted(response.headers.get("Sec-WebSocket-Accept", ""), key):
-                raise WebSocketClosed("closed here, since it is no answer to the handshake")
+                raise WebSocketClosed("closed by pushctl: wrong Sec-WebSocket-Accept in the handshake")
             for data in receive_payloads(response.fp.read1, sock.sendall):
                 self._receive(data)
 
@@ -177,25 +175,28 @@ class ProbeSubscriber:
             self._changed.notify_all()
 
 
-def read_response(response: HTTPResponse, idle_timeout: float) -> Response:
-    """Give what an answer says; of a refusal the body is read, to see whether it is pushd's."""
+def read_response(response: HTTPResponse, seconds: float) -> Response:
+    """Return status and error code of a response; the body of a refusal is read to see whether it is from pushd.
+
+    :param seconds: time since the request.
+    """
     code = ""
     if response.status >= 400:
         try:
             code = str(json.loads(_decoder(response)(response.read(_BLOCK)))["error"]["code"])
         except (OSError, HTTPException, zlib.error, ValueError, LookupError, TypeError):
             code = ""
-    return Response(response.status, code, idle_timeout)
+    return Response(response.status, code, seconds)
 
 
 def server_headers(response: HTTPResponse) -> Iterator[str]:
-    """Give what stands in the headers about who answers."""
+    """Yield the values of the ``Server`` and ``Via`` headers."""
     for name in _SERVER_HEADERS:
         yield from response.headers.get_all(name, [])
 
 
 def _decoded(response: HTTPResponse) -> Iterator[bytes]:
-    """Give the bytes of a body as they come."""
+    """Yield the decoded bytes of a body as they arrive."""
     decode = _decoder(response)
     while data := response.read1(_BLOCK):
         yield decode(data)

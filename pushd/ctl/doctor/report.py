@@ -1,4 +1,4 @@
-"""What was found, as a table with the lines that mend it, or as lines of JSON."""
+"""The report of a probe run, as text with the fixes, or as JSON lines."""
 
 import json
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from pushd.ctl.doctor.probe_run import Finding, ProbeReport
 _EXTRA_FIXES = {
     ProblemKind.ADDRESS: "and the proxy's address in pushd's http.trusted_proxies",
     ProblemKind.HOST: "or the page's address in pushd's http.allow_origins",
-    ProblemKind.CUT: "or, but for raw streams, which have no sign of life, a shorter keepalive in pushd",
+    ProblemKind.CUT: "or a shorter keepalive in pushd (raw streams have none)",
 }
 
 
 def format_text(report: ProbeReport) -> Iterator[str]:
-    """Give a line about each technique, and then the lines that mend what is wrong."""
+    """Yield a line per check, then the proxy configuration that fixes the problems."""
     proxies = identify_proxies(report.servers)
-    names = ", ".join(sorted(report.servers)) or "nothing"
-    yield f"answers name {names}"
+    names = ", ".join(sorted(report.servers)) or "no server"
+    yield f"responses name {names}"
     for finding in report.findings:
         if not finding.problems:
             yield f"{finding.name:<10} fine      {finding.summary}"
@@ -37,7 +37,7 @@ def format_text(report: ProbeReport) -> Iterator[str]:
 
 
 def format_json(report: ProbeReport) -> Iterator[str]:
-    """Give an object about each technique."""
+    """Yield a JSON object per check."""
     proxies = identify_proxies(report.servers)
     for finding in report.findings:
         yield json.dumps(_finding_object(finding, proxies))

@@ -1,40 +1,41 @@
-"""A WebSocket that only listens (RFC 6455), over a connection of the standard library."""
+"""A receive-only WebSocket client (RFC 6455) over a connection of the standard library."""
 
 from collections.abc import Callable, Iterator
 
 _BLOCK = 1 << 16
 _MAX_BYTES = 1 << 20
-"""Of a message: far more than what is listened for."""
+"""Maximum message size, far above that of the messages of a probe run."""
 
 
 class WebSocketClosed(Exception):
-    """One side closes; the text says with which code."""
+    """The WebSocket was closed; the text says why."""
 
 
-def handshake(key: str) -> dict[str, str]:
-    """Give the headers that ask for a WebSocket."""
+def build_handshake(key: str) -> dict[str, str]:
+    """Return the headers of the opening handshake (section 4.1)."""
     return {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
 
 
 def new_key() -> str:
-    """Make a key for a handshake."""
-    from websockets.utils import generate_key  # read only by those who need it, as in pushd.ctl.api_client
+    """Return a random ``Sec-WebSocket-Key``."""
+    from websockets.utils import generate_key  # imported lazily, as in pushd.ctl.api_client
 
     return generate_key()
 
 
 def is_accepted(accept: str, key: str) -> bool:
-    """Tell whether the value of ``Sec-WebSocket-Accept`` is an answer to this handshake (section 4.1)."""
+    """Return whether the value of ``Sec-WebSocket-Accept`` matches the key of the handshake (section 4.1)."""
     from websockets.utils import accept_key
 
     return accept == accept_key(key)
 
 
 def receive_payloads(read: Callable[[int], bytes], send: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Give the data of each frame; answer pings, for which nothing is given but an empty payload.
+    """Yield the payload of each data frame, and an empty payload for each control frame; respond to pings.
 
-    :param read: gives what has come, so many bytes at most; none at the end.
-    :raises Closed: one side closes: the other one, or this one, for what is no WebSocket.
+    :param read: returns up to this many bytes that have arrived; empty at the end of the stream.
+    :param send: sends bytes.
+    :raises WebSocketClosed: when the peer closes the WebSocket or violates the protocol.
     """
     from websockets.frames import Frame
     from websockets.protocol import Protocol, Side, State
@@ -52,4 +53,4 @@ def receive_payloads(read: Callable[[int], bytes], send: Callable[[bytes], objec
         if peer.state is not State.OPEN:
             if peer.close_rcvd is not None:
                 raise WebSocketClosed(f"closed with {peer.close_rcvd.code:d}")
-            raise WebSocketClosed(f"closed here, since what comes is no WebSocket: {peer.parser_exc}")
+            raise WebSocketClosed(f"closed by pushctl: protocol error: {peer.parser_exc}")
