@@ -1,6 +1,6 @@
-"""What publishes on its own. A source is one more caller of the hub, configured and off by default.
+"""Sources: what the daemon publishes by itself. A source is one more caller of the hub; none is configured by default.
 
-Each kind has a file with a class whose `run` is its whole life; `life.Life` runs it as a service and begins anew
-where it breaks, and `publisher.Publisher` is its one way out. A source does not know the settings: it is handed
-plain values.
+Each kind has a module with a runner class whose coroutine `run` does all the work. `supervision.SupervisedSource` runs
+it as a service and restarts it after a failure; it publishes through `publisher.SourcePublisher`. Runners do not depend
+on the configuration: they are constructed from plain values.
 """

@@ -1,4 +1,4 @@
-"""A program that runs: its lines, its complaints, and its end."""
+"""A child process: its output lines, its standard error, and its exit."""
 
 from contextlib import suppress
 from typing import Any
@@ -12,25 +12,25 @@ from twisted.python.failure import Failure
 from pushd.sources.line_splitter import LineSplitter, OutputLine
 
 _TERM_SECONDS = 2.0
-"""What a program has to end by itself before it is killed."""
+"""Time for the process to exit after SIGTERM, before SIGKILL."""
 _KILL_SECONDS = 1.0
-"""What the kernel has to end it, which it does not while the program waits for a device."""
+"""Time for the process to exit after SIGKILL; a process in uninterruptible sleep does not."""
 _PIPE_SECONDS = 2.0
-"""How long is still read once a program has ended, if another one that it left behind keeps the pipe open."""
+"""Time to read on after the process has exited, if one of its children keeps the pipe open."""
 _STDERR_LINE_BYTES = 1000
 _STDERR_LINES_PER_SECOND = 50
-"""How much of a line on standard error is logged, and how many lines a second: each takes some 50 µs, and room."""
+"""Limits of logged lines of standard error, in length and number: each costs some 50 µs and disk space."""
 
 
 class ChildProcess(ProcessProtocol):
     """One run of a program.
 
-    It is read only while somebody waits for its lines. So no more than one read of them (8 KiB) and one unfinished
-    line are held, and a program that prints faster than its lines can be published has to wait.
+    Its output is read only while `lines` is awaited. So at most one read (8 KiB) and one incomplete line are buffered,
+    and a program that prints faster than its lines can be published is blocked.
 
-    :param source: the name of the source, for the log.
-    :param name: that of the program, for the log.
-    :param limit: bytes of a line on standard output.
+    :param source: name of the source, for the log.
+    :param name: name of the program, for the log.
+    :param limit: maximum length of a line on standard output in bytes.
     """
 
     log = Logger()
@@ -38,7 +38,7 @@ class ChildProcess(ProcessProtocol):
 
     def __init__(self, reactor: Any, source: str, name: str, limit: int) -> None:
         self.outcome = ""
-        """How it ended, in words to follow its name; empty while it runs."""
+        """How the process ended, as a phrase that follows its name; empty while it runs."""
         self._reactor = reactor
         self._splitter = LineSplitter(limit)
         self._lines: list[OutputLine] = []
@@ -51,7 +51,7 @@ class ChildProcess(ProcessProtocol):
         self._stderr_log = StderrLog(reactor, self._log_fields)
 
     async def lines(self) -> list[OutputLine]:
-        """Give the next lines as soon as there are any; none once it has ended and all were given."""
+        """Return the next lines as soon as there are any; an empty list after the last ones."""
         if not (self._lines or self._has_ended):
             self._waiter = Deferred()
             self.transport.resumeProducing()
@@ -60,21 +60,21 @@ class ChildProcess(ProcessProtocol):
         return lines
 
     async def stop(self) -> None:
-        """See to it that the program is gone: tell it to end, and kill it where it does not.
+        """Terminate the process: send SIGTERM, then SIGKILL.
 
-        What it still prints is read and forgotten, so that a full pipe does not keep it from ending.
+        Its output is read and discarded meanwhile, so that a full pipe does not keep it from exiting.
         """
         self._is_stopping = True
         self.transport.resumeProducing()
         await self._signal("TERM", _TERM_SECONDS)
         await self._signal("KILL", _KILL_SECONDS)
         if not self.outcome:
-            self.log.error("{source}: {program} can not be killed", **self._log_fields)
+            self.log.error("{source}: {program} does not exit after SIGKILL: it is abandoned", **self._log_fields)
         self.transport.loseConnection()
         self._cancel_pipe_timeout()
 
     async def _signal(self, name: str, seconds: float) -> None:
-        """Send a signal, unless the program is gone, and wait for its end."""
+        """Send a signal, unless the process has exited, and wait for its exit."""
         if self.outcome:
             return
         self._exited = Deferred()
@@ -83,26 +83,26 @@ class ChildProcess(ProcessProtocol):
         with suppress(TimeoutError):
             await self._exited.addTimeout(seconds, self._reactor)
 
-    # What Twisted calls
+    # ProcessProtocol
 
     def outReceived(self, data: bytes) -> None:
-        """Cut into lines, and read no further until they are taken."""
+        """Called with data from standard output: split it into lines, and pause until they are consumed."""
         if not self._is_stopping:
             self._add_lines(self._splitter.feed(data))
 
     def errReceived(self, data: bytes) -> None:
-        """Log."""
+        """Called with data from standard error: log it."""
         self._stderr_log.feed(data)
 
     def processExited(self, reason: Failure) -> None:
-        """Know that the program is gone. Its last lines may still be in the pipe."""
+        """Called when the process has exited. Its last lines may still be in the pipe."""
         self.outcome = _describe_exit(reason.value)
         self._pipe_timeout = self._reactor.callLater(_PIPE_SECONDS, self._close_abandoned_pipe)
         if self._exited is not None and not self._exited.called:
             self._exited.callback(None)
 
     def processEnded(self, reason: Failure) -> None:
-        """Know that the pipes are closed too."""
+        """Called when the pipes are closed too."""
         self._cancel_pipe_timeout()
         self._stderr_log.flush()
         self._has_ended = True
@@ -125,16 +125,16 @@ class ChildProcess(ProcessProtocol):
             self._pipe_timeout.cancel()
 
     def _close_abandoned_pipe(self) -> None:
-        if self._waiter is None:  # nobody had the time to read
+        if self._waiter is None:  # the lines have not been consumed yet
             self._pipe_timeout = self._reactor.callLater(_PIPE_SECONDS, self._close_abandoned_pipe)
         else:
             self.transport.loseConnection()
 
 
 class StderrLog:
-    """What a program prints on standard error: lines for the log, so many a second.
+    """Logs the standard error of a process line by line, at a limited rate.
 
-    :param names: fields for the log.
+    :param log_fields: fields ``source`` and ``program`` of each log event.
     """
 
     log = Logger()
@@ -152,7 +152,7 @@ class StderrLog:
             self._log(line)
 
     def flush(self) -> None:
-        """Log what is left."""
+        """Log the last line, and the number of suppressed ones."""
         for line in self._splitter.flush():
             self._log(line)
         self._log_suppressed()
@@ -169,11 +169,13 @@ class StderrLog:
     def _log_suppressed(self) -> None:
         if self._count > _STDERR_LINES_PER_SECOND:
             count = self._count - _STDERR_LINES_PER_SECOND
-            self.log.warn("{source}: {program}: {count} more lines in that second", count=count, **self._log_fields)
+            self.log.warn(
+                "{source}: {program}: {count} more lines suppressed in that second", count=count, **self._log_fields
+            )
 
 
 def _describe_exit(error: Any) -> str:
-    """Say how a program ended."""
+    """Return how a process ended, as a phrase that follows its name."""
     if error.signal is not None:
-        return f"was ended by signal {error.signal}"
+        return f"was terminated by signal {error.signal}"
     return f"exited with status {error.exitCode}"

@@ -1,4 +1,4 @@
-"""An endless stream of whatever a program prints: each line on its standard output is a message."""
+"""The source `command`: each line that a program prints to standard output is a message."""
 
 import os
 import random
@@ -16,13 +16,14 @@ from pushd.sources.supervision import Backoff
 
 
 class CommandRunner:
-    """Runs a program, and again when it ends.
+    """Runs a program, and restarts it when it exits.
 
-    :param argv: the program, found as a shell finds it, and its arguments. There is no shell between.
-    :param restart: whether it is run again, however it ended.
-    :param content_type: that of each message; None finds it out.
-    :param environ: the environment of the program, without the daemon's own settings: they may be secret.
-    :param chance: see `Backoff`.
+    :param argv: the program, looked up in PATH, and its arguments. No shell is involved.
+    :param restart: whether to run it again, whatever its exit status.
+    :param content_type: content type of each message; None to detect it from the data.
+    :param environ: environment of the program; the daemon's own variables (``PUSHD_*``) are removed, as they may be
+        secret.
+    :param jitter: see `Backoff`.
     """
 
     log = Logger()
@@ -46,7 +47,7 @@ class CommandRunner:
         self._jitter = jitter
 
     async def run(self) -> None:
-        """Run the program until it is not to be run again, or until cancelled; then it is gone, killed if need be."""
+        """Run the program until cancelled, or once without `restart`; finally terminate or kill the process."""
         backoff = Backoff(self._reactor, self._jitter)
         while True:
             backoff.attempt_started()
@@ -55,14 +56,14 @@ class CommandRunner:
                 self._warn("{program} {outcome}", outcome=outcome)
                 return
             delay = backoff.attempt_ended()
-            self._warn("{program} {outcome}, again in {delay:.1f} s", outcome=outcome, delay=delay)
+            self._warn("{program} {outcome}, restarting in {delay:.1f} s", outcome=outcome, delay=delay)
             await deferLater(self._reactor, delay)
 
     async def _run_once(self) -> str:
-        """Publish all that one run prints; tell how it ended, in words to follow the program's name."""
+        """Run the program once and publish its output; return how it ended, as a phrase that follows its name."""
         path = shutil.which(self._argv[0], path=self._environ.get("PATH"))
         if path is None:
-            return "is not a program that can be run"
+            return "cannot be found or executed"
         process = ChildProcess(self._reactor, self._publisher.source, self._argv[0], self._publisher.limit)
         self._spawn(process, path)
         try:
@@ -82,12 +83,12 @@ class CommandRunner:
             os.close(devnull)
 
     def _count_truncated(self, lines: Sequence[OutputLine], was_truncated: bool) -> bool:
-        """Count the lines that were cut off, and log the first of a run."""
+        """Count the truncated lines, and log the first occurrence in a run; return whether there was one so far."""
         count = sum(line.is_truncated for line in lines)
         self._publisher.count_truncated(count)
         if count and not was_truncated:
             limit = self._publisher.limit
-            self._warn("{program} prints lines longer than {limit} bytes, which are cut off", limit=limit)
+            self._warn("{program} prints lines longer than {limit} bytes: they are truncated", limit=limit)
         return was_truncated or count > 0
 
     def _warn(self, sentence: str, **fields: object) -> None:

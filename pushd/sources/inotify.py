@@ -1,7 +1,7 @@
-"""The kernel's word that something stirs in a folder (inotify, Linux only).
+"""Change notifications of the kernel for folders (inotify, Linux only).
 
-It says only that it is time to look. What has changed is found by comparing (`tree.py`): so it does not matter that
-the kernel forgets events when they are too many, nor under which old name a folder that was moved still speaks.
+An event only triggers a scan; the changes are found by comparing snapshots (`tree.py`). So it does not matter that the
+kernel drops events when its queue is full, or that a moved folder reports events under its old name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,15 +12,16 @@ from twisted.internet import inotify
 from twisted.python.filepath import FilePath
 
 _FOLDER_GONE = inotify.IN_DELETE_SELF | inotify.IN_UNMOUNT
-# Not those of reading and opening: a look at the folder would cause the next.
+# Without the events of reading and opening, as a scan would trigger the next one.
 _MASK = inotify.IN_WATCH_MASK | inotify.IN_CLOSE_WRITE | inotify.IN_ONLYDIR
 
 
 class InotifyNotifier:
-    """Calls `wake` when something stirs in one of the folders that it follows, and then says no more until `listen`:
-    what happens meanwhile waits in the kernel, so a folder in which much happens costs little here.
+    """Calls `on_change` once when something changes in a watched folder, then pauses until `resume`.
 
-    :raises OSError: there are as many of its kind as the kernel allows.
+    Events are not read while it is paused, so a busy folder costs little.
+
+    :raises OSError: when the kernel's limit of inotify instances is reached.
     """
 
     def __init__(self, reactor: Any, on_change: Callable[[], None]) -> None:
@@ -33,15 +34,15 @@ class InotifyNotifier:
         self.resume()
 
     def resume(self) -> None:
-        """Speak again."""
+        """Report the next change."""
         self._reader.startReading()
 
     def watch_folders(self, folders: Mapping[str, int]) -> Iterator[str]:
-        """Follow these folders, given as paths with their inodes, and no others; give each new one once it is followed.
+        """Watch exactly these folders (paths with their inodes); yield each new path once it is watched.
 
-        It takes about a tenth of a millisecond for each, so the caller may want to give way in between.
+        Each takes about 0.1 ms, so the caller can yield to the reactor in between.
 
-        :raises OSError: they are more than the kernel allows.
+        :raises OSError: when the kernel's limit of watches is reached.
         """
         for path, inode in list(self._watched.items()):
             if folders.get(path) != inode:
@@ -53,7 +54,7 @@ class InotifyNotifier:
             yield path
 
     def close(self) -> None:
-        """Follow nothing more."""
+        """Stop watching."""
         self._reader.close()
 
     def _watch(self, path: str) -> None:
@@ -61,27 +62,27 @@ class InotifyNotifier:
         try:
             self._reader.watch(folder, _MASK, callbacks=[self._event_received])
         except inotify.INotifyError as error:
-            if folder.isdir():  # else it is gone already, of which its parent speaks
-                raise OSError(f"the kernel does not follow {path}: {error}") from error
+            if folder.isdir():  # else it was deleted, which its parent reports
+                raise OSError(f"cannot watch {path}: {error}") from error
 
     def _unwatch(self, path: str) -> None:
         self._watched.pop(path, None)
-        with suppress(KeyError):  # forgotten already, since it was deleted
+        with suppress(KeyError):  # already removed, because the folder was deleted
             self._reader.ignore(FilePath(path))
 
     def _event_received(self, _watch: object, path: "FilePath[bytes]", events: int) -> None:
-        if events & _FOLDER_GONE:  # a new folder of this name may get the same inode
+        if events & _FOLDER_GONE:  # a new folder of this name may have the same inode
             self._watched.pop(path.asTextMode().path, None)
         self._reader.stopReading()
         self._on_change()
 
 
 class _Reader(inotify.INotify):
-    """Twisted's, which closes itself when any one of the folders that it follows is deleted. This one goes on."""
+    """Twisted's reader, except that it stays open when a watched folder is deleted."""
 
     def loseConnection(self) -> None:
-        """Go on."""
+        """Ignore the request: Twisted calls this when a watched folder is deleted."""
 
     def close(self) -> None:
-        """Close."""
+        """Close the inotify descriptor."""
         super().loseConnection()

@@ -1,20 +1,20 @@
-"""Cutting what a program prints into lines. Pure."""
+"""Splitting of program output into lines. Pure."""
 
 from typing import NamedTuple
 
 
 class OutputLine(NamedTuple):
-    """A line without its end."""
+    """A line without its line ending."""
 
     data: bytes
     is_truncated: bool
-    """Whether there was more of it than the limit."""
+    """Whether the line was longer than the limit."""
 
 
 class LineSplitter:
-    """Takes bytes as they come and gives whole lines, ended by LF or CRLF.
+    """Splits a stream of bytes into lines that end with LF or CRLF.
 
-    Of a line longer than `limit` bytes the rest is forgotten as it comes, so no more than that is held.
+    Lines are truncated to `limit` bytes as they arrive, so no more than that is buffered.
     """
 
     def __init__(self, limit: int) -> None:
@@ -23,7 +23,7 @@ class LineSplitter:
         self._is_truncated = False
 
     def feed(self, data: bytes) -> list[OutputLine]:
-        """Give the lines that end in `data`."""
+        """Return the lines that end in `data`."""
         lines: list[OutputLine] = []
         first, *rest = data.split(b"\n")
         self._append(first)
@@ -33,7 +33,7 @@ class LineSplitter:
         return lines
 
     def flush(self) -> list[OutputLine]:
-        """Give what stands behind the last end of a line, if anything."""
+        """Return what follows the last line ending, if anything."""
         return [self._finish()] if self._buffer else []
 
     def _append(self, piece: bytes) -> None:
@@ -53,7 +53,7 @@ class LineSplitter:
 
 
 def _drop_incomplete_character(data: bytes) -> bytes:
-    """Leave off a character that was cut in two; what is not UTF-8 stays as it is."""
+    """Remove an incomplete UTF-8 character at the end; data that is not UTF-8 is returned unchanged."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

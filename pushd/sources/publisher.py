@@ -1,4 +1,4 @@
-"""How what a source has to say gets to the hub."""
+"""The publisher of a source: validation, publishing and logging of refusals."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pushd.metrics import Counters
 
 @dataclass(frozen=True, slots=True)
 class SourceMessage:
-    """A message before anybody checked it."""
+    """A message that has not been validated yet."""
 
     data: bytes
     content_type: str | None = None
@@ -22,14 +22,14 @@ class SourceMessage:
 
 
 class SourcePublisher:
-    """Publishes what one source says on its channel.
+    """Publishes the messages of one source on its channel.
 
-    A refusal is told to the log when it comes and when it is over, not for each message: a source that speaks each
-    second would fill the log.
+    Refusals are logged when they start and when they end, not for each message, so that a source with a short interval
+    does not fill the log.
 
-    :param source: the name of the source, for the log.
-    :param channel: checked already.
-    :param limit: bytes of a message.
+    :param source: name of the source, for the log.
+    :param channel: a valid channel name.
+    :param limit: maximum size of a message in bytes.
     """
 
     log = Logger()
@@ -43,7 +43,7 @@ class SourcePublisher:
         self._refused_code = ""
 
     async def publish(self, messages: Iterable[SourceMessage]) -> list[bool]:
-        """Publish in this order; tell of each whether it was accepted. The reactor has its turns in between."""
+        """Publish in this order; return for each message whether it was accepted. Yields to the reactor in between."""
         receipts = await self._hub.publish_all(self._draft(message) for message in messages)
         refusals = [receipt for receipt in receipts if isinstance(receipt, Refusal)]
         self._counters.refusals.update(refusal.code for refusal in refusals)
@@ -51,13 +51,13 @@ class SourcePublisher:
         return [not isinstance(receipt, Refusal) for receipt in receipts]
 
     def count_truncated(self, count: int) -> None:
-        """Count what was cut off to the limit before it came here."""
+        """Count lines that the caller has truncated to the limit."""
         if count:
             self._counters.refusals[LineTooLong.code] += count
 
     def _draft(self, message: SourceMessage) -> Draft | Refusal:
         if len(message.data) > self.limit:
-            return TooLarge(f"a message has at most {self.limit} bytes")
+            return TooLarge(f"message must have at most {self.limit} bytes (got {len(message.data)})")
         try:
             return draft(self._channel, message.data, message.content_type, message.event, end=message.end)
         except Refusal as refusal:
@@ -66,7 +66,9 @@ class SourcePublisher:
     def _log_refusals(self, refusals: Sequence[Refusal]) -> None:
         code = refusals[0].code if refusals else ""
         if code and code != self._refused_code:
-            self.log.warn("{source}: refused, {code}: {why}", source=self.source, code=code, why=str(refusals[0]))
+            self.log.warn(
+                "{source}: publish refused, {code}: {reason}", source=self.source, code=code, reason=str(refusals[0])
+            )
         elif self._refused_code and not code:
-            self.log.info("{source}: accepted again", source=self.source)
+            self.log.info("{source}: publishes are accepted again", source=self.source)
         self._refused_code = code

@@ -1,4 +1,4 @@
-"""The sources that are there, and their change into others while the daemon runs."""
+"""The running sources, and their replacement when the configuration is reloaded."""
 
 from collections.abc import Callable, Hashable, Mapping
 
@@ -6,11 +6,11 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import DeferredList, maybeDeferred
 
 SourceFactories = Mapping[Hashable, Callable[[], IService]]
-"""What builds each source, by all that it is made of."""
+"""Factory of each source, by its settings: sources with equal keys are interchangeable."""
 
 
 class RunningSources(MultiService):
-    """The sources that publish."""
+    """The parent service of all sources."""
 
     def __init__(self, factories: SourceFactories) -> None:
         super().__init__()
@@ -18,10 +18,10 @@ class RunningSources(MultiService):
         self._add(factories)
 
     async def reconfigure(self, factories: SourceFactories) -> None:
-        """Let these sources publish and no others.
+        """Run these sources and no others.
 
-        One that is there already goes on as it is. Those that are not wanted have come to their end before others
-        begin, since one that was changed may need what it held before.
+        Sources that are already running are left alone. All removed sources have stopped before new ones start,
+        because a changed source may need a resource that it held before.
         """
         removed = [self._sources.pop(key) for key in list(self._sources) if key not in factories]
         await DeferredList([maybeDeferred(source.disownServiceParent) for source in removed])

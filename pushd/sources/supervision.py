@@ -1,4 +1,4 @@
-"""The life of a source: begun, begun anew where it breaks, ended."""
+"""Supervision of sources: start, restart with backoff after a failure, stop."""
 
 import random
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 _STABLE_SECONDS = 60.0
-"""What has run for so long is well: when it breaks again, the first wait is short again."""
+"""Run time after which the backoff is reset."""
 _FIRST_DELAY_SECONDS = 1.0
 _MAX_DELAY_SECONDS = 60.0
 _JITTER_SHARE = 0.2
 
 
 class SourceRunner(Protocol):
-    """A kind of source."""
+    """The work of a source."""
 
     async def run(self) -> None:
-        """Publish until there is no more, or until cancelled; then leave nothing behind."""
+        """Publish until finished or cancelled; release all resources before returning."""
 
 
 class Backoff:
-    """How long to wait before the next try: 1 s, doubling up to 60 s, give or take a fifth.
+    """Exponential backoff between attempts: 1 s, doubled up to 60 s, with a jitter of 20 %.
 
-    :param chance: gives a number from 0 to 1.
+    :param jitter: returns a random number from 0 to 1.
     """
 
     def __init__(self, clock: IReactorTime, jitter: Callable[[], float] = random.random) -> None:
@@ -37,11 +37,11 @@ class Backoff:
         self._started_at = clock.seconds()
 
     def attempt_started(self) -> None:
-        """Know that a try begins."""
+        """Called when an attempt starts."""
         self._started_at = self._clock.seconds()
 
     def attempt_ended(self) -> float:
-        """Know that it ended; give the seconds to wait."""
+        """Called when an attempt has ended; return the seconds to wait before the next one."""
         if self._clock.seconds() - self._started_at >= _STABLE_SECONDS:
             self._delay = _FIRST_DELAY_SECONDS
         delay, self._delay = self._delay, min(2 * self._delay, _MAX_DELAY_SECONDS)
@@ -49,7 +49,7 @@ class Backoff:
 
 
 class Interval:
-    """Wakes a coroutine at even intervals. A beat that was missed is left out, not made up for.
+    """A fixed interval. Ticks that were missed are skipped, not made up for.
 
     :param interval: seconds.
     """
@@ -60,16 +60,16 @@ class Interval:
         self._next_at = clock.seconds()
 
     async def wait(self) -> None:
-        """Wait for the next beat; the first is an interval after the start."""
+        """Wait for the next tick; the first is one interval after construction."""
         overdue = max(0.0, self._clock.seconds() - self._next_at)
         self._next_at += self._interval * (1 + overdue // self._interval)
         await deferLater(self._clock, self._next_at - self._clock.seconds())
 
 
 class SupervisedSource(Service):
-    """Runs a source. What breaks there is logged with its traceback, tried again later, and reaches nobody else.
+    """A service that runs a source. Failures are logged with a traceback and retried; other services are unaffected.
 
-    :param source: its name, for the log.
+    :param source: name of the source, for the log.
     """
 
     log = Logger()
@@ -81,13 +81,13 @@ class SupervisedSource(Service):
         self._task: Deferred[None] | None = None
 
     def startService(self) -> None:
-        """Begin."""
+        """Start the source."""
         super().startService()
         self._task = Deferred.fromCoroutine(self._supervise())
         self._task.addErrback(self._log_failure)
 
     def stopService(self) -> Deferred[Any] | None:
-        """End; the Deferred fires once nothing of the source is left."""
+        """Stop the source; the Deferred fires once it has released everything."""
         super().stopService()
         task, self._task = self._task, None
         if task is not None:
@@ -105,9 +105,9 @@ class SupervisedSource(Service):
                 if not self.running:
                     raise
                 delay = backoff.attempt_ended()
-                self.log.failure("{source}: broke, again in {delay:.1f} s", source=self._source, delay=delay)
+                self.log.failure("{source} failed: restarting in {delay:.1f} s", source=self._source, delay=delay)
             await deferLater(self._clock, delay)
 
     def _log_failure(self, failure: Any) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("{source}: broke while it ended", failure, source=self._source)
+            self.log.failure("{source} failed while stopping", failure, source=self._source)

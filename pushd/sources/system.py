@@ -1,4 +1,4 @@
-"""An endless stream: how busy, full and hot this machine is, as one JSON object after the other.
+"""The source `system`: load, memory, disk usage and temperatures of this machine, as JSON objects.
 
     {"time": 1763751574.123,
      "cpu": {"percent": 3.4, "count": 2},
@@ -7,7 +7,8 @@
      "temperature": {"coretemp": 51.0},
      "disk": {"/": {"percent": 12.0, "total": 84281712640, "used": 9600000000, "free": 70000000000}}}
 
-Bytes, unix seconds, degrees Celsius; the load of the last 1, 5 and 15 minutes; of each sensor its hottest place.
+Units: bytes, unix seconds, degrees Celsius. `load` is the average of the last 1, 5 and 15 minutes; each sensor reports
+its highest temperature.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,21 +26,21 @@ from pushd.sources.supervision import Interval
 
 T = TypeVar("T")
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
-"""How to call what may take long; see `pushd.sources.threads`."""
+"""Calls a blocking function in a thread; see `pushd.sources.threads`."""
 
 _TIMEOUT_SECONDS = 0.5
-"""Some sensors take a tenth of a second to answer; what takes longer is not asked for a figure of now."""
+"""Timeout of a reading. Some sensors take 0.1 s; a later value would be out of date."""
 
 
 class SystemRunner:
     """Publishes the figures at each interval.
 
-    CPU, memory and load come from the kernel's memory, at once. A disk may be asleep or on a server that is gone, and
-    sensors may be slow: they are asked aside, and where no answer comes in time their figures are null.
+    CPU, memory and load are read synchronously from the kernel. A disk may be asleep or on an unreachable file server,
+    and sensors may be slow: they are read in threads, and their figures are null after a timeout.
 
-    :param interval: seconds.
-    :param disks: paths, each standing for the file system that it is on.
-    :param now: gives unix seconds.
+    :param interval: seconds between two messages.
+    :param disks: paths, one on each file system to report.
+    :param now: returns unix seconds.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class SystemRunner:
         self._temperature = Gauge(publisher.source, "temperatures", read_temperatures, clock, run_in_thread)
 
     async def run(self) -> None:
-        """Publish until cancelled, first an interval after the start: before there is no busy time to tell."""
+        """Publish until cancelled. The first message is one interval after the start, as CPU usage is a difference."""
         cpu, interval = CpuMeter(), Interval(self._clock, self._interval)
         while True:
             await interval.wait()
@@ -78,10 +79,11 @@ class SystemRunner:
 
 
 class Gauge(Generic[T]):
-    """A figure that may take long to read. It is never asked for again before it has answered.
+    """A figure that may take long to read. There is never more than one reading at a time.
 
-    :param source: the name of the source, for the log.
-    :param what: what is read, for the log.
+    :param source: name of the source, for the log.
+    :param what: name of the figure, for the log.
+    :param read: reads the figure; called in a thread.
     """
 
     log = Logger()
@@ -97,7 +99,7 @@ class Gauge(Generic[T]):
         self._is_healthy = True
 
     async def read(self) -> T | None:
-        """Give the figure, or None where it can not be read or does not come in time, which is logged once."""
+        """Return the figure, or None if it cannot be read in time, which is logged once."""
         if self._is_reading:
             return None
         try:
@@ -105,16 +107,16 @@ class Gauge(Generic[T]):
         except CancelledError:
             raise
         except TimeoutError:
-            self._log_problem("{source}: {what}: no answer, so null until there is one")
+            self._log_problem("{source}: {what} timed out: null until it can be read")
             return None
         except Exception as error:
-            self._log_problem("{source}: {what}: null, since it can not be read: {why}", why=str(error))
+            self._log_problem("{source}: {what} cannot be read: null until it can ({reason})", reason=str(error))
             return None
         self._is_healthy = True
         return value
 
     def _start_reading(self) -> Deferred[T]:
-        """Ask, and know when the answer is there, also if nobody waits for it any more."""
+        """Start a reading; its end is recorded even after a timeout."""
         answer: Deferred[T] = Deferred()
         self._is_reading = True
         try:
@@ -135,9 +137,9 @@ class Gauge(Generic[T]):
 
 
 class CpuMeter:
-    """How busy the processors were since it was last asked.
+    """CPU usage since the previous call.
 
-    `psutil.cpu_percent` would do it too, but it remembers for the whole process when it was last asked.
+    Unlike `psutil.cpu_percent`, it keeps the previous values per instance, not per process.
     """
 
     def __init__(self) -> None:
@@ -145,7 +147,7 @@ class CpuMeter:
         self._before = _cpu_seconds()
 
     def figures(self) -> dict[str, float | None]:
-        """Give the percentage of all processors together, and how many there are."""
+        """Return the usage of all processors together in percent, and their number."""
         (busy, total), (busy_before, total_before) = now, _ = _cpu_seconds(), self._before
         self._before = now
         passed = total - total_before
@@ -154,29 +156,31 @@ class CpuMeter:
 
 
 def read_memory() -> dict[str, float]:
-    """Give the percentage that is not available, and bytes."""
-    found = psutil.virtual_memory()
-    return {"percent": found.percent, "total": found.total, "used": found.used, "available": found.available}
+    """Return the percentage of memory that is not available, and sizes in bytes."""
+    usage = psutil.virtual_memory()
+    return {"percent": usage.percent, "total": usage.total, "used": usage.used, "available": usage.available}
 
 
 def read_disk(path: str) -> dict[str, float]:
-    """Give the percentage in use and bytes; `free` is what is free for all users but root.
+    """Return the percentage in use, and sizes in bytes; `free` is what unprivileged users can use.
 
-    :raises OSError: there is no such path.
+    :raises OSError: when the path cannot be read.
     """
-    found = psutil.disk_usage(path)
-    return {"percent": found.percent, "total": found.total, "used": found.used, "free": found.free}
+    usage = psutil.disk_usage(path)
+    return {"percent": usage.percent, "total": usage.total, "used": usage.used, "free": usage.free}
 
 
 def read_temperatures() -> dict[str, float]:
-    """Give degrees Celsius by sensor, nothing where the machine has none or does not tell."""
-    # Not there on macOS.
+    """Return degrees Celsius by sensor; empty if the machine has none or does not expose them."""
+    # Missing on macOS.
     sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
-    return {name: round(max(place.current for place in places), 1) for name, places in sensors.items() if places}
+    return {
+        name: round(max(reading.current for reading in readings), 1) for name, readings in sensors.items() if readings
+    }
 
 
 def _cpu_seconds() -> tuple[float, float]:
-    """The seconds that processors were busy, and all. Guests are in user time already; waiting for a disk is idle."""
+    """Return busy and total CPU time in seconds. Guest time is part of user time; iowait counts as idle."""
     times = psutil.cpu_times()
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total - times.idle - getattr(times, "iowait", 0.0), total

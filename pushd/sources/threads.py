@@ -1,4 +1,4 @@
-"""Reading what may take long, or for ever: a disk that sleeps, a folder on a server that is gone."""
+"""Threads for calls that may block for long or forever: a sleeping disk, a folder of an unreachable file server."""
 
 import threading
 from collections.abc import Callable
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def run_in_thread(reactor: Any, call: Callable[[], T]) -> Deferred[T]:
-    """Call in a thread of its own.
+    """Call in a new daemon thread; return a Deferred of the result.
 
-    The reactor's pool is not for this: it has ten threads, which the resolver of names needs too, and the process does
-    not end before they do. Nobody waits for this thread; a call that never returns costs one thread and no more.
+    The reactor's thread pool is unsuitable: it has ten threads, which the name resolver needs too, and the process
+    waits for them at exit. A call that never returns costs this one thread only.
 
-    :raises RuntimeError: no further thread can be had.
+    :raises RuntimeError: when no thread can be started.
     """
     answer: Deferred[T] = Deferred()
 
@@ -28,5 +28,5 @@ def run_in_thread(reactor: Any, call: Callable[[], T]) -> Deferred[T]:
         else:
             reactor.callFromThread(answer.callback, result)
 
-    threading.Thread(target=work, name="pushd-aside", daemon=True).start()
+    threading.Thread(target=work, name="pushd-source-call", daemon=True).start()
     return answer

@@ -1,4 +1,4 @@
-"""What lies in a folder, and what is different the next time. Reads the disk, so it may take long."""
+"""Snapshots of a folder, and their comparison. Reads the disk, so calls may block."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -7,63 +7,63 @@ from typing import NamedTuple
 
 
 class TooManyFiles(Exception):
-    """There is more in the folder than is to be watched."""
+    """The folder has more entries than the limit."""
 
 
 class FileStamp(NamedTuple):
-    """By what a file is told from what it was before. The inode differs where an editor put a new file in its place."""
+    """What identifies a version of a file. The inode changes when an editor replaces the file by a new one."""
 
     modified: int
-    """Nanoseconds since 1970."""
+    """Modification time in nanoseconds since 1970."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     inode: int
 
 
 @dataclass(frozen=True, slots=True)
 class FolderTree:
-    """What lies in a folder, by paths relative to it. Links are not followed, and all that is no folder is a file."""
+    """A snapshot of a folder, by relative paths. Links are not followed; everything but a folder counts as a file."""
 
     files: Mapping[str, FileStamp]
     folders: Mapping[str, int]
-    """Inodes of the folders that were read; the path of the outermost is empty."""
+    """Inodes of the folders that were read; the path of the root is empty."""
 
 
 class FileChange(NamedTuple):
-    """A file that is different."""
+    """A difference between two snapshots."""
 
     path: str
     change: str
     """``created``, ``changed`` or ``deleted``."""
     stamp: FileStamp | None
-    """None where it is gone."""
+    """None if the file was deleted."""
 
 
-def read_tree(root: str, recursive: bool, most: int) -> FolderTree:
-    """Read a folder, and those in it if `recursive`, but not those that may not be read.
+def read_tree(root: str, recursive: bool, limit: int) -> FolderTree:
+    """Return a snapshot of a folder, with its subfolders if `recursive`; unreadable subfolders are omitted.
 
-    :raises OSError: it can not be read, or something in it can not for a reason that may pass.
-    :raises TooManyFiles: there are more than `most` files and folders.
+    :raises OSError: when the folder cannot be read, or an entry cannot be read for a reason that may be temporary.
+    :raises TooManyFiles: when there are more than `limit` files and folders.
     """
     files: dict[str, FileStamp] = {}
     folders = {"": os.stat(root).st_ino}
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
+    pending = [""]
+    while pending:
+        folder = pending.pop()
         for entry in _entries(root, folder, folders):
             path = f"{folder}/{entry.name}" if folder else entry.name
             if not entry.is_dir(follow_symlinks=False):
-                _put(files, path, entry)
+                _add_file(files, path, entry)
             elif recursive:
                 folders[path] = entry.inode()
-                waiting.append(path)
-            if len(files) + len(folders) > most:
-                raise TooManyFiles(f"there are more than {most} files and folders in it")
+                pending.append(path)
+            if len(files) + len(folders) > limit:
+                raise TooManyFiles(f"more than {limit} files and folders")
     return FolderTree(files, folders)
 
 
 def compare(before: Mapping[str, FileStamp], after: Mapping[str, FileStamp]) -> list[FileChange]:
-    """Tell what is different, sorted by path."""
+    """Return the differences, sorted by path."""
     changes = [FileChange(path, "deleted", None) for path in before.keys() - after.keys()]
     changes += (
         FileChange(path, "changed" if path in before else "created", stamp)
@@ -74,7 +74,7 @@ def compare(before: Mapping[str, FileStamp], after: Mapping[str, FileStamp]) -> 
 
 
 def _entries(root: str, folder: str, folders: dict[str, int]) -> Iterable["os.DirEntry[str]"]:
-    """List a folder. One that is inside and vanished or is closed to us is as good as not there."""
+    """Return the entries of a folder. A subfolder that was deleted or is unreadable is removed from `folders`."""
     try:
         with os.scandir(os.path.join(root, folder)) as entries:
             return list(entries)
@@ -85,9 +85,9 @@ def _entries(root: str, folder: str, folders: dict[str, int]) -> Iterable["os.Di
         return ()
 
 
-def _put(files: dict[str, FileStamp], path: str, entry: "os.DirEntry[str]") -> None:
+def _add_file(files: dict[str, FileStamp], path: str, entry: "os.DirEntry[str]") -> None:
     try:
-        found = entry.stat(follow_symlinks=False)
-    except (FileNotFoundError, PermissionError):  # gone since the folder was listed, or closed to us
+        stat = entry.stat(follow_symlinks=False)
+    except (FileNotFoundError, PermissionError):  # deleted meanwhile, or unreadable
         return
-    files[path] = FileStamp(found.st_mtime_ns, found.st_size, found.st_ino)
+    files[path] = FileStamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)

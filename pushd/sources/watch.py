@@ -1,8 +1,8 @@
-"""A stream that speaks when it has to: what is created, changed and deleted in a folder, as JSON.
+"""The source `watch`: files created, changed and deleted in a folder, as JSON objects.
 
     {"path": "photos/cat.jpg", "change": "created", "size": 48213, "time": 1763751574.123}
 
-The event type is the change. `size` in bytes and `time`, when the file was modified, are null where it is deleted.
+The event type is the change. `size` (bytes) and `time` (of the modification) are null for a deleted file.
 """
 
 import os
@@ -20,15 +20,15 @@ from pushd.sources.publisher import SourceMessage, SourcePublisher
 from pushd.sources.tree import FileChange, FileStamp, FolderTree, TooManyFiles, compare, read_tree
 
 _RESCAN_SECONDS = 60.0
-"""A look of its own accord, for what the kernel does not tell: that a folder above was renamed, or mounted over."""
+"""Maximum time between two scans; the kernel does not report that a parent was renamed or mounted over."""
 _FOLDERS_PER_SLICE = 100
-"""New folders that are followed before the reactor has its turn: about 10 ms."""
+"""Number of new folders to watch before yielding to the reactor: about 10 ms."""
 _REST_FACTOR = 4
-"""Times what a look took, in which there is no other: a large folder takes a fifth of a processor at most."""
+"""Pause after a scan, in multiples of its duration: scans use at most a fifth of one CPU."""
 
 
 class ChangeNotifier(Protocol):
-    """What knows that something stirs in folders; see `pushd.sources.inotify.Notifier`."""
+    """Change notifications for folders; see `pushd.sources.inotify.InotifyNotifier`."""
 
     def resume(self) -> None: ...
 
@@ -38,17 +38,17 @@ class ChangeNotifier(Protocol):
 
 
 class WatchRunner:
-    """Looks at a folder when the kernel says that something stirs there, else at each interval, and publishes what is
-    different from the last look. What is there at the first look is not told.
+    """Scans a folder after a notification, else at each interval, and publishes the differences from the last scan.
 
-    A file that is created and gone again between two looks is never seen, so an editor that writes a new file and
-    renames it over the old one has changed it. A change that is refused is found again by the next look.
+    The files of the first scan are not published. A file that is created and deleted between two scans goes unnoticed;
+    so an editor that writes a new file and renames it over the old one causes one change. A change whose publish is
+    refused is found again by the next scan.
 
-    :param recursive: whether the folders in it count too.
-    :param interval: seconds between two looks where the kernel is of no help, or the folder is not there.
-    :param settle: seconds from the kernel's word to the look, in which changes gather.
-    :param most: files and folders; where there are more, none is watched.
-    :param notifier: makes what speaks for the kernel, or raises ImportError or OSError; None to do without.
+    :param recursive: whether to include subfolders.
+    :param interval: seconds between two scans without notifications, or while the folder does not exist.
+    :param settle: seconds from a notification to the scan, to batch changes.
+    :param max_files: limit of files and folders; if there are more, nothing is watched.
+    :param notifier: constructs the notifier, or raises ImportError or OSError; None to scan at each interval.
     """
 
     log = Logger()
@@ -82,7 +82,7 @@ class WatchRunner:
         self._change: Deferred[None] | None = None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Scan and publish until cancelled."""
         self._open_notifier()
         try:
             while True:
@@ -94,17 +94,17 @@ class WatchRunner:
             self._close_notifier()
 
     async def _scan(self) -> bool:
-        """Look, and publish; tell whether all that is known is true and told, so that the next look can wait."""
+        """Scan and publish; return whether all changes were published, and a notification can trigger the next scan."""
         self._has_changed = False
         if self._notifier is not None:
             self._notifier.resume()
         try:
             tree, changes = await self._run_in_thread(self._read)
         except (FileNotFoundError, NotADirectoryError):
-            self._log_problem("is not there")
+            self._log_problem("does not exist")
             tree, changes = self._compare(FolderTree({}, {}))
         except (OSError, TooManyFiles) as error:
-            self._log_problem(f"can not be watched: {error}")
+            self._log_problem(f"cannot be watched: {error}")
             return False
         else:
             self._log_problem("")
@@ -114,7 +114,7 @@ class WatchRunner:
         return await self._publish(changes, self._last_files) and bool(tree.folders)
 
     def _compare(self, tree: FolderTree) -> tuple[FolderTree, list[FileChange]]:
-        """Compare with what is known. Called aside."""
+        """Compare with the last scan. Called in a thread."""
         return tree, [] if self._last_files is None else compare(self._last_files, tree.files)
 
     async def _publish(self, changes: Sequence[FileChange], last_files: dict[str, FileStamp]) -> bool:
@@ -136,7 +136,7 @@ class WatchRunner:
                 return
         await deferLater(self._clock, max(self._settle, rest))
 
-    # The kernel's word
+    # Notifications
 
     def _open_notifier(self) -> None:
         if self._make_notifier is None:
@@ -147,7 +147,7 @@ class WatchRunner:
             self._fall_back_to_polling(error)
 
     async def _watch_folders(self, tree: FolderTree) -> None:
-        """Follow the folders that are there. What came to a new one before it was followed takes another look."""
+        """Watch the folders of a scan. New ones cause another scan, for changes made before they were watched."""
         if self._notifier is None:
             return
         folders = {os.path.abspath(os.path.join(self._folder, path)): inode for path, inode in tree.folders.items()}
@@ -161,11 +161,11 @@ class WatchRunner:
 
     def _fall_back_to_polling(self, error: Exception) -> None:
         self.log.warn(
-            "{source}: looks at {folder} each {interval} s, since inotify is not to be had: {why}",
+            "{source}: inotify is unavailable ({reason}): scanning {folder} every {interval} s",
             source=self._publisher.source,
             folder=self._folder,
             interval=self._interval,
-            why=str(error),
+            reason=str(error),
         )
         self._close_notifier()
 
@@ -181,17 +181,17 @@ class WatchRunner:
             change.callback(None)
 
     def _log_problem(self, problem: str) -> None:
-        """Log what is wrong with the folder when that is new, and when all is well again."""
+        """Log a new problem with the folder, and its end; the empty string is no problem."""
         fields = {"source": self._publisher.source, "folder": self._folder}
         if problem and problem != self._problem:
-            self.log.warn("{source}: {folder} {problem}; it is tried again", problem=problem, **fields)
+            self.log.warn("{source}: {folder} {problem}; retrying", problem=problem, **fields)
         elif self._problem and not problem:
-            self.log.info("{source}: {folder} is there", **fields)
+            self.log.info("{source}: {folder} is watched again", **fields)
         self._problem = problem
 
 
 def inotify_factory(reactor: Any) -> Callable[[Callable[[], None]], ChangeNotifier]:
-    """Give what makes a notifier. Only that imports Twisted's, which is not there on every system."""
+    """Return a constructor of notifiers. It imports Twisted's inotify lazily, as that exists on Linux only."""
 
     def make(on_change: Callable[[], None]) -> ChangeNotifier:
         from pushd.sources.inotify import InotifyNotifier

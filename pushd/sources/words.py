@@ -1,4 +1,4 @@
-"""A finite stream: a text, word by word, whose last word ends the channel."""
+"""The source `words`: a text, word by word; the last word ends the channel."""
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -9,11 +9,11 @@ from pushd.sources.supervision import Interval
 
 
 class WordsRunner:
-    """Publishes one word after the other. A word that is refused is said again, so that none is missing.
+    """Publishes one word after the other. A refused word is retried, so that none is missing.
 
-    :param text: one word at least.
-    :param interval: seconds from word to word.
-    :param pause: seconds from the end to a new beginning; None for no other beginning.
+    :param text: at least one word.
+    :param interval: seconds between two words.
+    :param pause: seconds from the end to the restart; None to stop at the end.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class WordsRunner:
         self._pause = pause
 
     async def run(self) -> None:
-        """Say the text, again and again where that is wanted."""
+        """Publish the text, repeatedly if `pause` is set."""
         await self._publish_all()
         while self._pause is not None:
             await deferLater(self._clock, self._pause)

@@ -1,4 +1,4 @@
-"""A hub with a store, and what a source published there."""
+"""A hub with a memory backend, and what a source has published there."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _PLENTY = 1 << 30
 
 
 class SourceHarness:
-    """Where a source performs: on a Clock unless the real reactor is given. Its channel is `ch`."""
+    """The environment of a source: on a Clock unless the real reactor is passed. Its channel is `ch`."""
 
     def __init__(self, reactor: Any = None, *, limit: int = 1 << 20, channels: int = 10) -> None:
         self.clock: Any = reactor or Clock()
@@ -32,37 +32,37 @@ class SourceHarness:
 
     @property
     def messages(self) -> list[Message]:
-        """All that was published, oldest first."""
+        """All published messages, oldest first."""
         return result_of(self.hub.history(["ch"], EVERYTHING, _PLENTY, _PLENTY)).messages
 
     @property
     def texts(self) -> list[str]:
-        """The data of all that was published."""
+        """The data of all published messages."""
         return [message.data.decode() for message in self.messages]
 
     @property
     def objects(self) -> list[Any]:
-        """The same, of messages that are JSON."""
+        """The decoded JSON of all published messages."""
         return [json.loads(message.data) for message in self.messages]
 
 
 def result_of(coroutine: Any) -> Any:
-    """Give the result of a coroutine that waits for nothing."""
+    """Return the result of a coroutine that finishes synchronously."""
     found: list[Any] = []
     Deferred.fromCoroutine(coroutine).addBoth(found.append)
-    assert found, "it waits for something"
+    assert found, "the coroutine has not finished"
     if isinstance(found[0], Failure):
         found[0].raiseException()
     return found[0]
 
 
 def call_now(call: Callable[[], Any]) -> Deferred[Any]:
-    """Call what is to be called aside here and now."""
+    """Call synchronously what would be called in a thread."""
     return maybeDeferred(call)
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    """Let the real reactor turn until `condition` holds."""
+    """Run the real reactor until `condition` holds."""
     from twisted.internet import reactor
 
     deadline = reactor.seconds() + seconds
@@ -72,7 +72,7 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
 
 
 class LogCapture:
-    """The log while it is entered."""
+    """Captures log events as a context manager."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -86,5 +86,5 @@ class LogCapture:
 
     @property
     def lines(self) -> list[str]:
-        """What sources said."""
+        """The formatted events of pushd."""
         return [formatEvent(event) for event in self.events if str(event.get("log_namespace")).startswith("pushd.")]

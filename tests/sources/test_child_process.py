@@ -1,4 +1,4 @@
-"""A program that runs, told by the calls that Twisted makes: who waits for whom, and how it ends."""
+"""A child process, driven by the calls that Twisted makes: flow control and termination."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.sources.source_harness import LogCapture
 
 
 class Pipes:
-    """The transport of a process, and what was done to it."""
+    """A fake process transport that records calls."""
 
     def __init__(self, ignored_signals: tuple[str, ...] = ()) -> None:
         self.process: Any = None
@@ -54,7 +54,7 @@ def close_pipes(process: ChildProcess) -> None:
 
 
 def read_lines(process: ChildProcess) -> list[Any]:
-    """Ask for lines; what comes is put into the list that is given."""
+    """Await lines; return a list that receives the result."""
     answers: list[Any] = []
     Deferred.fromCoroutine(process.lines()).addCallback(
         lambda lines: answers.append([line.data for line in lines])
@@ -68,7 +68,7 @@ def stop(process: ChildProcess) -> list[Any]:
     return results
 
 
-def test_it_is_read_only_while_somebody_waits_for_lines():
+def test_output_is_read_only_while_lines_are_awaited():
     process, pipes, _ = start()
     first = read_lines(process)
     process.outReceived(b"a\nb\nc")
@@ -84,7 +84,7 @@ def test_it_is_read_only_while_somebody_waits_for_lines():
     assert not pipes.reading
 
 
-def test_what_comes_while_nobody_waits_is_held_and_no_more_is_read():
+def test_unawaited_output_is_kept_and_reading_is_paused():
     process, pipes, _ = start()
     process.outReceived(b"a\n")
     assert not pipes.reading
@@ -93,7 +93,7 @@ def test_what_comes_while_nobody_waits_is_held_and_no_more_is_read():
     assert not pipes.reading
 
 
-def test_the_last_lines_come_before_the_end_also_one_without_an_end():
+def test_last_lines_precede_the_end_even_unterminated():
     process, _, clock = start()
     exit(process)
     process.outReceived(b"a\nb")
@@ -103,7 +103,7 @@ def test_the_last_lines_come_before_the_end_also_one_without_an_end():
     assert not clock.getDelayedCalls()
 
 
-def test_an_end_wakes_who_waits():
+def test_exit_wakes_a_waiting_reader():
     process, _, _ = start()
     waiting = read_lines(process)
     exit(process, status=3)
@@ -115,23 +115,23 @@ def test_an_end_wakes_who_waits():
 
 @pytest.mark.parametrize(
     ("status", "signal", "outcome"),
-    [(0, None, "exited with status 0"), (7, None, "exited with status 7"), (None, 9, "was ended by signal 9")],
+    [(0, None, "exited with status 0"), (7, None, "exited with status 7"), (None, 9, "was terminated by signal 9")],
 )
-def test_how_it_ended_is_told(status, signal, outcome):
+def test_outcome_describes_the_exit(status, signal, outcome):
     process, _, _ = start()
     assert process.outcome == ""
     exit(process, status, signal)
     assert process.outcome == outcome
 
 
-def test_a_pipe_that_another_program_keeps_open_is_given_up():
+def test_pipe_kept_open_by_a_child_is_closed():
     process, pipes, clock = start()
     exit(process)
     waiting = read_lines(process)
     process.outReceived(b"from a child\n")
     assert waiting == [[b"from a child"]]
     clock.advance(2.0)
-    assert not pipes.closed, "nobody had the time to read"
+    assert not pipes.closed, "the lines have not been consumed yet"
     read_lines(process)
     clock.advance(2.0)
     assert pipes.closed
@@ -139,7 +139,7 @@ def test_a_pipe_that_another_program_keeps_open_is_given_up():
     assert not clock.getDelayedCalls()
 
 
-def test_a_stop_tells_the_program_to_end():
+def test_stop_sends_sigterm():
     process, pipes, clock = start()
     results = stop(process)
     assert pipes.signals == ["TERM"]
@@ -148,7 +148,7 @@ def test_a_stop_tells_the_program_to_end():
     assert not clock.getDelayedCalls()
 
 
-def test_a_program_that_does_not_end_is_killed_after_two_seconds():
+def test_process_is_killed_two_seconds_after_sigterm():
     process, pipes, clock = start(ignored_signals=("TERM",))
     results = stop(process)
     clock.advance(1.9)
@@ -160,18 +160,18 @@ def test_a_program_that_does_not_end_is_killed_after_two_seconds():
     assert not clock.getDelayedCalls()
 
 
-def test_a_program_that_can_not_be_killed_is_told_to_the_log_and_left():
+def test_unkillable_process_is_logged_and_abandoned():
     process, pipes, clock = start(ignored_signals=("TERM", "KILL"))
     with LogCapture() as log:
         results = stop(process)
         clock.pump([1.0] * 3)
     assert results == [None]
     assert pipes.closed
-    assert log.lines == ["source x: prog can not be killed"]
+    assert log.lines == ["source x: prog does not exit after SIGKILL: it is abandoned"]
 
 
 @pytest.mark.parametrize("error", [ProcessExitedAlready(), PermissionError()])
-def test_a_signal_that_does_not_arrive_breaks_nothing(error):
+def test_failure_to_signal_is_ignored(error):
     process, pipes, clock = start()
 
     def signal(name: str) -> None:
@@ -185,7 +185,7 @@ def test_a_signal_that_does_not_arrive_breaks_nothing(error):
     assert not clock.getDelayedCalls()
 
 
-def test_what_it_prints_while_it_is_stopped_is_read_and_forgotten():
+def test_output_while_stopping_is_discarded():
     process, pipes, clock = start(ignored_signals=("TERM", "KILL"))
     process.outReceived(b"a\n")
     assert not pipes.reading
@@ -197,7 +197,7 @@ def test_what_it_prints_while_it_is_stopped_is_read_and_forgotten():
     clock.pump([1.0] * 3)
 
 
-def test_a_stop_after_the_end_signals_nobody():
+def test_stop_after_the_exit_sends_no_signal():
     process, pipes, _ = start()
     exit(process)
     close_pipes(process)
@@ -205,7 +205,7 @@ def test_a_stop_after_the_end_signals_nobody():
     assert pipes.signals == []
 
 
-def test_complaints_are_logged_line_by_line_the_last_one_at_the_end():
+def test_stderr_is_logged_line_by_line():
     process, _, _ = start()
     with LogCapture() as log:
         process.errReceived(b"first {x}\nsec")
@@ -215,7 +215,7 @@ def test_complaints_are_logged_line_by_line_the_last_one_at_the_end():
     assert log.lines == [f"source x: prog: {line}" for line in ("first {x}", "second �", "last")]
 
 
-def test_no_more_than_fifty_complaints_a_second_are_logged():
+def test_at_most_fifty_stderr_lines_per_second_are_logged():
     process, _, clock = start()
     with LogCapture() as log:
         process.errReceived(b"x\n" * 1000)
@@ -226,14 +226,14 @@ def test_no_more_than_fifty_complaints_a_second_are_logged():
         close_pipes(process)
     assert log.lines[49:52] == [
         "source x: prog: x",
-        "source x: prog: 950 more lines in that second",
+        "source x: prog: 950 more lines suppressed in that second",
         "source x: prog: y",
     ]
-    assert log.lines[-1] == "source x: prog: 11 more lines in that second"
+    assert log.lines[-1] == "source x: prog: 11 more lines suppressed in that second"
     assert len(log.lines) == 50 + 1 + 50 + 1
 
 
-def test_a_complaint_is_cut_off_at_a_thousand_bytes():
+def test_stderr_line_is_truncated_at_1000_bytes():
     process, _, _ = start()
     with LogCapture() as log:
         process.errReceived(b"x" * 5000 + b"\n")

@@ -1,4 +1,4 @@
-"""A program whose lines are messages: with a reactor that runs nothing, and with the real one."""
+"""The source `command`, with a fake reactor and with real programs."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ from tests.sources.test_child_process import Pipes
 
 
 class Spawner(Clock):
-    """A reactor that runs nothing."""
+    """A reactor that records process starts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Spawner(Clock):
         program.makeConnection(pipes)
 
     def end(self, *output: bytes) -> None:
-        """Let the newest program print, and end."""
+        """Output data from the newest program, and end it."""
         program = self.programs[-1]
         for data in output:
             program.outReceived(data)
@@ -54,7 +54,7 @@ def run(source: CommandRunner) -> Deferred[None]:
     return Deferred.fromCoroutine(source.run()).addErrback(lambda _: None)
 
 
-def test_each_line_is_a_message():
+def test_lines_are_published():
     harness = SourceHarness(Spawner())
     running = run(command(harness, "true"))
     harness.clock.programs[0].outReceived(b"one\ntw")
@@ -65,7 +65,7 @@ def test_each_line_is_a_message():
     assert harness.clock.pipes[0].signals == ["TERM"]
 
 
-def test_the_program_is_run_by_its_words_with_nothing_to_read_and_without_the_settings_of_the_daemon():
+def test_program_gets_its_arguments_no_stdin_and_no_pushd_variables():
     harness = SourceHarness(Spawner())
     run(command(harness, "sh", "-c", "echo $X; *", X="1", PUSHD_AUTH_SECRET="s")).cancel()
     ((path, argv, environ, fds),) = harness.clock.starts
@@ -75,7 +75,7 @@ def test_the_program_is_run_by_its_words_with_nothing_to_read_and_without_the_se
     assert fds[1] == fds[2] == "r"
 
 
-def test_lines_have_the_content_type_of_the_settings_and_one_that_has_not_is_left_out():
+def test_content_type_is_applied_and_invalid_lines_are_skipped():
     harness = SourceHarness(Spawner())
     running = run(command(harness, "true", content_type="application/json"))
     harness.clock.programs[0].outReceived(b'{"a":1}\nno json\n[2]\n')
@@ -86,7 +86,7 @@ def test_lines_have_the_content_type_of_the_settings_and_one_that_has_not_is_lef
     running.cancel()
 
 
-def test_a_program_that_ends_is_run_again_later_and_later():
+def test_exited_program_is_restarted_with_backoff():
     harness = SourceHarness(Spawner())
     with LogCapture() as log:
         running = run(command(harness, "true"))
@@ -103,12 +103,12 @@ def test_a_program_that_ends_is_run_again_later_and_later():
         assert len(harness.clock.programs) == 5
         harness.clock.end()
     assert harness.texts == ["x"] * 3
-    assert [line.rpartition(", ")[2] for line in log.lines] == [f"again in {wait}.0 s" for wait in (1, 2, 4, 1, 2)]
-    assert log.lines[0] == "source x: true exited with status 0, again in 1.0 s"
+    assert [line.rpartition(", ")[2] for line in log.lines] == [f"restarting in {wait}.0 s" for wait in (1, 2, 4, 1, 2)]
+    assert log.lines[0] == "source x: true exited with status 0, restarting in 1.0 s"
     running.cancel()
 
 
-def test_a_program_is_not_run_again_where_that_is_not_wanted():
+def test_program_is_not_restarted_if_disabled():
     harness = SourceHarness(Spawner())
     with LogCapture() as log:
         running = run(command(harness, "true", restart=False))
@@ -119,18 +119,18 @@ def test_a_program_is_not_run_again_where_that_is_not_wanted():
     assert not harness.clock.getDelayedCalls()
 
 
-def test_a_program_that_is_not_there_is_looked_for_again(tmp_path):
+def test_missing_program_is_retried(tmp_path):
     harness = SourceHarness(Spawner())
     with LogCapture() as log:
         running = run(command(harness, "grok", PATH=str(tmp_path)))
-        assert log.lines == ["source x: grok is not a program that can be run, again in 1.0 s"]
+        assert log.lines == ["source x: grok cannot be found or executed, restarting in 1.0 s"]
         (tmp_path / "grok").touch(mode=0o755)
         harness.clock.advance(1.0)
         assert harness.clock.starts[0][0] == str(tmp_path / "grok")
     running.cancel()
 
 
-def test_long_lines_are_cut_off_and_counted_and_the_log_hears_of_the_first():
+def test_long_lines_are_truncated_counted_and_logged_once():
     harness = SourceHarness(Spawner(), limit=4)
     with LogCapture() as log:
         running = run(command(harness, "true"))
@@ -138,11 +138,11 @@ def test_long_lines_are_cut_off_and_counted_and_the_log_hears_of_the_first():
         harness.clock.programs[0].outReceived(b"123456\n")
     assert harness.texts == ["1234", "1234", "1234"]
     assert harness.counters.refusals == {"line-too-long": 2}
-    assert log.lines == ["source x: true prints lines longer than 4 bytes, which are cut off"]
+    assert log.lines == ["source x: true prints lines longer than 4 bytes: they are truncated"]
     running.cancel()
 
 
-def test_a_burst_is_published_in_slices_and_no_more_is_read_meanwhile():
+def test_burst_is_published_in_slices_while_reading_is_paused():
     harness = SourceHarness(Spawner())
     running = run(command(harness, "true"))
     harness.clock.programs[0].outReceived(b"x\n" * 4096)
@@ -155,7 +155,7 @@ def test_a_burst_is_published_in_slices_and_no_more_is_read_meanwhile():
     running.cancel()
 
 
-def test_a_program_that_can_not_be_started_is_tried_again_by_the_life_of_the_source(expected_failures):
+def test_failed_process_start_is_retried_by_the_supervisor(expected_failures):
     harness = SourceHarness(Spawner())
     tries = []
 
@@ -191,7 +191,7 @@ def harness() -> SourceHarness:
     return SourceHarness(reactor)
 
 
-async def test_a_real_program_prints_complains_reads_nothing_and_ends(harness, tmp_path):
+async def test_real_program_with_stdout_stderr_and_exit_status(harness, tmp_path):
     argv = script(
         tmp_path,
         "import os, sys\n"
@@ -212,14 +212,14 @@ async def test_a_real_program_prints_complains_reads_nothing_and_ends(harness, t
     assert open_files() == before
 
 
-async def test_a_real_burst_arrives_whole_and_in_order(harness, tmp_path):
+async def test_real_burst_arrives_complete_and_in_order(harness, tmp_path):
     argv = script(tmp_path, "for n in range(50000): print(n)\n")
     with LogCapture():
         await command(harness, *argv, restart=False).run()
     assert harness.texts == [str(number) for number in range(50000)]
 
 
-async def test_a_real_flood_leaves_the_reactor_its_turns(harness):
+async def test_real_flood_does_not_block_the_reactor(harness):
     from twisted.internet import reactor
     from twisted.internet.task import deferLater
 
@@ -235,7 +235,7 @@ async def test_a_real_flood_leaves_the_reactor_its_turns(harness):
     assert sorted(gaps)[90] < 0.3
 
 
-async def test_a_real_program_ends_with_the_source(harness, tmp_path):
+async def test_real_program_ends_with_the_source(harness, tmp_path):
     argv = script(tmp_path, "import os, time\nprint(os.getpid())\ntime.sleep(60)\n")
     service = SupervisedSource("source x", command(harness, *argv), harness.clock)
     service.startService()
@@ -249,7 +249,7 @@ async def test_a_real_program_ends_with_the_source(harness, tmp_path):
         os.kill(pid, 0)
 
 
-async def test_a_real_program_that_is_deaf_is_killed(harness, tmp_path):
+async def test_real_program_that_ignores_sigterm_is_killed(harness, tmp_path):
     argv = script(
         tmp_path,
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid())\ntime.sleep(60)\n",
@@ -264,7 +264,7 @@ async def test_a_real_program_that_is_deaf_is_killed(harness, tmp_path):
         os.kill(int(harness.texts[0]), 0)
 
 
-async def test_a_real_program_that_leaves_another_behind_has_ended(harness, tmp_path):
+async def test_real_program_with_a_background_child_has_ended(harness, tmp_path):
     argv = ("sh", "-c", "sleep 8 & echo done")
     began = harness.clock.seconds()
     with LogCapture():

@@ -1,4 +1,4 @@
-"""Sources in a daemon: they begin with it, end with it, and one that breaks touches nobody."""
+"""Sources in a daemon: they start and stop with it, and a failure is isolated."""
 
 import dataclasses
 import os
@@ -22,7 +22,7 @@ Run = Callable[..., Any]
 
 @pytest_twisted.async_yield_fixture
 async def run() -> AsyncIterator[Run]:
-    """Run a daemon with these sources."""
+    """Start daemons with the given sources."""
     from twisted.internet import reactor
 
     daemons: list[Any] = []
@@ -44,7 +44,7 @@ def texts(daemon: Any, channel: str) -> list[str]:
     return [each.data.decode() for each in result_of(daemon.hub.history([channel], EVERYTHING, 1000, 1 << 20)).messages]
 
 
-async def test_each_kind_publishes_once_the_daemon_has_started_and_none_outlives_it(run: Run, tmp_path: Path):
+async def test_all_kinds_publish_while_the_daemon_runs(run: Run, tmp_path: Path):
     daemon = run(
         SystemSource(name="a", interval=0.1),
         CommandSource(name="b", channel="b", run=("sh", "-c", "echo $$; exec sleep 60")),
@@ -61,17 +61,17 @@ async def test_each_kind_publishes_once_the_daemon_has_started_and_none_outlives
         os.kill(int(texts(daemon, "b")[0]), 0)
 
 
-async def test_a_folder_is_watched_by_inotify_where_that_is_to_be_had(run: Run, tmp_path: Path):
+async def test_folder_is_watched_by_inotify_if_available(run: Run, tmp_path: Path):
     pytest.importorskip("pushd.sources.inotify", exc_type=ImportError)
     daemon = run(
         WatchSource(name="a", channel="a", folder=str(tmp_path), settle=0.01, interval=60.0),
         WatchSource(name="b", channel="b", folder=str(tmp_path), settle=0.01, interval=0.1, poll=True),
     )
-    await until(lambda: (tmp_path / "x").write_text(str(len(texts(daemon, "b")))) and texts(daemon, "b"), "a look")
-    await until(lambda: texts(daemon, "a"), "the word of the kernel")
+    await until(lambda: (tmp_path / "x").write_text(str(len(texts(daemon, "b")))) and texts(daemon, "b"), "a scan")
+    await until(lambda: texts(daemon, "a"), "the notification")
 
 
-async def test_a_source_that_breaks_touches_no_other(run: Run, monkeypatch, expected_failures):
+async def test_failing_source_does_not_affect_others(run: Run, monkeypatch, expected_failures):
     publish_all = WordsRunner._publish_all
 
     async def break_some(words: WordsRunner) -> None:
@@ -84,5 +84,5 @@ async def test_a_source_that_breaks_touches_no_other(run: Run, monkeypatch, expe
         WordsSource(name="bad", channel="a", text="bad"),
         WordsSource(name="good", channel="b", text="good", interval=0.01, pause=0.01),
     )
-    await until(lambda: len(texts(daemon, "b")) > 2, "words of the other")
+    await until(lambda: len(texts(daemon, "b")) > 2, "words of the other source")
     assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["boom"]

@@ -1,4 +1,4 @@
-"""The kernel's word, and Twisted's way to hand it on: with a real kernel."""
+"""Change notifications of a real kernel."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ from pushd.sources.threads import run_in_thread
 from pushd.sources.watch import WatchRunner, inotify_factory
 from tests.sources.source_harness import LogCapture, SourceHarness, until
 
-inotify = pytest.importorskip("pushd.sources.inotify", reason="inotify is of Linux", exc_type=ImportError)
+inotify = pytest.importorskip("pushd.sources.inotify", reason="inotify exists on Linux only", exc_type=ImportError)
 _QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
 class NotifierProbe:
-    """A notifier, and how often it woke anybody."""
+    """A notifier that counts its notifications."""
 
     def __init__(self, *folders: Path) -> None:
         from twisted.internet import reactor
@@ -36,7 +36,7 @@ class NotifierProbe:
         return list(self.notifier.watch_folders({str(folder): folder.stat().st_ino for folder in folders}))
 
     async def is_woken_by(self, act: Callable[[], object]) -> bool:
-        """Whether something that is done wakes it."""
+        """Return whether an action causes a notification."""
         self.notifier.resume()
         await self.settle()
         self.notifier.resume()
@@ -65,7 +65,7 @@ def make_probe() -> Iterator[Callable[..., NotifierProbe]]:
         probe.notifier.close()
 
 
-async def test_each_kind_of_change_wakes_and_looking_does_not(tmp_path, make_probe):
+async def test_every_change_notifies_and_reading_does_not(tmp_path, make_probe):
     probe, file = make_probe(tmp_path), tmp_path / "a"
     assert await probe.is_woken_by(file.touch)
     assert await probe.is_woken_by(lambda: file.write_text("1"))
@@ -75,7 +75,7 @@ async def test_each_kind_of_change_wakes_and_looking_does_not(tmp_path, make_pro
     assert not await probe.is_woken_by(lambda: [entry.stat() for entry in os.scandir(tmp_path)])
 
 
-async def test_it_wakes_once_and_then_not_until_it_is_listened_to_again(tmp_path, make_probe):
+async def test_notifies_once_and_then_pauses_until_resumed(tmp_path, make_probe):
     probe = make_probe(tmp_path)
     assert await probe.is_woken_by((tmp_path / "a").touch)
     before = probe.wakeups
@@ -88,7 +88,7 @@ async def test_it_wakes_once_and_then_not_until_it_is_listened_to_again(tmp_path
     assert probe.wakeups > before
 
 
-async def test_only_what_is_new_is_followed_and_what_is_gone_no_more(tmp_path, make_probe):
+async def test_new_folders_are_watched_and_removed_ones_are_not(tmp_path, make_probe):
     a, b = tmp_path / "a", tmp_path / "b"
     a.mkdir()
     b.mkdir()
@@ -99,7 +99,7 @@ async def test_only_what_is_new_is_followed_and_what_is_gone_no_more(tmp_path, m
     assert await probe.is_woken_by((b / "x").touch)
 
 
-async def test_one_folder_that_is_deleted_leaves_the_others_followed(tmp_path, make_probe):
+async def test_deleted_folder_does_not_affect_the_others(tmp_path, make_probe):
     sub = tmp_path / "sub"
     sub.mkdir()
     probe = make_probe(tmp_path, sub)
@@ -107,7 +107,7 @@ async def test_one_folder_that_is_deleted_leaves_the_others_followed(tmp_path, m
     assert await probe.is_woken_by((tmp_path / "a").touch)
 
 
-async def test_a_new_folder_with_the_inode_of_a_deleted_one_is_followed(tmp_path, make_probe):
+async def test_new_folder_with_the_inode_of_a_deleted_one_is_watched(tmp_path, make_probe):
     sub = tmp_path / "sub"
     sub.mkdir()
     inode = sub.stat().st_ino
@@ -118,16 +118,16 @@ async def test_a_new_folder_with_the_inode_of_a_deleted_one_is_followed(tmp_path
     assert await probe.is_woken_by((sub / "a").touch)
 
 
-async def test_a_folder_is_followed_anew_when_what_was_mounted_there_is_gone(tmp_path, make_probe):
+async def test_unmounted_folder_is_watched_again(tmp_path, make_probe):
     probe, folder = make_probe(tmp_path), FilePath(os.fsencode(tmp_path))
     before = probe.notifier._reader._isWatched(folder)
-    # Only root could unmount something. The kernel then forgets the folder, and Twisted does not.
+    # Only root could unmount something. The kernel then removes the watch; Twisted does not.
     probe.notifier._event_received(None, folder, inotify.inotify.IN_UNMOUNT)
     assert probe.watch_folders(tmp_path) == [str(tmp_path)]
     assert probe.notifier._reader._isWatched(folder) != before
 
 
-async def test_a_folder_that_takes_the_place_of_a_moved_one_is_followed_in_its_stead(tmp_path, make_probe):
+async def test_folder_that_replaces_a_moved_one_is_watched(tmp_path, make_probe):
     sub, moved = tmp_path / "sub", tmp_path / "moved"
     sub.mkdir()
     probe = make_probe(sub)
@@ -138,7 +138,7 @@ async def test_a_folder_that_takes_the_place_of_a_moved_one_is_followed_in_its_s
     assert not await probe.is_woken_by((moved / "a").touch)
 
 
-async def test_a_folder_that_moves_is_followed_under_its_new_name(tmp_path, make_probe):
+async def test_moved_folder_is_watched_under_its_new_name(tmp_path, make_probe):
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     probe = make_probe(old)
@@ -147,12 +147,12 @@ async def test_a_folder_that_moves_is_followed_under_its_new_name(tmp_path, make
     assert await probe.is_woken_by((new / "a").touch)
 
 
-async def test_a_folder_that_is_gone_before_it_is_followed_breaks_nothing(tmp_path, make_probe):
+async def test_folder_deleted_before_it_is_watched_is_no_error(tmp_path, make_probe):
     probe = make_probe()
     assert list(probe.notifier.watch_folders({str(tmp_path / "gone"): 1})) == [str(tmp_path / "gone")]
 
 
-async def test_a_folder_that_the_kernel_does_not_follow_is_told(tmp_path, make_probe, monkeypatch):
+async def test_failure_to_watch_a_folder_is_raised(tmp_path, make_probe, monkeypatch):
     probe = make_probe()
 
     def refuse(*_: object) -> None:
@@ -163,7 +163,7 @@ async def test_a_folder_that_the_kernel_does_not_follow_is_told(tmp_path, make_p
         probe.watch_folders(tmp_path)
 
 
-async def test_a_kernel_that_has_no_further_ear_is_told(monkeypatch):
+async def test_failure_to_open_inotify_is_raised(monkeypatch):
     def refuse(*_: object) -> None:
         raise inotify.inotify.INotifyError("too many")
 
@@ -176,7 +176,7 @@ async def test_a_kernel_that_has_no_further_ear_is_told(monkeypatch):
 
 
 class WatchedFolder:
-    """A source that watches a folder by inotify, running."""
+    """A running source that watches a folder by inotify."""
 
     def __init__(self, folder: Path) -> None:
         from twisted.internet import reactor
@@ -203,20 +203,20 @@ class WatchedFolder:
         return [f"{found['change']} {found['path']}" for found in self.harness.objects]
 
     async def first_scan(self) -> None:
-        """Wait until it knows what is there, and waits."""
-        await until(lambda: self.source._last_files is not None and self.source._change is not None, "a look")
+        """Wait until the source has scanned and waits for a notification."""
+        await until(lambda: self.source._last_files is not None and self.source._change is not None, "a scan")
 
     async def expect_changes(self, *wanted: str) -> None:
-        """Wait until that, and nothing else, has been told since the last time."""
+        """Wait until these changes, and no others, have been published since the last call."""
         start = self.seen
         await until(lambda: len(self.changes) >= start + len(wanted), f"{wanted}, but {self.changes[start:]}")
         self.seen = len(self.changes)
         assert sorted(self.changes[start:]) == sorted(wanted)
 
 
-async def test_a_real_folder_is_told_from_change_to_change(tmp_path):
+async def test_changes_of_a_real_folder_are_published(tmp_path):
     def put(path: str) -> None:
-        """Put a new file there in one step: a look may come at any time."""
+        """Create a file atomically, because a scan can happen at any time."""
         (tmp_path / "draft").write_text(path)
         (tmp_path / "draft").rename(folder / path)
 
@@ -245,7 +245,7 @@ async def test_a_real_folder_is_told_from_change_to_change(tmp_path):
     await watched.service.stopService()
 
 
-async def test_a_real_folder_that_vanishes_is_followed_again_when_it_comes_back(tmp_path):
+async def test_real_folder_that_is_recreated_is_watched_again(tmp_path):
     folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub/old").touch()
@@ -257,23 +257,23 @@ async def test_a_real_folder_that_vanishes_is_followed_again_when_it_comes_back(
         await until(lambda: log.lines, "the log")
         folder.mkdir()
         await until(lambda: len(log.lines) == 2, "the folder")
-    assert [line.rpartition(str(folder))[2] for line in log.lines] == [" is not there; it is tried again", " is there"]
+    assert [line.rpartition(str(folder))[2] for line in log.lines] == [" does not exist; retrying", " is watched again"]
     await watched.first_scan()
     (folder / "new").touch()
     await watched.expect_changes("created new")
     await watched.service.stopService()
 
 
-@pytest.mark.skipif(int(_QUEUE.read_text()) > 20_000, reason="the queue of this kernel is long")
-async def test_what_the_kernel_forgot_to_tell_is_found(tmp_path):
+@pytest.mark.skipif(int(_QUEUE.read_text()) > 20_000, reason="the event queue of this kernel is long")
+async def test_changes_whose_events_were_dropped_are_found(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     a.touch()
     b.touch()
     watched = WatchedFolder(tmp_path)
     await watched.first_scan()
-    for _ in range(12_000):  # two that alternate, since the kernel joins what is the same
+    for _ in range(12_000):  # alternating, because the kernel merges identical events
         os.utime(a)
         os.utime(b)
     (tmp_path / "forgotten").touch()
-    await until(lambda: "created forgotten" in watched.changes, "the file of which the kernel did not speak")
+    await until(lambda: "created forgotten" in watched.changes, "the file whose event was dropped")
     await watched.service.stopService()

@@ -1,4 +1,4 @@
-"""Lines: whole, however the bytes come, and none longer than the limit."""
+"""Lines are complete at any chunking, and no longer than the limit."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def split(limit: int, *pieces: bytes) -> list[tuple[bytes, bool]]:
         (b"\n", [b""]),
     ],
 )
-def test_lines_end_with_lf_or_crlf_and_the_last_one_needs_no_end(data, lines):
+def test_lines_end_with_lf_crlf_or_the_end_of_data(data, lines):
     assert split(10, data) == [(line, False) for line in lines]
 
 
@@ -42,11 +42,11 @@ def test_lines_end_with_lf_or_crlf_and_the_last_one_needs_no_end(data, lines):
         (b"\xff\xff\xff\xff\xff\n", (b"\xff\xff\xff\xff", True)),
     ],
 )
-def test_a_long_line_is_cut_off_at_the_limit_and_between_characters(data, line):
+def test_long_line_is_truncated_between_characters(data, line):
     assert split(4, data, b"next\n") == [line, (b"next", False)]
 
 
-def test_no_more_of_a_line_is_held_than_the_limit():
+def test_buffer_is_limited():
     splitter = LineSplitter(100)
     for _ in range(1000):
         assert splitter.feed(b"x" * 1000) == []
@@ -55,7 +55,7 @@ def test_no_more_of_a_line_is_held_than_the_limit():
 
 
 @given(st.lists(st.binary(max_size=12)), st.integers(1, 8))
-def test_it_does_not_matter_how_the_bytes_come(pieces, limit):
+def test_chunking_does_not_matter(pieces, limit):
     data = b"".join(pieces)
     assert split(limit, *pieces) == split(limit, data)
     assert all(len(line) <= limit for line, _ in split(limit, data))

@@ -1,4 +1,4 @@
-"""The way of a source to the hub: what is refused harms nobody, and the log hears of it once."""
+"""The publisher of a source: refusals are isolated, counted and logged once."""
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -8,7 +8,7 @@ from pushd.sources.publisher import SourceMessage, SourcePublisher
 from tests.sources.source_harness import LogCapture, SourceHarness, result_of
 
 
-def test_what_a_source_says_is_published_in_order_and_as_it_said_it():
+def test_messages_are_published_in_order_and_unchanged():
     harness = SourceHarness()
     messages = [
         SourceMessage(b"1", "application/json", "first"),
@@ -24,7 +24,7 @@ def test_what_a_source_says_is_published_in_order_and_as_it_said_it():
     ]
 
 
-def test_a_source_may_use_a_name_of_the_daemon():
+def test_source_may_publish_to_a_reserved_channel():
     harness = SourceHarness()
     publisher = SourcePublisher(harness.hub, harness.counters, "source x", "$sys/x", 10)
     assert result_of(publisher.publish([SourceMessage(b"1")])) == [True]
@@ -39,7 +39,7 @@ def test_a_source_may_use_a_name_of_the_daemon():
         (SourceMessage(b"x", event="a\nb"), "bad-event"),
     ],
 )
-def test_what_is_refused_is_counted_and_does_not_hold_up_the_rest(wrong, code):
+def test_refused_message_is_counted_and_others_are_published(wrong, code):
     harness = SourceHarness(limit=10)
     assert result_of(harness.publisher.publish([SourceMessage(b"x" * 10), wrong, SourceMessage(b"y")])) == [
         True,
@@ -50,7 +50,7 @@ def test_what_is_refused_is_counted_and_does_not_hold_up_the_rest(wrong, code):
     assert harness.counters.refusals == {code: 1}
 
 
-def test_a_refusal_is_logged_when_it_comes_and_when_it_is_over():
+def test_refusals_are_logged_when_they_start_and_end():
     harness = SourceHarness(channels=1)
     result_of(harness.hub.publish(draft("other", b"1")))
     with LogCapture() as log:
@@ -60,12 +60,12 @@ def test_a_refusal_is_logged_when_it_comes_and_when_it_is_over():
         for _ in range(3):
             assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [True]
     assert log.lines == [
-        "source x: refused, too-many-channels: all of the 1 channels that may be known are in use",
-        "source x: accepted again",
+        "source x: publish refused, too-many-channels: all of the 1 channels that may be known are in use",
+        "source x: publishes are accepted again",
     ]
 
 
-def test_a_long_list_lets_the_reactor_have_its_turns():
+def test_many_messages_do_not_block_the_reactor():
     harness = SourceHarness()
     drawn: list[int] = []
 
@@ -83,7 +83,7 @@ def test_a_long_list_lets_the_reactor_have_its_turns():
     assert len(harness.messages) == 1000
 
 
-def test_lines_that_were_cut_off_are_counted():
+def test_truncated_lines_are_counted():
     harness = SourceHarness()
     harness.publisher.count_truncated(0)
     assert "line-too-long" not in harness.counters.refusals

@@ -1,4 +1,4 @@
-"""Sources come, go and change while others go on."""
+"""Sources are added, removed and changed while others keep running."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from pushd.sources.running_sources import RunningSources
 
 
 class Source(Service):
-    """Notes when it begins and ends; its end is the test's to make."""
+    """A source that records its start and stop; the test finishes the stop."""
 
     def __init__(self, name: str, events: list[str], ended: Deferred[None]) -> None:
         self._label = name
@@ -18,25 +18,25 @@ class Source(Service):
         self._ended = ended
 
     def startService(self) -> None:
-        self._events.append(f"{self._label} begins")
+        self._events.append(f"{self._label} starts")
 
     def stopService(self) -> Deferred[None]:
-        self._events.append(f"{self._label} ends")
+        self._events.append(f"{self._label} stops")
         return self._ended
 
 
-def test_one_that_stays_is_not_touched_and_the_new_wait_for_the_end_of_the_old() -> None:
+def test_unchanged_source_is_kept_and_new_ones_wait_for_removed_ones() -> None:
     events: list[str] = []
     ended: Deferred[None] = Deferred()
 
     def build(name: str) -> Callable[[], Any]:
         return lambda: Source(name, events, ended)
 
-    sources = RunningSources({"stays": build("stays"), "goes": build("goes")})
+    sources = RunningSources({"kept": build("kept"), "removed": build("removed")})
     sources.startService()
-    assert events == ["stays begins", "goes begins"]
-    reconfiguring = Deferred.fromCoroutine(sources.reconfigure({"stays": build("stays"), "comes": build("comes")}))
-    assert events[2:] == ["goes ends"]
+    assert events == ["kept starts", "removed starts"]
+    reconfiguring = Deferred.fromCoroutine(sources.reconfigure({"kept": build("kept"), "added": build("added")}))
+    assert events[2:] == ["removed stops"]
     ended.callback(None)
     assert reconfiguring.called
-    assert events[3:] == ["comes begins"]
+    assert events[3:] == ["added starts"]

@@ -1,4 +1,4 @@
-"""The tables of sources: what the file may say, what is said about a wrong one, and where it is documented."""
+"""The settings of sources: parsing, errors and documentation."""
 
 import json
 import re
@@ -34,12 +34,12 @@ ROWS = list(rows())
 ROW_NAMES = [f"{kind}.{row.name}" for kind, row in ROWS]
 
 
-def test_there_are_no_sources_unless_the_file_names_them(tmp_path):
+def test_no_sources_by_default(tmp_path):
     assert load(None, {}, {}).sources == ()
     assert loaded(tmp_path, "[source]").sources == ()
 
 
-def test_each_kind_is_read_with_its_defaults_in_the_order_of_the_file(tmp_path):
+def test_kinds_are_read_in_file_order_with_defaults(tmp_path):
     sources = loaded(
         tmp_path,
         "[source.w-1]\nkind = 'words'\nchannel = 'a'\n"
@@ -56,7 +56,7 @@ def test_each_kind_is_read_with_its_defaults_in_the_order_of_the_file(tmp_path):
     assert (sources[0].interval, sources[0].repeat, sources[0].pause, sources[3].files) == (1.0, True, 10.0, 10_000)
 
 
-def test_each_key_can_be_given(tmp_path):
+def test_all_keys_are_read(tmp_path):
     sources = loaded(
         tmp_path,
         "[source.a]\nkind='words'\nchannel='a'\ntext='x y'\ninterval=0.5\nrepeat=false\npause='1m'\n"
@@ -118,7 +118,7 @@ COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
         (COMMAND + "run = ['ls']\nrestart = true", "source.cam.restart: True is not one of always, never"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_sentence_with_file_and_key(tmp_path, text, sentence):
+def test_invalid_settings_are_reported_with_file_and_key(tmp_path, text, sentence):
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path}/pushd.toml: {sentence}")
@@ -136,7 +136,7 @@ def test_what_is_wrong_is_told_in_one_sentence_with_file_and_key(tmp_path, text,
         ("words.pause", 0.01, 0.009),
     ],
 )
-def test_each_number_has_its_bounds(key, within, beyond):
+def test_numbers_have_bounds(key, within, beyond):
     kind, _, name = key.partition(".")
     (row,) = (row for row in fields(KINDS[kind]) if row.name == name)
     row.metadata["parse"](within)
@@ -144,7 +144,7 @@ def test_each_number_has_its_bounds(key, within, beyond):
         row.metadata["parse"](beyond)
 
 
-def test_sources_have_no_variable(tmp_path):
+def test_sources_have_no_environment_variable(tmp_path):
     with pytest.raises(ConfigError, match=r"^environment: unknown variable PUSHD_SOURCE_CAM_INTERVAL"):
         load(None, {"PUSHD_SOURCE_CAM_INTERVAL": "1"}, {})
 
@@ -159,27 +159,27 @@ def test_sources_have_no_variable(tmp_path):
         WordsSource(name="x", channel="ch"),
     ],
 )
-def test_each_kind_becomes_a_service_that_does_nothing_before_its_start(source):
+def test_service_is_idle_before_its_start(source):
     harness = SourceHarness()
     service = source.service(harness.hub, harness.counters, harness.clock, 1000)
     assert not service.running
     assert not harness.clock.getDelayedCalls()
 
 
-def test_words_become_what_they_say():
+def test_words_settings_are_applied():
     harness = SourceHarness()
     source = WordsSource(name="x", channel="ch", text="a b c", interval=2.0, pause=5.0)
     service = source.service(harness.hub, harness.counters, harness.clock, 1)
     service.startService()
-    heard = []
+    counts = []
     for _ in range(12):
-        heard.append(len(harness.messages))
+        counts.append(len(harness.messages))
         harness.clock.advance(1.0)
-    assert heard == [1, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 5]
+    assert counts == [1, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 5]
     service.stopService()
 
 
-def test_a_message_has_at_most_the_bytes_that_it_may_have_elsewhere():
+def test_message_size_is_limited():
     harness = SourceHarness()
     service = WordsSource(name="x", channel="ch", text="long").service(harness.hub, harness.counters, harness.clock, 3)
     service.startService()
@@ -187,7 +187,7 @@ def test_a_message_has_at_most_the_bytes_that_it_may_have_elsewhere():
     service.stopService()
 
 
-def test_words_that_are_not_to_be_repeated_end_for_good():
+def test_words_are_not_repeated_if_disabled():
     harness = SourceHarness()
     source = WordsSource(name="x", channel="ch", text="a", repeat=False)
     source.service(harness.hub, harness.counters, harness.clock, 1000).startService()
@@ -202,14 +202,14 @@ def sample() -> str:
     return (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
 
 
-def test_the_sample_file_has_no_source_as_it_is_and_one_of_each_kind_uncommented(tmp_path):
+def test_sample_file_has_one_commented_source_of_each_kind(tmp_path):
     assert load(ROOT / "etc/pushd.toml", {}, {}).sources == ()
     sources = loaded(tmp_path, re.sub(r"(?m)^#(?! )", "", sample())).sources
     assert [source.kind for source in sources] == list(KINDS)
 
 
 @pytest.mark.parametrize(("kind", "row"), ROWS, ids=ROW_NAMES)
-def test_each_key_is_in_the_sample_file_with_its_sentence_and_its_default(kind, row):
+def test_keys_are_in_the_sample_file(kind, row):
     section = next(part for part in sample().split("\n#[source.") if f'\n#kind = "{kind}"\n' in part)
     assert f"# {row.metadata['sentence']}\n#{row.name} = " in section
     if row.default is not MISSING:
@@ -219,7 +219,7 @@ def test_each_key_is_in_the_sample_file_with_its_sentence_and_its_default(kind, 
 
 
 @pytest.mark.parametrize(("kind", "row"), ROWS, ids=ROW_NAMES)
-def test_each_key_is_documented(kind, row):
+def test_keys_are_documented(kind, row):
 
     manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     section = manual.partition(f"\n### The kind `{kind}`\n")[2].partition("\n### ")[0]
@@ -228,7 +228,7 @@ def test_each_key_is_documented(kind, row):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_documented_that_is_no_key(kind):
+def test_only_keys_are_documented(kind):
     manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     section = manual.partition(f"\n### The kind `{kind}`\n")[2].partition("\n### ")[0]
     assert re.findall(r"(?m)^\| `([a-z_]+)` \|", section) == [row.name for of, row in ROWS if of == kind]

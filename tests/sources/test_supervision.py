@@ -1,4 +1,4 @@
-"""The life of a source: what breaks is tried again later, what stops leaves nothing behind."""
+"""Supervision: failures are retried with backoff, and a stopped source leaves nothing behind."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from tests.sources.source_harness import LogCapture
 
 
 class ScriptedSource:
-    """A source that does the next thing of a list in each run."""
+    """A source that executes the next step of a script in each run."""
 
     def __init__(self, *steps: Callable[[], Deferred[None] | None]) -> None:
         self.steps = list(steps)
@@ -29,7 +29,7 @@ def fail() -> None:
 
 
 def result_of_stop(stopping: Deferred[None]) -> list[object]:
-    """What comes of a stop, once it does."""
+    """Return a list that receives the result of a stop."""
     results: list[object] = []
     stopping.addBoth(results.append)
     return results
@@ -41,14 +41,14 @@ def start(clock: Clock, runner: object) -> SupervisedSource:
     return made
 
 
-@pytest.mark.parametrize(("chance", "share"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
-def test_waits_double_up_to_a_minute_give_or_take_a_fifth(chance, share):
-    backoff = Backoff(Clock(), lambda: chance)
+@pytest.mark.parametrize(("jitter", "share"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
+def test_backoff_doubles_up_to_a_minute_with_jitter(jitter, share):
+    backoff = Backoff(Clock(), lambda: jitter)
     waits = [backoff.attempt_ended() for _ in range(9)]
     assert waits == pytest.approx([share * step for step in (1, 2, 4, 8, 16, 32, 60, 60, 60)])
 
 
-def test_what_ran_for_a_minute_waits_but_a_second_again():
+def test_backoff_is_reset_after_a_minute_of_run_time():
     clock = Clock()
     backoff = Backoff(clock, lambda: 0.5)
     for ran, wait in ((0, 1), (59.9, 2), (60, 1), (0, 2)):
@@ -57,7 +57,7 @@ def test_what_ran_for_a_minute_waits_but_a_second_again():
         assert backoff.attempt_ended() == wait
 
 
-def test_beats_come_at_even_intervals_and_those_missed_are_left_out():
+def test_interval_is_even_and_missed_ticks_are_skipped():
     clock, times = Clock(), []
 
     async def collect() -> None:
@@ -73,7 +73,7 @@ def test_beats_come_at_even_intervals_and_those_missed_are_left_out():
     assert times == [1, 2, 3, 6]
 
 
-def test_a_source_that_breaks_is_logged_with_its_traceback_and_runs_again(expected_failures):
+def test_failed_source_is_logged_and_restarted(expected_failures):
     clock, never = Clock(), Deferred()
     source = ScriptedSource(fail, fail, lambda: never)
     with LogCapture() as log:
@@ -86,11 +86,11 @@ def test_a_source_that_breaks_is_logged_with_its_traceback_and_runs_again(expect
         clock.advance(0.9)
         assert source.runs == 3
     assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["boom", "boom"]
-    assert "source x: broke, again in " in log.lines[0]
+    assert "source x failed: restarting in " in log.lines[0]
     running.stopService()
 
 
-def test_a_source_that_is_done_is_not_run_again():
+def test_finished_source_is_not_restarted():
     clock = Clock()
     source = ScriptedSource(lambda: None)
     running = start(clock, source)
@@ -99,7 +99,7 @@ def test_a_source_that_is_done_is_not_run_again():
     assert result_of_stop(running.stopService()) == [None]
 
 
-def test_a_source_that_something_else_cancels_runs_again(expected_failures):
+def test_source_cancelled_by_something_else_is_restarted(expected_failures):
     clock, waiting, never = Clock(), Deferred(), Deferred()
     source = ScriptedSource(lambda: waiting, lambda: never)
     running = start(clock, source)
@@ -109,7 +109,7 @@ def test_a_source_that_something_else_cancels_runs_again(expected_failures):
     running.stopService()
 
 
-def test_a_stop_ends_the_source_and_waits_until_it_has_left():
+def test_stop_waits_for_the_source_to_clean_up():
     clock, stopped_at = Clock(), []
 
     class SlowToStop:
@@ -128,14 +128,14 @@ def test_a_stop_ends_the_source_and_waits_until_it_has_left():
     assert not clock.getDelayedCalls()
 
 
-def test_a_stop_while_it_waits_to_run_again_ends_the_wait(expected_failures):
+def test_stop_during_backoff_ends_the_wait(expected_failures):
     clock = Clock()
     running = start(clock, ScriptedSource(fail))
     assert result_of_stop(running.stopService()) == [None]
     assert not clock.getDelayedCalls()
 
 
-def test_what_breaks_at_the_end_is_logged_and_stops_nothing(expected_failures):
+def test_failure_while_stopping_is_logged(expected_failures):
     class FailsToStop:
         async def run(self) -> None:
             try:
@@ -145,10 +145,10 @@ def test_what_breaks_at_the_end_is_logged_and_stops_nothing(expected_failures):
 
     with LogCapture() as log:
         assert result_of_stop(start(Clock(), FailsToStop()).stopService()) == [None]
-    assert log.lines == ["source x: broke while it ended"]
+    assert log.lines == ["source x failed while stopping"]
 
 
-def test_a_source_can_be_started_again():
+def test_source_can_be_started_again():
     clock, source = Clock(), ScriptedSource(lambda: Deferred(), lambda: Deferred())
     running = start(clock, source)
     running.stopService()

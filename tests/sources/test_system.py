@@ -1,4 +1,4 @@
-"""The figures of this machine: what is in a message, and that nothing which hangs holds up the rest."""
+"""The source `system`: contents of a message, and isolation of readings that hang."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def run(harness: SourceHarness, disks: tuple[str, ...] = ("/",), run_in_thread: 
     return Deferred.fromCoroutine(source.run()).addErrback(lambda _: None)
 
 
-def test_all_figures_come_each_interval_as_one_json_object():
+def test_figures_are_published_at_each_interval_as_json():
     harness = SourceHarness()
     running = run(harness)
     assert harness.messages == []
@@ -36,7 +36,7 @@ def test_all_figures_come_each_interval_as_one_json_object():
 
 
 def seconds(**passed: float) -> Any:
-    """Give the times of a system whose clocks stood at 50 s before some `passed`."""
+    """Return the CPU times of a system, 50 s each plus the given ones."""
     names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
     return psutil.cpu_times()._replace(**{name: 50.0 + passed.get(name, 0.0) for name in names})
 
@@ -53,21 +53,21 @@ def seconds(**passed: float) -> Any:
         ({"user": 1, "idle": -2}, 0.0),
     ],
 )
-@pytest.mark.skipif(not psutil.LINUX, reason="other systems count other times")
-def test_a_processor_is_busy_when_it_neither_idles_nor_waits(monkeypatch, passed, percent):
+@pytest.mark.skipif(not psutil.LINUX, reason="other systems have other CPU times")
+def test_cpu_is_busy_when_neither_idle_nor_waiting(monkeypatch, passed, percent):
     times = [seconds(), seconds(**passed)]
     monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
     assert CpuMeter().figures()["percent"] == percent
 
 
-def test_each_reading_of_the_processor_begins_where_the_last_one_ended(monkeypatch):
+def test_cpu_usage_is_relative_to_the_previous_call(monkeypatch):
     times = [seconds(), seconds(user=1, idle=1), seconds(user=2, idle=1)]
     monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
     meter = CpuMeter()
     assert [meter.figures()["percent"] for _ in range(2)] == [50.0, 100.0]
 
 
-def test_a_sensor_tells_its_hottest_place(monkeypatch):
+def test_sensor_reports_its_highest_temperature(monkeypatch):
     place = type("Place", (), {})
     cold, hot = place(), place()
     cold.current, hot.current = 40.0, 51.26
@@ -76,12 +76,12 @@ def test_a_sensor_tells_its_hottest_place(monkeypatch):
     assert system.read_temperatures() == {"coretemp": 51.3}
 
 
-def test_a_machine_without_sensors_tells_no_temperature(monkeypatch):
+def test_machine_without_sensors_has_no_temperatures(monkeypatch):
     monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
     assert system.read_temperatures() == {}
 
 
-def test_a_disk_that_is_not_there_is_null_and_logged_once():
+def test_missing_disk_is_null_and_logged_once():
     harness = SourceHarness()
     with LogCapture() as log:
         running = run(harness, ("/", "/not/there"))
@@ -90,11 +90,11 @@ def test_a_disk_that_is_not_there_is_null_and_logged_once():
     assert found["/not/there"] is None
     assert found["/"]["total"] > 0
     assert len(log.lines) == 1
-    assert log.lines[0].startswith("source x: disk /not/there: null, since it can not be read: ")
+    assert log.lines[0].startswith("source x: disk /not/there cannot be read: null until it can (")
     running.cancel()
 
 
-def test_a_disk_that_hangs_is_null_and_asked_again_only_once_it_has_answered():
+def test_hanging_disk_is_null_and_read_again_only_after_it_answered():
     harness, asked = SourceHarness(), []
 
     def run_in_thread(call: Any) -> Deferred[Any]:
@@ -123,8 +123,8 @@ def test_a_disk_that_hangs_is_null_and_asked_again_only_once_it_has_answered():
         answer()
         assert harness.objects[-1]["disk"]["/"]["total"] > 0
     assert log.lines == [
-        "source x: temperatures: no answer, so null until there is one",
-        "source x: disk /: no answer, so null until there is one",
+        "source x: temperatures timed out: null until it can be read",
+        "source x: disk / timed out: null until it can be read",
     ]
     harness.clock.advance(1.0)
     running.cancel()
@@ -135,15 +135,15 @@ def read(gauge: Gauge[int]) -> Any:
     return Deferred.fromCoroutine(gauge.read())
 
 
-def test_trouble_is_logged_again_once_it_was_over():
+def test_problem_is_logged_again_after_a_success():
     answers = [fail(OSError("gone")), fail(OSError("gone")), succeed(1), fail(OSError("gone"))]
     gauge: Gauge[int] = Gauge("source x", "disk /", int, SourceHarness().clock, lambda _: answers.pop(0))
     with LogCapture() as log:
         assert [read(gauge).result for _ in range(4)] == [None, None, 1, None]
-    assert log.lines == ["source x: disk /: null, since it can not be read: gone"] * 2
+    assert log.lines == ["source x: disk / cannot be read: null until it can (gone)"] * 2
 
 
-def test_where_no_thread_can_be_had_the_figure_is_asked_for_again():
+def test_reading_is_retried_after_a_failed_thread_start():
     def no_thread(_: object) -> Any:
         raise RuntimeError("can't start new thread")
 

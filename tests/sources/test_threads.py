@@ -1,4 +1,4 @@
-"""Calls that may hang: in a thread of their own, for which nobody waits."""
+"""Blocking calls run in daemon threads."""
 
 import threading
 
@@ -9,7 +9,7 @@ from pushd.sources.threads import run_in_thread
 from tests.sources.source_harness import until
 
 
-async def test_a_result_comes_back_to_the_thread_of_the_reactor():
+async def test_result_arrives_in_the_reactor_thread():
     from twisted.internet import reactor
 
     here = threading.get_ident()
@@ -17,7 +17,7 @@ async def test_a_result_comes_back_to_the_thread_of_the_reactor():
     assert threading.get_ident() == here
 
 
-async def test_an_error_comes_back():
+async def test_error_is_raised():
     from twisted.internet import reactor
 
     def fail() -> None:
@@ -27,12 +27,12 @@ async def test_an_error_comes_back():
         await run_in_thread(reactor, fail)
 
 
-async def test_what_hangs_can_be_given_up_and_keeps_no_process_alive():
+async def test_hanging_call_can_be_cancelled_and_is_a_daemon_thread():
     from twisted.internet import reactor
 
     release = threading.Event()
     hanging = run_in_thread(reactor, release.wait)
-    (thread,) = (thread for thread in threading.enumerate() if thread.name == "pushd-aside")
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "pushd-source-call")
     try:
         assert thread.daemon
         hanging.cancel()

@@ -1,4 +1,4 @@
-"""What is told of a folder: with a clock and a kernel that the test moves, and a real folder."""
+"""The source `watch`, with a fake clock and notifier, and a real folder."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from tests.sources.source_harness import LogCapture, SourceHarness, call_now, re
 
 
 class FakeNotifier:
-    """What tells that something stirs: the test does."""
+    """A notifier that the test triggers."""
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = lambda: None
@@ -47,7 +47,7 @@ class FakeNotifier:
 
 
 class WatchedFolder:
-    """A source that watches a folder, running."""
+    """A running source that watches a folder."""
 
     def __init__(
         self, folder: Path, notifier: Any = None, *, harness: SourceHarness | None = None, **options: Any
@@ -75,7 +75,7 @@ class WatchedFolder:
         assert not self.harness.clock.getDelayedCalls()
 
     def after(self, *seconds: float) -> list[str]:
-        """Let time pass; give what is told by then, as words."""
+        """Advance the clock; return all changes published so far."""
         self.harness.clock.pump(seconds)
         return self.changes
 
@@ -91,7 +91,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "folder"
 
 
-def test_what_is_created_changed_and_deleted_is_told_at_the_next_look(folder):
+def test_changes_are_published_by_the_next_scan(folder):
     watched = WatchedFolder(folder)
     assert watched.after(2.0) == []
     (folder / "new").touch()
@@ -103,7 +103,7 @@ def test_what_is_created_changed_and_deleted_is_told_at_the_next_look(folder):
     watched.stop()
 
 
-def test_a_message_tells_path_change_size_and_time_and_its_event_is_the_change(folder):
+def test_message_has_path_change_size_and_time(folder):
     watched = WatchedFolder(folder)
     (folder / "new").write_text("12345")
     os.utime(folder / "new", ns=(0, 1763751574_123_456_789))
@@ -119,7 +119,7 @@ def test_a_message_tells_path_change_size_and_time_and_its_event_is_the_change(f
     watched.stop()
 
 
-def test_a_file_that_an_editor_renames_over_another_has_changed(folder):
+def test_file_renamed_over_another_is_a_change(folder):
     watched = WatchedFolder(folder)
     (folder / "old~").write_text("2")
     os.utime(folder / "old~", ns=(1, (folder / "old").stat().st_mtime_ns))
@@ -128,14 +128,14 @@ def test_a_file_that_an_editor_renames_over_another_has_changed(folder):
     watched.stop()
 
 
-def test_a_name_that_is_not_utf_8_is_told_as_well_as_can_be(folder):
+def test_name_that_is_not_utf_8_is_replaced(folder):
     watched = WatchedFolder(folder)
     (folder / os.fsdecode(b"caf\xe9")).touch()
     assert watched.after(2.0) == ["created caf�"]
     watched.stop()
 
 
-def test_folders_in_it_count_where_that_is_wanted(folder):
+def test_subfolders_are_watched_if_recursive(folder):
     flat, deep = WatchedFolder(folder), WatchedFolder(folder, recursive=True)
     (folder / "sub").mkdir()
     (folder / "sub/a").touch()
@@ -145,7 +145,7 @@ def test_folders_in_it_count_where_that_is_wanted(folder):
     deep.stop()
 
 
-def test_a_folder_that_is_not_there_is_logged_once_and_looked_for_again(tmp_path):
+def test_missing_folder_is_logged_once_and_retried(tmp_path):
     with LogCapture() as log:
         watched = WatchedFolder(tmp_path / "later", FakeNotifier())
         watched.after(2.0, 2.0)
@@ -153,13 +153,13 @@ def test_a_folder_that_is_not_there_is_logged_once_and_looked_for_again(tmp_path
         (tmp_path / "later/a").touch()
         assert watched.after(2.0) == ["created a"]
     assert log.lines == [
-        f"source x: {tmp_path}/later is not there; it is tried again",
-        f"source x: {tmp_path}/later is there",
+        f"source x: {tmp_path}/later does not exist; retrying",
+        f"source x: {tmp_path}/later is watched again",
     ]
     watched.stop()
 
 
-def test_a_folder_that_vanishes_takes_its_files_with_it_and_is_looked_for_again(folder):
+def test_deleted_folder_deletes_its_files_and_is_retried(folder):
     notifier = FakeNotifier()
     with LogCapture() as log:
         watched = WatchedFolder(folder, notifier)
@@ -173,29 +173,29 @@ def test_a_folder_that_vanishes_takes_its_files_with_it_and_is_looked_for_again(
         (folder / "new").touch()
         assert watched.after(2.0) == ["deleted old", "created new"]
         assert set(notifier.watched_folders) == {str(folder)}
-    assert [line.rpartition(str(folder))[2] for line in log.lines] == [" is not there; it is tried again", " is there"]
+    assert [line.rpartition(str(folder))[2] for line in log.lines] == [" does not exist; retrying", " is watched again"]
     watched.stop()
 
 
-def test_a_folder_that_can_not_be_read_for_a_while_has_not_lost_its_files(folder):
+def test_temporary_read_error_is_not_a_deletion(folder):
     answers = [fail(OSError(24, "Too many open files"))] * 2
 
     def run_in_thread(call: Any) -> Deferred[Any]:
-        return answers.pop() if hurts and answers else call_now(call)
+        return answers.pop() if is_failing and answers else call_now(call)
 
-    hurts = False
+    is_failing = False
     with LogCapture() as log:
         watched = WatchedFolder(folder, run_in_thread=run_in_thread)
-        hurts = True
+        is_failing = True
         assert watched.after(2.0, 2.0, 2.0) == []
     assert log.lines == [
-        f"source x: {folder} can not be watched: [Errno 24] Too many open files; it is tried again",
-        f"source x: {folder} is there",
+        f"source x: {folder} cannot be watched: [Errno 24] Too many open files; retrying",
+        f"source x: {folder} is watched again",
     ]
     watched.stop()
 
 
-def test_a_folder_with_too_many_files_is_not_watched_until_they_are_fewer(folder):
+def test_folder_with_too_many_files_is_not_watched(folder):
     (folder / "a").touch()
     with LogCapture() as log:
         watched = WatchedFolder(folder, max_files=3)
@@ -203,11 +203,11 @@ def test_a_folder_with_too_many_files_is_not_watched_until_they_are_fewer(folder
         assert watched.after(2.0) == []
         (folder / "a").unlink()
         assert watched.after(2.0) == ["deleted a", "created b"]
-    assert log.lines[0].endswith("can not be watched: there are more than 3 files and folders in it; it is tried again")
+    assert log.lines[0].endswith("cannot be watched: more than 3 files and folders; retrying")
     watched.stop()
 
 
-def test_a_change_that_is_refused_is_told_as_soon_as_it_is_accepted(folder):
+def test_refused_change_is_retried(folder):
     notifier, harness = FakeNotifier(), SourceHarness(channels=1)
     result_of(harness.hub.publish(draft("other", b"1")))
     watched = WatchedFolder(folder, notifier, harness=harness)
@@ -220,7 +220,7 @@ def test_a_change_that_is_refused_is_told_as_soon_as_it_is_accepted(folder):
     watched.stop()
 
 
-def test_the_kernels_word_makes_it_look_once_changes_have_gathered(folder):
+def test_notification_triggers_one_scan_after_the_settle_time(folder):
     notifier = FakeNotifier()
     watched = WatchedFolder(folder, notifier)
     watched.after(0.1)
@@ -236,7 +236,7 @@ def test_the_kernels_word_makes_it_look_once_changes_have_gathered(folder):
     watched.stop()
 
 
-def test_what_stirs_while_it_looks_takes_another_look(folder):
+def test_change_during_a_scan_triggers_another(folder):
     notifier, scans = FakeNotifier(), []
 
     def run_in_thread(call: Any) -> Deferred[Any]:
@@ -255,11 +255,11 @@ def test_what_stirs_while_it_looks_takes_another_look(folder):
     watched.stop()
 
 
-def test_what_comes_to_a_new_folder_before_it_is_followed_is_found(folder):
+def test_change_before_a_new_folder_is_watched_is_found(folder):
     notifier = FakeNotifier()
     watch_folders = notifier.watch_folders
 
-    def late(folders: Mapping[str, int]) -> Iterator[str]:
+    def write_early(folders: Mapping[str, int]) -> Iterator[str]:
         for path in watch_folders(folders):
             (folder / "sub/a").touch()
             yield path
@@ -267,14 +267,14 @@ def test_what_comes_to_a_new_folder_before_it_is_followed_is_found(folder):
     watched = WatchedFolder(folder, notifier, recursive=True)
     watched.after(0.1)
     (folder / "sub").mkdir()
-    notifier.watch_folders = late
+    notifier.watch_folders = write_early
     notifier.on_change()
     assert watched.after(0.1) == []
     assert watched.after(0.1) == ["created sub/a"]
     watched.stop()
 
 
-def test_it_looks_once_a_minute_where_the_kernel_is_silent(folder):
+def test_scans_every_minute_without_notifications(folder):
     watched = WatchedFolder(folder, FakeNotifier())
     watched.after(0.1)
     (folder / "a").touch()
@@ -283,8 +283,8 @@ def test_it_looks_once_a_minute_where_the_kernel_is_silent(folder):
     watched.stop()
 
 
-@pytest.mark.parametrize("notifier", [None, FakeNotifier()], ids=["polling", "told"])
-def test_a_look_that_takes_long_is_followed_by_a_longer_rest(folder, notifier):
+@pytest.mark.parametrize("notifier", [None, FakeNotifier()], ids=["polling", "notified"])
+def test_long_scan_is_followed_by_a_longer_pause(folder, notifier):
     harness, scans = SourceHarness(), []
 
     def slow(call: Any) -> Deferred[Any]:
@@ -303,7 +303,7 @@ def test_a_look_that_takes_long_is_followed_by_a_longer_rest(folder, notifier):
 
 
 @pytest.mark.parametrize("error", [ImportError("no inotify"), OSError("too many")])
-def test_without_the_kernel_it_looks_at_each_interval_and_says_so(folder, error):
+def test_falls_back_to_polling_and_logs_it(folder, error):
     def none(_: object) -> Any:
         raise error
 
@@ -311,11 +311,11 @@ def test_without_the_kernel_it_looks_at_each_interval_and_says_so(folder, error)
         watched = WatchedFolder(folder, none)
         (folder / "a").touch()
         assert watched.after(2.0) == ["created a"]
-    assert log.lines == [f"source x: looks at {folder} each 2.0 s, since inotify is not to be had: {error}"]
+    assert log.lines == [f"source x: inotify is unavailable ({error}): scanning {folder} every 2.0 s"]
     watched.stop()
 
 
-def test_a_folder_that_the_kernel_does_not_follow_is_looked_at_at_each_interval(folder):
+def test_failure_to_watch_a_folder_falls_back_to_polling(folder):
     notifier = FakeNotifier()
     notifier.is_refusing = True
     with LogCapture() as log:
@@ -327,7 +327,7 @@ def test_a_folder_that_the_kernel_does_not_follow_is_looked_at_at_each_interval(
     watched.stop()
 
 
-def test_many_new_folders_are_followed_in_slices(folder):
+def test_many_new_folders_are_watched_in_slices(folder):
     for number in range(250):
         (folder / str(number)).mkdir()
     notifier = FakeNotifier()
@@ -338,7 +338,7 @@ def test_many_new_folders_are_followed_in_slices(folder):
     watched.stop()
 
 
-def test_a_stop_closes_the_kernels_ear_and_a_new_start_knows_what_was_told(folder):
+def test_stop_closes_the_notifier_and_restart_keeps_the_state(folder):
     notifier = FakeNotifier()
     watched = WatchedFolder(folder, notifier)
     watched.after(0.1)
@@ -351,7 +351,7 @@ def test_a_stop_closes_the_kernels_ear_and_a_new_start_knows_what_was_told(folde
     watched.stop()
 
 
-def test_twisteds_inotify_is_imported_only_when_it_is_wanted(monkeypatch):
+def test_inotify_is_imported_lazily(monkeypatch):
     monkeypatch.setitem(sys.modules, "pushd.sources.inotify", None)
     make = inotify_factory(object())
     with pytest.raises(ImportError):

@@ -1,4 +1,4 @@
-"""A finite stream: a word at a time, and an end."""
+"""The source `words`: a word at a time, and an end."""
 
 from twisted.internet.defer import Deferred
 
@@ -15,7 +15,7 @@ def published(harness: SourceHarness) -> list[tuple[str, bool]]:
     return [(message.data.decode(), message.end) for message in harness.messages]
 
 
-def test_a_word_is_said_each_interval_and_the_last_ends_the_channel():
+def test_word_is_published_at_each_interval_and_the_last_ends():
     harness = SourceHarness()
     running = run(harness, " I said\nGute Nacht ")
     for expected in (1, 2, 3):
@@ -28,13 +28,13 @@ def test_a_word_is_said_each_interval_and_the_last_ends_the_channel():
     assert {message.content_type for message in harness.messages} == {"text/plain; charset=utf-8"}
 
 
-def test_one_word_is_beginning_and_end():
+def test_single_word_ends_the_channel():
     harness = SourceHarness()
     assert run(harness, "word").called
     assert published(harness) == [("word", True)]
 
 
-def test_it_begins_anew_after_the_pause():
+def test_restarts_after_the_pause():
     harness = SourceHarness()
     running = run(harness, "a b", pause=5.0)
     harness.clock.pump([1.0] * 6)
@@ -48,7 +48,7 @@ def test_it_begins_anew_after_the_pause():
     assert not harness.clock.getDelayedCalls()
 
 
-def test_a_word_that_is_refused_is_said_again():
+def test_refused_word_is_retried():
     harness = SourceHarness(channels=1)
     result_of(harness.hub.publish(draft("other", b"1")))
     running = run(harness, "a b")
