@@ -1,6 +1,6 @@
 /* The load: opens subscribers, publishes, and checks and times every delivery, all in one process and by one clock.
  *
- * It knows no protocol. The driver (bench/load.py) tells it by `set` what to say and which bytes to wait for, and then
+ * It knows no protocol. The driver (bench/load_client.py) tells it by `set` what to say and which bytes to wait for, and then
  * gives one command a line on standard input; each is answered by one line of JSON on standard output:
  *
  *   open N           open so many subscribers, more than those that are there

@@ -11,7 +11,7 @@ from bench.cases.interface import Case, Scale
 from bench.cpu import Place
 from bench.figures import Figures
 from bench.programs import CannotRun
-from bench.stations import Crew, Station, open_station
+from bench.testbed import Crew, Station, open_station
 
 _FEWEST = 3
 """Rounds that are made in any case: a median of fewer says little."""

@@ -1,6 +1,6 @@
 """The cases, in the order in which they are run and told."""
 
-from bench.cases.coming import Handshake, Idle
+from bench.cases.subscriber_cost import Handshake, Idle
 from bench.cases.crowd import Alive, Crowd
 from bench.cases.interface import Case
 from bench.cases.publish import Publish

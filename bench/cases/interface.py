@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.stations import Crew, Station
+from bench.testbed import Crew, Station
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench.cases.interface import Case, Column, Scale
-from bench.stations import Crew, Station
+from bench.testbed import Crew, Station
 
 
 class _Way(NamedTuple):

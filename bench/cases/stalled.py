@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.cases.interface import Case, Column, Scale
 from bench.peers.pushd import Pushd
-from bench.stations import Crew, Station
+from bench.testbed import Crew, Station
 
 ALONE, AMONG = "readers alone", "a tenth more stalled"
 

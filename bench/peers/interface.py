@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bench import cpu
 from bench.programs import Program
-from bench.talk import Hearing, Telling
+from bench.scripts import Hearing, Telling
 
 CHANNEL = "bench"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import HERE, Program, compile_c, find, free_port, version_of
-from bench.talk import Hearing, Telling
+from bench.scripts import Hearing, Telling
 
 
 class _Loop:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import Program, find, free_port, version_of
-from bench.talk import Hearing, Telling
+from bench.scripts import Hearing, Telling
 
 _BATCH = 1000
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false}\r\n'

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.cpu import family
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import CannotRun, Program, find, free_port, version_of
-from bench.talk import Hearing, Telling, get, post, upgrade
+from bench.scripts import Hearing, Telling, get, post, upgrade
 
 _MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/nginx/modules", "/etc/nginx/modules")
 _PROCESSES, _TURNS = 2, 500

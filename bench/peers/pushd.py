@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import CannotRun, Program, free_port
-from bench.talk import PING_BYTE, PONG, Asking, Hearing, Telling, get, post, upgrade
+from bench.scripts import PING_BYTE, PONG, Asking, Hearing, Telling, get, post, upgrade
 
 _BATCH = 1000
 _METRICS_SECONDS = 20

@@ -7,7 +7,7 @@ from bench.cases.interface import Case, Column, Scale
 from bench.cpu import Place
 from bench.programs import CannotRun
 from bench.rounds import Rounds
-from bench.stations import Crew
+from bench.testbed import Crew
 
 PLACE = Place(frozenset({0}), frozenset({0}))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bench.cases.interface import Case, Column, Scale
-from bench.stations import Crew, Station
+from bench.testbed import Crew, Station
 
 _SUBJECTS = (
     ("pushd", "SSE"),

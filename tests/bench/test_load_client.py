@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench.cpu import place
-from bench.load import Load, escape, start
+from bench.load_client import Load, escape, start
 from bench.programs import compile_c, find
-from bench.stations import Crew, open_station
-from bench.talk import Hearing, Telling
+from bench.testbed import Crew, open_station
+from bench.scripts import Hearing, Telling
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import Any
 
 from bench import load
 from bench.cpu import Place
-from bench.load import Load
+from bench.load_client import Load
 from bench.peers import PEERS
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import CannotRun
-from bench.talk import Asking, Telling
+from bench.scripts import Asking, Telling
 
 _CALM_TURN = 0.1
 _CALM_SHARE = 0.02
@@ -33,7 +33,7 @@ class Crew:
     """How many more never read."""
     channels: int = 1
     topic: str = CHANNEL
-    """What they subscribe to, and below where is published: templates, as in `bench.talk`."""
+    """What they subscribe to, and below where is published: templates, as in `bench.scripts`."""
     channel: str = CHANNEL
     size: int = 100
     """The bytes of a message."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.programs import CannotRun, Program
-from bench.talk import Asking, Hearing, Telling
+from bench.scripts import Asking, Hearing, Telling
 
 _GRACE_SECONDS = 30.0
 """How much longer than its own deadline a command may take: times are sorted after it."""
