@@ -18,7 +18,7 @@ from typing import NoReturn
 from bench import report
 from bench.cases import CASES
 from bench.cases.interface import Scale
-from bench.cpu import place
+from bench.cpu import choose_cpus
 from bench.figures import Figures
 from bench.goals import goals
 from bench.machine import describe
@@ -108,10 +108,10 @@ def within_files(scale: Scale, notes: list[str]) -> Scale:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # pushd keeps a tenth of the limit for other things than connections.
-    most = max(1, int(0.9 * hard) - _SPARE_FILES)
-    if max(scale.many, scale.crowd) > most:
-        notes.append(f"A process may open {hard} files here, so there are at most {most} subscribers.")
-    return replace(scale, many=min(scale.many, most), crowd=min(scale.crowd, most))
+    limit = max(1, int(0.9 * hard) - _SPARE_FILES)
+    if max(scale.many, scale.crowd) > limit:
+        notes.append(f"A process may open {hard} files here, so there are at most {limit} subscribers.")
+    return replace(scale, many=min(scale.many, limit), crowd=min(scale.crowd, limit))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -125,19 +125,23 @@ def run(options: argparse.Namespace, command: str) -> Figures:
     """
     if sys.platform != "linux":
         raise CannotRun("the benchmark asks Linux for the CPU time and the memory of servers, and runs there only")
-    notes = [f"{PEERS[name].name} is left out: {why}." for name in options.peers if (why := PEERS[name].missing())]
-    peers = [name for name in options.peers if PEERS[name].missing() is None]
+    notes = [
+        f"{PEERS[name].name} is left out: {why}." for name in options.peers if (why := PEERS[name].missing_dependency())
+    ]
+    peers = [name for name in options.peers if PEERS[name].missing_dependency() is None]
     scale = within_files(scale_of(options), notes)
-    say, where = _Progress(), place()
+    report_progress, where = _Progress(), choose_cpus()
     os.sched_setaffinity(0, where.load)
     for note in notes:
-        say(note)
+        report_progress(note)
     if where.server == where.load:
         notes.append("There is one CPU only, so that server and load share it.")
     with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:
         directory = Path(name)
-        say("compiling the load client")
-        rounds = Rounds(peers, scale, compile_c("load", directory), directory, where, 60.0 * options.minutes, say)
+        report_progress("compiling the load client")
+        rounds = Rounds(
+            peers, scale, compile_c("load", directory), directory, where, 60.0 * options.minutes, report_progress
+        )
         figures = rounds.run([CASES[name] for name in options.cases])
     if not figures.rounds:
         raise CannotRun(" ".join(["nothing was measured.", *notes, *figures.notes]))
@@ -150,7 +154,7 @@ def run(options: argparse.Namespace, command: str) -> Figures:
         )
     if options.out:
         write(options.out, figures, reached, describe(where, scale, peers), scale, command)
-        say(f"wrote {options.out} and {options.out.with_suffix('.svg')}")
+        report_progress(f"wrote {options.out} and {options.out.with_suffix('.svg')}")
     return figures
 
 

@@ -10,20 +10,20 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
-class Place(NamedTuple):
+class CpuPlacement(NamedTuple):
     """Where servers run, and where the load does: on CPUs of their own, if there are two."""
 
     server: frozenset[int]
     load: frozenset[int]
 
 
-def place() -> Place:
+def choose_cpus() -> CpuPlacement:
     """Share out the CPUs that this process may use: one to the server, the last one to the load and to us."""
     cpus = sorted(os.sched_getaffinity(0))
-    return Place(frozenset(cpus[:1]), frozenset(cpus[-1:]))
+    return CpuPlacement(frozenset(cpus[:1]), frozenset(cpus[-1:]))
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """Give a process and all that descend from it."""
     found = [pid]
     for each in found:

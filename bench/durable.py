@@ -33,13 +33,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Peer:
+class DurableServer:
     """A server, and how one talks to it."""
 
     name: str
     command: Callable[[str, int], Sequence[str]]
     """From a directory and a port."""
-    hello: Callable[[int], bytes]
+    greeting: Callable[[int], bytes]
     """What a publisher of that number says first; nothing is waited for."""
     publish: Callable[[int, bytes], bytes]
     answer: bytes
@@ -51,13 +51,13 @@ class Peer:
     """What a subscriber hears before anything is published."""
 
 
-def _pushd(name: str, *options: str) -> Peer:
+def _pushd(name: str, *options: str) -> DurableServer:
     def command(directory: str, port: int) -> Sequence[str]:
         words = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd"]
         words += ["--http", "none", "--tcp", f"tcp:{port}:interface=127.0.0.1", "--log-level", "error"]
         return [*words, *(option.replace("DIR", f"{directory}/data") for option in options)]
 
-    return Peer(
+    return DurableServer(
         f"pushd {name}",
         command,
         lambda number: b"",
@@ -72,7 +72,7 @@ def _resp(*words: bytes) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
-def _redis(fsync: str) -> Peer:
+def _redis(fsync: str) -> DurableServer:
     def command(directory: str, port: int) -> Sequence[str]:
         words = ["redis-server", "--port", str(port), "--dir", directory, "--save", "", "--appendonly", "yes"]
         return [*words, "--appendfsync", fsync, "--bind", "127.0.0.1", "--logfile", f"{directory}/log"]
@@ -82,7 +82,7 @@ def _redis(fsync: str) -> Peer:
         script = b"redis.call('XADD',KEYS[1],'MAXLEN','~','1000','*','d',ARGV[1]) redis.call('PUBLISH',KEYS[1],ARGV[1])"
         return _resp(b"EVAL", script, b"1", b"bench/%d" % number, data)
 
-    return Peer(
+    return DurableServer(
         f"Redis {fsync}",
         command,
         lambda number: b"",
@@ -94,7 +94,7 @@ def _redis(fsync: str) -> Peer:
     )
 
 
-def _nats() -> Peer:
+def _nats() -> DurableServer:
     def config(directory: str, port: int) -> str:
         return f'port: {port}\nhost: 127.0.0.1\njetstream {{ store_dir: "{directory}" }}\nlog_file: "{directory}/log"\n'
 
@@ -103,21 +103,21 @@ def _nats() -> Peer:
     )
     stream += b'"max_msgs":-1,"max_bytes":-1,"max_age":0,"discard":"old","num_replicas":1}'
     create = b"PUB $JS.API.STREAM.CREATE.bench %d\r\n%b\r\n" % (len(stream), stream)
-    hello = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
-    return Peer(
+    greeting = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
+    return DurableServer(
         "NATS JetStream",
         lambda directory, port: ["nats-server", "-c", f"{directory}/config"],
-        lambda number: hello + b"SUB _INBOX.%d 1\r\n" % number,
+        lambda number: greeting + b"SUB _INBOX.%d 1\r\n" % number,
         lambda number, data: b"PUB bench.%d _INBOX.%d %d\r\n%b\r\n" % (number, number, len(data), data),
         b"MSG _INBOX",
-        lambda: hello + create + b"SUB bench.* 1\r\nPING\r\n",
+        lambda: greeting + create + b"SUB bench.* 1\r\nPING\r\n",
         needs="nats-server",
         config=config,
         ready=b"PONG",
     )
 
 
-PEERS = {
+SERVERS = {
     "memory": _pushd("memory"),
     "normal": _pushd("sqlite normal", "--data-dir", "DIR", "--backend-sync", "normal"),
     "full": _pushd("sqlite full", "--data-dir", "DIR"),
@@ -128,7 +128,7 @@ PEERS = {
 
 
 @dataclass
-class Figures:
+class RunFigures:
     """What came of one run."""
 
     rate: float
@@ -138,50 +138,52 @@ class Figures:
     deliveries: list[float]
 
 
-class Line:
+class Connection:
     """A connection that does not block."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_START_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.number = self.socket.fileno()
-        self.rest = b""
+        self.descriptor = self.socket.fileno()
+        self.unparsed = b""
         self.sent: deque[float] = deque()
         """When what is not answered yet was sent."""
 
-    def until(self, word: bytes) -> None:
+    def wait_for(self, word: bytes) -> None:
         """Read until that was said."""
-        while word not in self.rest:
+        while word not in self.unparsed:
             data = self.socket.recv(65536)
             if not data:
                 raise ConnectionError("the server hung up")
-            self.rest += data
-        self.rest = b""
+            self.unparsed += data
+        self.unparsed = b""
 
 
-def measure(peer: Peer, port: int, pid: int, publishers: int, seconds: float, rate: float, window: int) -> Figures:
+def measure(
+    peer: DurableServer, port: int, pid: int, publishers: int, seconds: float, rate: float, window: int
+) -> RunFigures:
     """Let so many publish for some seconds.
 
     :param rate: so often in all, or 0 for as often as they can.
     :param window: what each may have on its way.
     """
-    ear = Line(port)
-    ear.socket.sendall(peer.subscribe())
-    ear.until(peer.ready)
-    lines = [Line(port) for _ in range(publishers)]
+    subscriber = Connection(port)
+    subscriber.socket.sendall(peer.subscribe())
+    subscriber.wait_for(peer.ready)
+    lines = [Connection(port) for _ in range(publishers)]
     for number, line in enumerate(lines):
-        line.socket.sendall(peer.hello(number))
+        line.socket.sendall(peer.greeting(number))
     poll = select.epoll()
-    by_number = {line.number: (number, line) for number, line in enumerate(lines)}
+    by_number = {line.descriptor: (number, line) for number, line in enumerate(lines)}
     time.sleep(0.2)
-    for line in [ear, *lines]:
+    for line in [subscriber, *lines]:
         line.socket.setblocking(False)
         try:
             while line.socket.recv(1 << 20):  # greetings
                 pass
         except BlockingIOError:
             pass
-        poll.register(line.number, select.EPOLLIN)
+        poll.register(line.descriptor, select.EPOLLIN)
     begin = time.perf_counter() + _WARM_SECONDS
     end = begin + seconds
     answers: list[float] = []
@@ -210,32 +212,32 @@ def measure(peer: Peer, port: int, pid: int, publishers: int, seconds: float, ra
             deliveries.clear()
             begin = now
         for descriptor, _ in events:
-            if descriptor == ear.number:
-                data = ear.rest + ear.socket.recv(1 << 20)
+            if descriptor == subscriber.descriptor:
+                data = subscriber.unparsed + subscriber.socket.recv(1 << 20)
                 now = time.perf_counter()
                 found = list(_SENT.finditer(data))
                 deliveries += [now - float(each[1]) for each in found]
-                ear.rest = data[found[-1].end() if found else 0 :][-_SIZE:]
+                subscriber.unparsed = data[found[-1].end() if found else 0 :][-_SIZE:]
                 continue
             number, line = by_number[descriptor]
-            data = line.rest + line.socket.recv(65536)
+            data = line.unparsed + line.socket.recv(65536)
             if not data:
                 raise ConnectionError("the server hung up")
             if b"-ERR" in data:
                 raise ConnectionError(data.decode(errors="replace"))
-            *answered, line.rest = data.split(peer.answer)
+            *answered, line.unparsed = data.split(peer.answer)
             for _ in answered:
                 answers.append(now - line.sent.popleft())
                 count += 1
                 free.append(number)
-    spent = _cpu_of(pid) - cpu
-    for line in [ear, *lines]:
+    cpu_spent = _cpu_of(pid) - cpu
+    for line in [subscriber, *lines]:
         line.socket.close()
-    return Figures(count / (now - begin), spent / max(1, count) * 1e6, answers, deliveries)
+    return RunFigures(count / (now - begin), cpu_spent / max(1, count) * 1e6, answers, deliveries)
 
 
 @contextmanager
-def running(peer: Peer) -> Iterator[tuple[int, int]]:
+def running(peer: DurableServer) -> Iterator[tuple[int, int]]:
     """Start a server; give its port and its process."""
     with tempfile.TemporaryDirectory(prefix="pushd-durable-") as directory:
         with socket.create_server(("127.0.0.1", 0)) as holder:
@@ -264,13 +266,13 @@ def running(peer: Peer) -> Iterator[tuple[int, int]]:
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            if process.poll() is not None or time.monotonic() > until:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 
@@ -289,26 +291,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.durable", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--publishers", default="1,10,100")
-    parser.add_argument("--peers", default=",".join(PEERS), help=", ".join(PEERS))
+    parser.add_argument("--peers", default=",".join(SERVERS), help=", ".join(SERVERS))
     parser.add_argument("--window", type=int, default=1, help="messages that each publisher may have on their way")
     parser.add_argument("--rate", type=float, default=0.0, help="publishes a second in all; 0: as many as can be")
-    chosen = parser.parse_args(argv)
-    load = f"{chosen.rate:.0f} a second" if chosen.rate else "as fast as the answers come"
-    print(f"{_SIZE} bytes, {chosen.seconds:g} s a run, {load}, {chosen.window} on the way, {os.cpu_count()} CPUs\n")
+    args = parser.parse_args(argv)
+    load = f"{args.rate:.0f} a second" if args.rate else "as fast as the answers come"
+    print(f"{_SIZE} bytes, {args.seconds:g} s a run, {load}, {args.window} on the way, {os.cpu_count()} CPUs\n")
     print("| server | publishers | publishes/s | CPU µs each | answer p50 ms | p99 ms | delivery p50 ms | p99 ms |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in chosen.peers.split(","):
-        peer = PEERS[name]
+    for name in args.peers.split(","):
+        peer = SERVERS[name]
         if peer.needs != "python" and not shutil.which(peer.needs):
             print(f"| {peer.name} | {peer.needs} is not installed | | | | | | |")
             continue
-        for publishers in map(int, chosen.publishers.split(",")):
+        for publishers in map(int, args.publishers.split(",")):
             with running(peer) as (port, pid):
-                figures = measure(peer, port, pid, publishers, chosen.seconds, chosen.rate, chosen.window)
-            answers, heard = figures.answers, figures.deliveries
+                figures = measure(peer, port, pid, publishers, args.seconds, args.rate, args.window)
+            answers, deliveries = figures.answers, figures.deliveries
             print(
                 f"| {peer.name} | {publishers} | {figures.rate:,.0f} | {figures.cpu:.0f} | {_at(answers, 0.5)} | "
-                f"{_at(answers, 0.99)} | {_at(heard, 0.5)} | {_at(heard, 0.99)} |",
+                f"{_at(answers, 0.99)} | {_at(deliveries, 0.5)} | {_at(deliveries, 0.99)} |",
                 flush=True,
             )
     return 0

@@ -22,7 +22,7 @@ class Figures:
         """Take the figures of a round."""
         self.rounds.setdefault(case, {}).setdefault(row, []).append(figures)
 
-    def blame(self, row: str, faults: Mapping[str, int]) -> None:
+    def add_faults(self, row: str, faults: Mapping[str, int]) -> None:
         """Take note of what was wrong with the deliveries of a row."""
         for fault, count in faults.items():
             if count:

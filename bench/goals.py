@@ -7,8 +7,8 @@ from bench.cases.crowd import CHANNELS, MATCHING, ONE_CHANNEL, PATTERNS, Alive
 from bench.cases.stalled import ALONE, AMONG
 from bench.figures import Figures
 
-_TECHNIQUES = ("SSE", "WebSocket", "TCP", "NDJSON")
-_OF_NCHAN = ("SSE", "WebSocket")
+_TRANSPORTS = ("SSE", "WebSocket", "TCP", "NDJSON")
+_NCHAN_TRANSPORTS = ("SSE", "WebSocket")
 _LOOP = "C loop"
 _ALIVE_MS = 50
 _QUEUE_MIB = 1
@@ -22,21 +22,21 @@ class Goal:
 
     case: str
     what: str
-    reached: float
+    measured: float
     limit: float
-    most: bool = True
+    is_maximum: bool = True
     """Whether the limit is the most that it may be, or the least."""
     digits: int = 2
 
     @property
     def is_met(self) -> bool:
         """Whether it is what it should be."""
-        return self.reached <= self.limit if self.most else self.reached >= self.limit
+        return self.measured <= self.limit if self.is_maximum else self.measured >= self.limit
 
     @property
-    def wanted(self) -> str:
+    def expected(self) -> str:
         """The limit in words."""
-        return f"at {'most' if self.most else 'least'} {self.limit:,.{self.digits}f}"
+        return f"at {'most' if self.is_maximum else 'least'} {self.limit:,.{self.digits}f}"
 
 
 def goals(figures: Figures) -> list[Goal]:
@@ -46,34 +46,45 @@ def goals(figures: Figures) -> list[Goal]:
 
 def _one(figures: Figures) -> Iterator[Goal]:
     for key, pace in (("paced", "25 a second"), ("hasty", "one after the other")):
-        for technique in _TECHNIQUES:
-            row = f"pushd {technique}"
-            if (share := figures.quotient("one", key, row, _LOOP)) is not None:
-                yield Goal("one", f"{row}, {pace}: CPU per delivery, of the C loop's", share, 1.25)
-        for technique in _OF_NCHAN:
-            row = f"pushd {technique}"
-            if (share := figures.quotient("one", key, row, f"nchan {technique}")) is not None:
-                yield Goal("one", f"{row}, {pace}: CPU per delivery, of nchan's", share, 1)
+        for transport in _TRANSPORTS:
+            row = f"pushd {transport}"
+            if (ratio := figures.quotient("one", key, row, _LOOP)) is not None:
+                yield Goal("one", f"{row}, {pace}: CPU per delivery, of the C loop's", ratio, 1.25)
+        for transport in _NCHAN_TRANSPORTS:
+            row = f"pushd {transport}"
+            if (ratio := figures.quotient("one", key, row, f"nchan {transport}")) is not None:
+                yield Goal("one", f"{row}, {pace}: CPU per delivery, of nchan's", ratio, 1)
 
 
 def _burst(figures: Figures) -> Iterator[Goal]:
-    for technique in _TECHNIQUES:
-        row = f"pushd {technique}"
+    for transport in _TRANSPORTS:
+        row = f"pushd {transport}"
         # Where nchan has no such technique, its quickest stands for it.
-        others = [f"nchan {technique}"] if technique in _OF_NCHAN else [f"nchan {each}" for each in _OF_NCHAN]
+        others = (
+            [f"nchan {transport}"]
+            if transport in _NCHAN_TRANSPORTS
+            else [f"nchan {each}" for each in _NCHAN_TRANSPORTS]
+        )
         ratios = [figures.quotient("burst", "per_cpu", row, other) for other in others]
-        known = [ratio for ratio in ratios if ratio is not None]
-        if known:
-            yield Goal("burst", f"{row}: deliveries per CPU second, times nchan's", min(known), 5, most=False, digits=1)
+        known_ratios = [ratio for ratio in ratios if ratio is not None]
+        if known_ratios:
+            yield Goal(
+                "burst",
+                f"{row}: deliveries per CPU second, times nchan's",
+                min(known_ratios),
+                5,
+                is_maximum=False,
+                digits=1,
+            )
         for other in ("NATS", "Redis"):
             if (ratio := figures.quotient("burst", "per_cpu", row, other)) is not None:
-                yield Goal("burst", f"{row}: deliveries per CPU second, times {other}'s", ratio, 1, most=False)
+                yield Goal("burst", f"{row}: deliveries per CPU second, times {other}'s", ratio, 1, is_maximum=False)
 
 
 def _latency(figures: Figures) -> Iterator[Goal]:
-    for technique in _OF_NCHAN:
-        if (share := figures.quotient("latency", "p99", f"pushd {technique}", f"nchan {technique}")) is not None:
-            yield Goal("latency", f"pushd {technique}: p99, of nchan's", share, 1)
+    for transport in _NCHAN_TRANSPORTS:
+        if (ratio := figures.quotient("latency", "p99", f"pushd {transport}", f"nchan {transport}")) is not None:
+            yield Goal("latency", f"pushd {transport}: p99, of nchan's", ratio, 1)
 
 
 def _crowd(figures: Figures) -> Iterator[Goal]:
@@ -84,9 +95,9 @@ def _crowd(figures: Figures) -> Iterator[Goal]:
         (f"pushd TCP, {PATTERNS}", "net"),
         (f"pushd TCP, {MATCHING}", "micros"),
     ):
-        if (share := figures.quotient("crowd", key, row, _LOOP, by_key="micros")) is not None:
+        if (ratio := figures.quotient("crowd", key, row, _LOOP, by_key="micros")) is not None:
             without = ", without publishing" if key == "net" else ""
-            yield Goal("crowd", f"{row}: CPU per delivery{without}, of the C loop's", share, 1.3)
+            yield Goal("crowd", f"{row}: CPU per delivery{without}, of the C loop's", ratio, 1.3)
 
 
 def _alive(figures: Figures) -> Iterator[Goal]:
@@ -97,37 +108,39 @@ def _alive(figures: Figures) -> Iterator[Goal]:
 
 
 def _idle(figures: Figures) -> Iterator[Goal]:
-    for technique, limit in _IDLE_KIB.items():
-        if (kib := figures.median("idle", f"pushd {technique}", "kib")) is not None:
-            yield Goal("idle", f"pushd {technique}: KiB per idle subscriber", kib, limit)
+    for transport, limit in _IDLE_KIB.items():
+        if (kib := figures.median("idle", f"pushd {transport}", "kib")) is not None:
+            yield Goal("idle", f"pushd {transport}: KiB per idle subscriber", kib, limit)
 
 
 def _handshake(figures: Figures) -> Iterator[Goal]:
-    for technique, limit in _HANDSHAKE_MICROS.items():
-        if (micros := figures.median("handshake", f"pushd {technique}", "micros")) is not None:
-            yield Goal("handshake", f"pushd {technique}: CPU µs per new subscriber", micros, limit, digits=0)
+    for transport, limit in _HANDSHAKE_MICROS.items():
+        if (micros := figures.median("handshake", f"pushd {transport}", "micros")) is not None:
+            yield Goal("handshake", f"pushd {transport}: CPU µs per new subscriber", micros, limit, digits=0)
 
 
 def _publish(figures: Figures) -> Iterator[Goal]:
     if (micros := figures.median("publish", "pushd HTTP POST", "micros")) is not None:
         yield Goal("publish", "pushd HTTP POST: CPU µs per message", micros, 100, digits=0)
-    for way in ("NDJSON batch", "TCP PUB"):
-        if (rate := figures.median("publish", f"pushd {way}", "per_cpu")) is not None:
-            yield Goal("publish", f"pushd {way}: messages per CPU second", rate, 100_000, most=False, digits=0)
+    for variant in ("NDJSON batch", "TCP PUB"):
+        if (rate := figures.median("publish", f"pushd {variant}", "per_cpu")) is not None:
+            yield Goal(
+                "publish", f"pushd {variant}: messages per CPU second", rate, 100_000, is_maximum=False, digits=0
+            )
 
 
 def _stalled(figures: Figures) -> Iterator[Goal]:
-    for technique in ("SSE", "TCP"):
-        alone, among = f"pushd {technique}, {ALONE}", f"pushd {technique}, {AMONG}"
-        if (share := figures.quotient("stalled", "p99", among, alone)) is not None:
-            yield Goal("stalled", f"pushd {technique}: p99 of the others, of that without stalled readers", share, 1.1)
-        if (share := figures.quotient("stalled", "rate", among, alone)) is not None:
-            what = f"pushd {technique}: publishes per second, of those without stalled readers"
-            yield Goal("stalled", what, share, 0.9, most=False)
+    for transport in ("SSE", "TCP"):
+        alone, among = f"pushd {transport}, {ALONE}", f"pushd {transport}, {AMONG}"
+        if (ratio := figures.quotient("stalled", "p99", among, alone)) is not None:
+            yield Goal("stalled", f"pushd {transport}: p99 of the others, of that without stalled readers", ratio, 1.1)
+        if (ratio := figures.quotient("stalled", "rate", among, alone)) is not None:
+            what = f"pushd {transport}: publishes per second, of those without stalled readers"
+            yield Goal("stalled", what, ratio, 0.9, is_maximum=False)
         grown, usual = figures.median("stalled", among, "mib"), figures.median("stalled", alone, "mib")
         stalled = figures.median("stalled", among, "stalled")
         if grown is not None and usual is not None and stalled:
-            what = f"pushd {technique}: MiB grown for {stalled:.0f} stalled readers"
+            what = f"pushd {transport}: MiB grown for {stalled:.0f} stalled readers"
             yield Goal("stalled", what, grown - usual, stalled * _QUEUE_MIB, digits=1)
 
 

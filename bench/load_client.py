@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.programs import CannotRun, Program
-from bench.scripts import Asking, Hearing, Telling
+from bench.scripts import ProbeScript, PublishScript, SubscribeScript
 
 _GRACE_SECONDS = 30.0
 """How much longer than its own deadline a command may take: times are sorted after it."""
 _OPEN_SECONDS = 120
 
 
-class Load:
+class LoadClient:
     """A running load client."""
 
     def __init__(self, program: Program) -> None:
@@ -25,34 +25,36 @@ class Load:
         self._answer_so_far = b""
         self._set("patience", _OPEN_SECONDS)
 
-    def hear_by(self, hearing: Hearing, *, channels: int = 1, stalled: bool = False) -> None:
+    def set_subscribe_script(
+        self, subscribe_script: SubscribeScript, *, channels: int = 1, stalled: bool = False
+    ) -> None:
         """Settle how the subscribers that come next subscribe."""
-        self._set("port", hearing.port)
+        self._set("port", subscribe_script.port)
         self._set("channels", channels)
         self._set("stalled", int(stalled))
         for name in ("hello", "ready", "ping", "pong"):
-            self._set(name, getattr(hearing, name))
+            self._set(name, getattr(subscribe_script, name))
 
-    def tell_by(self, telling: Telling, *, size: int, connections: int = 1) -> None:
+    def set_publish_script(self, publish_script: PublishScript, *, size: int, connections: int = 1) -> None:
         """Settle how to publish payloads of so many bytes, and connect."""
         self._set("size", size)
-        self._set("publish_port", telling.port)
-        self._set("publish", telling.text)
-        self._set("answer", telling.answer)
-        self._set("publish_hello", telling.hello)
-        self._set("publish_ready", telling.ready)
+        self._set("publish_port", publish_script.port)
+        self._set("publish", publish_script.text)
+        self._set("answer", publish_script.answer)
+        self._set("publish_hello", publish_script.hello)
+        self._set("publish_ready", publish_script.ready)
         self._expect_ready(self._ask(f"publishers {connections}", _OPEN_SECONDS), connections, "publishers")
 
-    def ask_by(self, asking: Asking) -> None:
+    def start_probe(self, probe_script: ProbeScript) -> None:
         """Settle what is asked again and again while a run goes on, and connect."""
-        self._set("probe_port", asking.port)
-        self._set("probe_hello", asking.hello)
-        self._set("probe_ready", asking.ready)
-        self._set("probe_ask", asking.text)
-        self._set("probe_answer", asking.answer)
+        self._set("probe_port", probe_script.port)
+        self._set("probe_hello", probe_script.hello)
+        self._set("probe_ready", probe_script.ready)
+        self._set("probe_ask", probe_script.text)
+        self._set("probe_answer", probe_script.answer)
         self._expect_ready(self._ask("probe", _OPEN_SECONDS), 1, "probes")
 
-    def ask_no_more(self) -> None:
+    def stop_probe(self) -> None:
         """Close the connection that is asked."""
         self._ask("no probe", _OPEN_SECONDS)
 
@@ -72,9 +74,9 @@ class Load:
         """Publish without heeding subscribers, with a window of what is not answered yet on each connection."""
         return self._ask(f"pump {times} {window} {answers} {deadline}", deadline)
 
-    def _expect_ready(self, answer: dict[str, Any], wanted: int, what: str) -> None:
-        if answer["ready"] != wanted:
-            raise CannotRun(f"only {answer['ready']} of {wanted} {what} could connect")
+    def _expect_ready(self, answer: dict[str, Any], expected: int, what: str) -> None:
+        if answer["ready"] != expected:
+            raise CannotRun(f"only {answer['ready']} of {expected} {what} could connect")
 
     def _set(self, name: str, value: bytes | int) -> None:
         text = str(value).encode() if isinstance(value, int) else escape(value)
@@ -88,7 +90,7 @@ class Load:
                 raise CannotRun(f"the load client does not answer: {command}")
             block = self._program.output.read1(1 << 16)  # type: ignore[attr-defined]
             if not block:
-                raise CannotRun(f"the load client ended: {self._program.last_words}")
+                raise CannotRun(f"the load client ended: {self._program.last_log_line}")
             self._answer_so_far += block
         line, _, self._answer_so_far = self._answer_so_far.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -99,13 +101,13 @@ class Load:
             self._program.input.write(line)
             self._program.input.flush()
         except BrokenPipeError as error:
-            raise CannotRun(f"the load client ended: {self._program.last_words}") from error
+            raise CannotRun(f"the load client ended: {self._program.last_log_line}") from error
 
 
 def start(program: Path, directory: Path, cpus: Collection[int]) -> Program:
     """Start a load client that is to be driven by `Load`."""
     directory.mkdir(parents=True, exist_ok=True)
-    return Program([str(program)], directory, cpus, talks=True)
+    return Program([str(program)], directory, cpus, has_pipes=True)
 
 
 def escape(text: bytes) -> bytes:

@@ -6,18 +6,18 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bench.cases.interface import Scale
-from bench.cpu import Place
+from bench.cpu import CpuPlacement
 from bench.peers import PEERS
 
 
-def describe(place: Place, scale: Scale, peers: Collection[str]) -> list[tuple[str, str]]:
+def describe(placement: CpuPlacement, scale: Scale, peers: Collection[str]) -> list[tuple[str, str]]:
     """Name the machine, the size of what it did, and the versions of all that took part."""
     facts = [
         ("processor", f"{_processor()}, {os.cpu_count()} CPUs"),
         ("kernel", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         ("system", _system()),
-        ("server on", _cpus(place.server)),
-        ("load on", _cpus(place.load)),
+        ("server on", _cpus(placement.server)),
+        ("load on", _cpus(placement.load)),
         ("subscribers", f"{scale.many:,}; a crowd is {scale.crowd:,}"),
     ]
     return facts + [(PEERS[name].name, PEERS[name].version()) for name in peers]

@@ -28,7 +28,7 @@ _ROOT = Path(__file__).parent.parent
 _TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 _DATA = "x" * 100
-_ON_THEIR_WAY = 256
+_WINDOW = 256
 _SECONDS = 20.0
 """Nothing takes longer without being given up."""
 
@@ -82,14 +82,14 @@ class Node:
         raise RuntimeError(f"pushd did not start: {self._log.read_text()}")
 
 
-class Crowd(threading.Thread):
+class SubscriberThread(threading.Thread):
     """Many subscribers that read and count bytes."""
 
     def __init__(self, node: Node, size: int, channel: str) -> None:
         super().__init__(daemon=True)
         self.lines = 0
         self._selector = selectors.DefaultSelector()
-        self._is_over = False
+        self._is_closed = False
         for _ in range(size):
             sock = node.connect()
             sock.sendall(b"SUB %b\r\n" % channel.encode())
@@ -100,14 +100,14 @@ class Crowd(threading.Thread):
 
     def run(self) -> None:
         """Read until it is over."""
-        while not self._is_over:
+        while not self._is_closed:
             for key, _ in self._selector.select(0.1):
                 data = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
                 if not data:
                     raise ConnectionError("pushd closed the connection of a subscriber")
                 self.lines += data.count(b"\n")
 
-    def heard(self, lines: int) -> None:
+    def wait_for_lines(self, lines: int) -> None:
         """Wait until so many lines have come."""
         deadline = time.monotonic() + _SECONDS
         while self.lines < lines:
@@ -117,7 +117,7 @@ class Crowd(threading.Thread):
 
     def close(self) -> None:
         """Close all connections."""
-        self._is_over = True
+        self._is_closed = True
         self.join()
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
@@ -141,28 +141,28 @@ def redis_server(folder: Path) -> Iterator[str]:
         process.wait(_SECONDS)
 
 
-def cost_of_a_delivery(folder: Path, options: Sequence[str], subscribers: int, messages: int, rate: float) -> float:
+def delivery_cost(folder: Path, options: Sequence[str], subscribers: int, messages: int, rate: float) -> float:
     """Give the microseconds of CPU that pushd takes for each delivery, its publishes included."""
     node = Node(folder, *options)
-    crowd = Crowd(node, subscribers, "bench")
+    thread = SubscriberThread(node, subscribers, "bench")
     publisher = node.connect()
     try:
         _publish(publisher, ["bench"] * 5, rate)
-        crowd.heard(5 * subscribers)
+        thread.wait_for_lines(5 * subscribers)
         before = node.cpu
         _publish(publisher, ["bench"] * messages, rate)
-        crowd.heard((5 + messages) * subscribers)
+        thread.wait_for_lines((5 + messages) * subscribers)
         return (node.cpu - before) * 1e6 / (messages * subscribers)
     finally:
         publisher.close()
-        crowd.close()
+        thread.close()
         node.stop()
 
 
-def publishes_a_second(folder: Path, options: Sequence[str], nodes: int, messages: int) -> tuple[float, float]:
+def publish_rate(folder: Path, options: Sequence[str], nodes: int, messages: int) -> tuple[float, float]:
     """Give how many publishes a second go through so many nodes together, and the CPU of all nodes for each, in µs."""
     running = [Node(folder, *options) for _ in range(nodes)]
-    crowds = [Crowd(node, 1, "bench/*") for node in running]
+    threads = [SubscriberThread(node, 1, "bench/*") for node in running]
     try:
         share = messages // nodes
         publishers = [
@@ -175,12 +175,12 @@ def publishes_a_second(folder: Path, options: Sequence[str], nodes: int, message
         for publisher in publishers:
             publisher.join()
         seconds = time.monotonic() - begin
-        for crowd in crowds:
-            crowd.heard(share * nodes)
+        for thread in threads:
+            thread.wait_for_lines(share * nodes)
         return share * nodes / seconds, (sum(node.cpu for node in running) - before) * 1e6 / (share * nodes)
     finally:
-        for crowd in crowds:
-            crowd.close()
+        for thread in threads:
+            thread.close()
         for node in running:
             node.stop()
 
@@ -202,10 +202,10 @@ def _pipeline(sock: socket.socket, channel: str, messages: int) -> None:
     line = f"PUB {channel} {_DATA}\r\n".encode()
     sent = answered = 0
     while answered < messages:
-        more = min(_ON_THEIR_WAY - (sent - answered), messages - sent)
-        if more > _ON_THEIR_WAY // 4 or (more and sent + more == messages):
-            sock.sendall(line * more)
-            sent += more
+        batch = min(_WINDOW - (sent - answered), messages - sent)
+        if batch > _WINDOW // 4 or (batch and sent + batch == messages):
+            sock.sendall(line * batch)
+            sent += batch
         answers = sock.recv(1 << 16)
         if not answers or b"-ERR" in answers:
             raise RuntimeError(answers.decode())
@@ -221,25 +221,25 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         costs: dict[str, list[float]] = {"memory": [], "redis": []}
         for _ in range(args.rounds):
             for name, options in (("memory", ()), ("redis", redis)):
-                cost = cost_of_a_delivery(folder, options, args.subscribers, args.messages, args.rate)
+                cost = delivery_cost(folder, options, args.subscribers, args.messages, args.rate)
                 costs[name].append(cost)
-                _tell(f"{name:6}: {cost:6.2f} us of CPU for each delivery")
+                _log_progress(f"{name:6}: {cost:6.2f} us of CPU for each delivery")
         medians = {name: statistics.median(values) for name, values in costs.items()}
         figures["delivery"] = {"us": costs, "median_us": medians, "ratio": medians["redis"] / medians["memory"]}
-        _tell(f"Redis / memory: {figures['delivery']['ratio']:.3f} (goal: at most 1.1)")
-        rate, cpu = publishes_a_second(folder, (), 1, args.publishes)
+        _log_progress(f"Redis / memory: {figures['delivery']['ratio']:.3f} (goal: at most 1.1)")
+        rate, cpu = publish_rate(folder, (), 1, args.publishes)
         figures["memory"] = {"publishes_per_s": rate, "cpu_us": cpu}
-        _tell(f"memory, 1 node : {rate:7.0f} publishes a second, {cpu:5.0f} us of CPU each")
+        _log_progress(f"memory, 1 node : {rate:7.0f} publishes a second, {cpu:5.0f} us of CPU each")
         figures["nodes"] = {}
         for nodes in args.nodes:
-            rate, cpu = publishes_a_second(folder, redis, nodes, args.publishes)
+            rate, cpu = publish_rate(folder, redis, nodes, args.publishes)
             figures["nodes"][nodes] = {"publishes_per_s": rate, "cpu_us": cpu}
             name = f"Redis, {nodes} node{'s' if nodes > 1 else ' '}"
-            _tell(f"{name}: {rate:7.0f} publishes a second, {cpu:5.0f} us of CPU each")
+            _log_progress(f"{name}: {rate:7.0f} publishes a second, {cpu:5.0f} us of CPU each")
     return figures
 
 
-def _tell(sentence: str) -> None:
+def _log_progress(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 

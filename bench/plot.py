@@ -51,11 +51,11 @@ def _bars(figures: Figures, chart: Chart) -> list[tuple[str, float]]:
 
 
 def _draw(chart: Chart, bars: Sequence[tuple[str, float]], top: int) -> list[str]:
-    most = max(value for _, value in bars) or 1
+    limit = max(value for _, value in bars) or 1
     parts = [_text(8, top + 18, chart.title, weight="600")]
     for number, (row, value) in enumerate(bars):
         y = top + _HEAD + _ROW * number
-        width = max(1, round(_BARS * max(value, 0) / most))
+        width = max(1, round(_BARS * max(value, 0) / limit))
         parts.append(_text(_NAMES - 8, y + 11, row, anchor="end"))
         parts.append(f"<rect x='{_NAMES}' y='{y}' width='{width}' height='{_ROW - 6}' fill='{_colour(row)}'/>")
         parts.append(_text(_NAMES + width + 6, y + 11, f"{value:,.{chart.digits}f}"))

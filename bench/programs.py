@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from bench.cpu import family
+from bench.cpu import process_tree
 
 HERE = Path(__file__).parent
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
@@ -72,12 +72,12 @@ class Program:
         directory: Path,
         cpus: Collection[int],
         *,
-        talks: bool = False,
+        has_pipes: bool = False,
     ) -> None:
         """`talks`: standard input and output are pipes. All else that it says goes to a file in `directory`."""
         self.name = Path(command[0]).name
         self._log = directory / "log"
-        pipe = subprocess.PIPE if talks else None
+        pipe = subprocess.PIPE if has_pipes else None
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -115,7 +115,7 @@ class Program:
         return self._process.stdout
 
     @property
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line that it has logged."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
@@ -129,12 +129,12 @@ class Program:
         for port in ports:
             while not _listens(port):
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise CannotRun(f"{self.name} did not start: {self.last_words}")
+                    raise CannotRun(f"{self.name} did not start: {self.last_log_line}")
                 time.sleep(0.02)
 
     def stop(self) -> None:
         """End it, and wait for its end."""
-        members = family(self.pid)
+        members = process_tree(self.pid)
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)

@@ -24,7 +24,7 @@ def measured(figures: Figures, case: Case) -> Table:
 
 def judged(goals: Iterable[Goal]) -> Table:
     """Set what was reached beside what was wanted."""
-    rows = [[goal.what, _number(goal.reached, goal.digits), goal.wanted, _MET[goal.is_met]] for goal in goals]
+    rows = [[goal.what, _number(goal.measured, goal.digits), goal.expected, _MET[goal.is_met]] for goal in goals]
     return [["goal", "reached", "wanted", ""], *rows]
 
 

@@ -8,10 +8,10 @@ from itertools import count, groupby
 from pathlib import Path
 
 from bench.cases.interface import Case, Scale
-from bench.cpu import Place
+from bench.cpu import CpuPlacement
 from bench.figures import Figures
 from bench.programs import CannotRun
-from bench.testbed import Crew, Station, open_station
+from bench.testbed import Scenario, Testbed, open_testbed
 
 _FEWEST = 3
 """Rounds that are made in any case: a median of fewer says little."""
@@ -26,9 +26,9 @@ class Rounds:
         scale: Scale,
         program: Path,
         directory: Path,
-        place: Place,
+        placement: CpuPlacement,
         seconds: float,
-        say: Callable[[str], None],
+        report_progress: Callable[[str], None],
     ) -> None:
         """`program` is the load client; servers and their files are in `directory` while they run.
 
@@ -39,9 +39,9 @@ class Rounds:
         self._scale = scale
         self._program = program
         self._directory = directory
-        self._place = place
+        self._placement = placement
         self._seconds = seconds
-        self._say = say
+        self._report_progress = report_progress
         self._numbers = count(1)
 
     def run(self, cases: Sequence[Case]) -> Figures:
@@ -54,87 +54,89 @@ class Rounds:
                 self._run_group(together, start + self._seconds * done / planned)
             else:
                 for case in together:
-                    for crew in self._crews(case):
-                        self._run_alone(case, crew)
+                    for scenario in self._scenarios(case):
+                        self._run_alone(case, scenario)
         return self.figures
 
-    def _crews(self, case: Case) -> list[Crew]:
-        return [crew for crew in case.crews(self._scale) if crew.peer in self._peers]
+    def _scenarios(self, case: Case) -> list[Scenario]:
+        return [scenario for scenario in case.scenarios(self._scale) if scenario.peer in self._peers]
 
     def _run_group(self, cases: Sequence[Case], end: float) -> None:
-        crews = list(dict.fromkeys(crew for case in cases for crew in self._crews(case)))
+        scenarios = list(dict.fromkeys(scenario for case in cases for scenario in self._scenarios(case)))
         with ExitStack() as stack:
-            stations: dict[Crew, Station] = {}
-            for crew in crews:
-                self._say(f"{cases[0].name}: {crew.label} comes")
-                if station := self._open(stack, crew, cases):
-                    stations[crew] = station
-            rounds = min(self._scale.rounds, max(case.most_rounds for case in cases))
+            testbeds: dict[Scenario, Testbed] = {}
+            for scenario in scenarios:
+                self._report_progress(f"{cases[0].name}: {scenario.label} comes")
+                if testbed := self._open(stack, scenario, cases):
+                    testbeds[scenario] = testbed
+            rounds = min(self._scale.rounds, max(case.max_rounds for case in cases))
             for turn in range(rounds):
                 if turn >= _FEWEST and time.monotonic() > end:
                     names = ", ".join(case.name for case in cases)
                     self.figures.notes.append(f"There was time for {turn} rounds only of {names}.")
                     return
-                self._run_round(cases, stations, turn)
+                self._run_round(cases, testbeds, turn)
 
-    def _run_round(self, cases: Sequence[Case], stations: dict[Crew, Station], turn: int) -> None:
+    def _run_round(self, cases: Sequence[Case], testbeds: dict[Scenario, Testbed], turn: int) -> None:
         for case in cases:
-            for crew in _rotated(self._crews(case), turn):
-                if crew in stations and turn < case.most_rounds:
-                    self._say(f"{case.name}, round {turn + 1} of {self._scale.rounds}: {crew.label}")
-                    self._measure(case, stations, crew)
+            for scenario in _rotated(self._scenarios(case), turn):
+                if scenario in testbeds and turn < case.max_rounds:
+                    self._report_progress(f"{case.name}, round {turn + 1} of {self._scale.rounds}: {scenario.label}")
+                    self._measure(case, testbeds, scenario)
 
-    def _run_alone(self, case: Case, crew: Crew) -> None:
+    def _run_alone(self, case: Case, scenario: Scenario) -> None:
         with ExitStack() as stack:
-            self._say(f"{case.name}: {crew.label}")
-            station = self._open(stack, crew, [case])
-            stations = {crew: station} if station else {}
-            for _ in range(min(self._scale.rounds, case.most_rounds)):
-                if crew in stations:
-                    self._measure(case, stations, crew)
+            self._report_progress(f"{case.name}: {scenario.label}")
+            testbed = self._open(stack, scenario, [case])
+            testbeds = {scenario: testbed} if testbed else {}
+            for _ in range(min(self._scale.rounds, case.max_rounds)):
+                if scenario in testbeds:
+                    self._measure(case, testbeds, scenario)
 
-    def _open(self, stack: ExitStack, crew: Crew, cases: Sequence[Case]) -> Station | None:
+    def _open(self, stack: ExitStack, scenario: Scenario, cases: Sequence[Case]) -> Testbed | None:
         directory = stack.enter_context(_room(self._directory / str(next(self._numbers))))
-        with self._forgive(crew):
-            station = open_station(stack, crew, self._program, directory, self._place)
+        with self._skip_on_failure(scenario):
+            testbed = open_testbed(stack, scenario, self._program, directory, self._placement)
             for case in cases:
-                if crew in self._crews(case):
-                    case.prepare(station, self._scale)
-            return station
+                if scenario in self._scenarios(case):
+                    case.prepare(testbed, self._scale)
+            return testbed
         return None
 
-    def _measure(self, case: Case, stations: dict[Crew, Station], crew: Crew) -> None:
-        station = stations[crew]
-        with self._forgive(crew):
-            self.figures.add(case.name, crew.label, case.measure(station, self._scale))
-            self._audit(crew, station)
+    def _measure(self, case: Case, testbeds: dict[Scenario, Testbed], scenario: Scenario) -> None:
+        testbed = testbeds[scenario]
+        with self._skip_on_failure(scenario):
+            self.figures.add(case.name, scenario.label, case.measure(testbed, self._scale))
+            self._record_faults(scenario, testbed)
             return
-        self._audit(crew, station)
-        del stations[crew]
+        self._record_faults(scenario, testbed)
+        del testbeds[scenario]
 
-    def _audit(self, crew: Crew, station: Station) -> None:
+    def _record_faults(self, scenario: Scenario, testbed: Testbed) -> None:
         """Take over what was seen of deliveries since the last time."""
-        self.figures.deliveries += station.deliveries
-        station.deliveries = 0
-        if any(station.faults.values()):
-            self._say(f"{crew.label}: deliveries went wrong; its log ends: {station.server.program.last_words}")
-        self.figures.blame(crew.label, station.faults)
-        station.faults.clear()
+        self.figures.deliveries += testbed.deliveries
+        testbed.deliveries = 0
+        if any(testbed.faults.values()):
+            self._report_progress(
+                f"{scenario.label}: deliveries went wrong; its log ends: {testbed.server.program.last_log_line}"
+            )
+        self.figures.add_faults(scenario.label, testbed.faults)
+        testbed.faults.clear()
 
     @contextmanager
-    def _forgive(self, crew: Crew) -> Iterator[None]:
+    def _skip_on_failure(self, scenario: Scenario) -> Iterator[None]:
         """Go on without a row that can not be measured, and say so."""
         try:
             yield
         except (CannotRun, OSError) as error:
-            self.figures.notes.append(f"{crew.label} is left out: {error}")
-            self._say(self.figures.notes[-1])
+            self.figures.notes.append(f"{scenario.label} is left out: {error}")
+            self._report_progress(self.figures.notes[-1])
 
 
-def _rotated(crews: list[Crew], turn: int) -> list[Crew]:
+def _rotated(scenarios: list[Scenario], turn: int) -> list[Scenario]:
     """Let another one begin each round, so that none always comes after the same."""
-    start = turn % len(crews) if crews else 0
-    return crews[start:] + crews[:start]
+    start = turn % len(scenarios) if scenarios else 0
+    return scenarios[start:] + scenarios[:start]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ PING_BYTE = b"\x89"
 
 
 @dataclass(frozen=True)
-class Hearing:
+class SubscribeScript:
     """How to subscribe."""
 
     port: int
@@ -26,7 +26,7 @@ class Hearing:
 
 
 @dataclass(frozen=True)
-class Telling:
+class PublishScript:
     """How to publish."""
 
     port: int
@@ -42,7 +42,7 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Asking:
+class ProbeScript:
     """How to see whether a server is alive."""
 
     port: int

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.cases.interface import Case, Column, Scale
 from bench.peers.pushd import Pushd
-from bench.testbed import Crew, Station
+from bench.testbed import Scenario, Testbed
 
 _GROUP = "crowd"
 _EACH = 10
@@ -36,30 +36,30 @@ class Crowd(Case):
     """At most, in a round: with more of them it is the history that is measured, which they fill."""
     _WINDOW = 2000
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
         many, channels = scale.crowd, max(1, scale.crowd // _EACH)
         return (
-            Crew("pushd", "TCP", many, note=ONE_CHANNEL),
-            Crew("pushd", "SSE", many, note=ONE_CHANNEL),
-            Crew("pushd", "TCP", many, channels=channels, topic="bench-%c", channel="bench-%c", note=CHANNELS),
-            Crew("pushd", "TCP", many, channels=many, topic="bench/%c/*", channel="bench/%c/x", note=PATTERNS),
-            Crew("pushd", "TCP", many, topic="%b", channel=_LETTERS, note=MATCHING),
-            Crew("c", "loop", many),
-            Crew("python", "loop", many),
+            Scenario("pushd", "TCP", many, note=ONE_CHANNEL),
+            Scenario("pushd", "SSE", many, note=ONE_CHANNEL),
+            Scenario("pushd", "TCP", many, channels=channels, topic="bench-%c", channel="bench-%c", note=CHANNELS),
+            Scenario("pushd", "TCP", many, channels=many, topic="bench/%c/*", channel="bench/%c/x", note=PATTERNS),
+            Scenario("pushd", "TCP", many, topic="%b", channel=_LETTERS, note=MATCHING),
+            Scenario("c", "loop", many),
+            Scenario("python", "loop", many),
         )
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        sweeps = min(self._SWEEPS, self._MESSAGES // station.crew.channels)
-        sample = station.run(scale.times(sweeps), deadline=30)
-        figures = {"micros": sample.micros, "rate": sample.delivered / sample.seen["seconds"]}
-        if station.crew.channels > 1:
-            station.tell(channel="unheard-%c")
-            station.rest()
-            messages = int(sample.seen["messages"])
-            unheard = station.pump(messages, self._WINDOW).cpu
-            station.tell()
+        sweeps = min(self._SWEEPS, self._MESSAGES // testbed.scenario.channels)
+        sample = testbed.run(scale.times(sweeps), deadline=30)
+        figures = {"micros": sample.microseconds, "rate": sample.delivered / sample.result["seconds"]}
+        if testbed.scenario.channels > 1:
+            testbed.publish_by(channel="unheard-%c")
+            testbed.wait_until_idle()
+            messages = int(sample.result["messages"])
+            unheard = testbed.pump(messages, self._WINDOW).cpu
+            testbed.publish_by()
             figures["net"] = 1e6 * (sample.cpu - unheard) / sample.delivered
         return figures
 
@@ -81,15 +81,15 @@ class Alive(Case):
     group = _GROUP
     seconds = 40
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        return [Crew("pushd", technique, scale.crowd, note=ONE_CHANNEL) for technique in ("TCP", "SSE")]
+        return [Scenario("pushd", transport, scale.crowd, note=ONE_CHANNEL) for transport in ("TCP", "SSE")]
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
         figures = {}
         for column in self.columns:
-            station.ask(Pushd().asking(station.server, column.key))
-            figures[column.key] = station.run(scale.times(6), deadline=30).millis("max", of="probe")
-            station.ask_no_more()
+            testbed.start_probe(Pushd().probe_script(testbed.server, column.key))
+            figures[column.key] = testbed.run(scale.times(6), deadline=30).milliseconds("max", of="probe")
+            testbed.stop_probe()
         return figures

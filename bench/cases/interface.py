@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.testbed import Crew, Station
+from bench.testbed import Scenario, Testbed
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class Case(Protocol):
     Those of no group have a server for each crew, one after the other."""
     seconds: int
     """What five rounds take on a quiet machine, about; by these the time that there is gets shared out."""
-    most_rounds: int = 5
+    max_rounds: int = 5
     """For what does not differ from one round to the next, one is enough."""
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """Give the rows."""
         raise NotImplementedError
 
-    def prepare(self, station: Station, scale: Scale) -> None:
+    def prepare(self, testbed: Testbed, scale: Scale) -> None:
         """Do what has to be done once before the first round."""
         return
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """Measure one row in one round; the keys are those of columns."""
         raise NotImplementedError

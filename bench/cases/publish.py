@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench.cases.interface import Case, Column, Scale
-from bench.testbed import Crew, Station
+from bench.testbed import Scenario, Testbed
 
 
-class _Way(NamedTuple):
+class _PublishVariant(NamedTuple):
     peer: str
-    technique: str
-    way: str
+    transport: str
+    variant: str
     """As the peer calls it."""
     connections: int
     window: int
@@ -18,13 +18,13 @@ class _Way(NamedTuple):
     times: int
 
 
-_WAYS = (
-    _Way("pushd", "HTTP POST", "POST", 32, 1, 3000),
-    _Way("pushd", "NDJSON batch", "batch", 1, 2, 40),
-    _Way("pushd", "TCP PUB", "", 1, 1000, 40_000),
-    _Way("nchan", "HTTP POST", "", 32, 1, 10_000),
-    _Way("nats", "PUB", "many", 1, 2, 200),
-    _Way("redis", "PUBLISH", "", 1, 1000, 100_000),
+_PUBLISH_VARIANTS = (
+    _PublishVariant("pushd", "HTTP POST", "POST", 32, 1, 3000),
+    _PublishVariant("pushd", "NDJSON batch", "batch", 1, 2, 40),
+    _PublishVariant("pushd", "TCP PUB", "", 1, 1000, 40_000),
+    _PublishVariant("nchan", "HTTP POST", "", 32, 1, 10_000),
+    _PublishVariant("nats", "PUB", "many", 1, 2, 200),
+    _PublishVariant("redis", "PUBLISH", "", 1, 1000, 100_000),
 )
 
 
@@ -46,18 +46,20 @@ class Publish(Case):
     group = "publish"
     seconds = 40
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        return [Crew(each.peer, each.technique) for each in _WAYS]
+        return [Scenario(each.peer, each.transport) for each in _PUBLISH_VARIANTS]
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        crew = station.crew
-        way = next(each for each in _WAYS if (each.peer, each.technique) == (crew.peer, crew.technique))
-        telling = station.tell(way.way, connections=way.connections)
-        station.rest()
-        times = scale.times(way.times)
-        sample = station.pump(times, way.window, telling.answers)
-        messages = times * telling.messages
+        scenario = testbed.scenario
+        variant = next(
+            each for each in _PUBLISH_VARIANTS if (each.peer, each.transport) == (scenario.peer, scenario.transport)
+        )
+        publish_script = testbed.publish_by(variant.variant, connections=variant.connections)
+        testbed.wait_until_idle()
+        times = scale.times(variant.times)
+        sample = testbed.pump(times, variant.window, publish_script.answers)
+        messages = times * publish_script.messages
         cpu = max(sample.cpu, 1e-9)
-        return {"micros": 1e6 * cpu / messages, "per_cpu": messages / cpu, "rate": messages / sample.seen["seconds"]}
+        return {"micros": 1e6 * cpu / messages, "per_cpu": messages / cpu, "rate": messages / sample.result["seconds"]}

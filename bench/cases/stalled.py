@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.cases.interface import Case, Column, Scale
 from bench.peers.pushd import Pushd
-from bench.testbed import Crew, Station
+from bench.testbed import Scenario, Testbed
 
 ALONE, AMONG = "readers alone", "a tenth more stalled"
 
@@ -30,40 +30,40 @@ class Stalled(Case):
     )
     group = "stalled"
     seconds = 75
-    _FILL_BURSTS, _FILL_TURNS = 40, 5
+    _FILL_BURSTS, _FILL_ROUNDS = 40, 5
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
         stalled = scale.many // 10
         reading = scale.many - stalled
         return [
-            Crew("pushd", technique, reading, count, topic=topic, size=1000, note=note)
-            for technique, topic in (("SSE", "bench?slow=drop"), ("TCP", "bench slow=drop"))
+            Scenario("pushd", transport, reading, count, topic=topic, size=1000, note=note)
+            for transport, topic in (("SSE", "bench?slow=drop"), ("TCP", "bench slow=drop"))
             for count, note in ((0, ALONE), (stalled, AMONG))
         ]
 
-    def prepare(self, station: Station, scale: Scale) -> None:
+    def prepare(self, testbed: Testbed, scale: Scale) -> None:
         """See `Case`."""
         # With 100 messages of its queue let go of, each stalled one is full; how many come before is up to the kernel.
-        enough = 100 * station.crew.stalled
-        for _ in range(self._FILL_TURNS):
-            station.run(self._FILL_BURSTS, burst=50)
-            if enough and _dropped(station) >= enough:
+        enough = 100 * testbed.scenario.stalled
+        for _ in range(self._FILL_ROUNDS):
+            testbed.run(self._FILL_BURSTS, burst=50)
+            if enough and _dropped(testbed) >= enough:
                 return
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        paced = station.run(scale.times(100), rate=50)
-        hasty = station.run(scale.times(60))
+        paced = testbed.run(scale.times(100), rate=50)
+        back_to_back = testbed.run(scale.times(60))
         return {
-            "p99": paced.millis("p99"),
-            "rate": hasty.seen["messages"] / hasty.seen["seconds"],
-            "micros": hasty.micros,
-            "mib": (station.server.memory() - station.full) / 2**20,
-            "dropped": _dropped(station),
-            "stalled": station.crew.stalled,
+            "p99": paced.milliseconds("p99"),
+            "rate": back_to_back.result["messages"] / back_to_back.result["seconds"],
+            "micros": back_to_back.microseconds,
+            "mib": (testbed.server.memory() - testbed.memory_after) / 2**20,
+            "dropped": _dropped(testbed),
+            "stalled": testbed.scenario.stalled,
         }
 
 
-def _dropped(station: Station) -> float:
-    return Pushd().metric(station.server, 'pushd_dropped_total{policy="drop"}')
+def _dropped(testbed: Testbed) -> float:
+    return Pushd().metric(testbed.server, 'pushd_dropped_total{policy="drop"}')

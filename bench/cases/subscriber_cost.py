@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bench.cases.interface import Case, Column, Scale
-from bench.testbed import Crew, Station
+from bench.testbed import Scenario, Testbed
 
 _SUBJECTS = (
     ("pushd", "SSE"),
@@ -30,13 +30,13 @@ class Handshake(Case):
     group = "handshake"
     seconds = 35
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        return [Crew(peer, technique) for peer, technique in _SUBJECTS]
+        return [Scenario(peer, transport) for peer, transport in _SUBJECTS]
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        return {"micros": 1e6 * station.handshakes(scale.many) / scale.many}
+        return {"micros": 1e6 * testbed.handshakes(scale.many) / scale.many}
 
 
 class Idle(Case):
@@ -51,13 +51,13 @@ class Idle(Case):
     columns: Sequence[Column] = (Column("kib", "KiB per subscriber", 2),)
     group = ""
     seconds = 50
-    most_rounds = 1
+    max_rounds = 1
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
         subjects = (*_SUBJECTS[:4], ("pushd", "long-poll"), *_SUBJECTS[4:])
-        return [Crew(peer, technique, scale.crowd) for peer, technique in subjects]
+        return [Scenario(peer, transport, scale.crowd) for peer, transport in subjects]
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        return {"kib": (station.full - station.empty) / 1024 / station.crew.subscribers}
+        return {"kib": (testbed.memory_after - testbed.memory_before) / 1024 / testbed.scenario.subscribers}

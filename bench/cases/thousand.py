@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bench.cases.interface import Case, Column, Scale
-from bench.testbed import Crew, Station
+from bench.testbed import Scenario, Testbed
 
 _GROUP = "thousand"
 _SUBJECTS = (
@@ -19,8 +19,8 @@ _SUBJECTS = (
 _LOOPS = (("c", "loop"), ("python", "loop"))
 
 
-def _crews(subjects: Sequence[tuple[str, str]], scale: Scale) -> list[Crew]:
-    return [Crew(peer, technique, scale.many) for peer, technique in subjects]
+def _scenarios(subjects: Sequence[tuple[str, str]], scale: Scale) -> list[Scenario]:
+    return [Scenario(peer, transport, scale.many) for peer, transport in subjects]
 
 
 class One(Case):
@@ -41,16 +41,16 @@ class One(Case):
     seconds = 75
     _RATE = 25
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        return _crews((*_SUBJECTS, *_LOOPS), scale)
+        return _scenarios((*_SUBJECTS, *_LOOPS), scale)
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        paced = station.run(scale.times(25), rate=self._RATE)
-        hasty = station.run(scale.times(50))
-        rate = hasty.delivered / hasty.seen["seconds"]
-        return {"paced": paced.micros, "hasty": hasty.micros, "rate": rate}
+        paced = testbed.run(scale.times(25), rate=self._RATE)
+        back_to_back = testbed.run(scale.times(50))
+        rate = back_to_back.delivered / back_to_back.result["seconds"]
+        return {"paced": paced.microseconds, "hasty": back_to_back.microseconds, "rate": rate}
 
 
 class Burst(Case):
@@ -71,18 +71,18 @@ class Burst(Case):
     seconds = 45
     _LEAST_SECONDS = 0.4
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        return _crews((*_SUBJECTS, *_LOOPS), scale)
+        return _scenarios((*_SUBJECTS, *_LOOPS), scale)
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
         delivered, cpu, seconds = 0, 0.0, 0.0
         while seconds < self._LEAST_SECONDS * scale.effort:  # for some a burst is over too soon to be measured
-            sample = station.run(1, burst=100)
+            sample = testbed.run(1, burst=100)
             delivered += sample.delivered
             cpu += sample.cpu
-            seconds += sample.seen["seconds"]
+            seconds += sample.result["seconds"]
         cpu = max(cpu, 1e-9)
         return {"per_cpu": delivered / cpu, "micros": 1e6 * cpu / delivered, "rate": delivered / seconds}
 
@@ -106,12 +106,12 @@ class Latency(Case):
     seconds = 50
     _RATE = 100
 
-    def crews(self, scale: Scale) -> Sequence[Crew]:
+    def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        return _crews(_SUBJECTS, scale)
+        return _scenarios(_SUBJECTS, scale)
 
-    def measure(self, station: Station, scale: Scale) -> Mapping[str, float]:
+    def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        sample = station.run(scale.times(120), rate=self._RATE)
-        busy = 100 * sample.cpu / sample.seen["seconds"]
-        return {"busy": busy} | {which: sample.millis(which) for which in ("p50", "p99", "max")}
+        sample = testbed.run(scale.times(120), rate=self._RATE)
+        busy = 100 * sample.cpu / sample.result["seconds"]
+        return {"busy": busy} | {which: sample.milliseconds(which) for which in ("p50", "p99", "max")}

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bench import cpu
 from bench.programs import Program
-from bench.scripts import Hearing, Telling
+from bench.scripts import PublishScript, SubscribeScript
 
 CHANNEL = "bench"
 
@@ -24,7 +24,7 @@ class Server:
     def processes(self) -> Sequence[int]:
         """Give the process and all that it has started; none of the peers starts one later."""
         if not self._processes:
-            self._processes = cpu.family(self.program.pid)
+            self._processes = cpu.process_tree(self.program.pid)
         return self._processes
 
     def cpu_seconds(self) -> float:
@@ -41,7 +41,7 @@ class Peer(Protocol):
 
     name: str
 
-    def missing(self) -> str | None:
+    def missing_dependency(self) -> str | None:
         """Say what is not installed, or None."""
 
     def version(self) -> str:
@@ -53,8 +53,8 @@ class Peer(Protocol):
         :raises CannotRun: it does not start.
         """
 
-    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+    def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
         """Say how to subscribe to a topic."""
 
-    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+    def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
         """Say how to publish so many bytes to a channel, by the usual way or another one that the peer names."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import HERE, Program, compile_c, find, free_port, version_of
-from bench.scripts import Hearing, Telling
+from bench.scripts import PublishScript, SubscribeScript
 
 
 class _Loop:
-    def missing(self) -> str | None:
+    def missing_dependency(self) -> str | None:
         """See `Peer`."""
         return None
 
@@ -26,13 +26,13 @@ class _Loop:
         """Give the program and its arguments."""
         raise NotImplementedError
 
-    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+    def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
         """See `Peer`."""
-        return Hearing(server.ports["lines"], b"SUB\n", b"+OK\n")
+        return SubscribeScript(server.ports["lines"], b"SUB\n", b"+OK\n")
 
-    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+    def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
         """See `Peer`."""
-        return Telling(server.ports["lines"], b"PUB %p\n", b"+OK\n")
+        return PublishScript(server.ports["lines"], b"PUB %p\n", b"+OK\n")
 
 
 class LoopInC(_Loop):

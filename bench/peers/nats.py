@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import Program, find, free_port, version_of
-from bench.scripts import Hearing, Telling
+from bench.scripts import PublishScript, SubscribeScript
 
 _BATCH = 1000
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
@@ -18,7 +18,7 @@ class Nats:
 
     name = "NATS"
 
-    def missing(self) -> str | None:
+    def missing_dependency(self) -> str | None:
         """See `Peer`."""
         return None if find("nats-server") else "nats-server is not installed (Debian: nats-server)"
 
@@ -37,15 +37,15 @@ class Nats:
         program.wait_for(port)
         return Server(program, {"nats": port})
 
-    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+    def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
         """See `Peer`."""
         hello = _CONNECT + f"SUB {topic} 1\r\nPING\r\n".encode()
-        return Hearing(server.ports["nats"], hello, b"PONG\r\n", b"PING\r\n", b"PONG\r\n")
+        return SubscribeScript(server.ports["nats"], hello, b"PONG\r\n", b"PING\r\n", b"PONG\r\n")
 
-    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+    def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
         """See `Peer`. It answers nothing to a message; `many` of them are answered by the pong to a ping after them."""
         line = f"PUB {channel} {size}\r\n%p\r\n".encode()
         hello, port = _CONNECT + b"PING\r\n", server.ports["nats"]
-        if way == "many":
-            return Telling(port, line * _BATCH + b"PING\r\n", b"PONG\r\n", hello, b"PONG\r\n", messages=_BATCH)
-        return Telling(port, line, b"", hello, b"PONG\r\n")
+        if variant == "many":
+            return PublishScript(port, line * _BATCH + b"PING\r\n", b"PONG\r\n", hello, b"PONG\r\n", messages=_BATCH)
+        return PublishScript(port, line, b"", hello, b"PONG\r\n")

@@ -4,10 +4,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.cpu import family
+from bench.cpu import process_tree
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import CannotRun, Program, find, free_port, version_of
-from bench.scripts import Hearing, Telling, get, post, upgrade
+from bench.scripts import PublishScript, SubscribeScript, get, post, upgrade
 
 _MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/nginx/modules", "/etc/nginx/modules")
 _PROCESSES, _TURNS = 2, 500
@@ -46,7 +46,7 @@ class Nchan:
 
     name = "nchan"
 
-    def missing(self) -> str | None:
+    def missing_dependency(self) -> str | None:
         """See `Peer`."""
         if find("nginx") is None or _module() is None:
             return "nginx with ngx_nchan_module.so is not installed (Debian: nginx-light libnginx-mod-nchan)"
@@ -68,20 +68,20 @@ class Nchan:
         program = stack.enter_context(Program(command, directory, cpus))
         program.wait_for(port)
         for _ in range(_TURNS):
-            if len(family(program.pid)) == _PROCESSES:
+            if len(process_tree(program.pid)) == _PROCESSES:
                 return Server(program, {"http": port})
             time.sleep(0.02)  # the master listens before it has its worker
         raise CannotRun("nginx has no worker process")
 
-    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+    def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
         """See `Peer`."""
-        if technique == "WebSocket":
-            return Hearing(server.ports["http"], upgrade(f"/ws/{topic}"), b"\r\n\r\n")
-        return Hearing(server.ports["http"], get(f"/sse/{topic}", "Accept: text/event-stream"), b": hi")
+        if transport == "WebSocket":
+            return SubscribeScript(server.ports["http"], upgrade(f"/ws/{topic}"), b"\r\n\r\n")
+        return SubscribeScript(server.ports["http"], get(f"/sse/{topic}", "Accept: text/event-stream"), b": hi")
 
-    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+    def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
         """See `Peer`."""
-        return Telling(server.ports["http"], post(f"/pub/{channel}", b"%p", size), b"HTTP/1.1 20")
+        return PublishScript(server.ports["http"], post(f"/pub/{channel}", b"%p", size), b"HTTP/1.1 20")
 
 
 def _module() -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import CannotRun, Program, free_port
-from bench.scripts import PING_BYTE, PONG, Asking, Hearing, Telling, get, post, upgrade
+from bench.scripts import PING_BYTE, PONG, ProbeScript, PublishScript, SubscribeScript, get, post, upgrade
 
 _BATCH = 1000
 _METRICS_SECONDS = 20
@@ -22,7 +22,7 @@ class Pushd:
 
     name = "pushd"
 
-    def missing(self) -> str | None:
+    def missing_dependency(self) -> str | None:
         """See `Peer`."""
         if importlib.util.find_spec("pushd") is None or importlib.util.find_spec("twisted") is None:
             return "pushd is not installed for this Python"
@@ -42,23 +42,23 @@ class Pushd:
         program.wait_for(*ports.values())
         return Server(program, ports)
 
-    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+    def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
         """See `Peer`."""
-        if technique == "TCP":
-            return Hearing(server.ports["tcp"], f"SUB {topic}\r\n".encode(), b"+OK SUB")
-        if technique == "WebSocket":
-            return Hearing(server.ports["http"], upgrade(f"/ws/{topic}"), b"\r\n\r\n", PING_BYTE, PONG)
-        return Hearing(server.ports["http"], get(_PATHS[technique].format(topic)), _READY[technique])
+        if transport == "TCP":
+            return SubscribeScript(server.ports["tcp"], f"SUB {topic}\r\n".encode(), b"+OK SUB")
+        if transport == "WebSocket":
+            return SubscribeScript(server.ports["http"], upgrade(f"/ws/{topic}"), b"\r\n\r\n", PING_BYTE, PONG)
+        return SubscribeScript(server.ports["http"], get(_PATHS[transport].format(topic)), _READY[transport])
 
-    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+    def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
         """Publish by lines, or by `POST`, or by a `batch` in one POST."""
-        if not way:
-            return Telling(server.ports["tcp"], f"PUB {channel} %p\r\n".encode(), b"+OK", ready=b"INFO")
-        if way == "POST":
-            return Telling(server.ports["http"], post(f"/pub/{channel}", b"%p", size), b"HTTP/1.1 20")
+        if not variant:
+            return PublishScript(server.ports["tcp"], f"PUB {channel} %p\r\n".encode(), b"+OK", ready=b"INFO")
+        if variant == "POST":
+            return PublishScript(server.ports["http"], post(f"/pub/{channel}", b"%p", size), b"HTTP/1.1 20")
         line = f'{{"channel":"{channel}","data":"%p"}}\n'.encode()
         batch = post("/pub", line * _BATCH, (len(line) - 2 + size) * _BATCH, "application/x-ndjson")
-        return Telling(server.ports["http"], batch, b'{"id":', messages=_BATCH, answers=_BATCH)
+        return PublishScript(server.ports["http"], batch, b'{"id":', messages=_BATCH, answers=_BATCH)
 
     def metric(self, server: Server, name: str) -> float:
         """Read one of the daemon's counters.
@@ -73,12 +73,12 @@ class Pushd:
                 return float(line.split()[1])
         raise CannotRun(f"pushd tells nothing of {name}")
 
-    def asking(self, server: Server, way: str) -> Asking:
+    def probe_script(self, server: Server, variant: str) -> ProbeScript:
         """Say how another client sees whether the daemon is alive: by a ping, or by publishing elsewhere."""
-        if way == "TCP PING":
-            return Asking(server.ports["tcp"], b"PING x\r\n", b"PONG x", ready=b"INFO")
-        if way == "WebSocket ping":
+        if variant == "TCP PING":
+            return ProbeScript(server.ports["tcp"], b"PING x\r\n", b"PONG x", ready=b"INFO")
+        if variant == "WebSocket ping":
             # A masked ping without a payload; what comes back is a pong without one.
             hello = upgrade("/ws/elsewhere")
-            return Asking(server.ports["http"], b"\x89\x80\0\0\0\0", b"\x8a\x00", hello, b"\r\n\r\n")
-        return Asking(server.ports["http"], post("/pub/elsewhere", b"x", 1), b"HTTP/1.1 20")
+            return ProbeScript(server.ports["http"], b"\x89\x80\0\0\0\0", b"\x8a\x00", hello, b"\r\n\r\n")
+        return ProbeScript(server.ports["http"], post("/pub/elsewhere", b"x", 1), b"HTTP/1.1 20")

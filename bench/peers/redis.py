@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.peers.interface import CHANNEL, Server
 from bench.programs import Program, find, free_port, version_of
-from bench.scripts import Hearing, Telling
+from bench.scripts import PublishScript, SubscribeScript
 
 _MOST_CLIENTS = 18_000
 
@@ -15,7 +15,7 @@ class Redis:
 
     name = "Redis"
 
-    def missing(self) -> str | None:
+    def missing_dependency(self) -> str | None:
         """See `Peer`."""
         return None if find("redis-server") else "redis-server is not installed (Debian: redis-server)"
 
@@ -34,11 +34,11 @@ class Redis:
         program.wait_for(port)
         return Server(program, {"redis": port})
 
-    def hearing(self, server: Server, technique: str, topic: str = CHANNEL) -> Hearing:
+    def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
         """See `Peer`."""
-        return Hearing(server.ports["redis"], f"SUBSCRIBE {topic}\r\n".encode(), b":1\r\n")
+        return SubscribeScript(server.ports["redis"], f"SUBSCRIBE {topic}\r\n".encode(), b":1\r\n")
 
-    def telling(self, server: Server, size: int, channel: str = CHANNEL, way: str = "") -> Telling:
+    def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
         """See `Peer`. The channel is a plain name, since its length stands before it."""
         head = f"*3\r\n$7\r\nPUBLISH\r\n${len(channel)}\r\n{channel}\r\n${size}\r\n"
-        return Telling(server.ports["redis"], head.encode() + b"%p\r\n", b":")
+        return PublishScript(server.ports["redis"], head.encode() + b"%p\r\n", b":")

@@ -14,7 +14,7 @@ from tests.doors.real import Daemon
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_no_two_rows_of_a_case_have_the_same_name(case):
-    labels = [crew.label for crew in case.crews(Scale())]
+    labels = [scenario.label for scenario in case.scenarios(Scale())]
     assert len(set(labels)) == len(labels)
 
 
@@ -22,11 +22,11 @@ def test_no_two_rows_of_a_case_have_the_same_name(case):
 def test_every_crew_of_subscribers_has_a_way_to_hear_and_every_one_a_way_to_publish(case):
     ports = dict.fromkeys(("http", "tcp", "nats", "redis", "lines"), 1)
     server = Server(None, ports)
-    for crew in case.crews(Scale()):
-        peer = PEERS[crew.peer]
-        if crew.subscribers:
-            assert peer.hearing(server, crew.technique, crew.topic).hello
-        assert b"%p" in peer.telling(server, crew.size, crew.channel).text
+    for scenario in case.scenarios(Scale()):
+        peer = PEERS[scenario.peer]
+        if scenario.subscribers:
+            assert peer.subscribe_script(server, scenario.transport, scenario.topic).hello
+        assert b"%p" in peer.publish_script(server, scenario.size, scenario.channel).text
 
 
 def test_cases_of_one_group_stand_together():
@@ -43,7 +43,7 @@ def test_every_chart_shows_a_column_or_more_of_a_case():
 def test_what_stalled_readers_lose_is_among_the_counters_of_the_daemon(tmp_path):
     daemon = Daemon(tmp_path)
     try:
-        station = SimpleNamespace(server=Server(None, {"http": daemon.http_port}))
-        assert stalled._dropped(station) == 0
+        testbed = SimpleNamespace(server=Server(None, {"http": daemon.http_port}))
+        assert stalled._dropped(testbed) == 0
     finally:
         daemon.stop()

@@ -10,8 +10,8 @@ from bench import cpu
 
 def test_the_family_of_a_process_has_its_children():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert cpu.family(os.getpid())[0] == os.getpid()
-        assert child.pid in cpu.family(os.getpid())
+        assert cpu.process_tree(os.getpid())[0] == os.getpid()
+        assert child.pid in cpu.process_tree(os.getpid())
         child.communicate(b"\n")
 
 
@@ -25,7 +25,7 @@ def test_cpu_time_grows_by_what_is_worked():
 def test_a_process_that_is_gone_has_neither_time_nor_children():
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait(30)
-    assert cpu.family(child.pid) == [child.pid]
+    assert cpu.process_tree(child.pid) == [child.pid]
     assert (cpu.seconds([child.pid]), cpu.memory([child.pid])) == (0, 0)
 
 
@@ -34,6 +34,6 @@ def test_memory_is_in_bytes():
 
 
 def test_server_and_load_have_cpus_of_their_own_where_there_are_two():
-    where = cpu.place()
+    where = cpu.choose_cpus()
     assert where.server and where.load
     assert where.server != where.load or len(os.sched_getaffinity(0)) == 1

@@ -41,7 +41,7 @@ def test_without_one_of_both_there_is_no_quotient():
 
 def test_faults_add_up_and_what_was_right_is_not_listed():
     figures = Figures()
-    figures.blame("a", {"lost": 2, "closed": 0})
-    figures.blame("a", {"lost": 1})
-    figures.blame("b", {"lost": 0})
+    figures.add_faults("a", {"lost": 2, "closed": 0})
+    figures.add_faults("a", {"lost": 1})
+    figures.add_faults("b", {"lost": 0})
     assert figures.faults == {"a": {"lost": 3}}

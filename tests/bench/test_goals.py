@@ -18,7 +18,7 @@ def judged(figures):
 
 
 @pytest.mark.parametrize(
-    ("reached", "limit", "most", "met"),
+    ("measured", "limit", "is_maximum", "met"),
     [
         (1.2, 1.25, True, True),
         (1.25, 1.25, True, True),
@@ -27,13 +27,13 @@ def judged(figures):
         (3, 4, False, False),
     ],
 )
-def test_a_goal_is_met_on_the_right_side_of_its_limit(reached, limit, most, met):
-    assert Goal("one", "x", reached, limit, most).is_met is met
+def test_a_goal_is_met_on_the_right_side_of_its_limit(measured, limit, is_maximum, met):
+    assert Goal("one", "x", measured, limit, is_maximum).is_met is met
 
 
 def test_a_goal_says_what_is_wanted():
-    assert Goal("one", "x", 1, 1.25).wanted == "at most 1.25"
-    assert Goal("one", "x", 1, 100_000, most=False, digits=0).wanted == "at least 100,000"
+    assert Goal("one", "x", 1, 1.25).expected == "at most 1.25"
+    assert Goal("one", "x", 1, 100_000, is_maximum=False, digits=0).expected == "at least 100,000"
 
 
 def test_nothing_is_judged_that_was_not_measured():
@@ -43,14 +43,14 @@ def test_nothing_is_judged_that_was_not_measured():
 def test_one_message_is_judged_by_the_loop_and_by_nchan_with_the_same_technique():
     figures = measured("one", pushd_SSE={"paced": 9}, C_loop={"paced": 8}, nchan_SSE={"paced": 12})
     found = judged(figures)
-    assert found["pushd SSE, 25 a second: CPU per delivery, of the C loop's"].reached == 9 / 8
-    assert found["pushd SSE, 25 a second: CPU per delivery, of nchan's"].reached == 9 / 12
+    assert found["pushd SSE, 25 a second: CPU per delivery, of the C loop's"].measured == 9 / 8
+    assert found["pushd SSE, 25 a second: CPU per delivery, of nchan's"].measured == 9 / 12
     assert len(found) == 2
 
 
 def test_a_burst_of_a_technique_that_nchan_lacks_is_judged_by_its_better_one():
     figures = measured("burst", pushd_TCP={"per_cpu": 60}, nchan_SSE={"per_cpu": 10}, nchan_WebSocket={"per_cpu": 20})
-    assert judged(figures)["pushd TCP: deliveries per CPU second, times nchan's"].reached == 3
+    assert judged(figures)["pushd TCP: deliveries per CPU second, times nchan's"].measured == 3
 
 
 def test_memory_for_stalled_readers_is_what_comes_on_top_and_bounded_by_their_queues():
@@ -58,4 +58,4 @@ def test_memory_for_stalled_readers_is_what_comes_on_top_and_bounded_by_their_qu
     figures.add("stalled", "pushd TCP, readers alone", {"p99": 1, "rate": 1, "mib": 4, "stalled": 0})
     figures.add("stalled", "pushd TCP, a tenth more stalled", {"p99": 1, "rate": 1, "mib": 9, "stalled": 20})
     goal = judged(figures)["pushd TCP: MiB grown for 20 stalled readers"]
-    assert (goal.reached, goal.limit) == (5, 20)
+    assert (goal.measured, goal.limit) == (5, 20)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.cpu import place
-from bench.load_client import Load, escape, start
+from bench.cpu import choose_cpus
+from bench.load_client import LoadClient, escape, start
 from bench.programs import compile_c, find
-from bench.testbed import Crew, open_station
-from bench.scripts import Hearing, Telling
+from bench.scripts import PublishScript, SubscribeScript
+from bench.testbed import Scenario, open_testbed
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,10 @@ def test_what_a_server_does_wrong_is_counted(program, tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         server.daemon_threads = True
         port = server.server_address[1]
-        load = Load(stack.enter_context(start(program, tmp_path, place().load)))
-        load.hear_by(Hearing(port, b"SUB\n", b"OK\n"))
+        load = LoadClient(stack.enter_context(start(program, tmp_path, choose_cpus().load)))
+        load.set_subscribe_script(SubscribeScript(port, b"SUB\n", b"OK\n"))
         load.open(2)
-        load.tell_by(Telling(port, b"%p\n", b"", hello=b"PUB\n"), size=100)
+        load.set_publish_script(PublishScript(port, b"%p\n", b"", hello=b"PUB\n"), size=100)
         seen = load.run(1, burst=4, deadline=1)
         load.close()
     assert (seen["messages"], seen["expected"], seen["delivered"]) == (4, 8, 6)
@@ -70,12 +70,14 @@ def test_what_a_server_does_wrong_is_counted(program, tmp_path):
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("technique", ["SSE", "WebSocket", "TCP", "NDJSON"])
-def test_the_daemon_delivers_to_all(program, tmp_path, technique):
+@pytest.mark.parametrize("transport", ["SSE", "WebSocket", "TCP", "NDJSON"])
+def test_the_daemon_delivers_to_all(program, tmp_path, transport):
     with ExitStack() as stack:
-        station = open_station(stack, Crew("pushd", technique, 20), program, Path(tmp_path) / "pushd", place())
-        sample = station.run(5, burst=10)
-        paced = station.run(5, rate=100)
+        testbed = open_testbed(
+            stack, Scenario("pushd", transport, 20), program, Path(tmp_path) / "pushd", choose_cpus()
+        )
+        sample = testbed.run(5, burst=10)
+        paced = testbed.run(5, rate=100)
     assert sample.delivered == 1000 and paced.delivered == 100
     assert sample.cpu > 0
-    assert not any(station.faults.values())
+    assert not any(testbed.faults.values())

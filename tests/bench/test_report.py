@@ -34,7 +34,7 @@ def test_markdown_has_a_rule_below_its_head():
 
 def test_the_text_holds_the_goals_beside_the_figures_and_what_went_wrong():
     figures = figures_of_one()
-    figures.blame("pushd SSE", {"lost": 2, "duplicated": 1})
+    figures.add_faults("pushd SSE", {"lost": 2, "duplicated": 1})
     figures.notes.append("NATS is left out: nats-server is not installed.")
     text = report.as_text(figures, goals(figures))
     assert "of the C loop's     1.14  at most 1.25  met" in text

@@ -4,17 +4,17 @@ import pytest
 
 from bench import rounds
 from bench.cases.interface import Case, Column, Scale
-from bench.cpu import Place
+from bench.cpu import CpuPlacement
 from bench.programs import CannotRun
 from bench.rounds import Rounds
-from bench.testbed import Crew
+from bench.testbed import Scenario
 
-PLACE = Place(frozenset({0}), frozenset({0}))
+PLACE = CpuPlacement(frozenset({0}), frozenset({0}))
 
 
-class FakeStation:
-    def __init__(self, crew):
-        self.crew = crew
+class FakeTestbed:
+    def __init__(self, scenario):
+        self.scenario = scenario
         self.deliveries = 10
         self.faults = {}
 
@@ -28,22 +28,22 @@ class Three(Case):
         self.prepared = []
         self._broken = broken
 
-    def crews(self, scale):
-        return [Crew("pushd", "SSE"), Crew("nchan", "SSE"), Crew("c", "loop")]
+    def scenarios(self, scale):
+        return [Scenario("pushd", "SSE"), Scenario("nchan", "SSE"), Scenario("c", "loop")]
 
-    def prepare(self, station, scale):
-        self.prepared.append(station.crew.peer)
+    def prepare(self, testbed, scale):
+        self.prepared.append(testbed.scenario.peer)
 
-    def measure(self, station, scale):
-        if station.crew.peer == self._broken:
+    def measure(self, testbed, scale):
+        if testbed.scenario.peer == self._broken:
             raise CannotRun("it is broken")
-        self.order.append(station.crew.peer)
+        self.order.append(testbed.scenario.peer)
         return {"n": len(self.order)}
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    monkeypatch.setattr(rounds, "open_station", lambda stack, crew, *rest: FakeStation(crew))
+    monkeypatch.setattr(rounds, "open_testbed", lambda stack, scenario, *rest: FakeTestbed(scenario))
 
     def run(case, peers=("pushd", "nchan", "c"), count=2, seconds=60.0):
         said = []

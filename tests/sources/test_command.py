@@ -28,7 +28,7 @@ class Spawner(Clock):
 
     def spawnProcess(self, program: Any, path: str, argv: Any, environ: Any, *, childFDs: Any) -> None:
         pipes = Pipes()
-        pipes.program = program
+        pipes.process = program
         self.programs.append(program)
         self.pipes.append(pipes)
         self.starts.append((path, argv, environ, childFDs))
