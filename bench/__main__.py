@@ -32,7 +32,7 @@ _QUICK = Scale(many=200, crowd=1000, rounds=1, effort=0.3)
 
 
 class _Progress:
-    """Tells on standard error what is being done, and for how long already."""
+    """Prints progress and elapsed time to standard error."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -42,7 +42,7 @@ class _Progress:
 
 
 class _Names:
-    """Reads names joined by commas."""
+    """Parses names separated by commas."""
 
     def __init__(self, known: Sequence[str], what: str) -> None:
         self._known = known
@@ -67,12 +67,12 @@ def _positive(text: str) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line with one sentence."""
+        """Print one sentence and exit with status 2."""
         self.exit(2, f"bench: {message}\n")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = _Parser(
         prog="python -m bench",
         description="Measure pushd side by side with its peers, on this machine.",
@@ -97,17 +97,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def scale_of(options: argparse.Namespace) -> Scale:
-    """Settle how much is done."""
+    """Return the scale for these options."""
     scale = _QUICK if options.quick else Scale()
     given = {"many": options.subscribers, "crowd": options.crowd, "rounds": options.rounds}
     return replace(scale, **{name: value for name, value in given.items() if value is not None})
 
 
 def within_files(scale: Scale, notes: list[str]) -> Scale:
-    """Raise the limit of open files as far as may be, and have no more subscribers than it allows."""
+    """Raise the limit of open files to the maximum; return the scale, reduced to what it allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # pushd keeps a tenth of the limit for other things than connections.
+    # pushd reserves a tenth of the limit for other files.
     limit = max(1, int(0.9 * hard) - _SPARE_FILES)
     if max(scale.many, scale.crowd) > limit:
         notes.append(f"A process may open {hard} files here, so there are at most {limit} subscribers.")
@@ -119,9 +119,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def run(options: argparse.Namespace, command: str) -> Figures:
-    """Measure, and tell.
+    """Run the benchmark and print the report.
 
-    :raises CannotRun: nothing can be measured.
+    :raises CannotRun: when nothing can be measured.
     """
     if sys.platform != "linux":
         raise CannotRun("the benchmark asks Linux for the CPU time and the memory of servers, and runs there only")
@@ -159,7 +159,7 @@ def run(options: argparse.Namespace, command: str) -> Figures:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the benchmark; give the exit status."""
+    """Run the benchmark; return the exit status."""
     options = parse(arguments)
     signal.signal(signal.SIGTERM, _stop)
     try:

@@ -1,4 +1,4 @@
-"""What the operating system says of processes: the CPU time they took, the memory they hold, the CPUs they may use."""
+"""CPU time, memory and CPU affinity of processes, as reported by Linux."""
 
 import os
 from collections.abc import Iterable
@@ -11,20 +11,20 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class CpuPlacement(NamedTuple):
-    """Where servers run, and where the load does: on CPUs of their own, if there are two."""
+    """The CPUs of the servers and of the load client: disjoint if there are at least two."""
 
     server: frozenset[int]
     load: frozenset[int]
 
 
 def choose_cpus() -> CpuPlacement:
-    """Share out the CPUs that this process may use: one to the server, the last one to the load and to us."""
+    """Return the first available CPU for the server, the last one for the load client and this process."""
     cpus = sorted(os.sched_getaffinity(0))
     return CpuPlacement(frozenset(cpus[:1]), frozenset(cpus[-1:]))
 
 
 def process_tree(pid: int) -> list[int]:
-    """Give a process and all that descend from it."""
+    """Return a process and all its descendants."""
     found = [pid]
     for each in found:
         for task in _tasks(each):
@@ -33,18 +33,18 @@ def process_tree(pid: int) -> list[int]:
 
 
 def seconds(pids: Iterable[int]) -> float:
-    """Give the CPU time, in user and kernel mode, of all threads of some processes."""
+    """Return the CPU time in seconds, user and kernel mode, of all threads of these processes."""
     return sum(_seconds(pid) for pid in pids)
 
 
 def memory(pids: Iterable[int]) -> int:
-    """Give the resident memory of some processes, in bytes; one that is gone has none."""
+    """Return the resident memory of these processes in bytes; processes that have exited count as 0."""
     fields = (_read(_PROC / str(pid) / "statm").split() for pid in pids)
     return sum(int(each[1]) * _PAGE for each in fields if each)
 
 
 def _seconds(pid: int) -> float:
-    # The scheduler counts nanoseconds a thread; user and system time together are the same sum, in ticks of 10 ms.
+    # The scheduler counts nanoseconds per thread; user plus system time is the same sum in ticks of 10 ms.
     schedules = [_read(task / "schedstat").split() for task in _tasks(pid)]
     if schedules and all(schedules):
         return sum(int(schedule[0]) for schedule in schedules) / 1e9

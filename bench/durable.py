@@ -1,11 +1,10 @@
-"""What durable history costs: publishes that wait for their answer, by stores in memory and on disk, ours and others'.
+"""The cost of durable history: acknowledged publishes with backends in memory and on disk, compared with other servers.
 
     python -m bench.durable [--seconds 3] [--publishers 1,10,100] [--window 1] [--peers memory,full,...] [--rate 2000]
 
-Each publisher has a connection of its own and sends the next message of 100 bytes when the last one is answered, or the
-last but a few where the window is wider; one subscriber hears all of them. With a rate, the publishers share it, so
-that delivery is compared under the same load.
-All runs on this machine, each server for itself, its files in a directory that is removed.
+Each publisher has its own connection and sends messages of 100 bytes, with at most `--window` unacknowledged ones; one
+subscriber receives all of them. With `--rate`, the publishers share that rate, so that deliveries are compared under
+the same load. Everything runs on this machine, one server at a time, with its files in a temporary directory.
 """
 
 import argparse
@@ -34,21 +33,21 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class DurableServer:
-    """A server, and how one talks to it."""
+    """A server and its protocol."""
 
     name: str
     command: Callable[[str, int], Sequence[str]]
-    """From a directory and a port."""
+    """Returns the command line for a data directory and a port."""
     greeting: Callable[[int], bytes]
-    """What a publisher of that number says first; nothing is waited for."""
+    """Returns the first bytes that the publisher of this number sends; no response is awaited."""
     publish: Callable[[int, bytes], bytes]
     answer: bytes
-    """What is in each answer, once."""
+    """Bytes that occur exactly once in each acknowledgement."""
     subscribe: Callable[[], bytes]
     needs: str = "python"
     config: Callable[[str, int], str | None] = field(default=lambda directory, port: None)
     ready: bytes = b""
-    """What a subscriber hears before anything is published."""
+    """Bytes that acknowledge a subscription."""
 
 
 def _pushd(name: str, *options: str) -> DurableServer:
@@ -78,7 +77,7 @@ def _redis(fsync: str) -> DurableServer:
         return [*words, "--appendfsync", fsync, "--bind", "127.0.0.1", "--logfile", f"{directory}/log"]
 
     def publish(number: int, data: bytes) -> bytes:
-        # As durable as a stream, and told to who listens: what a client of Redis does for the same promise.
+        # Add to a stream and publish, which gives the same guarantee as pushd.
         script = b"redis.call('XADD',KEYS[1],'MAXLEN','~','1000','*','d',ARGV[1]) redis.call('PUBLISH',KEYS[1],ARGV[1])"
         return _resp(b"EVAL", script, b"1", b"bench/%d" % number, data)
 
@@ -129,17 +128,17 @@ SERVERS = {
 
 @dataclass
 class RunFigures:
-    """What came of one run."""
+    """The figures of one run."""
 
     rate: float
     cpu: float
-    """Microseconds of the server per publish."""
+    """CPU time of the server per publish in microseconds."""
     answers: list[float]
     deliveries: list[float]
 
 
 class Connection:
-    """A connection that does not block."""
+    """A connection to the server."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_START_SECONDS)
@@ -147,14 +146,14 @@ class Connection:
         self.descriptor = self.socket.fileno()
         self.unparsed = b""
         self.sent: deque[float] = deque()
-        """When what is not answered yet was sent."""
+        """Send times of the unacknowledged messages."""
 
     def wait_for(self, word: bytes) -> None:
-        """Read until that was said."""
+        """Read until these bytes have arrived."""
         while word not in self.unparsed:
             data = self.socket.recv(65536)
             if not data:
-                raise ConnectionError("the server hung up")
+                raise ConnectionError("the server closed the connection")
             self.unparsed += data
         self.unparsed = b""
 
@@ -162,10 +161,11 @@ class Connection:
 def measure(
     peer: DurableServer, port: int, pid: int, publishers: int, seconds: float, rate: float, window: int
 ) -> RunFigures:
-    """Let so many publish for some seconds.
+    """Publish for some seconds.
 
-    :param rate: so often in all, or 0 for as often as they can.
-    :param window: what each may have on its way.
+    :param publishers: number of publishers.
+    :param rate: publishes per second in total; 0 for as many as possible.
+    :param window: maximum number of unacknowledged messages per publisher.
     """
     subscriber = Connection(port)
     subscriber.socket.sendall(peer.subscribe())
@@ -222,7 +222,7 @@ def measure(
             number, line = by_number[descriptor]
             data = line.unparsed + line.socket.recv(65536)
             if not data:
-                raise ConnectionError("the server hung up")
+                raise ConnectionError("the server closed the connection")
             if b"-ERR" in data:
                 raise ConnectionError(data.decode(errors="replace"))
             *answered, line.unparsed = data.split(peer.answer)
@@ -238,7 +238,7 @@ def measure(
 
 @contextmanager
 def running(peer: DurableServer) -> Iterator[tuple[int, int]]:
-    """Start a server; give its port and its process."""
+    """Run a server; yield its port and process id."""
     with tempfile.TemporaryDirectory(prefix="pushd-durable-") as directory:
         with socket.create_server(("127.0.0.1", 0)) as holder:
             port = holder.getsockname()[1]
@@ -287,13 +287,13 @@ def _at(values: list[float], share: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, and print a table."""
+    """Run the comparison and print a table."""
     parser = argparse.ArgumentParser(prog="python -m bench.durable", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each run")
     parser.add_argument("--publishers", default="1,10,100")
     parser.add_argument("--peers", default=",".join(SERVERS), help=", ".join(SERVERS))
-    parser.add_argument("--window", type=int, default=1, help="messages that each publisher may have on their way")
-    parser.add_argument("--rate", type=float, default=0.0, help="publishes a second in all; 0: as many as can be")
+    parser.add_argument("--window", type=int, default=1, help="unacknowledged messages per publisher")
+    parser.add_argument("--rate", type=float, default=0.0, help="publishes per second in total; 0: as many as possible")
     args = parser.parse_args(argv)
     load = f"{args.rate:.0f} a second" if args.rate else "as fast as the answers come"
     print(f"{_SIZE} bytes, {args.seconds:g} s a run, {load}, {args.window} on the way, {os.cpu_count()} CPUs\n")

@@ -1,4 +1,4 @@
-"""What was measured: figures by case, row and round, and the medians and quotients of them."""
+"""Measured figures by case, row and round, with their medians and quotients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,35 +7,35 @@ from statistics import median
 
 @dataclass
 class Figures:
-    """All that a run of the benchmark has measured."""
+    """The figures of a run of the benchmark."""
 
     rounds: dict[str, dict[str, list[Mapping[str, float]]]] = field(default_factory=dict)
-    """By case and row, the figures of each round."""
+    """Figures of each round, by case and row."""
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By row, and what was wrong, where something was."""
+    """Number of faults, by row and kind."""
     deliveries: int = 0
-    """How many were checked."""
+    """Number of deliveries checked."""
     notes: list[str] = field(default_factory=list)
-    """What was left out, and why."""
+    """What was omitted, and why."""
 
     def add(self, case: str, row: str, figures: Mapping[str, float]) -> None:
-        """Take the figures of a round."""
+        """Add the figures of a round."""
         self.rounds.setdefault(case, {}).setdefault(row, []).append(figures)
 
     def add_faults(self, row: str, faults: Mapping[str, int]) -> None:
-        """Take note of what was wrong with the deliveries of a row."""
+        """Add the faults in the deliveries of a row."""
         for fault, count in faults.items():
             if count:
                 row_faults = self.faults.setdefault(row, {})
                 row_faults[fault] = row_faults.get(fault, 0) + count
 
     def median(self, case: str, row: str, key: str) -> float | None:
-        """Give the median over the rounds, or None where there is no such figure."""
+        """Return the median over the rounds, or None if there is no such figure."""
         values = [each[key] for each in self.rounds.get(case, {}).get(row, ()) if key in each]
         return median(values) if values else None
 
     def quotient(self, case: str, key: str, row: str, by: str, by_key: str = "") -> float | None:
-        """Give the median of one row's figure divided by another's in the same round; None where one is not there.
+        """Return the median of one row's figure divided by another's in the same round; None if either is missing.
 
         What else the machine does in a round, it does to both.
         """

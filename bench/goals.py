@@ -1,4 +1,4 @@
-"""The goals, and how far each is reached."""
+"""The goals, and whether they are met."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ _HANDSHAKE_MICROS = {"SSE": 200, "WebSocket": 350}
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that was measured, beside what it should be."""
+    """A measured figure and its limit."""
 
     case: str
     what: str
     measured: float
     limit: float
     is_maximum: bool = True
-    """Whether the limit is the most that it may be, or the least."""
+    """Whether the limit is a maximum; else it is a minimum."""
     digits: int = 2
 
     @property
     def is_met(self) -> bool:
-        """Whether it is what it should be."""
+        """Whether the figure is within the limit."""
         return self.measured <= self.limit if self.is_maximum else self.measured >= self.limit
 
     @property
     def expected(self) -> str:
-        """The limit in words."""
+        """The limit as text."""
         return f"at {'most' if self.is_maximum else 'least'} {self.limit:,.{self.digits}f}"
 
 
 def goals(figures: Figures) -> list[Goal]:
-    """Judge all that was measured."""
+    """Return all goals for which there are figures."""
     return [goal for judge in _JUDGES for goal in judge(figures)]
 
 
@@ -59,7 +59,7 @@ def _one(figures: Figures) -> Iterator[Goal]:
 def _burst(figures: Figures) -> Iterator[Goal]:
     for transport in _TRANSPORTS:
         row = f"pushd {transport}"
-        # Where nchan has no such technique, its quickest stands for it.
+        # If nchan lacks the transport, compare with its fastest one.
         others = (
             [f"nchan {transport}"]
             if transport in _NCHAN_TRANSPORTS

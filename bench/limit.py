@@ -1,4 +1,4 @@
-"""What limit.c does, in Python: for each line that is published one send to each subscriber, and nothing else."""
+"""The Python version of limit.c: one send per subscriber and published line, and nothing else."""
 
 import resource
 import selectors
@@ -9,7 +9,7 @@ _ROOM = 1 << 18
 
 
 class Client:
-    """A connection, with what came of a line so far."""
+    """A connection and its incomplete line."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -24,7 +24,7 @@ class Loop:
         self._subscribers: list[socket.socket] = []
 
     def run(self, port: int) -> None:
-        """Serve for ever."""
+        """Serve forever."""
         with socket.create_server(("127.0.0.1", port), backlog=4096) as listener:
             self._selector.register(listener, selectors.EVENT_READ)
             while True:

@@ -1,4 +1,4 @@
-"""The load client (load.c), driven by lines: it opens subscribers, publishes, and checks and times each delivery."""
+"""The driver of the load client (load.c), which opens subscribers, publishes, and checks and times each delivery."""
 
 import json
 import selectors
@@ -11,7 +11,7 @@ from bench.programs import CannotRun, Program
 from bench.scripts import ProbeScript, PublishScript, SubscribeScript
 
 _GRACE_SECONDS = 30.0
-"""How much longer than its own deadline a command may take: times are sorted after it."""
+"""Time allowed beyond the deadline of a command, for sorting the latencies."""
 _OPEN_SECONDS = 120
 
 
@@ -28,7 +28,7 @@ class LoadClient:
     def set_subscribe_script(
         self, subscribe_script: SubscribeScript, *, channels: int = 1, stalled: bool = False
     ) -> None:
-        """Settle how the subscribers that come next subscribe."""
+        """Set how the next subscribers subscribe."""
         self._set("port", subscribe_script.port)
         self._set("channels", channels)
         self._set("stalled", int(stalled))
@@ -36,7 +36,7 @@ class LoadClient:
             self._set(name, getattr(subscribe_script, name))
 
     def set_publish_script(self, publish_script: PublishScript, *, size: int, connections: int = 1) -> None:
-        """Settle how to publish payloads of so many bytes, and connect."""
+        """Set how to publish payloads of `size` bytes, and connect the publishers."""
         self._set("size", size)
         self._set("publish_port", publish_script.port)
         self._set("publish", publish_script.text)
@@ -46,7 +46,7 @@ class LoadClient:
         self._expect_ready(self._ask(f"publishers {connections}", _OPEN_SECONDS), connections, "publishers")
 
     def start_probe(self, probe_script: ProbeScript) -> None:
-        """Settle what is asked again and again while a run goes on, and connect."""
+        """Connect a probe, which sends its request repeatedly during each run."""
         self._set("probe_port", probe_script.port)
         self._set("probe_hello", probe_script.hello)
         self._set("probe_ready", probe_script.ready)
@@ -55,11 +55,11 @@ class LoadClient:
         self._expect_ready(self._ask("probe", _OPEN_SECONDS), 1, "probes")
 
     def stop_probe(self) -> None:
-        """Close the connection that is asked."""
+        """Disconnect the probe."""
         self._ask("no probe", _OPEN_SECONDS)
 
     def open(self, subscribers: int) -> None:
-        """Open so many more subscribers."""
+        """Open this many more subscribers."""
         self._expect_ready(self._ask(f"open {subscribers}", _OPEN_SECONDS), subscribers, "subscribers")
 
     def close(self) -> None:
@@ -67,11 +67,11 @@ class LoadClient:
         self._ask("close", _OPEN_SECONDS)
 
     def run(self, times: int, burst: int = 1, rate: float = 0.0, deadline: float = 20.0) -> dict[str, Any]:
-        """Publish bursts on each channel, so many a second or (0) each when all have heard the one before."""
+        """Publish bursts on each channel, `rate` per second or (0) each after the last one has arrived everywhere."""
         return self._ask(f"run {times} {burst} {rate} {deadline}", deadline)
 
     def pump(self, times: int, window: int, answers: int = 1, deadline: float = 20.0) -> dict[str, Any]:
-        """Publish without heeding subscribers, with a window of what is not answered yet on each connection."""
+        """Publish regardless of subscribers, with at most `window` unacknowledged requests per connection."""
         return self._ask(f"pump {times} {window} {answers} {deadline}", deadline)
 
     def _expect_ready(self, answer: dict[str, Any], expected: int, what: str) -> None:
@@ -87,7 +87,7 @@ class LoadClient:
         deadline = time.monotonic() + seconds + _GRACE_SECONDS
         while b"\n" not in self._answer_so_far:
             if not self._selector.select(deadline - time.monotonic()):
-                raise CannotRun(f"the load client does not answer: {command}")
+                raise CannotRun(f"the load client did not respond to: {command}")
             block = self._program.output.read1(1 << 16)  # type: ignore[attr-defined]
             if not block:
                 raise CannotRun(f"the load client ended: {self._program.last_log_line}")
@@ -105,11 +105,11 @@ class LoadClient:
 
 
 def start(program: Path, directory: Path, cpus: Collection[int]) -> Program:
-    """Start a load client that is to be driven by `Load`."""
+    """Start the process that a `LoadClient` drives."""
     directory.mkdir(parents=True, exist_ok=True)
     return Program([str(program)], directory, cpus, has_pipes=True)
 
 
 def escape(text: bytes) -> bytes:
-    """Write bytes in one line, as load.c reads them."""
+    """Return bytes escaped to one line, as load.c reads them."""
     return b"".join(bytes((c,)) if 32 <= c < 127 and c != 92 else b"\\x%02x" % c for c in text)

@@ -1,4 +1,4 @@
-"""What the benchmark ran on."""
+"""The description of the machine."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from bench.peers import PEERS
 
 
 def describe(placement: CpuPlacement, scale: Scale, peers: Collection[str]) -> list[tuple[str, str]]:
-    """Name the machine, the size of what it did, and the versions of all that took part."""
+    """Return the machine, the scale, and the versions of all servers, as name and value."""
     facts = [
         ("processor", f"{_processor()}, {os.cpu_count()} CPUs"),
         ("kernel", f"{platform.system()} {platform.release()}, {platform.machine()}"),

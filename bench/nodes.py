@@ -30,11 +30,11 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _DATA = "x" * 100
 _WINDOW = 256
 _SECONDS = 20.0
-"""Nothing takes longer without being given up."""
+"""Timeout of every operation."""
 
 
 class Node:
-    """`twistd pushd` on free ports."""
+    """A `twistd pushd` process on free ports."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self._log = folder / f"node{time.monotonic_ns()}.log"
@@ -53,12 +53,12 @@ class Node:
 
     @property
     def cpu(self) -> float:
-        """The seconds of CPU that it has used."""
+        """CPU time used so far in seconds."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def connect(self) -> socket.socket:
-        """Connect to its port of lines; the greeting is read."""
+        """Return a connection to the TCP line listener, after reading the greeting."""
         sock = socket.create_connection(("127.0.0.1", self.port), _SECONDS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while not sock.recv(4096).endswith(b"\n"):
@@ -66,7 +66,7 @@ class Node:
         return sock
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the process."""
         self._process.terminate()
         self._process.wait(_SECONDS)
 
@@ -83,7 +83,7 @@ class Node:
 
 
 class SubscriberThread(threading.Thread):
-    """Many subscribers that read and count bytes."""
+    """A thread with many subscribers, which count lines."""
 
     def __init__(self, node: Node, size: int, channel: str) -> None:
         super().__init__(daemon=True)
@@ -99,7 +99,7 @@ class SubscriberThread(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Read until it is over."""
+        """Read until closed."""
         while not self._is_closed:
             for key, _ in self._selector.select(0.1):
                 data = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
@@ -108,11 +108,11 @@ class SubscriberThread(threading.Thread):
                 self.lines += data.count(b"\n")
 
     def wait_for_lines(self, lines: int) -> None:
-        """Wait until so many lines have come."""
+        """Wait until this many lines have arrived."""
         deadline = time.monotonic() + _SECONDS
         while self.lines < lines:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.lines} of {lines} lines came")
+                raise TimeoutError(f"{self.lines} of {lines} lines arrived")
             time.sleep(0.005)
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class SubscriberThread(threading.Thread):
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis of its own; gives its URL."""
+    """Run a temporary Redis server; yield its URL."""
     program = shutil.which("redis-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise SystemExit("bench.nodes: redis-server is not installed (Debian: apt-get install redis-server)")
@@ -142,7 +142,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 def delivery_cost(folder: Path, options: Sequence[str], subscribers: int, messages: int, rate: float) -> float:
-    """Give the microseconds of CPU that pushd takes for each delivery, its publishes included."""
+    """Return the CPU time of pushd per delivery in microseconds, publishing included."""
     node = Node(folder, *options)
     thread = SubscriberThread(node, subscribers, "bench")
     publisher = node.connect()
@@ -160,7 +160,7 @@ def delivery_cost(folder: Path, options: Sequence[str], subscribers: int, messag
 
 
 def publish_rate(folder: Path, options: Sequence[str], nodes: int, messages: int) -> tuple[float, float]:
-    """Give how many publishes a second go through so many nodes together, and the CPU of all nodes for each, in µs."""
+    """Return the publishes per second of all nodes together, and their CPU time per publish in microseconds."""
     running = [Node(folder, *options) for _ in range(nodes)]
     threads = [SubscriberThread(node, 1, "bench/*") for node in running]
     try:
@@ -186,7 +186,7 @@ def publish_rate(folder: Path, options: Sequence[str], nodes: int, messages: int
 
 
 def _publish(sock: socket.socket, channels: Sequence[str], rate: float) -> None:
-    """Publish so many messages a second, each for itself."""
+    """Publish `rate` messages per second, one at a time."""
     due = time.monotonic()
     for channel in channels:
         due += 1 / rate
@@ -198,7 +198,7 @@ def _publish(sock: socket.socket, channels: Sequence[str], rate: float) -> None:
 
 
 def _pipeline(sock: socket.socket, channel: str, messages: int) -> None:
-    """Publish as fast as it goes, so many on their way at a time."""
+    """Publish as fast as possible, with at most `_WINDOW` unacknowledged messages."""
     line = f"PUB {channel} {_DATA}\r\n".encode()
     sent = answered = 0
     while answered < messages:
@@ -214,7 +214,7 @@ def _pipeline(sock: socket.socket, channel: str, messages: int) -> None:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Measure everything."""
+    """Run all measurements; return their figures."""
     figures: dict[str, Any] = {}
     with ExitStack() as stack:
         redis = ("--redis", stack.enter_context(redis_server(folder)))

@@ -1,4 +1,4 @@
-"""The page of results, docs/benchmarks.md, and the picture on it."""
+"""The page of results, docs/benchmarks.md, and its plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +64,7 @@ def write(
     scale: Scale,
     command: str,
 ) -> None:
-    """Write the page, and the picture beside it."""
+    """Write the page, and the plot next to it."""
     drawing = path.with_suffix(".svg")
     drawing.write_text(picture(figures), encoding="utf-8")
     path.write_text(_page(figures, goals, machine, scale, command, drawing.name), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A picture of the figures: horizontal bars, as SVG."""
+"""A plot of the figures: horizontal bars, as SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _FONT = "font-family='system-ui, sans-serif'"
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure of a case, for all rows."""
+    """One figure of a case, for all rows."""
 
     case: str
     key: str
@@ -33,7 +33,7 @@ CHARTS = (
 
 
 def picture(figures: Figures, charts: Sequence[Chart] = CHARTS) -> str:
-    """Draw what was measured of the charts, one below the other."""
+    """Return an SVG with the charts for which there are figures, one below the other."""
     parts: list[str] = []
     top = _GAP
     for chart in charts:

@@ -1,4 +1,4 @@
-"""Programs of our own and of others: compiled where they are C, started on their CPUs, and ended for certain."""
+"""Child processes of the benchmark: compiled if written in C, pinned to CPUs, and terminated reliably."""
 
 import ctypes
 import os
@@ -24,18 +24,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 class CannotRun(Exception):
-    """The benchmark can not go on; one sentence says why."""
+    """The benchmark cannot continue; the text is one sentence."""
 
 
 def find(name: str) -> str | None:
-    """Find a program, also where a shell of root alone would look."""
+    """Return the path of a program, searching the sbin directories too; None if it is not installed."""
     return shutil.which(name, path=_PATH)
 
 
 def compile_c(name: str, directory: Path) -> Path:
     """Compile a program of this package.
 
-    :raises CannotRun: there is no C compiler, or it found a mistake.
+    :raises CannotRun: when there is no C compiler, or it fails.
     """
     compiler = find("cc")
     if compiler is None:
@@ -51,20 +51,20 @@ def compile_c(name: str, directory: Path) -> Path:
 
 
 def version_of(command: Sequence[str]) -> str:
-    """Give the first line that a program says of itself."""
+    """Return the first line that a version command prints."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=_START_SECONDS, check=False)
     return ((done.stdout or done.stderr).strip().splitlines() or ["unknown"])[0]
 
 
 def free_port() -> int:
-    """Find a port that is free now."""
+    """Return a port that is currently free."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port: int = holder.getsockname()[1]
         return port
 
 
 class Program:
-    """A process on given CPUs, which ends with the block that it is the context of, and with this process."""
+    """A process pinned to CPUs; it is terminated at the end of its ``with`` block and with this process."""
 
     def __init__(
         self,
@@ -74,7 +74,11 @@ class Program:
         *,
         has_pipes: bool = False,
     ) -> None:
-        """`talks`: standard input and output are pipes. All else that it says goes to a file in `directory`."""
+        """Start the process.
+
+        :param directory: working directory; output goes to the file ``log`` in it.
+        :param has_pipes: whether standard input and output are pipes.
+        """
         self.name = Path(command[0]).name
         self._log = directory / "log"
         pipe = subprocess.PIPE if has_pipes else None
@@ -86,7 +90,7 @@ class Program:
                 stdout=pipe or log,
                 stderr=log,
                 preexec_fn=_Prepare(cpus),
-                start_new_session=True,  # what is typed at the terminal is for us, and we end it in order
+                start_new_session=True,  # so that Ctrl-C reaches only this process, which then stops it
             )
 
     def __enter__(self) -> Self:
@@ -99,31 +103,31 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """Process id."""
         return self._process.pid
 
     @property
     def input(self) -> IO[bytes]:
-        """What it reads."""
+        """Standard input."""
         assert self._process.stdin is not None
         return self._process.stdin
 
     @property
     def output(self) -> IO[bytes]:
-        """What it says."""
+        """Standard output."""
         assert self._process.stdout is not None
         return self._process.stdout
 
     @property
     def last_log_line(self) -> str:
-        """The last line that it has logged."""
+        """Last line of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
     def wait_for(self, *ports: int) -> None:
-        """Wait until it listens.
+        """Wait until it listens on these ports.
 
-        :raises CannotRun: it does not come to that.
+        :raises CannotRun: when it exits first or takes too long.
         """
         deadline = time.monotonic() + _START_SECONDS
         for port in ports:
@@ -133,7 +137,7 @@ class Program:
                 time.sleep(0.02)
 
     def stop(self) -> None:
-        """End it, and wait for its end."""
+        """Terminate the process and wait for its exit."""
         members = process_tree(self.pid)
         self._process.terminate()
         try:
@@ -149,14 +153,14 @@ class Program:
 
 
 class _Prepare:
-    """What a child does before it becomes the program."""
+    """Preparation of a child process before exec."""
 
     def __init__(self, cpus: Collection[int]) -> None:
         self._cpus = cpus
         self._prctl = ctypes.CDLL(None).prctl
 
     def __call__(self) -> None:
-        """Choose the CPUs, and ask to be ended when we are killed."""
+        """Set the CPU affinity, and request a signal when the parent dies."""
         os.sched_setaffinity(0, self._cpus)
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

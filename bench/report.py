@@ -1,4 +1,4 @@
-"""What was measured, as text: tables for the terminal and for Markdown."""
+"""Text tables of the figures, for the terminal and in Markdown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,11 +10,11 @@ from bench.goals import Goal
 _NOTHING = "–"
 _MET = {True: "met", False: "not met"}
 Table = list[list[str]]
-"""Rows of cells; the first row is the head."""
+"""Rows of cells; the first row is the header."""
 
 
 def measured(figures: Figures, case: Case) -> Table:
-    """Give the medians of a case."""
+    """Return the medians of a case."""
     table = [["", *(column.heading for column in case.columns)]]
     for row in figures.rounds[case.name]:
         cells = [_number(figures.median(case.name, row, column.key), column.digits) for column in case.columns]
@@ -23,13 +23,13 @@ def measured(figures: Figures, case: Case) -> Table:
 
 
 def judged(goals: Iterable[Goal]) -> Table:
-    """Set what was reached beside what was wanted."""
+    """Return a table of measured figures and limits."""
     rows = [[goal.what, _number(goal.measured, goal.digits), goal.expected, _MET[goal.is_met]] for goal in goals]
     return [["goal", "reached", "wanted", ""], *rows]
 
 
 def faults(figures: Figures) -> str:
-    """Say in a sentence or more what was wrong with deliveries."""
+    """Return sentences about the faults in deliveries."""
     checked = f"{figures.deliveries:,} deliveries were checked"
     if not figures.deliveries:
         return ""
@@ -42,7 +42,7 @@ def faults(figures: Figures) -> str:
 
 
 def as_text(figures: Figures, goals: Sequence[Goal]) -> str:
-    """Write all of it for a terminal."""
+    """Return the full report for a terminal."""
     parts = []
     for name in figures.rounds:
         case = CASES[name]

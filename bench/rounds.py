@@ -1,4 +1,4 @@
-"""The order of things: cases by group, the rounds of all rows interleaved, so that what else goes on hits all alike."""
+"""The schedule: cases by group, with interleaved rounds, so that other activity affects all rows alike."""
 
 import shutil
 import time
@@ -14,7 +14,7 @@ from bench.programs import CannotRun
 from bench.testbed import Scenario, Testbed, open_testbed
 
 _FEWEST = 3
-"""Rounds that are made in any case: a median of fewer says little."""
+"""Minimum number of rounds; a median of fewer is meaningless."""
 
 
 class Rounds:

@@ -1,16 +1,16 @@
-"""What the load has to say to a server, and what it waits for: a protocol, seen from outside.
+"""Scripts for the load client: the bytes to send to a server, and the bytes to wait for.
 
-In these texts ``%c`` stands for the number of the channel in five digits, ``%b`` for a pattern of the subscriber's own,
-``%p`` for the payload and ``%%`` for a per cent sign.
+In these bytes ``%c`` is replaced by the number of the channel in five digits, ``%b`` by a pattern unique to the
+subscriber, ``%p`` by the payload, and ``%%`` by a per cent sign.
 """
 
 from dataclasses import dataclass
 
 _KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 PONG = b"\x8a\x80\0\0\0\0"
-"""A pong of a client, masked and without a payload."""
+"""A masked pong without payload."""
 PING_BYTE = b"\x89"
-"""The first byte of a ping; payloads are ASCII, so it is nothing else."""
+"""The first byte of a ping; it is unambiguous, as payloads are ASCII."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SubscribeScript:
     port: int
     hello: bytes
     ready: bytes
-    """What shows that the subscription holds; nothing where a server is silent until there is a message."""
+    """Bytes that acknowledge the subscription; empty if the server sends nothing before the first message."""
     ping: bytes = b""
     pong: bytes = b""
 
@@ -32,18 +32,18 @@ class PublishScript:
     port: int
     text: bytes
     answer: bytes
-    """What comes back for each message; nothing where nothing does."""
+    """Bytes that acknowledge a message; empty if the server sends no acknowledgement."""
     hello: bytes = b""
     ready: bytes = b""
     messages: int = 1
-    """How many messages are in the text."""
+    """Number of messages in `text`."""
     answers: int = 1
-    """How many answers come back for the text."""
+    """Number of acknowledgements of `text`."""
 
 
 @dataclass(frozen=True)
 class ProbeScript:
-    """How to see whether a server is alive."""
+    """How to probe whether a server responds."""
 
     port: int
     text: bytes
@@ -53,17 +53,17 @@ class ProbeScript:
 
 
 def get(path: str, *headers: str) -> bytes:
-    """Ask for a stream."""
+    """Return a GET request."""
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
 
 
 def upgrade(path: str) -> bytes:
-    """Ask for a WebSocket."""
+    """Return a WebSocket opening handshake."""
     key = f"Sec-WebSocket-Key: {_KEY.decode()}"
     return get(path, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key)
 
 
 def post(path: str, body: bytes, size: int, content_type: str = "text/plain") -> bytes:
-    """Post a body that has so many bytes when it is filled in."""
+    """Return a POST request; `size` is the length of the body after substitution."""
     head = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {content_type}", f"Content-Length: {size}"]
     return "\r\n".join([*head, "", ""]).encode() + body

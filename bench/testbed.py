@@ -1,4 +1,4 @@
-"""A station: a running server and the load that is connected to it, with measurements of the one by the other."""
+"""A testbed: a running server and the load client that is connected to it."""
 
 import time
 from contextlib import ExitStack
@@ -18,31 +18,31 @@ _IDLE_CHECK_SECONDS = 0.1
 _IDLE_CPU_SHARE = 0.02
 _MAX_IDLE_WAIT_SECONDS = 5.0
 FAULTS = ("lost", "duplicated", "disordered", "misrouted", "late", "closed")
-"""What must not be: deliveries that did not come, came again, in the wrong order, to the wrong one, or in a later
-run; and connections that were cut."""
+"""Faults: deliveries that were lost, duplicated, out of order, to the wrong subscriber, or in a later run; and closed
+connections."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Who is connected to which server, and how."""
+    """A server, and the number and kind of its subscribers: one row of a table."""
 
     peer: str
     transport: str
     subscribers: int = 0
     stalled: int = 0
-    """How many more never read."""
+    """Number of additional subscribers that never read."""
     channels: int = 1
     topic: str = CHANNEL
-    """What they subscribe to, and below where is published: templates, as in `bench.scripts`."""
+    """Topic of the subscribers; `channel` is that of the publisher. Both are templates as in `bench.scripts`."""
     channel: str = CHANNEL
     size: int = 100
-    """The bytes of a message."""
+    """Message size in bytes."""
     note: str = ""
-    """What distinguishes it from others of the same peer and technique."""
+    """Distinguishes scenarios of the same peer and transport."""
 
     @property
     def label(self) -> str:
-        """The name of its row in a table."""
+        """Name of the row in a table."""
         name = PEERS[self.peer].name
         both = name if name == self.transport else f"{name} {self.transport}"
         return f"{both}, {self.note}" if self.note else both
@@ -50,51 +50,51 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a measurement gave."""
+    """The result of a measurement."""
 
     result: dict[str, Any]
-    """What the load client saw."""
+    """Response of the load client."""
     cpu: float
-    """Seconds of CPU time that the server took."""
+    """CPU time of the server in seconds."""
 
     @property
     def delivered(self) -> int:
-        """How many deliveries arrived; at least one, for the sake of quotients."""
+        """Number of deliveries that arrived; at least 1, so that it can be divided by."""
         return max(1, int(self.result["delivered"]))
 
     @property
     def microseconds(self) -> float:
-        """CPU time of the server for each delivery, in microseconds."""
+        """CPU time of the server per delivery in microseconds."""
         return 1e6 * self.cpu / self.delivered
 
     def milliseconds(self, which: str, of: str = "latency") -> float:
-        """Give the p50, p99 or max of the times that deliveries took, or that the `probe` had to wait, in milliseconds.
+        """Return p50, p99 or max of the latency of deliveries, or of the `probe`, in milliseconds.
 
-        :raises CannotRun: there was none.
+        :raises CannotRun: when nothing arrived.
         """
         times = self.result[of]
         if times is None:
-            raise CannotRun(f"there is no {of} where nothing came")
+            raise CannotRun(f"no {of} was measured, because nothing arrived")
         return float(times[which]) / 1e3
 
 
 @dataclass
 class Testbed:
-    """A server and its load."""
+    """A server and its load client."""
 
     scenario: Scenario
     server: Server
     driver: LoadClient
     memory_before: int
-    """What the server held before anyone came, in bytes."""
+    """Memory of the server before the first connection in bytes."""
     memory_after: int = 0
-    """What it held when all had come."""
+    """Memory of the server after all have connected in bytes."""
     deliveries: int = 0
-    """How many there were in all runs so far, and below what was wrong with them."""
+    """Number of deliveries in all runs so far; `faults` counts what was wrong with them."""
     faults: dict[str, int] = field(default_factory=dict)
 
     def connect_all(self) -> None:
-        """Let the whole crew come, and a connection to publish by."""
+        """Connect all subscribers and the publisher."""
         scenario = self.scenario
         if scenario.subscribers:
             self._set_subscribe_script(stalled=False)
@@ -107,7 +107,7 @@ class Testbed:
         self.memory_after = self.server.memory()
 
     def publish_by(self, variant: str = "", *, connections: int = 1, channel: str = "") -> PublishScript:
-        """Publish by one of the peer's ways, the first if none is named, from now on."""
+        """Publish by a variant of the peer, by default the first, from now on."""
         scenario = self.scenario
         publish_script = PEERS[scenario.peer].publish_script(
             self.server, scenario.size, channel or scenario.channel, variant
@@ -116,15 +116,15 @@ class Testbed:
         return publish_script
 
     def start_probe(self, probe_script: ProbeScript) -> None:
-        """Have another client that asks again and again while runs go on."""
+        """Start a probe that sends requests during the following runs."""
         self.driver.start_probe(probe_script)
 
     def stop_probe(self) -> None:
-        """Let that client go."""
+        """Stop the probe."""
         self.driver.stop_probe()
 
     def handshakes(self, count: int) -> float:
-        """Let so many subscribers come and go; give the CPU seconds that their coming took."""
+        """Connect and disconnect this many subscribers; return the CPU seconds of connecting."""
         self._set_subscribe_script(stalled=False)
         before = self.wait_until_idle()
         self.driver.open(count)
@@ -134,7 +134,7 @@ class Testbed:
         return after - before
 
     def run(self, times: int, burst: int = 1, rate: float = 0.0, deadline: float = 20.0) -> Sample:
-        """Publish, see what arrives, and note what is wrong with it; see `Load.run`."""
+        """Publish, and record the deliveries and their faults; see `LoadClient.run`."""
         before = self.server.cpu_seconds()
         result = self.driver.run(times, burst, rate, deadline)
         sample = Sample(result, self.server.cpu_seconds() - before)
@@ -146,7 +146,7 @@ class Testbed:
         return sample
 
     def pump(self, times: int, window: int, answers: int = 1, deadline: float = 20.0) -> Sample:
-        """Publish without heeding subscribers; see `Load.pump`."""
+        """Publish regardless of subscribers; see `LoadClient.pump`."""
         before = self.server.cpu_seconds()
         result = self.driver.pump(times, window, answers, deadline)
         sample = Sample(result, self.server.cpu_seconds() - before)
@@ -155,7 +155,7 @@ class Testbed:
         return sample
 
     def wait_until_idle(self) -> float:
-        """Wait until the server rests; give the CPU seconds it has taken so far."""
+        """Wait until the server is idle; return the CPU seconds it has used so far."""
         deadline = time.monotonic() + _MAX_IDLE_WAIT_SECONDS
         before = self.server.cpu_seconds()
         while time.monotonic() < deadline:
@@ -175,9 +175,9 @@ class Testbed:
 def open_testbed(
     stack: ExitStack, scenario: Scenario, program: Path, directory: Path, placement: CpuPlacement
 ) -> Testbed:
-    """Start a server and a load client, which the stack ends, and let the crew come.
+    """Start a server and a load client, which the stack stops, and connect them.
 
-    :raises CannotRun: one of them does not do its part.
+    :raises CannotRun: when either fails.
     """
     directory.mkdir(parents=True)
     server = PEERS[scenario.peer].start(stack, directory, placement.server)

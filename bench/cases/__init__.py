@@ -1,4 +1,4 @@
-"""The cases, in the order in which they are run and told."""
+"""The cases, in the order in which they are run and reported."""
 
 from bench.cases.crowd import Alive, Crowd
 from bench.cases.interface import Case

@@ -1,4 +1,4 @@
-"""Ten thousand subscribers: what a delivery to them costs, and whether others are answered meanwhile."""
+"""Ten thousand subscribers: the cost of a delivery, and the response time for other clients meanwhile."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +33,7 @@ class Crowd(Case):
     seconds = 70
     _SWEEPS = 8
     _MESSAGES = 20_000
-    """At most, in a round: with more of them it is the history that is measured, which they fill."""
+    """Maximum per round; more would fill the history and measure that."""
     _WINDOW = 2000
 
     def scenarios(self, scale: Scale) -> Sequence[Scenario]:
@@ -65,7 +65,7 @@ class Crowd(Case):
 
 
 class Alive(Case):
-    """Others are answered while a fan-out goes on."""
+    """Response times of other clients during a fan-out."""
 
     name = "alive"
     title = "Another client during a fan-out to a crowd"

@@ -1,4 +1,4 @@
-"""What a case is: crews to measure, and what is measured of each in every round."""
+"""The interface of a case: scenarios, and the figures measured for each of them in every round."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,32 +9,32 @@ from bench.testbed import Scenario, Testbed
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is done."""
+    """The scale of the benchmark."""
 
     many: int = 1000
-    """Subscribers of the usual cases."""
+    """Number of subscribers of most cases."""
     crowd: int = 10_000
     rounds: int = 5
     effort: float = 1.0
-    """By which the number of messages in a round is multiplied."""
+    """Factor for the number of messages in a round."""
 
     def times(self, usual: int) -> int:
-        """Give how often something is done that is usually done so often."""
+        """Return the number of repetitions, given the usual one."""
         return max(1, round(usual * self.effort))
 
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of each row."""
+    """A column of the table."""
 
     key: str
     heading: str
     digits: int = 1
-    """Digits behind the point."""
+    """Digits after the decimal point."""
 
 
 class Case(Protocol):
-    """Something to compare."""
+    """A comparison of scenarios."""
 
     name: str
     title: str
@@ -42,21 +42,21 @@ class Case(Protocol):
     """How it is measured, for the report."""
     columns: Sequence[Column]
     group: str
-    """Cases of one group share their servers and crews, which are all there at once, so that rounds can be interleaved.
-    Those of no group have a server for each crew, one after the other."""
+    """Cases of one group share their servers, which all run at the same time, so that rounds can be interleaved. Cases
+    without a group run one server per scenario, one after the other."""
     seconds: int
-    """What five rounds take on a quiet machine, about; by these the time that there is gets shared out."""
+    """Approximate duration of five rounds on an idle machine; the available time is allocated in this proportion."""
     max_rounds: int = 5
-    """For what does not differ from one round to the next, one is enough."""
+    """Maximum number of rounds; one is enough for figures that do not vary."""
 
     def scenarios(self, scale: Scale) -> Sequence[Scenario]:
-        """Give the rows."""
+        """Return the scenarios, one per row."""
         raise NotImplementedError
 
     def prepare(self, testbed: Testbed, scale: Scale) -> None:
-        """Do what has to be done once before the first round."""
+        """Prepare a testbed before the first round."""
         return
 
     def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
-        """Measure one row in one round; the keys are those of columns."""
+        """Measure one scenario in one round; return figures by column key."""
         raise NotImplementedError

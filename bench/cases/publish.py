@@ -1,4 +1,4 @@
-"""What a publish costs that nobody hears."""
+"""The cost of a publish without subscribers."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,10 +11,10 @@ class _PublishVariant(NamedTuple):
     peer: str
     transport: str
     variant: str
-    """As the peer calls it."""
+    """Name of the variant in `Peer.publish_script`."""
     connections: int
     window: int
-    """What may wait for its answer on each connection."""
+    """Maximum number of unacknowledged requests per connection."""
     times: int
 
 

@@ -1,4 +1,4 @@
-"""What readers that do not read do to the others."""
+"""The effect of stalled readers on the others."""
 
 from collections.abc import Mapping, Sequence
 
@@ -44,7 +44,7 @@ class Stalled(Case):
 
     def prepare(self, testbed: Testbed, scale: Scale) -> None:
         """See `Case`."""
-        # With 100 messages of its queue let go of, each stalled one is full; how many come before is up to the kernel.
+        # After 100 dropped messages the queue of a stalled reader is full; how many fit before depends on the kernel.
         enough = 100 * testbed.scenario.stalled
         for _ in range(self._FILL_ROUNDS):
             testbed.run(self._FILL_BURSTS, burst=50)

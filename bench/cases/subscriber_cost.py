@@ -1,4 +1,4 @@
-"""What a subscriber costs that comes, and one that only waits."""
+"""The cost of a new subscriber, and of an idle one."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ _SUBJECTS = (
 
 
 class Handshake(Case):
-    """A subscriber that comes."""
+    """The cost of a new subscriber."""
 
     name = "handshake"
     title = "A new subscriber"
@@ -40,7 +40,7 @@ class Handshake(Case):
 
 
 class Idle(Case):
-    """A subscriber that waits."""
+    """The memory of an idle subscriber."""
 
     name = "idle"
     title = "An idle subscriber"

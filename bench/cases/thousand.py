@@ -1,4 +1,4 @@
-"""What a delivery costs, and how long it takes, with a thousand subscribers of one channel."""
+"""Cost and latency of a delivery to a thousand subscribers of one channel."""
 
 from collections.abc import Mapping, Sequence
 
@@ -78,7 +78,7 @@ class Burst(Case):
     def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
         delivered, cpu, seconds = 0, 0.0, 0.0
-        while seconds < self._LEAST_SECONDS * scale.effort:  # for some a burst is over too soon to be measured
+        while seconds < self._LEAST_SECONDS * scale.effort:  # one burst may be too short to measure
             sample = testbed.run(1, burst=100)
             delivered += sample.delivered
             cpu += sample.cpu
@@ -88,7 +88,7 @@ class Burst(Case):
 
 
 class Latency(Case):
-    """How long a delivery takes."""
+    """The latency of a delivery."""
 
     name = "latency"
     title = "Latency at 100 messages a second"

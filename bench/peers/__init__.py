@@ -1,4 +1,4 @@
-"""The peers, in the order in which they stand in tables."""
+"""The peers, in the order of the tables."""
 
 from bench.peers.interface import Peer
 from bench.peers.loops import LoopInC, LoopInPython
@@ -15,4 +15,4 @@ PEERS: dict[str, Peer] = {
     "c": LoopInC(),
     "python": LoopInPython(),
 }
-"""By the names that the command line knows."""
+"""Peers by their names on the command line."""

@@ -1,4 +1,4 @@
-"""What every peer of the benchmark can be asked."""
+"""The interface of the peers."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,39 +22,39 @@ class Server:
     _processes: list[int] = field(default_factory=list)
 
     def processes(self) -> Sequence[int]:
-        """Give the process and all that it has started; none of the peers starts one later."""
+        """Return the ids of the process and its descendants; they do not change later."""
         if not self._processes:
             self._processes = cpu.process_tree(self.program.pid)
         return self._processes
 
     def cpu_seconds(self) -> float:
-        """Give the CPU time it has taken so far."""
+        """Return the CPU time used so far."""
         return cpu.seconds(self.processes())
 
     def memory(self) -> int:
-        """Give the memory that it holds, in bytes."""
+        """Return the resident memory in bytes."""
         return cpu.memory(self.processes())
 
 
 class Peer(Protocol):
-    """A server that can be compared."""
+    """A server to compare with."""
 
     name: str
 
     def missing_dependency(self) -> str | None:
-        """Say what is not installed, or None."""
+        """Return what is not installed, or None."""
 
     def version(self) -> str:
-        """Say which one it is."""
+        """Return name and version."""
 
     def start(self, stack: ExitStack, directory: Path, cpus: frozenset[int]) -> Server:
-        """Start it, with as few limits as the cases allow; the stack ends it.
+        """Start the server, with limits high enough for all cases; the stack stops it.
 
-        :raises CannotRun: it does not start.
+        :raises CannotRun: when it does not start.
         """
 
     def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
-        """Say how to subscribe to a topic."""
+        """Return how to subscribe to a topic."""
 
     def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
-        """Say how to publish so many bytes to a channel, by the usual way or another one that the peer names."""
+        """Return how to publish `size` bytes to a channel, by the default or a named variant."""

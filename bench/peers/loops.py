@@ -1,4 +1,4 @@
-"""The bare loops: a send for each subscriber and nothing else, in C (limit.c) and in Python (limit.py)."""
+"""The bare loops: one send per subscriber and nothing else, in C (limit.c) and in Python (limit.py)."""
 
 import sys
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class _Loop:
         return Server(program, {"lines": port})
 
     def command(self, directory: Path) -> Sequence[str]:
-        """Give the program and its arguments."""
+        """Return the program and its arguments."""
         raise NotImplementedError
 
     def subscribe_script(self, server: Server, transport: str, topic: str = CHANNEL) -> SubscribeScript:
@@ -36,7 +36,7 @@ class _Loop:
 
 
 class LoopInC(_Loop):
-    """What the operating system takes for the sends, and next to nothing more."""
+    """The cost of the system calls, and next to nothing more."""
 
     name = "C"
 
@@ -50,7 +50,7 @@ class LoopInC(_Loop):
 
 
 class LoopInPython(_Loop):
-    """The same loop with the calls of Python."""
+    """The same loop in Python."""
 
     name = "Python"
 

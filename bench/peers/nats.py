@@ -1,4 +1,4 @@
-"""NATS, the server in Go, on the one CPU that it is given."""
+"""NATS, the server in Go, on one CPU."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,7 +43,7 @@ class Nats:
         return SubscribeScript(server.ports["nats"], hello, b"PONG\r\n", b"PING\r\n", b"PONG\r\n")
 
     def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
-        """See `Peer`. It answers nothing to a message; `many` of them are answered by the pong to a ping after them."""
+        """See `Peer`. Messages are not acknowledged; the variant `many` ends with a ping, which is."""
         line = f"PUB {channel} {size}\r\n%p\r\n".encode()
         hello, port = _CONNECT + b"PING\r\n", server.ports["nats"]
         if variant == "many":

@@ -51,7 +51,7 @@ class Pushd:
         return SubscribeScript(server.ports["http"], get(_PATHS[transport].format(topic)), _READY[transport])
 
     def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
-        """Publish by lines, or by `POST`, or by a `batch` in one POST."""
+        """See `Peer`. The variants are TCP lines (default), `POST`, and `batch`: many messages in one POST."""
         if not variant:
             return PublishScript(server.ports["tcp"], f"PUB {channel} %p\r\n".encode(), b"+OK", ready=b"INFO")
         if variant == "POST":
@@ -61,9 +61,9 @@ class Pushd:
         return PublishScript(server.ports["http"], batch, b'{"id":', messages=_BATCH, answers=_BATCH)
 
     def metric(self, server: Server, name: str) -> float:
-        """Read one of the daemon's counters.
+        """Return the value of one of the daemon's metrics.
 
-        :raises CannotRun: there is no such counter.
+        :raises CannotRun: when there is no such metric.
         """
         address = f"http://127.0.0.1:{server.ports['http']}/metrics"
         with urllib.request.urlopen(address, timeout=_METRICS_SECONDS) as answer:
@@ -74,7 +74,7 @@ class Pushd:
         raise CannotRun(f"pushd tells nothing of {name}")
 
     def probe_script(self, server: Server, variant: str) -> ProbeScript:
-        """Say how another client sees whether the daemon is alive: by a ping, or by publishing elsewhere."""
+        """Return how another client probes the daemon: by a ping, or by a publish to another channel."""
         if variant == "TCP PING":
             return ProbeScript(server.ports["tcp"], b"PING x\r\n", b"PONG x", ready=b"INFO")
         if variant == "WebSocket ping":

@@ -39,6 +39,6 @@ class Redis:
         return SubscribeScript(server.ports["redis"], f"SUBSCRIBE {topic}\r\n".encode(), b":1\r\n")
 
     def publish_script(self, server: Server, size: int, channel: str = CHANNEL, variant: str = "") -> PublishScript:
-        """See `Peer`. The channel is a plain name, since its length stands before it."""
+        """See `Peer`. The channel must be a plain name, because its length is sent before it."""
         head = f"*3\r\n$7\r\nPUBLISH\r\n${len(channel)}\r\n{channel}\r\n${size}\r\n"
         return PublishScript(server.ports["redis"], head.encode() + b"%p\r\n", b":")
