@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     for file in (options.out, options.json):
         if file is not None and not file.parent.is_dir():
-            parser.error(f"{file} can not be written: there is no directory {file.parent}")
+            parser.error(f"{file} cannot be written: no directory {file.parent}")
     return options
 
 

@@ -125,7 +125,7 @@ class Rounds:
 
     @contextmanager
     def _skip_on_failure(self, scenario: Scenario) -> Iterator[None]:
-        """Go on without a row that can not be measured, and say so."""
+        """Omit a row that cannot be measured, and add a note."""
         try:
             yield
         except (CannotRun, OSError) as error:

@@ -71,7 +71,7 @@ class Pushd:
         for line in text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.split()[1])
-        raise CannotRun(f"pushd tells nothing of {name}")
+        raise CannotRun(f"pushd has no metric {name}")
 
     def probe_script(self, server: Server, variant: str) -> ProbeScript:
         """Return how another client probes the daemon: by a ping, or by a publish to another channel."""

@@ -1,4 +1,4 @@
-"""Cases and crews: what tables and the sharing of servers rely on."""
+"""Cases and scenarios: invariants of tables and of shared servers."""
 
 from types import SimpleNamespace
 
@@ -13,13 +13,13 @@ from tests.doors.real import Daemon
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_no_two_rows_of_a_case_have_the_same_name(case):
+def test_rows_of_a_case_have_unique_labels(case):
     labels = [scenario.label for scenario in case.scenarios(Scale())]
     assert len(set(labels)) == len(labels)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_crew_of_subscribers_has_a_way_to_hear_and_every_one_a_way_to_publish(case):
+def test_every_scenario_has_its_scripts(case):
     ports = dict.fromkeys(("http", "tcp", "nats", "redis", "lines"), 1)
     server = Server(None, ports)
     for scenario in case.scenarios(Scale()):
@@ -29,18 +29,18 @@ def test_every_crew_of_subscribers_has_a_way_to_hear_and_every_one_a_way_to_publ
         assert b"%p" in peer.publish_script(server, scenario.size, scenario.channel).text
 
 
-def test_cases_of_one_group_stand_together():
+def test_cases_of_a_group_are_adjacent():
     groups = [case.group for case in CASES.values()]
     assert groups == sorted(groups, key=groups.index)
 
 
-def test_every_chart_shows_a_column_or_more_of_a_case():
+def test_every_chart_shows_a_column_of_a_case():
     for chart in CHARTS:
         assert chart.key in {column.key for column in CASES[chart.case].columns}
 
 
 @pytest.mark.system
-def test_what_stalled_readers_lose_is_among_the_counters_of_the_daemon(tmp_path):
+def test_dropped_messages_are_a_metric_of_the_daemon(tmp_path):
     daemon = Daemon(tmp_path)
     try:
         testbed = SimpleNamespace(server=Server(None, {"http": daemon.http_port}))

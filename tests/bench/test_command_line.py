@@ -1,4 +1,4 @@
-"""The command line: what it takes, and how it refuses."""
+"""The command line: options and errors."""
 
 import subprocess
 import sys
@@ -21,17 +21,17 @@ def test_help_names_every_case_and_peer():
         assert name in done.stdout
 
 
-def test_of_itself_it_does_everything():
+def test_defaults_run_everything():
     options = parse([])
     assert options.cases == list(CASES) and options.peers == list(PEERS)
     assert scale_of(options) == Scale(many=1000, crowd=10_000, rounds=5)
 
 
-def test_names_are_taken_in_the_order_of_the_tables():
+def test_names_are_sorted_in_table_order():
     assert parse(["--cases", "idle, one"]).cases == ["one", "idle"]
 
 
-def test_numbers_win_over_quick():
+def test_numbers_override_quick():
     scale = scale_of(parse(["--quick", "--subscribers", "50", "--rounds", "2"]))
     assert (scale.many, scale.rounds) == (50, 2)
     assert scale.crowd < 10_000
@@ -44,11 +44,11 @@ def test_numbers_win_over_quick():
         (["--peers", ","], "argument --peers: nothing is no peer; there are pushd,"),
         (["--subscribers", "-5"], "argument --subscribers: -5 is not a whole number from 1 to 100000"),
         (["--rounds", "x"], "argument --rounds: x is not a whole number from 1 to 100000"),
-        (["--out", "/nowhere/x.md"], "/nowhere/x.md can not be written: there is no directory /nowhere"),
+        (["--out", "/nowhere/x.md"], "/nowhere/x.md cannot be written: no directory /nowhere"),
         (["--what"], "unrecognized arguments: --what"),
     ],
 )
-def test_what_is_wrong_is_refused_with_one_sentence(arguments, sentence, capsys):
+def test_invalid_options_are_refused_with_one_sentence(arguments, sentence, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(arguments)
     said = capsys.readouterr().err
@@ -56,7 +56,7 @@ def test_what_is_wrong_is_refused_with_one_sentence(arguments, sentence, capsys)
     assert said.startswith(f"bench: {sentence}") and said.count("\n") == 1
 
 
-def test_there_are_no_more_subscribers_than_open_files_allow(monkeypatch):
+def test_subscribers_are_limited_by_open_files(monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda what: (100, 2000))
     monkeypatch.setattr("resource.setrlimit", lambda what, limits: None)
     notes = []

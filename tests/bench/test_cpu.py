@@ -1,4 +1,4 @@
-"""What the operating system says of processes."""
+"""CPU time, memory and affinity of processes."""
 
 import os
 import subprocess
@@ -8,21 +8,21 @@ import time
 from bench import cpu
 
 
-def test_the_family_of_a_process_has_its_children():
+def test_process_tree_contains_children():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         assert cpu.process_tree(os.getpid())[0] == os.getpid()
         assert child.pid in cpu.process_tree(os.getpid())
         child.communicate(b"\n")
 
 
-def test_cpu_time_grows_by_what_is_worked():
+def test_cpu_time_grows_with_work():
     before, start = cpu.seconds([os.getpid()]), time.process_time()
     while time.process_time() - start < 0.05:
         pass
     assert 0.03 < cpu.seconds([os.getpid()]) - before < 1
 
 
-def test_a_process_that_is_gone_has_neither_time_nor_children():
+def test_exited_process_has_no_cpu_time_and_no_children():
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait(30)
     assert cpu.process_tree(child.pid) == [child.pid]
@@ -33,7 +33,7 @@ def test_memory_is_in_bytes():
     assert 1 << 20 < cpu.memory([os.getpid()]) < 1 << 34
 
 
-def test_server_and_load_have_cpus_of_their_own_where_there_are_two():
+def test_server_and_load_use_separate_cpus_if_possible():
     where = cpu.choose_cpus()
     assert where.server and where.load
     assert where.server != where.load or len(os.sched_getaffinity(0)) == 1

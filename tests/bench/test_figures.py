@@ -11,35 +11,35 @@ def of(**rows):
     return figures
 
 
-def test_a_median_is_over_all_rounds():
+def test_median_is_over_all_rounds():
     assert of(a=[3, 1, 100]).median("one", "a", "micros") == 3
 
 
-def test_what_was_not_measured_has_no_median():
+def test_missing_figures_have_no_median():
     figures = of(a=[1])
     assert figures.median("one", "b", "micros") is None
     assert figures.median("one", "a", "rate") is None
     assert figures.median("two", "a", "micros") is None
 
 
-def test_a_quotient_is_taken_in_each_round_before_the_median():
+def test_quotient_is_taken_per_round_before_the_median():
     # A busy machine in round two makes both slow, and their quotient stays what it was.
     assert of(a=[2, 20, 2], b=[1, 10, 1]).quotient("one", "micros", "a", "b") == 2
 
 
-def test_a_quotient_may_be_of_two_different_figures():
+def test_quotient_of_two_different_figures():
     figures = Figures()
     figures.add("crowd", "a", {"net": 6})
     figures.add("crowd", "b", {"micros": 3})
     assert figures.quotient("crowd", "net", "a", "b", by_key="micros") == 2
 
 
-def test_without_one_of_both_there_is_no_quotient():
+def test_quotient_needs_both_figures():
     assert of(a=[1]).quotient("one", "micros", "a", "b") is None
     assert of(a=[1], b=[0]).quotient("one", "micros", "a", "b") is None
 
 
-def test_faults_add_up_and_what_was_right_is_not_listed():
+def test_faults_are_added_and_zeros_omitted():
     figures = Figures()
     figures.add_faults("a", {"lost": 2, "closed": 0})
     figures.add_faults("a", {"lost": 1})

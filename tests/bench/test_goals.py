@@ -1,4 +1,4 @@
-"""Goals: each is judged where all that it needs was measured, and met on the right side of its limit."""
+"""Goals: each is evaluated if its figures were measured, and met within its limit."""
 
 import pytest
 
@@ -27,20 +27,20 @@ def judged(figures):
         (3, 4, False, False),
     ],
 )
-def test_a_goal_is_met_on_the_right_side_of_its_limit(measured, limit, is_maximum, met):
+def test_goal_is_met_within_its_limit(measured, limit, is_maximum, met):
     assert Goal("one", "x", measured, limit, is_maximum).is_met is met
 
 
-def test_a_goal_says_what_is_wanted():
+def test_goal_formats_its_limit():
     assert Goal("one", "x", 1, 1.25).expected == "at most 1.25"
     assert Goal("one", "x", 1, 100_000, is_maximum=False, digits=0).expected == "at least 100,000"
 
 
-def test_nothing_is_judged_that_was_not_measured():
+def test_no_goals_without_figures():
     assert goals(Figures()) == []
 
 
-def test_one_message_is_judged_by_the_loop_and_by_nchan_with_the_same_technique():
+def test_one_message_is_compared_with_loop_and_nchan():
     figures = measured("one", pushd_SSE={"paced": 9}, C_loop={"paced": 8}, nchan_SSE={"paced": 12})
     found = judged(figures)
     assert found["pushd SSE, 25 a second: CPU per delivery, of the C loop's"].measured == 9 / 8
@@ -48,12 +48,12 @@ def test_one_message_is_judged_by_the_loop_and_by_nchan_with_the_same_technique(
     assert len(found) == 2
 
 
-def test_a_burst_of_a_technique_that_nchan_lacks_is_judged_by_its_better_one():
+def test_burst_is_compared_with_the_better_nchan_transport():
     figures = measured("burst", pushd_TCP={"per_cpu": 60}, nchan_SSE={"per_cpu": 10}, nchan_WebSocket={"per_cpu": 20})
     assert judged(figures)["pushd TCP: deliveries per CPU second, times nchan's"].measured == 3
 
 
-def test_memory_for_stalled_readers_is_what_comes_on_top_and_bounded_by_their_queues():
+def test_memory_of_stalled_readers_is_the_difference():
     figures = Figures()
     figures.add("stalled", "pushd TCP, readers alone", {"p99": 1, "rate": 1, "mib": 4, "stalled": 0})
     figures.add("stalled", "pushd TCP, a tenth more stalled", {"p99": 1, "rate": 1, "mib": 9, "stalled": 20})

@@ -1,4 +1,4 @@
-"""The load client in C: it counts what a server does wrong, and works with the real daemon."""
+"""The load client in C: it counts the faults of a server, and works with the real daemon."""
 
 import os
 import socketserver
@@ -24,12 +24,12 @@ def program(tmp_path_factory):
     return compile_c("load", tmp_path_factory.mktemp("load"))
 
 
-def test_bytes_are_written_in_one_line():
+def test_bytes_are_escaped_to_one_line():
     assert escape(b"GET /\r\n%p \\ \x89") == rb"GET /\x0d\x0a%p \x5c \x89"
 
 
 class Wrong(socketserver.StreamRequestHandler):
-    """A server that takes four messages in a line each and then does to them all that must not be."""
+    """A server that receives four messages, one per line, and commits every kind of fault with them."""
 
     def handle(self):
         if self.rfile.readline() == b"SUB\n":
@@ -49,7 +49,7 @@ class Wrong(socketserver.StreamRequestHandler):
 
 
 @pytest.mark.system
-def test_what_a_server_does_wrong_is_counted(program, tmp_path):
+def test_faults_of_a_server_are_counted(program, tmp_path):
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Wrong) as server, ExitStack() as stack:
         stack.callback(server.shutdown)
         server.subscribers = []
@@ -71,7 +71,7 @@ def test_what_a_server_does_wrong_is_counted(program, tmp_path):
 
 @pytest.mark.system
 @pytest.mark.parametrize("transport", ["SSE", "WebSocket", "TCP", "NDJSON"])
-def test_the_daemon_delivers_to_all(program, tmp_path, transport):
+def test_daemon_delivers_to_all(program, tmp_path, transport):
     with ExitStack() as stack:
         testbed = open_testbed(
             stack, Scenario("pushd", transport, 20), program, Path(tmp_path) / "pushd", choose_cpus()

@@ -1,4 +1,4 @@
-"""Tables, for the terminal and for Markdown, and the page with its picture."""
+"""Tables, for the terminal and in Markdown, and the page with its plot."""
 
 from xml.etree import ElementTree
 
@@ -17,22 +17,22 @@ def figures_of_one():
     return figures
 
 
-def test_a_table_has_a_row_for_each_crew_and_a_dash_where_nothing_was_measured():
+def test_table_has_a_row_per_scenario_and_dashes():
     head, *rows = report.measured(figures_of_one(), CASES["one"])
     assert head[1:] == [column.heading for column in CASES["one"].columns]
     assert rows == [["pushd SSE", "9.12", "8.00", "61,234"], ["C loop", "8.00", "–", "70,000"]]
 
 
-def test_columns_align_names_to_the_left_and_numbers_to_the_right():
+def test_names_align_left_and_numbers_right():
     table = [["", "µs"], ["long name", "1.0"], ["b", "10.0"]]
     assert report.columns(table).splitlines() == ["             µs", "long name   1.0", "b          10.0"]
 
 
-def test_markdown_has_a_rule_below_its_head():
+def test_markdown_has_a_header_rule():
     assert report.markdown([["", "µs"], ["a", "1"]]) == "|  | µs |\n| --- | ---: |\n| a | 1 |"
 
 
-def test_the_text_holds_the_goals_beside_the_figures_and_what_went_wrong():
+def test_text_has_figures_goals_and_faults():
     figures = figures_of_one()
     figures.add_faults("pushd SSE", {"lost": 2, "duplicated": 1})
     figures.notes.append("NATS is left out: nats-server is not installed.")
@@ -42,11 +42,11 @@ def test_the_text_holds_the_goals_beside_the_figures_and_what_went_wrong():
     assert "NATS is left out" in text
 
 
-def test_without_a_fault_the_report_says_so():
+def test_report_states_that_there_were_no_faults():
     assert report.faults(figures_of_one()).startswith("1,234 deliveries were checked: all arrived")
 
 
-def test_the_page_names_command_and_machine_and_shows_the_picture(tmp_path):
+def test_page_has_command_machine_and_plot(tmp_path):
     figures = figures_of_one()
     path = tmp_path / "benchmarks.md"
     page.write(path, figures, goals(figures), [("kernel", "Linux 6.1")], Scale(rounds=5), "python -m bench --out x")
@@ -59,7 +59,7 @@ def test_the_page_names_command_and_machine_and_shows_the_picture(tmp_path):
     assert (tmp_path / "benchmarks.svg").exists()
 
 
-def test_the_picture_has_a_bar_for_each_row_the_longest_for_the_most():
+def test_plot_has_proportional_bars():
     root = ElementTree.fromstring(picture(figures_of_one()))
     bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))[1:]
     assert len(bars) == 2

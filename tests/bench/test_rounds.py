@@ -1,4 +1,4 @@
-"""The order of rounds, and what happens to a row that can not be measured."""
+"""The order of rounds, and rows that cannot be measured."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def run(monkeypatch, tmp_path):
     return run
 
 
-def test_every_round_has_all_rows_and_begins_with_another_one(run):
+def test_rounds_have_all_rows_in_rotated_order(run):
     case = Three()
     figures, _ = run(case)
     assert case.prepared == ["pushd", "nchan", "c"]
@@ -61,13 +61,13 @@ def test_every_round_has_all_rows_and_begins_with_another_one(run):
     assert [each["n"] for each in figures.rounds["three"]["pushd SSE"]] == [1, 6]
 
 
-def test_peers_that_were_not_chosen_take_no_part(run):
+def test_only_chosen_peers_run(run):
     case = Three()
     run(case, peers=("c",), count=1)
     assert case.order == ["c"]
 
 
-def test_a_row_that_breaks_is_left_out_and_the_others_go_on(run):
+def test_failing_row_is_omitted_and_others_continue(run):
     case = Three(broken="nchan")
     figures, said = run(case)
     assert case.order == ["pushd", "c", "c", "pushd"]
@@ -75,7 +75,7 @@ def test_a_row_that_breaks_is_left_out_and_the_others_go_on(run):
     assert figures.notes[0] in said
 
 
-def test_when_time_runs_short_there_are_three_rounds_and_a_note(run):
+def test_rounds_are_reduced_to_three_when_time_is_short(run):
     case = Three()
     figures, _ = run(case, count=5, seconds=0.0)
     assert len(case.order) == 9
