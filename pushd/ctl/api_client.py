@@ -29,7 +29,7 @@ class ApiClient:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(
-                f"--url must be http:// or https:// with a host, such as http://localhost:8080 (got {url!r})"
+                f"address must be http:// or https:// with a host, such as http://localhost:8080 (got {url!r})"
             )
         self._connection_class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
