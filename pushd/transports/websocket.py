@@ -27,7 +27,7 @@ from pushd.core.errors import (
     Refusal,
     TooLarge,
 )
-from pushd.core.names import parse_topics
+from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
 from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
@@ -70,6 +70,7 @@ class WebSocket(Paced):
         "_inbox",
         "_is_closing",
         "_reader",
+        "_scope",
         "_slots",
         "is_v1",
         "refused",
@@ -79,12 +80,22 @@ class WebSocket(Paced):
 
     log = Logger()
 
-    def __init__(self, door: "WebSocketDoor", is_v1: bool, name: str, policy: Policy, slot: Slot | None) -> None:
+    def __init__(
+        self,
+        door: "WebSocketDoor",
+        is_v1: bool,
+        name: str,
+        policy: Policy,
+        slot: Slot | None,
+        scope: Scope | None = None,
+    ) -> None:
         self.is_v1 = is_v1
         """Whether it speaks the subprotocol."""
         self.transport: Any = None
         self._door = door
         self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
+        self._scope = scope
+        """The topics of its address, to which its commands are confined; None where the address names none."""
         self._closes_when_ended = False
         self._is_closing = False
         self._reader: FrameReader | None = None
@@ -237,7 +248,7 @@ class WebSocket(Paced):
 
     async def _obey_command(self, payload: bytes) -> None:
         ref = msgspec.Raw(b"null")
-        session = Session(self._door.hub, self.subscriber, {})
+        session = Session(self._door.hub, self.subscriber, {}, self._scope)
         try:
             ask = Ask(payload)
             ref = ask.ref
@@ -362,7 +373,8 @@ class WebSocketDoor(Door):
             raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
         slot = self.rules.admit_stream(request)
-        socket = self.opens(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot)
+        scope = Scope(topics) if is_v1 and topics else None
+        socket = self.opens(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot, scope)
         opening = None
         try:
             if topics:
