@@ -18,7 +18,6 @@ from pushd.config import (
     Tcp,
     check_backend,
     check_listeners,
-    exposed_listeners,
     load,
 )
 
@@ -244,11 +243,6 @@ def test_listeners_that_can_not_be_are_told(config, sentence):
 )
 def test_listeners_that_can_be_pass(config):
     check_listeners(config, MemoryReactor())
-
-
-def test_exposed_listeners_are_those_other_machines_reach():
-    config = config_with(http=(LOOPBACK, "tcp:80"), tcp=("tcp6:81", "unix:/run/pushd.sock"), open=True)
-    assert exposed_listeners(config) == ["tcp:80", "tcp6:81"]
 
 
 def test_the_sample_file_uncommented_is_exactly_the_default():
