@@ -63,6 +63,12 @@ class Http:
         "Pages of these origins may use the daemon from a browser; * alone means every origin.",
         "scheme://host[:port]",
     )
+    hosts: tuple[str, ...] = setting(
+        [],
+        listing(host),
+        "Hosts that loopback listeners serve besides localhost, *.localhost and IP addresses.",
+        "host names",
+    )
     pull_hosts: tuple[str, ...] = setting(
         [],
         listing(host),

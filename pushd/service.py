@@ -228,6 +228,7 @@ class Daemon(MultiService):
             self._counters,
             self._admission,
             frozenset(config.http.allow_origins),
+            frozenset(config.http.hosts),
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
             AccessLog(config.log.access, self._reactor.seconds),
@@ -246,6 +247,7 @@ class Daemon(MultiService):
             rules.open_cors,
             rules.access,
             rules.client_of,
+            rules.knows_host,
         )
 
     def _root(self, rules: Rules) -> Resource:

@@ -29,6 +29,7 @@ DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
     "http.reuse_port": False,
     "http.allow_origins": (),
+    "http.hosts": (),
     "http.pull_hosts": (),
     "http.trusted_proxies": (),
     "tcp.listen": ("tcp:8081:interface=127.0.0.1",),
@@ -96,7 +97,12 @@ def test_a_config_made_without_arguments_is_the_default():
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
 def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, tmp_path):
     special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
-    special |= {"http.pull_hosts": "example.org", "backend.kind": "sqlite", "backend.sync": "normal"}
+    special |= {
+        "http.hosts": "example.org",
+        "http.pull_hosts": "example.org",
+        "backend.kind": "sqlite",
+        "backend.sync": "normal",
+    }
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")

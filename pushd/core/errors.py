@@ -169,6 +169,15 @@ class UnsupportedType(Refusal):
     status = 415
 
 
+class UnknownHost(Refusal):
+    """A request for a host that a loopback listener does not serve (RFC 9110, section 15.5.20)."""
+
+    code = "unknown-host"
+    is_limit = True
+    """So that the log names the peer: most often a proxy whose name is missing in ``http.hosts``."""
+    status = 421
+
+
 class UpgradeRequired(Refusal):
     """A WebSocket address was asked for without a WebSocket handshake (RFC 6455, section 4.2)."""
 

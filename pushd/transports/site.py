@@ -6,7 +6,7 @@ Web resources.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from wsgiref.handlers import format_date_time
@@ -19,12 +19,22 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 from zope.interface import implementer
 
-from pushd.core.errors import BadRequest, HeadersTooLarge, NoRoom, Refusal, TooLarge, TooLate, TooManyConnections
+from pushd.core.errors import (
+    BadRequest,
+    HeadersTooLarge,
+    NoRoom,
+    Refusal,
+    TooLarge,
+    TooLate,
+    TooManyConnections,
+    UnknownHost,
+)
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.back_row import come_forward
 from pushd.net.keepalive import Deadlines
+from pushd.net.listening import is_on_loopback
 from pushd.net.sockets import hand_over, has_unread, read_little
 from pushd.transports.access_log import AccessLog, Visit
 from pushd.transports.request import Loan, Request
@@ -52,6 +62,8 @@ _INTERNET: Final = (IPv4Address, IPv6Address)
 
 JSON: Final = b"application/json"
 _AUTHORITY = re.compile(rb"^https?://[^/?#]*", re.IGNORECASE)
+_SHOWN_HOST: Final = 255
+"""Bytes of an unknown host that its refusal shows: no host name is longer."""
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
@@ -235,6 +247,7 @@ class Connection:
         parser, limits, headers = self._parser, self._site.limits, self._headers
         method, self._method = self._method or parser.get_method(), b""
         request = Request(self, method, _origin_form(self._target), headers)
+        hosts = _hosts_of(headers, self._target)
         version = parser.get_http_version()
         request.is_old = version != "1.1"
         is_close = b"close" in headers.get(b"connection", b"").lower()
@@ -246,6 +259,8 @@ class Connection:
             raise self._stop(BadRequest(_NO_HTTP))
         if fault := _fault_of(headers, request.is_old):
             raise self._stop(BadRequest(fault))
+        if refusal := self._site.judge_hosts(hosts, self.transport):
+            raise self._stop(refusal)
         if int(headers.get(b"content-length", b"0")) > self._room:
             raise self._stop(self._too_large(request))
         if headers.get(b"expect", b"").lower() == b"100-continue" and not request.is_old:
@@ -520,6 +535,7 @@ class PushSite(ServerFactory):
         open_cors: Callable[[Request], object] = lambda request: None,
         access: AccessLog | None = None,
         client_of: Callable[[Request], str] = lambda request: host_of(request.client) or "unix",
+        knows_host: Callable[[bytes], bool] = lambda authority: True,
     ) -> None:
         self.limits = limits
         self.counters = counters
@@ -533,6 +549,7 @@ class PushSite(ServerFactory):
         self._is_proxy = is_proxy
         self._access = access or AccessLog()
         self._client_of = client_of
+        self._knows_host = knows_host
         self._second = 0
         self._date = b""
 
@@ -582,6 +599,19 @@ class PushSite(ServerFactory):
         if self._access.picks():
             request.visit = Visit(self._access, f"http {self._client_of(request)}", method, path)
 
+    def judge_hosts(self, hosts: Iterable[bytes], transport: Any) -> Refusal | None:
+        """Return why a connection does not serve a request for some hosts, if so: on a loopback listener, where none
+        but known hosts are served.
+        """
+        for host in hosts:
+            if not self._knows_host(host) and is_on_loopback(transport):
+                shown = host[:_SHOWN_HOST].decode("ascii", "backslashreplace")
+                return UnknownHost(
+                    f"a loopback listener does not serve the host {shown!r}: accepted are localhost, *.localhost, "
+                    "IP addresses and the names in http.hosts"
+                )
+        return None
+
     def serve(self, request: Request) -> None:
         """Hand a request to its door."""
         getChildForRequest(self._root, request).render(request)
@@ -612,6 +642,14 @@ def _origin_form(target: bytes) -> bytes:
         return target
     rest = _AUTHORITY.sub(b"", target, count=1)
     return rest if rest.startswith(b"/") or rest == target else b"/" + rest
+
+
+def _hosts_of(headers: dict[bytes, bytes], target: bytes) -> list[bytes]:
+    """Return the hosts that a request is for: that of the header, and that of a target in absolute form."""
+    hosts = [headers[b"host"]] if b"host" in headers else []
+    if not target.startswith(b"/") and (found := _AUTHORITY.match(target)):
+        hosts.append(found[0].partition(b"://")[2].rpartition(b"@")[2])
+    return hosts
 
 
 def host_of(address: IAddress | None) -> str | None:

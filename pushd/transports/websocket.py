@@ -21,7 +21,6 @@ from pushd.core.errors import (
     BadUtf8,
     Ended,
     Fault,
-    Forbidden,
     NoPong,
     NoRoom,
     Refusal,
@@ -40,7 +39,7 @@ from pushd.net.sockets import has_unread
 from pushd.session import Inbox, Session
 from pushd.transports.frame_reader import FrameReader, Readers
 from pushd.transports.handshake import accepted, checked_key, tokens, upgrade_required
-from pushd.transports.http import Answer, Door, Rules, is_same_host
+from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.pacing import Paced
 from pushd.transports.query import name_in_path, policy_of, since_of
 from pushd.transports.request import Request
@@ -364,9 +363,7 @@ class WebSocketDoor(Door):
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
         key = checked_key(request)
-        origin = request.getHeader(b"origin")
-        if origin is not None and not (self.rules.is_allowed(origin) or is_same_host(request, origin)):
-            raise Forbidden("pages of that origin may not come in here; see http.allow_origins")
+        self.rules.check_origin(request)
         is_v1 = SUBPROTOCOL in tokens(request, b"sec-websocket-protocol")
         topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
         if not topics and not is_v1:
