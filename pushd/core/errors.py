@@ -111,6 +111,10 @@ class UnknownCommand(Refusal):
     code = "unknown-command"
 
 
+class HttpOnLines(UnknownCommand):
+    """An HTTP request on a line connection, which any page can make a browser send: what follows may be commands."""
+
+
 class Forbidden(Refusal):
     """Not allowed to this peer."""
 

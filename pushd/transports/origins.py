@@ -4,12 +4,15 @@ A page cannot set these headers. What sends none of them is not a browser.
 """
 
 import socket
-from collections.abc import Collection
+from functools import lru_cache
 
 _SCHEMES = (b"http", b"https")
+_REMEMBERED = 64
+"""Hosts that are not judged again: most requests name the same few."""
 
 
-def is_known_host(authority: bytes, names: Collection[str]) -> bool:
+@lru_cache(_REMEMBERED)
+def is_known_host(authority: bytes, names: frozenset[str]) -> bool:
     """Return whether a host may address a loopback listener: ``localhost`` and what is below it (RFC 6761, section
     6.3), an IP address, or one of some names.
 

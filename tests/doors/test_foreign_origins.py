@@ -1,5 +1,6 @@
 """Pages of foreign origins: they may neither write nor open a WebSocket, whichever header shows what they are."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -54,6 +55,32 @@ def test_no_foreign_page_opens_a_websocket(
 ) -> None:
     answer = daemon.ask("GET", address, {**handshake, "Host": HOST, **headers})
     assert (answer.status, answer.code) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "OPTIONS", "post"])
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("is_split", [False, True])
+def test_no_page_speaks_to_the_line_listener_by_http(
+    daemon: Daemon, channel: str, method: str, version: str, is_split: bool
+) -> None:
+    """Browsers let every page send a body of text to any port, and a line of it could be a command."""
+    head = f"{method} / HTTP/{version}\r\nHost: localhost:8081\r\nContent-Type: text/plain\r\n\r\n".encode()
+    body = f"PUB {channel} forged\r\nPUBJ {{}}\r\nPING x\r\n".encode()
+    with daemon.lines() as lines:
+        lines.send(head if is_split else head + body)
+        assert lines.reply() == b"-ERR unknown-command this listener takes lines, not HTTP"
+        if is_split:
+            with contextlib.suppress(ConnectionError):
+                lines.send(body)
+        assert lines.rest() == b""
+    assert daemon.history(channel) == []
+
+
+def test_text_that_looks_like_a_request_is_published(daemon: Daemon, channel: str) -> None:
+    with daemon.lines() as lines:
+        assert lines.ask(f"PUB {channel} GET / HTTP/1.1".encode()).startswith(b"+OK ")
+        assert lines.ask(b"PING x") == b"PONG x"
+    assert [message["data"] for message in daemon.history(channel)] == ["GET / HTTP/1.1"]
 
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)

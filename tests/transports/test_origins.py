@@ -58,7 +58,8 @@ UNKNOWN = [
     "[127.0.0.1]",
     "[localhost]",
 ]
-NAMES = {"push.example.org", "my_service"}
+NAMES = frozenset({"push.example.org", "my_service"})
+NONE: frozenset[str] = frozenset()
 
 
 @pytest.mark.parametrize("host", KNOWN)
@@ -73,19 +74,19 @@ def test_a_host_that_a_loopback_listener_does_not_serve(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["push.example.org", "my_service"])
 def test_without_names_only_what_nobody_else_can_own_is_known(host: str) -> None:
-    assert not is_known_host(host.encode(), ())
+    assert not is_known_host(host.encode(), NONE)
 
 
 @given(st.from_regex(r"([a-z0-9-]{1,8}\.){0,3}[a-z]{2,8}", fullmatch=True))
 def test_no_domain_of_the_internet_is_known(domain: str) -> None:
     is_local = domain == "localhost" or domain.endswith(".localhost")
-    assert is_known_host(domain.encode(), ()) == is_local
-    assert is_known_host(domain.upper().encode() + b".:8080", ()) == is_local
+    assert is_known_host(domain.encode(), NONE) == is_local
+    assert is_known_host(domain.upper().encode() + b".:8080", NONE) == is_local
 
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_judged(host: bytes) -> None:
-    assert is_known_host(host, ()) in (True, False)
+    assert is_known_host(host, NONE) in (True, False)
 
 
 HOST = b"localhost:8080"
