@@ -4,15 +4,12 @@ A page cannot set these headers. What sends none of them is not a browser.
 """
 
 import socket
-from functools import lru_cache
+from collections.abc import Collection
 
 _SCHEMES = (b"http", b"https")
-_REMEMBERED = 64
-"""Hosts that are not judged again: most requests name the same few."""
 
 
-@lru_cache(_REMEMBERED)
-def is_known_host(authority: bytes, names: frozenset[str]) -> bool:
+def is_known_host(authority: bytes, names: Collection[str]) -> bool:
     """Return whether a host may address a loopback listener: ``localhost`` and what is below it (RFC 6761, section
     6.3), an IP address, or one of some names.
 

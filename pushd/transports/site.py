@@ -247,7 +247,7 @@ class Connection:
         parser, limits, headers = self._parser, self._site.limits, self._headers
         method, self._method = self._method or parser.get_method(), b""
         request = Request(self, method, _origin_form(self._target), headers)
-        hosts = _hosts_of(headers, self._target)
+        target = self._target
         version = parser.get_http_version()
         request.is_old = version != "1.1"
         is_close = b"close" in headers.get(b"connection", b"").lower()
@@ -259,7 +259,9 @@ class Connection:
             raise self._stop(BadRequest(_NO_HTTP))
         if fault := _fault_of(headers, request.is_old):
             raise self._stop(BadRequest(fault))
-        if refusal := self._site.judge_hosts(hosts, self.transport):
+        if (headers.get(b"host") != self._site.known_host or not target.startswith(b"/")) and (
+            refusal := self._site.judge_hosts(_hosts_of(headers, target), self.transport)
+        ):
             raise self._stop(refusal)
         if int(headers.get(b"content-length", b"0")) > self._room:
             raise self._stop(self._too_large(request))
@@ -550,12 +552,15 @@ class PushSite(ServerFactory):
         self._access = access or AccessLog()
         self._client_of = client_of
         self._knows_host = knows_host
+        self.known_host: bytes | None = None
+        """The known host that was judged last, which most requests name again."""
         self._second = 0
         self._date = b""
 
     def go_by(self, limits: HttpLimits) -> None:
         """Take other limits for what is asked from now on."""
         self.limits = limits
+        self.known_host = None
         self.on_head.seconds, self.on_body.seconds = limits.handshake, limits.upload
 
     def close_resting(self) -> None:
@@ -604,7 +609,9 @@ class PushSite(ServerFactory):
         but known hosts are served.
         """
         for host in hosts:
-            if not self._knows_host(host) and is_on_loopback(transport):
+            if self._knows_host(host):
+                self.known_host = host
+            elif is_on_loopback(transport):
                 shown = host[:_SHOWN_HOST].decode("ascii", "backslashreplace")
                 return UnknownHost(
                     f"a loopback listener does not serve the host {shown!r}: accepted are localhost, *.localhost, "
