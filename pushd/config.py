@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pushd.net.listening import check_endpoint, is_local
+from pushd.net.listening import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
 from pushd.settings import meant, setting
 from pushd.source_settings import Source, read_sources
 from pushd.values import (
@@ -62,6 +62,12 @@ class Http:
         origins,
         "Pages of these origins may use the daemon from a browser; * alone means every origin.",
         "scheme://host[:port]",
+    )
+    hosts: tuple[str, ...] = setting(
+        [],
+        listing(host),
+        "Hosts that loopback listeners serve besides localhost, *.localhost and IP addresses.",
+        "host names",
     )
     pull_hosts: tuple[str, ...] = setting(
         [],
@@ -373,6 +379,20 @@ def check_listeners(config: Config, reactor: Any) -> None:
         raise ConfigError("http.listen and tcp.listen are both switched off, so nobody could come in")
 
 
+def check_inherited_sockets(config: Config, reactor: Any) -> None:
+    """Raise ConfigError for a socket that systemd has handed over and that needs `access.open`. Only at the start:
+    later the descriptor may be another one.
+    """
+    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
+        for endpoint_text in endpoints:
+            try:
+                name = inherited_name(endpoint_text, reactor)
+            except OSError as error:
+                raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
+            if name is not None and reach_of(name) is Reach.OTHERS and not config.access.open:
+                raise ConfigError(f"{key}: {exposed(endpoint_text, name)}")
+
+
 def check_backend(config: Config) -> None:
     """Raise ConfigError where the kind of backend and what is said about it do not go together."""
     backend = config.backend
@@ -386,11 +406,6 @@ def check_backend(config: Config) -> None:
         raise ConfigError(f"backend.url: a Redis is of no use to the backend {backend.kind}")
     if backend.data_dir and backend.url:
         raise ConfigError("backend.data_dir and backend.url: the history is kept either on disk or in Redis")
-
-
-def exposed_listeners(config: Config) -> list[str]:
-    """The listeners at which anyone on other machines may publish and subscribe."""
-    return [text for text in config.http.listen + config.tcp.listen if not is_local(text)]
 
 
 def _of_file(file: Path, held: Mapping[str, object]) -> Iterator[_Given]:

@@ -19,7 +19,7 @@ from pushd import __version__
 from pushd.backends.interface import Backend, Unusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
-from pushd.config import Config, ConfigError, exposed_listeners
+from pushd.config import Config, ConfigError
 from pushd.core.budget import Budget
 from pushd.core.errors import Stopping, TooManyConnections
 from pushd.core.history import Bounds
@@ -31,7 +31,7 @@ from pushd.net.back_row import BackRow, sit_behind
 from pushd.net.certificates import RenewingReactor
 from pushd.net.keepalive import Deadlines, Hours, Wheel
 from pushd.net.lateness import Lateness
-from pushd.net.listening import CannotStart, prepare, tell_surplus
+from pushd.net.listening import CannotStart, Reach, exposed, prepare, tell_surplus
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.sources.running_sources import RunningSources, SourceFactories
@@ -143,17 +143,11 @@ class Daemon(MultiService):
             for endpoint in section.listen:
                 dead_peer = round(config.keepalive.dead_peer)
                 where = SharingReactor(reactor) if section.reuse_port else reactor
-                listener = _Listener(name, endpoint, factory, where, dead_peer, row)
+                listener = _Listener(name, endpoint, factory, where, dead_peer, row, config.access.open)
                 listener.setServiceParent(self)
                 self._listeners.append(listener)
         self.supervisor = Supervisor(reactor, lambda: self.hub.ailment is None, os.environ)
         self.supervisor.setServiceParent(self)
-
-    def startService(self) -> None:
-        """Start, and warn of what is open to others."""
-        for endpoint in exposed_listeners(self._config):
-            self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=endpoint)
-        super().startService()
 
     async def go_by(self, config: Config) -> None:
         """Take over other settings while it runs: all whose row in the table does not wait for a restart.
@@ -234,6 +228,7 @@ class Daemon(MultiService):
             self._counters,
             self._admission,
             frozenset(config.http.allow_origins),
+            frozenset(config.http.hosts),
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
             AccessLog(config.log.access, self._reactor.seconds),
@@ -252,6 +247,7 @@ class Daemon(MultiService):
             rules.open_cors,
             rules.access,
             rules.client_of,
+            rules.knows_host,
         )
 
     def _root(self, rules: Rules) -> Resource:
@@ -353,9 +349,14 @@ class _Listener(MultiService):
 
     log = Logger()
 
-    def __init__(self, name: str, endpoint: str, factory: Any, reactor: Any, dead_peer: int, row: BackRow) -> None:
+    def __init__(
+        self, name: str, endpoint: str, factory: Any, reactor: Any, dead_peer: int, row: BackRow, is_open: bool
+    ) -> None:
+        """`is_open`: whether other machines may reach it; else it does not start where they can."""
         super().__init__()
         self._name = name
+        self._endpoint = endpoint
+        self._is_open = is_open
         self._counters: Counters = factory.counters
         self._dead_peer = dead_peer
         self._row = row
@@ -368,9 +369,13 @@ class _Listener(MultiService):
 
     def startService(self) -> None:
         super().startService()
-        port = self._server._waitingForPort
-        if port is not None:
-            port.addCallback(self._prepare)
+        waiting = self._server._waitingForPort
+        if waiting is not None:
+            waiting.addCallback(self._prepare)
+            outcome = getattr(waiting, "result", None)
+            if isinstance(outcome, Failure) and isinstance(outcome.value, CannotStart):
+                waiting.addErrback(lambda _: self._port)
+                raise outcome.value
 
     def read_again(self) -> Callable[[], None] | None:
         """Read its certificates again; see `RenewingReactor`."""
@@ -383,9 +388,16 @@ class _Listener(MultiService):
             prepare(self._port, seconds)
 
     def _prepare(self, port: Any) -> Any:
-        """Set up what all its connections have from the port, and say where it is."""
+        """Set up what all its connections have from the port, and say where it is.
+
+        :raises CannotStart: other machines can reach it and may not.
+        """
         self._port = port
         prepare(port, self._dead_peer)
+        if port.reach is Reach.OTHERS:
+            if not self._is_open:
+                raise CannotStart(f"{self._name}.listen: {exposed(self._endpoint, port.socket.getsockname())}")
+            self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=self._endpoint)
         sit_behind(port, self._row)
         tell_surplus(port, self._refused)
         self.log.info("{name} listens on {where}", name=self._name, where=_where(port.getHost()))

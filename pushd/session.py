@@ -38,8 +38,9 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW, Since
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand, Refusal
+from pushd.core.errors import BadCommand, Forbidden, Refusal
 from pushd.core.message import Draft
+from pushd.core.names import Scope
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub, Receipt
 from pushd.net.eager import begin
@@ -54,14 +55,18 @@ class Session:
     """What a two-way peer can do.
 
     :param formats: the wires among which it can choose, by name.
+    :param scope: the topics to which it is confined, for reading and writing; None: it is not.
     """
 
-    __slots__ = ("_formats", "_hub", "subscriber")
+    __slots__ = ("_formats", "_hub", "_scope", "subscriber")
 
-    def __init__(self, hub: Hub, subscriber: Subscriber, formats: Mapping[str, Wire]) -> None:
+    def __init__(
+        self, hub: Hub, subscriber: Subscriber, formats: Mapping[str, Wire], scope: Scope | None = None
+    ) -> None:
         self.subscriber = subscriber
         self._hub = hub
         self._formats = formats
+        self._scope = scope
 
     async def obey(self, command: Command, answer: Callable[[Outcome], None]) -> None:
         """Do what is asked. `answer` is called once, before the first frame that comes of it.
@@ -70,18 +75,22 @@ class Session:
         """
         match command:
             case Publish(draft):
+                self._check_scope((draft.channel,))
                 receipt = await self._hub.publish(draft)
                 answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
             case Subscribe(topics, since, slow):
+                self._check_scope(topics)
                 if slow is not None:
                     self.subscriber.policy = slow
                 await self.subscribe(topics, since, answer)
             case Unsubscribe(topics):
                 answer(Unsubscribed(tuple(self._hub.part(self.subscriber, topics))))
             case History(topics, count):
+                self._check_scope(topics)
                 recalled = await self._hub.history(topics, NOW, count, _HISTORY_BYTES)
                 answer(Recalled(topics, tuple(recalled.messages)))
             case Status(channel):
+                self._check_scope((channel,))
                 answer(Known(*await self._hub.status(channel)))
             case Format(name):
                 self._choose(name)
@@ -97,6 +106,8 @@ class Session:
 
     async def publish(self, drafts: Sequence[Draft | Refusal]) -> Sequence[Receipt | Refusal]:
         """Publish what was asked for together; a refusal stands for what could not be read."""
+        if self._scope is not None:
+            drafts = [self._within_scope(draft) for draft in drafts]
         return await self._hub.publish_all(drafts)
 
     async def subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Outcome], None]) -> None:
@@ -108,6 +119,27 @@ class Session:
         opening = await self._hub.subscribe(self.subscriber, topics, since)
         answer(Subscribed(tuple(topics), opening.gaps[0].reason if bare and opening.gaps else None))
         await self._hub.follow(self.subscriber, opening, tell_gaps=not bare)
+
+    def _check_scope(self, topics: Iterable[str]) -> None:
+        """Check that each of some topics is within the scope of the peer.
+
+        :raises Forbidden: one is not; the text names the first.
+        """
+        scope = self._scope
+        if scope is None:
+            return
+        for topic in topics:
+            if not scope.covers(topic):
+                raise Forbidden(f"{topic} is not covered by the topics in the address of this connection")
+
+    def _within_scope(self, draft: Draft | Refusal) -> Draft | Refusal:
+        """Return the draft, or the refusal that stands for it where its channel is outside the scope."""
+        try:
+            if not isinstance(draft, Refusal):
+                self._check_scope((draft.channel,))
+        except Forbidden as refusal:
+            return refusal.kept()
+        return draft
 
     def _choose(self, name: str) -> None:
         if name not in self._formats:

@@ -19,7 +19,16 @@ from twisted.python.usage import UsageError
 
 from pushd import __version__
 from pushd.backends.interface import Unusable
-from pushd.config import SETTINGS, Config, ConfigError, Setting, check_backend, check_listeners, load
+from pushd.config import (
+    SETTINGS,
+    Config,
+    ConfigError,
+    Setting,
+    check_backend,
+    check_inherited_sockets,
+    check_listeners,
+    load,
+)
 from pushd.logs import Threshold, log_observer
 from pushd.net.listening import StartOrExit
 from pushd.reload import Reload
@@ -70,7 +79,10 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """Load the settings and check them. Raises ConfigError."""
+        from twisted.internet import reactor
+
         self.settings = self.read(Path())
+        check_inherited_sockets(self.settings, reactor)
         if self["check"]:
             print(f"pushd: configuration is good ({self['config'] or 'no file'})")
             self._check_store()

@@ -22,7 +22,8 @@ _SIZES = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 _SIZE = re.compile(r"([0-9]{1,15})(B|KiB|MiB|GiB|)")
 
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+"""Underscores are in no name of the internet, but in those that proxies and containers make up."""
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|)")
 _PREFIX = re.compile(r"[A-Za-z0-9:._/-]{1,64}")
 _TEN_YEARS = 10 * 365 * 86400

@@ -18,7 +18,6 @@ from pushd.config import (
     Tcp,
     check_backend,
     check_listeners,
-    exposed_listeners,
     load,
 )
 
@@ -30,6 +29,7 @@ DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
     "http.reuse_port": False,
     "http.allow_origins": (),
+    "http.hosts": (),
     "http.pull_hosts": (),
     "http.trusted_proxies": (),
     "tcp.listen": ("tcp:8081:interface=127.0.0.1",),
@@ -97,7 +97,12 @@ def test_a_config_made_without_arguments_is_the_default():
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
 def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, tmp_path):
     special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
-    special |= {"http.pull_hosts": "example.org", "backend.kind": "sqlite", "backend.sync": "normal"}
+    special |= {
+        "http.hosts": "example.org",
+        "http.pull_hosts": "example.org",
+        "backend.kind": "sqlite",
+        "backend.sync": "normal",
+    }
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
@@ -244,11 +249,6 @@ def test_listeners_that_can_not_be_are_told(config, sentence):
 )
 def test_listeners_that_can_be_pass(config):
     check_listeners(config, MemoryReactor())
-
-
-def test_exposed_listeners_are_those_other_machines_reach():
-    config = config_with(http=(LOOPBACK, "tcp:80"), tcp=("tcp6:81", "unix:/run/pushd.sock"), open=True)
-    assert exposed_listeners(config) == ["tcp:80", "tcp6:81"]
 
 
 def test_the_sample_file_uncommented_is_exactly_the_default():

@@ -17,6 +17,7 @@ from pushd.source_settings import CommandSource, WordsSource
 
 VALUES = {
     "http.allow_origins": ("https://example.org",),
+    "http.hosts": ("example.org",),
     "http.pull_hosts": ("example.org",),
     "http.trusted_proxies": ("127.0.0.1/32",),
     "limits.connections": 50,
@@ -47,7 +48,7 @@ def held(daemon: Daemon) -> list[Any]:
     rules, site, lines, socket = daemon._rules, daemon._site, daemon._lines, daemon._websocket
     return [
         rules.limits,
-        (rules.allow_origins, rules.pull_hosts, rules.proxies, rules.access.share),
+        (rules.allow_origins, rules.hosts, rules.pull_hosts, rules.proxies, rules.access.share),
         (site.limits, site.on_head.seconds, site.on_body.seconds),
         (lines.limits, lines.greeting),
         (socket.commands, socket.readers._factory.maxMessagePayloadSize),

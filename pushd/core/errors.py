@@ -111,6 +111,10 @@ class UnknownCommand(Refusal):
     code = "unknown-command"
 
 
+class HttpOnLines(UnknownCommand):
+    """An HTTP request on a line connection, which any page can make a browser send: what follows may be commands."""
+
+
 class Forbidden(Refusal):
     """Not allowed to this peer."""
 
@@ -181,6 +185,15 @@ class UnsupportedType(Refusal):
 
     code = "unsupported-type"
     status = 415
+
+
+class UnknownHost(Refusal):
+    """A request for a host that a loopback listener does not serve (RFC 9110, section 15.5.20)."""
+
+    code = "unknown-host"
+    is_limit = True
+    """So that the log names the peer: most often a proxy whose name is missing in ``http.hosts``."""
+    status = 421
 
 
 class UpgradeRequired(Refusal):

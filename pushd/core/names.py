@@ -6,7 +6,7 @@ the two.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from pushd.core.errors import BadChannel, BadTopic, Forbidden, TooManyTopics
@@ -96,6 +96,89 @@ def matches(topic: str, channel: str) -> bool:
     elif len(given) != len(wanted):
         return False
     return all(want in (_ONE, have) for want, have in zip(wanted, given, strict=False))
+
+
+def covers(granted: str, requested: str) -> bool:
+    """Return whether every channel that matches `requested` also matches `granted`; both must be valid topics.
+
+    A wildcard in first place covers no name that begins with ``$``, as in `matches`.
+    """
+    have, want = granted.split("/"), requested.split("/")
+    if want[0][0] == "$" and have[0] in (_ONE, _REST):
+        return False
+    if have[-1] == _REST:
+        del have[-1]
+        if len(want) <= len(have):
+            return False
+    elif len(want) != len(have):
+        return False
+    return all(mine == theirs or (mine == _ONE and theirs != _REST) for mine, theirs in zip(have, want, strict=False))
+
+
+class Scope:
+    """The topics to which a peer is confined, indexed on first use.
+
+    It answers as `covers` for any of them, but in time that grows with the segments of the topic asked for and not
+    with the number of topics: a command may name a thousand, and so may an address. The topics that match so far are
+    the bits of an integer, which each segment narrows.
+    """
+
+    __slots__ = ("_index", "topics")
+
+    def __init__(self, topics: tuple[str, ...]) -> None:
+        self.topics = topics
+        self._index: _ScopeIndex | None = None
+
+    def covers(self, requested: str) -> bool:
+        """Return whether one of the topics covers `requested`, a valid topic."""
+        if self._index is None:
+            self._index = _ScopeIndex(self.topics)
+        return self._index.covers(requested)
+
+
+class _ScopeIndex:
+    """For each depth the topics, as bits, that have a certain segment there, ``*``, or their ``**``; and those that
+    end there.
+    """
+
+    __slots__ = ("_ends", "_rests", "_segments", "_wild")
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._segments: list[dict[str, int]] = []
+        self._rests: list[int] = []
+        self._ends: list[int] = [0]
+        self._wild = 0
+        """Those that begin with a wildcard."""
+        for number, topic in enumerate(topics):
+            self._add(1 << number, topic.split("/"))
+
+    def _add(self, bit: int, segments: list[str]) -> None:
+        if segments[0] in (_ONE, _REST):
+            self._wild |= bit
+        for depth, segment in enumerate(segments):
+            if depth == len(self._segments):
+                self._segments.append({})
+                self._rests.append(0)
+                self._ends.append(0)
+            if segment == _REST:
+                self._rests[depth] |= bit
+            else:
+                self._segments[depth][segment] = self._segments[depth].get(segment, 0) | bit
+        if segments[-1] != _REST:
+            self._ends[len(segments)] |= bit
+
+    def covers(self, requested: str) -> bool:
+        """Return whether one of the topics covers `requested`."""
+        segments = requested.split("/")
+        matching = -1 if requested[0] != "$" else ~self._wild
+        for depth, segment in enumerate(segments[: len(self._segments)]):
+            if matching & self._rests[depth]:
+                return True
+            here = self._segments[depth]
+            matching &= here.get(segment, 0) | (0 if segment == _REST else here.get(_ONE, 0))
+            if not matching:
+                return False
+        return len(segments) < len(self._ends) and bool(matching & self._ends[len(segments)])
 
 
 class Interest:

@@ -1,9 +1,11 @@
 """Listeners: what an endpoint string says, and a start that a taken port ends with one sentence."""
 
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from enum import Enum
 from itertools import cycle
 from typing import Any
 
@@ -38,6 +40,33 @@ class CannotStart(SystemExit, Exception):
         self.code = 1
 
 
+class Reach(Enum):
+    """From where a listener can be reached."""
+
+    UNIX = "a Unix socket"
+    LOOPBACK = "a loopback address"
+    OTHERS = "other machines"
+
+
+def reach_of(name: object) -> Reach:
+    """Return from where a bound socket can be reached.
+
+    :param name: its address as ``getsockname`` gives it, whatever an endpoint string said.
+    """
+    if not isinstance(name, tuple):
+        return Reach.UNIX
+    return Reach.LOOPBACK if _is_loopback(str(name[0])) else Reach.OTHERS
+
+
+def is_on_loopback(transport: Any) -> bool:
+    """Return whether a connection was accepted by a listener that is bound to a loopback address, or by one that
+    `prepare` has not seen. One that is bound to every address is none of those, though it can be reached by loopback.
+    """
+    while (inner := getattr(transport, "transport", None)) is not None:
+        transport = inner
+    return getattr(getattr(transport, "server", None), "reach", Reach.LOOPBACK) is Reach.LOOPBACK
+
+
 def prepare(port: Any, dead_peer: int) -> None:
     """Set up a listening port: its connections send at once, in small pieces too, the kernel does not hide who reads
     slowly, and dead peers are found.
@@ -46,6 +75,7 @@ def prepare(port: Any, dead_peer: int) -> None:
     """
     send_at_once(port)
     sock = port.socket
+    port.reach = reach_of(sock.getsockname())
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         port.probe_after = cycle(find_dead_peers(sock, dead_peer))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -109,11 +139,40 @@ def check_endpoint(text: str, reactor: Any) -> None:
 
 
 def is_local(text: str) -> bool:
-    """Whether only this machine can connect. A socket handed over by systemd counts: its unit decides."""
+    """Return whether an endpoint string allows only this machine to connect, as far as the text tells: a socket that
+    systemd hands over may be bound to any address, see `inherited_name` and `reach_of`.
+    """
     kind, _, named = _read(text)
     if kind == "haproxy":
         return is_local(text.partition(":")[2])
     return kind in ("unix", "systemd") or (kind in _PORT_AT and _is_loopback(named.get("interface", "")))
+
+
+def inherited_name(text: str, reactor: Any) -> object | None:
+    """Return the address, as ``getsockname`` does, of a socket that systemd hands over and on which nobody listens yet;
+    None for any other endpoint string.
+
+    :raises OSError: the descriptor is not a socket.
+    """
+    kind, _, _ = _read(text)
+    if kind == "haproxy":
+        return inherited_name(text.partition(":")[2], reactor)
+    if kind != "systemd":
+        return None
+    endpoint: Any = serverFromString(reactor, text)
+    with socket.socket(fileno=os.dup(endpoint.fileno)) as sock:
+        name: object = sock.getsockname()
+        return name
+
+
+def exposed(text: str, name: object) -> str:
+    """Return the sentence about an endpoint that turned out to be bound to an address that other machines reach."""
+    host, port = name[:2] if isinstance(name, tuple) else (name, "")
+    shown = f"[{host}]" if ":" in str(host) else host
+    return (
+        f"{text} is bound to {shown}:{port}, which is open to other machines: bind it to a loopback address, "
+        "or start with --open to let anyone publish and subscribe"
+    )
 
 
 class StartOrExit(MultiService):
@@ -152,9 +211,10 @@ def _cannot_listen(error: CannotListenError) -> str:
 
 def _is_loopback(interface: str) -> bool:
     try:
-        return ipaddress.ip_address(interface).is_loopback
+        address = ipaddress.ip_address(interface)
     except ValueError:
         return interface == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _read(text: str) -> tuple[str, list[str], dict[str, str]]:

@@ -17,6 +17,7 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager import begin
 from pushd.transports.access_log import AccessLog
+from pushd.transports.origins import is_cross_site, is_known_host, is_same_origin
 from pushd.transports.request import Request
 from pushd.transports.site import JSON, HttpLimits, error_body, host_of
 from pushd.wire.jsons import encode
@@ -35,6 +36,8 @@ class Rules:
     admission: Admission
     allow_origins: frozenset[str] = frozenset()
     """``scheme://host[:port]`` of the pages that may read and write here besides those of the same host; ``*``: all."""
+    hosts: frozenset[str] = frozenset()
+    """Names by which loopback listeners may be addressed, besides ``localhost`` and IP addresses; in lower case."""
     pull_hosts: frozenset[str] = frozenset()
     """Hosts to which a page of client pull may lead."""
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
@@ -43,7 +46,7 @@ class Rules:
 
     def become(self, other: "Rules") -> None:
         """Take over what another says that the configuration can say."""
-        self.limits, self.allow_origins = other.limits, other.allow_origins
+        self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
         self.access.share = other.access.share
 
@@ -64,20 +67,33 @@ class Rules:
             peer = forwarded
         return peer or "unix"
 
-    def open_cors(self, request: Request) -> bool:
-        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin; tell whether that of the request may write."""
+    def open_cors(self, request: Request) -> None:
+        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin."""
         origin = request.getHeader(b"origin")
-        if origin is None:
-            return True
-        if not self.is_allowed(origin):
-            return is_same_host(request, origin)
-        request.setHeader(b"Access-Control-Allow-Origin", origin)
-        request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
-        request.setHeader(b"Vary", b"Origin")
-        return True
+        if origin is not None and self._is_allowed(origin):
+            request.setHeader(b"Access-Control-Allow-Origin", origin)
+            request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
+            request.setHeader(b"Vary", b"Origin")
 
-    def is_allowed(self, origin: bytes) -> bool:
-        """Tell whether the configuration names an origin."""
+    def check_origin(self, request: Request) -> None:
+        """Check that a request that writes, or opens a WebSocket, does not come from a page of a foreign origin.
+
+        :raises Forbidden: it does.
+        """
+        origin, fetch_site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
+        if (origin is None and fetch_site is None) or self._is_allowed(origin or b""):
+            return
+        is_foreign = origin is not None and not is_same_origin(origin, request.getHeader(b"host") or b"")
+        if is_foreign or is_cross_site(fetch_site):
+            raise Forbidden(
+                "pages of other origins may not write or open a WebSocket, unless http.allow_origins names them"
+            )
+
+    def knows_host(self, authority: bytes) -> bool:
+        """Return whether loopback listeners serve a host; see `is_known_host`."""
+        return is_known_host(authority, self.hosts)
+
+    def _is_allowed(self, origin: bytes) -> bool:
         return bool(self.allow_origins & {origin.decode("latin-1"), "*"})
 
     def admit_stream(self, request: Request) -> Slot | None:
@@ -133,8 +149,9 @@ class Door(Resource):
         return self.methods()
 
     async def _answer(self, request: Request) -> Answer:
-        if not self.rules.open_cors(request) and request.method not in _SAFE:
-            raise Forbidden("pages of that origin may not write here; see http.allow_origins")
+        self.rules.open_cors(request)
+        if request.method not in _SAFE:
+            self.rules.check_origin(request)
         method = self._methods.get(request.method)
         return await (self._answer_other(request) if method is None else method(request))
 
@@ -208,8 +225,3 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_same_host(request: Request, origin: bytes) -> bool:
-    """Tell whether an ``Origin`` (RFC 6454) has the host and port of the request."""
-    return origin.partition(b"://")[2].lower() == (request.getHeader(b"host") or b"").lower() != b""

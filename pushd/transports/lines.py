@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from pushd.core import command
 from pushd.core.delivery import Wire
-from pushd.core.errors import Fault, LineTooLong, NoRoom, Refusal, TooManyConnections
+from pushd.core.errors import Fault, HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
 from pushd.core.message import Draft
 from pushd.core.outbox import Limits as QueueLimits
 from pushd.core.outbox import Policy
@@ -223,7 +223,7 @@ class LinePeer(Paced):
         except Refusal as refusal:
             self._factory.counters.refused(refusal, self.subscriber.name)
             self.transport.write(encode_refusal(refusal))
-            if isinstance(refusal, LineTooLong | NoRoom):
+            if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom):
                 is_abrupt = refusal.is_abrupt and self.subscriber.is_busy
                 self._close(0.0 if is_abrupt else _CLOSE_SECONDS)
 

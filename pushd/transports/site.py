@@ -6,7 +6,7 @@ Web resources.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from wsgiref.handlers import format_date_time
@@ -29,6 +29,7 @@ from pushd.core.errors import (
     TooLarge,
     TooLate,
     TooManyConnections,
+    UnknownHost,
     UnknownMethod,
 )
 from pushd.core.outbox import Limits
@@ -36,6 +37,7 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.back_row import come_forward
 from pushd.net.keepalive import Deadlines
+from pushd.net.listening import is_on_loopback
 from pushd.net.sockets import hand_over, has_unread, read_little
 from pushd.transports.access_log import AccessLog, Visit
 from pushd.transports.request import Loan, Request
@@ -68,6 +70,8 @@ _INTERNET: Final = (IPv4Address, IPv6Address)
 JSON: Final = b"application/json"
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE)
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
+_SHOWN_HOST: Final = 255
+"""Bytes of an unknown host that its refusal shows: no host name is longer."""
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
@@ -260,6 +264,7 @@ class Connection:
             return  # see _feed
         parser, limits, headers, target, fault = self._parser, self._site.limits, self._headers, self._target, None
         method = parser.get_method()
+        full_target = target
         if not target.startswith(b"/"):
             target, fault = _origin_form(target, headers.get(b"host"))
         request = Request(self, method, target, headers)
@@ -276,6 +281,10 @@ class Connection:
             raise self._stop(MethodNotAllowed("CONNECT is not supported: pushd is not a proxy"))
         if fault := fault or _fault_of(headers, request.is_old):
             raise self._stop(BadRequest(fault))
+        if (headers.get(b"host") != self._site.known_host or not full_target.startswith(b"/")) and (
+            refusal := self._site.judge_hosts(_hosts_of(headers, full_target), self.transport)
+        ):
+            raise self._stop(refusal)
         if b"expect" in headers and not request.is_old:
             self._expect(request, headers[b"expect"])
         if int(headers.get(b"content-length", b"0")) > self._room:
@@ -618,6 +627,7 @@ class PushSite(ServerFactory):
         open_cors: Callable[[Request], object] = lambda request: None,
         access: AccessLog | None = None,
         client_of: Callable[[Request], str] = lambda request: host_of(request.client) or "unix",
+        knows_host: Callable[[bytes], bool] = lambda authority: True,
     ) -> None:
         self.limits = limits
         self.counters = counters
@@ -631,12 +641,16 @@ class PushSite(ServerFactory):
         self._is_proxy = is_proxy
         self._access = access or AccessLog()
         self._client_of = client_of
+        self._knows_host = knows_host
+        self.known_host: bytes | None = None
+        """The known host that was judged last, which most requests name again."""
         self._second = 0
         self._date = b""
 
     def go_by(self, limits: HttpLimits) -> None:
         """Take other limits for what is asked from now on."""
         self.limits = limits
+        self.known_host = None
         self.on_head.seconds, self.on_body.seconds = limits.handshake, limits.upload
 
     def close_resting(self) -> None:
@@ -679,6 +693,21 @@ class PushSite(ServerFactory):
         """
         if self._access.picks():
             request.visit = Visit(self._access, f"http {self._client_of(request)}", method, path)
+
+    def judge_hosts(self, hosts: Iterable[bytes], transport: Any) -> Refusal | None:
+        """Return why a connection does not serve a request for some hosts, if so: on a loopback listener, where none
+        but known hosts are served.
+        """
+        for host in hosts:
+            if self._knows_host(host):
+                self.known_host = host
+            elif is_on_loopback(transport):
+                shown = host[:_SHOWN_HOST].decode("ascii", "backslashreplace")
+                return UnknownHost(
+                    f"a loopback listener does not serve the host {shown!r}: accepted are localhost, *.localhost, "
+                    "IP addresses and the names in http.hosts"
+                )
+        return None
 
     def serve(self, request: Request) -> None:
         """Hand a request to its door."""
@@ -737,6 +766,14 @@ def _framing_of(headers: dict[bytes, bytes]) -> bytes:
     if b"transfer-encoding" in headers:
         return b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     return b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % int(headers.get(b"content-length", b"0"))
+
+
+def _hosts_of(headers: dict[bytes, bytes], target: bytes) -> list[bytes]:
+    """Return the hosts that a request is for: that of the header, and that of a target in absolute form."""
+    hosts = [headers[b"host"]] if b"host" in headers else []
+    if not target.startswith(b"/") and (found := _ABSOLUTE.fullmatch(target)):
+        hosts.append(found[2].rpartition(b"@")[2])
+    return hosts
 
 
 def host_of(address: IAddress | None) -> str | None:

@@ -21,13 +21,12 @@ from pushd.core.errors import (
     BadUtf8,
     Ended,
     Fault,
-    Forbidden,
     NoPong,
     NoRoom,
     Refusal,
     TooLarge,
 )
-from pushd.core.names import parse_topics
+from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
 from pushd.core.replay import Opening
 from pushd.core.subscriber import Subscriber
@@ -40,7 +39,7 @@ from pushd.net.sockets import has_unread
 from pushd.session import Inbox, Session
 from pushd.transports.frame_reader import FrameReader, Readers
 from pushd.transports.handshake import accepted, checked_key, tokens, upgrade_required
-from pushd.transports.http import Answer, Door, Rules, is_same_host
+from pushd.transports.http import Answer, Door, Rules
 from pushd.transports.pacing import Paced
 from pushd.transports.query import name_in_path, policy_of, since_of
 from pushd.transports.request import Request
@@ -70,6 +69,7 @@ class WebSocket(Paced):
         "_inbox",
         "_is_closing",
         "_reader",
+        "_scope",
         "_slots",
         "is_v1",
         "refused",
@@ -79,12 +79,22 @@ class WebSocket(Paced):
 
     log = Logger()
 
-    def __init__(self, door: "WebSocketDoor", is_v1: bool, name: str, policy: Policy, slot: Slot | None) -> None:
+    def __init__(
+        self,
+        door: "WebSocketDoor",
+        is_v1: bool,
+        name: str,
+        policy: Policy,
+        slot: Slot | None,
+        scope: Scope | None = None,
+    ) -> None:
         self.is_v1 = is_v1
         """Whether it speaks the subprotocol."""
         self.transport: Any = None
         self._door = door
         self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
+        self._scope = scope
+        """The topics of its address, to which its commands are confined; None where the address names none."""
         self._closes_when_ended = False
         self._is_closing = False
         self._reader: FrameReader | None = None
@@ -237,7 +247,7 @@ class WebSocket(Paced):
 
     async def _obey_command(self, payload: bytes) -> None:
         ref = msgspec.Raw(b"null")
-        session = Session(self._door.hub, self.subscriber, {})
+        session = Session(self._door.hub, self.subscriber, {}, self._scope)
         try:
             ask = Ask(payload)
             ref = ask.ref
@@ -353,16 +363,15 @@ class WebSocketDoor(Door):
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
         key = checked_key(request)
-        origin = request.getHeader(b"origin")
-        if origin is not None and not (self.rules.is_allowed(origin) or is_same_host(request, origin)):
-            raise Forbidden("pages of that origin may not come in here; see http.allow_origins")
+        self.rules.check_origin(request)
         is_v1 = SUBPROTOCOL in tokens(request, b"sec-websocket-protocol")
         topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
         if not topics and not is_v1:
             raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
         slot = self.rules.admit_stream(request)
-        socket = self.opens(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot)
+        scope = Scope(topics) if is_v1 and topics else None
+        socket = self.opens(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot, scope)
         opening = None
         try:
             if topics:

@@ -34,7 +34,7 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW, Since, parse_since
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand, BadUtf8, Refusal, UnknownCommand
+from pushd.core.errors import BadCommand, BadUtf8, HttpOnLines, Refusal, UnknownCommand
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable, parse_topics
 from pushd.core.outbox import Policy, parse_policy
@@ -45,6 +45,7 @@ from pushd.wire.text import LINE_END, escape, unescape
 
 _HISTORY = 10
 _MAX_HISTORY = 1000
+_REQUEST_LINE = re.compile(rb" HTTP/[0-9]+(?:\.[0-9]+)?\Z")
 
 
 class Limits(NamedTuple):
@@ -61,6 +62,7 @@ class Limits(NamedTuple):
 def parse(line: bytes, limits: Limits) -> Command:
     """Read a line, without its end.
 
+    :raises HttpOnLines: it is the request line of HTTP (RFC 9112, section 3).
     :raises UnknownCommand: no such verb.
     :raises BadUtf8: the line is not UTF-8.
     :raises Refusal: the arguments are wrong; each says how.
@@ -68,6 +70,8 @@ def parse(line: bytes, limits: Limits) -> Command:
     verb, _, rest = line.partition(b" ")
     parser = _PARSERS.get(verb.upper())
     if parser is None:
+        if _REQUEST_LINE.search(line):
+            raise HttpOnLines("this listener takes lines, not HTTP")
         raise UnknownCommand("no such command; HELP lists them")
     try:
         return parser(rest.decode("utf-8"), limits)

@@ -19,7 +19,7 @@ _FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP pushd.test 127.0.0.1",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 ]
 _WAIT_MS = 20_000
 """How long a page may take on a machine that has other things to do. What a promise bounds, its test measures."""

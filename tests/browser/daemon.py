@@ -14,6 +14,8 @@ from urllib.parse import quote, urlencode
 
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+HOST = "pushd.test"
+"""A name that the browsers resolve to 127.0.0.1, as a proxy's would be."""
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
 
@@ -45,7 +47,18 @@ class Daemon:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
         with self._log.open("wb") as log:
             endpoint = f"tcp:{self.port}:interface=127.0.0.1"
-            options = ["-n", "--pidfile=", "pushd", "--http", endpoint, "--tcp", "none", *self._options]
+            options = [
+                "-n",
+                "--pidfile=",
+                "pushd",
+                "--http",
+                endpoint,
+                "--tcp",
+                "none",
+                "--http-hosts",
+                HOST,
+                *self._options,
+            ]
             self._process = subprocess.Popen(
                 [*TWISTD, *options],
                 cwd=self._folder,

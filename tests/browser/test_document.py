@@ -132,6 +132,25 @@ def test_a_host_that_chromium_does_not_trust(page: Page, daemon: Daemon):
     expect(page.locator("pre")).to_have_text("text")
 
 
+def test_a_name_that_was_made_to_lead_here_shows_nothing(page: Page, daemon: Daemon, complaints: list[str]):
+    """DNS rebinding: the browser takes page and daemon for one origin, so nothing else would keep them apart."""
+    daemon.publish("document/secret", "secret")
+    page.goto(f"http://evil.test:{daemon.port}/multipart/document/secret")
+    expect(page.locator("body")).to_contain_text("unknown-host")
+    fetched = page.evaluate("""async () => {
+        const read = await fetch("/history/document/secret?since=all");
+        const write = await fetch("/pub/document/secret", {method: "POST", body: "forged"});
+        const opened = await new Promise(done => {
+            const socket = new WebSocket(`ws://${location.host}/ws/document/secret`);
+            socket.onopen = () => done(true);
+            socket.onerror = () => done(false);
+        });
+        return [read.status, write.status, opened];
+    }""")
+    assert fetched == [421, 421, False]
+    complaints.clear()  # the browser tells of the status
+
+
 def test_in_a_frame(page: Page, daemon: Daemon):
     daemon.publish("document/framed", "text")
     open_blank(page, daemon)

@@ -1,6 +1,8 @@
 """Names: what is a channel, what a pattern, and which channels belong to a pattern."""
 
 import re
+from itertools import product
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 from pushd.core.errors import BadChannel, BadTopic, Forbidden, Refusal, TooManyTopics
 from pushd.core.names import (
     Interest,
+    Scope,
     check_channel,
     check_publishable,
     check_topic,
+    covers,
     is_pattern,
     matches,
     parse_topics,
@@ -259,3 +263,118 @@ def test_a_topic_covers_what_its_regular_expression_does(start: str, rest: str, 
 @given(st.lists(st.lists(SEGMENTS | st.just("*"), min_size=1, max_size=3).map("/".join), min_size=1, max_size=9))
 def test_topics_come_back_from_their_joined_form(topics: list[str]) -> None:
     assert parse_topics(",".join(topics), 9) == tuple(dict.fromkeys(topics))
+
+
+COVERED = [
+    ("a", "a"),
+    ("a/*", "a/b"),
+    ("a/*", "a/*"),
+    ("a/**", "a/b"),
+    ("a/**", "a/b/c"),
+    ("a/**", "a/*"),
+    ("a/**", "a/*/b"),
+    ("a/**", "a/*/**"),
+    ("a/**", "a/**"),
+    ("a/*/c", "a/b/c"),
+    ("*/b", "a/b"),
+    ("*/b", "*/b"),
+    ("*", "*"),
+    ("**", "*"),
+    ("**", "**"),
+    ("**", "a/*/c"),
+    ("*/**", "a/**"),
+    ("*/**", "*/*"),
+    ("a/*", "a/$b"),
+    ("$sys/*", "$sys/load"),
+    ("$sys/**", "$sys/*"),
+    ("$sys/**", "$sys/**"),
+]
+
+UNCOVERED = [
+    ("a", "b"),
+    ("a", "*"),
+    ("a", "**"),
+    ("a", "a/**"),
+    ("a/*", "a/**"),
+    ("a/*", "a"),
+    ("a/*", "a/b/c"),
+    ("a/*", "*/b"),
+    ("a/**", "a"),
+    ("a/**", "ab/c"),
+    ("a/**", "*/b"),
+    ("a/**", "**"),
+    ("a/b", "a/*"),
+    ("a/*/c", "a/*/*"),
+    ("*", "**"),
+    ("*/**", "*"),
+    ("*/**", "**"),
+    ("*", "$sys"),
+    ("**", "$sys"),
+    ("**", "$sys/load"),
+    ("**", "$sys/**"),
+    ("*/load", "$sys/load"),
+    ("*/**", "$sys/*"),
+    ("$sys/*", "*/load"),
+    ("$sys/*", "$sys/**"),
+]
+
+
+@pytest.mark.parametrize(("granted", "requested"), COVERED)
+def test_a_topic_that_is_covered(granted: str, requested: str) -> None:
+    assert covers(granted, requested)
+    assert Scope((granted,)).covers(requested)
+
+
+@pytest.mark.parametrize(("granted", "requested"), UNCOVERED)
+def test_a_topic_that_is_not_covered(granted: str, requested: str) -> None:
+    assert not covers(granted, requested)
+    assert not Scope((granted,)).covers(requested)
+
+
+_DEPTH = 3
+_WORDS = ("a", "b", "$", "$a")
+_UNIVERSE = [
+    "/".join(segments) for depth in range(_DEPTH + 1) for segments in product((*_WORDS, "z"), repeat=depth + 1)
+]
+"""Channels one segment deeper than the topics below, with a word that none of the topics has: what covers all of these
+that a topic matches covers all that it matches.
+"""
+
+
+@st.composite
+def topics(draw: st.DrawFn) -> str:
+    """Draw a topic of at most three segments."""
+    segments = draw(st.lists(st.sampled_from((*_WORDS, "*")), max_size=_DEPTH))
+    rest = ["**"] if len(segments) < _DEPTH and (not segments or draw(st.booleans())) else []
+    return check_topic("/".join([*segments, *rest]))
+
+
+@given(topics(), topics())
+def test_a_topic_covers_another_where_it_matches_all_channels_of_it(granted: str, requested: str) -> None:
+    channels = [channel for channel in _UNIVERSE if matches(requested, channel)]
+    assert channels
+    assert covers(granted, requested) == all(matches(granted, channel) for channel in channels)
+
+
+@given(topics(), st.sampled_from(_UNIVERSE))
+def test_a_topic_covers_a_channel_where_it_matches_it(granted: str, channel: str) -> None:
+    assert covers(granted, channel) == matches(granted, channel)
+
+
+@given(topics(), topics(), topics())
+def test_covering_is_reflexive_and_transitive(first: str, second: str, third: str) -> None:
+    assert covers(first, first)
+    assert not (covers(first, second) and covers(second, third)) or covers(first, third)
+
+
+@given(st.lists(topics(), max_size=6), st.one_of(topics(), st.sampled_from(_UNIVERSE)))
+def test_a_scope_covers_what_one_of_its_topics_covers(granted: list[str], requested: str) -> None:
+    assert Scope(tuple(granted)).covers(requested) == any(covers(topic, requested) for topic in granted)
+
+
+def test_a_thousand_topics_are_judged_against_a_thousand_in_a_turn_of_the_reactor() -> None:
+    granted = tuple("/".join(["*" if number >> bit & 1 else "a" for bit in range(10)]) + "/x" for number in range(1000))
+    requested = [f"{'a/' * 10}{number}" for number in range(1000)]
+    scope, start = Scope(granted), process_time()
+    assert not any(scope.covers(topic) for topic in requested)
+    assert process_time() - start < 0.05

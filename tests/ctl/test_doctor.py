@@ -83,6 +83,16 @@ def delayed(late: float, last: float = 82.01) -> dict[str, float]:
             "from pushd itself: too-many",
         ),
         (
+            observation({}, None, response=Response(421, "unknown-host")),
+            [ProblemKind.REFUSED],
+            "to pushd's http.hosts",
+        ),
+        (
+            observation({}, None, response=Response(421, "unknown-host"), is_websocket=True),
+            [ProblemKind.REFUSED],
+            "to pushd's http.hosts",
+        ),
+        (
             observation({}, 10.1, response=Response(0, error="Remote end closed")),
             [ProblemKind.REFUSED],
             "Remote end closed",
@@ -118,6 +128,7 @@ def test_observation_is_diagnosed(seen: Observation, kinds: list[ProblemKind], t
         ([Response(403), Response(403)], [ProblemKind.REFUSED]),
         ([Response(200), Response(200)], [ProblemKind.REFUSED]),  # not from pushd
         ([Response(301), Response(301)], [ProblemKind.REFUSED]),
+        ([Response(421, "unknown-host"), Response(421, "unknown-host")], [ProblemKind.REFUSED]),
         ([Response(404), Response(404)], [ProblemKind.PATH]),
         ([Response(502), Response(502)], [ProblemKind.UNREACHED]),
         ([Response(503, "stopping"), Response(503, "stopping")], [ProblemKind.REFUSED]),

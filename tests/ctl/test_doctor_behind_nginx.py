@@ -31,6 +31,7 @@ SERVERS = {
     "bad": f"proxy_http_version 1.0; {_CONTEXT} proxy_read_timeout 2s; {_PASS}",
     "mended": f"{_CONTEXT}\n{_FIXED.replace(_MAP, '')}\n{_PASS}",
     "readers": f"location /pub {{ limit_except GET {{ deny all; }} }} {_PASS}",
+    "renamed": f"proxy_set_header Host push.example.org; {_PASS}",
     "nobody": _PASS.replace("8080", "1"),
 }
 
@@ -128,6 +129,14 @@ def test_publishes_directly_if_the_proxy_refuses_publishing(doctor: DoctorRunner
         assert (process.returncode, words in out) == (1, True)
         assert error.startswith("pushctl: nothing could be published")
     assert doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
+
+
+def test_host_that_pushd_does_not_serve_is_reported_with_its_fix(doctor: DoctorRunner) -> None:
+    direct = f"http://127.0.0.1:{doctor.daemon.http_port}"
+    found = objects(doctor.start("renamed", "--idle", "0", "--json", "--only", "publish,sse,websocket", url=direct))
+    assert found
+    texts = {problem["text"] for each in found.values() for problem in each["faults"]}
+    assert texts == {"421 from pushd itself: add the Host that the proxy sends to pushd's http.hosts"}
 
 
 def test_interrupt_leaves_no_channel(doctor: DoctorRunner) -> None:

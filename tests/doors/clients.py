@@ -43,9 +43,13 @@ class Answer(NamedTuple):
 class Client:
     """A socket that waits at most five seconds for anything."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port: int | socket.socket) -> None:
+        """`port` is one of 127.0.0.1, or a socket that is connected already."""
+        if isinstance(port, int):
+            self.socket = socket.create_connection(("127.0.0.1", port), SECONDS)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            self.socket = port
         self._file = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:

@@ -14,8 +14,8 @@ from tests.doors.refusals import NDJSON
 pytestmark = pytest.mark.system
 
 GET = b"GET /health/live HTTP/1.1\r\n"
-POST = b"POST /pub/smuggled HTTP/1.1\r\nHost: a\r\n"
-HIDDEN = b"POST /pub/smuggled HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+POST = b"POST /pub/smuggled HTTP/1.1\r\nHost: localhost\r\n"
+HIDDEN = b"POST /pub/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
 
 
 def test_a_connection_serves_many_requests(http: Http, channel: str) -> None:
@@ -48,7 +48,7 @@ def test_pipelined_requests_are_answered_in_order(http: Http, channel: str) -> N
 
 
 def test_what_is_no_request_is_refused_behind_what_was_one(http: Http) -> None:
-    http.send(GET + b"Host: a\r\n\r\n" + GET + b"Host: a\r\nContent-Length: x\r\n\r\n" + HIDDEN)
+    http.send(GET + b"Host: localhost\r\n\r\n" + GET + b"Host: localhost\r\nContent-Length: x\r\n\r\n" + HIDDEN)
     assert http.answer().status == 200
     assert http.answer().status == 400
     assert http.rest() == b""
@@ -112,9 +112,9 @@ def test_a_stream_by_http_1_0_is_not_chunked(daemon: Daemon, http: Http, channel
 @pytest.mark.parametrize(
     "head",
     [
-        GET + b"Host: a\r\nX: " + b"x" * 9000,
-        GET + b"Host: a\r\n" + (b"X: " + b"x" * 3000 + b"\r\n") * 3,
-        GET + b"Host: a\r\n" + b"a:\r\n" * 3000,
+        GET + b"Host: localhost\r\nX: " + b"x" * 9000,
+        GET + b"Host: localhost\r\n" + (b"X: " + b"x" * 3000 + b"\r\n") * 3,
+        GET + b"Host: localhost\r\n" + b"a:\r\n" * 3000,
         b"GET /" + b"x" * 9000,
         b"x" * 9000,
     ],
@@ -154,8 +154,8 @@ def test_a_header_that_is_not_utf_8(daemon: Daemon, name: str) -> None:
 SLOW = {
     "silence": (b"", b""),
     "a request line": (b"GET /", b"x"),
-    "a header": (GET + b"Host: a\r\nX: ", b"x"),
-    "headers": (GET + b"Host: a\r\n", b"X: x\r\n"),
+    "a header": (GET + b"Host: localhost\r\nX: ", b"x"),
+    "headers": (GET + b"Host: localhost\r\n", b"X: x\r\n"),
 }
 
 
@@ -286,7 +286,7 @@ def test_a_request_of_two_meanings(daemon: Daemon, http: Http, request_: bytes) 
 )
 def test_a_request_line_that_is_none(daemon: Daemon, http: Http, line: bytes) -> None:
     start = len(daemon.log)
-    http.send(line + b"\r\nHost: a\r\n\r\n")
+    http.send(line + b"\r\nHost: localhost\r\n\r\n")
     answer = http.answer()
     assert answer.status in (400, 501, 505)
     assert http.rest() == b""

@@ -44,7 +44,7 @@ def by_put(daemon: Daemon, channel: str, body: bytes) -> None:
 
 def by_chunks(daemon: Daemon, channel: str, body: bytes) -> None:
     with daemon.http() as http:
-        http.send(f"POST /pub/{channel} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        http.send(f"POST /pub/{channel} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for start in range(0, len(body), 5000):
             piece = body[start : start + 5000]
             http.send(b"%X;x=y\r\n%b\r\n" % (len(piece), piece))

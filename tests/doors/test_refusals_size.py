@@ -72,7 +72,7 @@ def test_a_refused_sender_may_go_on_for_a_while(http: Http, target: str) -> None
 
 @pytest.mark.parametrize("target", ["/pub/a", "/nope", "/pub"])
 def test_chunks_that_grow_beyond(daemon: Daemon, http: Http, target: str) -> None:
-    http.send(f"POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n".encode())
+    http.send(f"POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n".encode())
     http.send(b"Content-Type: application/x-ndjson\r\n\r\n")
     limit = BATCH if target == "/pub" else MESSAGE
     assert limit < http.send_for_ever(b"1000\r\n" + bytes(4096) + b"\r\n", 2 * limit)
@@ -80,7 +80,7 @@ def test_chunks_that_grow_beyond(daemon: Daemon, http: Http, target: str) -> Non
 
 
 def test_a_chunk_that_never_ends(http: Http) -> None:
-    http.send(b"POST /pub/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n")
+    http.send(b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n")
     http.send_for_ever(bytes(4096), 4 * MESSAGE)
     assert http.answer().code == "too-large"
 
@@ -88,7 +88,9 @@ def test_a_chunk_that_never_ends(http: Http) -> None:
 def test_as_large_as_may_be(daemon: Daemon, http: Http, lines: Lines, channel: str) -> None:
     data = b"x" * MESSAGE
     assert http.ask("POST", f"/pub/{channel}", {}, data).status == 202
-    http.send(f"POST /pub/{channel} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{MESSAGE:x}\r\n".encode())
+    http.send(
+        f"POST /pub/{channel} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{MESSAGE:x}\r\n".encode()
+    )
     http.send(data + b"\r\n0\r\n\r\n")
     assert http.answer().status == 202
     assert lines.ask(f"PUB {channel} ".encode() + data).startswith(b"+OK ")

@@ -57,7 +57,7 @@ def test_a_bad_handshake(http: Http, headers: dict[str, str], status: int) -> No
 def test_a_doubled_header(http: Http, doubled: str) -> None:
     lines = [
         "GET /ws/a HTTP/1.1",
-        "Host: a",
+        "Host: localhost",
         *(f"{name}: {value}" for name, value in HANDSHAKE.items()),
         doubled,
         "",

@@ -8,12 +8,25 @@ import socket
 import pytest
 from twisted.application import strports
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
+from twisted.python.systemd import ListenFDs
 
-from pushd.net.listening import CannotStart, StartOrExit, check_endpoint, is_local
+from pushd.net.listening import (
+    CannotStart,
+    Reach,
+    StartOrExit,
+    check_endpoint,
+    exposed,
+    inherited_name,
+    is_local,
+    is_on_loopback,
+    prepare,
+    reach_of,
+)
 
 BOUND = [
     ("tcp:8080", False),
@@ -87,6 +100,84 @@ def test_endpoint_strings_of_twisted_pass(text):
 def test_a_wrong_endpoint_string_is_told(text, phrase):
     with pytest.raises(ValueError, match=re.escape(phrase)):
         check_endpoint(text, MemoryReactor())
+
+
+@pytest.mark.parametrize(
+    ("name", "reach"),
+    [
+        (("127.0.0.1", 80), Reach.LOOPBACK),
+        (("127.8.9.1", 80), Reach.LOOPBACK),
+        (("::1", 80, 0, 0), Reach.LOOPBACK),
+        (("::ffff:127.0.0.1", 80, 0, 0), Reach.LOOPBACK),
+        (("0.0.0.0", 80), Reach.OTHERS),
+        (("10.0.0.1", 80), Reach.OTHERS),
+        (("::", 80, 0, 0), Reach.OTHERS),
+        (("fe80::1%lo", 80, 0, 1), Reach.OTHERS),
+        (("::ffff:10.0.0.1", 80, 0, 0), Reach.OTHERS),
+        ((3, 80), Reach.OTHERS),
+        ("/run/pushd.sock", Reach.UNIX),
+        ("", Reach.UNIX),
+        (b"\0pushd", Reach.UNIX),
+    ],
+)
+def test_the_bound_address_tells_from_where_a_listener_can_be_reached(name, reach):
+    assert reach_of(name) is reach
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")])
+@pytest.mark.parametrize("domain", ["INET", "INET6", "UNIX"])
+@pytest.mark.parametrize("prefix", ["", "haproxy:"])
+def test_an_inherited_socket_is_judged_by_itself_and_not_by_what_is_said_of_it(
+    monkeypatch, family, host, domain, prefix
+):
+    with socket.create_server((host, 0), family=family) as listener:
+        inherited = ListenFDs([listener.fileno()])
+        monkeypatch.setattr("twisted.internet.endpoints._SystemdParser._sddaemon", inherited)
+        name = inherited_name(f"{prefix}systemd:domain={domain}:index=0", MemoryReactor())
+        assert name == listener.getsockname()
+
+
+@pytest.mark.parametrize("text", [text for text, _ in BOUND] + ["unix:/run/pushd.sock"])
+def test_nothing_else_is_inherited(text):
+    assert inherited_name(text, MemoryReactor()) is None
+
+
+def test_the_sentence_about_an_exposed_listener_names_endpoint_and_address():
+    sentence = exposed("systemd:domain=INET:index=0", ("0.0.0.0", 80))
+    assert sentence.startswith("systemd:domain=INET:index=0 is bound to 0.0.0.0:80, which is open to other machines")
+
+
+class Accepting(Factory):
+    """Keeps the connection that it accepts."""
+
+    noisy = False
+
+    def __init__(self):
+        self.accepted = Deferred()
+
+    def buildProtocol(self, addr):
+        protocol = Protocol()
+        protocol.connectionMade = lambda: self.accepted.callback(protocol.transport)
+        return protocol
+
+
+@pytest.mark.parametrize(
+    ("interface", "is_prepared", "is_on"),
+    [("127.0.0.1", True, True), ("0.0.0.0", True, False), ("0.0.0.0", False, True)],
+)
+async def test_a_connection_by_loopback_is_not_one_to_a_loopback_listener(interface, is_prepared, is_on):
+    """One that nobody has prepared counts as the stricter kind."""
+    from twisted.internet import reactor
+
+    factory = Accepting()
+    port = reactor.listenTCP(0, factory, interface=interface)
+    if is_prepared:
+        prepare(port, 50)
+    with socket.create_connection(("127.0.0.1", port.getHost().port)):
+        transport = await factory.accepted
+        assert is_on_loopback(transport) is is_on
+    transport.abortConnection()
+    await port.stopListening()
 
 
 class Failing(Service):

@@ -29,9 +29,9 @@ async def junk(ports: Ports, choose: random.Random) -> None:
 async def stall(ports: Ports) -> None:
     """Listen, or ask without end, but read nothing; again and again."""
     asks = (
-        (ports.http, b"GET /stream/soak/*?since=all HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (ports.http, b"GET /stream/soak/*?since=all HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (ports.tcp, b"SUB soak/* since=all\r\n"),
-        (ports.http, b"GET /sse/soak/*?slow=drop HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (ports.http, b"GET /sse/soak/*?slow=drop HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (ports.tcp, _HISTORY * 1000),
     )
     while True:

@@ -76,7 +76,9 @@ class _Ear:
 def _ears(ports: Ports) -> Iterator[_Ear]:
     upgrade = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in HANDSHAKE.items())
     for way, headers in ((b"sse", b""), (b"stream", b""), (b"mixed", b""), (b"ws", upgrade)):
-        yield _Ear(ports.http, b"GET /%b/%b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (way, _CHANNEL, headers), b"\r\n\r\n")
+        yield _Ear(
+            ports.http, b"GET /%b/%b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (way, _CHANNEL, headers), b"\r\n\r\n"
+        )
     yield _Ear(ports.tcp, b"SUB %b\r\n" % _CHANNEL, b"+OK")
 
 

@@ -16,7 +16,7 @@ Storm = Callable[[Stage, int], str]
 
 _PATIENCE = 120.0
 _ROUNDS = 10
-_STREAM = b"GET /sse/storm/crowd HTTP/1.1\r\nHost: a\r\n\r\n"
+_STREAM = b"GET /sse/storm/crowd HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _WORSE = 5.0
 """How many times its normal the p99 of live deliveries may be while a crowd comes back."""
 _TIMES = 3
@@ -55,7 +55,7 @@ def come_back(stage: Stage, size: int) -> str:
     """Let a crowd come back at once with cursors, by three ways, and hear what it missed."""
     ids = [stage.daemon.publish("storm/back", b"no%d." % number)["id"] for number in range(_MISSED + 1)]
     cursor, figures = ids[0], []
-    since = f"/storm/back?since={cursor} HTTP/1.1\r\nHost: a\r\n"
+    since = f"/storm/back?since={cursor} HTTP/1.1\r\nHost: localhost\r\n"
     asks = {
         "sse": (stage.ports.http, f"GET /sse{since}\r\n", b"\n\n\r\n"),
         "websocket": (stage.ports.http, f"GET /ws{since}{_UPGRADE}\r\n", b""),

@@ -20,6 +20,9 @@ pytestmark = pytest.mark.system
 AT_ONCE = 1.5
 """Seconds. A quiet machine takes 0.02; what is held back comes with the end of the stream, or never."""
 ORIGIN = "https://app.example"
+PUBLIC = "push.example.org"
+UPSTREAM_NAME = "pushd"
+"""What nginx forwards as Host where nothing else is said and `proxy_pass` names an `upstream`."""
 _MAP, _DOCUMENTED = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8"), re.S)
 _PLAIN = "location / { proxy_pass http://127.0.0.1:8080; }"
 _ROOT = "location / {\n    proxy_pass http://127.0.0.1:8080;"
@@ -72,7 +75,8 @@ class Door:
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """The daemon behind nginx."""
-    daemon = Daemon(tmp_path_factory.mktemp("pushd"), "--http-allow-origins", ORIGIN)
+    names = ("--http-hosts", PUBLIC, "--http-hosts", UPSTREAM_NAME)
+    daemon = Daemon(tmp_path_factory.mktemp("pushd"), "--http-allow-origins", ORIGIN, *names)
     try:
         yield daemon
         daemon.assert_well()
@@ -253,6 +257,29 @@ def test_a_page_of_the_proxy_itself_may_write(doors: dict[str, Door], name: str,
     with door.websocket(f"/ws/{channel}", origin=Origin(origin)) as socket:
         door.publish(channel, b"heard")
         assert socket.recv(SECONDS) == "heard"
+
+
+@pytest.mark.parametrize("name", ["documented", "prefix"])
+def test_the_public_name_of_the_proxy_is_served_where_it_is_configured(doors: dict[str, Door], name: str, channel: str):
+    door, page = doors[name], {"Host": PUBLIC, "Origin": f"https://{PUBLIC}", "Sec-Fetch-Site": "same-origin"}
+    assert door.ask("GET", "/channels", page).status == 200
+    assert door.ask("POST", f"/pub/{channel}", page, b"x").status == 202
+    with Http(door.port) as http:
+        http.request("GET", f"{door.prefix}/ws/{channel}", HANDSHAKE | page)
+        assert http.head().status == 101
+
+
+@pytest.mark.parametrize("name", ["documented", "prefix"])
+def test_any_other_name_is_refused_through_the_proxy(doors: dict[str, Door], name: str, channel: str):
+    for method, target in (("GET", "/channels"), ("POST", f"/pub/{channel}"), ("GET", f"/stream/{channel}")):
+        answer = doors[name].ask(method, target, {"Host": "evil.example"})
+        assert (answer.status, answer.code) == (421, "unknown-host")
+    assert doors[name].ask("GET", f"/pub/{channel}").status == 404
+
+
+def test_an_upstream_has_to_be_named_where_nginx_forwards_its_name(doors: dict[str, Door], channel: str):
+    answer = doors["kept-alive"].ask("POST", f"/pub/{channel}", {"Host": "evil.example"}, b"x")
+    assert answer.status == 202, "the name that the client asked for does not arrive"
 
 
 def test_links_of_the_first_page_lead_behind_the_prefix(doors: dict[str, Door]):

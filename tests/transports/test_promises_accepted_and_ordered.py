@@ -10,7 +10,7 @@ from tests.transports.http_client import address
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Heard
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import EVERY, TELLING, TWO_WAY, each
+from tests.transports.ways import EVERY, TELLING, UNCONFINED, each
 
 
 async def by_http(daemon: RunningDaemon, method: str) -> str:
@@ -123,7 +123,7 @@ async def test_promise_2_each_message_once_where_topics_overlap(daemon, way):
     assert await peer.until(b"last") == []
 
 
-@each(TWO_WAY)
+@each(UNCONFINED)
 async def test_promise_2_each_message_once_where_several_subscriptions_overlap(daemon, way):
     await daemon.publish_all(("a/b", "1"), ("a/c", "2"))
     peer = way(daemon)

@@ -10,7 +10,7 @@ from tests.transports.line_client import TextLines
 from tests.transports.peers import Closed, Refused, Told
 from tests.transports.slow_reader import ROOMY, stall
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import TWO_WAY, each
+from tests.transports.ways import UNCONFINED, each
 
 TIGHT = {"limits.message": 1000, "limits.batch": 5000, "limits.topics": 3, "limits.headers": 2048}
 
@@ -115,7 +115,7 @@ async def test_promise_5_more_topics_than_one_subscription_may_have_are_refused(
     assert daemon.subscribers("a") == []
 
 
-@each(TWO_WAY)
+@each(UNCONFINED)
 async def test_promise_5_more_topics_than_one_connection_may_have_are_refused_and_the_others_stay(start_daemon, way):
     daemon = await start_daemon({"limits.subscriptions": 3})
     peer = way(daemon)

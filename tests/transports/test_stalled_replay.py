@@ -5,7 +5,7 @@ from tests.transports.line_client import RawLines
 from tests.transports.peers import Closed, End, Gap, Heard, Told
 from tests.transports.slow_reader import PIECE, ROOMY, stall_in_replay
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import BARE, TELLING, TWO_WAY, each
+from tests.transports.ways import BARE, TELLING, UNCONFINED, each
 
 SLOW = ROOMY | {"limits.queue_messages": 5}
 
@@ -61,7 +61,7 @@ async def test_promise_3_a_bare_form_ends_where_messages_are_gone_before_they_we
     assert items[-1] == Closed(1013 if peer.transport_name == "websocket" else None, True)
 
 
-@each(TWO_WAY)
+@each(UNCONFINED)
 async def test_a_command_that_comes_while_a_replay_is_under_way_loses_nothing_of_it(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)

@@ -8,7 +8,7 @@ from tests.transports.daemon import turns, until
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.peers import Closed, Heard, Refused
 from tests.transports.sockets import CommandedSocket, JsonSocket
-from tests.transports.ways import TWO_WAY, each
+from tests.transports.ways import TWO_WAY, UNCONFINED, each
 
 REFS = [
     "1",
@@ -53,7 +53,7 @@ async def test_after_unsub_nothing_of_it_is_heard_and_the_others_go_on(daemon, w
     assert await peer.data(1) == [b"5"]
 
 
-@each(TWO_WAY)
+@each(UNCONFINED)
 async def test_a_channel_that_is_left_is_still_heard_by_a_pattern(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a/b")
@@ -67,7 +67,7 @@ async def test_a_channel_that_is_left_is_still_heard_by_a_pattern(daemon, way):
     assert await peer.data(2) == [b"1", b"3"]
 
 
-@each(TWO_WAY)
+@each(UNCONFINED)
 async def test_several_subscriptions_on_one_connection_each_have_their_own_beginning(daemon, way):
     ids = await daemon.publish_all(("a", "a1"), ("b", "b1"), ("c", "c1"), ("b", "b2"))
     peer = way(daemon)
@@ -79,7 +79,7 @@ async def test_several_subscriptions_on_one_connection_each_have_their_own_begin
     assert await peer.data(3) == [b"a2", b"b3", b"c2"]
 
 
-@each(TWO_WAY)
+@each(UNCONFINED)
 async def test_one_who_publishes_hears_itself_and_counts(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
@@ -101,7 +101,7 @@ async def test_a_refused_command_leaves_the_connection_and_its_subscriptions_as_
     assert daemon.subscribers("b") == []
 
 
-@each(TWO_WAY)
+@each(UNCONFINED)
 async def test_pipelined_commands_are_answered_in_their_order(daemon, way):
     await daemon.publish_all(*[("a", f"{number}") for number in range(600)])
     peer = way(daemon)

@@ -32,6 +32,8 @@ BARE = tuple(way for way in WAYS if not way.tells_gaps)
 """Those that hold data only."""
 TWO_WAY = tuple(way for way in WAYS if way.is_two_way)
 """Those that take commands."""
+UNCONFINED = tuple(way for way in TWO_WAY if way is not JsonSocket)
+"""Those that take commands about any topic, not only about those in the address."""
 
 
 def each(ways: tuple[type[Peer], ...] = WAYS, name: str = "way") -> pytest.MarkDecorator:

@@ -81,6 +81,10 @@ def refusal_problem(response: Response, *, is_websocket: bool = False) -> Proble
         return Problem(ProblemKind.REFUSED, response.error)
     if is_websocket and (status in (200, 400, 426) or response.code == "upgrade-required"):
         return Problem(ProblemKind.UPGRADE, f"{status}: the proxy does not forward the Upgrade and Connection headers")
+    if response.code == "unknown-host":
+        return Problem(
+            ProblemKind.REFUSED, f"{status} from pushd itself: add the Host that the proxy sends to pushd's http.hosts"
+        )
     if response.code:
         return Problem(ProblemKind.REFUSED, f"{status} from pushd itself: {response.code}")
     return _BY_STATUS.get(status, Problem(ProblemKind.REFUSED, f"unexpected status {status}"))

@@ -9,7 +9,7 @@ from pushd.ctl.doctor.probe_run import Finding, ProbeReport
 
 _EXTRA_FIXES = {
     ProblemKind.ADDRESS: "and the proxy's address in pushd's http.trusted_proxies",
-    ProblemKind.HOST: "or the page's address in pushd's http.allow_origins",
+    ProblemKind.HOST: "and the page's host in pushd's http.hosts; or its origin in pushd's http.allow_origins",
     ProblemKind.CUT: "or a shorter keepalive in pushd (raw streams have none)",
 }
 

@@ -1,0 +1,54 @@
+"""Which pages may use the daemon, by the headers that browsers send: ``Host``, ``Origin`` and ``Sec-Fetch-Site``.
+
+A page cannot set these headers. What sends none of them is not a browser.
+"""
+
+import socket
+from collections.abc import Collection
+
+_SCHEMES = (b"http", b"https")
+
+
+def is_known_host(authority: bytes, names: Collection[str]) -> bool:
+    """Return whether a host may address a loopback listener: ``localhost`` and what is below it (RFC 6761, section
+    6.3), an IP address, or one of some names.
+
+    Any other name can be made to resolve to 127.0.0.1 by whoever owns it, and the pages of that name then share their
+    origin with the daemon (DNS rebinding). Case does not matter, nor does a port or one dot at the end of the name.
+
+    :param authority: the value of ``Host`` (RFC 9110, section 7.2), well-formed: ``host[:port]``.
+    :param names: other host names, in lower case.
+    """
+    if authority.startswith(b"["):
+        address, bracket, port = authority[1:].partition(b"]")
+        is_whole = bool(bracket) and port[:1] in (b"", b":")
+        return is_whole and _is_address(socket.AF_INET6, address.decode("latin-1"))
+    name = authority.partition(b":")[0].decode("latin-1").lower().removesuffix(".")
+    return (
+        name == "localhost"
+        or name in names
+        or name.endswith(".localhost")
+        or (name[-1:].isdigit() and _is_address(socket.AF_INET, name))
+    )
+
+
+def is_same_origin(origin: bytes, host: bytes) -> bool:
+    """Return whether an ``Origin`` (RFC 6454) is that of a web page of the host and port in ``Host``.
+
+    A browser extension has an origin of another scheme, and can choose its host.
+    """
+    scheme, _, authority = origin.lower().partition(b"://")
+    return scheme in _SCHEMES and authority == host.lower() != b""
+
+
+def is_cross_site(fetch_site: bytes | None) -> bool:
+    """Return whether ``Sec-Fetch-Site`` (W3C Fetch Metadata, section 2.3) names a page of another site."""
+    return fetch_site is not None and b"cross-site" in fetch_site.lower()
+
+
+def _is_address(family: socket.AddressFamily, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        return False
+    return True
