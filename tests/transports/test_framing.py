@@ -14,8 +14,8 @@ from pushd.transports.site import HttpLimits
 from tests.transports.daemon import turns, until
 from tests.transports.in_memory import CONTINUE, Asked, InMemory
 
-SMUGGLED = b"DELETE /pub/b HTTP/1.1\r\nHost: a\r\n\r\n"
-NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+SMUGGLED = b"DELETE /pub/b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+NEXT = b"GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n"
 UPGRADES = {
     "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAA\r\n",
     "websocket": b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
@@ -27,7 +27,7 @@ FRAMINGS = ("length", "chunked")
 KNOWN = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"REPORT", b"PROPFIND", b"M-SEARCH")
 UNKNOWN = (b"XYZZY", b"get", b"BREW-1", b"GETX", b"P", b"REPORTS")
 HANDSHAKE = (
-    b"Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 )
 
@@ -55,7 +55,7 @@ def split(data: bytes, size: int) -> list[bytes]:
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"GET", b"OPTIONS", b"PATCH"])
 def test_the_body_of_an_upgrade_that_is_not_taken_belongs_to_its_request(method, upgrade, framing, size):
     client = InMemory()
-    one = method + b" /pub/a HTTP/1.1\r\nHost: a\r\n" + UPGRADES[upgrade] + framed(SMUGGLED, framing)
+    one = method + b" /pub/a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[upgrade] + framed(SMUGGLED, framing)
     client.send(split(one + one + NEXT, size))
     asked = Asked(method, b"/pub/a", SMUGGLED)
     assert client.asked == [asked, asked, Asked(b"GET", b"/next", b"")]
@@ -67,7 +67,7 @@ def test_the_body_of_an_upgrade_that_is_not_taken_belongs_to_its_request(method,
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
 def test_requests_behind_an_upgrade_without_a_body_are_answered_one_by_one(method, upgrade, size):
     client = InMemory()
-    client.send(split((method + b" /a HTTP/1.1\r\nHost: a\r\n" + UPGRADES[upgrade] + b"\r\n" + NEXT) * 3, size))
+    client.send(split((method + b" /a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[upgrade] + b"\r\n" + NEXT) * 3, size))
     assert client.asked == [Asked(method, b"/a", b""), Asked(b"GET", b"/next", b"")] * 3
     assert client.statuses == [200] * 6
 
@@ -75,14 +75,14 @@ def test_requests_behind_an_upgrade_without_a_body_are_answered_one_by_one(metho
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_the_limit_of_a_body_holds_behind_an_upgrade(framing):
     client = InMemory(HttpLimits(message=100))
-    head = b"POST /pub/a HTTP/1.1\r\nHost: a\r\n" + UPGRADES["h2c"]
+    head = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES["h2c"]
     client.send([head + framed(b"x" * 101, framing, pieces=1) + NEXT])
     assert (client.asked, client.statuses, client.is_closed) == ([], [413], True)
 
 
 def test_an_upgrade_of_http_1_0_is_ignored_and_the_connection_closes():
     client = InMemory()
-    head = b"POST /pub/a HTTP/1.0\r\nHost: a\r\n" + UPGRADES["h2c"]
+    head = b"POST /pub/a HTTP/1.0\r\nHost: localhost\r\n" + UPGRADES["h2c"]
     client.send([head + framed(SMUGGLED, "length") + NEXT])
     assert client.asked == [Asked(b"POST", b"/pub/a", SMUGGLED)]
     assert (client.statuses, client.is_closed) == ([200], True)
@@ -96,8 +96,8 @@ def test_an_upgrade_of_http_1_0_is_ignored_and_the_connection_closes():
 @pytest.mark.parametrize("method", UNKNOWN)
 def test_an_unknown_method_ends_the_connection_and_nothing_is_processed_twice(method, crlf, size):
     client = InMemory()
-    first = b"POST /pub/dup HTTP/1.1\r\nHost: a\r\n" + framed(b"hello", "length")
-    unknown = crlf + method + b" /x HTTP/1.1\r\nHost: a\r\n" + UPGRADES["h2c"] + framed(NEXT, "length")
+    first = b"POST /pub/dup HTTP/1.1\r\nHost: localhost\r\n" + framed(b"hello", "length")
+    unknown = crlf + method + b" /x HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES["h2c"] + framed(NEXT, "length")
     client.send(split(first + unknown + NEXT, size))
     assert client.asked == [Asked(b"POST", b"/pub/dup", b"hello")]
     assert (client.statuses, client.is_closed) == ([200, 501], True)
@@ -115,11 +115,11 @@ def test_connect_is_refused_and_nothing_behind_it_is_read(target):
 @pytest.mark.parametrize(
     "last",
     [
-        b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        b"GET /a HTTP/1.1\r\nHost: a\r\nProxy-Connection: close\r\n\r\n",
-        b"GET /a HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nConnection: close\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: localhost\r\nProxy-Connection: close\r\n\r\n",
+        b"GET /a HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nConnection: close\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: localhost\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 def test_nothing_is_processed_behind_the_last_request(last):
@@ -171,22 +171,22 @@ def test_a_target_that_disagrees_with_the_host_is_refused(target, host):
 
 def test_options_of_the_whole_server():
     client = InMemory()
-    client.send([b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" + NEXT])
+    client.send([b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT])
     assert client.statuses == [200, 200]
 
 
 @pytest.mark.parametrize("value", [b"200-ok", b"100-continue, x", b"100-continue=1"])
 def test_an_unknown_expectation_is_refused(value):
     client = InMemory()
-    client.send([b"POST /pub/a HTTP/1.1\r\nHost: a\r\nExpect: " + value + b"\r\n" + framed(NEXT, "length")])
+    client.send([b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nExpect: " + value + b"\r\n" + framed(NEXT, "length")])
     assert (client.asked, client.statuses, client.is_closed) == ([], [417], True)
 
 
-@pytest.mark.parametrize("first", [b"", NEXT, b"GET /a?later HTTP/1.1\r\nHost: a\r\n\r\n"])
+@pytest.mark.parametrize("first", [b"", NEXT, b"GET /a?later HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 @pytest.mark.parametrize("upgrade", [b"", UPGRADES["h2c"]])
 def test_100_continue_is_sent_when_it_is_the_turn_of_the_request(first, upgrade):
     client = InMemory()
-    expecting = b"POST /pub/a HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n" + upgrade + b"Content-Length: 2\r\n\r\n"
+    expecting = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-Continue\r\n" + upgrade + b"Content-Length: 2\r\n\r\n"
     client.connection.dataReceived(first + expecting)
     if b"later" in first:
         assert client.transport.value() == b""
@@ -212,18 +212,18 @@ def test_100_continue_is_sent_when_it_is_the_turn_of_the_request(first, upgrade)
 )
 def test_unreserved_characters_of_a_path_are_decoded(sent, path):
     client = InMemory()
-    client.send([b"GET " + sent + b" HTTP/1.1\r\nHost: a\r\n\r\n"])
+    client.send([b"GET " + sent + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"])
     assert [asked.path for asked in client.asked] == [path]
 
 
 @pytest.mark.parametrize(
     ("target", "status"),
-    [(b"/pub", 200), (b"/%70ub", 200), (b"http://a/p%75b", 200), (b"/pub?x", 200)]
+    [(b"/pub", 200), (b"/%70ub", 200), (b"http://localhost/p%75b", 200), (b"/pub?x", 200)]
     + [(target, 413) for target in (b"/pub/", b"/pub/a", b"//pub", b"/pub%2F", b"/./pub", b"/PUB")],
 )
 def test_the_limit_of_a_batch_depends_on_the_decoded_path(target, status):
     client = InMemory(HttpLimits(message=10, batch=100))
-    client.send([b"POST " + target + b" HTTP/1.1\r\nHost: a\r\n" + framed(b"x" * 11, "length")])
+    client.send([b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 11, "length")])
     assert client.statuses == [status]
 
 
@@ -232,7 +232,7 @@ def test_the_limit_of_a_batch_depends_on_the_decoded_path(target, status):
 
 def test_what_follows_a_held_request_is_read_while_there_is_room():
     client = InMemory()
-    client.connection.dataReceived(b"GET /a?held HTTP/1.1\r\nHost: a\r\n\r\n" + NEXT)
+    client.connection.dataReceived(b"GET /a?held HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT)
     assert client.transport.is_reading
     client.connection.dataReceived(NEXT[:20])
     client.connection.dataReceived(NEXT[20:])
@@ -245,8 +245,8 @@ def test_what_follows_a_held_request_is_read_while_there_is_room():
 @pytest.mark.parametrize("between", [b"", NEXT])
 def test_a_held_request_is_answered_when_too_much_follows_it(between, early):
     client = InMemory()
-    behind = between + b"POST /pub/a HTTP/1.1\r\nHost: a\r\n" + framed(b"x" * 12_000, "length") + NEXT
-    segments = [b"GET /a?held HTTP/1.1\r\nHost: a\r\n\r\n" + behind[:early], *split(behind[early:], 1000)]
+    behind = between + b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 12_000, "length") + NEXT
+    segments = [b"GET /a?held HTTP/1.1\r\nHost: localhost\r\n\r\n" + behind[:early], *split(behind[early:], 1000)]
     for segment in segments[:8]:
         client.connection.dataReceived(segment)
     assert (client.statuses, client.transport.is_reading) == ([], True)
@@ -259,7 +259,7 @@ def test_a_held_request_is_answered_when_too_much_follows_it(between, early):
 
 def test_one_who_leaves_is_noticed_behind_a_held_request():
     client = InMemory()
-    client.connection.dataReceived(b"GET /a?held HTTP/1.1\r\nHost: a\r\n\r\n" + NEXT)
+    client.connection.dataReceived(b"GET /a?held HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT)
     client.connection.readConnectionLost()
     assert client.is_closed
     client.connection.connectionLost(Failure(ConnectionDone()))
@@ -268,7 +268,7 @@ def test_one_who_leaves_is_noticed_behind_a_held_request():
 
 def test_one_who_has_sent_all_is_answered():
     client = InMemory()
-    client.connection.dataReceived(b"GET /a?later HTTP/1.1\r\nHost: a\r\n\r\n" + NEXT[:10])
+    client.connection.dataReceived(b"GET /a?later HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT[:10])
     client.connection.readConnectionLost()
     assert not client.is_closed
     client.recorder.answer()
@@ -299,7 +299,7 @@ def pieces(draw: st.DrawFn, number: int, queries: tuple[bytes, ...] = (b"", b"?l
     query = draw(st.sampled_from(queries))
     crlf = draw(st.sampled_from([b"", b"", b"\r\n", b"\r\n\r\n"]))
     path = b"/%d" % number
-    headers = b"Host: a\r\n" + close + upgrade + (b"Expect: %b\r\n" % expect if expect else b"")
+    headers = b"Host: localhost\r\n" + close + upgrade + (b"Expect: %b\r\n" % expect if expect else b"")
     body = b"" if framing == "none" else body
     end = b"\r\n" if framing == "none" else framed(body, framing, draw(st.integers(1, 4)))
     wire = crlf + method + b" " + path + query + b" HTTP/1.1\r\n" + headers + end
@@ -353,7 +353,7 @@ def test_nothing_is_lost_or_processed_twice_around_streams(stream, is_eager):
 def test_bytes_behind_a_handshake_that_waits_for_a_stream_are_not_parsed():
     client = InMemory()
     handshake = b"GET /ws?later HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
-    client.connection.dataReceived(b"GET /s?stream HTTP/1.1\r\nHost: a\r\n\r\n" + handshake)
+    client.connection.dataReceived(b"GET /s?stream HTTP/1.1\r\nHost: localhost\r\n\r\n" + handshake)
     client.recorder.answer()
     client.connection.dataReceived(NEXT[:10])
     assert not client.connection.is_mid_request
@@ -444,8 +444,8 @@ class Raw(Protocol):
 @pytest.mark.parametrize("upgrade", UPGRADES)
 async def test_a_published_body_is_stored_whole(daemon, upgrade, framing):
     await daemon.publish("b", "kept")
-    head = b"POST /pub/a HTTP/1.1\r\nHost: a\r\n" + UPGRADES[upgrade]
-    client = daemon.connect("http", Raw(head + framed(SMUGGLED, framing) + b"GET /nope HTTP/1.1\r\nHost: a\r\n\r\n"))
+    head = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[upgrade]
+    client = daemon.connect("http", Raw(head + framed(SMUGGLED, framing) + b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     await until(lambda: len(client.statuses) == 2, "both answers")
     assert client.statuses == [202, 404]
     stored = (await daemon.request("GET", "/history/**?since=all")).json
@@ -456,7 +456,7 @@ async def test_a_published_body_is_stored_whole(daemon, upgrade, framing):
 @pytest.mark.parametrize("target", [b"/ws/a", b"/ws", b"/sub/a"])
 async def test_a_handshake_with_a_body_is_refused(daemon, target, framing):
     handshake = b"GET " + target + b" HTTP/1.1\r\n" + HANDSHAKE + framed(SMUGGLED, framing)
-    client = daemon.connect("http", Raw(handshake + b"GET /nope HTTP/1.1\r\nHost: a\r\n\r\n"))
+    client = daemon.connect("http", Raw(handshake + b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     await until(lambda: len(client.statuses) == 2, "both answers")
     assert client.statuses == [400, 404]
     assert b'"code":"bad-request"' in client.received
@@ -465,7 +465,7 @@ async def test_a_handshake_with_a_body_is_refused(daemon, target, framing):
 @pytest.mark.parametrize(("target", "status"), [(b"/ws/a*", 400), (b"/nope", 404), (b"/poll/a", 204)])
 async def test_requests_behind_a_refused_handshake_are_answered(daemon, target, status):
     handshake = b"GET " + target + b" HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
-    client = daemon.connect("http", Raw((handshake + b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n") * 3))
+    client = daemon.connect("http", Raw((handshake + b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n") * 3))
     await until(lambda: len(client.statuses) == 6, "all answers")
     assert client.statuses == [status, 200] * 3
 
@@ -480,9 +480,9 @@ async def test_what_follows_a_handshake_is_not_http(daemon, target):
 
 
 HALVES = {
-    "in the head": b"POST /pub/half HTTP/1.1\r\nHost: a\r\nConte",
-    "at the body": b"POST /pub/half HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (10 + len(SMUGGLED)),
-    "in the body": b"POST /pub/half HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n0123456789" % (10 + len(SMUGGLED)),
+    "in the head": b"POST /pub/half HTTP/1.1\r\nHost: localhost\r\nConte",
+    "at the body": b"POST /pub/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (10 + len(SMUGGLED)),
+    "in the body": b"POST /pub/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n0123456789" % (10 + len(SMUGGLED)),
 }
 
 
@@ -490,7 +490,7 @@ HALVES = {
 @pytest.mark.parametrize("way", ["sse", "stream", "multipart", "mixed", "sub"])
 async def test_a_stream_behind_which_half_a_request_was_read_closes(daemon, way, half):
     await daemon.publish("b", "kept")
-    get = b"GET /%b/s HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n" % way.encode()
+    get = b"GET /%b/s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % way.encode()
     client = daemon.connect("http", Raw(get + HALVES[half]))
     await until(lambda: client.statuses == [200], "the stream")
     assert b"\r\nConnection: close\r\n" in client.received
@@ -504,8 +504,8 @@ async def test_a_stream_behind_which_half_a_request_was_read_closes(daemon, way,
 
 
 async def test_whole_requests_behind_a_stream_are_answered_when_it_ends(daemon):
-    post = b"POST /pub/a HTTP/1.1\r\nHost: a\r\n" + framed(SMUGGLED, "length")
-    client = daemon.connect("http", Raw(b"GET /sse/s HTTP/1.1\r\nHost: a\r\n\r\n" + post))
+    post = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + framed(SMUGGLED, "length")
+    client = daemon.connect("http", Raw(b"GET /sse/s HTTP/1.1\r\nHost: localhost\r\n\r\n" + post))
     await until(lambda: client.statuses == [200], "the stream")
     assert b"Connection: close" not in client.received
     client.transport.write(post[:50])
@@ -518,8 +518,8 @@ async def test_whole_requests_behind_a_stream_are_answered_when_it_ends(daemon):
 
 
 async def test_what_came_during_a_stream_is_not_lost_when_another_stream_follows(daemon):
-    stream = b"GET /sse/%b HTTP/1.1\r\nHost: a\r\n\r\n"
-    post = b"POST /pub/a HTTP/1.1\r\nHost: a\r\n" + framed(SMUGGLED, "length")
+    stream = b"GET /sse/%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    post = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + framed(SMUGGLED, "length")
     client = daemon.connect("http", Raw(stream % b"s" + stream % b"t"))
     await until(lambda: client.statuses == [200], "the first stream")
     client.transport.write(post[:-20])
@@ -536,9 +536,9 @@ async def test_what_came_during_a_stream_is_not_lost_when_another_stream_follows
 
 
 HELD = {
-    "longpoll": b"GET /longpoll/a HTTP/1.1\r\nHost: a\r\n\r\n",
-    "sub": b"GET /sub/a HTTP/1.1\r\nHost: a\r\n\r\n",
-    "pull": b"GET /pull/a?interval=0&since=%b HTTP/1.1\r\nHost: a\r\n\r\n",
+    "longpoll": b"GET /longpoll/a HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "sub": b"GET /sub/a HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "pull": b"GET /pull/a?interval=0&since=%b HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -564,7 +564,7 @@ async def test_one_who_leaves_a_held_request_is_noticed_at_once(daemon, way, beh
 async def test_much_behind_a_held_request_has_it_answered_at_once(daemon, way):
     first = await daemon.publish("a", "x")
     held = HELD[way] % first.encode() if way == "pull" else HELD[way]
-    post = b"POST /pub/b HTTP/1.1\r\nHost: a\r\n" + framed(b"x" * 20_000, "length")
+    post = b"POST /pub/b HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 20_000, "length")
     client = daemon.connect("http", Raw(held + post + post))
     await until(lambda: len(client.statuses) == 3, "all answers")
     assert client.statuses == [200 if way == "pull" else 204, 202, 202]
