@@ -49,6 +49,11 @@ _SLICE = 500
 _PAGE_MESSAGES = 256
 _PAGE_BYTES = 256 << 10
 """What a replay sends before it looks whether the peer keeps up."""
+_RECALLED = 2000
+"""Messages that are read at once for an answer: a few milliseconds."""
+_ENCODED = 1 << 20
+_ENCODED_MESSAGE = 1 << 10
+"""What is encoded at once for an answer, in bytes, and what a message counts beside its data: a few milliseconds."""
 _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
 _AWAY_SECONDS = 1.0
@@ -391,13 +396,31 @@ class Hub:
             raise NoRoom(_NO_ROOM)
         opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
         messages: list[Message] = []
+        gaps = list(opening.gaps)
+        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
         position, complete = opening.position, False
         while not complete and len(messages) < limit and size > 0:
-            page = await self._backend.page(topics, position, limit - len(messages), size)
+            if position != opening.position:
+                await self._pages.turn()
+            page = await self._backend.page(topics, position, min(limit - len(messages), _RECALLED), size)
             messages += page.messages
+            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in told]
+            told.update((gap.topic, gap.end) for gap in page.gaps)
             size -= sum(message.size for message in page.messages)
             position, complete = page.position, page.complete
-        return Recollection(messages, opening.gaps, position)
+        return Recollection(messages, tuple(gaps), position)
+
+    async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
+        """Encode messages, and let the reactor have its turns where there are many."""
+        encoded: list[bytes] = []
+        size = 0
+        for message in messages:
+            if size > _ENCODED:
+                size = 0
+                await self._pages.turn()
+            encoded.append(encode(message))
+            size += _ENCODED_MESSAGE + len(message.data)
+        return encoded
 
     async def metrics(self) -> bytes:
         """Give everything that is counted as Prometheus text."""

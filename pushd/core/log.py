@@ -28,6 +28,8 @@ _EXPIRED_STEP = 500
 """Messages that are let go in one step, for their age: about a millisecond."""
 _EXPIRED_BY_APPEND = 16
 """Those that are let go with each message that comes."""
+_EXPIRED_FOR_ROOM = 10_000
+"""Those that are let go for a channel that has no room: some 20 milliseconds."""
 _NAMES_STEP = 4096
 _QUERIES_SIZE = 512 << 10
 """Characters of the topics of queries that are remembered, each worth up to 100 bytes of memory."""
@@ -80,7 +82,7 @@ class Log:
         """
         if now >= self._due:
             self._expire(now, _EXPIRED_BY_APPEND)
-        channel = self._accept(draft.channel)
+        channel = self._accept(draft.channel, now)
         self.head = seq = self.head + 1
         prev = f"{self.epoch}-{channel.last}" if channel.last else None
         message = Message(
@@ -125,7 +127,8 @@ class Log:
 
     def open(self, topics: Sequence[str], since: Since, time: float, now: float) -> Steps[Opening]:
         """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics."""
-        yield from self.expire(now)
+        if now >= self._due:
+            yield from self.expire(now)
         seq, gaps, known = yield from self._begin(topics, since, time)
         position = MessageId(self.epoch, seq)
         returning = isinstance(since, MessageId)
@@ -136,7 +139,8 @@ class Log:
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Steps[Page]:
         """Read on: at most `count` messages, and no further one once they have `size` bytes."""
-        yield from self.expire(now)
+        if now >= self._due:
+            yield from self.expire(now)
         is_foreign = after.epoch != self.epoch
         start = 0 if is_foreign else after.seq
         losses_before = self._losses.count
@@ -362,11 +366,13 @@ class Log:
 
     # Keeping and letting go
 
-    def _accept(self, name: str) -> Channel:
+    def _accept(self, name: str, now: float) -> Channel:
         known = self._channels.pop(name, None) or self._idle.pop(name, None)
         if known is not None:
             return known
         if self.channel_count >= self.bounds.channels:
+            if not self._idle and now >= self._due:
+                self._expire(now, _EXPIRED_FOR_ROOM)
             self._forget_idle()
         channel = Channel(name)
         channel.lost, channel.lost_reason = self._unknown, "unknown"

@@ -25,11 +25,14 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.back_row import come_forward
 from pushd.net.keepalive import Deadlines
+from pushd.net.slices import Slices
 from pushd.net.sockets import hand_over, has_unread, read_little
 from pushd.transports.access_log import AccessLog, Visit
 from pushd.transports.request import Loan, Request
 from pushd.wire.jsons import encode
 
+_SLICE_SECONDS: Final = 0.005
+"""How long the requests of one connection are answered before the reactor has its turn."""
 _LINGER_SECONDS: Final = 5.0
 """How long a refused sender may go on sending, so that it reads the refusal before the connection breaks."""
 _READ: Final = 8 << 10
@@ -423,8 +426,13 @@ class Connection:
         if self._is_serving:
             return
         self._is_serving = True
+        clock = self._site.clock
+        until = clock.seconds() + _SLICE_SECONDS
         while self._current is None and not self._is_full and self.transport is not None:
             if self._waiting:
+                if clock.seconds() > until:
+                    self._site.slices.turn().addCallback(lambda _: self._serve())
+                    break
                 self._current = request = self._waiting.pop(0)
                 if request.refusal is None:
                     self._site.serve(request)
@@ -523,6 +531,9 @@ class PushSite(ServerFactory):
     ) -> None:
         self.limits = limits
         self.counters = counters
+        self.clock = clock
+        self.slices = Slices(clock)
+        """Turns for connections that have asked for more than one slice holds."""
         self.open_cors = open_cors
         self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late, _has_unread)
         self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late, _has_unread)
