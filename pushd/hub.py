@@ -5,7 +5,7 @@ It joins a store, which keeps, with the dispatcher, which delivers, and gives th
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
@@ -56,6 +56,8 @@ _ENCODED_MESSAGE = 1 << 10
 """What is encoded at once for an answer, in bytes, and what a message counts beside its data: a few milliseconds."""
 _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
+_PUBLISH_BYTES = 2 << 20
+"""Bytes of them: for each of a MiB a full store may have to let go of thousands of small messages."""
 _AWAY_SECONDS = 1.0
 """How long a replay waits before it asks a store again that is away."""
 _RELIEF_SECONDS = 1.0
@@ -239,7 +241,7 @@ class Hub:
         self, drafts: Iterable[Draft | Refusal], key: str | None = None
     ) -> list[Receipt | Refusal]:
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
-        while items := list(islice(waiting, _PUBLISH_SLICE)):
+        while items := _slice_of(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
             part = None if key is None else f"{len(receipts)} {key}"
@@ -597,6 +599,18 @@ class Hub:
         outlet = subscriber.outlet
         self.leave(subscriber)
         outlet.give_up(refusal)
+
+
+def _slice_of(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:
+    """Take what is accepted in one turn of the reactor."""
+    items: list[Draft | Refusal] = []
+    size = 0
+    for item in islice(drafts, _PUBLISH_SLICE):
+        items.append(item)
+        size += len(item.data) if isinstance(item, Draft) else 0
+        if size >= _PUBLISH_BYTES:
+            break
+    return items
 
 
 def _failure_of(cause: Exception) -> Failure:

@@ -9,6 +9,7 @@ that of the moment of its last step, but for what expires: that is judged by the
 
 import heapq
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -48,8 +49,9 @@ class Log:
         """The sequence of the newest message."""
         self.bytes = 0
         """What all kept messages take in memory, about."""
-        self._channels: dict[str, Channel] = {}
-        """Those with messages, the least recently used first."""
+        self._channels: OrderedDict[str, Channel] = OrderedDict()
+        """Those with messages, the least recently used first. The first of a plain dictionary would be searched among
+        the places of all that were taken from its front."""
         self._idle: dict[str, Channel] = {}
         """Those that have none any more; what they lost is still known."""
         self._deleted: dict[str, Channel] = {}
@@ -367,7 +369,8 @@ class Log:
     # Keeping and letting go
 
     def _accept(self, name: str, now: float) -> Channel:
-        known = self._channels.pop(name, None) or self._idle.pop(name, None)
+        """Find a channel to publish to, or make it; `_place` has to follow."""
+        known = self._channels.get(name) or self._idle.pop(name, None)
         if known is not None:
             return known
         if self.channel_count >= self.bounds.channels:
@@ -455,15 +458,18 @@ class Log:
 
     def _settle(self, channel: Channel) -> None:
         if not channel.messages:
-            del self._channels[channel.name]
             self._place(channel)
 
     def _place(self, channel: Channel) -> None:
         """Put a channel at the recently used end of its kind."""
-        if channel.messages:
-            self._channels[channel.name] = channel
+        name = channel.name
+        if not channel.messages:
+            self._channels.pop(name, None)
+            self._idle[name] = channel
+        elif name in self._channels:
+            self._channels.move_to_end(name)
         else:
-            self._idle[channel.name] = channel
+            self._channels[name] = channel
 
     def _id(self, seq: int) -> str:
         return f"{self.epoch}-{seq}"

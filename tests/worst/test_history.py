@@ -122,6 +122,23 @@ async def test_messages_that_expire_all_at_once_take_no_long_turn() -> None:
     assert turns.longest < MOST_SECONDS
 
 
+async def test_large_messages_that_push_out_many_small_ones_take_no_long_turn() -> None:
+    from twisted.internet import reactor
+
+    store = MemoryBackend(Bounds(total_bytes=32 << 20), reactor, time.time, "E")  # type: ignore[arg-type]
+    small = [draft(f"a/{number}", b"x") for number in range(50_000)]
+    for each in small * 3:
+        store._log.append(each, time.time(), reactor.seconds())  # type: ignore[attr-defined]
+    kept = len(store._log)
+    hub = Hub(store, reactor, Counters())  # type: ignore[arg-type]
+    with frozen(), ReactorTurns() as turns:
+        await hub.publish_all([draft("large", b"x" * (1 << 20))] * 16)
+        await hub._pages.turn()
+        await hub._pages.turn()
+    assert kept - len(store._log) > 5_000
+    assert turns.longest < MOST_SECONDS
+
+
 @pytest_twisted.async_yield_fixture
 async def daemon(store: MemoryBackend) -> AsyncIterator[RunningDaemon]:
     """A daemon at its defaults with all those channels."""
