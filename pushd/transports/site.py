@@ -95,6 +95,7 @@ class Connection:
         "_is_deaf",
         "_is_full",
         "_is_paused",
+        "_is_resting",
         "_is_serving",
         "_method",
         "_owed",
@@ -149,6 +150,8 @@ class Connection:
         """Whether the peer has more to read than the transport can send."""
         self._is_paused = False
         self._is_serving = False
+        self._is_resting = False
+        """Whether the requests that wait are answered in a later turn of the reactor."""
 
     @property
     def date(self) -> bytes:
@@ -430,8 +433,8 @@ class Connection:
         until = clock.seconds() + _SLICE_SECONDS
         while self._current is None and not self._is_full and self.transport is not None:
             if self._waiting:
-                if clock.seconds() > until:
-                    self._site.slices.turn().addCallback(lambda _: self._serve())
+                if self._is_resting or clock.seconds() > until:
+                    self._rest_a_turn()
                     break
                 self._current = request = self._waiting.pop(0)
                 if request.refusal is None:
@@ -447,6 +450,15 @@ class Connection:
         self._is_serving = False
         if self.transport is not None:
             self._wait()
+
+    def _rest_a_turn(self) -> None:
+        if not self._is_resting:
+            self._is_resting = True
+            self._site.slices.turn().addCallback(lambda _: self._go_on())
+
+    def _go_on(self) -> None:
+        self._is_resting = False
+        self._serve()
 
     def _wait(self) -> None:
         """Choose what is expected of the client now, and by when; and whether to read it."""
