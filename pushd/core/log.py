@@ -439,17 +439,16 @@ class Log:
 
     def _lose(self, message: Message) -> None:
         channel = self._channels[message.channel]
-        lost = channel.lost
         channel.lose(message, "expired")
-        if channel.lost != lost:
+        if channel.lost == message.seq:
             self._losses.add(channel, self.head)
         self._count_out(message)
         self._settle(channel)
 
     def _drop_oldest(self, channel: Channel) -> None:
-        lost = channel.lost
-        self._count_out(channel.lose_oldest("evicted"))
-        if channel.lost != lost:
+        message = channel.lose_oldest("evicted")
+        self._count_out(message)
+        if channel.lost == message.seq:
             self._losses.add(channel, self.head)
 
     def _count_out(self, message: Message) -> None:
