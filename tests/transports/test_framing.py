@@ -186,7 +186,9 @@ def test_an_unknown_expectation_is_refused(value):
 @pytest.mark.parametrize("upgrade", [b"", UPGRADES["h2c"]])
 def test_100_continue_is_sent_when_it_is_the_turn_of_the_request(first, upgrade):
     client = InMemory()
-    expecting = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-Continue\r\n" + upgrade + b"Content-Length: 2\r\n\r\n"
+    expecting = (
+        b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-Continue\r\n" + upgrade + b"Content-Length: 2\r\n\r\n"
+    )
     client.connection.dataReceived(first + expecting)
     if b"later" in first:
         assert client.transport.value() == b""
@@ -445,7 +447,9 @@ class Raw(Protocol):
 async def test_a_published_body_is_stored_whole(daemon, upgrade, framing):
     await daemon.publish("b", "kept")
     head = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[upgrade]
-    client = daemon.connect("http", Raw(head + framed(SMUGGLED, framing) + b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    client = daemon.connect(
+        "http", Raw(head + framed(SMUGGLED, framing) + b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    )
     await until(lambda: len(client.statuses) == 2, "both answers")
     assert client.statuses == [202, 404]
     stored = (await daemon.request("GET", "/history/**?since=all")).json
@@ -482,7 +486,8 @@ async def test_what_follows_a_handshake_is_not_http(daemon, target):
 HALVES = {
     "in the head": b"POST /pub/half HTTP/1.1\r\nHost: localhost\r\nConte",
     "at the body": b"POST /pub/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (10 + len(SMUGGLED)),
-    "in the body": b"POST /pub/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n0123456789" % (10 + len(SMUGGLED)),
+    "in the body": b"POST /pub/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n0123456789"
+    % (10 + len(SMUGGLED)),
 }
 
 
