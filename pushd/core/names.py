@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from pushd.core.errors import BadChannel, BadTopic, Forbidden, TooManyTopics
+from pushd.core.patterns import PatternSet
 
 MAX_BYTES = 255
 _REMEMBERED = 4096
-"""Names that were found good and are not looked at again."""
+"""Names that were found good, or matched against patterns, and are not looked at again."""
 _ONE = "*"
 _REST = "**"
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
@@ -99,23 +100,27 @@ def matches(topic: str, channel: str) -> bool:
 
 
 class Interest:
-    """What a set of valid topics covers. For a while only: it remembers every channel it was asked for."""
+    """What a set of valid topics covers. It remembers some of the channels that were asked for."""
 
     def __init__(self, topics: Iterable[str]) -> None:
         names = tuple(topics)
-        self._known = dict.fromkeys((name for name in names if not is_pattern(name)), True)
-        self._patterns = tuple(name for name in names if is_pattern(name))
+        self._names = dict.fromkeys((name for name in names if not is_pattern(name)), True)
+        self._known = self._names.copy()
+        self.patterns = PatternSet([name for name in names if is_pattern(name)])
+        """The patterns among the topics, in their order."""
 
     @property
     def is_exact(self) -> bool:
         """Whether there is no pattern among them."""
-        return not self._patterns
+        return not self.patterns
 
     def covers(self, channel: str) -> bool:
-        """Tell whether messages of `channel` belong to one of the topics."""
+        """Return whether messages of `channel` belong to one of the topics."""
         known = self._known.get(channel)
         if known is None:
-            known = self._known[channel] = any(matches(pattern, channel) for pattern in self._patterns)
+            if len(self._known) >= _REMEMBERED + len(self._names):
+                self._known = self._names.copy()
+            known = self._known[channel] = self.patterns.matches(channel)
         return known
 
 

@@ -1,0 +1,107 @@
+"""Patterns compiled to bit sets: one walk over the segments of a channel finds all the patterns that match it.
+
+Bit ``i`` of a set stands for pattern ``i``. A level holds, for one position in a name, the patterns that accept each
+literal segment there. The set of matching patterns is the intersection over the levels, so the work for a channel is
+at most one dictionary lookup and one ``&`` per segment and block of patterns, whatever the wildcards are.
+"""
+
+from collections.abc import Iterator, Sequence
+
+_BLOCK = 512
+"""The patterns compiled together. It bounds the size of a set, of which there is one per literal segment."""
+
+
+class PatternSet:
+    """A sequence of valid patterns, matched all at once.
+
+    :param patterns: each a valid topic with a wildcard; see `pushd.core.names`.
+    """
+
+    __slots__ = ("_blocks", "_patterns")
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = patterns
+        self._blocks: list[_Block] = []
+
+    def __len__(self) -> int:
+        """The number of patterns."""
+        return len(self._patterns)
+
+    def compile(self) -> Iterator[None]:
+        """Compile the patterns, a block with each step. It happens on the first match otherwise."""
+        while len(self._blocks) * _BLOCK < len(self._patterns):
+            start = len(self._blocks) * _BLOCK
+            self._blocks.append(_Block(self._patterns[start : start + _BLOCK]))
+            yield
+
+    def matching(self, channel: str) -> int:
+        """Return the set of the patterns that match `channel`: bit ``i`` is set if pattern ``i`` does."""
+        self._complete()
+        segments = channel.split("/")
+        found = 0
+        for number, block in enumerate(self._blocks):
+            if matched := block.matching(segments):
+                found |= matched << number * _BLOCK
+        return found
+
+    def matches(self, channel: str) -> bool:
+        """Return whether any of the patterns matches `channel`."""
+        self._complete()
+        segments = channel.split("/")
+        return any([block.matching(segments) for block in self._blocks])
+
+    def _complete(self) -> None:
+        if len(self._blocks) * _BLOCK < len(self._patterns):
+            for _ in self.compile():
+                pass
+
+
+class _Block:
+    """Some patterns as bit sets."""
+
+    __slots__ = ("_by_length", "_levels", "_named_first", "_open")
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        split = [pattern.split("/") for pattern in patterns]
+        depth = max(len(segments) for segments in split)
+        self._open = 0
+        """The patterns that end in ``**``."""
+        self._by_length = [0] * (depth + 1)
+        """The patterns that match a name of so many segments, if its segments fit."""
+        literals: list[dict[str, int]] = [{} for _ in range(depth)]
+        wild = [0] * depth
+        for number, segments in enumerate(split):
+            bit = 1 << number
+            if segments[-1] == "**":
+                segments.pop()
+                self._open |= bit
+                for length in range(len(segments) + 1, depth + 1):
+                    self._by_length[length] |= bit
+                    wild[length - 1] |= bit
+            else:
+                self._by_length[len(segments)] |= bit
+            for position, segment in enumerate(segments):
+                if segment == "*":
+                    wild[position] |= bit
+                else:
+                    level = literals[position]
+                    level[segment] = level.get(segment, 0) | bit
+        self._named_first = ~wild[0]
+        for level, any_segment in zip(literals, wild, strict=True):
+            for segment in level:
+                level[segment] |= any_segment
+        self._levels = list(zip(literals, wild, strict=True))
+
+    def matching(self, segments: list[str]) -> int:
+        """Return the set of the patterns that match a channel, given as its segments."""
+        length = len(segments)
+        matched = self._by_length[length] if length < len(self._by_length) else self._open
+        if segments[0][0] == "$":
+            matched &= self._named_first
+        if not matched:
+            return 0
+        for segment, (literals, wild) in zip(segments, self._levels, strict=False):
+            matched &= literals.get(segment, wild)
+            if not matched:
+                return 0
+        return matched

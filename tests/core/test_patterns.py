@@ -1,0 +1,61 @@
+"""All patterns of a set are matched at once, with the same result as one by one, and in bounded time."""
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.names import Interest, check_channel, check_topic, matches
+from pushd.core.patterns import _BLOCK, PatternSet
+
+SEGMENTS = st.sampled_from(["a", "b", "$a"])
+PATTERNS = st.builds(
+    lambda start, rest: "/".join([*start, *rest]) if "*" in start or rest else "/".join(["*", *start]),
+    st.lists(SEGMENTS | st.just("*"), max_size=4),
+    st.sampled_from([[], ["**"]]),
+)
+CHANNELS = st.lists(SEGMENTS, min_size=1, max_size=6).map("/".join)
+
+
+@given(st.lists(PATTERNS, max_size=12), CHANNELS)
+def test_each_pattern_of_a_set_matches_as_it_does_alone(patterns: list[str], channel: str) -> None:
+    wanted = [number for number, pattern in enumerate(patterns) if matches(check_topic(pattern), channel)]
+    assert PatternSet(patterns).matching(channel) == sum(1 << number for number in wanted)
+    assert PatternSet(patterns).matches(channel) == bool(wanted)
+
+
+def test_more_patterns_than_one_block_holds_keep_their_numbers() -> None:
+    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK + 1)])
+    for number in (0, _BLOCK - 1, _BLOCK, 2 * _BLOCK):
+        assert patterns.matching(f"{number}/x") == 1 << number
+    assert not patterns.matches(f"{2 * _BLOCK + 1}/x")
+
+
+def test_a_set_is_compiled_one_block_at_a_time() -> None:
+    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK + 1)])
+    assert sum(1 for _ in patterns.compile()) == 3
+    assert sum(1 for _ in patterns.compile()) == 0
+    assert len(patterns) == 2 * _BLOCK + 1
+    assert patterns.matching(f"{_BLOCK}/x") == 1 << _BLOCK
+
+
+def test_a_thousand_patterns_that_all_match_almost_to_the_end_cost_no_more_than_the_segments() -> None:
+    flags = [f"{number:010b}" for number in range(1000)]
+    head = ["/".join("a" if flag == "1" else "*" for flag in each) for each in flags]
+    patterns = PatternSet([check_topic(each + "/*" * 117) for each in head])
+    channel = check_channel("/".join("a" * 126))
+    assert not patterns.matches(channel)
+    began = time.thread_time()
+    for _ in range(100):
+        assert not patterns.matches(channel)
+        assert patterns.matching(channel + "/a").bit_count() == 1000
+    assert time.thread_time() - began < 0.1
+
+
+def test_an_interest_remembers_a_bounded_number_of_channels() -> None:
+    interest = Interest(["x", "a/*"])
+    for number in range(10_000):
+        assert interest.covers(f"a/{number}")
+        assert not interest.covers(f"b/{number}")
+    assert interest.covers("x")
+    assert len(interest._known) < 10_000
