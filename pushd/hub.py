@@ -35,7 +35,6 @@ from pushd.core.errors import (
 )
 from pushd.core.idempotency import Answers
 from pushd.core.message import Draft, Gap, Message
-from pushd.core.names import matches
 from pushd.core.outbox import Policy
 from pushd.core.register import Register, page_among
 from pushd.core.replay import ChannelInfo, Opening, Page
@@ -329,7 +328,7 @@ class Hub:
         """Read a page, for as long as the store is away and somebody waits for it."""
         while subscriber.catching is catch_up:
             try:
-                return await self._backend.page(catch_up.topics, position, _PAGE_MESSAGES, _PAGE_BYTES)
+                return await self._backend.page(tuple(catch_up.topics), position, _PAGE_MESSAGES, _PAGE_BYTES)
             except Unavailable:
                 await deferLater(self._clock, _AWAY_SECONDS)
         return Page((), (), position, complete=False)
@@ -344,8 +343,9 @@ class Hub:
     def part(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Let a subscriber hear `topics` no more; give those that it did hear."""
         heard = [topic for topic in topics if topic in subscriber.starts]
+        if heard:
+            self.dispatcher.part(heard, subscriber)
         for topic in heard:
-            self.dispatcher.part(topic, subscriber)
             self._demand.remove(topic)
         return heard
 
@@ -481,7 +481,7 @@ class Hub:
         for subscriber in self._concerned(None if channel is None else (channel,)):
             if subscriber.catching is not None:
                 subscriber.catching.doubt()
-            topics = [topic for topic in subscriber.live_topics if channel is None or matches(topic, channel)]
+            topics = list(subscriber.live_topics) if channel is None else subscriber.live_topics_of(channel)
             if topics and subscriber.wire.bare and subscriber.policy is not Policy.LATEST:
                 self.give_up(subscriber, TooSlow("messages are gone, which can not be told here"))
             else:

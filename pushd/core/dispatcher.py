@@ -128,10 +128,11 @@ class Dispatcher:
             if message.end:
                 self.end(message.channel)
 
-    def part(self, topic: str, subscriber: Subscriber) -> None:
-        """Let a subscriber hear no more of a topic, not even what was accepted and is not delivered yet."""
-        self.index.remove(topic, subscriber)
-        subscriber.part(topic, self._newest)
+    def part(self, topics: Sequence[str], subscriber: Subscriber) -> None:
+        """Let a subscriber hear no more of `topics`, not even what was accepted and is not delivered yet."""
+        for topic in topics:
+            self.index.remove(topic, subscriber)
+        subscriber.part(*topics, newest=self._newest)
 
     def end(self, channel: str) -> None:
         """Tell those who named `channel` that it has ended, behind all that was accepted so far."""

@@ -150,7 +150,7 @@ def test_one_who_parts_in_the_same_turn_hears_nothing_more() -> None:
     peer = Peer().listen("a", "b")
     dispatcher = dispatcher_of(peer)
     accept(dispatcher, "a:1 b:2")
-    dispatcher.part("a", peer.subscriber)
+    dispatcher.part(("a",), peer.subscriber)
     dispatcher.run(ALL)
     assert peer.heard == ["b:2"]
 
@@ -162,7 +162,7 @@ def test_one_who_parts_between_two_slices_hears_nothing_more_of_that(topics: lis
     accept(dispatcher, "a:1 b:2 a:3")
     dispatcher.run(1)
     accept(dispatcher, "a:4")
-    dispatcher.part("a", last.subscriber)
+    dispatcher.part(("a",), last.subscriber)
     accept(dispatcher, "b:5 a:6")
     dispatcher.run(ALL)
     assert first.heard == ["a:1", "a:3", "a:4", "a:6"]
