@@ -1,17 +1,49 @@
 """What several tests build: messages, a wire of plain words, and a peer that records what it hears."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
+from pushd.core import log as core_log
 from pushd.core.cursor import MessageId, Since
 from pushd.core.delivery import Batch, Delivery, SteadyWire
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
-from pushd.core.log import Log
+from pushd.core.losses import Steps
 from pushd.core.message import Gap, Message, draft
 from pushd.core.outbox import Limits, Policy
 from pushd.core.replay import Opening, Page
 from pushd.core.subscriber import Subscriber
+
+T = TypeVar("T")
+
+
+def done(steps: Steps[T]) -> T:
+    """Do all steps at once, and return the result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(T, end.value)
+
+
+class Log(core_log.Log):
+    """A log that answers at once."""
+
+    def expire_now(self, now: float) -> None:
+        """Expire in all steps; see `expire`."""
+        done(self.expire(now))
+
+    def open_now(self, topics: Sequence[str], since: Since, time: float, now: float) -> Opening:
+        """Open in all steps; see `open`."""
+        return done(self.open(topics, since, time, now))
+
+    def page_now(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page:
+        """Read a page in all steps; see `page`."""
+        return done(self.page(topics, after, count, size, now))
+
+    def names_now(self, prefix: str, after: str, limit: int) -> list[str]:
+        """List names in all steps; see `names`."""
+        return done(self.names(prefix, after, limit))
 
 
 def message(
@@ -56,12 +88,12 @@ def log_of(channels: str, bounds: Bounds | None = None) -> Log:
 
 def open_log(log: Log, topics: str, since: Since, now: float = 100.0) -> Opening:
     """Open a log at `topics`, joined by commas."""
-    return log.open(tuple(topics.split(",")), since, now, now)
+    return log.open_now(tuple(topics.split(",")), since, now, now)
 
 
 def read_log(log: Log, topics: str, after: MessageId, now: float = 100.0) -> list[int]:
     """Read a log to its end in one page; give the sequences."""
-    page = log.page(tuple(topics.split(",")), after, 10_000, 1 << 30, now)
+    page = log.page_now(tuple(topics.split(",")), after, 10_000, 1 << 30, now)
     assert page.complete
     return [each.seq for each in page.messages]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
@@ -13,12 +14,13 @@ from pushd.core.history import Bounds
 from pushd.core.log import Log
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.net.slices import Slices
 
 _SWEEP_SECONDS = 1.0
 
 
 class MemoryBackend:
-    """A `Log` that answers at once.
+    """A `Log` that answers at once, or, where that is much work, in slices of several reactor turns.
 
     :param clock: gives monotonic seconds, by which messages expire.
     :param wall: gives unix seconds, which are written on messages.
@@ -31,7 +33,8 @@ class MemoryBackend:
         self._clock = clock
         self._wall = wall
         self._listener: Listener | None = None
-        self._sweep = LoopingCall(self._expire)
+        self._slices = Slices(clock)
+        self._sweep = LoopingCall(lambda: Deferred.fromCoroutine(self._expire()))
         self._sweep.clock = clock
 
     async def start(self, listener: Listener) -> None:
@@ -56,17 +59,17 @@ class MemoryBackend:
         return self._listener.audience(channel) if self._listener else NOBODY
 
     async def open(self, topics: Sequence[str], since: Since) -> Opening:
-        return self._log.open(topics, since, self._wall(), self._clock.seconds())
+        return await self._slices.run(self._log.open(topics, since, self._wall(), self._clock.seconds()))
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        return self._log.page(topics, after, count, size, self._clock.seconds())
+        return await self._slices.run(self._log.page(topics, after, count, size, self._clock.seconds()))
 
     async def info(self, channel: str) -> ChannelInfo | None:
-        self._expire()
+        await self._expire()
         return self._log.info(channel)
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        return self._log.names(prefix, after, limit)
+        return await self._slices.run(self._log.names(prefix, after, limit))
 
     async def forget(self, channel: str) -> bool:
         known = self._log.forget(channel)
@@ -86,5 +89,5 @@ class MemoryBackend:
             self._listener.message(message)
         return message
 
-    def _expire(self) -> None:
-        self._log.expire(self._clock.seconds())
+    async def _expire(self) -> None:
+        await self._slices.run(self._log.expire(self._clock.seconds()))

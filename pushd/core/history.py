@@ -29,7 +29,19 @@ class Bounds(NamedTuple):
 class Channel:
     """What is kept of one channel."""
 
-    __slots__ = ("bytes", "ended", "last", "last_time", "lost", "lost_reason", "lost_time", "messages", "name", "used")
+    __slots__ = (
+        "bytes",
+        "ended",
+        "last",
+        "last_time",
+        "lost",
+        "lost_at",
+        "lost_number",
+        "lost_reason",
+        "lost_time",
+        "messages",
+        "name",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,13 +51,15 @@ class Channel:
         self.last = 0
         """The sequence of its newest message, kept or not; 0 before the first."""
         self.last_time = 0.0
-        self.used = 0
-        """The sequence that was given out when it was last published to."""
         self.ended = False
         self.lost = 0
         """The sequence of the newest message that was let go; 0 for none."""
         self.lost_time = 0.0
         self.lost_reason = ""
+        self.lost_number = 0
+        """The place of its newest loss among those of all channels; see `core.losses`."""
+        self.lost_at = 0
+        """The newest sequence of the log at that moment."""
 
     def append(self, message: Message) -> None:
         """Take a message. Keeping within the bounds is the caller's: it knows what they are."""
@@ -75,10 +89,6 @@ class Channel:
     def after(self, seq: int) -> Iterator[Message]:
         """Go through the kept messages that are newer than sequence `seq`, oldest first."""
         return islice(self.messages, self._position(seq), None)
-
-    def lost_after(self, seq: int) -> bool:
-        """Tell whether a message newer than `seq` was let go."""
-        return self.lost > seq
 
     def is_finished(self, seq: int) -> bool:
         """Tell whether it has ended and one who heard all up to `seq` has heard it all."""

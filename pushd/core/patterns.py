@@ -5,6 +5,7 @@ literal segment there. The set of matching patterns is the intersection over the
 at most one dictionary lookup and one ``&`` per segment and block of patterns, whatever the wildcards are.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 _BLOCK = 512
@@ -28,11 +29,11 @@ class PatternSet:
         return len(self._patterns)
 
     def compile(self) -> Iterator[None]:
-        """Compile the patterns, a block with each step. It happens on the first match otherwise."""
-        while len(self._blocks) * _BLOCK < len(self._patterns):
-            start = len(self._blocks) * _BLOCK
+        """Compile the patterns, a block in each step. It happens on the first match otherwise."""
+        while (start := len(self._blocks) * _BLOCK) < len(self._patterns):
             self._blocks.append(_Block(self._patterns[start : start + _BLOCK]))
-            yield
+            if start + _BLOCK < len(self._patterns):
+                yield
 
     def matching(self, channel: str) -> int:
         """Return the set of the patterns that match `channel`: bit ``i`` is set if pattern ``i`` does."""
@@ -48,12 +49,11 @@ class PatternSet:
         """Return whether any of the patterns matches `channel`."""
         self._complete()
         segments = channel.split("/")
-        return any([block.matching(segments) for block in self._blocks])
+        return any(block.matching(segments) for block in self._blocks)
 
     def _complete(self) -> None:
         if len(self._blocks) * _BLOCK < len(self._patterns):
-            for _ in self.compile():
-                pass
+            deque(self.compile(), 0)
 
 
 class _Block:

@@ -1,12 +1,16 @@
 """Slices: work of many that is done a little in each turn of the reactor, in the order in which they asked."""
 
 from collections import deque
+from collections.abc import Generator
+from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 SLICE_SECONDS = 0.001
 """In each turn of the reactor: a few clients that come back, or a hundred pongs."""
+
+T = TypeVar("T")
 
 
 class Slices:
@@ -23,6 +27,22 @@ class Slices:
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
         return waiting
+
+    async def run(self, steps: Generator[None, None, T]) -> T:
+        """Do work in steps, and return its result: the first step at once, all others in the turns that follow.
+
+        :param steps: each takes a few milliseconds at most.
+        """
+        try:
+            next(steps)
+            while True:
+                await self.turn()
+                until = self._clock.seconds() + SLICE_SECONDS
+                next(steps)
+                while self._clock.seconds() < until:
+                    next(steps)
+        except StopIteration as end:
+            return cast(T, end.value)
 
     def _serve(self) -> None:
         until = self._clock.seconds() + SLICE_SECONDS

@@ -1,5 +1,8 @@
 """The store in memory keeps what every store promises."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from pushd.backends.memory import MemoryBackend
@@ -7,8 +10,23 @@ from tests.backends.contract import BackendContract
 from tests.backends.stage import Make, StageClock
 
 
+class TurningClock(StageClock):
+    """A clock that only the test moves, but what is due at once is called in the next turn of the reactor."""
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+        """See `IReactorTime`."""
+        from twisted.internet import reactor
+
+        return (super() if delay else reactor).callLater(delay, call, *args, **kwargs)  # type: ignore[attr-defined]
+
+
 class TestMemory(BackendContract):
     """All that every store promises, in memory."""
+
+    @pytest.fixture
+    def clock(self) -> StageClock:
+        """Long answers take several turns of the reactor."""
+        return TurningClock()
 
     @pytest.fixture
     def make(self, clock: StageClock) -> Make:

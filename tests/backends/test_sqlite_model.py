@@ -16,11 +16,10 @@ from pushd.backends.sqlite.requests import Tick
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
-from pushd.core.log import Log
 from pushd.core.message import Draft, Message, draft
 from pushd.core.replay import Opening, Page
 from tests.backends.threads import ThreadedClock
-from tests.build import cost
+from tests.build import Log, cost
 
 ALL = 1 << 30
 CHANNELS = ["a", "b", "c/1", "c/2"]
@@ -104,7 +103,7 @@ class Both:
 
     def forget(self, channel: str) -> None:
         # The log in memory learns what is too old when it is asked, the store on disk with each request.
-        self.log.expire(self.clock.seconds())
+        self.log.expire_now(self.clock.seconds())
         assert self.clock.wait(self.backend.forget(channel)) == self.log.forget(channel)
 
     def set_clock(self, seconds: float) -> None:
@@ -113,7 +112,7 @@ class Both:
 
     def tick(self) -> None:
         self.clock.wait(self._tick())
-        self.log.expire(self.clock.seconds())
+        self.log.expire_now(self.clock.seconds())
 
     def restart(self) -> None:
         self.clock.wait(self.backend.stop())
@@ -128,8 +127,8 @@ class Both:
         now, wall = self.clock.seconds(), self.clock.wall()
         expected = follow(
             topics,
-            self.log.open(topics, since, wall, now),
-            lambda after: self.log.page(topics, after, count, ALL, now),
+            self.log.open_now(topics, since, wall, now),
+            lambda after: self.log.page_now(topics, after, count, ALL, now),
         )
         got = follow(
             topics,
@@ -140,11 +139,11 @@ class Both:
 
     def look(self) -> None:
         """Ask for everything there is to see."""
-        self.log.expire(self.clock.seconds())
+        self.log.expire_now(self.clock.seconds())
         for channel in [*CHANNELS, "silent"]:
             assert self.clock.wait(self.backend.info(channel)) == self.log.info(channel)
         for prefix, after in (("", ""), ("c/", ""), ("", "a"), ("c", "c/1")):
-            assert self.clock.wait(self.backend.names(prefix, after, 10)) == self.log.names(prefix, after, 10)
+            assert self.clock.wait(self.backend.names(prefix, after, 10)) == self.log.names_now(prefix, after, 10)
         for topic in TOPICS:
             self.ask([topic], EVERYTHING, 100)
             self.ask([topic], MessageId(self.epoch, 0), 100)

@@ -14,10 +14,9 @@ from pushd.core.cursor import EVERYTHING, Last, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.history import Bounds
-from pushd.core.log import Log
 from pushd.core.names import matches
 from pushd.core.outbox import Limits, Policy
-from tests.build import Peer, Words, at, publish
+from tests.build import Log, Peer, Words, at, publish
 
 CHANNELS = ["a", "b", "c/1"]
 SOME_TOPICS = st.lists(st.sampled_from([*CHANNELS, "*", "**", "c/*"]), min_size=1, max_size=3, unique=True)
@@ -50,7 +49,7 @@ class Scene:
         for topic in topics:
             self.dispatcher.index.add(topic, self.peer.subscriber)
         self.catch_up = self.peer.subscriber.catch(topics)
-        opening = self.log.open(topics, since, 0.0, 0.0)
+        opening = self.log.open_now(topics, since, 0.0, 0.0)
         self.position = opening.position
         self.peer.subscriber.gap(self.catch_up.fresh(opening.gaps))
         self.catch_up.know(opening.known)
@@ -99,7 +98,7 @@ class Scene:
 
     def _page(self) -> None:
         if not self.is_live and not self.peer.subscriber.is_busy:
-            page = self.log.page(self.topics, self.position, 2, 1 << 20, 0.0)
+            page = self.log.page_now(self.topics, self.position, 2, 1 << 20, 0.0)
             self.position = page.position
             self.is_live = self.peer.subscriber.replay(self.catch_up, page, self.recent)
 

@@ -27,7 +27,6 @@ def test_the_defaults_are_those_that_are_documented() -> None:
 def test_a_new_channel_has_nothing_and_lost_nothing() -> None:
     channel = Channel("a")
     assert (channel.bytes, channel.last, channel.lost, seqs(channel)) == (0, 0, 0, [])
-    assert not channel.lost_after(0)
 
 
 def test_it_knows_its_newest_message_and_what_it_weighs() -> None:
@@ -62,8 +61,6 @@ def test_the_oldest_message_leaves_first_and_is_remembered_as_lost() -> None:
     assert seqs(channel) == [6]
     assert channel.bytes == 1
     assert (channel.lost, channel.lost_time, channel.lost_reason) == (4, 12.0, "expired")
-    assert channel.lost_after(3)
-    assert not channel.lost_after(4)
 
 
 def test_what_is_remembered_as_lost_is_the_newest_that_went_not_the_last_to_go() -> None:

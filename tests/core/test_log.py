@@ -5,10 +5,9 @@ import pytest
 from pushd.core.cursor import EVERYTHING
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds
-from pushd.core.log import Log
 from pushd.core.message import draft
 from pushd.core.replay import ChannelInfo
-from tests.build import at, cost, publish
+from tests.build import Log, at, cost, publish
 
 DATA = b"x" * 100
 COST = cost(DATA)
@@ -16,7 +15,7 @@ COST = cost(DATA)
 
 def kept(log: Log, *topics: str, now: float = 0.0) -> list[int]:
     """Read all that is kept of some topics, by default of all."""
-    page = log.page(topics or ("**",), at(0), 10_000, 1 << 30, now)
+    page = log.page_now(topics or ("**",), at(0), 10_000, 1 << 30, now)
     assert page.complete
     return [each.seq for each in page.messages]
 
@@ -34,7 +33,7 @@ def test_a_message_is_accepted_as_it_was_handed_in() -> None:
 def test_an_accepted_message_is_in_the_history_at_once() -> None:
     log = Log("E", Bounds())
     accepted = publish(log, "a")
-    assert log.page(("a",), at(0), 10, 1000, 0.0).messages == (accepted,)
+    assert log.page_now(("a",), at(0), 10, 1000, 0.0).messages == (accepted,)
     assert (len(log), log.bytes, log.head) == (1, cost(), 1)
 
 
@@ -96,9 +95,9 @@ def test_what_is_too_old_leaves_even_where_nothing_new_comes() -> None:
     log = Log("E", Bounds(age=10))
     publish(log, "a", now=0.0)
     publish(log, "b", now=5.0)
-    log.expire(10.0)
+    log.expire_now(10.0)
     assert len(log) == 2
-    log.expire(10.5)
+    log.expire_now(10.5)
     assert len(log) == 1
     assert kept(log, now=15.0) == [2]
     assert kept(log, now=15.5) == []
@@ -219,7 +218,7 @@ def test_what_is_known_of_a_channel_is_told() -> None:
 def test_a_channel_whose_messages_are_gone_still_knows_its_last_one() -> None:
     log = Log("E", Bounds(age=10))
     publish(log, "a", now=1.0)
-    log.expire(20.0)
+    log.expire_now(20.0)
     assert log.info("a") == ChannelInfo("a", 0, 0, None, "E-1", 1.0, False)
 
 
@@ -228,12 +227,12 @@ def test_channels_are_listed_sorted_and_page_by_page_by_prefix() -> None:
     publish(log, "c")
     for channel in ("b/2", "b/1", "bb", "a"):
         publish(log, channel, now=20.0)
-    assert log.names("", "", 10) == ["a", "b/1", "b/2", "bb", "c"]
-    assert log.names("", "", 2) == ["a", "b/1"]
-    assert log.names("", "b/1", 2) == ["b/2", "bb"]
-    assert log.names("b/", "", 10) == ["b/1", "b/2"]
-    assert log.names("b", "b/2", 10) == ["bb"]
-    assert log.names("x", "", 10) == []
+    assert log.names_now("", "", 10) == ["a", "b/1", "b/2", "bb", "c"]
+    assert log.names_now("", "", 2) == ["a", "b/1"]
+    assert log.names_now("", "b/1", 2) == ["b/2", "bb"]
+    assert log.names_now("b/", "", 10) == ["b/1", "b/2"]
+    assert log.names_now("b", "b/2", 10) == ["bb"]
+    assert log.names_now("x", "", 10) == []
 
 
 # Forgetting and ending
@@ -248,7 +247,7 @@ def test_a_channel_is_forgotten_once_with_all_its_messages() -> None:
     assert not log.forget("never")
     assert (kept(log), len(log), log.channel_count) == ([2], 1, 1)
     assert log.info("a") is None
-    assert log.names("", "", 10) == ["b"]
+    assert log.names_now("", "", 10) == ["b"]
     assert log.bytes == cost(channel="b")
 
 
@@ -282,7 +281,7 @@ def test_the_mark_of_an_end_is_no_message_but_has_an_id() -> None:
 def test_the_last_message_of_a_stream_is_kept_like_any_other() -> None:
     log = Log("E", Bounds())
     publish(log, "a", b"last", end=True)
-    page = log.page(("a",), at(0), 10, 1000, 0.0)
+    page = log.page_now(("a",), at(0), 10, 1000, 0.0)
     assert [each.data for each in page.messages] == [b"last"]
     assert page.ended == ("a",)
 
@@ -291,6 +290,6 @@ def test_a_channel_that_is_published_to_after_its_end_goes_on() -> None:
     log = Log("E", Bounds())
     publish(log, "a", b"last", end=True)
     publish(log, "a", b"more")
-    assert not log.open(("a",), at(2), 0.0, 0.0).finished
-    assert log.page(("a",), at(0), 10, 1000, 0.0).ended == ()
-    assert not log.open(("a",), EVERYTHING, 0.0, 0.0).finished
+    assert not log.open_now(("a",), at(2), 0.0, 0.0).finished
+    assert log.page_now(("a",), at(0), 10, 1000, 0.0).ended == ()
+    assert not log.open_now(("a",), EVERYTHING, 0.0, 0.0).finished

@@ -4,9 +4,8 @@ import pytest
 
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, Since, Time
 from pushd.core.history import Bounds
-from pushd.core.log import Log
 from pushd.core.replay import Opening
-from tests.build import at, log_of, message, open_log, publish, read_log
+from tests.build import Log, at, log_of, message, open_log, publish, read_log
 
 ALL = 1 << 30
 
@@ -70,7 +69,7 @@ def test_one_without_a_cursor_misses_nothing_of_an_empty_log(since: Since) -> No
 def pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]:
     found, position = [], at(0)
     while True:
-        page = log.page(tuple(topics.split(",")), position, count, size, 100.0)
+        page = log.page_now(tuple(topics.split(",")), position, count, size, 100.0)
         found.append([each.seq for each in page.messages])
         assert page.position.seq >= max(found[-1], default=0)
         if page.complete:
@@ -124,14 +123,14 @@ def test_a_pattern_never_ends() -> None:
     log = log_of("a")
     publish(log, "a", b"", now=2.0, end=True)
     assert not open_log(log, "*", at(2)).finished
-    assert log.page(("*",), at(0), 10, ALL, 2.0).ended == ()
+    assert log.page_now(("*",), at(0), 10, ALL, 2.0).ended == ()
 
 
 def test_the_last_page_and_only_that_names_the_channels_that_have_ended() -> None:
     log = log_of("aab")
     publish(log, "a", b"", now=4.0, end=True)
-    assert log.page(("a", "b"), at(0), 1, ALL, 4.0).ended == ()
-    assert log.page(("a", "b"), at(1), 10, ALL, 4.0).ended == ("a",)
+    assert log.page_now(("a", "b"), at(0), 1, ALL, 4.0).ended == ()
+    assert log.page_now(("a", "b"), at(1), 10, ALL, 4.0).ended == ("a",)
 
 
 def test_one_who_missed_some_of_a_stream_that_ended_is_told_so_before_the_end() -> None:
@@ -148,6 +147,6 @@ def test_one_who_comes_back_to_a_deleted_channel_is_finished_and_one_who_comes_f
     assert open_log(log, "a", at(1)).finished
     assert not open_log(log, "a", NOW).finished
     assert not open_log(log, "a", EVERYTHING).finished
-    assert log.page(("a",), at(0), 10, ALL, 2.0).ended == ()
+    assert log.page_now(("a",), at(0), 10, ALL, 2.0).ended == ()
     publish(log, "a", now=5.0)
     assert not open_log(log, "a", at(1)).finished

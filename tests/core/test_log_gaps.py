@@ -4,9 +4,8 @@ import pytest
 
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
-from pushd.core.log import Log
 from pushd.core.message import Gap
-from tests.build import at, cost, log_of, open_log, publish, read_log
+from tests.build import Log, at, cost, log_of, open_log, publish, read_log
 
 ALL = 1 << 30
 
@@ -108,7 +107,7 @@ def test_an_id_that_was_never_given_is_a_gap_and_then_all_that_is_kept() -> None
 
 
 def test_a_page_after_an_id_of_another_epoch_says_so_too() -> None:
-    page = log_of("a").page(("a",), MessageId("F", 9), 10, ALL, 1.0)
+    page = log_of("a").page_now(("a",), MessageId("F", 9), 10, ALL, 1.0)
     assert page.gaps == (Gap("a", "F-9", "E-0", "epoch"),)
     assert [each.seq for each in page.messages] == [1]
 
@@ -141,7 +140,7 @@ def test_a_loss_that_is_known_does_not_hide_a_newer_one_that_is_not() -> None:
     publish(log, "a", ttl=5.0)
     publish(log, "c", now=6.0)
     assert log.info("a") is None
-    told = log.open(("*",), at(0), 6.0, 6.0).gaps
+    told = log.open_now(("*",), at(0), 6.0, 6.0).gaps
     assert max(int(gap.end.removeprefix("E-")) for gap in told) == 3
 
 
@@ -161,7 +160,7 @@ def test_one_who_asks_for_a_time_is_told_what_is_gone_of_that_time(
 ) -> None:
     log = log_of("a" * 60, Bounds(messages=20))
     opening = open_log(log, topic, since, now=61.0)
-    page = log.page((topic,), opening.position, 100, ALL, 61.0)
+    page = log.page_now((topic,), opening.position, 100, ALL, 61.0)
     assert [each.seq for each in page.messages] == list(range(first, 61))
     assert [(gap.end, gap.reason) for gap in opening.gaps] == [("E-40", "evicted")] * told
     assert not page.gaps or told
@@ -173,17 +172,17 @@ def test_one_who_asks_for_what_is_kept_is_told_no_gap_for_what_went_before(since
     log = log_of("aaaa", Bounds(messages=2))
     opening = open_log(log, topics, since)
     assert opening.gaps == ()
-    page = log.page((topics,), opening.position, 10, ALL, 100.0)
+    page = log.page_now((topics,), opening.position, 10, ALL, 100.0)
     assert [each.seq for each in page.messages] == [3, 4]
     assert {(gap.topic, gap.end) for gap in page.gaps} <= {(gap.topic, gap.end) for gap in opening.known}
 
 
 def test_what_is_lost_between_two_pages_is_told_with_the_next() -> None:
     log = log_of("aaaa", Bounds(messages=4))
-    first = log.page(("a",), at(0), 1, ALL, 4.0)
+    first = log.page_now(("a",), at(0), 1, ALL, 4.0)
     assert (first.gaps, first.position) == ((), at(1))
     publish(log, "a", now=5.0)
     publish(log, "a", now=6.0)
-    second = log.page(("a",), first.position, 10, ALL, 6.0)
+    second = log.page_now(("a",), first.position, 10, ALL, 6.0)
     assert second.gaps == (Gap("a", "E-1", "E-2", "evicted"),)
     assert [each.seq for each in second.messages] == [3, 4, 5, 6]

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from pushd.core.cursor import EVERYTHING, Age, Last, Since
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds
-from pushd.core.log import Log
 from pushd.core.message import Gap, Message
 from pushd.core.names import matches
-from tests.build import at, cost, message, publish
+from tests.build import Log, at, cost, message, publish
 
 BOOKKEEPING = cost(b"x", "a") - message(1, "a", b"x").size
 CHANNELS = ["a", "b", "c/1", "c/2"]
@@ -78,7 +77,7 @@ class Model:
         for name, *values in steps:
             getattr(self, str(name))(*values)
             self._expire()
-        self.log.expire(self.now)
+        self.log.expire_now(self.now)
         return self
 
     def wait(self, seconds: float) -> None:
@@ -129,11 +128,11 @@ def covered(topics: Sequence[str], channel: str) -> bool:
 
 def come_back(model: Model, topics: Sequence[str], since: Since, count: int) -> tuple[list[Message], list[Gap]]:
     """Open and read to the end, `count` messages a page; give what is heard and the gaps that are told."""
-    opening = model.log.open(topics, since, model.now, model.now)
+    opening = model.log.open_now(topics, since, model.now, model.now)
     heard: list[Message] = []
     gaps, position = list(opening.gaps), opening.position
     while opening.behind:
-        page = model.log.page(topics, position, count, 1 << 30, model.now)
+        page = model.log.page_now(topics, position, count, 1 << 30, model.now)
         heard += page.messages
         gaps += page.gaps
         position = page.position

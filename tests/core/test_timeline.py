@@ -17,8 +17,11 @@ def check(timeline: Timeline, model: Model, seq: int, born: float) -> None:
     messages = [each for each, _ in model]
     assert len(timeline) == len(model)
     assert list(timeline.after(seq)) == [each for each in messages if each.seq > seq]
-    assert list(timeline.backward()) == messages[::-1]
-    assert timeline.before(born) == [each for each, came in model if came < born]
+    assert list(timeline.backward(seq)) == [each for each in messages[::-1] if each.seq <= seq]
+    old = [each for each, came in model if came < born]
+    assert timeline.before(born, 10_000) == old
+    assert timeline.before(born, 3) == old[:3]
+    assert timeline.oldest == (model[0][1] if model else None)
     assert timeline.get(seq) is next((each for each in messages if each.seq == seq), None)
 
 
@@ -69,8 +72,20 @@ def test_places_of_those_that_left_are_given_back() -> None:
         timeline.append(message(seq), 0.0)
         timeline.discard(seq)
     assert len(timeline) == 0
-    places = (len(held) for held in vars(timeline).values() if isinstance(held, list))
-    assert max(places) < 5000
+    assert sum(len(block.seqs) for block in timeline._blocks) < 5000
+
+
+def test_what_is_left_here_and_there_is_packed_into_few_blocks() -> None:
+    timeline = Timeline()
+    for seq in range(1, 100_001):
+        timeline.append(message(seq), 0.0)
+    left = list(range(500, 100_001, 1000))
+    for seq in range(1, 100_001):
+        if seq % 1000 != 500:
+            timeline.discard(seq)
+    assert [each.seq for each in timeline.after(0)] == left
+    assert len(timeline._blocks) < 5
+    assert sum(len(block.seqs) for block in timeline._blocks) < 5000
 
 
 def test_what_came_at_that_very_time_did_not_come_before_it() -> None:
@@ -78,6 +93,6 @@ def test_what_came_at_that_very_time_did_not_come_before_it() -> None:
     first, second = message(1), message(2)
     timeline.append(first, 1.0)
     timeline.append(second, 2.0)
-    assert timeline.before(1.0) == []
-    assert timeline.before(2.0) == [first]
-    assert timeline.before(2.5) == [first, second]
+    assert timeline.before(1.0, 9) == []
+    assert timeline.before(2.0, 9) == [first]
+    assert timeline.before(2.5, 9) == [first, second]
