@@ -4,7 +4,7 @@ It joins a store, which keeps, with the dispatcher, which delivers, and gives th
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -50,6 +50,10 @@ _PAGE_BYTES = 256 << 10
 """What a replay sends before it looks whether the peer keeps up."""
 _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
+_FEW_TOPICS = 32
+"""Topics that are removed at once when their subscriber leaves."""
+_REMOVED_TOPICS = 1000
+"""Topics of subscribers with more that are removed before the reactor has its turn: about 3 ms."""
 _AWAY_SECONDS = 1.0
 """How long a replay waits before it asks a store again that is away."""
 _RELIEF_SECONDS = 1.0
@@ -158,6 +162,8 @@ class Hub:
         self._keys = _KeyLocks()
         self._demand = _Demand(backend)
         self._scheduled = False
+        self._departed: deque[tuple[Subscriber, list[str]]] = deque()
+        """Subscribers that have left, with the topics that are still to be removed from the index."""
         self._relieve_again = 0.0
         """When it may be tried to make room, in the clock's seconds."""
         self._pages = Slices(clock)
@@ -195,7 +201,12 @@ class Hub:
     async def stop(self) -> None:
         """Stop the store. The subscribers are their transports' to close."""
         self.ailment = _STOPPING
+        self._departed.clear()
         await self._backend.stop()
+
+    async def turn(self) -> None:
+        """Let the reactor have its turn, amid work that would take long."""
+        await deferLater(self._clock, 0)
 
     # Publish
 
@@ -235,7 +246,7 @@ class Hub:
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := list(islice(waiting, _PUBLISH_SLICE)):
             if receipts:
-                await deferLater(self._clock, 0)
+                await self.turn()
             part = None if key is None else f"{len(receipts)} {key}"
             accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)], part))
             receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
@@ -350,12 +361,35 @@ class Hub:
         return heard
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Let a subscriber go, at once and wholly."""
-        for topic in subscriber.starts:
-            self.dispatcher.index.remove(topic, subscriber)
-            self._demand.remove(topic)
+        """Let a subscriber go. It hears nothing any more; where it had many topics, they are removed turn by turn."""
+        topics = list(subscriber.starts)
         self._register.leave(subscriber)
         subscriber.close()
+        if len(topics) <= _FEW_TOPICS:
+            self._remove(subscriber, topics)
+            return
+        if not self._departed:
+            self._clock.callLater(0, self._remove_departed)
+        self._departed.append((subscriber, topics))
+
+    def _remove_departed(self) -> None:
+        """Remove some of the topics of those who have left."""
+        left = _REMOVED_TOPICS
+        while self._departed and left > 0:
+            subscriber, topics = self._departed[0]
+            removed = topics[-left:]
+            del topics[-left:]
+            self._remove(subscriber, removed)
+            left -= len(removed)
+            if not topics:
+                self._departed.popleft()
+        if self._departed:
+            self._clock.callLater(0, self._remove_departed)
+
+    def _remove(self, subscriber: Subscriber, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self.dispatcher.index.remove(topic, subscriber)
+            self._demand.remove(topic)
 
     # Look
 

@@ -228,6 +228,16 @@ class Subscriber:
         outbox, policy = self._outbox, self._policy
         return sum([outbox.put(delivery, policy) for delivery in batch.deliveries])
 
+    def effort(self, batch: Batch) -> int:
+        """Return about how much work it is to deliver a batch, in units of a write to one that is ready."""
+        count = len(batch.deliveries)
+        effort = 1 if self._outbox is None else 1 + count // 4
+        if batch.first <= self._floor:
+            effort += count * (1 + len(self.starts) // 512) // 4
+            if self._lookup is None:
+                effort += len(self.starts) // 16
+        return effort
+
     def wanted(self, batch: Batch) -> list[Delivery]:
         """Choose what of a batch is heard now; what is not may wait beside a replay."""
         return [delivery for delivery in batch.deliveries if self._wants(delivery)]
