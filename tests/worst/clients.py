@@ -5,20 +5,13 @@ import select
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from typing import NamedTuple
 
 from tests.doors.clients import HANDSHAKE
+from tests.soak.ways import Ports
 
 _SECONDS = 60.0
 _SMALL = 4 << 10
 _READ = 1 << 16
-
-
-class Ports(NamedTuple):
-    """The ports of the daemon on 127.0.0.1."""
-
-    http: int
-    tcp: int
 
 
 class Connection:

@@ -5,15 +5,17 @@ measured. Its end closes all its connections, which is measured as well.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
-from tests.worst.clients import Ports, frame, lines, publish, request, stream, subscribe, websocket
+from tests.soak.ways import Ports
+from tests.worst.clients import Connection, frame, lines, publish, request, stream, subscribe, websocket
 
 Input = Callable[[Ports], Iterator[None]]
 
 _PIECE = "x" * (60 << 10)
 _TOPICS = 9_000
+_CHANNELS = 99_900
 
 
 def stalled_patterns(ports: Ports) -> Iterator[None]:
@@ -164,9 +166,41 @@ def pipelined_history(ports: Ports) -> Iterator[None]:
         yield
 
 
-INPUTS: dict[str, Input] = {
-    each.__name__.replace("_", "-"): each
-    for each in (
+def history_by_patterns(ports: Ports) -> Iterator[None]:
+    """Ask for the history of 1,000 patterns, of which each covers some of 100,000 channels."""
+    with ExitStack():
+        _fill(ports)
+        yield
+        topics = ",".join(f"f/*/{number}" for number in range(1_000))
+        assert request(ports, "GET", f"/history/{topics}?since=all&limit=1000") == 200
+        yield
+
+
+def pipelined_heads(ports: Ports) -> Iterator[None]:
+    """Ask 20 times at once, by HEAD, for the history of 100,000 channels."""
+    with ExitStack() as stack:
+        _fill(ports)
+        peer = Connection(ports.http)
+        stack.callback(peer.close)
+        yield
+        ask = b"HEAD /history/**?since=all HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        peer.exchange(ask * 20, b"\r\n\r\n", 20)
+        yield
+
+
+def _fill(ports: Ports) -> None:
+    """Publish a message to each of 100,000 channels, less those of others."""
+    channels = [f"f/{number // 1_000}/{number % 1_000}" for number in range(_CHANNELS)]
+    for first in range(0, len(channels), 20_000):
+        publish(ports, [(channel, "x") for channel in channels[first : first + 20_000]])
+
+
+def _by_name(inputs: Iterable[Input]) -> dict[str, Input]:
+    return {each.__name__.replace("_", "-"): each for each in inputs}
+
+
+INPUTS = _by_name(
+    (
         stalled_patterns,
         multipart_viewers,
         stalled_crowd,
@@ -181,4 +215,8 @@ INPUTS: dict[str, Input] = {
         pipelined_publishes,
         pipelined_history,
     )
-}
+)
+"""Those of which each turn is measured."""
+
+FURTHER = _by_name((history_by_patterns, pipelined_heads))
+"""Those of the history, whose turns are measured beside it."""

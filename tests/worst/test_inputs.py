@@ -3,10 +3,10 @@
 import pytest
 from twisted.internet.threads import deferToThread
 
+from tests.soak.ways import Ports
 from tests.transports.conftest import Start
 from tests.transports.daemon import turns as some_turns
 from tests.transports.daemon import until
-from tests.worst.clients import Ports
 from tests.worst.inputs import INPUTS
 from tests.worst.turns import MOST_SECONDS, ReactorTurns
 
