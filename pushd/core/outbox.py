@@ -8,6 +8,7 @@ import enum
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from pushd.core.budget import Budget
@@ -137,10 +138,22 @@ class Outbox:
             taken.append(self._pop())
         return taken
 
-    def take_dropped(self) -> dict[str, Lost]:
-        """Take what was dropped since the last call, by channel; it is older than all that still waits."""
-        dropped, self._dropped = self._dropped, {}
-        return dropped
+    @property
+    def has_dropped(self) -> bool:
+        """Whether anything was dropped and not taken yet."""
+        return bool(self._dropped)
+
+    def take_dropped(self, most: int | None = None) -> dict[str, Lost]:
+        """Take what was dropped since the last call, by channel; it is older than all that still waits.
+
+        :param most: the channels that are taken at most; None: all.
+        """
+        taken = dict(islice(self._dropped.items(), most))
+        for channel in taken:
+            del self._dropped[channel]
+        if not self._dropped:
+            self._dropped = {}
+        return taken
 
     def keep(self, wanted: Callable[[Message], bool]) -> None:
         """Let go of the messages that are not wanted any more."""

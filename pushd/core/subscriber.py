@@ -34,6 +34,10 @@ _WRITE: Final = 64 << 10
 """Bytes taken from the outbox for one write: as many as Twisted's transports want before they say stop."""
 
 
+_GAPS: Final = 500
+"""Gaps told in one write."""
+
+
 class Outlet(Protocol):
     """The way out to one peer."""
 
@@ -330,7 +334,8 @@ class Subscriber:
         self._owe(0)
         while outbox and self._outbox is None and not self.closed:
             frames = [self.wire.gap(gap) for gap in self._dropped(outbox)]
-            self._write(frames + self._encode(outbox.take(_WRITE)))
+            deliveries = [] if outbox.has_dropped else outbox.take(_WRITE)
+            self._write(frames + self._encode(deliveries))
         if self.closed:
             if outbox is not None:
                 outbox.clear()
@@ -434,7 +439,7 @@ class Subscriber:
 
     def _dropped(self, outbox: Outbox) -> list[Gap]:
         gaps = []
-        for channel, lost in outbox.take_dropped().items():
+        for channel, lost in outbox.take_dropped(_GAPS).items():
             if topic := self.topic_of(channel):
                 start = lost.start or f"{lost.end.partition('-')[0]}-0"
                 gaps.append(Gap(topic, start, lost.end, "slow"))
