@@ -35,11 +35,17 @@ class CatchUp:
 
     def covers(self, channel: str) -> bool:
         """Return whether messages of `channel` belong to one of the topics."""
-        if channel in self.topics:
-            return True
+        return channel in self.topics or self._patterns.earliest(channel) is not None
+
+    def prepare(self) -> bool:
+        """Prepare to look up topics; see `TopicLookup.prepare`."""
+        return self._patterns.prepare()
+
+    @property
+    def _patterns(self) -> TopicLookup:
         if self._lookup is None:
             self._lookup = TopicLookup(self.topics)
-        return self._lookup.earliest(channel) is not None
+        return self._lookup
 
     @property
     def is_untouched(self) -> bool:

@@ -225,6 +225,9 @@ class Dispatcher:
             if place and done > limit:
                 self._jobs.appendleft(_Job(subscribers[place:], since, batch))
                 break
+            if not subscriber.prepare(batch):
+                self._jobs.appendleft(_Job(subscribers[place:], since, batch))
+                return done + _MOST_EFFORT
             effort = subscriber.effort(batch)
             count = len(batch.deliveries)
             if effort > _MOST_EFFORT and count > 1:

@@ -42,7 +42,7 @@ class TopicIndex(Generic[S]):
         self._root: _Node[S] = _Node()
         self._matched: dict[str, tuple[S, ...]] = {}
         self._crowds: dict[tuple[int, ...], tuple[S, ...]] = {}
-        """Those who hear a channel by patterns only, by the leaves of these: one tuple for all such channels."""
+        """Those who hear a channel by patterns, by the leaves of these: one tuple for all such channels."""
         self._remembered = 0
 
     def add(self, topic: str, subscriber: S) -> None:
@@ -117,18 +117,23 @@ class TopicIndex(Generic[S]):
     def _work_out(self, channel: str) -> tuple[S, ...]:
         exact = self._exact.get(channel)
         leaves = list(self._walk(channel)) if not self._root.is_empty() else []
-        key = tuple(map(id, leaves)) if exact is None else None
-        matched = None if key is None else self._crowds.get(key)
+        key = tuple(map(id, leaves))
+        crowd = self._crowds.get(key, ())
         count = _CHANNEL
-        if matched is None:
-            matched = tuple(exact or ()) if not leaves else tuple(dict.fromkeys(chain(exact or (), *leaves)))
+        if leaves and not crowd:
+            crowd = tuple(dict.fromkeys(chain.from_iterable(leaves)))
+            count += len(crowd)
+        matched = crowd
+        if exact:
+            is_apart = not any(subscriber in leaf for leaf in leaves for subscriber in exact)
+            matched = (*exact, *crowd) if is_apart else tuple(dict.fromkeys(chain(exact, crowd)))
             count += len(matched)
         self._remembered += count
         if self._remembered > _REMEMBERED:
             self._forget_all()
             self._remembered = count
-        if key:
-            self._crowds[key] = matched
+        if leaves:
+            self._crowds[key] = crowd
         self._matched[channel] = matched
         return matched
 

@@ -237,10 +237,14 @@ class Subscriber:
         count = len(batch.deliveries)
         effort = 1 if self._outbox is None else 1 + count // 4
         if batch.first <= self._floor:
-            effort += count * (1 + len(self.starts) // 512) // 4
-            if self._lookup is None:
-                effort += len(self.starts) // 16
+            effort += count * (1 + len(self.starts) // 512) // 2
         return effort
+
+    def prepare(self, batch: Batch) -> bool:
+        """Do a part of what a batch needs before it is delivered; return whether all is done."""
+        if batch.first > self._floor or len(self.starts) <= _FEW:
+            return True
+        return self._patterns.prepare() and (self.catching is None or self.catching.prepare())
 
     def wanted(self, batch: Batch) -> list[Delivery]:
         """Choose what of a batch is heard now; what is not may wait beside a replay."""

@@ -3,6 +3,7 @@
 import pytest
 
 from pushd.core.delivery import Batch, Delivery, Recent
+from pushd.core.dispatcher import Dispatcher
 from pushd.core.outbox import Limits, Policy
 from tests.build import Peer, message, page
 from tests.worst.operations import Calls
@@ -13,6 +14,8 @@ CALLS_EACH = 1_000
 """Calls for each message at most: some for each block of 512 patterns and segment, and none for each pattern."""
 CALLS_ONCE = 100 * PATTERNS
 """Calls to compile the patterns, at most."""
+CALLS_A_TURN = 100_000
+"""Calls in a turn of the dispatcher at most: about 10 ms."""
 SHAPES = {
     "one-each": [f"room/{number}/*" for number in range(PATTERNS)],
     "deep": [f"{'*/' * 20}{number}/**" for number in range(PATTERNS)],
@@ -49,6 +52,21 @@ def test_a_batch_for_one_that_is_live_on_all_topics_but_one(shape: str) -> None:
     with Calls() as calls:
         peer.subscriber.deliver(messages)
     assert calls.count < CALLS_ONCE + MESSAGES * CALLS_EACH
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_batch_for_ten_that_are_catching_up_is_divided_into_turns(shape: str) -> None:
+    dispatcher = Dispatcher(Recent())
+    for _ in range(10):
+        dispatcher.index.add("room/**", peer_of([*SHAPES[shape], "room/**"]).subscriber)
+    for seq in range(1, MESSAGES):
+        dispatcher.accept(message(seq, f"room/{seq}/x"))
+    counts = []
+    while not dispatcher.is_idle:
+        with Calls() as calls:
+            assert dispatcher.run(500) == []
+        counts.append(calls.count)
+    assert max(counts) < CALLS_A_TURN
 
 
 @pytest.mark.parametrize("shape", SHAPES)
