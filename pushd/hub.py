@@ -5,7 +5,7 @@ It joins a store, which keeps, with the dispatcher, which delivers, and gives th
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
@@ -48,12 +48,21 @@ _SLICE = 500
 _PAGE_MESSAGES = 256
 _PAGE_BYTES = 256 << 10
 """What a replay sends before it looks whether the peer keeps up."""
+_COUNTED = 10_000
+"""Subscribers that are counted at once: some 10 ms."""
+_RECALLED = 2000
+"""Messages that are read at once for an answer: a few milliseconds."""
+_ENCODED = 1 << 20
+_ENCODED_MESSAGE = 1 << 10
+"""What is encoded at once for an answer, in bytes, and what a message counts beside its data: a few milliseconds."""
 _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
 _FEW_TOPICS = 32
 """Topics that are removed at once when their subscriber leaves."""
 _REMOVED_TOPICS = 1000
 """Topics of subscribers with more that are removed before the reactor has its turn: about 3 ms."""
+_PUBLISH_BYTES = 2 << 20
+"""Bytes of them: for each of a MiB a full store may have to let go of thousands of small messages."""
 _AWAY_SECONDS = 1.0
 """How long a replay waits before it asks a store again that is away."""
 _RELIEF_SECONDS = 1.0
@@ -244,7 +253,7 @@ class Hub:
         self, drafts: Iterable[Draft | Refusal], key: str | None = None
     ) -> list[Receipt | Refusal]:
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
-        while items := list(islice(waiting, _PUBLISH_SLICE)):
+        while items := _slice_of(waiting):
             if receipts:
                 await self.turn()
             part = None if key is None else f"{len(receipts)} {key}"
@@ -425,26 +434,47 @@ class Hub:
             raise NoRoom(_NO_ROOM)
         opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
         messages: list[Message] = []
+        gaps = list(opening.gaps)
+        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
         position, complete = opening.position, False
         while not complete and len(messages) < limit and size > 0:
-            page = await self._backend.page(topics, position, limit - len(messages), size)
+            if position != opening.position:
+                await self._pages.turn()
+            page = await self._backend.page(topics, position, min(limit - len(messages), _RECALLED), size)
             messages += page.messages
+            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in told]
+            told.update((gap.topic, gap.end) for gap in page.gaps)
             size -= sum(message.size for message in page.messages)
             position, complete = page.position, page.complete
-        return Recollection(messages, opening.gaps, position)
+        return Recollection(messages, tuple(gaps), position)
+
+    async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
+        """Encode messages, and let the reactor have its turns where there are many."""
+        encoded: list[bytes] = []
+        size = 0
+        for message in messages:
+            if size > _ENCODED:
+                size = 0
+                await self._pages.turn()
+            encoded.append(encode(message))
+            size += _ENCODED_MESSAGE + len(message.data)
+        return encoded
 
     async def metrics(self) -> bytes:
         """Give everything that is counted as Prometheus text."""
         dispatcher = self.dispatcher
-        everybody = dispatcher.index.everybody()
         subscriptions: Counter[str] = Counter()
-        for subscriber in everybody:
+        queued_bytes = 0
+        for number, subscriber in enumerate(dispatcher.index.everybody(), 1):
             subscriptions[subscriber.name.partition(" ")[0]] += len(subscriber.starts)
+            queued_bytes += subscriber.queued_bytes
+            if number % _COUNTED == 0:
+                await self._pages.turn()
         outflow = Outflow(
             dispatcher.delivered,
             {policy.value: dispatcher.dropped[policy] for policy in Policy},
             dispatcher.sent,
-            sum(subscriber.queued_bytes for subscriber in everybody),
+            queued_bytes,
             self.budget.used,
             self.ailment is None,
             subscriptions,
@@ -608,6 +638,18 @@ class Hub:
         outlet = subscriber.outlet
         self.leave(subscriber)
         outlet.give_up(refusal)
+
+
+def _slice_of(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:
+    """Take what is accepted in one turn of the reactor."""
+    items: list[Draft | Refusal] = []
+    size = 0
+    for item in islice(drafts, _PUBLISH_SLICE):
+        items.append(item)
+        size += len(item.data) if isinstance(item, Draft) else 0
+        if size >= _PUBLISH_BYTES:
+            break
+    return items
 
 
 def _failure_of(cause: Exception) -> Failure:

@@ -328,3 +328,28 @@ async def test_where_making_room_does_not_help_it_is_not_tried_at_each_turn() ->
     await scene.publish("a")
     scene.turn()
     assert isinstance(peer.given_up, NoRoom)
+
+
+async def test_what_is_let_go_while_an_answer_from_the_history_is_read_is_a_gap() -> None:
+    scene = await Scene().begin()
+    await scene.publish(*"a" * 3)
+    page = scene.backend.page
+
+    async def page_after_a_loss(topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+        await scene.backend.forget("a")
+        return await page(topics, after, count, size)
+
+    scene.backend.page = page_after_a_loss  # type: ignore[method-assign]
+    recalled = await scene.hub.history(("a",), EVERYTHING, 10, 1 << 20)
+    assert recalled.messages == []
+    assert [(gap.start, gap.reason) for gap in recalled.gaps] == [("E-0", "evicted")]
+
+
+async def test_many_subscribers_are_counted_in_several_turns() -> None:
+    scene = await Scene().begin()
+    for number in range(10_001):
+        await scene.listen(f"a/{number}")
+    counted = Deferred.fromCoroutine(scene.hub.metrics())
+    assert not counted.called
+    scene.turn()
+    assert b'pushd_subscriptions{transport="peer"} 10001.0' in await counted

@@ -9,6 +9,7 @@ that of the moment of its last step, but for what expires: that is judged by the
 
 import heapq
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -28,6 +29,8 @@ _EXPIRED_STEP = 500
 """Messages that are let go in one step, for their age: about a millisecond."""
 _EXPIRED_BY_APPEND = 16
 """Those that are let go with each message that comes."""
+_EXPIRED_FOR_ROOM = 10_000
+"""Those that are let go for a channel that has no room: some 20 milliseconds."""
 _NAMES_STEP = 4096
 _QUERIES_SIZE = 512 << 10
 """Characters of the topics of queries that are remembered, each worth up to 100 bytes of memory."""
@@ -46,8 +49,9 @@ class Log:
         """The sequence of the newest message."""
         self.bytes = 0
         """What all kept messages take in memory, about."""
-        self._channels: dict[str, Channel] = {}
-        """Those with messages, the least recently used first."""
+        self._channels: OrderedDict[str, Channel] = OrderedDict()
+        """Those with messages, the least recently used first. The first of a plain dictionary would be searched among
+        the places of all that were taken from its front."""
         self._idle: dict[str, Channel] = {}
         """Those that have none any more; what they lost is still known."""
         self._deleted: dict[str, Channel] = {}
@@ -80,7 +84,7 @@ class Log:
         """
         if now >= self._due:
             self._expire(now, _EXPIRED_BY_APPEND)
-        channel = self._accept(draft.channel)
+        channel = self._accept(draft.channel, now)
         self.head = seq = self.head + 1
         prev = f"{self.epoch}-{channel.last}" if channel.last else None
         message = Message(
@@ -125,7 +129,8 @@ class Log:
 
     def open(self, topics: Sequence[str], since: Since, time: float, now: float) -> Steps[Opening]:
         """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics."""
-        yield from self.expire(now)
+        if now >= self._due:
+            yield from self.expire(now)
         seq, gaps, known = yield from self._begin(topics, since, time)
         position = MessageId(self.epoch, seq)
         returning = isinstance(since, MessageId)
@@ -136,7 +141,8 @@ class Log:
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Steps[Page]:
         """Read on: at most `count` messages, and no further one once they have `size` bytes."""
-        yield from self.expire(now)
+        if now >= self._due:
+            yield from self.expire(now)
         is_foreign = after.epoch != self.epoch
         start = 0 if is_foreign else after.seq
         losses_before = self._losses.count
@@ -362,11 +368,14 @@ class Log:
 
     # Keeping and letting go
 
-    def _accept(self, name: str) -> Channel:
-        known = self._channels.pop(name, None) or self._idle.pop(name, None)
+    def _accept(self, name: str, now: float) -> Channel:
+        """Find a channel to publish to, or make it; `_place` has to follow."""
+        known = self._channels.get(name) or self._idle.pop(name, None)
         if known is not None:
             return known
         if self.channel_count >= self.bounds.channels:
+            if not self._idle and now >= self._due:
+                self._expire(now, _EXPIRED_FOR_ROOM)
             self._forget_idle()
         channel = Channel(name)
         channel.lost, channel.lost_reason = self._unknown, "unknown"
@@ -449,15 +458,18 @@ class Log:
 
     def _settle(self, channel: Channel) -> None:
         if not channel.messages:
-            del self._channels[channel.name]
             self._place(channel)
 
     def _place(self, channel: Channel) -> None:
         """Put a channel at the recently used end of its kind."""
-        if channel.messages:
-            self._channels[channel.name] = channel
+        name = channel.name
+        if not channel.messages:
+            self._channels.pop(name, None)
+            self._idle[name] = channel
+        elif name in self._channels:
+            self._channels.move_to_end(name)
         else:
-            self._idle[channel.name] = channel
+            self._channels[name] = channel
 
     def _id(self, seq: int) -> str:
         return f"{self.epoch}-{seq}"

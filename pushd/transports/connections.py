@@ -10,6 +10,7 @@ from pushd.hub import Hub
 from pushd.transports.http import Answer, Door, Rules, json_answer
 from pushd.transports.query import name_in_path, parameter, whole_number
 from pushd.transports.request import Request
+from pushd.transports.site import JSON
 
 _MAX_CONNECTIONS = 1000
 _MAX_TOPICS = 10_000
@@ -28,14 +29,17 @@ class ConnectionsDoor(Door):
         """See `Door`."""
         return {b"GET": self._get, b"DELETE": self._delete}
 
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers of GET, without the query."""
+        _page(request)
+        request.setHeader(b"Content-Type", JSON)
+        request.setHeader(b"Cache-Control", b"no-store")
+        request.answer_head()
+        return None
+
     async def _get(self, request: Request) -> Answer:
-        if request.postpath:
-            raise NotFound("ask for /connections; an id is for DELETE")
-        limit = whole_number(request, b"limit", 100, 1, _MAX_CONNECTIONS)
-        channel = parameter(request, b"channel")
-        if channel is not None:
-            check_channel(channel)
-        found = self._hub.connections(channel, _after(request), limit)
+        channel, after, limit = _page(request)
+        found = self._hub.connections(channel, after, limit)
         request.setHeader(b"Cache-Control", b"no-store")
         return json_answer(request, [_facts(subscriber) for subscriber in _bounded(found)])
 
@@ -45,6 +49,17 @@ class ConnectionsDoor(Door):
             raise UnknownConnection("there is no such connection; /connections lists them")
         self._hub.kick(int(name, 16))
         return json_answer(request, {"closed": name})
+
+
+def _page(request: Request) -> tuple[str | None, int, int]:
+    """Give channel, start and size of a page of connections."""
+    if request.postpath:
+        raise NotFound("ask for /connections; an id is for DELETE")
+    limit = whole_number(request, b"limit", 100, 1, _MAX_CONNECTIONS)
+    channel = parameter(request, b"channel")
+    if channel is not None:
+        check_channel(channel)
+    return channel, _after(request), limit
 
 
 def _after(request: Request) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
+from pushd.core.cursor import Since
 from pushd.core.errors import BadParameter, NotFound
 from pushd.core.names import MAX_BYTES, parse_topics
 from pushd.hub import Hub
@@ -10,6 +11,7 @@ from pushd.metrics import CONTENT_TYPE
 from pushd.transports.http import Answer, Door, Rules, json_answer
 from pushd.transports.query import name_in_path, parameter, since_of, whole_number
 from pushd.transports.request import Request
+from pushd.transports.site import JSON
 from pushd.wire.jsons import encode_message
 
 _MAX_CHANNELS = 10_000
@@ -30,10 +32,15 @@ class ChannelsDoor(Door):
         """See `Door`."""
         return {b"GET": self._get}
 
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers of GET, without the query."""
+        _page_of_channels(request)
+        request.setHeader(b"Content-Type", JSON)
+        request.answer_head()
+        return None
+
     async def _get(self, request: Request) -> Answer:
-        _nothing_below(request)
-        limit = whole_number(request, b"limit", 100, 1, _MAX_CHANNELS)
-        prefix, after = _part_of_name(request, b"prefix"), _part_of_name(request, b"after")
+        prefix, after, limit = _page_of_channels(request)
         names = await self._hub.channels(prefix, after, limit + 1)
         page = names[:limit]
         return json_answer(request, {"channels": page, "next": page[-1] if len(names) > limit else None})
@@ -50,15 +57,26 @@ class HistoryDoor(Door):
         """See `Door`."""
         return {b"GET": self._get}
 
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers of GET that do not depend on the query, without the query."""
+        self._asked(request)
+        request.setHeader(b"Content-Type", JSON)
+        request.answer_head()
+        return None
+
     async def _get(self, request: Request) -> Answer:
-        topics = parse_topics(name_in_path(request), self.rules.limits.topics)
-        limit = whole_number(request, b"limit", 1000, 1, _MAX_MESSAGES)
-        recalled = await self._hub.history(topics, since_of(request), limit, _MAX_HISTORY_BYTES)
-        request.setHeader(b"Content-Type", b"application/json")
+        topics, since, limit = self._asked(request)
+        recalled = await self._hub.history(topics, since, limit, _MAX_HISTORY_BYTES)
+        request.setHeader(b"Content-Type", JSON)
         if recalled.gaps:
             request.setHeader(b"Pushd-Gap", recalled.gaps[0].reason.encode("ascii"))
         request.setHeader(b"Pushd-Id", str(recalled.position).encode("ascii"))
-        return b"[" + b",\n".join([encode_message(message) for message in recalled.messages]) + b"]\n"
+        encoded = await self._hub.in_slices(encode_message, recalled.messages)
+        return b"[" + b",\n".join(encoded) + b"]\n"
+
+    def _asked(self, request: Request) -> tuple[tuple[str, ...], Since, int]:
+        topics = parse_topics(name_in_path(request), self.rules.limits.topics)
+        return topics, since_of(request), whole_number(request, b"limit", 1000, 1, _MAX_MESSAGES)
 
 
 class MetricsDoor(Door):
@@ -71,6 +89,13 @@ class MetricsDoor(Door):
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""
         return {b"GET": self._get}
+
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers of GET; nothing is counted."""
+        _nothing_below(request)
+        request.setHeader(b"Content-Type", CONTENT_TYPE)
+        request.answer_head()
+        return None
 
     async def _get(self, request: Request) -> Answer:
         _nothing_below(request)
@@ -124,6 +149,13 @@ class PageDoor(Door):
 def _nothing_below(request: Request) -> None:
     if request.postpath:
         raise NotFound("there is nothing below this address")
+
+
+def _page_of_channels(request: Request) -> tuple[str, str, int]:
+    """Give prefix, start and size of a page of channels."""
+    _nothing_below(request)
+    limit = whole_number(request, b"limit", 100, 1, _MAX_CHANNELS)
+    return _part_of_name(request, b"prefix"), _part_of_name(request, b"after"), limit
 
 
 def _part_of_name(request: Request, name: bytes) -> str:

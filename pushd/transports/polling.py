@@ -47,6 +47,12 @@ class PollDoor(Door):
         """See `Door`."""
         return {b"GET": self._get}
 
+    async def head(self, request: Request) -> Answer:
+        """Answer without the query."""
+        _asked(request, self.rules)
+        request.setResponseCode(204)
+        return b""
+
     async def _get(self, request: Request) -> Answer:
         asked = _asked(request, self.rules)
         since = Last(1) if isinstance(asked.since, Now) else asked.since

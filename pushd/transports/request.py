@@ -180,10 +180,13 @@ class Request:
             connection.answered(block, self.is_last)
 
     def answer_head(self) -> None:
-        """Answer HEAD where GET would have no length."""
+        """Answer HEAD without ``Content-Length``, which may be left out if only the content would tell it (RFC 9110,
+        section 9.3.2)."""
         connection = self._connection
         if connection is not None:
             self._done()
+            if self.is_last:
+                self._out[b"Connection"] = b"close"
             block = self.head(connection.date)
             self.tell(len(block))
             connection.answered(block, self.is_last)

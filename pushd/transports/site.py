@@ -25,11 +25,14 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.back_row import come_forward
 from pushd.net.keepalive import Deadlines
+from pushd.net.slices import Slices
 from pushd.net.sockets import hand_over, has_unread, read_little
 from pushd.transports.access_log import AccessLog, Visit
 from pushd.transports.request import Loan, Request
 from pushd.wire.jsons import encode
 
+_SLICE_SECONDS: Final = 0.005
+"""How long the requests of one connection are answered before the reactor has its turn."""
 _LINGER_SECONDS: Final = 5.0
 """How long a refused sender may go on sending, so that it reads the refusal before the connection breaks."""
 _READ: Final = 8 << 10
@@ -92,6 +95,7 @@ class Connection:
         "_is_deaf",
         "_is_full",
         "_is_paused",
+        "_is_resting",
         "_is_serving",
         "_method",
         "_owed",
@@ -146,6 +150,8 @@ class Connection:
         """Whether the peer has more to read than the transport can send."""
         self._is_paused = False
         self._is_serving = False
+        self._is_resting = False
+        """Whether the requests that wait are answered in a later turn of the reactor."""
 
     @property
     def date(self) -> bytes:
@@ -423,8 +429,13 @@ class Connection:
         if self._is_serving:
             return
         self._is_serving = True
+        clock = self._site.clock
+        until = clock.seconds() + _SLICE_SECONDS
         while self._current is None and not self._is_full and self.transport is not None:
             if self._waiting:
+                if self._is_resting or clock.seconds() > until:
+                    self._rest_a_turn()
+                    break
                 self._current = request = self._waiting.pop(0)
                 if request.refusal is None:
                     self._site.serve(request)
@@ -439,6 +450,15 @@ class Connection:
         self._is_serving = False
         if self.transport is not None:
             self._wait()
+
+    def _rest_a_turn(self) -> None:
+        if not self._is_resting:
+            self._is_resting = True
+            self._site.slices.turn().addCallback(lambda _: self._go_on())
+
+    def _go_on(self) -> None:
+        self._is_resting = False
+        self._serve()
 
     def _wait(self) -> None:
         """Choose what is expected of the client now, and by when; and whether to read it."""
@@ -523,6 +543,9 @@ class PushSite(ServerFactory):
     ) -> None:
         self.limits = limits
         self.counters = counters
+        self.clock = clock
+        self.slices = Slices(clock)
+        """Turns for connections that have asked for more than one slice holds."""
         self.open_cors = open_cors
         self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late, _has_unread)
         self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late, _has_unread)
