@@ -182,8 +182,10 @@ class Outbox:
 
     def clear(self) -> None:
         """Let go of all: nobody will read it."""
-        while self._waiting:
-            self._pop()
+        self._limits.budget.release_all(self)
+        self._bytes = 0
+        self._newest = None
+        self._replace([])
 
     def _pop(self) -> Delivery:
         while (delivery := self._waiting.popleft()) is None:

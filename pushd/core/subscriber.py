@@ -242,7 +242,7 @@ class Subscriber:
 
     def prepare(self, batch: Batch) -> bool:
         """Do a part of what a batch needs before it is delivered; return whether all is done."""
-        if batch.first > self._floor or len(self.starts) <= _FEW:
+        if batch.first > self._floor or batch.first > self._exact_floor() or len(self.starts) <= _FEW:
             return True
         return self._patterns.prepare() and (self.catching is None or self.catching.prepare())
 

@@ -19,6 +19,7 @@ async def test_no_turn_is_long(name: str, start_daemon: Start) -> None:
     daemon = await start_daemon({})
     steps = INPUTS[name](Ports(daemon.ports["http"], daemon.ports["tcp"]))
     await deferToThread(next, steps)
+    await until(lambda: daemon.is_idle, "everything delivered", 30)
     await some_turns()
     assert daemon.stalled == STALLED.get(name, 0)
     with ReactorTurns() as turns:
