@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak storm bench lint types layers check clean
+.PHONY: help run test fuzz soak storm worst bench lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -28,6 +28,9 @@ soak: .venv/.test ## Do all at once to a daemon for MINUTES, 30 by default; red 
 
 storm: .venv/.test ## Let crowds of CROWD, 10,000 by default, and dead peers loose on a daemon; red on a bound broken.
 	@$(BIN)/python -m tests.storm $(CROWD)
+
+worst: .venv/.test ## Show for how long the worst inputs keep others waiting: all, or those that ARGS names.
+	@$(BIN)/python -m tests.worst $(ARGS)
 
 bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)

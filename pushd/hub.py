@@ -4,7 +4,7 @@ It joins a store, which keeps, with the dispatcher, which delivers, and gives th
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -35,7 +35,6 @@ from pushd.core.errors import (
 )
 from pushd.core.idempotency import Answers
 from pushd.core.message import Draft, Gap, Message
-from pushd.core.names import matches
 from pushd.core.outbox import Policy
 from pushd.core.register import Register, page_among
 from pushd.core.replay import ChannelInfo, Opening, Page
@@ -58,6 +57,10 @@ _ENCODED_MESSAGE = 1 << 10
 """What is encoded at once for an answer, in bytes, and what a message counts beside its data: a few milliseconds."""
 _PUBLISH_SLICE = 256
 """Messages of a batch accepted before the reactor has its turn, so that sockets drain while a batch comes in."""
+_FEW_TOPICS = 32
+"""Topics that are removed at once when their subscriber leaves."""
+_REMOVED_TOPICS = 1000
+"""Topics of subscribers with more that are removed before the reactor has its turn: about 3 ms."""
 _PUBLISH_BYTES = 2 << 20
 """Bytes of them: for each of a MiB a full store may have to let go of thousands of small messages."""
 _AWAY_SECONDS = 1.0
@@ -168,6 +171,8 @@ class Hub:
         self._keys = _KeyLocks()
         self._demand = _Demand(backend)
         self._scheduled = False
+        self._departed: deque[tuple[Subscriber, list[str]]] = deque()
+        """Subscribers that have left, with the topics that are still to be removed from the index."""
         self._relieve_again = 0.0
         """When it may be tried to make room, in the clock's seconds."""
         self._pages = Slices(clock)
@@ -205,7 +210,12 @@ class Hub:
     async def stop(self) -> None:
         """Stop the store. The subscribers are their transports' to close."""
         self.ailment = _STOPPING
+        self._departed.clear()
         await self._backend.stop()
+
+    async def turn(self) -> None:
+        """Let the reactor have its turn, amid work that would take long."""
+        await deferLater(self._clock, 0)
 
     # Publish
 
@@ -245,7 +255,7 @@ class Hub:
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := _slice_of(waiting):
             if receipts:
-                await deferLater(self._clock, 0)
+                await self.turn()
             part = None if key is None else f"{len(receipts)} {key}"
             accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)], part))
             receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
@@ -338,7 +348,7 @@ class Hub:
         """Read a page, for as long as the store is away and somebody waits for it."""
         while subscriber.catching is catch_up:
             try:
-                return await self._backend.page(catch_up.topics, position, _PAGE_MESSAGES, _PAGE_BYTES)
+                return await self._backend.page(tuple(catch_up.topics), position, _PAGE_MESSAGES, _PAGE_BYTES)
             except Unavailable:
                 await deferLater(self._clock, _AWAY_SECONDS)
         return Page((), (), position, complete=False)
@@ -353,18 +363,42 @@ class Hub:
     def part(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Let a subscriber hear `topics` no more; give those that it did hear."""
         heard = [topic for topic in topics if topic in subscriber.starts]
+        if heard:
+            self.dispatcher.part(heard, subscriber)
         for topic in heard:
-            self.dispatcher.part(topic, subscriber)
             self._demand.remove(topic)
         return heard
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Let a subscriber go, at once and wholly."""
-        for topic in subscriber.starts:
-            self.dispatcher.index.remove(topic, subscriber)
-            self._demand.remove(topic)
+        """Let a subscriber go. It hears nothing any more; where it had many topics, they are removed turn by turn."""
+        topics = list(subscriber.starts)
         self._register.leave(subscriber)
         subscriber.close()
+        if len(topics) <= _FEW_TOPICS:
+            self._remove(subscriber, topics)
+            return
+        if not self._departed:
+            self._clock.callLater(0, self._remove_departed)
+        self._departed.append((subscriber, topics))
+
+    def _remove_departed(self) -> None:
+        """Remove some of the topics of those who have left."""
+        left = _REMOVED_TOPICS
+        while self._departed and left > 0:
+            subscriber, topics = self._departed[0]
+            removed = topics[-left:]
+            del topics[-left:]
+            self._remove(subscriber, removed)
+            left -= len(removed)
+            if not topics:
+                self._departed.popleft()
+        if self._departed:
+            self._clock.callLater(0, self._remove_departed)
+
+    def _remove(self, subscriber: Subscriber, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self.dispatcher.index.remove(topic, subscriber)
+            self._demand.remove(topic)
 
     # Look
 
@@ -511,7 +545,7 @@ class Hub:
         for subscriber in self._concerned(None if channel is None else (channel,)):
             if subscriber.catching is not None:
                 subscriber.catching.doubt()
-            topics = [topic for topic in subscriber.live_topics if channel is None or matches(topic, channel)]
+            topics = list(subscriber.live_topics) if channel is None else subscriber.live_topics_of(channel)
             if topics and subscriber.wire.bare and subscriber.policy is not Policy.LATEST:
                 self.give_up(subscriber, TooSlow("messages are gone, which can not be told here"))
             else:

@@ -37,7 +37,7 @@ from pushd.service import check_store, make_service
 _log = Logger()
 
 
-_GARBAGE = (2_000, 5, 2_000)
+GARBAGE = (2_000, 5, 2_000)
 """New objects before the garbage collector looks at them; times of that before it looks at the older, and at all. The
 older are some 700 connections that came meanwhile: that look takes 5 ms, and while a crowd comes there are many.
 """
@@ -163,7 +163,7 @@ class Program(StartOrExit):
         super().startService()
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*_GARBAGE)
+        gc.set_threshold(*GARBAGE)
 
     def stopService(self) -> Any:
         """Stop. Whoever does not want to wait for that signals again, and the process ends at once."""

@@ -175,6 +175,20 @@ async def test_the_store_is_told_what_is_wanted() -> None:
     assert scene.backend.wanted == []
 
 
+async def test_one_with_many_topics_leaves_at_once_and_its_topics_are_removed_turn_by_turn() -> None:
+    scene = await Scene().begin()
+    topics = [f"t{number}/*" for number in range(2500)]
+    first, second, few = await scene.listen(*topics), await scene.listen(*topics[:100]), await scene.listen("a")
+    for peer in (first, second, few):
+        scene.hub.leave(peer.subscriber)
+    assert len(scene.backend.wanted) == 2500
+    await scene.publish("t0/x")
+    scene.turn()
+    assert scene.backend.wanted == []
+    assert not scene.hub.dispatcher.index.everybody()
+    assert first.heard == second.heard == []
+
+
 async def test_a_repeat_of_what_is_to_be_tried_again_is_published_and_a_repeat_of_that_is_not() -> None:
     scene = await Scene().begin()
     publish = scene.backend.publish

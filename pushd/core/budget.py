@@ -4,6 +4,7 @@ Each queue has a limit of its own, and so has each input; but a hundred thousand
 has. A message that waits for many counts once, since it is there once.
 """
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from pushd.core.errors import NoRoom
@@ -60,6 +61,15 @@ class Budget:
         held.holders -= 1
         if not held.holders:
             self._used -= held.size
+
+    def release_all(self, held: Iterable[Held]) -> None:
+        """Release several; see `release`. It costs a third for each."""
+        freed = 0
+        for each in held:
+            each.holders -= 1
+            if not each.holders:
+                freed += each.size
+        self._used -= freed
 
     def count(self, before: int, now: int) -> int:
         """Let what is one connection's alone count `now` bytes and no more `before`; give `now`."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from pushd.core.cursor import MessageId
 from pushd.core.delivery import Delivery
+from pushd.core.lookup import TopicLookup
 from pushd.core.message import Gap
 from pushd.core.names import Interest
 from pushd.core.outbox import Limits
@@ -16,38 +17,52 @@ from pushd.core.outbox import Limits
 class CatchUp:
     """What one subscription still reads from the history, and what arrives meanwhile."""
 
-    __slots__ = ("_bytes", "_interest", "_is_doubtful", "_limits", "_skipped", "_told", "ends", "held", "topics")
+    __slots__ = ("_bytes", "_is_doubtful", "_limits", "_lookup", "_skipped", "_told", "ends", "held", "topics")
 
     def __init__(self, topics: Sequence[str], limits: Limits) -> None:
-        self.topics = tuple(topics)
-        self._interest: Interest | None = None
-        """Made when it is asked for: most catch up with nothing."""
+        self.topics: dict[str, int] = dict.fromkeys(topics, 0)
+        """The topics, in their order, each with the same start."""
+        self._lookup: TopicLookup | None = None
+        """Made when it is needed: most catch up with nothing."""
         self.held: list[Delivery] = []
-        self.ends: list[str] = []
-        """The channels that ended meanwhile."""
+        self.ends: dict[str, None] = {}
+        """The channels that ended meanwhile, in their order."""
         self._bytes = 0
         self._skipped = 0
         self._is_doubtful = False
         self._limits = limits
         self._told: set[tuple[str, str]] = set()
 
+    def covers(self, channel: str) -> bool:
+        """Return whether messages of `channel` belong to one of the topics."""
+        return channel in self.topics or self._patterns.earliest(channel) is not None
+
+    def prepare(self) -> bool:
+        """Prepare to look up topics; see `TopicLookup.prepare`."""
+        return self._patterns.prepare()
+
     @property
-    def interest(self) -> Interest:
-        """What the topics cover."""
-        if self._interest is None:
-            self._interest = Interest(self.topics)
-        return self._interest
+    def _patterns(self) -> TopicLookup:
+        if self._lookup is None:
+            self._lookup = TopicLookup(self.topics)
+        return self._lookup
 
     @property
     def is_untouched(self) -> bool:
         """Whether nothing has come or become of the log since it began."""
         return not (self.held or self.ends or self._skipped or self._is_doubtful)
 
-    def part(self, topic: str) -> None:
-        """Read on without a topic."""
-        self.topics = tuple(other for other in self.topics if other != topic)
-        self._interest = None
-        self._keep([delivery for delivery in self.held if self.interest.covers(delivery.message.channel)])
+    def part(self, *topics: str) -> None:
+        """Read on without some topics."""
+        for topic in topics:
+            self.topics.pop(topic, None)
+            if self._lookup is not None:
+                self._lookup.remove(topic)
+        if self.held:
+            parted = Interest(topics)
+            channels = [delivery.message.channel for delivery in self.held]
+            if any(parted.covers(channel) and not self.covers(channel) for channel in channels):
+                self._keep([delivery for delivery in self.held if self.covers(delivery.message.channel)])
 
     def hold(self, delivery: Delivery) -> None:
         """Let a live message wait, or if too many do, here or in all, leave it to the history, where it is as well."""

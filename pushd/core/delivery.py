@@ -124,12 +124,14 @@ def encode(deliveries: Iterable[Delivery], wire: Wire) -> tuple[list[bytes], Wir
 class Batch:
     """Deliveries that go out together, in id order, with the blocks joined from their frames."""
 
-    __slots__ = ("_blocks", "deliveries", "first", "last")
+    __slots__ = ("_blocks", "deliveries", "first", "last", "size")
 
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self.deliveries = deliveries
         self.first = deliveries[0].message.seq
         self.last = deliveries[-1].message.seq
+        self.size = deliveries[0].size if len(deliveries) == 1 else sum([delivery.size for delivery in deliveries])
+        """The bytes of its messages."""
         self._blocks: dict[Wire, bytes] = {}
 
     def block(self, wire: Wire) -> bytes:

@@ -44,6 +44,21 @@ _BEHIND = 256
 """Jobs that may wait; each has at most what gathers in one turn."""
 
 
+def _in_order(channels: Sequence[Sequence[Delivery]]) -> Sequence[Delivery]:
+    """Join the deliveries of channels, each in id order, in id order."""
+    if len(channels) == 1:
+        return channels[0]
+    return sorted(chain.from_iterable(channels), key=lambda delivery: delivery.message.seq)
+
+
+def _places(bits: int) -> Iterator[int]:
+    """Iterate over the places of the bits that are set."""
+    while bits:
+        bit = bits & -bits
+        yield bit.bit_length() - 1
+        bits ^= bit
+
+
 class Unheard(NamedTuple):
     """A subscriber that could not hear, and why; a refusal, or a bug."""
 
@@ -51,10 +66,18 @@ class Unheard(NamedTuple):
     cause: Exception
 
 
+_HEAVY_BYTES = 32 << 10
+"""Bytes of a batch that take as long to send as the send itself."""
+_MOST_EFFORT = 1000
+"""The effort of one subscriber and one batch above which the batch is cut; see `Subscriber.effort`."""
+_PLANNED = 32
+"""Subscribers that are sorted by what they hear in the time of one send."""
+
+
 class _Job:
     """Work that is done slice by slice: a batch for those who hear it, or the end of a channel."""
 
-    __slots__ = ("_done", "_subscribers", "batch", "channel", "since")
+    __slots__ = ("_done", "_subscribers", "batch", "channel", "since", "weight")
 
     def __init__(
         self, subscribers: Sequence[Subscriber], since: float, batch: Batch | None = None, channel: str = ""
@@ -62,6 +85,8 @@ class _Job:
         self.since = since
         self.batch = batch
         self.channel = channel
+        self.weight = 1 if batch is None else 1 + batch.size // _HEAVY_BYTES
+        """The cost of a send to one subscriber."""
         self._subscribers = subscribers
         self._done = 0
 
@@ -70,11 +95,24 @@ class _Job:
         """Whether everybody was served."""
         return self._done >= len(self._subscribers)
 
-    def take(self, most: int) -> Sequence[Subscriber]:
-        """Take those whose turn it is."""
+    def take(self, limit: int) -> Sequence[Subscriber]:
+        """Take those whose turn it is, for a cost of at most `limit`, but at least one."""
         begin = self._done
+        most = limit if self.weight == 1 else max(1, limit // self.weight)
         self._done += most
         return self._subscribers if not begin and self.is_done else self._subscribers[begin : begin + most]
+
+
+class _Plan:
+    """Jobs that are not known yet: who hears which of several channels is worked out slice by slice."""
+
+    __slots__ = ("jobs", "since", "steps")
+
+    def __init__(self, since: float, steps: Iterator[int], jobs: list[_Job]) -> None:
+        self.since = since
+        self.steps = steps
+        """Yields the cost of each step; behind the last, `jobs` is complete."""
+        self.jobs = jobs
 
 
 class Dispatcher:
@@ -101,7 +139,7 @@ class Dispatcher:
         """Counts the looks at who hears several channels; each leaves its number on all it came by."""
         self._count = 0
         self._bytes = 0
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[_Job | _Plan] = deque()
         self.hour = 0
         """What those who are sent to are marked with, for the keepalive."""
 
@@ -128,10 +166,11 @@ class Dispatcher:
             if message.end:
                 self.end(message.channel)
 
-    def part(self, topic: str, subscriber: Subscriber) -> None:
-        """Let a subscriber hear no more of a topic, not even what was accepted and is not delivered yet."""
-        self.index.remove(topic, subscriber)
-        subscriber.part(topic, self._newest)
+    def part(self, topics: Sequence[str], subscriber: Subscriber) -> None:
+        """Let a subscriber hear no more of `topics`, not even what was accepted and is not delivered yet."""
+        for topic in topics:
+            self.index.remove(topic, subscriber)
+        subscriber.part(*topics, newest=self._newest)
 
     def end(self, channel: str) -> None:
         """Tell those who named `channel` that it has ended, behind all that was accepted so far."""
@@ -139,21 +178,70 @@ class Dispatcher:
         self._jobs.append(_Job(list(self.index.exactly(channel)), self.now, channel=channel))
 
     def run(self, limit: int) -> list[Unheard]:
-        """Serve at most `limit` subscribers; give those that could not hear."""
+        """Serve at most `limit` subscribers, fewer where that is much work; give those that could not hear."""
         self._cut()
         failures: list[Unheard] = []
         self.served_since = self._jobs[0].since if self._jobs else self.now
         while self._jobs and limit > 0:
             job = self._jobs[0]
+            if isinstance(job, _Plan):
+                limit -= self._plan_on(job, limit)
+                continue
             part = job.take(limit)
-            limit -= len(part)
-            if job.batch is None:
-                self._tell_end(part, job.channel, failures)
-            else:
-                self._fan_out(part, job.batch, failures)
+            limit -= len(part) * job.weight
             if job.is_done:
                 self._jobs.popleft()
+            if job.batch is None:
+                self._tell_end(part, job.channel, failures)
+            elif others := self._fan_out(part, job.batch, failures):
+                limit -= self._serve(others, job.batch, job.since, limit, failures)
         return failures
+
+    def _plan_on(self, plan: _Plan, limit: int) -> int:
+        """Go on with the first plan, until it is done or has cost `limit`; return the cost."""
+        done = 0
+        for cost in plan.steps:
+            done += cost
+            if done >= limit:
+                return done
+        self._jobs.popleft()
+        self._jobs.extendleft(reversed(plan.jobs))
+        return done
+
+    def _serve(
+        self,
+        subscribers: Sequence[Subscriber],
+        batch: Batch,
+        since: float,
+        limit: int,
+        failures: list[Unheard],
+    ) -> int:
+        """Let those hear a batch who are not sent to by their handle, until that has cost `limit`; return the cost.
+
+        The others are the next job. Where one subscriber alone is too much work, its batch is cut.
+        """
+        done = 0
+        for place, subscriber in enumerate(subscribers):
+            if place and done > limit:
+                self._jobs.appendleft(_Job(subscribers[place:], since, batch))
+                break
+            if not subscriber.prepare(batch):
+                self._jobs.appendleft(_Job(subscribers[place:], since, batch))
+                return done + _MOST_EFFORT
+            effort = subscriber.effort(batch)
+            count = len(batch.deliveries)
+            if effort > _MOST_EFFORT and count > 1:
+                size = max(1, count * _MOST_EFFORT // (2 * effort))
+                pieces = [Batch(batch.deliveries[first : first + size]) for first in range(0, count, size)]
+                self._jobs.appendleft(_Job(subscribers[place + 1 :], since, batch))
+                self._jobs.extendleft(_Job((subscriber,), since, piece) for piece in reversed(pieces))
+                break
+            done += effort - 1
+            try:
+                self._deliver(batch, subscriber)
+            except Exception as cause:  # one subscriber's failure never reaches the next
+                failures.append(Unheard(subscriber, cause))
+        return done
 
     def take_lagging(self) -> list[Subscriber]:
         """Take those for whom messages began to be let go since the last call."""
@@ -172,34 +260,51 @@ class Dispatcher:
         """Make jobs of what has gathered."""
         if not self._gathered:
             return
-        for subscribers, batch in self._plan(self._gathered):
-            self.delivered += len(subscribers) * len(batch.deliveries)
-            self._jobs.append(_Job(subscribers, self.now, batch))
+        gathered = self._gathered
         self._gathered, self._count, self._bytes = {}, 0, 0
-
-    def _plan(self, gathered: dict[str, list[Delivery]]) -> Iterator[tuple[Sequence[Subscriber], Batch]]:
-        """Find who hears which of the gathered channels, and share a batch among those who hear the same."""
         if len(gathered) == 1:
             ((channel, deliveries),) = gathered.items()
-            yield self.index.match(channel), Batch(deliveries)
+            self._jobs.append(self._job(self.index.match(channel), deliveries, self.now))
             return
-        matched = [self.index.match(channel) for channel in gathered]
-        if self._is_disjoint(matched):
-            for subscribers, deliveries in zip(matched, gathered.values(), strict=True):
-                yield subscribers, Batch(deliveries)
+        crowds: dict[int, tuple[Sequence[Subscriber], list[list[Delivery]]]] = {}
+        for channel, deliveries in gathered.items():
+            subscribers = self.index.match(channel)
+            crowds.setdefault(id(subscribers), (subscribers, []))[1].append(deliveries)
+        parts = list(crowds.values())
+        if self._is_disjoint(subscribers for subscribers, _ in parts):
+            self._jobs.extend([self._job(crowd, _in_order(channels), self.now) for crowd, channels in parts])
             return
-        heard: dict[Subscriber, tuple[str, ...]] = {}
-        for channel, subscribers in zip(gathered, matched, strict=True):
-            alone = (channel,)
-            for subscriber in subscribers:
-                others = heard.get(subscriber)
-                heard[subscriber] = others + alone if others else alone
-        groups: dict[tuple[str, ...], list[Subscriber]] = {}
-        for subscriber, channels in heard.items():
-            groups.setdefault(channels, []).append(subscriber)
-        for channels, group in groups.items():
-            together = chain.from_iterable(gathered[channel] for channel in channels)
-            yield group, Batch(sorted(together, key=lambda delivery: delivery.message.seq))
+        jobs: list[_Job] = []
+        self._jobs.append(_Plan(self.now, self._plan(parts, self.now, jobs), jobs))
+
+    def _plan(
+        self, parts: Sequence[tuple[Sequence[Subscriber], list[list[Delivery]]]], since: float, jobs: list[_Job]
+    ) -> Iterator[int]:
+        """Work out who hears which parts, and share a batch among those who hear the same; see `_Plan`.
+
+        :param parts: crowds with the deliveries of the channels that they hear.
+        """
+        heard: dict[Subscriber, int] = {}
+        for number, (crowd, _) in enumerate(parts):
+            bit = 1 << number
+            for first in range(0, len(crowd), _PLANNED):
+                for subscriber in crowd[first : first + _PLANNED]:
+                    heard[subscriber] = heard.get(subscriber, 0) | bit
+                yield 1
+        groups: dict[int, list[Subscriber]] = {}
+        for count, (subscriber, bits) in enumerate(heard.items()):
+            groups.setdefault(bits, []).append(subscriber)
+            if count % _PLANNED == 0:
+                yield 1
+        for bits, group in groups.items():
+            channels = list(chain.from_iterable(parts[number][1] for number in _places(bits)))
+            deliveries = _in_order(channels)
+            jobs.append(self._job(group, deliveries, since))
+            yield 1 + len(deliveries) // _PLANNED
+
+    def _job(self, subscribers: Sequence[Subscriber], deliveries: Sequence[Delivery], since: float) -> _Job:
+        self.delivered += len(subscribers) * len(deliveries)
+        return _Job(subscribers, since, Batch(deliveries))
 
     def _is_disjoint(self, crowds: Iterable[Sequence[Subscriber]]) -> bool:
         """Tell whether nobody is in two of these."""
@@ -212,10 +317,11 @@ class Dispatcher:
                 subscriber.tour = tour
         return True
 
-    def _fan_out(self, subscribers: Iterable[Subscriber], batch: Batch, failures: list[Unheard]) -> None:
-        """Let subscribers hear a batch. This loop is the daemon's work: those who are ready are only put on a list, and
-        have the block with all others of their wire.
+    def _fan_out(self, subscribers: Iterable[Subscriber], batch: Batch, failures: list[Unheard]) -> list[Subscriber]:
+        """Let subscribers hear a batch; return those who are not ready. This loop is the daemon's work: those who are
+        ready are only put on a list, and have the block with all others of their wire.
         """
+        others: list[Subscriber] = []
         first, count, hour = batch.first, len(batch.deliveries), self.hour
         wire: Wire | None = None
         ready: list[Subscriber] = []
@@ -228,13 +334,11 @@ class Dispatcher:
                 ready.append(subscriber)
                 subscriber.spoke = hour
                 subscriber.sent += count
-                continue
-            try:
-                self._deliver(batch, subscriber)
-            except Exception as cause:  # one subscriber's failure never reaches the next
-                failures.append(Unheard(subscriber, cause))
+            else:
+                others.append(subscriber)
         for wire, ready in lists.items():
             self._send(ready, wire, batch, failures)
+        return others
 
     def _send(self, ready: list[Subscriber], wire: Wire, batch: Batch, failures: list[Unheard]) -> None:
         try:

@@ -5,6 +5,7 @@ have changed, so that it is worked out once per channel and not once per message
 """
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 from pushd.core.names import is_pattern
@@ -40,6 +41,8 @@ class TopicIndex(Generic[S]):
         self._exact: dict[str, dict[S, None]] = {}
         self._root: _Node[S] = _Node()
         self._matched: dict[str, tuple[S, ...]] = {}
+        self._crowds: dict[tuple[int, ...], tuple[S, ...]] = {}
+        """Those who hear a channel by patterns, by the leaves of these: one tuple for all such channels."""
         self._remembered = 0
 
     def add(self, topic: str, subscriber: S) -> None:
@@ -112,28 +115,35 @@ class TopicIndex(Generic[S]):
             del path[-1].children[segment]
 
     def _work_out(self, channel: str) -> tuple[S, ...]:
-        exact = self._exact.get(channel, {})
-        patterns = list(self._walk(channel)) if not self._root.is_empty() else []
-        if patterns:
-            found = dict(exact)
-            for heard in patterns:
-                found.update(heard)
-            exact = found
-        matched = tuple(exact)
-        self._remembered += _CHANNEL + len(matched)
+        exact = self._exact.get(channel)
+        leaves = list(self._walk(channel)) if not self._root.is_empty() else []
+        key = tuple(map(id, leaves))
+        crowd = self._crowds.get(key, ())
+        count = _CHANNEL
+        if leaves and not crowd:
+            crowd = tuple(dict.fromkeys(chain.from_iterable(leaves)))
+            count += len(crowd)
+        matched = crowd
+        if exact:
+            is_apart = not any(subscriber in leaf for leaf in leaves for subscriber in exact)
+            matched = (*exact, *crowd) if is_apart else tuple(dict.fromkeys(chain(exact, crowd)))
+            count += len(matched)
+        self._remembered += count
         if self._remembered > _REMEMBERED:
             self._forget_all()
-            self._remembered = _CHANNEL + len(matched)
+            self._remembered = count
+        if leaves:
+            self._crowds[key] = crowd
         self._matched[channel] = matched
         return matched
 
     def _forget(self, channel: str) -> None:
-        matched = self._matched.pop(channel, None)
-        if matched is not None:
-            self._remembered -= _CHANNEL + len(matched)
+        if self._matched.pop(channel, None) is not None:
+            self._remembered -= _CHANNEL
 
     def _forget_all(self) -> None:
         self._matched.clear()
+        self._crowds.clear()
         self._remembered = 0
 
     def _walk(self, channel: str) -> Iterator[dict[S, None]]:

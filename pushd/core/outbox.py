@@ -6,8 +6,9 @@ gap, ``latest`` keeps only the newest message of each channel.
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from pushd.core.budget import Budget
@@ -54,20 +55,58 @@ def parse_policy(word: str) -> Policy:
         raise BadSlow("slow is disconnect, drop or latest") from None
 
 
-class Outbox:
-    """A bounded queue of deliveries."""
+class _Newest:
+    """The places in an outbox of the newest message of each channel, and of those that a newer one supersedes."""
 
-    __slots__ = ("_bytes", "_dropped", "_limits", "_waiting")
+    __slots__ = ("places", "superseded")
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self.superseded: set[int] = set()
+
+    def add(self, channel: str, place: int) -> None:
+        """Record the newest message of a channel."""
+        before = self.places.get(channel)
+        if before is not None:
+            self.superseded.add(before)
+        self.places[channel] = place
+
+    def remove(self, channel: str, place: int) -> None:
+        """Forget a message that left the outbox."""
+        if self.places[channel] == place:
+            del self.places[channel]
+        else:
+            self.superseded.discard(place)
+
+
+class Outbox:
+    """A bounded queue of deliveries.
+
+    Apart from `keep`, the work for each message that enters or leaves is constant, amortized, whatever the policy.
+    """
+
+    __slots__ = ("_bytes", "_dropped", "_first", "_holes", "_limits", "_newest", "_waiting")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._waiting: deque[Delivery] = deque()
+        self._waiting: deque[Delivery | None] = deque()
+        """None where a superseded message stood. The last is never None."""
+        self._first = 0
+        """The place of the leftmost of `_waiting`."""
+        self._holes = 0
+        """How many of `_waiting` are None."""
+        self._newest: _Newest | None = None
+        """Maintained as soon as `Policy.LATEST` is used."""
         self._bytes = 0
         self._dropped: dict[str, Lost] = {}
 
     def __len__(self) -> int:
         """How many deliveries wait."""
-        return len(self._waiting)
+        return len(self._waiting) - self._holes
+
+    def __iter__(self) -> Iterator[Delivery]:
+        """Iterate over the deliveries, oldest first."""
+        return (delivery for delivery in self._waiting if delivery is not None)
 
     def __bool__(self) -> bool:
         """Whether there is anything to say, be it that something was dropped."""
@@ -86,7 +125,9 @@ class Outbox:
         self._waiting.append(delivery)
         self._bytes += delivery.size
         self._limits.budget.hold(delivery)
-        eager = self._limits.eager and policy is Policy.LATEST and len(self._waiting) > 1
+        if self._newest is not None:
+            self._newest.add(delivery.message.channel, self._first + len(self._waiting) - 1)
+        eager = policy is Policy.LATEST and self._limits.eager
         return self._make_room(policy) if eager or self._is_over() else 0
 
     def take(self, enough: int) -> list[Delivery]:
@@ -97,51 +138,75 @@ class Outbox:
             taken.append(self._pop())
         return taken
 
-    def take_dropped(self) -> dict[str, Lost]:
-        """Take what was dropped since the last call, by channel; it is older than all that still waits."""
-        dropped, self._dropped = self._dropped, {}
-        return dropped
+    @property
+    def has_dropped(self) -> bool:
+        """Whether anything was dropped and not taken yet."""
+        return bool(self._dropped)
+
+    def take_dropped(self, most: int | None = None) -> dict[str, Lost]:
+        """Take what was dropped since the last call, by channel; it is older than all that still waits.
+
+        :param most: the channels that are taken at most; None: all.
+        """
+        taken = dict(islice(self._dropped.items(), most))
+        for channel in taken:
+            del self._dropped[channel]
+        if not self._dropped:
+            self._dropped = {}
+        return taken
 
     def keep(self, wanted: Callable[[Message], bool]) -> None:
         """Let go of the messages that are not wanted any more."""
-        for _ in range(len(self._waiting)):
-            delivery = self._pop()
+        kept = []
+        for delivery in self:
             if wanted(delivery.message):
-                self._waiting.append(delivery)
-                self._bytes += delivery.size
-                self._limits.budget.hold(delivery)
+                kept.append(delivery)
+            else:
+                self._release(delivery)
+        if len(kept) < len(self):
+            self._replace(kept)
 
     def shed(self, policy: Policy) -> int:
         """Let go of as much as the policy allows, since too much waits in all; tell how many were let go.
 
         :raises NoRoom: the policy is to disconnect.
         """
-        before = len(self._waiting)
+        before = len(self)
         if policy is Policy.DISCONNECT:
             raise NoRoom("too much waits for all subscribers together, and most of it for this one")
         if policy is Policy.LATEST:
             self._keep_newest()
-        while len(self._waiting) > 1 and policy is Policy.DROP:
+        while len(self) > 1 and policy is Policy.DROP:
             self._drop(self._pop().message)
-        return before - len(self._waiting)
+        return before - len(self)
 
     def clear(self) -> None:
         """Let go of all: nobody will read it."""
-        while self._waiting:
-            self._pop()
+        self._limits.budget.release_all(self)
+        self._bytes = 0
+        self._newest = None
+        self._replace([])
 
     def _pop(self) -> Delivery:
-        delivery = self._waiting.popleft()
-        self._bytes -= delivery.size
-        self._limits.budget.release(delivery)
+        while (delivery := self._waiting.popleft()) is None:
+            self._first += 1
+            self._holes -= 1
+        if self._newest is not None:
+            self._newest.remove(delivery.message.channel, self._first)
+        self._first += 1
+        self._release(delivery)
         return delivery
 
+    def _release(self, delivery: Delivery) -> None:
+        self._bytes -= delivery.size
+        self._limits.budget.release(delivery)
+
     def _is_over(self) -> bool:
-        waiting = len(self._waiting)
+        waiting = len(self._waiting) - self._holes
         return waiting > 1 and (waiting > self._limits.messages or self._bytes > self._limits.bytes)
 
     def _make_room(self, policy: Policy) -> int:
-        before = len(self._waiting)
+        before = len(self)
         if policy is Policy.DROP:
             while self._is_over():
                 self._drop(self._pop().message)
@@ -151,11 +216,34 @@ class Outbox:
             raise TooSlow(
                 f"more than {self._limits.messages} messages or {self._limits.bytes} bytes wait for this subscriber"
             )
-        return before - len(self._waiting)
+        return before - len(self)
 
     def _keep_newest(self) -> None:
-        newest = {delivery.message.channel: delivery.message for delivery in self._waiting}
-        self.keep(lambda message: newest[message.channel] is message)
+        """Remove the superseded messages. Their places stay empty until most are."""
+        newest = self._newest
+        if newest is None:
+            newest = self._newest = _Newest()
+            for place, each in enumerate(self._waiting, self._first):
+                assert each is not None, "there are no holes before the newest are tracked"
+                newest.add(each.message.channel, place)
+        for place in newest.superseded:
+            delivery = self._waiting[place - self._first]
+            assert delivery is not None, "a superseded message waits"
+            self._waiting[place - self._first] = None
+            self._holes += 1
+            self._release(delivery)
+        newest.superseded.clear()
+        if self._holes * 2 > len(self._waiting):
+            self._replace(list(self))
+
+    def _replace(self, deliveries: list[Delivery]) -> None:
+        """Hold these only, of those that wait, without a hole."""
+        self._waiting = deque(deliveries)
+        self._first = self._holes = 0
+        if self._newest is not None:
+            self._newest = _Newest()
+            for place, delivery in enumerate(deliveries):
+                self._newest.add(delivery.message.channel, place)
 
     def _drop(self, message: Message) -> None:
         before = self._dropped.get(message.channel)

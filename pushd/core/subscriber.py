@@ -9,23 +9,33 @@ A topic of a subscriber is in one of two states:
 and the subscriber itself is ready (what is due is written at once) or busy (it waits in the outbox, until `resume`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Batch, Delivery, Recent, Wire, encode
 from pushd.core.errors import Refusal, TooSlow
+from pushd.core.lookup import TopicLookup
 from pushd.core.message import Gap, Message
-from pushd.core.names import is_pattern, matches
+from pushd.core.names import Interest, is_pattern, matches
 from pushd.core.outbox import Limits, Outbox, Policy
 from pushd.core.replay import Opening, Page
 
 _CATCHING: Final = 1 << 62
 """The start of a topic that is not live yet: no sequence is newer."""
+_UNKNOWN: Final = _CATCHING + 1
+"""The floor of one whose starts have changed since it was worked out."""
 _NEVER: Final = _CATCHING
 """The threshold of one to whom nothing can be sent without a closer look."""
+_FEW: Final = 16
+"""Topics whose starts are looked at whenever one of them changes."""
 _WRITE: Final = 64 << 10
 """Bytes taken from the outbox for one write: as many as Twisted's transports want before they say stop."""
+
+
+_GAPS: Final = 500
+"""Gaps told in one write."""
 
 
 class Outlet(Protocol):
@@ -66,6 +76,7 @@ class Subscriber:
         "_ends",
         "_floor",
         "_limits",
+        "_lookup",
         "_outbox",
         "_owed",
         "_parted",
@@ -114,7 +125,9 @@ class Subscriber:
         self.starts: dict[str, int] = {}
         """The topics; of each only what is newer than this sequence is heard live."""
         self._floor = 0
-        """What is newer is wanted without a look at the starts."""
+        """What is newer is wanted without a look at the starts. Too high a floor costs that look, and no more."""
+        self._lookup: TopicLookup | None = None
+        """Made when patterns are looked up: one that is live and ready needs none."""
         self._parted = 0
         """What is not newer may be of a topic that it hears no more."""
         self.newest: Delivery | None = None
@@ -126,7 +139,8 @@ class Subscriber:
         """Bytes that its transport has not sent yet, and that were made for it alone, about."""
         self.catching: CatchUp | None = None
         """What is being replayed."""
-        self._ends: tuple[str, ...] = ()
+        self._ends: OrderedDict[str, None] | None = None
+        """The channels whose end is not told yet, in their order."""
         self._waiting: Callable[[], None] | None = None
 
     def attach(self, handle: Any) -> None:
@@ -142,16 +156,16 @@ class Subscriber:
 
     def catch(self, topics: Sequence[str]) -> CatchUp:
         """Begin to hear `topics` by way of the history. One at a time."""
-        self.starts.update(dict.fromkeys(topics, _CATCHING))
+        self._begin(topics, _CATCHING)
         self._floor = self.threshold = _CATCHING
         self.catching = CatchUp(topics, self._limits)
         return self.catching
 
     def go_live(self, topics: Iterable[str], seq: int) -> None:
         """Hear of those `topics` that it still has what is newer than `seq` as it comes."""
-        self.starts.update([(topic, seq) for topic in topics if topic in self.starts])
+        self._begin([topic for topic in topics if topic in self.starts], seq)
         self.catching = None
-        self._set_floor()
+        self._lower_floor()
 
     def go_live_at_once(self, opening: Opening) -> bool:
         """Go live, if there is nothing to read and to tell before that, as for most that come; tell whether it did."""
@@ -161,23 +175,33 @@ class Subscriber:
         self.go_live(catch_up.topics, opening.position.seq)
         return True
 
-    def part(self, topic: str, newest: int = 0) -> None:
-        """Hear no more of a topic, not even what waits in the outbox, or what up to sequence `newest` is on its way."""
-        self.starts.pop(topic, None)
-        self._ends = tuple(channel for channel in self._ends if channel != topic)
+    def part(self, *topics: str, newest: int = 0) -> None:
+        """Hear no more of `topics`, not even what waits in the outbox or, up to sequence `newest`, is on its way."""
+        for topic in topics:
+            self.starts.pop(topic, None)
+            if self._ends:
+                self._ends.pop(topic, None)
+            if self._lookup is not None:
+                self._lookup.remove(topic)
         self._parted = max(self._parted, newest)
-        self._set_floor()
+        self._lower_floor()
         if self.catching is not None:
-            self.catching.part(topic)
+            self.catching.part(*topics)
             self.catching = self.catching if self.catching.topics else None
         if self._outbox is not None:
-            self._outbox.keep(lambda message: self.topic_of(message.channel) is not None)
+            parted = Interest(topics)
+            self._outbox.keep(
+                lambda message: not parted.covers(message.channel) or self.topic_of(message.channel) is not None
+            )
 
     def topic_of(self, channel: str) -> str | None:
         """Give the topic by which it hears `channel`; None where it does not."""
-        if channel in self.starts:
-            return channel
-        return next((topic for topic in self.starts if matches(topic, channel)), None)
+        return channel if channel in self.starts else self._earliest_pattern(channel)
+
+    def live_topics_of(self, channel: str) -> list[str]:
+        """Return the topics by which it hears `channel` as it comes."""
+        topics = [channel, *self._patterns.matching(channel)]
+        return [topic for topic in topics if self.starts.get(topic, _CATCHING) != _CATCHING]
 
     @property
     def live_topics(self) -> dict[str, int]:
@@ -191,7 +215,7 @@ class Subscriber:
 
         :raises TooSlow: its queue is full, and its policy is to disconnect.
         """
-        if batch.first <= self._floor:
+        if batch.first <= self._floor and batch.first <= self._exact_floor():
             wanted = self.wanted(batch)
             if not wanted:
                 return 0
@@ -207,6 +231,20 @@ class Subscriber:
             return 0
         outbox, policy = self._outbox, self._policy
         return sum([outbox.put(delivery, policy) for delivery in batch.deliveries])
+
+    def effort(self, batch: Batch) -> int:
+        """Return about how much work it is to deliver a batch, in units of a write to one that is ready."""
+        count = len(batch.deliveries)
+        effort = 1 if self._outbox is None else 1 + count // 4
+        if batch.first <= self._floor:
+            effort += count * (1 + len(self.starts) // 512) // 2
+        return effort
+
+    def prepare(self, batch: Batch) -> bool:
+        """Do a part of what a batch needs before it is delivered; return whether all is done."""
+        if batch.first > self._floor or batch.first > self._exact_floor() or len(self.starts) <= _FEW:
+            return True
+        return self._patterns.prepare() and (self.catching is None or self.catching.prepare())
 
     def wanted(self, batch: Batch) -> list[Delivery]:
         """Choose what of a batch is heard now; what is not may wait beside a replay."""
@@ -240,13 +278,15 @@ class Subscriber:
 
     def end(self, channel: str) -> None:
         """Be told that a channel has ended, once all that waits is out."""
-        if self.closed or channel not in self.starts or channel in self._ends:
+        if self.closed or channel not in self.starts or (self._ends and channel in self._ends):
             return
         if self.catching is not None and channel in self.catching.topics:
-            self.catching.ends.append(channel)
+            self.catching.ends[channel] = None
             return
         self.starts[channel] = self._floor = self.threshold = _CATCHING
-        self._ends += (channel,)
+        if self._ends is None:
+            self._ends = OrderedDict()
+        self._ends[channel] = None
         if self._outbox is None:
             self._tell_ends()
 
@@ -259,7 +299,7 @@ class Subscriber:
             self._outbox.clear()
         if self.catching is not None:
             self.catching.take_held()
-        self._outbox = self.catching = self.handle = None
+        self._outbox = self.catching = self.handle = self._lookup = self._ends = None
         self._owe(0)
         self.outlet = _NOBODY
         self._call_waiting()
@@ -298,7 +338,8 @@ class Subscriber:
         self._owe(0)
         while outbox and self._outbox is None and not self.closed:
             frames = [self.wire.gap(gap) for gap in self._dropped(outbox)]
-            self._write(frames + self._encode(outbox.take(_WRITE)))
+            deliveries = [] if outbox.has_dropped else outbox.take(_WRITE)
+            self._write(frames + self._encode(deliveries))
         if self.closed:
             if outbox is not None:
                 outbox.clear()
@@ -309,7 +350,8 @@ class Subscriber:
             self.is_lagging = False
             self._set_threshold()
             self._tell_ends()
-            self._call_waiting()
+            if self._outbox is None:
+                self._call_waiting()
 
     def answered(self, size: int) -> None:
         """Know that its connection was sent an answer, made for it alone, of so many bytes.
@@ -342,7 +384,7 @@ class Subscriber:
         if self._is_live(message):
             return True
         catching = self.catching
-        if catching is not None and catching.interest.covers(message.channel):
+        if catching is not None and catching.covers(message.channel):
             catching.hold(delivery)
         return False
 
@@ -353,17 +395,47 @@ class Subscriber:
             seq += 1
         if seq > self.starts.get(channel, _CATCHING):
             return True
-        return any(
-            seq > start and is_pattern(topic) and matches(topic, channel) for topic, start in self.starts.items()
-        )
+        pattern = self._earliest_pattern(channel)
+        return pattern is not None and seq > self.starts[pattern]
 
     def _is_replayed(self, catch_up: CatchUp, message: Message) -> bool:
         """Whether it comes from the history, and not, by another topic, live."""
-        return catch_up.interest.covers(message.channel) and not self._is_live(message)
+        return catch_up.covers(message.channel) and not self._is_live(message)
 
-    def _set_floor(self) -> None:
-        self._floor = max((self._parted, *self.starts.values()))
-        self._set_threshold()
+    @property
+    def _patterns(self) -> TopicLookup:
+        """The lookup of the patterns that match a channel."""
+        if self._lookup is None:
+            self._lookup = TopicLookup(self.starts)
+        return self._lookup
+
+    def _earliest_pattern(self, channel: str) -> str | None:
+        """Return the pattern with the earliest start that matches `channel`; None if none does."""
+        if self._lookup is not None or len(self.starts) > _FEW:
+            return self._patterns.earliest(channel)
+        found = None
+        for topic, start in self.starts.items():
+            if is_pattern(topic) and matches(topic, channel) and (found is None or start < self.starts[found]):
+                found = topic
+        return found
+
+    def _begin(self, topics: Collection[str], start: int) -> None:
+        """Let topics be live behind a sequence."""
+        self.starts.update(dict.fromkeys(topics, start))
+        if self._lookup is not None:
+            self._lookup.add(topics)
+
+    def _lower_floor(self) -> None:
+        """Lower the floor after the starts have changed; where they are many, when the next batch needs it."""
+        self._floor = self.threshold = _UNKNOWN
+        if len(self.starts) <= _FEW:
+            self._exact_floor()
+
+    def _exact_floor(self) -> int:
+        if self._floor == _UNKNOWN:
+            self._floor = max((self._parted, *self.starts.values()))
+            self._set_threshold()
+        return self._floor
 
     def _set_threshold(self) -> None:
         is_open = self.handle is not None and self._outbox is None and not self.closed
@@ -371,15 +443,15 @@ class Subscriber:
 
     def _dropped(self, outbox: Outbox) -> list[Gap]:
         gaps = []
-        for channel, lost in outbox.take_dropped().items():
+        for channel, lost in outbox.take_dropped(_GAPS).items():
             if topic := self.topic_of(channel):
                 start = lost.start or f"{lost.end.partition('-')[0]}-0"
                 gaps.append(Gap(topic, start, lost.end, "slow"))
         return gaps
 
     def _tell_ends(self) -> None:
-        ends, self._ends = self._ends, ()
-        for channel in ends:
+        while self._ends and self._outbox is None:
+            channel, _ = self._ends.popitem(last=False)
             self._write([self.wire.end(channel)])
             self.outlet.ended(channel)
 

@@ -80,9 +80,9 @@ def test_one_who_parts_reads_on_without_that_topic() -> None:
     catch_up = catching("a", "b/*", seqs=range(3, 5))
     catch_up.hold(Delivery(message(5, "b/1")))
     catch_up.part("a")
-    assert catch_up.topics == ("b/*",)
+    assert list(catch_up.topics) == ["b/*"]
     assert held(catch_up) == ["b/1:5"]
-    assert not catch_up.interest.covers("a")
+    assert not catch_up.covers("a")
     catch_up.part("b/*")
     assert len(catch_up.topics) == 0
     assert held(catch_up) == []

@@ -1,9 +1,12 @@
 """The outbox: bounded, with a named outcome for each policy when it is full."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushd.core.budget import Budget, Held
 from pushd.core.delivery import Delivery
 from pushd.core.errors import BadSlow, NoRoom, TooSlow
 from pushd.core.outbox import Limits, Lost, Outbox, Policy, parse_policy
@@ -218,8 +221,122 @@ def test_all_outboxes_together_count_each_message_that_waits_once(steps: list[tu
                 outbox.shed(policy)
             case _:
                 outbox.clear()
-    waiting = {each for outbox in outboxes for each in outbox._waiting}
+    waiting = {each for outbox in outboxes for each in outbox}
     assert limits.budget.used == sum(each.size for each in waiting)
     for outbox in outboxes:
         outbox.clear()
     assert limits.budget.used == 0
+
+
+class CountingBudget(Budget):
+    """A budget that counts how often it is asked: for each delivery that enters or leaves an outbox."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def hold(self, held: Held) -> None:
+        self.calls += 1
+        super().hold(held)
+
+    def release(self, held: Held) -> None:
+        self.calls += 1
+        super().release(held)
+
+
+@pytest.mark.parametrize(
+    ("policy", "limits"),
+    [
+        pytest.param(Policy.LATEST, {"eager": True}, id="latest-eager"),
+        pytest.param(Policy.LATEST, {"messages": 900}, id="latest-by-messages"),
+        pytest.param(Policy.LATEST, {"bytes": 900 * (SIZE + 2)}, id="latest-by-bytes"),
+        pytest.param(Policy.DROP, {"messages": 900}, id="drop"),
+    ],
+)
+def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Policy, limits: dict[str, int]) -> None:
+    budget = CountingBudget()
+    outbox = Outbox(Limits(**limits, budget=budget))
+    puts = 20 * 900
+    dropped = sum(outbox.put(delivery(seq, f"c{seq % 890:02}"), policy) for seq in range(puts))
+    assert dropped == puts - len(outbox)
+    assert budget.calls <= 2 * puts
+    assert outbox.bytes == sum(each.size for each in outbox) == budget.used
+
+
+class ModelOutbox:
+    """What an outbox does, in the plainest way."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.waiting: list[Delivery] = []
+        self.limits = limits
+
+    def put(self, delivery: Delivery, policy: Policy) -> int:
+        self.waiting.append(delivery)
+        before = len(self.waiting)
+        if policy is Policy.LATEST and (self.limits.eager or self.is_over):
+            self.keep_newest()
+        while policy is Policy.DROP and self.is_over:
+            del self.waiting[0]
+        if self.is_over:
+            raise TooSlow
+        return before - len(self.waiting)
+
+    def shed(self, policy: Policy) -> int:
+        before = len(self.waiting)
+        if policy is Policy.LATEST:
+            self.keep_newest()
+        elif policy is Policy.DROP:
+            del self.waiting[:-1]
+        return before - len(self.waiting)
+
+    def keep_newest(self) -> None:
+        newest = {each.message.channel: each for each in self.waiting}
+        self.waiting = [each for each in self.waiting if newest[each.message.channel] is each]
+
+    @property
+    def is_over(self) -> bool:
+        size = sum(each.size for each in self.waiting)
+        return len(self.waiting) > 1 and (len(self.waiting) > self.limits.messages or size > self.limits.bytes)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["put", "put", "put", "put", "take", "keep", "shed"]),
+            st.sampled_from("abcd"),
+            st.sampled_from([Policy.LATEST, Policy.LATEST, Policy.DROP, Policy.DISCONNECT]),
+        ),
+        max_size=60,
+    ),
+    messages=st.integers(1, 8),
+    eager=st.booleans(),
+)
+def test_it_does_what_the_plain_model_does_whatever_the_order_and_the_policies(
+    steps: list[tuple[str, str, Policy]], messages: int, eager: bool
+) -> None:
+    limits = Limits(messages, 8 * SIZE, eager)
+    outbox, model = Outbox(limits), ModelOutbox(limits)
+    for seq, (step, channel, policy) in enumerate(steps, 1):
+        if step == "put":
+            each = delivery(seq, channel)
+            assert outcome(lambda: outbox.put(each, policy)) == outcome(lambda: model.put(each, policy))  # noqa: B023
+        elif step == "take":
+            taken = outbox.take(SIZE)
+            assert taken == model.waiting[:1]
+            del model.waiting[:1]
+        elif step == "keep":
+            outbox.keep(lambda message: message.channel != channel)  # noqa: B023
+            model.waiting = [each for each in model.waiting if each.message.channel != channel]
+        elif policy is not Policy.DISCONNECT:
+            assert outbox.shed(policy) == model.shed(policy)
+        assert list(outbox) == model.waiting
+        assert (len(outbox), outbox.bytes) == (len(model.waiting), sum(each.size for each in model.waiting))
+        assert limits.budget.used == outbox.bytes
+
+
+def outcome(put: Callable[[], int]) -> int | None:
+    """Return how many were dropped, or None where the outbox refused."""
+    try:
+        return put()
+    except TooSlow:
+        return None

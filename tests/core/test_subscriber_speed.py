@@ -148,6 +148,22 @@ def test_a_gap_names_the_topic_by_which_the_channel_is_heard() -> None:
     assert peer.heard == ["gap:x/*:E-2:E-3:slow", "gap:y:E-5:E-6:slow", "x/2:8"]
 
 
+def test_gaps_of_very_many_channels_are_told_while_the_transport_takes_them() -> None:
+    peer = busy("x/*", policy=Policy.DROP, limits=Limits(messages=1))
+    for seq in range(1, 2001):
+        send(peer, seq, channel=f"x/{seq}")
+    peer.fills_up = True
+    for _ in range(2):
+        peer.subscriber.resume()
+    assert [word.split(":")[0] for word in peer.heard] == ["gap"] * 1000
+    assert peer.subscriber.is_busy
+    peer.fills_up = False
+    peer.subscriber.resume()
+    assert peer.heard[:2] == ["gap:x/*:E-0:E-1:slow", "gap:x/*:E-1:E-2:slow"]
+    assert len(peer.heard) == 2000
+    assert peer.heard[-1] == "x/2000:2000"
+
+
 def test_a_gap_of_a_topic_that_was_parted_from_is_not_told() -> None:
     peer = busy("a", "b", policy=Policy.DROP, limits=Limits(messages=1))
     send(peer, 1)

@@ -196,6 +196,16 @@ class RunningDaemon:
         return budget
 
     @property
+    def is_idle(self) -> bool:
+        """Whether everything that was accepted is delivered."""
+        return bool(self._service.hub.dispatcher.is_idle)
+
+    @property
+    def stalled(self) -> int:
+        """The number of subscribers that do not read what they are sent."""
+        return sum(subscriber.is_busy for subscriber in self._service.hub.dispatcher.index.everybody())
+
+    @property
     def open_connections(self) -> int:
         """How many connections hold a place."""
         return len(self._service._admission)

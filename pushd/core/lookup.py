@@ -1,0 +1,89 @@
+"""Lookup of the topics of one subscriber by channel, without a look at each topic."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from pushd.core.names import is_pattern, matches
+from pushd.core.patterns import PatternSet
+
+_FEW = 16
+"""Patterns that are tried one after the other before they are compiled."""
+
+_BLOCKS = 2
+"""Blocks of patterns that `TopicLookup.prepare` compiles: about 10 ms where each pattern has a hundred segments."""
+_COMPILED = object()
+
+
+class TopicLookup:
+    """Finds the patterns that match a channel among the topics of one subscriber.
+
+    Patterns are compiled in the order of their starts, so the first that matches has the earliest start. Topics that
+    were added since are few and tried one by one; those that were removed or start elsewhere now are skipped once.
+
+    :param starts: the topics with the sequences behind which they are live; its owner reports each change.
+    """
+
+    __slots__ = ("_compiled", "_current", "_fresh", "_patterns", "_starts")
+
+    def __init__(self, starts: Mapping[str, int]) -> None:
+        self._starts = starts
+        self._fresh = dict.fromkeys(topic for topic in starts if is_pattern(topic))
+        """Patterns that were not compiled, or with another start."""
+        self._patterns: list[tuple[str, int]] = []
+        """The compiled patterns with their starts, by start."""
+        self._compiled = PatternSet(())
+        self._current = 0
+        """The bit set of the compiled patterns that are not known to be outdated."""
+
+    def add(self, topics: Iterable[str]) -> None:
+        """Record that topics were added or start elsewhere now."""
+        self._fresh.update(dict.fromkeys(topic for topic in topics if is_pattern(topic)))
+
+    def remove(self, topic: str) -> None:
+        """Record that a topic was removed."""
+        self._fresh.pop(topic, None)
+
+    def prepare(self) -> bool:
+        """Compile some patterns where that is still to be done; return whether all are compiled.
+
+        A lookup compiles what is left at once, which takes long where the patterns are many and have many segments.
+        """
+        if len(self._fresh) > _FEW:
+            self._compile()
+        return all(next(self._compiled.compile(), _COMPILED) is _COMPILED for _ in range(_BLOCKS))
+
+    def earliest(self, channel: str) -> str | None:
+        """Return the pattern with the earliest start that matches `channel`; None if none does."""
+        found = next(self._find(channel), None)
+        starts = self._starts
+        for topic in self._fresh:
+            if matches(topic, channel) and (found is None or starts[topic] < starts[found]):
+                found = topic
+        return found
+
+    def matching(self, channel: str) -> list[str]:
+        """Return all patterns that match `channel`."""
+        found = dict.fromkeys(self._find(channel))
+        found.update(dict.fromkeys(topic for topic in self._fresh if matches(topic, channel)))
+        return list(found)
+
+    def _find(self, channel: str) -> Iterator[str]:
+        """Iterate over the compiled patterns that match `channel`, by start."""
+        if len(self._fresh) > _FEW:
+            self._compile()
+        matched = self._compiled.matching(channel) & self._current
+        while matched:
+            bit = matched & -matched
+            topic, start = self._patterns[bit.bit_length() - 1]
+            if self._starts.get(topic) == start:
+                yield topic
+            else:
+                self._current ^= bit
+            matched ^= bit
+
+    def _compile(self) -> None:
+        patterns = [(topic, start) for topic, start in self._starts.items() if is_pattern(topic)]
+        patterns.sort(key=lambda each: each[1])
+        self._patterns = patterns
+        self._compiled = PatternSet([topic for topic, _ in patterns])
+        self._current = (1 << len(patterns)) - 1
+        self._fresh.clear()

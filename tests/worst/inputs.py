@@ -1,0 +1,222 @@
+"""The worst inputs: each prepares, and then asks for as much as the default limits allow.
+
+An input is a generator. What it does before it yields is preparation, and what it does then, until it yields again, is
+measured. Its end closes all its connections, which is measured as well.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+
+from tests.soak.ways import Ports
+from tests.worst.clients import Connection, frame, lines, publish, request, stream, subscribe, websocket
+
+Input = Callable[[Ports], Iterator[None]]
+
+_PIECE = "x" * (60 << 10)
+_TOPICS = 9_000
+_CHANNELS = 99_900
+
+
+def stalled_patterns(ports: Ports) -> Iterator[None]:
+    """Publish 1,000 messages to ten stalled subscribers of 9,000 patterns each, one of which is catching up."""
+    patterns = [f"k/{number}/**" for number in range(_TOPICS)]
+    with ExitStack() as stack:
+        publish(ports, [("k/0/x", _PIECE)] * 40)
+        for _ in range(9):
+            subscribe(lines(stack, ports, small=True), patterns, " slow=drop")
+        late = lines(stack, ports, small=True)
+        subscribe(late, patterns[1000:], " slow=drop")
+        late.send(f"SUB {','.join(patterns[:1000])} since=all\r\n".encode())
+        publish(ports, [("k/0/x", _PIECE)] * 10)
+        yield
+        publish(ports, [(f"k/{number}/x", "x") for number in range(1_000)])
+        yield
+
+
+def multipart_viewers(ports: Ports) -> Iterator[None]:
+    """Publish ten times to each of the 900 channels that 30 stalled viewers watch."""
+    with ExitStack() as stack:
+        for _ in range(30):
+            stream(stack, ports, "/multipart/m/**", small=True)
+        publish(ports, [("m/0", _PIECE)] * 10)
+        yield
+        for _ in range(10):
+            publish(ports, [(f"m/{number}", "x") for number in range(900)])
+        yield
+
+
+def stalled_crowd(ports: Ports) -> Iterator[None]:
+    """Publish 5,000 messages to 300 stalled subscribers of one channel that lose the oldest."""
+    with ExitStack() as stack:
+        for _ in range(300):
+            stream(stack, ports, "/sse/c?slow=drop", small=True)
+        publish(ports, [("c", _PIECE)] * 10)
+        yield
+        publish(ports, [("c", "x")] * 5_000)
+        yield
+
+
+def crowd_of_many_channels(ports: Ports) -> Iterator[None]:
+    """Publish to 1,000 channels at once, each of which 800 subscribers hear by a pattern."""
+    with ExitStack() as stack:
+        for _ in range(800):
+            stream(stack, ports, "/sse/p/**")
+        yield
+        publish(ports, [(f"p/{number}", "x") for number in range(1_000)])
+        yield
+
+
+def large_message_for_many(ports: Ports) -> Iterator[None]:
+    """Publish messages of 1 MiB to 300 subscribers that do not read."""
+    with ExitStack() as stack:
+        for _ in range(300):
+            stream(stack, ports, "/sse/l?slow=latest")
+        yield
+        for _ in range(3):
+            assert request(ports, "POST", "/pub/l", b"x" * (1 << 20)) in (201, 202)
+        yield
+
+
+def subscriptions_one_by_one(ports: Ports) -> Iterator[None]:
+    """Subscribe to 10,000 patterns and unsubscribe, a command each, all sent at once by lines."""
+    with ExitStack() as stack:
+        peer = lines(stack, ports)
+        yield
+        commands = [f"{verb} s/{number}/*\r\n" for verb in ("SUB", "UNSUB") for number in range(10_000)]
+        peer.exchange("".join(commands).encode(), b"+OK", len(commands))
+        yield
+
+
+def subscriptions_by_the_thousand(ports: Ports) -> Iterator[None]:
+    """Subscribe ten times to 1,000 patterns and unsubscribe, by a WebSocket and by lines."""
+    with ExitStack() as stack:
+        peer, other = websocket(stack, ports), lines(stack, ports)
+        yield
+        topics = [",".join(f"t/{part}/{number}/*" for number in range(1_000)) for part in range(10)]
+        frames = [frame({verb: several}) for verb in ("subscribe", "unsubscribe") for several in topics]
+        peer.exchange(b"".join(frames), b'"ok"', len(frames))
+        commands = [f"{verb} {several}\r\n" for verb in ("SUB", "UNSUB") for several in topics]
+        other.exchange("".join(commands).encode(), b"+OK", len(commands))
+        yield
+
+
+def departures(ports: Ports) -> Iterator[None]:
+    """Disconnect ten subscribers of 10,000 patterns each at once."""
+    with ExitStack() as stack:
+        for number in range(10):
+            subscribe(lines(stack, ports), [f"d/{number}/{each}/*" for each in range(10_000)])
+        yield
+        stack.close()
+        assert request(ports, "GET", "/health/live") == 200
+        yield
+
+
+def unsubscriptions_while_stalled(ports: Ports) -> Iterator[None]:
+    """Unsubscribe one by one from 9,000 patterns while 1,000 messages wait."""
+    with ExitStack() as stack:
+        peer = websocket(stack, ports)
+        patterns = [f"u/{number}/**" for number in range(_TOPICS)]
+        for first in range(0, _TOPICS, 1000):
+            peer.send(frame({"subscribe": ",".join(patterns[first : first + 1000])}))
+            peer.read_until(b'"ok"')
+        yield
+        publish(ports, [(f"u/{number}/x", "x") for number in range(900)])
+        commands = [frame({"unsubscribe": pattern}) for pattern in patterns]
+        peer.exchange(b"".join(commands), b'"ok"', len(commands))
+        yield
+
+
+def batch_of_tiny_lines(ports: Ports) -> Iterator[None]:
+    """Publish a batch of 50,000 lines, and one whose 50,000 lines are all wrong."""
+    with ExitStack():
+        yield
+        for line in (b'{"channel":"b","data":"x"}\n', b"{}\n"):
+            assert request(ports, "POST", "/pub", line * 50_000, {"Content-Type": "application/x-ndjson"}) == 200
+        yield
+
+
+def batch_of_empty_lines(ports: Ports) -> Iterator[None]:
+    """Publish 16 MiB of line ends."""
+    with ExitStack():
+        yield
+        for line in (b"\n", b"\r\n", b" \n"):
+            body = line * ((16 << 20) // len(line))
+            assert request(ports, "POST", "/pub", body, {"Content-Type": "application/x-ndjson"}) in (200, 400, 413)
+        yield
+
+
+def pipelined_publishes(ports: Ports) -> Iterator[None]:
+    """Send 20,000 publishes at once by lines, and 5,000 by a WebSocket."""
+    with ExitStack() as stack:
+        peer, other = lines(stack, ports), websocket(stack, ports)
+        yield
+        peer.exchange(b"PUB q x\r\n" * 20_000, b"+OK", 20_000)
+        other.exchange(frame({"publish": "q", "data": "x"}) * 5_000, b'"ok"', 5_000)
+        yield
+
+
+def pipelined_history(ports: Ports) -> Iterator[None]:
+    """Ask 50 times at once for the newest 1,000 messages of all channels."""
+    with ExitStack() as stack:
+        peer = lines(stack, ports)
+        publish(ports, [(f"h/{number}", json.dumps([number] * 100)) for number in range(5_000)])
+        yield
+        peer.exchange(b"HIST ** 1000\r\n" * 50, b"+OK HIST", 50)
+        yield
+
+
+def history_by_patterns(ports: Ports) -> Iterator[None]:
+    """Ask for the history of 1,000 patterns, of which each covers some of 100,000 channels."""
+    with ExitStack():
+        _fill(ports)
+        yield
+        topics = ",".join(f"f/*/{number}" for number in range(1_000))
+        assert request(ports, "GET", f"/history/{topics}?since=all&limit=1000") == 200
+        yield
+
+
+def pipelined_heads(ports: Ports) -> Iterator[None]:
+    """Ask 20 times at once, by HEAD, for the history of 100,000 channels."""
+    with ExitStack() as stack:
+        _fill(ports)
+        peer = Connection(ports.http)
+        stack.callback(peer.close)
+        yield
+        ask = b"HEAD /history/**?since=all HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        peer.exchange(ask * 20, b"\r\n\r\n", 20)
+        yield
+
+
+def _fill(ports: Ports) -> None:
+    """Publish a message to each of 100,000 channels, less those of others."""
+    channels = [f"f/{number // 1_000}/{number % 1_000}" for number in range(_CHANNELS)]
+    for first in range(0, len(channels), 20_000):
+        publish(ports, [(channel, "x") for channel in channels[first : first + 20_000]])
+
+
+def _by_name(inputs: Iterable[Input]) -> dict[str, Input]:
+    return {each.__name__.replace("_", "-"): each for each in inputs}
+
+
+INPUTS = _by_name(
+    (
+        stalled_patterns,
+        multipart_viewers,
+        stalled_crowd,
+        crowd_of_many_channels,
+        large_message_for_many,
+        subscriptions_one_by_one,
+        subscriptions_by_the_thousand,
+        departures,
+        unsubscriptions_while_stalled,
+        batch_of_tiny_lines,
+        batch_of_empty_lines,
+        pipelined_publishes,
+        pipelined_history,
+    )
+)
+"""Those of which each turn is measured."""
+
+FURTHER = _by_name((history_by_patterns, pipelined_heads))
+"""Those of the history, whose turns are measured beside it."""

@@ -1,0 +1,117 @@
+"""A subscriber of very many patterns costs no more for each message than one of few."""
+
+import pytest
+
+from pushd.core.delivery import Batch, Delivery, Recent
+from pushd.core.dispatcher import Dispatcher
+from pushd.core.outbox import Limits, Policy
+from tests.build import Peer, message, page
+from tests.worst.operations import Calls
+
+PATTERNS = 9_000
+MESSAGES = 1_000
+CALLS_EACH = 1_000
+"""Calls for each message at most: some for each block of 512 patterns and segment, and none for each pattern."""
+CALLS_ONCE = 100 * PATTERNS
+"""Calls to compile the patterns, at most."""
+CALLS_A_TURN = 100_000
+"""Calls in a turn of the dispatcher at most: about 10 ms."""
+SHAPES = {
+    "one-each": [f"room/{number}/*" for number in range(PATTERNS)],
+    "deep": [f"{'*/' * 20}{number}/**" for number in range(PATTERNS)],
+    "exact": [f"room/{number}/x" for number in range(PATTERNS)],
+}
+
+
+def batch_of(channel: str, count: int = MESSAGES) -> Batch:
+    return Batch([Delivery(message(seq, channel.format(seq))) for seq in range(1, count + 1)])
+
+
+def peer_of(topics: list[str], policy: Policy = Policy.DROP) -> Peer:
+    peer = Peer(limits=Limits(), policy=policy)
+    peer.subscriber.catch(topics)
+    return peer
+
+
+@pytest.mark.parametrize("channel", ["room/{}/x", "no/{}", "a/" * 20 + "{}/x"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_batch_for_one_that_is_catching_up(shape: str, channel: str) -> None:
+    peer = peer_of(SHAPES[shape])
+    messages = batch_of(channel)
+    with Calls() as calls:
+        peer.subscriber.deliver(messages)
+    assert calls.count < CALLS_ONCE + MESSAGES * CALLS_EACH
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_batch_for_one_that_is_live_on_all_topics_but_one(shape: str) -> None:
+    peer = peer_of(SHAPES[shape])
+    peer.subscriber.go_live(SHAPES[shape], 0)
+    peer.subscriber.catch(["late"])
+    messages = batch_of("room/{}/x")
+    with Calls() as calls:
+        peer.subscriber.deliver(messages)
+    assert calls.count < CALLS_ONCE + MESSAGES * CALLS_EACH
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_batch_for_ten_that_are_catching_up_is_divided_into_turns(shape: str) -> None:
+    dispatcher = Dispatcher(Recent())
+    for _ in range(10):
+        dispatcher.index.add("room/**", peer_of([*SHAPES[shape], "room/**"]).subscriber)
+    for seq in range(1, MESSAGES):
+        dispatcher.accept(message(seq, f"room/{seq}/x"))
+    counts = []
+    while not dispatcher.is_idle:
+        with Calls() as calls:
+            assert dispatcher.run(500) == []
+        counts.append(calls.count)
+    assert max(counts) < CALLS_A_TURN
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_page_of_history(shape: str) -> None:
+    peer = peer_of(SHAPES[shape])
+    catch_up = peer.subscriber.catching
+    assert catch_up is not None
+    messages = [message(seq, f"room/{seq}/x") for seq in range(1, MESSAGES + 1)]
+    with Calls() as calls:
+        peer.subscriber.replay(catch_up, page(*messages, upto=MESSAGES), Recent())
+    assert calls.count < CALLS_ONCE + MESSAGES * CALLS_EACH
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_to_resume_tells_of_what_was_dropped_of_many_channels(shape: str) -> None:
+    peer = peer_of(SHAPES[shape])
+    peer.subscriber.go_live(SHAPES[shape], 0)
+    peer.subscriber.pause()
+    peer.subscriber.deliver(batch_of("room/{}/x", 2 * MESSAGES))
+    with Calls() as calls:
+        peer.subscriber.resume()
+    assert peer.heard
+    assert calls.count < CALLS_ONCE + MESSAGES * CALLS_EACH
+
+
+@pytest.mark.parametrize("together", [1, 1_000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_to_unsubscribe_from_all_while_much_waits(shape: str, together: int) -> None:
+    topics = SHAPES[shape]
+    peer = peer_of([*topics, "kept"])
+    peer.subscriber.go_live([*topics, "kept"], 0)
+    peer.subscriber.pause()
+    peer.subscriber.deliver(batch_of("kept"))
+    with Calls() as calls:
+        for first in range(0, PATTERNS, 1_000):
+            peer.subscriber.part(*topics[first : first + together], newest=MESSAGES)
+    assert calls.count < (1_000 + together) * PATTERNS
+
+
+def test_to_unsubscribe_one_by_one_while_all_catch_up() -> None:
+    topics = SHAPES["one-each"]
+    peer = peer_of(topics)
+    peer.subscriber.deliver(batch_of("room/1/x", 10))
+    with Calls() as calls:
+        for topic in topics[2:]:
+            peer.subscriber.part(topic)
+    assert calls.count < 500 * PATTERNS
+    assert list(peer.subscriber.starts) == topics[:2]
