@@ -119,7 +119,8 @@ def test_connect_is_refused_and_nothing_behind_it_is_read(target):
         b"GET /a HTTP/1.1\r\nHost: localhost\r\nProxy-Connection: close\r\n\r\n",
         b"GET /a HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
         b"POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nConnection: close\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nHost: localhost\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: localhost\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 0\r\n\r\n",
     ],
 )
 def test_nothing_is_processed_behind_the_last_request(last):
