@@ -147,6 +147,20 @@ class MethodNotAllowed(Refusal):
     status = 405
 
 
+class ExpectationFailed(Refusal):
+    """The request has an ``Expect`` other than ``100-continue`` (RFC 9110, section 10.1.1)."""
+
+    code = "expectation-failed"
+    status = 417
+
+
+class UnknownMethod(Refusal):
+    """The parser does not know the method, so the end of the request is unknown too (RFC 9110, section 15.6.2)."""
+
+    code = "not-implemented"
+    status = 501
+
+
 class TooLarge(Refusal):
     """More bytes than the limit in force."""
 

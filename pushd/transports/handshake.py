@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 
-from pushd.core.errors import BadParameter, Refusal, UpgradeRequired
+from pushd.core.errors import BadParameter, BadRequest, Refusal, UpgradeRequired
 from pushd.transports.request import Request
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -14,6 +14,7 @@ def checked_key(request: Request) -> bytes:
     """Check the handshake (RFC 6455, section 4.2.1) and give its key.
 
     :raises UpgradeRequired: it is none of version 13.
+    :raises BadRequest: it has a body.
     :raises BadParameter: its key is none.
     """
     if request.is_old or "websocket" not in tokens(request, b"upgrade"):
@@ -22,6 +23,8 @@ def checked_key(request: Request) -> bytes:
         raise upgrade_required(request)
     if tokens(request, b"sec-websocket-version") != ["13"]:
         raise upgrade_required(request)
+    if not request.is_handshake:
+        raise BadRequest("a WebSocket handshake must not have a body (RFC 6455, section 4.1)")
     key = request.getHeader(b"sec-websocket-key") or b""
     try:
         is_good = len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16

@@ -4,6 +4,7 @@ It has the names of Twisted Web's request for what the doors use, so that a door
 and nothing of the rest: no cookies, no sessions, no forms. What is sent is one block, head and body together.
 """
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +22,8 @@ _STATUS_LINES = {
 }
 _BODILESS = (204, 304)
 """Statuses whose answers have no body (RFC 9110, section 6.4.1)."""
+_ESCAPED_UNRESERVED = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
+"""A percent-encoded unreserved character, which means the same as the character (RFC 3986, section 2.3)."""
 
 
 class Answering(Protocol):
@@ -38,6 +41,13 @@ class Answering(Protocol):
 
     def forget(self) -> None:
         """Let go of what can be made again: the answer is long in coming."""
+
+    def held(self) -> None:
+        """Called when the request that is being answered is held."""
+
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether a further request has been read in part."""
 
     def come_forward(self) -> None:
         """Be read before those who only listen."""
@@ -72,7 +82,9 @@ class Request:
         "body",
         "code",
         "gone",
+        "hurry",
         "is_answered",
+        "is_handshake",
         "is_last",
         "is_old",
         "method",
@@ -88,11 +100,15 @@ class Request:
         self.method = method
         path, _, self.query = target.partition(b"?")
         self.path = path
+        """As it was sent, except that unreserved characters are decoded."""
         self.prepath: list[bytes] = []
         if target == b"*" and method == b"OPTIONS":
             path = b"/"  # the server as a whole (RFC 9110, section 9.3.7)
         segments = path.removeprefix(b"/").split(b"/")
-        self.postpath = [unquote_to_bytes(segment) for segment in segments] if b"%" in path else segments
+        self.postpath = segments
+        if b"%" in path:
+            self.path = _ESCAPED_UNRESERVED.sub(lambda found: unquote_to_bytes(found[0]), path)
+            self.postpath = [unquote_to_bytes(segment) for segment in segments]
         self.body = b""
         self.code = 200
         self.is_old = False
@@ -100,10 +116,14 @@ class Request:
         self.is_last = False
         """Whether the connection closes behind the answer."""
         self.is_answered = False
+        self.is_handshake = False
+        """Whether it may switch to WebSocket: a GET without a body, behind which nothing was parsed as HTTP."""
         self.refusal: Refusal | None = None
         """Why it is none, or is not read to its end."""
         self.gone: Callable[[], None] | None = None
         """Is called when the client leaves before it is answered."""
+        self.hurry: Callable[[], None] | None = None
+        """Called when a held request should be answered at once."""
         self.visit: Visit | None = None
         """What the access log is told, if it tells of this one."""
         self._connection: Answering | None = connection
@@ -145,6 +165,16 @@ class Request:
         self.prepath = self.postpath = []
         if self._connection is not None:
             self._connection.forget()
+
+    def hold(self, gone: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
+        """Leave the request without an answer until there is something to send.
+
+        :param gone: called when the client disconnects before it is answered.
+        :param hurry: called when more follows the request than the connection buffers: answer at once.
+        """
+        self.gone, self.hurry = gone, hurry
+        if self._connection is not None:
+            self._connection.held()
 
     def come_forward(self) -> None:
         """Let what else comes by the connection be read before those who only listen: it publishes."""
@@ -189,9 +219,15 @@ class Request:
             connection.answered(block, self.is_last)
 
     def take_over(self, peer: Any) -> tuple[Loan, bytes]:
-        """Leave the connection to `peer`, a protocol, whose the answer is to send: here is its head."""
+        """Leave the connection to `peer`, a protocol, whose the answer is to send: here is its head.
+
+        A further request that has been read in part cannot be continued afterwards: the answer is then the last one.
+        """
         connection = self._connection
         assert connection is not None
+        if connection.is_mid_request:
+            self.is_last = True
+            self.setHeader(b"Connection", b"close")
         self._done()
         if self.visit is not None:
             self.visit.stays(peer, self.code)
@@ -220,13 +256,13 @@ class Request:
         self._connection = None
         if self.visit is not None:
             self.visit.answered(CLIENT_LEFT, 0)
-        gone, self.gone = self.gone, None
+        gone, self.gone, self.hurry = self.gone, None, None
         if gone is not None:
             gone()
 
     def _done(self) -> None:
         self.is_answered = True
-        self._connection = self.gone = None
+        self._connection = self.gone = self.hurry = None
 
 
 _PRINTABLE = bytes(code if code >= 32 and code != 127 else 32 for code in range(256))

@@ -19,7 +19,18 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 from zope.interface import implementer
 
-from pushd.core.errors import BadRequest, HeadersTooLarge, NoRoom, Refusal, TooLarge, TooLate, TooManyConnections
+from pushd.core.errors import (
+    BadRequest,
+    ExpectationFailed,
+    HeadersTooLarge,
+    MethodNotAllowed,
+    NoRoom,
+    Refusal,
+    TooLarge,
+    TooLate,
+    TooManyConnections,
+    UnknownMethod,
+)
 from pushd.core.outbox import Limits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
@@ -40,9 +51,13 @@ _HEADER_LINE: Final = 4
 """Bytes of a header besides its name and value: a colon, a space and the end of the line."""
 _CHUNK: Final = 8
 """What a byte of a body may take at most, as a chunk of its own: size, end of line, byte, end of line, and some."""
+_AHEAD: Final = 8 << 10
+"""Bytes that may follow a held request while the connection is still being read, so that its end is noticed."""
 
-_METHOD = re.compile(rb"(?:\r\n)*([A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}) ")
-_STAND_IN: Final = b"REPORT "
+_METHOD: Final = re.compile(rb"[\r\n]*[A-Za-z0-9!#$%&'*+.^_`|~-]{0,40}(?: |\Z)")
+"""What is left of a method, or as much of it as there is."""
+_UNKNOWN_METHOD: Final = "the request method is not one that pushd implements (RFC 9110, section 15.6.2)"
+_METHODS: Final = b"DELETE, GET, HEAD, OPTIONS, POST, PUT"
 _NO_HTTP: Final = "that is not HTTP/1.1 (RFC 9112)"
 _OVERFLOW: Final = "Content-Length overflow"
 """What the parser says of a number of more than 64 bits."""
@@ -51,7 +66,8 @@ _VERSIONS: Final = ("1.1", "1.0")
 _INTERNET: Final = (IPv4Address, IPv6Address)
 
 JSON: Final = b"application/json"
-_AUTHORITY = re.compile(rb"^https?://[^/?#]*", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE)
+_DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
@@ -84,16 +100,18 @@ class Connection:
     """
 
     __slots__ = (
+        "_ahead",
         "_body",
+        "_continuing",
         "_current",
         "_fed",
+        "_framing",
         "_headers",
         "_held",
         "_is_deaf",
         "_is_full",
         "_is_paused",
         "_is_serving",
-        "_method",
         "_owed",
         "_parser",
         "_reading",
@@ -115,8 +133,6 @@ class Connection:
         self.transport: Any = None
         self._site = site
         self._parser: Any = HttpRequestParser(self)
-        self._method = b""
-        """That of the request whose head is being read, where the parser does not know it."""
         self._target = b""
         self._headers: dict[bytes, bytes] | None = None
         """Those of the request whose head is being read; None behind it."""
@@ -126,8 +142,12 @@ class Connection:
         """Bytes of the request in all so far, where it did not come with the end of another one."""
         self._taken = 0
         """How many of them its body accounts for, chunks and all."""
+        self._framing = b""
+        """A head with the framing of the body alone, while the parser stops at an ``Upgrade`` that is not taken."""
         self._reading: Request | None = None
         """The request whose body is being read."""
+        self._continuing: Request | None = None
+        """The request whose client waits for ``100 Continue``."""
         self._body: bytes | bytearray = b""
         self._room = 0
         """Bytes that the body may still have."""
@@ -139,7 +159,9 @@ class Connection:
         self._current: Request | None = None
         """The request that is being answered."""
         self._rest: bytes | None = None
-        """What comes behind a request to speak another protocol, until that is answered; None: there is none."""
+        """What follows a WebSocket handshake or a held request and is not parsed before that is answered, or None."""
+        self._ahead = 0
+        """Bytes that were received behind the held request."""
         self._is_deaf = False
         """Whether what comes is let go."""
         self._is_full = False
@@ -157,6 +179,7 @@ class Connection:
     def makeConnection(self, transport: Any) -> None:
         """Begin to wait for a request, or begin again."""
         self.transport = transport
+        self._is_full = False
         read_little(transport, _READ)
         transport.registerProducer(self, True)
         self._site.counters.connections["http"] += 1
@@ -164,9 +187,8 @@ class Connection:
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes."""
-        if self._rest is not None:
-            self._rest += data
-            self._wait()
+        if self._rest is not None or self._current is not None:
+            self._read_ahead(data)
         elif not self._is_deaf:
             self._take(data)
             self._serve()
@@ -176,11 +198,11 @@ class Connection:
         browser leaves so.
         """
         current = self._current
-        if current is None or current.gone is not None:
+        last = self._waiting[-1] if self._waiting else current
+        if last is None or (current is not None and current.gone is not None):
             self._close()
         else:
-            self._is_deaf = True
-            (self._waiting[-1] if self._waiting else current).is_last = True
+            last.is_last = self._is_deaf = True
 
     def writeConnectionLost(self) -> None:
         """Know that nothing more can be sent."""
@@ -213,6 +235,8 @@ class Connection:
 
     def on_message_begin(self) -> None:
         """Begin with a head."""
+        if self._reading is not None:
+            return  # see _feed
         self._target, self._headers, self._size, self._fed, self._taken = b"", {}, 0, 0, 0
 
     def on_url(self, target: bytes) -> None:
@@ -231,25 +255,36 @@ class Connection:
 
     def on_headers_complete(self) -> None:
         """Judge the head, before the body is read."""
-        assert self._headers is not None
-        parser, limits, headers = self._parser, self._site.limits, self._headers
-        method, self._method = self._method or parser.get_method(), b""
-        request = Request(self, method, _origin_form(self._target), headers)
+        if self._headers is None:
+            return  # see _feed
+        parser, limits, headers, target, fault = self._parser, self._site.limits, self._headers, self._target, None
+        method = parser.get_method()
+        if not target.startswith(b"/"):
+            target, fault = _origin_form(target, headers.get(b"host"))
+        request = Request(self, method, target, headers)
         version = parser.get_http_version()
         request.is_old = version != "1.1"
-        is_close = b"close" in headers.get(b"connection", b"").lower()
-        request.is_last = request.is_old or is_close or self.slot.is_spare
+        request.is_last = request.is_old or self.slot.is_spare
         self._site.watch(request, method, request.path)
         self._reading, self._headers, self._target = request, None, b""
         self._room = limits.batch if request.path == b"/pub" else limits.message
         if version not in _VERSIONS:
             raise self._stop(BadRequest(_NO_HTTP))
-        if fault := _fault_of(headers, request.is_old):
+        if method == b"CONNECT":
+            request.setHeader(b"Allow", _METHODS)
+            raise self._stop(MethodNotAllowed("CONNECT is not supported: pushd is not a proxy"))
+        if fault := fault or _fault_of(headers, request.is_old):
             raise self._stop(BadRequest(fault))
+        if b"expect" in headers and not request.is_old:
+            self._expect(request, headers[b"expect"])
         if int(headers.get(b"content-length", b"0")) > self._room:
             raise self._stop(self._too_large(request))
-        if headers.get(b"expect", b"").lower() == b"100-continue" and not request.is_old:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if b"upgrade" in headers and parser.should_upgrade():
+            request.is_last = request.is_last or not parser.should_keep_alive()
+            if _may_switch(request, headers):
+                request.is_handshake = True
+            else:
+                self._framing = _framing_of(headers)
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body, as long as there is room for it."""
@@ -267,13 +302,20 @@ class Connection:
 
     def on_message_complete(self) -> None:
         """Let the request wait for its turn."""
+        if self._framing:
+            return  # see _feed
         request, self._reading = self._reading, None
         assert request is not None
         if self._body:
             request.body, self._body = bytes(self._body), b""
         self._hold(0)
         self._waiting.append(request)
-        self._is_deaf = request.is_last
+        if not self._parser.should_keep_alive():
+            request.is_last = True
+        if request.is_last:
+            self._is_deaf = True
+            if not request.is_handshake:
+                raise HttpParserError("nothing is read behind the last request")
 
     # From a request
 
@@ -293,6 +335,16 @@ class Connection:
         if self._headers is None and self._reading is None:
             self._parser = None
 
+    def held(self) -> None:
+        """Called when the request that is being answered is held: read on, within limits."""
+        if not self._is_serving:
+            self._wait()
+
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether the parser has read a request in part."""
+        return self._headers is not None or self._reading is not None
+
     def come_forward(self) -> None:
         """Be read before those who only listen."""
         come_forward(self.transport)
@@ -307,7 +359,7 @@ class Connection:
             transport.resumeProducing()
         self._current = self._rest = None
         self.forget()
-        back = self.resume if self._waiting else self._site.resume
+        back = self.resume if self._waiting and not self.is_mid_request else self._site.resume
         self._let_go()
         return Loan(transport, self.slot, early, back)
 
@@ -315,10 +367,9 @@ class Connection:
         """Have the connection back; see `Loan`."""
         hand_over(transport, self)
         self.slot = slot
+        self._rest = early or None
         self.makeConnection(transport)
         self._serve()
-        if early and self.transport is transport:
-            self.dataReceived(early)
 
     # Within
 
@@ -341,13 +392,42 @@ class Connection:
         if self._reading is None:
             self._close()
 
+    def _read_ahead(self, data: bytes) -> None:
+        """Take bytes behind a request that is being answered. Behind one that is held, or may switch to WebSocket,
+        nothing more is parsed, so that all of it can be handed over.
+        """
+        current = self._current
+        is_held = current is not None and current.gone is not None
+        if is_held:
+            self._ahead += len(data)
+        if self._rest is not None:
+            self._rest += data
+            self._wait()
+        elif is_held and not self.is_mid_request and not self._is_deaf:
+            self._rest = data
+            self._wait()
+        elif not self._is_deaf:
+            self._take(data)
+            self._serve()
+        if self._ahead > _AHEAD and current is not None and current.hurry is not None:
+            current.hurry()
+
+    def _expect(self, request: Request, value: bytes) -> None:
+        """Judge an ``Expect`` (RFC 9110, section 10.1.1)."""
+        if any(word.strip().lower() not in (b"100-continue", b"") for word in value.split(b",")):
+            raise self._stop(ExpectationFailed("Expect must be 100-continue"))
+        self._continuing = request
+
     def _take(self, data: bytes) -> None:
         """Let the parser call back with what is in some bytes."""
         complete = len(self._waiting)
         try:
             self._feed(data)
-        except HttpParserUpgrade as upgrade:
-            self._rest = data[upgrade.args[0] :]
+        except HttpParserInvalidMethodError:
+            # The parser does not say where the method begins, but behind another request it is no matter.
+            is_method = complete < len(self._waiting) or _METHOD.match(data)
+            if not self._is_deaf:
+                self._stop(UnknownMethod(_UNKNOWN_METHOD) if is_method else BadRequest(_NO_HTTP))
         except HttpParserError as error:
             if not self._is_deaf:
                 self._stop(TooLarge(str(error)) if _OVERFLOW in str(error) else BadRequest(_NO_HTTP))
@@ -362,18 +442,25 @@ class Connection:
                 self._stop(refusal)
 
     def _feed(self, data: bytes) -> None:
+        """Let the parser call back with what is in some bytes.
+
+        It stops behind the head of each request with ``Upgrade``, and takes none of its body. Where the upgrade is not
+        taken another parser goes on, with a head of the framing only, which the callbacks ignore, and then the body.
+        """
         if self._parser is None:
             self._parser = HttpRequestParser(self)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserInvalidMethodError:
-            strange = _METHOD.match(data) if self._fed == 0 else None
-            if strange is None:
-                raise
-            # The parser knows a list of methods. It is shown another one, so that the door can say what it knows.
+        while True:
+            try:
+                self._parser.feed_data(data)
+                return
+            except HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+            framing, self._framing = self._framing, b""
+            if not framing:
+                self._rest = data
+                return
             self._parser = HttpRequestParser(self)
-            self._method = strange[1]
-            self._parser.feed_data(_STAND_IN + data[strange.end() :])
+            self._parser.feed_data(framing)
 
     def _grow(self, size: int) -> None:
         self._size += size
@@ -426,6 +513,7 @@ class Connection:
         while self._current is None and not self._is_full and self.transport is not None:
             if self._waiting:
                 self._current = request = self._waiting.pop(0)
+                self._ahead = 0
                 if request.refusal is None:
                     self._site.serve(request)
                 else:
@@ -449,18 +537,25 @@ class Connection:
             site.on_head.heard(self)
         if self._reading is not None:
             site.on_body.expect(self)
+            if self._reading is self._continuing and self._current is None and not self._waiting:
+                self._continuing = None
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         else:
             site.on_body.heard(self)
         site.on_idle.heard(self)
         if self._headers is None and self._current is None:
             site.on_idle.expect(self)
-        is_paused = bool(self._waiting or self._rest)
+        is_paused = bool(self._waiting or self._rest) and not self._may_read_ahead
         if is_paused != self._is_paused:
             self._is_paused = is_paused
             if is_paused:
                 self.transport.pauseProducing()
             else:
                 self.transport.resumeProducing()
+
+    @property
+    def _may_read_ahead(self) -> bool:
+        return self._current is not None and self._current.gone is not None and self._ahead <= _AHEAD
 
     def _refuse(self, request: Request, refusal: Refusal) -> None:
         """Answer what is no request, or not one to be read to its end, and close once that is read."""
@@ -485,8 +580,10 @@ class Connection:
             transport.loseConnection()
 
     def _close(self) -> None:
-        """Close once all is sent."""
+        """Close once all is sent. What waits is not served."""
         self._is_deaf = True
+        self._waiting.clear()
+        self._rest = None
         self.transport.unregisterProducer()
         self._site.on_close.expect(self)
         self.transport.loseConnection()
@@ -606,12 +703,39 @@ def _abort(connection: Connection) -> None:
     connection.transport.abortConnection()
 
 
-def _origin_form(target: bytes) -> bytes:
-    """Take scheme and authority from a target in absolute form (RFC 9112, section 3.2.2)."""
-    if target.startswith(b"/"):
-        return target
-    rest = _AUTHORITY.sub(b"", target, count=1)
-    return rest if rest.startswith(b"/") or rest == target else b"/" + rest
+def _origin_form(target: bytes, host: bytes | None) -> tuple[bytes, str | None]:
+    """Return path and query of a target that is not in origin form, and what is wrong with it (RFC 9112, section 3.2).
+
+    :param host: the value of ``Host``, which must name the same authority.
+    """
+    if target == b"*":
+        return target, None
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        return b"/", "the request target must be a path or an absolute http URL (RFC 9112, section 3.2)"
+    scheme, authority, rest = found.groups()
+    port = _DEFAULT_PORTS[scheme.lower()]
+    if host is not None and _without_default(authority, port) != _without_default(host, port):
+        return b"/", "the request target and Host must name the same authority (RFC 9112, section 3.2.2)"
+    return rest if rest.startswith(b"/") else b"/" + rest, None
+
+
+def _without_default(authority: bytes, port: bytes) -> bytes:
+    return authority.lower().removesuffix(port).removesuffix(b":")
+
+
+def _may_switch(request: Request, headers: dict[bytes, bytes]) -> bool:
+    """Return whether a request with ``Upgrade`` can be a WebSocket handshake (RFC 6455, section 4.1)."""
+    has_body = b"transfer-encoding" in headers or int(headers.get(b"content-length", b"0")) > 0
+    is_new_get = request.method == b"GET" and not request.is_old
+    return is_new_get and not has_body and b"websocket" in headers[b"upgrade"].lower()
+
+
+def _framing_of(headers: dict[bytes, bytes]) -> bytes:
+    """Return a head that says no more than where the body ends (RFC 9112, section 6)."""
+    if b"transfer-encoding" in headers:
+        return b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % int(headers.get(b"content-length", b"0"))
 
 
 def host_of(address: IAddress | None) -> str | None:

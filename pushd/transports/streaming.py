@@ -85,9 +85,9 @@ class HttpStream(Paced):
     def begin(self, request: Request, shape: Format) -> None:
         """Send the headers and what comes before the first message, and take care of the connection."""
         self._end = b"" if request.is_old else LAST_CHUNK
-        self._is_kept = not request.is_last
         door, wire = self._door, self.subscriber.wire
         loan, head = request.take_over(self)
+        self._is_kept = not request.is_last
         transport = self._transport = loan.transport
         self._early, self._back = loan.early, loan.back
         self._slots += (loan.slot,)
@@ -257,7 +257,7 @@ class StreamDoor(Door):
         stream.subscriber = Subscriber(stream, wire, self.limits(), policy, name)
         self._streams[stream] = None
         self.rules.counters.connections[self.transport_name] += 1
-        request.gone = stream.let_go
+        request.hold(stream.let_go)
         try:
             opening = await self.hub.subscribe(stream.subscriber, topics, since)
         except Unavailable as refusal:

@@ -37,10 +37,11 @@ _SILENCE = _Silence()
 class _Waiting:
     """A request that waits; what ends it first counts. There may be many: it has no timer and no coroutine."""
 
-    __slots__ = ("_answer", "_poll", "_room", "_slot", "due")
+    __slots__ = ("_answer", "_is_hurried", "_poll", "_room", "_slot", "due")
 
     def __init__(self, room: "WaitingRoom", slot: Slot | None, answer: Callable[[Heard | None], None]) -> None:
         self.due = 0
+        self._is_hurried = False
         self._room = room
         self._slot = slot
         self._answer: Callable[[Heard | None], None] | None = answer
@@ -63,7 +64,7 @@ class _Waiting:
             self.time_is_up()
         else:
             hub.enter(poll)
-            self._room.alarms.set(self, seconds)
+            self._room.alarms.set(self, 0 if self._is_hurried else seconds)
             await hub.follow(poll, opening)
 
     def hear(self, heard: Heard) -> None:
@@ -87,6 +88,12 @@ class _Waiting:
     def cancel(self) -> None:
         """Know that the client is gone."""
         self._end(None)
+
+    def hurry(self) -> None:
+        """Answer with what there is, at the earliest when the position of the subscription is known."""
+        self._is_hurried = True
+        if self._poll.position:
+            self.time_is_up()
 
     def time_is_up(self) -> None:
         """Answer with what there is."""
@@ -136,7 +143,7 @@ class WaitingRoom:
         poll = Poll(waiting, _SILENCE, self._limits, f"{transport} {self._rules.client_of(request)}")
         self._waiting[waiting] = None
         self._rules.counters.connections[transport] += 1
-        request.gone = waiting.cancel
+        request.hold(waiting.cancel, waiting.hurry)
         await waiting.begin(poll, topics, since, seconds)
 
     def left(self, waiting: _Waiting, poll: Poll) -> None:

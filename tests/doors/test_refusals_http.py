@@ -31,7 +31,8 @@ ADDRESSES = {
     "/health/ready": READ,
     "/favicon.ico": READ,
 }
-METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "get", "BREW-1")
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "REPORT")
+NOT_IMPLEMENTED = ("get", "BREW-1", "XYZZY")
 UNKNOWN = ("/nope", "/pubs/a", "/Pub/a", "/PUB/a", "/sse.html", "/%2e%2e/pub/a", "/../pub/a", "/./health/live", "/%20")
 BELOW = (
     *("//", "/channels/", "/channels/a", "/metrics/a", "/health", "/health/", "/health/x", "/health/live/"),
@@ -53,6 +54,13 @@ def test_an_unknown_method(http: Http, address: str) -> None:
             answer = http.ask(method, address)
             assert (method, answer.status, answer.code) == (method, 405, "method-not-allowed")
             assert words(answer.headers["allow"]) == ADDRESSES[address]
+
+
+@pytest.mark.parametrize("method", NOT_IMPLEMENTED)
+def test_a_method_that_is_not_implemented_ends_the_connection(http: Http, method: str) -> None:
+    answer = http.ask(method, "/pub/a")
+    assert (answer.status, answer.code, answer.headers["connection"]) == (501, "not-implemented", "close")
+    assert http.rest() == b""
 
 
 @pytest.mark.parametrize("address", UNKNOWN)
