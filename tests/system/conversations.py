@@ -42,6 +42,8 @@ class Conversation:
     received: bytes = b""
     is_cut: bool = False
     """Whether the peer closed or reset the connection before all was sent."""
+    is_incomplete: bool = False
+    """Whether the last answer breaks off."""
     failure: str = ""
     """Why it did not end in time, if so."""
     answers: list[Answer] = field(default_factory=list)
@@ -121,8 +123,7 @@ def _finish(talk: Conversation, sock: socket.socket) -> None:
         talk.is_cut = True
     try:
         talk.answers, rest = talk.parse()
-        if rest and not talk.is_tunnel:
-            raise Garbled("an answer is not complete")
+        talk.is_incomplete = bool(rest) and not talk.is_tunnel
     except Garbled as garbled:
         talk.failure = talk.failure or str(garbled)
 

@@ -33,6 +33,8 @@ def faults(talk: Conversation, *, is_direct: bool) -> Iterator[str]:
     """
     if talk.failure:
         yield talk.failure
+    if talk.is_incomplete and (is_direct or not talk.stream.is_half_closed):
+        yield "the last answer breaks off"
     text = talk.received.decode("latin-1")
     if others := set(TOKEN.findall(text)) - {talk.stream.token}:
         yield f"an answer tells of other streams: {', '.join(sorted(others)[:3])}"
