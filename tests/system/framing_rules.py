@@ -75,7 +75,7 @@ def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bo
         yield f"the connection ends with request {number}, which is right"
     if answer.status == 101 and request.body:
         yield f"request {number} has a body, and is accepted as a handshake"
-    if is_direct and answer.has_needless_body:
+    if is_direct and answer.has_needless_body and Doubt.TARGET not in request.doubts:
         yield f"request {number} is a HEAD and answered with a body"
     if 100 in answer.interim and not request.values("expect"):
         yield f"request {number} is told to continue, which it did not ask for"
