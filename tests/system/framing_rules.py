@@ -167,11 +167,11 @@ def _expect_surely(request: Asked, answer: Answer, channels: dict[str, Kept]) ->
 
 def _expect_perhaps(request: Asked, channels: dict[str, Kept]) -> None:
     _, found, rest = request.path.partition("/pub/")
-    if not found:
+    if not found or request.method not in ("POST", "PUT", "DELETE"):
         return
     kept = channels.setdefault(rest.partition("#")[0], Kept())
-    if request.method in ("POST", "PUT"):
-        kept.possible.append(request.body)
-    elif request.method == "DELETE":
+    if request.method == "DELETE":
         kept.possible += kept.certain.values()
         kept.certain.clear()
+    else:
+        kept.possible.append(request.body)
