@@ -29,7 +29,7 @@ from tests.system.request_streams import ENDED, Generator
 
 pytestmark = pytest.mark.system
 
-STREAMS: Final = int(os.environ.get("FRAMING_STREAMS", "2400"))
+STREAMS: Final = int(os.environ.get("FRAMING_STREAMS", "4500"))
 SEED: Final = os.environ.get("FRAMING_SEED", "1")
 ROUTES: Final = ("direct", "nginx", "haproxy", "apache")
 _AT_ONCE: Final = 6
