@@ -63,7 +63,7 @@ class Loan(NamedTuple):
     slot: Slot
     """The place that it holds, and that the borrower releases with its end."""
     early: bytes
-    """What the client sent behind the request, if that was one to speak another protocol."""
+    """What the client sent behind the request and was not parsed."""
     back: Callable[[Any, Slot, bytes], None]
     """Is called to give the connection back to HTTP: with the transport, the place, and what came meanwhile."""
 

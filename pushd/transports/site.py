@@ -95,8 +95,9 @@ class HttpLimits:
 class Connection:
     """A connection: requests in, each answered before the next one is looked at.
 
-    A request is being read, then waits for its turn, then is being answered. Nothing more is read while one waits. What
-    can not be read any further waits for its turn as a request with a refusal; behind it nothing is read at all.
+    A request is being read, then waits for its turn, then is being answered. Nothing more is read while one waits, but
+    for a little behind a request that is held. What can not be read any further waits for its turn as a request with a
+    refusal; behind it nothing is read at all.
     """
 
     __slots__ = (
@@ -367,7 +368,7 @@ class Connection:
         """Have the connection back; see `Loan`."""
         hand_over(transport, self)
         self.slot = slot
-        self._rest = early or None
+        self._rest = early
         self.makeConnection(transport)
         self._serve()
 

@@ -54,10 +54,38 @@ class Transport(StringTransport):
         return bool(self.producerState == "producing")
 
 
+class Stream:
+    """An answer that takes the connection over, and gives it back with what it received when its body is sent."""
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        if request.is_last:
+            request.setHeader(b"Connection", b"close")
+        self._loan, head = request.take_over(self)
+        self._is_last = request.is_last
+        self._received = self._loan.early
+        self._body = b"" if request.method == b"HEAD" else body
+        self._loan.transport.write(head)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep what is received."""
+        self._received += data
+
+    def end(self) -> None:
+        """Send the body."""
+        transport, slot, _, back = self._loan
+        transport.write(self._body)
+        if self._is_last:
+            transport.loseConnection()
+        else:
+            back(transport, slot, self._received)
+
+
 class Recorder(Resource):
     """Answers each request with its number, at once, or when `answer` is called.
 
-    A request whose query is ``later`` waits for `answer`, and one whose query is ``held`` is held like a long poll.
+    A request whose query is ``later`` waits for `answer`, one whose query is ``held`` is held like a long poll, and one
+    whose query is ``stream`` takes the connection over until `answer` is called.
     """
 
     isLeaf = True
@@ -77,6 +105,8 @@ class Recorder(Resource):
             self._pending.append(lambda: request.answer(b"%d" % number))
             if request.query == b"held":
                 request.hold(self._left, self.answer)
+        elif request.query == b"stream":
+            self._pending.append(Stream(request, b"%d" % number).end)
         else:
             request.answer(b"%d" % number)
         return NOT_DONE_YET
@@ -102,7 +132,7 @@ class InMemory:
         self.recorder = Recorder()
         self.transport = Transport()
         site = PushSite(self.recorder, Clock(), limits or HttpLimits(), Admission(10, 10), Counters())  # type: ignore[arg-type]
-        self.connection = site.buildProtocol(None)
+        self.connection = self.transport.protocol = site.buildProtocol(None)
         self.connection.makeConnection(self.transport)
 
     def send(self, segments: Iterable[bytes], *, is_eager: bool = True) -> None:
@@ -115,7 +145,7 @@ class InMemory:
             if self.recorder.is_busy and (is_eager or not left or not self.transport.is_reading):
                 self.recorder.answer()
             elif self.transport.is_reading or self.is_closed:
-                self.connection.dataReceived(left.pop(0))
+                self.transport.protocol.dataReceived(left.pop(0))
             else:
                 raise AssertionError("nothing is read, and nothing waits for an answer")
 

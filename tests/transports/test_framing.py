@@ -309,14 +309,14 @@ class Piece(NamedTuple):
 
 
 @st.composite
-def pieces(draw: st.DrawFn, number: int) -> Piece:
+def pieces(draw: st.DrawFn, number: int, queries: tuple[bytes, ...] = (b"", b"?later", b"?held")) -> Piece:
     method = draw(st.one_of(st.sampled_from(KNOWN), st.sampled_from((*KNOWN, *UNKNOWN, b"CONNECT"))))
     body = draw(st.sampled_from([b"", b"x", SMUGGLED, NEXT * 2, b"\r\n", b"0\r\n\r\n" + NEXT]) | st.binary(max_size=50))
     framing = draw(st.sampled_from([*FRAMINGS, "none"]))
     upgrade = draw(st.sampled_from([b"", b"", *UPGRADES.values()]))
     expect = draw(st.sampled_from([b"", b"", b"", b"100-continue", b"x"]))
     close = draw(st.sampled_from([b""] * 6 + [b"Connection: close\r\n", b"Proxy-Connection: close\r\n"]))
-    query = draw(st.sampled_from([b"", b"", b"?later", b"?held"]))
+    query = draw(st.sampled_from(queries))
     crlf = draw(st.sampled_from([b"", b"", b"\r\n", b"\r\n\r\n"]))
     path = b"/%d" % number
     headers = b"Host: a\r\n" + close + upgrade + (b"Expect: %b\r\n" % expect if expect else b"")
@@ -329,15 +329,15 @@ def pieces(draw: st.DrawFn, number: int) -> Piece:
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> tuple[list[Piece], list[bytes]]:
-    requests = [draw(pieces(number)) for number in range(draw(st.integers(1, 6)))]
+def streams(draw: st.DrawFn, *queries: bytes) -> tuple[list[Piece], list[bytes]]:
+    requests = [draw(pieces(number, queries)) for number in range(draw(st.integers(1, 6)))]
     data = b"".join(request.wire for request in requests)
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=12)))
     segments = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
     return requests, [segment for segment in segments if segment]
 
 
-@given(stream=streams(), is_eager=st.booleans())
+@given(stream=streams(b"", b"?later", b"?held"), is_eager=st.booleans())
 @settings(max_examples=250)
 def test_each_request_is_processed_once_and_answered_once(stream, is_eager):
     requests, segments = stream
@@ -351,6 +351,83 @@ def test_each_request_is_processed_once_and_answered_once(stream, is_eager):
     numbers = [answer.body for answer in client.answers if answer.status == 200]
     heads = [asked.method == b"HEAD" for asked in client.asked]
     assert numbers == [b"" if is_head else b"%d" % number for number, is_head in enumerate(heads)]
+
+
+@given(stream=streams(b"", b"?stream", b"?held"), is_eager=st.booleans())
+@settings(max_examples=250)
+def test_nothing_is_lost_or_processed_twice_around_streams(stream, is_eager):
+    """Only a stream behind which part of a request was read may be the last answer before its time."""
+    requests, segments = stream
+    client = InMemory()
+    client.send(segments, is_eager=is_eager)
+    end = next((number for number, request in enumerate(requests, 1) if request.is_last), len(requests))
+    answers = client.answers
+    if len(answers) < end:
+        assert b"\r\nConnection: close" in answers[-1].head and b"?stream" in requests[len(answers) - 1].wire
+        end = len(answers)
+    assert client.asked == [request.asked for request in requests[:end] if request.asked is not None]
+    assert client.statuses == [request.status for request in requests[:end]]
+    assert client.is_closed == (b"\r\nConnection: close" in answers[-1].head)
+
+
+def test_bytes_behind_a_handshake_that_waits_for_a_stream_are_not_parsed():
+    client = InMemory()
+    handshake = b"GET /ws?later HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
+    client.connection.dataReceived(b"GET /s?stream HTTP/1.1\r\nHost: a\r\n\r\n" + handshake)
+    client.recorder.answer()
+    client.connection.dataReceived(NEXT[:10])
+    assert not client.connection.is_mid_request
+    client.recorder.answer()
+    client.connection.dataReceived(NEXT[10:])
+    assert client.statuses == [200, 200, 200]
+
+
+WORDS = (
+    *(b"\r\n", b"\n", b"\r", b" ", b":", b"0", b"\0", b"x", b"\xff", b",", b"%", b";", b"\t"),
+    *(b"\r\n\r\n", b"0\r\n\r\n", b"Connection: Upgrade\r\n", b"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n"),
+    *(
+        b"Content-Length: 5\r\n",
+        b"Content-Length: 0\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Expect: 100-continue\r\n",
+    ),
+    *(
+        b"Connection: close\r\n",
+        b"HTTP/1.0",
+        b"HTTP/1.1",
+        b"GET ",
+        b"CONNECT ",
+        b"PRI * HTTP/2.0\r\n\r\n",
+        b"XYZZY ",
+        SMUGGLED,
+    ),
+)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> tuple[bytes, list[int]]:
+    """Return some requests in which words replace some bytes, and where their segments end."""
+    data = b"".join(draw(pieces(number)).wire for number in range(draw(st.integers(1, 4))))
+    for word in draw(st.lists(st.sampled_from((*WORDS, b"")), min_size=1, max_size=4)):
+        start = draw(st.integers(0, len(data)))
+        data = data[:start] + word + data[start + draw(st.sampled_from([0, 0, 1, 2, len(word)])) :]
+    return data, sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
+
+
+@given(mutation=mutations())
+@settings(max_examples=250)
+def test_what_is_processed_does_not_depend_on_the_segments(mutation):
+    data, cuts = mutation
+    outcomes = []
+    for segments in ([data], [data[s:e] for s, e in zip([0, *cuts], [*cuts, len(data)], strict=True)], split(data, 1)):
+        client = InMemory()
+        client.send([segment for segment in segments if segment])
+        statuses = client.statuses
+        assert statuses[: len(client.asked)] == [200] * len(client.asked)
+        assert len(statuses) - len(client.asked) <= 1
+        assert not client.is_closed or statuses
+        outcomes.append((client.asked, len(statuses), client.is_closed))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 # The same with the daemon
