@@ -30,7 +30,7 @@ def declare(http: Http, target: str, length: int | str, *headers: str, method: s
 
 
 @pytest.mark.parametrize("headers", [(), ("Expect: 100-continue",)], ids=["at once", "expecting"])
-@pytest.mark.parametrize("target", ["/pub/a", "/pub/a?end=1", "/pub/*", "/nope", "/sse/a", "/%70ub"])
+@pytest.mark.parametrize("target", ["/pub/a", "/pub/a?end=1", "/pub/*", "/nope", "/sse/a", "/pub/", "//pub"])
 def test_a_declared_length(daemon: Daemon, target: str, headers: tuple[str, ...]) -> None:
     for length in (MESSAGE + 1, 200 << 20, 10**30):
         with daemon.http() as http:
@@ -47,8 +47,12 @@ def test_a_declared_length_whatever_the_method(http: Http, method: str) -> None:
     assert http.answer(method).status == 413
 
 
-def test_a_declared_length_of_a_batch(http: Http) -> None:
-    declare(http, "/pub", BATCH + 1, "Content-Type: application/x-ndjson")
+@pytest.mark.parametrize("target", ["/pub", "/%70ub"])
+def test_a_declared_length_of_a_batch(http: Http, target: str) -> None:
+    declare(http, target, MESSAGE + 1, "Content-Type: text/plain")
+    http.send(bytes(MESSAGE + 1))
+    assert http.answer().code == "unsupported-type"
+    declare(http, target, BATCH + 1, "Content-Type: application/x-ndjson")
     assert http.answer().code == "too-large"
 
 
