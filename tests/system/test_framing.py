@@ -42,7 +42,7 @@ _SHOWN: Final = 5
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """The daemon at the end of all routes, with a channel that has ended."""
-    daemon = Daemon(tmp_path_factory.mktemp("pushd"), "--limits-handshake", "3", "--limits-channels", "1000000")
+    daemon = Daemon(tmp_path_factory.mktemp("pushd"), "--limits-channels", "1000000")
     try:
         daemon.publish(f"{ENDED}?end=1", b"last")
         yield daemon
