@@ -19,9 +19,10 @@ test: .venv/.test ## Run all tests, or those that ARGS picks.
 	@.ci/tools
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs, which FUZZ_SEED names.
+fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs and 40,000 request streams, which FUZZ_SEED names.
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 	@FUZZ_INPUTS=10000 FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(BIN)/python -m pytest -v tests/system/test_mutations.py
+	@FRAMING_STREAMS=20000 FRAMING_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(BIN)/python -m pytest -v tests/system/test_framing.py
 
 soak: .venv/.test ## Do all at once to a daemon for MINUTES, 30 by default; red on a loss, a double, a leak.
 	@$(BIN)/python -m tests.soak $(or $(MINUTES),30)

@@ -495,7 +495,8 @@ class Connection:
         """Read nothing more; let the refusal wait for its turn, and give it."""
         request = self._reading
         if request is None:
-            request = Request(self, b"GET", b"/", self._headers or {})
+            is_head = bool(self._target) and self._parser.get_method() == b"HEAD"
+            request = Request(self, b"HEAD" if is_head else b"GET", b"/", self._headers or {})
             self._site.watch(request, b"-", b"-")
         request.refusal = refusal
         request.is_last = self._is_deaf = True

@@ -170,6 +170,26 @@ def test_a_target_that_disagrees_with_the_host_is_refused(target, host):
     assert (client.asked, client.statuses, client.is_closed) == ([], [400], True)
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"A : b\r\n\r\n",
+        b"A: b\r\n" * 4000,
+        b"Transfer-Encoding: chunked\r\n\r\nnone\r\n",
+        b"Expect: x\r\n\r\n",
+    ],
+    ids=["head", "header", "size", "body", "expectation"],
+)
+@pytest.mark.parametrize("size", [7, 10_000])
+def test_the_refusal_of_a_head_request_has_no_body(rest, size):
+    client = InMemory()
+    client.send(split(b"HEAD /a HTTP/1.1\r\nHost: a\r\n" + rest + NEXT, size))
+    head, end, body = client.transport.value().partition(b"\r\n\r\n")
+    assert head[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 417")
+    assert (end, body, client.is_closed) == (b"\r\n\r\n", b"", True)
+
+
 def test_options_of_the_whole_server():
     client = InMemory()
     client.send([b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT])

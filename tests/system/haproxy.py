@@ -1,0 +1,32 @@
+"""A real HAProxy of the tests' own."""
+
+from pathlib import Path
+
+from tests.system.proxies import Proxy
+
+_GLOBAL = """\
+global
+    nbthread 1
+    log stderr format raw local0 err
+"""
+_COME_BACK = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nContent-Length: 12\r\n\r\n"
+    b"retry: 3000\n"
+)
+
+
+class HAProxy(Proxy):
+    """An HAProxy with one frontend. Its single thread shares one pool of connections to servers.
+
+    :param config: the sections besides `global`, as in docs/proxies.md: its frontend binds to port 80.
+    """
+
+    program = "haproxy"
+
+    def __init__(self, directory: Path, config: str) -> None:
+        super().__init__(directory, ["www"])
+        come_back, path = directory / "come-back.http", directory / "haproxy.cfg"
+        come_back.write_bytes(_COME_BACK)
+        config = config.replace("bind :80\n", f"bind 127.0.0.1:{self.ports['www']}\n")
+        path.write_text(_GLOBAL + config.replace("/etc/haproxy/come-back.http", str(come_back)))
+        self.start("-db", "-f", str(path))

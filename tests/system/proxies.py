@@ -1,0 +1,87 @@
+"""The processes of proxies that tests start: a directory and ports of their own, ended with the test."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.doors.clients import SECONDS
+from tests.doors.real import ROOT, eventually
+
+_PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+
+
+class Proxy:
+    """A proxy in the foreground, logging to a file, that listens on free ports of 127.0.0.1.
+
+    A subclass chooses `ports`, writes its configuration and calls `start`.
+    """
+
+    program = ""
+    """The name of the executable."""
+
+    def __init__(self, directory: Path, names: Collection[str]) -> None:
+        """Find the executable and a free port for each of `names`; skip the test where it is not installed."""
+        path = shutil.which(self.program, path=_PATH)
+        if path is None:
+            pytest.skip(f"{self.program} is not installed; see .ci/tools")
+        self.ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self._path = path
+        self._log = directory / f"{self.program}.log"
+
+    def start(self, *arguments: str) -> None:
+        """Start the process; return when all ports accept connections."""
+        with self._log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [self._path, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            )
+        if not eventually(self._is_up):
+            self.stop()
+            raise AssertionError(f"{self.program} did not start: {self.log}")
+
+    @property
+    def log(self) -> str:
+        """All it has logged."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        try:
+            self._process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(SECONDS)
+
+    def _is_up(self) -> bool:
+        if self._process.poll() is not None:
+            raise AssertionError(f"{self.program} did not start: {self.log}")
+        return all(_listens(port) for port in self.ports.values())
+
+
+def documented(language: str) -> list[str]:
+    """Return the blocks of docs/proxies.md that are configuration of one proxy, in order."""
+    text = (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, re.S)
+    assert blocks, f"docs/proxies.md has no configuration for {language}"
+    return blocks
+
+
+def _free_ports(count: int) -> list[int]:
+    """Find ports that are free now; all are held until the last is found, so that they differ."""
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    return ports
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
