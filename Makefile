@@ -35,7 +35,7 @@ bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or a
 lint: .venv/.check ## Look for mistakes with ruff.
 	@$(BIN)/ruff check .
 
-types: .venv/.check ## Check the types with mypy.
+types: .venv/.test .venv/.check ## Check the types with mypy.
 	@$(BIN)/mypy
 
 layers: .venv/.check ## Check that imports only go downward.

@@ -182,7 +182,8 @@ def follow(topics: list[str], opening: Opening, page: Callable[[MessageId], Page
     heard: list[object] = []
     gaps = list(opening.gaps)
     told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
-    position, complete, ended = opening.position, False, ()
+    position, complete = opening.position, False
+    ended: tuple[str, ...] = ()
     while not complete:
         read = page(position)
         gaps += [gap for gap in read.gaps if (gap.topic, gap.end) not in told]

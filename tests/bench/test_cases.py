@@ -1,6 +1,7 @@
 """Cases and crews: what tables and the sharing of servers rely on."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,9 @@ from bench.peers import PEERS
 from bench.peers.interface import Server
 from bench.plot import CHARTS
 from tests.doors.real import Daemon
+
+NO_PROGRAM: Any = None
+"""What is only named needs no process."""
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -21,7 +25,7 @@ def test_no_two_rows_of_a_case_have_the_same_name(case):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_every_crew_of_subscribers_has_a_way_to_hear_and_every_one_a_way_to_publish(case):
     ports = dict.fromkeys(("http", "tcp", "nats", "redis", "lines"), 1)
-    server = Server(None, ports)
+    server = Server(NO_PROGRAM, ports)
     for crew in case.crews(Scale()):
         peer = PEERS[crew.peer]
         if crew.subscribers:
@@ -43,7 +47,7 @@ def test_every_chart_shows_a_column_or_more_of_a_case():
 def test_what_stalled_readers_lose_is_among_the_counters_of_the_daemon(tmp_path):
     daemon = Daemon(tmp_path)
     try:
-        station = SimpleNamespace(server=Server(None, {"http": daemon.http_port}))
+        station: Any = SimpleNamespace(server=Server(NO_PROGRAM, {"http": daemon.http_port}))
         assert stalled._dropped(station) == 0
     finally:
         daemon.stop()

@@ -59,6 +59,6 @@ def test_what_is_wrong_is_refused_with_one_sentence(arguments, sentence, capsys)
 def test_there_are_no_more_subscribers_than_open_files_allow(monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda what: (100, 2000))
     monkeypatch.setattr("resource.setrlimit", lambda what, limits: None)
-    notes = []
+    notes: list[str] = []
     assert within_files(Scale(), notes) == Scale(many=1000, crowd=1600)
     assert notes == ["A process may open 2000 files here, so there are at most 1600 subscribers."]

@@ -28,8 +28,20 @@ def test_bytes_are_written_in_one_line():
     assert escape(b"GET /\r\n%p \\ \x89") == rb"GET /\x0d\x0a%p \x5c \x89"
 
 
+class Server(socketserver.ThreadingTCPServer):
+    """A server with a list of its subscribers."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Wrong)
+        self.subscribers = []
+
+
 class Wrong(socketserver.StreamRequestHandler):
     """A server that takes four messages in a line each and then does to them all that must not be."""
+
+    server: Server
 
     def handle(self):
         if self.rfile.readline() == b"SUB\n":
@@ -50,11 +62,9 @@ class Wrong(socketserver.StreamRequestHandler):
 
 @pytest.mark.system
 def test_what_a_server_does_wrong_is_counted(program, tmp_path):
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Wrong) as server, ExitStack() as stack:
+    with Server() as server, ExitStack() as stack:
         stack.callback(server.shutdown)
-        server.subscribers = []
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        server.daemon_threads = True
         port = server.server_address[1]
         load = Load(stack.enter_context(start(program, tmp_path, place().load)))
         load.hear_by(Hearing(port, b"SUB\n", b"OK\n"))

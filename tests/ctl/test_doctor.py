@@ -1,6 +1,7 @@
 """What the doctor makes of what it saw, and the lines that it has against it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ SIGNS = [10.1, 12.0, 12.4, 27.4, 42.4, 57.4, 72.4, 82.0]
 
 def course(heard: dict[str, float], closed: float | None = 82.01, status: int = 200, **more: object) -> Course:
     """Make up what became of a stream; where nothing else is said, it ends as it should."""
-    given = {"end": "closed", "arrivals": SIGNS, "answer": Answer(status)} | more
+    given: dict[str, Any] = {"end": "closed", "arrivals": SIGNS, "answer": Answer(status)} | more
     return Course("sse", asked=10.0, heard=heard, closed=closed, **given)
 
 

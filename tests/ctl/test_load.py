@@ -28,7 +28,7 @@ def pair() -> Iterator[tuple[socket.socket, Ear]]:
 def test_marks_are_found_once_wherever_the_stream_is_cut(pair: tuple[socket.socket, Ear], cut: int) -> None:
     other, ear = pair
     data = b"data: " + b"....\n\ndata: ".join(encode("0badcafe", number, 10 * number) for number in range(5)) + b"\n"
-    found = []
+    found: list[tuple[int, int]] = []
     for start in range(0, len(data), cut):
         other.sendall(data[start : start + cut])
         found += ear.marks(ear.read() or b"")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -229,7 +229,7 @@ async def test_a_real_flood_leaves_the_reactor_its_turns(stage):
         await deferLater(reactor, 0.001)
         gaps.append(reactor.seconds() - began)
     assert stage.counters.published > 1000
-    await life.stopService()
+    await maybeDeferred(life.stopService)
     assert sorted(gaps)[90] < 0.3
 
 
@@ -241,7 +241,7 @@ async def test_a_real_program_ends_with_the_source(stage, tmp_path):
     pid = int(stage.texts[0])
     os.kill(pid, 0)
     began = stage.clock.seconds()
-    await life.stopService()
+    await maybeDeferred(life.stopService)
     assert stage.clock.seconds() - began < 1.5
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -256,7 +256,7 @@ async def test_a_real_program_that_is_deaf_is_killed(stage, tmp_path):
     life.startService()
     await until(lambda: stage.texts, "the pid")
     began = stage.clock.seconds()
-    await life.stopService()
+    await maybeDeferred(life.stopService)
     assert 1.9 < stage.clock.seconds() - began < 8
     with pytest.raises(ProcessLookupError):
         os.kill(int(stage.texts[0]), 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.python.filepath import FilePath
 
@@ -242,7 +243,7 @@ async def test_a_real_folder_is_told_from_change_to_change(tmp_path):
     await watched.tells("created moved/deep/b", "deleted sub/deep/b")
     put("moved/deep/c")
     await watched.tells("created moved/deep/c")
-    await watched.life.stopService()
+    await maybeDeferred(watched.life.stopService)
 
 
 async def test_a_real_folder_that_vanishes_is_followed_again_when_it_comes_back(tmp_path):
@@ -261,7 +262,7 @@ async def test_a_real_folder_that_vanishes_is_followed_again_when_it_comes_back(
     await watched.looked()
     (folder / "new").touch()
     await watched.tells("created new")
-    await watched.life.stopService()
+    await maybeDeferred(watched.life.stopService)
 
 
 @pytest.mark.skipif(int(_QUEUE.read_text()) > 20_000, reason="the queue of this kernel is long")
@@ -276,4 +277,4 @@ async def test_what_the_kernel_forgot_to_tell_is_found(tmp_path):
         os.utime(b)
     (tmp_path / "forgotten").touch()
     await until(lambda: "created forgotten" in watched.told, "the file of which the kernel did not speak")
-    await watched.life.stopService()
+    await maybeDeferred(watched.life.stopService)

@@ -1,12 +1,13 @@
 """The life of a source: what breaks is tried again later, what stops leaves nothing behind."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
-from pushd.sources.life import Backoff, Beat, Life
+from pushd.sources.life import Backoff, Beat, Life, Runner
 from tests.sources.stage import Log
 
 
@@ -28,14 +29,15 @@ def breaks() -> None:
     raise ValueError("boom")
 
 
-def ends(stopping: Deferred[None]) -> list[object]:
+def ends(stopping: Deferred[Any] | None) -> list[object]:
     """What comes of a stop, once it does."""
+    assert stopping is not None
     results: list[object] = []
     stopping.addBoth(results.append)
     return results
 
 
-def life(clock: Clock, runner: object) -> Life:
+def life(clock: Clock, runner: Runner) -> Life:
     made = Life("source x", runner, clock)
     made.startService()
     return made
@@ -74,7 +76,7 @@ def test_beats_come_at_even_intervals_and_those_missed_are_left_out():
 
 
 def test_a_source_that_breaks_is_logged_with_its_traceback_and_runs_again(expected_failures):
-    clock, forever = Clock(), Deferred()
+    clock, forever = Clock(), Deferred[None]()
     script = Script(breaks, breaks, lambda: forever)
     with Log() as log:
         running = life(clock, script)
@@ -100,7 +102,7 @@ def test_a_source_that_is_done_is_not_run_again():
 
 
 def test_a_source_that_something_else_cancels_runs_again(expected_failures):
-    clock, waiting, forever = Clock(), Deferred(), Deferred()
+    clock, waiting, forever = Clock(), Deferred[None](), Deferred[None]()
     script = Script(lambda: waiting, lambda: forever)
     running = life(clock, script)
     waiting.cancel()

@@ -10,7 +10,7 @@ from pushd.sources.lines import Line, LineCutter
 def cut(limit: int, *pieces: bytes) -> list[tuple[bytes, bool]]:
     cutter = LineCutter(limit)
     lines = [line for piece in pieces for line in cutter.feed(piece)] + cutter.rest()
-    return [tuple(line) for line in lines]
+    return [(line.data, line.is_cut) for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -171,13 +171,13 @@ def test_a_program_that_can_not_be_killed_is_told_to_the_log_and_left():
 
 
 @pytest.mark.parametrize("error", [ProcessExitedAlready(), PermissionError()])
-def test_a_signal_that_does_not_arrive_breaks_nothing(error):
+def test_a_signal_that_does_not_arrive_breaks_nothing(error, monkeypatch):
     program, pipes, clock = started()
 
     def signal(name: str) -> None:
         raise error
 
-    pipes.signalProcess = signal
+    monkeypatch.setattr(pipes, "signalProcess", signal)
     results = stopped(program)
     exited(program)
     assert results == [None]

@@ -52,7 +52,8 @@ class Watched:
     def __init__(self, folder: Path, kernel: Any = None, *, stage: Stage | None = None, **options: Any) -> None:
         self.stage = stage or Stage()
         self.folder = folder
-        settings = {"recursive": False, "interval": 2.0, "settle": 0.1, "most": 100, "aside": at_once} | options
+        settings: dict[str, Any] = {"recursive": False, "interval": 2.0, "settle": 0.1, "most": 100, "aside": at_once}
+        settings |= options
         self.source = Watch(self.stage.publisher, self.stage.clock, str(folder), notifier=kernel, **settings)
         self.start()
 
@@ -245,7 +246,7 @@ def test_what_stirs_while_it_looks_takes_another_look(folder):
     watched.stop()
 
 
-def test_what_comes_to_a_new_folder_before_it_is_followed_is_found(folder):
+def test_what_comes_to_a_new_folder_before_it_is_followed_is_found(folder, monkeypatch):
     kernel = Kernel()
     follow = kernel.follow
 
@@ -257,7 +258,7 @@ def test_what_comes_to_a_new_folder_before_it_is_followed_is_found(folder):
     watched = Watched(folder, kernel, recursive=True)
     watched.after(0.1)
     (folder / "sub").mkdir()
-    kernel.follow = late
+    monkeypatch.setattr(kernel, "follow", late)
     kernel.wake()
     assert watched.after(0.1) == []
     assert watched.after(0.1) == ["created sub/a"]

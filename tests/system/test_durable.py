@@ -76,7 +76,7 @@ def test_a_full_disk_refuses_publishes_at_every_door_and_is_forgotten_when_there
     with daemon.lines() as listener:
         listener.send(b"SUB small\r\n")
         assert listener.line() == b"+OK SUB small\r\n"
-        accepted = []
+        accepted: list[str] = []
         answer = daemon.ask("POST", "/pub/large", body=LARGE)
         while answer.status == 202 and len(accepted) < 100:
             accepted.append(answer.json()["id"])
