@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -16,6 +17,10 @@ from twisted.python.failure import Failure
 _TEST_SECONDS = 60
 _GRACE_TURNS = 50
 _TURN_SECONDS = 0.01
+
+# A shell without job control starts background jobs with SIGINT ignored; what a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail: examples have no deadline of their own. And they are the same each time, so that
 # a change is to blame for what fails; `--hypothesis-profile=others` tries others, and `make fuzz` many.
