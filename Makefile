@@ -3,21 +3,31 @@
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
+WORKERS := $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak storm bench lint types layers check clean
+.PHONY: help run quick test test-slow fuzz soak storm bench lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
 	@exec $(BIN)/twistd -n --pidfile= pushd $(ARGS)
 
-test: .venv/.test ## Run all tests, or those that ARGS picks.
+quick: .venv/.test ## Run the fast tests: core, wire formats, sockets, settings; under 30 seconds.
+	@$(PYTEST) -m "not slow and not system" $(or $(ARGS),$(QUICK))
+
+test: .venv/.test ## Run all tests except the slow ones, or those that ARGS selects.
 	@.ci/tools
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: .venv/.test ## Run the slow tests: storms, faults, long runs; up to 15 minutes.
+	@.ci/tools
+	@$(PYTEST) -m slow $(ARGS)
 
 fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs, which FUZZ_SEED names.
 	@$(BIN)/python -m tests.fuzz $(ARGS)
@@ -41,7 +51,7 @@ types: .venv/.test .venv/.check ## Check the types with mypy.
 layers: .venv/.check ## Check that imports only go downward.
 	@$(BIN)/lint-imports --no-logo
 
-check: lint types layers test ## All of the above: what has to be green before a change is shown.
+check: lint types layers test ## All checks and `make test`: what must pass before a change is sent.
 
 clean: ## Remove what make and the programs it calls have made.
 	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
