@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow fuzz soak storm bench lint types layers check clean
+.PHONY: help run quick test test-slow fuzz soak storm bench format lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -42,7 +42,11 @@ storm: .venv/.test ## Let crowds of CROWD, 10,000 by default, and dead peers loo
 bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)
 
-lint: .venv/.check ## Look for mistakes with ruff.
+format: .venv/.check ## Format the code with ruff.
+	@$(BIN)/ruff format .
+
+lint: .venv/.check ## Check the format and look for mistakes with ruff.
+	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 
 types: .venv/.test .venv/.check ## Check the types with mypy.
