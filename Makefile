@@ -8,12 +8,12 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow fuzz soak storm bench format lint types layers check clean
+.PHONY: help run quick test test-slow test-no-extension fuzz soak storm bench format lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
 	@exec $(BIN)/twistd -n --pidfile= pushd $(ARGS)
@@ -28,6 +28,9 @@ test: .venv/.test ## Run all tests except the slow ones, or those that ARGS sele
 test-slow: .venv/.test ## Run the slow tests: storms, faults, long runs; up to 15 minutes.
 	@.ci/tools
 	@$(PYTEST) -m slow $(ARGS)
+
+test-no-extension: .venv/.test ## Run the tests of sockets, hub and transports without the C extension.
+	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/test_hub.py $(ARGS)
 
 fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs, which FUZZ_SEED names.
 	@$(BIN)/python -m tests.fuzz $(ARGS)
