@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow test-no-extension fuzz soak storm bench format lint types layers check clean
+.PHONY: help run quick test test-slow coverage test-no-extension fuzz soak storm bench format lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -28,6 +28,10 @@ test: .venv/.test ## Run all tests except the slow ones, or those that ARGS sele
 test-slow: .venv/.test ## Run the slow tests: storms, faults, long runs; up to 15 minutes.
 	@.ci/tools
 	@$(PYTEST) -m slow $(ARGS)
+
+coverage: .venv/.test ## Measure the branch coverage of all tests within one process; fail below the floor in pyproject.toml.
+	@.ci/tools
+	@$(PYTEST) -m "not slow and not system" --cov --cov-report=term $(ARGS)
 
 test-no-extension: .venv/.test ## Run the tests of sockets, hub and transports without the C extension.
 	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/test_hub.py $(ARGS)
@@ -61,7 +65,7 @@ layers: .venv/.check ## Check that imports only go downward.
 check: lint types layers test ## All checks and `make test`: what must pass before a change is sent.
 
 clean: ## Remove what make and the programs it calls have made.
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .coverage* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@rm -f twisted/plugins/dropin.cache
 

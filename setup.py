@@ -57,6 +57,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=9",
+            "pytest-cov>=7",
             "pytest-twisted",
             "pytest-xdist",
             "hypothesis",
