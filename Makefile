@@ -3,21 +3,38 @@
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
+WORKERS := $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak storm worst bench lint types layers check clean
+.PHONY: help run quick test test-slow coverage test-no-extension fuzz soak storm worst bench format lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
 	@exec $(BIN)/twistd -n --pidfile= pushd $(ARGS)
 
-test: .venv/.test ## Run all tests, or those that ARGS picks.
+quick: .venv/.test ## Run the fast tests: core, wire formats, sockets, settings; under 30 seconds.
+	@$(PYTEST) -m "not slow and not system" $(or $(ARGS),$(QUICK))
+
+test: .venv/.test ## Run all tests except the slow ones, or those that ARGS selects.
 	@.ci/tools
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: .venv/.test ## Run the slow tests: storms, faults, long runs; up to 15 minutes.
+	@.ci/tools
+	@$(PYTEST) -m slow $(ARGS)
+
+coverage: .venv/.test ## Measure the branch coverage of all tests within one process; fail below the floor in pyproject.toml.
+	@.ci/tools
+	@$(PYTEST) -m "not slow and not system" --cov --cov-report=term $(ARGS)
+
+test-no-extension: .venv/.test ## Run the tests of sockets, hub and transports without the C extension.
+	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/test_hub.py $(ARGS)
 
 fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs and 40,000 request streams, which FUZZ_SEED names.
 	@$(BIN)/python -m tests.fuzz $(ARGS)
@@ -36,19 +53,23 @@ worst: .venv/.test ## Show for how long the worst inputs keep others waiting: al
 bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)
 
-lint: .venv/.check ## Look for mistakes with ruff.
+format: .venv/.check ## Format the code with ruff.
+	@$(BIN)/ruff format .
+
+lint: .venv/.check ## Check the format and look for mistakes with ruff.
+	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 
-types: .venv/.check ## Check the types with mypy.
+types: .venv/.test .venv/.check ## Check the types with mypy.
 	@$(BIN)/mypy
 
 layers: .venv/.check ## Check that imports only go downward.
 	@$(BIN)/lint-imports --no-logo
 
-check: lint types layers test ## All of the above: what has to be green before a change is shown.
+check: lint types layers test ## All checks and `make test`: what must pass before a change is sent.
 
 clean: ## Remove what make and the programs it calls have made.
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .coverage* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@rm -f twisted/plugins/dropin.cache
 

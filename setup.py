@@ -14,6 +14,25 @@ setup(
     description="Server push over HTTP, WebSocket and TCP lines",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="pushd contributors",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
+        "Topic :: System :: Networking",
+    ],
+    keywords=["server push", "server-sent events", "websocket", "long polling", "publish-subscribe"],
     python_requires=">=3.11",
     # Without package_dir an editable install would hide twisted/plugins from Twisted. The plugin directory is
     # listed by hand, since neither it nor twisted/ may hold an __init__.py.
@@ -38,17 +57,21 @@ setup(
     extras_require={
         "test": [
             "pytest>=9",
+            "pytest-cov>=7",
             "pytest-twisted",
             "pytest-xdist",
             "hypothesis",
             "treq",
             "playwright",
             "pillow",
+            "setuptools>=77",
         ],
         "fuzz": ["atheris>=3"],
         "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "import-linter"],
     },
     # Without a compiler pushd is installed all the same, and does in Python what this does: see pushd/net/burst.py.
     ext_modules=[Extension("pushd.net._burst", ["pushd/net/_burst.c"], py_limited_api=True, optional=True)],
+    # One wheel serves every Python from 3.11 on: the extension uses the stable ABI only.
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
     zip_safe=False,
 )

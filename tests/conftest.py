@@ -2,19 +2,25 @@
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, cast
 
 import hypothesis
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 _TEST_SECONDS = 60
 _GRACE_TURNS = 50
 _TURN_SECONDS = 0.01
+
+# A shell without job control starts background jobs with SIGINT ignored; what a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail: examples have no deadline of their own. And they are the same each time, so that
 # a change is to blame for what fails; `--hypothesis-profile=others` tries others, and `make fuzz` many.
@@ -30,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.obj = _within(_TEST_SECONDS, item.obj)
 
 
-def _within(seconds: float, test: Callable[..., Awaitable[None]]) -> Callable[..., Deferred[None]]:
+def _within(seconds: float, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Deferred[None]]:
     @functools.wraps(test)
     def bounded(*args: object, **kwargs: object) -> Deferred[None]:
         from twisted.internet import reactor
@@ -73,9 +79,10 @@ def logged_failures(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
         if "log_failure" in event:
             failures.append(event)
 
-    globalLogPublisher.addObserver(watch)
+    observer = cast(ILogObserver, watch)
+    globalLogPublisher.addObserver(observer)
     yield failures
-    globalLogPublisher.removeObserver(watch)
+    globalLogPublisher.removeObserver(observer)
     if failures and "expected_failures" not in request.fixturenames:
         broken = (f"{formatEvent(event)}\n{event['log_failure'].getTraceback()}" for event in failures)
         pytest.fail("logged:\n" + "\n".join(broken))

@@ -1,8 +1,10 @@
 """Counting refusals: all are counted, and the log is not filled by those who meet a limit over and over."""
 
+from typing import cast
+
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 
 from pushd.core.errors import NotFound, TooLarge, TooManyChannels
 from pushd.metrics import Counters, Durations
@@ -11,9 +13,10 @@ from pushd.metrics import Counters, Durations
 @pytest.fixture
 def lines():
     events: list[LogEvent] = []
-    globalLogPublisher.addObserver(events.append)
+    observer = cast(ILogObserver, events.append)
+    globalLogPublisher.addObserver(observer)
     yield lambda: [formatEvent(event) for event in events]
-    globalLogPublisher.removeObserver(events.append)
+    globalLogPublisher.removeObserver(observer)
 
 
 def test_the_log_names_who_met_a_limit_at_most_once_a_second_for_each_code(lines):

@@ -368,8 +368,8 @@ class Losing:
             assert gaps == ((("a", sent[at].id, sent[3].id, "evicted"),) if told else ())
         assert (await stage.open("b", MessageId(sent[0].epoch, 0))).gaps == ()
         assert (await stage.open("silent,no/*", MessageId(sent[0].epoch, 0))).gaps == ()
-        messages, gaps = await stage.come_back("a", cursor(sent[0]))
-        assert (ids(messages), len(gaps)) == ([sent[4].id], 1)
+        messages, told_gaps = await stage.come_back("a", cursor(sent[0]))
+        assert (ids(messages), len(told_gaps)) == ([sent[4].id], 1)
 
     async def test_a_pattern_is_told_the_newest_loss_of_all_it_covers_and_only_those(self, start: Start) -> None:
         stage = await start(messages=1)
@@ -415,7 +415,7 @@ class Losing:
     async def test_over_all_channels_the_least_recently_used_one_loses_its_oldest_first(self, start: Start) -> None:
         stage = await start()
         await stage.publish("a", b"x" * 100)
-        cost = (await stage.backend.usage()).bytes
+        cost = await stage.bytes()
         stage = await start(total_bytes=4 * cost)
         sent = [await stage.publish(channel, b"x" * 100) for channel in "abbac"]
         assert ids(await stage.kept()) == ids([sent[0], *sent[2:]])
@@ -423,7 +423,7 @@ class Losing:
         assert ids(await stage.kept()) == ids([sent[0], *sent[3:]])
         sent.append(await stage.publish("c", b"x" * 100))
         assert ids(await stage.kept()) == ids(sent[3:])
-        assert (await stage.backend.usage()).bytes <= 4 * cost
+        assert await stage.bytes() <= 4 * cost
 
     async def test_a_message_beyond_all_bytes_is_accepted_and_not_kept(self, start: Start) -> None:
         stage = await start(total_bytes=1000)
@@ -537,7 +537,7 @@ class Looking:
         await stage.publish_each("aaab")
         usage = await stage.backend.usage()
         assert (usage.messages, usage.channels) == (3, 2)
-        assert usage.bytes > 3
+        assert await stage.bytes() > 3
 
 
 class BackendContract(Publishing, Beginning, Ending, Losing, Looking):

@@ -83,7 +83,8 @@ class DiskStore:
     def come_back(self, topics: str, since: Since, count: int = 10_000) -> tuple[list[Message], list[Gap]]:
         """Open and read to the end; give the messages and the gaps that are told."""
         opening = self.open(topics, since)
-        messages, gaps = [], list(opening.gaps)
+        messages: list[Message] = []
+        gaps = list(opening.gaps)
         told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
         position, complete = opening.position, not opening.behind
         while not complete:

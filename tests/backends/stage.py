@@ -1,13 +1,13 @@
 """A backend at work: what is asked of it in few words, and all that it calls back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 
-from pushd.backends.interface import Backend, Listener
+from pushd.backends.interface import Accepted, Backend, Listener
 from pushd.core.cursor import EVERYTHING, MessageId, Since
-from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import ChannelInfo, Opening, Page
@@ -37,7 +37,7 @@ class StageClock(Clock):
         """See `IReactorFromThreads`."""
         from twisted.internet import reactor
 
-        reactor.callFromThread(call, *args, **kwargs)
+        IReactorFromThreads(reactor).callFromThread(call, *args, **kwargs)
 
 
 class Stage:
@@ -77,7 +77,13 @@ class Stage:
         """Publish to channels of one letter each, one after the other."""
         return [await self.publish(channel) for channel in channels]
 
-    async def try_all(self, *drafts: Draft) -> list[Message | Refusal]:
+    async def bytes(self) -> int:
+        """Return how many bytes the history takes."""
+        held = (await self.backend.usage()).bytes
+        assert held is not None
+        return held
+
+    async def try_all(self, *drafts: Draft) -> Sequence[Accepted]:
         """Publish several at once, accepted or not."""
         return await self.backend.publish(drafts)
 

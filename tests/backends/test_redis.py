@@ -9,6 +9,7 @@ from twisted.internet.task import deferLater
 from pushd.backends.interface import Accepted, Listener
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
+from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 from tests.backends.contract import BackendContract
 from tests.backends.redis_server import RedisServer, until
@@ -63,9 +64,9 @@ class TestRedis(BackendContract):
         """Make it, on an empty Redis."""
         from twisted.internet import reactor
 
-        made = []
+        made: list[None] = []
 
-        def make(bounds: object) -> RedisBackend:
+        def make(bounds: Bounds) -> RedisBackend:
             made.append(None)
             options = RedisOptions(prefix=f"pushd{len(made)}:")
             return Hearing(parse_url(redis.url), options, bounds, reactor, time.time)

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.system
 FAULTS = ("listening", "commands", "both", "restart", "pause", "scripts", "freeze", "drop")
 
 
+@pytest.mark.parametrize("count", [8, pytest.param(80, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("options", "faults", "reasons"),
     [
@@ -31,6 +32,7 @@ async def test_any_faults_one_after_the_other(
     options: tuple[str, ...],
     faults: tuple[str, ...],
     reasons: set[str],
+    count: int,
 ) -> None:
     """The faults are chosen by chance; the seed is printed where that fails."""
     from twisted.internet import reactor
@@ -44,7 +46,7 @@ async def test_any_faults_one_after_the_other(
     more = [await third.ear("**"), await third.ear("a", "*")]
     stage = await Scene([one, other]).begin()
     stage.ears += more
-    for _ in range(8):
+    for _ in range(count):
         with suppress(ConnectionError):
             await _befall(chance.choice(faults), redis, chance.choice((one, other, third)))
         await deferLater(reactor, chance.random() * 0.4)

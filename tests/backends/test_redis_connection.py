@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -31,7 +32,7 @@ async def works(node: Node) -> None:
     await until(lambda: ear.texts == ["1", "2"], "the messages")
 
 
-async def does_not_connect(url: str, why: str, **options: object) -> None:
+async def does_not_connect(url: str, why: str, **options: Any) -> None:
     """See that a node says why it does not work."""
     node = Node(url, **options)
     await node.hub.start()

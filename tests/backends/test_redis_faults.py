@@ -1,6 +1,7 @@
 """Whatever befalls Redis, nobody hears anything twice or out of order, and nothing is lost without a gap."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -11,8 +12,9 @@ from pushd.core.errors import Unavailable
 from tests.backends.nodes import Ear, Heard, Node, Publisher, all_of, judge, settled
 from tests.backends.redis_server import RedisServer, until
 
-Start = Callable[..., Awaitable[Node]]
+Start = Callable[..., Coroutine[Any, Any, Node]]
 Redis = Callable[..., RedisServer]
+Scenes = Callable[..., Awaitable["Scene"]]
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -66,7 +68,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(node: Start) -> Callable[..., Awaitable[Scene]]:
+def scene(node: Start) -> Scenes:
     """Two nodes at work on a Redis."""
 
     async def scene(redis: RedisServer, **options: object) -> Scene:
@@ -75,7 +77,7 @@ def scene(node: Start) -> Callable[..., Awaitable[Scene]]:
     return scene
 
 
-async def test_a_cut_connection_for_listening_loses_nothing(redis: RedisServer, scene: Callable) -> None:
+async def test_a_cut_connection_for_listening_loses_nothing(redis: RedisServer, scene: Scenes) -> None:
     stage = await scene(redis)
     for _ in range(3):
         assert redis.ask("CLIENT", "KILL", "TYPE", "pubsub") == 2
@@ -86,7 +88,7 @@ async def test_a_cut_connection_for_listening_loses_nothing(redis: RedisServer, 
 
 
 async def test_a_cut_connection_for_commands_loses_nothing_and_publishes_nothing_twice(
-    redis: RedisServer, scene: Callable
+    redis: RedisServer, scene: Scenes
 ) -> None:
     stage = await scene(redis)
     for _ in range(3):
@@ -96,7 +98,7 @@ async def test_a_cut_connection_for_commands_loses_nothing_and_publishes_nothing
     assert not any(node.refused for node in stage.nodes)
 
 
-async def test_a_redis_that_comes_back_with_its_data_loses_nothing(own_redis: Redis, scene: Callable) -> None:
+async def test_a_redis_that_comes_back_with_its_data_loses_nothing(own_redis: Redis, scene: Scenes) -> None:
     redis = own_redis(*ALWAYS)
     stage = await scene(redis)
     redis.kill()
@@ -107,7 +109,7 @@ async def test_a_redis_that_comes_back_with_its_data_loses_nothing(own_redis: Re
 
 
 @pytest.mark.system
-async def test_a_redis_that_comes_back_without_its_data_begins_a_new_epoch(own_redis: Redis, scene: Callable) -> None:
+async def test_a_redis_that_comes_back_without_its_data_begins_a_new_epoch(own_redis: Redis, scene: Scenes) -> None:
     redis = own_redis()
     stage = await scene(redis)
     redis.kill()
@@ -122,7 +124,7 @@ async def test_a_redis_that_comes_back_without_its_data_begins_a_new_epoch(own_r
 
 @pytest.mark.system
 async def test_a_redis_that_comes_back_with_old_data_gives_no_id_twice_and_tells_who_missed_something(
-    own_redis: Redis, scene: Callable, node: Start
+    own_redis: Redis, scene: Scenes, node: Start
 ) -> None:
     redis = own_redis()
     stage = await scene(redis)
@@ -153,7 +155,7 @@ async def test_a_redis_that_comes_back_with_old_data_gives_no_id_twice_and_tells
     ]
 
 
-async def test_a_flushed_redis_begins_a_new_epoch_at_every_node(redis: RedisServer, scene: Callable) -> None:
+async def test_a_flushed_redis_begins_a_new_epoch_at_every_node(redis: RedisServer, scene: Scenes) -> None:
     stage = await scene(redis)
     for _ in range(3):
         redis.ask("FLUSHALL")
@@ -204,15 +206,15 @@ async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(ow
         await one.publish("a", "at once")
     assert reactor.seconds() - begin < 0.9
     redis.thaw()
-    for each in (one, other):
-        await each.until_well()
+    for each_node in (one, other):
+        await each_node.until_well()
     await one.publish("a", "after")
     await stage.end(gaps=False)
     assert [text for text in ears[0].texts if not text.startswith("last")] == ["before", "after"]
 
 
 @pytest.mark.system
-async def test_a_redis_that_is_frozen_for_a_while_loses_nothing(own_redis: Redis, scene: Callable) -> None:
+async def test_a_redis_that_is_frozen_for_a_while_loses_nothing(own_redis: Redis, scene: Scenes) -> None:
     from twisted.internet import reactor
 
     redis = own_redis()
@@ -224,7 +226,7 @@ async def test_a_redis_that_is_frozen_for_a_while_loses_nothing(own_redis: Redis
     await stage.end(gaps=False)
 
 
-async def test_a_slow_redis_loses_nothing(redis: RedisServer, scene: Callable) -> None:
+async def test_a_slow_redis_loses_nothing(redis: RedisServer, scene: Scenes) -> None:
     stage = await scene(redis)
     for _ in range(5):
         redis.ask("CLIENT", "PAUSE", "150", "ALL")
@@ -242,7 +244,7 @@ async def test_a_slow_redis_loses_nothing(redis: RedisServer, scene: Callable) -
     ids=["oom", "readonly", "noreplicas"],
 )
 async def test_a_redis_that_takes_no_writes_is_told_as_it_is(
-    own_redis: Redis, scene: Callable, sick: tuple[str, ...], well: tuple[str, ...], reason: str
+    own_redis: Redis, scene: Scenes, sick: tuple[str, ...], well: tuple[str, ...], reason: str
 ) -> None:
     redis = own_redis()
     stage = await scene(redis, publish_timeout=1.0)
@@ -256,7 +258,7 @@ async def test_a_redis_that_takes_no_writes_is_told_as_it_is(
     await stage.end(gaps=False)
 
 
-async def test_scripts_that_redis_forgot_are_told_again(redis: RedisServer, scene: Callable) -> None:
+async def test_scripts_that_redis_forgot_are_told_again(redis: RedisServer, scene: Scenes) -> None:
     stage = await scene(redis)
     for _ in range(3):
         redis.ask("SCRIPT", "FLUSH")
@@ -426,7 +428,7 @@ async def test_what_was_evicted_while_nobody_listened_is_told_to_those_it_concer
 async def test_a_beat_that_does_not_come_back_makes_the_node_listen_anew(redis: RedisServer, node: Start) -> None:
     one, other = await node(redis.url), await node(redis.url)
     ear = await one.ear("a")
-    one.backend._feed_link.protocol._heard = lambda raw: None
+    feed_of(one)._heard = lambda raw: None
     await other.publish("a", "unheard")
     await until(lambda: one.hub.ailment and "no sign of life" in one.hub.ailment, "that it shows")
     await one.until_well()
@@ -485,10 +487,17 @@ async def test_a_daemon_may_start_before_its_redis(own_redis: Redis, node: Start
     assert (await one.publish("a", "x")).id.endswith("-1")
 
 
+def feed_of(node: Node) -> Any:
+    """Return the connection on which a node listens; its methods may be replaced."""
+    protocol = node.backend._feed_link.protocol
+    assert protocol is not None
+    return protocol
+
+
 def _deafen(node: Node, unwanted: Callable[[bytes], bool]) -> list[bytes]:
     """Let messages of pub/sub be lost on their way to a node."""
-    protocol = node.backend._feed_link.protocol
-    hear, lost = protocol._heard, []
+    protocol = feed_of(node)
+    hear, lost = protocol._heard, list[bytes]()
 
     def heard(raw: bytes) -> None:
         if raw.startswith(b"m ") and unwanted(raw):
@@ -516,9 +525,10 @@ async def test_a_node_that_is_behind_reads_no_more_until_it_has_caught_up(redis:
     one, other = await node(redis.url), await node(redis.url)
     ear = await one.ear("a")
     is_behind = True
-    one.backend._feed_link.protocol._is_behind = lambda: is_behind
+    feed = feed_of(one)
+    feed._is_behind = lambda: is_behind
     await other.publish("a", "0")
-    await until(lambda: one.backend._feed_link.protocol._resting is not None, "a rest")
+    await until(lambda: feed._resting is not None, "a rest")
     for number in range(1, 50):
         await other.publish("a", str(number))
     assert len(ear.texts) < 50

@@ -37,6 +37,7 @@ async def test_nodes_go_to_the_new_master_when_the_old_one_dies(watched: Watched
     assert {gap.reason for ear in stage.ears for gap in ear.gaps} <= {"unknown", "epoch"}
 
 
+@pytest.mark.slow
 async def test_a_master_that_was_frozen_and_comes_back_is_not_believed(watched: Watched, node: Start) -> None:
     await watched.ready()
     stage = await Scene([await node(watched.url) for _ in range(2)]).begin()

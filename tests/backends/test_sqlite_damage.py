@@ -2,9 +2,10 @@
 
 import random
 import sqlite3
+from typing import cast
 
 import pytest
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from pushd.backends.interface import Unusable
 from pushd.backends.sqlite import opening, schema
@@ -22,9 +23,10 @@ def said():
     def watch(event):
         lines.append(formatEvent(event))
 
-    globalLogPublisher.addObserver(watch)
+    observer = cast(ILogObserver, watch)
+    globalLogPublisher.addObserver(observer)
     yield lines
-    globalLogPublisher.removeObserver(watch)
+    globalLogPublisher.removeObserver(observer)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from pushd.backends.interface import Unusable
 from pushd.backends.sqlite import backend, writing
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Overloaded, StorageFailed, TooManyChannels
-from pushd.core.message import Message, draft
+from pushd.core.message import Draft, Message, draft
 from tests.backends.disk import DiskStore, data
 
 LARGE = b"x" * 100_000
@@ -153,7 +154,7 @@ def test_more_than_may_wait_is_refused_with_a_name(disk, monkeypatch):
     waiting = [store.backend.publish([draft("a", b"x" * 10)] * 2) for _ in range(4)]
     from twisted.internet.defer import Deferred
 
-    results = [[] for _ in waiting]
+    results: list[list[Any]] = [[] for _ in waiting]
     for coroutine, result in zip(waiting, results, strict=True):
         Deferred.fromCoroutine(coroutine).addBoth(result.append)
     store.until(lambda: all(results))
@@ -167,9 +168,13 @@ def test_what_waits_at_the_stop_is_committed(disk):
     from twisted.internet.defer import Deferred
 
     store = disk()
-    answers = []
+    answers: list[object] = []
+
+    async def publish(message: Draft) -> None:
+        answers.extend(await store.backend.publish([message]))
+
     for number in range(50):
-        Deferred.fromCoroutine(store.backend.publish([draft("a", b"%d" % number)])).addCallback(answers.extend)
+        Deferred.fromCoroutine(publish(draft("a", b"%d" % number)))
     store.stop()
     assert [type(each) for each in answers] == [Message] * 50
     store.start()
@@ -180,9 +185,13 @@ def test_many_that_wait_need_few_commits(disk):
     from twisted.internet.defer import Deferred
 
     store = disk()
-    answers = []
+    answers: list[object] = []
+
+    async def publish(message: Draft) -> None:
+        answers.extend(await store.backend.publish([message]))
+
     for number in range(500):
-        Deferred.fromCoroutine(store.backend.publish([draft(f"c/{number % 7}", b"x")])).addCallback(answers.extend)
+        Deferred.fromCoroutine(publish(draft(f"c/{number % 7}", b"x")))
     store.until(lambda: len(answers) == 500)
     assert store.clock.wait(store.backend.usage()).disk.commits <= 3
 

@@ -37,9 +37,9 @@ class ThreadedClock(Clock):
         results: list[Any] = []
         Deferred.fromCoroutine(coroutine).addBoth(results.append)
         self.until(lambda: results)
-        (result,) = results
-        if isinstance(result, Failure):
-            result.raiseException()
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        result: T = results[0]
         return result
 
     def until(self, condition: Callable[[], object]) -> None:

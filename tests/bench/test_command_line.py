@@ -59,6 +59,6 @@ def test_invalid_options_are_refused_with_one_sentence(arguments, sentence, caps
 def test_subscribers_are_limited_by_open_files(monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda what: (100, 2000))
     monkeypatch.setattr("resource.setrlimit", lambda what, limits: None)
-    notes = []
+    notes: list[str] = []
     assert within_files(Scale(), notes) == Scale(many=1000, crowd=1600)
     assert notes == ["A process may open 2000 files here, so there are at most 1600 subscribers."]

@@ -63,4 +63,4 @@ def test_plot_has_proportional_bars():
     root = ElementTree.fromstring(picture(figures_of_one()))
     bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))[1:]
     assert len(bars) == 2
-    assert int(bars[0].get("width")) > int(bars[1].get("width"))
+    assert int(bars[0].attrib["width"]) > int(bars[1].attrib["width"])

@@ -46,7 +46,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(rounds, "open_testbed", lambda stack, scenario, *rest: FakeTestbed(scenario))
 
     def run(case, peers=("pushd", "nchan", "c"), count=2, seconds=60.0):
-        said = []
+        said: list[str] = []
         figures = Rounds(peers, Scale(rounds=count), tmp_path, tmp_path, PLACE, seconds, said.append).run([case])
         return figures, said
 

@@ -117,6 +117,17 @@ class Daemon:
         wait(lambda: self.subscribers(channel) == count, f"{count} subscribers of {channel}", seconds)
         return time.monotonic() - begin
 
+    def wait_for_pings(self, count: int) -> None:
+        """Wait until a stream that begins now has received so many pings: whoever was there before has too."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/stream/pings")
+            stream = connection.getresponse()
+            for _ in range(count):
+                assert json.loads(stream.readline()) == {"type": "ping"}
+        finally:
+            connection.close()
+
     def metric(self, name: str) -> float:
         """Give a figure of ``/metrics``."""
         lines = self.request("GET", "/metrics")[1].decode().splitlines()

@@ -17,6 +17,7 @@ EVENT_SOURCE = """address => {
   }
 }"""
 """Listens to an address, and remembers what it hears."""
+_LOOKS = 10
 _ROUNDS = 3
 """A machine that is busy with other things may be late with a frame, but not in each of some rounds."""
 
@@ -35,6 +36,12 @@ def shown(page: Page) -> Colour:
 def wait_for_colour(shown: Callable[[], Colour], colour: Colour, seconds: float = 15.0) -> None:
     """Wait until a colour is on the screen."""
     wait(lambda: is_like(shown(), colour), f"{colour} on the screen", seconds)
+
+
+def assert_stays(condition: Callable[[], bool]) -> None:
+    """Check that what is on the screen stays: a browser that is about to replace it does so between two looks."""
+    for _ in range(_LOOKS):
+        assert condition()
 
 
 def assert_prompt(

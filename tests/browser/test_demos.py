@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from pushd.transports.pages import DEMOS
 from tests.browser.daemon import Daemon, wait
 from tests.browser.pictures import BLUE, GREEN, RED, colour_of, is_like, picture
+from tests.browser.screen import wait_for_colour
 
 pytestmark = pytest.mark.system
 
@@ -111,7 +112,7 @@ def test_image(page: Page, daemon: Daemon):
     live = page.locator("#live")
     for colour in (RED, GREEN, BLUE):
         daemon.publish(channel, picture(colour), "image/png")
-        wait(lambda colour=colour: is_like(colour_of(live.screenshot()), colour), f"{colour} on the screen")
+        wait_for_colour(lambda: colour_of(live.screenshot()), colour)
     page.click("#start")
     expect(page.locator("#told")).to_contain_text("pictures published")
     wait(lambda: not is_like(colour_of(live.screenshot()), BLUE), "the picture that the page draws")

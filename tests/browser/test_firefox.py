@@ -1,6 +1,5 @@
 """What Firefox shows of ``/multipart/CH``: live images, and documents, which it replaces by itself."""
 
-import time
 from functools import partial
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from tests.browser.daemon import Daemon, wait
 from tests.browser.firefox import Firefox
 from tests.browser.pictures import BLUE, COLOURS, GREEN, RED, SIDE, Colour, colour_of, is_like, picture
-from tests.browser.screen import assert_prompt, wait_for_colour
+from tests.browser.screen import assert_prompt, assert_stays, wait_for_colour
 
 pytestmark = pytest.mark.system
 
@@ -66,8 +65,7 @@ def test_a_finite_stream_keeps_its_last_picture(firefox: Firefox, daemon: Daemon
     daemon.publish("firefox/finite", picture(GREEN), "image/png", end=1)
     daemon.wait_for_subscribers("firefox/finite", 0)
     wait_for_colour(partial(shown, firefox), GREEN)
-    time.sleep(0.5)
-    assert is_like(shown(firefox), GREEN)
+    assert_stays(lambda: is_like(shown(firefox), GREEN))
 
 
 def test_a_stream_may_change_its_type(firefox: Firefox, daemon: Daemon):
@@ -102,8 +100,8 @@ def test_a_document_may_be_a_picture(firefox: Firefox, other_daemon: Daemon):
     for colour in (RED, GREEN):
         other_daemon.publish("firefox/picture", picture(colour), "image/png")
         wait_for_colour(partial(shown_as_page, firefox), colour)
-    time.sleep(2.5)
-    assert is_like(shown_as_page(firefox), GREEN)
+    other_daemon.wait_for_pings(2)
+    assert_stays(lambda: is_like(shown_as_page(firefox), GREEN))
     other_daemon.publish("firefox/picture", "text")
     wait_for(firefox, "document.body.textContent", "text")
 
@@ -115,8 +113,7 @@ def test_a_finite_stream_keeps_its_last_document(firefox: Firefox, daemon: Daemo
     daemon.publish("firefox/ends", "<p>two", HTML, end=1)
     daemon.wait_for_subscribers("firefox/ends", 0)
     wait_for(firefox, "document.body.textContent", "two")
-    time.sleep(0.5)
-    assert firefox.evaluate("document.body.textContent") == "two"
+    assert_stays(lambda: firefox.evaluate("document.body.textContent") == "two")
 
 
 @pytest.mark.parametrize(

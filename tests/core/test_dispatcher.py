@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushd.core.delivery import Recent
+from pushd.core.delivery import Recent, Wire
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import TooSlow
 from pushd.core.message import Message
@@ -307,13 +307,13 @@ def test_one_that_fails_counts_against_the_slice_like_any_other() -> None:
     assert peers[3].heard == ["a:1"]
 
 
-def test_all_whose_connections_took_as_much_of_a_block_share_the_rest() -> None:
+def test_all_whose_connections_took_as_much_of_a_block_share_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Words()
     peers = [Peer(wire).listen("a") for _ in range(3)]
     written: list[bytes] = []
     for peer in peers:
         peer.subscriber.attach(object())
-        peer.write = written.append
+        monkeypatch.setattr(peer, "write", written.append)
     dispatcher = Dispatcher(Recent(), lambda handles, block: [(place, 2) for place in range(len(handles))])
     for peer in peers:
         dispatcher.index.add("a", peer.subscriber)
@@ -399,9 +399,15 @@ def test_it_is_behind_while_too_much_waits_for_its_turn() -> None:
 def test_what_is_sent_at_once_is_counted_by_format_whether_it_is_chunked_or_not() -> None:
     blocks: list[bytes] = []
     peers = [Peer().listen("a") for _ in range(2)]
-    for peer, wire in zip(peers, (Words(), Chunked(Words())), strict=True):
+    wires: tuple[Wire, ...] = (Words(), Chunked(Words()))
+
+    def take(block: bytes) -> int:
+        blocks.append(block)
+        return len(block)
+
+    for peer, wire in zip(peers, wires, strict=True):
         peer.subscriber.wire = wire
-        peer.subscriber.attach(lambda block: blocks.append(block) or len(block))
+        peer.subscriber.attach(take)
         peer.subscriber.resume()
     dispatcher = dispatcher_of(*peers)
     accept(dispatcher, "a:1 a:2")

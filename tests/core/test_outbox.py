@@ -1,6 +1,7 @@
 """The outbox: bounded, with a named outcome for each policy when it is full."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from pushd.core.budget import Budget, Held
 from pushd.core.delivery import Delivery
 from pushd.core.errors import BadSlow, NoRoom, TooSlow
+from pushd.core.message import Message
 from pushd.core.outbox import Limits, Lost, Outbox, Policy, parse_policy
 from tests.build import message
 
@@ -196,6 +198,10 @@ def test_to_shed_disconnect_has_no_way() -> None:
         filled(Limits(), delivery(1)).shed(Policy.DISCONNECT)
 
 
+def is_of(channel: str, message: Message) -> bool:
+    return message.channel == channel
+
+
 _STEPS = ["put", "take", "keep", "shed", "clear"]
 
 
@@ -216,7 +222,7 @@ def test_all_outboxes_together_count_each_message_that_waits_once(steps: list[tu
             case "take":
                 outbox.take(SIZE)
             case "keep":
-                outbox.keep(lambda message, number=number: message.channel == "ab"[number % 2])
+                outbox.keep(partial(is_of, "ab"[number % 2]))
             case "shed":
                 outbox.shed(policy)
             case _:

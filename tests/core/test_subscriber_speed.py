@@ -308,14 +308,14 @@ def test_one_who_leaves_lets_go_of_what_waits_for_it() -> None:
         assert limits.budget.used == 0
 
 
-def test_one_that_is_closed_amid_what_waits_lets_go_of_the_rest() -> None:
+def test_one_that_is_closed_amid_what_waits_lets_go_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     peer = busy(limits=(limits := Limits()))
     send(peer, 1, 2, 3, 4, data=LARGE)
 
     def close(data: bytes) -> None:
         peer.subscriber.close()
 
-    peer.write = close
+    monkeypatch.setattr(peer, "write", close)
     peer.subscriber.resume()
     assert limits.budget.used == 0
 

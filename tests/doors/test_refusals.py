@@ -35,7 +35,14 @@ def test_http_refuses_in_a_line_of_text(daemon: Daemon, asks: tuple[Ask, ...], c
     ask = asks[0]
     answer = daemon.ask(ask.method, ask.target, ask.headers | {"Accept": "text/plain"}, ask.body)
     if ask.headers == NDJSON and answer.status == 200:
-        return
+        # A batch is answered line by line, in JSON whatever is accepted.
+        assert told_in_json(answer, ask, code) == (STATUS.get(code, 400), code)
+    else:
+        assert_text(answer, code)
+
+
+def assert_text(answer: Answer, code: str) -> None:
+    """Check that an answer is a refusal in one line of plain text."""
     assert answer.status == STATUS.get(code, 400)
     assert answer.headers["content-type"].partition(";")[0] == "text/plain"
     assert answer.body.endswith(b"\n") and answer.body.count(b"\n") == 1

@@ -1,10 +1,11 @@
 """Connections in the back row are read a slice in each turn of the reactor, those that came forward at once."""
 
 import socket
+from typing import Any
 
 import pytest_twisted
-from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorUNIX
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
@@ -38,7 +39,7 @@ class Reader(Protocol):
     def writeConnectionLost(self):
         pass
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason=connectionDone):
         self.lost.append(reason.type.__name__)
         if self.heard == b"break at the end":
             raise KeyError("broken")
@@ -61,8 +62,10 @@ class Stage(ServerFactory):
         self.clients = []
         self.row = BackRow(self)
         self._path = path
-        self.port = (
-            reactor.listenTCP(0, self, interface="127.0.0.1") if kind == "tcp" else reactor.listenUNIX(path, self)
+        self.port: Any = (
+            reactor.listenTCP(0, self, interface="127.0.0.1")
+            if kind == "tcp"
+            else IReactorUNIX(reactor).listenUNIX(path, self)
         )
         send_at_once(self.port)
         sit_behind(self.port, self.row)

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.endpoints import serverFromString
@@ -37,11 +38,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def listen(endpoint: str) -> tuple[RenewingReactor, Site, Factory]:
+def listen(endpoint: str) -> tuple[RenewingReactor, Site, Any]:
     """Listen; give the factory that the port has."""
     site, memory = Site(), MemoryReactorClock()
     reactor = RenewingReactor(endpoint, site, memory)
-    serverFromString(reactor, endpoint).listen(site)  # type: ignore[arg-type]
+    serverFromString(reactor, endpoint).listen(site)
     factory = memory.tcpServers[0][1]
     factory.doStart()
     return reactor, site, factory

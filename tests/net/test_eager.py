@@ -19,13 +19,13 @@ async def add(waits, done):
 
 
 def test_what_has_not_to_wait_is_done_at_once(broken):
-    done = []
+    done: list[object] = []
     begin(add([], done), broken.append)
     assert (done, broken) == (["end"], [])
 
 
 def test_what_has_to_wait_goes_on_with_each_result(broken):
-    first, second, done = Deferred(), Deferred(), []
+    first, second, done = Deferred[int](), Deferred[int](), list[object]()
     begin(add([first, second], done), broken.append)
     assert done == []
     first.callback(1)
@@ -36,7 +36,7 @@ def test_what_has_to_wait_goes_on_with_each_result(broken):
 
 @pytest.mark.parametrize("waits", [0, 1, 2])
 def test_what_breaks_is_told(broken, waits):
-    waiting = [Deferred() for _ in range(waits)]
+    waiting = [Deferred[None]() for _ in range(waits)]
 
     async def work():
         await add(waiting, [])
@@ -50,7 +50,7 @@ def test_what_breaks_is_told(broken, waits):
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_failure_that_was_waited_for_is_raised_where_it_was_waited_for(broken, before):
-    waiting, caught = [Deferred() for _ in range(before + 1)], []
+    waiting, caught = [Deferred[None]() for _ in range(before + 1)], list[str]()
 
     async def work():
         for each in waiting:

@@ -58,6 +58,10 @@ def deadlines(clock):
     assert clock.getDelayedCalls() == []
 
 
+def fail():
+    raise ZeroDivisionError
+
+
 def pass_time(clock, seconds):
     clock.pump([1] * seconds)
 
@@ -153,7 +157,7 @@ def test_a_ping_may_remove_connections(clock, wheel, who):
 
 def test_a_ping_that_fails_is_logged_and_the_others_are_pinged(clock, wheel, expected_failures):
     broken, well = Connection(clock), Connection(clock)
-    broken.also = lambda: 1 / 0
+    broken.also = fail
     for peer in (broken, well):
         wheel.add(peer)
     pass_time(clock, 11)
@@ -222,7 +226,7 @@ def test_one_that_is_overdue_may_take_others_with_it(clock, deadlines):
 
 def test_one_that_can_not_be_closed_is_logged_and_the_others_are(clock, deadlines, expected_failures):
     broken, other = Connection(clock), Connection(clock)
-    broken.also = lambda: 1 / 0
+    broken.also = fail
     for peer in (broken, other):
         deadlines.expect(peer)
     pass_time(clock, 5)
@@ -252,7 +256,7 @@ def test_another_deadline_holds_for_what_is_expected_from_then_on(clock, deadlin
 
 
 def test_one_that_is_excused_is_looked_at_again_a_second_later(clock):
-    late = {}
+    late: dict[Connection, bool] = {}
     deadlines = Deadlines(clock, 3, Connection.overdue, lambda peer: late.get(peer, False))
     deadlines.start()
     excused, other = Connection(clock), Connection(clock)

@@ -1,7 +1,10 @@
 """Connections that send at once: on real sockets, since it is the kernel that says how much it takes."""
 
+from typing import Any
+
 import pytest_twisted
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IPushProducer, IReactorUNIX
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
 from zope.interface import implementer
@@ -14,6 +17,8 @@ from pushd.net.prompt import PromptServer, PromptUnixServer, send_at_once, socke
 @implementer(IPushProducer)
 class Server(Protocol):
     """Notes what its transport says."""
+
+    transport: Any
 
     def __init__(self):
         self.said = []
@@ -53,7 +58,9 @@ async def until(condition):
 def listen(kind, factory, path):
     from twisted.internet import reactor
 
-    return reactor.listenTCP(0, factory, interface="127.0.0.1") if kind == "tcp" else reactor.listenUNIX(path, factory)
+    if kind == "tcp":
+        return reactor.listenTCP(0, factory, interface="127.0.0.1")
+    return IReactorUNIX(reactor).listenUNIX(path, factory)
 
 
 @pytest_twisted.async_yield_fixture(params=["tcp", "unix"])
@@ -73,7 +80,7 @@ async def pair(request, tmp_path):
     yield factory.server, client
     client.close()
     await until(lambda: factory.server.said[-1:] == ["stop"] or not factory.server.transport.connected)
-    await port.stopListening()
+    await maybeDeferred(port.stopListening)
     await deferLater(reactor, 0)
 
 
@@ -163,7 +170,7 @@ async def test_connections_are_probed_each_in_its_own_time():
 
     from twisted.internet import reactor
 
-    made = []
+    made: list[Server] = []
 
     class Each(ServerFactory):
         noisy = False
@@ -172,7 +179,7 @@ async def test_connections_are_probed_each_in_its_own_time():
             made.append(Server())
             return made[-1]
 
-    port = reactor.listenTCP(0, Each(), interface="127.0.0.1")
+    port: Any = reactor.listenTCP(0, Each(), interface="127.0.0.1")
     prepare(port, 50)
     clients = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(9)]
     await until(lambda: len(made) == 9 and all(server.transport for server in made))
@@ -184,4 +191,4 @@ async def test_connections_are_probed_each_in_its_own_time():
     for client in clients:
         client.close()
     await until(lambda: not any(server.transport.connected for server in made))
-    await port.stopListening()
+    await maybeDeferred(port.stopListening)

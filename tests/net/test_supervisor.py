@@ -43,7 +43,7 @@ def place(request, tmp_path: Path):
 
 def test_it_is_told_once_that_all_is_up_and_not_before(place):
     ear, path = place
-    clock, up = Clock(), []
+    clock, up = Clock(), list[bool]()
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
     supervisor.startService()
     clock.pump([0.1] * 50)
@@ -93,7 +93,7 @@ def test_a_supervisor_that_is_gone_does_no_harm(tmp_path):
 
 def test_it_is_told_when_the_configuration_is_read_again_and_when_that_is_done(place):
     ear, path = place
-    clock, up = Clock(), []
+    clock, up = Clock(), list[bool]()
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
     supervisor.startService()
     clock.advance(2)

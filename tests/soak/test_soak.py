@@ -22,8 +22,9 @@ def run_aside(coroutine: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, coroutine).result()
 
 
-def test_a_short_run_is_well(tmp_path: Path) -> None:
-    run = Soak(tmp_path, 4)
+@pytest.mark.parametrize("seconds", [4, pytest.param(90, marks=pytest.mark.slow)])
+def test_a_run_is_well(tmp_path: Path, seconds: int) -> None:
+    run = Soak(tmp_path, seconds)
     run_aside(run.run())
     assert run.faults == []
     assert len([ear for ear in run.ears if ear.heard]) == LISTENERS

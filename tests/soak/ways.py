@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -38,7 +38,7 @@ class Gap(NamedTuple):
 
 
 Item = Heard | Gap
-Way = Callable[[Ports, str, str | None], AsyncIterator[Item]]
+Way = Callable[[Ports, str, str | None], AsyncGenerator[Item, None]]
 
 
 class Refused(Exception):
@@ -55,7 +55,7 @@ async def dial(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.S
         writer.transport.abort()
 
 
-async def sse(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+async def sse(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
     """Hear server-sent events whose data are JSON messages."""
     async for line in _lines(ports, f"/sse/{topics}?format=json", since):
         if line.startswith(b"data: "):
@@ -63,14 +63,14 @@ async def sse(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Ite
                 yield item
 
 
-async def stream(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+async def stream(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
     """Hear a body of lines of JSON."""
     async for line in _lines(ports, f"/stream/{topics}", since):
         for item in _items(line):
             yield item
 
 
-async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
     """Hear parts: headers, an empty line, so many bytes, and the next boundary."""
     rest, part, missing = b"", dict[str, str](), None
     async for block in _blocks(ports, f"/mixed/{topics}", since):
@@ -93,7 +93,7 @@ async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncIterator[I
                 part = {}
 
 
-async def longpoll(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+async def longpoll(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
     """Ask again and again on one connection."""
     async with dial(ports.http) as (reader, writer):
         while True:
@@ -112,7 +112,7 @@ async def longpoll(ports: Ports, topics: str, since: str | None) -> AsyncIterato
                 yield Heard(message["id"], message["channel"], message.get("data"))
 
 
-async def lines(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+async def lines(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
     """Hear lines of JSON over TCP."""
     async with dial(ports.tcp) as (reader, writer):
         cursor = f" since={since}" if since else ""
@@ -125,7 +125,7 @@ async def lines(ports: Ports, topics: str, since: str | None) -> AsyncIterator[I
                     yield item
 
 
-async def websocket(ports: Ports, topics: str, since: str | None) -> AsyncIterator[Item]:
+async def websocket(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
     """Hear JSON messages in frames."""
     url = f"ws://{_HOST}:{ports.http}/ws"
     async with connect(url, subprotocols=[Subprotocol("pushd.v1")], compression=None, proxy=None) as socket:

@@ -87,7 +87,7 @@ def _live(ports: Ports, parent: Connection) -> None:
     ears = {ear.fileno(): ear for _ in range(_EACH) for ear in _ears(ports)}
     publisher = _Ear(ports.tcp, b"", b"INFO")
     poll, delays, due = select.poll(), list[float](), 0
-    for readable in (*ears, publisher, parent):
+    for readable in (*ears, publisher.fileno(), parent.fileno()):
         poll.register(readable, select.POLLIN)
     parent.send(None)
     is_asked, next_time = False, time.monotonic()

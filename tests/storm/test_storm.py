@@ -1,5 +1,7 @@
 """`make storm`, with a small crowd: it leaves all as it was, and what is wrong is seen."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,7 @@ from tests.storm.stage import Stage
 pytestmark = pytest.mark.system
 
 _SMALL = 60
+_LARGE = 1000
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +49,12 @@ def test_a_bound_that_is_broken_is_seen(small: Stage, monkeypatch: pytest.Monkey
     monkeypatch.setattr(storms, "_WORSE", 0.0)
     with pytest.raises(AssertionError, match="of normal"):
         storms.come_back(small, _SMALL)
+
+
+@pytest.mark.slow
+def test_no_bound_is_broken_by_a_larger_crowd() -> None:
+    """In a process of its own, which gives way to the daemon."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.storm", str(_LARGE)], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

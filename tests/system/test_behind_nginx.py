@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from itertools import count
+from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -66,10 +67,12 @@ class Door:
         """Begin to hear a stream."""
         return Stream(self.port, technique._replace(target=self.prefix + technique.target), channel)
 
-    def websocket(self, target: str, **options: object) -> ClientConnection:
+    def websocket(self, target: str, **options: Any) -> ClientConnection:
         """Open a WebSocket."""
         uri = f"ws://127.0.0.1:{self.port}{self.prefix}{target}"
-        return connect(uri, compression=None, proxy=None, open_timeout=SECONDS, close_timeout=SECONDS, **options)
+        options |= {"compression": None, "proxy": None, "open_timeout": SECONDS, "close_timeout": SECONDS}
+        websocket: ClientConnection = connect(uri, **options)
+        return websocket
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ def test_a_stream_begins_and_goes_on_at_once(door: Door, technique: Technique, c
 
 
 def test_a_long_poll_is_answered_at_once(door: Door, channel: str):
-    cursor, heard = door.publish(channel, b"before"), []
+    cursor, heard = door.publish(channel, b"before"), list[Any]()
     with Http(door.port) as http:
         http.request("GET", f"{door.prefix}/longpoll/{channel}", {"Last-Event-ID": cursor})
         assert eventually(lambda: door.ask("GET", f"/pub/{channel}").json()["subscribers"] == 1)

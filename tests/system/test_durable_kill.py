@@ -16,7 +16,6 @@ from tests.system.nursery import Nursery
 
 pytestmark = pytest.mark.system
 
-ROUNDS = 20
 LONGEST = 0.25
 """Seconds from a start to a kill."""
 
@@ -114,11 +113,18 @@ def nursery() -> Iterator[Nursery]:
     nursery.close()
 
 
-@pytest.mark.parametrize("sync", ["normal", "full"])
+@pytest.mark.parametrize(
+    ("sync", "rounds"),
+    [
+        ("normal", 4),
+        ("full", 2),
+        pytest.param("normal", 40, marks=pytest.mark.slow),
+        pytest.param("full", 40, marks=pytest.mark.slow),
+    ],
+)
 def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
-    tmp_path: Path, nursery: Nursery, sync: str
+    tmp_path: Path, nursery: Nursery, sync: str, rounds: int
 ) -> None:
-    rounds = ROUNDS if sync == "normal" else 3
     chance = random.Random(sync)
     options = (*GENEROUS, "--backend-sync", sync)
     acknowledged: list[tuple[str, str, str]] = []

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from websockets.frames import Opcode, apply_mask
+from websockets.frames import Opcode
+from websockets.utils import apply_mask
 
 from tests.doors.clients import HANDSHAKE, Http
 from tests.doors.real import ROOT

@@ -8,12 +8,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from websockets import Subprotocol
 from websockets.sync.client import connect
 
 from tests.doors.real import Daemon, eventually
@@ -141,7 +143,8 @@ def test_a_stream_hears_large_messages_in_order(doors: Doors, kind: str):
 
 def test_a_websocket_over_tls(doors: Doors):
     uri = f"wss://127.0.0.1:{doors.tls_port}/ws"
-    with connect(uri, ssl=doors.context, subprotocols=["pushd.v1"], compression=None, proxy=None) as websocket:
+    options: dict[str, Any] = {"subprotocols": [Subprotocol("pushd.v1")], "compression": None, "proxy": None}
+    with connect(uri, ssl=doors.context, **options) as websocket:
         websocket.send(json.dumps({"subscribe": "wss"}))
         assert json.loads(websocket.recv(10))["ok"]
         doors.daemon.publish("wss", LARGE)

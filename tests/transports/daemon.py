@@ -3,13 +3,14 @@
 import json
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, IReactorSocket
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from pushd.config import load
 from pushd.core.budget import Budget
@@ -52,7 +53,8 @@ def connect(port: int, protocol: IProtocol, *, small: bool = False) -> Any:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
         sock.connect(("127.0.0.1", port))
         sock.setblocking(False)
-        reactor.adoptStreamConnection(sock.fileno(), socket.AF_INET, _Ready(protocol))
+        factory: Any = _Ready(protocol)
+        IReactorSocket(reactor).adoptStreamConnection(sock.fileno(), socket.AF_INET, factory)
     return protocol
 
 
@@ -64,7 +66,7 @@ class _Ready(Factory):
     def __init__(self, protocol: IProtocol) -> None:
         self._protocol = protocol
 
-    def buildProtocol(self, addr: object) -> IProtocol:
+    def buildProtocol(self, addr: object) -> Any:
         return self._protocol
 
 
@@ -108,7 +110,8 @@ class RunningDaemon:
         self._clients: list[Any] = []
         self._is_cut_off = False
         self._service: Any = make_service(load(None, {}, options), reactor)
-        globalLogPublisher.addObserver(self._watch)
+        self._observer = cast(ILogObserver, self._watch)
+        globalLogPublisher.addObserver(self._observer)
 
     async def start(self) -> "RunningDaemon":
         """Start, and wait until both listeners are there."""
@@ -124,7 +127,7 @@ class RunningDaemon:
             await turns()
             await self.cut_off()
             self._cancel_last_resorts()
-            globalLogPublisher.removeObserver(self._watch)
+            globalLogPublisher.removeObserver(self._observer)
 
     async def cut_off(self) -> None:
         """Break the connections of all clients; those that would come again can not."""
@@ -137,6 +140,7 @@ class RunningDaemon:
         from twisted.internet import reactor
 
         for call in reactor.getDelayedCalls():
+            assert isinstance(call, DelayedCall)
             if call.func.__name__ in _LAST_RESORTS and call.getTime() <= reactor.seconds() + _LAST_RESORT_SECONDS:
                 call.cancel()
 
@@ -153,7 +157,8 @@ class RunningDaemon:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Ask by HTTP."""
-        return await self.connect("http", HttpClient(encode_request(method, path, body, headers))).answer
+        client: HttpClient = self.connect("http", HttpClient(encode_request(method, path, body, headers)))
+        return await client.answer
 
     async def publish(self, channel: str, data: bytes | str = b"x", kind: str | None = None, **query: object) -> str:
         """Publish one message by HTTP; give its id."""

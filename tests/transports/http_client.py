@@ -52,6 +52,8 @@ def encode_request(
 class HttpClient(Protocol):
     """A connection with a request, and then with another one if asked."""
 
+    transport: Any
+
     def __init__(self, request: bytes, take: Callable[[bytes], None] | None = None) -> None:
         """`take` is handed the body of a 200 piece by piece, its transfer coding undone; else it is gathered."""
         self._take_stream = take
@@ -132,6 +134,7 @@ class HttpClient(Protocol):
 
     def _read_counted(self) -> bool:
         data, self._rest = self._rest[: self._left], self._rest[self._left :]
+        assert self._left is not None
         self._left -= len(data)
         self._take(data)
         if not self._left:

@@ -32,8 +32,9 @@ class LongPoll(Peer):
 
     async def _poll(self, since: str | None, timeout: int | None) -> Answer:
         request = encode_request("GET", address("longpoll", self._topics, since=since, timeout=timeout))
-        self.protocol = self.daemon.connect("http", HttpClient(request))
-        return await self.protocol.answer
+        protocol: HttpClient = self.daemon.connect("http", HttpClient(request))
+        self.protocol = protocol
+        return await protocol.answer
 
     def _take(self, answer: Answer) -> None:
         self._position = answer.headers["pushd-id"]

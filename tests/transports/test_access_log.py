@@ -42,11 +42,16 @@ async def test_an_answer_is_told_without_query_and_body(open_daemon):
     assert re.fullmatch(r"http 127\.0\.0\.1: GET /nowhere 404, [0-9]+ bytes, T", missed)
 
 
-async def test_the_size_is_that_of_the_whole_answer(open_daemon):
+async def test_the_size_is_that_of_the_whole_answer(open_daemon, monkeypatch):
     daemon = await open_daemon()
     client, received = HttpClient(encode_request("GET", "/health/live")), []
     take = client.dataReceived
-    client.dataReceived = lambda data: (received.append(len(data)), take(data))
+
+    def count(data):
+        received.append(len(data))
+        take(data)
+
+    monkeypatch.setattr(client, "dataReceived", count)
     daemon.connect("http", client)
     await client.answer
     assert told(daemon) == [f"http 127.0.0.1: GET /health/live 200, {sum(received)} bytes, T"]

@@ -121,7 +121,10 @@ async def test_lines_are_listed_before_they_hear_anything(daemon):
 async def test_connections_are_paged_by_age_also_behind_one_that_is_gone(daemon):
     for count in range(1, 6):
         await Sse(daemon).subscribe("a")
-        await until(lambda count=count: len(daemon.subscribers("a")) == count, "subscribed")
+        await until(
+            lambda: len(daemon.subscribers("a")) == count,  # noqa: B023
+            "subscribed",
+        )
     ids = [shown["id"] for shown in await connections(daemon)]
     assert len(set(ids)) == 5
     assert [shown["id"] for shown in await connections(daemon, limit=2)] == ids[:2]

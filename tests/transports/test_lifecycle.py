@@ -185,7 +185,7 @@ HANDSHAKE = {
 @pytest.mark.parametrize(("door", "headers"), [("stream", {}), ("ws", HANDSHAKE)])
 async def test_one_who_is_given_up_while_its_subscription_waits_is_refused(daemon, monkeypatch, door, headers):
     """As happens where a store is away just then."""
-    opening = Deferred()
+    opening: Deferred[Opening] = Deferred()
     hub = daemon._service.hub
     monkeypatch.setattr(hub._backend, "open", lambda topics, since: opening)
     asked = ensureDeferred(daemon.request("GET", address(door, "a"), headers=headers))

@@ -197,7 +197,10 @@ async def test_an_answer_for_which_there_is_no_room_any_more_breaks_off(start_da
     clients = []
     for _ in range(2):
         client = daemon.connect("http", HttpClient(encode_request("GET", "/poll/a?since=all")), small=True)
-        await until(lambda client=client: client.transport, "connected")
+        await until(
+            lambda: client.transport,  # noqa: B023
+            "connected",
+        )
         client.transport.pauseProducing()
         clients.append(client)
         await turns(50)

@@ -1,5 +1,7 @@
 """One address for all: the technique is what the client accepts."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,17 +78,20 @@ class Named:
 
 
 KINDS = ("text/event-stream", "multipart/mixed", "application/x-ndjson")
-DOOR = NegotiatingDoor(None, {kind: Named(kind) for kind in KINDS}, Named("websocket"), Named("longpoll"))
+NOTHING: Any = None
+NAMED: Any = Named
+DOOR = NegotiatingDoor(NOTHING, {kind: NAMED(kind) for kind in KINDS}, NAMED("websocket"), NAMED("longpoll"))
 WEIGHTS = st.integers(0, 1000)
 BLANKS = st.sampled_from(["", " ", "\t"])
 NO_WEIGHTS = st.sampled_from(["nan", "inf", "-1", "1e0", "1_0", "2", "", "x", "0x1", "1.0.0", "\u0661", " 1"])
 
 
-def picked(accept, **more):
+def picked(accept):
     """Ask with `Accept`; give the name of the door."""
-    request = Request(None, b"GET", b"/sub/a", {b"accept": accept, **more})
-    names = []
-    Deferred.fromCoroutine(DOOR.methods()[b"GET"](request)).addCallback(names.append)
+    request = Request(NOTHING, b"GET", b"/sub/a", {b"accept": accept})
+    names: list[Any] = []
+    answer: Any = DOOR.methods()[b"GET"](request)
+    Deferred.fromCoroutine(answer).addCallback(names.append)
     return names[0]
 
 

@@ -25,7 +25,7 @@ def waiting(daemon, topics, **query):
 
 async def loop(daemon, topics, count, since=None, **go_on):
     """Poll like a client that loops, until `count` messages are heard."""
-    heard = []
+    heard: list[str] = []
     while len(heard) < count:
         answer = await poll(daemon, topics, since=since)
         assert answer.status in (200, 204)

@@ -14,7 +14,7 @@ from tests.transports.ways import EVERY, TELLING, UNCONFINED, each
 
 
 async def by_http(daemon: RunningDaemon, method: str) -> str:
-    return (await daemon.request(method, address("pub", "a"), b"x")).json["id"]
+    return str((await daemon.request(method, address("pub", "a"), b"x")).json["id"])
 
 
 async def by_batch(daemon: RunningDaemon) -> str:
@@ -30,7 +30,7 @@ async def by_line(daemon: RunningDaemon, line: str) -> str:
 async def by_websocket(daemon: RunningDaemon) -> str:
     peer = JsonSocket(daemon)
     await peer.open()
-    return (await peer.ask(publish="a", data="x"))["id"]
+    return str((await peer.ask(publish="a", data="x"))["id"])
 
 
 DOORS = {

@@ -150,7 +150,7 @@ async def refusal_by_door(daemon, **message):
     await socket.open()
     batch = await daemon.request("POST", "/pub", json.dumps(as_json).encode(), {"Content-Type": "application/x-ndjson"})
     try:
-        by_line = await lines.ask(f"PUBJ {json.dumps(as_json)}")
+        by_line: str | None = await lines.ask(f"PUBJ {json.dumps(as_json)}")
     except Refused as refused:
         by_line = refused.code
     by_socket = await socket.ask(publish=as_json.pop("channel"), **as_json)

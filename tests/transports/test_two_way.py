@@ -147,7 +147,8 @@ async def test_what_was_published_before_unsub_may_be_heard_but_nothing_after_it
         commands = ("PUB a early", 'PUBJ {"channel":"b","end":true}', "UNSUB a")
         asked = [peer.send(command) for command in commands]
     await asked[-1]
-    peer.hear, heard = lambda item: heard.append(item), []
+    heard: list[object] = []
+    peer.hear = heard.append
     await turns(50)
     assert [item for item in heard if isinstance(item, Heard)] == []
 
@@ -159,7 +160,7 @@ async def test_what_was_published_before_unsub_may_be_heard_but_nothing_after_it
 async def test_the_format_may_change_at_any_time_and_holds_from_its_answer_on(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
-    lines = []
+    lines: list[bytes] = []
     peer.news = lines.append
     for name in ("json", "text", "raw", "TEXT", "json", "raw"):
         assert await peer.ask(f"FORMAT {name}") == f"FORMAT {name.lower()}"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -18,6 +19,25 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
+
+SCRAPS = [
+    b"",
+    b" ",
+    b"\r\n",
+    b"\n",
+    b"\0",
+    b"\x1f",
+    b"\xff",
+    b"\xc2\x85",
+    b"\xe2\x80\xa8",
+    b'"',
+    b"\\",
+    b"\\u00",
+    b",",
+    b":",
+]
+SCRAPS += [b"0", b"-", b".", b"e", b"NaN", b"Infinity", b"[", b"]", b"{", b"}", b"//"]
+"""What breaks JSON in some places and is allowed in others."""
 
 
 def shown(line: bytes) -> dict[str, Any]:
@@ -102,10 +122,37 @@ def test_any_json_comes_back_as_its_value_on_one_line(value: Any, indent: int | 
     assert read["data"] == value
 
 
-@given(st.binary(max_size=20))
-def test_whatever_passes_as_json_is_valid_inside_json(data: bytes) -> None:
+@st.composite
+def nearly_json(draw: st.DrawFn) -> bytes:
+    """JSON in which up to two bytes are removed or replaced, or something is inserted."""
+    data = bytearray(json.dumps(draw(VALUES), indent=draw(st.sampled_from([None, 0])), ensure_ascii=False).encode())
+    for _ in range(draw(st.integers(0, 2))):
+        start = draw(st.integers(0, len(data)))
+        data[start : start + draw(st.integers(0, 1))] = draw(st.sampled_from(SCRAPS))
+    return bytes(data)
+
+
+def passes(data: bytes) -> bool:
+    """Whether data is accepted as JSON."""
     try:
         draft("a", data, "application/json")
     except Refusal:
-        return
-    shown(encode_message(message(data=data, content_type="application/json")))
+        return False
+    return True
+
+
+@given(nearly_json())
+def test_whatever_passes_as_json_is_valid_inside_json(data: bytes) -> None:
+    if passes(data):
+        shown(encode_message(message(data=data, content_type="application/json")))
+
+
+def test_the_examples_of_the_test_above_are_often_json_and_often_not() -> None:
+    outcomes = Counter[bool]()
+
+    @given(nearly_json())
+    def count(data: bytes) -> None:
+        outcomes[passes(data)] += 1
+
+    count()
+    assert min(outcomes[True], outcomes[False]) > 20, outcomes

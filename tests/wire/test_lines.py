@@ -61,7 +61,7 @@ def test_what_publishes_is_read_alike_alone_and_among_others(line: bytes) -> Non
     assert _read(parse_publish, line) == _read(lambda *sent: parse(*sent).draft, line)  # type: ignore[union-attr]
 
 
-def _read(parser, line):  # type: ignore[no-untyped-def]
+def _read(parser, line):
     try:
         read = parser(line, LIMITS)
     except Refusal as refusal:

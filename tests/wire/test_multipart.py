@@ -38,7 +38,9 @@ def shown(stream):
     for part in parts:
         head, blank, body = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         if blank and body:
-            found.append((re.search(rb"(?i)content-type: ([^\r]*)", b"\r\n" + head)[1].decode(), body))
+            kind = re.search(rb"(?i)content-type: ([^\r]*)", b"\r\n" + head)
+            assert kind is not None
+            found.append((kind[1].decode(), body))
     return found
 
 

@@ -40,7 +40,11 @@ class CheckpointThread(Thread):
 
     def run(self) -> None:
         """Work."""
-        while self._is_wanted.wait() and not self._is_finishing.wait(_SECONDS):
+        while not self._is_finishing.is_set():
+            self._is_wanted.wait()
+            if self._is_finishing.wait(_SECONDS):
+                break
+            # `finish` sets both events; if this clears the second one, the condition of the loop still sees the first.
             self._is_wanted.clear()
             try:
                 _, pages, done = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
