@@ -1,0 +1,78 @@
+"""Histories at the limits, written directly into the stores, and patterns that are costly to compare with channels."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pushd.backends.sqlite.directory import Directory
+from pushd.backends.sqlite.record import Record, cost_of
+from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, MessageRow, row_of_message, row_of_record
+from pushd.backends.sqlite.schema import migrate
+from pushd.core.message import TEXT, Message
+
+EPOCH = "Filled"
+CHANNELS = 100_000
+"""The default of `limits.channels`."""
+TOPICS = 1000
+"""The default of `limits.topics`."""
+DATA = b"x"
+
+
+def channel(number: int) -> str:
+    """Return the name of a channel."""
+    return f"w/{number % 10}/a/a/a/a/{number}"
+
+
+def costly_patterns() -> list[str]:
+    """Return patterns that match none of the channels, though half of them agree with the first segments of all."""
+    overlapping = ["/".join((*segments, "*", "none")) for segments in itertools.product("*a", repeat=9)]
+    literal = [f"*/*/x{number}/*" for number in range(TOPICS)]
+    return [*overlapping[: TOPICS // 2], *literal[: TOPICS // 2]]
+
+
+def fill_file(directory: Path) -> None:
+    """Write a file in which each channel has published two messages, has lost the first and keeps the second."""
+    place = Directory(str(directory))
+    place.acquire()
+    db = place.write("normal")
+    began = round(time.time() - 60, 3)
+    migrate(db, EPOCH, began)
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA synchronous = OFF")
+
+    def messages() -> Iterator[MessageRow]:
+        for number in range(CHANNELS):
+            seq = CHANNELS + number + 1
+            message = Message(EPOCH, seq, None, channel(number), began, DATA, TEXT, "text")
+            yield row_of_message(message, number + 1, number + 1, 1.0, None)
+
+    def records() -> Iterator[Record]:
+        for number in range(CHANNELS):
+            lost, seq, name = number + 1, CHANNELS + number + 1, channel(number)
+            cost = cost_of(len(DATA) + len(name) + len(TEXT))
+            yield Record(
+                number + 1,
+                name,
+                messages=1,
+                bytes=len(DATA),
+                cost=cost,
+                last=seq,
+                last_time=began,
+                used=seq,
+                floor=lost,
+                lost=lost,
+                lost_time=began,
+                lost_reason="evicted",
+                place=seq,
+            )
+
+    db.execute("BEGIN")
+    db.executemany(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES ({', '.join('?' * 12)})", messages())
+    places = ", ".join("?" * 17)
+    db.executemany(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES ({places})", map(row_of_record, records()))
+    db.execute("UPDATE log SET seq = ?, now = 50, wall = ?, peak = 0", (2 * CHANNELS, began + 50))
+    db.execute("COMMIT")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    place.release()
