@@ -18,7 +18,7 @@ from pushd.backends.sqlite.view import View
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
-from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_file
+from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_file, spared_garbage_collector
 from tests.worst.turns import MOST_SECONDS, ReactorTurns
 
 HEAD = 2 * CHANNELS
@@ -42,7 +42,8 @@ async def backend(directory: Path) -> AsyncIterator[SqliteBackend]:
 
     backend = SqliteBackend(str(directory), Bounds(messages=1), reactor, time.time, "normal")
     await backend.start(Listener(lambda message: None, lambda channel: None, lambda ailment: None))
-    yield backend
+    with spared_garbage_collector():
+        yield backend
     await backend.stop()
 
 

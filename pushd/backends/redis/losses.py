@@ -1,4 +1,4 @@
-"""What patterns have lost: the channels that lost messages are walked once, a part at a time, for all patterns together.
+"""What patterns have lost: the channels that lost messages are walked once, in parts, for all patterns together.
 
 The first part comes with the answer of a script, and the whole walk tells what was true at that moment. While it lasts
 Redis journals the losses that follow: of a channel that appears in the journal what counts is what it had lost before.
@@ -50,29 +50,32 @@ class LossWalk:
         """
         self._patterns = patterns
         self._after = after
-        self._matcher = PatternMatcher(patterns)
+        self._matcher: PatternMatcher | None = None
+        """Made when it is needed: most have lost nothing."""
         self._before: dict[str, Loss] = {}
         self._newest: dict[str, Loss] = {}
 
     @property
     def is_done(self) -> bool:
         """Whether no older loss can matter."""
-        return self._matcher.is_exhausted
+        return self._matcher is not None and self._matcher.is_exhausted
 
     def take(self, before: list[Row], found: list[Row]) -> None:
         """Take one part; see `Part`."""
         for channel, loss in _losses(before):
             self._before.setdefault(channel, loss)
+        if found and self._matcher is None:
+            self._matcher = PatternMatcher(self._patterns)
         for channel, loss in _losses(found):
-            if channel not in self._before:
+            if self._matcher is not None and channel not in self._before:
                 self._newest.update(dict.fromkeys(self._matcher.take(channel), loss))
 
     def finish(self) -> dict[str, Loss]:
         """Return the newest loss of each pattern that has lost anything."""
-        matcher = PatternMatcher(self._patterns)
-        changed = sorted(((loss, channel) for channel, loss in self._before.items()), reverse=True)
-        for loss, channel in changed:
-            if loss.seq > self._after:
+        changed = [(loss, channel) for channel, loss in self._before.items() if loss.seq > self._after]
+        if changed:
+            matcher = PatternMatcher(self._patterns)
+            for loss, channel in sorted(changed, reverse=True):
                 for pattern in matcher.take(channel):
                     self._newest[pattern] = max(loss, self._newest.get(pattern, loss))
         return self._newest

@@ -17,7 +17,7 @@ from pushd.core.message import Gap, Message
 from pushd.core.names import is_pattern
 from pushd.core.replay import ChannelInfo, Opening, Page
 
-_WALKED: Final = 1000
+_WALKED: Final = 500
 """Channels that one call gives of those that lost messages: some milliseconds here and in Redis."""
 _WALKS: Final = 2
 """Walks of this node at a time: what else it asks of Redis waits behind as many calls of them."""
