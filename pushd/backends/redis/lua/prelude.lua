@@ -50,13 +50,17 @@ local function record(ch)
             last = num(v[1]), at = num(v[2]), ended = num(v[3]), lost = num(v[4]), lat = num(v[5]), why = v[6],
             n = num(v[7]), b = num(v[8]), gone = num(v[9]),
         }
-        if r then r.old = { r.lost, r.lat, r.why } end
         records[ch] = r
     end
     return r
 end
 
--- While somebody walks over the losses, a bit at a time, each change is noted with what was true before.
+-- While somebody walks over the losses, a bit at a time, each change is noted with what was true before. Where a record
+-- is about to change, `old` keeps that.
+local function keep_old(r)
+    if ms <= walk and not r.old then r.old = { r.lost, r.lat, r.why } end
+end
+
 local function journal(ch, old)
     if ms > walk then return end
     changes = changes + 1
@@ -68,7 +72,10 @@ end
 
 local function drop_record(ch)
     local r = record(ch)
-    if r then journal(ch, r.old) end
+    if r then
+        keep_old(r)
+        journal(ch, r.old)
+    end
     redis.call('DEL', E .. 'c:' .. ch)
     redis.call('ZREM', E .. 'lost', ch)
     redis.call('ZREM', E .. 'ended', ch)
@@ -89,7 +96,7 @@ local function save()
             if r.has_lost then
                 redis.call('ZADD', E .. 'lost', r.lost, ch)
                 journal(ch, r.old)
-                r.old = { r.lost, r.lat, r.why }
+                r.old = nil
             end
             if r.used then redis.call('ZADD', E .. 'live', r.used, ch) end
             redis.call('HSET', E .. 'c:' .. ch, 'last', r.last, 'at', r.at, 'ended', r.ended, 'lost', r.lost,
@@ -107,6 +114,7 @@ end
 
 local function note_loss(r, s, at, why)
     if s > r.lost then
+        keep_old(r)
         r.lost, r.lat, r.why, r.has_lost = s, at, why, true
     end
     r.dirty = true
