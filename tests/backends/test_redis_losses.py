@@ -134,6 +134,20 @@ async def test_a_change_during_the_walk_neither_hides_a_loss_nor_makes_one(
 
 
 @both
+async def test_a_channel_that_changes_before_the_walk_gets_to_it_is_told_as_it_was(
+    redis: RedisServer, node: Start, kind: str
+) -> None:
+    one = await node(redis.url, bounds=Bounds(messages=2))
+    low = [await publish(one, "low") for _ in range(3)]
+    for _ in range(3):
+        await one.backend.publish([draft(f"c/{number}", b"x") for number in range(CHANNELS)])
+    calls = between(one, lambda: publish(one, "low"), at=2)
+    assert await gaps(one, "*", "none/*", kind=kind) == [("*", low[0].id, "evicted")]
+    assert len(calls) > 2
+    assert await gaps(one, "*", "none/*", kind=kind) == [("*", low[1].id, "evicted")]
+
+
+@both
 async def test_a_channel_that_is_dropped_during_the_walk_is_still_told(
     redis: RedisServer, node: Start, kind: str
 ) -> None:
@@ -151,7 +165,9 @@ async def test_a_channel_that_is_dropped_during_the_walk_is_still_told(
 
 
 @both
-@pytest.mark.parametrize("fault", ["journal is gone", "journal had lapsed", "another epoch"])
+@pytest.mark.parametrize(
+    "fault", ["journal is gone", "journal had lapsed", "journal had lapsed and was begun again", "another epoch"]
+)
 async def test_a_walk_that_can_not_go_on_begins_again(redis: RedisServer, node: Start, kind: str, fault: str) -> None:
     one, first = await lossy(node, redis)
     epoch = first["c/1"].epoch
@@ -165,6 +181,8 @@ async def test_a_walk_that_can_not_go_on_begins_again(redis: RedisServer, node: 
         else:
             redis.ask("HSET", f"{KEYS}log", "walk", "1")
             await publish(one, "c/1")
+            if "again" in fault:
+                await one.backend._reading.page(("none/*",), MessageId(epoch, 0), 10, 1 << 20)
 
     calls = between(one, break_, at=3)
     told = await gaps(one, "*/1", "none/*", kind=kind)
