@@ -5,7 +5,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,19 @@ class RedisServer:
                     raise ConnectionError("Redis closed the connection")
                 reader.feed(data)
         return reply
+
+    def pipe(self, commands: Iterable[tuple[str | bytes, ...]]) -> None:
+        """Send many commands, none of which may fail."""
+        import hiredis
+
+        reader, left = hiredis.Reader(), iter(commands)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as sock:
+            while some := list(islice(left, 5000)):
+                sock.sendall(b"".join([hiredis.pack_command(command) for command in some]))
+                for command in some:
+                    while (reply := reader.gets()) is False:
+                        reader.feed(sock.recv(1 << 16))
+                    assert not isinstance(reply, Exception), (command, reply)
 
     def _wait(self) -> None:
         import time

@@ -1,20 +1,28 @@
 """Reading: where a subscription begins, what comes next, and what is known of channels."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
+from twisted.internet.defer import DeferredSemaphore
 
 from pushd.backends.interface import Usage
 from pushd.backends.redis.commands import Commands
-from pushd.backends.redis.scripts import FETCH, FORGET, LAST, LINK, LOOK, MISSED, OPEN, PAGE
+from pushd.backends.redis.losses import LossWalk, Row, decode_part
+from pushd.backends.redis.scripts import FETCH, FORGET, LAST, LINK, LOOK, LOSSES, MISSED, OPEN, PAGE
 from pushd.backends.redis.wire import decode_message
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
+from pushd.core.errors import Unavailable
 from pushd.core.message import Gap, Message
 from pushd.core.names import is_pattern
 from pushd.core.replay import ChannelInfo, Opening, Page
 
-_MAGIC = {ord(sign): f"%{sign}" for sign in "^$()%.[]*+-?"}
+_WALKED: Final = 500
+"""Channels that one call gives of those that lost messages: some milliseconds here and in Redis."""
+_WALKS: Final = 2
+"""Walks of this node at a time: what else it asks of Redis waits behind as many calls of them."""
+_ATTEMPTS: Final = 5
+"""How often a walk begins again because Redis has not kept what had changed meanwhile."""
 
 
 class _Fact(msgspec.Struct, array_like=True):
@@ -36,6 +44,12 @@ class _Opened(msgspec.Struct, array_like=True):
     now: int
     place: int
     facts: list[_Fact]
+    after: int
+    """The walk over losses looks for newer ones than this sequence."""
+    changes: int
+    """See `losses`, here and below."""
+    found: list[Row]
+    more: str
 
 
 class _Found(msgspec.Struct, array_like=True):
@@ -54,6 +68,10 @@ class _Paged(msgspec.Struct, array_like=True):
     facts: list[_Fact]
     position: int
     complete: bool
+    after: int
+    changes: int
+    found: list[Row]
+    more: str
 
 
 class Missed(msgspec.Struct, array_like=True):
@@ -72,6 +90,9 @@ class Missed(msgspec.Struct, array_like=True):
     gone: list[str]
     all: bool
     """Whether these are all channels that lost messages, have ended or were deleted."""
+
+
+A = TypeVar("A", _Opened, tuple[_Paged, list[bytes]])
 
 
 class Linked(NamedTuple):
@@ -98,7 +119,9 @@ class Reading:
     """
 
     def __init__(self, commands: Commands, age: float) -> None:
+        self._commands = commands
         self._call = commands.call
+        self._walks = DeferredSemaphore(_WALKS)
         self._age = round(age * 1000)
 
     async def open(self, topics: Sequence[str], since: Since) -> tuple[Opening, MessageId]:
@@ -107,6 +130,8 @@ class Reading:
             return await self._open_last(topics, since.size)
         kind, value, epoch = "", 0, ""
         match since:
+            case Now():
+                kind = "now"
             case MessageId(epoch, value):
                 kind = "at"
             case Time(unix):
@@ -119,10 +144,13 @@ class Reading:
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> tuple[Page, MessageId]:
         """Read on; see `Backend.page`. Give also how far the log is."""
-        has_pattern = int(any(map(is_pattern, topics)))
-        arguments = (after.seq, after.epoch, count, size, has_pattern, *map(_spelled, topics))
-        packed, *raw = await self._call(PAGE, self._age, *arguments)
-        state = _paged(packed)
+        arguments = (after.seq, after.epoch, count, size, _has_pattern(topics), *topics)
+
+        async def read() -> tuple[_Paged, list[bytes]]:
+            packed, *raw = await self._call(PAGE, self._age, *arguments)
+            return _paged(packed), raw
+
+        state, raw = await self._know_losses(topics, read, lambda answer: answer[0])
         is_other = after.epoch != state.epoch
         gaps = _all_gone(topics, after, "epoch", state) if is_other else _gaps(topics, after, state)
         ended: tuple[str, ...] = ()
@@ -186,10 +214,10 @@ class Reading:
         return Linked(epoch.decode(), [decode_message(each) for each in raw], int(lost), why.decode())
 
     async def _open_last(self, topics: Sequence[str], count: int) -> tuple[Opening, MessageId]:
-        spelled, wanted, upto = list(map(_spelled, topics)), count, "+"
+        wanted, upto = count, "+"
         place = -1
         while True:
-            found = _found(await self._call(LAST, self._age, wanted, upto, *spelled))
+            found = _found(await self._call(LAST, self._age, wanted, upto, *topics))
             if found.wanted < wanted or place < 0:
                 place = found.place
             wanted, upto = found.wanted, found.more
@@ -199,16 +227,61 @@ class Reading:
         return _opening(topics, place if state.epoch == found.epoch else 0, (), False, state)
 
     async def _state(self, kind: str, value: int, epoch: str, topics: Sequence[str]) -> _Opened:
-        return _opened(await self._call(OPEN, self._age, kind, value, epoch, *map(_spelled, topics)))
+        async def read() -> _Opened:
+            return _opened(await self._call(OPEN, self._age, kind, value, epoch, _has_pattern(topics), *topics))
+
+        return await self._know_losses(topics, read, lambda answer: answer)
+
+    async def _know_losses(
+        self, topics: Sequence[str], read: Callable[[], Awaitable[A]], state_of: Callable[[A], _Opened | _Paged]
+    ) -> A:
+        """Read something, and put what patterns have lost at that moment among its facts.
+
+        :raises Unavailable: Redis can not be read.
+        """
+        patterns = [topic for topic in topics if is_pattern(topic)]
+        run, answer = self._commands.run, await read()
+        walk = await self._walk(patterns, state_of(answer), run, is_short=True)
+        if walk is None:
+            await self._walks.acquire()
+            try:
+                for _ in range(_ATTEMPTS):
+                    walk = await self._walk(patterns, state_of(answer), run, is_short=False)
+                    if walk is not None:
+                        break
+                    run, answer = self._commands.run, await read()
+                else:
+                    raise Unavailable("too much is changing in Redis to tell what was lost")
+            finally:
+                self._walks.release()
+        losses, facts = walk.finish(), state_of(answer).facts
+        for number, topic in enumerate(topics):
+            loss = losses.get(topic)
+            if loss is not None:
+                facts[number] = _Fact(*loss, 0, 0, 0)
+        return answer
+
+    async def _walk(
+        self, patterns: Sequence[str], state: _Opened | _Paged, run: bytes, *, is_short: bool
+    ) -> LossWalk | None:
+        """Go through the channels that lost messages; None where the walk has to begin again, or is not short."""
+        walk = LossWalk(patterns, state.after)
+        walk.take([], state.found)
+        changes, more = state.changes, state.more
+        while more and not walk.is_done:
+            if is_short:
+                return None
+            raw = await self._call(LOSSES, state.epoch, changes, state.after, more, _WALKED)
+            part = decode_part(raw)
+            if not part.holds or self._commands.run != run:
+                return None
+            walk.take(part.before, part.found)
+            changes, more = part.changes, part.more
+        return walk
 
 
-def _spelled(topic: str) -> str:
-    """Write a topic as the scripts read it: see `lua/topics.lua`."""
-    if not is_pattern(topic):
-        return f"={topic}"
-    words = {"*": "[^/]+", "**": ".+"}
-    spelled = "/".join(words.get(segment) or segment.translate(_MAGIC) for segment in topic.split("/"))
-    return f"{'!' if topic[0] == '*' else '~'}^{spelled}$"
+def _has_pattern(topics: Sequence[str]) -> int:
+    return int(any(map(is_pattern, topics)))
 
 
 def _begin(topics: Sequence[str], since: Since, state: _Opened, value: int) -> tuple[int, tuple[Gap, ...], bool]:

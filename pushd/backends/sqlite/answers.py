@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 
-from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.view import View
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
-from pushd.core.names import Interest, is_pattern, matches
+from pushd.core.names import is_pattern, matches
+from pushd.core.pattern_matcher import PatternMatcher
 from pushd.core.replay import ChannelInfo, Opening, Page
 
 _PAGE_EFFORT = 20_000
@@ -48,12 +48,12 @@ class Answers:
             seq, gaps = after.seq, self._gaps(topics, after)
         taken: list[Message] = []
         taken_bytes = 0
-        interest = Interest(topics)
+        covers = PatternMatcher(topics).covers
         for effort, (next_seq, channel) in enumerate(self._source(topics, seq)):
             if len(taken) >= count or taken_bytes >= size or effort >= _PAGE_EFFORT:
                 return Page(tuple(taken), gaps + self._struck(topics, after), MessageId(view.epoch, seq), False)
             seq = next_seq
-            if interest.covers(channel):
+            if covers(channel):
                 message = view.message(seq, channel)
                 if message is None:
                     self.damaged.append((seq, channel))
@@ -109,21 +109,22 @@ class Answers:
         edge = self._view.before_time(unix)
         firsts = self._firsts_after(topics, edge) if edge is not None else self._firsts_by_channel(topics, unix)
         seq = min((first - 1 for first in firsts), default=self._view.head)
+        losses = self._view.newest_losses(topics, 0)
         gaps = tuple(
             Gap(topic, self._id(0), self._id(loss.seq), loss.reason)
             for topic in topics
-            if (loss := self._view.latest_loss(topic, 0)) and loss.time >= unix
+            if (loss := losses.get(topic)) and loss.time >= unix
         )
         return seq, gaps
 
     def _firsts_after(self, topics: Sequence[str], seq: int) -> Iterator[int]:
         """Find the first message after `seq` of each channel; where they are many, of all, or a place before that."""
-        records = self._few(topics)
+        records = self._view.records(topics)
         if records is not None:
             for record in records:
                 yield from islice(self._view.seqs(record, seq), 1)
             return
-        covers = Interest(topics).covers
+        covers = PatternMatcher(topics).covers
         for effort, (next_seq, channel) in enumerate(self._view.all_seqs(seq)):
             if effort >= _PAGE_EFFORT or covers(channel):
                 yield next_seq
@@ -132,7 +133,7 @@ class Answers:
     def _firsts_by_channel(self, topics: Sequence[str], unix: float) -> Iterator[int]:
         """Find where in each channel the newest messages begin that all have a time of `unix` or later."""
         view = self._view
-        for record in {record.id: record for topic in topics for record in view.all_records(topic)}.values():
+        for record in view.all_records(topics):
             yield from islice(view.seqs(record, view.newest_before(record, unix)), 1)
 
     # What is gone
@@ -140,8 +141,9 @@ class Answers:
     def _gaps(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
         gaps = []
         unknown = self._view.unknown
+        losses = self._view.newest_losses(topics, after.seq)
         for topic in topics:
-            loss = self._view.latest_loss(topic, after.seq)
+            loss = losses.get(topic)
             lost, reason = (loss.seq, loss.reason) if loss else (after.seq, "")
             if unknown > lost and (is_pattern(topic) or self._view.record(topic) is None):
                 lost, reason = unknown, "unknown"
@@ -150,7 +152,8 @@ class Answers:
         return tuple(gaps)
 
     def _all_gone(self, topics: Sequence[str], after: MessageId, reason: str) -> tuple[Gap, ...]:
-        losses = ((topic, self._view.latest_loss(topic, 0)) for topic in topics)
+        newest = self._view.newest_losses(topics, 0)
+        losses = ((topic, newest.get(topic)) for topic in topics)
         return tuple(Gap(topic, str(after), self._id(loss.seq if loss else 0), reason) for topic, loss in losses)
 
     def _struck(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
@@ -175,27 +178,17 @@ class Answers:
 
     # Finding messages
 
-    def _few(self, topics: Sequence[str]) -> list[Record] | None:
-        """Give the records of all channels that are covered; None where they are many."""
-        found: dict[int, Record] = {}
-        for topic in topics:
-            records = self._view.records(topic)
-            if records is None:
-                return None
-            found.update((record.id, record) for record in records)
-        return list(found.values())
-
     def _source(self, topics: Sequence[str], seq: int) -> Iterator[tuple[int, str]]:
         """Go through the messages newer than `seq`, oldest first: those of the topics, or all."""
-        records = self._few(topics)
+        records = self._view.records(topics)
         if records is None:
             return self._view.all_seqs(seq)
         return heapq.merge(*(zip(self._view.seqs(record, seq), repeat(record.name)) for record in records))
 
     def _newest_first(self, topics: Sequence[str]) -> Iterator[int]:
-        records = self._few(topics)
+        records = self._view.records(topics)
         if records is None:
-            covers = Interest(topics).covers
+            covers = PatternMatcher(topics).covers
             return (seq for seq, channel in self._view.all_seqs(0, backward=True) if covers(channel))
         return heapq.merge(*(self._view.seqs(record, 0, backward=True) for record in records), reverse=True)
 

@@ -7,17 +7,25 @@ many, `all_seqs` goes through the log.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
 from pushd.core.message import Message
-from pushd.core.names import Interest, is_pattern
+from pushd.core.names import is_pattern
+from pushd.core.pattern_matcher import PatternMatcher
 
 _FEW = 1000
-"""Channels that a pattern may cover to count as their names: as many as a subscription may name."""
+"""Channels that the patterns of a request may cover together to count as their names: as many as a subscription may
+name."""
+_CHUNK = 256
+"""Rows between two calls of `spend`: about half a millisecond of Python."""
+_BEYOND = 1 << 62
+"""More than any sequence."""
+_UNSWEPT = 2000
+"""Expired messages whose rows are looked at one by one; beyond that each channel is asked for its newest."""
 
 
 class Loss(NamedTuple):
@@ -31,13 +39,23 @@ class Loss(NamedTuple):
 class View:
     """The log at one moment. For the thread that has the connection, and while it is in a transaction."""
 
-    def __init__(self, db: sqlite3.Connection, age: float, now: float, head: int) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        age: float,
+        now: float,
+        head: int,
+        spend: Callable[[int], None] = lambda rows: None,
+    ) -> None:
         """
         :param age: how long messages are kept.
         :param now: seconds of the log's own time.
         :param head: what is newer has not been told to anybody, and is not there for this view.
+        :param spend: called with the number of rows that were looked at, every few hundred of them. What it raises ends
+            the request.
         """
         self._db = db
+        self._spend = spend
         self._now = now
         self.head = head
         log = self._row("SELECT epoch, unknown, turned_back, peak FROM log")
@@ -46,39 +64,48 @@ class View:
         """What is not above this sequence is too old."""
         self._is_overdue = bool(self._row("SELECT EXISTS (SELECT 1 FROM message WHERE deadline <= ?)", now)[0])
         """Whether the time to live of some messages is over."""
-        self._records: dict[str, tuple[Record, ...] | None] = {}
-        """By topic."""
+        self._records: dict[str, Record | None] = {}
+        """Of channels by name."""
+        self._covered: dict[tuple[str, ...], list[Record] | None] = {}
+        """Those that some patterns cover together; None where they are many."""
+        self._losses: dict[tuple[str, ...], tuple[int, dict[str, Loss]]] = {}
+        """The newest losses of topics that are newer than a sequence."""
 
     # Channels
 
     def look_up(self, topics: Sequence[str]) -> None:
         """Read the records of all these channels at once."""
         names = [topic for topic in topics if topic not in self._records and not is_pattern(topic)]
-        self._records.update((name, ()) for name in names)
+        self._records.update(dict.fromkeys(names))
         if names:
             for record in self._read_records("name IN (SELECT value FROM json_each(?))", json.dumps(names)):
-                self._records[record.name] = (record,)
+                self._records[record.name] = record
 
-    def records(self, topic: str) -> tuple[Record, ...] | None:
-        """Give the records of the channels that a topic covers, deleted ones too; None where they are many."""
-        if topic not in self._records:
-            if is_pattern(topic):
-                self._records[topic] = self._covered_by(topic)
-            else:
-                self.look_up((topic,))
-        return self._records[topic]
+    def records(self, topics: Sequence[str]) -> list[Record] | None:
+        """Return the records of the channels that topics cover, each once, deleted ones too; None if they are many."""
+        patterns = tuple(filter(is_pattern, topics))
+        if patterns not in self._covered:
+            self._covered[patterns] = self._few_covered_by(patterns)
+        covered = self._covered[patterns]
+        if covered is None:
+            return None
+        self.look_up(topics)
+        found = {record.id: record for topic in topics if (record := self._records.get(topic)) is not None}
+        found.update((record.id, record) for record in covered)
+        return list(found.values())
 
-    def all_records(self, topic: str) -> Iterable[Record]:
-        """Give the records of the channels that a topic covers, be they many."""
-        records = self.records(topic)
+    def all_records(self, topics: Sequence[str]) -> Iterable[Record]:
+        """Return the records of the channels that topics cover, however many they are."""
+        records = self.records(topics)
         if records is not None:
             return records
-        covers = Interest((topic,)).covers
-        return (record for record in self._read_records("1") if covers(record.name))
+        covers = PatternMatcher(topics).covers
+        return (record for record in self._counted(self._read_records("1")) if covers(record.name))
 
     def record(self, name: str) -> Record | None:
         """Give the record of a channel, be it deleted."""
-        return next(iter(self.records(name) or ()), None)
+        self.look_up((name,))
+        return self._records[name]
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Give at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
@@ -110,30 +137,99 @@ class View:
             loss = max(loss, Loss(*row)) if row else loss
         return loss
 
-    def latest_loss(self, topic: str, after: int) -> Loss | None:
-        """Give the newest loss of all channels that a topic covers, if it is newer than `after`."""
-        records = self.records(topic)
-        losses: Iterable[Loss] = map(self.loss_of, records) if records is not None else self._losses_in(topic, after)
-        return max((loss for loss in losses if loss.seq > after), default=None)
+    def newest_losses(self, topics: Sequence[str], after: int) -> dict[str, Loss]:
+        """Return, of the topics whose channels lost anything newer than `after`, the newest loss of each.
 
-    def _losses_in(self, topic: str, after: int) -> Iterator[Loss]:
-        """Find the newest loss of each kind."""
-        covers = Interest((topic,)).covers
-        named = "SELECT name, seq, message.time, 'expired' FROM message JOIN channel ON channel.id = message.channel"
-        queries: list[tuple[str, tuple[float, ...]]] = [
-            ("SELECT name, lost, lost_time, lost_reason FROM channel WHERE lost > ? ORDER BY lost DESC", (after,))
-        ]
-        if self._too_old > after:
-            unswept = f"{named} WHERE seq > ? AND seq <= ? AND seq > floor ORDER BY seq DESC"
-            queries.append((unswept, (after, self._too_old)))
-        if self._is_overdue:
-            queries.append((f"{named} WHERE deadline <= ? AND seq > ? AND seq > floor", (self._now, after)))
-        for query, values in queries:
-            found = (Loss(*rest) for name, *rest in self._db.execute(query, values) if covers(name))
-            if "ORDER BY" in query:
-                yield from next(([loss] for loss in found), ())
-            else:
-                yield from found
+        However many patterns there are, the channels are walked once.
+        """
+        key = tuple(topics)
+        known_after, losses = self._losses.get(key, (after, None))
+        if losses is None or after < known_after:
+            losses = self._find_losses(topics, after)
+            self._losses[key] = after, losses
+        return {topic: loss for topic, loss in losses.items() if loss.seq > after}
+
+    def _find_losses(self, topics: Sequence[str], after: int) -> dict[str, Loss]:
+        self.look_up(topics)
+        names = [topic for topic in topics if self._records.get(topic)]
+        losses = {name: loss for name in names if (loss := self.loss_of(self._records[name])).seq > after}  # type: ignore[arg-type]
+        patterns = list(filter(is_pattern, topics))
+        if not patterns:
+            return losses
+        records = self.records(patterns)
+        if records is not None:
+            newest_first = sorted(((self.loss_of(record), record.name) for record in records), reverse=True)
+            matcher = PatternMatcher(patterns)
+            for loss, name in newest_first:
+                if loss.seq > after:
+                    losses.update(dict.fromkeys(matcher.take(name), loss))
+            return losses
+        for walk in (self._noted_losses(after), self._too_old_losses(after), self._overdue_losses(after)):
+            matcher = PatternMatcher(patterns)
+            for name, read_loss in walk:
+                taken = matcher.take(name)
+                if taken:
+                    loss = read_loss()
+                    losses.update((pattern, max(loss, losses.get(pattern, loss))) for pattern in taken)
+                    if matcher.is_exhausted:
+                        break
+        return losses
+
+    def _noted_losses(self, after: int) -> Iterator[tuple[str, Callable[[], Loss]]]:
+        """Walk the channels that lost something newer than `after`, the newest loss first."""
+        # One row for a whole chunk, which SQLite makes without the interpreter's lock.
+        query = (
+            "SELECT group_concat(name, char(10)), min(lost) FROM "
+            f"(SELECT name, lost FROM channel WHERE lost > ? AND lost < ? ORDER BY lost DESC LIMIT {_CHUNK})"
+        )
+        below = _BEYOND
+        while True:
+            joined, below = self._row(query, after, below)
+            if joined is None:
+                return
+            names = joined.split("\n")
+            self._spend(len(names))
+            for name in names:
+                yield (
+                    name,
+                    lambda name=name: Loss(  # type: ignore[misc]
+                        *self._row("SELECT lost, lost_time, lost_reason FROM channel WHERE name = ?", name)
+                    ),
+                )
+
+    def _too_old_losses(self, after: int) -> Iterator[tuple[str, Callable[[], Loss]]]:
+        """Walk the channels of messages that are too old and still have rows, the newest message first."""
+        if self._too_old <= after:
+            return
+        rows = self._db.execute(
+            "SELECT name, seq FROM message CROSS JOIN channel ON channel.id = message.channel"
+            f" WHERE seq > ? AND seq <= ? AND seq > floor ORDER BY seq DESC LIMIT {_UNSWEPT}",
+            (after, self._too_old),
+        )
+        count = 0
+        for name, seq in self._counted(rows):
+            count += 1
+            yield name, lambda seq=seq: self._expired(seq)  # type: ignore[misc]
+        if count < _UNSWEPT:
+            return
+        newest = "(SELECT max(seq) FROM message WHERE channel = channel.id AND seq > floor AND seq <= ?)"
+        query = f"SELECT name, {newest} AS newest FROM channel WHERE newest > ? ORDER BY newest DESC"
+        for name, seq in self._counted(self._db.execute(query, (self._too_old, after))):
+            yield name, lambda seq=seq: self._expired(seq)  # type: ignore[misc]
+
+    def _overdue_losses(self, after: int) -> Iterator[tuple[str, Callable[[], Loss]]]:
+        """Walk the channels of messages whose time to live is over and that still have rows, the newest one first."""
+        if not self._is_overdue:
+            return
+        query = (
+            "SELECT name, max(seq) AS newest FROM message JOIN channel ON channel.id = message.channel"
+            " WHERE deadline <= ? AND seq > ? AND seq <= ? AND seq > floor GROUP BY channel.id ORDER BY newest DESC"
+        )
+        for name, seq in self._counted(self._db.execute(query, (self._now, after, self.head))):
+            yield name, lambda seq=seq: self._expired(seq)  # type: ignore[misc]
+
+    def _expired(self, seq: int) -> Loss:
+        return Loss(*self._row("SELECT seq, time, 'expired' FROM message WHERE seq = ?", seq))
 
     # Messages
 
@@ -151,7 +247,7 @@ class View:
         query = "SELECT seq, name FROM message CROSS JOIN channel ON channel.id = message.channel"
         query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive}"
         order = "ORDER BY seq DESC" if backward else "ORDER BY seq"
-        return self._db.execute(f"{query} {order}", (max(after, self._too_old), self.head))
+        return self._counted(self._db.execute(f"{query} {order}", (max(after, self._too_old), self.head)))
 
     def sums(self, record: Record) -> tuple[int, int]:
         """Give the number of messages of a channel, and the bytes of their data."""
@@ -221,14 +317,25 @@ class View:
     def _alive(self) -> str:
         return f"AND (deadline IS NULL OR deadline > {self._now!r})" if self._is_overdue else ""
 
-    def _covered_by(self, pattern: str) -> tuple[Record, ...] | None:
-        prefix = pattern[: pattern.index("*")]
-        bounds, values = ("1", ()) if not prefix else ("name >= ? AND name < ?", (prefix, f"{prefix[:-1]}0"))
-        (count,) = self._row(f"SELECT count(*) FROM (SELECT 1 FROM channel WHERE {bounds} LIMIT {_FEW + 1})", *values)
-        if count > _FEW:
-            return None
-        covers = Interest((pattern,)).covers
-        return tuple(record for record in self._read_records(bounds, *values) if covers(record.name))
+    def _few_covered_by(self, patterns: Sequence[str]) -> list[Record] | None:
+        """Return the records of the channels that patterns cover, unless too many would have to be looked at."""
+        ranges = _name_ranges(patterns)
+        left = _FEW
+        for condition, values in ranges:
+            query = f"SELECT count(*) FROM (SELECT 1 FROM channel WHERE {condition} LIMIT {left + 1})"
+            left -= self._row(query, *values)[0]
+            if left < 0:
+                return None
+        covers = PatternMatcher(patterns).covers
+        found = (record for condition, values in ranges for record in self._read_records(condition, *values))
+        return [record for record in found if covers(record.name)]
+
+    def _counted(self, rows: Iterator[Any]) -> Iterator[Any]:
+        """Go through rows and report every few hundred of them to `spend`."""
+        for count, row in enumerate(rows, 1):
+            if count % _CHUNK == 0:
+                self._spend(_CHUNK)
+            yield row
 
     def _read_records(self, condition: str, *values: str) -> Iterator[Record]:
         for row in self._db.execute(f"SELECT {RECORD_COLUMNS} FROM channel WHERE {condition}", values):
@@ -240,3 +347,15 @@ class View:
     def _row(self, query: str, *values: float | str) -> tuple[Any, ...]:
         """Give the first row; an empty one where there is none."""
         return self._db.execute(query, values).fetchone() or ()
+
+
+def _name_ranges(patterns: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return conditions on a name, each with its values, that exclude each other and hold for all names that match."""
+    prefixes: list[str] = []
+    for prefix in sorted({pattern[: pattern.index("*")] for pattern in patterns}):
+        if not prefix:
+            return [("1", ())]
+        if not prefixes or not prefix.startswith(prefixes[-1]):
+            prefixes.append(prefix)
+    # A prefix ends with a slash, and a zero is what sorts next behind that.
+    return [("name >= ? AND name < ?", (prefix, f"{prefix[:-1]}0")) for prefix in prefixes]

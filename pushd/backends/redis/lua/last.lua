@@ -1,13 +1,13 @@
 -- Finds where the newest messages of topics begin, going back through the timeline.
 -- ARGV: 5 age · 6 how many · 7 the newest sequence to look at, or `+` · 8… topics.
 -- Gives epoch, head, the place before the oldest that was found, how many are still to be found, and where to go on.
-local EFFORT = 5000
+local ROWS, EFFORT = 5000, 20000
 expire(num(ARGV[5]), 100)
 
 local wanted, upto = num(ARGV[6]), ARGV[7]
 local place, more = seq, ''
-if #ARGV == 8 and string.sub(ARGV[8], 1, 1) == '=' then
-    local ch = string.sub(ARGV[8], 2)
+if #ARGV == 8 and not string.find(ARGV[8], '*', 1, true) then
+    local ch = ARGV[8]
     local r = record(ch)
     local rows = {}
     if r and r.n > 0 and r.n <= wanted then
@@ -18,9 +18,9 @@ if #ARGV == 8 and string.sub(ARGV[8], 1, 1) == '=' then
     if #rows > 0 then place = seq_of(rows[#rows][1]) - 1 end
     wanted = 0
 else
-    local effort = EFFORT
+    local left = ROWS
     upto = upto == '+' and '+' or upto .. '-0'
-    while wanted > 0 and effort > 0 do
+    while wanted > 0 and left > 0 and effort <= EFFORT do
         local rows = redis.call('XREVRANGE', T, upto, '-', 'COUNT', 200)
         for _, row in ipairs(rows) do
             local s = seq_of(row[1])
@@ -29,9 +29,10 @@ else
             if wanted > 0 and covers(8, row[2][2]) then
                 place, wanted = s - 1, wanted - 1
             end
+            if effort > EFFORT then break end
         end
-        effort = effort - 200
-        if #rows < 200 then
+        left = left - 200
+        if #rows < 200 and effort <= EFFORT then
             more = ''
             break
         end

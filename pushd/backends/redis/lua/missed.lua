@@ -2,7 +2,7 @@
 -- ARGV: 5 age · 6 the sequence to begin behind · 7 its epoch · 8 how many deletions the node knows of.
 -- Gives epoch, head, beyond, forgets; sequence, channel and size of each message; how far this got, whether nothing was
 -- left; the channels that lost messages, that have ended, and that were deleted since; whether those were all.
-local ROWS, CHANNELS = 2000, 5000
+local ROWS, CHANNELS = 2000, 2000
 expire(num(ARGV[5]), 100)
 
 local after = ARGV[7] == epoch and num(ARGV[6]) or 0

@@ -1,7 +1,10 @@
 -- Tells what has become of topics, and finds the place of a time.
--- ARGV: 5 age · 6 `at`, `time` or `` · 7 a sequence or unix milliseconds · 8 the epoch of that sequence · 9… topics.
--- Gives epoch, head, unknown, beyond, time, the place of the time, and the facts.
+-- ARGV: 5 age · 6 `at`, `time`, `now` or `` · 7 a sequence or unix milliseconds · 8 the epoch of that sequence · 9
+-- whether any topic is a pattern · 10… topics.
+-- Gives epoch, head, unknown, beyond, time, the place of the time, and the facts; then of the walk over losses the
+-- sequence behind which it looks, the number of the newest change, the first channels, and where to go on.
 expire(num(ARGV[5]), 100)
+save()
 
 -- The messages stand in the timeline by sequence; their times grow with it, unless a clock was set back.
 local function place_of(time)
@@ -22,12 +25,13 @@ local kind, value = ARGV[6], num(ARGV[7])
 local place, after = 0, 0
 if kind == 'time' then
     place = place_of(value)
+elseif kind == 'now' then
+    after = seq
 elseif kind == 'at' and ARGV[8] == epoch then
     if value <= seq then
         after = value
         prove(value)
     end
 end
-local answer = { epoch, seq, unknown, beyond, ms, place, facts(9, after) }
 save()
-return cmsgpack.pack(answer)
+return cmsgpack.pack({ epoch, seq, unknown, beyond, ms, place, facts(10), after, begin_walk(after, ARGV[9] == '1') })

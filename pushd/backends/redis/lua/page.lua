@@ -1,20 +1,22 @@
 -- Reads on: the next messages of topics.
 -- ARGV: 5 age · 6 the sequence to begin behind · 7 its epoch · 8 how many messages · 9 bytes after which there is no
 -- further one · 10 whether any topic is a pattern · 11… topics.
--- Gives epoch, head, unknown, beyond, the facts, how far this page got, whether nothing was left; then the messages.
-local EFFORT = 2000
+-- Gives epoch, head, unknown, beyond, the facts, how far this page got, whether nothing was left, and of the walk over
+-- losses what open.lua gives; then the messages.
+local ROWS, EFFORT = 2000, 20000
 expire(num(ARGV[5]), 100)
+save()
 
 local after, count, size = num(ARGV[6]), num(ARGV[8]), num(ARGV[9])
 if ARGV[7] ~= epoch then after = 0 end
-local all = facts(11, after)
+local all = facts(11)
 local messages, position, complete = {}, seq, true
 
 -- Channels are merged: of each, some messages are read, and what is taken ends where the first of them has more.
 local function merge()
     local active = {}
     for i = 11, #ARGV do
-        local ch = string.sub(ARGV[i], 2)
+        local ch = ARGV[i]
         local r = record(ch)
         if r and r.n > 0 and r.last > after then active[#active + 1] = ch end
     end
@@ -52,16 +54,16 @@ end
 
 -- With a pattern the timeline is gone through, which names the channel of each message.
 local function scan()
-    local effort, taken, from = EFFORT, 0, after
+    local left, taken, from = ROWS, 0, after
     while true do
         local rows = redis.call('XRANGE', T, str(from + 1) .. '-0', '+', 'COUNT', 200)
         for _, row in ipairs(rows) do
             local s, ch = seq_of(row[1]), row[2][2]
-            if #messages >= count or taken >= size or effort <= 0 then
+            if #messages >= count or taken >= size or left <= 0 or effort > EFFORT then
                 position, complete = from, false
                 return
             end
-            from, effort = s, effort - 1
+            from, left = s, left - 1
             if covers(11, ch) then
                 local id = str(s) .. '-0'
                 local entry = redis.call('XRANGE', E .. 's:' .. ch, id, id)[1]
@@ -77,7 +79,7 @@ local function scan()
 end
 
 if ARGV[10] == '1' then scan() else merge() end
-save()
-local answer = { cmsgpack.pack({ epoch, seq, unknown, beyond, all, position, complete }) }
+local answer = { cmsgpack.pack({ epoch, seq, unknown, beyond, all, position, complete, after,
+    begin_walk(after, ARGV[10] == '1') }) }
 for i, each in ipairs(messages) do answer[i + 1] = each[3] end
 return answer

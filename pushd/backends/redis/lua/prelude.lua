@@ -2,12 +2,14 @@
 -- KEYS[1] the log · ARGV[1] prefix of all keys · [2] an epoch that never was · [3] which run of Redis the caller is
 -- connected to · [4] prefix of all pub/sub channels · the rest is each script's own.
 --
--- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets
+-- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; walk (until
+--                       when losses are journaled) and changes (how many were)
 -- PREFIX EPOCH :t       stream: the timeline, for each kept message its channel (c), time (t), bytes of data and size (z),
 --                       and a mark where it has a time to live of its own (l)
 -- PREFIX EPOCH :s:CH    stream: the messages of a channel: t, z, the message (m), and l
 -- PREFIX EPOCH :c:CH    hash: the record of a channel
 -- PREFIX EPOCH :names, :live, :idle, :gone, :lost, :ended, :ttl    sorted sets of channels; :ttl has messages
+-- PREFIX EPOCH :changes stream: the journal of losses, for each its channel and what that had lost before: see losses.lua
 -- PREFIX EPOCH :leaps   list: where sequences were left out, because Redis may have forgotten that it had given them
 local P, LOG, F = ARGV[1], KEYS[1], ARGV[4]
 local BOOKKEEPING = 400
@@ -22,9 +24,11 @@ local function sizes_of(text)
     return tonumber(data), tonumber(size)
 end
 
-local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl')
+local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl',
+    'walk', 'changes')
 local epoch, seq, kept, cost = log[1], num(log[2]), num(log[3]), num(log[4])
 local unknown, beyond, forgets, run, has_ttl = num(log[5]), num(log[6]), num(log[7]), log[8], log[9]
+local walk, changes = num(log[10]), num(log[11])
 local log_dirty = false
 if not epoch then
     epoch, run = ARGV[2], ARGV[3]
@@ -51,7 +55,27 @@ local function record(ch)
     return r
 end
 
+-- While somebody walks over the losses, a bit at a time, each change is noted with what was true before. Where a record
+-- is about to change, `old` keeps that.
+local function keep_old(r)
+    if ms <= walk and not r.old then r.old = { r.lost, r.lat, r.why } end
+end
+
+local function journal(ch, old)
+    if ms > walk then return end
+    changes = changes + 1
+    redis.call('XADD', E .. 'changes', 'MAXLEN', '~', 10000, str(changes) .. '-0', 'c', ch, 'l', str(old[1]),
+        'a', str(old[2]), 'w', old[3])
+    redis.call('PEXPIRE', E .. 'changes', 60000)
+    redis.call('HSET', LOG, 'changes', changes)
+end
+
 local function drop_record(ch)
+    local r = record(ch)
+    if r then
+        keep_old(r)
+        journal(ch, r.old)
+    end
     redis.call('DEL', E .. 'c:' .. ch)
     redis.call('ZREM', E .. 'lost', ch)
     redis.call('ZREM', E .. 'ended', ch)
@@ -69,7 +93,11 @@ local function save()
     for ch, r in pairs(records) do
         if r and r.dirty then
             if r.ids and r.n > 0 then delete_rows(E .. 's:' .. ch, r.ids) end
-            if r.has_lost then redis.call('ZADD', E .. 'lost', r.lost, ch) end
+            if r.has_lost then
+                redis.call('ZADD', E .. 'lost', r.lost, ch)
+                journal(ch, r.old)
+                r.old = nil
+            end
             if r.used then redis.call('ZADD', E .. 'live', r.used, ch) end
             redis.call('HSET', E .. 'c:' .. ch, 'last', r.last, 'at', r.at, 'ended', r.ended, 'lost', r.lost,
                 'lat', r.lat, 'why', r.why, 'n', r.n, 'b', r.b, 'gone', r.gone)
@@ -86,6 +114,7 @@ end
 
 local function note_loss(r, s, at, why)
     if s > r.lost then
+        keep_old(r)
         r.lost, r.lat, r.why, r.has_lost = s, at, why, true
     end
     r.dirty = true

@@ -40,9 +40,13 @@ local function take(ch)
     if count >= CHANNELS and not forget_idle() then return nil end
     local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0 }
     if r then
+        keep_old(r)
+        new.old = r.old
         redis.call('ZREM', E .. 'gone', ch)
         if r.lost > unknown then new.lost, new.lat, new.why = r.lost, r.lat, r.why end
     end
+    -- What it takes over of all that is forgotten was never among its own losses.
+    new.old = new.old or { 0, 0, '' }
     records[ch] = new
     redis.call('ZADD', E .. 'names', 0, ch)
     count = count + 1

@@ -1,0 +1,195 @@
+"""The store in Redis at the default limits, asked for what costs it most."""
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from pushd.backends.interface import Listener
+from pushd.backends.redis import reading
+from pushd.backends.redis.address import parse_url
+from pushd.backends.redis.backend import RedisBackend, RedisOptions
+from pushd.backends.redis.scripts import ALL, LOSSES, MISSED, OPEN
+from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
+from pushd.core.history import Bounds
+from pushd.core.message import draft
+from tests.backends.redis_server import RedisServer, until
+from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_redis, spared_garbage_collector
+from tests.worst.turns import MOST_SECONDS, ReactorTurns
+
+MOST_SCRIPT_SECONDS = 0.05
+"""CPU seconds of Redis that a call may take."""
+MOST_BLOCKED = 2.5
+"""Seconds that a script may keep Redis even on a busy machine: after five, others are answered BUSY."""
+OLD = MessageId(EPOCH, 0)
+PATTERNS = costly_patterns()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis with a log at the limits."""
+    options = ("--slowlog-log-slower-than", "0", "--slowlog-max-len", "100000")
+    server = RedisServer(tmp_path_factory.mktemp("redis") / "one", *options).start()
+    fill_redis(server, "pushd:")
+    server.ask("CONFIG", "SET", "slowlog-log-slower-than", "2000")
+    yield server
+    server.kill()
+
+
+@pytest_twisted.async_yield_fixture
+async def backend(redis: RedisServer) -> AsyncIterator[RedisBackend]:
+    """A node on it."""
+    from twisted.internet import reactor
+
+    backend = RedisBackend(parse_url(redis.url), RedisOptions(), Bounds(messages=1), reactor, time.time)
+    await backend.start(Listener(lambda message: None, lambda channel: None, lambda ailment: None))
+    await until(lambda: backend._feed_link.protocol is not None, "the connection to Redis")
+    for topic in PATTERNS:
+        backend.listen(topic)
+    assert await backend._listening.ready(PATTERNS, 5)
+    redis.ask("SLOWLOG", "RESET")
+    redis.ask("CONFIG", "RESETSTAT")
+    with spared_garbage_collector():
+        yield backend
+    await backend.stop()
+
+
+class Scripts:
+    """How often each script is called while the context is open, and what Redis spends on them."""
+
+    def __init__(self, redis: RedisServer, backend: RedisBackend) -> None:
+        self.counts = dict.fromkeys((script.name for script in ALL), 0)
+        self._redis = redis
+        self._reading: Any = backend._reading
+
+    def __enter__(self) -> "Scripts":
+        self._call = self._reading._call
+        self._reading._call = self._counted
+        self._redis.ask("SLOWLOG", "RESET")
+        self._began = self._cpu()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reading._call = self._call
+        self.cpu_seconds = self._cpu() - self._began
+
+    def assert_short(self) -> None:
+        """Check that no script kept Redis for long. All calls of a walk take the same, so their mean is judged."""
+        calls = sum(self.counts.values())
+        assert calls
+        assert self.cpu_seconds / calls < MOST_SCRIPT_SECONDS
+        entries = self._redis.ask("SLOWLOG", "GET", "-1")
+        assert max((entry[2] for entry in entries), default=0) / 1e6 < MOST_BLOCKED
+        assert b"BUSY" not in self._redis.ask("INFO", "errorstats")
+
+    async def _counted(self, script: Any, *args: Any) -> Any:
+        self.counts[script.name] += 1
+        return await self._call(script, *args)
+
+    def _cpu(self) -> float:
+        facts = self._redis.ask("INFO", "cpu").decode()
+        return sum(float(value) for value in re.findall(r"used_cpu_(?:user|sys)_main_thread:([0-9.]+)", facts))
+
+
+WALK = -(-(CHANNELS - 200) // reading._WALKED)
+"""Calls after the first, if the channels are walked once."""
+
+
+@pytest.mark.parametrize("since", [OLD, MessageId("Other", 5), EVERYTHING, Time(0.0), Age(1e9)], ids=str)
+async def test_an_opening_walks_the_channels_once_in_short_scripts_and_turns(
+    redis: RedisServer, backend: RedisBackend, since: Since
+) -> None:
+    with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
+        opening = await backend.open(PATTERNS, since)
+    assert {gap.reason for gap in opening.gaps} <= {"epoch"}
+    assert scripts.counts[LOSSES.name] == WALK
+    scripts.assert_short()
+    assert turns.longest < MOST_SECONDS
+
+
+async def test_one_who_comes_now_walks_nothing(redis: RedisServer, backend: RedisBackend) -> None:
+    with Scripts(redis, backend) as scripts:
+        await backend.open(PATTERNS, MessageId(EPOCH, 2 * CHANNELS))
+        await backend.open(PATTERNS, NOW)
+    assert scripts.counts[OPEN.name] == 2
+    assert scripts.counts[LOSSES.name] == 0
+
+
+async def test_pages_read_a_bounded_piece_in_short_scripts_and_turns(redis: RedisServer, backend: RedisBackend) -> None:
+    position, complete, pages = MessageId(EPOCH, CHANNELS), False, 0
+    with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
+        while not complete:
+            page = await backend.page(PATTERNS, position, 256, 1 << 20)
+            assert page.position.seq - position.seq <= 2001
+            position, complete, pages = page.position, page.complete, pages + 1
+    assert pages >= CHANNELS // 2001
+    assert scripts.counts[LOSSES.name] == 0
+    scripts.assert_short()
+    assert turns.longest < MOST_SECONDS
+
+
+async def test_the_newest_messages_are_looked_for_in_short_scripts(redis: RedisServer, backend: RedisBackend) -> None:
+    with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
+        await backend.open(PATTERNS, Last(10))
+    scripts.assert_short()
+    assert turns.longest < MOST_SECONDS
+
+
+async def test_full_pages_are_read_in_short_turns(backend: RedisBackend) -> None:
+    from twisted.internet import reactor
+
+    backend.listen("w/**")
+    with ReactorTurns() as turns:
+        page = await backend.page(("w/**",), MessageId(EPOCH, CHANNELS), 256, 1 << 20)
+        for _ in range(3):
+            await deferLater(reactor, 0)
+    assert len(page.messages) == 256
+    assert turns.longest < MOST_SECONDS
+
+
+async def test_other_scripts_are_short(redis: RedisServer, backend: RedisBackend) -> None:
+    with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
+        assert len(await backend.names("w/3/", "", 1000)) == 1000
+        assert await backend.info(channel(7)) is not None
+        await backend.usage()
+        missed = await backend._reading.missed(MessageId(EPOCH, 0), 0)
+        await backend.publish([draft(channel(5), b"x" * 10)])
+        await backend.forget(channel(5))
+    assert len(missed.rows) == 6000
+    scripts.assert_short()
+    assert turns.longest < MOST_SECONDS
+
+
+async def test_what_a_node_has_missed_is_read_in_short_turns(redis: RedisServer, backend: RedisBackend) -> None:
+    backend._feed.lost()
+    backend._feed.position = MessageId(EPOCH, CHANNELS - 1000)
+    with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
+        await backend._feed.mend()
+    assert scripts.counts[MISSED.name] > 10
+    scripts.assert_short()
+    assert turns.longest < MOST_SECONDS
+
+
+async def test_long_walks_delay_neither_each_other_for_long_nor_anybody_else(
+    redis: RedisServer, backend: RedisBackend
+) -> None:
+    done: list[str] = []
+
+    def ask(name: str, question: Any) -> "Deferred[Any]":
+        return Deferred.fromCoroutine(question).addCallback(lambda _: done.append(name))
+
+    with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
+        asked = [ask("long", backend.open(PATTERNS, OLD)) for _ in range(4)]
+        asked += [ask("long", backend.page(PATTERNS, OLD, 256, 1 << 20)) for _ in range(4)]
+        asked += [ask("short", backend.info(channel(7))) for _ in range(20)]
+        asked += [ask("short", backend.publish([draft("new", b"x")])) for _ in range(20)]
+        await gatherResults(asked)
+    assert done.count("long") == 8
+    assert done.index("long") >= done.count("short"), "a short request waited for a walk"
+    scripts.assert_short()
+    assert turns.longest < MOST_SECONDS
