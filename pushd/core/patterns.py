@@ -56,6 +56,36 @@ class PatternSet:
             deque(self.compile(), 0)
 
 
+class UnmatchedPatterns:
+    """Patterns that wait for the first channel that matches them, such as the one with the newest loss.
+
+    :param patterns: each a valid topic with a wildcard, and each once.
+    """
+
+    __slots__ = ("_left", "_patterns", "_set")
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = patterns
+        self._set = PatternSet(patterns)
+        self._left = (1 << len(patterns)) - 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every pattern was taken."""
+        return not self._left
+
+    def take(self, channel: str) -> list[str]:
+        """Remove the patterns that match `channel` and return them, in their order."""
+        matched = self._set.matching(channel) & self._left
+        self._left ^= matched
+        found = []
+        while matched:
+            bit = matched & -matched
+            matched ^= bit
+            found.append(self._patterns[bit.bit_length() - 1])
+        return found
+
+
 class _Block:
     """Some patterns as bit sets."""
 

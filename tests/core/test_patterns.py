@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.names import Interest, check_channel, check_topic, matches
-from pushd.core.patterns import _BLOCK, PatternSet
+from pushd.core.patterns import _BLOCK, PatternSet, UnmatchedPatterns
 
 SEGMENTS = st.sampled_from(["a", "b", "$a"])
 PATTERNS = st.builds(
@@ -22,6 +22,17 @@ def test_each_pattern_of_a_set_matches_as_it_does_alone(patterns: list[str], cha
     wanted = [number for number, pattern in enumerate(patterns) if matches(check_topic(pattern), channel)]
     assert PatternSet(patterns).matching(channel) == sum(1 << number for number in wanted)
     assert PatternSet(patterns).matches(channel) == bool(wanted)
+
+
+@given(st.lists(PATTERNS, max_size=12, unique=True), st.lists(CHANNELS, min_size=1, max_size=8))
+def test_each_pattern_is_taken_by_the_first_channel_that_it_matches(patterns: list[str], channels: list[str]) -> None:
+    unmatched = UnmatchedPatterns(patterns)
+    left = list(patterns)
+    for channel in channels:
+        assert unmatched.is_empty == (not left)
+        taken = unmatched.take(channel)
+        assert taken == [pattern for pattern in left if matches(pattern, channel)]
+        left = [pattern for pattern in left if pattern not in taken]
 
 
 def test_more_patterns_than_one_block_holds_keep_their_numbers() -> None:

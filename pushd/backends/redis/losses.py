@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pushd.core.pattern_matcher import PatternMatcher
+from pushd.core.patterns import UnmatchedPatterns
 
 Row = str | int
 """Four in a row: a channel, the sequence of the newest message that it lost, its time, and the reason."""
@@ -50,7 +50,7 @@ class LossWalk:
         """
         self._patterns = patterns
         self._after = after
-        self._matcher: PatternMatcher | None = None
+        self._unmatched: UnmatchedPatterns | None = None
         """Made when it is needed: most have lost nothing."""
         self._before: dict[str, Loss] = {}
         self._newest: dict[str, Loss] = {}
@@ -58,25 +58,25 @@ class LossWalk:
     @property
     def is_done(self) -> bool:
         """Whether no older loss can matter."""
-        return self._matcher is not None and self._matcher.is_exhausted
+        return self._unmatched is not None and self._unmatched.is_empty
 
     def take(self, before: list[Row], found: list[Row]) -> None:
         """Take one part; see `Part`."""
         for channel, loss in _losses(before):
             self._before.setdefault(channel, loss)
-        if found and self._matcher is None:
-            self._matcher = PatternMatcher(self._patterns)
+        if found and self._unmatched is None:
+            self._unmatched = UnmatchedPatterns(self._patterns)
         for channel, loss in _losses(found):
-            if self._matcher is not None and channel not in self._before:
-                self._newest.update(dict.fromkeys(self._matcher.take(channel), loss))
+            if self._unmatched is not None and channel not in self._before:
+                self._newest.update(dict.fromkeys(self._unmatched.take(channel), loss))
 
     def finish(self) -> dict[str, Loss]:
         """Return the newest loss of each pattern that has lost anything."""
         changed = [(loss, channel) for channel, loss in self._before.items() if loss.seq > self._after]
         if changed:
-            matcher = PatternMatcher(self._patterns)
+            unmatched = UnmatchedPatterns(self._patterns)
             for loss, channel in sorted(changed, reverse=True):
-                for pattern in matcher.take(channel):
+                for pattern in unmatched.take(channel):
                     self._newest[pattern] = max(loss, self._newest.get(pattern, loss))
         return self._newest
 

@@ -8,8 +8,7 @@ from itertools import islice, repeat
 from pushd.backends.sqlite.view import View
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
-from pushd.core.names import is_pattern, matches
-from pushd.core.pattern_matcher import PatternMatcher
+from pushd.core.names import Interest, is_pattern, matches
 from pushd.core.replay import ChannelInfo, Opening, Page
 
 _PAGE_EFFORT = 20_000
@@ -48,7 +47,7 @@ class Answers:
             seq, gaps = after.seq, self._gaps(topics, after)
         taken: list[Message] = []
         taken_bytes = 0
-        covers = PatternMatcher(topics).covers
+        covers = Interest(topics).covers
         for effort, (next_seq, channel) in enumerate(self._source(topics, seq)):
             if len(taken) >= count or taken_bytes >= size or effort >= _PAGE_EFFORT:
                 return Page(tuple(taken), gaps + self._struck(topics, after), MessageId(view.epoch, seq), False)
@@ -124,7 +123,7 @@ class Answers:
             for record in records:
                 yield from islice(self._view.seqs(record, seq), 1)
             return
-        covers = PatternMatcher(topics).covers
+        covers = Interest(topics).covers
         for effort, (next_seq, channel) in enumerate(self._view.all_seqs(seq)):
             if effort >= _PAGE_EFFORT or covers(channel):
                 yield next_seq
@@ -188,7 +187,7 @@ class Answers:
     def _newest_first(self, topics: Sequence[str]) -> Iterator[int]:
         records = self._view.records(topics)
         if records is None:
-            covers = PatternMatcher(topics).covers
+            covers = Interest(topics).covers
             return (seq for seq, channel in self._view.all_seqs(0, backward=True) if covers(channel))
         return heapq.merge(*(self._view.seqs(record, 0, backward=True) for record in records), reverse=True)
 

@@ -11,8 +11,7 @@ from itertools import islice, takewhile
 
 from pushd.core.cursor import Last, MessageId, Now, Since
 from pushd.core.message import Message
-from pushd.core.names import is_pattern
-from pushd.core.pattern_matcher import PatternMatcher
+from pushd.core.names import Interest, is_pattern
 from pushd.core.replay import Opening, Page
 
 _MESSAGES = 10_000
@@ -106,7 +105,7 @@ class Tail:
         """Read on, or None where the file has to be asked."""
         if after.epoch != self.epoch or not self._knows(after.seq, now) or not self._closed.isdisjoint(topics):
             return None
-        covers = PatternMatcher(topics).covers
+        covers = Interest(topics).covers
         taken: list[Message] = []
         taken_bytes = 0
         position = after.seq
@@ -131,7 +130,7 @@ class Tail:
         """Tell where the newest so many messages begin, if they are all here."""
         if count > len(self._messages):
             return None
-        covers = PatternMatcher(topics).covers
+        covers = Interest(topics).covers
         newest = (message.seq for message in self._newest_first(topics) if covers(message.channel))
         seqs = list(islice(newest, count))
         return seqs[-1] - 1 if len(seqs) == count and self._knows(seqs[-1] - 1, now) else None

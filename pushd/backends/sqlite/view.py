@@ -14,8 +14,8 @@ from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
 from pushd.core.message import Message
-from pushd.core.names import is_pattern
-from pushd.core.pattern_matcher import PatternMatcher
+from pushd.core.names import Interest, is_pattern
+from pushd.core.patterns import UnmatchedPatterns
 
 _FEW = 1000
 """Channels that the patterns of a request may cover together to count as their names: as many as a subscription may
@@ -99,7 +99,7 @@ class View:
         records = self.records(topics)
         if records is not None:
             return records
-        covers = PatternMatcher(topics).covers
+        covers = Interest(topics).covers
         return (record for record in self._counted(self._read_records("1")) if covers(record.name))
 
     def record(self, name: str) -> Record | None:
@@ -159,19 +159,19 @@ class View:
         records = self.records(patterns)
         if records is not None:
             newest_first = sorted(((self.loss_of(record), record.name) for record in records), reverse=True)
-            matcher = PatternMatcher(patterns)
+            unmatched = UnmatchedPatterns(patterns)
             for loss, name in newest_first:
                 if loss.seq > after:
-                    losses.update(dict.fromkeys(matcher.take(name), loss))
+                    losses.update(dict.fromkeys(unmatched.take(name), loss))
             return losses
         for walk in (self._noted_losses(after), self._too_old_losses(after), self._overdue_losses(after)):
-            matcher = PatternMatcher(patterns)
+            unmatched = UnmatchedPatterns(patterns)
             for name, read_loss in walk:
-                taken = matcher.take(name)
+                taken = unmatched.take(name)
                 if taken:
                     loss = read_loss()
                     losses.update((pattern, max(loss, losses.get(pattern, loss))) for pattern in taken)
-                    if matcher.is_exhausted:
+                    if unmatched.is_empty:
                         break
         return losses
 
@@ -326,7 +326,7 @@ class View:
             left -= self._row(query, *values)[0]
             if left < 0:
                 return None
-        covers = PatternMatcher(patterns).covers
+        covers = Interest(patterns).covers
         found = (record for condition, values in ranges for record in self._read_records(condition, *values))
         return [record for record in found if covers(record.name)]
 
