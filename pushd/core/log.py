@@ -52,9 +52,9 @@ class Log:
         self._channels: OrderedDict[str, Channel] = OrderedDict()
         """Those with messages, the least recently used first. The first of a plain dictionary would be searched among
         the places of all that were taken from its front."""
-        self._idle: dict[str, Channel] = {}
+        self._idle: OrderedDict[str, Channel] = OrderedDict()
         """Those that have none any more; what they lost is still known."""
-        self._deleted: dict[str, Channel] = {}
+        self._deleted: OrderedDict[str, Channel] = OrderedDict()
         """Those that were forgotten on demand, so that a cursor of before can be answered truly."""
         self._timeline = Timeline()
         self._deadlines: list[tuple[float, int]] = []
@@ -64,7 +64,7 @@ class Log:
         self._losses = Losses()
         self._unknown = 0
         """No channel of which nothing is known any more had anything newer."""
-        self._queries: dict[tuple[str, ...], Query] = {}
+        self._queries: OrderedDict[tuple[str, ...], Query] = OrderedDict()
         """Those by pattern that were asked lately, the least recently used first."""
         self._queries_size = 0
 
@@ -384,8 +384,8 @@ class Log:
             channel.lost, channel.lost_time, channel.lost_reason = before.lost, before.lost_time, before.lost_reason
             channel.lost_number, channel.lost_at = before.lost_number, before.lost_at
             self._losses.replace(channel)
-        else:
-            self._losses.remove(name)
+        elif self._unknown:
+            self._losses.add(channel, self.head)
         return channel
 
     def _forget_idle(self) -> None:
@@ -439,17 +439,16 @@ class Log:
 
     def _lose(self, message: Message) -> None:
         channel = self._channels[message.channel]
-        lost = channel.lost
         channel.lose(message, "expired")
-        if channel.lost != lost:
+        if channel.lost == message.seq:
             self._losses.add(channel, self.head)
         self._count_out(message)
         self._settle(channel)
 
     def _drop_oldest(self, channel: Channel) -> None:
-        lost = channel.lost
-        self._count_out(channel.lose_oldest("evicted"))
-        if channel.lost != lost:
+        message = channel.lose_oldest("evicted")
+        self._count_out(message)
+        if channel.lost == message.seq:
             self._losses.add(channel, self.head)
 
     def _count_out(self, message: Message) -> None:

@@ -48,11 +48,11 @@ class Losses:
 
     def add(self, channel: Channel, head: int) -> None:
         """Add a loss of a channel; `head` is the newest sequence of the log."""
-        self.count += 1
-        channel.lost_number = self.count
+        self.count = channel.lost_number = self.count + 1
         channel.lost_at = head
-        self._channels.pop(channel.name, None)
-        self._channels[channel.name] = channel
+        channels, name = self._channels, channel.name
+        channels.pop(name, None)
+        channels[name] = channel
 
     def replace(self, channel: Channel) -> None:
         """Put `channel` in the place of the one of the same name, whose newest loss it has taken over."""

@@ -53,19 +53,18 @@ class Timeline:
 
     def discard(self, seq: int) -> None:
         """Let go of the message with that sequence, which must be there."""
-        number = self._find(seq)
+        firsts = self._firsts
+        number = 0 if len(firsts) == 1 or seq < firsts[1] else bisect_right(firsts, seq) - 1
         block = self._blocks[number]
-        block.discard(seq)
+        messages, start = block.messages, block.start
+        place = start if block.seqs[start] == seq else bisect_left(block.seqs, seq, start)
+        messages[place] = None
+        block.kept -= 1
         self._count -= 1
-        if block.kept * 2 < len(block.seqs) and number < len(self._blocks) - 1:
-            if not block.kept:
-                self._remove(number)
-                return
-            block.pack()
-            if number and self._blocks[number - 1].absorb(block):
-                self._remove(number)
-            elif number < len(self._blocks) - 2 and block.absorb(self._blocks[number + 1]):
-                self._remove(number + 1)
+        if place == start:
+            block.skip()
+        if block.kept * 2 < len(messages) and number < len(firsts) - 1:
+            self._tidy(number)
 
     def after(self, seq: int) -> Iterator[Message]:
         """Go through the messages newer than `seq`, oldest first. It may not change meanwhile."""
@@ -104,6 +103,18 @@ class Timeline:
         """Find the block in which a sequence is, or would be."""
         return max(0, bisect_right(self._firsts, seq) - 1)
 
+    def _tidy(self, number: int) -> None:
+        """Pack a block that is half empty, and join it to a neighbour."""
+        block = self._blocks[number]
+        if not block.kept:
+            self._remove(number)
+            return
+        block.pack()
+        if number and self._blocks[number - 1].absorb(block):
+            self._remove(number)
+        elif number < len(self._blocks) - 2 and block.absorb(self._blocks[number + 1]):
+            self._remove(number + 1)
+
     def _remove(self, number: int) -> None:
         del self._blocks[number], self._firsts[number]
 
@@ -128,16 +139,12 @@ class _Block:
         self.born.append(now)
         self.kept += 1
 
-    def discard(self, seq: int) -> None:
-        """Let go of a message."""
+    def skip(self) -> None:
+        """Put the start behind the places that are empty."""
         messages, start = self.messages, self.start
-        place = start if self.seqs[start] == seq else bisect_left(self.seqs, seq, start)
-        messages[place] = None
-        self.kept -= 1
-        if place == start:
-            while start < len(messages) and messages[start] is None:
-                start += 1
-            self.start = start
+        while start < len(messages) and messages[start] is None:
+            start += 1
+        self.start = start
 
     def pack(self) -> None:
         """Give back the places of those that left."""

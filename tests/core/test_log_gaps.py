@@ -186,3 +186,10 @@ def test_what_is_lost_between_two_pages_is_told_with_the_next() -> None:
     second = log.page_now(("a",), first.position, 10, ALL, 6.0)
     assert second.gaps == (Gap("a", "E-1", "E-2", "evicted"),)
     assert [each.seq for each in second.messages] == [3, 4, 5, 6]
+
+
+def test_a_foreign_cursor_of_a_pattern_is_told_up_to_what_may_be_lost_of_a_channel_that_came_back() -> None:
+    log = Log("E", Bounds(channels=1, age=10))
+    publish(log, "a", now=0.0)
+    publish(log, "b", now=20.0)
+    assert gaps(log, "b,*", MessageId("F", 9), now=20.0) == [("b", "F-9", "E-1", "epoch"), ("*", "F-9", "E-1", "epoch")]
