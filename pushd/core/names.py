@@ -17,6 +17,7 @@ _REMEMBERED = 4096
 """Names that were found good, or matched against patterns, and are not looked at again."""
 _ONE = "*"
 _REST = "**"
+_DOTS = frozenset((".", ".."))
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
 """White space, controls, the reserved punctuation, byte order marks and surrogates."""
 
@@ -218,6 +219,8 @@ def _fault(name: str) -> str | None:
 def _segment_fault(segments: list[str]) -> str | None:
     if not all(segments):
         return "has no empty segment"
+    if not _DOTS.isdisjoint(segments):
+        return "must not have . or .. as a segment, which clients and proxies resolve (RFC 3986, section 5.2.4)"
     if any(_FORBIDDEN.search(segment) for segment in segments):
         return "holds no white space, no control character and none of * , ? # \\"
     return None

@@ -27,6 +27,8 @@ CHANNELS = [
     "$sys/connections",
     "Zürich/Läufe",
     "日本/東京",
+    "...",
+    "a./.b/..c",
     "a.b:c-d_e~!@%&=+'()[]{}|<>\"^`;",
     "with$inside/and/$here",
     "x" * 255,
@@ -57,6 +59,11 @@ NO_CHANNELS_NOR_TOPICS = [
     "a?b",
     "a#b",
     "a\\b",
+    ".",
+    "..",
+    "a/.",
+    "a/../b",
+    "./a",
     "x" * 256,
     "ü" * 128,
     "a/" * 127 + "bc",
@@ -65,6 +72,8 @@ NO_CHANNELS_NOR_TOPICS = [
 PATTERNS = ["*", "**", "a/*", "*/a", "a/*/b", "a/**", "*/**", "*/*", "$sys/*", "$sys/**", "*/" * 126 + "**"]
 
 NO_PATTERNS = [
+    "../*",
+    "a/./**",
     "a*",
     "*a",
     "a/b*",

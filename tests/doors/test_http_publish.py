@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.doors.clients import Http
+from tests.doors.clients import HANDSHAKE, Http
 from tests.doors.real import Daemon, eventually
 from tests.doors.refusals import NDJSON
 
@@ -155,7 +155,7 @@ def test_several_channels(daemon: Daemon, channel: str) -> None:
         assert [message["data"] for message in daemon.history(name)] == ["x", "x"]
 
 
-@pytest.mark.parametrize("name", ["é/ü", "a%b", "a+b", "a&b=c;d", "a:b@c", "🙂", "a" * 255, ".", "..", "a/../b"])
+@pytest.mark.parametrize("name", ["é/ü", "a%b", "a+b", "a&b=c;d", "a:b@c", "🙂", "a" * 255, "...", "a/.b"])
 def test_a_name_is_percent_encoded(daemon: Daemon, name: str) -> None:
     encoded = "".join(f"%{byte:02x}" for byte in name.encode())
     receipt = daemon.publish(encoded, b"x")
@@ -163,6 +163,17 @@ def test_a_name_is_percent_encoded(daemon: Daemon, name: str) -> None:
     with daemon.lines() as lines:
         assert lines.ask(b"HIST " + name.encode() + b" 1").split(b" ")[:2] == [b"MSG", name.encode()]
     assert daemon.ask("DELETE", f"/pub/{encoded}").status == 200
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/../b", "a/."])
+@pytest.mark.parametrize("address", ["pub", "sse", "longpoll", "history", "ws"])
+def test_no_address_takes_dot_segments(daemon: Daemon, address: str, name: str) -> None:
+    encoded = name.replace(".", "%2e")
+    method = "POST" if address == "pub" else "GET"
+    for path in (f"/{address}/{name}", f"/{address}/{encoded}"):
+        answer = daemon.ask(method, path, {"Accept": "application/json"} | (HANDSHAKE if address == "ws" else {}), b"")
+        assert answer.status == 400
+        assert answer.json()["error"]["code"] in ("bad-channel", "bad-topic")
 
 
 # Batches
