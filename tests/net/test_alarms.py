@@ -106,9 +106,9 @@ def test_those_who_come_and_go_leave_nothing_behind_but_the_turns_to_come(clock:
         gone = Waiting(clock)
         alarms.set(gone, 10)
         alarms.unset(gone)
-    assert len(alarms._turns) == len(alarms._waiting) == 2
+    assert len(alarms._steps) == len(alarms._by_step) == 2
     clock.advance(1)
-    assert (alarms._turns, alarms._waiting, clock.getDelayedCalls()) == ([], {}, [])
+    assert (alarms._steps, alarms._by_step, clock.getDelayedCalls()) == ([], {}, [])
 
 
 def test_one_that_breaks_is_logged_and_leaves_the_others_alone(
