@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.soak.ways import Ports, dial
+from tests.soak.transports import Ports, dial
 
 _PAUSE = 0.05
 _PADDING = 2000

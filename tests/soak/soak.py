@@ -11,10 +11,10 @@ from statistics import median
 import psutil
 
 from tests.doors.real import Daemon
-from tests.soak.ear import Ear
+from tests.soak.hostile_clients import crowd, junk, stall
 from tests.soak.publishers import KINDS, publish
-from tests.soak.trouble import crowd, junk, stall
-from tests.soak.ways import OURS, WAYS, Heard, Ports
+from tests.soak.sequence_check import Ear
+from tests.soak.transports import OURS, WAYS, Heard, Ports
 
 LISTENERS = 18
 REPORT_SECONDS = 10.0

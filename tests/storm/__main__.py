@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from tests.storm.dead_peers import half_open, stopped
-from tests.storm.stage import Stage
 from tests.storm.storms import Storm, come_and_go, come_back, many_topics, slow_patterns
+from tests.storm.testbed import Stage
 
 _STORMS: dict[str, Storm] = {
     "come and go": come_and_go,

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 
 from tests.doors.real import eventually
-from tests.soak.ways import Ports
-from tests.storm.sleepers import CHANNEL, DISCONNECTED, WAYS, Sleepers
-from tests.storm.stage import Stage
+from tests.soak.transports import Ports
+from tests.storm.idle_clients import CHANNEL, DISCONNECTED, WAYS, Sleepers
+from tests.storm.testbed import Stage
 
 _STOPPED = 5
 """By each way."""

@@ -9,8 +9,8 @@ from statistics import median
 
 from tests.doors.clients import HANDSHAKE
 from tests.doors.refusals import NDJSON
-from tests.storm.crowd import Crowd
-from tests.storm.stage import Stage
+from tests.storm.client_swarm import Crowd
+from tests.storm.testbed import Stage
 
 Storm = Callable[[Stage, int], str]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.storm import dead_peers, stage, storms
-from tests.storm.crowd import Crowd
-from tests.storm.stage import Stage
+from tests.storm import dead_peers, storms, testbed
+from tests.storm.client_swarm import Crowd
+from tests.storm.testbed import Stage
 
 pytestmark = pytest.mark.system
 
@@ -17,8 +17,8 @@ _SMALL = 60
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A stage, all storms on which are over soon."""
     with pytest.MonkeyPatch.context() as patch, Stage(tmp_path_factory.mktemp("storm")) as made:
-        patch.setattr(stage, "_NORMAL_SECONDS", 0.1)
-        patch.setattr(stage, "_SETTLE_SECONDS", 5.0)
+        patch.setattr(testbed, "_NORMAL_SECONDS", 0.1)
+        patch.setattr(testbed, "_SETTLE_SECONDS", 5.0)
         patch.setattr(storms, "_ROUNDS", 4)
         patch.setattr(storms, "_TIMES", 1)
         patch.setattr(storms, "_WORSE", 1000.0)  # of so few deliveries a hundredth says nothing
@@ -34,7 +34,7 @@ def test_it_leaves_all_as_it_was(small: Stage, storm: storms.Storm) -> None:
 
 
 def test_one_who_is_left_is_seen(small: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(testbed, "_SETTLE_SECONDS", 0.2)
     small.begin()
     with Crowd(small.ports, 1) as crowd:
         crowd.be_let_in(5)

@@ -13,7 +13,7 @@ import pytest
 from tests.doors.clients import Client
 from tests.doors.real import Daemon, eventually
 from tests.doors.refusals import NDJSON
-from tests.storm.crowd import Crowd
+from tests.storm.client_swarm import Crowd
 
 pytestmark = pytest.mark.system
 

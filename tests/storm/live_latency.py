@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.doors.clients import HANDSHAKE, SECONDS
-from tests.soak.ways import Ports
+from tests.soak.transports import Ports
 
 _CHANNEL = b"storm/live"
 _EACH = 4

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.soak.ear import Ear
+from tests.soak.sequence_check import Ear
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.doors.real import Daemon, eventually
-from tests.soak.ways import Ports
-from tests.storm.live import Live, slowest
+from tests.soak.transports import Ports
+from tests.storm.live_latency import Live, slowest
 
 _OPTIONS = ("--limits-connections-per-address", "20000", "--limits-channels", "200000", "--stop-patience", "0")
 _GAUGE = re.compile(r"^(pushd_(?:connections|subscriptions|queue_bytes)\S*|process_open_fds) (\S+)$", re.MULTILINE)

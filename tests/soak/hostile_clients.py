@@ -5,7 +5,7 @@ import random
 import socket
 from collections.abc import Sequence
 
-from tests.soak.ways import Ports, dial
+from tests.soak.transports import Ports, dial
 from tests.system.test_mutations import HTTP, LINES, WEBSOCKET, mutate
 
 _JUNK_PAUSE = 0.05

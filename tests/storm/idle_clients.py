@@ -1,7 +1,7 @@
 """Peers that listen and then do nothing any more, in a process of their own, which may be stopped, or cut off.
 
-`python -m tests.storm.sleepers HOST HTTP_PORT TCP_PORT EACH` is that process: it opens EACH connections by each way,
-says so, and sleeps until its input ends.
+`python -m tests.storm.idle_clients HOST HTTP_PORT TCP_PORT EACH` is that process: it opens EACH connections by each
+way, says so, and sleeps until its input ends.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.doors.clients import HANDSHAKE, SECONDS
 from tests.doors.real import ROOT
-from tests.soak.ways import Ports
+from tests.soak.transports import Ports
 
 CHANNEL = "storm/sleepers"
 _AWAKE = b"asleep\n"
