@@ -1,6 +1,6 @@
-"""What is fuzzed: the properties of the parsers and of the encoders, by the name of the entry point.
+"""The fuzz targets: properties of the parsers and encoders, by a short name.
 
-Each is a test of hypothesis, written beside the other tests of its module, and takes any bytes for its choices.
+Each is a Hypothesis test of its module, and derives its example from any bytes.
 """
 
 from collections.abc import Callable
@@ -36,10 +36,10 @@ TARGETS: dict[str, Any] = {
 }
 
 
-def property_of(name: str) -> Callable[[bytes], bytes | None]:
-    """Give the property of a target, which raises where it does not hold.
+def fuzz_function(name: str) -> Callable[[bytes], bytes | None]:
+    """Return the function that runs a target with some bytes, and raises an exception when its property does not hold.
 
-    It gives back what of the bytes it took for its choices, None where they were no example.
+    It returns the bytes that it used for its example, or None if the bytes do not make a valid one.
     """
     run: Callable[[bytes], bytes | None] = TARGETS[name].hypothesis.fuzz_one_input
     return run

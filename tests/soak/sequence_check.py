@@ -1,50 +1,53 @@
-"""What one listener heard, and what is wrong with it. A listener stays the same one whatever way it comes back."""
+"""Check of the messages that one subscriber receives, across reconnects and transports."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
-class Ear:
-    """Judges messages as they come.
+class SequenceCheck:
+    """Finds lost, repeated and reordered messages.
 
-    :param name: stands in the faults.
-    :param fault: is told what is wrong, in a sentence.
+    :param name: begins each fault.
+    :param report: called with a sentence for each fault.
     """
 
-    def __init__(self, name: str, fault: Callable[[str], None]) -> None:
+    def __init__(self, name: str, report: Callable[[str], None]) -> None:
         self.name = name
         self.cursor: str | None = None
-        """The id to come back with."""
-        self.numbers: dict[str, int] = {}
-        """The last number heard, by channel: publishers number their messages."""
+        """The id to resume with."""
+        self.last_numbers: dict[str, int] = {}
+        """The last number received, by channel: publishers number their messages."""
         self.gaps = 0
-        self.heard = 0
-        self._fault = fault
+        self.received = 0
+        self._report = report
         self._excused: set[str] = set()
-        """Channels of which the next message may be any, since a gap was told."""
+        """Channels whose next message may have any number, since a gap was reported."""
 
-    def hear(self, id: str, channel: str, number: int) -> None:
-        """Take a message."""
-        before = self.numbers.get(channel)
-        if self.cursor is not None and _place(id) <= _place(self.cursor):
-            self._fault(f"{self.name}: {channel} {number} is {id}, and comes behind {self.cursor}")
-        elif before is not None and number != before + 1 and channel not in self._excused:
-            self._fault(f"{self.name}: {channel} went on with {number} behind {before}, and no gap was told")
+    def on_message(self, id: str, channel: str, number: int) -> None:
+        """Check a message."""
+        previous = self.last_numbers.get(channel)
+        if self.cursor is not None and _position(id) <= _position(self.cursor):
+            self._report(f"{self.name}: {channel} {number} has the id {id}, but follows {self.cursor}")
+        elif previous is not None and number != previous + 1 and channel not in self._excused:
+            self._report(f"{self.name}: {channel} continued with {number} after {previous} without a gap report")
         self._excused.discard(channel)
         self.cursor = id
-        self.numbers[channel] = number
-        self.heard += 1
+        self.last_numbers[channel] = number
+        self.received += 1
 
-    def gap(self) -> None:
-        """Take the word that messages are missing."""
+    def on_gap(self) -> None:
+        """Accept that messages of any channel may be missing."""
         self.gaps += 1
-        self._excused.update(self.numbers)
+        self._excused.update(self.last_numbers)
 
-    def lacks(self, last: Mapping[str, int]) -> list[str]:
-        """Name the channels of which the end was not heard, `last` being the last number of each."""
-        return [channel for channel, number in self.numbers.items() if number < last[channel]]
+    def missing(self, published: Mapping[str, int]) -> list[str]:
+        """Return the channels whose last message was not received.
+
+        :param published: the last number of each channel.
+        """
+        return [channel for channel, number in self.last_numbers.items() if number < published[channel]]
 
 
-def _place(id: str) -> tuple[Any, ...]:
+def _position(id: str) -> tuple[Any, ...]:
     epoch, _, number = id.rpartition("-")
     return epoch, int(number)

@@ -1,4 +1,4 @@
-"""A crowd: very many plain connections of one process, which come at once, ask the same, and go at once."""
+"""A swarm of clients in one process, which connect, send the same request and disconnect at the same time."""
 
 import contextlib
 import os
@@ -11,42 +11,42 @@ from itertools import cycle
 from types import TracebackType
 from typing import Self
 
-_ADDRESSES = 200
-"""Of this machine to come from: the ports of a single one are used up by three crowds a minute."""
+_SOURCE_ADDRESSES = 200
+"""Loopback addresses to connect from: three swarms a minute exhaust the ephemeral ports of a single one."""
 _READ = 1 << 18
-_CHOOSE_PORT_LATER = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # Linux; Python names it since 3.12
+_IP_BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # Linux; Python names it since 3.12
 _RESET = struct.pack("ii", 1, 0)
-"""For SO_LINGER: close by a reset."""
+"""The value of SO_LINGER with which closing sends a reset."""
 
 
-class Crowd:
-    """So many connections to some ports in turn; a context, at the end of which they are closed.
+class ClientSwarm:
+    """Connections to some ports in turn. A context manager, which closes them at the end.
 
-    :param ask: what each sends once it is connected.
+    :param request: sent by each client once it is connected.
     """
 
-    def __init__(self, ports: Sequence[int], size: int, ask: bytes = b"") -> None:
-        self.heard: dict[int, bytearray] = {}
-        """What came, by descriptor."""
-        self._ask = ask
+    def __init__(self, ports: Sequence[int], size: int, request: bytes = b"") -> None:
+        self.received: dict[int, bytearray] = {}
+        """The bytes received, by file descriptor."""
+        self._request = request
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
-        self._outside: set[int] = set()
-        """Who is not connected yet."""
+        self._connecting: set[int] = set()
+        """File descriptors that are not connected yet."""
         for number, port in zip(range(size), cycle(ports), strict=False):
-            self._come(f"127.0.0.{2 + number % _ADDRESSES}", port)
+            self._connect(f"127.0.0.{2 + number % _SOURCE_ADDRESSES}", port)
 
-    def _come(self, source: str, port: int) -> None:
+    def _connect(self, source: str, port: int) -> None:
         sock = socket.socket()
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_IP, _CHOOSE_PORT_LATER, 1)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((source, 0))
         with contextlib.suppress(BlockingIOError):
             sock.connect(("127.0.0.1", port))
         descriptor = sock.fileno()
         self._sockets[descriptor] = sock
-        self.heard[descriptor] = bytearray()
-        self._outside.add(descriptor)
+        self.received[descriptor] = bytearray()
+        self._connecting.add(descriptor)
         self._poll.register(descriptor, select.EPOLLOUT)
 
     def __enter__(self) -> Self:
@@ -60,48 +60,48 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._sockets)
 
-    def be_let_in(self, seconds: float) -> None:
-        """Wait until all are connected and have asked."""
+    def wait_connected(self, seconds: float) -> None:
+        """Wait until all clients are connected and have sent their request."""
         deadline = time.monotonic() + seconds
-        while self._outside:
-            self._turn(deadline, f"{len(self._outside)} of {len(self)} are not connected")
+        while self._connecting:
+            self._poll_once(deadline, f"{len(self._connecting)} of {len(self)} are not connected")
 
-    def hear(self, last: bytes, seconds: float) -> None:
-        """Wait until what each has heard ends with `last`."""
+    def wait_received(self, end: bytes, seconds: float) -> None:
+        """Wait until the bytes that each client has received end with `end`."""
         deadline = time.monotonic() + seconds
-        deaf = {one for one, heard in self.heard.items() if not heard.endswith(last)}
-        while deaf:
-            came = self._turn(deadline, f"{len(deaf)} of {len(self)} have not heard all")
-            deaf -= {one for one in came if self.heard[one].endswith(last)}
+        waiting = {descriptor for descriptor, received in self.received.items() if not received.endswith(end)}
+        while waiting:
+            changed = self._poll_once(deadline, f"{len(waiting)} of {len(self)} have not received everything")
+            waiting -= {descriptor for descriptor in changed if self.received[descriptor].endswith(end)}
 
-    def count_answered(self) -> int:
-        """Tell how many have an answer by now."""
+    def count_readable(self) -> int:
+        """Return the number of clients with unread bytes."""
         return len(self._poll.poll(0, len(self)))
 
-    def break_off(self) -> None:
-        """Let each connection end by a reset."""
+    def reset_on_close(self) -> None:
+        """Make all connections close with a TCP reset."""
         for sock in self._sockets.values():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
-    def _turn(self, deadline: float, otherwise: str) -> list[int]:
-        """Do what can be done now; give those that heard something."""
-        left = deadline - time.monotonic()
-        assert left > 0, otherwise
-        return [one for one, _ in self._poll.poll(left) if self._serve(one)]
+    def _poll_once(self, deadline: float, message: str) -> list[int]:
+        """Poll once, and serve the clients that are ready. Return those that received bytes or were closed."""
+        remaining = deadline - time.monotonic()
+        assert remaining > 0, message
+        return [descriptor for descriptor, _ in self._poll.poll(remaining) if self._serve(descriptor)]
 
-    def _serve(self, one: int) -> bool:
-        sock = self._sockets[one]
-        if one in self._outside:
+    def _serve(self, descriptor: int) -> bool:
+        sock = self._sockets[descriptor]
+        if descriptor in self._connecting:
             assert not (error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)), os.strerror(error)
-            self._outside.discard(one)
-            sock.send(self._ask)
-            self._poll.modify(one, select.EPOLLIN)
+            self._connecting.discard(descriptor)
+            sock.send(self._request)
+            self._poll.modify(descriptor, select.EPOLLIN)
             return False
         try:
             data = sock.recv(_READ)
         except ConnectionResetError:
             data = b""
         if not data:
-            self._poll.unregister(one)
-        self.heard[one] += data
+            self._poll.unregister(descriptor)
+        self.received[descriptor] += data
         return True

@@ -1,12 +1,12 @@
-"""`make storm`, with a small crowd: it leaves all as it was, and what is wrong is seen."""
+"""`make storm` with a small swarm: gauges return to the baseline, and faults are reported."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.storm import dead_peers, storms, testbed
-from tests.storm.client_swarm import Crowd
-from tests.storm.testbed import Stage
+from tests.storm.client_swarm import ClientSwarm
+from tests.storm.testbed import StormTestbed
 
 pytestmark = pytest.mark.system
 
@@ -14,35 +14,35 @@ _SMALL = 60
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A stage, all storms on which are over soon."""
-    with pytest.MonkeyPatch.context() as patch, Stage(tmp_path_factory.mktemp("storm")) as made:
-        patch.setattr(testbed, "_NORMAL_SECONDS", 0.1)
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StormTestbed]:
+    """A testbed with short storms."""
+    with pytest.MonkeyPatch.context() as patch, StormTestbed(tmp_path_factory.mktemp("storm")) as fast:
+        patch.setattr(testbed, "_IDLE_SECONDS", 0.1)
         patch.setattr(testbed, "_SETTLE_SECONDS", 5.0)
         patch.setattr(storms, "_ROUNDS", 4)
-        patch.setattr(storms, "_TIMES", 1)
-        patch.setattr(storms, "_WORSE", 1000.0)  # of so few deliveries a hundredth says nothing
-        patch.setattr(dead_peers, "_STOPPED", 1)
-        yield made
+        patch.setattr(storms, "_REPEATS", 1)
+        patch.setattr(storms, "_MAX_SLOWDOWN", 1000.0)  # the p99 of so few deliveries is noise
+        patch.setattr(dead_peers, "_SUSPENDED", 1)
+        yield fast
 
 
-@pytest.mark.parametrize("storm", [storms.come_and_go, storms.come_back, dead_peers.stopped])
-def test_it_leaves_all_as_it_was(small: Stage, storm: storms.Storm) -> None:
-    small.begin()
-    assert "p99" in storm(small, _SMALL)
-    small.assert_as_before()
+@pytest.mark.parametrize("storm", [storms.connect_and_leave, storms.reconnect, dead_peers.suspended_readers])
+def test_storm_returns_to_baseline(fast: StormTestbed, storm: storms.Storm) -> None:
+    fast.record_baseline()
+    assert "p99" in storm(fast, _SMALL)
+    fast.assert_baseline()
 
 
-def test_one_who_is_left_is_seen(small: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftover_connection_is_reported(fast: StormTestbed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testbed, "_SETTLE_SECONDS", 0.2)
-    small.begin()
-    with Crowd(small.ports, 1) as crowd:
-        crowd.be_let_in(5)
+    fast.record_baseline()
+    with ClientSwarm(fast.ports, 1) as swarm:
+        swarm.wait_connected(5)
         with pytest.raises(AssertionError, match="is not"):
-            small.assert_as_before()
+            fast.assert_baseline()
 
 
-def test_a_bound_that_is_broken_is_seen(small: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storms, "_WORSE", 0.0)
+def test_exceeded_bound_is_reported(fast: StormTestbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storms, "_MAX_SLOWDOWN", 0.0)
     with pytest.raises(AssertionError, match="of normal"):
-        storms.come_back(small, _SMALL)
+        storms.reconnect(fast, _SMALL)
