@@ -117,7 +117,7 @@ async def stage(request, tmp_path):
     await stage.stop()
 
 
-async def test_a_crowd_is_read_a_slice_in_a_turn_and_wholly(stage):
+async def test_many_connections_are_read_one_slice_per_turn(stage):
     await stage.connect(4 * _AT_ONCE)
     for client in stage.clients:
         client.send(b"here")
@@ -129,7 +129,7 @@ async def test_a_crowd_is_read_a_slice_in_a_turn_and_wholly(stage):
     assert {reader.heard for reader in stage.readers} == {b"here"}
 
 
-async def test_one_who_came_forward_is_read_beside_the_row(stage):
+async def test_prioritized_connection_is_read_by_the_reactor(stage):
     await stage.connect(3 * _AT_ONCE)
     publisher = stage.readers[-1]
     come_forward(publisher.transport)
@@ -150,7 +150,7 @@ async def test_one_who_came_forward_is_read_beside_the_row(stage):
     assert len(stage.row) == 3 * _AT_ONCE - 1
 
 
-async def test_one_who_is_paused_is_not_read(stage):
+async def test_paused_connection_is_not_read(stage):
     await stage.connect(2)
     paused, other = stage.readers
     paused.transport.pauseProducing()
@@ -163,14 +163,14 @@ async def test_one_who_is_paused_is_not_read(stage):
     await stage.until(lambda: paused.heard == b"here")
 
 
-async def test_one_who_sends_nothing_more_is_told_so_and_read_no_more(stage):
+async def test_half_closed_connection_is_reported_and_no_longer_read(stage):
     await stage.connect(2)
     stage.clients[0].shutdown(socket.SHUT_WR)
     await stage.until(lambda: stage.readers[0].lost == ["read"])
     assert len(stage.row) == 1
 
 
-async def test_one_who_breaks_off_has_no_seat(stage):
+async def test_lost_connection_is_removed(stage):
     await stage.connect(2)
     stage.clients[0].send(b"here")
     stage.readers[0].transport.abortConnection()
@@ -179,7 +179,7 @@ async def test_one_who_breaks_off_has_no_seat(stage):
     assert len(stage.row) == 0
 
 
-async def test_one_that_can_not_be_read_is_logged_and_closed_and_the_others_are_read(stage, expected_failures):
+async def test_read_failure_is_logged_and_closes_only_that_connection(stage, expected_failures):
     await stage.connect(2)
     stage.clients[0].send(b"break")
     stage.clients[1].send(b"here")
@@ -188,7 +188,7 @@ async def test_one_that_can_not_be_read_is_logged_and_closed_and_the_others_are_
     assert [event["log_failure"].type for event in expected_failures] == [ValueError]
 
 
-async def test_one_that_can_not_be_closed_is_logged_and_the_others_are_read(stage, expected_failures):
+async def test_close_failure_is_logged_and_others_are_read(stage, expected_failures):
     await stage.connect(2)
     stage.clients[0].send(b"break at the end")
     await stage.until(lambda: stage.readers[0].heard)
@@ -198,7 +198,7 @@ async def test_one_that_can_not_be_closed_is_logged_and_the_others_are_read(stag
     assert [event["log_failure"].type for event in expected_failures] == [ValueError, KeyError]
 
 
-async def test_all_are_left_to_the_reactor_in_the_end(stage):
+async def test_connections_are_returned_to_the_reactor_on_stop(stage):
     await stage.connect(2)
     stage.row.stop()
     assert len(stage.row) == 0
@@ -211,7 +211,7 @@ async def test_all_are_left_to_the_reactor_in_the_end(stage):
     await stage.until(lambda: stage.readers[0].heard == b"here")
 
 
-async def test_a_port_accepts_few_in_a_turn(stage):
+async def test_port_accepts_few_connections_per_turn(stage):
     for _ in range(40):
         stage.dial()
     stage.port.doRead()
@@ -222,6 +222,6 @@ async def test_a_port_accepts_few_in_a_turn(stage):
     await stage.until(lambda: len(stage.readers) == 40)
 
 
-def test_any_other_transport_stays_as_it_is():
+def test_other_transports_are_unchanged():
     come_forward(StringTransport())
     come_forward(None)

@@ -54,7 +54,7 @@ def endpoint(kind: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", ["ssl", "tls", "haproxy"])
-def test_what_is_around_the_site_is_exchanged_and_the_site_goes_on(folder: Path, kind: str) -> None:
+def test_reload_replaces_tls_and_keeps_the_site_running(folder: Path, kind: str) -> None:
     reactor, site, factory = listen(endpoint(kind, folder))
     before = factory.buildProtocol(None)
     renew = reactor.read_again()
@@ -70,7 +70,7 @@ def test_what_is_around_the_site_is_exchanged_and_the_site_goes_on(folder: Path,
 
 @pytest.mark.parametrize("kind", ["ssl", "tls"])
 @pytest.mark.parametrize("harm", ["gone", "garbage"])
-def test_what_can_not_be_read_is_told_in_a_phrase(folder: Path, kind: str, harm: str) -> None:
+def test_unreadable_certificates_are_reported(folder: Path, kind: str, harm: str) -> None:
     reactor, _, _ = listen(endpoint(kind, folder))
     for file in [*folder.glob("*.pem"), *folder.glob("pems/*.pem")]:
         file.unlink()
@@ -80,13 +80,13 @@ def test_what_can_not_be_read_is_told_in_a_phrase(folder: Path, kind: str, harm:
         reactor.read_again()
 
 
-def test_a_folder_that_is_gone_is_told_in_a_phrase(folder: Path) -> None:
+def test_missing_certificate_directory_is_reported(folder: Path) -> None:
     reactor, _, _ = listen(endpoint("tls", folder))
     shutil.rmtree(folder / "pems")
     with pytest.raises(ValueError, match="cannot be loaded"):
         reactor.read_again()
 
 
-def test_plain_tcp_has_none() -> None:
+def test_plain_tcp_has_no_certificates() -> None:
     reactor, _, _ = listen("tcp:0")
     assert reactor.read_again() is None

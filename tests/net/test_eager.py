@@ -18,13 +18,13 @@ async def add(waits, done):
     done.append("end")
 
 
-def test_what_has_not_to_wait_is_done_at_once(broken):
+def test_coroutine_that_never_waits_runs_synchronously(broken):
     done = []
     begin(add([], done), broken.append)
     assert (done, broken) == (["end"], [])
 
 
-def test_what_has_to_wait_goes_on_with_each_result(broken):
+def test_coroutine_continues_with_each_awaited_result(broken):
     first, second, done = Deferred(), Deferred(), []
     begin(add([first, second], done), broken.append)
     assert done == []
@@ -35,7 +35,7 @@ def test_what_has_to_wait_goes_on_with_each_result(broken):
 
 
 @pytest.mark.parametrize("waits", [0, 1, 2])
-def test_what_breaks_is_told(broken, waits):
+def test_exception_is_reported(broken, waits):
     waiting = [Deferred() for _ in range(waits)]
 
     async def work():
@@ -49,7 +49,7 @@ def test_what_breaks_is_told(broken, waits):
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_a_failure_that_was_waited_for_is_raised_where_it_was_waited_for(broken, before):
+def test_awaited_failure_is_raised_at_the_await(broken, before):
     waiting, caught = [Deferred() for _ in range(before + 1)], []
 
     async def work():

@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from pushd.net.lateness import Lateness
 
 
-def test_it_tells_each_second_by_how_much_it_was_late() -> None:
+def test_loop_delay_is_reported_every_second() -> None:
     clock, told = Clock(), list[float]()
     lateness = Lateness(clock, told.append)
     lateness.start()

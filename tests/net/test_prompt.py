@@ -85,7 +85,7 @@ def receive(client, size):
         return b""
 
 
-async def test_bytes_are_there_when_write_returns(pair):
+async def test_bytes_are_sent_when_write_returns(pair):
     server, client = pair
     server.transport.write(b"now")
     assert client.recv(100) == b"now"
@@ -95,7 +95,7 @@ async def test_bytes_are_there_when_write_returns(pair):
     assert (receive(client, 100), server.said) == (b"", [])
 
 
-async def test_what_the_kernel_does_not_take_waits_in_order_and_pauses_the_producer(pair):
+async def test_unsent_bytes_are_buffered_in_order_and_pause_the_producer(pair):
     server, client = pair
     blocks = [bytes([number]) * (1 << 20) for number in range(24)]
     for block in blocks:
@@ -114,7 +114,7 @@ async def test_what_the_kernel_does_not_take_waits_in_order_and_pauses_the_produ
     assert client.recv(100) == b"again at once"
 
 
-async def test_what_waits_of_a_block_that_many_share_is_no_copy(pair):
+async def test_buffered_block_is_not_copied(pair):
     server, client = pair
     block = bytes(24 << 20)
     server.transport.write(block)
@@ -123,7 +123,7 @@ async def test_what_waits_of_a_block_that_many_share_is_no_copy(pair):
     assert len(receive(client, 1)) == 1
 
 
-async def test_a_peer_that_is_gone_is_found_by_the_reactor_and_not_by_write(pair):
+async def test_lost_connection_is_reported_by_the_reactor_not_by_write(pair):
     server, client = pair
     client.close()
 
@@ -135,21 +135,21 @@ async def test_a_peer_that_is_gone_is_found_by_the_reactor_and_not_by_write(pair
     server.transport.write(b"too late")
 
 
-async def test_its_socket_may_be_written_to(pair):
+async def test_socket_of_direct_connection_is_available(pair):
     server, _ = pair
     assert isinstance(server.transport, PromptServer | PromptUnixServer)
     assert socket_of(server.transport) is server.transport.socket
     assert handle_of(server.transport) is not None
 
 
-def test_any_other_transport_has_none():
+def test_other_transports_have_no_socket():
     from twisted.internet.testing import StringTransport
 
     assert socket_of(StringTransport()) is None
     assert handle_of(StringTransport()) is None
 
 
-def test_other_ports_stay_as_they_are():
+def test_other_ports_are_unchanged():
     class Port:
         transport = object
 
@@ -158,7 +158,7 @@ def test_other_ports_stay_as_they_are():
     assert port.transport is object
 
 
-async def test_connections_are_probed_each_in_its_own_time():
+async def test_keepalive_probes_are_staggered():
     import socket
 
     from twisted.internet import reactor

@@ -44,7 +44,7 @@ class Crowd:
             self.reactor.now += SLICE_SECONDS / 2
 
 
-def test_each_turn_has_a_slice() -> None:
+def test_each_turn_runs_one_slice() -> None:
     crowd = Crowd(5)
     assert crowd.went == [], "not before the next turn"
     crowd.reactor.turn()
@@ -55,7 +55,7 @@ def test_each_turn_has_a_slice() -> None:
     assert crowd.reactor.due == []
 
 
-def test_one_who_waits_again_waits_behind_all_others() -> None:
+def test_repeated_wait_queues_behind_others() -> None:
     crowd = Crowd(3, turns=2)
     for _ in range(4):
         crowd.reactor.turn()
@@ -63,7 +63,7 @@ def test_one_who_waits_again_waits_behind_all_others() -> None:
     assert crowd.reactor.due == []
 
 
-def test_one_alone_has_one_turn_at_a_time() -> None:
+def test_single_waiter_runs_once_per_turn() -> None:
     crowd = Crowd(1, turns=3)
     for number in range(3):
         assert crowd.went == [0] * number

@@ -41,7 +41,7 @@ def place(request, tmp_path: Path):
     ear.close()
 
 
-def test_it_is_told_once_that_all_is_up_and_not_before(place):
+def test_ready_is_sent_once_when_the_daemon_is_up(place):
     ear, path = place
     clock, up = Clock(), []
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
@@ -57,7 +57,7 @@ def test_it_is_told_once_that_all_is_up_and_not_before(place):
     assert not clock.getDelayedCalls()
 
 
-def test_signs_of_life_come_twice_as_often_as_they_are_expected_until_the_end(place):
+def test_watchdog_is_notified_at_half_its_interval_until_stop(place):
     ear, path = place
     clock = Clock()
     supervisor = Supervisor(clock, lambda: False, {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "10000000"})
@@ -73,7 +73,7 @@ def test_signs_of_life_come_twice_as_often_as_they_are_expected_until_the_end(pl
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1234"}])
-def test_where_nobody_wants_to_know_nothing_is_done(environ):
+def test_nothing_is_sent_without_a_notify_socket(environ):
     clock = Clock()
     supervisor = Supervisor(clock, lambda: True, environ | {"WATCHDOG_USEC": "10000000"})
     supervisor.startService()
@@ -82,7 +82,7 @@ def test_where_nobody_wants_to_know_nothing_is_done(environ):
     supervisor.stopService()
 
 
-def test_a_supervisor_that_is_gone_does_no_harm(tmp_path):
+def test_missing_supervisor_is_ignored(tmp_path):
     clock = Clock()
     supervisor = Supervisor(clock, lambda: True, {"NOTIFY_SOCKET": f"{tmp_path}/gone"})
     supervisor.startService()
@@ -91,7 +91,7 @@ def test_a_supervisor_that_is_gone_does_no_harm(tmp_path):
     assert not clock.getDelayedCalls()
 
 
-def test_it_is_told_when_the_configuration_is_read_again_and_when_that_is_done(place):
+def test_start_and_end_of_reload_are_sent(place):
     ear, path = place
     clock, up = Clock(), []
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})

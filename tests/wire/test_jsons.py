@@ -53,11 +53,11 @@ def shown(line: bytes) -> dict[str, Any]:
     ],
     ids=["text", "json", "binary"],
 )
-def test_a_message_is_written_as_documented(sent: Any, line: bytes) -> None:
+def test_message_is_encoded_as_documented(sent: Any, line: bytes) -> None:
     assert encode_message(sent) == line
 
 
-def test_control_objects_are_written_as_documented_and_have_no_id() -> None:
+def test_control_objects_are_encoded_as_documented_without_id() -> None:
     gap = encode_gap(Gap("a/*", "E-1", "E-3", "evicted"))
     assert gap == b'{"type":"gap","topic":"a/*","from":"E-1","to":"E-3","reason":"evicted"}'
     assert encode_end("a/b") == b'{"type":"end","channel":"a/b"}'
@@ -66,21 +66,21 @@ def test_control_objects_are_written_as_documented_and_have_no_id() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"0"])
-def test_empty_data_and_data_that_looks_like_nothing_are_still_there(data: bytes) -> None:
+def test_empty_and_null_like_text_is_kept(data: bytes) -> None:
     assert shown(encode_message(message(data=data)))["data"] == data.decode()
 
 
-def test_a_json_null_is_the_value_null() -> None:
+def test_json_null_is_encoded_as_null() -> None:
     assert shown(encode_message(message(data=b"null", content_type="application/json")))["data"] is None
 
 
-def test_a_number_keeps_every_digit() -> None:
+def test_number_keeps_every_digit() -> None:
     number = b"12345678901234567890.12345678901234567890"
     assert b'"data":' + number + b"}" in encode_message(message(data=number, content_type="application/json"))
 
 
 @given(st.text(), st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60))
-def test_any_text_and_event_come_back_and_forge_nothing(text: str, event: str) -> None:
+def test_any_text_and_event_round_trip_without_forged_keys(text: str, event: str) -> None:
     read = shown(encode_message(message(7, data=text.encode(), event=event)))
     assert read.pop("data") == text
     assert read.pop("event", "") == event
@@ -89,21 +89,21 @@ def test_any_text_and_event_come_back_and_forge_nothing(text: str, event: str) -
 
 
 @given(st.binary())
-def test_any_bytes_come_back(data: bytes) -> None:
+def test_any_bytes_round_trip(data: bytes) -> None:
     read = shown(encode_message(message(data=data)))
     back = base64.b64decode(read["data_base64"]) if "data_base64" in read else read["data"].encode()
     assert back == data
 
 
 @given(VALUES, st.sampled_from([None, 0, 2]), st.booleans())
-def test_any_json_comes_back_as_its_value_on_one_line(value: Any, indent: int | None, to_ascii: bool) -> None:
+def test_any_json_round_trips_on_one_line(value: Any, indent: int | None, to_ascii: bool) -> None:
     data = json.dumps(value, indent=indent, ensure_ascii=to_ascii).replace("\n", "\r\n").encode()
     read = shown(encode_message(message(data=data, content_type="application/json")))
     assert read["data"] == value
 
 
 @given(st.binary(max_size=20))
-def test_whatever_passes_as_json_is_valid_inside_json(data: bytes) -> None:
+def test_accepted_json_is_valid_inside_json(data: bytes) -> None:
     try:
         draft("a", data, "application/json")
     except Refusal:

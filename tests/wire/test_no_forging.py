@@ -120,7 +120,7 @@ def test_lines_of_text(messages: list[Message]) -> None:
 
 @some
 @given(MESSAGES)
-def test_parts_that_stay(messages: list[Message]) -> None:
+def test_mixed_parts(messages: list[Message]) -> None:
     *parts, last = parts_of(opening(BOUNDARY) + written(Mixed(BOUNDARY), messages), BOUNDARY)
     told = [part for part in parts if "pushd-ping" not in part.headers]
     for part, message in zip(told, messages, strict=True):
@@ -137,7 +137,7 @@ def test_parts_that_stay(messages: list[Message]) -> None:
 
 @some
 @given(MESSAGES, st.sampled_from([Replace, ReplaceDocument]))
-def test_parts_that_replace(messages: list[Message], form: type[Replace]) -> None:
+def test_replace_parts(messages: list[Message], form: type[Replace]) -> None:
     """Each message is shown in the end as what it is, perhaps once before in the part of the image before it.
 
     One that holds the boundary is left out; an empty one shows nothing.
@@ -165,7 +165,7 @@ def test_chunks(messages: list[Message], form: Callable[..., Wire]) -> None:
 
 @some
 @given(MESSAGES)
-def test_bare_websocket_frames(messages: list[Message]) -> None:
+def test_websocket_data_frames(messages: list[Message]) -> None:
     frames = frames_of(written(BareFrames(), messages))
     assert frames == [(2 if each.form == "binary" else 1, each.data) for each in messages]
 

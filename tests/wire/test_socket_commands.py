@@ -40,7 +40,7 @@ def answer(frame: bytes) -> Any:
 
 @some
 @given(st.dictionaries(KEYS | WORDS, GOOD | VALUES, max_size=5).map(json.dumps).map(str.encode) | DATA)
-def test_any_text_is_a_command_or_refused_with_its_ref(text: bytes) -> None:
+def test_any_text_is_parsed_or_refused_with_its_ref(text: bytes) -> None:
     try:
         ask = Ask(text)
     except BadJson as refusal:
@@ -59,7 +59,7 @@ def test_any_text_is_a_command_or_refused_with_its_ref(text: bytes) -> None:
 
 @some
 @given(VALUES, VALUES)
-def test_any_ping_and_any_ref_come_back(token: Any, ref: Any) -> None:
+def test_any_ping_and_ref_are_repeated(token: Any, ref: Any) -> None:
     ask = Ask(json.dumps({"ping": token, "ref": ref}).encode())
     command = ask.command(LIMITS)
     assert isinstance(command, Ping)
@@ -68,7 +68,7 @@ def test_any_ping_and_any_ref_come_back(token: Any, ref: Any) -> None:
 
 @some
 @given(WORDS)
-def test_any_text_is_published_as_it_was_written(text: str) -> None:
+def test_any_text_is_published_unchanged(text: str) -> None:
     command = Ask(json.dumps({"publish": "a/b", "data": text}).encode()).command(LIMITS)
     assert isinstance(command, Publish)
     assert (command.draft.channel, command.draft.data) == ("a/b", text.encode())
@@ -84,7 +84,7 @@ def test_any_text_is_published_as_it_was_written(text: str) -> None:
         ('{"auth":"secret"}', Authenticate("secret")),
     ],
 )
-def test_commands_are_read_as_documented(text: str, command: Command) -> None:
+def test_commands_are_parsed_as_documented(text: str, command: Command) -> None:
     assert Ask(text.encode()).command(LIMITS) == command
 
 
@@ -101,10 +101,10 @@ def test_commands_are_read_as_documented(text: str, command: Command) -> None:
         ('{"subscribe":"a","since":1e300}', BadSince),
     ],
 )
-def test_all_else_is_refused_by_its_name(text: str, refusal: type[Refusal]) -> None:
+def test_invalid_input_is_refused_with_its_class(text: str, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):
         Ask(text.encode()).command(LIMITS)
 
 
-def test_an_answer_to_a_subscription_names_its_topics() -> None:
+def test_subscribe_reply_names_topics() -> None:
     assert answer(encode_outcome(Subscribed(("a", "b/*"), None)))["subscribe"] == "a,b/*"
