@@ -1,4 +1,4 @@
-"""The log: lines for people and for programs say the same, in full, and nothing can forge a line."""
+"""The log: text and JSON lines have the same complete content, and no field can forge a line."""
 
 import io
 import json
@@ -72,7 +72,7 @@ def test_non_finite_number_is_left_out(number):
 
 
 @pytest.mark.parametrize(
-    ("level", "heard"),
+    ("level", "expected"),
     [
         ("debug", ["debug", "info", "warn", "error", "critical"]),
         ("info", ["info", "warn", "error", "critical"]),
@@ -81,15 +81,15 @@ def test_non_finite_number_is_left_out(number):
         ("critical", ["critical"]),
     ],
 )
-def test_events_below_the_level_are_not_written(level, heard):
+def test_events_below_the_level_are_not_written(level, expected):
     log, out = logged("json", level)
     for constant in LogLevel.iterconstants():
         log.emit(constant, "something")
-    assert [record["level"] for record in objects(out)] == heard
+    assert [record["level"] for record in objects(out)] == expected
 
 
 @pytest.mark.parametrize(
-    ("levels", "heard"),
+    ("levels", "expected"),
     [
         ((), ["warn"]),
         (("pushd.hub=info",), ["info", "warn"]),
@@ -99,11 +99,11 @@ def test_events_below_the_level_are_not_written(level, heard):
         (("pushd.hu=info", "pushd.hub.inner=info", "twisted=info"), ["warn"]),
     ],
 )
-def test_namespace_level_applies_to_all_namespaces_below(levels, heard):
+def test_namespace_level_applies_to_all_namespaces_below(levels, expected):
     log, out = logged("json", "warn", *levels)
     log.info("something")
     log.warn("something")
-    assert [record["level"] for record in objects(out)] == heard
+    assert [record["level"] for record in objects(out)] == expected
 
 
 SECRETS = [

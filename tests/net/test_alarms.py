@@ -1,4 +1,4 @@
-"""Many waits share one timer, and each ends in time."""
+"""Many timeouts share one timer of the reactor, and each expires in time."""
 
 import pytest
 from twisted.internet.task import Clock
@@ -8,7 +8,7 @@ from pushd.net.alarms import Alarms
 
 
 class Waiting:
-    """One who waits, and notes when the time was up."""
+    """Records the times at which its timeout expires."""
 
     def __init__(self, clock: Clock) -> None:
         self.due = 0

@@ -1,4 +1,4 @@
-"""One block for many sockets: the loop in C and the one in Python do the same."""
+"""Fan-out of one block to many sockets: the loop in C and the one in Python behave the same."""
 
 import os
 import socket
@@ -11,21 +11,21 @@ from pushd.net import burst
 BLOCK = b"x" * 100
 
 
-@pytest.fixture(params=["compiled", "by Python"])
+@pytest.fixture(params=["C", "Python"])
 def send_each(request):
-    """What takes sockets."""
-    if request.param == "by Python":
+    """`send_each` of one implementation, which takes sockets."""
+    if request.param == "Python":
         return lambda sockets, block: send_one_by_one([each.send for each in sockets], block)
     if not burst.IS_COMPILED:
         if os.environ.get("CI"):
-            pytest.fail("the helper in C was not built; is there a compiler?")
-        pytest.skip("the helper in C was not built")
+            pytest.fail("the C extension was not built; is a compiler installed?")
+        pytest.skip("the C extension was not built")
     return lambda sockets, block: burst.send_each([each.fileno() for each in sockets], block)
 
 
 @pytest.fixture
 def pairs():
-    """Three connections, each with the peer's end."""
+    """Three connected socket pairs."""
     pairs = [socket.socketpair() for _ in range(3)]
     for ours, _ in pairs:
         ours.setblocking(False)
@@ -36,7 +36,7 @@ def pairs():
 
 
 def fill(sock):
-    """Send until the kernel takes no more."""
+    """Send until the socket buffer is full."""
     while True:
         try:
             sock.send(bytes(65536))
@@ -72,7 +72,7 @@ def test_closed_socket_accepts_nothing_without_sigpipe(send_each, pairs):
     assert [theirs.recv(1000) for _, theirs in pairs[1:]] == [BLOCK] * 2
 
 
-@pytest.mark.skipif(not burst.IS_COMPILED, reason="the helper in C was not built")
+@pytest.mark.skipif(not burst.IS_COMPILED, reason="the C extension was not built")
 @pytest.mark.parametrize(
     "wrong", [((), BLOCK), ([1], "text"), (["1"], BLOCK), ([None], BLOCK), ([1 << 70], BLOCK), ([1],)]
 )

@@ -1,4 +1,4 @@
-"""Certificates are read again by the endpoint string, and a listener without TLS has none."""
+"""Certificates are reloaded from the endpoint string; a listener without TLS has none."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.system.test_tls_and_unix import make_certificate
 
 
 class Site(Factory):
-    """Counts how often it begins and ends, which it does with its first and its last listener."""
+    """Records its start and stop, which happen with its first and its last listener."""
 
     noisy = False
     protocol = Protocol
@@ -22,15 +22,15 @@ class Site(Factory):
         self.life: list[str] = []
 
     def startFactory(self) -> None:
-        self.life.append("begins")
+        self.life.append("start")
 
     def stopFactory(self) -> None:
-        self.life.append("ends")
+        self.life.append("stop")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a key and a certificate, in files of their own and together."""
+    """A directory with a key and a certificate, in separate files and in one file."""
     key, certificate = make_certificate(tmp_path)
     (tmp_path / "pems").mkdir()
     (tmp_path / "pems/all.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def listen(endpoint: str) -> tuple[RenewingReactor, Site, Factory]:
-    """Listen; give the factory that the port has."""
+    """Listen, and return the reactor, the site and the factory of the port."""
     site, memory = Site(), MemoryReactorClock()
     reactor = RenewingReactor(endpoint, site, memory)
     serverFromString(reactor, endpoint).listen(site)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def listen(endpoint: str) -> tuple[RenewingReactor, Site, Factory]:
 
 
 def endpoint(kind: str, folder: Path) -> str:
-    """An endpoint string with the certificate of a folder."""
+    """Return an endpoint string with the certificate of a directory."""
     files = f"ssl:0:privateKey={folder}/key.pem:certKey={folder}/cert.pem"
     return {"tls": f"tls:{folder}/pems:0", "ssl": files, "haproxy": f"haproxy:{files}"}[kind]
 
@@ -63,9 +63,9 @@ def test_reload_replaces_tls_and_keeps_the_site_running(folder: Path, kind: str)
     renew()
     after = factory.buildProtocol(None)
     assert (type(after), after.factory is before.factory) == (type(before), False)
-    assert site.life == ["begins"]
+    assert site.life == ["start"]
     factory.doStop()
-    assert site.life == ["begins", "ends"]
+    assert site.life == ["start", "stop"]
 
 
 @pytest.mark.parametrize("kind", ["ssl", "tls"])

@@ -1,4 +1,4 @@
-"""Coroutines that are begun at once."""
+"""Eager tasks run synchronously up to their first wait."""
 
 import pytest
 from twisted.internet.defer import Deferred

@@ -1,4 +1,4 @@
-"""Signs of life for many connections by one timer, and deadlines for their answers."""
+"""Keepalive pings for many connections with one timer, and deadlines for their replies."""
 
 import pytest
 from twisted.internet.task import Clock
@@ -7,7 +7,7 @@ from pushd.net.keepalive import Deadlines, Hours, Wheel
 
 
 class Connection:
-    """Notes when it was asked for a sign of life, and when its time was up."""
+    """Records the times of its pings, and when its deadline passed."""
 
     def __init__(self, clock, wheel=None):
         self.spoke = 0
@@ -26,7 +26,7 @@ class Connection:
         self.also()
 
     def write(self):
-        """Be written to: this is what a connection notes."""
+        """Record the tick, as a connection does when it is written to."""
         self.spoke = self._wheel.now
 
 
@@ -142,7 +142,7 @@ def test_removed_connection_is_not_pinged(clock, wheel):
 
 @pytest.mark.parametrize("who", ["itself", "another"])
 def test_ping_may_remove_connections(clock, wheel, who):
-    """Nothing that a ping does to others of the same second may bring them back."""
+    """Connections of the same slot that a ping removes are not added again."""
     first, second = Connection(clock), Connection(clock)
     for peer in (first, second):
         wheel.add(peer)

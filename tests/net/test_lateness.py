@@ -1,4 +1,4 @@
-"""A timer finds out how late the reactor is."""
+"""The loop delay is measured by a timer."""
 
 from twisted.internet.task import Clock
 
@@ -6,12 +6,12 @@ from pushd.net.lateness import Lateness
 
 
 def test_loop_delay_is_reported_every_second() -> None:
-    clock, told = Clock(), list[float]()
-    lateness = Lateness(clock, told.append)
+    clock, delays = Clock(), list[float]()
+    lateness = Lateness(clock, delays.append)
     lateness.start()
     clock.advance(1)
     clock.advance(1.25)
     clock.advance(1)
-    assert told == [0, 0.25, 0]
+    assert delays == [0, 0.25, 0]
     lateness.stop()
     assert not clock.getDelayedCalls()

@@ -1,4 +1,4 @@
-"""Chunks, read back by the HTTP client of the standard library."""
+"""The chunked transfer coding, decoded by the HTTP client of the standard library."""
 
 import http.client
 import io
@@ -16,8 +16,8 @@ from pushd.wire.ndjson import JsonLines, RawLines
 from tests.build import Following, message
 
 
-class Answer:
-    """A socket that holds an answer."""
+class ResponseSocket:
+    """A socket from which a response can be read."""
 
     def __init__(self, body: bytes) -> None:
         self._stream = io.BytesIO(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
@@ -27,7 +27,7 @@ class Answer:
 
 
 def body_of(stream: bytes) -> bytes:
-    response = http.client.HTTPResponse(cast(socket.socket, Answer(stream)))
+    response = http.client.HTTPResponse(cast(socket.socket, ResponseSocket(stream)))
     response.begin()
     return response.read()
 

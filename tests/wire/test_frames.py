@@ -1,4 +1,4 @@
-"""WebSocket frames, read back by a reader written from RFC 6455, section 5.2."""
+"""WebSocket frames, decoded by a parser written from RFC 6455, section 5.2."""
 
 import json
 
@@ -15,7 +15,7 @@ GAP = Gap("a", "E-1", "E-3", "evicted")
 
 
 def read(stream: bytes) -> list[tuple[int, bytes]]:
-    """Read whole, unmasked frames without extensions: the opcode and the payload of each."""
+    """Return the opcode and payload of complete, unmasked frames without extensions."""
     frames = []
     while stream:
         first, second = stream[0], stream[1]
@@ -75,7 +75,7 @@ def test_data_frame_is_text_for_text_and_json_else_binary(data: bytes, content_t
 
 @given(st.binary(max_size=20), st.sampled_from([None, "text/plain", "application/json", "a/b; charset=utf-8"]))
 def test_text_frame_is_always_utf8(data: bytes, content_type: str | None) -> None:
-    """A browser closes with 1007 at the first that is not."""
+    """A browser would close the connection with code 1007."""
     try:
         draft("a", data, content_type)
     except Refusal:

@@ -1,4 +1,4 @@
-"""The JSON of messages and control objects: exact bytes, one line each, and the data comes back whole."""
+"""The JSON of messages and control objects: exact bytes, one line each, and data that round-trips."""
 
 import base64
 import json
@@ -20,17 +20,17 @@ VALUES = st.recursive(
 )
 
 
-def shown(line: bytes) -> dict[str, Any]:
-    """Read a JSON object, whose keys may not repeat."""
+def parsed(line: bytes) -> dict[str, Any]:
+    """Return a JSON object, and check that it is one line without repeated keys."""
 
-    def only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({key for key, _ in pairs}) == len(pairs)
         return dict(pairs)
 
     assert len(line.splitlines()) == 1
-    read = json.loads(line.decode("utf-8"), object_pairs_hook=only_once)
-    assert isinstance(read, dict)
-    return read
+    value = json.loads(line.decode("utf-8"), object_pairs_hook=unique)
+    assert isinstance(value, dict)
+    return value
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_control_objects_are_encoded_as_documented_without_id() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"null", b"0"])
 def test_empty_and_null_like_text_is_kept(data: bytes) -> None:
-    assert shown(encode_message(message(data=data)))["data"] == data.decode()
+    assert parsed(encode_message(message(data=data)))["data"] == data.decode()
 
 
 def test_json_null_is_encoded_as_null() -> None:
-    assert shown(encode_message(message(data=b"null", content_type="application/json")))["data"] is None
+    assert parsed(encode_message(message(data=b"null", content_type="application/json")))["data"] is None
 
 
 def test_number_keeps_every_digit() -> None:
@@ -81,7 +81,7 @@ def test_number_keeps_every_digit() -> None:
 
 @given(st.text(), st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60))
 def test_any_text_and_event_round_trip_without_forged_keys(text: str, event: str) -> None:
-    read = shown(encode_message(message(7, data=text.encode(), event=event)))
+    read = parsed(encode_message(message(7, data=text.encode(), event=event)))
     assert read.pop("data") == text
     assert read.pop("event", "") == event
     assert set(read) == {"id", "prev", "channel", "time", "content_type"}
@@ -90,7 +90,7 @@ def test_any_text_and_event_round_trip_without_forged_keys(text: str, event: str
 
 @given(st.binary())
 def test_any_bytes_round_trip(data: bytes) -> None:
-    read = shown(encode_message(message(data=data)))
+    read = parsed(encode_message(message(data=data)))
     back = base64.b64decode(read["data_base64"]) if "data_base64" in read else read["data"].encode()
     assert back == data
 
@@ -98,7 +98,7 @@ def test_any_bytes_round_trip(data: bytes) -> None:
 @given(VALUES, st.sampled_from([None, 0, 2]), st.booleans())
 def test_any_json_round_trips_on_one_line(value: Any, indent: int | None, to_ascii: bool) -> None:
     data = json.dumps(value, indent=indent, ensure_ascii=to_ascii).replace("\n", "\r\n").encode()
-    read = shown(encode_message(message(data=data, content_type="application/json")))
+    read = parsed(encode_message(message(data=data, content_type="application/json")))
     assert read["data"] == value
 
 
@@ -108,4 +108,4 @@ def test_accepted_json_is_valid_inside_json(data: bytes) -> None:
         draft("a", data, "application/json")
     except Refusal:
         return
-    shown(encode_message(message(data=data, content_type="application/json")))
+    parsed(encode_message(message(data=data, content_type="application/json")))

@@ -1,4 +1,4 @@
-"""The commands and answers of a line connection: whatever comes is a command or refused, and every answer is lines."""
+"""Commands and replies of TCP lines: any input is parsed or refused, and every reply consists of lines."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ ARGUMENTS = [
 
 
 def lines(verbs: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Make lines as they come from the transport: LF is in none."""
+    """Return a strategy of lines as the transport passes them: without LF."""
     rest = st.lists(st.sampled_from(ARGUMENTS) | DATA, max_size=4)
     return st.builds(lambda verb, words: b" ".join([verb, *words]).replace(b"\n", b""), verbs, rest)
 
@@ -47,8 +47,8 @@ def test_any_line_is_parsed_or_refused_in_one_line(line: bytes) -> None:
     try:
         command = parse(line, LIMITS)
     except Refusal as refusal:
-        (told,) = lines_of(encode_refusal(refusal))
-        assert re.fullmatch(r"-ERR [a-z0-9-]+ [^\r\n]+", told)
+        (reply,) = lines_of(encode_refusal(refusal))
+        assert re.fullmatch(r"-ERR [a-z0-9-]+ [^\r\n]+", reply)
     else:
         if isinstance(command, Ping):
             assert len(lines_of(encode_outcome(Pong(command.token), TextLines()))) == 1
@@ -57,7 +57,7 @@ def test_any_line_is_parsed_or_refused_in_one_line(line: bytes) -> None:
 @some
 @given(lines(st.sampled_from(PUBLISHING)))
 def test_publish_lines_are_parsed_the_same_by_both_parsers(line: bytes) -> None:
-    """Lines that publish have a short way of their own."""
+    """Publish commands also have a faster parser of their own."""
     assert _read(parse_publish, line) == _read(lambda *sent: parse(*sent).draft, line)  # type: ignore[union-attr]
 
 
@@ -85,8 +85,8 @@ def test_any_data_is_published_unchanged(verb: bytes, data: bytes) -> None:
 @given(WORDS, st.text(max_size=20))
 def test_any_refusal_text_is_one_line_and_round_trips(text: str, other: str) -> None:
     for sentence in (text, other):
-        told = encode_refusal(LineTooLong(sentence.encode("utf-8", "replace").decode()))
-        (line,) = lines_of(told)
+        reply = encode_refusal(LineTooLong(sentence.encode("utf-8", "replace").decode()))
+        (line,) = lines_of(reply)
         assert plain(line.removeprefix(f"-ERR {LineTooLong.code} ")) == sentence.encode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""Multipart streams: what a browser shows and a mail parser reads, and nothing that a publisher can forge."""
+"""Multipart streams: what a browser shows and a mail parser reads, and that publishers cannot forge parts."""
 
 import re
 from email.parser import BytesParser
@@ -18,7 +18,7 @@ GAP = Gap("a/ü", "E-1", "E-3", "evicted")
 
 
 def sent(wire, *messages):
-    """Send messages one after the other, as a subscriber does; give each write and the wire that is left."""
+    """Encode messages one after the other, as for a subscriber. Return each write and the wire for the next message."""
     writes = []
     for each in messages:
         writes.append(Batch([Delivery(each)]).block(wire))
@@ -26,13 +26,13 @@ def sent(wire, *messages):
     return writes, wire
 
 
-def made(seq, data, kind="image/png", channel="a", **more):
-    """Make a message."""
-    return message(seq, channel, data, content_type=kind, **more)
+def made(seq, data, kind="image/png", channel="a", **fields):
+    """Return a message, by default an image."""
+    return message(seq, channel, data, content_type=kind, **fields)
 
 
 def shown(stream):
-    """Read parts as a browser does: headers to a blank line, a body to the next delimiter; empty parts show nothing."""
+    """Return the content type and body of the parts that a browser shows: it does not show empty ones."""
     parts = (b"\r\n" + stream).split(b"\r\n--" + BOUNDARY)[1:]
     found = []
     for part in parts:
@@ -115,7 +115,7 @@ def test_replace_stream_omits_message_that_contains_boundary():
 
 
 def read(stream):
-    """Read a mixed stream with the parser of the standard library."""
+    """Return the parts of a mixed stream, read by the parser of the standard library."""
     head = b"Content-Type: multipart/mixed;boundary=" + BOUNDARY + b"\r\n\r\n"
     parsed = BytesParser(policy=HTTP).parsebytes(head + stream)
     assert not parsed.defects
@@ -130,7 +130,7 @@ def test_mail_parser_reads_every_part_as_published(published):
     assert [part["Pushd-Id"] for part in parts] == [each.id for each in messages]
     for part, each in zip(parts, messages, strict=True):
         assert part["Content-Type"] == each.content_type
-        # The parser takes a body apart into lines; its length tells where it ends.
+        # The parser splits bodies into lines, so only the length is compared.
         assert part["Content-Length"] == str(len(each.data))
 
 

@@ -1,4 +1,4 @@
-"""Lines of JSON or of bare data: one line a message, whatever the publisher sent."""
+"""Lines of JSON or of data only: one line per message, whatever the publisher sent."""
 
 import json
 

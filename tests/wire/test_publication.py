@@ -1,4 +1,4 @@
-"""A message as a publisher writes it in JSON: what is taken, and all else with its refusal."""
+"""Messages as publishers send them in JSON: what is accepted, and the refusals of everything else."""
 
 import json
 
@@ -120,9 +120,9 @@ DEEP = '{"channel":"a","data":' + "[" * 100_000 + "]" * 100_000 + "}"
     ids=lambda case: repr(case[:60]) if isinstance(case, (str, bytes)) else case.__name__,
 )
 def test_invalid_input_is_refused_with_its_class(text: str | bytes, refusal: type[Refusal]) -> None:
-    with pytest.raises(Refusal) as told:
+    with pytest.raises(Refusal) as caught:
         parse(text)
-    assert type(told.value) is refusal
+    assert type(caught.value) is refusal
 
 
 @pytest.mark.parametrize(
@@ -164,16 +164,16 @@ def test_data_of_exactly_the_limit_is_accepted() -> None:
     ],
 )
 def test_refusal_does_not_repeat_input(text: str) -> None:
-    with pytest.raises(Refusal) as told:
+    with pytest.raises(Refusal) as caught:
         parse(text)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["unknown", r"line\r\n+OK forged", r"line\u2028separator", "long" * 1000])
 def test_refusal_is_one_short_line_for_any_key(key: str) -> None:
-    with pytest.raises(BadJson) as told:
+    with pytest.raises(BadJson) as caught:
         parse(f'{{"channel":"a","data":"x","{key}":1}}')
-    sentence = str(told.value)
+    sentence = str(caught.value)
     assert len(sentence.splitlines()) == 1
     assert len(sentence) < 300
 

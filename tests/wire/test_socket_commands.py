@@ -1,4 +1,4 @@
-"""The commands and answers of ``pushd.v1``: whatever comes is a command or refused, and its ``ref`` comes back."""
+"""Commands and replies of ``pushd.v1``: any input is parsed or refused, and the reply repeats its ``ref``."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ GOOD = st.sampled_from(["a", "a/*,b", "all", "last:2", "drop", "text/html", "AA=
 
 
 def answer(frame: bytes) -> Any:
-    """Read an answer, which is one text frame."""
+    """Return the JSON of a reply, which is one text frame."""
     ((opcode, payload),) = frames_of(frame)
     assert opcode == 1
     return json.loads(payload.decode())
@@ -47,13 +47,13 @@ def test_any_text_is_parsed_or_refused_with_its_ref(text: bytes) -> None:
         assert answer(encode_refusal(refusal))["ref"] is None
         return
     ref = json.loads(text).get("ref")
-    told = answer(encode_outcome(Published("E-1", 0), ask.ref))
-    assert told == {"ref": ref, "ok": True, "id": "E-1", "subscribers": 0}
+    reply = answer(encode_outcome(Published("E-1", 0), ask.ref))
+    assert reply == {"ref": ref, "ok": True, "id": "E-1", "subscribers": 0}
     try:
         ask.command(LIMITS)
     except Refusal as refusal:
-        told = answer(encode_refusal(refusal, ask.ref))
-        assert (told["ref"], told["error"]) == (ref, {"code": refusal.code, "message": str(refusal)})
+        reply = answer(encode_refusal(refusal, ask.ref))
+        assert (reply["ref"], reply["error"]) == (ref, {"code": refusal.code, "message": str(refusal)})
         assert len(str(refusal).splitlines()) == 1
 
 

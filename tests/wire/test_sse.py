@@ -1,4 +1,4 @@
-"""Server-sent events, read back by a parser written from the text of the standard."""
+"""Server-sent events, decoded by a parser written from the text of the standard."""
 
 import base64
 import json
@@ -18,17 +18,17 @@ WICKED = st.lists(
     st.sampled_from(["\r", "\n", "\r\n", ":", " ", "id", "data", "event", "retry", "E-9", "\ufeff", "\0", "\x85"])
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 ).map("".join)
-"""Text that tries to be a field of its own."""
+"""Text that tries to forge a field."""
 
 
 @dataclass
 class EventSource:
-    """An interpreter of an event stream (WHATWG HTML, section 9.2.6)."""
+    """A parser of event streams (WHATWG HTML, section 9.2.6)."""
 
     last_event_id: str = ""
     retry: int | None = None
     events: list[tuple[str, str, str]] = field(default_factory=list)
-    """Type, data and last event id of what was dispatched."""
+    """Type, data and last event id of each dispatched event."""
 
     def read(self, stream: bytes) -> "EventSource":
         text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
@@ -66,7 +66,7 @@ def test_message_is_encoded_as_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "heard"),
+    ("data", "received"),
     [
         (b"", ""),
         (b"plain", "plain"),
@@ -85,8 +85,8 @@ def test_message_is_encoded_as_documented() -> None:
         (b"\xff\x00\n", base64.b64encode(b"\xff\x00\n").decode()),
     ],
 )
-def test_line_ends_arrive_as_lf_and_binary_as_base64(data: bytes, heard: str) -> None:
-    assert read(message(7, data=data), message(8)) == [("message", heard, "E-7"), ("message", "x", "E-8")]
+def test_line_ends_arrive_as_lf_and_binary_as_base64(data: bytes, received: str) -> None:
+    assert read(message(7, data=data), message(8)) == [("message", received, "E-7"), ("message", "x", "E-8")]
 
 
 @given(st.lists(st.tuples(WICKED, st.none() | WICKED), min_size=1, max_size=3))
@@ -113,17 +113,17 @@ def test_any_bytes_are_one_message_event(data: bytes) -> None:
     sent = message(7, data=data)
     stream = Sse().message(sent)
     assert b"\r" not in stream
-    ((kind, heard, last_id),) = EventSource().read(stream).events
+    ((kind, received, last_id),) = EventSource().read(stream).events
     assert (kind, last_id) == ("message", "E-7")
     if sent.form == "binary":
-        assert base64.b64decode(heard) == data
+        assert base64.b64decode(received) == data
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_json_format_has_json_message_as_data(text: str) -> None:
-    ((kind, heard, last_id),) = read(message(7, data=text.encode(), event="update"), wire=SseJson())
+    ((kind, received, last_id),) = read(message(7, data=text.encode(), event="update"), wire=SseJson())
     assert (kind, last_id) == ("update", "E-7")
-    shown = json.loads(heard)
+    shown = json.loads(received)
     assert (shown["id"], shown["data"], shown["event"]) == ("E-7", text, "update")
 
 

@@ -1,4 +1,4 @@
-"""The text of a line connection: any bytes fit into a line, come back, and command no terminal."""
+"""Text lines: any bytes fit into a line, round-trip, and contain no terminal control sequence."""
 
 import re
 
