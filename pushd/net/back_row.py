@@ -133,7 +133,7 @@ def sit_behind(port: Any, row: BackRow) -> None:
 
 
 def come_forward(transport: Any) -> None:
-    """Let the reactor read a connection directly from now on, since it publishes.
+    """Move a connection that publishes to the reactor, which then reads it directly.
 
     :param transport: possibly wrapped, as by TLS. A connection that has no low priority is not changed.
     """

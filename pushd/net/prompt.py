@@ -38,7 +38,7 @@ class _Prompt(FileDescriptor):
             super().stopReading()
 
     def come_forward(self) -> None:
-        """Let the reactor read the connection directly from now on."""
+        """Move the connection to the reactor, which then reads it directly."""
         readers, self.back_row = self.back_row, None
         if readers is not None and readers.leave(self):
             self.startReading()

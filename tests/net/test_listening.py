@@ -90,7 +90,7 @@ def test_a_wrong_endpoint_string_is_told(text, phrase):
 
 
 class Failing(Service):
-    """A child that can not start."""
+    """A child that cannot start."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

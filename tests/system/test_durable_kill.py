@@ -12,7 +12,7 @@ import pytest
 
 from tests.doors.clients import Http, Lines
 from tests.system.durable import GENEROUS, DurableDaemon
-from tests.system.nursery import Nursery
+from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
@@ -107,16 +107,16 @@ class Subscriber(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Start daemons quickly."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+def fork_server() -> Iterator[ForkServer]:
+    """A server that starts daemons without the time for imports."""
+    fork_server = ForkServer()
+    yield fork_server
+    fork_server.close()
 
 
 @pytest.mark.parametrize("sync", ["normal", "full"])
 def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
-    tmp_path: Path, nursery: Nursery, sync: str
+    tmp_path: Path, fork_server: ForkServer, sync: str
 ) -> None:
     rounds = ROUNDS if sync == "normal" else 3
     chance = random.Random(sync)
@@ -125,7 +125,7 @@ def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
     heard: list[Any] = []
     cursor = "all"
     for number in range(rounds):
-        daemon = DurableDaemon(tmp_path, *options, nursery=nursery)
+        daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
         first = number * 1_000_000
         publishers = [
             LinePublisher("lines", first, daemon.tcp_port, 20),
@@ -146,7 +146,7 @@ def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
             acknowledged += publisher.acknowledged
         heard += subscriber.heard
         cursor = subscriber.heard[-1]["id"] if subscriber.heard else cursor
-    daemon = DurableDaemon(tmp_path, *options, nursery=nursery)
+    daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
     kept: list[Any] = []
     try:
         since = "all"
