@@ -110,8 +110,9 @@ class _ReplaceableFactory(ServerFactory):
         return self._factory.buildProtocol(addr)
 
     def replace(self, factory: Any) -> None:
-        """Delegate to another factory. It is started before the old one is stopped, so that a shared inner factory
-        keeps running.
+        """Delegate to another factory.
+
+        It is started before the old one is stopped, so that an inner factory shared by both keeps running.
         """
         factory.doStart()
         self._factory.doStop()

@@ -101,8 +101,9 @@ class Wheel:
         self._look_at(list(self._slots[hour % self._seconds]), hour)
 
     def _look_at(self, due: list[Pingable], hour: int) -> None:
-        """Check some connections, and the rest in the next reactor turns: after a broadcast, very many are due in the
-        same second.
+        """Check a batch of connections, and the rest in later reactor turns.
+
+        After a broadcast very many connections are due in the same second.
         """
         slot = self._slots[hour % self._seconds]
         for peer in due[:_PINGS_PER_TURN]:
