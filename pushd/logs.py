@@ -1,4 +1,4 @@
-"""How the log looks: lines for people, or one flat JSON object a line for programs."""
+"""Formats of the log: text lines, or one flat JSON object per line."""
 
 import json
 import math
@@ -18,12 +18,12 @@ from twisted.logger import (
     formatEventAsClassicLogText,
 )
 
-# What a terminal would obey; a line end or a tab is harmless, for the lines that follow are indented.
+# Control characters that a terminal would interpret. LF and tab are kept: continuation lines are indented.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 _SECRETS = (
-    # Authorization: Bearer x, as a header or a field
+    # Authorization: Bearer x, as a header or a log field
     re.compile(r"(authorization[\"']?\s*(?:[:=]|%3d)\s*b?[\"']?)(?:\w+\s+)?[^\s\"',]+", re.IGNORECASE),
     re.compile(r"(\bbearer\s+)[^\s\"',]+", re.IGNORECASE),
     # token=x, access_token=x, "password": "x"
@@ -34,9 +34,10 @@ _SECRETS = (
 
 
 class Threshold(LogLevelFilterPredicate):
-    """Which events are important enough: those of `level` ("debug" … "critical") and above.
+    """A filter that passes events of a minimum level and above.
 
-    :param levels: those of some names, and of all below them, as ``NAME=LEVEL``.
+    :param level: "debug", "info", "warn", "error" or "critical".
+    :param levels: other minimum levels for a namespace and all below it, as ``NAMESPACE=LEVEL``.
     """
 
     def __init__(self, level: str, levels: Iterable[str] = ()) -> None:
@@ -44,49 +45,53 @@ class Threshold(LogLevelFilterPredicate):
         self.move(level, levels)
 
     def move(self, level: str, levels: Iterable[str] = ()) -> None:
-        """Let more or fewer pass from now on."""
+        """Replace the minimum levels."""
         self.clearLogLevels()
-        for name, _, other in (each.partition("=") for each in (f"={level}", *levels)):
-            self.setLogLevelForNamespace(name, LogLevel.levelWithName(other))
+        for namespace, _, minimum in (each.partition("=") for each in (f"={level}", *levels)):
+            self.setLogLevelForNamespace(namespace, LogLevel.levelWithName(minimum))
 
 
 def log_observer(out: IO[Any], form: str, threshold: Threshold) -> ILogObserver:
-    """Make an observer for twistd that writes to `out` what passes the threshold.
+    """Return a log observer for twistd.
 
-    `form` is "text" or "json".
+    :param out: the stream to which events that pass the threshold are written.
+    :param form: "text" or "json".
     """
-    line = {"text": text_line, "json": json_line}[form]
-    return FilteringLogObserver(FileLogObserver(out, line), [threshold])
+    format_event = {"text": text_line, "json": json_line}[form]
+    return FilteringLogObserver(FileLogObserver(out, format_event), [threshold])
 
 
 def conceal(text: str) -> str:
-    """Take out what looks like a secret. Nothing logs one on purpose; but an exception or a path may hold anything."""
-    for secret in _SECRETS:
-        text = secret.sub(r"\1***", text)
+    """Replace what looks like a secret with ``***``.
+
+    pushd logs no secrets itself, but the text of an exception or a request path may contain one.
+    """
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\1***", text)
     return text
 
 
 def text_line(event: LogEvent) -> str:
-    """An event as twistd writes it, a traceback indented below; empty where there is nothing to say."""
+    """Return an event in twistd's text format, with an indented traceback; empty if the event has no text."""
     text = conceal(formatEventAsClassicLogText(event) or "")
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def json_line(event: LogEvent) -> str:
-    """An event as one JSON object: time, level, system or namespace, message, traceback, plain fields.
+    """Return an event as one JSON object, with a line end; empty if the event has no text.
 
-    Fields that are not text, a number or a truth value are left out, and so is what Twisted adds for itself.
-    Empty where there is nothing to say.
+    It has the time, level, system or namespace, message, traceback, and those fields of the event that are strings,
+    finite numbers or booleans. Fields that Twisted adds (``log_*``) are left out.
     """
     message = formatEvent(event)
     failure = event.get("log_failure")
     if failure is None and not message:
         return ""
-    source = "system" if "log_system" in event else "namespace"
+    source_key = "system" if "log_system" in event else "namespace"
     record = {
         "time": _time(event["log_time"]),
         "level": event["log_level"].name,
-        source: str(event.get(f"log_{source}", "-")),
+        source_key: str(event.get(f"log_{source_key}", "-")),
         "message": conceal(message),
     }
     if failure is not None:
@@ -95,20 +100,20 @@ def json_line(event: LogEvent) -> str:
 
 
 def _time(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return moment.replace("+00:00", "Z")
+    timestamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return timestamp.replace("+00:00", "Z")
 
 
-def _plain_fields(event: LogEvent, taken: Container[str]) -> dict[str, Any]:
-    if event.get("log_namespace") == "log_legacy":  # twisted.python.log: the text says it all
+def _plain_fields(event: LogEvent, reserved: Container[str]) -> dict[str, Any]:
+    if event.get("log_namespace") == "log_legacy":  # from twisted.python.log: the message repeats all fields
         return {}
     return {
         name: conceal(value) if isinstance(value, str) else value
         for name, value in event.items()
-        if not name.startswith("log_") and name not in taken and _is_plain(value)
+        if not name.startswith("log_") and name not in reserved and _is_plain(value)
     }
 
 
 def _is_plain(value: object) -> bool:
-    # JSON has no word for the infinite.
+    # JSON has no infinity and no NaN (RFC 8259, section 6).
     return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))

@@ -1,6 +1,6 @@
-"""Plain counters, and their rendering as Prometheus text (exposition format 0.0.4).
+"""Counters, and their rendering as Prometheus text (exposition format 0.0.4).
 
-On the hot path a counter is one addition to an int; prometheus-client only sees them when somebody asks.
+On the hot path a counter costs one addition to an int. prometheus-client is used only when metrics are requested.
 """
 
 import time
@@ -21,98 +21,102 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Bounds of the buckets: from a message for a few up to a daemon that is badly late."""
+"""Upper bounds of the buckets: from a fan-out to a few subscribers up to a badly overloaded daemon."""
 
 
-_QUIET_SECONDS = 1.0
-"""Between two lines about the same limit, so that whoever runs into it over and over does not fill the disk."""
+_LOG_INTERVAL_SECONDS = 1.0
+"""The minimum time between two log lines about the same limit, so that repeated refusals do not fill the disk."""
 
 
 class Durations:
-    """How many took how long."""
+    """A histogram of durations."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(_SECONDS) + 1)
-        """By bucket, the last without a bound."""
+        """Observations by bucket; the last bucket has no upper bound."""
         self.sum = 0.0
+        """The sum of all durations, in seconds."""
 
     def observe(self, seconds: float) -> None:
-        """Count one."""
+        """Count one duration."""
         self.counts[bisect_left(_SECONDS, seconds)] += 1
         self.sum += seconds
 
 
 class Outflow(NamedTuple):
-    """What goes out, at one moment."""
+    """The state of delivery at one moment."""
 
     delivered: int = 0
-    """Messages handed to subscribers, times the subscribers."""
+    """Messages delivered live, counted once per subscriber."""
     dropped: Mapping[str, int] = {}
-    """Messages let go for slow subscribers, by their policy."""
+    """Messages dropped for slow consumers, by slow-consumer policy."""
     sent: Mapping[str, list[int]] = {}
-    """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
+    """Messages and bytes of fan-outs, counted once per subscriber, by name of the wire."""
     queued_bytes: int = 0
-    """What waits for slow subscribers, for each of them."""
+    """Bytes in the queues of slow consumers, counted once per queue."""
     waiting_bytes: int = 0
-    """What waits in memory in all: for slow subscribers, each message once, and what has not come whole."""
+    """Bytes that count towards the memory budget: each queued message once, and incomplete input."""
     is_up: bool = True
-    """Whether publishes are accepted."""
+    """Whether the backend accepts publishes."""
     subscriptions: Mapping[str, int] = {}
-    """Topics that are heard, times those who hear them, by transport."""
+    """Subscribed topics, counted once per subscriber, by transport."""
 
 
 class Counters:
-    """What happened since the start."""
+    """Counts of events since the start of the daemon.
+
+    :param seconds: a monotonic clock.
+    """
 
     log = Logger()
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
-        """Begin at nothing.
-
-        :param seconds: a clock that never goes back.
-        """
         self._seconds = seconds
-        self._logged: dict[str, float] = {}
-        """When the log last named somebody, by code."""
-        self._left_out: Counter[str] = Counter()
+        self._logged_at: dict[str, float] = {}
+        """The time of the last log line, by error code."""
+        self._suppressed: Counter[str] = Counter()
+        """Log lines suppressed since then, by error code."""
         self.published = 0
+        """Messages accepted."""
         self.published_bytes = 0
+        """Bytes of data of these messages."""
         self.replayed = 0
+        """Messages sent from the history."""
         self.gaps: Counter[str] = Counter()
-        """By reason."""
+        """Gaps reported to subscribers, by reason."""
         self.refusals: Counter[str] = Counter()
-        """By code: every no that a peer was told, whatever the door."""
+        """Refusals sent to clients over any transport, by error code."""
         self.connections: Counter[str] = Counter()
-        """Open now, by transport."""
+        """Open connections, by transport."""
         self.lagging: Counter[str] = Counter()
-        """Subscribers for whom messages began to be let go, by policy."""
+        """Subscribers that became slow consumers, by slow-consumer policy."""
         self.disconnects: Counter[str] = Counter()
-        """Subscribers given up, by code."""
+        """Subscribers that were disconnected, by error code."""
         self.latency = Durations()
-        """From the publish to the socket, for each slice of subscribers."""
+        """The time from publish to socket, for each slice of subscribers."""
         self.lateness = Durations()
-        """By how much the reactor is late, each second."""
+        """The loop delay, measured once a second."""
 
     def refused(self, refusal: Refusal, peer: str) -> None:
-        """Count a refusal; where a limit was passed, let the log name the peer, at most once a second for each code."""
+        """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code."""
         code = refusal.code
         self.refusals[code] += 1
         if not refusal.is_limit:
             return
         now = self._seconds()
-        if now - self._logged.get(code, -_QUIET_SECONDS) < _QUIET_SECONDS:
-            self._left_out[code] += 1
+        if now - self._logged_at.get(code, -_LOG_INTERVAL_SECONDS) < _LOG_INTERVAL_SECONDS:
+            self._suppressed[code] += 1
             return
-        self._logged[code] = now
-        left_out = self._left_out.pop(code, 0)
-        form = "{peer}: refused, {code}: {why}"
-        if left_out:
-            form += " ({left_out} more since the last such line)"
-        self.log.warn(form, peer=peer, code=code, why=str(refusal), left_out=left_out)
+        self._logged_at[code] = now
+        suppressed = self._suppressed.pop(code, 0)
+        line = "{peer}: refused, {code}: {reason}"
+        if suppressed:
+            line += " ({suppressed} similar refusals not logged)"
+        self.log.warn(line, peer=peer, code=code, reason=str(refusal), suppressed=suppressed)
 
 
 class _Snapshot:
-    """Everything at one moment, in the shape that prometheus-client asks for."""
+    """A collector of prometheus-client with the values of one moment."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = tuple(families)
@@ -122,9 +126,9 @@ class _Snapshot:
 
 
 def render(counters: Counters, usage: Usage, outflow: Outflow) -> bytes:
-    """Give everything as Prometheus text.
+    """Return all metrics as Prometheus text.
 
-    :param usage: what the store holds.
+    :param usage: the size of the backend's data.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(_families(counters, usage, outflow)))
@@ -137,44 +141,46 @@ def _families(counters: Counters, usage: Usage, outflow: Outflow) -> Iterator[Me
     yield CounterMetricFamily("pushd_published_bytes", "Bytes of data accepted.", counters.published_bytes)
     yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", outflow.delivered)
     yield CounterMetricFamily("pushd_replayed", "Messages sent from the history.", counters.replayed)
-    yield _labelled("pushd_dropped", "Messages let go for slow subscribers.", "policy", outflow.dropped)
-    yield _labelled("pushd_gaps", "Gaps found when a subscriber came back.", "reason", counters.gaps)
-    yield _labelled("pushd_refusals", "Refusals told.", "code", counters.refusals)
+    yield _labelled("pushd_dropped", "Messages dropped for slow consumers.", "policy", outflow.dropped)
+    yield _labelled("pushd_gaps", "Gaps reported to resuming subscribers.", "reason", counters.gaps)
+    yield _labelled("pushd_refusals", "Refusals sent to clients.", "code", counters.refusals)
     yield _by_transport("pushd_connections", "Open connections.", counters.connections)
     yield from _of_outflow(outflow)
-    yield _labelled("pushd_lagging", "Subscribers that became too slow.", "policy", counters.lagging)
-    yield _labelled("pushd_disconnects", "Subscribers given up.", "reason", counters.disconnects)
-    yield _histogram("pushd_latency_seconds", "From the publish to the socket.", counters.latency)
-    yield _histogram("pushd_loop_delay_seconds", "How late a timer was, each second.", counters.lateness)
-    yield from _of_store(usage)
+    yield _labelled("pushd_lagging", "Subscribers that became slow consumers.", "policy", counters.lagging)
+    yield _labelled("pushd_disconnects", "Subscribers disconnected by pushd.", "reason", counters.disconnects)
+    yield _histogram("pushd_latency_seconds", "Time from publish to socket.", counters.latency)
+    yield _histogram("pushd_loop_delay_seconds", "Delay of a timer due every second.", counters.lateness)
+    yield from _of_backend(usage)
 
 
-def _of_store(usage: Usage) -> Iterator[Metric]:
+def _of_backend(usage: Usage) -> Iterator[Metric]:
     gauges = (
-        ("pushd_history_messages", "Messages kept.", usage.messages),
-        ("pushd_history_bytes", "Bytes kept.", usage.bytes),
-        ("pushd_channels", "Channels known.", usage.channels),
-        ("pushd_canary_age_seconds", "Since a sign of life came back from the store.", usage.canary_age),
+        ("pushd_history_messages", "Messages in the history.", usage.messages),
+        ("pushd_history_bytes", "Bytes of messages in the history.", usage.bytes),
+        ("pushd_channels", "Channels with history.", usage.channels),
+        ("pushd_canary_age_seconds", "Time since a heartbeat came back from the backend.", usage.canary_age),
     )
     for name, text, value in gauges:
-        if value is not None:  # a value that nobody knows is left out: an old one or a zero would mislead
+        if value is not None:  # an unknown value is left out, since an old one or a zero would mislead
             yield GaugeMetricFamily(name, text, value)
     if usage.disk is not None:
         yield from _of_disk(usage.disk)
 
 
 def _of_outflow(outflow: Outflow) -> Iterator[Metric]:
-    messages = CounterMetricFamily("pushd_sent", "Messages sent to those who were ready.", labels=["wire"])
-    octets = CounterMetricFamily("pushd_sent_bytes", "Bytes sent to those who were ready.", labels=["wire"])
-    for form, (count, size) in outflow.sent.items():
-        messages.add_metric([form], count)
-        octets.add_metric([form], size)
+    messages = CounterMetricFamily("pushd_sent", "Messages fanned out to subscribers without a queue.", labels=["wire"])
+    octets = CounterMetricFamily(
+        "pushd_sent_bytes", "Bytes fanned out to subscribers without a queue.", labels=["wire"]
+    )
+    for wire, (count, size) in outflow.sent.items():
+        messages.add_metric([wire], count)
+        octets.add_metric([wire], size)
     yield messages
     yield octets
-    yield GaugeMetricFamily("pushd_queue_bytes", "Bytes that wait for slow subscribers.", outflow.queued_bytes)
-    yield GaugeMetricFamily("pushd_waiting_bytes", "Bytes that wait in memory in all.", outflow.waiting_bytes)
-    yield GaugeMetricFamily("pushd_backend_up", "Whether publishes are accepted.", int(outflow.is_up))
-    yield _by_transport("pushd_subscriptions", "Topics heard, times those who hear.", outflow.subscriptions)
+    yield GaugeMetricFamily("pushd_queue_bytes", "Bytes queued for slow consumers.", outflow.queued_bytes)
+    yield GaugeMetricFamily("pushd_waiting_bytes", "Bytes of the memory budget in use.", outflow.waiting_bytes)
+    yield GaugeMetricFamily("pushd_backend_up", "1 if the backend accepts publishes, else 0.", int(outflow.is_up))
+    yield _by_transport("pushd_subscriptions", "Topics times their subscribers.", outflow.subscriptions)
 
 
 def _histogram(name: str, text: str, durations: Durations) -> Metric:
@@ -184,10 +190,10 @@ def _histogram(name: str, text: str, durations: Durations) -> Metric:
 
 
 def _of_disk(disk: Disk) -> Iterator[Metric]:
-    yield GaugeMetricFamily("pushd_disk_bytes", "Bytes of the files of the history.", disk.bytes)
+    yield GaugeMetricFamily("pushd_disk_bytes", "Bytes of the history files.", disk.bytes)
     yield CounterMetricFamily("pushd_disk_commits", "Commits to the history.", disk.commits)
     yield CounterMetricFamily("pushd_disk_failures", "Commits that failed.", disk.failures)
-    yield GaugeMetricFamily("pushd_disk_waiting", "Messages that wait for a commit.", disk.waiting)
+    yield GaugeMetricFamily("pushd_disk_waiting", "Messages waiting for a commit.", disk.waiting)
 
 
 def _by_transport(name: str, text: str, counts: Mapping[str, int]) -> Metric:

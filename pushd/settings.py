@@ -1,4 +1,4 @@
-"""How a row of a table of settings is written down, and what is said about a name that is in none."""
+"""Rows of a table of settings, and the suggestion in the error about an unknown name."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,10 +13,14 @@ T = TypeVar("T")
 def setting(
     default: object, parse: Parser[T], sentence: str, unit: str = "", alias: str = "", *, at_restart: bool = False
 ) -> T:
-    """Make one row of the table.
+    """Return the dataclass field of a setting.
 
-    `default` is the value as the file would hold it, `alias` a second name of the option. `at_restart` tells that
-    another value holds from the next start on, and not when the configuration is read again.
+    :param default: the value as it would be written in the file.
+    :param parse: returns the value of the setting, or raises ValueError.
+    :param sentence: the description in help texts and in the documentation.
+    :param unit: of the value, also for the documentation.
+    :param alias: a second name of the command-line option.
+    :param at_restart: whether a new value takes effect only at the next start, and not by a reload.
     """
     row = {"default": default, "parse": parse, "sentence": sentence, "unit": unit, "alias": alias}
     row["at_restart"] = at_restart
@@ -25,12 +29,16 @@ def setting(
 
 
 def required(parse: Parser[T], sentence: str, unit: str = "") -> T:
-    """Make one row that has no default: the file has to give the value."""
+    """Return the dataclass field of a setting without a default, which the file must set; see `setting`."""
     value: T = field(metadata={"parse": parse, "sentence": sentence, "unit": unit})
     return value
 
 
 def meant(word: str, known: Iterable[str], form: str = "{}") -> str:
-    """Give a question to follow a sentence about an unknown word, or nothing where no known one is like it."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean {form.format(near[0])}?" if near else ""
+    """Return a "did you mean" phrase to append to the error about an unknown word; empty if no known word is similar.
+
+    :param known: the accepted words.
+    :param form: a format string for the suggested word.
+    """
+    matches = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean {form.format(matches[0])}?" if matches else ""

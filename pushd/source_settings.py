@@ -1,7 +1,7 @@
-"""The tables of sources: what a section [source.NAME] of the file may say, and the service that it becomes.
+"""Settings of sources: the keys of a section [source.NAME] of the file, and the service that is built from it.
 
-The fields of a class are rows as in `pushd.config`, beside `kind`. They have no option and no variable: a source has a
-name that its owner chooses, so there is no list of them.
+The fields of a class are settings as in `pushd.config`; `kind` selects the class. They have no option and no
+environment variable, because the names of sources are up to the operator.
 """
 
 import os
@@ -34,64 +34,67 @@ _TEXT = "Every subscriber hears these words one after the other until the last o
 
 
 def channel_name(value: object) -> str:
-    """Read the name of a channel; a source may use the daemon's own, which begin with $."""
+    """Return the name of a channel. A source may publish on the daemon's own channels, whose names begin with $."""
     try:
         return check_channel(words(value))
     except Refusal as refusal:
-        raise ValueError(f"{value!r} can not be: {refusal}") from None
+        raise ValueError(f"{value!r} is not a channel name: {refusal}") from None
 
 
 def words(value: object) -> str:
-    """Read a text that is not empty."""
+    """Return a string that is not blank."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError(f"{value!r} is not a text")
+        raise ValueError(f"{value!r} is not a non-blank string")
     return value
 
 
 def media_type(value: object) -> str | None:
-    """Read a media type; an empty text is none."""
+    """Return a content type; None for an empty string."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a content type")
     try:
         return draft("-", b"0", value).content_type if value else None
     except Refusal as refusal:
-        raise ValueError(f"{value!r} can not be: {refusal}") from None
+        raise ValueError(f"{value!r} is not accepted: {refusal}") from None
 
 
 def argv(value: object) -> tuple[str, ...]:
-    """Read a program and its arguments."""
-    listed = value if isinstance(value, list) else []
-    if not listed or not all(isinstance(word, str) and "\0" not in word for word in listed) or not listed[0]:
+    """Return a program and its arguments."""
+    arguments = value if isinstance(value, list) else []
+    if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments) or not arguments[0]:
         raise ValueError(f'{value!r} is not a program and its arguments (example: ["vmstat", "-n", "1"])')
-    return tuple(listed)
+    return tuple(arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(ABC):
-    """What all sources have."""
+    """The settings that all sources have."""
 
     kind: ClassVar[str]
     name: str
-    channel: str = required(channel_name, "Where it publishes.", "channel")
+    channel: str = required(channel_name, "The channel to publish to.", "channel")
 
     def service(self, hub: Hub, counters: Counters, reactor: Any, message_limit: int) -> IService:
-        """Build what publishes to the hub from its start to its stop, messages of at most that many bytes."""
+        """Return the service that publishes to the hub while it runs.
+
+        :param message_limit: the most bytes of a message.
+        """
         publisher = SourcePublisher(hub, counters, f"source {self.name}", self.channel, message_limit)
         return SupervisedSource(publisher.source, self.runner(publisher, reactor), reactor)
 
     @abstractmethod
     def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
-        """Build what that service runs."""
+        """Return the runner of that service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSource(Source):
-    """How busy, full and hot this machine is: one JSON object after the other."""
+    """Load, memory, disk space and temperature of this machine, as JSON objects at an interval."""
 
     kind = "system"
-    channel: str = setting("$sys/performance", channel_name, "Where it publishes.", "channel")
+    channel: str = setting("$sys/performance", channel_name, "The channel to publish to.", "channel")
     interval: float = setting("1s", duration(minimum=0.1), "The time between two messages.", "seconds")
-    disks: tuple[str, ...] = setting(["/"], listing(words), "A path on each disk that counts.", "paths")
+    disks: tuple[str, ...] = setting(["/"], listing(words), "A path on each disk to report.", "paths")
 
     def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """See `Source`."""
@@ -102,15 +105,15 @@ class SystemSource(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSource(Source):
-    """Each line that a program prints."""
+    """The lines that a program writes to its standard output."""
 
     kind = "command"
     run: tuple[str, ...] = required(argv, "The program and its arguments; there is no shell.", "list of words")
     restart: str = setting(
-        "always", choice("always", "never"), "Whether it is run again when it ends.", "always, never"
+        "always", choice("always", "never"), "Whether to run the program again after it exits.", "always, never"
     )
     content_type: str | None = setting(
-        "", media_type, "The content type of each line; empty lets pushd find out.", "type/subtype"
+        "", media_type, "The content type of each line; if empty, pushd detects it.", "type/subtype"
     )
 
     def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
@@ -120,25 +123,29 @@ class CommandSource(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchSource(Source):
-    """What is created, changed and deleted in a folder."""
+    """Files that are created, changed and deleted in a folder."""
 
     kind = "watch"
-    folder: str = required(words, "The folder.", "path")
-    recursive: bool = setting(False, flag, "Whether the folders in it count too.", "true or false")
+    folder: str = required(words, "The folder to watch.", "path")
+    recursive: bool = setting(False, flag, "Whether to watch its subfolders too.", "true or false")
     poll: bool = setting(
         False,
         flag,
-        "Look at each interval and do not rely on inotify, which knows nothing of what other machines do to a folder.",
+        "Whether to scan the folder at each interval instead of using inotify, "
+        "which does not report changes that other machines make on a network file system.",
         "true or false",
     )
     interval: float = setting(
         "2s",
         duration(minimum=0.1),
-        "The time between two looks without inotify, or where the folder is not there.",
+        "The time between two scans without inotify, or while the folder does not exist.",
         "seconds",
     )
     settle: float = setting(
-        "100ms", duration(minimum=0.01), "The time in which changes gather before they are told.", "seconds"
+        "100ms",
+        duration(minimum=0.01),
+        "The time for which changes are collected before they are published.",
+        "seconds",
     )
     files: int = setting(
         10_000, count(), "The most files and folders in it; if there are more, none is watched.", "files"
@@ -161,13 +168,13 @@ class WatchSource(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordsSource(Source):
-    """A finite stream: a text, word by word, whose last word ends the channel."""
+    """A finite stream: the words of a text, one per message; the last one ends the channel."""
 
     kind = "words"
-    text: str = setting(_TEXT, words, "What it says, split at white space.", "text")
-    interval: float = setting("1s", duration(minimum=0.01), "The time from word to word.", "seconds")
-    repeat: bool = setting(True, flag, "Whether it begins anew.", "true or false")
-    pause: float = setting("10s", duration(minimum=0.01), "The time from the end to the new beginning.", "seconds")
+    text: str = setting(_TEXT, words, "The text, which is split at white space.", "text")
+    interval: float = setting("1s", duration(minimum=0.01), "The time between two words.", "seconds")
+    repeat: bool = setting(True, flag, "Whether to start again after the last word.", "true or false")
+    pause: float = setting("10s", duration(minimum=0.01), "The time between the last word and a new start.", "seconds")
 
     def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """See `Source`."""
@@ -180,20 +187,24 @@ KINDS: Mapping[str, type[Source]] = {
 
 
 def read_sources(tables: object) -> tuple[Source, ...]:
-    """Read what a file holds under `source`. Raises ValueError with a sentence that begins with the key."""
+    """Return the sources of a configuration file.
+
+    :param tables: the value of `source` in the file: a table by the name of each source.
+    :raises ValueError: when a setting is invalid. The text begins with its key.
+    """
     if not isinstance(tables, dict):
-        raise ValueError("source holds the sections of sources, which are written [source.NAME]")
+        raise ValueError("source must be a table of sections, written [source.NAME]")
     return tuple(_read_source(name, table) for name, table in tables.items())
 
 
 def _read_source(name: str, table: object) -> Source:
     key = f"source.{name}"
     if not isinstance(table, dict):
-        raise ValueError(f"{key}: a source is a section and is written [{key}]")
+        raise ValueError(f"{key}: must be a section, written [{key}]")
     if not _NAME.fullmatch(name):
-        raise ValueError(f"source.{name!r}: a name is made of at most 64 letters, digits, - and _")
+        raise ValueError(f"source.{name!r}: name must have 1 to 64 letters, digits, - and _")
     if "kind" not in table:
-        raise ValueError(f"{key}.kind: is missing (one of {', '.join(KINDS)})")
+        raise ValueError(f"{key}.kind: is missing (must be one of {', '.join(KINDS)})")
     source = KINDS[_parsed(f"{key}.kind", choice(*KINDS), table["kind"])]
     return source(name=name, **dict(_values(key, source, table)))
 

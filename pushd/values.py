@@ -1,8 +1,8 @@
-"""How the value of a setting may be written: sizes, durations, lists, addresses.
+"""Parsers of setting values: sizes, durations, lists, addresses.
 
-A parser takes what a TOML file holds (a number, a string, a list, a truth value) or the text of an option or of
-an environment variable, and returns the value. It raises ValueError with a phrase to follow the name of the
-setting: "'lots' is not a size (examples: …)".
+A parser takes a value of a TOML file (a number, a string, a list, a boolean), or the text of an option or of an
+environment variable, and returns the value of the setting. It raises ValueError with a phrase to follow the name of
+the setting: "'lots' is not a size (examples: …)".
 """
 
 import ipaddress
@@ -28,65 +28,65 @@ _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|)")
 _PREFIX = re.compile(r"[A-Za-z0-9:._/-]{1,64}")
 _TEN_YEARS = 10 * 365 * 86400
 
-_TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+_BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
-"""Of the log, the least important first."""
+"""Levels of the log, by increasing severity."""
 _NAMED_LEVEL = re.compile(rf"[A-Za-z_][\w.]*=(?:{'|'.join(LEVELS)})", re.ASCII)
 
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]\\*]+)(?::([0-9]{1,5}))?")
-_USUAL_PORT = {"http": "80", "https": "443"}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def size(minimum: int = 1) -> Parser[int]:
-    """A parser of sizes in bytes: a whole number, or a text such as "64KiB"."""
+    """Return a parser of sizes in bytes: a whole number, or a string such as "64KiB"."""
 
     def parse(value: object) -> int:
-        found = _SIZE.fullmatch(_text(value))
-        if not found:
+        match = _SIZE.fullmatch(_text(value))
+        if not match:
             raise ValueError(f'{value!r} is not a size (examples: 65536, "64KiB", "4MiB")')
-        return _at_least(minimum, int(found[1]) * _SIZES[found[2]], value)
+        return _at_least(minimum, int(match[1]) * _SIZES[match[2]], value)
 
     return parse
 
 
 def count(minimum: int = 1) -> Parser[int]:
-    """A parser of whole numbers."""
+    """Return a parser of whole numbers."""
 
     def parse(value: object) -> int:
-        text = _text(value)
-        if not re.fullmatch("[0-9]{1,15}", text):
+        digits = _text(value)
+        if not re.fullmatch("[0-9]{1,15}", digits):
             raise ValueError(f"{value!r} is not a whole number (example: 1000)")
-        return _at_least(minimum, int(text), value)
+        return _at_least(minimum, int(digits), value)
 
     return parse
 
 
 def duration(minimum: float = 1, maximum: float = _TEN_YEARS) -> Parser[float]:
-    """A parser of durations in seconds: a number, or a text such as "10m" (units ms, s, m, h and d)."""
+    """Return a parser of durations in seconds: a number, or a string such as "10m" (units ms, s, m, h and d)."""
 
     def parse(value: object) -> float:
         seconds = _seconds(value)
         if seconds > maximum:
-            raise ValueError(f"{value!r} is too long (the most is {maximum} seconds)")
+            raise ValueError(f"{value!r} is too long (must be at most {maximum} seconds)")
         return _at_least(minimum, seconds, value, " seconds")
 
     return parse
 
 
 def share(value: object) -> float:
-    """Read a share: a number from 0 to 1."""
+    """Return a share: a number from 0 to 1."""
     try:
         number = math.nan if isinstance(value, bool) else float(str(value))
     except ValueError:
         number = math.nan
     if not 0 <= number <= 1:
-        raise ValueError(f"{value!r} is not a share (examples: 0, 0.01, 1)")
+        raise ValueError(f"{value!r} is not a number from 0 to 1 (examples: 0, 0.01, 1)")
     return number
 
 
 def choice(*words: str) -> Parser[str]:
-    """A parser that takes one of some words, in any case."""
+    """Return a parser that accepts one of some words, in any case, and returns it in lower case."""
 
     def parse(value: object) -> str:
         word = value.lower() if isinstance(value, str) else ""
@@ -98,14 +98,14 @@ def choice(*words: str) -> Parser[str]:
 
 
 def text(value: object) -> str:
-    """Read a text; it may be empty."""
+    """Return a string, which may be empty."""
     if not isinstance(value, str) or "\0" in value:
-        raise ValueError(f"{value!r} is not a text")
+        raise ValueError(f"{value!r} is not a string without null characters")
     return value
 
 
 def redis_url(value: object) -> str:
-    """Check the URL of a Redis; it may be empty. What is wrong is told without the password in it."""
+    """Return the URL of a Redis server, which may be empty. The error about an invalid URL leaves out its password."""
     url = value if isinstance(value, str) else "?"
     if url:
         parse_url(url)
@@ -113,25 +113,27 @@ def redis_url(value: object) -> str:
 
 
 def prefix(value: object) -> str:
-    """Check what names of keys begin with."""
+    """Return the prefix of key names in Redis."""
     if not isinstance(value, str) or not _PREFIX.fullmatch(value):
-        raise ValueError(f"{value!r} is not a prefix: 1 to 64 letters, digits and any of : . _ / - (example: pushd:)")
+        accepted = "1 to 64 letters, digits and any of : . _ / -"
+        raise ValueError(f"{value!r} is not a valid prefix (accepted: {accepted}; example: pushd:)")
     return value
 
 
 def flag(value: object) -> bool:
-    """Read a truth value."""
+    """Return a boolean, from a boolean or one of the words true, yes, on, 1, false, no, off and 0."""
     word = str(value).lower() if isinstance(value, (bool, str)) else ""
-    if word not in _TRUTH:
+    if word not in _BOOLEANS:
         raise ValueError(f"{value!r} is neither true nor false")
-    return _TRUTH[word]
+    return _BOOLEANS[word]
 
 
 def listing(entry: Callable[[str], str] = str) -> Parser[tuple[str, ...]]:
-    """A parser of lists of strings: a list, or one text split at white space and commas.
+    """Return a parser of lists of strings: a list, or one string split at white space and commas.
 
-    The single word `none` is the empty list. Each string goes through `entry`, which returns it in its proper
-    form or raises ValueError.
+    The single word `none` means the empty list.
+
+    :param entry: returns the canonical form of each string, or raises ValueError.
     """
 
     def parse(value: object) -> tuple[str, ...]:
@@ -144,7 +146,7 @@ def listing(entry: Callable[[str], str] = str) -> Parser[tuple[str, ...]]:
 
 
 def named_level(text: str) -> str:
-    """Check a name of the log and its level, joined by `=`."""
+    """Return a log namespace and its level, joined by ``=``."""
     if not _NAMED_LEVEL.fullmatch(text):
         levels = ", ".join(LEVELS)
         raise ValueError(f"{text!r} is not NAME=LEVEL (example: pushd.transports=debug; the levels are {levels})")
@@ -152,7 +154,7 @@ def named_level(text: str) -> str:
 
 
 def endpoint(text: str) -> str:
-    """Check the outline of an endpoint string; what it says is read when the daemon listens."""
+    """Return an endpoint string. Only its outline is checked here; the rest is when the daemon listens."""
     kind, colon, _ = text.partition(":")
     if not (kind and colon):
         raise ValueError(f"{text!r} is not an endpoint string (example: tcp:8080:interface=127.0.0.1)")
@@ -160,38 +162,38 @@ def endpoint(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """Read the origin of a page, or `*`, and return it the way a browser writes it."""
+    """Return the origin of a page, serialized as browsers do (RFC 6454, section 6.2), or ``*``."""
     if text == "*":
         return text
-    found = _ORIGIN.fullmatch(text.lower())
-    if not found:
+    match = _ORIGIN.fullmatch(text.lower())
+    if not match:
         raise ValueError(f"{text!r} is not an origin (examples: https://example.org, http://localhost:3000)")
-    scheme, host, port = found.groups()
-    return f"{scheme}://{host}" + (f":{port}" if port and port != _USUAL_PORT.get(scheme) else "")
+    scheme, host, port = match.groups()
+    return f"{scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS.get(scheme) else "")
 
 
 def origins(value: object) -> tuple[str, ...]:
-    """Read a list of origins, or `*` alone, which means every origin."""
-    found = listing(origin)(value)
-    if "*" in found and len(found) > 1:
-        raise ValueError("* means every origin and stands alone")
-    return found
+    """Return a list of origins, or ``*`` alone, which means every origin."""
+    allowed = listing(origin)(value)
+    if "*" in allowed and len(allowed) > 1:
+        raise ValueError("* means every origin and must be the only entry")
+    return allowed
 
 
 def host(text: str) -> str:
-    """Check the name or the address of a host, without a port."""
+    """Return the name or IPv4 address of a host, without a port, in lower case."""
     if not _HOST.fullmatch(text):
-        raise ValueError(f"{text!r} is not the name of a host (examples: example.org, 10.0.0.7)")
+        raise ValueError(f"{text!r} is not a host name (examples: example.org, 10.0.0.7)")
     return text.lower()
 
 
 def network(text: str) -> str:
-    """Check an IP address or a network in CIDR notation."""
+    """Return an IP address, or a network in CIDR notation, in canonical form."""
     try:
         return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
     except ValueError:
         examples = "(examples: 10.0.0.7, 10.0.0.0/8, fd00::/8)"
-        raise ValueError(f"{text!r} is not an address or a network {examples}") from None
+        raise ValueError(f"{text!r} is not an IP address or network {examples}") from None
 
 
 def _text(value: object) -> str:
@@ -202,15 +204,15 @@ def _text(value: object) -> str:
 def _seconds(value: object) -> float:
     if isinstance(value, float) and math.isfinite(value):
         return value
-    found = _DURATION.fullmatch(_text(value))
-    if not found:
+    match = _DURATION.fullmatch(_text(value))
+    if not match:
         raise ValueError(f'{value!r} is not a duration (examples: 10, 2.5, "10s", "15m", "24h", "7d")')
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _at_least(minimum: N, number: N, value: object, unit: str = "") -> N:
     if number < minimum:
-        raise ValueError(f"{value!r} is too little (the least is {minimum}{unit})")
+        raise ValueError(f"{value!r} is too small (must be at least {minimum}{unit})")
     return number
 
 

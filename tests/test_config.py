@@ -207,7 +207,7 @@ def test_a_file_that_is_not_text_is_told(tmp_path):
         ),
         ({"PUSHD_": "1"}, {}, "environment: unknown variable PUSHD_"),
         ({}, {"limits.queue_bytes": ["x"]}, "option --limits-queue-bytes: 'x' is not a size"),
-        ({}, {"history.age": ["0"]}, "option --history-age: '0' is too little (the least is 1 seconds)"),
+        ({}, {"history.age": ["0"]}, "option --history-age: '0' is too small (must be at least 1 seconds)"),
     ],
 )
 def test_a_wrong_variable_or_option_is_told_by_its_name(environ, options, sentence):

@@ -1,4 +1,4 @@
-"""The log: lines for people and for programs say the same, in full, and nothing can forge a line."""
+"""The log: text and JSON lines have the same complete content, and no field can forge a line."""
 
 import io
 import json
@@ -34,14 +34,14 @@ def event(**fields: object) -> dict[str, object]:
     }
 
 
-def test_a_line_for_people_has_time_place_level_and_sentence():
+def test_text_line_has_time_namespace_level_and_message():
     line = text_line(event())
     time, place, sentence = line.split(" ", 2)
     assert datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z").timestamp() == int(MOMENT)
     assert (place, sentence) == ("[pushd.hub#info]", "ann came\n")
 
 
-def test_a_line_for_programs_has_the_same_and_the_fields():
+def test_json_line_has_the_same_and_the_fields():
     line = json_line(event(peers=3, share=0.5, warm=True))
     assert line.endswith("}\n")
     assert json.loads(line) == {
@@ -62,17 +62,17 @@ def test_fields_that_are_not_plain_are_left_out():
 
 
 @pytest.mark.parametrize("name", ["time", "level", "namespace", "message"])
-def test_a_field_never_takes_the_place_of_what_each_line_has(name):
+def test_field_does_not_replace_a_reserved_key(name):
     assert json.loads(json_line(event(**{name: "forged"})))[name] == json.loads(json_line(event()))[name]
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_a_number_that_json_can_not_hold_is_left_out(number):
+def test_non_finite_number_is_left_out(number):
     assert "rate" not in json.loads(json_line(event(rate=number)), parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize(
-    ("level", "heard"),
+    ("level", "expected"),
     [
         ("debug", ["debug", "info", "warn", "error", "critical"]),
         ("info", ["info", "warn", "error", "critical"]),
@@ -81,15 +81,15 @@ def test_a_number_that_json_can_not_hold_is_left_out(number):
         ("critical", ["critical"]),
     ],
 )
-def test_what_is_less_important_than_the_level_is_not_written(level, heard):
+def test_events_below_the_level_are_not_written(level, expected):
     log, out = logged("json", level)
     for constant in LogLevel.iterconstants():
         log.emit(constant, "something")
-    assert [record["level"] for record in objects(out)] == heard
+    assert [record["level"] for record in objects(out)] == expected
 
 
 @pytest.mark.parametrize(
-    ("levels", "heard"),
+    ("levels", "expected"),
     [
         ((), ["warn"]),
         (("pushd.hub=info",), ["info", "warn"]),
@@ -99,11 +99,11 @@ def test_what_is_less_important_than_the_level_is_not_written(level, heard):
         (("pushd.hu=info", "pushd.hub.inner=info", "twisted=info"), ["warn"]),
     ],
 )
-def test_a_name_can_have_a_level_of_its_own_which_holds_for_all_names_below_it(levels, heard):
+def test_namespace_level_applies_to_all_namespaces_below(levels, expected):
     log, out = logged("json", "warn", *levels)
     log.info("something")
     log.warn("something")
-    assert [record["level"] for record in objects(out)] == heard
+    assert [record["level"] for record in objects(out)] == expected
 
 
 SECRETS = [
@@ -123,7 +123,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("line", [text_line, json_line])
-def test_what_looks_like_a_secret_is_not_written_wherever_it_stands(line, secret):
+def test_secrets_are_redacted_in_messages_fields_and_failures(line, secret):
     failed = event(log_failure=Failure(RuntimeError(secret)))
     for shown in (line(event(who=secret)), line(failed), line(event(log_format="{why}", why=secret))):
         assert "s3cret" not in shown
@@ -131,7 +131,7 @@ def test_what_looks_like_a_secret_is_not_written_wherever_it_stands(line, secret
 
 
 @pytest.mark.parametrize("harmless", ["too many tokens, 5", "http://localhost/a@b", "mail me@example.org", "tokens"])
-def test_what_is_no_secret_is_written_as_it_is(harmless):
+def test_harmless_text_is_unchanged(harmless):
     assert text_line(event(who=harmless)).endswith(f"{harmless} came\n")
 
 
@@ -140,7 +140,7 @@ def fail_deep() -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_traceback_is_written_in_full(form):
+def test_traceback_is_written_in_full(form):
     log, out = logged(form)
     try:
         fail_deep()
@@ -156,7 +156,7 @@ def test_a_traceback_is_written_in_full(form):
         assert part in text
 
 
-def test_a_failure_without_a_word_is_written_all_the_same():
+def test_failure_without_message_is_written():
     log, out = logged("json")
     try:
         fail_deep()
@@ -166,21 +166,21 @@ def test_a_failure_without_a_word_is_written_all_the_same():
 
 
 @pytest.mark.parametrize("line", [text_line, json_line])
-def test_an_event_that_says_nothing_is_not_written(line):
+def test_event_without_text_is_not_written(line):
     assert line({"log_time": MOMENT, "log_level": LogLevel.info, "log_namespace": "x"}) == ""
 
 
-def test_what_a_terminal_would_obey_is_escaped():
+def test_control_characters_are_escaped():
     assert text_line(event(who="\x1b[2J\r\x9b")).endswith("] \\x1b[2J\\x0d\\x9b came\n")
 
 
 @pytest.mark.parametrize("line", [text_line, json_line])
-def test_no_field_can_begin_a_line_of_its_own(line):
+def test_field_cannot_forge_a_line(line):
     _, *rest = line(event(who="ann\n2026-01-01T00:00:00+0000 [forged] x")).splitlines()
     assert all(more.startswith("\t") for more in rest)
 
 
-def test_the_older_log_of_twisted_is_written_too():
+def test_legacy_twisted_log_is_written():
     out = io.StringIO()
     publisher = LogPublisher(log_observer(out, "json", Threshold("info")))
     LegacyLogPublisher(publisher, publisher).msg("starting", system="Port", token="secret")
@@ -192,7 +192,7 @@ def test_the_older_log_of_twisted_is_written_too():
     }
 
 
-def test_the_threshold_can_be_moved():
+def test_threshold_can_be_changed():
     out, threshold = io.StringIO(), Threshold("info")
     log = Logger("pushd.hub", observer=log_observer(out, "json", threshold))
     for level in ("error", "debug"):
@@ -201,7 +201,7 @@ def test_the_threshold_can_be_moved():
     assert [each["message"] for each in objects(out)] == ["under debug"]
 
 
-def test_a_threshold_that_is_moved_forgets_the_names_of_before():
+def test_changed_threshold_drops_old_namespaces():
     threshold = Threshold("info", ["pushd=error"])
     threshold.move("info", ["twisted=error"])
     out = io.StringIO()

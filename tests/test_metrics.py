@@ -1,4 +1,4 @@
-"""Counting refusals: all are counted, and the log is not filled by those who meet a limit over and over."""
+"""All refusals are counted, and repeated refusals for the same limit do not fill the log."""
 
 from typing import cast
 
@@ -19,7 +19,7 @@ def lines():
     globalLogPublisher.removeObserver(observer)
 
 
-def test_the_log_names_who_met_a_limit_at_most_once_a_second_for_each_code(lines):
+def test_refusals_for_limits_are_logged_at_most_once_a_second_per_code(lines):
     clock = Clock()
     counters = Counters(clock.seconds)
     for peer in ("sse a", "sse b", "sse c"):
@@ -34,22 +34,22 @@ def test_the_log_names_who_met_a_limit_at_most_once_a_second_for_each_code(lines
     assert lines() == [
         "sse a: refused, too-large: much",
         "sse d: refused, too-many-channels: many",
-        "sse f: refused, too-large: much (3 more since the last such line)",
+        "sse f: refused, too-large: much (3 similar refusals not logged)",
         "sse g: refused, too-large: much",
     ]
     assert counters.refusals == {"too-large": 6, "too-many-channels": 1}
 
 
-def test_a_refusal_for_no_limit_is_counted_and_not_logged(lines):
+def test_refusal_without_a_limit_is_counted_but_not_logged(lines):
     counters = Counters(Clock().seconds)
     counters.refused(NotFound("nothing here"), "http a")
     assert counters.refusals == {NotFound.code: 1}
     assert not lines()
 
 
-@pytest.mark.parametrize(("seconds", "place"), [(0.0, 0), (0.0005, 0), (0.0006, 1), (5.0, 12), (6.0, 13)])
-def test_a_duration_is_in_the_bucket_whose_bound_it_does_not_pass(seconds, place):
+@pytest.mark.parametrize(("seconds", "bucket"), [(0.0, 0), (0.0005, 0), (0.0006, 1), (5.0, 12), (6.0, 13)])
+def test_duration_is_counted_in_first_bucket_whose_bound_it_does_not_exceed(seconds, bucket):
     durations = Durations()
     durations.observe(seconds)
-    assert [at for at, count in enumerate(durations.counts) if count] == [place]
+    assert [index for index, count in enumerate(durations.counts) if count] == [bucket]
     assert durations.sum == seconds

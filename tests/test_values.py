@@ -1,4 +1,4 @@
-"""Values of settings are read in every form that is promised, and refused with a phrase that helps."""
+"""Values of settings are accepted in every documented form, and refused with a helpful phrase."""
 
 import re
 
@@ -64,9 +64,9 @@ from pushd.values import (
         (listing(network), "10.0.0.7 10.0.0.0/8 fd00::/8 ::1", ("10.0.0.7", "10.0.0.0/8", "fd00::/8", "::1")),
     ],
 )
-def test_is_read(parse, written, value):
-    read = parse(written)
-    assert (read, type(read)) == (value, type(value))
+def test_valid_value_is_parsed(parse, written, value):
+    parsed = parse(written)
+    assert (parsed, type(parsed)) == (value, type(value))
 
 
 @pytest.mark.parametrize(
@@ -82,24 +82,24 @@ def test_is_read(parse, written, value):
         (size(), "9" * 5000, "is not a size"),
         (size(), True, "True is not a size"),
         (size(), 1.5, "1.5 is not a size"),
-        (size(), 0, "0 is too little (the least is 1)"),
-        (size(minimum=1024), "1000B", "'1000B' is too little (the least is 1024)"),
+        (size(), 0, "0 is too small (must be at least 1)"),
+        (size(minimum=1024), "1000B", "'1000B' is too small (must be at least 1024)"),
         (count(), "4KiB", "'4KiB' is not a whole number"),
-        (count(), 0, "0 is too little (the least is 1)"),
+        (count(), 0, "0 is too small (must be at least 1)"),
         (duration(), "soon", "'soon' is not a duration"),
         (duration(), "10 parsecs", "'10 parsecs' is not a duration"),
         (duration(), float("nan"), "nan is not a duration"),
         (duration(), float("inf"), "inf is not a duration"),
         (duration(), True, "True is not a duration"),
-        (duration(), -1.5, "-1.5 is too little (the least is 1 seconds)"),
-        (duration(), "500ms", "'500ms' is too little (the least is 1 seconds)"),
-        (duration(), "4000d", "'4000d' is too long (the most is 315360000 seconds)"),
-        (duration(maximum=60), "1h", "'1h' is too long (the most is 60 seconds)"),
-        (share, 1.01, "1.01 is not a share (examples: 0, 0.01, 1)"),
-        (share, -0.5, "-0.5 is not a share"),
-        (share, "nan", "'nan' is not a share"),
-        (share, "some", "'some' is not a share"),
-        (share, True, "True is not a share"),
+        (duration(), -1.5, "-1.5 is too small (must be at least 1 seconds)"),
+        (duration(), "500ms", "'500ms' is too small (must be at least 1 seconds)"),
+        (duration(), "4000d", "'4000d' is too long (must be at most 315360000 seconds)"),
+        (duration(maximum=60), "1h", "'1h' is too long (must be at most 60 seconds)"),
+        (share, 1.01, "1.01 is not a number from 0 to 1 (examples: 0, 0.01, 1)"),
+        (share, -0.5, "-0.5 is not a number from 0 to 1"),
+        (share, "nan", "'nan' is not a number from 0 to 1"),
+        (share, "some", "'some' is not a number from 0 to 1"),
+        (share, True, "True is not a number from 0 to 1"),
         (listing(named_level), "debug", "'debug' is not NAME=LEVEL (example: pushd.transports=debug; the levels are"),
         (listing(named_level), "pushd.hub=loud", "'pushd.hub=loud' is not NAME=LEVEL"),
         (listing(named_level), "=debug", "'=debug' is not NAME=LEVEL"),
@@ -116,11 +116,11 @@ def test_is_read(parse, written, value):
         (origins, "https://me@example.org", "is not an origin"),
         (origins, "https://*.example.org", "is not an origin"),
         (origins, "null", "'null' is not an origin"),
-        (origins, "* https://example.org", "* means every origin and stands alone"),
-        (listing(network), "10.0.0.300", "'10.0.0.300' is not an address or a network"),
-        (listing(network), "10.0.0.1/8", "'10.0.0.1/8' is not an address or a network"),
+        (origins, "* https://example.org", "* means every origin and must be the only entry"),
+        (listing(network), "10.0.0.300", "'10.0.0.300' is not an IP address or network"),
+        (listing(network), "10.0.0.1/8", "'10.0.0.1/8' is not an IP address or network"),
     ],
 )
-def test_is_refused(parse, written, phrase):
+def test_invalid_value_is_refused(parse, written, phrase):
     with pytest.raises(ValueError, match=re.escape(phrase)):
         parse(written)

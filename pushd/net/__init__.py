@@ -1,1 +1,1 @@
-"""What the sockets need that Twisted does not give. Knows no message."""
+"""Socket-level features that Twisted does not provide. Nothing here depends on messages."""

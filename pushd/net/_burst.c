@@ -1,6 +1,6 @@
-/* Sending one block of bytes to many sockets, without a way through the interpreter for each.
+/* Fan-out of one block of bytes to many sockets, without entering the interpreter for each socket.
  *
- * pushd works without it: see burst.py, which has the same in Python and says what it gains.
+ * Optional: burst.py falls back to the same loop in Python.
  */
 
 #define Py_LIMITED_API 0x030b0000
@@ -16,35 +16,38 @@
 #define MSG_NOSIGNAL 0
 #endif
 
-/* Send `size` bytes to each of `count` sockets; put into `taken` how many each took, 0 where it took none. */
+/* Send `size` bytes to each of `count` sockets. Store in `written` the bytes that each accepted, 0 after an error.
+ * Return the number of sockets that did not accept all bytes.
+ */
 static Py_ssize_t
-send_all(const int *sockets, Py_ssize_t *taken, Py_ssize_t count, const char *data, Py_ssize_t size)
+send_all(const int *sockets, Py_ssize_t *written, Py_ssize_t count, const char *data, Py_ssize_t size)
 {
-    Py_ssize_t shorter = 0;
+    Py_ssize_t partial = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         ssize_t sent;
         do {
             sent = send(sockets[i], data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
         } while (sent < 0 && errno == EINTR);
-        taken[i] = sent < 0 ? 0 : sent;
-        shorter += taken[i] != size;
+        written[i] = sent < 0 ? 0 : sent;
+        partial += written[i] != size;
     }
-    return shorter;
+    return partial;
 }
 
+/* Return a list of (index, bytes accepted), for the sockets that did not accept all bytes. */
 static PyObject *
-list_shorter(const Py_ssize_t *taken, Py_ssize_t count, Py_ssize_t size)
+list_partial(const Py_ssize_t *written, Py_ssize_t count, Py_ssize_t size)
 {
-    PyObject *shorter = PyList_New(0);
-    for (Py_ssize_t i = 0; shorter != NULL && i < count; i++) {
-        if (taken[i] == size)
+    PyObject *partial = PyList_New(0);
+    for (Py_ssize_t i = 0; partial != NULL && i < count; i++) {
+        if (written[i] == size)
             continue;
-        PyObject *pair = Py_BuildValue("(nn)", i, taken[i]);
-        if (pair == NULL || PyList_Append(shorter, pair) < 0)
-            Py_CLEAR(shorter);
+        PyObject *pair = Py_BuildValue("(nn)", i, written[i]);
+        if (pair == NULL || PyList_Append(partial, pair) < 0)
+            Py_CLEAR(partial);
         Py_XDECREF(pair);
     }
-    return shorter;
+    return partial;
 }
 
 static PyObject *
@@ -60,8 +63,8 @@ send_each(PyObject *module, PyObject *args)
 
     Py_ssize_t count = PyList_Size(descriptors);
     int *sockets = malloc((size_t)(count ? count : 1) * sizeof *sockets);
-    Py_ssize_t *taken = malloc((size_t)(count ? count : 1) * sizeof *taken);
-    if (sockets == NULL || taken == NULL) {
+    Py_ssize_t *written = malloc((size_t)(count ? count : 1) * sizeof *written);
+    if (sockets == NULL || written == NULL) {
         PyErr_NoMemory();
         goto done;
     }
@@ -72,22 +75,22 @@ send_each(PyObject *module, PyObject *args)
             goto done;
     }
 
-    /* The block is held by `args`; the sockets are closed by this thread alone, which is here. */
-    Py_ssize_t shorter;
+    /* `args` keeps the block alive. Only this thread closes sockets, so none is closed meanwhile. */
+    Py_ssize_t partial;
     Py_BEGIN_ALLOW_THREADS
-    shorter = send_all(sockets, taken, count, data, size);
+    partial = send_all(sockets, written, count, data, size);
     Py_END_ALLOW_THREADS
-    result = list_shorter(taken, shorter ? count : 0, size);
+    result = list_partial(written, partial ? count : 0, size);
 done:
     free(sockets);
-    free(taken);
+    free(written);
     return result;
 }
 
 static PyMethodDef methods[] = {
     {"send_each", send_each, METH_VARARGS,
      "send_each(descriptors: list[int], block: bytes) -> list[tuple[int, int]]\n\n"
-     "Send a block to each socket; give the place of each that did not take it whole, and how many bytes it took."},
+     "Send a block to each socket. Return (index, bytes accepted) for each socket that did not accept all of it."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,7 +1,7 @@
-"""Admission: how many connections there may be, in all and from one address.
+"""Admission: limits on the number of connections, in total and per address.
 
-An address counts as the network that one customer gets: IPv6 by /64 (RFC 6177). Peers on this machine count in
-all, but not by address.
+IPv6 addresses are counted by their /64, since a site is assigned at least that (RFC 6177). Connections from loopback
+count towards the total only.
 """
 
 import ipaddress
@@ -12,37 +12,37 @@ from functools import lru_cache
 
 from pushd.core.errors import TooManyConnections
 
-_REMEMBERED = 4096
-"""Addresses whose network is not worked out again: that costs as much as all else of an admission."""
-_RESERVE = 0.9
-"""Of the file limit, so that the log, the store and the listeners always find a descriptor."""
+_CACHED_NETWORKS = 4096
+"""Addresses whose network is cached: parsing an address costs as much as the rest of an admission."""
+_CONNECTION_SHARE = 0.9
+"""The share of the file limit that connections may use. The rest is for the log, the backend and the listeners."""
 
 
 _SPARE = 16
-"""Places beyond all others, for what is over soon: that somebody asks how the daemon is, above all when it is full."""
+"""Slots beyond the limit, for short requests such as health checks, which matter most when the daemon is full."""
 
 
 class Slot:
-    """A place that a connection holds."""
+    """The place of one connection within the limits."""
 
     __slots__ = ("_leave", "_network")
 
     is_spare = False
-    """Whether it is for what is over soon only."""
+    """Whether the slot is beyond the limit, and therefore only for a short request."""
 
     def __init__(self, leave: Callable[[str | None], None], network: str | None) -> None:
         self._leave: Callable[[str | None], None] | None = leave
         self._network = network
 
     def release(self) -> None:
-        """Give the place back; a second time does nothing."""
+        """Free the slot. Further calls have no effect."""
         leave, self._leave = self._leave, None
         if leave is not None:
             leave(self._network)
 
 
 class _SpareSlot(Slot):
-    """One of the spare places."""
+    """A slot beyond the limit."""
 
     __slots__ = ()
 
@@ -50,79 +50,84 @@ class _SpareSlot(Slot):
 
 
 class Admission:
-    """Counts places."""
+    """Counts connections, and refuses those beyond the limits.
+
+    :param total: the most connections.
+    :param per_address: the most connections from one address.
+    """
 
     def __init__(self, total: int, per_address: int) -> None:
         self._total = total
         self._per_address = per_address
-        self._taken = 0
-        self._by_address: Counter[str] = Counter()
-        self._left = self._leave
-        """Bound once, and not for each place."""
+        self._admitted = 0
+        self._by_network: Counter[str] = Counter()
+        self._bound_leave = self._leave
+        """Bound once, so that slots share it."""
 
     def allow(self, total: int, per_address: int) -> None:
-        """Let there be more or fewer places from now on. Nobody who is in has to go."""
+        """Change the limits for new connections. Admitted connections stay."""
         self._total, self._per_address = total, per_address
 
     def __len__(self) -> int:
-        """How many places are taken."""
-        return self._taken
+        """Return the number of admitted connections."""
+        return self._admitted
 
     def enter(self, address: str | None, *, count_address: bool = True) -> Slot:
-        """Take a place.
+        """Admit a connection.
 
-        :param address: the host of the peer; None where the transport has none.
-        :param count_address: False for a proxy, which speaks for many.
-        :raises TooManyConnections: there is none left, in all or for that address.
+        :param address: the IP address of the peer; None if the transport has none.
+        :param count_address: False for a trusted proxy, which carries the requests of many clients.
+        :raises TooManyConnections: when the limit is reached, in total or for the address.
         """
         self._check(self._total)
         network = self._enter_network(address) if count_address else None
-        self._taken += 1
-        return Slot(self._left, network)
+        self._admitted += 1
+        return Slot(self._bound_leave, network)
 
     def enter_spare(self, address: str | None, *, count_address: bool = True) -> Slot:
-        """Take a place, or where there is none left one of the spare ones; see `enter`."""
-        if self._taken < self._total:
+        """Admit a connection, with a spare slot if the total is reached; see `enter`."""
+        if self._admitted < self._total:
             return self.enter(address, count_address=count_address)
         self._check(self._total + _SPARE)
         network = self._enter_network(address) if count_address else None
-        self._taken += 1
-        return _SpareSlot(self._left, network)
+        self._admitted += 1
+        return _SpareSlot(self._bound_leave, network)
 
     def enter_behind_proxy(self, address: str) -> Slot:
-        """Take a place for a stream of a client behind a proxy, whose connection has one already.
+        """Admit a stream of a client behind a proxy. It counts by address only: the proxy's connection has a slot.
 
-        :raises TooManyConnections: there is none left for that address.
+        :param address: the IP address of the client.
+        :raises TooManyConnections: when the limit of the address is reached.
         """
         network = self._enter_network(address)
         return Slot(self._leave_network, network)
 
     def _check(self, total: int) -> None:
-        if self._taken >= total:
-            raise TooManyConnections(f"there are {self._total} connections already")
+        if self._admitted >= total:
+            raise TooManyConnections(f"connection limit of {self._total} reached")
 
     def _leave(self, network: str | None) -> None:
-        self._taken -= 1
+        self._admitted -= 1
         self._leave_network(network)
 
     def _enter_network(self, address: str | None) -> str | None:
         network = network_of(address)
         if network is not None:
-            if self._by_address[network] >= self._per_address:
-                raise TooManyConnections(f"there are {self._per_address} connections from that address already")
-            self._by_address[network] += 1
+            if self._by_network[network] >= self._per_address:
+                raise TooManyConnections(f"connection limit of {self._per_address} per address reached")
+            self._by_network[network] += 1
         return network
 
     def _leave_network(self, network: str | None) -> None:
         if network is not None:
-            self._by_address[network] -= 1
-            if not self._by_address[network]:
-                del self._by_address[network]
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_NETWORKS)
 def network_of(address: str | None) -> str | None:
-    """Give the network by which an address is counted; None for this machine itself."""
+    """Return the IPv4 address or the IPv6 /64 by which an address is counted; None for loopback and non-IP peers."""
     try:
         parsed = ipaddress.ip_address((address or "").partition("%")[0])
     except ValueError:
@@ -137,11 +142,14 @@ def network_of(address: str | None) -> str | None:
 
 
 def affordable(wanted: int) -> int:
-    """Raise the limit of open files as far as may be, and give the connections it allows, at most `wanted`."""
+    """Raise the soft limit on open files for `wanted` connections, as far as the hard limit allows (setrlimit(2)).
+
+    :return: the number of connections that the limit allows, at most `wanted`.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    goal = int(wanted / _RESERVE) + 1
-    if soft != resource.RLIM_INFINITY and soft < goal:
-        raised = goal if hard == resource.RLIM_INFINITY else min(goal, hard)
+    needed = int(wanted / _CONNECTION_SHARE) + 1
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
         soft = raised
-    return wanted if soft == resource.RLIM_INFINITY else min(wanted, int(soft * _RESERVE))
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, int(soft * _CONNECTION_SHARE))

@@ -1,7 +1,7 @@
-"""Alarms: many waits, each with an end of its own, by one timer.
+"""Coarse timers: many timeouts that share one timer of the reactor.
 
-The ends are rounded up to an eighth of a second, and those of the same eighth stand together: so a wait costs an entry
-in a dictionary, where a timer of its own in the reactor would be half a kilobyte.
+Expiry times are rounded up to an eighth of a second, and timeouts of the same eighth are kept together. So a timeout
+costs one dictionary entry; a delayed call of the reactor would cost half a kilobyte.
 """
 
 import heapq
@@ -11,79 +11,78 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-_TURNS = 8
-"""In a second."""
+_STEPS_PER_SECOND = 8
 
 
 class Waiting(Protocol):
-    """What waits."""
+    """An object with a timeout."""
 
     due: int
-    """Where it stands here; it is not to be touched."""
+    """The step at which the timeout expires. It belongs to the timers, and must not be changed elsewhere."""
 
     def time_is_up(self) -> None:
-        """Know that it has waited long enough. It is called once."""
+        """Called once, when the timeout expires."""
 
 
 class Alarms:
-    """Calls `Waiting.time_is_up`, at the given time or less than an eighth of a second later."""
+    """Calls `Waiting.time_is_up` when a timeout expires, less than an eighth of a second late."""
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._count = 0
-        """How many wait."""
-        self._waiting: dict[int, dict[Waiting, None]] = {}
-        """By the turn at which they are due. A turn stays, be it without anybody, until it has come or nobody waits."""
-        self._turns: list[int] = []
-        """A heap of those turns."""
+        """The number of running timeouts."""
+        self._by_step: dict[int, dict[Waiting, None]] = {}
+        """Timeouts by the step at which they expire. An empty step stays until it is reached or no timeout runs."""
+        self._steps: list[int] = []
+        """A heap of the keys of `_by_step`."""
         self._call: IDelayedCall | None = None
-        self._next = 0
-        """The turn for which that call is."""
+        self._next_step = 0
+        """The step for which `_call` is scheduled."""
 
     def set(self, waiting: Waiting, seconds: float) -> None:
-        """Let one that does not wait already wait for `seconds`."""
+        """Start a timeout. The object must not have one running."""
         self._count += 1
-        due = waiting.due = math.ceil(_TURNS * (self._clock.seconds() + seconds))
-        together = self._waiting.get(due)
-        if together is None:
-            together = self._waiting[due] = {}
-            heapq.heappush(self._turns, due)
-        together[waiting] = None
-        if self._call is None or due < self._next:
+        due = waiting.due = math.ceil(_STEPS_PER_SECOND * (self._clock.seconds() + seconds))
+        same_step = self._by_step.get(due)
+        if same_step is None:
+            same_step = self._by_step[due] = {}
+            heapq.heappush(self._steps, due)
+        same_step[waiting] = None
+        if self._call is None or due < self._next_step:
             self._call_at(due)
 
     def unset(self, waiting: Waiting) -> None:
-        """Let one wait no more; nothing happens where it does not, but `due` has to be a number."""
-        if self._waiting.get(waiting.due, {}).pop(waiting, waiting) is None:
+        """Cancel a timeout. Without a running timeout this has no effect; `due` must be set to any number."""
+        if self._by_step.get(waiting.due, {}).pop(waiting, waiting) is None:
             self._count -= 1
             if not self._count:
                 self._rest()
 
-    def _call_at(self, turn: int) -> None:
+    def _call_at(self, step: int) -> None:
         if self._call is not None:
             self._call.cancel()
-        self._next = turn
-        self._call = self._clock.callLater(max(0.0, turn / _TURNS - self._clock.seconds()), self._ring)
+        self._next_step = step
+        self._call = self._clock.callLater(max(0.0, step / _STEPS_PER_SECOND - self._clock.seconds()), self._ring)
 
     def _rest(self) -> None:
-        self._waiting.clear()
-        self._turns.clear()
+        self._by_step.clear()
+        self._steps.clear()
         if self._call is not None:
             self._call.cancel()
             self._call = None
 
     def _ring(self) -> None:
         self._call = None
-        now = _TURNS * self._clock.seconds()
-        while self._turns and (self._turns[0] <= now or not self._waiting[self._turns[0]]):
-            together = self._waiting.pop(heapq.heappop(self._turns))
-            self._count -= len(together)
-            for waiting in together:
+        now = _STEPS_PER_SECOND * self._clock.seconds()
+        while self._steps and (self._steps[0] <= now or not self._by_step[self._steps[0]]):
+            expired = self._by_step.pop(heapq.heappop(self._steps))
+            self._count -= len(expired)
+            for waiting in expired:
                 try:
                     waiting.time_is_up()
                 except Exception:
-                    self.log.failure("What has waited long enough broke")
-        if self._turns and (self._call is None or self._turns[0] < self._next):
-            self._call_at(self._turns[0])
+                    self.log.failure("Timeout callback failed; the other timeouts continue")
+        if self._steps and (self._call is None or self._steps[0] < self._next_step):
+            self._call_at(self._steps[0])

@@ -1,8 +1,8 @@
-"""One block of bytes for many sockets at once.
+"""Fan-out of one block of bytes to many sockets.
 
-A `socket.send` from Python costs a third more than the system call: the method, its arguments, the interpreter's lock
-given up and taken again. Where a C compiler was there at the installation, a loop in C does without (docs/benchmarks.md
-shows what it gains); elsewhere it is a loop in Python.
+`socket.send` in Python costs a third more than the system call: for the method call, its arguments, and releasing the
+interpreter lock and acquiring it again. If a C compiler was available at installation, a loop in C avoids this cost
+(docs/benchmarks.md shows the gain). Otherwise the loop is in Python.
 """
 
 from typing import Any
@@ -20,7 +20,10 @@ IS_COMPILED = send_each is not send_one_by_one
 
 
 def handle_of(transport: Any) -> Any:
-    """Give what `send_each` needs of a connection; None where its bytes can not be handed to the kernel as they are."""
+    """Return what `send_each` takes for a connection; None if its bytes cannot be sent unchanged, as with TLS.
+
+    It is the file descriptor, or without the C extension the `send` method of the socket.
+    """
     sock = socket_of(transport)
     if sock is None:
         return None

@@ -1,7 +1,7 @@
-"""Certificates that are read again while their listener stays, so that a renewed one needs no restart.
+"""Reload of TLS certificates without a restart: the listening port stays, new connections use the new certificate.
 
-Twisted reads them once, when it reads the endpoint string. So the string is read again, by a reactor that does not
-listen, and what it would have listened with serves those who connect from then on.
+Twisted loads certificates once, when it parses the endpoint string. A reload parses the string again, with a reactor
+that does not listen but records the factory. That factory then serves new connections.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from twisted.internet.protocol import ServerFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 
-class _Wrapping:
-    """The reactor, but that TLS is wrapped around a factory before it is asked to listen by TCP."""
+class _TlsOverTcpReactor:
+    """A proxy of the reactor on which `listenSSL` wraps the factory with TLS and calls `listenTCP`."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -32,45 +32,50 @@ class _Wrapping:
         return self.listenTCP(port, wrapped, backlog, interface)
 
 
-class RenewingReactor(_Wrapping):
-    """The reactor for one endpoint string: what listens there by TLS can have its certificates read again."""
+class RenewingReactor(_TlsOverTcpReactor):
+    """A proxy of the reactor for one endpoint string, which can reload the certificates of its TLS listener."""
 
     def __init__(self, endpoint: str, factory: Any, reactor: Any) -> None:
-        """`factory`: what the endpoint listens with."""
+        """Keep the arguments; listening is up to the endpoint.
+
+        :param endpoint: the endpoint string.
+        :param factory: the protocol factory that serves the endpoint.
+        """
         super().__init__(reactor)
         self._endpoint = endpoint
         self._factory = factory
-        self._switch: _Switch | None = None
+        self._replaceable: _ReplaceableFactory | None = None
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See `IReactorTCP`."""
         if isinstance(factory, TLSMemoryBIOFactory):
-            factory = self._switch = _Switch(factory)
+            factory = self._replaceable = _ReplaceableFactory(factory)
         return self._reactor.listenTCP(port, factory, backlog, interface)
 
     def read_again(self) -> Callable[[], None] | None:
-        """Read the certificates; give what lets those have them who connect from then on. None where there are none.
+        """Load the certificates again.
 
-        :raises ValueError: they can not be read; the text is a phrase.
+        :return: a function that makes new connections use them; None if the endpoint has no TLS.
+        :raises ValueError: when they cannot be loaded.
         """
-        if self._switch is None:
+        if self._replaceable is None:
             return None
-        reading = _Reading(self._reactor)
+        recorder = _FactoryRecorder(self._reactor)
         try:
-            endpoint: Any = serverFromString(reading, self._endpoint)
+            endpoint: Any = serverFromString(recorder, self._endpoint)
             endpoint.listen(self._factory)
-            # Twisted takes a folder with nothing of use in it, and would refuse everybody.
+            # Twisted accepts a directory without a usable certificate, and would then refuse every connection.
             if (creator := getattr(endpoint, "connectionCreator", None)) and not _has_certificate(creator):
-                raise ValueError("there is no key with a certificate for a name")
-        except Exception as error:  # OpenSSL, the file system and Twisted each fail in their own way
+                raise ValueError("no key with a certificate for a host name was found")
+        except Exception as error:  # OpenSSL, the file system and Twisted raise different exceptions
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"the certificates of {self._endpoint!r} can not be read ({reason})") from error
-        switch, renewed = self._switch, reading.factory
-        return lambda: switch.turn(renewed)
+            raise ValueError(f"certificates of {self._endpoint!r} cannot be loaded ({reason})") from error
+        replaceable, renewed = self._replaceable, recorder.factory
+        return lambda: replaceable.replace(renewed)
 
 
-class _Reading(_Wrapping):
-    """Keeps what it is to listen with, and does not listen."""
+class _FactoryRecorder(_TlsOverTcpReactor):
+    """A proxy of the reactor that records the factory and does not listen."""
 
     factory: Any = None
 
@@ -80,12 +85,12 @@ class _Reading(_Wrapping):
 
 
 def _has_certificate(creator: Any) -> bool:
-    """Tell whether connections of an `IOpenSSLServerConnectionCreator` would have a certificate to show."""
+    """Return whether connections of an `IOpenSSLServerConnectionCreator` have a certificate."""
     return creator.serverConnectionForTLS(None).get_certificate() is not None
 
 
-class _Switch(ServerFactory):
-    """A factory that hands each connection to another one, which can be exchanged."""
+class _ReplaceableFactory(ServerFactory):
+    """A factory that delegates to another one, which can be replaced."""
 
     noisy = False
 
@@ -104,8 +109,11 @@ class _Switch(ServerFactory):
         """See `IProtocolFactory`."""
         return self._factory.buildProtocol(addr)
 
-    def turn(self, factory: Any) -> None:
-        """Hand over to another factory from now on. What both are made around is started before it is stopped."""
+    def replace(self, factory: Any) -> None:
+        """Delegate to another factory.
+
+        It is started before the old one is stopped, so that an inner factory shared by both keeps running.
+        """
         factory.doStart()
         self._factory.doStop()
         self._factory = factory

@@ -1,6 +1,7 @@
-"""Coroutines that seldom wait: begun in the caller's own turn, and handed to Twisted only if they do wait.
+"""Eager tasks: coroutines that run synchronously up to their first `await` that waits.
 
-`Deferred.fromCoroutine` costs as much as a small publish, even where there is nothing to wait for.
+Only then is a Deferred created. `Deferred.fromCoroutine` costs as much as a small publish, even for a coroutine that
+never waits.
 """
 
 from collections.abc import Callable, Coroutine, Generator
@@ -11,37 +12,40 @@ from twisted.python.failure import Failure
 
 
 def begin(coroutine: Coroutine[Any, Any, None], broken: Callable[[Failure], object]) -> None:
-    """Run a coroutine; `broken` hears of what it raises."""
+    """Run a coroutine eagerly.
+
+    :param broken: called with the failure when the coroutine raises an exception.
+    """
     try:
-        waits_for = coroutine.send(None)
+        awaited = coroutine.send(None)
     except StopIteration:
         return
     except Exception:
         broken(Failure())
         return
-    Deferred.fromCoroutine(_go_on(_Begun(coroutine, waits_for))).addErrback(broken)
+    Deferred.fromCoroutine(_go_on(_Begun(coroutine, awaited))).addErrback(broken)
 
 
 class _Begun:
-    """A coroutine that waits for something already."""
+    """A coroutine that has started and awaits something."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
         self._coroutine = coroutine
-        self._waits_for = waits_for
+        self._awaited = awaited
 
     def __await__(self) -> Generator[Any, Any, None]:
-        waits_for = self._waits_for
+        awaited = self._awaited
         try:
             while True:
                 try:
-                    result = yield waits_for
+                    result = yield awaited
                 except BaseException as error:
-                    waits_for = self._coroutine.throw(error)
+                    awaited = self._coroutine.throw(error)
                 else:
-                    waits_for = self._coroutine.send(result)
+                    awaited = self._coroutine.send(result)
         except StopIteration:
             return
 
 
-async def _go_on(begun: _Begun) -> None:
-    await begun
+async def _go_on(task: _Begun) -> None:
+    await task

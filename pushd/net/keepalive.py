@@ -1,8 +1,8 @@
-"""Signs of life for many connections by one timer.
+"""Keepalive pings and reply deadlines for many connections, with one timer.
 
-The hours strike once a second, and turn the wheels. Every connection stands in the slot of the second in which it is
-due; when its time comes and it was written to meanwhile, it is only put into a later slot. So a write costs the note of
-the hour, and silence one ping an interval.
+One timer ticks every second and advances the timing wheels. Every connection is in the slot of the second in which its
+ping is due. If it was written to in the meantime, it is moved to a later slot instead of being pinged. So a write only
+records the current tick, and an idle connection costs one ping per interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,22 +12,22 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-_SLICE = 500
-"""Pings before the reactor has its turn: about 5 ms."""
+_PINGS_PER_TURN = 500
+"""Pings that are sent in one reactor turn: about 5 ms."""
 
 
 class Pingable(Protocol):
-    """A connection that has to be kept alive."""
+    """A connection that is kept alive."""
 
     spoke: int
-    """The hour of the wheel at which it was last written to."""
+    """The tick of the last write."""
 
     def ping(self) -> None:
-        """Send a sign of life."""
+        """Send a ping."""
 
 
 class Hours:
-    """Counts the seconds since the start: cheaper to ask than a clock, and right to the second."""
+    """Counts the seconds since the start. Reading `now` costs less than a clock, and is accurate to one second."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self.now = 0
@@ -37,20 +37,20 @@ class Hours:
         self._striking.clock = clock
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start to tick."""
         self._striking.start(1.0, now=False)
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop ticking."""
         if self._striking.running:
             self._striking.stop()
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Call in the next turn of the reactor."""
+        """Call a function in the next reactor turn."""
         self._clock.callLater(0, call)
 
     def tell(self, call: Callable[[int], None]) -> None:
-        """Call with the new number, each second."""
+        """Call a function with the new tick, every second."""
         self._told.append(call)
 
     def _strike(self) -> None:
@@ -60,7 +60,7 @@ class Hours:
 
 
 class Wheel:
-    """Calls `Pingable.ping` on those that were silent for `seconds`, to the second."""
+    """A timing wheel: calls `Pingable.ping` on connections that nothing was written to for `seconds`."""
 
     log = Logger()
 
@@ -71,7 +71,7 @@ class Wheel:
         hours.tell(self._turn)
 
     def turn_in(self, seconds: float) -> None:
-        """Take another time for silence; who is silent now has a ping within that time."""
+        """Change the interval. Connections that are idle now are pinged within the new interval."""
         peers = [peer for slot in self._slots for peer in slot]
         self._seconds = max(1, round(seconds))
         self._slots = [{} for _ in range(self._seconds)]
@@ -80,16 +80,16 @@ class Wheel:
 
     @property
     def now(self) -> int:
-        """The hour, for `Pingable.spoke`."""
+        """The current tick, for `Pingable.spoke`."""
         return self._hours.now
 
     def add(self, peer: Pingable) -> None:
-        """Keep a connection alive from now on."""
+        """Start to keep a connection alive."""
         peer.spoke = self._hours.now
         self._place(peer, peer.spoke)
 
     def remove(self, peer: Pingable) -> None:
-        """Let a connection go; nothing happens if it was not there."""
+        """Stop keeping a connection alive. An unknown connection is ignored."""
         for slot in self._slots:
             if slot.pop(peer, peer) is None:
                 return
@@ -101,14 +101,15 @@ class Wheel:
         self._look_at(list(self._slots[hour % self._seconds]), hour)
 
     def _look_at(self, due: list[Pingable], hour: int) -> None:
-        """Look after some, and leave the rest for the next turn of the reactor: a crowd that was written to at once is
-        silent at once.
+        """Check a batch of connections, and the rest in later reactor turns.
+
+        After a broadcast very many connections are due in the same second.
         """
         slot = self._slots[hour % self._seconds]
-        for peer in due[:_SLICE]:
+        for peer in due[:_PINGS_PER_TURN]:
             if slot.pop(peer, peer) is None:
                 self._look_after(peer, hour)
-        if rest := due[_SLICE:]:
+        if rest := due[_PINGS_PER_TURN:]:
             self._hours.soon(lambda: self._look_at(rest, hour))
 
     def _look_after(self, peer: Pingable, hour: int) -> None:
@@ -120,17 +121,17 @@ class Wheel:
         try:
             peer.ping()
         except Exception:
-            self.log.failure("A sign of life could not be sent")
+            self.log.failure("Sending a keepalive ping failed; the connection stays open")
 
 
 P = TypeVar("P")
 
 
 class Deadlines(Generic[P]):
-    """Calls `overdue` for those of whom something is expected and nothing was heard for `seconds`, to the second.
+    """Calls `overdue` for each peer that does not act within `seconds`, accurate to one second.
 
-    :param is_excused: whether the delay is not that of one who is due, as where it has sent what was not read yet. It
-        is looked at again a second later, and a second after that.
+    :param is_excused: whether the delay is not the fault of the peer, for instance because its bytes have not been read
+        yet. Such a peer is checked again every second.
     """
 
     log = Logger()
@@ -143,7 +144,7 @@ class Deadlines(Generic[P]):
         is_excused: Callable[[P], bool] = lambda peer: False,
     ) -> None:
         self.seconds = seconds
-        """Another number holds for what is expected from then on."""
+        """The time allowed. A new value applies to deadlines that start afterwards."""
         self._clock = clock
         self._overdue = overdue
         self._is_excused = is_excused
@@ -153,26 +154,26 @@ class Deadlines(Generic[P]):
         self._looking.clock = clock
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start to check deadlines, once a second."""
         self._looking.start(1.0, now=False)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking deadlines."""
         if self._looking.running:
             self._looking.stop()
 
     @property
     def expected(self) -> Sequence[P]:
-        """Those who have to act."""
+        """The peers with a deadline."""
         return (*self._excused, *self._asked)
 
     def expect(self, peer: P) -> None:
-        """Know that a connection has to act; one of which that is expected already has its first deadline still."""
+        """Start the deadline of a peer. A deadline that is already running stays."""
         if peer not in self._excused:
             self._asked.setdefault(peer, self._clock.seconds() + self.seconds)
 
     def heard(self, peer: P) -> None:
-        """Know that a connection did so, or is gone."""
+        """Cancel the deadline of a peer, because it acted or its connection was lost."""
         self._asked.pop(peer, None)
         if self._excused:
             self._excused.pop(peer, None)
@@ -180,7 +181,7 @@ class Deadlines(Generic[P]):
     def _look(self) -> None:
         now = self._clock.seconds()
         for peer in tuple(self._excused):
-            if peer in self._excused:  # what becomes of one may be the end of another
+            if peer in self._excused:  # closing one peer may have removed another
                 self._judge(peer)
         while self._asked:
             peer = next(iter(self._asked))
@@ -197,4 +198,4 @@ class Deadlines(Generic[P]):
                 self._excused.pop(peer, None)
                 self._overdue(peer)
         except Exception:
-            self.log.failure("A connection that did not answer could not be closed")
+            self.log.failure("Closing an unresponsive connection failed")

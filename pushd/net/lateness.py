@@ -1,14 +1,17 @@
-"""How late the reactor is: a timer that is due each second, and the time by which it missed that."""
+"""The loop delay: how late the reactor calls a timer that is due every second."""
 
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-_EACH_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0
 
 
 class Lateness:
-    """Tells each second how many seconds the reactor was late."""
+    """Reports the loop delay in seconds, once a second.
+
+    :param tell: called with each delay.
+    """
 
     def __init__(self, clock: IReactorTime, tell: Callable[[float], None]) -> None:
         self._clock = clock
@@ -17,12 +20,12 @@ class Lateness:
         self._call: IDelayedCall | None = None
 
     def start(self) -> None:
-        """Begin to look."""
-        self._due = self._clock.seconds() + _EACH_SECONDS
-        self._call = self._clock.callLater(_EACH_SECONDS, self._look)
+        """Start to measure."""
+        self._due = self._clock.seconds() + _INTERVAL_SECONDS
+        self._call = self._clock.callLater(_INTERVAL_SECONDS, self._look)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop measuring."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()

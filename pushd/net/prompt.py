@@ -1,7 +1,7 @@
-"""Sending at once: transports that hand bytes to the kernel in `write`, and wait for the reactor only with the rest.
+"""Direct send: transports whose `write` calls send(2) immediately. Only what the kernel does not accept is buffered.
 
-Twisted's own `write` always waits: it asks epoll whether the socket is writable, sends in the next turn and asks epoll
-to stop, which is three system calls more than the one that is needed while the peer keeps up.
+Twisted's own `write` always buffers: it registers the socket with epoll for writing, sends in the next reactor turn and
+unregisters the socket. Those are three system calls more than the one that is needed while the peer keeps up.
 """
 
 import socket
@@ -14,46 +14,46 @@ from twisted.internet.address import IPv6Address
 
 from pushd.net.back_row import BackRow
 
-_PROBE = getattr(socket, "TCP_KEEPIDLE", None)
+_KEEPALIVE_IDLE = getattr(socket, "TCP_KEEPIDLE", None)
 
 
 class _Prompt(FileDescriptor):
-    """What both kinds of connection have in common. Its write buffer is empty, or the producer is paused."""
+    """A connection with direct send, by TCP or Unix socket. Its write buffer is empty, or its producer is paused."""
 
     socket: socket.socket
     producer: Any
     back_row: BackRow | None = None
-    """Where it is read; None: by the reactor itself."""
+    """The low-priority readers that read it; None if the reactor reads it directly."""
 
     def startReading(self) -> None:
-        """Read from now on."""
+        """Start or resume reading."""
         if self.back_row is None:
             super().startReading()
         else:
             self.back_row.seat(self)
 
     def stopReading(self) -> None:
-        """Read no more."""
+        """Pause or stop reading."""
         if self.back_row is None or not self.back_row.leave(self):
             super().stopReading()
 
     def come_forward(self) -> None:
-        """Be read by the reactor itself from now on."""
-        row, self.back_row = self.back_row, None
-        if row is not None and row.leave(self):
+        """Move the connection to the reactor, which then reads it directly."""
+        readers, self.back_row = self.back_row, None
+        if readers is not None and readers.leave(self):
             self.startReading()
 
     def write(self, data: bytes) -> None:
-        """Send what the kernel takes now; only the rest waits, and then the producer is paused."""
+        """Send immediately. If the kernel does not accept all bytes, buffer the rest and pause the producer."""
         if self.dataBuffer or self._tempDataBuffer or not data or not self.connected or self._writeDisconnected:
             super().write(data)
             return
         try:
             sent = self.socket.send(data)
-        except OSError:  # would block, or the peer is gone, which the reactor finds out in a turn of its own
+        except OSError:  # would block, or the connection is lost: then the reactor reports it in a later turn
             sent = 0
         if sent < len(data):
-            # As Twisted keeps what it has begun to send: so the rest of a block that many share is not copied for each.
+            # The way Twisted keeps a partially sent buffer: a block that many connections share is not copied.
             self.dataBuffer, self.offset = data, sent
             self.startWriting()
             if self.producer is not None and not self.producerPaused:
@@ -61,15 +61,15 @@ class _Prompt(FileDescriptor):
                 self.producer.pauseProducing()
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Send pieces as one."""
+        """Join pieces and send them."""
         self.write(b"".join(pieces))
 
 
 class PromptServer(_Prompt, tcp.Server):
-    """A TCP connection that sends at once.
+    """A TCP connection with direct send.
 
-    It is what Twisted's own is, but for what that writes down of each connection for the log: here it is worked out
-    when somebody asks, since it is 160 bytes, and most of the time that it takes to make a connection.
+    Unlike Twisted's own class it formats its log prefix and `repr` only on demand. Storing them would take 160 bytes,
+    and most of the time that it takes to create a connection.
     """
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
@@ -86,25 +86,25 @@ class PromptServer(_Prompt, tcp.Server):
         self.client = client
         self.sessionno = sessionno
         self.connected = 1
-        if _PROBE is not None and (probe_after := getattr(server, "probe_after", None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, _PROBE, next(probe_after))
+        if _KEEPALIVE_IDLE is not None and (probe_after := getattr(server, "probe_after", None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _KEEPALIVE_IDLE, next(probe_after))
         self.back_row = getattr(server, "back_row", None)
         self.startReading()
 
     def logPrefix(self) -> str:
-        """Give what it is called in the log."""
-        return f"{self._carried},{self.sessionno},{self.client[0]}"
+        """Return the name in the log."""
+        return f"{self._protocol_name},{self.sessionno},{self.client[0]}"
 
     def __repr__(self) -> str:
-        return f"<{self._carried} #{self.sessionno} from {self.client[0]}>"
+        return f"<{self._protocol_name} #{self.sessionno} from {self.client[0]}>"
 
     @property
-    def _carried(self) -> str:
+    def _protocol_name(self) -> str:
         return type(getattr(self, "protocol", None)).__name__
 
 
 class PromptUnixServer(_Prompt, unix.Server):
-    """A connection by a Unix socket that sends at once."""
+    """A Unix-socket connection with direct send."""
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
         self.back_row = getattr(server, "back_row", None)
@@ -115,15 +115,15 @@ _PROMPT: dict[Any, type[_Prompt]] = {tcp.Server: PromptServer, unix.Server: Prom
 
 
 def send_at_once(port: Any) -> None:
-    """Let the connections that a port accepts from now on send at once. Other kinds of port stay as they are."""
-    kind = _PROMPT.get(getattr(port, "transport", None))
-    if kind is not None:
-        port.transport = kind
+    """Make new connections of a TCP or Unix port use direct send. Ports of other kinds are not changed."""
+    transport_class = _PROMPT.get(getattr(port, "transport", None))
+    if transport_class is not None:
+        port.transport = transport_class
 
 
 def socket_of(transport: Any) -> socket.socket | None:
-    """Give the socket to which bytes can be handed as they are; None where there is none (TLS).
+    """Return the socket of a connection with direct send; None for any other, such as TLS.
 
-    That may be done as long as the transport's producer is not paused: then nothing waits before them.
+    Bytes may be sent on it as long as the transport's producer is not paused, since then nothing is buffered.
     """
     return transport.socket if isinstance(transport, _Prompt) else None

@@ -1,7 +1,7 @@
-"""Ports that several processes share: SO_REUSEPORT, by which Linux gives each new connection to one of them.
+"""TCP ports that several processes share with SO_REUSEPORT: Linux hands each new connection to one of them (socket(7)).
 
-See socket(7). Twisted's endpoints can not be told so; they only know the reactor that they are handed: this one makes
-ports that share.
+Twisted's endpoints have no such option, but they listen through the reactor that is passed to them. This one creates
+shared ports.
 """
 
 import socket
@@ -12,17 +12,17 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 
 class _SharedPort(Port):
-    """A TCP port that does not mind company."""
+    """A TCP port that other processes may listen on too."""
 
     def createInternetSocket(self) -> socket.socket:
-        """Make the socket; the option has to be there before it is bound."""
+        """Create the socket, with the option set before it is bound."""
         sock: socket.socket = super().createInternetSocket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         return sock
 
 
 class SharingReactor:
-    """The reactor, but that whatever listens at a TCP port shares it."""
+    """A proxy of the reactor whose TCP and TLS ports are shared."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

@@ -1,4 +1,4 @@
-"""Slices: work of many that is done a little in each turn of the reactor, in the order in which they asked."""
+"""Time slices: work of many connections that is spread over reactor turns, first come, first served."""
 
 from collections import deque
 from collections.abc import Generator
@@ -8,25 +8,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 SLICE_SECONDS = 0.001
-"""In each turn of the reactor: a few clients that come back, or a hundred pongs."""
+"""The time for such work in one reactor turn: enough for a few reconnecting clients, or a hundred pongs."""
 
 T = TypeVar("T")
 
 
 class Slices:
-    """Lets those go on who wait for their turn: a slice of them in each of the reactor's."""
+    """Resumes waiting coroutines in order, for one time slice per reactor turn."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._waiting: deque[Deferred[None]] = deque()
 
     def turn(self) -> Deferred[None]:
-        """Wait for a turn; it is never the one that is under way."""
+        """Return a Deferred that fires in a later reactor turn."""
         if not self._waiting:
             self._clock.callLater(0, self._serve)
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
+        resumed: Deferred[None] = Deferred()
+        self._waiting.append(resumed)
+        return resumed
 
     async def run(self, steps: Generator[None, None, T]) -> T:
         """Do work in steps, and return its result: the first step at once, all others in the turns that follow.
@@ -45,12 +45,12 @@ class Slices:
             return cast(T, end.value)
 
     def _serve(self) -> None:
-        until = self._clock.seconds() + SLICE_SECONDS
+        deadline = self._clock.seconds() + SLICE_SECONDS
         for _ in range(len(self._waiting)):
-            # It is still in the queue while it goes on, so that whoever waits then sees that a turn is on its way.
+            # It stays in the queue during its callback, so that `turn` does not schedule a second call of `_serve`.
             self._waiting[0].callback(None)
             self._waiting.popleft()
-            if self._clock.seconds() >= until:
+            if self._clock.seconds() >= deadline:
                 break
         if self._waiting:
             self._clock.callLater(0, self._serve)

@@ -1,4 +1,4 @@
-"""What the sockets of connections are told: how much to read and to send, and how to close."""
+"""Options of connection sockets: how much to read and to send ahead, and how to close."""
 
 import socket
 from typing import Any
@@ -8,9 +8,9 @@ from twisted.protocols.policies import ProtocolWrapper
 
 
 def send_little_ahead(transport: Any, unsent: int) -> None:
-    """Keep at most about `unsent` bytes in the kernel that the network has not taken yet (Linux, TCP_NOTSENT_LOWAT).
+    """Limit the unsent bytes in the kernel's buffer to about `unsent` (TCP_NOTSENT_LOWAT, tcp(7)).
 
-    Does nothing on a transport that is not TCP.
+    It has no effect on a transport that is not TCP, nor where the option does not exist.
     """
     sock = _socket_of(transport)
     if sock is not None and (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)):
@@ -18,9 +18,9 @@ def send_little_ahead(transport: Any, unsent: int) -> None:
 
 
 def read_little(transport: Any, size: int) -> None:
-    """Take at most `size` bytes from a connection in one turn of the reactor, where Twisted would take 64 KiB.
+    """Read at most `size` bytes from a connection per reactor turn; Twisted's default is 64 KiB.
 
-    What is made of many small things, as frames and pipelined requests are, keeps nobody else waiting then.
+    So many small frames or pipelined requests of one connection do not delay the other connections.
     """
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner
@@ -29,7 +29,7 @@ def read_little(transport: Any, size: int) -> None:
 
 
 def has_unread(transport: Any) -> bool:
-    """Tell whether the peer has sent what was not read yet: then it is not the peer that is late."""
+    """Return whether the kernel has bytes from the peer that have not been read yet."""
     sock = _socket_of(transport, socket.AF_UNIX)
     try:
         return sock is not None and bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
@@ -38,23 +38,23 @@ def has_unread(transport: Any) -> bool:
 
 
 def hand_over(transport: Any, protocol: Any) -> None:
-    """Let another protocol have a connection that is open."""
+    """Attach another protocol to an open connection."""
     if isinstance(transport, ProtocolWrapper):
         transport.wrappedProtocol = protocol
     else:
         transport.protocol = protocol
 
 
-def _socket_of(transport: Any, *others: socket.AddressFamily) -> socket.socket | None:
-    """Give the socket of a connection by TCP, or by one of the `others`."""
+def _socket_of(transport: Any, *other_families: socket.AddressFamily) -> socket.socket | None:
+    """Return the socket of a TCP connection, or of one of the other families; else None."""
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner
     sock = transport.getHandle() if hasattr(transport, "getHandle") else None
-    is_wanted = isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6, *others)
-    return sock if is_wanted else None
+    has_family = isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6, *other_families)
+    return sock if has_family else None
 
 
 def close_within(transport: Any, clock: IReactorTime, seconds: float) -> None:
-    """Close once all is sent, and after `seconds` in any case."""
+    """Close the connection when its buffer is sent, and abort it after `seconds` at the latest."""
     transport.loseConnection()
     clock.callLater(seconds, transport.abortConnection)

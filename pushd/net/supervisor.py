@@ -1,7 +1,6 @@
-"""What a supervisor is told that waits for it, as systemd does: ready, alive, reading its configuration again, stopping
-(sd_notify(3)).
+"""Notifications to a service supervisor such as systemd: ready, watchdog, reloading, stopping (sd_notify(3)).
 
-Each word is one datagram to the socket that ``NOTIFY_SOCKET`` names. Where nothing is named nothing is told.
+Each is one datagram to the socket that ``NOTIFY_SOCKET`` names. Without that variable nothing is sent.
 """
 
 import os
@@ -13,16 +12,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-_LOOK_SECONDS = 0.1
-"""How often it is looked whether the daemon is up, until it is."""
+_CHECK_SECONDS = 0.1
+"""The interval at which `is_up` is checked, until it is true."""
 
 
 class Supervisor(Service):
-    """Tells the supervisor of the process how it is with it.
+    """Sends notifications about the daemon to its supervisor.
 
-    :param is_up: tells whether all that is needed works. The listeners do, when this service is started behind them.
-    :param environ: has ``NOTIFY_SOCKET``, a path or with a leading ``@`` an abstract name, and where signs of life are
-        expected ``WATCHDOG_USEC``, microseconds.
+    :param is_up: whether the daemon is ready. The listeners are if this service is started after them.
+    :param environ: may have ``NOTIFY_SOCKET``, a path or an abstract name with a leading ``@``, and ``WATCHDOG_USEC``,
+        the microseconds within which the supervisor expects a watchdog notification.
     """
 
     log = Logger()
@@ -31,66 +30,66 @@ class Supervisor(Service):
         self._is_up = is_up
         self._clock = clock
         self._address = _address_of(environ.get("NOTIFY_SOCKET", ""))
-        # Twice as often as they are expected (sd_watchdog_enabled(3)).
-        self._alive_seconds = _whole(environ.get("WATCHDOG_USEC", "")) / 2e6
-        self._looking, self._living = LoopingCall(self._look), LoopingCall(self._tell, "WATCHDOG=1")
-        self._looking.clock = self._living.clock = clock
+        # Twice as often as expected (sd_watchdog_enabled(3)).
+        self._watchdog_seconds = _whole_number(environ.get("WATCHDOG_USEC", "")) / 2e6
+        self._looking, self._watchdog = LoopingCall(self._look), LoopingCall(self._tell, "WATCHDOG=1")
+        self._looking.clock = self._watchdog.clock = clock
 
     def startService(self) -> None:
-        """Begin to tell."""
+        """Start to send notifications."""
         super().startService()
         if self._address is not None:
-            self._looking.start(_LOOK_SECONDS)
-            if self._alive_seconds:
-                self._living.start(self._alive_seconds)
+            self._looking.start(_CHECK_SECONDS)
+            if self._watchdog_seconds:
+                self._watchdog.start(self._watchdog_seconds)
 
     def reloading(self) -> None:
-        """Tell that the daemon reads its configuration again."""
+        """Notify that a reload of the configuration has started."""
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={round(1e6 * self._clock.seconds())}")
 
     def reloaded(self) -> None:
-        """Tell that it has; if it was not ready before, that comes later."""
+        """Notify that the reload has finished, as soon as the daemon is ready."""
         if self._address is not None and self.running and not self._looking.running:
-            self._looking.start(_LOOK_SECONDS)
+            self._looking.start(_CHECK_SECONDS)
 
     def stopping(self) -> None:
-        """Tell that the daemon is about to stop. Signs of life go on until it has."""
-        self._quit(self._looking)
+        """Notify that the daemon shuts down. Watchdog notifications continue until it has stopped."""
+        self._stop(self._looking)
         self._tell("STOPPING=1")
 
     def stopService(self) -> None:
-        """Tell nothing more."""
+        """Stop all notifications."""
         super().stopService()
-        self._quit(self._looking)
-        self._quit(self._living)
+        self._stop(self._looking)
+        self._stop(self._watchdog)
 
     def _look(self) -> None:
         if self._is_up():
             self._looking.stop()
             self._tell("READY=1")
 
-    def _tell(self, word: str) -> None:
+    def _tell(self, state: str) -> None:
         if self._address is None:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
                 sock.setblocking(False)
-                sock.sendto(word.encode("ascii"), self._address)
+                sock.sendto(state.encode("ascii"), self._address)
         except OSError as error:
-            self.log.warn("The supervisor could not be told {word}: {error}", word=word, error=str(error))
+            self.log.warn("Notifying the supervisor of {state} failed: {error}", state=state, error=str(error))
 
     @staticmethod
-    def _quit(call: LoopingCall) -> None:
+    def _stop(call: LoopingCall) -> None:
         if call.running:
             call.stop()
 
 
 def _address_of(name: str) -> bytes | None:
-    """Give the address of the socket (unix(7)); None where there is none, or of a kind that is not a Unix socket."""
+    """Return the address of a Unix socket (unix(7)); None if the name is empty or of another kind."""
     if name.startswith("@"):
         return b"\0" + os.fsencode(name[1:])
     return os.fsencode(name) if name.startswith("/") else None
 
 
-def _whole(text: str) -> int:
+def _whole_number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,1 +1,1 @@
-"""Formats: bytes in, core objects out, and back. Pure; one file per format."""
+"""Encodings: core objects to bytes, and bytes to core objects. Pure; one file per format."""

@@ -1,6 +1,6 @@
 """The chunked transfer coding of HTTP/1.1 (RFC 9112, section 7.1), around any wire.
 
-The chunk is made once for all subscribers, as everything else of a block is.
+A chunk is encoded once for all subscribers, like the block inside it.
 """
 
 from collections.abc import Sequence
@@ -9,55 +9,58 @@ from pushd.core.delivery import Wire
 from pushd.core.message import Gap, Message
 
 LAST_CHUNK = b"0\r\n\r\n"
-"""What closes a body."""
+"""The zero-length chunk that ends a body."""
 
 
 def chunk(data: bytes) -> bytes:
-    """Frame bytes, which must not be empty, as one chunk."""
+    """Encode bytes as one chunk.
+
+    :param data: not empty, since an empty chunk would end the body.
+    """
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 class Chunked:
-    """A wire whose blocks are chunks."""
+    """A wire that encodes each block of another wire as one chunk. Frames stay as the inner wire encodes them."""
 
     def __init__(self, wire: Wire) -> None:
         self.bare = wire.bare
         self.is_fluid = wire.is_fluid
         self.form = wire.form
         self._wire = wire
-        self._following: dict[Wire, Chunked] = {wire: self}
-        """The chunked forms of the wires to which a fluid one may lead, shared by them all."""
+        self._chunked_wires: dict[Wire, Chunked] = {wire: self}
+        """The chunked form of each state of a stateful wire, shared by all of them."""
 
     def message(self, message: Message) -> bytes:
-        """Encode a message, unframed: the chunk is around the block."""
+        """Encode a message with the inner wire."""
         return self._wire.message(message)
 
     def gap(self, gap: Gap) -> bytes:
-        """Encode a gap, unframed."""
+        """Encode a gap with the inner wire."""
         return self._wire.gap(gap)
 
     def end(self, channel: str) -> bytes:
-        """Encode an end, unframed."""
+        """Encode the end of a channel with the inner wire."""
         return self._wire.end(channel)
 
     def ping(self) -> bytes:
-        """Encode a ping, unframed."""
+        """Encode a ping with the inner wire."""
         return self._wire.ping()
 
     def then(self, message: Message) -> "Chunked":
-        """Give the chunked form of what follows a message."""
+        """Return the chunked form of the wire that follows a message."""
         wire = self._wire.then(message)
-        following = self._following.get(wire)
-        if following is None:
-            following = self._following[wire] = Chunked(wire)
-            following._following = self._following
-        return following
+        chunked = self._chunked_wires.get(wire)
+        if chunked is None:
+            chunked = self._chunked_wires[wire] = Chunked(wire)
+            chunked._chunked_wires = self._chunked_wires
+        return chunked
 
     def last(self) -> bytes:
-        """Encode what closes a stream, unframed."""
+        """Encode the end of the stream with the inner wire."""
         return self._wire.last()
 
     def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join frames to a chunk; nothing where there is nothing in them."""
+        """Join frames to one chunk. Return ``b""`` if they are all empty."""
         data = self._wire.block(frames)
         return chunk(data) if data else b""

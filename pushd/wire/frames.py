@@ -1,4 +1,4 @@
-"""WebSocket frames of a server (RFC 6455, section 5.2): bare data, or the JSON of the subprotocol ``pushd.v1``."""
+"""WebSocket frames sent by a server (RFC 6455, section 5.2): data only, or the JSON of the subprotocol ``pushd.v1``."""
 
 import struct
 
@@ -7,44 +7,47 @@ from pushd.core.message import Gap, Message
 from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
 TEXT, BINARY = 0x81, 0x82
-"""First bytes: the last frame of its message, of that opcode, without an extension."""
+"""First bytes of an unfragmented frame: FIN set, no extension bits, and the opcode."""
 
 
-def frame(first: int, payload: bytes) -> bytes:
-    """Frame a payload, unmasked as a server's are."""
+def frame(first_byte: int, payload: bytes) -> bytes:
+    """Encode an unmasked frame, with the shortest form of its length.
+
+    :param first_byte: `TEXT`, `BINARY`, or FIN and another opcode.
+    """
     size = len(payload)
     if size < 126:
-        return bytes((first, size)) + payload
+        return bytes((first_byte, size)) + payload
     if size < 1 << 16:
-        return struct.pack("!BBH", first, 126, size) + payload
-    return struct.pack("!BBQ", first, 127, size) + payload
+        return struct.pack("!BBH", first_byte, 126, size) + payload
+    return struct.pack("!BBQ", first_byte, 127, size) + payload
 
 
 PING = frame(0x89, b"")
-"""A ping (RFC 6455, section 5.5.2)."""
+"""A ping frame without a payload (RFC 6455, section 5.5.2)."""
 
 
 class BareFrames(BareWire):
-    """A frame a message: text where it is text or JSON, else binary. It can tell nothing else."""
+    """One frame per message: a text frame for text and JSON, else a binary frame. Gaps and ends are not encoded."""
 
     def message(self, message: Message) -> bytes:
-        """Frame the data."""
+        """Encode the data as one frame."""
         return frame(BINARY if message.form == "binary" else TEXT, message.data)
 
 
 class JsonFrames(BareFrames):
-    """A text frame for each JSON message and control object."""
+    """One text frame for each JSON message and each control object."""
 
     bare = False
 
     def message(self, message: Message) -> bytes:
-        """Frame the JSON message."""
+        """Encode the JSON message as a text frame."""
         return frame(TEXT, encode_message(message))
 
     def gap(self, gap: Gap) -> bytes:
-        """Frame the gap."""
+        """Encode a gap as a text frame."""
         return frame(TEXT, encode_gap(gap))
 
     def end(self, channel: str) -> bytes:
-        """Frame the end."""
+        """Encode the end of a channel as a text frame."""
         return frame(TEXT, encode_end(channel))

@@ -1,6 +1,6 @@
-"""The message as JSON, and the control objects that stand beside it (docs/protocol.md, "The message as JSON").
+"""Messages and control objects as JSON (docs/protocol.md, "The message as JSON").
 
-One line each: nothing in them is a line end, whatever the publisher sent.
+Each is one line: the encoding contains no line end, whatever the publisher sent.
 """
 
 import base64
@@ -27,29 +27,29 @@ class _Object(msgspec.Struct, omit_defaults=True):
 
 
 def encode_message(message: Message) -> bytes:
-    """Encode a message as a JSON object without a line end."""
-    shown = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
+    """Return a message as a JSON object, without a line end."""
+    fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
     if message.event is not None:
-        shown.event = message.event
+        fields.event = message.event
     if message.form == "json" and message.data:
-        shown.data = msgspec.Raw(message.data.translate(_LINE_ENDS))
+        fields.data = msgspec.Raw(message.data.translate(_LINE_ENDS))
     elif message.form == "binary":
-        shown.data_base64 = base64.b64encode(message.data).decode("ascii")
+        fields.data_base64 = base64.b64encode(message.data).decode("ascii")
     else:
-        shown.data = message.data.decode("utf-8")
-    return _encode(shown)
+        fields.data = message.data.decode("utf-8")
+    return _encode(fields)
 
 
 def encode_gap(gap: Gap) -> bytes:
-    """Encode ``{"type":"gap",...}``."""
+    """Return a gap as ``{"type":"gap",...}``."""
     return _encode({"type": "gap", "topic": gap.topic, "from": gap.start, "to": gap.end, "reason": gap.reason})
 
 
 def encode_end(channel: str) -> bytes:
-    """Encode ``{"type":"end",...}``."""
+    """Return the end of a channel as ``{"type":"end",...}``."""
     return _encode({"type": "end", "channel": channel})
 
 
 def encode(value: object) -> bytes:
-    """Encode any plain value."""
+    """Return a value of built-in types as JSON, without a line end."""
     return _encode(value)

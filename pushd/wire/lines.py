@@ -1,7 +1,7 @@
-"""The commands and answers of a line connection (docs/protocol.md, "TCP lines").
+"""Commands and replies of TCP lines (docs/protocol.md, "TCP lines").
 
-A command is a verb in any case and its arguments, separated by single spaces; the text of ``PUB`` is all that
-follows the channel.
+A command is a case-insensitive verb and its arguments, separated by single spaces. The text of ``PUB`` is the whole
+rest of the line after the channel.
 """
 
 import re
@@ -43,77 +43,84 @@ from pushd.wire.jsons import encode
 from pushd.wire.publication import check_size, parse_publication
 from pushd.wire.text import LINE_END, escape, unescape
 
-_HISTORY = 10
+_DEFAULT_HISTORY = 10
 _MAX_HISTORY = 1000
 _REQUEST_LINE = re.compile(rb" HTTP/[0-9]+(?:\.[0-9]+)?\Z")
 
 
 class Limits(NamedTuple):
-    """What a command may hold."""
+    """The largest command that is accepted."""
 
     data: int
-    """Bytes of a message."""
+    """Bytes of message data."""
     event: int
     """Bytes of an event type."""
     topics: int
-    """In one subscription."""
+    """Number of topics in one command."""
 
 
 def parse(line: bytes, limits: Limits) -> Command:
-    """Read a line, without its end.
+    """Return the command in a line.
 
-    :raises HttpOnLines: it is the request line of HTTP (RFC 9112, section 3).
-    :raises UnknownCommand: no such verb.
-    :raises BadUtf8: the line is not UTF-8.
-    :raises Refusal: the arguments are wrong; each says how.
+    :param line: without its line end.
+    :raises HttpOnLines: when the line is the request line of HTTP (RFC 9112, section 3).
+    :raises UnknownCommand: when the verb is unknown.
+    :raises BadUtf8: when the line is not valid UTF-8.
+    :raises Refusal: when the arguments are invalid, in a subclass for each reason.
     """
     verb, _, rest = line.partition(b" ")
     parser = _PARSERS.get(verb.upper())
     if parser is None:
         if _REQUEST_LINE.search(line):
-            raise HttpOnLines("this listener takes lines, not HTTP")
-        raise UnknownCommand("no such command; HELP lists them")
+            raise HttpOnLines("this listener accepts line commands, not HTTP requests")
+        raise UnknownCommand("unknown command; HELP lists the commands")
     try:
         return parser(rest.decode("utf-8"), limits)
     except UnicodeDecodeError:
-        raise BadUtf8("a line is UTF-8") from None
+        raise BadUtf8("line is not valid UTF-8") from None
 
 
 def parse_publish(line: bytes, limits: Limits) -> Draft:
-    """Read a line that publishes; see `is_publish`.
+    """Return the message in a line for which `is_publish` is true.
 
-    :raises Refusal: as `parse` does.
+    :raises Refusal: see `parse`.
     """
     verb, _, rest = line.partition(b" ")
     if verb.upper() != b"PUB":
         command = parse(line, limits)
         assert isinstance(command, Publish)
         return command.draft
-    # The command that comes most often, without the way through a text and back.
+    # The most frequent command: avoid decoding the data to a string and encoding it again.
     name, _, text = rest.partition(b" ")
     try:
         channel = name.decode("utf-8")
         text.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadUtf8("a line is UTF-8") from None
+        raise BadUtf8("line is not valid UTF-8") from None
     data = unescape(text)
     check_size(len(data), limits.data)
     return draft(check_publishable(channel), data)
 
 
 def is_publish(line: bytes) -> bool:
-    """Tell whether a line is one that publishes, or none at all."""
+    """Return whether a line is a publish command. Such a line may also be an unknown command that begins with PUB."""
     return line[:3].upper() == b"PUB"
 
 
 def greeting(server: str, version: str, max_payload: int) -> bytes:
-    """Encode ``INFO {json}``, the first line of a connection."""
-    facts = {"server": server, "version": version, "max_payload": max_payload, "proto": 1}
-    return b"INFO " + encode(facts) + LINE_END
+    """Return ``INFO {json}``, the first line that the server sends.
+
+    :param max_payload: bytes of message data that a publish may have.
+    """
+    info = {"server": server, "version": version, "max_payload": max_payload, "proto": 1}
+    return b"INFO " + encode(info) + LINE_END
 
 
 def encode_outcome(outcome: Outcome, wire: Wire) -> bytes:
-    """Encode the answer to a command; messages that belong to it are in the format of `wire`."""
+    """Return the lines of the reply to a command.
+
+    :param wire: encodes the messages of a history reply.
+    """
     match outcome:
         case Published(id, subscribers, is_local):
             return encode_receipt(id, subscribers, is_local)
@@ -139,12 +146,12 @@ def encode_outcome(outcome: Outcome, wire: Wire) -> bytes:
 
 
 def encode_receipt(id: str, subscribers: int, is_local: bool) -> bytes:
-    """Encode the answer to a publish."""
+    """Return the reply to a publish, ``+OK ID SUBSCRIBERS``."""
     return b"+OK %b %d%b\r\n" % (id.encode("ascii"), subscribers, b" local" if is_local else b"")
 
 
 def encode_refusal(refusal: Refusal) -> bytes:
-    """Encode ``-ERR CODE SENTENCE``."""
+    """Return ``-ERR CODE SENTENCE``."""
     return f"-ERR {refusal.code} ".encode() + escape(str(refusal).encode()) + LINE_END
 
 
@@ -159,7 +166,7 @@ def _subscribe(rest: str, limits: Limits) -> Command:
         elif equals and name == "slow":
             slow = parse_policy(value)
         else:
-            raise BadCommand("SUB takes since= and slow=")
+            raise BadCommand("unknown option of SUB; accepted are since= and slow=")
     return Subscribe(parse_topics(topics, limits.topics), since, slow)
 
 
@@ -178,11 +185,11 @@ def _publish_json(rest: str, limits: Limits) -> Command:
 def _history(rest: str, limits: Limits) -> Command:
     topics, *count = _words(rest, "HIST TOPICS [N]")
     if len(count) > 1 or not re.fullmatch(r"[0-9]{1,9}", count[0] if count else "1"):
-        raise BadCommand("say HIST TOPICS [N]")
-    wanted = int(count[0]) if count else _HISTORY
-    if not 1 <= wanted <= _MAX_HISTORY:
-        raise BadCommand(f"HIST gives 1 to {_MAX_HISTORY} messages")
-    return History(parse_topics(topics, limits.topics), wanted)
+        raise BadCommand("usage: HIST TOPICS [N]")
+    limit = int(count[0]) if count else _DEFAULT_HISTORY
+    if not 1 <= limit <= _MAX_HISTORY:
+        raise BadCommand(f"message count of HIST must be between 1 and {_MAX_HISTORY} (got {limit})")
+    return History(parse_topics(topics, limits.topics), limit)
 
 
 def _status(rest: str, limits: Limits) -> Command:
@@ -242,14 +249,14 @@ QUIT\r
 def _words(rest: str, usage: str) -> list[str]:
     words = [word for word in rest.split(" ") if word]
     if not words:
-        raise BadCommand(f"say {usage}")
+        raise BadCommand(f"usage: {usage}")
     return words
 
 
 def _one(rest: str, usage: str) -> str:
     words = _words(rest, usage)
     if len(words) > 1:
-        raise BadCommand(f"say {usage}")
+        raise BadCommand(f"usage: {usage}")
     return words[0]
 
 

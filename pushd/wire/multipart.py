@@ -1,8 +1,8 @@
-"""Multipart streams (RFC 2046, section 5.1): ``x-mixed-replace``, whose newest part a browser shows, and ``mixed``.
+"""Multipart streams (RFC 2046, section 5.1): ``x-mixed-replace``, whose newest part browsers show, and ``mixed``.
 
-The boundary line that ends a part is sent together with it, so that the part shows at once. Chromium paints an image
-only when the headers of the next part are there, so after an image they are sent too; then the next image of the same
-type is only a body. What a message looks like thus depends on the one before: that is what a fluid wire is.
+The boundary line that ends a part is sent together with the part, so that it is shown immediately. Chromium paints an
+image only once the headers of the next part have arrived. So they are sent with the image, and the next image of the
+same type is only a body. The encoding of a message therefore depends on the previous one: the wire is stateful.
 """
 
 import base64
@@ -17,21 +17,29 @@ _UNSAFE: Final = re.compile(r"[^\x21-\x7e]|%")
 
 
 class Replace(SteadyWire):
-    """Parts that replace each other. `after` is the type of the image whose headers are sent already, if any."""
+    """Parts that replace each other.
+
+    :param boundary: separates the parts, without the leading ``--``.
+    :param after: the content type of the image part whose headers have been sent already; None if there is none.
+    :param states: the wire for each value of `after`, shared by all of them.
+    """
 
     bare = False
     is_fluid = True
 
     def __init__(
-        self, boundary: bytes, after: str | None = None, forms: "dict[str | None, Replace] | None" = None
+        self, boundary: bytes, after: str | None = None, states: "dict[str | None, Replace] | None" = None
     ) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._after = after
-        self._forms = {} if forms is None else forms
-        self._forms[after] = self
+        self._states = {} if states is None else states
+        self._states[after] = self
 
     def message(self, message: Message) -> bytes:
-        """Encode a part and what makes it show; nothing where its data holds the boundary, which would forge one."""
+        """Encode a part and the bytes that make a browser show it.
+
+        Return ``b""`` if the data contains the boundary, since it would forge a part.
+        """
         if self._delimiter[2:] in message.data:
             return b""
         if message.content_type == self._after:
@@ -42,58 +50,58 @@ class Replace(SteadyWire):
         return message.data + self._delimiter + b"\r\n" + part
 
     def then(self, message: Message) -> "Replace":
-        """Give the wire for what follows a message."""
+        """Return the wire that encodes the next message."""
         if self._delimiter[2:] in message.data:
             return self
         after = message.content_type if _IMAGE.match(message.content_type) else None
-        return self._forms.get(after) or Replace(self._delimiter[4:], after, self._forms)
+        return self._states.get(after) or Replace(self._delimiter[4:], after, self._states)
 
     def gap(self, gap: Gap) -> bytes:
         """Encode a gap as a header of the next part."""
-        return self._aside(_gap_line(gap))
+        return self._control_header(_gap_line(gap))
 
     def end(self, channel: str) -> bytes:
-        """Say nothing: the stream ends with its last channel."""
+        """Return ``b""``: the stream ends with its last channel."""
         return b""
 
     def ping(self) -> bytes:
-        """Encode a sign of life: a header of the next part. After an image there is none but the image again.
+        """Encode a ping as a header of the next part. Return ``b""`` after an image: it has to be sent again instead.
 
-        The headers of the next image are out, and an empty image would wipe the picture off in Chromium.
+        The headers of the next image have been sent, and Chromium shows nothing for an empty image.
         """
         return b"Pushd-Ping: 1\r\n" if self._after is None else b""
 
     def last(self) -> bytes:
-        """Encode an empty part, since one is open, and the end."""
+        """Encode the closing boundary, with the open part left empty."""
         return (b"\r\n" if self._after is None else b"") + self._delimiter + b"--\r\n"
 
     def _next(self, message: Message) -> bytes:
-        """End a part; after an image, begin the next with the same type."""
+        """Return the boundary line after a part; after an image also the headers of the next one, of the same type."""
         head = _type_line(message) + b"\r\n" if _IMAGE.match(message.content_type) else b""
         return self._delimiter + b"\r\n" + head
 
-    def _aside(self, line: bytes) -> bytes:
+    def _control_header(self, line: bytes) -> bytes:
         if self._after is None:
             return line
-        # The headers of the next image are out: it stays empty, and the image that follows at once takes its place.
+        # The headers of the next image have been sent: it stays empty, and the image that follows replaces it.
         return self._delimiter + b"\r\n" + line + b"Content-Type: " + self._after.encode("latin-1") + b"\r\n\r\n"
 
 
 class ReplaceDocument(Replace):
-    """Parts that replace a whole page, for a browser that does so itself, which is Firefox.
+    """Parts that replace a whole page, for a browser that navigates to the stream itself, as Firefox can.
 
-    It begins the next page with the headers of its part: so these wait for the message, after an image too. For the
-    same reason the end is no empty part, which would be an empty page.
+    The browser starts the next page when it receives the headers of a part. So they are sent with the message, after
+    an image too. For the same reason the stream does not end with an empty part, which would be an empty page.
     """
 
     is_fluid = False
 
     def then(self, message: Message) -> "ReplaceDocument":
-        """Stay the same, whatever comes."""
+        """Return this wire, whatever the message."""
         return self
 
     def last(self) -> bytes:
-        """Encode the end, in place of the part that is open."""
+        """Encode the closing boundary in place of the open part."""
         return self._delimiter[2:] + b"--\r\n"
 
     def _next(self, message: Message) -> bytes:
@@ -101,7 +109,7 @@ class ReplaceDocument(Replace):
 
 
 class Mixed(SteadyWire):
-    """Parts that all stay, each with its length, id and channel."""
+    """One part per message, with its length, id and channel. Parts do not replace each other."""
 
     bare = False
 
@@ -109,10 +117,10 @@ class Mixed(SteadyWire):
         self._delimiter = b"\r\n--" + boundary
 
     def message(self, message: Message) -> bytes:
-        """Encode a part. Data that holds the boundary, which would forge one, is sent as base64."""
-        data, coding = message.data, b""
+        """Encode a part. Data that contains the boundary is sent as base64, since it would forge a part."""
+        data, encoding = message.data, b""
         if self._delimiter[2:] in data:
-            data, coding = base64.encodebytes(data), b"Content-Transfer-Encoding: base64\r\n"
+            data, encoding = base64.encodebytes(data), b"Content-Transfer-Encoding: base64\r\n"
         event = b"Pushd-Event: " + quoted(message.event) + b"\r\n" if message.event is not None else b""
         return b"%bContent-Length: %d\r\nPushd-Id: %b\r\nPushd-Channel: %b\r\n%b%b\r\n%b%b\r\n" % (
             _type_line(message),
@@ -120,7 +128,7 @@ class Mixed(SteadyWire):
             message.id.encode("ascii"),
             quoted(message.channel),
             event,
-            coding,
+            encoding,
             data,
             self._delimiter,
         )
@@ -130,20 +138,20 @@ class Mixed(SteadyWire):
         return _gap_line(gap)
 
     def end(self, channel: str) -> bytes:
-        """Encode an end as a header of the next part."""
+        """Encode the end of a channel as a header of the next part."""
         return b"Pushd-End: " + quoted(channel) + b"\r\n"
 
     def ping(self) -> bytes:
-        """Encode a sign of life: an empty part, since parsers bound the headers of one."""
+        """Encode a ping as an empty part, since parsers limit the number of headers of a part."""
         return b"Pushd-Ping: 1\r\n\r\n" + self._delimiter + b"\r\n"
 
     def last(self) -> bytes:
-        """Encode an empty part, since one is open, and the end."""
+        """Encode the closing boundary, with the open part left empty."""
         return b"\r\n" + self._delimiter + b"--\r\n"
 
 
 def opening(boundary: bytes) -> bytes:
-    """Give the first boundary line of a stream."""
+    """Return the first boundary line of a stream."""
     return b"--" + boundary + b"\r\n"
 
 
@@ -156,5 +164,5 @@ def _gap_line(gap: Gap) -> bytes:
 
 
 def quoted(text: str) -> bytes:
-    """Percent-encode what a header can not hold."""
-    return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8")), text).encode("ascii")
+    """Return a text as a header value, with every byte percent-encoded that is not printable ASCII, and ``%``."""
+    return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8")), text).encode("ascii")

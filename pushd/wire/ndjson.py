@@ -1,4 +1,4 @@
-"""Endless bodies and line connections: a JSON message a line, or the bare data a line."""
+"""Line-delimited streams, for HTTP bodies and TCP lines: one JSON message per line, or only the data."""
 
 from pushd.core.delivery import BareWire, SteadyWire
 from pushd.core.message import Gap, Message
@@ -6,7 +6,11 @@ from pushd.wire.jsons import PING, encode_end, encode_gap, encode_message
 
 
 class JsonLines(SteadyWire):
-    """JSON messages and control objects, one a line."""
+    """JSON messages and control objects, one per line.
+
+    :param line_end: the bytes that end each line.
+    :param pings: False for a connection whose dead peers TCP keepalive finds.
+    """
 
     bare = False
 
@@ -15,25 +19,25 @@ class JsonLines(SteadyWire):
         self._ping = PING + line_end if pings else b""
 
     def message(self, message: Message) -> bytes:
-        """Encode a message as a line."""
+        """Encode a message as one line."""
         return encode_message(message) + self._line_end
 
     def gap(self, gap: Gap) -> bytes:
-        """Encode a gap as a line."""
+        """Encode a gap as one line."""
         return encode_gap(gap) + self._line_end
 
     def end(self, channel: str) -> bytes:
-        """Encode an end as a line."""
+        """Encode the end of a channel as one line."""
         return encode_end(channel) + self._line_end
 
     def ping(self) -> bytes:
-        """Encode a ping as a line."""
+        """Encode a ping as one line; ``b""`` if pings are off."""
         return self._ping
 
 
 class RawLines(BareWire):
-    """The bare data, each followed by LF. It can tell nothing else."""
+    """The data of each message, followed by LF. Gaps, ends and pings are not encoded."""
 
     def message(self, message: Message) -> bytes:
-        """Give the data and LF."""
+        """Return the data followed by LF."""
         return message.data + b"\n"

@@ -1,7 +1,7 @@
-"""A message as a publisher writes it in JSON: a line of a batch, ``PUBJ``, or the ``publish`` of a WebSocket.
+"""A message as publishers send it in JSON: in a line of a batch, in ``PUBJ``, or in ``publish`` of a WebSocket.
 
-``channel``, then ``data`` (any JSON value) or ``data_base64``, and ``content_type``, ``event``, ``ttl``,
-``end`` where wanted.
+The object has ``channel``, then ``data`` (any JSON value) or ``data_base64``, and optionally ``content_type``,
+``event``, ``ttl`` and ``end``.
 """
 
 import base64
@@ -17,7 +17,7 @@ from pushd.core.names import check_publishable
 
 
 class Publication(msgspec.Struct, forbid_unknown_fields=True):
-    """The JSON object. Keys that are not known are refused, so that a slip of the pen is not lost in silence."""
+    """The JSON object. Unknown keys are refused, so that a misspelt key is not silently ignored."""
 
     channel: str
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -28,42 +28,46 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
     end: bool = False
 
 
-_FOREIGN_KEY = re.compile(r" `(?!\w{1,40}`).*`", re.DOTALL)
-"""A key in a sentence of the decoder's that is more than a slip of the pen."""
+_UNSAFE_KEY = re.compile(r" `(?!\w{1,40}`).*`", re.DOTALL)
+"""A key quoted in an error of the decoder that is not a short word, and is therefore not repeated to the client."""
 _decoder = msgspec.json.Decoder(Publication)
 _string_decoder = msgspec.json.Decoder(str)
 
 
 def parse_publication(text: bytes, max_data: int, max_event: int) -> Draft:
-    """Read a message to be published.
+    """Return the message in a JSON object.
 
-    :param max_data: bytes of data allowed.
-    :param max_event: bytes of event type allowed.
-    :raises BadJson: it is not such an object.
-    :raises TooLarge: the data has more than `max_data` bytes.
-    :raises Refusal: as `check_publishable` and `draft` do.
+    :param text: UTF-8.
+    :param max_data: the most bytes of data.
+    :param max_event: the most bytes of an event type.
+    :raises BadJson: when the text is not such an object.
+    :raises TooLarge: when the data has more than `max_data` bytes.
+    :raises Refusal: see `check_publishable` and `draft`.
     """
     return to_draft(decode(_decoder, text), max_data, max_event)
 
 
 def decode(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
-    """Decode JSON to what the decoder asks for.
+    """Decode JSON to the type of the decoder.
 
-    :raises BadJson: with the decoder's words, which name the place, and of the text at most a key.
+    :raises BadJson: when the text is not JSON of that type. The reason names the position, and quotes at most a key.
     """
     try:
         text.decode("utf-8")
         return decoder.decode(text)
     except UnicodeDecodeError:
-        raise BadJson("JSON is UTF-8 (RFC 8259, section 8.1)") from None
+        raise BadJson("JSON is not valid UTF-8 (RFC 8259, section 8.1)") from None
     except RecursionError:
-        raise BadJson("the JSON is nested too deeply") from None
+        raise BadJson("JSON is nested too deeply") from None
     except msgspec.MsgspecError as error:
-        raise BadJson(_FOREIGN_KEY.sub("", str(error))) from None
+        raise BadJson(_UNSAFE_KEY.sub("", str(error))) from None
 
 
 def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
-    """Check a decoded publication; raises as `parse_publication` does."""
+    """Return the message of a decoded object.
+
+    :raises Refusal: see `parse_publication`.
+    """
     channel = check_publishable(publication.channel)
     data, content_type = _data(publication)
     check_size(len(data), max_data)
@@ -73,43 +77,43 @@ def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
 
 
 def check_size(size: int, limit: int) -> None:
-    """Refuse data of more than `limit` bytes.
+    """Check the size of message data, in bytes.
 
-    :raises TooLarge: it has more.
+    :raises TooLarge: when `size` is greater than `limit`.
     """
     if size > limit:
-        raise TooLarge(f"a message has at most {limit} bytes")
+        raise TooLarge(f"message data must not exceed {limit} bytes (got {size})")
 
 
 def _data(publication: Publication) -> tuple[bytes, str | None]:
-    given = publication.content_type
+    content_type = publication.content_type
     if publication.data_base64 is not msgspec.UNSET:
         if publication.data is not msgspec.UNSET:
-            raise BadJson("a message has data or data_base64, not both")
-        return _from_base64(publication.data_base64), given or BINARY
+            raise BadJson("message must have data or data_base64, not both")
+        return _from_base64(publication.data_base64), content_type or BINARY
     if publication.data is msgspec.UNSET:
         if publication.end:
-            return b"", given
-        raise BadJson("a message has data or data_base64")
+            return b"", content_type
+        raise BadJson("message must have data or data_base64")
     raw = bytes(publication.data)
-    if given is not None and given.partition(";")[0].strip().lower() == JSON:
-        return raw, given
+    if content_type is not None and content_type.partition(";")[0].strip().lower() == JSON:
+        return raw, content_type
     if raw[:1] != b'"':
-        if given is not None:
-            raise BadJson("data of that content type is a string, or data_base64")
+        if content_type is not None:
+            raise BadJson("data must be a string for this content type; binary data goes into data_base64")
         return raw, JSON
-    return _from_string(raw), given
+    return _from_string(raw), content_type
 
 
 def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise BadJson("data_base64 is not base64 (RFC 4648, section 4)") from None
+        raise BadJson("data_base64 is not valid base64 (RFC 4648, section 4)") from None
 
 
 def _from_string(raw: bytes) -> bytes:
     try:
         return _string_decoder.decode(raw).encode("utf-8")
     except (msgspec.MsgspecError, ValueError):
-        raise BadJson("data is not a string of Unicode characters") from None
+        raise BadJson("data is not a valid Unicode string") from None

@@ -1,6 +1,6 @@
-"""The commands and answers of the WebSocket subprotocol ``pushd.v1`` (docs/protocol.md, "WebSocket").
+"""Commands and replies of the WebSocket subprotocol ``pushd.v1`` (docs/protocol.md, "WebSocket").
 
-A command is a JSON object that is named by one of its keys; ``ref``, any JSON value, comes back with the answer.
+A command is a JSON object, and one of its keys names it. The reply repeats its ``ref``, which may be any JSON value.
 """
 
 from typing import Any, Final
@@ -73,14 +73,15 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 
 
 class Ask:
-    """A command as it came: its ``ref`` is known even where the rest is refused."""
+    """A command that is not decoded yet. Its ``ref`` is known even if the rest is refused."""
 
     __slots__ = ("_text", "_verb", "ref")
 
     def __init__(self, text: bytes) -> None:
-        """Look at the outside.
+        """Find the ``ref`` and the key that names the command.
 
-        :raises BadJson: it is not a JSON object.
+        :param text: the payload of a text frame.
+        :raises BadJson: when it is not a JSON object.
         """
         keys = decode(_keys, text)
         self.ref: msgspec.Raw = keys.get("ref", _NULL)
@@ -88,54 +89,54 @@ class Ask:
         self._text = text
 
     def command(self, limits: Limits) -> Command:
-        """Read it.
+        """Return the decoded command.
 
-        :raises UnknownCommand: none of its keys is a command.
-        :raises Refusal: the rest is wrong; each says how.
+        :raises UnknownCommand: when no key names a command.
+        :raises Refusal: when the rest is invalid, in a subclass for each reason.
         """
         if self._verb is None:
-            raise UnknownCommand(f"a command has one of {', '.join(_VERBS)}")
+            raise UnknownCommand(f"unknown command; accepted are {', '.join(_VERBS)}")
         return _command(decode(_decoders[self._verb], self._text), limits)
 
 
 def encode_outcome(outcome: Outcome, ref: msgspec.Raw = _NULL) -> bytes:
-    """Frame ``{"ref":...,"ok":true,...}``."""
-    answer: dict[str, object] = {"ref": ref, "ok": True}
+    """Return a text frame with ``{"ref":...,"ok":true,...}``."""
+    reply: dict[str, object] = {"ref": ref, "ok": True}
     match outcome:
         case Published(id, subscribers, is_local):
-            answer |= {"id": id, "subscribers": subscribers}
+            reply |= {"id": id, "subscribers": subscribers}
             if is_local:
-                answer["local"] = True
+                reply["local"] = True
         case Subscribed(topics, _):
-            answer["subscribe"] = ",".join(topics)
+            reply["subscribe"] = ",".join(topics)
         case Unsubscribed(topics):
-            answer["unsubscribe"] = ",".join(topics)
+            reply["unsubscribe"] = ",".join(topics)
         case Pong(token):
-            answer["pong"] = token
+            reply["pong"] = token
         case Done():
-            answer["auth"] = "no token is needed"
-    return frame(TEXT, encode(answer))
+            reply["auth"] = "no token is needed"
+    return frame(TEXT, encode(reply))
 
 
 def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:
-    """Frame ``{"ref":...,"error":{...}}``."""
+    """Return a text frame with ``{"ref":...,"error":{...}}``."""
     return frame(TEXT, encode({"ref": ref, "error": {"code": refusal.code, "message": str(refusal)}}))
 
 
-def _command(asked: object, limits: Limits) -> Command:
-    match asked:
+def _command(decoded: object, limits: Limits) -> Command:
+    match decoded:
         case _Subscribe(topics, since, slow):
             policy = None if slow is None else parse_policy(slow)
             return Subscribe(parse_topics(topics, limits.topics), _since(since), policy)
         case _Unsubscribe(topics):
             return Unsubscribe(parse_topics(topics, limits.topics))
         case _Publish():
-            return Publish(to_draft(asked, limits.data, limits.event))
+            return Publish(to_draft(decoded, limits.data, limits.event))
         case _Ping(token):
             return Ping(token)
         case _Auth(token):
             return Authenticate(token)
-    raise BadCommand("that is no command")
+    raise BadCommand("unknown command")
 
 
 def _since(since: str | float | None) -> Since:

@@ -1,7 +1,7 @@
 """Server-sent events (WHATWG HTML, section 9.2, "Server-sent events").
 
-LF line ends only, no block without data, and no control information with an id, so that nothing but a message
-moves a client's cursor.
+Lines end with LF only, every block has data, and gaps and ends have no id, so that only messages move a client's
+cursor.
 """
 
 import base64
@@ -14,18 +14,18 @@ from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 RETRY = b"retry: %d\n"
-"""The milliseconds before a reconnect. No blank line follows, since some clients make an event of any block."""
+"""The reconnection time in milliseconds. No blank line follows, since some clients dispatch an event for any block."""
 PREAMBLE = b":\n" + RETRY
-"""The first bytes of a stream: a comment, and in the first event's block the milliseconds before a reconnect."""
+"""The first bytes of a stream: a comment, and the reconnection time in milliseconds as part of the first event."""
 
 
 class Sse(SteadyWire):
-    """Events that carry the data of the message; binary data as base64."""
+    """One event per message, with the data of the message; binary data as base64."""
 
     bare = False
 
     def message(self, message: Message) -> bytes:
-        """Encode a message as an event with its id."""
+        """Encode a message as an event with an id."""
         data = base64.b64encode(message.data) if message.form == "binary" else message.data
         return self._event(message, _LINE_END.split(data))
 
@@ -34,11 +34,11 @@ class Sse(SteadyWire):
         return b"event: gap\ndata: " + encode_gap(gap) + b"\n\n"
 
     def end(self, channel: str) -> bytes:
-        """Encode an end as an event of type ``end``, without an id."""
+        """Encode the end of a channel as an event of type ``end``, without an id."""
         return b"event: end\ndata: " + encode_end(channel) + b"\n\n"
 
     def ping(self) -> bytes:
-        """Encode a comment."""
+        """Encode a ping as a comment."""
         return b":\n"
 
     @staticmethod
@@ -50,8 +50,8 @@ class Sse(SteadyWire):
 
 
 class SseJson(Sse):
-    """Events that carry the JSON message."""
+    """One event per message, with the JSON message as its data."""
 
     def message(self, message: Message) -> bytes:
-        """Encode a message as an event with its id, its data being the JSON message."""
+        """Encode a message as an event with an id and the JSON message as its data."""
         return self._event(message, [encode_message(message)])

@@ -1,8 +1,8 @@
-r"""The text of a line connection: ``MSG CH ID TEXT``, with escapes for what a line can not hold.
+r"""Messages as lines of text, ``MSG CH ID TEXT``, with escapes for bytes that a line cannot contain.
 
-``\\``, ``\n`` and ``\r`` stand for a backslash, LF and CR, ``\xNN`` for any byte. Escaped are controls,
-everything that some reader takes for a line end, and bytes that are not UTF-8, so that a terminal shows what
-was sent and obeys none of it.
+``\\``, ``\n`` and ``\r`` stand for a backslash, LF and CR, ``\xNN`` for any byte. Control characters, everything that
+some reader treats as a line end, and bytes that are not valid UTF-8 are escaped, so that a terminal displays the data
+and executes no control sequence in it.
 """
 
 import re
@@ -14,28 +14,28 @@ from pushd.core.message import Gap, Message
 LINE_END = b"\r\n"
 
 _UNSAFE = re.compile("[\\\\\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
-"""Controls but the tab, all that ends a line for some reader, and (as surrogates) the bytes that are not UTF-8."""
-_NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+"""Control characters except tab, line ends of any reader, and (as surrogates) bytes that are not valid UTF-8."""
+_NAMED_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPE = re.compile(rb"\\(?:([\\nr])|x([0-9A-Fa-f]{2})|)")
-_MEANT = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
+_UNESCAPED = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
 
 
 def escape(data: bytes) -> bytes:
-    """Make any bytes fit into a line of UTF-8."""
+    """Return any bytes as UTF-8 text without line ends or control characters other than tab."""
     text = data.decode("utf-8", "surrogateescape")
     return _UNSAFE.sub(_escape_one, text).encode("utf-8")
 
 
 def unescape(text: bytes) -> bytes:
-    """Undo `escape`.
+    """Return the bytes that an escaped text stands for.
 
-    :raises BadEscape: a backslash starts none of the escapes.
+    :raises BadEscape: when a backslash does not begin a known escape.
     """
     return _ESCAPE.sub(_unescape_one, text) if b"\\" in text else text
 
 
 class TextLines(SteadyWire):
-    """Messages and news as lines that a person reads in telnet."""
+    """Messages and control lines that a person can read in telnet."""
 
     bare = False
 
@@ -52,20 +52,20 @@ class TextLines(SteadyWire):
         return f"END {channel}\r\n".encode()
 
     def ping(self) -> bytes:
-        """Say nothing: TCP's own keepalive finds the dead."""
+        """Return ``b""``: TCP keepalive detects dead peers."""
         return b""
 
 
-def _escape_one(found: re.Match[str]) -> str:
-    letter = found[0]
-    if letter in _NAMED:
-        return _NAMED[letter]
-    return "".join(f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))
+def _escape_one(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in _NAMED_ESCAPES:
+        return _NAMED_ESCAPES[character]
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-def _unescape_one(found: re.Match[bytes]) -> bytes:
-    if found[1]:
-        return _MEANT[found[1]]
-    if found[2]:
-        return bytes.fromhex(found[2].decode("ascii"))
-    raise BadEscape("a backslash begins \\\\, \\n, \\r or \\xNN")
+def _unescape_one(match: re.Match[bytes]) -> bytes:
+    if match[1]:
+        return _UNESCAPED[match[1]]
+    if match[2]:
+        return bytes.fromhex(match[2].decode("ascii"))
+    raise BadEscape("invalid escape; accepted are \\\\, \\n, \\r and \\xNN")

@@ -1,6 +1,6 @@
 """`python -m tests.fuzz [TARGET [INPUT]]`: see `make fuzz`.
 
-Each target runs for FUZZ_SECONDS, 30 by default. With INPUT, as a failure prints it, a target runs that one alone.
+Each target runs for FUZZ_SECONDS, 30 by default. With INPUT, as printed by a failure, the target runs that input only.
 """
 
 import base64
@@ -19,20 +19,20 @@ from tests.fuzz.targets import TARGETS
 _SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
 _SEEDS = 20
 _BYTES = 2048
-"""The size of the inputs to begin with: few bytes are mostly no example."""
+"""The size of the seed inputs: most short inputs do not make a valid example."""
 
 
 def fuzz(names: Sequence[str]) -> int:
-    """Run targets; give the status of the process."""
+    """Run targets, and return the exit status."""
     if importlib.util.find_spec("atheris") is None:
-        print("fuzz: atheris is not there for this Python, so the parsers are not fuzzed")
+        print("fuzz: atheris is not available for this Python, so the parsers are not fuzzed")
         return 0
-    broken = [name for name in names if not _holds(name)]
-    print(f"fuzz: {len(names) - len(broken)} targets held", *(f"{name} broke" for name in broken), sep=", ")
-    return 1 if broken else 0
+    failed = [name for name in names if not _run_target(name)]
+    print(f"fuzz: {len(names) - len(failed)} targets passed", *(f"{name} failed" for name in failed), sep=", ")
+    return 1 if failed else 0
 
 
-def _holds(name: str) -> bool:
+def _run_target(name: str) -> bool:
     print(f"fuzz: {name} for {_SECONDS} s", flush=True)
     with tempfile.TemporaryDirectory() as corpus:
         for seed in range(_SEEDS):
@@ -41,28 +41,28 @@ def _holds(name: str) -> bool:
         return subprocess.call([sys.executable, "-m", "tests.fuzz.libfuzzer", name, corpus, *limits]) == 0
 
 
-def try_again(name: str, given: str) -> None:
-    """Run a target with one input, and show what that stands for."""
+def reproduce(name: str, encoded: str) -> None:
+    """Run a target with one input in base64, and print the example that it stands for."""
     target = TARGETS[name].hypothesis
     inner = target.inner_test
 
     @functools.wraps(inner)
-    def shown(*args: object, **kwargs: object) -> None:
+    def print_and_run(*args: object, **kwargs: object) -> None:
         print("fuzz:", *(f"{key} = {value!r}" for key, value in kwargs.items()), *map(repr, args), sep="\n")
         inner(*args, **kwargs)
 
-    target.inner_test = shown
-    target.fuzz_one_input(base64.b64decode(given, validate=True))
+    target.inner_test = print_and_run
+    target.fuzz_one_input(base64.b64decode(encoded, validate=True))
 
 
-def main(name: str | None = None, given: str | None = None) -> int:
-    """Do what the command line says; give the status of the process."""
+def main(name: str | None = None, encoded: str | None = None) -> int:
+    """Run what the command line selects, and return the exit status."""
     if name is not None and name not in TARGETS:
-        print(f"fuzz: {name} is no target; there are {', '.join(TARGETS)}")
+        print(f"fuzz: unknown target {name}; the targets are {', '.join(TARGETS)}")
         return 2
-    if name is None or given is None:
+    if name is None or encoded is None:
         return fuzz(list(TARGETS) if name is None else [name])
-    try_again(name, given)
+    reproduce(name, encoded)
     return 0
 
 

@@ -1,6 +1,6 @@
 """`python -m tests.fuzz.libfuzzer TARGET CORPUS OPTION...`: one target, in a process of its own, which libFuzzer ends.
 
-It chooses the inputs by what of pushd they reach.
+Inputs are guided by the coverage of pushd.
 """
 
 import base64
@@ -14,16 +14,17 @@ _OPTIONS = ["-len_control=0", "-timeout=10", "-verbosity=0", "-print_final_stats
 
 
 def main(name: str, *options: str) -> None:
-    """Fuzz; what breaks is printed with the words that do it again."""
+    """Fuzz a target. A failure is printed with the command that reproduces it."""
     with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=["pushd"]):
-        from tests.fuzz.targets import property_of
-    run = property_of(name)
+        from tests.fuzz.targets import fuzz_function
+    run = fuzz_function(name)
 
     def try_one(data: bytes) -> None:
         try:
             run(data)
         except Exception:
-            print(f"fuzz: {name} broke; again: .venv/bin/python -m tests.fuzz {name} {base64.b64encode(data).decode()}")
+            encoded = base64.b64encode(data).decode()
+            print(f"fuzz: {name} failed; to reproduce: .venv/bin/python -m tests.fuzz {name} {encoded}")
             raise
 
     atheris.Setup(["fuzz", *_OPTIONS, *options], try_one)

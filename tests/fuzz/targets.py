@@ -1,6 +1,6 @@
-"""What is fuzzed: the properties of the parsers and of the encoders, by the name of the entry point.
+"""The fuzz targets: properties of the parsers and encoders, by a short name.
 
-Each is a test of hypothesis, written beside the other tests of its module, and takes any bytes for its choices.
+Each is a Hypothesis test of its module, and derives its example from any bytes.
 """
 
 from collections.abc import Callable
@@ -18,28 +18,28 @@ TARGETS: dict[str, Any] = {
     "query": test_query.test_whatever_is_asked_is_read_or_refused,
     "accept": test_negotiate.test_whatever_is_accepted_some_door_is_picked,
     "frames": test_frame_reader.test_whatever_comes_is_read_alike_however_it_is_cut,
-    "publications": test_publication.test_whatever_is_sent_is_taken_or_refused,
-    "lines": test_lines.test_any_line_is_a_command_or_refused_in_one_line,
-    "publishing": test_lines.test_what_publishes_is_read_alike_alone_and_among_others,
-    "escapes": test_text.test_any_bytes_come_back_from_their_escaped_form,
-    "commands": test_socket_commands.test_any_text_is_a_command_or_refused_with_its_ref,
-    "json": test_jsons.test_whatever_passes_as_json_is_valid_inside_json,
+    "publications": test_publication.test_any_input_is_accepted_or_refused,
+    "lines": test_lines.test_any_line_is_parsed_or_refused_in_one_line,
+    "publishing": test_lines.test_publish_lines_are_parsed_the_same_by_both_parsers,
+    "escapes": test_text.test_any_bytes_round_trip_through_escaping,
+    "commands": test_socket_commands.test_any_text_is_parsed_or_refused_with_its_ref,
+    "json": test_jsons.test_accepted_json_is_valid_inside_json,
     "sse": test_no_forging.test_server_sent_events,
     "sse-json": test_no_forging.test_server_sent_events_of_json,
     "ndjson": test_no_forging.test_lines_of_json,
     "text": test_no_forging.test_lines_of_text,
-    "mixed": test_no_forging.test_parts_that_stay,
-    "replace": test_no_forging.test_parts_that_replace,
+    "mixed": test_no_forging.test_mixed_parts,
+    "replace": test_no_forging.test_replace_parts,
     "chunked": test_no_forging.test_chunks,
-    "websocket": test_no_forging.test_bare_websocket_frames,
+    "websocket": test_no_forging.test_websocket_data_frames,
     "websocket-json": test_no_forging.test_websocket_frames_of_json,
 }
 
 
-def property_of(name: str) -> Callable[[bytes], bytes | None]:
-    """Give the property of a target, which raises where it does not hold.
+def fuzz_function(name: str) -> Callable[[bytes], bytes | None]:
+    """Return the function that runs a target with some bytes, and raises an exception when its property does not hold.
 
-    It gives back what of the bytes it took for its choices, None where they were no example.
+    It returns the bytes that it used for its example, or None if the bytes do not make a valid one.
     """
     run: Callable[[bytes], bytes | None] = TARGETS[name].hypothesis.fuzz_one_input
     return run

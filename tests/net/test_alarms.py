@@ -1,4 +1,4 @@
-"""Many waits share one timer, and each ends in time."""
+"""Many timeouts share one timer of the reactor, and each expires in time."""
 
 import pytest
 from twisted.internet.task import Clock
@@ -8,7 +8,7 @@ from pushd.net.alarms import Alarms
 
 
 class Waiting:
-    """One who waits, and notes when the time was up."""
+    """Records the times at which its timeout expires."""
 
     def __init__(self, clock: Clock) -> None:
         self.due = 0
@@ -31,7 +31,7 @@ def alarms(clock: Clock) -> Alarms:
 
 @pytest.mark.parametrize("begun", [0.0, 0.01, 7.3])
 @pytest.mark.parametrize("seconds", [0, 0.1, 1, 24.99, 300])
-def test_a_wait_ends_once_and_less_than_an_eighth_of_a_second_late(
+def test_timeout_expires_once_less_than_an_eighth_of_a_second_late(
     clock: Clock, alarms: Alarms, begun: float, seconds: float
 ) -> None:
     waiting = Waiting(clock)
@@ -42,7 +42,7 @@ def test_a_wait_ends_once_and_less_than_an_eighth_of_a_second_late(
     assert begun + seconds - 1e-6 <= end < begun + seconds + 0.125 + 0.011
 
 
-def test_each_has_its_own_end_in_whatever_order_they_come(clock: Clock, alarms: Alarms) -> None:
+def test_timeouts_expire_independently_in_any_order(clock: Clock, alarms: Alarms) -> None:
     waits = {seconds: Waiting(clock) for seconds in (3, 1, 2, 1.5)}
     for seconds, waiting in waits.items():
         alarms.set(waiting, seconds)
@@ -50,7 +50,7 @@ def test_each_has_its_own_end_in_whatever_order_they_come(clock: Clock, alarms: 
     assert {seconds: waiting.ends for seconds, waiting in waits.items()} == {s: [s] for s in (3, 1, 2, 1.5)}
 
 
-def test_there_is_one_timer_and_none_while_nobody_waits(clock: Clock, alarms: Alarms) -> None:
+def test_timeouts_share_one_timer_and_need_none_when_idle(clock: Clock, alarms: Alarms) -> None:
     waits = [Waiting(clock) for _ in range(5)]
     for number, waiting in enumerate(waits):
         alarms.set(waiting, 10 - number)
@@ -63,7 +63,7 @@ def test_there_is_one_timer_and_none_while_nobody_waits(clock: Clock, alarms: Al
     assert not any(waiting.ends for waiting in waits)
 
 
-def test_what_is_unset_does_not_ring_and_the_next_does(clock: Clock, alarms: Alarms) -> None:
+def test_cancelled_timeout_does_not_expire_but_the_next_does(clock: Clock, alarms: Alarms) -> None:
     first, second, third = (Waiting(clock) for _ in range(3))
     for seconds, waiting in ((1, first), (1, second), (2, third)):
         alarms.set(waiting, seconds)
@@ -73,7 +73,7 @@ def test_what_is_unset_does_not_ring_and_the_next_does(clock: Clock, alarms: Ala
     assert clock.getDelayedCalls() == []
 
 
-def test_one_may_be_set_and_unset_while_others_ring(clock: Clock, alarms: Alarms) -> None:
+def test_timeout_can_be_started_and_cancelled_during_a_callback(clock: Clock, alarms: Alarms) -> None:
     late = Waiting(clock)
 
     class Eager(Waiting):
@@ -87,7 +87,7 @@ def test_one_may_be_set_and_unset_while_others_ring(clock: Clock, alarms: Alarms
     assert late.ends == [2]
 
 
-def test_one_that_is_set_while_others_ring_does_not_keep_the_next_from_ringing(clock: Clock, alarms: Alarms) -> None:
+def test_timeout_started_during_a_callback_does_not_delay_the_next(clock: Clock, alarms: Alarms) -> None:
     late, next_one = Waiting(clock), Waiting(clock)
 
     class Eager(Waiting):
@@ -100,18 +100,18 @@ def test_one_that_is_set_while_others_ring_does_not_keep_the_next_from_ringing(c
     assert (next_one.ends, late.ends) == ([2], [6])
 
 
-def test_those_who_come_and_go_leave_nothing_behind_but_the_turns_to_come(clock: Clock, alarms: Alarms) -> None:
+def test_cancelled_timeouts_leave_only_future_steps_behind(clock: Clock, alarms: Alarms) -> None:
     alarms.set(Waiting(clock), 1)
     for _ in range(100):
         gone = Waiting(clock)
         alarms.set(gone, 10)
         alarms.unset(gone)
-    assert len(alarms._turns) == len(alarms._waiting) == 2
+    assert len(alarms._steps) == len(alarms._by_step) == 2
     clock.advance(1)
-    assert (alarms._turns, alarms._waiting, clock.getDelayedCalls()) == ([], {}, [])
+    assert (alarms._steps, alarms._by_step, clock.getDelayedCalls()) == ([], {}, [])
 
 
-def test_one_that_breaks_is_logged_and_leaves_the_others_alone(
+def test_failing_callback_is_logged_and_others_still_expire(
     clock: Clock, alarms: Alarms, expected_failures: list[LogEvent]
 ) -> None:
     class Broken(Waiting):

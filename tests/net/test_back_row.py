@@ -1,4 +1,4 @@
-"""Connections in the back row are read a slice in each turn of the reactor, those that came forward at once."""
+"""Low-priority connections are read for one slice per reactor turn, prioritized ones by the reactor itself."""
 
 import socket
 from typing import Any
@@ -14,24 +14,24 @@ from pushd.net.back_row import BackRow, come_forward, sit_behind
 from pushd.net.prompt import send_at_once
 
 _AT_ONCE = 5
-"""How many reads take as long as the row may in a turn."""
+"""The number of reads in one time slice."""
 
 
 @implementer(IHalfCloseableProtocol)
 class Reader(Protocol):
-    """Takes a while for all that it reads, by the clock of the stage."""
+    """Advances the clock of the harness with each read."""
 
-    def __init__(self, stage):
-        self.stage = stage
-        self.heard = b""
+    def __init__(self, harness):
+        self.harness = harness
+        self.received = b""
         self.lost = []
 
     def dataReceived(self, data):
         if data == b"break":
             raise ValueError("broken")
-        self.heard += data
-        self.stage.order.append(self)
-        self.stage.clock.advance(0.001 / _AT_ONCE)
+        self.received += data
+        self.harness.order.append(self)
+        self.harness.clock.advance(0.001 / _AT_ONCE)
 
     def readConnectionLost(self):
         self.lost.append("read")
@@ -41,12 +41,12 @@ class Reader(Protocol):
 
     def connectionLost(self, reason=connectionDone):
         self.lost.append(reason.type.__name__)
-        if self.heard == b"break at the end":
+        if self.received == b"break at the end":
             raise KeyError("broken")
 
 
-class Stage(ServerFactory):
-    """A port whose connections sit in a back row, and its clients."""
+class Harness(ServerFactory):
+    """A port whose connections are read with low priority, and its clients."""
 
     noisy = False
 
@@ -57,7 +57,7 @@ class Stage(ServerFactory):
         self.clock = Clock()
         self.seconds = self.clock.seconds
         self.order = []
-        """Who was read, in that order."""
+        """The protocols in the order in which they were read."""
         self.readers = []
         self.clients = []
         self.row = BackRow(self)
@@ -97,7 +97,7 @@ class Stage(ServerFactory):
             if holds():
                 return
             await self.turn()
-        raise AssertionError("it does not come to that")
+        raise AssertionError("the condition did not become true")
 
     async def turn(self):
         await deferLater(self.reactor, 0.0005)
@@ -114,117 +114,117 @@ class Stage(ServerFactory):
 
 
 @pytest_twisted.async_yield_fixture(params=["tcp", "unix"])
-async def stage(request, tmp_path):
-    stage = Stage(request.param, str(tmp_path / "socket"))
-    yield stage
-    await stage.stop()
+async def harness(request, tmp_path):
+    harness = Harness(request.param, str(tmp_path / "socket"))
+    yield harness
+    await harness.stop()
 
 
-async def test_a_crowd_is_read_a_slice_in_a_turn_and_wholly(stage):
-    await stage.connect(4 * _AT_ONCE)
-    for client in stage.clients:
+async def test_many_connections_are_read_one_slice_per_turn(harness):
+    await harness.connect(4 * _AT_ONCE)
+    for client in harness.clients:
         client.send(b"here")
-    stage.row.doRead()
-    assert len(stage.order) == _AT_ONCE
-    stage.row.doRead()
-    assert len(set(stage.order)) == 2 * _AT_ONCE, "nobody twice while others wait"
-    await stage.until(lambda: len(stage.order) == 4 * _AT_ONCE)
-    assert {reader.heard for reader in stage.readers} == {b"here"}
+    harness.row.doRead()
+    assert len(harness.order) == _AT_ONCE
+    harness.row.doRead()
+    assert len(set(harness.order)) == 2 * _AT_ONCE, "a connection was read twice while others waited"
+    await harness.until(lambda: len(harness.order) == 4 * _AT_ONCE)
+    assert {reader.received for reader in harness.readers} == {b"here"}
 
 
-async def test_one_who_came_forward_is_read_beside_the_row(stage):
-    await stage.connect(3 * _AT_ONCE)
-    publisher = stage.readers[-1]
+async def test_prioritized_connection_is_read_by_the_reactor(harness):
+    await harness.connect(3 * _AT_ONCE)
+    publisher = harness.readers[-1]
     come_forward(publisher.transport)
     come_forward(publisher.transport)
-    assert len(stage.row) == 3 * _AT_ONCE - 1
-    for client in stage.clients:
+    assert len(harness.row) == 3 * _AT_ONCE - 1
+    for client in harness.clients:
         client.send(b"here")
-    await stage.turn()
-    await stage.turn()
-    assert publisher in stage.order[: 2 * _AT_ONCE + 1], "a turn or two after it sent"
+    await harness.turn()
+    await harness.turn()
+    assert publisher in harness.order[: 2 * _AT_ONCE + 1], "not read within two turns"
     publisher.transport.pauseProducing()
-    stage.clients[-1].send(b" again")
-    await stage.until(lambda: len(stage.order) == 3 * _AT_ONCE)
-    await stage.turn()
-    assert publisher.heard == b"here"
+    harness.clients[-1].send(b" again")
+    await harness.until(lambda: len(harness.order) == 3 * _AT_ONCE)
+    await harness.turn()
+    assert publisher.received == b"here"
     publisher.transport.resumeProducing()
-    await stage.until(lambda: publisher.heard == b"here again")
-    assert len(stage.row) == 3 * _AT_ONCE - 1
+    await harness.until(lambda: publisher.received == b"here again")
+    assert len(harness.row) == 3 * _AT_ONCE - 1
 
 
-async def test_one_who_is_paused_is_not_read(stage):
-    await stage.connect(2)
-    paused, other = stage.readers
+async def test_paused_connection_is_not_read(harness):
+    await harness.connect(2)
+    paused, other = harness.readers
     paused.transport.pauseProducing()
-    for client in stage.clients:
+    for client in harness.clients:
         client.send(b"here")
-    await stage.until(lambda: other.heard)
-    await stage.turn()
-    assert (paused.heard, len(stage.row)) == (b"", 1)
+    await harness.until(lambda: other.received)
+    await harness.turn()
+    assert (paused.received, len(harness.row)) == (b"", 1)
     paused.transport.resumeProducing()
-    await stage.until(lambda: paused.heard == b"here")
+    await harness.until(lambda: paused.received == b"here")
 
 
-async def test_one_who_sends_nothing_more_is_told_so_and_read_no_more(stage):
-    await stage.connect(2)
-    stage.clients[0].shutdown(socket.SHUT_WR)
-    await stage.until(lambda: stage.readers[0].lost == ["read"])
-    assert len(stage.row) == 1
+async def test_half_closed_connection_is_reported_and_no_longer_read(harness):
+    await harness.connect(2)
+    harness.clients[0].shutdown(socket.SHUT_WR)
+    await harness.until(lambda: harness.readers[0].lost == ["read"])
+    assert len(harness.row) == 1
 
 
-async def test_one_who_breaks_off_has_no_seat(stage):
-    await stage.connect(2)
-    stage.clients[0].send(b"here")
-    stage.readers[0].transport.abortConnection()
-    stage.clients[1].close()
-    await stage.until(lambda: all(reader.lost for reader in stage.readers))
-    assert len(stage.row) == 0
+async def test_lost_connection_is_removed(harness):
+    await harness.connect(2)
+    harness.clients[0].send(b"here")
+    harness.readers[0].transport.abortConnection()
+    harness.clients[1].close()
+    await harness.until(lambda: all(reader.lost for reader in harness.readers))
+    assert len(harness.row) == 0
 
 
-async def test_one_that_can_not_be_read_is_logged_and_closed_and_the_others_are_read(stage, expected_failures):
-    await stage.connect(2)
-    stage.clients[0].send(b"break")
-    stage.clients[1].send(b"here")
-    await stage.until(lambda: stage.readers[0].lost and stage.readers[1].heard)
-    assert stage.readers[0].lost == ["ValueError"]
+async def test_read_failure_is_logged_and_closes_only_that_connection(harness, expected_failures):
+    await harness.connect(2)
+    harness.clients[0].send(b"break")
+    harness.clients[1].send(b"here")
+    await harness.until(lambda: harness.readers[0].lost and harness.readers[1].received)
+    assert harness.readers[0].lost == ["ValueError"]
     assert [event["log_failure"].type for event in expected_failures] == [ValueError]
 
 
-async def test_one_that_can_not_be_closed_is_logged_and_the_others_are_read(stage, expected_failures):
-    await stage.connect(2)
-    stage.clients[0].send(b"break at the end")
-    await stage.until(lambda: stage.readers[0].heard)
-    stage.clients[0].send(b"break")
-    stage.clients[1].send(b"here")
-    await stage.until(lambda: stage.readers[0].lost and stage.readers[1].heard)
+async def test_close_failure_is_logged_and_others_are_read(harness, expected_failures):
+    await harness.connect(2)
+    harness.clients[0].send(b"break at the end")
+    await harness.until(lambda: harness.readers[0].received)
+    harness.clients[0].send(b"break")
+    harness.clients[1].send(b"here")
+    await harness.until(lambda: harness.readers[0].lost and harness.readers[1].received)
     assert [event["log_failure"].type for event in expected_failures] == [ValueError, KeyError]
 
 
-async def test_all_are_left_to_the_reactor_in_the_end(stage):
-    await stage.connect(2)
-    stage.row.stop()
-    assert len(stage.row) == 0
-    stage.readers[0].transport.pauseProducing()
-    for client in stage.clients:
+async def test_connections_are_returned_to_the_reactor_on_stop(harness):
+    await harness.connect(2)
+    harness.row.stop()
+    assert len(harness.row) == 0
+    harness.readers[0].transport.pauseProducing()
+    for client in harness.clients:
         client.send(b"here")
-    await stage.until(lambda: stage.readers[1].heard == b"here")
-    assert stage.readers[0].heard == b""
-    stage.readers[0].transport.resumeProducing()
-    await stage.until(lambda: stage.readers[0].heard == b"here")
+    await harness.until(lambda: harness.readers[1].received == b"here")
+    assert harness.readers[0].received == b""
+    harness.readers[0].transport.resumeProducing()
+    await harness.until(lambda: harness.readers[0].received == b"here")
 
 
-async def test_a_port_accepts_few_in_a_turn(stage):
+async def test_port_accepts_few_connections_per_turn(harness):
     for _ in range(40):
-        stage.dial()
-    stage.port.doRead()
-    first = len(stage.readers)
+        harness.dial()
+    harness.port.doRead()
+    first = len(harness.readers)
     assert 0 < first <= 10
-    stage.port.doRead()
-    assert len(stage.readers) <= 20, "and not more in the next"
-    await stage.until(lambda: len(stage.readers) == 40)
+    harness.port.doRead()
+    assert len(harness.readers) <= 20, "more in the next turn"
+    await harness.until(lambda: len(harness.readers) == 40)
 
 
-def test_any_other_transport_stays_as_it_is():
+def test_other_transports_are_unchanged():
     come_forward(StringTransport())
     come_forward(None)

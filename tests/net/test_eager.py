@@ -1,4 +1,4 @@
-"""Coroutines that are begun at once."""
+"""Eager tasks run synchronously up to their first wait."""
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -18,14 +18,14 @@ async def add(waits, done):
     done.append("end")
 
 
-def test_what_has_not_to_wait_is_done_at_once(broken):
-    done: list[object] = []
+def test_coroutine_that_never_waits_runs_synchronously(broken):
+    done = []
     begin(add([], done), broken.append)
     assert (done, broken) == (["end"], [])
 
 
-def test_what_has_to_wait_goes_on_with_each_result(broken):
-    first, second, done = Deferred[int](), Deferred[int](), list[object]()
+def test_coroutine_continues_with_each_awaited_result(broken):
+    first, second, done = Deferred(), Deferred(), []
     begin(add([first, second], done), broken.append)
     assert done == []
     first.callback(1)
@@ -35,8 +35,8 @@ def test_what_has_to_wait_goes_on_with_each_result(broken):
 
 
 @pytest.mark.parametrize("waits", [0, 1, 2])
-def test_what_breaks_is_told(broken, waits):
-    waiting = [Deferred[None]() for _ in range(waits)]
+def test_exception_is_reported(broken, waits):
+    waiting = [Deferred() for _ in range(waits)]
 
     async def work():
         await add(waiting, [])
@@ -49,8 +49,8 @@ def test_what_breaks_is_told(broken, waits):
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_a_failure_that_was_waited_for_is_raised_where_it_was_waited_for(broken, before):
-    waiting, caught = [Deferred[None]() for _ in range(before + 1)], list[str]()
+def test_awaited_failure_is_raised_at_the_await(broken, before):
+    waiting, caught = [Deferred() for _ in range(before + 1)], []
 
     async def work():
         for each in waiting:

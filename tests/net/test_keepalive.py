@@ -1,4 +1,4 @@
-"""Signs of life for many connections by one timer, and deadlines for their answers."""
+"""Keepalive pings for many connections with one timer, and deadlines for their replies."""
 
 import pytest
 from twisted.internet.task import Clock
@@ -7,7 +7,7 @@ from pushd.net.keepalive import Deadlines, Hours, Wheel
 
 
 class Connection:
-    """Notes when it was asked for a sign of life, and when its time was up."""
+    """Records the times of its pings, and when its deadline passed."""
 
     def __init__(self, clock, wheel=None):
         self.spoke = 0
@@ -26,7 +26,7 @@ class Connection:
         self.also()
 
     def write(self):
-        """Be written to: this is what a connection notes."""
+        """Record the tick, as a connection does when it is written to."""
         self.spoke = self._wheel.now
 
 
@@ -66,7 +66,7 @@ def pass_time(clock, seconds):
     clock.pump([1] * seconds)
 
 
-def test_a_silent_connection_is_pinged_every_interval(clock, wheel):
+def test_idle_connection_is_pinged_every_interval(clock, wheel):
     peer = Connection(clock)
     wheel.add(peer)
     pass_time(clock, 16)
@@ -74,7 +74,7 @@ def test_a_silent_connection_is_pinged_every_interval(clock, wheel):
 
 
 @pytest.mark.parametrize("start", range(7))
-def test_the_interval_begins_when_the_connection_does(clock, wheel, start):
+def test_interval_starts_with_the_connection(clock, wheel, start):
     pass_time(clock, start)
     peer = Connection(clock)
     wheel.add(peer)
@@ -83,7 +83,7 @@ def test_the_interval_begins_when_the_connection_does(clock, wheel, start):
 
 
 @pytest.mark.parametrize("written", range(1, 5))
-def test_a_write_puts_the_ping_off_by_a_whole_interval(clock, wheel, written):
+def test_write_postpones_ping_by_a_whole_interval(clock, wheel, written):
     peer = Connection(clock, wheel)
     wheel.add(peer)
     pass_time(clock, written)
@@ -92,7 +92,7 @@ def test_a_write_puts_the_ping_off_by_a_whole_interval(clock, wheel, written):
     assert peer.pings == [written + 5]
 
 
-def test_a_connection_that_is_written_to_often_is_never_pinged(clock, wheel):
+def test_busy_connection_is_never_pinged(clock, wheel):
     peer = Connection(clock, wheel)
     wheel.add(peer)
     for _ in range(20):
@@ -101,7 +101,7 @@ def test_a_connection_that_is_written_to_often_is_never_pinged(clock, wheel):
     assert peer.pings == []
 
 
-def test_connections_are_pinged_each_in_its_own_time(clock, wheel):
+def test_connections_are_pinged_at_different_times(clock, wheel):
     peers = []
     for _ in range(10):
         peers.append(Connection(clock))
@@ -121,7 +121,7 @@ def test_an_interval_of_one_second_works(clock):
     assert peer.pings == [1, 2, 3]
 
 
-def test_a_crowd_that_is_silent_at_once_leaves_the_reactor_its_turns(clock, wheel):
+def test_many_due_pings_are_spread_over_reactor_turns(clock, wheel):
     peers = [Connection(clock) for _ in range(1200)]
     for peer in peers:
         wheel.add(peer)
@@ -133,7 +133,7 @@ def test_a_crowd_that_is_silent_at_once_leaves_the_reactor_its_turns(clock, whee
     assert all(peer.pings == [5, 10] for peer in peers)
 
 
-def test_one_that_was_removed_is_not_pinged(clock, wheel):
+def test_removed_connection_is_not_pinged(clock, wheel):
     peer, stays = Connection(clock), Connection(clock)
     wheel.add(peer)
     wheel.add(stays)
@@ -145,8 +145,8 @@ def test_one_that_was_removed_is_not_pinged(clock, wheel):
 
 
 @pytest.mark.parametrize("who", ["itself", "another"])
-def test_a_ping_may_remove_connections(clock, wheel, who):
-    """Nothing that a ping does to others of the same second may bring them back."""
+def test_ping_may_remove_connections(clock, wheel, who):
+    """Connections of the same slot that a ping removes are not added again."""
     first, second = Connection(clock), Connection(clock)
     for peer in (first, second):
         wheel.add(peer)
@@ -155,7 +155,7 @@ def test_a_ping_may_remove_connections(clock, wheel, who):
     assert (first.pings, second.pings) == (([5], [5, 10, 15]) if who == "itself" else ([5, 10, 15], []))
 
 
-def test_a_ping_that_fails_is_logged_and_the_others_are_pinged(clock, wheel, expected_failures):
+def test_failing_ping_is_logged_and_others_are_pinged(clock, wheel, expected_failures):
     broken, well = Connection(clock), Connection(clock)
     broken.also = fail
     for peer in (broken, well):
@@ -165,7 +165,7 @@ def test_a_ping_that_fails_is_logged_and_the_others_are_pinged(clock, wheel, exp
     assert [event["log_failure"].type for event in expected_failures] == [ZeroDivisionError] * 2
 
 
-def test_a_wheel_that_stands_still_pings_nobody(clock, hours, wheel):
+def test_stopped_wheel_does_not_ping(clock, hours, wheel):
     peer = Connection(clock)
     wheel.add(peer)
     hours.stop()
@@ -174,7 +174,7 @@ def test_a_wheel_that_stands_still_pings_nobody(clock, hours, wheel):
     assert peer.pings == []
 
 
-def test_one_that_does_not_answer_is_overdue_after_the_time_and_once(clock, deadlines):
+def test_unanswered_deadline_is_overdue_once(clock, deadlines):
     peer = Connection(clock)
     deadlines.expect(peer)
     pass_time(clock, 2)
@@ -183,7 +183,7 @@ def test_one_that_does_not_answer_is_overdue_after_the_time_and_once(clock, dead
     assert peer.overdues == [3]
 
 
-def test_one_that_answers_is_not_overdue_and_may_be_asked_again(clock, deadlines):
+def test_answered_deadline_can_start_again(clock, deadlines):
     peer = Connection(clock)
     deadlines.expect(peer)
     pass_time(clock, 2)
@@ -195,7 +195,7 @@ def test_one_that_answers_is_not_overdue_and_may_be_asked_again(clock, deadlines
     assert peer.overdues == [7]
 
 
-def test_one_that_is_asked_again_before_it_answered_keeps_its_first_deadline(clock, deadlines):
+def test_running_deadline_is_not_extended(clock, deadlines):
     peer = Connection(clock)
     deadlines.expect(peer)
     pass_time(clock, 2)
@@ -204,7 +204,7 @@ def test_one_that_is_asked_again_before_it_answered_keeps_its_first_deadline(clo
     assert peer.overdues == [3]
 
 
-def test_each_has_its_own_deadline(clock, deadlines):
+def test_deadlines_are_independent(clock, deadlines):
     peers = []
     for _ in range(4):
         peers.append(Connection(clock))
@@ -215,7 +215,7 @@ def test_each_has_its_own_deadline(clock, deadlines):
     assert [peer.overdues for peer in peers] == [[3], [4], [], [6]]
 
 
-def test_one_that_is_overdue_may_take_others_with_it(clock, deadlines):
+def test_overdue_callback_may_cancel_other_deadlines(clock, deadlines):
     first, second = Connection(clock), Connection(clock)
     for peer in (first, second):
         deadlines.expect(peer)
@@ -224,7 +224,7 @@ def test_one_that_is_overdue_may_take_others_with_it(clock, deadlines):
     assert (first.overdues, second.overdues) == ([3], [])
 
 
-def test_one_that_can_not_be_closed_is_logged_and_the_others_are(clock, deadlines, expected_failures):
+def test_failing_overdue_callback_is_logged_and_others_are_called(clock, deadlines, expected_failures):
     broken, other = Connection(clock), Connection(clock)
     broken.also = fail
     for peer in (broken, other):
@@ -235,7 +235,7 @@ def test_one_that_can_not_be_closed_is_logged_and_the_others_are(clock, deadline
 
 
 @pytest.mark.parametrize(("seconds", "pings"), [(2, [4, 6, 8, 10]), (8, [8])])
-def test_another_interval_holds_for_those_who_are_there(clock, wheel, seconds, pings):
+def test_new_interval_applies_to_existing_connections(clock, wheel, seconds, pings):
     peer, gone = Connection(clock), Connection(clock)
     for each in (peer, gone):
         wheel.add(each)
@@ -246,7 +246,7 @@ def test_another_interval_holds_for_those_who_are_there(clock, wheel, seconds, p
     assert (peer.pings, gone.pings) == (pings, [])
 
 
-def test_another_deadline_holds_for_what_is_expected_from_then_on(clock, deadlines):
+def test_new_deadline_applies_to_later_expectations(clock, deadlines):
     first, second = Connection(clock), Connection(clock)
     deadlines.expect(first)
     deadlines.seconds = 6
@@ -255,8 +255,8 @@ def test_another_deadline_holds_for_what_is_expected_from_then_on(clock, deadlin
     assert (first.overdues, second.overdues) == ([3], [6])
 
 
-def test_one_that_is_excused_is_looked_at_again_a_second_later(clock):
-    late: dict[Connection, bool] = {}
+def test_excused_peer_is_checked_again_after_a_second(clock):
+    late = {}
     deadlines = Deadlines(clock, 3, Connection.overdue, lambda peer: late.get(peer, False))
     deadlines.start()
     excused, other = Connection(clock), Connection(clock)
@@ -274,7 +274,7 @@ def test_one_that_is_excused_is_looked_at_again_a_second_later(clock):
     deadlines.stop()
 
 
-def test_one_that_is_excused_and_then_heard_is_not_overdue(clock):
+def test_excused_peer_that_acts_is_not_overdue(clock):
     deadlines = Deadlines(clock, 3, Connection.overdue, lambda peer: clock.seconds() < 4)
     deadlines.start()
     peer = Connection(clock)

@@ -1,17 +1,17 @@
-"""A timer finds out how late the reactor is."""
+"""The loop delay is measured by a timer."""
 
 from twisted.internet.task import Clock
 
 from pushd.net.lateness import Lateness
 
 
-def test_it_tells_each_second_by_how_much_it_was_late() -> None:
-    clock, told = Clock(), list[float]()
-    lateness = Lateness(clock, told.append)
+def test_loop_delay_is_reported_every_second() -> None:
+    clock, delays = Clock(), list[float]()
+    lateness = Lateness(clock, delays.append)
     lateness.start()
     clock.advance(1)
     clock.advance(1.25)
     clock.advance(1)
-    assert told == [0, 0.25, 0]
+    assert delays == [0, 0.25, 0]
     lateness.stop()
     assert not clock.getDelayedCalls()

@@ -181,7 +181,7 @@ async def test_a_connection_by_loopback_is_not_one_to_a_loopback_listener(interf
 
 
 class Failing(Service):
-    """A child that can not start."""
+    """A child that cannot start."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -1,4 +1,4 @@
-"""Connections that send at once: on real sockets, since it is the kernel that says how much it takes."""
+"""Direct send, on real sockets, since the kernel decides how many bytes it accepts."""
 
 from typing import Any
 
@@ -16,28 +16,28 @@ from pushd.net.prompt import PromptServer, PromptUnixServer, send_at_once, socke
 
 @implementer(IPushProducer)
 class Server(Protocol):
-    """Notes what its transport says."""
+    """Records the calls of its transport."""
 
     transport: Any
 
     def __init__(self):
-        self.said = []
+        self.calls = []
 
     def connectionMade(self):
         self.transport.registerProducer(self, True)
 
     def pauseProducing(self):
-        self.said.append("pause")
+        self.calls.append("pause")
 
     def resumeProducing(self):
-        self.said.append("resume")
+        self.calls.append("resume")
 
     def stopProducing(self):
-        self.said.append("stop")
+        self.calls.append("stop")
 
 
 class Factory(ServerFactory):
-    """Makes one server."""
+    """Builds one protocol."""
 
     noisy = False
 
@@ -65,7 +65,7 @@ def listen(kind, factory, path):
 
 @pytest_twisted.async_yield_fixture(params=["tcp", "unix"])
 async def pair(request, tmp_path):
-    """A server's end that sends at once, and the socket of a client."""
+    """A server protocol with direct send, and the socket of its client."""
     import socket
 
     from twisted.internet import reactor
@@ -79,58 +79,58 @@ async def pair(request, tmp_path):
     await until(lambda: factory.server.transport is not None)
     yield factory.server, client
     client.close()
-    await until(lambda: factory.server.said[-1:] == ["stop"] or not factory.server.transport.connected)
-    await maybeDeferred(port.stopListening)
+    await until(lambda: factory.server.calls[-1:] == ["stop"] or not factory.server.transport.connected)
+    await port.stopListening()
     await deferLater(reactor, 0)
 
 
 def receive(client, size):
-    """Take up to `size` bytes that are there."""
+    """Return up to `size` available bytes."""
     try:
         return client.recv(size)
     except BlockingIOError:
         return b""
 
 
-async def test_bytes_are_there_when_write_returns(pair):
+async def test_bytes_are_sent_when_write_returns(pair):
     server, client = pair
     server.transport.write(b"now")
     assert client.recv(100) == b"now"
     server.transport.writeSequence([b"two ", b"pieces"])
     assert client.recv(100) == b"two pieces"
     server.transport.write(b"")
-    assert (receive(client, 100), server.said) == (b"", [])
+    assert (receive(client, 100), server.calls) == (b"", [])
 
 
-async def test_what_the_kernel_does_not_take_waits_in_order_and_pauses_the_producer(pair):
+async def test_unsent_bytes_are_buffered_in_order_and_pause_the_producer(pair):
     server, client = pair
     blocks = [bytes([number]) * (1 << 20) for number in range(24)]
     for block in blocks:
         server.transport.write(block)
-    assert set(server.said) == {"pause"}
-    heard = bytearray()
+    assert set(server.calls) == {"pause"}
+    received = bytearray()
 
     def read():
-        heard.extend(receive(client, 1 << 20))
-        return len(heard) == 24 << 20
+        received.extend(receive(client, 1 << 20))
+        return len(received) == 24 << 20
 
     await until(read)
-    assert bytes(heard) == b"".join(blocks)
-    await until(lambda: server.said[-1] == "resume")
+    assert bytes(received) == b"".join(blocks)
+    await until(lambda: server.calls[-1] == "resume")
     server.transport.write(b"again at once")
     assert client.recv(100) == b"again at once"
 
 
-async def test_what_waits_of_a_block_that_many_share_is_no_copy(pair):
+async def test_buffered_block_is_not_copied(pair):
     server, client = pair
     block = bytes(24 << 20)
     server.transport.write(block)
-    assert server.said == ["pause"]
+    assert server.calls == ["pause"]
     assert server.transport.dataBuffer is block
     assert len(receive(client, 1)) == 1
 
 
-async def test_a_peer_that_is_gone_is_found_by_the_reactor_and_not_by_write(pair):
+async def test_lost_connection_is_reported_by_the_reactor_not_by_write(pair):
     server, client = pair
     client.close()
 
@@ -142,21 +142,21 @@ async def test_a_peer_that_is_gone_is_found_by_the_reactor_and_not_by_write(pair
     server.transport.write(b"too late")
 
 
-async def test_its_socket_may_be_written_to(pair):
+async def test_socket_of_direct_connection_is_available(pair):
     server, _ = pair
     assert isinstance(server.transport, PromptServer | PromptUnixServer)
     assert socket_of(server.transport) is server.transport.socket
     assert handle_of(server.transport) is not None
 
 
-def test_any_other_transport_has_none():
+def test_other_transports_have_no_socket():
     from twisted.internet.testing import StringTransport
 
     assert socket_of(StringTransport()) is None
     assert handle_of(StringTransport()) is None
 
 
-def test_other_ports_stay_as_they_are():
+def test_other_ports_are_unchanged():
     class Port:
         transport = object
 
@@ -165,7 +165,7 @@ def test_other_ports_stay_as_they_are():
     assert port.transport is object
 
 
-async def test_connections_are_probed_each_in_its_own_time():
+async def test_keepalive_probes_are_staggered():
     import socket
 
     from twisted.internet import reactor

@@ -1,4 +1,4 @@
-"""Those who wait go on in their order, a slice of them in each turn of the reactor."""
+"""Waiting coroutines are resumed in order, for one time slice per reactor turn."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred
 from pushd.net.slices import SLICE_SECONDS, Slices
 
 
-class Turns:
-    """A reactor that turns when the test says so, which `Clock` does not: there, calls that are due at once are one."""
+class ManualReactor:
+    """A reactor whose turns the test triggers. `Clock` would run calls without a delay in the same turn."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -27,45 +27,45 @@ class Turns:
             call()
 
 
-class Crowd:
-    """Some who wait; each takes half a slice."""
+class Waiters:
+    """Waiting coroutines, each of which runs for half a slice."""
 
     def __init__(self, count: int, turns: int = 1) -> None:
-        self.reactor = Turns()
+        self.reactor = ManualReactor()
         self.slices = Slices(self.reactor)  # type: ignore[arg-type]
-        self.went: list[int] = []
+        self.resumed: list[int] = []
         for number in range(count):
             Deferred.fromCoroutine(self._go(number, turns))
 
     async def _go(self, number: int, turns: int) -> None:
         for _ in range(turns):
             await self.slices.turn()
-            self.went.append(number)
+            self.resumed.append(number)
             self.reactor.now += SLICE_SECONDS / 2
 
 
-def test_each_turn_has_a_slice() -> None:
-    crowd = Crowd(5)
-    assert crowd.went == [], "not before the next turn"
-    crowd.reactor.turn()
-    assert crowd.went == [0, 1]
-    crowd.reactor.turn()
-    crowd.reactor.turn()
-    assert crowd.went == [0, 1, 2, 3, 4]
-    assert crowd.reactor.due == []
+def test_each_turn_runs_one_slice() -> None:
+    waiters = Waiters(5)
+    assert waiters.resumed == [], "resumed before the next turn"
+    waiters.reactor.turn()
+    assert waiters.resumed == [0, 1]
+    waiters.reactor.turn()
+    waiters.reactor.turn()
+    assert waiters.resumed == [0, 1, 2, 3, 4]
+    assert waiters.reactor.due == []
 
 
-def test_one_who_waits_again_waits_behind_all_others() -> None:
-    crowd = Crowd(3, turns=2)
+def test_repeated_wait_queues_behind_others() -> None:
+    waiters = Waiters(3, turns=2)
     for _ in range(4):
-        crowd.reactor.turn()
-    assert crowd.went == [0, 1, 2, 0, 1, 2]
-    assert crowd.reactor.due == []
+        waiters.reactor.turn()
+    assert waiters.resumed == [0, 1, 2, 0, 1, 2]
+    assert waiters.reactor.due == []
 
 
-def test_one_alone_has_one_turn_at_a_time() -> None:
-    crowd = Crowd(1, turns=3)
+def test_single_waiter_runs_once_per_turn() -> None:
+    waiters = Waiters(1, turns=3)
     for number in range(3):
-        assert crowd.went == [0] * number
-        crowd.reactor.turn()
-    assert crowd.went == [0] * 3
+        assert waiters.resumed == [0] * number
+        waiters.reactor.turn()
+    assert waiters.resumed == [0] * 3

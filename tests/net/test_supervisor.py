@@ -1,4 +1,4 @@
-"""A supervisor hears one datagram for each thing it ought to know."""
+"""The supervisor receives one datagram per notification."""
 
 import os
 import socket
@@ -10,70 +10,70 @@ from twisted.internet.task import Clock
 from pushd.net.supervisor import Supervisor
 
 
-class Ear:
-    """The socket of a supervisor."""
+class NotifySocket:
+    """The notification socket of a supervisor."""
 
     def __init__(self, address: bytes) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(address)
         self._socket.setblocking(False)
 
-    def words(self) -> list[str]:
-        """Give what came since the last time."""
-        words = []
+    def datagrams(self) -> list[str]:
+        """Return the datagrams received since the last call."""
+        datagrams = []
         while True:
             try:
-                words.append(self._socket.recv(4096).decode())
+                datagrams.append(self._socket.recv(4096).decode())
             except BlockingIOError:
-                return words
+                return datagrams
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the socket."""
         self._socket.close()
 
 
 @pytest.fixture(params=["path", "abstract"])
-def place(request, tmp_path: Path):
-    """An ear, and what the environment calls it."""
+def address(request, tmp_path: Path):
+    """A notification socket, and its name in the environment."""
     path = f"{tmp_path}/notify" if request.param == "path" else f"@pushd-test-{os.getpid()}"
-    ear = Ear(os.fsencode(path) if path.startswith("/") else b"\0" + os.fsencode(path[1:]))
-    yield ear, path
-    ear.close()
+    notify_socket = NotifySocket(os.fsencode(path) if path.startswith("/") else b"\0" + os.fsencode(path[1:]))
+    yield notify_socket, path
+    notify_socket.close()
 
 
-def test_it_is_told_once_that_all_is_up_and_not_before(place):
-    ear, path = place
-    clock, up = Clock(), list[bool]()
+def test_ready_is_sent_once_when_the_daemon_is_up(address):
+    notify_socket, path = address
+    clock, up = Clock(), []
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
     supervisor.startService()
     clock.pump([0.1] * 50)
-    assert ear.words() == []
+    assert notify_socket.datagrams() == []
     up.append(True)
     clock.pump([0.1] * 50)
-    assert ear.words() == ["READY=1"]
+    assert notify_socket.datagrams() == ["READY=1"]
     supervisor.stopping()
     supervisor.stopService()
-    assert ear.words() == ["STOPPING=1"]
+    assert notify_socket.datagrams() == ["STOPPING=1"]
     assert not clock.getDelayedCalls()
 
 
-def test_signs_of_life_come_twice_as_often_as_they_are_expected_until_the_end(place):
-    ear, path = place
+def test_watchdog_is_notified_at_half_its_interval_until_stop(address):
+    notify_socket, path = address
     clock = Clock()
     supervisor = Supervisor(clock, lambda: False, {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "10000000"})
     supervisor.startService()
-    assert ear.words() == ["WATCHDOG=1"]
+    assert notify_socket.datagrams() == ["WATCHDOG=1"]
     clock.pump([1] * 10)
-    assert ear.words() == ["WATCHDOG=1"] * 2
+    assert notify_socket.datagrams() == ["WATCHDOG=1"] * 2
     supervisor.stopping()
     clock.pump([1] * 5)
-    assert ear.words() == ["STOPPING=1", "WATCHDOG=1"]
+    assert notify_socket.datagrams() == ["STOPPING=1", "WATCHDOG=1"]
     supervisor.stopService()
     assert not clock.getDelayedCalls()
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1234"}])
-def test_where_nobody_wants_to_know_nothing_is_done(environ):
+def test_nothing_is_sent_without_a_notify_socket(environ):
     clock = Clock()
     supervisor = Supervisor(clock, lambda: True, environ | {"WATCHDOG_USEC": "10000000"})
     supervisor.startService()
@@ -82,7 +82,7 @@ def test_where_nobody_wants_to_know_nothing_is_done(environ):
     supervisor.stopService()
 
 
-def test_a_supervisor_that_is_gone_does_no_harm(tmp_path):
+def test_missing_supervisor_is_ignored(tmp_path):
     clock = Clock()
     supervisor = Supervisor(clock, lambda: True, {"NOTIFY_SOCKET": f"{tmp_path}/gone"})
     supervisor.startService()
@@ -91,21 +91,21 @@ def test_a_supervisor_that_is_gone_does_no_harm(tmp_path):
     assert not clock.getDelayedCalls()
 
 
-def test_it_is_told_when_the_configuration_is_read_again_and_when_that_is_done(place):
-    ear, path = place
-    clock, up = Clock(), list[bool]()
+def test_start_and_end_of_reload_are_sent(address):
+    notify_socket, path = address
+    clock, up = Clock(), []
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
     supervisor.startService()
     clock.advance(2)
     supervisor.reloading()
     supervisor.reloaded()
-    assert ear.words() == ["RELOADING=1\nMONOTONIC_USEC=2000000"]
+    assert notify_socket.datagrams() == ["RELOADING=1\nMONOTONIC_USEC=2000000"]
     up.append(True)
     clock.advance(0.1)
-    assert ear.words() == ["READY=1"]
+    assert notify_socket.datagrams() == ["READY=1"]
     supervisor.reloading()
-    assert ear.words() == ["RELOADING=1\nMONOTONIC_USEC=2100000"]
+    assert notify_socket.datagrams() == ["RELOADING=1\nMONOTONIC_USEC=2100000"]
     supervisor.reloaded()
-    assert ear.words() == ["READY=1"]
+    assert notify_socket.datagrams() == ["READY=1"]
     supervisor.stopService()
     assert not clock.getDelayedCalls()

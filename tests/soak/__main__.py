@@ -11,7 +11,7 @@ _SHOWN = 20
 
 
 def main(minutes: float, seed: int) -> int:
-    """Run; give the status of the process."""
+    """Run the soak test, and return the exit status."""
     with tempfile.TemporaryDirectory() as directory:
         soak = Soak(Path(directory), 60 * minutes, seed)
         asyncio.run(soak.run())

@@ -1,4 +1,4 @@
-"""Publishers: each numbers what it publishes on a channel of its own, and waits for each answer."""
+"""Publishers: each publishes numbered messages on its own channel, and waits for every reply."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.soak.ways import Ports, dial
+from tests.soak.transports import Ports, connection
 
 _PAUSE = 0.05
 _PADDING = 2000
@@ -19,39 +19,40 @@ _HOST = "127.0.0.1"
 _Post = Callable[[str, str], Awaitable[bool]]
 
 
-async def publish(kind: str, ports: Ports, last: dict[str, int], until: asyncio.Event) -> None:
-    """Publish on ``soak/KIND`` until the event is set; `last` has the last number that was accepted.
+async def publish(kind: str, ports: Ports, published: dict[str, int], stop: asyncio.Event) -> None:
+    """Publish on ``soak/KIND`` until the event is set.
 
-    :raises AssertionError: it was not accepted.
+    :param published: receives the last number that was accepted, by channel.
+    :raises AssertionError: when a message is not accepted.
     """
-    channel, choose, number = f"soak/{kind}", random.Random(kind), 0
-    async with KINDS[kind](ports) as post:
-        while not until.is_set():
-            data = {"number": number, "at": time.monotonic(), "padding": "x" * choose.randrange(_PADDING)}
+    channel, rng, number = f"soak/{kind}", random.Random(kind), 0
+    async with PUBLISHERS[kind](ports) as post:
+        while not stop.is_set():
+            data = {"number": number, "at": time.monotonic(), "padding": "x" * rng.randrange(_PADDING)}
             assert await post(channel, json.dumps(data)), f"{kind}: number {number} was not accepted"
-            last[channel] = number
+            published[channel] = number
             number += 1
-            await asyncio.sleep(_PAUSE * 2 * choose.random())
+            await asyncio.sleep(_PAUSE * 2 * rng.random())
 
 
 @asynccontextmanager
-async def _by_http(ports: Ports) -> AsyncIterator[_Post]:
-    async with dial(ports.http) as (reader, writer):
+async def _http(ports: Ports) -> AsyncIterator[_Post]:
+    async with connection(ports.http) as (reader, writer):
 
         async def post(channel: str, data: str) -> bool:
-            kind = "Host: localhost\r\nContent-Type: application/json"
-            head = f"POST /pub/{channel} HTTP/1.1\r\n{kind}\r\nContent-Length: {len(data)}\r\n\r\n"
+            headers = "Host: localhost\r\nContent-Type: application/json"
+            head = f"POST /pub/{channel} HTTP/1.1\r\n{headers}\r\nContent-Length: {len(data)}\r\n\r\n"
             writer.write((head + data).encode())
-            answer = await reader.readuntil(b"\r\n\r\n")
+            response = await reader.readuntil(b"\r\n\r\n")
             await reader.readuntil(b"}\n")
-            return answer.startswith((b"HTTP/1.1 201 ", b"HTTP/1.1 202 "))
+            return response.startswith((b"HTTP/1.1 201 ", b"HTTP/1.1 202 "))
 
         yield post
 
 
 @asynccontextmanager
-async def _by_lines(ports: Ports) -> AsyncIterator[_Post]:
-    async with dial(ports.tcp) as (reader, writer):
+async def _lines(ports: Ports) -> AsyncIterator[_Post]:
+    async with connection(ports.tcp) as (reader, writer):
         await reader.readline()
 
         async def post(channel: str, data: str) -> bool:
@@ -62,7 +63,7 @@ async def _by_lines(ports: Ports) -> AsyncIterator[_Post]:
 
 
 @asynccontextmanager
-async def _by_websocket(ports: Ports) -> AsyncIterator[_Post]:
+async def _websocket(ports: Ports) -> AsyncIterator[_Post]:
     url = f"ws://{_HOST}:{ports.http}/ws"
     async with connect(url, subprotocols=[Subprotocol("pushd.v1")], compression=None, proxy=None) as socket:
 
@@ -73,5 +74,5 @@ async def _by_websocket(ports: Ports) -> AsyncIterator[_Post]:
         yield post
 
 
-KINDS = {"http": _by_http, "lines": _by_lines, "websocket": _by_websocket}
-"""Ways of publishing, by the name of their channel."""
+PUBLISHERS = {"http": _http, "lines": _lines, "websocket": _websocket}
+"""Transports for publishing, by the last segment of their channel."""

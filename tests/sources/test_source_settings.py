@@ -80,11 +80,11 @@ COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("source = 5", "source holds the sections of sources, which are written [source.NAME]"),
-        ("[source]\nkind = 'words'", "source.kind: a source is a section and is written [source.kind]"),
-        ("[source.'a b']\nkind = 'words'", "source.'a b': a name is made of at most 64 letters, digits, - and _"),
+        ("source = 5", "source must be a table of sections, written [source.NAME]"),
+        ("[source]\nkind = 'words'", "source.kind: must be a section, written [source.kind]"),
+        ("[source.'a b']\nkind = 'words'", "source.'a b': name must have 1 to 64 letters, digits, - and _"),
         ("[sources.cam]\nkind = 'words'", "unknown section [sources], did you mean [source]?"),
-        ("[source.cam]", "source.cam.kind: is missing (one of system, command, watch, words)"),
+        ("[source.cam]", "source.cam.kind: is missing (must be one of system, command, watch, words)"),
         ("[source.cam]\nkind = 'x'", "source.cam.kind: 'x' is not one of system, command, watch, words"),
         ("[source.cam]\nkind = 'words'", "source.cam.channel: is missing"),
         (COMMAND, "source.cam.run: is missing"),
@@ -96,13 +96,13 @@ COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
             WORDS + "interval = 'often'",
             'source.cam.interval: \'often\' is not a duration (examples: 10, 2.5, "10s", "15m", "24h", "7d")',
         ),
-        (WORDS + "interval = 0.001", "source.cam.interval: 0.001 is too little (the least is 0.01 seconds)"),
-        (WORDS + "text = '  '", "source.cam.text: '  ' is not a text"),
-        (WORDS + "text = 5", "source.cam.text: 5 is not a text"),
+        (WORDS + "interval = 0.001", "source.cam.interval: 0.001 is too small (must be at least 0.01 seconds)"),
+        (WORDS + "text = '  '", "source.cam.text: '  ' is not a non-blank string"),
+        (WORDS + "text = 5", "source.cam.text: 5 is not a non-blank string"),
         (WORDS + "repeat = 'perhaps'", "source.cam.repeat: 'perhaps' is neither true nor false"),
         (
             "[source.cam]\nkind = 'words'\nchannel = 'a b'",
-            "source.cam.channel: 'a b' can not be: "
+            "source.cam.channel: 'a b' is not a channel name: "
             "a channel name holds no white space, no control character and none of * , ? # \\",
         ),
         (COMMAND + "run = 'ls -l'", "source.cam.run: 'ls -l' is not a program and its arguments (example: "),
@@ -112,7 +112,7 @@ COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
         (COMMAND + "run = ['ls', \"a\\u0000\"]", "source.cam.run: ['ls', 'a\\x00'] is not a program and its"),
         (
             COMMAND + "run = ['ls']\ncontent_type = 'json'",
-            "source.cam.content_type: 'json' can not be: a content type is",
+            "source.cam.content_type: 'json' is not accepted: a content type is",
         ),
         (COMMAND + "run = ['ls']\ncontent_type = 5", "source.cam.content_type: 5 is not a content type"),
         (COMMAND + "run = ['ls']\nrestart = true", "source.cam.restart: True is not one of always, never"),
@@ -140,7 +140,7 @@ def test_numbers_have_bounds(key, within, beyond):
     kind, _, name = key.partition(".")
     (row,) = (row for row in fields(KINDS[kind]) if row.name == name)
     row.metadata["parse"](within)
-    with pytest.raises(ValueError, match="too little"):
+    with pytest.raises(ValueError, match="too small"):
         row.metadata["parse"](beyond)
 
 

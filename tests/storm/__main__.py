@@ -5,40 +5,40 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.storm.dead_peers import half_open, stopped
-from tests.storm.stage import Stage
-from tests.storm.storms import Storm, come_and_go, come_back, many_topics, slow_patterns
+from tests.storm.dead_peers import half_open_connections, suspended_readers
+from tests.storm.storms import Storm, connect_and_leave, many_topics, reconnect, slow_patterns
+from tests.storm.testbed import StormTestbed
 
 _STORMS: dict[str, Storm] = {
-    "come and go": come_and_go,
-    "come back": come_back,
+    "connect": connect_and_leave,
+    "reconnect": reconnect,
     "topics": many_topics,
     "patterns": slow_patterns,
-    "stopped": stopped,
-    "half open": half_open,
+    "suspended": suspended_readers,
+    "half open": half_open_connections,
 }
-_CROWD = 10_000
-_NICER = 10
-"""The crowd comes from elsewhere in life: here it leaves the processors to the daemon and to those who measure."""
+_SWARM = 10_000
+_NICE = 10
+"""The niceness of the clients, so that they leave the processors to the daemon and the measurement."""
 
 
 def main(size: int) -> int:
-    """Let all loose; give the status of the process."""
-    broken = 0
-    with tempfile.TemporaryDirectory() as directory, Stage(Path(directory)) as stage:
-        os.nice(_NICER)
+    """Run all storms, and return the exit status."""
+    failed = 0
+    with tempfile.TemporaryDirectory() as directory, StormTestbed(Path(directory)) as testbed:
+        os.nice(_NICE)
         for name, storm in _STORMS.items():
-            stage.begin()
+            testbed.record_baseline()
             try:
-                figures = storm(stage, size)
-                stage.assert_as_before()
+                figures = storm(testbed, size)
+                testbed.assert_baseline()
             except AssertionError as error:
-                broken += 1
-                figures = f"BROKEN: {error}"
+                failed += 1
+                figures = f"FAILED: {error}"
             print(f"storm: {name:12} {figures}", flush=True)
-    print(f"storm: {broken} broken")
-    return 1 if broken else 0
+    print(f"storm: {failed} failed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else _CROWD))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else _SWARM))

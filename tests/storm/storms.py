@@ -1,4 +1,4 @@
-"""The storms. Each is let loose on a stage, gives its figures, and fails where a bound is broken."""
+"""The storms. Each runs against a testbed, returns its figures, and raises AssertionError when a bound is exceeded."""
 
 import json
 import re
@@ -9,18 +9,18 @@ from statistics import median
 
 from tests.doors.clients import HANDSHAKE
 from tests.doors.refusals import NDJSON
-from tests.storm.crowd import Crowd
-from tests.storm.stage import Stage
+from tests.storm.client_swarm import ClientSwarm
+from tests.storm.testbed import StormTestbed
 
-Storm = Callable[[Stage, int], str]
+Storm = Callable[[StormTestbed, int], str]
 
-_PATIENCE = 120.0
+_TIMEOUT = 120.0
 _ROUNDS = 10
-_STREAM = b"GET /sse/storm/crowd HTTP/1.1\r\nHost: localhost\r\n\r\n"
-_WORSE = 5.0
-"""How many times its normal the p99 of live deliveries may be while a crowd comes back."""
-_TIMES = 3
-"""That each way is tried; the median counts, since others use the machine."""
+_STREAM = b"GET /sse/storm/swarm HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_MAX_SLOWDOWN = 5.0
+"""The factor by which the p99 of live delivery may rise while a swarm reconnects."""
+_REPEATS = 3
+"""Runs of each transport; the median counts, since the machine has other load."""
 _MISSED = 20
 _UPGRADE = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
 _NUMBER = re.compile(rb"no([0-9]+)\.")
@@ -28,109 +28,109 @@ _BATCH = 20_000
 _TOPICS = 1000
 _CHANNELS = 100_000
 _PUBLISHES = 100
-_STEEPER = 1.6
-"""By how much twice the work may take longer than twice as long, on a busy machine."""
+_TOLERANCE = 1.6
+"""The factor by which twice the work may exceed twice the time, on a busy machine."""
 
 
-def come_and_go(stage: Stage, size: int) -> str:
-    """Let a crowd come and go at once, ten times: in silence, to listen, and by a reset."""
+def connect_and_leave(testbed: StormTestbed, size: int) -> str:
+    """Connect and disconnect a swarm, ten times: without a request or subscribed, with a normal close or a reset."""
     times, delays = [], []
     for number in range(_ROUNDS):
-        silent, broken_off = number % 2 == 0, number % 4 > 1
+        silent, reset = number % 2 == 0, number % 4 > 1
 
-        def storm(silent: bool = silent, broken_off: bool = broken_off) -> None:
-            with Crowd([stage.ports.http] if not silent else stage.ports, size, b"" if silent else _STREAM) as crowd:
-                crowd.be_let_in(_PATIENCE)
-                if broken_off:
-                    crowd.break_off()
+        def storm(silent: bool = silent, reset: bool = reset) -> None:
+            ports = testbed.ports if silent else [testbed.ports.http]
+            with ClientSwarm(ports, size, b"" if silent else _STREAM) as swarm:
+                swarm.wait_connected(_TIMEOUT)
+                if reset:
+                    swarm.reset_on_close()
 
         began = time.monotonic()
-        delays.append(stage.during(storm))
-        stage.assert_as_before()
+        delays.append(testbed.latency_during(storm))
+        testbed.assert_baseline()
         times.append(time.monotonic() - began)
     return f"{_ROUNDS} times {size}, {median(times):.1f} s each; live p99 {median(delays) * 1000:.1f} ms"
 
 
-def come_back(stage: Stage, size: int) -> str:
-    """Let a crowd come back at once with cursors, by three ways, and hear what it missed."""
-    ids = [stage.daemon.publish("storm/back", b"no%d." % number)["id"] for number in range(_MISSED + 1)]
+def reconnect(testbed: StormTestbed, size: int) -> str:
+    """Reconnect a swarm with cursors over three transports, each of which replays the missed messages."""
+    ids = [testbed.daemon.publish("storm/back", b"no%d." % number)["id"] for number in range(_MISSED + 1)]
     cursor, figures = ids[0], []
     since = f"/storm/back?since={cursor} HTTP/1.1\r\nHost: localhost\r\n"
-    asks = {
-        "sse": (stage.ports.http, f"GET /sse{since}\r\n", b"\n\n\r\n"),
-        "websocket": (stage.ports.http, f"GET /ws{since}{_UPGRADE}\r\n", b""),
-        "lines": (stage.ports.tcp, f"SUB storm/back since={cursor}\r\n", b"\r\n"),
+    requests = {
+        "sse": (testbed.ports.http, f"GET /sse{since}\r\n", b"\n\n\r\n"),
+        "websocket": (testbed.ports.http, f"GET /ws{since}{_UPGRADE}\r\n", b""),
+        "lines": (testbed.ports.tcp, f"SUB storm/back since={cursor}\r\n", b"\r\n"),
     }
-    for way, (port, ask, end) in asks.items():
+    for transport, (port, request, end) in requests.items():
         ratios, delays, times = [], [], []
-        for _ in range(_TIMES):
-            normal = stage.normal()
+        for _ in range(_REPEATS):
+            normal = testbed.idle_latency()
             began = time.monotonic()
-            with Crowd([port], size, ask.encode()) as crowd:
+            with ClientSwarm([port], size, request.encode()) as swarm:
 
-                def storm(crowd: Crowd = crowd, end: bytes = end) -> None:
-                    crowd.be_let_in(_PATIENCE)
-                    crowd.hear(b"no%d." % _MISSED + end, _PATIENCE)
+                def storm(swarm: ClientSwarm = swarm, end: bytes = end) -> None:
+                    swarm.wait_connected(_TIMEOUT)
+                    swarm.wait_received(b"no%d." % _MISSED + end, _TIMEOUT)
 
-                delays.append(stage.during(storm))
+                delays.append(testbed.latency_during(storm))
                 ratios.append(delays[-1] / normal)
                 times.append(time.monotonic() - began)
-                for heard in crowd.heard.values():
-                    assert [int(number) for number in _NUMBER.findall(heard)] == [*range(1, _MISSED + 1)], heard[-500:]
-            stage.assert_as_before()
-        worse = median(ratios)
-        figures.append(f"{way} {median(times):.1f} s, live p99 {median(delays) * 1000:.1f} ms, {worse:.1f} of normal")
-        assert worse <= _WORSE, figures
+                for received in swarm.received.values():
+                    numbers = [int(number) for number in _NUMBER.findall(received)]
+                    assert numbers == [*range(1, _MISSED + 1)], received[-500:]
+            testbed.assert_baseline()
+        slowdown, p99_ms = median(ratios), median(delays) * 1000
+        figures.append(f"{transport} {median(times):.1f} s, live p99 {p99_ms:.1f} ms, {slowdown:.1f} of normal")
+        assert slowdown <= _MAX_SLOWDOWN, figures
     return f"{size}: " + "; ".join(figures)
 
 
-def many_topics(stage: Stage, size: int) -> str:
-    """Publish to a hundred thousand channels, a thousand of which one subscriber has named."""
+def many_topics(testbed: StormTestbed, size: int) -> str:
+    """Publish to a hundred thousand channels, a thousand of which one subscriber has subscribed to by name."""
     names = [f"many/{number}" for number in range(_CHANNELS)]
-    with stage.daemon.lines() as lines:
+    with testbed.daemon.lines() as lines:
         topics = ",".join(names[:: len(names) // _TOPICS])
         assert lines.ask(b"SUB " + topics.encode()).startswith(b"+OK")
         began = time.monotonic()
         for start in range(0, len(names), _BATCH):
             batch = "\n".join(json.dumps({"channel": name, "data": "x"}) for name in names[start : start + _BATCH])
-            answer = stage.daemon.ask("POST", "/pub", NDJSON, batch.encode())
-            assert answer.body.count(b'"id"') == _BATCH, answer.body[:500]
+            response = testbed.daemon.ask("POST", "/pub", NDJSON, batch.encode())
+            assert response.body.count(b'"id"') == _BATCH, response.body[:500]
         took = time.monotonic() - began
-        heard = [lines.reply().split(b" ")[1].decode() for _ in range(_TOPICS)]
-        assert heard == topics.split(",")
-        assert stage.daemon.counter("pushd_channels") >= _CHANNELS
+        received = [lines.reply().split(b" ")[1].decode() for _ in range(_TOPICS)]
+        assert received == topics.split(",")
+        assert testbed.daemon.counter("pushd_channels") >= _CHANNELS
     return f"{_TOPICS} topics among {_CHANNELS} channels; {took / _CHANNELS * 1e6:.0f} µs a publish"
 
 
-def slow_patterns(stage: Stage, size: int) -> str:
-    """Publish what hundreds of patterns nearly match: twice the patterns, or the segments, cost twice as much.
+def slow_patterns(testbed: StormTestbed, size: int) -> str:
+    """Publish to channels that hundreds of patterns nearly match: cost is linear in the patterns and in the segments.
 
-    Some thousands of patterns do not fit into the processor's cache, and then each costs more.
+    Thousands of patterns would not fit into the processor's cache, and then each would cost more.
     """
     costs = []
     for depth in (8, 9, 10):
         patterns = [f"{'/'.join(words)}/end" for words in product("a*", repeat=depth)]
-        with stage.daemon.lines() as lines:
+        with testbed.daemon.lines() as lines:
             for start in range(0, len(patterns), _TOPICS):
                 assert lines.ask(b"SUB " + ",".join(patterns[start : start + _TOPICS]).encode()).startswith(b"+OK")
-            costs.append(_publishing(stage, "a/" * depth))
+            costs.append(_publish_seconds(testbed, "a/" * depth))
     deep = []
     for depth in (30, 60, 120):
-        with stage.daemon.lines() as lines:
+        with testbed.daemon.lines() as lines:
             assert lines.ask(f"SUB {'*/' * depth}end,{'a/' * depth}end,**".encode()).startswith(b"+OK")
-            deep.append(_publishing(stage, "a/" * depth))
+            deep.append(_publish_seconds(testbed, "a/" * depth))
     figures = [" ".join(f"{cost * 1e6:.0f}" for cost in each) for each in (costs, deep)]
     for first, second in (*pairwise(costs), *pairwise(deep)):
-        assert second < 2 * _STEEPER * first, f"not in line: {figures}"
+        assert second < 2 * _TOLERANCE * first, f"not linear: {figures}"
     return f"256 512 1024 patterns: {figures[0]} µs a publish; 30 60 120 segments: {figures[1]} µs"
 
 
-def _publishing(stage: Stage, start: str) -> float:
-    """Give the seconds that a publish takes to a channel that nobody published to before; the least, since others use
-    the machine.
-    """
+def _publish_seconds(testbed: StormTestbed, start: str) -> float:
+    """Return the seconds of a publish to a new channel: the minimum, since the machine has other load."""
     times = []
-    with stage.daemon.lines() as lines:
+    with testbed.daemon.lines() as lines:
         for number in range(_PUBLISHES):
             began = time.monotonic()
             assert lines.ask(f"PUB {start}{number} x".encode()).startswith(b"+OK")

@@ -1,4 +1,4 @@
-"""`make storm`, with a small crowd: it leaves all as it was, and what is wrong is seen."""
+"""`make storm` with a small swarm: gauges return to the baseline, and faults are reported."""
 
 import subprocess
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.storm import dead_peers, stage, storms
-from tests.storm.crowd import Crowd
-from tests.storm.stage import Stage
+from tests.storm import dead_peers, storms, testbed
+from tests.storm.client_swarm import ClientSwarm
+from tests.storm.testbed import StormTestbed
 
 pytestmark = pytest.mark.system
 
@@ -17,43 +17,43 @@ _LARGE = 1000
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A stage, all storms on which are over soon."""
-    with pytest.MonkeyPatch.context() as patch, Stage(tmp_path_factory.mktemp("storm")) as made:
-        patch.setattr(stage, "_NORMAL_SECONDS", 0.1)
-        patch.setattr(stage, "_SETTLE_SECONDS", 5.0)
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StormTestbed]:
+    """A testbed with short storms."""
+    with pytest.MonkeyPatch.context() as patch, StormTestbed(tmp_path_factory.mktemp("storm")) as fast:
+        patch.setattr(testbed, "_IDLE_SECONDS", 0.1)
+        patch.setattr(testbed, "_SETTLE_SECONDS", 5.0)
         patch.setattr(storms, "_ROUNDS", 4)
-        patch.setattr(storms, "_TIMES", 1)
-        patch.setattr(storms, "_WORSE", 1000.0)  # of so few deliveries a hundredth says nothing
-        patch.setattr(dead_peers, "_STOPPED", 1)
-        yield made
+        patch.setattr(storms, "_REPEATS", 1)
+        patch.setattr(storms, "_MAX_SLOWDOWN", 1000.0)  # the p99 of so few deliveries is noise
+        patch.setattr(dead_peers, "_SUSPENDED", 1)
+        yield fast
 
 
-@pytest.mark.parametrize("storm", [storms.come_and_go, storms.come_back, dead_peers.stopped])
-def test_it_leaves_all_as_it_was(small: Stage, storm: storms.Storm) -> None:
-    small.begin()
-    assert "p99" in storm(small, _SMALL)
-    small.assert_as_before()
+@pytest.mark.parametrize("storm", [storms.connect_and_leave, storms.reconnect, dead_peers.suspended_readers])
+def test_storm_returns_to_baseline(fast: StormTestbed, storm: storms.Storm) -> None:
+    fast.record_baseline()
+    assert "p99" in storm(fast, _SMALL)
+    fast.assert_baseline()
 
 
-def test_one_who_is_left_is_seen(small: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_SETTLE_SECONDS", 0.2)
-    small.begin()
-    with Crowd(small.ports, 1) as crowd:
-        crowd.be_let_in(5)
+def test_leftover_connection_is_reported(fast: StormTestbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testbed, "_SETTLE_SECONDS", 0.2)
+    fast.record_baseline()
+    with ClientSwarm(fast.ports, 1) as swarm:
+        swarm.wait_connected(5)
         with pytest.raises(AssertionError, match="is not"):
-            small.assert_as_before()
+            fast.assert_baseline()
 
 
-def test_a_bound_that_is_broken_is_seen(small: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storms, "_WORSE", 0.0)
+def test_exceeded_bound_is_reported(fast: StormTestbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storms, "_MAX_SLOWDOWN", 0.0)
     with pytest.raises(AssertionError, match="of normal"):
-        storms.come_back(small, _SMALL)
+        storms.reconnect(fast, _SMALL)
 
 
 @pytest.mark.slow
-def test_no_bound_is_broken_by_a_larger_crowd() -> None:
-    """In a process of its own, which gives way to the daemon."""
+def test_larger_swarm_exceeds_no_bound() -> None:
+    """In a process of its own, with a lower priority than the daemon."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.storm", str(_LARGE)], capture_output=True, text=True, timeout=600, check=False
     )

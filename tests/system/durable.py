@@ -16,7 +16,7 @@ from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, MessageR
 from pushd.backends.sqlite.schema import migrate
 from pushd.core.message import TEXT, Message
 from tests.doors.real import TWISTD, Daemon, eventually
-from tests.system.nursery import Nursery
+from tests.system.fork_server import ForkServer
 
 GENEROUS = ("--history-messages", "10000000", "--history-bytes", "8GiB", "--history-total-bytes", "8GiB")
 """Options by which nothing is evicted."""
@@ -56,21 +56,23 @@ class _Forked:
 class DurableDaemon(Daemon):
     """`twistd -n pushd --data-dir`."""
 
-    def __init__(self, home: Path, *options: str, data: Path | None = None, nursery: Nursery | None = None) -> None:
+    def __init__(
+        self, home: Path, *options: str, data: Path | None = None, fork_server: ForkServer | None = None
+    ) -> None:
         """
         :param home: where it logs, and unless `data` says otherwise where it keeps its history.
-        :param nursery: starts it quickly.
+        :param fork_server: starts the daemon without the time for imports.
         """
         home.mkdir(exist_ok=True)
         options = ("--data-dir", str(data or home / "data"), *options)
-        if nursery is None:
+        if fork_server is None:
             super().__init__(home, *options)
             return
         listen = "tcp:0:interface=127.0.0.1"
         self._log = home / "pushd.log"
         self._log.write_bytes(b"")
         words = ["-n", "--pidfile=", "pushd", "--http", listen, "--tcp", listen, "--log-format", "text", *options]
-        self._process: Any = _Forked(nursery.start(self._log, words))
+        self._process: Any = _Forked(fork_server.start(self._log, words))
         self.http_port, self.tcp_port = self._port("http"), self._port("tcp")
 
     def kill(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.doors.clients import Http, Lines
 from tests.system.durable import GENEROUS, DurableDaemon
-from tests.system.nursery import Nursery
+from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
@@ -106,11 +106,11 @@ class Subscriber(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Start daemons quickly."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+def fork_server() -> Iterator[ForkServer]:
+    """A server that starts daemons without the time for imports."""
+    fork_server = ForkServer()
+    yield fork_server
+    fork_server.close()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def nursery() -> Iterator[Nursery]:
     ],
 )
 def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
-    tmp_path: Path, nursery: Nursery, sync: str, rounds: int
+    tmp_path: Path, fork_server: ForkServer, sync: str, rounds: int
 ) -> None:
     chance = random.Random(sync)
     options = (*GENEROUS, "--backend-sync", sync)
@@ -131,7 +131,7 @@ def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
     heard: list[Any] = []
     cursor = "all"
     for number in range(rounds):
-        daemon = DurableDaemon(tmp_path, *options, nursery=nursery)
+        daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
         first = number * 1_000_000
         publishers = [
             LinePublisher("lines", first, daemon.tcp_port, 20),
@@ -152,7 +152,7 @@ def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
             acknowledged += publisher.acknowledged
         heard += subscriber.heard
         cursor = subscriber.heard[-1]["id"] if subscriber.heard else cursor
-    daemon = DurableDaemon(tmp_path, *options, nursery=nursery)
+    daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
     kept: list[Any] = []
     try:
         since = "all"

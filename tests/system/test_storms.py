@@ -13,7 +13,7 @@ import pytest
 from tests.doors.clients import Client
 from tests.doors.real import Daemon, eventually
 from tests.doors.refusals import NDJSON
-from tests.storm.crowd import Crowd
+from tests.storm.client_swarm import ClientSwarm
 
 pytestmark = pytest.mark.system
 
@@ -90,12 +90,12 @@ def test_a_message_does_not_wait_behind_a_crowd(daemon: Daemon) -> None:
         assert lines.ask(b"SUB live").startswith(b"+OK")
         assert publisher.ask(b"PUB live before").startswith(b"+OK")
         assert lines.reply().endswith(b" before")
-        with Crowd([daemon.http_port], _ASKING, ask) as crowd:
-            crowd.be_let_in(_PATIENCE)
+        with ClientSwarm([daemon.http_port], _ASKING, ask) as swarm:
+            swarm.wait_connected(_PATIENCE)
             publisher.send(b"PUB live amid\r\n")
             assert lines.reply().endswith(b" amid")
-            served = crowd.count_answered()
-            crowd.hear(b"data: 19\n\n\r\n", _PATIENCE)
+            served = swarm.count_readable()
+            swarm.wait_received(b"data: 19\n\n\r\n", _PATIENCE)
     assert served < _ASKING / 2
     assert_as_before(daemon)
 

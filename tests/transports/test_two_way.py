@@ -125,7 +125,7 @@ async def test_pipelined_commands_are_answered_in_their_order(daemon, way):
         assert answers[2].startswith("+OK ")
         assert answers[3:] == [
             "+OK UNSUB a",
-            "-ERR unknown-command no such command; HELP lists them",
+            "-ERR unknown-command unknown command; HELP lists the commands",
             "PONG",
             "+OK bye",
         ]

@@ -1,4 +1,4 @@
-"""Readers of what goes out, each written from its standard and knowing nothing of how pushd writes it."""
+"""Parsers of pushd's output, each written from its standard and independent of the encoders."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ class Part(NamedTuple):
     """A part of a multipart body."""
 
     headers: dict[str, str]
-    """By name in lower case."""
+    """Values by lower-case name."""
     body: bytes
 
     @property
@@ -20,16 +20,16 @@ class Part(NamedTuple):
 
 
 def parts_of(stream: bytes, boundary: bytes) -> list[Part]:
-    """Read a multipart body that has come to its end (RFC 2046, section 5.1.1).
+    """Return the parts of a complete multipart body (RFC 2046, section 5.1.1).
 
-    It knows the boundary and nothing else, and like some readers takes CR or LF alone for the end of a line.
+    Like lenient parsers, it accepts CR or LF alone as a line end.
     """
     delimiter = rb"(?:\A|\r\n|\r|\n|(?<=\n))--" + re.escape(boundary) + rb"(--)?[ \t]*\r\n"
     preamble, *pieces = re.split(delimiter, stream)
-    assert preamble == b"", "something before the first boundary"
+    assert preamble == b"", "bytes before the first boundary"
     closes, bodies = pieces[::2], pieces[1::2]
     assert closes.index(b"--") == len(closes) - 1, "one end, and it is the last boundary"
-    assert bodies.pop() == b"", "something behind the end"
+    assert bodies.pop() == b"", "bytes after the last boundary"
     return [_part(piece) for piece in bodies]
 
 
@@ -45,8 +45,8 @@ def _part(piece: bytes) -> Part:
 
 
 def chunks_of(stream: bytes) -> list[bytes]:
-    """Read a chunked body with its end (RFC 9112, section 7.1)."""
-    chunks: list[bytes] = []
+    """Return the chunks of a complete chunked body (RFC 9112, section 7.1)."""
+    chunks = []
     while True:
         head, end, stream = stream.partition(b"\r\n")
         assert end and re.fullmatch(rb"[0-9A-Fa-f]+", head), head
@@ -54,20 +54,20 @@ def chunks_of(stream: bytes) -> list[bytes]:
         data, end, stream = stream[:size], stream[size : size + 2], stream[size + 2 :]
         assert (len(data), end) == (size, b"\r\n")
         if not size:
-            assert stream == b"", "something behind the end"
+            assert stream == b"", "bytes after the last chunk"
             return chunks
         chunks.append(data)
 
 
 def lines_of(stream: bytes) -> list[str]:
-    """Read lines of UTF-8 that end by LF or CRLF (docs/protocol.md, "TCP lines")."""
+    """Return UTF-8 lines that end with LF or CRLF (docs/protocol.md, "TCP lines")."""
     *lines, rest = stream.split(b"\n")
     assert rest == b"", "the last line has no end"
     return [line.removesuffix(b"\r").decode("utf-8") for line in lines]
 
 
 def plain(text: str) -> bytes:
-    """Undo the escapes of a line, which has only those that are documented."""
+    """Return the bytes of an escaped line, and check that it uses documented escapes only."""
     assert re.fullmatch(r"(?:[^\\]|\\[\\nr]|\\x[0-9a-f]{2})*", text, re.DOTALL), text
     pieces = re.findall(r"\\x(..)|\\(.)|([^\\]+)", text)
     named = {"\\": b"\\", "n": b"\n", "r": b"\r", "": b""}

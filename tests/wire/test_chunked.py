@@ -1,4 +1,4 @@
-"""Chunks, read back by the HTTP client of the standard library."""
+"""The chunked transfer coding, decoded by the HTTP client of the standard library."""
 
 import http.client
 import io
@@ -16,8 +16,8 @@ from pushd.wire.ndjson import JsonLines, RawLines
 from tests.build import Following, message
 
 
-class Answer:
-    """A socket that holds an answer."""
+class ResponseSocket:
+    """A socket from which a response can be read."""
 
     def __init__(self, body: bytes) -> None:
         self._stream = io.BytesIO(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
@@ -27,22 +27,22 @@ class Answer:
 
 
 def body_of(stream: bytes) -> bytes:
-    response = http.client.HTTPResponse(cast(socket.socket, Answer(stream)))
+    response = http.client.HTTPResponse(cast(socket.socket, ResponseSocket(stream)))
     response.begin()
     return response.read()
 
 
 @given(st.lists(st.binary(min_size=1, max_size=600)))
-def test_a_client_reads_what_was_chunked(parts: Sequence[bytes]) -> None:
+def test_client_reads_chunked_body(parts: Sequence[bytes]) -> None:
     assert body_of(b"".join(map(chunk, parts)) + b"0\r\n\r\n") == b"".join(parts)
 
 
 @pytest.mark.parametrize(("size", "head"), [(1, b"1\r\n"), (15, b"f\r\n"), (16, b"10\r\n"), (65536, b"10000\r\n")])
-def test_a_chunk_says_its_size_in_hexadecimal(size: int, head: bytes) -> None:
+def test_chunk_size_is_hexadecimal(size: int, head: bytes) -> None:
     assert chunk(b"x" * size) == head + b"x" * size + b"\r\n"
 
 
-def test_a_block_is_one_chunk_around_the_block_of_the_wire_within() -> None:
+def test_block_is_one_chunk_with_inner_block() -> None:
     inner = JsonLines()
     wire = Chunked(inner)
     gap = Gap("a", "E-1", "E-3", "evicted")
@@ -51,13 +51,13 @@ def test_a_block_is_one_chunk_around_the_block_of_the_wire_within() -> None:
     assert wire.block(frames) == chunk(inner.block(frames))
 
 
-def test_a_block_with_nothing_in_it_is_nothing_and_never_the_last_chunk() -> None:
+def test_empty_block_is_not_encoded_as_last_chunk() -> None:
     wire = Chunked(RawLines())
     assert wire.block([]) == b""
     assert wire.block([wire.ping(), wire.end("a")]) == b""
 
 
-def test_the_chunked_form_of_a_fluid_wire_is_one_object_for_each_of_its_forms() -> None:
+def test_stateful_wire_has_one_chunked_wire_per_state() -> None:
     inner = Following()
     wire = Chunked(inner)
     a, b = message(1, "a"), message(2, "b")
@@ -69,7 +69,7 @@ def test_the_chunked_form_of_a_fluid_wire_is_one_object_for_each_of_its_forms() 
     assert wire.then(a).block([b"x"]) == chunk(b"x")
 
 
-def test_the_chunked_form_of_a_steady_wire_stays() -> None:
+def test_stateless_wire_has_one_chunked_wire() -> None:
     wire = Chunked(JsonLines())
     assert not wire.is_fluid
     assert wire.then(message()) is wire
@@ -77,5 +77,5 @@ def test_the_chunked_form_of_a_steady_wire_stays() -> None:
 
 
 @pytest.mark.parametrize("inner", [JsonLines(), RawLines()])
-def test_it_is_bare_where_the_wire_within_is(inner: JsonLines | RawLines) -> None:
+def test_chunked_wire_is_data_only_if_inner_wire_is(inner: JsonLines | RawLines) -> None:
     assert Chunked(inner).bare is inner.bare

@@ -1,4 +1,4 @@
-"""WebSocket frames, read back by a reader written from RFC 6455, section 5.2."""
+"""WebSocket frames, decoded by a parser written from RFC 6455, section 5.2."""
 
 import json
 
@@ -15,7 +15,7 @@ GAP = Gap("a", "E-1", "E-3", "evicted")
 
 
 def read(stream: bytes) -> list[tuple[int, bytes]]:
-    """Read whole, unmasked frames without extensions: the opcode and the payload of each."""
+    """Return the opcode and payload of complete, unmasked frames without extensions."""
     frames = []
     while stream:
         first, second = stream[0], stream[1]
@@ -46,14 +46,14 @@ def read(stream: bytes) -> list[tuple[int, bytes]]:
         (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )
-def test_the_length_takes_the_shortest_form(size: int, head: bytes) -> None:
+def test_length_has_shortest_form(size: int, head: bytes) -> None:
     payload = b"x" * size
     assert frame(TEXT, payload) == head + payload
     assert read(frame(BINARY, payload)) == [(2, payload)]
 
 
 @given(st.lists(st.binary(max_size=300), max_size=4))
-def test_frames_that_are_joined_come_apart_again(payloads: list[bytes]) -> None:
+def test_joined_frames_are_read_separately(payloads: list[bytes]) -> None:
     assert read(BareFrames().block([frame(BINARY, each) for each in payloads])) == [(2, each) for each in payloads]
 
 
@@ -69,15 +69,13 @@ def test_frames_that_are_joined_come_apart_again(payloads: list[bytes]) -> None:
         (b"png", "image/png", 2),
     ],
 )
-def test_bare_data_is_text_where_it_is_text_or_json_and_else_binary(
-    data: bytes, content_type: str | None, opcode: int
-) -> None:
+def test_data_frame_is_text_for_text_and_json_else_binary(data: bytes, content_type: str | None, opcode: int) -> None:
     assert read(BareFrames().message(message(data=data, content_type=content_type))) == [(opcode, data)]
 
 
 @given(st.binary(max_size=20), st.sampled_from([None, "text/plain", "application/json", "a/b; charset=utf-8"]))
-def test_a_text_frame_is_always_utf8(data: bytes, content_type: str | None) -> None:
-    """A browser closes with 1007 at the first that is not."""
+def test_text_frame_is_always_utf8(data: bytes, content_type: str | None) -> None:
+    """A browser would close the connection with code 1007."""
     try:
         draft("a", data, content_type)
     except Refusal:
@@ -89,13 +87,13 @@ def test_a_text_frame_is_always_utf8(data: bytes, content_type: str | None) -> N
             payload.decode("utf-8")
 
 
-def test_bare_frames_can_tell_nothing_else() -> None:
+def test_data_frames_have_no_control_frames() -> None:
     wire = BareFrames()
     assert wire.bare
     assert wire.gap(GAP) == wire.end("a") == wire.ping() == b""
 
 
-def test_the_subprotocol_is_a_text_frame_of_json_for_everything() -> None:
+def test_subprotocol_encodes_everything_as_json_text_frames() -> None:
     wire = JsonFrames()
     assert not wire.bare
     frames = read(wire.block([wire.message(message(3, data=b"\xff")), wire.gap(GAP), wire.end("a")]))

@@ -1,4 +1,4 @@
-"""The JSON of messages and control objects: exact bytes, one line each, and the data comes back whole."""
+"""The JSON of messages and control objects: exact bytes, one line each, and data that round-trips."""
 
 import base64
 import json
@@ -40,17 +40,17 @@ SCRAPS += [b"0", b"-", b".", b"e", b"NaN", b"Infinity", b"[", b"]", b"{", b"}", 
 """What breaks JSON in some places and is allowed in others."""
 
 
-def shown(line: bytes) -> dict[str, Any]:
-    """Read a JSON object, whose keys may not repeat."""
+def parsed(line: bytes) -> dict[str, Any]:
+    """Return a JSON object, and check that it is one line without repeated keys."""
 
-    def only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({key for key, _ in pairs}) == len(pairs)
         return dict(pairs)
 
     assert len(line.splitlines()) == 1
-    read = json.loads(line.decode("utf-8"), object_pairs_hook=only_once)
-    assert isinstance(read, dict)
-    return read
+    value = json.loads(line.decode("utf-8"), object_pairs_hook=unique)
+    assert isinstance(value, dict)
+    return value
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def shown(line: bytes) -> dict[str, Any]:
     ],
     ids=["text", "json", "binary"],
 )
-def test_a_message_is_written_as_documented(sent: Any, line: bytes) -> None:
+def test_message_is_encoded_as_documented(sent: Any, line: bytes) -> None:
     assert encode_message(sent) == line
 
 
-def test_control_objects_are_written_as_documented_and_have_no_id() -> None:
+def test_control_objects_are_encoded_as_documented_without_id() -> None:
     gap = encode_gap(Gap("a/*", "E-1", "E-3", "evicted"))
     assert gap == b'{"type":"gap","topic":"a/*","from":"E-1","to":"E-3","reason":"evicted"}'
     assert encode_end("a/b") == b'{"type":"end","channel":"a/b"}'
@@ -86,22 +86,22 @@ def test_control_objects_are_written_as_documented_and_have_no_id() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"0"])
-def test_empty_data_and_data_that_looks_like_nothing_are_still_there(data: bytes) -> None:
-    assert shown(encode_message(message(data=data)))["data"] == data.decode()
+def test_empty_and_null_like_text_is_kept(data: bytes) -> None:
+    assert parsed(encode_message(message(data=data)))["data"] == data.decode()
 
 
-def test_a_json_null_is_the_value_null() -> None:
-    assert shown(encode_message(message(data=b"null", content_type="application/json")))["data"] is None
+def test_json_null_is_encoded_as_null() -> None:
+    assert parsed(encode_message(message(data=b"null", content_type="application/json")))["data"] is None
 
 
-def test_a_number_keeps_every_digit() -> None:
+def test_number_keeps_every_digit() -> None:
     number = b"12345678901234567890.12345678901234567890"
     assert b'"data":' + number + b"}" in encode_message(message(data=number, content_type="application/json"))
 
 
 @given(st.text(), st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60))
-def test_any_text_and_event_come_back_and_forge_nothing(text: str, event: str) -> None:
-    read = shown(encode_message(message(7, data=text.encode(), event=event)))
+def test_any_text_and_event_round_trip_without_forged_keys(text: str, event: str) -> None:
+    read = parsed(encode_message(message(7, data=text.encode(), event=event)))
     assert read.pop("data") == text
     assert read.pop("event", "") == event
     assert set(read) == {"id", "prev", "channel", "time", "content_type"}
@@ -109,16 +109,16 @@ def test_any_text_and_event_come_back_and_forge_nothing(text: str, event: str) -
 
 
 @given(st.binary())
-def test_any_bytes_come_back(data: bytes) -> None:
-    read = shown(encode_message(message(data=data)))
+def test_any_bytes_round_trip(data: bytes) -> None:
+    read = parsed(encode_message(message(data=data)))
     back = base64.b64decode(read["data_base64"]) if "data_base64" in read else read["data"].encode()
     assert back == data
 
 
 @given(VALUES, st.sampled_from([None, 0, 2]), st.booleans())
-def test_any_json_comes_back_as_its_value_on_one_line(value: Any, indent: int | None, to_ascii: bool) -> None:
+def test_any_json_round_trips_on_one_line(value: Any, indent: int | None, to_ascii: bool) -> None:
     data = json.dumps(value, indent=indent, ensure_ascii=to_ascii).replace("\n", "\r\n").encode()
-    read = shown(encode_message(message(data=data, content_type="application/json")))
+    read = parsed(encode_message(message(data=data, content_type="application/json")))
     assert read["data"] == value
 
 
@@ -132,8 +132,8 @@ def nearly_json(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-def passes(data: bytes) -> bool:
-    """Whether data is accepted as JSON."""
+def is_accepted(data: bytes) -> bool:
+    """Return whether data is accepted as JSON."""
     try:
         draft("a", data, "application/json")
     except Refusal:
@@ -142,17 +142,17 @@ def passes(data: bytes) -> bool:
 
 
 @given(nearly_json())
-def test_whatever_passes_as_json_is_valid_inside_json(data: bytes) -> None:
-    if passes(data):
-        shown(encode_message(message(data=data, content_type="application/json")))
+def test_accepted_json_is_valid_inside_json(data: bytes) -> None:
+    if is_accepted(data):
+        parsed(encode_message(message(data=data, content_type="application/json")))
 
 
-def test_the_examples_of_the_test_above_are_often_json_and_often_not() -> None:
+def test_examples_of_the_test_above_are_often_accepted_and_often_not() -> None:
     outcomes = Counter[bool]()
 
     @given(nearly_json())
     def count(data: bytes) -> None:
-        outcomes[passes(data)] += 1
+        outcomes[is_accepted(data)] += 1
 
     count()
     assert min(outcomes[True], outcomes[False]) > 20, outcomes

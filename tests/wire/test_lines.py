@@ -1,4 +1,4 @@
-"""The commands and answers of a line connection: whatever comes is a command or refused, and every answer is lines."""
+"""Commands and replies of TCP lines: any input is parsed or refused, and every reply consists of lines."""
 
 import base64
 import json
@@ -36,19 +36,19 @@ ARGUMENTS = [
 
 
 def lines(verbs: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Make lines as they come from the transport: LF is in none."""
+    """Return a strategy of lines as the transport passes them: without LF."""
     rest = st.lists(st.sampled_from(ARGUMENTS) | DATA, max_size=4)
     return st.builds(lambda verb, words: b" ".join([verb, *words]).replace(b"\n", b""), verbs, rest)
 
 
 @some
 @given(lines(st.sampled_from(VERBS) | DATA))
-def test_any_line_is_a_command_or_refused_in_one_line(line: bytes) -> None:
+def test_any_line_is_parsed_or_refused_in_one_line(line: bytes) -> None:
     try:
         command = parse(line, LIMITS)
     except Refusal as refusal:
-        (told,) = lines_of(encode_refusal(refusal))
-        assert re.fullmatch(r"-ERR [a-z0-9-]+ [^\r\n]+", told)
+        (reply,) = lines_of(encode_refusal(refusal))
+        assert re.fullmatch(r"-ERR [a-z0-9-]+ [^\r\n]+", reply)
     else:
         if isinstance(command, Ping):
             assert len(lines_of(encode_outcome(Pong(command.token), TextLines()))) == 1
@@ -56,8 +56,8 @@ def test_any_line_is_a_command_or_refused_in_one_line(line: bytes) -> None:
 
 @some
 @given(lines(st.sampled_from(PUBLISHING)))
-def test_what_publishes_is_read_alike_alone_and_among_others(line: bytes) -> None:
-    """Lines that publish have a short way of their own."""
+def test_publish_lines_are_parsed_the_same_by_both_parsers(line: bytes) -> None:
+    """Publish commands also have a faster parser of their own."""
     assert _read(parse_publish, line) == _read(lambda *sent: parse(*sent).draft, line)  # type: ignore[union-attr]
 
 
@@ -71,7 +71,7 @@ def _read(parser, line):
 
 @some
 @given(st.sampled_from([b"PUB", b"pub", b"Pub"]), DATA)
-def test_any_data_is_published_as_it_was_written(verb: bytes, data: bytes) -> None:
+def test_any_data_is_published_unchanged(verb: bytes, data: bytes) -> None:
     for line in (
         verb + b" a/b " + escape(data),
         verb + b'J {"channel":"a/b","data_base64":"' + base64.b64encode(data) + b'"}',
@@ -83,16 +83,16 @@ def test_any_data_is_published_as_it_was_written(verb: bytes, data: bytes) -> No
 
 @some
 @given(WORDS, st.text(max_size=20))
-def test_any_text_of_a_refusal_is_one_line_and_comes_back(text: str, other: str) -> None:
+def test_any_refusal_text_is_one_line_and_round_trips(text: str, other: str) -> None:
     for sentence in (text, other):
-        told = encode_refusal(LineTooLong(sentence.encode("utf-8", "replace").decode()))
-        (line,) = lines_of(told)
+        reply = encode_refusal(LineTooLong(sentence.encode("utf-8", "replace").decode()))
+        (line,) = lines_of(reply)
         assert plain(line.removeprefix(f"-ERR {LineTooLong.code} ")) == sentence.encode("utf-8", "replace")
 
 
 @some
 @given(MESSAGES)
-def test_a_recalled_history_is_as_many_lines_as_messages_and_one(messages: list[Message]) -> None:
+def test_history_reply_has_one_line_per_message_and_a_final_line(messages: list[Message]) -> None:
     lines = lines_of(encode_outcome(Recalled(("a",), tuple(messages)), TextLines()))
     assert [line.split(" ")[2] for line in lines[:-1]] == [each.id for each in messages]
     assert lines[-1] == f"+OK HIST {len(messages)}"
@@ -110,11 +110,11 @@ def test_a_recalled_history_is_as_many_lines_as_messages_and_one(messages: list[
         (Done(), b"+OK no token is needed\r\n"),
     ],
 )
-def test_answers_are_written_as_documented(outcome: Outcome, line: bytes) -> None:
+def test_replies_are_encoded_as_documented(outcome: Outcome, line: bytes) -> None:
     assert encode_outcome(outcome, TextLines()) == line
 
 
-def test_commands_are_read_as_documented() -> None:
+def test_commands_are_parsed_as_documented() -> None:
     assert parse(b"sub a,b/* since=all slow=drop", LIMITS) == Subscribe(("a", "b/*"), EVERYTHING, Policy.DROP)
     assert parse(b"SUB  a", LIMITS) == Subscribe(("a",), NOW, None)
     command = parse(b"PUB a  two blanks ", LIMITS)
@@ -126,11 +126,11 @@ def test_commands_are_read_as_documented() -> None:
     ("line", "refusal"),
     [(b"", UnknownCommand), (b"SUB\ta", UnknownCommand), (b"PUB", BadChannel), (b"STAT \xff", BadUtf8)],
 )
-def test_all_else_is_refused_by_its_name(line: bytes, refusal: type[Refusal]) -> None:
+def test_invalid_input_is_refused_with_its_class(line: bytes, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):
         parse(line, LIMITS)
 
 
-def test_the_greeting_is_one_line_of_json() -> None:
+def test_greeting_is_one_line_of_json() -> None:
     (line,) = lines_of(greeting("pushd", "1.0", 5))
     assert json.loads(line.removeprefix("INFO ")) == {"server": "pushd", "version": "1.0", "max_payload": 5, "proto": 1}

@@ -1,4 +1,4 @@
-"""Multipart streams: what a browser shows and a mail parser reads, and nothing that a publisher can forge."""
+"""Multipart streams: what a browser shows and a mail parser reads, and that publishers cannot forge parts."""
 
 import re
 from email.parser import BytesParser
@@ -18,7 +18,7 @@ GAP = Gap("a/ü", "E-1", "E-3", "evicted")
 
 
 def sent(wire, *messages):
-    """Send messages one after the other, as a subscriber does; give each write and the wire that is left."""
+    """Encode messages one after the other, as for a subscriber. Return each write and the wire for the next message."""
     writes = []
     for each in messages:
         writes.append(Batch([Delivery(each)]).block(wire))
@@ -26,13 +26,13 @@ def sent(wire, *messages):
     return writes, wire
 
 
-def made(seq, data, kind="image/png", channel="a", **more):
-    """Make a message."""
-    return message(seq, channel, data, content_type=kind, **more)
+def made(seq, data, kind="image/png", channel="a", **fields):
+    """Return a message, by default an image."""
+    return message(seq, channel, data, content_type=kind, **fields)
 
 
 def shown(stream):
-    """Read parts as a browser does: headers to a blank line, a body to the next delimiter; empty parts show nothing."""
+    """Return the content type and body of the parts that a browser shows: it does not show empty ones."""
     parts = (b"\r\n" + stream).split(b"\r\n--" + BOUNDARY)[1:]
     found = []
     for part in parts:
@@ -44,21 +44,21 @@ def shown(stream):
     return found
 
 
-def test_an_image_is_followed_by_the_headers_of_the_next_in_the_same_write():
+def test_image_is_followed_by_headers_of_next_image_in_same_write():
     (first, second), _ = sent(Replace(BOUNDARY), made(1, b"ONE"), made(2, b"TWO"))
     tail = b"\r\n--pushd0123\r\nContent-Type: image/png\r\n\r\n"
     assert first == b"Content-Type: image/png\r\n\r\nONE" + tail
     assert second == b"TWO" + tail
 
 
-def test_a_document_is_followed_by_the_boundary_in_the_same_write():
+def test_document_is_followed_by_boundary_in_same_write():
     (first, second), _ = sent(Replace(BOUNDARY), made(1, b"one", "text/html"), made(2, b"two", "text/html"))
     assert first == b"Content-Type: text/html\r\n\r\none\r\n--pushd0123\r\n"
     assert second == first.replace(b"one", b"two")
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "text/html"])
-def test_a_change_of_type_sends_the_new_frame_in_the_open_part_and_in_one_of_its_own(kind):
+def test_change_of_type_sends_message_in_open_part_and_in_new_part(kind):
     writes, _ = sent(Replace(BOUNDARY), made(1, b"ONE"), made(2, b"TWO", kind), made(3, b"THREE", kind))
     assert shown(opening(BOUNDARY) + b"".join(writes)) == [
         ("image/png", b"ONE"),
@@ -69,7 +69,7 @@ def test_a_change_of_type_sends_the_new_frame_in_the_open_part_and_in_one_of_its
 
 
 @pytest.mark.parametrize("kind", ["image/png", "text/html"])
-def test_the_end_leaves_the_last_part_as_it_is(kind):
+def test_end_of_stream_keeps_last_part(kind):
     writes, wire = sent(Replace(BOUNDARY), made(1, b"ONE", kind))
     stream = opening(BOUNDARY) + b"".join(writes) + wire.last()
     assert stream.endswith(b"\r\n--pushd0123--\r\n")
@@ -77,7 +77,7 @@ def test_the_end_leaves_the_last_part_as_it_is(kind):
 
 
 @pytest.mark.parametrize("kind", ["image/png", "text/html"])
-def test_signs_of_life_and_gaps_show_nothing(kind):
+def test_pings_and_gaps_are_not_shown(kind):
     _, wire = sent(Replace(BOUNDARY), made(1, b"ONE", kind))
     between = wire.ping() + wire.gap(GAP) + wire.ping()
     (second,), _ = sent(wire, made(2, b"TWO", kind))
@@ -86,14 +86,14 @@ def test_signs_of_life_and_gaps_show_nothing(kind):
     assert b"Pushd-Gap: a/%C3%BC E-1 E-3 evicted\r\n" in between
 
 
-def test_after_an_image_there_is_no_sign_of_life_but_the_image_again():
+def test_ping_after_image_is_empty_so_the_image_is_sent_again():
     image = made(1, b"ONE")
     (first,), wire = sent(Replace(BOUNDARY), image)
     assert wire.ping() == b""
     assert shown(opening(BOUNDARY) + first + Delivery(image).frame(wire)) == [("image/png", b"ONE")] * 2
 
 
-def test_to_a_browser_that_navigates_headers_come_with_their_part_and_the_end_has_no_empty_part():
+def test_document_stream_sends_headers_with_their_part_and_no_empty_last_part():
     writes, wire = sent(ReplaceDocument(BOUNDARY), made(1, b"ONE"), made(2, b"two", "text/html"))
     assert writes == [
         b"Content-Type: image/png\r\n\r\nONE\r\n--pushd0123\r\n",
@@ -102,7 +102,7 @@ def test_to_a_browser_that_navigates_headers_come_with_their_part_and_the_end_ha
     assert wire.last() == b"--pushd0123--\r\n"
 
 
-def test_viewers_that_have_seen_the_same_share_frames():
+def test_subscribers_in_the_same_state_share_frames():
     wire = Replace(BOUNDARY)
     first, second = made(1, b"ONE"), made(2, b"TWO")
     assert wire.then(first) is wire.then(second) is wire.then(first).then(second)
@@ -110,14 +110,14 @@ def test_viewers_that_have_seen_the_same_share_frames():
     assert delivery.frame(wire.then(first)) is delivery.frame(wire.then(second))
 
 
-def test_a_message_that_holds_the_boundary_is_left_out_of_a_stream_that_replaces():
+def test_replace_stream_omits_message_that_contains_boundary():
     forged = made(2, b"x\r\n--pushd0123\r\nContent-Type: text/html\r\n\r\n<script>")
     writes, _ = sent(Replace(BOUNDARY), made(1, b"ONE"), forged, made(3, b"THREE"))
     assert shown(opening(BOUNDARY) + b"".join(writes)) == [("image/png", b"ONE"), ("image/png", b"THREE")]
 
 
 def read(stream):
-    """Read a mixed stream with the parser of the standard library."""
+    """Return the parts of a mixed stream, read by the parser of the standard library."""
     head = b"Content-Type: multipart/mixed;boundary=" + BOUNDARY + b"\r\n\r\n"
     parsed = BytesParser(policy=HTTP).parsebytes(head + stream)
     assert not parsed.defects
@@ -125,18 +125,18 @@ def read(stream):
 
 
 @given(st.lists(st.tuples(st.binary(), st.sampled_from(["image/png", "application/octet-stream", "application/x"]))))
-def test_a_mail_parser_reads_every_part_as_it_was_published(published):
+def test_mail_parser_reads_every_part_as_published(published):
     messages = [made(seq, data, kind) for seq, (data, kind) in enumerate(published, 1)]
     writes, wire = sent(Mixed(BOUNDARY), *messages)
     parts = read(opening(BOUNDARY) + b"".join(writes) + wire.last())[:-1]
     assert [part["Pushd-Id"] for part in parts] == [each.id for each in messages]
     for part, each in zip(parts, messages, strict=True):
         assert part["Content-Type"] == each.content_type
-        # The parser takes a body apart into lines; its length tells where it ends.
+        # The parser splits bodies into lines, so only the length is compared.
         assert part["Content-Length"] == str(len(each.data))
 
 
-def test_a_part_has_its_length_id_channel_and_event():
+def test_part_has_length_id_channel_and_event():
     (write,), _ = sent(Mixed(BOUNDARY), made(7, b"data", "text/plain", channel="ä/b", event="e v\u00fc%"))
     assert write == (
         b"Content-Type: text/plain\r\nContent-Length: 4\r\nPushd-Id: E-7\r\nPushd-Channel: %C3%A4/b\r\n"
@@ -144,7 +144,7 @@ def test_a_part_has_its_length_id_channel_and_event():
     )
 
 
-def test_a_body_that_holds_the_boundary_comes_as_base64():
+def test_body_that_contains_boundary_is_base64():
     data = b"x\r\n--pushd0123--\r\n"
     writes, wire = sent(Mixed(BOUNDARY), made(1, data), made(2, b"after"))
     first, second = read(opening(BOUNDARY) + b"".join(writes) + wire.last())[:2]
@@ -152,7 +152,7 @@ def test_a_body_that_holds_the_boundary_comes_as_base64():
     assert second.get_payload(decode=True) == b"after"
 
 
-def test_gaps_and_ends_of_a_mixed_stream_are_headers_of_the_next_part():
+def test_gaps_and_ends_of_mixed_stream_are_headers_of_next_part():
     wire = Mixed(BOUNDARY)
     (write,), _ = sent(wire, made(1, b"x"))
     stream = opening(BOUNDARY) + wire.gap(GAP) + write + wire.end("a/ü") + wire.last()
@@ -161,7 +161,7 @@ def test_gaps_and_ends_of_a_mixed_stream_are_headers_of_the_next_part():
     assert (last["Pushd-End"], last.get_payload()) == ("a/%C3%BC", "")
 
 
-def test_a_sign_of_life_of_a_mixed_stream_is_an_empty_part_so_that_no_header_grows():
+def test_ping_of_mixed_stream_is_an_empty_part():
     wire = Mixed(BOUNDARY)
     stream = opening(BOUNDARY) + wire.ping() * 200 + sent(wire, made(1, b"x"))[0][0] + wire.last()
     *pings, part, _ = read(stream)

@@ -1,4 +1,4 @@
-"""Lines of JSON or of bare data: one line a message, whatever the publisher sent."""
+"""Lines of JSON or of data only: one line per message, whatever the publisher sent."""
 
 import json
 
@@ -14,7 +14,7 @@ GAP = Gap("a", "E-1", "E-3", "evicted")
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_everything_is_one_json_line(line_end: bytes) -> None:
+def test_every_frame_is_one_json_line(line_end: bytes) -> None:
     wire = JsonLines(line_end)
     for frame in (wire.message(message(3, data=b"x\ny\r\n")), wire.gap(GAP), wire.end("a"), wire.ping()):
         assert frame.endswith(line_end)
@@ -31,33 +31,33 @@ def test_messages_have_an_id_and_control_objects_a_type() -> None:
         assert (read["type"], "id" in read) == (kind, False)
 
 
-def test_lines_are_joined_as_they_are() -> None:
+def test_lines_are_joined_unchanged() -> None:
     wire = JsonLines()
     frames = [wire.message(message(seq)) for seq in (1, 2)]
     assert wire.block(frames) == frames[0] + frames[1]
     assert wire.block([]) == b""
 
 
-def test_a_wire_whose_peers_are_found_dead_otherwise_has_no_pings() -> None:
+def test_pings_can_be_turned_off() -> None:
     assert JsonLines(pings=False).ping() == b""
     assert not JsonLines().bare
 
 
 @given(st.lists(st.binary(max_size=30), max_size=5))
-def test_as_many_lines_arrive_as_messages_were_sent(sent: list[bytes]) -> None:
+def test_each_message_is_one_line(sent: list[bytes]) -> None:
     wire = JsonLines()
     block = wire.block([wire.message(message(seq, data=data)) for seq, data in enumerate(sent, 1)])
     assert [json.loads(line)["id"] for line in block.splitlines()] == [f"E-{seq}" for seq in range(1, len(sent) + 1)]
 
 
-def test_a_raw_line_is_the_data_and_a_line_feed() -> None:
+def test_raw_line_is_data_and_line_feed() -> None:
     wire = RawLines()
     assert wire.message(message(data=b"\xff\x00x")) == b"\xff\x00x\n"
     assert wire.message(message(data=b"")) == b"\n"
     assert wire.block([b"a\n", b"b\n"]) == b"a\nb\n"
 
 
-def test_raw_lines_hold_data_only() -> None:
+def test_raw_lines_have_data_only() -> None:
     wire = RawLines()
     assert wire.bare
     assert wire.gap(GAP) == wire.end("a") == wire.ping() == b""

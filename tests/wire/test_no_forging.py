@@ -1,4 +1,4 @@
-"""N messages in are N messages out, with the same data and their own ids, whatever is in them, on every wire."""
+"""Framing cannot be forged: on every wire, N messages are decoded as N messages with the same data and ids."""
 
 import base64
 import json
@@ -25,12 +25,12 @@ from tests.wire.wicked import BOUNDARY, MESSAGES, some
 
 
 def gap_before(message: Message) -> Gap:
-    """Tell of a gap in the channel of a message."""
+    """Return a gap in the channel of a message."""
     return Gap(message.channel, "E-0", message.id, "slow")
 
 
 def written(wire: Wire, messages: Sequence[Message]) -> bytes:
-    """Write messages, each with a gap before it and a ping and its end behind it."""
+    """Encode messages, each with a gap before it, and a ping and the end of its channel after it."""
     stream = b""
     for each in messages:
         stream += wire.block([wire.gap(gap_before(each))])
@@ -40,19 +40,19 @@ def written(wire: Wire, messages: Sequence[Message]) -> bytes:
 
 
 def data_of(shown: dict[str, Any], message: Message) -> bytes:
-    """Give the data of a JSON message; JSON inside it as its value written anew."""
+    """Return the data of a JSON message; JSON inside it is normalized."""
     if "data_base64" in shown:
         return base64.b64decode(shown["data_base64"], validate=True)
     return json.dumps(shown["data"]).encode() if message.form == "json" else shown["data"].encode()
 
 
 def meant(message: Message) -> bytes:
-    """Give the data of a message, JSON as its value written anew."""
+    """Return the data of a message; JSON is normalized."""
     return json.dumps(json.loads(message.data)).encode() if message.form == "json" else message.data
 
 
 def check_jsons(lines: Sequence[str | bytes], messages: Sequence[Message]) -> None:
-    """See that JSON texts are these messages, and control objects of the daemon between them."""
+    """Check that JSON texts are these messages, with the daemon's control objects between them."""
     shown = [json.loads(line) for line in lines]
     told = [each for each in shown if "type" not in each]
     assert [each["id"] for each in told] == [each.id for each in messages]
@@ -66,7 +66,7 @@ def check_jsons(lines: Sequence[str | bytes], messages: Sequence[Message]) -> No
 
 
 def events_of(stream: bytes, messages: Sequence[Message]) -> list[Event]:
-    """Read an event stream; give the messages, having looked at the gaps and ends between them."""
+    """Return the messages of an event stream, and check the gaps and ends between them."""
     reader = EventStream()
     events = list(reader.feed(PREAMBLE % 3000 + stream))
     assert (reader.retry, reader.last_event_id) == (3000, messages[-1].id if messages else "")
@@ -120,7 +120,7 @@ def test_lines_of_text(messages: list[Message]) -> None:
 
 @some
 @given(MESSAGES)
-def test_parts_that_stay(messages: list[Message]) -> None:
+def test_mixed_parts(messages: list[Message]) -> None:
     *parts, last = parts_of(opening(BOUNDARY) + written(Mixed(BOUNDARY), messages), BOUNDARY)
     told = [part for part in parts if "pushd-ping" not in part.headers]
     for part, message in zip(told, messages, strict=True):
@@ -137,10 +137,10 @@ def test_parts_that_stay(messages: list[Message]) -> None:
 
 @some
 @given(MESSAGES, st.sampled_from([Replace, ReplaceDocument]))
-def test_parts_that_replace(messages: list[Message], form: type[Replace]) -> None:
-    """Each message is shown in the end as what it is, perhaps once before in the part of the image before it.
+def test_replace_parts(messages: list[Message], form: type[Replace]) -> None:
+    """Each message is shown with its own type, possibly after it was shown in the part of the image before it.
 
-    One that holds the boundary is left out; an empty one shows nothing.
+    A message that contains the boundary is omitted; an empty one is not shown.
     """
     shown = [part for part in parts_of(opening(BOUNDARY) + written(form(BOUNDARY), messages), BOUNDARY) if part.body]
     expected = [each for each in messages if each.data and b"--" + BOUNDARY not in each.data]
@@ -157,7 +157,7 @@ def test_parts_that_replace(messages: list[Message], form: type[Replace]) -> Non
 @some
 @given(MESSAGES, st.sampled_from([Sse, JsonLines, RawLines, Mixed, Replace]))
 def test_chunks(messages: list[Message], form: Callable[..., Wire]) -> None:
-    """The chunks are the blocks, so that what is in them can not be taken for a chunk."""
+    """The chunks are the blocks, so data cannot be parsed as a chunk."""
     wire = form(BOUNDARY) if form in (Mixed, Replace) else form()
     chunks = chunks_of(written(Chunked(wire), messages) + LAST_CHUNK)
     assert b"".join(chunks) == written(wire, messages)
@@ -165,7 +165,7 @@ def test_chunks(messages: list[Message], form: Callable[..., Wire]) -> None:
 
 @some
 @given(MESSAGES)
-def test_bare_websocket_frames(messages: list[Message]) -> None:
+def test_websocket_data_frames(messages: list[Message]) -> None:
     frames = frames_of(written(BareFrames(), messages))
     assert frames == [(2 if each.form == "binary" else 1, each.data) for each in messages]
 

@@ -1,4 +1,4 @@
-"""A message as a publisher writes it in JSON: what is taken, and all else with its refusal."""
+"""Messages as publishers send them in JSON: what is accepted, and the refusals of everything else."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_data_is_any_json_value_or_base64(text: str, data: bytes, content_type: 
     assert (read.channel, read.data, read.content_type, read.form) == ("a", data, content_type, form)
 
 
-def test_event_ttl_and_end_are_kept() -> None:
+def test_event_ttl_and_end_are_parsed() -> None:
     read = parse('{"channel":"a/b","data":"x","event":"update","ttl":60,"end":true}')
     assert (read.channel, read.event, read.ttl, read.end) == ("a/b", "update", 60.0, True)
     plain = parse('{"channel":"a","data":"x","event":""}')
@@ -119,10 +119,10 @@ DEEP = '{"channel":"a","data":' + "[" * 100_000 + "]" * 100_000 + "}"
     ],
     ids=lambda case: repr(case[:60]) if isinstance(case, (str, bytes)) else case.__name__,
 )
-def test_all_else_is_refused_by_its_name(text: str | bytes, refusal: type[Refusal]) -> None:
-    with pytest.raises(Refusal) as told:
+def test_invalid_input_is_refused_with_its_class(text: str | bytes, refusal: type[Refusal]) -> None:
+    with pytest.raises(Refusal) as caught:
         parse(text)
-    assert type(told.value) is refusal
+    assert type(caught.value) is refusal
 
 
 @pytest.mark.parametrize(
@@ -134,19 +134,19 @@ def test_all_else_is_refused_by_its_name(text: str | bytes, refusal: type[Refusa
         ('{"channel":"a","data_base64":"MTIzNDU="}', '{"channel":"a","data_base64":"MTIzNDU2"}'),
     ],
 )
-def test_the_limit_is_on_the_bytes_of_the_data(at_most: str, too_large: str) -> None:
+def test_data_limit_counts_bytes(at_most: str, too_large: str) -> None:
     assert len(parse(at_most, max_data=5).data) == 5
     with pytest.raises(TooLarge):
         parse(too_large, max_data=5)
 
 
-def test_the_limit_of_an_event_type_is_that_of_the_configuration() -> None:
+def test_event_type_limit_is_configurable() -> None:
     assert parse('{"channel":"a","data":"x","event":"four"}', max_event=4).event == "four"
     with pytest.raises(BadEvent):
         parse('{"channel":"a","data":"x","event":"fives"}', max_event=4)
 
 
-def test_data_of_the_very_limit_is_not_too_large() -> None:
+def test_data_of_exactly_the_limit_is_accepted() -> None:
     check_size(5, 5)
     with pytest.raises(TooLarge):
         check_size(6, 5)
@@ -163,23 +163,23 @@ def test_data_of_the_very_limit_is_not_too_large() -> None:
         '{"channel":"secret?","data":"x"}',
     ],
 )
-def test_a_refusal_holds_nothing_of_what_was_sent(text: str) -> None:
-    with pytest.raises(Refusal) as told:
+def test_refusal_does_not_repeat_input(text: str) -> None:
+    with pytest.raises(Refusal) as caught:
         parse(text)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["unknown", r"line\r\n+OK forged", r"line\u2028separator", "long" * 1000])
-def test_a_refusal_is_one_short_line_whatever_the_keys(key: str) -> None:
-    with pytest.raises(BadJson) as told:
+def test_refusal_is_one_short_line_for_any_key(key: str) -> None:
+    with pytest.raises(BadJson) as caught:
         parse(f'{{"channel":"a","data":"x","{key}":1}}')
-    sentence = str(told.value)
+    sentence = str(caught.value)
     assert len(sentence.splitlines()) == 1
     assert len(sentence) < 300
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_whatever_is_sent_is_taken_or_refused(text: bytes) -> None:
+def test_any_input_is_accepted_or_refused(text: bytes) -> None:
     for sent in (
         text,
         b'{"channel":"a","data":' + text + b"}",
@@ -192,11 +192,11 @@ def test_whatever_is_sent_is_taken_or_refused(text: bytes) -> None:
 
 
 @given(st.text())
-def test_any_text_is_published_as_it_was_written(text: str) -> None:
+def test_any_text_is_published_unchanged(text: str) -> None:
     assert parse(json.dumps({"channel": "a", "data": text})).data == text.encode()
 
 
-def test_any_json_can_be_asked_for() -> None:
+def test_json_is_decoded_to_any_type() -> None:
     decoder = msgspec.json.Decoder(dict[str, int])
     assert decode(decoder, b'{"a":1}') == {"a": 1}
     for wrong in (b'{"a":"b"}', b"{", b'{"a\xff":1}'):

@@ -1,4 +1,4 @@
-"""The commands and answers of ``pushd.v1``: whatever comes is a command or refused, and its ``ref`` comes back."""
+"""Commands and replies of ``pushd.v1``: any input is parsed or refused, and the reply repeats its ``ref``."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ GOOD = st.sampled_from(["a", "a/*,b", "all", "last:2", "drop", "text/html", "AA=
 
 
 def answer(frame: bytes) -> Any:
-    """Read an answer, which is one text frame."""
+    """Return the JSON of a reply, which is one text frame."""
     ((opcode, payload),) = frames_of(frame)
     assert opcode == 1
     return json.loads(payload.decode())
@@ -40,26 +40,26 @@ def answer(frame: bytes) -> Any:
 
 @some
 @given(st.dictionaries(KEYS | WORDS, GOOD | VALUES, max_size=5).map(json.dumps).map(str.encode) | DATA)
-def test_any_text_is_a_command_or_refused_with_its_ref(text: bytes) -> None:
+def test_any_text_is_parsed_or_refused_with_its_ref(text: bytes) -> None:
     try:
         ask = Ask(text)
     except BadJson as refusal:
         assert answer(encode_refusal(refusal))["ref"] is None
         return
     ref = json.loads(text).get("ref")
-    told = answer(encode_outcome(Published("E-1", 0), ask.ref))
-    assert told == {"ref": ref, "ok": True, "id": "E-1", "subscribers": 0}
+    reply = answer(encode_outcome(Published("E-1", 0), ask.ref))
+    assert reply == {"ref": ref, "ok": True, "id": "E-1", "subscribers": 0}
     try:
         ask.command(LIMITS)
     except Refusal as refusal:
-        told = answer(encode_refusal(refusal, ask.ref))
-        assert (told["ref"], told["error"]) == (ref, {"code": refusal.code, "message": str(refusal)})
+        reply = answer(encode_refusal(refusal, ask.ref))
+        assert (reply["ref"], reply["error"]) == (ref, {"code": refusal.code, "message": str(refusal)})
         assert len(str(refusal).splitlines()) == 1
 
 
 @some
 @given(VALUES, VALUES)
-def test_any_ping_and_any_ref_come_back(token: Any, ref: Any) -> None:
+def test_any_ping_and_ref_are_repeated(token: Any, ref: Any) -> None:
     ask = Ask(json.dumps({"ping": token, "ref": ref}).encode())
     command = ask.command(LIMITS)
     assert isinstance(command, Ping)
@@ -68,7 +68,7 @@ def test_any_ping_and_any_ref_come_back(token: Any, ref: Any) -> None:
 
 @some
 @given(WORDS)
-def test_any_text_is_published_as_it_was_written(text: str) -> None:
+def test_any_text_is_published_unchanged(text: str) -> None:
     command = Ask(json.dumps({"publish": "a/b", "data": text}).encode()).command(LIMITS)
     assert isinstance(command, Publish)
     assert (command.draft.channel, command.draft.data) == ("a/b", text.encode())
@@ -84,7 +84,7 @@ def test_any_text_is_published_as_it_was_written(text: str) -> None:
         ('{"auth":"secret"}', Authenticate("secret")),
     ],
 )
-def test_commands_are_read_as_documented(text: str, command: Command) -> None:
+def test_commands_are_parsed_as_documented(text: str, command: Command) -> None:
     assert Ask(text.encode()).command(LIMITS) == command
 
 
@@ -101,10 +101,10 @@ def test_commands_are_read_as_documented(text: str, command: Command) -> None:
         ('{"subscribe":"a","since":1e300}', BadSince),
     ],
 )
-def test_all_else_is_refused_by_its_name(text: str, refusal: type[Refusal]) -> None:
+def test_invalid_input_is_refused_with_its_class(text: str, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):
         Ask(text.encode()).command(LIMITS)
 
 
-def test_an_answer_to_a_subscription_names_its_topics() -> None:
+def test_subscribe_reply_names_topics() -> None:
     assert answer(encode_outcome(Subscribed(("a", "b/*"), None)))["subscribe"] == "a,b/*"

@@ -1,4 +1,4 @@
-"""Server-sent events, read back by a parser written from the text of the standard."""
+"""Server-sent events, decoded by a parser written from the text of the standard."""
 
 import base64
 import json
@@ -18,17 +18,17 @@ WICKED = st.lists(
     st.sampled_from(["\r", "\n", "\r\n", ":", " ", "id", "data", "event", "retry", "E-9", "\ufeff", "\0", "\x85"])
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 ).map("".join)
-"""Text that tries to be a field of its own."""
+"""Text that tries to forge a field."""
 
 
 @dataclass
 class EventSource:
-    """An interpreter of an event stream (WHATWG HTML, section 9.2.6)."""
+    """A parser of event streams (WHATWG HTML, section 9.2.6)."""
 
     last_event_id: str = ""
     retry: int | None = None
     events: list[tuple[str, str, str]] = field(default_factory=list)
-    """Type, data and last event id of what was dispatched."""
+    """Type, data and last event id of each dispatched event."""
 
     def read(self, stream: bytes) -> "EventSource":
         text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
@@ -58,7 +58,7 @@ def read(*sent: Message, wire: Sse | None = None) -> list[tuple[str, str, str]]:
     return EventSource().read(chosen.block([chosen.message(each) for each in sent])).events
 
 
-def test_a_message_is_written_as_documented() -> None:
+def test_message_is_encoded_as_documented() -> None:
     assert Sse().message(message(7, data=b"one\ntwo", event="update")) == (
         b"id: E-7\nevent: update\ndata: one\ndata: two\n\n"
     )
@@ -66,7 +66,7 @@ def test_a_message_is_written_as_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "heard"),
+    ("data", "received"),
     [
         (b"", ""),
         (b"plain", "plain"),
@@ -85,12 +85,12 @@ def test_a_message_is_written_as_documented() -> None:
         (b"\xff\x00\n", base64.b64encode(b"\xff\x00\n").decode()),
     ],
 )
-def test_data_arrives_with_its_line_ends_as_lf_and_binary_as_base64(data: bytes, heard: str) -> None:
-    assert read(message(7, data=data), message(8)) == [("message", heard, "E-7"), ("message", "x", "E-8")]
+def test_line_ends_arrive_as_lf_and_binary_as_base64(data: bytes, received: str) -> None:
+    assert read(message(7, data=data), message(8)) == [("message", received, "E-7"), ("message", "x", "E-8")]
 
 
 @given(st.lists(st.tuples(WICKED, st.none() | WICKED), min_size=1, max_size=3))
-def test_nothing_in_data_or_event_forges_a_field_an_id_or_an_event(
+def test_data_and_event_cannot_forge_fields_ids_or_events(
     sent: list[tuple[str, str | None]],
 ) -> None:
     messages: list[Message] = []
@@ -109,26 +109,26 @@ def test_nothing_in_data_or_event_forges_a_field_an_id_or_an_event(
 
 
 @given(st.binary())
-def test_any_bytes_are_one_event_of_one_kind(data: bytes) -> None:
+def test_any_bytes_are_one_message_event(data: bytes) -> None:
     sent = message(7, data=data)
     stream = Sse().message(sent)
     assert b"\r" not in stream
-    ((kind, heard, last_id),) = EventSource().read(stream).events
+    ((kind, received, last_id),) = EventSource().read(stream).events
     assert (kind, last_id) == ("message", "E-7")
     if sent.form == "binary":
-        assert base64.b64decode(heard) == data
+        assert base64.b64decode(received) == data
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_with_format_json_the_data_is_the_json_message(text: str) -> None:
-    ((kind, heard, last_id),) = read(message(7, data=text.encode(), event="update"), wire=SseJson())
+def test_json_format_has_json_message_as_data(text: str) -> None:
+    ((kind, received, last_id),) = read(message(7, data=text.encode(), event="update"), wire=SseJson())
     assert (kind, last_id) == ("update", "E-7")
-    shown = json.loads(heard)
+    shown = json.loads(received)
     assert (shown["id"], shown["data"], shown["event"]) == ("E-7", text, "update")
 
 
 @pytest.mark.parametrize("wire", [Sse(), SseJson()])
-def test_control_information_is_an_event_of_its_own_and_moves_no_cursor(wire: Sse) -> None:
+def test_gaps_and_ends_are_events_that_do_not_move_the_cursor(wire: Sse) -> None:
     source = EventSource().read(wire.message(message(7)))
     source.read(wire.block([wire.gap(Gap("a", "E-7", "E-9", "slow")), wire.ping(), wire.end("a")]))
     _, gap, end = source.events
@@ -140,17 +140,17 @@ def test_control_information_is_an_event_of_its_own_and_moves_no_cursor(wire: Ss
 
 
 @pytest.mark.parametrize("wire", [Sse(), SseJson()])
-def test_nothing_but_messages_writes_an_id(wire: Sse) -> None:
+def test_only_messages_have_an_id(wire: Sse) -> None:
     frames = (wire.gap(Gap("a", "E-7", "E-9", "slow")), wire.ping(), wire.end("a"), PREAMBLE % 3000)
     assert not any(line.startswith(b"id") for frame in frames for line in frame.splitlines())
 
 
-def test_a_ping_is_a_comment_and_no_event() -> None:
+def test_ping_is_a_comment() -> None:
     assert EventSource().read(Sse().ping() * 3).events == []
     assert Sse().ping().startswith(b":")
 
 
-def test_a_stream_begins_with_a_comment_and_a_retry_that_make_no_block_of_their_own() -> None:
+def test_preamble_is_a_comment_and_retry_without_a_block() -> None:
     assert PREAMBLE % 3000 == b":\nretry: 3000\n"
     source = EventSource().read(PREAMBLE % 3000 + Sse().message(message(7)))
     assert source.retry == 3000

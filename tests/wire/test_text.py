@@ -1,4 +1,4 @@
-"""The text of a line connection: any bytes fit into a line, come back, and command no terminal."""
+"""Text lines: any bytes fit into a line, round-trip, and contain no terminal control sequence."""
 
 import re
 
@@ -17,14 +17,14 @@ ANY = st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepa
 @given(ANY)
 @example(bytes(range(256)))
 @example("\u0085\u2028\u2029\u009b\\x41\\".encode())
-def test_any_bytes_come_back_from_their_escaped_form(data: bytes) -> None:
+def test_any_bytes_round_trip_through_escaping(data: bytes) -> None:
     assert unescape(escape(data)) == data
 
 
 @given(ANY)
 @example(bytes(range(256)))
 @example("a\u0085b\u2028c\u2029d\x0b\x0c\x1c\x1d\x1e\r\n".encode())
-def test_escaped_text_is_one_line_of_utf8_without_controls_for_every_reader(data: bytes) -> None:
+def test_escaped_text_is_one_utf8_line_without_control_characters(data: bytes) -> None:
     line = escape(data)
     text = line.decode("utf-8")
     assert len(b"|%b|".replace(b"%b", line).splitlines()) == 1
@@ -50,7 +50,7 @@ def test_escaped_text_is_one_line_of_utf8_without_controls_for_every_reader(data
         ("\u2028".encode(), rb"\xe2\x80\xa8"),
     ],
 )
-def test_only_what_a_line_can_not_hold_is_escaped(data: bytes, text: bytes) -> None:
+def test_only_unsafe_bytes_are_escaped(data: bytes, text: bytes) -> None:
     assert escape(data) == text
     assert unescape(text) == data
 
@@ -59,7 +59,7 @@ def test_only_what_a_line_can_not_hold_is_escaped(data: bytes, text: bytes) -> N
     ("text", "data"),
     [(rb"\x41\x4A\x4a", b"AJJ"), (rb"\\n", rb"\n"), (rb"\\\n", b"\\\n"), (rb"\xe2\x82\xac", "€".encode())],
 )
-def test_a_person_may_escape_what_need_not_be(text: bytes, data: bytes) -> None:
+def test_unnecessary_escapes_are_accepted(text: bytes, data: bytes) -> None:
     assert unescape(text) == data
 
 
@@ -80,12 +80,12 @@ def test_a_person_may_escape_what_need_not_be(text: bytes, data: bytes) -> None:
         b"\\ ",
     ],
 )
-def test_an_unknown_escape_is_refused(text: bytes) -> None:
+def test_unknown_escape_is_refused(text: bytes) -> None:
     with pytest.raises(BadEscape):
         unescape(text)
 
 
-def test_lines_are_written_as_documented() -> None:
+def test_lines_are_encoded_as_documented() -> None:
     wire = TextLines()
     assert wire.message(message(7, "a/ü", b"two\nlines")) == "MSG a/ü E-7 two\\nlines\r\n".encode()
     assert wire.message(message(7, data=b"")) == b"MSG a E-7 \r\n"
@@ -97,7 +97,7 @@ def test_lines_are_written_as_documented() -> None:
 
 
 @given(st.lists(ANY, max_size=4))
-def test_as_many_lines_arrive_as_messages_were_sent_and_each_with_its_data(sent: list[bytes]) -> None:
+def test_each_message_is_one_line_with_its_data(sent: list[bytes]) -> None:
     wire = TextLines()
     block = wire.block([wire.message(message(seq, data=data)) for seq, data in enumerate(sent, 1)])
     lines = [line.split(b" ", 3) for line in block.split(b"\r\n")[:-1]]

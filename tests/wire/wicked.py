@@ -1,4 +1,4 @@
-"""What a publisher would send who wants to be taken for more than one message, or for the daemon."""
+"""Malicious messages: data that tries to forge other messages or control information on some wire."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from pushd.core.names import check_publishable
 from tests.build import message
 
 some = settings(max_examples=40)
-"""What is made of these is large, and each test has a way of its own into it: `make fuzz` tries more."""
+"""Fewer examples than usual, since they are large; `make fuzz` tries more."""
 
 BOUNDARY = b"pushd0123"
 
@@ -27,25 +27,25 @@ SCRAPS = (
     *(b"MSG a E-9 x", b"GAP a E-1 E-9 slow", b"END a", b"+OK", b"-ERR fault x"),
     *(b"0\r\n\r\n", b"1\r\nx\r\n", b"\x81\x01x"),
 )
-"""Words that mean something on one wire or another."""
+"""Fragments with a meaning on some wire."""
 
 DATA = st.lists(st.sampled_from(SCRAPS) | st.binary(max_size=4), max_size=6).map(b"".join)
 WORDS = DATA.map(lambda data: data.decode("utf-8", "ignore")) | st.text(max_size=4)
 
 
-def _mostly(good: st.SearchStrategy[Any], any_at_all: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Choose what is taken, and now and then what may be refused."""
-    return st.integers(0, 7).flatmap(lambda number: any_at_all if number == 7 else good)
+def _mostly(valid: st.SearchStrategy[Any], arbitrary: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return a strategy of mostly valid values, and occasionally values that may be refused."""
+    return st.integers(0, 7).flatmap(lambda number: arbitrary if number == 7 else valid)
 
 
 _NAMES = _mostly(st.sampled_from(["a", "ü/b", "--" + BOUNDARY.decode(), 'a"b', "E-9", "a:b=c;d", "{}", "id:"]), WORDS)
-_GOOD_TYPES = st.sampled_from(
+_VALID_TYPES = st.sampled_from(
     [
         *("text/plain", "text/html; charset=utf-8", "image/png", "IMAGE/jpeg", "application/octet-stream"),
         f'a/b; c="--{BOUNDARY.decode()}"',
     ]
 )
-_TYPES = _mostly(_GOOD_TYPES, WORDS | st.just("application/json"))
+_TYPES = _mostly(_VALID_TYPES, WORDS | st.just("application/json"))
 _TEXTS = DATA.map(lambda data: data.decode("utf-8", "replace").encode())
 _VALUES = st.sampled_from([None, True, 1, -0.5]) | WORDS
 _BLANKS = st.sampled_from(["", " ", "\n", "\r", "\r\n"])
@@ -62,7 +62,7 @@ _EVENTS = _mostly(st.none() | WORDS.map(lambda text: re.sub(r"[\x00-\x1f\x7f-\x9
 
 
 def accepted(published: list[tuple[str, tuple[bytes, str | None], str | None]]) -> list[Message]:
-    """Make messages of those channels, data with content types, and event types that are not refused."""
+    """Return messages of the channels, data with content types, and event types that are not refused."""
     messages: list[Message] = []
     for channel, (data, content_type), event in published:
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.doors.real import Daemon
-from tests.soak.ways import Ports
-from tests.storm.live import Live, slowest
+from tests.soak.transports import Ports
+from tests.storm.live_latency import LatencyProbe, p99
 from tests.worst.inputs import FURTHER, INPUTS, Input
 
 _NORMAL_SECONDS = 1.0
@@ -45,7 +45,7 @@ def measure(name: str, send: Input, options: Sequence[str]) -> Figures:
         daemon = Daemon(Path(directory), *options)
         try:
             ports = Ports(daemon.http_port, daemon.tcp_port)
-            with Live(ports) as live:
+            with LatencyProbe(ports) as live:
                 live.delays()
                 time.sleep(_NORMAL_SECONDS)
                 normal = live.delays()
@@ -64,7 +64,7 @@ def measure(name: str, send: Input, options: Sequence[str]) -> Figures:
         finally:
             daemon.stop()
     wall -= 2 * _AFTER_SECONDS
-    return Figures(slowest(normal), normal[-1], slowest(during), during[-1], cpu, wall)
+    return Figures(p99(normal), normal[-1], p99(during), during[-1], cpu, wall)
 
 
 def _cpu(pid: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
 from tests.doors.clients import HANDSHAKE
-from tests.soak.ways import Ports
+from tests.soak.transports import Ports
 
 _SECONDS = 60.0
 _SMALL = 4 << 10

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
-from tests.soak.ways import Ports
+from tests.soak.transports import Ports
 from tests.worst.clients import Connection, frame, lines, publish, request, stream, subscribe, websocket
 
 Input = Callable[[Ports], Iterator[None]]

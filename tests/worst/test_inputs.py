@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.threads import deferToThread
 
-from tests.soak.ways import Ports
+from tests.soak.transports import Ports
 from tests.transports.conftest import Start
 from tests.transports.daemon import turns as some_turns
 from tests.transports.daemon import until

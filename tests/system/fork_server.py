@@ -1,6 +1,6 @@
-"""Starts daemons quickly: a process that has imported everything once, and forks a `twistd -n pushd` for each wish.
+"""A fork server: a process that has imported everything, and forks a `twistd -n pushd` for each request.
 
-A start takes a second of imports otherwise, and a test that kills twenty daemons would do little else.
+Otherwise each start would take a second of imports, most of the time of a test that kills twenty daemons.
 """
 
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 
-class Nursery:
-    """The process, from the test's side."""
+class ForkServer:
+    """The client side of the server process."""
 
     def __init__(self) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
@@ -27,14 +27,14 @@ class Nursery:
         )
 
     def start(self, log: Path, words: list[str]) -> int:
-        """Start a daemon that logs to a file; give its process."""
+        """Start a daemon that logs to a file, and return its process id."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps([str(log), words]) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
     def close(self) -> None:
-        """Start no more."""
+        """Stop the server process."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         self._process.stdout.close()
@@ -48,7 +48,7 @@ def _serve() -> None:
     import pushd.tap
 
     assert pushd.tap and pushd.backends.sqlite.backend
-    # Nobody waits for the children: they are killed, and gone then.
+    # No process waits for the children: the kernel reaps them when they exit.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         log, words = json.loads(line)

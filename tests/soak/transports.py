@@ -1,4 +1,4 @@
-"""The ways of listening: each opens a connection and gives what comes, until it is closed."""
+"""Subscribers over each transport: each opens a connection and yields what it receives, until it is closed."""
 
 import asyncio
 import json
@@ -11,43 +11,43 @@ from urllib.parse import unquote
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-_HEADER = re.compile(rb"^pushd-gap: ", re.IGNORECASE | re.MULTILINE)
+_GAP_HEADER = re.compile(rb"^pushd-gap: ", re.IGNORECASE | re.MULTILINE)
 _POLL_SECONDS = 5
-OURS = frozenset(f"soak/{kind}" for kind in ("http", "lines", "websocket"))
-"""The channels of this load; junk publishes on others."""
+CHANNELS = frozenset(f"soak/{kind}" for kind in ("http", "lines", "websocket"))
+"""The channels of the soak test; malformed input may publish on others."""
 _HOST = "127.0.0.1"
 
 
 class Ports(NamedTuple):
-    """Those of the daemon."""
+    """The ports of the daemon."""
 
     http: int
     tcp: int
 
 
-class Heard(NamedTuple):
-    """A message."""
+class ReceivedMessage(NamedTuple):
+    """A message of a subscribed channel."""
 
     id: str
     channel: str
     data: Any
 
 
-class Gap(NamedTuple):
-    """The word that messages are missing."""
+class ReceivedGap(NamedTuple):
+    """The report that messages are missing."""
 
 
-Item = Heard | Gap
-Way = Callable[[Ports, str, str | None], AsyncGenerator[Item, None]]
+Item = ReceivedMessage | ReceivedGap
+Transport = Callable[[Ports, str, str | None], AsyncGenerator[Item, None]]
 
 
-class Refused(Exception):
-    """The daemon said no."""
+class SubscriptionRefused(Exception):
+    """The daemon refused the subscription."""
 
 
 @asynccontextmanager
-async def dial(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect; at the end the connection is cut."""
+async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect, and abort the connection at the end."""
     reader, writer = await asyncio.open_connection(_HOST, port)
     try:
         yield reader, writer
@@ -56,7 +56,7 @@ async def dial(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.S
 
 
 async def sse(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
-    """Hear server-sent events whose data are JSON messages."""
+    """Receive server-sent events whose data are JSON messages."""
     async for line in _lines(ports, f"/sse/{topics}?format=json", since):
         if line.startswith(b"data: "):
             for item in _items(line.removeprefix(b"data: ")):
@@ -64,14 +64,14 @@ async def sse(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[It
 
 
 async def stream(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
-    """Hear a body of lines of JSON."""
+    """Receive a body of JSON lines."""
     async for line in _lines(ports, f"/stream/{topics}", since):
         for item in _items(line):
             yield item
 
 
 async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
-    """Hear parts: headers, an empty line, so many bytes, and the next boundary."""
+    """Receive parts: headers, an empty line, a body with a length, and the next boundary."""
     rest, part, missing = b"", dict[str, str](), None
     async for block in _blocks(ports, f"/mixed/{topics}", since):
         rest += block
@@ -81,7 +81,7 @@ async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[
                 name, _, value = line.decode("latin-1").partition(": ")
                 part[name] = value
                 if name == "Pushd-Gap":
-                    yield Gap()
+                    yield ReceivedGap()
                 missing = None if line else int(part["Content-Length"])
             elif len(rest) < missing:
                 break
@@ -89,44 +89,44 @@ async def mixed(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[
                 body, rest, missing = rest[:missing], rest[missing:].removeprefix(b"\r\n"), None
                 if "Pushd-Id" in part:
                     channel = unquote(part["Pushd-Channel"])
-                    yield Heard(part["Pushd-Id"], channel, json.loads(body) if channel in OURS else None)
+                    yield ReceivedMessage(part["Pushd-Id"], channel, json.loads(body) if channel in CHANNELS else None)
                 part = {}
 
 
 async def longpoll(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
-    """Ask again and again on one connection."""
-    async with dial(ports.http) as (reader, writer):
+    """Poll repeatedly on one connection."""
+    async with connection(ports.http) as (reader, writer):
         while True:
             writer.write(_request(f"/longpoll/{topics}?timeout={_POLL_SECONDS}", since))
             head = await reader.readuntil(b"\r\n\r\n")
-            if _HEADER.search(head):
-                yield Gap()
+            if _GAP_HEADER.search(head):
+                yield ReceivedGap()
             if b" 200 " not in head[:14]:
                 if b" 204 " in head[:14] or b" 304 " in head[:14]:
                     continue
-                raise Refused(head.decode("latin-1"))
+                raise SubscriptionRefused(head.decode("latin-1"))
             length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
             assert length
             for message in json.loads(await reader.readexactly(int(length[1]))):
                 since = message["id"]
-                yield Heard(message["id"], message["channel"], message.get("data"))
+                yield ReceivedMessage(message["id"], message["channel"], message.get("data"))
 
 
 async def lines(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
-    """Hear lines of JSON over TCP."""
-    async with dial(ports.tcp) as (reader, writer):
+    """Receive JSON lines over TCP."""
+    async with connection(ports.tcp) as (reader, writer):
         cursor = f" since={since}" if since else ""
         writer.write(f"FORMAT json\r\nSUB {topics}{cursor}\r\n".encode())
         while line := await reader.readline():
             if line.startswith(b"-ERR"):
-                raise Refused(line.decode())
+                raise SubscriptionRefused(line.decode())
             if line.startswith(b"{"):
                 for item in _items(line):
                     yield item
 
 
 async def websocket(ports: Ports, topics: str, since: str | None) -> AsyncGenerator[Item, None]:
-    """Hear JSON messages in frames."""
+    """Receive JSON messages in WebSocket frames."""
     url = f"ws://{_HOST}:{ports.http}/ws"
     async with connect(url, subprotocols=[Subprotocol("pushd.v1")], compression=None, proxy=None) as socket:
         await socket.send(json.dumps({"subscribe": topics} | ({"since": since} if since else {})))
@@ -138,7 +138,7 @@ async def websocket(ports: Ports, topics: str, since: str | None) -> AsyncGenera
             socket.transport.abort()
 
 
-WAYS: dict[str, Way] = {
+TRANSPORTS: dict[str, Transport] = {
     "sse": sse,
     "stream": stream,
     "mixed": mixed,
@@ -151,10 +151,10 @@ WAYS: dict[str, Way] = {
 def _items(text: str | bytes) -> list[Item]:
     message = json.loads(text)
     if "error" in message:
-        raise Refused(str(message))
+        raise SubscriptionRefused(str(message))
     if message.get("type") == "gap":
-        return [Gap()]
-    return [Heard(message["id"], message["channel"], message.get("data"))] if "id" in message else []
+        return [ReceivedGap()]
+    return [ReceivedMessage(message["id"], message["channel"], message.get("data"))] if "id" in message else []
 
 
 def _request(target: str, since: str | None) -> bytes:
@@ -163,7 +163,7 @@ def _request(target: str, since: str | None) -> bytes:
 
 
 async def _lines(ports: Ports, target: str, since: str | None) -> AsyncIterator[bytes]:
-    """Ask for a stream; give its lines."""
+    """Request a stream, and yield its lines."""
     rest = b""
     async for block in _blocks(ports, target, since):
         *complete, rest = (rest + block).split(b"\n")
@@ -172,12 +172,12 @@ async def _lines(ports: Ports, target: str, since: str | None) -> AsyncIterator[
 
 
 async def _blocks(ports: Ports, target: str, since: str | None) -> AsyncIterator[bytes]:
-    """Ask for a stream; give its chunks."""
-    async with dial(ports.http) as (reader, writer):
+    """Request a stream, and yield its chunks."""
+    async with connection(ports.http) as (reader, writer):
         writer.write(_request(target, since))
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head[:14]:
-            raise Refused(head.decode("latin-1"))
+            raise SubscriptionRefused(head.decode("latin-1"))
         while size := int(await reader.readline() or b"0", 16):
             yield await reader.readexactly(size)
             await reader.readexactly(2)
