@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bench.cases.interface import Case, Column, Scale
+from bench.peers.interface import Server
 from bench.peers.pushd import Pushd
 from bench.testbed import Scenario, Testbed
 
@@ -48,7 +49,7 @@ class Stalled(Case):
         enough = 100 * testbed.scenario.stalled
         for _ in range(self._FILL_ROUNDS):
             testbed.run(self._FILL_BURSTS, burst=50)
-            if enough and _dropped(testbed) >= enough:
+            if enough and _dropped(testbed.server) >= enough:
                 return
 
     def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
@@ -60,10 +61,10 @@ class Stalled(Case):
             "rate": back_to_back.result["messages"] / back_to_back.result["seconds"],
             "micros": back_to_back.microseconds,
             "mib": (testbed.server.memory() - testbed.memory_after) / 2**20,
-            "dropped": _dropped(testbed),
+            "dropped": _dropped(testbed.server),
             "stalled": testbed.scenario.stalled,
         }
 
 
-def _dropped(testbed: Testbed) -> float:
-    return Pushd().metric(testbed.server, 'pushd_dropped_total{policy="drop"}')
+def _dropped(server: Server) -> float:
+    return Pushd().metric(server, 'pushd_dropped_total{policy="drop"}')

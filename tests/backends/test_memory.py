@@ -1,9 +1,9 @@
 """The store in memory keeps what every store promises."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from twisted.internet.interfaces import IDelayedCall
 
 from pushd.backends.memory import MemoryBackend
 from tests.backends.contract import BackendContract
@@ -13,11 +13,13 @@ from tests.backends.stage import Make, StageClock
 class TurningClock(StageClock):
     """A clock that only the test moves, but what is due at once is called in the next turn of the reactor."""
 
-    def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         """See `IReactorTime`."""
         from twisted.internet import reactor
 
-        return (super() if delay else reactor).callLater(delay, call, *args, **kwargs)  # type: ignore[attr-defined]
+        if delay:
+            return super().callLater(delay, callable, *args, **kw)
+        return reactor.callLater(delay, callable, *args, **kw)
 
 
 class TestMemory(BackendContract):

@@ -1,6 +1,6 @@
 """Cases and scenarios: invariants of tables and of shared servers."""
 
-from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -9,7 +9,11 @@ from bench.cases.interface import Scale
 from bench.peers import PEERS
 from bench.peers.interface import Server
 from bench.plot import CHARTS
+from bench.programs import Program
 from tests.doors.real import Daemon
+
+NO_PROGRAM = cast(Program, None)
+"""Stands in for the process of a server of which only the ports are used."""
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -21,7 +25,7 @@ def test_rows_of_a_case_have_unique_labels(case):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_every_scenario_has_its_scripts(case):
     ports = dict.fromkeys(("http", "tcp", "nats", "redis", "lines"), 1)
-    server = Server(None, ports)
+    server = Server(NO_PROGRAM, ports)
     for scenario in case.scenarios(Scale()):
         peer = PEERS[scenario.peer]
         if scenario.subscribers:
@@ -43,7 +47,6 @@ def test_every_chart_shows_a_column_of_a_case():
 def test_dropped_messages_are_a_metric_of_the_daemon(tmp_path):
     daemon = Daemon(tmp_path)
     try:
-        testbed = SimpleNamespace(server=Server(None, {"http": daemon.http_port}))
-        assert stalled._dropped(testbed) == 0
+        assert stalled._dropped(Server(NO_PROGRAM, {"http": daemon.http_port})) == 0
     finally:
         daemon.stop()

@@ -4,6 +4,7 @@ import os
 import socketserver
 import threading
 from contextlib import ExitStack
+from io import BufferedIOBase
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,20 @@ def test_bytes_are_escaped_to_one_line():
     assert escape(b"GET /\r\n%p \\ \x89") == rb"GET /\x0d\x0a%p \x5c \x89"
 
 
+class WrongServer(socketserver.ThreadingTCPServer):
+    """The listener of `Wrong`, with its subscribers."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Wrong)
+        self.subscribers: list[BufferedIOBase] = []
+
+
 class Wrong(socketserver.StreamRequestHandler):
     """A server that receives four messages, one per line, and commits every kind of fault with them."""
+
+    server: WrongServer
 
     def handle(self):
         if self.rfile.readline() == b"SUB\n":
@@ -50,11 +63,9 @@ class Wrong(socketserver.StreamRequestHandler):
 
 @pytest.mark.system
 def test_faults_of_a_server_are_counted(program, tmp_path):
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Wrong) as server, ExitStack() as stack:
+    with WrongServer() as server, ExitStack() as stack:
         stack.callback(server.shutdown)
-        server.subscribers = []
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        server.daemon_threads = True
         port = server.server_address[1]
         load = LoadClient(stack.enter_context(start(program, tmp_path, choose_cpus().load)))
         load.set_subscribe_script(SubscribeScript(port, b"SUB\n", b"OK\n"))

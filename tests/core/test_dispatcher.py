@@ -175,8 +175,13 @@ def test_those_who_are_not_ready_take_more_of_a_turn_the_more_messages_they_hear
 def test_those_who_are_ready_do_not_wait_for_the_others() -> None:
     slow, ready = stalled(100), Peer().listen("a")
     sent: list[object] = []
+
+    def send_each(handles: list[object], block: bytes) -> list[tuple[int, int]]:
+        sent.extend(handles)
+        return []
+
     ready.subscriber.attach(ready)
-    dispatcher = Dispatcher(Recent(), lambda handles, block: sent.extend(handles) or [])
+    dispatcher = Dispatcher(Recent(), send_each)
     for peer in (*slow, ready):
         dispatcher.index.add("a", peer.subscriber)
     accept(dispatcher, " ".join(f"a:{seq}" for seq in range(1, 1000)))
@@ -213,7 +218,9 @@ def test_a_batch_that_is_much_for_one_alone_is_cut_and_stays_in_order(limit: int
     accept(dispatcher, " ".join(words))
     assert runs(dispatcher, limit) > 3
     live.subscriber.resume()
-    late.subscriber.replay(late.subscriber.catching, page(upto=0), Recent())
+    catching = late.subscriber.catching
+    assert catching is not None
+    late.subscriber.replay(catching, page(upto=0), Recent())
     assert live.heard == late.heard == words
 
 

@@ -1,6 +1,7 @@
 """The outbox: bounded, with a named outcome for each policy when it is full."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -253,15 +254,15 @@ class CountingBudget(Budget):
 @pytest.mark.parametrize(
     ("policy", "limits"),
     [
-        pytest.param(Policy.LATEST, {"eager": True}, id="latest-eager"),
-        pytest.param(Policy.LATEST, {"messages": 900}, id="latest-by-messages"),
-        pytest.param(Policy.LATEST, {"bytes": 900 * (SIZE + 2)}, id="latest-by-bytes"),
-        pytest.param(Policy.DROP, {"messages": 900}, id="drop"),
+        pytest.param(Policy.LATEST, Limits(eager=True), id="latest-eager"),
+        pytest.param(Policy.LATEST, Limits(messages=900), id="latest-by-messages"),
+        pytest.param(Policy.LATEST, Limits(bytes=900 * (SIZE + 2)), id="latest-by-bytes"),
+        pytest.param(Policy.DROP, Limits(messages=900), id="drop"),
     ],
 )
-def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Policy, limits: dict[str, int]) -> None:
+def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Policy, limits: Limits) -> None:
     budget = CountingBudget()
-    outbox = Outbox(Limits(**limits, budget=budget))
+    outbox = Outbox(replace(limits, budget=budget))
     puts = 20 * 900
     dropped = sum(outbox.put(delivery(seq, f"c{seq % 890:02}"), policy) for seq in range(puts))
     assert dropped == puts - len(outbox)

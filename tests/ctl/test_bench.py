@@ -32,7 +32,7 @@ def test_markers_are_found_at_any_chunking(pair: tuple[socket.socket, BenchClien
         + b"....\n\ndata: ".join(encode_marker("0badcafe", number, 10 * number) for number in range(5))
         + b"\n"
     )
-    found = []
+    found: list[tuple[int, int]] = []
     for start in range(0, len(data), chunk_size):
         other.sendall(data[start : start + chunk_size])
         found += client.markers(client.read() or b"")

@@ -1,6 +1,7 @@
 """The diagnosis of observations, the fixes, and the report of the doctor."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def observation(
     received: dict[str, float], closed_at: float | None = 82.01, status: int = 200, **more: object
 ) -> Observation:
     """Return the observation of a stream, which by default ends as it should."""
-    given = {"close_reason": "closed", "activity": KEEPALIVES, "response": Response(status)} | more
+    given: dict[str, Any] = {"close_reason": "closed", "activity": KEEPALIVES, "response": Response(status)} | more
     return Observation("sse", requested_at=10.0, received=received, closed_at=closed_at, **given)
 
 

@@ -8,10 +8,12 @@ import socket
 import pytest
 from twisted.application import strports
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.internet.testing import MemoryReactor
 from twisted.python.systemd import ListenFDs
 
@@ -147,18 +149,26 @@ def test_the_sentence_about_an_exposed_listener_names_endpoint_and_address():
     assert sentence.startswith("systemd:domain=INET:index=0 is bound to 0.0.0.0:80, which is open to other machines")
 
 
-class Accepting(Factory):
+class Accepted(Protocol):
+    """Passes its connection on."""
+
+    def __init__(self, accepted: Deferred[ITCPTransport]) -> None:
+        self._accepted = accepted
+
+    def connectionMade(self) -> None:
+        self._accepted.callback(ITCPTransport(self.transport))
+
+
+class Accepting(ServerFactory):
     """Keeps the connection that it accepts."""
 
     noisy = False
 
-    def __init__(self):
-        self.accepted = Deferred()
+    def __init__(self) -> None:
+        self.accepted: Deferred[ITCPTransport] = Deferred()
 
-    def buildProtocol(self, addr):
-        protocol = Protocol()
-        protocol.connectionMade = lambda: self.accepted.callback(protocol.transport)
-        return protocol
+    def buildProtocol(self, addr: IAddress | None) -> Accepted:
+        return Accepted(self.accepted)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +183,13 @@ async def test_a_connection_by_loopback_is_not_one_to_a_loopback_listener(interf
     port = reactor.listenTCP(0, factory, interface=interface)
     if is_prepared:
         prepare(port, 50)
-    with socket.create_connection(("127.0.0.1", port.getHost().port)):
+    address = port.getHost()
+    assert isinstance(address, IPv4Address)
+    with socket.create_connection(("127.0.0.1", address.port)):
         transport = await factory.accepted
         assert is_on_loopback(transport) is is_on
     transport.abortConnection()
-    await port.stopListening()
+    await maybeDeferred(port.stopListening)
 
 
 class Failing(Service):

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock, deferLater
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from pushd.backends.memory import MemoryBackend
@@ -77,13 +77,14 @@ class LogCapture:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
+        self._observer = cast(ILogObserver, self.events.append)
 
     def __enter__(self) -> "LogCapture":
-        globalLogPublisher.addObserver(self.events.append)
+        globalLogPublisher.addObserver(self._observer)
         return self
 
     def __exit__(self, *_: object) -> None:
-        globalLogPublisher.removeObserver(self.events.append)
+        globalLogPublisher.removeObserver(self._observer)
 
     @property
     def lines(self) -> list[str]:

@@ -171,13 +171,13 @@ def test_unkillable_process_is_logged_and_abandoned():
 
 
 @pytest.mark.parametrize("error", [ProcessExitedAlready(), PermissionError()])
-def test_failure_to_signal_is_ignored(error):
+def test_failure_to_signal_is_ignored(error, monkeypatch):
     process, pipes, clock = start()
 
     def signal(name: str) -> None:
         raise error
 
-    pipes.signalProcess = signal
+    monkeypatch.setattr(pipes, "signalProcess", signal)
     results = stop(process)
     exit(process)
     assert results == [None]

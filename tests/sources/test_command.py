@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -231,7 +231,7 @@ async def test_real_flood_does_not_block_the_reactor(harness):
         await deferLater(reactor, 0.001)
         gaps.append(reactor.seconds() - began)
     assert harness.counters.published > 1000
-    await service.stopService()
+    await maybeDeferred(service.stopService)
     assert sorted(gaps)[90] < 0.3
 
 
@@ -243,7 +243,7 @@ async def test_real_program_ends_with_the_source(harness, tmp_path):
     pid = int(harness.texts[0])
     os.kill(pid, 0)
     began = harness.clock.seconds()
-    await service.stopService()
+    await maybeDeferred(service.stopService)
     assert harness.clock.seconds() - began < 1.5
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -258,7 +258,7 @@ async def test_real_program_that_ignores_sigterm_is_killed(harness, tmp_path):
     service.startService()
     await until(lambda: harness.texts, "the pid")
     began = harness.clock.seconds()
-    await service.stopService()
+    await maybeDeferred(service.stopService)
     assert 1.9 < harness.clock.seconds() - began < 8
     with pytest.raises(ProcessLookupError):
         os.kill(int(harness.texts[0]), 0)

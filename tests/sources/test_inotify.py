@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.python.filepath import FilePath
 
@@ -242,7 +243,7 @@ async def test_changes_of_a_real_folder_are_published(tmp_path):
     await watched.expect_changes("created moved/deep/b", "deleted sub/deep/b")
     put("moved/deep/c")
     await watched.expect_changes("created moved/deep/c")
-    await watched.service.stopService()
+    await maybeDeferred(watched.service.stopService)
 
 
 async def test_real_folder_that_is_recreated_is_watched_again(tmp_path):
@@ -261,7 +262,7 @@ async def test_real_folder_that_is_recreated_is_watched_again(tmp_path):
     await watched.first_scan()
     (folder / "new").touch()
     await watched.expect_changes("created new")
-    await watched.service.stopService()
+    await maybeDeferred(watched.service.stopService)
 
 
 @pytest.mark.skipif(int(_QUEUE.read_text()) > 20_000, reason="the event queue of this kernel is long")
@@ -276,4 +277,4 @@ async def test_changes_whose_events_were_dropped_are_found(tmp_path):
         os.utime(b)
     (tmp_path / "forgotten").touch()
     await until(lambda: "created forgotten" in watched.changes, "the file whose event was dropped")
-    await watched.service.stopService()
+    await maybeDeferred(watched.service.stopService)

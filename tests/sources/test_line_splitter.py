@@ -10,7 +10,7 @@ from pushd.sources.line_splitter import LineSplitter, OutputLine
 def split(limit: int, *pieces: bytes) -> list[tuple[bytes, bool]]:
     splitter = LineSplitter(limit)
     lines = [line for piece in pieces for line in splitter.feed(piece)] + splitter.flush()
-    return [tuple(line) for line in lines]
+    return [(line.data, line.is_truncated) for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock, deferLater
 
-from pushd.sources.supervision import Backoff, Interval, SupervisedSource
+from pushd.sources.supervision import Backoff, Interval, SourceRunner, SupervisedSource
 from tests.sources.source_harness import LogCapture
 
 
@@ -28,14 +28,14 @@ def fail() -> None:
     raise ValueError("boom")
 
 
-def result_of_stop(stopping: Deferred[None]) -> list[object]:
-    """Return a list that receives the result of a stop."""
+def result_of_stop(service: SupervisedSource) -> list[object]:
+    """Stop a source; return a list that receives the result."""
     results: list[object] = []
-    stopping.addBoth(results.append)
+    maybeDeferred(service.stopService).addBoth(results.append)
     return results
 
 
-def start(clock: Clock, runner: object) -> SupervisedSource:
+def start(clock: Clock, runner: SourceRunner) -> SupervisedSource:
     made = SupervisedSource("source x", runner, clock)
     made.startService()
     return made
@@ -74,7 +74,7 @@ def test_interval_is_even_and_missed_ticks_are_skipped():
 
 
 def test_failed_source_is_logged_and_restarted(expected_failures):
-    clock, never = Clock(), Deferred()
+    clock, never = Clock(), Deferred[None]()
     source = ScriptedSource(fail, fail, lambda: never)
     with LogCapture() as log:
         running = start(clock, source)
@@ -96,11 +96,11 @@ def test_finished_source_is_not_restarted():
     running = start(clock, source)
     clock.advance(1000)
     assert source.runs == 1
-    assert result_of_stop(running.stopService()) == [None]
+    assert result_of_stop(running) == [None]
 
 
 def test_source_cancelled_by_something_else_is_restarted(expected_failures):
-    clock, waiting, never = Clock(), Deferred(), Deferred()
+    clock, waiting, never = Clock(), Deferred[None](), Deferred[None]()
     source = ScriptedSource(lambda: waiting, lambda: never)
     running = start(clock, source)
     waiting.cancel()
@@ -120,7 +120,7 @@ def test_stop_waits_for_the_source_to_clean_up():
                 await deferLater(clock, 2.0)
                 stopped_at.append(clock.seconds())
 
-    results = result_of_stop(start(clock, SlowToStop()).stopService())
+    results = result_of_stop(start(clock, SlowToStop()))
     assert results == []
     clock.advance(2.0)
     assert results == [None]
@@ -131,7 +131,7 @@ def test_stop_waits_for_the_source_to_clean_up():
 def test_stop_during_backoff_ends_the_wait(expected_failures):
     clock = Clock()
     running = start(clock, ScriptedSource(fail))
-    assert result_of_stop(running.stopService()) == [None]
+    assert result_of_stop(running) == [None]
     assert not clock.getDelayedCalls()
 
 
@@ -144,7 +144,7 @@ def test_failure_while_stopping_is_logged(expected_failures):
                 raise ValueError("boom")
 
     with LogCapture() as log:
-        assert result_of_stop(start(Clock(), FailsToStop()).stopService()) == [None]
+        assert result_of_stop(start(Clock(), FailsToStop())) == [None]
     assert log.lines == ["source x failed while stopping"]
 
 

@@ -54,7 +54,7 @@ class WatchedFolder:
     ) -> None:
         self.harness = harness or SourceHarness()
         self.folder = folder
-        settings = {
+        settings: dict[str, Any] = {
             "recursive": False,
             "interval": 2.0,
             "settle": 0.1,
@@ -255,7 +255,7 @@ def test_change_during_a_scan_triggers_another(folder):
     watched.stop()
 
 
-def test_change_before_a_new_folder_is_watched_is_found(folder):
+def test_change_before_a_new_folder_is_watched_is_found(folder, monkeypatch):
     notifier = FakeNotifier()
     watch_folders = notifier.watch_folders
 
@@ -267,7 +267,7 @@ def test_change_before_a_new_folder_is_watched_is_found(folder):
     watched = WatchedFolder(folder, notifier, recursive=True)
     watched.after(0.1)
     (folder / "sub").mkdir()
-    notifier.watch_folders = write_early
+    monkeypatch.setattr(notifier, "watch_folders", write_early)
     notifier.on_change()
     assert watched.after(0.1) == []
     assert watched.after(0.1) == ["created sub/a"]

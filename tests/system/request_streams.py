@@ -24,7 +24,7 @@ _UPGRADES: Final = (
     ["Upgrade: h2c"],
     ["Connection: Upgrade"],
 )
-_HARMLESS: Final = (
+_HARMLESS: Final[tuple[list[str], ...]] = (
     [],
     ["Connection: keep-alive"],
     ["Connection: Keep-Alive, X-Hop", "X-Hop: 1"],

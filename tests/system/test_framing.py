@@ -140,7 +140,7 @@ def test_each_request_has_one_answer_and_each_message_is_kept_once(daemon: Daemo
     wrong = {talk.stream.token: list(faults(talk, is_direct=is_direct)) for talk in talks}
     for talk in talks:
         expect(talk, expected)
-    seen_by_bystander = {}
+    seen_by_bystander: dict[str, bytes] = {}
     for channel, messages in history(daemon).items():
         assert not [data for data in messages.values() if SECRET.encode() in data], channel
         if channel.startswith(f"by/{route.name}/"):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -35,8 +35,17 @@ class Answered(NamedTuple):
     body: bytes
 
 
+class Receiver(Protocol):
+    """What a connection passes its bytes to."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Called with the bytes that have arrived."""
+
+
 class Transport(StringTransport):
     """A transport that ignores, as sockets do, what is asked of it once it closes."""
+
+    protocol: Receiver
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
@@ -131,7 +140,7 @@ class InMemory:
     def __init__(self, limits: HttpLimits | None = None) -> None:
         self.recorder = Recorder()
         self.transport = Transport()
-        site = PushSite(self.recorder, Clock(), limits or HttpLimits(), Admission(10, 10), Counters())  # type: ignore[arg-type]
+        site = PushSite(self.recorder, Clock(), limits or HttpLimits(), Admission(10, 10), Counters())
         self.connection = self.transport.protocol = site.buildProtocol(None)
         self.connection.makeConnection(self.transport)
 

@@ -446,6 +446,7 @@ class Raw(Protocol):
 
     def connectionMade(self) -> None:
         """Send."""
+        assert self.transport is not None
         for segment in self.segments:
             self.transport.write(segment)
 
