@@ -118,7 +118,7 @@ class RedisServer:
                 reader.feed(data)
         return reply
 
-    def pipe(self, commands: Iterable[tuple[str | bytes, ...]]) -> None:
+    def pipe(self, commands: Iterable[tuple[Any, ...]]) -> None:
         """Send many commands, none of which may fail."""
         import hiredis
 

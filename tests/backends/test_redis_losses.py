@@ -36,7 +36,7 @@ async def publish(node: Node, channel: str, **rest: Any) -> Message:
 async def lossy(node: Start, redis: RedisServer, **bounds: int) -> tuple[Node, dict[str, Message]]:
     """Start a node on a log in which each channel has lost its first message; the last one has lost the newest."""
     one = await node(redis.url, bounds=Bounds(messages=1, **bounds))
-    first = {}
+    first: dict[str, Message] = {}
     for _ in range(2):
         drafts = [draft(f"c/{number}", b"x") for number in range(CHANNELS)]
         for message in await one.backend.publish(drafts):
@@ -47,7 +47,7 @@ async def lossy(node: Start, redis: RedisServer, **bounds: int) -> tuple[Node, d
 
 def between(node: Node, act: Callable[[], Awaitable[object]], at: int = 1) -> list[int]:
     """Do something before a walk goes on for the `at`-th time; return a list that grows with each time it goes on."""
-    call, calls = node.backend._reading._call, []
+    call, calls = node.backend._reading._call, list[int]()
 
     async def watched(script: Any, *args: Any) -> Any:
         if script is LOSSES:
@@ -56,7 +56,7 @@ def between(node: Node, act: Callable[[], Awaitable[object]], at: int = 1) -> li
                 await act()
         return await call(script, *args)
 
-    node.backend._reading._call = watched  # type: ignore[method-assign]
+    node.backend._reading._call = watched
     return calls
 
 
@@ -155,7 +155,8 @@ async def test_a_channel_that_is_dropped_during_the_walk_is_still_told(
     redis.ask("ZADD", f"{KEYS}{first['c/1'].epoch}:idle", "0", "c/1")
 
     async def change() -> None:
-        one.backend._publishing._bounds = Bounds(messages=1, channels=1)
+        publishing = one.backend._publishing
+        publishing._bounds = [*publishing._bounds[:-1], b"1"]  # channels
         await publish(one, "new")
 
     calls = between(one, change, at=3)

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.endpoints import serverFromString
@@ -37,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def listen(endpoint: str) -> tuple[RenewingReactor, Site, Factory]:
+def listen(endpoint: str) -> tuple[RenewingReactor, Site, Any]:
     """Listen, and return the reactor, the site and the factory of the port."""
     site, memory = Site(), MemoryReactorClock()
     reactor = RenewingReactor(endpoint, site, memory)

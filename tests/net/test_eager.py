@@ -19,13 +19,13 @@ async def add(waits, done):
 
 
 def test_coroutine_that_never_waits_runs_synchronously(broken):
-    done = []
+    done: list[object] = []
     begin(add([], done), broken.append)
     assert (done, broken) == (["end"], [])
 
 
 def test_coroutine_continues_with_each_awaited_result(broken):
-    first, second, done = Deferred(), Deferred(), []
+    first, second, done = Deferred[object](), Deferred[object](), list[object]()
     begin(add([first, second], done), broken.append)
     assert done == []
     first.callback(1)
@@ -36,7 +36,7 @@ def test_coroutine_continues_with_each_awaited_result(broken):
 
 @pytest.mark.parametrize("waits", [0, 1, 2])
 def test_exception_is_reported(broken, waits):
-    waiting = [Deferred() for _ in range(waits)]
+    waiting = [Deferred[None]() for _ in range(waits)]
 
     async def work():
         await add(waiting, [])
@@ -50,7 +50,7 @@ def test_exception_is_reported(broken, waits):
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_awaited_failure_is_raised_at_the_await(broken, before):
-    waiting, caught = [Deferred() for _ in range(before + 1)], []
+    waiting, caught = [Deferred[None]() for _ in range(before + 1)], list[str]()
 
     async def work():
         for each in waiting:

@@ -256,7 +256,7 @@ def test_new_deadline_applies_to_later_expectations(clock, deadlines):
 
 
 def test_excused_peer_is_checked_again_after_a_second(clock):
-    late = {}
+    late: dict[Connection, bool] = {}
     deadlines = Deadlines(clock, 3, Connection.overdue, lambda peer: late.get(peer, False))
     deadlines.start()
     excused, other = Connection(clock), Connection(clock)

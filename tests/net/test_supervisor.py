@@ -43,7 +43,7 @@ def address(request, tmp_path: Path):
 
 def test_ready_is_sent_once_when_the_daemon_is_up(address):
     notify_socket, path = address
-    clock, up = Clock(), []
+    clock, up = Clock(), list[bool]()
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
     supervisor.startService()
     clock.pump([0.1] * 50)
@@ -93,7 +93,7 @@ def test_missing_supervisor_is_ignored(tmp_path):
 
 def test_start_and_end_of_reload_are_sent(address):
     notify_socket, path = address
-    clock, up = Clock(), []
+    clock, up = Clock(), list[bool]()
     supervisor = Supervisor(clock, lambda: bool(up), {"NOTIFY_SOCKET": path})
     supervisor.startService()
     clock.advance(2)

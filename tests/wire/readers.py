@@ -46,7 +46,7 @@ def _part(piece: bytes) -> Part:
 
 def chunks_of(stream: bytes) -> list[bytes]:
     """Return the chunks of a complete chunked body (RFC 9112, section 7.1)."""
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         head, end, stream = stream.partition(b"\r\n")
         assert end and re.fullmatch(rb"[0-9A-Fa-f]+", head), head

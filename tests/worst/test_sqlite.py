@@ -98,7 +98,12 @@ async def test_long_requests_delay_neither_the_reactor_nor_short_requests(backen
     done: list[str] = []
 
     def ask(name: str, question: Any) -> "Deferred[Any]":
-        return Deferred.fromCoroutine(question).addCallback(lambda answer: (done.append(name), answer)[1])
+        async def answered() -> Any:
+            answer = await question
+            done.append(name)
+            return answer
+
+        return Deferred.fromCoroutine(answered())
 
     with ReactorTurns() as turns:
         asked = [ask("long", backend.open(PATTERNS, OLD)) for _ in range(4)]
