@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pushd.net.listening import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
-from pushd.settings import meant, setting
+from pushd.settings import setting, suggestion
 from pushd.source_settings import Source, read_sources
 from pushd.values import (
     LEVELS,
@@ -22,14 +22,14 @@ from pushd.values import (
     endpoint,
     flag,
     host,
-    listing,
-    named_level,
+    namespace_level,
     network,
     origins,
     prefix,
     redis_url,
     share,
     size,
+    string_list,
     text,
 )
 
@@ -39,12 +39,12 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Http:
+class HttpSettings:
     """HTTP and WebSocket."""
 
     listen: tuple[str, ...] = setting(
         ["tcp:8080:interface=127.0.0.1"],
-        listing(endpoint),
+        string_list(endpoint),
         "Where HTTP and WebSocket listen; none switches them off.",
         "endpoint strings",
         alias="http",
@@ -65,31 +65,31 @@ class Http:
     )
     hosts: tuple[str, ...] = setting(
         [],
-        listing(host),
+        string_list(host),
         "Hosts that loopback listeners serve besides localhost, *.localhost and IP addresses.",
         "host names",
     )
     pull_hosts: tuple[str, ...] = setting(
         [],
-        listing(host),
+        string_list(host),
         "Hosts to which a page of client pull may lead by its parameter url.",
         "host names",
     )
     trusted_proxies: tuple[str, ...] = setting(
         [],
-        listing(network),
+        string_list(network),
         "Proxies whose word about the address of a client is believed.",
         "addresses or networks",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Tcp:
+class TcpSettings:
     """The line protocol over TCP."""
 
     listen: tuple[str, ...] = setting(
         ["tcp:8081:interface=127.0.0.1"],
-        listing(endpoint),
+        string_list(endpoint),
         "Where the line protocol listens; none switches it off.",
         "endpoint strings",
         alias="tcp",
@@ -101,7 +101,7 @@ class Tcp:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessSettings:
     """Who may come in."""
 
     open: bool = setting(
@@ -115,7 +115,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LimitSettings:
     """What a peer may ask of the daemon."""
 
     message: int = setting("1MiB", size(), "The largest message.", "bytes")
@@ -146,7 +146,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class HistorySettings:
     """What is kept of each channel."""
 
     messages: int = setting(
@@ -160,7 +160,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class BackendSettings:
     """Where the history is kept."""
 
     kind: str = setting(
@@ -220,7 +220,7 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class Keepalive:
+class KeepaliveSettings:
     """How the daemon and its peers know that the other is still there."""
 
     sse: float = setting(15, duration(), "The silence after which server-sent events get a comment.", "seconds")
@@ -234,7 +234,7 @@ class Keepalive:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopSettings:
     """What becomes of the connections when the daemon stops."""
 
     patience: float = setting(
@@ -249,7 +249,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogSettings:
     """What the daemon writes about itself."""
 
     format: str = setting(
@@ -267,7 +267,7 @@ class Log:
     )
     levels: tuple[str, ...] = setting(
         [],
-        listing(named_level),
+        string_list(namespace_level),
         "Other levels for what is logged under some names, and the names that begin with them and a dot.",
         "NAME=LEVEL",
     )
@@ -280,15 +280,15 @@ class Log:
 class Config:
     """All settings, checked."""
 
-    http: Http = field(default_factory=Http)
-    tcp: Tcp = field(default_factory=Tcp)
-    access: Access = field(default_factory=Access)
-    limits: Limits = field(default_factory=Limits)
-    history: History = field(default_factory=History)
-    backend: Backend = field(default_factory=Backend)
-    keepalive: Keepalive = field(default_factory=Keepalive)
-    stop: Stop = field(default_factory=Stop)
-    log: Log = field(default_factory=Log)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    tcp: TcpSettings = field(default_factory=TcpSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    backend: BackendSettings = field(default_factory=BackendSettings)
+    keepalive: KeepaliveSettings = field(default_factory=KeepaliveSettings)
+    stop: StopSettings = field(default_factory=StopSettings)
+    log: LogSettings = field(default_factory=LogSettings)
     sources: tuple[Source, ...] = ()
 
 
@@ -411,13 +411,15 @@ def check_backend(config: Config) -> None:
 def _of_file(file: Path, held: Mapping[str, object]) -> Iterator[_Given]:
     for section, rows in held.items():
         if section not in _SECTIONS:
-            raise ConfigError(f"{file}: unknown section [{section}]{meant(section, (*_SECTIONS, 'source'), '[{}]')}")
+            raise ConfigError(
+                f"{file}: unknown section [{section}]{suggestion(section, (*_SECTIONS, 'source'), '[{}]')}"
+            )
         if not isinstance(rows, dict):
             raise ConfigError(f"{file}: {section} is a section and is written [{section}]")
         for name, raw in rows.items():
             key = f"{section}.{name}"
             if key not in _BY_KEY:
-                raise ConfigError(f"{file}: unknown key {key}{meant(key, _BY_KEY)}")
+                raise ConfigError(f"{file}: unknown key {key}{suggestion(key, _BY_KEY)}")
             yield f"{file}: {key}", _BY_KEY[key], raw
 
 
@@ -442,7 +444,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
     for variable in sorted(name for name in environ if name.startswith("PUSHD_")):
         if variable not in _BY_VARIABLE:
-            raise ConfigError(f"environment: unknown variable {variable}{meant(variable, _BY_VARIABLE)}")
+            raise ConfigError(f"environment: unknown variable {variable}{suggestion(variable, _BY_VARIABLE)}")
         yield f"environment {variable}", _BY_VARIABLE[variable], environ[variable]
 
 

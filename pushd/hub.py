@@ -16,14 +16,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.interface import Audience, Backend, Listener, Repeated
+from pushd.backends.interface import Audience, Backend, BackendEvents, Duplicate
 from pushd.core.budget import Budget
 from pushd.core.catch_up import CatchUp
 from pushd.core.cursor import NOW, Last, MessageId, Now, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
-    Fault,
+    InternalError,
     Kicked,
     NoRoom,
     Refusal,
@@ -33,13 +33,13 @@ from pushd.core.errors import (
     UnknownChannel,
     UnknownConnection,
 )
-from pushd.core.idempotency import Answers
+from pushd.core.idempotency import IdempotencyCache
 from pushd.core.message import Draft, Gap, Message
 from pushd.core.outbox import Policy
 from pushd.core.register import Register, page_among
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.metrics import Counters, Outflow, render
+from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.net.burst import send_each
 from pushd.net.slices import Slices
 
@@ -90,7 +90,7 @@ class Receipt(NamedTuple):
         return facts | {"local": True} if self.is_local else facts
 
 
-class Recollection(NamedTuple):
+class HistoryPage(NamedTuple):
     """Messages from the history, oldest first, and where to go on."""
 
     messages: list[Message]
@@ -98,7 +98,7 @@ class Recollection(NamedTuple):
     position: MessageId
 
 
-class Status(NamedTuple):
+class ChannelStatus(NamedTuple):
     """A channel as all nodes together see it."""
 
     info: ChannelInfo
@@ -135,14 +135,14 @@ class _Demand:
         """Know of one more."""
         self._counts[topic] += 1
         if self._counts[topic] == 1:
-            self._backend.listen(topic)
+            self._backend.subscribe(topic)
 
     def remove(self, topic: str) -> None:
         """Know of one less."""
         self._counts[topic] -= 1
         if not self._counts[topic]:
             del self._counts[topic]
-            self._backend.mute(topic)
+            self._backend.unsubscribe(topic)
 
 
 class Hub:
@@ -167,7 +167,7 @@ class Hub:
         self._wall = wall
         self._register = Register()
         self._recent = Recent()
-        self._answers: Answers[list[Receipt | Refusal]] = Answers()
+        self._idempotency: IdempotencyCache[list[Receipt | Refusal]] = IdempotencyCache()
         self._keys = _KeyLocks()
         self._demand = _Demand(backend)
         self._scheduled = False
@@ -178,38 +178,38 @@ class Hub:
         self._pages = Slices(clock)
         """Turns for the pages of replays: a crowd that comes back reads its history behind what is live."""
         self.dispatcher = Dispatcher(self._recent, send_each)
-        self.ailment: str | None = _NOT_STARTED
+        self.unavailable_reason: str | None = _NOT_STARTED
         """Why publishes are not accepted now; None where they are."""
         self.log = Logger()
 
     async def start(self) -> None:
         """Begin to work."""
-        listener = Listener(
-            self._message,
-            self._forgotten,
-            self._ailing,
-            self._relapse,
-            self._gone,
+        listener = BackendEvents(
+            self._on_message,
+            self._on_deleted,
+            self._on_health,
+            self._on_resync,
+            self._on_lost,
             self._audience,
             lambda: self.dispatcher.is_behind,
         )
         await self._backend.start(listener)
-        if self.ailment == _NOT_STARTED:
-            self.ailment = None
+        if self.unavailable_reason == _NOT_STARTED:
+            self.unavailable_reason = None
 
-    def retire(self) -> None:
+    def begin_shutdown(self) -> None:
         """Prepare to stop: look unwell to those who ask, and send what is accepted to all who can take it."""
-        self.ailment = _STOPPING
+        self.unavailable_reason = _STOPPING
         self._flush()
 
     @property
-    def is_anybody_busy(self) -> bool:
+    def has_backlog(self) -> bool:
         """Whether a subscriber has not read yet what waits for it."""
-        return any(subscriber.is_busy for subscriber in self.dispatcher.index.everybody())
+        return any(subscriber.is_paused for subscriber in self.dispatcher.index.subscribers())
 
     async def stop(self) -> None:
         """Stop the store. The subscribers are their transports' to close."""
-        self.ailment = _STOPPING
+        self.unavailable_reason = _STOPPING
         self._departed.clear()
         await self._backend.stop()
 
@@ -239,12 +239,12 @@ class Hub:
             return await self._publish_slices(drafts)
         await self._keys.acquire(key)
         try:
-            receipts = self._answers.get(key, self._clock.seconds())
+            receipts = self._idempotency.get(key, self._clock.seconds())
             if receipts is None:
                 receipts = await self._publish_slices(drafts, key)
                 # Where all is to be tried again, a repeat is that.
                 if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
-                    self._answers.put(key, receipts, 1 + len(receipts), self._clock.seconds())
+                    self._idempotency.put(key, receipts, 1 + len(receipts), self._clock.seconds())
             return receipts
         finally:
             self._keys.release(key)
@@ -267,7 +267,7 @@ class Hub:
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)
                 continue
-            if isinstance(accepted, Repeated):
+            if isinstance(accepted, Duplicate):
                 receipts.append(Receipt(accepted.id, draft.channel, accepted.subscribers))
                 continue
             self._counters.published += 1
@@ -278,11 +278,11 @@ class Hub:
 
     # Subscribe
 
-    def enter(self, subscriber: Subscriber) -> None:
+    def add(self, subscriber: Subscriber) -> None:
         """Know of an open connection, until it leaves: it gets its id."""
-        self._register.enter(subscriber, self._wall())
+        self._register.add(subscriber, self._wall())
 
-    async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> Opening:
+    async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Let a subscriber hear `topics`. It hears nothing before `follow`, which the caller calls once it has
         said yes.
 
@@ -292,87 +292,89 @@ class Hub:
         """
         fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
         if not fresh:
-            return Opening(MessageId("", 0), (), behind=False, finished=False)
+            return StartPosition(MessageId("", 0), (), needs_replay=False, is_complete=False)
         if len(subscriber.starts.keys() | set(fresh)) > self.max_subscriptions:
             raise TooManySubscriptions(f"a connection hears at most {self.max_subscriptions} topics")
         for topic in fresh:
             if topic not in subscriber.starts:
                 self._demand.add(topic)
             self.dispatcher.index.add(topic, subscriber)
-        subscriber.catch(fresh)
+        subscriber.start_replay(fresh)
         try:
             return await self._backend.open(fresh, since)
         except BaseException:
-            self.part(subscriber, fresh)
+            self.unsubscribe(subscriber, fresh)
             raise
 
-    async def follow(self, subscriber: Subscriber, opening: Opening, *, tell_gaps: bool = True) -> None:
+    async def replay_and_go_live(
+        self, subscriber: Subscriber, opening: StartPosition, *, report_gaps: bool = True
+    ) -> None:
         """Send what the subscriber missed, at its own pace, and let it go live; if that fails, give it up.
 
         :param tell_gaps: whether to tell those of the opening, which the caller may have told elsewhere.
         """
-        if subscriber.go_live_at_once(opening):
+        if subscriber.try_go_live(opening):
             return
         try:
-            await self._catch_up(subscriber, opening, tell_gaps)
+            await self._replay(subscriber, opening, report_gaps)
         except Exception as cause:  # a refusal, or a bug: either ends this subscriber and no other
-            self.give_up(subscriber, cause)
+            self.disconnect(subscriber, cause)
 
-    async def _catch_up(self, subscriber: Subscriber, opening: Opening, tell_gaps: bool) -> None:
-        catch_up = subscriber.catching
+    async def _replay(self, subscriber: Subscriber, opening: StartPosition, report_gaps: bool) -> None:
+        catch_up = subscriber.catch_up
         if catch_up is None:
             return
-        gaps = catch_up.fresh(opening.gaps)
-        catch_up.know(opening.known)
+        gaps = catch_up.unreported(opening.gaps)
+        catch_up.mark_reported(opening.known_gaps)
         self._counters.gaps.update(gap.reason for gap in gaps)
         position = opening.position
-        page = Page((), (), position, complete=not opening.behind)
-        await self.ready(subscriber)
-        if tell_gaps:
+        page = Page((), (), position, is_last=not opening.needs_replay)
+        await self.drained(subscriber)
+        if report_gaps:
             subscriber.gap(gaps)
-        while subscriber.catching is catch_up:
+        while subscriber.catch_up is catch_up:
             self._counters.replayed += len(page.messages)
             is_done = subscriber.replay(catch_up, page, self._recent)
             if self.budget.is_over:
                 self._relieve()
             if is_done:
                 return
-            await self.ready(subscriber)
+            await self.drained(subscriber)
             if page.position != position:
-                await self._pages.turn()
-                await self.ready(subscriber)
+                await self._pages.next_turn()
+                await self.drained(subscriber)
             position = page.position
-            page = await self._page(subscriber, catch_up, position)
+            page = await self._read_page(subscriber, catch_up, position)
 
-    async def _page(self, subscriber: Subscriber, catch_up: CatchUp, position: MessageId) -> Page:
+    async def _read_page(self, subscriber: Subscriber, catch_up: CatchUp, position: MessageId) -> Page:
         """Read a page, for as long as the store is away and somebody waits for it."""
-        while subscriber.catching is catch_up:
+        while subscriber.catch_up is catch_up:
             try:
                 return await self._backend.page(tuple(catch_up.topics), position, _PAGE_MESSAGES, _PAGE_BYTES)
             except Unavailable:
                 await deferLater(self._clock, _AWAY_SECONDS)
-        return Page((), (), position, complete=False)
+        return Page((), (), position, is_last=False)
 
-    async def ready(self, subscriber: Subscriber) -> None:
+    async def drained(self, subscriber: Subscriber) -> None:
         """Wait until a subscriber has read what it was sent, or is closed."""
-        if subscriber.is_busy:
+        if subscriber.is_paused:
             ready: Deferred[None] = Deferred()
-            subscriber.when_ready(lambda: ready.callback(None))
+            subscriber.when_drained(lambda: ready.callback(None))
             await ready
 
-    def part(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
+    def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Let a subscriber hear `topics` no more; give those that it did hear."""
         heard = [topic for topic in topics if topic in subscriber.starts]
         if heard:
-            self.dispatcher.part(heard, subscriber)
+            self.dispatcher.unsubscribe(heard, subscriber)
         for topic in heard:
             self._demand.remove(topic)
         return heard
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def remove(self, subscriber: Subscriber) -> None:
         """Let a subscriber go. It hears nothing any more; where it had many topics, they are removed turn by turn."""
         topics = list(subscriber.starts)
-        self._register.leave(subscriber)
+        self._register.remove(subscriber)
         subscriber.close()
         if len(topics) <= _FEW_TOPICS:
             self._remove(subscriber, topics)
@@ -421,9 +423,9 @@ class Hub:
         if subscriber is None:
             raise UnknownConnection("there is no such connection; /connections lists them")
         self.log.info("{peer}: closed on demand", peer=subscriber.name)
-        self.give_up(subscriber, Kicked("an operator closed this connection"))
+        self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
-    async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> Recollection:
+    async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
         """Give at most `limit` stored messages of `topics`, and no further one once they have `size` bytes.
 
         Without a place to begin they are the newest, else those that follow it.
@@ -435,18 +437,18 @@ class Hub:
         opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
         messages: list[Message] = []
         gaps = list(opening.gaps)
-        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
+        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
         position, complete = opening.position, False
         while not complete and len(messages) < limit and size > 0:
             if position != opening.position:
-                await self._pages.turn()
+                await self._pages.next_turn()
             page = await self._backend.page(topics, position, min(limit - len(messages), _RECALLED), size)
             messages += page.messages
             gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in told]
             told.update((gap.topic, gap.end) for gap in page.gaps)
             size -= sum(message.size for message in page.messages)
-            position, complete = page.position, page.complete
-        return Recollection(messages, tuple(gaps), position)
+            position, complete = page.position, page.is_last
+        return HistoryPage(messages, tuple(gaps), position)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
         """Encode messages, and let the reactor have its turns where there are many."""
@@ -455,7 +457,7 @@ class Hub:
         for message in messages:
             if size > _ENCODED:
                 size = 0
-                await self._pages.turn()
+                await self._pages.next_turn()
             encoded.append(encode(message))
             size += _ENCODED_MESSAGE + len(message.data)
         return encoded
@@ -465,23 +467,23 @@ class Hub:
         dispatcher = self.dispatcher
         subscriptions: Counter[str] = Counter()
         queued_bytes = 0
-        for number, subscriber in enumerate(dispatcher.index.everybody(), 1):
+        for number, subscriber in enumerate(dispatcher.index.subscribers(), 1):
             subscriptions[subscriber.name.partition(" ")[0]] += len(subscriber.starts)
             queued_bytes += subscriber.queued_bytes
             if number % _COUNTED == 0:
-                await self._pages.turn()
-        outflow = Outflow(
+                await self._pages.next_turn()
+        outflow = DeliveryMetrics(
             dispatcher.delivered,
             {policy.value: dispatcher.dropped[policy] for policy in Policy},
             dispatcher.sent,
             queued_bytes,
             self.budget.used,
-            self.ailment is None,
+            self.unavailable_reason is None,
             subscriptions,
         )
         return render(self._counters, await self._backend.usage(), outflow)
 
-    async def status(self, channel: str) -> Status:
+    async def status(self, channel: str) -> ChannelStatus:
         """Tell what is known of a channel.
 
         :raises UnknownChannel: nobody published to it, and nobody named it.
@@ -490,85 +492,87 @@ class Hub:
         audience = await self._backend.audience(channel)
         if info is None and not audience.named:
             raise UnknownChannel("nobody published to that channel, and nobody listens to it")
-        return Status(info or ChannelInfo(channel, 0, 0, None, None, None, False), dict(audience.transports))
+        return ChannelStatus(info or ChannelInfo(channel, 0, 0, None, None, None, False), dict(audience.transports))
 
     async def channels(self, prefix: str, after: str, limit: int) -> list[str]:
         """Give the names of known channels, sorted; see `Backend.names`."""
         return await self._backend.names(prefix, after, limit)
 
-    async def forget(self, channel: str) -> None:
+    async def delete(self, channel: str) -> None:
         """Delete a channel and end those who named it.
 
         :raises UnknownChannel: there is nothing to delete.
         """
         audience = await self._backend.audience(channel)
-        known = await self._backend.forget(channel)
+        known = await self._backend.delete(channel)
         if not known:
             if not audience.named:
                 raise UnknownChannel("nobody published to that channel, and nobody listens to it")
-            self._forgotten(channel)
+            self._on_deleted(channel)
 
     # What the store calls
 
-    def _message(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         if not self._scheduled:
             self.dispatcher.now = self._clock.seconds()
         self.dispatcher.accept(message)
         self._schedule()
 
-    def _forgotten(self, channel: str) -> None:
+    def _on_deleted(self, channel: str) -> None:
         if not self._scheduled:
             self.dispatcher.now = self._clock.seconds()
-        self.dispatcher.end(channel)
+        self.dispatcher.end_channel(channel)
         self._schedule()
 
-    def _relapse(self, after: MessageId, channels: Collection[str] | None) -> None:
+    def _on_resync(self, after: MessageId, channels: Collection[str] | None) -> None:
         """Let those who hear any of `channels` read on in the history from `after`."""
         self._flush()
-        for subscriber in self._concerned(channels):
+        for subscriber in self._affected(channels):
             topics = subscriber.live_topics
-            if subscriber.catching is not None:
-                subscriber.catching.doubt()
+            if subscriber.catch_up is not None:
+                subscriber.catch_up.invalidate()
                 if topics:  # it would need two replays at once
-                    self.give_up(subscriber, Unavailable("what comes next is not known here: come back"))
+                    self.disconnect(subscriber, Unavailable("what comes next is not known here: come back"))
             elif topics:
                 position = after._replace(seq=max(after.seq, min(topics.values())))
-                subscriber.catch(tuple(topics))
-                following = self.follow(subscriber, Opening(position, (), behind=True, finished=False))
+                subscriber.start_replay(tuple(topics))
+                following = self.replay_and_go_live(
+                    subscriber, StartPosition(position, (), needs_replay=True, is_complete=False)
+                )
                 Deferred.fromCoroutine(following).addErrback(
                     lambda failure: self.log.failure("A replay broke", failure)
                 )
 
-    def _gone(self, channel: str | None, start: MessageId, end: MessageId, reason: str) -> None:
+    def _on_lost(self, channel: str | None, start: MessageId, end: MessageId, reason: str) -> None:
         """Tell those who hear `channel` that messages of it are gone."""
         self._flush()
-        for subscriber in self._concerned(None if channel is None else (channel,)):
-            if subscriber.catching is not None:
-                subscriber.catching.doubt()
+        for subscriber in self._affected(None if channel is None else (channel,)):
+            if subscriber.catch_up is not None:
+                subscriber.catch_up.invalidate()
             topics = list(subscriber.live_topics) if channel is None else subscriber.live_topics_of(channel)
-            if topics and subscriber.wire.bare and subscriber.policy is not Policy.LATEST:
-                self.give_up(subscriber, TooSlow("messages are gone, which can not be told here"))
+            if topics and subscriber.wire.data_only and subscriber.policy is not Policy.LATEST:
+                self.disconnect(subscriber, TooSlow("messages are gone, which can not be told here"))
             else:
                 self._counters.gaps[reason] += len(topics)
                 subscriber.gap([Gap(topic, str(start), str(end), reason) for topic in topics])
 
-    def _concerned(self, channels: Collection[str] | None) -> Collection[Subscriber]:
+    def _affected(self, channels: Collection[str] | None) -> Collection[Subscriber]:
         index = self.dispatcher.index
         if channels is None:
-            return list(index.everybody())
+            return list(index.subscribers())
         return dict.fromkeys(subscriber for channel in channels for subscriber in index.match(channel)).keys()
 
     def _audience(self, channel: str) -> Audience:
         transports = Counter(subscriber.name.partition(" ")[0] for subscriber in self.dispatcher.index.match(channel))
-        return Audience(bool(self.dispatcher.index.exactly(channel)), transports)
+        return Audience(bool(self.dispatcher.index.by_name(channel)), transports)
 
-    def _ailing(self, ailment: str | None) -> None:
-        if ailment != self.ailment:
-            before, self.ailment = self.ailment, ailment
-            if ailment is None:
+    def _on_health(self, reason: str | None) -> None:
+        if reason != self.unavailable_reason:
+            before, self.unavailable_reason = self.unavailable_reason, reason
+            if reason is None:
                 self.log.info("The store accepts publishes")
             elif before != _NOT_STARTED:
-                self.log.error("The store accepts no publishes: {ailment}", ailment=ailment)
+                self.log.error("The store accepts no publishes: {ailment}", ailment=reason)
 
     def _schedule(self) -> None:
         if not (self._scheduled or self.dispatcher.is_idle):
@@ -590,7 +594,7 @@ class Hub:
 
     def _serve(self) -> None:
         for subscriber, cause in self.dispatcher.run(_SLICE):
-            self.give_up(subscriber, cause)
+            self.disconnect(subscriber, cause)
         if self.budget.is_over:
             self._relieve()
         for subscriber in self.dispatcher.take_lagging():
@@ -611,33 +615,33 @@ class Hub:
         """
         if self._clock.seconds() < self._relieve_again:
             return
-        busy = [subscriber for subscriber in self.dispatcher.index.everybody() if subscriber.is_busy]
+        busy = [subscriber for subscriber in self.dispatcher.index.subscribers() if subscriber.is_paused]
         busy.sort(key=attrgetter("held_bytes"), reverse=True)
         for subscriber in busy:
-            if self.budget.is_relieved:
+            if self.budget.has_room:
                 return
             try:
-                self.dispatcher.note_dropped(subscriber, subscriber.shed())
+                self.dispatcher.count_dropped(subscriber, subscriber.shed())
             except Refusal as refusal:
-                self.give_up(subscriber, refusal)
+                self.disconnect(subscriber, refusal)
         for subscriber in busy:
-            if self.budget.is_relieved:
+            if self.budget.has_room:
                 return
             if subscriber.held_bytes > subscriber.queued_bytes:
-                self.give_up(subscriber, NoRoom(_NO_ROOM))
-        if not self.budget.is_relieved:
+                self.disconnect(subscriber, NoRoom(_NO_ROOM))
+        if not self.budget.has_room:
             self._relieve_again = self._clock.seconds() + _RELIEF_SECONDS
 
-    def give_up(self, subscriber: Subscriber, cause: Exception) -> None:
+    def disconnect(self, subscriber: Subscriber, cause: Exception) -> None:
         """Let a subscriber go that can not be served: for a refusal, or for a bug, of which it hears nothing."""
-        refusal = cause if isinstance(cause, Refusal) else Fault("something broke here")
+        refusal = cause if isinstance(cause, Refusal) else InternalError("something broke here")
         if cause is not refusal:
             self.log.failure("{peer}: closed, delivery broke", _failure_of(cause), peer=subscriber.name)
-        self._counters.refused(refusal, subscriber.name)
+        self._counters.count_refusal(refusal, subscriber.name)
         self._counters.disconnects[refusal.code] += 1
         outlet = subscriber.outlet
-        self.leave(subscriber)
-        outlet.give_up(refusal)
+        self.remove(subscriber)
+        outlet.close(refusal)
 
 
 def _slice_of(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:

@@ -42,9 +42,9 @@ class Threshold(LogLevelFilterPredicate):
 
     def __init__(self, level: str, levels: Iterable[str] = ()) -> None:
         super().__init__(defaultLogLevel=LogLevel.levelWithName(level))
-        self.move(level, levels)
+        self.reconfigure(level, levels)
 
-    def move(self, level: str, levels: Iterable[str] = ()) -> None:
+    def reconfigure(self, level: str, levels: Iterable[str] = ()) -> None:
         """Replace the minimum levels."""
         self.clearLogLevels()
         for namespace, _, minimum in (each.partition("=") for each in (f"={level}", *levels)):
@@ -61,7 +61,7 @@ def log_observer(out: IO[Any], form: str, threshold: Threshold) -> ILogObserver:
     return FilteringLogObserver(FileLogObserver(out, format_event), [threshold])
 
 
-def conceal(text: str) -> str:
+def redact(text: str) -> str:
     """Replace what looks like a secret with ``***``.
 
     pushd logs no secrets itself, but the text of an exception or a request path may contain one.
@@ -73,7 +73,7 @@ def conceal(text: str) -> str:
 
 def text_line(event: LogEvent) -> str:
     """Return an event in twistd's text format, with an indented traceback; empty if the event has no text."""
-    text = conceal(formatEventAsClassicLogText(event) or "")
+    text = redact(formatEventAsClassicLogText(event) or "")
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
@@ -92,10 +92,10 @@ def json_line(event: LogEvent) -> str:
         "time": _time(event["log_time"]),
         "level": event["log_level"].name,
         source_key: str(event.get(f"log_{source_key}", "-")),
-        "message": conceal(message),
+        "message": redact(message),
     }
     if failure is not None:
-        record["traceback"] = conceal(failure.getTraceback())
+        record["traceback"] = redact(failure.getTraceback())
     return json.dumps(record | _plain_fields(event, record)) + "\n"
 
 
@@ -108,7 +108,7 @@ def _plain_fields(event: LogEvent, reserved: Container[str]) -> dict[str, Any]:
     if event.get("log_namespace") == "log_legacy":  # from twisted.python.log: the message repeats all fields
         return {}
     return {
-        name: conceal(value) if isinstance(value, str) else value
+        name: redact(value) if isinstance(value, str) else value
         for name, value in event.items()
         if not name.startswith("log_") and name not in reserved and _is_plain(value)
     }

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from twisted.logger import Logger
 
-from pushd.backends.interface import Disk, Usage
+from pushd.backends.interface import DiskUsage, Usage
 from pushd.core.errors import Refusal
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -43,7 +43,7 @@ class Durations:
         self.sum += seconds
 
 
-class Outflow(NamedTuple):
+class DeliveryMetrics(NamedTuple):
     """The state of delivery at one moment."""
 
     delivered: int = 0
@@ -94,10 +94,10 @@ class Counters:
         """Subscribers that were disconnected, by error code."""
         self.latency = Durations()
         """The time from publish to socket, for each slice of subscribers."""
-        self.lateness = Durations()
+        self.loop_delay = Durations()
         """The loop delay, measured once a second."""
 
-    def refused(self, refusal: Refusal, peer: str) -> None:
+    def count_refusal(self, refusal: Refusal, peer: str) -> None:
         """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code."""
         code = refusal.code
         self.refusals[code] += 1
@@ -125,31 +125,31 @@ class _Snapshot:
         return self._families
 
 
-def render(counters: Counters, usage: Usage, outflow: Outflow) -> bytes:
+def render(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> bytes:
     """Return all metrics as Prometheus text.
 
     :param usage: the size of the backend's data.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(_families(counters, usage, outflow)))
+    registry.register(_Snapshot(_families(counters, usage, delivery)))
     ProcessCollector(registry=registry)
     return bytes(generate_latest(registry))
 
 
-def _families(counters: Counters, usage: Usage, outflow: Outflow) -> Iterator[Metric]:
+def _families(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> Iterator[Metric]:
     yield CounterMetricFamily("pushd_published", "Messages accepted.", counters.published)
     yield CounterMetricFamily("pushd_published_bytes", "Bytes of data accepted.", counters.published_bytes)
-    yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", outflow.delivered)
+    yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", delivery.delivered)
     yield CounterMetricFamily("pushd_replayed", "Messages sent from the history.", counters.replayed)
-    yield _labelled("pushd_dropped", "Messages dropped for slow consumers.", "policy", outflow.dropped)
+    yield _labelled("pushd_dropped", "Messages dropped for slow consumers.", "policy", delivery.dropped)
     yield _labelled("pushd_gaps", "Gaps reported to resuming subscribers.", "reason", counters.gaps)
     yield _labelled("pushd_refusals", "Refusals sent to clients.", "code", counters.refusals)
     yield _by_transport("pushd_connections", "Open connections.", counters.connections)
-    yield from _of_outflow(outflow)
+    yield from _of_delivery(delivery)
     yield _labelled("pushd_lagging", "Subscribers that became slow consumers.", "policy", counters.lagging)
     yield _labelled("pushd_disconnects", "Subscribers disconnected by pushd.", "reason", counters.disconnects)
     yield _histogram("pushd_latency_seconds", "Time from publish to socket.", counters.latency)
-    yield _histogram("pushd_loop_delay_seconds", "Delay of a timer due every second.", counters.lateness)
+    yield _histogram("pushd_loop_delay_seconds", "Delay of a timer due every second.", counters.loop_delay)
     yield from _of_backend(usage)
 
 
@@ -167,20 +167,20 @@ def _of_backend(usage: Usage) -> Iterator[Metric]:
         yield from _of_disk(usage.disk)
 
 
-def _of_outflow(outflow: Outflow) -> Iterator[Metric]:
+def _of_delivery(delivery: DeliveryMetrics) -> Iterator[Metric]:
     messages = CounterMetricFamily("pushd_sent", "Messages fanned out to subscribers without a queue.", labels=["wire"])
     octets = CounterMetricFamily(
         "pushd_sent_bytes", "Bytes fanned out to subscribers without a queue.", labels=["wire"]
     )
-    for wire, (count, size) in outflow.sent.items():
+    for wire, (count, size) in delivery.sent.items():
         messages.add_metric([wire], count)
         octets.add_metric([wire], size)
     yield messages
     yield octets
-    yield GaugeMetricFamily("pushd_queue_bytes", "Bytes queued for slow consumers.", outflow.queued_bytes)
-    yield GaugeMetricFamily("pushd_waiting_bytes", "Bytes of the memory budget in use.", outflow.waiting_bytes)
-    yield GaugeMetricFamily("pushd_backend_up", "1 if the backend accepts publishes, else 0.", int(outflow.is_up))
-    yield _by_transport("pushd_subscriptions", "Topics times their subscribers.", outflow.subscriptions)
+    yield GaugeMetricFamily("pushd_queue_bytes", "Bytes queued for slow consumers.", delivery.queued_bytes)
+    yield GaugeMetricFamily("pushd_waiting_bytes", "Bytes of the memory budget in use.", delivery.waiting_bytes)
+    yield GaugeMetricFamily("pushd_backend_up", "1 if the backend accepts publishes, else 0.", int(delivery.is_up))
+    yield _by_transport("pushd_subscriptions", "Topics times their subscribers.", delivery.subscriptions)
 
 
 def _histogram(name: str, text: str, durations: Durations) -> Metric:
@@ -189,11 +189,11 @@ def _histogram(name: str, text: str, durations: Durations) -> Metric:
     return HistogramMetricFamily(name, text, buckets=buckets, sum_value=durations.sum)
 
 
-def _of_disk(disk: Disk) -> Iterator[Metric]:
+def _of_disk(disk: DiskUsage) -> Iterator[Metric]:
     yield GaugeMetricFamily("pushd_disk_bytes", "Bytes of the history files.", disk.bytes)
     yield CounterMetricFamily("pushd_disk_commits", "Commits to the history.", disk.commits)
     yield CounterMetricFamily("pushd_disk_failures", "Commits that failed.", disk.failures)
-    yield GaugeMetricFamily("pushd_disk_waiting", "Messages waiting for a commit.", disk.waiting)
+    yield GaugeMetricFamily("pushd_disk_waiting", "Messages waiting for a commit.", disk.pending)
 
 
 def _by_transport(name: str, text: str, counts: Mapping[str, int]) -> Metric:

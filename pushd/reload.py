@@ -20,7 +20,7 @@ from pushd.logs import Threshold
 from pushd.service import Daemon
 
 
-class Change(NamedTuple):
+class ConfigChange(NamedTuple):
     """What reading the configuration again comes to."""
 
     config: Config
@@ -31,7 +31,7 @@ class Change(NamedTuple):
     """The keys whose new values hold from the next start on."""
 
 
-def compare(now: Config, read: Config) -> Change:
+def compare(now: Config, read: Config) -> ConfigChange:
     """Find what changes when `read` comes after `now`."""
     taken, waiting = [], []
     config = replace(now, sources=read.sources)
@@ -48,7 +48,7 @@ def compare(now: Config, read: Config) -> Change:
     before, after = ({source.name: source for source in each.sources} for each in (now, read))
     names = dict.fromkeys([*before, *after])
     taken += [f"source.{name}" for name in names if before.get(name) != after.get(name)]
-    return Change(config, tuple(taken), tuple(waiting))
+    return ConfigChange(config, tuple(taken), tuple(waiting))
 
 
 class Reload(Service):
@@ -96,20 +96,20 @@ class Reload(Service):
         supervisor.reloading()
         try:
             change = compare(self._config, self._read())
-            await self._daemon.go_by(change.config)
+            await self._daemon.reconfigure(change.config)
         except ConfigError as error:
             self.log.error("Nothing is changed: {why}", why=str(error))
         else:
             before, self._config = self._config.log, change.config
             now = change.config.log
             # What is told passes if it would before or does from now on.
-            self._threshold.move(min(before.level, now.level, key=LogLevel.levelWithName), now.levels)
+            self._threshold.reconfigure(min(before.level, now.level, key=LogLevel.levelWithName), now.levels)
             self._tell(change)
-            self._threshold.move(now.level, now.levels)
+            self._threshold.reconfigure(now.level, now.levels)
         finally:
             supervisor.reloaded()
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, change: ConfigChange) -> None:
         """Say what came of it; keys only, for a value may be a secret."""
         changed = ", ".join(change.taken) or "nothing"
         self.log.info("The configuration is read again; changed: {changed}", changed=changed)

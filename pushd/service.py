@@ -16,44 +16,44 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from pushd import __version__
-from pushd.backends.interface import Backend, Unusable
+from pushd.backends.interface import Backend, BackendUnusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
 from pushd.config import Config, ConfigError
 from pushd.core.budget import Budget
 from pushd.core.errors import Stopping, TooManyConnections
 from pushd.core.history import Bounds
-from pushd.core.outbox import Limits as QueueLimits
+from pushd.core.outbox import QueueLimits as QueueLimits
 from pushd.hub import Hub
 from pushd.metrics import Counters
-from pushd.net.admission import Admission, affordable
-from pushd.net.back_row import BackRow, sit_behind
+from pushd.net.admission import Admission, raise_file_limit
+from pushd.net.back_row import LowPriorityReaders, deprioritize
 from pushd.net.certificates import RenewingReactor
-from pushd.net.keepalive import Deadlines, Hours, Wheel
-from pushd.net.lateness import Lateness
-from pushd.net.listening import CannotStart, Reach, exposed, prepare, tell_surplus
+from pushd.net.keepalive import Deadlines, Ticks, Wheel
+from pushd.net.lateness import LoopDelay
+from pushd.net.listening import CannotStart, Reach, exposed, on_too_many_files, prepare
 from pushd.net.sharing import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.sources.running_sources import RunningSources, SourceFactories
 from pushd.transports.access_log import AccessLog
-from pushd.transports.connections import ConnectionsDoor
-from pushd.transports.demo import DemoDoor
-from pushd.transports.http import Door, Nowhere, Rules
+from pushd.transports.connections import ConnectionsResource
+from pushd.transports.demo import DemoResource
+from pushd.transports.http import HttpContext, HttpResource, NotFoundResource
 from pushd.transports.lines import LineFactory, LineLimits
-from pushd.transports.look import ChannelsDoor, HealthDoor, HistoryDoor, MetricsDoor, PageDoor
-from pushd.transports.multipart import MixedDoor, ReplaceDoor
-from pushd.transports.negotiate import NegotiatingDoor, Subscribing
+from pushd.transports.look import ChannelsResource, HealthResource, HistoryResource, MetricsResource, PageResource
+from pushd.transports.multipart import MixedResource, ReplaceResource
+from pushd.transports.negotiate import NegotiatingResource, SubscribingResource
 from pushd.transports.pages import FAVICON, INDEX
-from pushd.transports.polling import LongPollDoor, PollDoor
-from pushd.transports.publish import PublishDoor
-from pushd.transports.pull import PullDoor
+from pushd.transports.polling import LongPollResource, PollResource
+from pushd.transports.publish import PublishResource
+from pushd.transports.pull import PullResource
 from pushd.transports.site import HttpLimits, PushSite
-from pushd.transports.sse import SseDoor
-from pushd.transports.stream import LineStreamDoor
-from pushd.transports.streaming import StreamDoor
-from pushd.transports.waiting import WaitingRoom
-from pushd.transports.websocket import WebSocket, WebSocketDoor
-from pushd.wire.lines import Limits as CommandLimits
+from pushd.transports.sse import SseResource
+from pushd.transports.stream import NdjsonResource
+from pushd.transports.streaming import StreamResource
+from pushd.transports.waiting import HeldRequests
+from pushd.transports.websocket import WebSocket, WebSocketResource
+from pushd.wire.lines import CommandLimits as CommandLimits
 
 _TICK_SECONDS = 0.02
 _LAST_WORDS_TICKS = 50
@@ -74,7 +74,7 @@ def make_service(config: Config, reactor: Any) -> "Daemon":
     return Daemon(config, reactor)
 
 
-def check_store(config: Config) -> str | None:
+def check_backend_usable(config: Config) -> str | None:
     """Look at what is stored already, if anything is stored on this machine; give a sentence about it.
 
     :raises Unusable: it can not be used; the text is a sentence.
@@ -113,7 +113,7 @@ class Daemon(MultiService):
         self._reactor = reactor
         limits, keepalive = config.limits, config.keepalive
         self._counters = Counters(reactor.seconds)
-        self._admission = Admission(affordable(limits.connections), limits.connections_per_address)
+        self._admission = Admission(raise_file_limit(limits.connections), limits.connections_per_address)
         bounds = Bounds(
             config.history.messages,
             config.history.bytes,
@@ -124,32 +124,32 @@ class Daemon(MultiService):
         backend = _make_backend(config, bounds, reactor)
         self._budget = Budget(limits.waiting_bytes)
         self.hub = Hub(backend, reactor, self._counters, limits.subscriptions, self._budget)
-        hours = Hours(reactor)
+        hours = Ticks(reactor)
         self._pongs = Deadlines(reactor, keepalive.pong, WebSocket.overdue, lambda websocket: websocket.has_unread)
         self._wheels = Wheel(hours, keepalive.sse), Wheel(hours, keepalive.stream), Wheel(hours, keepalive.ping)
-        hours.tell(self.hub.dispatcher.strike)
-        self._closing: list[StreamDoor | WebSocketDoor | WaitingRoom | LineFactory] = []
-        self._listeners: list[_Listener] = []
-        lateness = Lateness(reactor, self._counters.lateness.observe)
-        row = BackRow(reactor)
-        _Store(self.hub, (hours, self._pongs, lateness, row)).setServiceParent(self)
+        hours.on_tick(self.hub.dispatcher.on_tick)
+        self._closing: list[StreamResource | WebSocketResource | HeldRequests | LineFactory] = []
+        self._listeners: list[_ListenerService] = []
+        lateness = LoopDelay(reactor, self._counters.loop_delay.observe)
+        row = LowPriorityReaders(reactor)
+        _BackendService(self.hub, (hours, self._pongs, lateness, row)).setServiceParent(self)
         self._sources = RunningSources(self._wanted(config))
         self._sources.setServiceParent(self)
-        self._rules = self._make_rules(config)
-        self._sse: SseDoor
-        self._websocket: WebSocketDoor
+        self._context = self._make_context(config)
+        self._sse: SseResource
+        self._websocket: WebSocketResource
         self._site, self._lines = self._make_site(), self._make_lines()
         for name, section, factory in (("http", config.http, self._site), ("tcp", config.tcp, self._lines)):
             for endpoint in section.listen:
                 dead_peer = round(config.keepalive.dead_peer)
                 where = SharingReactor(reactor) if section.reuse_port else reactor
-                listener = _Listener(name, endpoint, factory, where, dead_peer, row, config.access.open)
+                listener = _ListenerService(name, endpoint, factory, where, dead_peer, row, config.access.open)
                 listener.setServiceParent(self)
                 self._listeners.append(listener)
-        self.supervisor = Supervisor(reactor, lambda: self.hub.ailment is None, os.environ)
+        self.supervisor = Supervisor(reactor, lambda: self.hub.unavailable_reason is None, os.environ)
         self.supervisor.setServiceParent(self)
 
-    async def go_by(self, config: Config) -> None:
+    async def reconfigure(self, config: Config) -> None:
         """Take over other settings while it runs: all whose row in the table does not wait for a restart.
 
         What is told a connection as it begins, as the limits of its queue, holds for those that come from now on.
@@ -157,24 +157,24 @@ class Daemon(MultiService):
         :raises ConfigError: certificates can not be read; nothing is changed.
         """
         try:
-            renewals = [listener.read_again() for listener in self._listeners]
+            renewals = [listener.reload_certificates() for listener in self._listeners]
         except ValueError as error:
             raise ConfigError(str(error)) from error
         limits, keepalive = config.limits, config.keepalive
         self._config = config
         self._budget.limit = limits.waiting_bytes
-        self._admission.allow(affordable(limits.connections), limits.connections_per_address)
+        self._admission.reconfigure(raise_file_limit(limits.connections), limits.connections_per_address)
         self.hub.max_subscriptions = limits.subscriptions
-        self._rules.become(self._make_rules(config))
-        self._site.go_by(self._rules.limits)
-        self._lines.go_by(self._line_limits(config))
-        self._websocket.go_by_rules()
+        self._context.reconfigure(self._make_context(config))
+        self._site.reconfigure(self._context.limits)
+        self._lines.reconfigure(self._line_limits(config))
+        self._websocket.reconfigure()
         self._sse.spread = config.stop.spread
         self._pongs.seconds = keepalive.pong
         for wheel, seconds in zip(self._wheels, (keepalive.sse, keepalive.stream, keepalive.ping), strict=True):
-            wheel.turn_in(seconds)
+            wheel.reconfigure(seconds)
         for listener, renew in zip(self._listeners, renewals, strict=True):
-            listener.find_dead_peers(round(keepalive.dead_peer))
+            listener.set_dead_peer_timeout(round(keepalive.dead_peer))
             if renew is not None:
                 renew()
         await self._sources.reconfigure(self._wanted(config))
@@ -185,23 +185,23 @@ class Daemon(MultiService):
 
     async def _stop(self) -> None:
         self.supervisor.stopping()
-        self.hub.retire()
+        self.hub.begin_shutdown()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
-        await self._send_away()
-        self._site.close_resting()
+        await self._close_connections()
+        self._site.close_idle()
         await maybeDeferred(super().stopService)
         for _ in range(_LAST_WORDS_TICKS):
             if not len(self._admission):
                 return
             await deferLater(self._reactor, _TICK_SECONDS)
 
-    async def _send_away(self) -> None:
+    async def _close_connections(self) -> None:
         """Close all connections; those who have more to read are waited for, as long as that may be."""
         why = Stopping("the daemon is shutting down")
         until = self._reactor.seconds() + self._config.stop.patience
         is_over = False
         while not is_over:
-            is_over = not self.hub.is_anybody_busy or self._reactor.seconds() >= until
+            is_over = not self.hub.has_backlog or self._reactor.seconds() >= until
             for door in self._closing:
                 door.close_all(why, busy=is_over)
             if not is_over:
@@ -212,7 +212,7 @@ class Daemon(MultiService):
         surroundings = self.hub, self._counters, self._reactor, config.limits.message
         return {(source, config.limits.message): partial(source.service, *surroundings) for source in config.sources}
 
-    def _make_rules(self, config: Config) -> Rules:
+    def _make_context(self, config: Config) -> HttpContext:
         limits = HttpLimits(
             message=config.limits.message,
             batch=config.limits.batch,
@@ -223,7 +223,7 @@ class Daemon(MultiService):
             upload=config.limits.upload,
             queue=self._queue_limits(config),
         )
-        return Rules(
+        return HttpContext(
             limits,
             self._counters,
             self._admission,
@@ -235,7 +235,7 @@ class Daemon(MultiService):
         )
 
     def _make_site(self) -> PushSite:
-        rules = self._rules
+        rules = self._context
         root, limits = self._root(rules), rules.limits
         return PushSite(
             root,
@@ -250,43 +250,43 @@ class Daemon(MultiService):
             rules.knows_host,
         )
 
-    def _root(self, rules: Rules) -> Resource:
+    def _root(self, rules: HttpContext) -> Resource:
         hub, clock = self.hub, self._reactor
         on_sse, on_stream, on_ping = self._wheels
-        sse = self._sse = SseDoor(rules, hub, clock, on_sse, self._config.stop.spread)
-        stream = LineStreamDoor(rules, hub, clock, on_stream)
-        replace, mixed = ReplaceDoor(rules, hub, clock, on_stream), MixedDoor(rules, hub, clock, on_stream)
-        websocket = self._websocket = WebSocketDoor(rules, hub, clock, on_ping, self._pongs)
-        room = WaitingRoom(rules, hub, clock)
-        longpoll = LongPollDoor(rules, room)
-        by_type: dict[str, Subscribing] = {
+        sse = self._sse = SseResource(rules, hub, clock, on_sse, self._config.stop.spread)
+        stream = NdjsonResource(rules, hub, clock, on_stream)
+        replace, mixed = ReplaceResource(rules, hub, clock, on_stream), MixedResource(rules, hub, clock, on_stream)
+        websocket = self._websocket = WebSocketResource(rules, hub, clock, on_ping, self._pongs)
+        room = HeldRequests(rules, hub, clock)
+        longpoll = LongPollResource(rules, room)
+        by_type: dict[str, SubscribingResource] = {
             "text/event-stream": sse,
             "multipart/x-mixed-replace": replace,
             "multipart/mixed": mixed,
             "application/x-ndjson": stream,
         }
         self._closing += [sse, stream, replace, mixed, websocket, room]
-        doors: dict[bytes, Door] = {
-            b"": PageDoor(rules, b"text/html; charset=utf-8", INDEX),
-            b"pub": PublishDoor(rules, hub),
+        doors: dict[bytes, HttpResource] = {
+            b"": PageResource(rules, b"text/html; charset=utf-8", INDEX),
+            b"pub": PublishResource(rules, hub),
             b"sse": sse,
             b"stream": stream,
             b"multipart": replace,
             b"mixed": mixed,
             b"longpoll": longpoll,
-            b"poll": PollDoor(rules, hub),
-            b"pull": PullDoor(rules, hub, room),
-            b"sub": NegotiatingDoor(rules, by_type, websocket, longpoll),
+            b"poll": PollResource(rules, hub),
+            b"pull": PullResource(rules, hub, room),
+            b"sub": NegotiatingResource(rules, by_type, websocket, longpoll),
             b"ws": websocket,
-            b"channels": ChannelsDoor(rules, hub),
-            b"connections": ConnectionsDoor(rules, hub),
-            b"history": HistoryDoor(rules, hub),
-            b"metrics": MetricsDoor(rules, hub),
-            b"health": HealthDoor(rules, hub),
-            b"demo": DemoDoor(rules),
-            b"favicon.ico": PageDoor(rules, b"image/x-icon", FAVICON),
+            b"channels": ChannelsResource(rules, hub),
+            b"connections": ConnectionsResource(rules, hub),
+            b"history": HistoryResource(rules, hub),
+            b"metrics": MetricsResource(rules, hub),
+            b"health": HealthResource(rules, hub),
+            b"demo": DemoResource(rules),
+            b"favicon.ico": PageResource(rules, b"image/x-icon", FAVICON),
         }
-        root = Root(Nowhere(rules))
+        root = Root(NotFoundResource(rules))
         for name, door in doors.items():
             root.putChild(name, door)
         return root
@@ -308,21 +308,23 @@ class Daemon(MultiService):
 class Root(Resource):
     """The address tree: a door for each first segment, and one for all that is not there."""
 
-    def __init__(self, nowhere: Door) -> None:
+    def __init__(self, nowhere: HttpResource) -> None:
         super().__init__()
-        self._nowhere = nowhere
+        self._not_found = nowhere
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         """Find no door."""
-        return self._nowhere
+        return self._not_found
 
 
-class _Store(Service):
+class _BackendService(Service):
     """The hub with its store, the timers, and the back row."""
 
     log = Logger()
 
-    def __init__(self, hub: Hub, timers: tuple[Hours | Deadlines[WebSocket] | Lateness | BackRow, ...]) -> None:
+    def __init__(
+        self, hub: Hub, timers: tuple[Ticks | Deadlines[WebSocket] | LoopDelay | LowPriorityReaders, ...]
+    ) -> None:
         self._hub = hub
         self._timers = timers
 
@@ -332,7 +334,7 @@ class _Store(Service):
             timer.start()
         starting = Deferred.fromCoroutine(self._hub.start())
         outcome = getattr(starting, "result", None)
-        if isinstance(outcome, Failure) and outcome.check(Unusable):
+        if isinstance(outcome, Failure) and outcome.check(BackendUnusable):
             starting.addErrback(lambda _: None)
             raise CannotStart(outcome.getErrorMessage())
         starting.addErrback(lambda failure: self.log.failure("The store did not start", failure))
@@ -344,13 +346,20 @@ class _Store(Service):
         return Deferred.fromCoroutine(self._hub.stop())
 
 
-class _Listener(MultiService):
+class _ListenerService(MultiService):
     """A listening endpoint, which says where it is reached."""
 
     log = Logger()
 
     def __init__(
-        self, name: str, endpoint: str, factory: Any, reactor: Any, dead_peer: int, row: BackRow, is_open: bool
+        self,
+        name: str,
+        endpoint: str,
+        factory: Any,
+        reactor: Any,
+        dead_peer: int,
+        row: LowPriorityReaders,
+        is_open: bool,
     ) -> None:
         """`is_open`: whether other machines may reach it; else it does not start where they can."""
         super().__init__()
@@ -359,7 +368,7 @@ class _Listener(MultiService):
         self._is_open = is_open
         self._counters: Counters = factory.counters
         self._dead_peer = dead_peer
-        self._row = row
+        self._low_priority = row
         self._port: Any = None
         if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
             endpoint += f":backlog={_BACKLOG}"
@@ -377,11 +386,11 @@ class _Listener(MultiService):
                 waiting.addErrback(lambda _: self._port)
                 raise outcome.value
 
-    def read_again(self) -> Callable[[], None] | None:
+    def reload_certificates(self) -> Callable[[], None] | None:
         """Read its certificates again; see `RenewingReactor`."""
-        return self._renewing.read_again()
+        return self._renewing.reload()
 
-    def find_dead_peers(self, seconds: int) -> None:
+    def set_dead_peer_timeout(self, seconds: int) -> None:
         """Take another time after which TCP gives up on a silent peer, for those who connect from now on."""
         self._dead_peer = seconds
         if self._port is not None:
@@ -398,14 +407,14 @@ class _Listener(MultiService):
             if not self._is_open:
                 raise CannotStart(f"{self._name}.listen: {exposed(self._endpoint, port.socket.getsockname())}")
             self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=self._endpoint)
-        sit_behind(port, self._row)
-        tell_surplus(port, self._refused)
+        deprioritize(port, self._low_priority)
+        on_too_many_files(port, self._refused)
         self.log.info("{name} listens on {where}", name=self._name, where=_where(port.getHost()))
         return port
 
     def _refused(self, host: str | None) -> None:
         refusal = TooManyConnections("the daemon may open no more files")
-        self._counters.refused(refusal, f"{self._name} {host or 'unix'}")
+        self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
 
 
 def _where(address: Any) -> str:

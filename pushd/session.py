@@ -13,24 +13,24 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pushd.core.command import (
+    Acknowledged,
     Authenticate,
     Command,
-    Commands,
-    Done,
-    Format,
-    Formatted,
+    CommandList,
+    FormatSet,
     Goodbye,
     Help,
-    History,
-    Known,
-    Outcome,
+    HistoryResult,
     Ping,
     Pong,
-    Publish,
     Published,
+    PublishMessage,
     Quit,
-    Recalled,
-    Status,
+    ReadHistory,
+    ReadStatus,
+    Reply,
+    SetFormat,
+    StatusResult,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -43,7 +43,7 @@ from pushd.core.message import Draft
 from pushd.core.names import Scope
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub, Receipt
-from pushd.net.eager import begin
+from pushd.net.eager import run_eagerly
 
 _TURN_SECONDS = 0.01
 """How long one peer is obeyed before the reactor has its turn."""
@@ -51,7 +51,7 @@ _HISTORY_BYTES = 4 << 20
 """What one answer from the history holds at most: the default history of a channel."""
 
 
-class Session:
+class CommandExecutor:
     """What a two-way peer can do.
 
     :param formats: the wires among which it can choose, by name.
@@ -68,13 +68,13 @@ class Session:
         self._formats = formats
         self._scope = scope
 
-    async def obey(self, command: Command, answer: Callable[[Outcome], None]) -> None:
+    async def execute(self, command: Command, answer: Callable[[Reply], None]) -> None:
         """Do what is asked. `answer` is called once, before the first frame that comes of it.
 
         :raises Refusal: it can not be done; nothing was answered.
         """
         match command:
-            case Publish(draft):
+            case PublishMessage(draft):
                 self._check_scope((draft.channel,))
                 receipt = await self._hub.publish(draft)
                 answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
@@ -84,23 +84,23 @@ class Session:
                     self.subscriber.policy = slow
                 await self.subscribe(topics, since, answer)
             case Unsubscribe(topics):
-                answer(Unsubscribed(tuple(self._hub.part(self.subscriber, topics))))
-            case History(topics, count):
+                answer(Unsubscribed(tuple(self._hub.unsubscribe(self.subscriber, topics))))
+            case ReadHistory(topics, count):
                 self._check_scope(topics)
                 recalled = await self._hub.history(topics, NOW, count, _HISTORY_BYTES)
-                answer(Recalled(topics, tuple(recalled.messages)))
-            case Status(channel):
+                answer(HistoryResult(topics, tuple(recalled.messages)))
+            case ReadStatus(channel):
                 self._check_scope((channel,))
-                answer(Known(*await self._hub.status(channel)))
-            case Format(name):
+                answer(StatusResult(*await self._hub.status(channel)))
+            case SetFormat(name):
                 self._choose(name)
-                answer(Formatted(name))
+                answer(FormatSet(name))
             case Ping(token):
                 answer(Pong(token))
             case Authenticate():
-                answer(Done())
+                answer(Acknowledged())
             case Help():
-                answer(Commands())
+                answer(CommandList())
             case Quit():
                 answer(Goodbye())
 
@@ -110,15 +110,15 @@ class Session:
             drafts = [self._within_scope(draft) for draft in drafts]
         return await self._hub.publish_all(drafts)
 
-    async def subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Outcome], None]) -> None:
+    async def subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Reply], None]) -> None:
         """Say yes, then replay, then live.
 
         :raises Refusal: it can not be done.
         """
-        bare = self.subscriber.wire.bare
+        bare = self.subscriber.wire.data_only
         opening = await self._hub.subscribe(self.subscriber, topics, since)
         answer(Subscribed(tuple(topics), opening.gaps[0].reason if bare and opening.gaps else None))
-        await self._hub.follow(self.subscriber, opening, tell_gaps=not bare)
+        await self._hub.replay_and_go_live(self.subscriber, opening, report_gaps=not bare)
 
     def _check_scope(self, topics: Iterable[str]) -> None:
         """Check that each of some topics is within the scope of the peer.
@@ -138,7 +138,7 @@ class Session:
             if not isinstance(draft, Refusal):
                 self._check_scope((draft.channel,))
         except Forbidden as refusal:
-            return refusal.kept()
+            return refusal.without_traceback()
         return draft
 
     def _choose(self, name: str) -> None:
@@ -150,7 +150,7 @@ class Session:
 T = TypeVar("T")
 
 
-class Inbox(Generic[T]):
+class CommandQueue(Generic[T]):
     """What a peer has asked and was not obeyed yet: one thing at a time, and none while the peer does not read.
 
     :param obey: takes one thing, or several that can be done together, from the left, and does them; a refusal is its
@@ -159,21 +159,21 @@ class Inbox(Generic[T]):
         needs none.
     """
 
-    __slots__ = ("_broken", "_clock", "_drained", "_is_serving", "_items", "_obey", "_ready")
+    __slots__ = ("_clock", "_drained", "_execute", "_is_serving", "_items", "_on_error", "_on_idle")
 
     def __init__(
         self,
         clock: IReactorTime,
-        ready: Callable[[], Awaitable[None]],
-        obey: Callable[[deque[T]], Awaitable[None]],
-        broken: Callable[[Failure], None],
-        drained: Callable[[], None],
+        drained: Callable[[], Awaitable[None]],
+        execute: Callable[[deque[T]], Awaitable[None]],
+        on_error: Callable[[Failure], None],
+        on_idle: Callable[[], None],
     ) -> None:
         self._clock = clock
-        self._ready = ready
-        self._obey = obey
-        self._broken = broken
         self._drained = drained
+        self._execute = execute
+        self._on_error = on_error
+        self._on_idle = on_idle
         self._items: deque[T] = deque()
         self._is_serving = False
 
@@ -186,7 +186,7 @@ class Inbox(Generic[T]):
         self._items.extend(items)
         if self._items and not self._is_serving:
             self._is_serving = True
-            begin(self._serve(), self._broken)
+            run_eagerly(self._serve(), self._on_error)
 
     def clear(self) -> None:
         """Do nothing more; what is being done goes on to its end."""
@@ -199,9 +199,9 @@ class Inbox(Generic[T]):
                 if self._clock.seconds() > until:
                     await deferLater(self._clock, 0)
                     until = self._clock.seconds() + _TURN_SECONDS
-                await self._ready()
+                await self._drained()
                 if self._items:
-                    await self._obey(self._items)
+                    await self._execute(self._items)
         finally:
             self._is_serving = False
-        self._drained()
+        self._on_idle()

@@ -34,7 +34,7 @@ def required(parse: Parser[T], sentence: str, unit: str = "") -> T:
     return value
 
 
-def meant(word: str, known: Iterable[str], form: str = "{}") -> str:
+def suggestion(word: str, known: Iterable[str], form: str = "{}") -> str:
     """Return a "did you mean" phrase to append to the error about an unknown word; empty if no known word is similar.
 
     :param known: the accepted words.

@@ -19,7 +19,7 @@ from pushd.core.message import draft
 from pushd.core.names import check_channel
 from pushd.hub import Hub
 from pushd.metrics import Counters
-from pushd.settings import meant, required, setting
+from pushd.settings import required, setting, suggestion
 from pushd.sources.command import CommandRunner
 from pushd.sources.publisher import SourcePublisher
 from pushd.sources.supervision import SourceRunner, SupervisedSource
@@ -27,7 +27,7 @@ from pushd.sources.system import SystemRunner
 from pushd.sources.threads import run_in_thread
 from pushd.sources.watch import WatchRunner, inotify_factory
 from pushd.sources.words import WordsRunner
-from pushd.values import choice, count, duration, flag, listing
+from pushd.values import choice, count, duration, flag, string_list
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TEXT = "Every subscriber hears these words one after the other until the last one ends the stream."
@@ -36,12 +36,12 @@ _TEXT = "Every subscriber hears these words one after the other until the last o
 def channel_name(value: object) -> str:
     """Return the name of a channel. A source may publish on the daemon's own channels, whose names begin with $."""
     try:
-        return check_channel(words(value))
+        return check_channel(nonblank_string(value))
     except Refusal as refusal:
         raise ValueError(f"{value!r} is not a channel name: {refusal}") from None
 
 
-def words(value: object) -> str:
+def nonblank_string(value: object) -> str:
     """Return a string that is not blank."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError(f"{value!r} is not a non-blank string")
@@ -94,7 +94,7 @@ class SystemSource(Source):
     kind = "system"
     channel: str = setting("$sys/performance", channel_name, "The channel to publish to.", "channel")
     interval: float = setting("1s", duration(minimum=0.1), "The time between two messages.", "seconds")
-    disks: tuple[str, ...] = setting(["/"], listing(words), "A path on each disk to report.", "paths")
+    disks: tuple[str, ...] = setting(["/"], string_list(nonblank_string), "A path on each disk to report.", "paths")
 
     def runner(self, publisher: SourcePublisher, reactor: Any) -> SourceRunner:
         """See `Source`."""
@@ -126,7 +126,7 @@ class WatchSource(Source):
     """Files that are created, changed and deleted in a folder."""
 
     kind = "watch"
-    folder: str = required(words, "The folder to watch.", "path")
+    folder: str = required(nonblank_string, "The folder to watch.", "path")
     recursive: bool = setting(False, flag, "Whether to watch its subfolders too.", "true or false")
     poll: bool = setting(
         False,
@@ -171,7 +171,7 @@ class WordsSource(Source):
     """A finite stream: the words of a text, one per message; the last one ends the channel."""
 
     kind = "words"
-    text: str = setting(_TEXT, words, "The text, which is split at white space.", "text")
+    text: str = setting(_TEXT, nonblank_string, "The text, which is split at white space.", "text")
     interval: float = setting("1s", duration(minimum=0.01), "The time between two words.", "seconds")
     repeat: bool = setting(True, flag, "Whether to start again after the last word.", "true or false")
     pause: float = setting("10s", duration(minimum=0.01), "The time between the last word and a new start.", "seconds")
@@ -212,7 +212,7 @@ def _read_source(name: str, table: object) -> Source:
 def _values(key: str, source: type[Source], table: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
     rows = {row.name: row for row in fields(source) if row.metadata}
     for name in table.keys() - rows.keys() - {"kind"}:
-        raise ValueError(f"unknown key {key}.{name}{meant(name, (*rows, 'kind'), key + '.{}')}")
+        raise ValueError(f"unknown key {key}.{name}{suggestion(name, (*rows, 'kind'), key + '.{}')}")
     for name, row in rows.items():
         if name in table:
             yield name, _parsed(f"{key}.{name}", row.metadata["parse"], table[name])

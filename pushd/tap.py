@@ -18,7 +18,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from pushd import __version__
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.config import (
     SETTINGS,
     Config,
@@ -32,7 +32,7 @@ from pushd.config import (
 from pushd.logs import Threshold, log_observer
 from pushd.net.listening import StartOrExit
 from pushd.reload import Reload
-from pushd.service import check_store, make_service
+from pushd.service import check_backend_usable, make_service
 
 _log = Logger()
 
@@ -85,7 +85,7 @@ class Options(UsageOptions):
         check_inherited_sockets(self.settings, reactor)
         if self["check"]:
             print(f"pushd: configuration is good ({self['config'] or 'no file'})")
-            self._check_store()
+            self._check_backend()
             raise SystemExit
 
     def read(self, folder: Path) -> Config:
@@ -101,11 +101,11 @@ class Options(UsageOptions):
         check_backend(settings)
         return settings
 
-    def _check_store(self) -> None:
+    def _check_backend(self) -> None:
         """Say how it is with what is stored. Raises UsageError where that is not well."""
         try:
-            sentence = check_store(self.settings)
-        except Unusable as fault:
+            sentence = check_backend_usable(self.settings)
+        except BackendUnusable as fault:
             raise UsageError(str(fault)) from fault
         if sentence is not None:
             print(f"pushd: {sentence}")
@@ -141,7 +141,7 @@ for _row in SETTINGS:
         setattr(Options, f"opt_{_row.alias}", _taking_nothing(_row) if _row.is_flag else _taking_text(_row))
 
 
-class Program(StartOrExit):
+class RootService(StartOrExit):
     """pushd as twistd runs it: logs as the settings say, and leaves with one sentence where a port is taken."""
 
     def __init__(self, observer: ILogObserver | None, tell: Callable[[str], None]) -> None:
@@ -182,7 +182,7 @@ def makeService(options: Options) -> IService:
     out = _log_output(twistd, reactor)
     threshold = Threshold(config.log.level, config.log.levels)
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
-    program = Program(observer, _tell_terminal if out is sys.stdout else _tell_terminal_and_log)
+    program = RootService(observer, _tell_terminal if out is sys.stdout else _tell_terminal_and_log)
     daemon = make_service(config, reactor)
     daemon.setServiceParent(program)
     read = partial(options.read, Path.cwd())

@@ -128,7 +128,7 @@ def flag(value: object) -> bool:
     return _BOOLEANS[word]
 
 
-def listing(entry: Callable[[str], str] = str) -> Parser[tuple[str, ...]]:
+def string_list(entry: Callable[[str], str] = str) -> Parser[tuple[str, ...]]:
     """Return a parser of lists of strings: a list, or one string split at white space and commas.
 
     The single word `none` means the empty list.
@@ -145,7 +145,7 @@ def listing(entry: Callable[[str], str] = str) -> Parser[tuple[str, ...]]:
     return parse
 
 
-def named_level(text: str) -> str:
+def namespace_level(text: str) -> str:
     """Return a log namespace and its level, joined by ``=``."""
     if not _NAMED_LEVEL.fullmatch(text):
         levels = ", ".join(LEVELS)
@@ -174,7 +174,7 @@ def origin(text: str) -> str:
 
 def origins(value: object) -> tuple[str, ...]:
     """Return a list of origins, or ``*`` alone, which means every origin."""
-    allowed = listing(origin)(value)
+    allowed = string_list(origin)(value)
     if "*" in allowed and len(allowed) > 1:
         raise ValueError("* means every origin and must be the only entry")
     return allowed

@@ -5,13 +5,13 @@ from typing import Any, TypeVar, cast
 
 from pushd.core import log as core_log
 from pushd.core.cursor import MessageId, Since
-from pushd.core.delivery import Batch, Delivery, SteadyWire
+from pushd.core.delivery import Batch, Delivery, StatelessWire
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.losses import Steps
 from pushd.core.message import Gap, Message, draft
-from pushd.core.outbox import Limits, Policy
-from pushd.core.replay import Opening, Page
+from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.replay import Page, StartPosition
 from pushd.core.subscriber import Subscriber
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Log(core_log.Log):
         """Expire in all steps; see `expire`."""
         done(self.expire(now))
 
-    def open_now(self, topics: Sequence[str], since: Since, time: float, now: float) -> Opening:
+    def open_now(self, topics: Sequence[str], since: Since, time: float, now: float) -> StartPosition:
         """Open in all steps; see `open`."""
         return done(self.open(topics, since, time, now))
 
@@ -61,7 +61,7 @@ def message(
     """Make a message as a log would; `prev` is the sequence of the one before it."""
     checked = draft(channel, data, content_type, event, end=end)
     before = None if prev is None else f"{epoch}-{prev}"
-    kind, form = checked.content_type, checked.form
+    kind, form = checked.content_type, checked.encoding
     return Message(epoch, seq, before, channel, time, data, kind, form, checked.event, end)
 
 
@@ -86,7 +86,7 @@ def log_of(channels: str, bounds: Bounds | None = None) -> Log:
     return log
 
 
-def open_log(log: Log, topics: str, since: Since, now: float = 100.0) -> Opening:
+def open_log(log: Log, topics: str, since: Since, now: float = 100.0) -> StartPosition:
     """Open a log at `topics`, joined by commas."""
     return log.open_now(tuple(topics.split(",")), since, now, now)
 
@@ -94,7 +94,7 @@ def open_log(log: Log, topics: str, since: Since, now: float = 100.0) -> Opening
 def read_log(log: Log, topics: str, after: MessageId, now: float = 100.0) -> list[int]:
     """Read a log to its end in one page; give the sequences."""
     page = log.page_now(tuple(topics.split(",")), after, 10_000, 1 << 30, now)
-    assert page.complete
+    assert page.is_last
     return [each.seq for each in page.messages]
 
 
@@ -117,14 +117,14 @@ def batch(*messages: Message) -> Batch:
 
 def page(*messages: Message, upto: int, more: bool = False, **rest: Any) -> Page:
     """Make a page of history that has got as far as sequence `upto`."""
-    return Page(messages, rest.pop("gaps", ()), at(upto), complete=not more, **rest)
+    return Page(messages, rest.pop("gaps", ()), at(upto), is_last=not more, **rest)
 
 
-class Words(SteadyWire):
+class Words(StatelessWire):
     """A wire a person can read, which remembers what it was asked to encode."""
 
-    def __init__(self, *, bare: bool = False) -> None:
-        self.bare = bare
+    def __init__(self, *, data_only: bool = False) -> None:
+        self.data_only = data_only
         self.encoded: list[int] = []
         self.blocks = 0
 
@@ -135,11 +135,11 @@ class Words(SteadyWire):
 
     def gap(self, gap: Gap) -> bytes:
         """Say ``gap:TOPIC:FROM:TO:REASON``."""
-        return b"" if self.bare else ("gap:" + ":".join(gap) + " ").encode()
+        return b"" if self.data_only else ("gap:" + ":".join(gap) + " ").encode()
 
     def end(self, channel: str) -> bytes:
         """Say ``end:CHANNEL``."""
-        return b"" if self.bare else f"end:{channel} ".encode()
+        return b"" if self.data_only else f"end:{channel} ".encode()
 
     def ping(self) -> bytes:
         """Say nothing."""
@@ -154,7 +154,7 @@ class Words(SteadyWire):
 class Following(Words):
     """A fluid wire: it says of each message which channel it follows, and has one form for each."""
 
-    is_fluid = True
+    is_stateful = True
 
     def __init__(self, *, before: str = "", forms: dict[str, "Following"] | None = None) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class Following(Words):
         """Say ``BEFORE>CHANNEL:SEQ``."""
         return self._before.encode() + b">" + super().message(message)
 
-    def then(self, message: Message) -> "Following":
+    def after(self, message: Message) -> "Following":
         """Give the form for what follows a message."""
         name = message.channel
         if name not in self._forms:
@@ -177,9 +177,9 @@ class Peer:
     """An outlet that records, with the subscriber whose it is."""
 
     def __init__(
-        self, wire: Words | None = None, limits: Limits | None = None, policy: Policy = Policy.DISCONNECT
+        self, wire: Words | None = None, limits: QueueLimits | None = None, policy: Policy = Policy.DISCONNECT
     ) -> None:
-        self.subscriber = Subscriber(self, wire or Words(), limits or Limits(), policy, "peer")
+        self.subscriber = Subscriber(self, wire or Words(), limits or QueueLimits(), policy, "peer")
         self.writes: list[str] = []
         self.ends: list[str] = []
         self.fills_up = False
@@ -195,7 +195,7 @@ class Peer:
 
     def listen(self, *topics: str, after: int = 0) -> "Peer":
         """Be live on `topics`, with all up to `after` heard."""
-        self.subscriber.catch(topics)
+        self.subscriber.start_replay(topics)
         self.subscriber.go_live(topics, after)
         return self
 
@@ -207,10 +207,10 @@ class Peer:
         if self.fills_up:
             self.subscriber.pause()
 
-    def ended(self, channel: str) -> None:
+    def channel_ended(self, channel: str) -> None:
         """Take note of an end."""
         self.ends.append(channel)
 
-    def give_up(self, why: Refusal) -> None:
+    def close(self, why: Refusal) -> None:
         """Take note of the reason."""
         self.given_up = why

@@ -14,8 +14,8 @@ from twisted.web.resource import Resource
 
 from pushd.config import load
 from pushd.service import Daemon
-from pushd.transports.http import Rules
-from pushd.transports.websocket import WebSocket, WebSocketDoor
+from pushd.transports.http import HttpContext
+from pushd.transports.websocket import WebSocket, WebSocketResource
 from pushd.wire.frames import BINARY, TEXT, frame
 
 MESSAGE = "8MiB"
@@ -32,7 +32,7 @@ class Echo(WebSocket):
         self.write(frame(BINARY if is_binary else TEXT, payload))
 
 
-class EchoDoor(WebSocketDoor):
+class EchoDoor(WebSocketResource):
     """The address of such WebSockets."""
 
     opens = Echo
@@ -41,7 +41,7 @@ class EchoDoor(WebSocketDoor):
 class EchoDaemon(Daemon):
     """The daemon with that address."""
 
-    def _root(self, rules: Rules) -> Resource:
+    def _root(self, rules: HttpContext) -> Resource:
         root = super()._root(rules)
         echo = EchoDoor(rules, self.hub, self._reactor, self._wheels[-1], self._pongs)
         self._closing.append(echo)

@@ -11,11 +11,11 @@ from twisted.internet.testing import MemoryReactor
 
 from pushd.config import (
     SETTINGS,
-    Access,
+    AccessSettings,
     Config,
     ConfigError,
-    Http,
-    Tcp,
+    HttpSettings,
+    TcpSettings,
     check_backend,
     check_listeners,
     load,
@@ -221,7 +221,7 @@ def test_a_wrong_value_counts_also_where_another_one_wins():
 
 
 def config_with(http: tuple[str, ...] = (), tcp: tuple[str, ...] = (), open: bool = False) -> Config:
-    return Config(http=Http(listen=http), tcp=Tcp(listen=tcp), access=Access(open=open))
+    return Config(http=HttpSettings(listen=http), tcp=TcpSettings(listen=tcp), access=AccessSettings(open=open))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from pushd.backends.interface import Disk, Usage
+from pushd.backends.interface import DiskUsage, Usage
 from pushd.config import load
 from pushd.core import errors
-from pushd.metrics import Counters, Outflow, render
+from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.service import make_service
 from pushd.wire import lines, socket_commands
 
@@ -50,12 +50,12 @@ def test_every_command_of_a_websocket_is_documented(verb):
 
 def test_every_door_is_documented():
     daemon = make_service(load(None, {}, {}), Clock())
-    doors = daemon._root(daemon._rules).listNames()
+    doors = daemon._root(daemon._context).listNames()
     assert {b"", b"pub", b"sse", b"ws", b"metrics"} <= set(doors)
     assert [door for door in doors if f"/{door.decode()}" not in PROTOCOL] == []
 
 
-EXPOSITION = render(Counters(), Usage(0, 0, 0, Disk(0, 0, 0, 0), 0), Outflow()).decode()
+EXPOSITION = render(Counters(), Usage(0, 0, 0, DiskUsage(0, 0, 0, 0), 0), DeliveryMetrics()).decode()
 METRICS = set(re.findall(r"^# TYPE (\w+)", EXPOSITION, re.MULTILINE))
 
 

@@ -6,13 +6,13 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pushd.backends.interface import Listener
+from pushd.backends.interface import BackendEvents
 from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import EVERYTHING, NOW, MessageId, Since
 from pushd.core.errors import NoRoom, Refusal, StorageFailed, TooSlow, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, draft
-from pushd.core.outbox import Limits, Policy
+from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.replay import Page
 from pushd.hub import Hub, Receipt
 from pushd.metrics import Counters
@@ -28,19 +28,19 @@ class Shared(MemoryBackend):
         self.is_away = False
         self.wanted: list[str] = []
 
-    async def start(self, listener: Listener) -> None:
+    async def start(self, listener: BackendEvents) -> None:
         """Remember whom to call."""
         self.listener = listener
-        self._listener = listener
+        self._events = listener
 
     async def stop(self) -> None:
         """Do nothing."""
 
-    def listen(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> None:
         """Take note."""
         self.wanted.append(topic)
 
-    def mute(self, topic: str) -> None:
+    def unsubscribe(self, topic: str) -> None:
         """Take note."""
         self.wanted.remove(topic)
 
@@ -54,7 +54,7 @@ class Shared(MemoryBackend):
         """Lose everything, and begin a new epoch."""
         after = MessageId(self._log.epoch, self._log.head)
         self._log = type(self._log)("F", Bounds())
-        self.listener.relapse(after, None)
+        self.listener.on_resync(after, None)
 
 
 class Scene:
@@ -75,7 +75,7 @@ class Scene:
         """Subscribe, and be live."""
         peer = peer or Peer()
         opening = await self.hub.subscribe(peer.subscriber, topics, since)
-        await self.hub.follow(peer.subscriber, opening)
+        await self.hub.replay_and_go_live(peer.subscriber, opening)
         return peer
 
     async def publish(self, *channels: str) -> None:
@@ -115,7 +115,7 @@ async def test_a_new_epoch_reaches_those_who_are_slow_or_catching_up() -> None:
     scene.backend.flush()
     await scene.publish("a")
     scene.turn()
-    following = Deferred.fromCoroutine(scene.hub.follow(late.subscriber, opening))
+    following = Deferred.fromCoroutine(scene.hub.replay_and_go_live(late.subscriber, opening))
     slow.subscriber.resume()
     scene.turn()
     assert slow.heard == ["a:1", "a:2", "a:3", "gap:a:E-3:F-0:epoch", "a:1"]
@@ -127,23 +127,23 @@ async def test_only_those_who_hear_a_channel_that_lost_messages_read_on_in_the_h
     scene = await Scene().begin()
     one, other = await scene.listen("a"), await scene.listen("b")
     await scene.publish("a", "b")
-    scene.backend._listener = None
+    scene.backend._events = None
     await scene.publish("a", "b")
-    scene.backend._listener = scene.backend.listener
-    scene.backend.listener.relapse(MessageId("E", 2), ["a"])
+    scene.backend._events = scene.backend.listener
+    scene.backend.listener.on_resync(MessageId("E", 2), ["a"])
     scene.turn()
     assert (one.heard, other.heard) == (["a:1", "a:3"], ["b:2"])
 
 
 async def test_what_is_gone_is_told_to_those_it_concerns_and_ends_what_can_not_tell() -> None:
     scene = await Scene().begin()
-    bare = Peer(Words(bare=True))
+    data_only = Peer(Words(data_only=True))
     peers = [await scene.listen("a"), await scene.listen("*", "b"), await scene.listen("b")]
-    await scene.listen("a", peer=bare)
-    scene.backend.listener.gone("a", MessageId("E", 3), MessageId("E", 5), "evicted")
+    await scene.listen("a", peer=data_only)
+    scene.backend.listener.on_lost("a", MessageId("E", 3), MessageId("E", 5), "evicted")
     assert [peer.heard for peer in peers] == [["gap:a:E-3:E-5:evicted"], ["gap:*:E-3:E-5:evicted"], []]
-    assert isinstance(bare.given_up, TooSlow)
-    scene.backend.listener.gone(None, MessageId("E", 3), MessageId("E", 5), "unknown")
+    assert isinstance(data_only.given_up, TooSlow)
+    scene.backend.listener.on_lost(None, MessageId("E", 3), MessageId("E", 5), "unknown")
     assert [len(peer.heard) for peer in peers] == [2, 3, 1]
 
 
@@ -166,12 +166,12 @@ async def test_the_store_is_told_what_is_wanted() -> None:
     one, other = await scene.listen("a", "*"), await scene.listen("a")
     await scene.listen("a", since=EVERYTHING, peer=one)
     assert scene.backend.wanted == ["a", "*"]
-    scene.hub.part(one.subscriber, ("a", "never"))
+    scene.hub.unsubscribe(one.subscriber, ("a", "never"))
     assert scene.backend.wanted == ["a", "*"]
-    scene.hub.leave(other.subscriber)
-    scene.hub.leave(other.subscriber)
+    scene.hub.remove(other.subscriber)
+    scene.hub.remove(other.subscriber)
     assert scene.backend.wanted == ["*"]
-    scene.hub.leave(one.subscriber)
+    scene.hub.remove(one.subscriber)
     assert scene.backend.wanted == []
 
 
@@ -180,12 +180,12 @@ async def test_one_with_many_topics_leaves_at_once_and_its_topics_are_removed_tu
     topics = [f"t{number}/*" for number in range(2500)]
     first, second, few = await scene.listen(*topics), await scene.listen(*topics[:100]), await scene.listen("a")
     for peer in (first, second, few):
-        scene.hub.leave(peer.subscriber)
+        scene.hub.remove(peer.subscriber)
     assert len(scene.backend.wanted) == 2500
     await scene.publish("t0/x")
     scene.turn()
     assert scene.backend.wanted == []
-    assert not scene.hub.dispatcher.index.everybody()
+    assert not scene.hub.dispatcher.index.subscribers()
     assert first.heard == second.heard == []
 
 
@@ -222,7 +222,7 @@ async def test_metrics_tell_what_waits_who_was_cut_and_whether_the_store_is_up()
     scene = await Scene().begin()
     slow, cut = await scene.listen("a"), await scene.listen("a")
     slow.subscriber.pause()
-    scene.hub.give_up(cut.subscriber, TooSlow("too slow"))
+    scene.hub.disconnect(cut.subscriber, TooSlow("too slow"))
     await scene.publish("a")
     scene.turn()
     text = (await scene.hub.metrics()).decode()
@@ -231,13 +231,13 @@ async def test_metrics_tell_what_waits_who_was_cut_and_whether_the_store_is_up()
     assert 'pushd_disconnects_total{reason="slow"} 1.0' in text
     assert f'pushd_subscriptions{{transport="{slow.subscriber.name}"}} 1.0' in text
     assert "pushd_backend_up 1.0" in text
-    scene.backend.listener.ailing("the disk is full")
+    scene.backend.listener.on_health("the disk is full")
     assert "pushd_backend_up 0.0" in (await scene.hub.metrics()).decode()
 
 
 async def test_where_too_much_waits_in_all_those_for_whom_most_waits_lose_it_first() -> None:
     scene = await Scene().begin()
-    limits = Limits(budget=scene.hub.budget)
+    limits = QueueLimits(budget=scene.hub.budget)
     waits = {"few1": 1, "most": 6, "drop": 5, "last": 4}
     policies = {"drop": Policy.DROP, "last": Policy.LATEST}
     peers = {}
@@ -268,7 +268,7 @@ async def test_where_too_much_waits_in_all_those_for_whom_most_waits_lose_it_fir
 
 async def test_no_more_is_let_go_than_makes_room() -> None:
     scene = await Scene().begin()
-    limits = Limits(budget=scene.hub.budget)
+    limits = QueueLimits(budget=scene.hub.budget)
     first, second = Peer(limits=limits), Peer(limits=limits)
     for name, peer in (("a", first), ("b", second)):
         await scene.listen(name, peer=peer)
@@ -284,7 +284,7 @@ async def test_no_more_is_let_go_than_makes_room() -> None:
 
 async def test_the_last_to_go_are_those_to_whom_much_is_on_its_way() -> None:
     scene = await Scene().begin()
-    limits = Limits(budget=scene.hub.budget)
+    limits = QueueLimits(budget=scene.hub.budget)
     await scene.publish(*["a"] * 3)
     first, second = (Peer(limits=limits, policy=Policy.DROP) for _ in range(2))
     for peer in (first, second):
@@ -305,7 +305,7 @@ async def test_much_of_the_history_is_not_read_where_there_is_no_room() -> None:
     scene = await Scene().begin()
     await scene.publish("a")
     scene.hub.budget.limit = 0
-    scene.hub.budget.count(0, 1)
+    scene.hub.budget.recount(0, 1)
     with pytest.raises(NoRoom):
         await scene.hub.history(["a"], NOW, 10, 2 << 20)
     assert (await scene.hub.history(["a"], NOW, 10, 1 << 20)).messages
@@ -313,9 +313,9 @@ async def test_much_of_the_history_is_not_read_where_there_is_no_room() -> None:
 
 async def test_where_making_room_does_not_help_it_is_not_tried_at_each_turn() -> None:
     scene = await Scene().begin()
-    limits = Limits(budget=scene.hub.budget)
+    limits = QueueLimits(budget=scene.hub.budget)
     scene.hub.budget.limit = 0
-    scene.hub.budget.count(0, 1000)  # of somebody who sends
+    scene.hub.budget.recount(0, 1000)  # of somebody who sends
     looks = []
     for _ in range(3):
         peer = Peer(limits=limits)
@@ -337,7 +337,7 @@ async def test_what_is_let_go_while_an_answer_from_the_history_is_read_is_a_gap(
     page = scene.backend.page
 
     async def page_after_a_loss(topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        await scene.backend.forget("a")
+        await scene.backend.delete("a")
         return await page(topics, after, count, size)
 
     scene.backend.page = page_after_a_loss  # type: ignore[method-assign]

@@ -196,14 +196,14 @@ def test_threshold_can_be_changed():
     out, threshold = io.StringIO(), Threshold("info")
     log = Logger("pushd.hub", observer=log_observer(out, "json", threshold))
     for level in ("error", "debug"):
-        threshold.move(level)
+        threshold.reconfigure(level)
         log.info("under {threshold}", threshold=level)
     assert [each["message"] for each in objects(out)] == ["under debug"]
 
 
 def test_changed_threshold_drops_old_namespaces():
     threshold = Threshold("info", ["pushd=error"])
-    threshold.move("info", ["twisted=error"])
+    threshold.reconfigure("info", ["twisted=error"])
     out = io.StringIO()
     observer = log_observer(out, "json", threshold)
     for name in ("pushd.hub", "twisted.web"):

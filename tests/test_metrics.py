@@ -23,14 +23,14 @@ def test_refusals_for_limits_are_logged_at_most_once_a_second_per_code(lines):
     clock = Clock()
     counters = Counters(clock.seconds)
     for peer in ("sse a", "sse b", "sse c"):
-        counters.refused(TooLarge("much"), peer)
-    counters.refused(TooManyChannels("many"), "sse d")
+        counters.count_refusal(TooLarge("much"), peer)
+    counters.count_refusal(TooManyChannels("many"), "sse d")
     clock.advance(0.9)
-    counters.refused(TooLarge("much"), "sse e")
+    counters.count_refusal(TooLarge("much"), "sse e")
     clock.advance(0.1)
-    counters.refused(TooLarge("much"), "sse f")
+    counters.count_refusal(TooLarge("much"), "sse f")
     clock.advance(1)
-    counters.refused(TooLarge("much"), "sse g")
+    counters.count_refusal(TooLarge("much"), "sse g")
     assert lines() == [
         "sse a: refused, too-large: much",
         "sse d: refused, too-many-channels: many",
@@ -42,7 +42,7 @@ def test_refusals_for_limits_are_logged_at_most_once_a_second_per_code(lines):
 
 def test_refusal_without_a_limit_is_counted_but_not_logged(lines):
     counters = Counters(Clock().seconds)
-    counters.refused(NotFound("nothing here"), "http a")
+    counters.count_refusal(NotFound("nothing here"), "http a")
     assert counters.refusals == {NotFound.code: 1}
     assert not lines()
 

@@ -45,7 +45,7 @@ def changed(row: Setting) -> Config:
 
 def held(daemon: Daemon) -> list[Any]:
     """All that a daemon has of its settings, wherever it is."""
-    rules, site, lines, socket = daemon._rules, daemon._site, daemon._lines, daemon._websocket
+    rules, site, lines, socket = daemon._context, daemon._site, daemon._lines, daemon._websocket
     return [
         rules.limits,
         (rules.allow_origins, rules.hosts, rules.pull_hosts, rules.proxies, rules.access.share),
@@ -65,7 +65,7 @@ def held(daemon: Daemon) -> list[Any]:
 def test_what_holds_after_a_reload_is_what_would_hold_after_a_restart(row: Setting) -> None:
     daemon = Daemon(Config(), Clock())
     before = held(daemon)
-    going = Deferred.fromCoroutine(daemon.go_by(compare(Config(), changed(row)).config))
+    going = Deferred.fromCoroutine(daemon.reconfigure(compare(Config(), changed(row)).config))
     assert going.called
     assert held(daemon) == held(Daemon(changed(row), Clock())) != before
 

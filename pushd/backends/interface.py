@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 
 class Audience(NamedTuple):
@@ -31,37 +31,37 @@ def _ignore(*_: object) -> None:
     """Be for a store of one node, where this never happens."""
 
 
-class Listener(NamedTuple):
+class BackendEvents(NamedTuple):
     """The callbacks of a store. They return at once."""
 
-    message: Callable[[Message], None]
+    on_message: Callable[[Message], None]
     """A message was accepted."""
-    forgotten: Callable[[str], None]
+    on_deleted: Callable[[str], None]
     """A channel was deleted."""
-    ailing: Callable[[str | None], None]
+    on_health: Callable[[str | None], None]
     """Publishes are refused for now, and why: a phrase for the operator. None: they are accepted again."""
-    relapse: Callable[[MessageId, Collection[str] | None], None] = _ignore
+    on_resync: Callable[[MessageId, Collection[str] | None], None] = _ignore
     """Of these channels (None: of all) not everything behind a place can come live: whoever hears any of them has to
     read on in the history from there. So it is with a new epoch, too: the place is the last of the old one."""
-    gone: Callable[[str | None, MessageId, MessageId, str], None] = _ignore
+    on_lost: Callable[[str | None, MessageId, MessageId, str], None] = _ignore
     """Messages of a channel (None: of any) between two places are gone and never came, for the given reason."""
-    audience: Callable[[str], Audience] = lambda _: NOBODY
+    local_audience: Callable[[str], Audience] = lambda _: NOBODY
     """Who hears a channel at this node."""
     is_behind: Callable[[], bool] = lambda: False
     """Whether more was told than subscribers could be sent so far, so that no more ought to come for a while."""
 
 
-class Repeated(NamedTuple):
+class Duplicate(NamedTuple):
     """A message that was published before under the same key, and what its publisher was told."""
 
     id: str
     subscribers: int
 
 
-Accepted = Message | Refusal | Repeated
+PublishResult = Message | Refusal | Duplicate
 
 
-class Disk(NamedTuple):
+class DiskUsage(NamedTuple):
     """What a store does with a disk."""
 
     bytes: int
@@ -69,7 +69,7 @@ class Disk(NamedTuple):
     commits: int
     failures: int
     """Commits that failed."""
-    waiting: int
+    pending: int
     """Messages that wait for a commit."""
 
 
@@ -79,19 +79,19 @@ class Usage(NamedTuple):
     messages: int | None
     bytes: int | None
     channels: int | None
-    disk: Disk | None = None
+    disk: DiskUsage | None = None
     canary_age: float | None = None
     """Seconds since a sign of life last came back from a store that is reached by a network."""
 
 
-class Unusable(Exception):
+class BackendUnusable(Exception):
     """A store can not be used as it is, and waiting does not help. The text is a sentence for the operator."""
 
 
 class Backend(Protocol):
     """A log of messages over all channels."""
 
-    async def start(self, listener: Listener) -> None:
+    async def start(self, events: BackendEvents) -> None:
         """Begin to work; callbacks come from now on.
 
         :raises Unusable: before it has waited for anything: the daemon does not start.
@@ -100,24 +100,24 @@ class Backend(Protocol):
     async def stop(self) -> None:
         """Let go of everything that needs letting go of."""
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[Accepted]:
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
         """Accept messages, each for itself, in their order: the message, or why it was not accepted.
 
         :param key: a store that several nodes share remembers for two minutes what became of them and gives that again;
             within one node the hub does.
         """
 
-    def listen(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> None:
         """Know that this node has its first subscriber of a topic. Its messages are told live at the latest when an
         `open` of the topic returns, and may be before."""
 
-    def mute(self, topic: str) -> None:
+    def unsubscribe(self, topic: str) -> None:
         """Know that this node has no subscriber of a topic any more."""
 
     async def audience(self, channel: str) -> Audience:
         """Tell who hears a channel, at all nodes together."""
 
-    async def open(self, topics: Sequence[str], since: Since) -> Opening:
+    async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         """Tell where a subscription begins, and what is gone already."""
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
@@ -129,7 +129,7 @@ class Backend(Protocol):
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Give at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
 
-    async def forget(self, channel: str) -> bool:
+    async def delete(self, channel: str) -> bool:
         """Delete a channel; tell whether it was known."""
 
     async def usage(self) -> Usage:

@@ -7,13 +7,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from pushd.backends.epoch import new_epoch
-from pushd.backends.interface import NOBODY, Audience, Listener, Usage
+from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.log import Log
 from pushd.core.message import Draft, Message
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.net.slices import Slices
 
 _SWEEP_SECONDS = 1.0
@@ -32,14 +32,14 @@ class MemoryBackend:
         self._log = Log(epoch or new_epoch(), bounds)
         self._clock = clock
         self._wall = wall
-        self._listener: Listener | None = None
+        self._events: BackendEvents | None = None
         self._slices = Slices(clock)
         self._sweep = LoopingCall(lambda: Deferred.fromCoroutine(self._expire()))
         self._sweep.clock = clock
 
-    async def start(self, listener: Listener) -> None:
+    async def start(self, events: BackendEvents) -> None:
         """See `pushd.backends.interface.Backend`, here and below."""
-        self._listener = listener
+        self._events = events
         self._sweep.start(_SWEEP_SECONDS, now=False)
 
     async def stop(self) -> None:
@@ -49,16 +49,16 @@ class MemoryBackend:
     async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Message | Refusal]:
         return [self._publish(draft) for draft in drafts]
 
-    def listen(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> None:
         pass  # everything is told to the listener
 
-    def mute(self, topic: str) -> None:
+    def unsubscribe(self, topic: str) -> None:
         pass
 
     async def audience(self, channel: str) -> Audience:
-        return self._listener.audience(channel) if self._listener else NOBODY
+        return self._events.local_audience(channel) if self._events else NOBODY
 
-    async def open(self, topics: Sequence[str], since: Since) -> Opening:
+    async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         return await self._slices.run(self._log.open(topics, since, self._wall(), self._clock.seconds()))
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
@@ -71,10 +71,10 @@ class MemoryBackend:
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
         return await self._slices.run(self._log.names(prefix, after, limit))
 
-    async def forget(self, channel: str) -> bool:
-        known = self._log.forget(channel)
-        if known and self._listener:
-            self._listener.forgotten(channel)
+    async def delete(self, channel: str) -> bool:
+        known = self._log.delete(channel)
+        if known and self._events:
+            self._events.on_deleted(channel)
         return known
 
     async def usage(self) -> Usage:
@@ -84,9 +84,9 @@ class MemoryBackend:
         try:
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:
-            return refusal.kept()
-        if self._listener:
-            self._listener.message(message)
+            return refusal.without_traceback()
+        if self._events:
+            self._events.on_message(message)
         return message
 
     async def _expire(self) -> None:

@@ -14,7 +14,7 @@ _LITTLE: Final = 64 << 10
 """
 
 
-class Held(Protocol):
+class SharedItem(Protocol):
     """What several may hold at a time."""
 
     size: int
@@ -46,23 +46,23 @@ class Budget:
         return self._used > self.limit
 
     @property
-    def is_relieved(self) -> bool:
+    def has_room(self) -> bool:
         """Whether there is room again: an eighth, so that it takes a while until it is full once more."""
         return self._used <= self.limit - self.limit // 8
 
-    def hold(self, held: Held) -> None:
+    def hold(self, item: SharedItem) -> None:
         """Let one more hold something; only the first counts."""
-        if not held.holders:
-            self._used += held.size
-        held.holders += 1
+        if not item.holders:
+            self._used += item.size
+        item.holders += 1
 
-    def release(self, held: Held) -> None:
+    def release(self, item: SharedItem) -> None:
         """Let one who held it hold it no more."""
-        held.holders -= 1
-        if not held.holders:
-            self._used -= held.size
+        item.holders -= 1
+        if not item.holders:
+            self._used -= item.size
 
-    def release_all(self, held: Iterable[Held]) -> None:
+    def release_all(self, held: Iterable[SharedItem]) -> None:
         """Release several; see `release`. It costs a third for each."""
         freed = 0
         for each in held:
@@ -71,16 +71,16 @@ class Budget:
                 freed += each.size
         self._used -= freed
 
-    def count(self, before: int, now: int) -> int:
+    def recount(self, before: int, now: int) -> int:
         """Let what is one connection's alone count `now` bytes and no more `before`; give `now`."""
         self._used += now - before
         return now
 
-    def take(self, before: int, now: int) -> int:
+    def grow(self, before: int, now: int) -> int:
         """Let what is one connection's alone count so, as what has come of a message and waits for the rest is.
 
         :raises NoRoom: it has grown, to more than a little, and too much waits in all. It counts as before.
         """
         if now > before and now > _LITTLE and self.is_over:
             raise NoRoom("too much waits in memory for all together; try again in a moment")
-        return self.count(before, now)
+        return self.recount(before, now)

@@ -11,15 +11,15 @@ from pushd.core.delivery import Delivery
 from pushd.core.lookup import TopicLookup
 from pushd.core.message import Gap
 from pushd.core.names import Interest
-from pushd.core.outbox import Limits
+from pushd.core.outbox import QueueLimits
 
 
 class CatchUp:
     """What one subscription still reads from the history, and what arrives meanwhile."""
 
-    __slots__ = ("_bytes", "_is_doubtful", "_limits", "_lookup", "_skipped", "_told", "ends", "held", "topics")
+    __slots__ = ("_bytes", "_is_invalidated", "_limits", "_lookup", "_reported", "_skipped", "ends", "held", "topics")
 
-    def __init__(self, topics: Sequence[str], limits: Limits) -> None:
+    def __init__(self, topics: Sequence[str], limits: QueueLimits) -> None:
         self.topics: dict[str, int] = dict.fromkeys(topics, 0)
         """The topics, in their order, each with the same start."""
         self._lookup: TopicLookup | None = None
@@ -29,9 +29,9 @@ class CatchUp:
         """The channels that ended meanwhile, in their order."""
         self._bytes = 0
         self._skipped = 0
-        self._is_doubtful = False
+        self._is_invalidated = False
         self._limits = limits
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def covers(self, channel: str) -> bool:
         """Return whether messages of `channel` belong to one of the topics."""
@@ -50,9 +50,9 @@ class CatchUp:
     @property
     def is_untouched(self) -> bool:
         """Whether nothing has come or become of the log since it began."""
-        return not (self.held or self.ends or self._skipped or self._is_doubtful)
+        return not (self.held or self.ends or self._skipped or self._is_invalidated)
 
-    def part(self, *topics: str) -> None:
+    def unsubscribe(self, *topics: str) -> None:
         """Read on without some topics."""
         for topic in topics:
             self.topics.pop(topic, None)
@@ -69,7 +69,7 @@ class CatchUp:
         message, limits = delivery.message, self._limits
         is_full = len(self.held) >= limits.messages or self._bytes + message.size > limits.bytes
         if is_full or limits.budget.is_over:
-            self._forget()
+            self._discard_held()
         if self._skipped:
             self._skipped = message.seq
             return
@@ -83,35 +83,35 @@ class CatchUp:
         self._keep([])
         return held
 
-    def know(self, gaps: Iterable[Gap]) -> None:
+    def mark_reported(self, gaps: Iterable[Gap]) -> None:
         """Take gaps for told."""
-        self._told.update((gap.topic, gap.end) for gap in gaps)
+        self._reported.update((gap.topic, gap.end) for gap in gaps)
 
-    def fresh(self, gaps: Iterable[Gap]) -> list[Gap]:
+    def unreported(self, gaps: Iterable[Gap]) -> list[Gap]:
         """Give the gaps that are news, and take them for told."""
-        news = [gap for gap in gaps if (gap.topic, gap.end) not in self._told]
-        self.know(news)
+        news = [gap for gap in gaps if (gap.topic, gap.end) not in self._reported]
+        self.mark_reported(news)
         return news
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Know that something may have become of the log: what is held may not be what comes next, and the history has
         to be asked once more."""
-        self._forget()
+        self._discard_held()
         self._skipped = 0
-        self._is_doubtful = True
+        self._is_invalidated = True
 
     def has_reached(self, position: MessageId) -> bool:
         """Tell whether a replay up to `position` and what is held leave nothing out."""
         epoch, seq = position
-        if self._is_doubtful or self._skipped > seq:
-            self._is_doubtful = False
+        if self._is_invalidated or self._skipped > seq:
+            self._is_invalidated = False
             self._skipped = 0
             return False
         waiting = [delivery for delivery in self.held if delivery.message.epoch == epoch]
         self._keep([delivery for delivery in waiting if delivery.message.seq > seq])
         return True
 
-    def _forget(self) -> None:
+    def _discard_held(self) -> None:
         self._skipped = self.held[-1].message.seq if self.held else self._skipped
         self._keep([])
 

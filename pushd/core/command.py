@@ -28,14 +28,14 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class PublishMessage:
     """Publish a message."""
 
     draft: Draft
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class ReadHistory:
     """Give the newest `count` kept messages."""
 
     topics: tuple[str, ...]
@@ -43,14 +43,14 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ReadStatus:
     """Tell what is known of a channel."""
 
     channel: str
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class SetFormat:
     """Hear in another format from now on."""
 
     name: str
@@ -80,11 +80,13 @@ class Quit:
     """Say goodbye."""
 
 
-Command = Subscribe | Unsubscribe | Publish | History | Status | Format | Authenticate | Ping | Help | Quit
+Command = (
+    Subscribe | Unsubscribe | PublishMessage | ReadHistory | ReadStatus | SetFormat | Authenticate | Ping | Help | Quit
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Acknowledged:
     """Done, and there is no more to say."""
 
 
@@ -114,7 +116,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class HistoryResult:
     """Messages from the history, oldest first."""
 
     topics: tuple[str, ...]
@@ -122,7 +124,7 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StatusResult:
     """What is known of a channel."""
 
     info: ChannelInfo
@@ -137,14 +139,14 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class Formatted:
+class FormatSet:
     """Another format holds from now on."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Commands:
+class CommandList:
     """The list of commands is what was asked for."""
 
 
@@ -153,4 +155,15 @@ class Goodbye:
     """The connection is about to close."""
 
 
-Outcome = Done | Subscribed | Unsubscribed | Published | Recalled | Known | Pong | Formatted | Commands | Goodbye
+Reply = (
+    Acknowledged
+    | Subscribed
+    | Unsubscribed
+    | Published
+    | HistoryResult
+    | StatusResult
+    | Pong
+    | FormatSet
+    | CommandList
+    | Goodbye
+)

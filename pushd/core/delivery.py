@@ -15,11 +15,11 @@ class Wire(Protocol):
     """A format. It keeps no state of a peer, so that one frame serves all; equal wires are one object."""
 
     @property
-    def form(self) -> str:
+    def name(self) -> str:
         """The name of the format, for those who count."""
 
     @property
-    def bare(self) -> bool:
+    def data_only(self) -> bool:
         """Whether it carries data only, so that neither gap nor end can be told in it."""
 
     def message(self, message: Message) -> bytes:
@@ -38,27 +38,27 @@ class Wire(Protocol):
         """Join frames to what is written at once."""
 
     @property
-    def is_fluid(self) -> bool:
+    def is_stateful(self) -> bool:
         """Whether what follows a message depends on that message."""
 
-    def then(self, message: Message) -> "Wire":
+    def after(self, message: Message) -> "Wire":
         """Give the wire for what follows a message: itself, if it is not fluid."""
 
     def last(self) -> bytes:
         """Encode what closes a stream in good order; empty where nothing does."""
 
 
-class SteadyWire:
+class StatelessWire:
     """What most wires have in common: what they say does not depend on what they said."""
 
-    is_fluid = False
+    is_stateful = False
 
     @property
-    def form(self) -> str:
+    def name(self) -> str:
         """Give the name of the class."""
         return type(self).__name__.lower()
 
-    def then(self, message: Message) -> Self:
+    def after(self, message: Message) -> Self:
         """Stay."""
         return self
 
@@ -71,10 +71,10 @@ class SteadyWire:
         return b"".join(frames)
 
 
-class BareWire(SteadyWire):
+class DataOnlyWire(StatelessWire):
     """A wire that carries data only."""
 
-    bare = True
+    data_only = True
 
     def gap(self, gap: Gap) -> bytes:
         """Say nothing: there is no place for it."""
@@ -112,12 +112,12 @@ class Delivery:
 
 def encode(deliveries: Iterable[Delivery], wire: Wire) -> tuple[list[bytes], Wire]:
     """Give the frames of deliveries that follow each other, and the wire for what follows them."""
-    if not wire.is_fluid:
+    if not wire.is_stateful:
         return [delivery.frame(wire) for delivery in deliveries], wire
     frames = []
     for delivery in deliveries:
         frames.append(delivery.frame(wire))
-        wire = wire.then(delivery.message)
+        wire = wire.after(delivery.message)
     return frames, wire
 
 

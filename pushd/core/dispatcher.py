@@ -59,7 +59,7 @@ def _places(bits: int) -> Iterator[int]:
         bits ^= bit
 
 
-class Unheard(NamedTuple):
+class DeliveryFailure(NamedTuple):
     """A subscriber that could not hear, and why; a refusal, or a bug."""
 
     subscriber: Subscriber
@@ -135,17 +135,17 @@ class Dispatcher:
         self._recent = recent
         self._send_each = send_each
         self._gathered: dict[str, list[Delivery]] = {}
-        self._tour = 0
+        self._mark = 0
         """Counts the looks at who hears several channels; each leaves its number on all it came by."""
         self._count = 0
         self._bytes = 0
         self._jobs: deque[_Job | _Plan] = deque()
-        self.hour = 0
+        self.tick = 0
         """What those who are sent to are marked with, for the keepalive."""
 
-    def strike(self, hour: int) -> None:
+    def on_tick(self, hour: int) -> None:
         """Know the hour."""
-        self.hour = hour
+        self.tick = hour
 
     @property
     def is_behind(self) -> bool:
@@ -164,23 +164,23 @@ class Dispatcher:
             if not message.is_mark:
                 self._gather(message)
             if message.end:
-                self.end(message.channel)
+                self.end_channel(message.channel)
 
-    def part(self, topics: Sequence[str], subscriber: Subscriber) -> None:
+    def unsubscribe(self, topics: Sequence[str], subscriber: Subscriber) -> None:
         """Let a subscriber hear no more of `topics`, not even what was accepted and is not delivered yet."""
         for topic in topics:
             self.index.remove(topic, subscriber)
-        subscriber.part(*topics, newest=self._newest)
+        subscriber.unsubscribe(*topics, newest=self._newest)
 
-    def end(self, channel: str) -> None:
+    def end_channel(self, channel: str) -> None:
         """Tell those who named `channel` that it has ended, behind all that was accepted so far."""
         self._cut()
-        self._jobs.append(_Job(list(self.index.exactly(channel)), self.now, channel=channel))
+        self._jobs.append(_Job(list(self.index.by_name(channel)), self.now, channel=channel))
 
-    def run(self, limit: int) -> list[Unheard]:
+    def run(self, limit: int) -> list[DeliveryFailure]:
         """Serve at most `limit` subscribers, fewer where that is much work; give those that could not hear."""
         self._cut()
-        failures: list[Unheard] = []
+        failures: list[DeliveryFailure] = []
         self.served_since = self._jobs[0].since if self._jobs else self.now
         while self._jobs and limit > 0:
             job = self._jobs[0]
@@ -192,7 +192,7 @@ class Dispatcher:
             if job.is_done:
                 self._jobs.popleft()
             if job.batch is None:
-                self._tell_end(part, job.channel, failures)
+                self._send_end(part, job.channel, failures)
             elif others := self._fan_out(part, job.batch, failures):
                 limit -= self._serve(others, job.batch, job.since, limit, failures)
         return failures
@@ -214,7 +214,7 @@ class Dispatcher:
         batch: Batch,
         since: float,
         limit: int,
-        failures: list[Unheard],
+        failures: list[DeliveryFailure],
     ) -> int:
         """Let those hear a batch who are not sent to by their handle, until that has cost `limit`; return the cost.
 
@@ -240,7 +240,7 @@ class Dispatcher:
             try:
                 self._deliver(batch, subscriber)
             except Exception as cause:  # one subscriber's failure never reaches the next
-                failures.append(Unheard(subscriber, cause))
+                failures.append(DeliveryFailure(subscriber, cause))
         return done
 
     def take_lagging(self) -> list[Subscriber]:
@@ -308,21 +308,23 @@ class Dispatcher:
 
     def _is_disjoint(self, crowds: Iterable[Sequence[Subscriber]]) -> bool:
         """Tell whether nobody is in two of these."""
-        self._tour += 1
-        tour = self._tour
+        self._mark += 1
+        tour = self._mark
         for subscribers in crowds:
             for subscriber in subscribers:
-                if subscriber.tour == tour:
+                if subscriber.mark == tour:
                     return False
-                subscriber.tour = tour
+                subscriber.mark = tour
         return True
 
-    def _fan_out(self, subscribers: Iterable[Subscriber], batch: Batch, failures: list[Unheard]) -> list[Subscriber]:
+    def _fan_out(
+        self, subscribers: Iterable[Subscriber], batch: Batch, failures: list[DeliveryFailure]
+    ) -> list[Subscriber]:
         """Let subscribers hear a batch; return those who are not ready. This loop is the daemon's work: those who are
         ready are only put on a list, and have the block with all others of their wire.
         """
         others: list[Subscriber] = []
-        first, count, hour = batch.first, len(batch.deliveries), self.hour
+        first, count, hour = batch.first, len(batch.deliveries), self.tick
         wire: Wire | None = None
         ready: list[Subscriber] = []
         lists: dict[Wire, list[Subscriber]] = {}
@@ -332,7 +334,7 @@ class Dispatcher:
                     wire = subscriber.wire
                     ready = lists.setdefault(wire, [])
                 ready.append(subscriber)
-                subscriber.spoke = hour
+                subscriber.last_write = hour
                 subscriber.sent += count
             else:
                 others.append(subscriber)
@@ -340,14 +342,14 @@ class Dispatcher:
             self._send(ready, wire, batch, failures)
         return others
 
-    def _send(self, ready: list[Subscriber], wire: Wire, batch: Batch, failures: list[Unheard]) -> None:
+    def _send(self, ready: list[Subscriber], wire: Wire, batch: Batch, failures: list[DeliveryFailure]) -> None:
         try:
             block = batch.block(wire)
             shorter = self._send_each([subscriber.handle for subscriber in ready], block)
         except Exception as cause:
-            failures.extend([Unheard(subscriber, cause) for subscriber in ready])
+            failures.extend([DeliveryFailure(subscriber, cause) for subscriber in ready])
             return
-        totals = self.sent.setdefault(wire.form, [0, 0])
+        totals = self.sent.setdefault(wire.name, [0, 0])
         totals[0] += len(ready) * len(batch.deliveries)
         totals[1] += len(ready) * len(block)
         rests: dict[int, bytes] = {}
@@ -356,13 +358,13 @@ class Dispatcher:
                 rest = rests.get(sent) or rests.setdefault(sent, block[sent:])
                 ready[place].outlet.write(rest)
             except Exception as cause:
-                failures.append(Unheard(ready[place], cause))
+                failures.append(DeliveryFailure(ready[place], cause))
 
     def _deliver(self, batch: Batch, subscriber: Subscriber) -> None:
         if dropped := subscriber.deliver(batch):
-            self.note_dropped(subscriber, dropped)
+            self.count_dropped(subscriber, dropped)
 
-    def note_dropped(self, subscriber: Subscriber, dropped: int) -> None:
+    def count_dropped(self, subscriber: Subscriber, dropped: int) -> None:
         """Know that so many messages were let go for a subscriber."""
         if dropped:
             self.dropped[subscriber.policy] += dropped
@@ -371,9 +373,9 @@ class Dispatcher:
                 self._lagging.append(subscriber)
 
     @staticmethod
-    def _tell_end(subscribers: Iterable[Subscriber], channel: str, failures: list[Unheard]) -> None:
+    def _send_end(subscribers: Iterable[Subscriber], channel: str, failures: list[DeliveryFailure]) -> None:
         for subscriber in subscribers:
             try:
                 subscriber.end(channel)
             except Exception as cause:
-                failures.append(Unheard(subscriber, cause))
+                failures.append(DeliveryFailure(subscriber, cause))

@@ -21,7 +21,7 @@ class Refusal(Exception):
     is_abrupt: ClassVar[bool] = False
     """Whether a connection that is closed for it is sent nothing more of what waits for it."""
 
-    def kept(self) -> Self:
+    def without_traceback(self) -> Self:
         """Give a refusal to keep: the same, without the frames that a raised one holds on to."""
         return type(self)(*self.args)
 
@@ -340,7 +340,7 @@ class Unavailable(Refusal):
     retry_after = 1
 
 
-class Fault(Refusal):
+class InternalError(Refusal):
     """Something broke here; the log knows what."""
 
     code = "internal"

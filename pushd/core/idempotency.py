@@ -11,7 +11,7 @@ _MOST: Final = 100_000
 """Answers are remembered until they have so many parts together; the oldest go first."""
 
 
-class Answers(Generic[A]):
+class IdempotencyCache(Generic[A]):
     """The answers of the last `SECONDS`, by key."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Answers(Generic[A]):
 
     def get(self, key: str, now: float) -> A | None:
         """Give the answer to that key, if there was one. `now`: monotonic seconds."""
-        self._forget(now)
+        self._evict(now)
         return self._answers.get(key)
 
     def put(self, key: str, answer: A, parts: int, now: float) -> None:
@@ -29,9 +29,9 @@ class Answers(Generic[A]):
         self._parts += parts
         self._answers[key] = answer
         self._order.append((now + SECONDS, key, parts))
-        self._forget(now)
+        self._evict(now)
 
-    def _forget(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         while self._order and (self._order[0][0] <= now or self._parts > _MOST):
             _, key, parts = self._order.popleft()
             del self._answers[key]

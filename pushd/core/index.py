@@ -49,10 +49,10 @@ class TopicIndex(Generic[S]):
         """Let `subscriber` hear `topic`."""
         if not is_pattern(topic):
             self._exact.setdefault(topic, {})[subscriber] = None
-            self._forget(topic)
+            self._invalidate(topic)
             return
         self._leaf(topic)[subscriber] = None
-        self._forget_all()
+        self._invalidate_all()
 
     def remove(self, topic: str, subscriber: S) -> None:
         """Undo `add`; nothing happens where there was none."""
@@ -61,19 +61,19 @@ class TopicIndex(Generic[S]):
             heard.pop(subscriber, None)
             if not heard:
                 self._exact.pop(topic, None)
-            self._forget(topic)
+            self._invalidate(topic)
             return
         leaf = self._leaf(topic)
         leaf.pop(subscriber, None)
-        self._forget_all()
+        self._invalidate_all()
         if not leaf:
             self._prune(topic)
 
-    def exactly(self, channel: str) -> Collection[S]:
+    def by_name(self, channel: str) -> Collection[S]:
         """Those who named this very channel."""
         return self._exact.get(channel, {}).keys()
 
-    def everybody(self) -> Collection[S]:
+    def subscribers(self) -> Collection[S]:
         """Those who hear anything at all, each once."""
         found: dict[S, None] = {}
         for heard in self._exact.values():
@@ -130,18 +130,18 @@ class TopicIndex(Generic[S]):
             count += len(matched)
         self._remembered += count
         if self._remembered > _REMEMBERED:
-            self._forget_all()
+            self._invalidate_all()
             self._remembered = count
         if leaves:
             self._crowds[key] = crowd
         self._matched[channel] = matched
         return matched
 
-    def _forget(self, channel: str) -> None:
+    def _invalidate(self, channel: str) -> None:
         if self._matched.pop(channel, None) is not None:
             self._remembered -= _CHANNEL
 
-    def _forget_all(self) -> None:
+    def _invalidate_all(self) -> None:
         self._matched.clear()
         self._crowds.clear()
         self._remembered = 0

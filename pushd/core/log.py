@@ -20,7 +20,7 @@ from pushd.core.history import Bounds, Channel
 from pushd.core.losses import NO_LOSS, STEP, Loss, Losses, Query, Steps
 from pushd.core.message import Draft, Gap, Message
 from pushd.core.names import Interest, is_pattern
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.timeline import Timeline
 
 _PAGE_EFFORT = 20_000
@@ -95,7 +95,7 @@ class Log:
             int(1000 * time) / 1000,
             draft.data,
             draft.content_type,
-            draft.form,
+            draft.encoding,
             draft.event,
             draft.end,
         )
@@ -112,7 +112,7 @@ class Log:
         while now >= self._due and self._expire(now, _EXPIRED_STEP):
             yield
 
-    def forget(self, name: str) -> bool:
+    def delete(self, name: str) -> bool:
         """Forget a channel with all its messages; tell whether it was known."""
         channel = self._channels.pop(name, None) or self._idle.pop(name, None)
         if channel is None:
@@ -127,7 +127,7 @@ class Log:
             self._know_no_more(self._deleted.pop(next(iter(self._deleted))))
         return True
 
-    def open(self, topics: Sequence[str], since: Since, time: float, now: float) -> Steps[Opening]:
+    def open(self, topics: Sequence[str], since: Since, time: float, now: float) -> Steps[StartPosition]:
         """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics."""
         if now >= self._due:
             yield from self.expire(now)
@@ -137,7 +137,7 @@ class Log:
         ended = sum(self._is_finished(topic, seq, returning) for topic in topics)
         behind = seq < self.head or ended > 0
         finished = ended == len(topics) and not gaps
-        return Opening(position, gaps, behind, finished, self._gaps(topics, known, position) if behind else ())
+        return StartPosition(position, gaps, behind, finished, self._gaps(topics, known, position) if behind else ())
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Steps[Page]:
         """Read on: at most `count` messages, and no further one once they have `size` bytes."""
@@ -152,7 +152,7 @@ class Log:
             taken = [message for message in taken if self._timeline.get(message.seq) is not None]
         gaps = self._all_gone(topics, losses, after, "epoch") if is_foreign else self._gaps(topics, losses, after)
         if next(self._timeline.after(seq), None) is not None:
-            return Page(tuple(taken), gaps, MessageId(self.epoch, seq), complete=False)
+            return Page(tuple(taken), gaps, MessageId(self.epoch, seq), is_last=False)
         ended = tuple(topic for topic in topics if self._is_finished(topic, self.head, returning=False))
         return Page(tuple(taken), gaps, MessageId(self.epoch, self.head), True, ended)
 

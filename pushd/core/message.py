@@ -41,7 +41,7 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     channel: str
     data: bytes
     content_type: str
-    form: str
+    encoding: str
     event: str | None = None
     ttl: float | None = None
     end: bool = False
@@ -60,7 +60,7 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     """When it was accepted, in unix seconds. For show: order never depends on it."""
     data: bytes
     content_type: str
-    form: str
+    encoding: str
     """How `data` may be shown: ``json``, ``text`` (valid UTF-8) or ``binary``."""
     event: str | None = None
     end: bool = False
@@ -112,7 +112,7 @@ def draft(
     if content_type is None:
         kind, form = (TEXT, "text") if _is_utf8(data) else (BINARY, "binary")
     else:
-        kind, form = content_type, _form(content_type, data, end)
+        kind, form = content_type, _encoding(content_type, data, end)
     return Draft(channel, data, kind, form, event or None, ttl, end)
 
 
@@ -123,15 +123,15 @@ def _check_event(event: str, most: int) -> None:
         raise BadEvent("an event type is UTF-8")
 
 
-def _form(content_type: str, data: bytes, end: bool) -> str:
-    form = _usual_form(content_type)
+def _encoding(content_type: str, data: bytes, end: bool) -> str:
+    form = _default_encoding(content_type)
     if form == "json" and (data or not end):
         _check_json(data)
     return "binary" if form == "text" and not _is_utf8(data) else form
 
 
 @lru_cache(_REMEMBERED)
-def _usual_form(content_type: str) -> str:
+def _default_encoding(content_type: str) -> str:
     """Tell of a content type how data of it may be shown, if it is what it says."""
     if len(content_type) > _MAX_TYPE or not _MEDIA_TYPE.fullmatch(content_type):
         raise BadContentType(f"a content type is type/subtype with parameters, at most {_MAX_TYPE} characters")

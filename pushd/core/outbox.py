@@ -26,7 +26,7 @@ class Policy(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueueLimits:
     """How much may wait for one subscriber. One message may always wait, whatever its size."""
 
     messages: int = 1000
@@ -37,7 +37,7 @@ class Limits:
     """What may wait in all."""
 
 
-class Lost(NamedTuple):
+class DroppedRange(NamedTuple):
     """What was dropped of a channel: all after id `start` (None: from the beginning) up to id `end`."""
 
     start: str | None
@@ -87,7 +87,7 @@ class Outbox:
 
     __slots__ = ("_bytes", "_dropped", "_first", "_holes", "_limits", "_newest", "_waiting")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._waiting: deque[Delivery | None] = deque()
         """None where a superseded message stood. The last is never None."""
@@ -98,7 +98,7 @@ class Outbox:
         self._newest: _Newest | None = None
         """Maintained as soon as `Policy.LATEST` is used."""
         self._bytes = 0
-        self._dropped: dict[str, Lost] = {}
+        self._dropped: dict[str, DroppedRange] = {}
 
     def __len__(self) -> int:
         """How many deliveries wait."""
@@ -143,7 +143,7 @@ class Outbox:
         """Whether anything was dropped and not taken yet."""
         return bool(self._dropped)
 
-    def take_dropped(self, most: int | None = None) -> dict[str, Lost]:
+    def take_dropped(self, most: int | None = None) -> dict[str, DroppedRange]:
         """Take what was dropped since the last call, by channel; it is older than all that still waits.
 
         :param most: the channels that are taken at most; None: all.
@@ -155,7 +155,7 @@ class Outbox:
             self._dropped = {}
         return taken
 
-    def keep(self, wanted: Callable[[Message], bool]) -> None:
+    def retain(self, wanted: Callable[[Message], bool]) -> None:
         """Let go of the messages that are not wanted any more."""
         kept = []
         for delivery in self:
@@ -247,4 +247,4 @@ class Outbox:
 
     def _drop(self, message: Message) -> None:
         before = self._dropped.get(message.channel)
-        self._dropped[message.channel] = Lost(before.start if before else message.prev, message.id)
+        self._dropped[message.channel] = DroppedRange(before.start if before else message.prev, message.id)

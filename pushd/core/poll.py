@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol
 from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Batch, Recent, Wire
 from pushd.core.message import Gap, Message
-from pushd.core.outbox import Limits, Policy
+from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.replay import Page
 from pushd.core.subscriber import Outlet, Subscriber
 
 
-class Heard(NamedTuple):
+class PollResult(NamedTuple):
     """What one answer holds."""
 
     messages: Sequence[Message]
@@ -25,21 +25,21 @@ class Heard(NamedTuple):
     """Whether nothing can follow: every channel has ended."""
 
 
-class Listening(Outlet, Protocol):
+class PollConsumer(Outlet, Protocol):
     """Where a poll hands over what it heard."""
 
-    def hear(self, heard: Heard) -> None:
+    def deliver_result(self, result: PollResult) -> None:
         """Know what there is. It is called once; the poll is to be closed then."""
 
 
 class Poll(Subscriber):
     """One poll. Its limits are those of the answer: at least one message, whatever its size."""
 
-    __slots__ = ("_gaps", "_listening", "_messages", "_most", "has_ended", "position")
+    __slots__ = ("_consumer", "_gaps", "_messages", "_most", "has_ended", "position")
 
-    def __init__(self, listening: Listening, wire: Wire, limits: Limits, name: str) -> None:
-        super().__init__(listening, wire, limits, Policy.DISCONNECT, name)
-        self._listening = listening
+    def __init__(self, consumer: PollConsumer, wire: Wire, limits: QueueLimits, name: str) -> None:
+        super().__init__(consumer, wire, limits, Policy.DISCONNECT, name)
+        self._consumer = consumer
         self._most = limits
         self._messages: Sequence[Message] = ()
         self._gaps: Sequence[Gap] = ()
@@ -50,9 +50,9 @@ class Poll(Subscriber):
 
     def deliver(self, batch: Batch) -> int:
         """Hear a batch live, and be done."""
-        if not self.closed and (wanted := self.wanted(batch)):
+        if not self.is_closed and (wanted := self.select(batch)):
             self._messages = [delivery.message for delivery in wanted]
-            self.give_over()
+            self.finish()
         return 0
 
     def gap(self, gaps: Iterable[Gap]) -> None:
@@ -62,25 +62,25 @@ class Poll(Subscriber):
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Hear a page of history; be done when there is enough, or something and no more."""
         messages = [*self._messages, *page.messages]
-        self._gaps = (*self._gaps, *catch_up.fresh(page.gaps))
+        self._gaps = (*self._gaps, *catch_up.unreported(page.gaps))
         self.position = str(page.position)
-        done = page.complete and catch_up.has_reached(page.position)
+        done = page.is_last and catch_up.has_reached(page.position)
         if done:
             messages += [delivery.message for delivery in catch_up.take_held()]
             self.go_live(catch_up.topics, page.position.seq)
         self._messages = tuple(messages)
         if self._fits() < len(self._messages) or (done and (self._messages or self._gaps)):
-            self.give_over()
+            self.finish()
         elif done:
             for channel in dict.fromkeys((*page.ended, *catch_up.ends)):
                 self.end(channel)
         return done
 
-    def give_over(self) -> None:
+    def finish(self) -> None:
         """Be done with what there is by now, be it nothing."""
         messages = self._messages[: self._fits()]
         position = messages[-1].id if messages else self.position
-        self._listening.hear(Heard(messages, self._gaps, position, self.has_ended))
+        self._consumer.deliver_result(PollResult(messages, self._gaps, position, self.has_ended))
 
     def _fits(self) -> int:
         """How many of the messages one answer holds."""

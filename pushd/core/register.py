@@ -15,17 +15,17 @@ class Register:
         self._open: dict[int, Subscriber] = {}
         self._newest = 0
 
-    def enter(self, subscriber: Subscriber, now: float) -> None:
+    def add(self, subscriber: Subscriber, now: float) -> None:
         """Give a subscriber its number, which stands in its name from now on.
 
         :param now: unix seconds.
         """
         self._newest += 1
-        subscriber.number, subscriber.since = self._newest, int(now)
+        subscriber.number, subscriber.connected_at = self._newest, int(now)
         subscriber.name += f" #{subscriber.id}"
         self._open[self._newest] = subscriber
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def remove(self, subscriber: Subscriber) -> None:
         """Forget a subscriber, if it is here."""
         self._open.pop(subscriber.number, None)
 

@@ -10,17 +10,17 @@ from pushd.core.cursor import MessageId
 from pushd.core.message import Gap, Message
 
 
-class Opening(NamedTuple):
+class StartPosition(NamedTuple):
     """Where a subscription begins."""
 
     position: MessageId
     """It has, or does not ask for, all up to here."""
     gaps: tuple[Gap, ...]
-    behind: bool
+    needs_replay: bool
     """Whether there may be something to read before it is live."""
-    finished: bool
+    is_complete: bool
     """Whether all its channels have ended and it has heard them out."""
-    known: tuple[Gap, ...] = ()
+    known_gaps: tuple[Gap, ...] = ()
     """What is gone behind `position`, told or not: only what goes later is news. Compared by topic and end."""
 
 
@@ -32,7 +32,7 @@ class Page(NamedTuple):
     """What is gone and comes before the messages; what was known at the opening or told before may stand here again."""
     position: MessageId
     """The replay has got as far as this, which is beyond the last message where others were passed over."""
-    complete: bool
+    is_last: bool
     """Whether nothing was left when the page was made."""
     ended: tuple[str, ...] = ()
     """With the last page: the channels that have ended."""

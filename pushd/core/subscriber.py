@@ -19,14 +19,14 @@ from pushd.core.errors import Refusal, TooSlow
 from pushd.core.lookup import TopicLookup
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
-from pushd.core.outbox import Limits, Outbox, Policy
-from pushd.core.replay import Opening, Page
+from pushd.core.outbox import Outbox, Policy, QueueLimits
+from pushd.core.replay import Page, StartPosition
 
-_CATCHING: Final = 1 << 62
+_REPLAYING: Final = 1 << 62
 """The start of a topic that is not live yet: no sequence is newer."""
-_UNKNOWN: Final = _CATCHING + 1
+_UNKNOWN: Final = _REPLAYING + 1
 """The floor of one whose starts have changed since it was worked out."""
-_NEVER: Final = _CATCHING
+_NEVER: Final = _REPLAYING
 """The threshold of one to whom nothing can be sent without a closer look."""
 _FEW: Final = 16
 """Topics whose starts are looked at whenever one of them changes."""
@@ -44,14 +44,14 @@ class Outlet(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes; never waits. May call `Subscriber.pause` while it does."""
 
-    def ended(self, channel: str) -> None:
+    def channel_ended(self, channel: str) -> None:
         """Know that a channel has ended; the peer was told, after all that waited for it."""
 
-    def give_up(self, why: Refusal) -> None:
+    def close(self, why: Refusal) -> None:
         """Close, having told the peer why where that can be told."""
 
 
-class _Nobody:
+class _ClosedOutlet:
     """The outlet of one who has left: its connection holds the subscriber, which so does not hold the connection. What
     nobody has to look for is freed at once, and a crowd that leaves is no work for the garbage collector.
     """
@@ -59,14 +59,14 @@ class _Nobody:
     def write(self, data: bytes) -> None:
         """Let it go."""
 
-    def ended(self, channel: str) -> None:
+    def channel_ended(self, channel: str) -> None:
         """Let it go."""
 
-    def give_up(self, why: Refusal) -> None:
+    def close(self, why: Refusal) -> None:
         """Let it go."""
 
 
-_NOBODY: Final = _Nobody()
+_CLOSED_OUTLET: Final = _ClosedOutlet()
 
 
 class Subscriber:
@@ -77,29 +77,29 @@ class Subscriber:
         "_floor",
         "_limits",
         "_lookup",
+        "_on_drained",
         "_outbox",
-        "_owed",
-        "_parted",
-        "_waiting",
-        "catching",
-        "closed",
+        "_unsent",
+        "_unsubscribed_up_to",
+        "catch_up",
+        "connected_at",
         "handle",
+        "is_closed",
         "is_lagging",
+        "last_write",
+        "mark",
         "name",
         "newest",
         "number",
         "outlet",
         "policy",
         "sent",
-        "since",
-        "spoke",
         "starts",
         "threshold",
-        "tour",
         "wire",
     )
 
-    def __init__(self, outlet: Outlet, wire: Wire, limits: Limits, policy: Policy, name: str) -> None:
+    def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy, name: str) -> None:
         self.outlet: Outlet = outlet
         self.wire = wire
         self.policy = policy
@@ -107,18 +107,18 @@ class Subscriber:
         """Who it is, for the log: transport and address, and, while it is in the register, its id."""
         self.number = 0
         """Its place in the register; 0: it has none yet."""
-        self.since = 0
+        self.connected_at = 0
         """When it came, in unix seconds."""
-        self.closed = False
+        self.is_closed = False
         self.threshold: int = _NEVER
         """A batch that begins behind this sequence can go to `handle` as it is. All else goes through `deliver`."""
         self.handle: Any = None
         """The way to the peer without a way round by the outlet; see `attach`."""
-        self.tour = 0
+        self.mark = 0
         """The dispatcher's mark; see there."""
         self.sent = 0
         """The messages that it was sent; the dispatcher counts those that it sends by the handle."""
-        self.spoke = 0
+        self.last_write = 0
         """When it was last written to, in the keepalive's count."""
         self.is_lagging = False
         """Whether messages were let go since it was last ready."""
@@ -128,20 +128,20 @@ class Subscriber:
         """What is newer is wanted without a look at the starts. Too high a floor costs that look, and no more."""
         self._lookup: TopicLookup | None = None
         """Made when patterns are looked up: one that is live and ready needs none."""
-        self._parted = 0
+        self._unsubscribed_up_to = 0
         """What is not newer may be of a topic that it hears no more."""
         self.newest: Delivery | None = None
         """With a fluid wire, what was sent last: it can be sent again as a sign of life."""
         self._limits = limits
         self._outbox: Outbox | None = None
         """None: ready."""
-        self._owed = 0
+        self._unsent = 0
         """Bytes that its transport has not sent yet, and that were made for it alone, about."""
-        self.catching: CatchUp | None = None
+        self.catch_up: CatchUp | None = None
         """What is being replayed."""
         self._ends: OrderedDict[str, None] | None = None
         """The channels whose end is not told yet, in their order."""
-        self._waiting: Callable[[], None] | None = None
+        self._on_drained: Callable[[], None] | None = None
 
     def attach(self, handle: Any) -> None:
         """Have a connection on which bytes can be sent at once.
@@ -154,28 +154,34 @@ class Subscriber:
 
     # Topics
 
-    def catch(self, topics: Sequence[str]) -> CatchUp:
+    def start_replay(self, topics: Sequence[str]) -> CatchUp:
         """Begin to hear `topics` by way of the history. One at a time."""
-        self._begin(topics, _CATCHING)
-        self._floor = self.threshold = _CATCHING
-        self.catching = CatchUp(topics, self._limits)
-        return self.catching
+        self._begin(topics, _REPLAYING)
+        self._floor = self.threshold = _REPLAYING
+        self.catch_up = CatchUp(topics, self._limits)
+        return self.catch_up
 
     def go_live(self, topics: Iterable[str], seq: int) -> None:
         """Hear of those `topics` that it still has what is newer than `seq` as it comes."""
         self._begin([topic for topic in topics if topic in self.starts], seq)
-        self.catching = None
+        self.catch_up = None
         self._lower_floor()
 
-    def go_live_at_once(self, opening: Opening) -> bool:
+    def try_go_live(self, opening: StartPosition) -> bool:
         """Go live, if there is nothing to read and to tell before that, as for most that come; tell whether it did."""
-        catch_up = self.catching
-        if catch_up is None or opening.behind or opening.gaps or self._outbox is not None or not catch_up.is_untouched:
+        catch_up = self.catch_up
+        if (
+            catch_up is None
+            or opening.needs_replay
+            or opening.gaps
+            or self._outbox is not None
+            or not catch_up.is_untouched
+        ):
             return False
         self.go_live(catch_up.topics, opening.position.seq)
         return True
 
-    def part(self, *topics: str, newest: int = 0) -> None:
+    def unsubscribe(self, *topics: str, newest: int = 0) -> None:
         """Hear no more of `topics`, not even what waits in the outbox or, up to sequence `newest`, is on its way."""
         for topic in topics:
             self.starts.pop(topic, None)
@@ -183,14 +189,14 @@ class Subscriber:
                 self._ends.pop(topic, None)
             if self._lookup is not None:
                 self._lookup.remove(topic)
-        self._parted = max(self._parted, newest)
+        self._unsubscribed_up_to = max(self._unsubscribed_up_to, newest)
         self._lower_floor()
-        if self.catching is not None:
-            self.catching.part(*topics)
-            self.catching = self.catching if self.catching.topics else None
+        if self.catch_up is not None:
+            self.catch_up.unsubscribe(*topics)
+            self.catch_up = self.catch_up if self.catch_up.topics else None
         if self._outbox is not None:
             parted = Interest(topics)
-            self._outbox.keep(
+            self._outbox.retain(
                 lambda message: not parted.covers(message.channel) or self.topic_of(message.channel) is not None
             )
 
@@ -201,12 +207,12 @@ class Subscriber:
     def live_topics_of(self, channel: str) -> list[str]:
         """Return the topics by which it hears `channel` as it comes."""
         topics = [channel, *self._patterns.matching(channel)]
-        return [topic for topic in topics if self.starts.get(topic, _CATCHING) != _CATCHING]
+        return [topic for topic in topics if self.starts.get(topic, _REPLAYING) != _REPLAYING]
 
     @property
     def live_topics(self) -> dict[str, int]:
         """The topics that it hears as they come, and the sequences behind which it does."""
-        return {topic: start for topic, start in self.starts.items() if start != _CATCHING}
+        return {topic: start for topic, start in self.starts.items() if start != _REPLAYING}
 
     # Hearing
 
@@ -216,16 +222,16 @@ class Subscriber:
         :raises TooSlow: its queue is full, and its policy is to disconnect.
         """
         if batch.first <= self._floor and batch.first <= self._exact_floor():
-            wanted = self.wanted(batch)
+            wanted = self.select(batch)
             if not wanted:
                 return 0
             batch = Batch(wanted)
         if self._outbox is None:
-            if not self.closed:
+            if not self.is_closed:
                 wire = self.wire
-                if wire.is_fluid:
+                if wire.is_stateful:
                     self.newest = batch.deliveries[-1]
-                    self.wire = wire.then(self.newest.message)
+                    self.wire = wire.after(self.newest.message)
                 self.sent += len(batch.deliveries)
                 self.outlet.write(batch.block(wire))
             return 0
@@ -244,11 +250,11 @@ class Subscriber:
         """Do a part of what a batch needs before it is delivered; return whether all is done."""
         if batch.first > self._floor or batch.first > self._exact_floor() or len(self.starts) <= _FEW:
             return True
-        return self._patterns.prepare() and (self.catching is None or self.catching.prepare())
+        return self._patterns.prepare() and (self.catch_up is None or self.catch_up.prepare())
 
-    def wanted(self, batch: Batch) -> list[Delivery]:
+    def select(self, batch: Batch) -> list[Delivery]:
         """Choose what of a batch is heard now; what is not may wait beside a replay."""
-        return [delivery for delivery in batch.deliveries if self._wants(delivery)]
+        return [delivery for delivery in batch.deliveries if self._accepts(delivery)]
 
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Hear a page of history; tell whether that was the last and all is live now.
@@ -257,12 +263,12 @@ class Subscriber:
 
         :raises TooSlow: the history let go of messages before they were read, and a bare wire can not tell.
         """
-        gaps = [gap for gap in catch_up.fresh(page.gaps) if gap.topic in catch_up.topics]
-        if gaps and self.wire.bare and self.policy is not Policy.LATEST:
+        gaps = [gap for gap in catch_up.unreported(page.gaps) if gap.topic in catch_up.topics]
+        if gaps and self.wire.data_only and self.policy is not Policy.LATEST:
             raise TooSlow("messages were let go before this subscriber had read them")
         frames = [self.wire.gap(gap) for gap in gaps]
         deliveries = [recent.of(message) for message in page.messages if self._is_replayed(catch_up, message)]
-        done = page.complete and catch_up.has_reached(page.position)
+        done = page.is_last and catch_up.has_reached(page.position)
         if done:
             held = catch_up.take_held()
             deliveries += held
@@ -278,31 +284,31 @@ class Subscriber:
 
     def end(self, channel: str) -> None:
         """Be told that a channel has ended, once all that waits is out."""
-        if self.closed or channel not in self.starts or (self._ends and channel in self._ends):
+        if self.is_closed or channel not in self.starts or (self._ends and channel in self._ends):
             return
-        if self.catching is not None and channel in self.catching.topics:
-            self.catching.ends[channel] = None
+        if self.catch_up is not None and channel in self.catch_up.topics:
+            self.catch_up.ends[channel] = None
             return
-        self.starts[channel] = self._floor = self.threshold = _CATCHING
+        self.starts[channel] = self._floor = self.threshold = _REPLAYING
         if self._ends is None:
             self._ends = OrderedDict()
         self._ends[channel] = None
         if self._outbox is None:
-            self._tell_ends()
+            self._send_ends()
 
     def close(self) -> None:
         """Hear nothing any more."""
-        self.closed = True
+        self.is_closed = True
         self.threshold = _NEVER
         self.starts.clear()
         if self._outbox is not None:
             self._outbox.clear()
-        if self.catching is not None:
-            self.catching.take_held()
-        self._outbox = self.catching = self.handle = self._lookup = self._ends = None
-        self._owe(0)
-        self.outlet = _NOBODY
-        self._call_waiting()
+        if self.catch_up is not None:
+            self.catch_up.take_held()
+        self._outbox = self.catch_up = self.handle = self._lookup = self._ends = None
+        self._set_unsent(0)
+        self.outlet = _CLOSED_OUTLET
+        self._call_on_drained()
 
     @property
     def id(self) -> str:
@@ -312,14 +318,14 @@ class Subscriber:
     # Speed
 
     @property
-    def is_busy(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether the transport has more than it can send."""
         return self._outbox is not None
 
     @property
     def held_bytes(self) -> int:
         """The bytes that wait for it, in its outbox and on their way."""
-        return self.queued_bytes + self._owed
+        return self.queued_bytes + self._unsent
 
     @property
     def queued_bytes(self) -> int:
@@ -328,19 +334,19 @@ class Subscriber:
 
     def pause(self) -> None:
         """Be busy: the transport has more than it can send."""
-        if self._outbox is None and not self.closed:
+        if self._outbox is None and not self.is_closed:
             self._outbox = Outbox(self._limits)
             self.threshold = _NEVER
 
     def resume(self) -> None:
         """Be ready again, unless what waits makes it busy at once."""
         outbox, self._outbox = self._outbox, None
-        self._owe(0)
-        while outbox and self._outbox is None and not self.closed:
-            frames = [self.wire.gap(gap) for gap in self._dropped(outbox)]
+        self._set_unsent(0)
+        while outbox and self._outbox is None and not self.is_closed:
+            frames = [self.wire.gap(gap) for gap in self._gaps_of_drops(outbox)]
             deliveries = [] if outbox.has_dropped else outbox.take(_WRITE)
             self._write(frames + self._encode(deliveries))
-        if self.closed:
+        if self.is_closed:
             if outbox is not None:
                 outbox.clear()
             return
@@ -349,17 +355,17 @@ class Subscriber:
         elif self._outbox is None:
             self.is_lagging = False
             self._set_threshold()
-            self._tell_ends()
+            self._send_ends()
             if self._outbox is None:
-                self._call_waiting()
+                self._call_on_drained()
 
-    def answered(self, size: int) -> None:
+    def count_reply(self, size: int) -> None:
         """Know that its connection was sent an answer, made for it alone, of so many bytes.
 
         :raises NoRoom: it has to wait, and too much does in all.
         """
         if self._outbox is not None:
-            self._owed = self._limits.budget.take(self._owed, self._owed + size)
+            self._unsent = self._limits.budget.grow(self._unsent, self._unsent + size)
 
     def shed(self) -> int:
         """Let go of as much of what waits as its policy allows; tell how many messages that were.
@@ -368,22 +374,22 @@ class Subscriber:
         """
         return self._outbox.shed(self._policy) if self._outbox is not None else 0
 
-    def when_ready(self, call: Callable[[], None]) -> None:
+    def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, as soon as it is ready or closed; only one call can wait."""
-        self._waiting = call
+        self._on_drained = call
         if self._outbox is None:
-            self._call_waiting()
+            self._call_on_drained()
 
     @property
     def _policy(self) -> Policy:
         """The policy that its wire allows: where a loss can not be told there is none."""
-        return Policy.DISCONNECT if self.wire.bare and self.policy is Policy.DROP else self.policy
+        return Policy.DISCONNECT if self.wire.data_only and self.policy is Policy.DROP else self.policy
 
-    def _wants(self, delivery: Delivery) -> bool:
+    def _accepts(self, delivery: Delivery) -> bool:
         message = delivery.message
         if self._is_live(message):
             return True
-        catching = self.catching
+        catching = self.catch_up
         if catching is not None and catching.covers(message.channel):
             catching.hold(delivery)
         return False
@@ -393,7 +399,7 @@ class Subscriber:
         seq, channel = message.seq, message.channel
         if message.is_local:
             seq += 1
-        if seq > self.starts.get(channel, _CATCHING):
+        if seq > self.starts.get(channel, _REPLAYING):
             return True
         pattern = self._earliest_pattern(channel)
         return pattern is not None and seq > self.starts[pattern]
@@ -433,15 +439,15 @@ class Subscriber:
 
     def _exact_floor(self) -> int:
         if self._floor == _UNKNOWN:
-            self._floor = max((self._parted, *self.starts.values()))
+            self._floor = max((self._unsubscribed_up_to, *self.starts.values()))
             self._set_threshold()
         return self._floor
 
     def _set_threshold(self) -> None:
-        is_open = self.handle is not None and self._outbox is None and not self.closed
-        self.threshold = self._floor if is_open and not self.wire.is_fluid else _NEVER
+        is_open = self.handle is not None and self._outbox is None and not self.is_closed
+        self.threshold = self._floor if is_open and not self.wire.is_stateful else _NEVER
 
-    def _dropped(self, outbox: Outbox) -> list[Gap]:
+    def _gaps_of_drops(self, outbox: Outbox) -> list[Gap]:
         gaps = []
         for channel, lost in outbox.take_dropped(_GAPS).items():
             if topic := self.topic_of(channel):
@@ -449,31 +455,31 @@ class Subscriber:
                 gaps.append(Gap(topic, start, lost.end, "slow"))
         return gaps
 
-    def _tell_ends(self) -> None:
+    def _send_ends(self) -> None:
         while self._ends and self._outbox is None:
             channel, _ = self._ends.popitem(last=False)
             self._write([self.wire.end(channel)])
-            self.outlet.ended(channel)
+            self.outlet.channel_ended(channel)
 
     def _encode(self, deliveries: Sequence[Delivery]) -> list[bytes]:
-        if self.wire.is_fluid and deliveries:
+        if self.wire.is_stateful and deliveries:
             self.newest = deliveries[-1]
         self.sent += len(deliveries)
         frames, self.wire = encode(deliveries, self.wire)
         return frames
 
-    def _call_waiting(self) -> None:
-        call, self._waiting = self._waiting, None
+    def _call_on_drained(self) -> None:
+        call, self._on_drained = self._on_drained, None
         if call is not None:
             call()
 
     def _write(self, frames: Sequence[bytes]) -> None:
-        if not self.closed and any(frames):
+        if not self.is_closed and any(frames):
             block = self.wire.block(frames)
             self.outlet.write(block)
             if self._outbox is not None:
-                self._owe(self._owed + len(block))
+                self._set_unsent(self._unsent + len(block))
 
-    def _owe(self, size: int) -> None:
-        if size != self._owed:
-            self._owed = self._limits.budget.count(self._owed, size)
+    def _set_unsent(self, size: int) -> None:
+        if size != self._unsent:
+            self._unsent = self._limits.budget.recount(self._unsent, size)

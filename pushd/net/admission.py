@@ -25,18 +25,18 @@ _SPARE = 16
 class Slot:
     """The place of one connection within the limits."""
 
-    __slots__ = ("_leave", "_network")
+    __slots__ = ("_network", "_release")
 
     is_spare = False
     """Whether the slot is beyond the limit, and therefore only for a short request."""
 
-    def __init__(self, leave: Callable[[str | None], None], network: str | None) -> None:
-        self._leave: Callable[[str | None], None] | None = leave
+    def __init__(self, release: Callable[[str | None], None], network: str | None) -> None:
+        self._release: Callable[[str | None], None] | None = release
         self._network = network
 
     def release(self) -> None:
         """Free the slot. Further calls have no effect."""
-        leave, self._leave = self._leave, None
+        leave, self._release = self._release, None
         if leave is not None:
             leave(self._network)
 
@@ -61,10 +61,10 @@ class Admission:
         self._per_address = per_address
         self._admitted = 0
         self._by_network: Counter[str] = Counter()
-        self._bound_leave = self._leave
+        self._bound_release = self._release
         """Bound once, so that slots share it."""
 
-    def allow(self, total: int, per_address: int) -> None:
+    def reconfigure(self, total: int, per_address: int) -> None:
         """Change the limits for new connections. Admitted connections stay."""
         self._total, self._per_address = total, per_address
 
@@ -72,7 +72,7 @@ class Admission:
         """Return the number of admitted connections."""
         return self._admitted
 
-    def enter(self, address: str | None, *, count_address: bool = True) -> Slot:
+    def admit(self, address: str | None, *, count_address: bool = True) -> Slot:
         """Admit a connection.
 
         :param address: the IP address of the peer; None if the transport has none.
@@ -80,37 +80,37 @@ class Admission:
         :raises TooManyConnections: when the limit is reached, in total or for the address.
         """
         self._check(self._total)
-        network = self._enter_network(address) if count_address else None
+        network = self._add_network(address) if count_address else None
         self._admitted += 1
-        return Slot(self._bound_leave, network)
+        return Slot(self._bound_release, network)
 
-    def enter_spare(self, address: str | None, *, count_address: bool = True) -> Slot:
+    def admit_spare(self, address: str | None, *, count_address: bool = True) -> Slot:
         """Admit a connection, with a spare slot if the total is reached; see `enter`."""
         if self._admitted < self._total:
-            return self.enter(address, count_address=count_address)
+            return self.admit(address, count_address=count_address)
         self._check(self._total + _SPARE)
-        network = self._enter_network(address) if count_address else None
+        network = self._add_network(address) if count_address else None
         self._admitted += 1
-        return _SpareSlot(self._bound_leave, network)
+        return _SpareSlot(self._bound_release, network)
 
-    def enter_behind_proxy(self, address: str) -> Slot:
+    def admit_behind_proxy(self, address: str) -> Slot:
         """Admit a stream of a client behind a proxy. It counts by address only: the proxy's connection has a slot.
 
         :param address: the IP address of the client.
         :raises TooManyConnections: when the limit of the address is reached.
         """
-        network = self._enter_network(address)
-        return Slot(self._leave_network, network)
+        network = self._add_network(address)
+        return Slot(self._remove_network, network)
 
     def _check(self, total: int) -> None:
         if self._admitted >= total:
             raise TooManyConnections(f"connection limit of {self._total} reached")
 
-    def _leave(self, network: str | None) -> None:
+    def _release(self, network: str | None) -> None:
         self._admitted -= 1
-        self._leave_network(network)
+        self._remove_network(network)
 
-    def _enter_network(self, address: str | None) -> str | None:
+    def _add_network(self, address: str | None) -> str | None:
         network = network_of(address)
         if network is not None:
             if self._by_network[network] >= self._per_address:
@@ -118,7 +118,7 @@ class Admission:
             self._by_network[network] += 1
         return network
 
-    def _leave_network(self, network: str | None) -> None:
+    def _remove_network(self, network: str | None) -> None:
         if network is not None:
             self._by_network[network] -= 1
             if not self._by_network[network]:
@@ -141,7 +141,7 @@ def network_of(address: str | None) -> str | None:
     return str(parsed)
 
 
-def affordable(wanted: int) -> int:
+def raise_file_limit(wanted: int) -> int:
     """Raise the soft limit on open files for `wanted` connections, as far as the hard limit allows (setrlimit(2)).
 
     :return: the number of connections that the limit allows, at most `wanted`.

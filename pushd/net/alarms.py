@@ -14,17 +14,17 @@ from twisted.logger import Logger
 _STEPS_PER_SECOND = 8
 
 
-class Waiting(Protocol):
+class Expiring(Protocol):
     """An object with a timeout."""
 
     due: int
     """The step at which the timeout expires. It belongs to the timers, and must not be changed elsewhere."""
 
-    def time_is_up(self) -> None:
+    def expire(self) -> None:
         """Called once, when the timeout expires."""
 
 
-class Alarms:
+class CoarseTimers:
     """Calls `Waiting.time_is_up` when a timeout expires, less than an eighth of a second late."""
 
     log = Logger()
@@ -33,7 +33,7 @@ class Alarms:
         self._clock = clock
         self._count = 0
         """The number of running timeouts."""
-        self._by_step: dict[int, dict[Waiting, None]] = {}
+        self._by_step: dict[int, dict[Expiring, None]] = {}
         """Timeouts by the step at which they expire. An empty step stays until it is reached or no timeout runs."""
         self._steps: list[int] = []
         """A heap of the keys of `_by_step`."""
@@ -41,7 +41,7 @@ class Alarms:
         self._next_step = 0
         """The step for which `_call` is scheduled."""
 
-    def set(self, waiting: Waiting, seconds: float) -> None:
+    def start(self, waiting: Expiring, seconds: float) -> None:
         """Start a timeout. The object must not have one running."""
         self._count += 1
         due = waiting.due = math.ceil(_STEPS_PER_SECOND * (self._clock.seconds() + seconds))
@@ -53,27 +53,27 @@ class Alarms:
         if self._call is None or due < self._next_step:
             self._call_at(due)
 
-    def unset(self, waiting: Waiting) -> None:
+    def cancel(self, waiting: Expiring) -> None:
         """Cancel a timeout. Without a running timeout this has no effect; `due` must be set to any number."""
         if self._by_step.get(waiting.due, {}).pop(waiting, waiting) is None:
             self._count -= 1
             if not self._count:
-                self._rest()
+                self._clear()
 
     def _call_at(self, step: int) -> None:
         if self._call is not None:
             self._call.cancel()
         self._next_step = step
-        self._call = self._clock.callLater(max(0.0, step / _STEPS_PER_SECOND - self._clock.seconds()), self._ring)
+        self._call = self._clock.callLater(max(0.0, step / _STEPS_PER_SECOND - self._clock.seconds()), self._fire)
 
-    def _rest(self) -> None:
+    def _clear(self) -> None:
         self._by_step.clear()
         self._steps.clear()
         if self._call is not None:
             self._call.cancel()
             self._call = None
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._call = None
         now = _STEPS_PER_SECOND * self._clock.seconds()
         while self._steps and (self._steps[0] <= now or not self._by_step[self._steps[0]]):
@@ -81,7 +81,7 @@ class Alarms:
             self._count -= len(expired)
             for waiting in expired:
                 try:
-                    waiting.time_is_up()
+                    waiting.expire()
                 except Exception:
                     self.log.failure("Timeout callback failed; the other timeouts continue")
         if self._steps and (self._call is None or self._steps[0] < self._next_step):

@@ -26,7 +26,7 @@ with 10 accepts per turn and three times with 4, and the clients were served jus
 
 
 @implementer(IReadDescriptor)
-class BackRow:
+class LowPriorityReaders:
     """A set of connections that the reactor reads through one descriptor, the second epoll.
 
     Without epoll, before `start` and after `stop`, the reactor reads the connections directly.
@@ -37,12 +37,12 @@ class BackRow:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._poll: select.epoll | None = None
-        self._seated: dict[int, Any] = {}
+        self._connections: dict[int, Any] = {}
         """Connections by file descriptor."""
 
     def __len__(self) -> int:
         """Return the number of connections."""
-        return len(self._seated)
+        return len(self._connections)
 
     def start(self) -> None:
         """Create the second epoll and register it with the reactor."""
@@ -56,24 +56,24 @@ class BackRow:
         if poll is not None:
             self._reactor.removeReader(self)
             poll.close()
-        for connection in self._unseat():
+        for connection in self._clear():
             self._reactor.addReader(connection)
 
-    def seat(self, connection: Any) -> None:
+    def add(self, connection: Any) -> None:
         """Start to read a connection. Adding it again has no effect."""
         if self._poll is None:
             self._reactor.addReader(connection)
-        elif (descriptor := connection.fileno()) not in self._seated:
+        elif (descriptor := connection.fileno()) not in self._connections:
             self._poll.register(descriptor, select.EPOLLIN)
-            self._seated[descriptor] = connection
+            self._connections[descriptor] = connection
 
-    def leave(self, connection: Any) -> bool:
+    def remove(self, connection: Any) -> bool:
         """Stop reading a connection. Return whether it was read here."""
         descriptor = connection.fileno()
-        if self._poll is None or descriptor not in self._seated:
+        if self._poll is None or descriptor not in self._connections:
             return False
         self._poll.unregister(descriptor)
-        del self._seated[descriptor]
+        del self._connections[descriptor]
         return True
 
     # Called by the reactor
@@ -86,13 +86,13 @@ class BackRow:
         """Read connections in the order in which they became readable, for one time slice. The rest follows next."""
         deadline = self._reactor.seconds() + SLICE_SECONDS
         while self._poll is not None and (readable := self._poll.poll(0, 1)):
-            self._serve(self._seated[readable[0][0]])
+            self._serve(self._connections[readable[0][0]])
             if self._reactor.seconds() >= deadline:
                 return
 
     def connectionLost(self, reason: Failure) -> None:
         """Called when the reactor stops: report the loss to each connection."""
-        for connection in self._unseat():
+        for connection in self._clear():
             connection.connectionLost(reason)
 
     def logPrefix(self) -> str:
@@ -109,20 +109,20 @@ class BackRow:
             self.log.failure("Reading from a connection failed; closing it")
             reason = error
         if reason:
-            self.leave(connection)
+            self.remove(connection)
             try:
                 self._reactor._disconnectSelectable(connection, reason, True)
             except Exception:
                 self.log.failure("Closing a connection failed")
 
-    def _unseat(self) -> Collection[Any]:
-        connections, self._seated = self._seated, {}
+    def _clear(self) -> Collection[Any]:
+        connections, self._connections = self._connections, {}
         return connections.values()
 
 
-def sit_behind(port: Any, row: BackRow) -> None:
+def deprioritize(port: Any, readers: LowPriorityReaders) -> None:
     """Make a port with direct send accept only a few connections per reactor turn, and read them with low priority."""
-    port.back_row = row
+    port.low_priority = readers
     accept = port.doRead
 
     def accept_few() -> None:
@@ -132,12 +132,12 @@ def sit_behind(port: Any, row: BackRow) -> None:
     port.doRead = accept_few
 
 
-def come_forward(transport: Any) -> None:
+def prioritize(transport: Any) -> None:
     """Move a connection that publishes to the reactor, which then reads it directly.
 
     :param transport: possibly wrapped, as by TLS. A connection that has no low priority is not changed.
     """
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner
-    if getattr(transport, "back_row", None) is not None:
-        transport.come_forward()
+    if getattr(transport, "low_priority", None) is not None:
+        transport.prioritize()

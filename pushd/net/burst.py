@@ -19,7 +19,7 @@ except ImportError:
 IS_COMPILED = send_each is not send_one_by_one
 
 
-def handle_of(transport: Any) -> Any:
+def direct_handle(transport: Any) -> Any:
     """Return what `send_each` takes for a connection; None if its bytes cannot be sent unchanged, as with TLS.
 
     It is the file descriptor, or without the C extension the `send` method of the socket.

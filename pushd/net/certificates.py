@@ -52,7 +52,7 @@ class RenewingReactor(_TlsOverTcpReactor):
             factory = self._replaceable = _ReplaceableFactory(factory)
         return self._reactor.listenTCP(port, factory, backlog, interface)
 
-    def read_again(self) -> Callable[[], None] | None:
+    def reload(self) -> Callable[[], None] | None:
         """Load the certificates again.
 
         :return: a function that makes new connections use them; None if the endpoint has no TLS.

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 
-def begin(coroutine: Coroutine[Any, Any, None], broken: Callable[[Failure], object]) -> None:
+def run_eagerly(coroutine: Coroutine[Any, Any, None], on_error: Callable[[Failure], object]) -> None:
     """Run a coroutine eagerly.
 
     :param broken: called with the failure when the coroutine raises an exception.
@@ -21,12 +21,12 @@ def begin(coroutine: Coroutine[Any, Any, None], broken: Callable[[Failure], obje
     except StopIteration:
         return
     except Exception:
-        broken(Failure())
+        on_error(Failure())
         return
-    Deferred.fromCoroutine(_go_on(_Begun(coroutine, awaited))).addErrback(broken)
+    Deferred.fromCoroutine(_resume(_EagerTask(coroutine, awaited))).addErrback(on_error)
 
 
-class _Begun:
+class _EagerTask:
     """A coroutine that has started and awaits something."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
@@ -47,5 +47,5 @@ class _Begun:
             return
 
 
-async def _go_on(task: _Begun) -> None:
+async def _resume(task: _EagerTask) -> None:
     await task

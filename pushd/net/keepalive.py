@@ -19,43 +19,43 @@ _PINGS_PER_TURN = 500
 class Pingable(Protocol):
     """A connection that is kept alive."""
 
-    spoke: int
+    last_write: int
     """The tick of the last write."""
 
     def ping(self) -> None:
         """Send a ping."""
 
 
-class Hours:
+class Ticks:
     """Counts the seconds since the start. Reading `now` costs less than a clock, and is accurate to one second."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self.now = 0
         self._clock = clock
-        self._told: list[Callable[[int], None]] = []
-        self._striking = LoopingCall(self._strike)
-        self._striking.clock = clock
+        self._callbacks: list[Callable[[int], None]] = []
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = clock
 
     def start(self) -> None:
         """Start to tick."""
-        self._striking.start(1.0, now=False)
+        self._loop.start(1.0, now=False)
 
     def stop(self) -> None:
         """Stop ticking."""
-        if self._striking.running:
-            self._striking.stop()
+        if self._loop.running:
+            self._loop.stop()
 
-    def soon(self, call: Callable[[], None]) -> None:
+    def next_turn(self, call: Callable[[], None]) -> None:
         """Call a function in the next reactor turn."""
         self._clock.callLater(0, call)
 
-    def tell(self, call: Callable[[int], None]) -> None:
+    def on_tick(self, call: Callable[[int], None]) -> None:
         """Call a function with the new tick, every second."""
-        self._told.append(call)
+        self._callbacks.append(call)
 
-    def _strike(self) -> None:
+    def _tick(self) -> None:
         self.now += 1
-        for call in self._told:
+        for call in self._callbacks:
             call(self.now)
 
 
@@ -64,29 +64,29 @@ class Wheel:
 
     log = Logger()
 
-    def __init__(self, hours: Hours, seconds: float) -> None:
-        self._hours = hours
+    def __init__(self, ticks: Ticks, seconds: float) -> None:
+        self._ticks = ticks
         self._seconds = max(1, round(seconds))
         self._slots: list[dict[Pingable, None]] = [{} for _ in range(self._seconds)]
-        hours.tell(self._turn)
+        ticks.on_tick(self._on_tick)
 
-    def turn_in(self, seconds: float) -> None:
+    def reconfigure(self, seconds: float) -> None:
         """Change the interval. Connections that are idle now are pinged within the new interval."""
         peers = [peer for slot in self._slots for peer in slot]
         self._seconds = max(1, round(seconds))
         self._slots = [{} for _ in range(self._seconds)]
         for peer in peers:
-            self._place(peer, peer.spoke)
+            self._place(peer, peer.last_write)
 
     @property
     def now(self) -> int:
         """The current tick, for `Pingable.spoke`."""
-        return self._hours.now
+        return self._ticks.now
 
     def add(self, peer: Pingable) -> None:
         """Start to keep a connection alive."""
-        peer.spoke = self._hours.now
-        self._place(peer, peer.spoke)
+        peer.last_write = self._ticks.now
+        self._place(peer, peer.last_write)
 
     def remove(self, peer: Pingable) -> None:
         """Stop keeping a connection alive. An unknown connection is ignored."""
@@ -94,30 +94,30 @@ class Wheel:
             if slot.pop(peer, peer) is None:
                 return
 
-    def _place(self, peer: Pingable, hour: int) -> None:
-        self._slots[hour % self._seconds][peer] = None
+    def _place(self, peer: Pingable, tick: int) -> None:
+        self._slots[tick % self._seconds][peer] = None
 
-    def _turn(self, hour: int) -> None:
-        self._look_at(list(self._slots[hour % self._seconds]), hour)
+    def _on_tick(self, tick: int) -> None:
+        self._check_slot(list(self._slots[tick % self._seconds]), tick)
 
-    def _look_at(self, due: list[Pingable], hour: int) -> None:
+    def _check_slot(self, due: list[Pingable], tick: int) -> None:
         """Check a batch of connections, and the rest in later reactor turns.
 
         After a broadcast very many connections are due in the same second.
         """
-        slot = self._slots[hour % self._seconds]
+        slot = self._slots[tick % self._seconds]
         for peer in due[:_PINGS_PER_TURN]:
             if slot.pop(peer, peer) is None:
-                self._look_after(peer, hour)
+                self._check(peer, tick)
         if rest := due[_PINGS_PER_TURN:]:
-            self._hours.soon(lambda: self._look_at(rest, hour))
+            self._ticks.next_turn(lambda: self._check_slot(rest, tick))
 
-    def _look_after(self, peer: Pingable, hour: int) -> None:
-        if peer.spoke + self._seconds > hour:
-            self._place(peer, peer.spoke)
+    def _check(self, peer: Pingable, tick: int) -> None:
+        if peer.last_write + self._seconds > tick:
+            self._place(peer, peer.last_write)
             return
-        peer.spoke = hour
-        self._place(peer, hour)
+        peer.last_write = tick
+        self._place(peer, tick)
         try:
             peer.ping()
         except Exception:
@@ -148,49 +148,49 @@ class Deadlines(Generic[P]):
         self._clock = clock
         self._overdue = overdue
         self._is_excused = is_excused
-        self._asked: dict[P, float] = {}
+        self._due: dict[P, float] = {}
         self._excused: dict[P, None] = {}
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._loop = LoopingCall(self._check_all)
+        self._loop.clock = clock
 
     def start(self) -> None:
         """Start to check deadlines, once a second."""
-        self._looking.start(1.0, now=False)
+        self._loop.start(1.0, now=False)
 
     def stop(self) -> None:
         """Stop checking deadlines."""
-        if self._looking.running:
-            self._looking.stop()
+        if self._loop.running:
+            self._loop.stop()
 
     @property
     def expected(self) -> Sequence[P]:
         """The peers with a deadline."""
-        return (*self._excused, *self._asked)
+        return (*self._excused, *self._due)
 
     def expect(self, peer: P) -> None:
         """Start the deadline of a peer. A deadline that is already running stays."""
         if peer not in self._excused:
-            self._asked.setdefault(peer, self._clock.seconds() + self.seconds)
+            self._due.setdefault(peer, self._clock.seconds() + self.seconds)
 
-    def heard(self, peer: P) -> None:
+    def cancel(self, peer: P) -> None:
         """Cancel the deadline of a peer, because it acted or its connection was lost."""
-        self._asked.pop(peer, None)
+        self._due.pop(peer, None)
         if self._excused:
             self._excused.pop(peer, None)
 
-    def _look(self) -> None:
+    def _check_all(self) -> None:
         now = self._clock.seconds()
         for peer in tuple(self._excused):
             if peer in self._excused:  # closing one peer may have removed another
-                self._judge(peer)
-        while self._asked:
-            peer = next(iter(self._asked))
-            if self._asked[peer] > now:
+                self._check(peer)
+        while self._due:
+            peer = next(iter(self._due))
+            if self._due[peer] > now:
                 return
-            del self._asked[peer]
-            self._judge(peer)
+            del self._due[peer]
+            self._check(peer)
 
-    def _judge(self, peer: P) -> None:
+    def _check(self, peer: P) -> None:
         try:
             if self._is_excused(peer):
                 self._excused[peer] = None

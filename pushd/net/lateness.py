@@ -7,22 +7,22 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 _INTERVAL_SECONDS = 1.0
 
 
-class Lateness:
+class LoopDelay:
     """Reports the loop delay in seconds, once a second.
 
     :param tell: called with each delay.
     """
 
-    def __init__(self, clock: IReactorTime, tell: Callable[[float], None]) -> None:
+    def __init__(self, clock: IReactorTime, observe: Callable[[float], None]) -> None:
         self._clock = clock
-        self._tell = tell
+        self._observe = observe
         self._due = 0.0
         self._call: IDelayedCall | None = None
 
     def start(self) -> None:
         """Start to measure."""
         self._due = self._clock.seconds() + _INTERVAL_SECONDS
-        self._call = self._clock.callLater(_INTERVAL_SECONDS, self._look)
+        self._call = self._clock.callLater(_INTERVAL_SECONDS, self._measure)
 
     def stop(self) -> None:
         """Stop measuring."""
@@ -30,6 +30,6 @@ class Lateness:
         if call is not None:
             call.cancel()
 
-    def _look(self) -> None:
-        self._tell(max(0.0, self._clock.seconds() - self._due))
+    def _measure(self) -> None:
+        self._observe(max(0.0, self._clock.seconds() - self._due))
         self.start()

@@ -15,7 +15,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
-from pushd.net.prompt import send_at_once
+from pushd.net.prompt import enable_direct_send
 
 _PROBES = 3
 _UNSENT = 128 << 10
@@ -73,17 +73,17 @@ def prepare(port: Any, dead_peer: int) -> None:
 
     :param dead_peer: seconds; see `find_dead_peers`.
     """
-    send_at_once(port)
+    enable_direct_send(port)
     sock = port.socket
     port.reach = reach_of(sock.getsockname())
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        port.probe_after = cycle(find_dead_peers(sock, dead_peer))
+        port.probe_after = cycle(set_dead_peer_timeout(sock, dead_peer))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if option := getattr(socket, "TCP_NOTSENT_LOWAT", None):
             sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
 
 
-def tell_surplus(port: Any, told: Callable[[str | None], None]) -> None:
+def on_too_many_files(port: Any, told: Callable[[str | None], None]) -> None:
     """Let `told` be called with the host of each connection that a port closes at once, since the process may open no
     more files. Twisted would write three lines a connection to the log.
     """
@@ -99,7 +99,7 @@ def tell_surplus(port: Any, told: Callable[[str | None], None]) -> None:
     port._logger = Logger(namespace=port._logger.namespace, observer=observe)
 
 
-def find_dead_peers(sock: socket.socket, seconds: int) -> Sequence[int]:
+def set_dead_peer_timeout(sock: socket.socket, seconds: int) -> Sequence[int]:
     """Let TCP give a peer up of which nothing was heard for `seconds`, whether it owes us data (RFC 5482) or not
     (RFC 9293, 3.8.4). The connections that a listening socket accepts have this from it.
 
@@ -181,7 +181,7 @@ class StartOrExit(MultiService):
     def __init__(self, tell: Callable[[str], None]) -> None:
         """`tell` is handed the sentence before CannotStart is raised."""
         super().__init__()
-        self._tell = tell
+        self._report = tell
 
     def privilegedStartService(self) -> None:
         """Start the children while the process may still have the rights of root."""
@@ -196,10 +196,10 @@ class StartOrExit(MultiService):
             start()
         except CannotListenError as error:
             sentence = _cannot_listen(error)
-            self._tell(sentence)
+            self._report(sentence)
             raise CannotStart(sentence) from error
         except CannotStart as error:
-            self._tell(str(error))
+            self._report(str(error))
             raise
 
 

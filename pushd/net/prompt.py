@@ -12,35 +12,35 @@ from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv6Address
 
-from pushd.net.back_row import BackRow
+from pushd.net.back_row import LowPriorityReaders
 
 _KEEPALIVE_IDLE = getattr(socket, "TCP_KEEPIDLE", None)
 
 
-class _Prompt(FileDescriptor):
+class _DirectSend(FileDescriptor):
     """A connection with direct send, by TCP or Unix socket. Its write buffer is empty, or its producer is paused."""
 
     socket: socket.socket
     producer: Any
-    back_row: BackRow | None = None
+    low_priority: LowPriorityReaders | None = None
     """The low-priority readers that read it; None if the reactor reads it directly."""
 
     def startReading(self) -> None:
         """Start or resume reading."""
-        if self.back_row is None:
+        if self.low_priority is None:
             super().startReading()
         else:
-            self.back_row.seat(self)
+            self.low_priority.add(self)
 
     def stopReading(self) -> None:
         """Pause or stop reading."""
-        if self.back_row is None or not self.back_row.leave(self):
+        if self.low_priority is None or not self.low_priority.remove(self):
             super().stopReading()
 
-    def come_forward(self) -> None:
+    def prioritize(self) -> None:
         """Move the connection to the reactor, which then reads it directly."""
-        readers, self.back_row = self.back_row, None
-        if readers is not None and readers.leave(self):
+        readers, self.low_priority = self.low_priority, None
+        if readers is not None and readers.remove(self):
             self.startReading()
 
     def write(self, data: bytes) -> None:
@@ -65,7 +65,7 @@ class _Prompt(FileDescriptor):
         self.write(b"".join(pieces))
 
 
-class PromptServer(_Prompt, tcp.Server):
+class DirectServer(_DirectSend, tcp.Server):
     """A TCP connection with direct send.
 
     Unlike Twisted's own class it formats its log prefix and `repr` only on demand. Storing them would take 160 bytes,
@@ -88,7 +88,7 @@ class PromptServer(_Prompt, tcp.Server):
         self.connected = 1
         if _KEEPALIVE_IDLE is not None and (probe_after := getattr(server, "probe_after", None)) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _KEEPALIVE_IDLE, next(probe_after))
-        self.back_row = getattr(server, "back_row", None)
+        self.low_priority = getattr(server, "low_priority", None)
         self.startReading()
 
     def logPrefix(self) -> str:
@@ -103,20 +103,20 @@ class PromptServer(_Prompt, tcp.Server):
         return type(getattr(self, "protocol", None)).__name__
 
 
-class PromptUnixServer(_Prompt, unix.Server):
+class DirectUnixServer(_DirectSend, unix.Server):
     """A Unix-socket connection with direct send."""
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
-        self.back_row = getattr(server, "back_row", None)
+        self.low_priority = getattr(server, "low_priority", None)
         super().__init__(sock, protocol, client, server, sessionno, reactor)
 
 
-_PROMPT: dict[Any, type[_Prompt]] = {tcp.Server: PromptServer, unix.Server: PromptUnixServer}
+_DIRECT: dict[Any, type[_DirectSend]] = {tcp.Server: DirectServer, unix.Server: DirectUnixServer}
 
 
-def send_at_once(port: Any) -> None:
+def enable_direct_send(port: Any) -> None:
     """Make new connections of a TCP or Unix port use direct send. Ports of other kinds are not changed."""
-    transport_class = _PROMPT.get(getattr(port, "transport", None))
+    transport_class = _DIRECT.get(getattr(port, "transport", None))
     if transport_class is not None:
         port.transport = transport_class
 
@@ -126,4 +126,4 @@ def socket_of(transport: Any) -> socket.socket | None:
 
     Bytes may be sent on it as long as the transport's producer is not paused, since then nothing is buffered.
     """
-    return transport.socket if isinstance(transport, _Prompt) else None
+    return transport.socket if isinstance(transport, _DirectSend) else None

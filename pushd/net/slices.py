@@ -20,7 +20,7 @@ class Slices:
         self._clock = clock
         self._waiting: deque[Deferred[None]] = deque()
 
-    def turn(self) -> Deferred[None]:
+    def next_turn(self) -> Deferred[None]:
         """Return a Deferred that fires in a later reactor turn."""
         if not self._waiting:
             self._clock.callLater(0, self._serve)
@@ -36,7 +36,7 @@ class Slices:
         try:
             next(steps)
             while True:
-                await self.turn()
+                await self.next_turn()
                 until = self._clock.seconds() + SLICE_SECONDS
                 next(steps)
                 while self._clock.seconds() < until:

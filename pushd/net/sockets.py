@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.policies import ProtocolWrapper
 
 
-def send_little_ahead(transport: Any, unsent: int) -> None:
+def limit_unsent(transport: Any, unsent: int) -> None:
     """Limit the unsent bytes in the kernel's buffer to about `unsent` (TCP_NOTSENT_LOWAT, tcp(7)).
 
     It has no effect on a transport that is not TCP, nor where the option does not exist.
@@ -17,7 +17,7 @@ def send_little_ahead(transport: Any, unsent: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, option, unsent)
 
 
-def read_little(transport: Any, size: int) -> None:
+def limit_reads(transport: Any, size: int) -> None:
     """Read at most `size` bytes from a connection per reactor turn; Twisted's default is 64 KiB.
 
     So many small frames or pipelined requests of one connection do not delay the other connections.
@@ -37,7 +37,7 @@ def has_unread(transport: Any) -> bool:
         return False
 
 
-def hand_over(transport: Any, protocol: Any) -> None:
+def attach_protocol(transport: Any, protocol: Any) -> None:
     """Attach another protocol to an open connection."""
     if isinstance(transport, ProtocolWrapper):
         transport.wrappedProtocol = protocol

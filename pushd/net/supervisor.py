@@ -32,43 +32,43 @@ class Supervisor(Service):
         self._address = _address_of(environ.get("NOTIFY_SOCKET", ""))
         # Twice as often as expected (sd_watchdog_enabled(3)).
         self._watchdog_seconds = _whole_number(environ.get("WATCHDOG_USEC", "")) / 2e6
-        self._looking, self._watchdog = LoopingCall(self._look), LoopingCall(self._tell, "WATCHDOG=1")
-        self._looking.clock = self._watchdog.clock = clock
+        self._checking, self._watchdog = LoopingCall(self._check), LoopingCall(self._notify, "WATCHDOG=1")
+        self._checking.clock = self._watchdog.clock = clock
 
     def startService(self) -> None:
         """Start to send notifications."""
         super().startService()
         if self._address is not None:
-            self._looking.start(_CHECK_SECONDS)
+            self._checking.start(_CHECK_SECONDS)
             if self._watchdog_seconds:
                 self._watchdog.start(self._watchdog_seconds)
 
     def reloading(self) -> None:
         """Notify that a reload of the configuration has started."""
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={round(1e6 * self._clock.seconds())}")
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={round(1e6 * self._clock.seconds())}")
 
     def reloaded(self) -> None:
         """Notify that the reload has finished, as soon as the daemon is ready."""
-        if self._address is not None and self.running and not self._looking.running:
-            self._looking.start(_CHECK_SECONDS)
+        if self._address is not None and self.running and not self._checking.running:
+            self._checking.start(_CHECK_SECONDS)
 
     def stopping(self) -> None:
         """Notify that the daemon shuts down. Watchdog notifications continue until it has stopped."""
-        self._stop(self._looking)
-        self._tell("STOPPING=1")
+        self._stop(self._checking)
+        self._notify("STOPPING=1")
 
     def stopService(self) -> None:
         """Stop all notifications."""
         super().stopService()
-        self._stop(self._looking)
+        self._stop(self._checking)
         self._stop(self._watchdog)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._is_up():
-            self._looking.stop()
-            self._tell("READY=1")
+            self._checking.stop()
+            self._notify("READY=1")
 
-    def _tell(self, state: str) -> None:
+    def _notify(self, state: str) -> None:
         if self._address is None:
             return
         try:

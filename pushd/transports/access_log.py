@@ -17,7 +17,7 @@ _PATH: Final = 200
 """Characters of a path that are told: a thousand topics would fill a page."""
 
 
-class Visit:
+class AccessLogEntry:
     """A request of which the log tells."""
 
     __slots__ = ("_access", "_began", "_method", "_path", "_peer")
@@ -34,20 +34,20 @@ class Visit:
 
         :param size: its bytes, the head included.
         """
-        self._tell("{peer}: {method} {path} {status}, {size} bytes, {milliseconds} ms", self._peer, status, size=size)
+        self._write("{peer}: {method} {path} {status}, {size} bytes, {milliseconds} ms", self._peer, status, size=size)
 
-    def stays(self, guest: object, status: int) -> None:
+    def follows_stream(self, guest: object, status: int) -> None:
         """Know that `guest` has the connection now, with whose end this is to be told."""
-        self._access.guests[guest] = self, status
+        self._access.streams[guest] = self, status
 
     def ended(self, peer: str, status: int) -> None:
         """Tell of a stream.
 
         :param peer: its name, with the id of the connection.
         """
-        self._tell("{peer}: {method} {path} {status}, ended after {milliseconds} ms", peer, status)
+        self._write("{peer}: {method} {path} {status}, ended after {milliseconds} ms", peer, status)
 
-    def _tell(self, form: str, peer: str, status: int, **more: int) -> None:
+    def _write(self, form: str, peer: str, status: int, **more: int) -> None:
         path = self._path.decode("ascii", "backslashreplace")
         self._access.log.info(
             form,
@@ -78,7 +78,7 @@ class AccessLog:
         self.log = Logger("pushd.access")
         self.share = share
         self.seconds = seconds
-        self.guests: dict[object, tuple[Visit, int]] = {}
+        self.streams: dict[object, tuple[AccessLogEntry, int]] = {}
         """The streams that were picked, each with the status of its answer."""
         self._chance = chance
 
@@ -86,11 +86,11 @@ class AccessLog:
         """Tell whether the next request is picked."""
         return self.share > 0 and self._chance() < self.share
 
-    def left(self, guest: object, peer: str) -> None:
+    def stream_closed(self, guest: object, peer: str) -> None:
         """Tell of a stream that has ended, if it was picked; only the first call counts.
 
         :param peer: its name, with the id of the connection.
         """
-        if self.guests and (stay := self.guests.pop(guest, None)):
+        if self.streams and (stay := self.streams.pop(guest, None)):
             visit, status = stay
             visit.ended(peer, status)

@@ -7,7 +7,7 @@ from pushd.core.errors import BadParameter, NotFound, UnknownConnection
 from pushd.core.names import check_channel
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
-from pushd.transports.http import Answer, Door, Rules, json_answer
+from pushd.transports.http import Answer, HttpContext, HttpResource, json_answer
 from pushd.transports.query import name_in_path, parameter, whole_number
 from pushd.transports.request import Request
 from pushd.transports.site import JSON
@@ -18,11 +18,11 @@ _MAX_TOPICS = 10_000
 _ID = re.compile(r"[1-9a-f][0-9a-f]{0,15}")
 
 
-class ConnectionsDoor(Door):
+class ConnectionsResource(HttpResource):
     """``GET /connections?channel=&limit=&after=``: those connected, paged. ``DELETE /connections/ID``: one less."""
 
-    def __init__(self, rules: Rules, hub: Hub) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -87,7 +87,7 @@ def _facts(subscriber: Subscriber) -> dict[str, object]:
         "address": address,
         "transport": transport,
         "topics": list(subscriber.starts),
-        "since": subscriber.since,
+        "since": subscriber.connected_at,
         "queue_bytes": subscriber.queued_bytes,
         "messages": subscriber.sent,
     }

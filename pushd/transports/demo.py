@@ -3,17 +3,17 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from pushd.core.errors import NotFound
-from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.http import Answer, HttpContext, HttpResource
 from pushd.transports.pages import DEMOS
 from pushd.transports.query import name_in_path
 from pushd.transports.request import Request
 
 
-class DemoDoor(Door):
+class DemoResource(HttpResource):
     """The pages, and a list of them. All their links are relative, so they work below any prefix."""
 
-    def __init__(self, rules: Rules, pages: Mapping[str, bytes] = DEMOS) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, pages: Mapping[str, bytes] = DEMOS) -> None:
+        super().__init__(context)
         self._pages = pages
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:

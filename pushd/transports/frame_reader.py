@@ -21,7 +21,7 @@ _SPARE = 16
 """Readers that wait to be lent. There are more only while more connections are amid a message."""
 
 
-class Reading(Protocol):
+class FrameConsumer(Protocol):
     """A connection that reads."""
 
     transport: Any
@@ -33,7 +33,7 @@ class Reading(Protocol):
 class FrameReader(WebSocketServerProtocol):
     """Autobahn's protocol behind the handshake, on a connection that is another's."""
 
-    connection: Reading
+    connection: FrameConsumer
     transport: Any
     current_frame: Any
     utf8validator: Any
@@ -97,7 +97,7 @@ class Utf8:
         return True, not self._decoder.getstate()[0], 0, 0
 
 
-class Readers:
+class FrameReaderPool:
     """Lends readers.
 
     :param most: bytes of a frame, and of a message.
@@ -125,7 +125,7 @@ class Readers:
         self._first.current_frame = None
         self._spare: list[FrameReader] = []
 
-    def lend(self, connection: Reading) -> FrameReader:
+    def lend(self, connection: FrameConsumer) -> FrameReader:
         """Lend a reader to a connection."""
         reader = self._spare.pop() if self._spare else self._another()
         reader.connection = connection

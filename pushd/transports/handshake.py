@@ -17,7 +17,7 @@ def checked_key(request: Request) -> bytes:
     :raises BadRequest: it has a body.
     :raises BadParameter: its key is none.
     """
-    if request.is_old or "websocket" not in tokens(request, b"upgrade"):
+    if request.is_http10 or "websocket" not in tokens(request, b"upgrade"):
         raise upgrade_required(request)
     if "upgrade" not in tokens(request, b"connection"):
         raise upgrade_required(request)

@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from pushd.core.errors import Fault, Forbidden, MethodNotAllowed, NotFound, Refusal, TooManyConnections
+from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.net.eager import begin
+from pushd.net.eager import run_eagerly
 from pushd.transports.access_log import AccessLog
 from pushd.transports.origins import is_cross_site, is_known_host, is_same_origin
 from pushd.transports.request import Request
@@ -28,7 +28,7 @@ _REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key
 
 
 @dataclass
-class Rules:
+class HttpContext:
     """What all doors go by. They share one, so that it changes for all at once."""
 
     limits: HttpLimits
@@ -44,7 +44,7 @@ class Rules:
     """Those whose ``X-Forwarded-For`` is believed."""
     access: AccessLog = field(default_factory=AccessLog)
 
-    def become(self, other: "Rules") -> None:
+    def reconfigure(self, other: "HttpContext") -> None:
         """Take over what another says that the configuration can say."""
         self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
@@ -104,7 +104,7 @@ class Rules:
         if request.is_spare:
             raise TooManyConnections("there are too many connections already")
         if self.is_proxy(host_of(request.client)):
-            return self.admission.enter_behind_proxy(self.client_of(request))
+            return self.admission.admit_behind_proxy(self.client_of(request))
         return None
 
 
@@ -115,15 +115,15 @@ Answer = bytes | None
 """The body of an answer, or None where the door goes on by itself."""
 
 
-class Door(Resource):
+class HttpResource(Resource):
     """An address: methods in, coroutines that answer or raise a refusal."""
 
     isLeaf = True
     log = Logger()
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, context: HttpContext) -> None:
         super().__init__()
-        self.rules = rules
+        self.context = context
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """Give what each method does; HEAD and OPTIONS need not be there."""
@@ -131,14 +131,14 @@ class Door(Resource):
 
     def render(self, request: Request) -> Any:
         """Answer a request, whatever it is."""
-        begin(self._render(request), lambda failure: self._broken(failure, request))
+        run_eagerly(self._render(request), lambda failure: self._on_error(failure, request))
         return NOT_DONE_YET
 
     async def _render(self, request: Request) -> None:
         try:
             body = await self._answer(request)
         except Refusal as refusal:
-            self.rules.counters.refused(refusal, f"http {self.rules.client_of(request)}")
+            self.context.counters.count_refusal(refusal, f"http {self.context.client_of(request)}")
             refuse(request, refusal)
         else:
             if body is not None:
@@ -149,9 +149,9 @@ class Door(Resource):
         return self.methods()
 
     async def _answer(self, request: Request) -> Answer:
-        self.rules.open_cors(request)
+        self.context.open_cors(request)
         if request.method not in _SAFE:
-            self.rules.check_origin(request)
+            self.context.check_origin(request)
         method = self._methods.get(request.method)
         return await (self._answer_other(request) if method is None else method(request))
 
@@ -178,13 +178,13 @@ class Door(Resource):
         request.setResponseCode(204)
         return b""
 
-    def _broken(self, failure: Failure, request: Request) -> None:
+    def _on_error(self, failure: Failure, request: Request) -> None:
         self.log.failure("{method} {path} broke", failure, method=request.method, path=request.path)
-        self.rules.counters.refusals[Fault.code] += 1
-        refuse(request, Fault("something broke here"))
+        self.context.counters.refusals[InternalError.code] += 1
+        refuse(request, InternalError("something broke here"))
 
 
-class Nowhere(Door):
+class NotFoundResource(HttpResource):
     """Every address that is not there."""
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -192,7 +192,7 @@ class Nowhere(Door):
         return {}
 
     async def _answer(self, request: Request) -> Answer:
-        self.rules.open_cors(request)
+        self.context.open_cors(request)
         raise NotFound("there is no such address")
 
 

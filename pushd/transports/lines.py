@@ -13,24 +13,24 @@ from zope.interface import implementer
 
 from pushd.core import command
 from pushd.core.delivery import Wire
-from pushd.core.errors import Fault, HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
+from pushd.core.errors import HttpOnLines, InternalError, LineTooLong, NoRoom, Refusal, TooManyConnections
 from pushd.core.message import Draft
-from pushd.core.outbox import Limits as QueueLimits
 from pushd.core.outbox import Policy
+from pushd.core.outbox import QueueLimits as QueueLimits
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub, Receipt
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.net.back_row import come_forward
-from pushd.net.burst import handle_of
+from pushd.net.back_row import prioritize
+from pushd.net.burst import direct_handle
 from pushd.net.sockets import close_within
-from pushd.session import Inbox, Session
-from pushd.transports.pacing import Paced
+from pushd.session import CommandExecutor, CommandQueue
+from pushd.transports.pacing import Backpressure
 from pushd.wire.lines import (
-    Limits,
-    encode_outcome,
+    CommandLimits,
     encode_receipt,
     encode_refusal,
+    encode_reply,
     greeting,
     is_publish,
     parse,
@@ -51,7 +51,7 @@ _OVERHEAD: Final = 4096
 class LineLimits:
     """The limits of the line listeners, as plain values."""
 
-    command: Limits
+    command: CommandLimits
     queue: QueueLimits = field(default_factory=QueueLimits)
 
     @property
@@ -61,13 +61,13 @@ class LineLimits:
 
 
 @implementer(IHalfCloseableProtocol)
-class LinePeer(Paced):
+class LineConnection(Backpressure):
     """A connection, and the outlet of its subscriber. While it only listens, it is not much more than that."""
 
     __slots__ = (
+        "_commands",
         "_factory",
         "_held",
-        "_inbox",
         "_is_closing",
         "_is_half_closed",
         "_rest",
@@ -88,7 +88,7 @@ class LinePeer(Paced):
         self._is_closing = False
         self._is_half_closed = False
         self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, name)
-        self._inbox: Inbox[bytes | Refusal] | None = None
+        self._commands: CommandQueue[bytes | Refusal] | None = None
         """None: all that was asked is done."""
         self.transport: Any = None
 
@@ -97,9 +97,9 @@ class LinePeer(Paced):
     def makeConnection(self, transport: Any) -> None:
         """Greet."""
         self.transport = transport
-        self._factory.enter(self)
+        self._factory.add(self)
         transport.registerProducer(self, True)
-        self.subscriber.attach(handle_of(transport))
+        self.subscriber.attach(direct_handle(transport))
         transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
@@ -107,13 +107,15 @@ class LinePeer(Paced):
         if self._is_closing:
             return
         items = self._split(data)
-        if self._inbox is None:
+        if self._commands is None:
             # One who waits for each answer is never paused, which costs as much as the answer.
             if items:
-                self._inbox = Inbox(self._factory.clock, self._ready, self._obey, self._broken, self._drained)
-                self._inbox.put(items)
+                self._commands = CommandQueue(
+                    self._factory.clock, self._when_drained, self._execute, self._on_error, self._on_idle
+                )
+                self._commands.put(items)
             return
-        self._inbox.put(items)
+        self._commands.put(items)
         if not self._is_closing:
             self.transport.pauseProducing()
 
@@ -136,7 +138,7 @@ class LinePeer(Paced):
                 break
         if len(self._rest) != self._held:
             try:
-                self._held = limits.queue.budget.take(self._held, len(self._rest))
+                self._held = limits.queue.budget.grow(self._held, len(self._rest))
             except NoRoom as refusal:
                 items.append(refusal)
                 self._forget()
@@ -145,12 +147,12 @@ class LinePeer(Paced):
     def _forget(self) -> None:
         """Hold nothing of a line any more."""
         self._rest = b""
-        self._held = self._factory.limits.queue.budget.take(self._held, 0)
+        self._held = self._factory.limits.queue.budget.grow(self._held, 0)
 
     def readConnectionLost(self) -> None:
         """Know that the peer sends nothing more: what it asked for is answered, then the connection closes."""
         self._is_half_closed = True
-        if self._inbox is None:
+        if self._commands is None:
             self._close()
 
     def writeConnectionLost(self) -> None:
@@ -162,9 +164,9 @@ class LinePeer(Paced):
         self._is_closing = True
         self._ask_no_more()
         self._forget()
-        self._factory.hub.leave(self.subscriber)
+        self._factory.hub.remove(self.subscriber)
         self._slot.release()
-        self._factory.leave(self)
+        self._factory.remove(self)
 
     # From the hub
 
@@ -172,11 +174,11 @@ class LinePeer(Paced):
         """Send a block."""
         self.transport.write(data)
 
-    def ended(self, channel: str) -> None:
+    def channel_ended(self, channel: str) -> None:
         """Hear of a channel no more that has ended; the connection stays."""
-        self._factory.hub.part(self.subscriber, (channel,))
+        self._factory.hub.unsubscribe(self.subscriber, (channel,))
 
-    def give_up(self, why: Refusal) -> None:
+    def close(self, why: Refusal) -> None:
         """Say why, and close."""
         if not self._is_closing:
             self.transport.write(encode_refusal(why))
@@ -184,13 +186,13 @@ class LinePeer(Paced):
 
     # Commands
 
-    async def _ready(self) -> None:
-        await self._factory.hub.ready(self.subscriber)
+    async def _when_drained(self) -> None:
+        await self._factory.hub.drained(self.subscriber)
 
-    def _session(self) -> Session:
-        return Session(self._factory.hub, self.subscriber, self._factory.formats)
+    def _session(self) -> CommandExecutor:
+        return CommandExecutor(self._factory.hub, self.subscriber, self._factory.formats)
 
-    async def _obey(self, lines: deque[bytes | Refusal]) -> None:
+    async def _execute(self, lines: deque[bytes | Refusal]) -> None:
         """Obey a line, or all publishes that follow each other, so that a store can accept them together."""
         drafts: list[Draft | Refusal] = []
         while lines and len(drafts) < _TOGETHER and isinstance(line := lines[0], bytes) and is_publish(line):
@@ -198,65 +200,65 @@ class LinePeer(Paced):
             try:
                 drafts.append(parse_publish(line, self._factory.limits.command))
             except Refusal as refusal:
-                drafts.append(refusal.kept())
+                drafts.append(refusal.without_traceback())
         if not drafts:
-            await self._obey_line(lines.popleft())
+            await self._execute_line(lines.popleft())
             return
-        come_forward(self.transport)
+        prioritize(self.transport)
         outcomes = await self._session().publish(drafts)
         if not self._is_closing:
             self.transport.write(b"".join([self._receipt(outcome) for outcome in outcomes]))
 
     def _receipt(self, outcome: Receipt | Refusal) -> bytes:
         if isinstance(outcome, Refusal):
-            self._factory.counters.refused(outcome, self.subscriber.name)
+            self._factory.counters.count_refusal(outcome, self.subscriber.name)
             return encode_refusal(outcome)
         return encode_receipt(outcome.id, outcome.subscribers, outcome.is_local)
 
-    async def _obey_line(self, line: bytes | Refusal) -> None:
+    async def _execute_line(self, line: bytes | Refusal) -> None:
         if line == b"" or self._is_closing:
             return
         try:
             if isinstance(line, Refusal):
                 raise line
-            await self._session().obey(parse(line, self._factory.limits.command), self._answer)
+            await self._session().execute(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
-            self._factory.counters.refused(refusal, self.subscriber.name)
+            self._factory.counters.count_refusal(refusal, self.subscriber.name)
             self.transport.write(encode_refusal(refusal))
             if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom):
-                is_abrupt = refusal.is_abrupt and self.subscriber.is_busy
+                is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
                 self._close(0.0 if is_abrupt else _CLOSE_SECONDS)
 
-    def _answer(self, outcome: command.Outcome) -> None:
-        block = encode_outcome(outcome, self.subscriber.wire)
+    def _answer(self, outcome: command.Reply) -> None:
+        block = encode_reply(outcome, self.subscriber.wire)
         self.transport.write(block)
-        self.subscriber.answered(len(block))
+        self.subscriber.count_reply(len(block))
         if isinstance(outcome, command.Goodbye):
             self._close()
 
-    def _drained(self) -> None:
-        self._inbox = None
+    def _on_idle(self) -> None:
+        self._commands = None
         if self._is_half_closed:
             self._close()
         elif not self._is_closing:
             self.transport.resumeProducing()
 
-    def _broken(self, failure: Failure) -> None:
-        self._inbox = None
+    def _on_error(self, failure: Failure) -> None:
+        self._commands = None
         self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
-        self.give_up(Fault("something broke here"))
+        self.close(InternalError("something broke here"))
 
     def _close(self, seconds: float = _CLOSE_SECONDS) -> None:
         if not self._is_closing:
             self._is_closing = True
             self._ask_no_more()
-            self._factory.hub.leave(self.subscriber)
+            self._factory.hub.remove(self.subscriber)
             self.transport.unregisterProducer()
             close_within(self.transport, self._factory.clock, seconds)
 
     def _ask_no_more(self) -> None:
-        if self._inbox is not None:
-            self._inbox.clear()
+        if self._commands is not None:
+            self._commands.clear()
 
 
 class LineFactory(ServerFactory):
@@ -277,12 +279,12 @@ class LineFactory(ServerFactory):
         self.counters = counters
         self.hub = hub
         self._version = version
-        self.go_by(limits)
+        self.reconfigure(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self._admission = admission
-        self._peers: dict[LinePeer, None] = {}
+        self._peers: dict[LineConnection, None] = {}
 
-    def go_by(self, limits: LineLimits) -> None:
+    def reconfigure(self, limits: LineLimits) -> None:
         """Take other limits for what comes from now on."""
         self.limits = limits
         self.greeting = greeting("pushd", self._version, limits.command.data)
@@ -291,19 +293,19 @@ class LineFactory(ServerFactory):
         """Admit a connection, or say why not."""
         host = getattr(addr, "host", None)
         try:
-            slot = self._admission.enter(host)
+            slot = self._admission.admit(host)
         except TooManyConnections as refusal:
-            self.counters.refused(refusal, f"tcp {host}")
+            self.counters.count_refusal(refusal, f"tcp {host}")
             return _Refused(refusal)
-        return LinePeer(self, f"tcp {host or 'unix'}", slot)
+        return LineConnection(self, f"tcp {host or 'unix'}", slot)
 
-    def enter(self, peer: LinePeer) -> None:
+    def add(self, peer: LineConnection) -> None:
         """Count a connection."""
-        self.hub.enter(peer.subscriber)
+        self.hub.add(peer.subscriber)
         self._peers[peer] = None
         self.counters.connections["tcp"] += 1
 
-    def leave(self, peer: LinePeer) -> None:
+    def remove(self, peer: LineConnection) -> None:
         """Count a connection no more."""
         if self._peers.pop(peer, self) is None:
             self.counters.connections["tcp"] -= 1
@@ -314,8 +316,8 @@ class LineFactory(ServerFactory):
         :param busy: also those whose peers have not read yet what waits for them.
         """
         for peer in list(self._peers):
-            if busy or not peer.subscriber.is_busy:
-                peer.give_up(why)
+            if busy or not peer.subscriber.is_paused:
+                peer.close(why)
 
 
 class _Refused(Protocol):

@@ -8,7 +8,7 @@ from pushd.core.errors import BadParameter, NotFound
 from pushd.core.names import MAX_BYTES, parse_topics
 from pushd.hub import Hub
 from pushd.metrics import CONTENT_TYPE
-from pushd.transports.http import Answer, Door, Rules, json_answer
+from pushd.transports.http import Answer, HttpContext, HttpResource, json_answer
 from pushd.transports.query import name_in_path, parameter, since_of, whole_number
 from pushd.transports.request import Request
 from pushd.transports.site import JSON
@@ -21,11 +21,11 @@ _MAX_HISTORY_BYTES = 16 << 20
 _CLEAN = re.compile(r"[^\x00-\x1f\x7f]*")
 
 
-class ChannelsDoor(Door):
+class ChannelsResource(HttpResource):
     """``GET /channels?prefix=&limit=&after=``: the channels, paged."""
 
-    def __init__(self, rules: Rules, hub: Hub) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -46,11 +46,11 @@ class ChannelsDoor(Door):
         return json_answer(request, {"channels": page, "next": page[-1] if len(names) > limit else None})
 
 
-class HistoryDoor(Door):
+class HistoryResource(HttpResource):
     """``GET /history/TOPICS?since=&limit=``: stored messages as a JSON array, oldest first."""
 
-    def __init__(self, rules: Rules, hub: Hub) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -75,15 +75,15 @@ class HistoryDoor(Door):
         return b"[" + b",\n".join(encoded) + b"]\n"
 
     def _asked(self, request: Request) -> tuple[tuple[str, ...], Since, int]:
-        topics = parse_topics(name_in_path(request), self.rules.limits.topics)
+        topics = parse_topics(name_in_path(request), self.context.limits.topics)
         return topics, since_of(request), whole_number(request, b"limit", 1000, 1, _MAX_MESSAGES)
 
 
-class MetricsDoor(Door):
+class MetricsResource(HttpResource):
     """``GET /metrics``: Prometheus text."""
 
-    def __init__(self, rules: Rules, hub: Hub) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -103,11 +103,11 @@ class MetricsDoor(Door):
         return await self._hub.metrics()
 
 
-class HealthDoor(Door):
+class HealthResource(HttpResource):
     """``/health/live``: the process turns. ``/health/ready``: it takes publishes and subscribers."""
 
-    def __init__(self, rules: Rules, hub: Hub) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -120,18 +120,18 @@ class HealthDoor(Door):
             case "live":
                 return json_answer(request, {"live": True})
             case "ready":
-                if (ailment := self._hub.ailment) is None:
+                if (ailment := self._hub.unavailable_reason) is None:
                     return json_answer(request, {"ready": True})
                 request.setResponseCode(503)
                 return json_answer(request, {"ready": False, "reason": ailment})
         raise NotFound("say /health/live or /health/ready")
 
 
-class PageDoor(Door):
+class PageResource(HttpResource):
     """A fixed page."""
 
-    def __init__(self, rules: Rules, content_type: bytes, body: bytes) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, content_type: bytes, body: bytes) -> None:
+        super().__init__(context)
         self._content_type = content_type
         self._body = body
 

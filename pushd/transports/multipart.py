@@ -7,17 +7,17 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import Last, Now, Since
-from pushd.core.outbox import Limits, Policy
-from pushd.core.replay import Opening
+from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.replay import StartPosition
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
-from pushd.net.sockets import send_little_ahead
-from pushd.transports.http import Answer, Rules
+from pushd.net.sockets import limit_unsent
+from pushd.transports.http import Answer, HttpContext
 from pushd.transports.pages import REPLACING_PAGE
 from pushd.transports.query import policy_of, since_of
 from pushd.transports.request import Request
-from pushd.transports.streaming import Format, StreamDoor
-from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, opening
+from pushd.transports.streaming import StreamFormat, StreamResource
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
 
 _AHEAD = 32 << 10
 """Bytes that wait in the kernel for a viewer: what lies there can not be replaced by a newer frame any more."""
@@ -29,19 +29,19 @@ def new_boundary() -> bytes:
     return b"pushd" + secrets.token_hex(16).encode("ascii")
 
 
-class ReplaceDoor(StreamDoor):
+class ReplaceResource(StreamResource):
     """Streams of parts that replace each other: begin with the newest, and a slow viewer skips frames."""
 
     transport_name = "multipart"
 
-    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
-        super().__init__(rules, hub, clock, wheel)
+    def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(context, hub, clock, wheel)
         boundary = new_boundary()
         content_type = b"multipart/x-mixed-replace;boundary=" + boundary
-        self._format = Format(content_type, Replace(boundary), opening(boundary))
-        self._document = Format(content_type, ReplaceDocument(boundary), opening(boundary))
+        self._format = StreamFormat(content_type, Replace(boundary), first_boundary(boundary))
+        self._document = StreamFormat(content_type, ReplaceDocument(boundary), first_boundary(boundary))
 
-    def format_of(self, request: Request) -> Format:
+    def format_of(self, request: Request) -> StreamFormat:
         """See `StreamDoor`."""
         return self._document if _is_navigation(request) else self._format
 
@@ -54,13 +54,13 @@ class ReplaceDoor(StreamDoor):
         """Skip frames, unless the client says otherwise."""
         return policy_of(request, Policy.LATEST)
 
-    def limits(self) -> Limits:
+    def limits(self) -> QueueLimits:
         """Keep no frame that there is a newer one for."""
-        return replace(self.rules.limits.queue, eager=True)
+        return replace(self.context.limits.queue, eager=True)
 
     def prepare(self, transport: Any) -> None:
         """Keep little in the kernel."""
-        send_little_ahead(transport, _AHEAD)
+        limit_unsent(transport, _AHEAD)
 
     async def get(self, request: Request) -> Answer:
         """Stream; where Chromium navigates to it, send a script that shows it: Chromium itself shows images only."""
@@ -71,24 +71,24 @@ class ReplaceDoor(StreamDoor):
             return REPLACING_PAGE
         return await super().get(request)
 
-    def set_headers(self, request: Request, shape: Format, opening: Opening | None = None) -> None:
+    def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
         """See `StreamDoor`. What publishers write as HTML is shown, but may not act as a page of this daemon."""
         super().set_headers(request, shape, opening)
         request.addHeader(b"Vary", _VARY)
         request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts allow-forms allow-popups")
 
 
-class MixedDoor(StreamDoor):
+class MixedResource(StreamResource):
     """Streams of parts that all stay."""
 
     transport_name = "mixed"
 
-    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
-        super().__init__(rules, hub, clock, wheel)
+    def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(context, hub, clock, wheel)
         boundary = new_boundary()
-        self._format = Format(b"multipart/mixed;boundary=" + boundary, Mixed(boundary), opening(boundary))
+        self._format = StreamFormat(b"multipart/mixed;boundary=" + boundary, Mixed(boundary), first_boundary(boundary))
 
-    def format_of(self, request: Request) -> Format:
+    def format_of(self, request: Request) -> StreamFormat:
         """See `StreamDoor`."""
         return self._format
 

@@ -4,14 +4,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.http import Answer, HttpContext, HttpResource
 from pushd.transports.request import Request
 
 _WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?|\.[0-9]+")
 """Some clients leave out the zero before the point, or give more than three digits."""
 
 
-class Subscribing(Protocol):
+class SubscribingResource(Protocol):
     """A door through which one subscribes."""
 
     async def get(self, request: Request) -> Answer:
@@ -21,7 +21,7 @@ class Subscribing(Protocol):
         """Answer with the headers."""
 
 
-class NegotiatingDoor(Door):
+class NegotiatingResource(HttpResource):
     """Hands each request to the door that it asks for.
 
     :param doors: by media type; the type of most weight in ``Accept`` wins, and among equals the first here.
@@ -30,10 +30,14 @@ class NegotiatingDoor(Door):
     """
 
     def __init__(
-        self, rules: Rules, doors: Mapping[str, Subscribing], websocket: Subscribing, otherwise: Subscribing
+        self,
+        context: HttpContext,
+        doors: Mapping[str, SubscribingResource],
+        websocket: SubscribingResource,
+        otherwise: SubscribingResource,
     ) -> None:
-        super().__init__(rules)
-        self._doors = doors
+        super().__init__(context)
+        self._resources = doors
         self._websocket = websocket
         self._otherwise = otherwise
 
@@ -49,12 +53,12 @@ class NegotiatingDoor(Door):
         request.addHeader(b"Vary", b"Accept, Upgrade")
         return await self._choose(request).get(request)
 
-    def _choose(self, request: Request) -> Subscribing:
+    def _choose(self, request: Request) -> SubscribingResource:
         if b"websocket" in (request.getHeader(b"upgrade") or b"").lower():
             return self._websocket
         weights = _weights((request.getHeader(b"accept") or b"").decode("latin-1"))
-        wanted = max(self._doors, key=lambda kind: weights.get(kind, 0.0))
-        return self._doors[wanted] if weights.get(wanted, 0.0) > 0 else self._otherwise
+        wanted = max(self._resources, key=lambda kind: weights.get(kind, 0.0))
+        return self._resources[wanted] if weights.get(wanted, 0.0) > 0 else self._otherwise
 
 
 def _weights(accept: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ from pushd.core.subscriber import Subscriber
 
 
 @implementer(IPushProducer)
-class Paced:
+class Backpressure:
     """An outlet that is registered with its transport as a producer, and has a subscriber."""
 
     __slots__ = ()
@@ -15,13 +15,13 @@ class Paced:
     subscriber: Subscriber
 
     @property
-    def spoke(self) -> int:
+    def last_write(self) -> int:
         """The hour at which it was last written to."""
-        return self.subscriber.spoke
+        return self.subscriber.last_write
 
-    @spoke.setter
-    def spoke(self, hour: int) -> None:
-        self.subscriber.spoke = hour
+    @last_write.setter
+    def last_write(self, hour: int) -> None:
+        self.subscriber.last_write = hour
 
     def pauseProducing(self) -> None:
         """Know that the transport has enough to send."""

@@ -15,32 +15,32 @@ from pushd.core.cursor import Last, Now, Since, parse_since
 from pushd.core.errors import BadParameter
 from pushd.core.message import Message
 from pushd.core.names import parse_topics
-from pushd.core.poll import Heard
+from pushd.core.poll import PollResult
 from pushd.hub import Hub
-from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.http import Answer, HttpContext, HttpResource
 from pushd.transports.query import decimal, name_in_path, parameter, since_of
 from pushd.transports.request import Request
-from pushd.transports.waiting import ANSWER, WaitingRoom
+from pushd.transports.waiting import ANSWER, HeldRequests
 from pushd.wire.jsons import encode_message
-from pushd.wire.multipart import quoted
+from pushd.wire.multipart import percent_encoded
 
 _TIMEOUT = 25.0
 _MOST_SECONDS = 300.0
 _ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
 
 
-class _Asked(NamedTuple):
+class _PollRequest(NamedTuple):
     topics: tuple[str, ...]
     since: Since
     is_raw: bool
     is_conditional: bool
 
 
-class PollDoor(Door):
+class PollResource(HttpResource):
     """Answers at once: with what came after the cursor, or without one with the newest message."""
 
-    def __init__(self, rules: Rules, hub: Hub) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -49,24 +49,24 @@ class PollDoor(Door):
 
     async def head(self, request: Request) -> Answer:
         """Answer without the query."""
-        _asked(request, self.rules)
+        _asked(request, self.context)
         request.setResponseCode(204)
         return b""
 
     async def _get(self, request: Request) -> Answer:
-        asked = _asked(request, self.rules)
+        asked = _asked(request, self.context)
         since = Last(1) if isinstance(asked.since, Now) else asked.since
         recalled = await self._hub.history(asked.topics, since, ANSWER.messages, ANSWER.bytes)
         request.setHeader(b"Cache-Control", b"no-cache")
-        return _answer(request, asked, Heard(recalled.messages, recalled.gaps, str(recalled.position)))
+        return _answer(request, asked, PollResult(recalled.messages, recalled.gaps, str(recalled.position)))
 
 
-class LongPollDoor(Door):
+class LongPollResource(HttpResource):
     """Waits for the next messages, for a time."""
 
-    def __init__(self, rules: Rules, room: WaitingRoom) -> None:
-        super().__init__(rules)
-        self._room = room
+    def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
+        super().__init__(context)
+        self._held_requests = held_requests
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""
@@ -74,29 +74,29 @@ class LongPollDoor(Door):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once; nothing is subscribed."""
-        _asked(request, self.rules)
+        _asked(request, self.context)
         request.setResponseCode(204)
         return b""
 
     async def get(self, request: Request) -> Answer:
         """Answer when there is something to say."""
-        asked, seconds = _asked(request, self.rules), _timeout(request)
+        asked, seconds = _asked(request, self.context), _timeout(request)
         request.setHeader(b"Cache-Control", b"no-store")
         tell = partial(self._tell, request, asked)
-        await self._room.wait(request, "longpoll", asked.topics, asked.since, seconds, tell)
-        request.forget()
+        await self._held_requests.hold(request, "longpoll", asked.topics, asked.since, seconds, tell)
+        request.release()
         return None
 
-    def _tell(self, request: Request, asked: _Asked, heard: Heard | None) -> None:
+    def _tell(self, request: Request, asked: _PollRequest, heard: PollResult | None) -> None:
         """Answer in the end, outside of any coroutine."""
         try:
             if heard is not None:
                 request.answer(_answer(request, asked, heard))
         except Exception:
-            self._broken(Failure(), request)
+            self._on_error(Failure(), request)
 
 
-def _asked(request: Request, rules: Rules) -> _Asked:
+def _asked(request: Request, rules: HttpContext) -> _PollRequest:
     topics = parse_topics(name_in_path(request), rules.limits.topics)
     shape = parameter(request, b"format")
     if shape not in (None, "json", "raw"):
@@ -108,7 +108,7 @@ def _asked(request: Request, rules: Rules) -> _Asked:
         since = parse_since(found[1] if found else text)
     else:
         since = since_of(request)
-    return _Asked(topics, since, shape == "raw", bool(etag))
+    return _PollRequest(topics, since, shape == "raw", bool(etag))
 
 
 def _timeout(request: Request) -> float:
@@ -120,7 +120,7 @@ def _timeout(request: Request) -> float:
     return seconds
 
 
-def _answer(request: Request, asked: _Asked, heard: Heard) -> bytes:
+def _answer(request: Request, asked: _PollRequest, heard: PollResult) -> bytes:
     """Answer with messages: all of them as a JSON array, or the oldest as it is."""
     messages = heard.messages[:1] if asked.is_raw else heard.messages
     last = messages[-1].id if messages else heard.position
@@ -139,7 +139,7 @@ def _answer(request: Request, asked: _Asked, heard: Heard) -> bytes:
     return b"[" + b",\n".join([encode_message(message) for message in messages]) + b"]\n"
 
 
-def _nothing_new(request: Request, asked: _Asked) -> bytes:
+def _nothing_new(request: Request, asked: _PollRequest) -> bytes:
     if asked.is_conditional:
         request.setResponseCode(304)
         request.setHeader(b"ETag", f'"{asked.since}"'.encode("ascii"))
@@ -153,7 +153,7 @@ def _raw(request: Request, message: Message) -> bytes:
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
     # What publishers write as HTML is shown, but may not act as a page of this daemon.
     request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
-    request.setHeader(b"Pushd-Channel", quoted(message.channel))
+    request.setHeader(b"Pushd-Channel", percent_encoded(message.channel))
     if message.event is not None:
-        request.setHeader(b"Pushd-Event", quoted(message.event))
+        request.setHeader(b"Pushd-Event", percent_encoded(message.event))
     return message.data

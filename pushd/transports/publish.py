@@ -6,7 +6,7 @@ from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusa
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable
 from pushd.hub import Hub, Receipt
-from pushd.transports.http import Answer, Door, Rules, json_answer
+from pushd.transports.http import Answer, HttpContext, HttpResource, json_answer
 from pushd.transports.query import decimal, name_in_path, parameter
 from pushd.transports.request import Request
 from pushd.transports.site import prefers_text
@@ -24,11 +24,11 @@ _MAX_CHANNELS = 1000
 """To which one message goes at once: as many as a subscription may name."""
 
 
-class PublishDoor(Door):
+class PublishResource(HttpResource):
     """Publish, look at a channel, delete it."""
 
-    def __init__(self, rules: Rules, hub: Hub) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -37,7 +37,7 @@ class PublishDoor(Door):
 
     async def _post(self, request: Request) -> Answer:
         name = name_in_path(request)
-        request.come_forward()
+        request.prioritize()
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
@@ -56,7 +56,7 @@ class PublishDoor(Door):
         end = parameter(request, b"end")
         if end not in (None, "0", "1"):
             raise BadParameter("end is 0 or 1")
-        max_event = self.rules.limits.event
+        max_event = self.context.limits.event
         return [draft(channel, data, given, event, ttl, end=end == "1", max_event=max_event) for channel in channels]
 
     async def _publish_batch(self, request: Request) -> Answer:
@@ -68,7 +68,7 @@ class PublishDoor(Door):
             raise TooLarge(f"a batch has at most {_MAX_LINES} lines")
         outcomes = await self._hub.publish_all(map(self._parse, lines), _key(request, ""))
         request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
-        peer = f"http {self.rules.client_of(request)}"
+        peer = f"http {self.context.client_of(request)}"
         answer = []
         for first in range(0, len(outcomes), _ANSWER_SLICE):
             if first:
@@ -78,14 +78,14 @@ class PublishDoor(Door):
 
     def _parse(self, line: bytes) -> Draft | Refusal:
         try:
-            return parse_publication(line, self.rules.limits.message, self.rules.limits.event)
+            return parse_publication(line, self.context.limits.message, self.context.limits.event)
         except Refusal as refusal:
-            return refusal.kept()
+            return refusal.without_traceback()
 
     def _line(self, outcome: Receipt | Refusal, peer: str) -> object:
         if isinstance(outcome, Receipt):
             return outcome.facts()
-        self.rules.counters.refused(outcome, peer)
+        self.context.counters.count_refusal(outcome, peer)
         return _error(outcome)
 
     async def _get(self, request: Request) -> Answer:
@@ -101,7 +101,7 @@ class PublishDoor(Door):
 
     async def _delete(self, request: Request) -> Answer:
         channel = _channel(request)
-        await self._hub.forget(check_publishable(channel))
+        await self._hub.delete(check_publishable(channel))
         return json_answer(request, {"deleted": channel})
 
 

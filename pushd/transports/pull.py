@@ -11,12 +11,12 @@ from pushd.core.cursor import Last, MessageId, Since
 from pushd.core.errors import BadParameter, Forbidden
 from pushd.core.message import Message
 from pushd.core.names import check_channel
-from pushd.core.poll import Heard
+from pushd.core.poll import PollResult
 from pushd.hub import Hub
-from pushd.transports.http import Answer, Door, Rules
+from pushd.transports.http import Answer, HttpContext, HttpResource
 from pushd.transports.query import name_in_path, parameter, since_of, whole_number
 from pushd.transports.request import Request
-from pushd.transports.waiting import WaitingRoom
+from pushd.transports.waiting import HeldRequests
 
 _INTERVAL = 12
 _DAY = 86400
@@ -32,13 +32,13 @@ _PAGE = """\
 """
 
 
-class PullDoor(Door):
+class PullResource(HttpResource):
     """Pages that refresh themselves."""
 
-    def __init__(self, rules: Rules, hub: Hub, room: WaitingRoom) -> None:
-        super().__init__(rules)
+    def __init__(self, context: HttpContext, hub: Hub, held_requests: HeldRequests) -> None:
+        super().__init__(context)
         self._hub = hub
-        self._room = room
+        self._held_requests = held_requests
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""
@@ -66,8 +66,8 @@ class PullDoor(Door):
 
     async def _hold(self, request: Request, channel: str, seen: Since) -> bool:
         """Wait for something new; tell whether anybody is there to be answered."""
-        heard: Deferred[Heard | None] = Deferred()
-        await self._room.wait(request, "pull", (channel,), seen, _HOLD_SECONDS, heard.callback)
+        heard: Deferred[PollResult | None] = Deferred()
+        await self._held_requests.hold(request, "pull", (channel,), seen, _HOLD_SECONDS, heard.callback)
         return await heard is not None
 
     def _refresh(self, request: Request, seen: str | None) -> str:
@@ -94,7 +94,7 @@ class PullDoor(Door):
             or not url.isprintable()
         ):
             raise BadParameter("url is an absolute http or https address")
-        if parts.hostname not in self.rules.pull_hosts or parts.username is not None:
+        if parts.hostname not in self.context.pull_hosts or parts.username is not None:
             raise Forbidden("that host is not one of http.pull_hosts")
         return url
 
@@ -117,7 +117,7 @@ def _shown(message: Message | None) -> str:
     essence = message.content_type.partition(";")[0].strip().lower()
     if essence.startswith("image/"):
         return f'<img alt="" src="data:{escape(essence)};base64,{base64.b64encode(message.data).decode("ascii")}">'
-    if message.form == "binary":
+    if message.encoding == "binary":
         return f"<p>{len(message.data)} bytes of {escape(message.content_type)}"
     text = message.data.decode("utf-8")
     return text if essence == "text/html" else f"<pre>{escape(text)}</pre>"

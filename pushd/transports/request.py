@@ -15,7 +15,7 @@ from twisted.web.http import parse_qs
 
 from pushd.core.errors import Refusal
 from pushd.net.admission import Slot
-from pushd.transports.access_log import CLIENT_LEFT, Visit
+from pushd.transports.access_log import CLIENT_LEFT, AccessLogEntry
 
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
@@ -26,7 +26,7 @@ _ESCAPED_UNRESERVED = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9A
 """A percent-encoded unreserved character, which means the same as the character (RFC 3986, section 2.3)."""
 
 
-class Answering(Protocol):
+class RequestConnection(Protocol):
     """The connection by which a request came."""
 
     peer: IAddress | None
@@ -39,7 +39,7 @@ class Answering(Protocol):
     def answered(self, block: bytes, is_last: bool) -> None:
         """Send an answer, and go on."""
 
-    def forget(self) -> None:
+    def release_parser(self) -> None:
         """Let go of what can be made again: the answer is long in coming."""
 
     def held(self) -> None:
@@ -49,22 +49,22 @@ class Answering(Protocol):
     def is_mid_request(self) -> bool:
         """Whether a further request has been read in part."""
 
-    def come_forward(self) -> None:
+    def prioritize(self) -> None:
         """Be read before those who only listen."""
 
-    def hand_over(self, peer: Any) -> "Loan":
+    def detach(self, peer: Any) -> "DetachedConnection":
         """Leave the connection to another protocol."""
 
 
-class Loan(NamedTuple):
+class DetachedConnection(NamedTuple):
     """A connection that was left to another protocol."""
 
     transport: Any
     slot: Slot
     """The place that it holds, and that the borrower releases with its end."""
-    early: bytes
+    unread: bytes
     """What the client sent behind the request and was not parsed."""
-    back: Callable[[Any, Slot, bytes], None]
+    give_back: Callable[[Any, Slot, bytes], None]
     """Is called to give the connection back to HTTP: with the transport, the place, and what came meanwhile."""
 
 
@@ -80,23 +80,25 @@ class Request:
         "_headers",
         "_out",
         "body",
+        "closes_connection",
         "code",
-        "gone",
         "hurry",
         "is_answered",
         "is_handshake",
-        "is_last",
-        "is_old",
+        "is_http10",
+        "log_entry",
         "method",
+        "on_disconnect",
         "path",
         "postpath",
         "prepath",
         "query",
         "refusal",
-        "visit",
     )
 
-    def __init__(self, connection: Answering, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> None:
+    def __init__(
+        self, connection: RequestConnection, method: bytes, target: bytes, headers: dict[bytes, bytes]
+    ) -> None:
         self.method = method
         path, _, self.query = target.partition(b"?")
         self.path = path
@@ -111,22 +113,22 @@ class Request:
             self.postpath = [unquote_to_bytes(segment) for segment in segments]
         self.body = b""
         self.code = 200
-        self.is_old = False
+        self.is_http10 = False
         """Whether it is HTTP/1.0, which knows neither chunks nor connections that stay."""
-        self.is_last = False
+        self.closes_connection = False
         """Whether the connection closes behind the answer."""
         self.is_answered = False
         self.is_handshake = False
         """Whether it may switch to WebSocket: a GET without a body, behind which nothing was parsed as HTTP."""
         self.refusal: Refusal | None = None
         """Why it is none, or is not read to its end."""
-        self.gone: Callable[[], None] | None = None
+        self.on_disconnect: Callable[[], None] | None = None
         """Is called when the client leaves before it is answered."""
         self.hurry: Callable[[], None] | None = None
         """Called when a held request should be answered at once."""
-        self.visit: Visit | None = None
+        self.log_entry: AccessLogEntry | None = None
         """What the access log is told, if it tells of this one."""
-        self._connection: Answering | None = connection
+        self._connection: RequestConnection | None = connection
         self._headers = headers
         self._out: dict[bytes, bytes] = {}
         self._args: dict[bytes, list[bytes]] | None = None
@@ -144,7 +146,7 @@ class Request:
         return self._connection is not None and self._connection.slot.is_spare
 
     @property
-    def is_gone(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether nobody is there to be answered."""
         return self._connection is None and not self.is_answered
 
@@ -159,12 +161,12 @@ class Request:
         """Give a header, by its name in lower case; None where there is none."""
         return self._headers.get(name)
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Hold no more of what was asked than the answer needs, since it may be long in coming."""
         self._headers, self._args, self.query, self.body = {}, None, b"", b""
         self.prepath = self.postpath = []
         if self._connection is not None:
-            self._connection.forget()
+            self._connection.release_parser()
 
     def hold(self, gone: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
         """Leave the request without an answer until there is something to send.
@@ -172,14 +174,14 @@ class Request:
         :param gone: called when the client disconnects before it is answered.
         :param hurry: called when more follows the request than the connection buffers: answer at once.
         """
-        self.gone, self.hurry = gone, hurry
+        self.on_disconnect, self.hurry = gone, hurry
         if self._connection is not None:
             self._connection.held()
 
-    def come_forward(self) -> None:
+    def prioritize(self) -> None:
         """Let what else comes by the connection be read before those who only listen: it publishes."""
         if self._connection is not None:
-            self._connection.come_forward()
+            self._connection.prioritize()
 
     # What is answered
 
@@ -205,9 +207,9 @@ class Request:
         connection = self._connection
         if connection is not None:
             self._done()
-            block = self.whole(connection.date, body)
-            self.tell(len(block))
-            connection.answered(block, self.is_last)
+            block = self.encode(connection.date, body)
+            self.log_answer(len(block))
+            connection.answered(block, self.closes_connection)
 
     def answer_head(self) -> None:
         """Answer HEAD without ``Content-Length``, which may be left out if only the content would tell it (RFC 9110,
@@ -215,13 +217,13 @@ class Request:
         connection = self._connection
         if connection is not None:
             self._done()
-            if self.is_last:
+            if self.closes_connection:
                 self._out[b"Connection"] = b"close"
-            block = self.head(connection.date)
-            self.tell(len(block))
-            connection.answered(block, self.is_last)
+            block = self.encode_head(connection.date)
+            self.log_answer(len(block))
+            connection.answered(block, self.closes_connection)
 
-    def take_over(self, peer: Any) -> tuple[Loan, bytes]:
+    def detach(self, peer: Any) -> tuple[DetachedConnection, bytes]:
         """Leave the connection to `peer`, a protocol, whose the answer is to send: here is its head.
 
         A further request that has been read in part cannot be continued afterwards: the answer is then the last one.
@@ -229,43 +231,43 @@ class Request:
         connection = self._connection
         assert connection is not None
         if connection.is_mid_request:
-            self.is_last = True
+            self.closes_connection = True
             self.setHeader(b"Connection", b"close")
         self._done()
-        if self.visit is not None:
-            self.visit.stays(peer, self.code)
-        return connection.hand_over(peer), self.head(connection.date)
+        if self.log_entry is not None:
+            self.log_entry.follows_stream(peer, self.code)
+        return connection.detach(peer), self.encode_head(connection.date)
 
-    def whole(self, date: bytes, body: bytes) -> bytes:
+    def encode(self, date: bytes, body: bytes) -> bytes:
         """Give the answer as one block; see `head`."""
         if self.code not in _BODILESS:
             self._out[b"Content-Length"] = b"%d" % len(body)
-        if self.is_last:
+        if self.closes_connection:
             self._out[b"Connection"] = b"close"
-        return self.head(date) + (b"" if self.method == b"HEAD" else body)
+        return self.encode_head(date) + (b"" if self.method == b"HEAD" else body)
 
-    def head(self, date: bytes) -> bytes:
+    def encode_head(self, date: bytes) -> bytes:
         """Give the head of the answer, `date` being the lines that all answers of this second share."""
         lines = [b"%b: %b\r\n" % header for header in self._out.items()]
         return b"".join((_STATUS_LINES[self.code], date, *lines, b"\r\n"))
 
-    def tell(self, size: int) -> None:
+    def log_answer(self, size: int) -> None:
         """Let the access log tell of the answer, of `size` bytes, if it is to."""
-        if self.visit is not None:
-            self.visit.answered(self.code, size)
+        if self.log_entry is not None:
+            self.log_entry.answered(self.code, size)
 
-    def leave(self) -> None:
+    def disconnected(self) -> None:
         """Know that the client is gone."""
         self._connection = None
-        if self.visit is not None:
-            self.visit.answered(CLIENT_LEFT, 0)
-        gone, self.gone, self.hurry = self.gone, None, None
+        if self.log_entry is not None:
+            self.log_entry.answered(CLIENT_LEFT, 0)
+        gone, self.on_disconnect, self.hurry = self.on_disconnect, None, None
         if gone is not None:
             gone()
 
     def _done(self) -> None:
         self.is_answered = True
-        self._connection = self.gone = self.hurry = None
+        self._connection = self.on_disconnect = self.hurry = None
 
 
 _PRINTABLE = bytes(code if code >= 32 and code != 127 else 32 for code in range(256))

@@ -32,16 +32,16 @@ from pushd.core.errors import (
     UnknownHost,
     UnknownMethod,
 )
-from pushd.core.outbox import Limits
+from pushd.core.outbox import QueueLimits
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
-from pushd.net.back_row import come_forward
+from pushd.net.back_row import prioritize
 from pushd.net.keepalive import Deadlines
 from pushd.net.listening import is_on_loopback
 from pushd.net.slices import Slices
-from pushd.net.sockets import hand_over, has_unread, read_little
-from pushd.transports.access_log import AccessLog, Visit
-from pushd.transports.request import Loan, Request
+from pushd.net.sockets import attach_protocol, has_unread, limit_reads
+from pushd.transports.access_log import AccessLog, AccessLogEntry
+from pushd.transports.request import DetachedConnection, Request
 from pushd.wire.jsons import encode
 
 _SLICE_SECONDS: Final = 0.005
@@ -95,7 +95,7 @@ class HttpLimits:
     """Seconds from the first byte of a request to the end of its headers."""
     upload: float = 300.0
     """Seconds from the end of the headers to the end of the body."""
-    queue: Limits = field(default_factory=Limits)
+    queue: QueueLimits = field(default_factory=QueueLimits)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -116,12 +116,11 @@ class Connection:
         "_framing",
         "_headers",
         "_held",
-        "_is_deaf",
-        "_is_full",
+        "_ignores_input",
         "_is_paused",
         "_is_resting",
         "_is_serving",
-        "_owed",
+        "_is_write_paused",
         "_parser",
         "_reading",
         "_rest",
@@ -130,6 +129,7 @@ class Connection:
         "_size",
         "_taken",
         "_target",
+        "_unsent",
         "_waiting",
         "peer",
         "slot",
@@ -162,7 +162,7 @@ class Connection:
         """Bytes that the body may still have."""
         self._held = 0
         """Bytes of it that count as waiting in memory, until it is there."""
-        self._owed = 0
+        self._unsent = 0
         """Bytes of answers that do, until they are sent."""
         self._waiting: list[Request] = []
         self._current: Request | None = None
@@ -171,9 +171,9 @@ class Connection:
         """What follows a WebSocket handshake or a held request and is not parsed before that is answered, or None."""
         self._ahead = 0
         """Bytes that were received behind the held request."""
-        self._is_deaf = False
+        self._ignores_input = False
         """Whether what comes is let go."""
-        self._is_full = False
+        self._is_write_paused = False
         """Whether the peer has more to read than the transport can send."""
         self._is_paused = False
         self._is_serving = False
@@ -190,8 +190,8 @@ class Connection:
     def makeConnection(self, transport: Any) -> None:
         """Begin to wait for a request, or begin again."""
         self.transport = transport
-        self._is_full = False
-        read_little(transport, _READ)
+        self._is_write_paused = False
+        limit_reads(transport, _READ)
         transport.registerProducer(self, True)
         self._site.counters.connections["http"] += 1
         self._site.on_head.expect(self)
@@ -200,7 +200,7 @@ class Connection:
         """Take bytes."""
         if self._rest is not None or self._current is not None:
             self._read_ahead(data)
-        elif not self._is_deaf:
+        elif not self._ignores_input:
             self._take(data)
             self._serve()
 
@@ -210,10 +210,10 @@ class Connection:
         """
         current = self._current
         last = self._waiting[-1] if self._waiting else current
-        if last is None or (current is not None and current.gone is not None):
+        if last is None or (current is not None and current.on_disconnect is not None):
             self._close()
         else:
-            last.is_last = self._is_deaf = True
+            last.closes_connection = self._ignores_input = True
 
     def writeConnectionLost(self) -> None:
         """Know that nothing more can be sent."""
@@ -221,22 +221,22 @@ class Connection:
     def connectionLost(self, reason: Failure) -> None:
         """Give everything back."""
         current, self._current = self._current, None
-        self._let_go()
-        self._is_deaf = True
+        self._release()
+        self._ignores_input = True
         self._parser = None
         self._waiting.clear()
         self.slot.release()
         if current is not None:
-            current.leave()
+            current.disconnected()
 
     def pauseProducing(self) -> None:
         """Know that the peer has enough to read: what else it asked for waits."""
-        self._is_full = True
+        self._is_write_paused = True
 
     def resumeProducing(self) -> None:
         """Know that all is sent."""
-        self._is_full = False
-        self._owe(0)
+        self._is_write_paused = False
+        self._set_unsent(0)
         self._serve()
 
     def stopProducing(self) -> None:
@@ -275,9 +275,9 @@ class Connection:
             target, fault = _origin_form(target, headers.get(b"host"))
         request = Request(self, method, target, headers)
         version = parser.get_http_version()
-        request.is_old = version != "1.1"
-        request.is_last = request.is_old or self.slot.is_spare
-        self._site.watch(request, method, request.path)
+        request.is_http10 = version != "1.1"
+        request.closes_connection = request.is_http10 or self.slot.is_spare
+        self._site.start_log_entry(request, method, request.path)
         self._reading, self._headers, self._target = request, None, b""
         self._room = limits.batch if request.path == b"/pub" else limits.message
         if version not in _VERSIONS:
@@ -285,18 +285,18 @@ class Connection:
         if method == b"CONNECT":
             request.setHeader(b"Allow", _METHODS)
             raise self._stop(MethodNotAllowed("CONNECT is not supported: pushd is not a proxy"))
-        if fault := fault or _fault_of(headers, request.is_old):
+        if fault := fault or _fault_of(headers, request.is_http10):
             raise self._stop(BadRequest(fault))
         if (headers.get(b"host") != self._site.known_host or not full_target.startswith(b"/")) and (
             refusal := self._site.judge_hosts(_hosts_of(headers, full_target), self.transport)
         ):
             raise self._stop(refusal)
-        if b"expect" in headers and not request.is_old:
+        if b"expect" in headers and not request.is_http10:
             self._expect(request, headers[b"expect"])
         if int(headers.get(b"content-length", b"0")) > self._room:
             raise self._stop(self._too_large(request))
         if b"upgrade" in headers and parser.should_upgrade():
-            request.is_last = request.is_last or not parser.should_keep_alive()
+            request.closes_connection = request.closes_connection or not parser.should_keep_alive()
             if _may_switch(request, headers):
                 request.is_handshake = True
             else:
@@ -327,9 +327,9 @@ class Connection:
         self._hold(0)
         self._waiting.append(request)
         if not self._parser.should_keep_alive():
-            request.is_last = True
-        if request.is_last:
-            self._is_deaf = True
+            request.closes_connection = True
+        if request.closes_connection:
+            self._ignores_input = True
             if not request.is_handshake:
                 raise HttpParserError("nothing is read behind the last request")
 
@@ -339,14 +339,14 @@ class Connection:
         """Send an answer, and go on."""
         self._current = None
         self.transport.write(block)
-        if self._is_full:
-            self._owe(self._owed + len(block))
+        if self._is_write_paused:
+            self._set_unsent(self._unsent + len(block))
         if is_last:
             self._close()
         elif not self._is_serving:
             self._serve()
 
-    def forget(self) -> None:
+    def release_parser(self) -> None:
         """Let the parser go, which is larger than all else of a connection, unless it is within a request."""
         if self._headers is None and self._reading is None:
             self._parser = None
@@ -354,34 +354,34 @@ class Connection:
     def held(self) -> None:
         """Called when the request that is being answered is held: read on, within limits."""
         if not self._is_serving:
-            self._wait()
+            self._update_deadlines()
 
     @property
     def is_mid_request(self) -> bool:
         """Whether the parser has read a request in part."""
         return self._headers is not None or self._reading is not None
 
-    def come_forward(self) -> None:
+    def prioritize(self) -> None:
         """Be read before those who only listen."""
-        come_forward(self.transport)
+        prioritize(self.transport)
 
-    def hand_over(self, peer: Any) -> Loan:
+    def detach(self, peer: Any) -> DetachedConnection:
         """Leave the connection to another protocol."""
         transport, early = self.transport, self._rest or b""
         transport.unregisterProducer()
-        hand_over(transport, peer)
+        attach_protocol(transport, peer)
         if self._is_paused:
             self._is_paused = False
             transport.resumeProducing()
         self._current = self._rest = None
-        self.forget()
+        self.release_parser()
         back = self.resume if self._waiting and not self.is_mid_request else self._site.resume
-        self._let_go()
-        return Loan(transport, self.slot, early, back)
+        self._release()
+        return DetachedConnection(transport, self.slot, early, back)
 
     def resume(self, transport: Any, slot: Slot, early: bytes) -> None:
         """Have the connection back; see `Loan`."""
-        hand_over(transport, self)
+        attach_protocol(transport, self)
         self.slot = slot
         self._rest = early
         self.makeConnection(transport)
@@ -389,21 +389,21 @@ class Connection:
 
     # Within
 
-    def too_late(self) -> None:
+    def head_timed_out(self) -> None:
         """Refuse a head that is not there in time."""
         self._stop(TooLate(f"a request is there within {self._site.limits.handshake:g} seconds"))
         self._serve()
 
-    def body_too_late(self) -> None:
+    def body_timed_out(self) -> None:
         """Refuse a body that is not there in time, however steadily it comes."""
         self._stop(TooLate(f"a body is there within {self._site.limits.upload:g} seconds"))
         self._serve()
 
-    def idle(self) -> None:
+    def idle_timed_out(self) -> None:
         """Close: nothing was asked for a while, or a body does not come."""
         self._close()
 
-    def rest(self) -> None:
+    def close_if_idle(self) -> None:
         """Close, if nothing is asked now."""
         if self._reading is None:
             self._close()
@@ -413,16 +413,16 @@ class Connection:
         nothing more is parsed, so that all of it can be handed over.
         """
         current = self._current
-        is_held = current is not None and current.gone is not None
+        is_held = current is not None and current.on_disconnect is not None
         if is_held:
             self._ahead += len(data)
         if self._rest is not None:
             self._rest += data
-            self._wait()
-        elif is_held and not self.is_mid_request and not self._is_deaf:
+            self._update_deadlines()
+        elif is_held and not self.is_mid_request and not self._ignores_input:
             self._rest = data
-            self._wait()
-        elif not self._is_deaf:
+            self._update_deadlines()
+        elif not self._ignores_input:
             self._take(data)
             self._serve()
         if self._ahead > _AHEAD and current is not None and current.hurry is not None:
@@ -442,12 +442,12 @@ class Connection:
         except HttpParserInvalidMethodError:
             # The parser does not say where the method begins, but behind another request it is no matter.
             is_method = complete < len(self._waiting) or _METHOD.match(data)
-            if not self._is_deaf:
+            if not self._ignores_input:
                 self._stop(UnknownMethod(_UNKNOWN_METHOD) if is_method else BadRequest(_NO_HTTP))
         except HttpParserError as error:
-            if not self._is_deaf:
+            if not self._ignores_input:
                 self._stop(TooLarge(str(error)) if _OVERFLOW in str(error) else BadRequest(_NO_HTTP))
-        if complete == len(self._waiting) and not self._is_deaf:
+        if complete == len(self._waiting) and not self._ignores_input:
             self._fed += len(data)
             if self._fed - self._taken > self._site.limits.headers:
                 self._stop(self._head_too_large() if self._headers is not None else BadRequest("that is no body"))
@@ -497,9 +497,9 @@ class Connection:
         if request is None:
             is_head = bool(self._target) and self._parser.get_method() == b"HEAD"
             request = Request(self, b"HEAD" if is_head else b"GET", b"/", self._headers or {})
-            self._site.watch(request, b"-", b"-")
+            self._site.start_log_entry(request, b"-", b"-")
         request.refusal = refusal
-        request.is_last = self._is_deaf = True
+        request.closes_connection = self._ignores_input = True
         self._reading = self._headers = None
         self._body = b""
         self._hold(0)
@@ -509,17 +509,17 @@ class Connection:
     def _hold(self, size: int) -> None:
         """Let so many bytes of a body wait for the rest; see `Budget.take`."""
         if size != self._held:
-            self._held = self._site.limits.queue.budget.take(self._held, size)
+            self._held = self._site.limits.queue.budget.grow(self._held, size)
 
-    def _owe(self, size: int) -> None:
+    def _set_unsent(self, size: int) -> None:
         """Let so many bytes of answers wait to be read, or break off where too much does in all."""
-        if size == self._owed:
+        if size == self._unsent:
             return
         try:
-            self._owed = self._site.limits.queue.budget.take(self._owed, size)
+            self._unsent = self._site.limits.queue.budget.grow(self._unsent, size)
         except NoRoom as refusal:
-            self._site.counters.refused(refusal, f"http {host_of(self.peer)}")
-            self._is_deaf = True
+            self._site.counters.count_refusal(refusal, f"http {host_of(self.peer)}")
+            self._ignores_input = True
             self.transport.abortConnection()
 
     def _serve(self) -> None:
@@ -529,7 +529,7 @@ class Connection:
         self._is_serving = True
         clock = self._site.clock
         until = clock.seconds() + _SLICE_SECONDS
-        while self._current is None and not self._is_full and self.transport is not None:
+        while self._current is None and not self._is_write_paused and self.transport is not None:
             if self._waiting:
                 if self._is_resting or clock.seconds() > until:
                     self._rest_a_turn()
@@ -542,38 +542,38 @@ class Connection:
                     self._refuse(request, request.refusal)
             elif self._rest is not None:
                 rest, self._rest = self._rest, None
-                if rest and not self._is_deaf:
+                if rest and not self._ignores_input:
                     self._take(rest)
             else:
                 break
         self._is_serving = False
         if self.transport is not None:
-            self._wait()
+            self._update_deadlines()
 
     def _rest_a_turn(self) -> None:
         if not self._is_resting:
             self._is_resting = True
-            self._site.slices.turn().addCallback(lambda _: self._go_on())
+            self._site.slices.next_turn().addCallback(lambda _: self._go_on())
 
     def _go_on(self) -> None:
         self._is_resting = False
         self._serve()
 
-    def _wait(self) -> None:
+    def _update_deadlines(self) -> None:
         """Choose what is expected of the client now, and by when; and whether to read it."""
         site = self._site
         if self._headers is not None:
             site.on_head.expect(self)
         else:
-            site.on_head.heard(self)
+            site.on_head.cancel(self)
         if self._reading is not None:
             site.on_body.expect(self)
             if self._reading is self._continuing and self._current is None and not self._waiting:
                 self._continuing = None
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         else:
-            site.on_body.heard(self)
-        site.on_idle.heard(self)
+            site.on_body.cancel(self)
+        site.on_idle.cancel(self)
         if self._headers is None and self._current is None:
             site.on_idle.expect(self)
         is_paused = bool(self._waiting or self._rest) and not self._may_read_ahead
@@ -586,12 +586,12 @@ class Connection:
 
     @property
     def _may_read_ahead(self) -> bool:
-        return self._current is not None and self._current.gone is not None and self._ahead <= _AHEAD
+        return self._current is not None and self._current.on_disconnect is not None and self._ahead <= _AHEAD
 
     def _refuse(self, request: Request, refusal: Refusal) -> None:
         """Answer what is no request, or not one to be read to its end, and close once that is read."""
         site, transport = self._site, self.transport
-        site.counters.refused(refusal, f"http {host_of(self.peer)}")
+        site.counters.count_refusal(refusal, f"http {host_of(self.peer)}")
         site.open_cors(request)
         content_type, body = error_body(request, refusal)
         request.setResponseCode(refusal.status)
@@ -599,10 +599,10 @@ class Connection:
         if refusal.retry_after is not None:
             request.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
         self._current = None
-        block = request.whole(self.date, body)
-        request.tell(len(block))
+        block = request.encode(self.date, body)
+        request.log_answer(len(block))
         transport.write(block)
-        self._is_deaf = True
+        self._ignores_input = True
         transport.unregisterProducer()
         site.on_close.expect(self)
         if hasattr(transport, "loseWriteConnection"):
@@ -612,22 +612,22 @@ class Connection:
 
     def _close(self) -> None:
         """Close once all is sent. What waits is not served."""
-        self._is_deaf = True
+        self._ignores_input = True
         self._waiting.clear()
         self._rest = None
         self.transport.unregisterProducer()
         self._site.on_close.expect(self)
         self.transport.loseConnection()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         """Have no connection any more."""
         site = self._site
         self._body = b""
         self._hold(0)
-        self._owe(0)
+        self._set_unsent(0)
         site.counters.connections["http"] -= 1
         for deadline in (site.on_head, site.on_body, site.on_idle, site.on_close):
-            deadline.heard(self)
+            deadline.cancel(self)
         self.transport = None
 
 
@@ -656,9 +656,9 @@ class PushSite(ServerFactory):
         self.slices = Slices(clock)
         """Turns for connections that have asked for more than one slice holds."""
         self.open_cors = open_cors
-        self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.too_late, _has_unread)
-        self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_too_late, _has_unread)
-        self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle, _has_unread)
+        self.on_head: Deadlines[Connection] = Deadlines(clock, limits.handshake, Connection.head_timed_out, _has_unread)
+        self.on_body: Deadlines[Connection] = Deadlines(clock, limits.upload, Connection.body_timed_out, _has_unread)
+        self.on_idle: Deadlines[Connection] = Deadlines(clock, _IDLE_SECONDS, Connection.idle_timed_out, _has_unread)
         self.on_close: Deadlines[Connection] = Deadlines(clock, _LINGER_SECONDS, _abort)
         self._root = root
         self._admission = admission
@@ -671,16 +671,16 @@ class PushSite(ServerFactory):
         self._second = 0
         self._date = b""
 
-    def go_by(self, limits: HttpLimits) -> None:
+    def reconfigure(self, limits: HttpLimits) -> None:
         """Take other limits for what is asked from now on."""
         self.limits = limits
         self.known_host = None
         self.on_head.seconds, self.on_body.seconds = limits.handshake, limits.upload
 
-    def close_resting(self) -> None:
+    def close_idle(self) -> None:
         """Close the connections on which nothing is asked, which clients keep for another request."""
         for connection in self.on_idle.expected:
-            connection.rest()
+            connection.close_if_idle()
 
     def startFactory(self) -> None:
         """Begin to look at the deadlines."""
@@ -700,9 +700,9 @@ class PushSite(ServerFactory):
         """Admit a connection, for one short request where all places are taken, or close it at once."""
         host = host_of(addr)
         try:
-            slot = self._admission.enter_spare(host, count_address=not self._is_proxy(host))
+            slot = self._admission.admit_spare(host, count_address=not self._is_proxy(host))
         except TooManyConnections as refusal:
-            self.counters.refused(refusal, f"http {host}")
+            self.counters.count_refusal(refusal, f"http {host}")
             return None
         return Connection(self, addr, slot)
 
@@ -710,13 +710,13 @@ class PushSite(ServerFactory):
         """Have a connection back; see `Loan`."""
         Connection(self, transport.getPeer(), slot).resume(transport, slot, early)
 
-    def watch(self, request: Request, method: bytes, path: bytes) -> None:
+    def start_log_entry(self, request: Request, method: bytes, path: bytes) -> None:
         """Let the access log tell of a request, if it picks it.
 
         :param method: as it is to be told, and so `path`, which has no query.
         """
         if self._access.picks():
-            request.visit = Visit(self._access, f"http {self._client_of(request)}", method, path)
+            request.log_entry = AccessLogEntry(self._access, f"http {self._client_of(request)}", method, path)
 
     def judge_hosts(self, hosts: Iterable[bytes], transport: Any) -> Refusal | None:
         """Return why a connection does not serve a request for some hosts, if so: on a loopback listener, where none
@@ -781,7 +781,7 @@ def _without_default(authority: bytes, port: bytes) -> bytes:
 def _may_switch(request: Request, headers: dict[bytes, bytes]) -> bool:
     """Return whether a request with ``Upgrade`` can be a WebSocket handshake (RFC 6455, section 4.1)."""
     has_body = b"transfer-encoding" in headers or int(headers.get(b"content-length", b"0")) > 0
-    is_new_get = request.method == b"GET" and not request.is_old
+    is_new_get = request.method == b"GET" and not request.is_http10
     return is_new_get and not has_body and b"websocket" in headers[b"upgrade"].lower()
 
 

@@ -7,33 +7,33 @@ from twisted.internet.interfaces import IReactorTime
 from pushd.core.errors import BadParameter, Refusal, Stopping
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
-from pushd.transports.http import Rules
+from pushd.transports.http import HttpContext
 from pushd.transports.query import parameter
 from pushd.transports.request import Request
-from pushd.transports.streaming import Format, StreamDoor
+from pushd.transports.streaming import StreamFormat, StreamResource
 from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson
 
 _RETRY_MS = 3000
 
 
-class SseDoor(StreamDoor):
+class SseResource(StreamResource):
     """Streams of events, whose data is the message's or, with ``?format=json``, the JSON message."""
 
     transport_name = "sse"
 
-    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, spread: float = 0.0) -> None:
+    def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel, spread: float = 0.0) -> None:
         """`spread`: over so many seconds those come back whom a stop sends away, each at a moment of its own."""
-        super().__init__(rules, hub, clock, wheel)
+        super().__init__(context, hub, clock, wheel)
         self.spread = spread
         preamble = PREAMBLE % _RETRY_MS
         self._formats = {
-            None: Format(b"text/event-stream", Sse(), preamble),
-            "json": Format(b"text/event-stream", SseJson(), preamble),
+            None: StreamFormat(b"text/event-stream", Sse(), preamble),
+            "json": StreamFormat(b"text/event-stream", SseJson(), preamble),
         }
 
-    def come_back(self, request: Request, refusal: Refusal) -> bytes:
+    def retry_later(self, request: Request, refusal: Refusal) -> bytes:
         """Answer with a stream that ends at once: any error status would make an EventSource give up for ever."""
-        self.rules.counters.refused(refusal, f"sse {self.rules.client_of(request)}")
+        self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-cache, no-transform")
         return PREAMBLE % self._come_back_after(refusal)
@@ -50,7 +50,7 @@ class SseDoor(StreamDoor):
         spread = self.spread if isinstance(refusal, Stopping) else seconds
         return round(1000 * (seconds + random.uniform(0, spread)))
 
-    def format_of(self, request: Request) -> Format:
+    def format_of(self, request: Request) -> StreamFormat:
         """See `StreamDoor`."""
         shape = self._formats.get(parameter(request, b"format"))
         if shape is None:

@@ -5,28 +5,28 @@ from twisted.internet.interfaces import IReactorTime
 from pushd.core.errors import BadParameter
 from pushd.hub import Hub
 from pushd.net.keepalive import Wheel
-from pushd.transports.http import Rules
+from pushd.transports.http import HttpContext
 from pushd.transports.query import parameter
 from pushd.transports.request import Request
-from pushd.transports.streaming import Format, StreamDoor
+from pushd.transports.streaming import StreamFormat, StreamResource
 from pushd.wire.ndjson import JsonLines, RawLines
 
 
-class LineStreamDoor(StreamDoor):
+class NdjsonResource(StreamResource):
     """Streams of lines."""
 
     transport_name = "stream"
 
-    def __init__(self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
-        super().__init__(rules, hub, clock, wheel)
-        lines = Format(b"application/x-ndjson", JsonLines())
+    def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(context, hub, clock, wheel)
+        lines = StreamFormat(b"application/x-ndjson", JsonLines())
         self._formats = {
             None: lines,
             "json": lines,
-            "raw": Format(b"application/octet-stream", RawLines()),
+            "raw": StreamFormat(b"application/octet-stream", RawLines()),
         }
 
-    def format_of(self, request: Request) -> Format:
+    def format_of(self, request: Request) -> StreamFormat:
         """See `StreamDoor`."""
         shape = self._formats.get(parameter(request, b"format"))
         if shape is None:

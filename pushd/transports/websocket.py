@@ -20,7 +20,7 @@ from pushd.core.errors import (
     BadParameter,
     BadUtf8,
     Ended,
-    Fault,
+    InternalError,
     NoPong,
     NoRoom,
     Refusal,
@@ -28,24 +28,24 @@ from pushd.core.errors import (
 )
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
-from pushd.core.replay import Opening
+from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub
 from pushd.net.admission import Slot
-from pushd.net.back_row import come_forward
-from pushd.net.burst import handle_of
+from pushd.net.back_row import prioritize
+from pushd.net.burst import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.net.sockets import has_unread
-from pushd.session import Inbox, Session
-from pushd.transports.frame_reader import FrameReader, Readers
+from pushd.session import CommandExecutor, CommandQueue
+from pushd.transports.frame_reader import FrameReader, FrameReaderPool
 from pushd.transports.handshake import accepted, checked_key, tokens, upgrade_required
-from pushd.transports.http import Answer, Door, Rules
-from pushd.transports.pacing import Paced
+from pushd.transports.http import Answer, HttpContext, HttpResource
+from pushd.transports.pacing import Backpressure
 from pushd.transports.query import name_in_path, policy_of, since_of
 from pushd.transports.request import Request
-from pushd.wire.frames import PING, BareFrames, JsonFrames
-from pushd.wire.lines import Limits
-from pushd.wire.socket_commands import SUBPROTOCOL, Ask, encode_outcome, encode_refusal
+from pushd.wire.frames import PING, DataFrames, JsonFrames
+from pushd.wire.lines import CommandLimits
+from pushd.wire.socket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
 
 _CLOSE_SECONDS = 5.0
 """How long a peer may take to answer a close, and to read what comes before it."""
@@ -59,16 +59,16 @@ _REASON_BYTES = 123
 """What a close frame holds besides its code (RFC 6455, section 5.5)."""
 
 
-class WebSocket(Paced):
+class WebSocket(Backpressure):
     """A WebSocket: the protocol of its connection behind the handshake, and the outlet of its subscriber."""
 
     __slots__ = (
         "_closes_when_ended",
-        "_door",
+        "_commands",
         "_held",
-        "_inbox",
         "_is_closing",
         "_reader",
+        "_resource",
         "_scope",
         "_slots",
         "is_v1",
@@ -81,7 +81,7 @@ class WebSocket(Paced):
 
     def __init__(
         self,
-        door: "WebSocketDoor",
+        resource: "WebSocketResource",
         is_v1: bool,
         name: str,
         policy: Policy,
@@ -91,7 +91,7 @@ class WebSocket(Paced):
         self.is_v1 = is_v1
         """Whether it speaks the subprotocol."""
         self.transport: Any = None
-        self._door = door
+        self._resource = resource
         self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
         self._scope = scope
         """The topics of its address, to which its commands are confined; None where the address names none."""
@@ -101,34 +101,34 @@ class WebSocket(Paced):
         """None while nothing is half read."""
         self._held = 0
         """Bytes that it may hold, which count as waiting in memory."""
-        self._inbox: Inbox[bytes | Opening] | None = None
+        self._commands: CommandQueue[bytes | StartPosition] | None = None
         """None while there is nothing to do."""
         self.refused: Refusal | None = None
         """Why it must not begin."""
-        wire = door.frames if is_v1 else door.bare_frames
-        self.subscriber = Subscriber(self, wire, door.rules.limits.queue, policy, name)
+        wire = resource.frames if is_v1 else resource.bare_frames
+        self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, name)
 
-    def begin(self, request: Request, opening: Opening | None) -> None:
+    def begin(self, request: Request, opening: StartPosition | None) -> None:
         """Take the connection over, say yes, and begin to send what the address names."""
-        loan, head = request.take_over(self)
+        loan, head = request.detach(self)
         self.transport = loan.transport
         self._slots += (loan.slot,)
-        self._door.entered(self)
+        self._resource.add(self)
         self.transport.registerProducer(self, True)
-        self.subscriber.attach(handle_of(self.transport))
+        self.subscriber.attach(direct_handle(self.transport))
         self.transport.write(head)
         if opening is not None:
             self._closes_when_ended = True
             self._put(opening)
-        if loan.early:
-            self.dataReceived(loan.early)
+        if loan.unread:
+            self.dataReceived(loan.unread)
 
     # From the transport
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes: any is a sign of life."""
-        door = self._door
-        door.deadlines.heard(self)
+        door = self._resource
+        door.deadlines.cancel(self)
         reader = self._reader
         if reader is None:
             reader = self._reader = door.readers.lend(self)
@@ -148,9 +148,9 @@ class WebSocket(Paced):
         too much waits in all.
         """
         try:
-            if size > _IN_PIECES * self._door.readers.most:
+            if size > _IN_PIECES * self._resource.readers.most:
                 raise TooLarge("a message in so many pieces is too big")
-            self._held = self._door.rules.limits.queue.budget.take(self._held, size)
+            self._held = self._resource.context.limits.queue.budget.grow(self._held, size)
         except (NoRoom, TooLarge) as refusal:
             self._close_for(refusal)
 
@@ -160,13 +160,13 @@ class WebSocket(Paced):
         self._hold(0)
         if self._reader is not None:
             self._reader.lost(reason)
-        self.let_go()
+        self.detach()
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Give back what it holds."""
-        if self._inbox is not None:
-            self._inbox.clear()
-        self._door.left(self)
+        if self._commands is not None:
+            self._commands.clear()
+        self._resource.remove(self)
         for slot in self._slots:
             slot.release()
 
@@ -182,7 +182,7 @@ class WebSocket(Paced):
             self._refuse(BadCommand("a command is a text frame"), msgspec.Raw(b"null"))
         else:
             self._put(payload)
-            if self._inbox:
+            if self._commands:
                 self.transport.pauseProducing()
 
     def _closed_by_reader(self, reader: FrameReader) -> None:
@@ -190,8 +190,8 @@ class WebSocket(Paced):
         self._is_closing = True
         refusal = _READER_CLOSES.get(reader.closed_with)
         if refusal is not None:
-            self._door.rules.counters.refused(refusal, self.subscriber.name)
-        self._door.left(self)
+            self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
+        self._resource.remove(self)
         self.transport.unregisterProducer()
 
     # From the hub and the keepalive
@@ -199,23 +199,23 @@ class WebSocket(Paced):
     def write(self, data: bytes) -> None:
         """Send frames."""
         if not self._is_closing:
-            self.subscriber.spoke = self._door.wheel.now
+            self.subscriber.last_write = self._resource.wheel.now
             self.transport.write(data)
 
-    def ended(self, channel: str) -> None:
+    def channel_ended(self, channel: str) -> None:
         """Hear of a channel no more that has ended; close with the last that the address named."""
-        self._door.hub.part(self.subscriber, (channel,))
+        self._resource.hub.unsubscribe(self.subscriber, (channel,))
         if self._closes_when_ended and not self.subscriber.starts:
             self._close(Ended("every channel has ended"))
 
-    def give_up(self, why: Refusal) -> None:
+    def close(self, why: Refusal) -> None:
         """Close, and say why."""
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     def ping(self) -> None:
         """Ask for a sign of life, unless the peer has enough to read: then TCP watches over it."""
-        if not (self._is_closing or self.subscriber.is_busy):
-            self._door.deadlines.expect(self)
+        if not (self._is_closing or self.subscriber.is_paused):
+            self._resource.deadlines.expect(self)
             self.transport.write(PING)
 
     @property
@@ -229,52 +229,56 @@ class WebSocket(Paced):
 
     # Commands
 
-    def _put(self, asked: bytes | Opening) -> None:
-        if self._inbox is None:
-            self._inbox = Inbox(self._door.clock, self._ready, self._obey, self._broken, self._drained)
-        self._inbox.put([asked])
+    def _put(self, asked: bytes | StartPosition) -> None:
+        if self._commands is None:
+            self._commands = CommandQueue(
+                self._resource.clock, self._when_drained, self._execute, self._on_error, self._on_idle
+            )
+        self._commands.put([asked])
 
-    async def _ready(self) -> None:
-        await self._door.hub.ready(self.subscriber)
+    async def _when_drained(self) -> None:
+        await self._resource.hub.drained(self.subscriber)
 
-    async def _obey(self, items: deque[bytes | Opening]) -> None:
+    async def _execute(self, items: deque[bytes | StartPosition]) -> None:
         """Obey a command, or send what the subscription of the address has missed."""
         asked = items.popleft()
-        if isinstance(asked, Opening):
-            await self._door.hub.follow(self.subscriber, asked, tell_gaps=not self.subscriber.wire.bare)
+        if isinstance(asked, StartPosition):
+            await self._resource.hub.replay_and_go_live(
+                self.subscriber, asked, report_gaps=not self.subscriber.wire.data_only
+            )
         else:
-            await self._obey_command(asked)
+            await self._execute_command(asked)
 
-    async def _obey_command(self, payload: bytes) -> None:
+    async def _execute_command(self, payload: bytes) -> None:
         ref = msgspec.Raw(b"null")
-        session = Session(self._door.hub, self.subscriber, {}, self._scope)
+        session = CommandExecutor(self._resource.hub, self.subscriber, {}, self._scope)
         try:
-            ask = Ask(payload)
+            ask = CommandFrame(payload)
             ref = ask.ref
-            await session.obey(ask.command(self._door.commands), lambda outcome: self._answer(outcome, ref))
+            await session.execute(ask.command(self._resource.commands), lambda outcome: self._answer(outcome, ref))
         except Refusal as refusal:
             self._refuse(refusal, ref)
 
-    def _answer(self, outcome: command.Outcome, ref: msgspec.Raw) -> None:
+    def _answer(self, outcome: command.Reply, ref: msgspec.Raw) -> None:
         if isinstance(outcome, command.Published):
-            come_forward(self.transport)
-        self.write(encode_outcome(outcome, ref))
+            prioritize(self.transport)
+        self.write(encode_reply(outcome, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
-        self._door.rules.counters.refused(refusal, self.subscriber.name)
+        self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
         self.write(encode_refusal(refusal, ref))
 
-    def _drained(self) -> None:
-        self._inbox = None
+    def _on_idle(self) -> None:
+        self._commands = None
         if not self._is_closing:
             self.transport.resumeProducing()
 
-    def _broken(self, failure: Failure) -> None:
+    def _on_error(self, failure: Failure) -> None:
         self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
-        self._close(Fault("something broke here"))
+        self._close(InternalError("something broke here"))
 
     def _close_for(self, refusal: Refusal) -> None:
-        self._door.rules.counters.refused(refusal, self.subscriber.name)
+        self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
@@ -284,10 +288,10 @@ class WebSocket(Paced):
         if self._is_closing or self.transport is None:
             return
         self._is_closing = True
-        if self._inbox is not None:
-            self._inbox.clear()
-        door = self._door
-        door.left(self)
+        if self._commands is not None:
+            self._commands.clear()
+        door = self._resource
+        door.remove(self)
         self.transport.unregisterProducer()
         if self._reader is None:
             self._reader = door.readers.lend(self)
@@ -302,30 +306,30 @@ _READER_CLOSES: dict[int | None, Refusal] = {
 }
 
 
-class WebSocketDoor(Door):
+class WebSocketResource(HttpResource):
     """An address for WebSockets."""
 
     opens = WebSocket
     """What a connection becomes."""
 
     def __init__(
-        self, rules: Rules, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
+        self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
     ) -> None:
-        super().__init__(rules)
+        super().__init__(context)
         self.hub = hub
         self.clock = clock
         self.deadlines = deadlines
         self.frames = JsonFrames()
-        self.bare_frames = BareFrames()
+        self.bare_frames = DataFrames()
         self.wheel = wheel
         self._peers: dict[WebSocket, None] = {}
-        self.go_by_rules()
+        self.reconfigure()
 
-    def go_by_rules(self) -> None:
+    def reconfigure(self) -> None:
         """Take the limits of the rules for what comes from now on."""
-        limits = self.rules.limits
-        self.commands = Limits(limits.message, limits.event, limits.topics)
-        self.readers = Readers(self.clock, 2 * limits.message + _OVERHEAD, _CLOSE_SECONDS)
+        limits = self.context.limits
+        self.commands = CommandLimits(limits.message, limits.event, limits.topics)
+        self.readers = FrameReaderPool(self.clock, 2 * limits.message + _OVERHEAD, _CLOSE_SECONDS)
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """See `Door`."""
@@ -335,21 +339,21 @@ class WebSocketDoor(Door):
         """Refuse: a WebSocket has no headers of its own to show."""
         raise upgrade_required(request)
 
-    def entered(self, peer: WebSocket) -> None:
+    def add(self, peer: WebSocket) -> None:
         """Keep a new WebSocket alive."""
-        self.hub.enter(peer.subscriber)
+        self.hub.add(peer.subscriber)
         self._peers[peer] = None
-        self.rules.counters.connections["websocket"] += 1
+        self.context.counters.connections["websocket"] += 1
         self.wheel.add(peer)
 
-    def left(self, peer: WebSocket) -> None:
+    def remove(self, peer: WebSocket) -> None:
         """Let go of a WebSocket that is closing or gone."""
-        self.hub.leave(peer.subscriber)
-        self.rules.access.left(peer, peer.subscriber.name)
+        self.hub.remove(peer.subscriber)
+        self.context.access.stream_closed(peer, peer.subscriber.name)
         self.wheel.remove(peer)
-        self.deadlines.heard(peer)
+        self.deadlines.cancel(peer)
         if self._peers.pop(peer, self) is None:
-            self.rules.counters.connections["websocket"] -= 1
+            self.context.counters.connections["websocket"] -= 1
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """Close all WebSockets, and say why.
@@ -357,21 +361,21 @@ class WebSocketDoor(Door):
         :param busy: also those whose peers have not read yet what waits for them.
         """
         for peer in list(self._peers):
-            if busy or not peer.subscriber.is_busy:
-                peer.give_up(why)
+            if busy or not peer.subscriber.is_paused:
+                peer.close(why)
 
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
         key = checked_key(request)
-        self.rules.check_origin(request)
+        self.context.check_origin(request)
         is_v1 = SUBPROTOCOL in tokens(request, b"sec-websocket-protocol")
-        topics = parse_topics(name_in_path(request), self.rules.limits.topics) if request.postpath else ()
+        topics = parse_topics(name_in_path(request), self.context.limits.topics) if request.postpath else ()
         if not topics and not is_v1:
             raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
-        slot = self.rules.admit_stream(request)
+        slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
-        socket = self.opens(self, is_v1, f"websocket {self.rules.client_of(request)}", policy, slot, scope)
+        socket = self.opens(self, is_v1, f"websocket {self.context.client_of(request)}", policy, slot, scope)
         opening = None
         try:
             if topics:
@@ -379,17 +383,17 @@ class WebSocketDoor(Door):
             if socket.refused is not None:
                 raise socket.refused
         except BaseException:
-            socket.let_go()
+            socket.detach()
             raise
-        if request.is_gone:
-            socket.let_go()
+        if request.is_disconnected:
+            socket.detach()
         else:
             _accept(request, key, is_v1, opening)
             socket.begin(request, opening)
         return None
 
 
-def _accept(request: Request, key: bytes, is_v1: bool, opening: Opening | None) -> None:
+def _accept(request: Request, key: bytes, is_v1: bool, opening: StartPosition | None) -> None:
     """Set the headers of a yes (RFC 6455, section 4.2.2)."""
     request.setResponseCode(101)
     request.setHeader(b"Upgrade", b"websocket")

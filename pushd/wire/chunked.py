@@ -24,9 +24,9 @@ class Chunked:
     """A wire that encodes each block of another wire as one chunk. Frames stay as the inner wire encodes them."""
 
     def __init__(self, wire: Wire) -> None:
-        self.bare = wire.bare
-        self.is_fluid = wire.is_fluid
-        self.form = wire.form
+        self.data_only = wire.data_only
+        self.is_stateful = wire.is_stateful
+        self.name = wire.name
         self._wire = wire
         self._chunked_wires: dict[Wire, Chunked] = {wire: self}
         """The chunked form of each state of a stateful wire, shared by all of them."""
@@ -47,9 +47,9 @@ class Chunked:
         """Encode a ping with the inner wire."""
         return self._wire.ping()
 
-    def then(self, message: Message) -> "Chunked":
+    def after(self, message: Message) -> "Chunked":
         """Return the chunked form of the wire that follows a message."""
-        wire = self._wire.then(message)
+        wire = self._wire.after(message)
         chunked = self._chunked_wires.get(wire)
         if chunked is None:
             chunked = self._chunked_wires[wire] = Chunked(wire)

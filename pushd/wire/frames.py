@@ -2,7 +2,7 @@
 
 import struct
 
-from pushd.core.delivery import BareWire
+from pushd.core.delivery import DataOnlyWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
@@ -27,18 +27,18 @@ PING = frame(0x89, b"")
 """A ping frame without a payload (RFC 6455, section 5.5.2)."""
 
 
-class BareFrames(BareWire):
+class DataFrames(DataOnlyWire):
     """One frame per message: a text frame for text and JSON, else a binary frame. Gaps and ends are not encoded."""
 
     def message(self, message: Message) -> bytes:
         """Encode the data as one frame."""
-        return frame(BINARY if message.form == "binary" else TEXT, message.data)
+        return frame(BINARY if message.encoding == "binary" else TEXT, message.data)
 
 
-class JsonFrames(BareFrames):
+class JsonFrames(DataFrames):
     """One text frame for each JSON message and each control object."""
 
-    bare = False
+    data_only = False
 
     def message(self, message: Message) -> bytes:
         """Encode the JSON message as a text frame."""

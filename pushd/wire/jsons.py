@@ -31,9 +31,9 @@ def encode_message(message: Message) -> bytes:
     fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
     if message.event is not None:
         fields.event = message.event
-    if message.form == "json" and message.data:
+    if message.encoding == "json" and message.data:
         fields.data = msgspec.Raw(message.data.translate(_LINE_ENDS))
-    elif message.form == "binary":
+    elif message.encoding == "binary":
         fields.data_base64 = base64.b64encode(message.data).decode("ascii")
     else:
         fields.data = message.data.decode("utf-8")

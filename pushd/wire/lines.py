@@ -9,24 +9,24 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pushd.core.command import (
+    Acknowledged,
     Authenticate,
     Command,
-    Commands,
-    Done,
-    Format,
-    Formatted,
+    CommandList,
+    FormatSet,
     Goodbye,
     Help,
-    History,
-    Known,
-    Outcome,
+    HistoryResult,
     Ping,
     Pong,
-    Publish,
     Published,
+    PublishMessage,
     Quit,
-    Recalled,
-    Status,
+    ReadHistory,
+    ReadStatus,
+    Reply,
+    SetFormat,
+    StatusResult,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -48,7 +48,7 @@ _MAX_HISTORY = 1000
 _REQUEST_LINE = re.compile(rb" HTTP/[0-9]+(?:\.[0-9]+)?\Z")
 
 
-class Limits(NamedTuple):
+class CommandLimits(NamedTuple):
     """The largest command that is accepted."""
 
     data: int
@@ -59,7 +59,7 @@ class Limits(NamedTuple):
     """Number of topics in one command."""
 
 
-def parse(line: bytes, limits: Limits) -> Command:
+def parse(line: bytes, limits: CommandLimits) -> Command:
     """Return the command in a line.
 
     :param line: without its line end.
@@ -80,7 +80,7 @@ def parse(line: bytes, limits: Limits) -> Command:
         raise BadUtf8("line is not valid UTF-8") from None
 
 
-def parse_publish(line: bytes, limits: Limits) -> Draft:
+def parse_publish(line: bytes, limits: CommandLimits) -> Draft:
     """Return the message in a line for which `is_publish` is true.
 
     :raises Refusal: see `parse`.
@@ -88,7 +88,7 @@ def parse_publish(line: bytes, limits: Limits) -> Draft:
     verb, _, rest = line.partition(b" ")
     if verb.upper() != b"PUB":
         command = parse(line, limits)
-        assert isinstance(command, Publish)
+        assert isinstance(command, PublishMessage)
         return command.draft
     # The most frequent command: avoid decoding the data to a string and encoding it again.
     name, _, text = rest.partition(b" ")
@@ -116,32 +116,32 @@ def greeting(server: str, version: str, max_payload: int) -> bytes:
     return b"INFO " + encode(info) + LINE_END
 
 
-def encode_outcome(outcome: Outcome, wire: Wire) -> bytes:
+def encode_reply(reply: Reply, wire: Wire) -> bytes:
     """Return the lines of the reply to a command.
 
     :param wire: encodes the messages of a history reply.
     """
-    match outcome:
+    match reply:
         case Published(id, subscribers, is_local):
             return encode_receipt(id, subscribers, is_local)
         case Subscribed(topics, gap):
             return f"+OK SUB {','.join(topics)}{f' gap={gap}' if gap else ''}\r\n".encode()
         case Unsubscribed(topics):
             return f"+OK UNSUB {','.join(topics)}\r\n".encode()
-        case Recalled(topics, messages):
+        case HistoryResult(topics, messages):
             lines = b"".join([wire.message(message) for message in messages])
             return lines + f"+OK HIST {len(messages)}\r\n".encode()
-        case Known(info, subscribers):
+        case StatusResult(info, subscribers):
             return _status_lines(info, subscribers) + b"+OK STAT\r\n"
-        case Formatted(name):
+        case FormatSet(name):
             return f"+OK FORMAT {name}\r\n".encode()
         case Pong(token):
             return b"PONG " + str(token).encode() + LINE_END if token else b"PONG\r\n"
-        case Commands():
+        case CommandList():
             return _HELP
         case Goodbye():
             return b"+OK bye\r\n"
-        case Done():
+        case Acknowledged():
             return b"+OK no token is needed\r\n"
 
 
@@ -155,7 +155,7 @@ def encode_refusal(refusal: Refusal) -> bytes:
     return f"-ERR {refusal.code} ".encode() + escape(str(refusal).encode()) + LINE_END
 
 
-def _subscribe(rest: str, limits: Limits) -> Command:
+def _subscribe(rest: str, limits: CommandLimits) -> Command:
     topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...]")
     since: Since = NOW
     slow: Policy | None = None
@@ -170,53 +170,53 @@ def _subscribe(rest: str, limits: Limits) -> Command:
     return Subscribe(parse_topics(topics, limits.topics), since, slow)
 
 
-def _unsubscribe(rest: str, limits: Limits) -> Command:
+def _unsubscribe(rest: str, limits: CommandLimits) -> Command:
     return Unsubscribe(parse_topics(_one(rest, "UNSUB TOPICS"), limits.topics))
 
 
-def _publish(rest: str, limits: Limits) -> Command:
-    return Publish(parse_publish(b"PUB " + rest.encode("utf-8"), limits))
+def _publish(rest: str, limits: CommandLimits) -> Command:
+    return PublishMessage(parse_publish(b"PUB " + rest.encode("utf-8"), limits))
 
 
-def _publish_json(rest: str, limits: Limits) -> Command:
-    return Publish(parse_publication(rest.encode("utf-8"), limits.data, limits.event))
+def _publish_json(rest: str, limits: CommandLimits) -> Command:
+    return PublishMessage(parse_publication(rest.encode("utf-8"), limits.data, limits.event))
 
 
-def _history(rest: str, limits: Limits) -> Command:
+def _history(rest: str, limits: CommandLimits) -> Command:
     topics, *count = _words(rest, "HIST TOPICS [N]")
     if len(count) > 1 or not re.fullmatch(r"[0-9]{1,9}", count[0] if count else "1"):
         raise BadCommand("usage: HIST TOPICS [N]")
     limit = int(count[0]) if count else _DEFAULT_HISTORY
     if not 1 <= limit <= _MAX_HISTORY:
         raise BadCommand(f"message count of HIST must be between 1 and {_MAX_HISTORY} (got {limit})")
-    return History(parse_topics(topics, limits.topics), limit)
+    return ReadHistory(parse_topics(topics, limits.topics), limit)
 
 
-def _status(rest: str, limits: Limits) -> Command:
-    return Status(check_channel(_one(rest, "STAT CH")))
+def _status(rest: str, limits: CommandLimits) -> Command:
+    return ReadStatus(check_channel(_one(rest, "STAT CH")))
 
 
-def _format(rest: str, limits: Limits) -> Command:
-    return Format(_one(rest, "FORMAT text|json|raw").lower())
+def _format(rest: str, limits: CommandLimits) -> Command:
+    return SetFormat(_one(rest, "FORMAT text|json|raw").lower())
 
 
-def _authenticate(rest: str, limits: Limits) -> Command:
+def _authenticate(rest: str, limits: CommandLimits) -> Command:
     return Authenticate(_one(rest, "AUTH TOKEN"))
 
 
-def _ping(rest: str, limits: Limits) -> Command:
+def _ping(rest: str, limits: CommandLimits) -> Command:
     return Ping(rest)
 
 
-def _help(rest: str, limits: Limits) -> Command:
+def _help(rest: str, limits: CommandLimits) -> Command:
     return Help()
 
 
-def _quit(rest: str, limits: Limits) -> Command:
+def _quit(rest: str, limits: CommandLimits) -> Command:
     return Quit()
 
 
-_PARSERS: dict[bytes, Callable[[str, Limits], Command]] = {
+_PARSERS: dict[bytes, Callable[[str, CommandLimits], Command]] = {
     b"SUB": _subscribe,
     b"UNSUB": _unsubscribe,
     b"PUB": _publish,

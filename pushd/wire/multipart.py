@@ -9,14 +9,14 @@ import base64
 import re
 from typing import Final
 
-from pushd.core.delivery import SteadyWire
+from pushd.core.delivery import StatelessWire
 from pushd.core.message import Gap, Message
 
 _IMAGE: Final = re.compile(r"image/", re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^\x21-\x7e]|%")
 
 
-class Replace(SteadyWire):
+class Replace(StatelessWire):
     """Parts that replace each other.
 
     :param boundary: separates the parts, without the leading ``--``.
@@ -24,8 +24,8 @@ class Replace(SteadyWire):
     :param states: the wire for each value of `after`, shared by all of them.
     """
 
-    bare = False
-    is_fluid = True
+    data_only = False
+    is_stateful = True
 
     def __init__(
         self, boundary: bytes, after: str | None = None, states: "dict[str | None, Replace] | None" = None
@@ -49,7 +49,7 @@ class Replace(SteadyWire):
             return part
         return message.data + self._delimiter + b"\r\n" + part
 
-    def then(self, message: Message) -> "Replace":
+    def after(self, message: Message) -> "Replace":
         """Return the wire that encodes the next message."""
         if self._delimiter[2:] in message.data:
             return self
@@ -94,9 +94,9 @@ class ReplaceDocument(Replace):
     an image too. For the same reason the stream does not end with an empty part, which would be an empty page.
     """
 
-    is_fluid = False
+    is_stateful = False
 
-    def then(self, message: Message) -> "ReplaceDocument":
+    def after(self, message: Message) -> "ReplaceDocument":
         """Return this wire, whatever the message."""
         return self
 
@@ -108,10 +108,10 @@ class ReplaceDocument(Replace):
         return self._delimiter + b"\r\n"
 
 
-class Mixed(SteadyWire):
+class Mixed(StatelessWire):
     """One part per message, with its length, id and channel. Parts do not replace each other."""
 
-    bare = False
+    data_only = False
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
@@ -121,12 +121,12 @@ class Mixed(SteadyWire):
         data, encoding = message.data, b""
         if self._delimiter[2:] in data:
             data, encoding = base64.encodebytes(data), b"Content-Transfer-Encoding: base64\r\n"
-        event = b"Pushd-Event: " + quoted(message.event) + b"\r\n" if message.event is not None else b""
+        event = b"Pushd-Event: " + percent_encoded(message.event) + b"\r\n" if message.event is not None else b""
         return b"%bContent-Length: %d\r\nPushd-Id: %b\r\nPushd-Channel: %b\r\n%b%b\r\n%b%b\r\n" % (
             _type_line(message),
             len(data),
             message.id.encode("ascii"),
-            quoted(message.channel),
+            percent_encoded(message.channel),
             event,
             encoding,
             data,
@@ -139,7 +139,7 @@ class Mixed(SteadyWire):
 
     def end(self, channel: str) -> bytes:
         """Encode the end of a channel as a header of the next part."""
-        return b"Pushd-End: " + quoted(channel) + b"\r\n"
+        return b"Pushd-End: " + percent_encoded(channel) + b"\r\n"
 
     def ping(self) -> bytes:
         """Encode a ping as an empty part, since parsers limit the number of headers of a part."""
@@ -150,7 +150,7 @@ class Mixed(SteadyWire):
         return b"\r\n" + self._delimiter + b"--\r\n"
 
 
-def opening(boundary: bytes) -> bytes:
+def first_boundary(boundary: bytes) -> bytes:
     """Return the first boundary line of a stream."""
     return b"--" + boundary + b"\r\n"
 
@@ -160,9 +160,9 @@ def _type_line(message: Message) -> bytes:
 
 
 def _gap_line(gap: Gap) -> bytes:
-    return b"Pushd-Gap: " + b" ".join(map(quoted, gap)) + b"\r\n"
+    return b"Pushd-Gap: " + b" ".join(map(percent_encoded, gap)) + b"\r\n"
 
 
-def quoted(text: str) -> bytes:
+def percent_encoded(text: str) -> bytes:
     """Return a text as a header value, with every byte percent-encoded that is not printable ASCII, and ``%``."""
     return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8")), text).encode("ascii")

@@ -1,18 +1,18 @@
 """Line-delimited streams, for HTTP bodies and TCP lines: one JSON message per line, or only the data."""
 
-from pushd.core.delivery import BareWire, SteadyWire
+from pushd.core.delivery import DataOnlyWire, StatelessWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import PING, encode_end, encode_gap, encode_message
 
 
-class JsonLines(SteadyWire):
+class JsonLines(StatelessWire):
     """JSON messages and control objects, one per line.
 
     :param line_end: the bytes that end each line.
     :param pings: False for a connection whose dead peers TCP keepalive finds.
     """
 
-    bare = False
+    data_only = False
 
     def __init__(self, line_end: bytes = b"\n", *, pings: bool = True) -> None:
         self._line_end = line_end
@@ -35,7 +35,7 @@ class JsonLines(SteadyWire):
         return self._ping
 
 
-class RawLines(BareWire):
+class RawLines(DataOnlyWire):
     """The data of each message, followed by LF. Gaps, ends and pings are not encoded."""
 
     def message(self, message: Message) -> bytes:

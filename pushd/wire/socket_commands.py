@@ -8,14 +8,14 @@ from typing import Any, Final
 import msgspec
 
 from pushd.core.command import (
+    Acknowledged,
     Authenticate,
     Command,
-    Done,
-    Outcome,
     Ping,
     Pong,
-    Publish,
     Published,
+    PublishMessage,
+    Reply,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -27,7 +27,7 @@ from pushd.core.names import parse_topics
 from pushd.core.outbox import parse_policy
 from pushd.wire.frames import TEXT, frame
 from pushd.wire.jsons import encode
-from pushd.wire.lines import Limits
+from pushd.wire.lines import CommandLimits
 from pushd.wire.publication import Publication, decode, to_draft
 
 SUBPROTOCOL: Final = "pushd.v1"
@@ -72,7 +72,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-class Ask:
+class CommandFrame:
     """A command that is not decoded yet. Its ``ref`` is known even if the rest is refused."""
 
     __slots__ = ("_text", "_verb", "ref")
@@ -88,7 +88,7 @@ class Ask:
         self._verb = next((verb for verb in _VERBS if verb in keys), None)
         self._text = text
 
-    def command(self, limits: Limits) -> Command:
+    def command(self, limits: CommandLimits) -> Command:
         """Return the decoded command.
 
         :raises UnknownCommand: when no key names a command.
@@ -99,7 +99,7 @@ class Ask:
         return _command(decode(_decoders[self._verb], self._text), limits)
 
 
-def encode_outcome(outcome: Outcome, ref: msgspec.Raw = _NULL) -> bytes:
+def encode_reply(outcome: Reply, ref: msgspec.Raw = _NULL) -> bytes:
     """Return a text frame with ``{"ref":...,"ok":true,...}``."""
     reply: dict[str, object] = {"ref": ref, "ok": True}
     match outcome:
@@ -113,7 +113,7 @@ def encode_outcome(outcome: Outcome, ref: msgspec.Raw = _NULL) -> bytes:
             reply["unsubscribe"] = ",".join(topics)
         case Pong(token):
             reply["pong"] = token
-        case Done():
+        case Acknowledged():
             reply["auth"] = "no token is needed"
     return frame(TEXT, encode(reply))
 
@@ -123,7 +123,7 @@ def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:
     return frame(TEXT, encode({"ref": ref, "error": {"code": refusal.code, "message": str(refusal)}}))
 
 
-def _command(decoded: object, limits: Limits) -> Command:
+def _command(decoded: object, limits: CommandLimits) -> Command:
     match decoded:
         case _Subscribe(topics, since, slow):
             policy = None if slow is None else parse_policy(slow)
@@ -131,7 +131,7 @@ def _command(decoded: object, limits: Limits) -> Command:
         case _Unsubscribe(topics):
             return Unsubscribe(parse_topics(topics, limits.topics))
         case _Publish():
-            return Publish(to_draft(decoded, limits.data, limits.event))
+            return PublishMessage(to_draft(decoded, limits.data, limits.event))
         case _Ping(token):
             return Ping(token)
         case _Auth(token):

@@ -8,7 +8,7 @@ import base64
 import re
 from collections.abc import Sequence
 
-from pushd.core.delivery import SteadyWire
+from pushd.core.delivery import StatelessWire
 from pushd.core.message import Gap, Message
 from pushd.wire.jsons import encode_end, encode_gap, encode_message
 
@@ -19,14 +19,14 @@ PREAMBLE = b":\n" + RETRY
 """The first bytes of a stream: a comment, and the reconnection time in milliseconds as part of the first event."""
 
 
-class Sse(SteadyWire):
+class Sse(StatelessWire):
     """One event per message, with the data of the message; binary data as base64."""
 
-    bare = False
+    data_only = False
 
     def message(self, message: Message) -> bytes:
         """Encode a message as an event with an id."""
-        data = base64.b64encode(message.data) if message.form == "binary" else message.data
+        data = base64.b64encode(message.data) if message.encoding == "binary" else message.data
         return self._event(message, _LINE_END.split(data))
 
     def gap(self, gap: Gap) -> bytes:

@@ -7,7 +7,7 @@ and executes no control sequence in it.
 
 import re
 
-from pushd.core.delivery import SteadyWire
+from pushd.core.delivery import StatelessWire
 from pushd.core.errors import BadEscape
 from pushd.core.message import Gap, Message
 
@@ -34,10 +34,10 @@ def unescape(text: bytes) -> bytes:
     return _ESCAPE.sub(_unescape_one, text) if b"\\" in text else text
 
 
-class TextLines(SteadyWire):
+class TextLines(StatelessWire):
     """Messages and control lines that a person can read in telnet."""
 
-    bare = False
+    data_only = False
 
     def message(self, message: Message) -> bytes:
         """Encode ``MSG CH ID TEXT``."""

@@ -28,7 +28,7 @@ class Publishing:
         (accepted,) = await stage.try_all(draft("a/b", b'{"a":1}', "application/json", "update", 60.0))
         assert isinstance(accepted, Message)
         assert (accepted.channel, accepted.data, accepted.content_type) == ("a/b", b'{"a":1}', "application/json")
-        assert (accepted.form, accepted.event, accepted.end, accepted.prev) == ("json", "update", False, None)
+        assert (accepted.encoding, accepted.event, accepted.end, accepted.prev) == ("json", "update", False, None)
         assert accepted.time == round(accepted.time, 3)
         (kept,) = await stage.kept()
         for message in (kept, stage.heard[0]):
@@ -42,8 +42,8 @@ class Publishing:
     async def test_any_bytes_come_back_as_they_were(self, start: Start, data: bytes) -> None:
         stage = await start()
         await stage.publish("a", data)
-        assert [(each.data, each.form) for each in await stage.kept()] == [
-            (each.data, each.form) for each in stage.heard
+        assert [(each.data, each.encoding) for each in await stage.kept()] == [
+            (each.data, each.encoding) for each in stage.heard
         ]
         assert stage.heard[0].data == data
 
@@ -122,7 +122,7 @@ class Publishing:
                 number += 1
             page = await stage.page("a", position, 7)
             heard += page.messages
-            position, complete = page.position, page.complete
+            position, complete = page.position, page.is_last
         await gatherResults(publishing)
         heard += [message for message in live if message.seq > position.seq]
         assert [each.data for each in heard] == [b"%d" % each for each in range(0, number, 2)]
@@ -161,7 +161,7 @@ class Beginning:
         ]
         for since, wanted in cases:
             opening = await stage.open(topics, since)
-            assert (opening.gaps, opening.finished) == ((), False), since
+            assert (opening.gaps, opening.is_complete) == ((), False), since
             messages, gaps = await stage.follow(topics, opening)
             assert (ids(messages), gaps) == (ids(wanted), []), since
 
@@ -169,15 +169,15 @@ class Beginning:
         stage = await start()
         first, second = await stage.publish_each("ab")
         for topics in ("a", "a,b", "*"):
-            assert not (await stage.open(topics, NOW)).behind
-            assert not (await stage.open(topics, cursor(second))).behind
-        assert (await stage.open("*", cursor(first))).behind
+            assert not (await stage.open(topics, NOW)).needs_replay
+            assert not (await stage.open(topics, cursor(second))).needs_replay
+        assert (await stage.open("*", cursor(first))).needs_replay
 
     @pytest.mark.parametrize("since", [NOW, EVERYTHING, Last(5), Age(60.0), Time(3.0)], ids=str)
     async def test_one_without_a_cursor_misses_nothing_of_an_empty_log(self, start: Start, since: Since) -> None:
         stage = await start()
         opening = await stage.open("a,*", since)
-        assert (opening.gaps, opening.behind, opening.finished, opening.position.seq) == ((), False, False, 0)
+        assert (opening.gaps, opening.needs_replay, opening.is_complete, opening.position.seq) == ((), False, False, 0)
 
     @pytest.mark.parametrize("topics", ["a,b", "*", "a,*", "*/1,b,a"])
     async def test_pages_hold_so_many_messages_in_order_and_the_last_says_so(self, start: Start, topics: str) -> None:
@@ -187,9 +187,9 @@ class Beginning:
             messages, gaps = await stage.come_back(topics, EVERYTHING, count)
             assert (ids(messages), gaps) == (ids(sent), [])
         page = await stage.page(topics, MessageId(sent[0].epoch, 0), 2)
-        assert (ids(list(page.messages)), page.complete) == (ids(sent[:2]), False)
+        assert (ids(list(page.messages)), page.is_last) == (ids(sent[:2]), False)
         page = await stage.page(topics, page.position, 100)
-        assert (ids(list(page.messages)), page.complete, page.position) == (ids(sent[2:]), True, cursor(sent[-1]))
+        assert (ids(list(page.messages)), page.is_last, page.position) == (ids(sent[2:]), True, cursor(sent[-1]))
 
     @pytest.mark.parametrize("topics", ["a,b", "*"])
     async def test_pages_hold_so_many_bytes_but_always_a_message(self, start: Start, topics: str) -> None:
@@ -239,14 +239,14 @@ class Ending:
         stage = await start()
         a, _ = await stage.publish_each("ab")
         mark = await stage.publish("a", b"", end=True)
-        assert (await stage.open("a", cursor(a))).finished
-        assert (await stage.open("a", NOW)).finished
-        assert not (await stage.open("a", MessageId(a.epoch, 0))).finished
-        assert not (await stage.open("a,b", cursor(mark))).finished
+        assert (await stage.open("a", cursor(a))).is_complete
+        assert (await stage.open("a", NOW)).is_complete
+        assert not (await stage.open("a", MessageId(a.epoch, 0))).is_complete
+        assert not (await stage.open("a,b", cursor(mark))).is_complete
         last = await stage.publish("b", b"last", end=True)
-        assert not (await stage.open("a,b", cursor(mark))).finished
-        assert (await stage.open("a,b", cursor(last))).finished
-        assert not (await stage.open("*", cursor(last))).finished
+        assert not (await stage.open("a,b", cursor(mark))).is_complete
+        assert (await stage.open("a,b", cursor(last))).is_complete
+        assert not (await stage.open("*", cursor(last))).is_complete
 
     async def test_the_mark_of_an_end_is_no_message_but_has_an_id(self, start: Start) -> None:
         stage = await start()
@@ -262,9 +262,9 @@ class Ending:
         first, *_ = await stage.publish_each("aab")
         await stage.publish("a", b"last", end=True)
         page = await stage.page("a,b", MessageId(first.epoch, 0), 1)
-        assert (page.complete, page.ended) == (False, ())
+        assert (page.is_last, page.ended) == (False, ())
         page = await stage.page("a,b", page.position)
-        assert (page.complete, page.ended) == (True, ("a",))
+        assert (page.is_last, page.ended) == (True, ("a",))
         assert page.messages[-1].end
         assert (await stage.page("*", MessageId(first.epoch, 0))).ended == ()
 
@@ -272,16 +272,16 @@ class Ending:
         stage = await start()
         await stage.publish("a", b"last", end=True)
         again = await stage.publish("a", b"more")
-        assert not (await stage.open("a", cursor(again))).finished
+        assert not (await stage.open("a", cursor(again))).is_complete
         assert (await stage.page("a", MessageId(again.epoch, 0))).ended == ()
         assert not (await stage.info("a")).ended
 
     async def test_a_channel_is_forgotten_once_with_all_its_messages(self, start: Start) -> None:
         stage = await start()
         _, b, _ = await stage.publish_each("aba")
-        assert await stage.backend.forget("a")
-        assert not await stage.backend.forget("a")
-        assert not await stage.backend.forget("never")
+        assert await stage.backend.delete("a")
+        assert not await stage.backend.delete("a")
+        assert not await stage.backend.delete("never")
         assert stage.forgotten == ["a"]
         assert ids(await stage.kept()) == [b.id]
         assert await stage.backend.info("a") is None
@@ -292,7 +292,7 @@ class Ending:
     async def test_messages_of_a_forgotten_channel_are_told_as_gone(self, start: Start) -> None:
         stage = await start()
         a, _, c = await stage.publish_each("aba")
-        await stage.backend.forget("a")
+        await stage.backend.delete("a")
         for topic in ("a", "*", "**"):
             (gap,) = (await stage.open(topic, cursor(a))).gaps
             assert gap == (topic, a.id, c.id, "evicted")
@@ -303,23 +303,23 @@ class Ending:
     ) -> None:
         stage = await start()
         a = await stage.publish("a")
-        await stage.backend.forget("a")
-        assert (await stage.open("a", cursor(a))).finished
-        assert not (await stage.open("a", NOW)).finished
-        assert not (await stage.open("a", EVERYTHING)).finished
+        await stage.backend.delete("a")
+        assert (await stage.open("a", cursor(a))).is_complete
+        assert not (await stage.open("a", NOW)).is_complete
+        assert not (await stage.open("a", EVERYTHING)).is_complete
         assert (await stage.page("a", cursor(a))).ended == ()
 
     async def test_a_forgotten_channel_begins_anew_when_it_is_published_to(self, start: Start) -> None:
         stage = await start()
         a = await stage.publish("a")
-        await stage.backend.forget("a")
+        await stage.backend.delete("a")
         again = await stage.publish("a")
         assert (again.seq > a.seq, again.prev) == (True, None)
         assert ids(await stage.kept("a")) == [again.id]
-        assert not (await stage.open("a", cursor(a))).finished
+        assert not (await stage.open("a", cursor(a))).is_complete
         (gap,) = (await stage.open("a", MessageId(a.epoch, 0))).gaps
         assert gap == ("a", f"{a.epoch}-0", a.id, "evicted")
-        assert await stage.backend.forget("a")
+        assert await stage.backend.delete("a")
 
 
 class Losing:

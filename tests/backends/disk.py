@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pushd.backends.interface import Listener
+from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.requests import Tick
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
-from pushd.core.replay import Opening
+from pushd.core.replay import StartPosition
 from tests.backends.threads import ThreadedClock
 
 
@@ -35,7 +35,9 @@ class DiskStore:
         """Start it."""
         self.heard, self.forgotten, self.ailments = [], [], []
         self.backend = SqliteBackend(str(self.directory), self.bounds, self.clock, self.clock.wall, self.sync)
-        self.clock.wait(self.backend.start(Listener(self.heard.append, self.forgotten.append, self.ailments.append)))
+        self.clock.wait(
+            self.backend.start(BackendEvents(self.heard.append, self.forgotten.append, self.ailments.append))
+        )
         return self
 
     def stop(self) -> None:
@@ -74,9 +76,9 @@ class DiskStore:
 
     def forget(self, channel: str) -> bool:
         """Delete a channel."""
-        return self.clock.wait(self.backend.forget(channel))
+        return self.clock.wait(self.backend.delete(channel))
 
-    def open(self, topics: str, since: Since) -> Opening:
+    def open(self, topics: str, since: Since) -> StartPosition:
         """Open at topics, joined by commas."""
         return self.clock.wait(self.backend.open(tuple(topics.split(",")), since))
 
@@ -85,14 +87,14 @@ class DiskStore:
         opening = self.open(topics, since)
         messages: list[Message] = []
         gaps = list(opening.gaps)
-        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
-        position, complete = opening.position, not opening.behind
+        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
+        position, complete = opening.position, not opening.needs_replay
         while not complete:
             page = self.clock.wait(self.backend.page(tuple(topics.split(",")), position, count, 1 << 30))
             gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in told]
             told |= {(gap.topic, gap.end) for gap in page.gaps}
             messages += page.messages
-            position, complete = page.position, page.complete
+            position, complete = page.position, page.is_last
         return messages, gaps
 
     def kept(self, topics: str = "**", since: Since = EVERYTHING) -> list[Message]:

@@ -12,12 +12,12 @@ from twisted.internet.task import deferLater
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.core.cursor import NOW, Since
-from pushd.core.delivery import SteadyWire
+from pushd.core.delivery import StatelessWire
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import Gap, Message, draft
 from pushd.core.names import matches
-from pushd.core.outbox import Limits, Policy
+from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.subscriber import Subscriber
 from pushd.hub import Hub, Receipt
 from pushd.metrics import Counters
@@ -26,10 +26,10 @@ from tests.backends.redis_server import until
 _SEPARATOR = b"\x1e"
 
 
-class _Notes(SteadyWire):
+class _Notes(StatelessWire):
     """A wire of what is needed to judge."""
 
-    bare = False
+    data_only = False
 
     def message(self, message: Message) -> bytes:
         """Say id, channel and data."""
@@ -74,7 +74,7 @@ class Ear:
         self.events: list[Heard | Gap] = []
         self.ends: list[str] = []
         self.given_up: Refusal | None = None
-        self.subscriber = Subscriber(self, _NOTES, Limits(100_000, 1 << 30), Policy.DISCONNECT, transport)
+        self.subscriber = Subscriber(self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, transport)
 
     @property
     def heard(self) -> list[Heard]:
@@ -102,11 +102,11 @@ class Ear:
             else:
                 self.ends.append(rest)
 
-    def ended(self, channel: str) -> None:
+    def channel_ended(self, channel: str) -> None:
         """Hear no more of what has ended."""
-        self._hub.part(self.subscriber, (channel,))
+        self._hub.unsubscribe(self.subscriber, (channel,))
 
-    def give_up(self, why: Refusal) -> None:
+    def close(self, why: Refusal) -> None:
         """Know that it is over."""
         self.given_up = why
 
@@ -134,19 +134,19 @@ class Node:
         backend = self.backend
         await until(
             lambda: (
-                self.hub.ailment is None
+                self.hub.unavailable_reason is None
                 and backend._feed_link.protocol is not None
                 and backend._commands.link.protocol is not None
                 and backend._feed.is_live
             ),
-            f"a node that is well: {self.hub.ailment}",
+            f"a node that is well: {self.hub.unavailable_reason}",
         )
 
     async def ear(self, *topics: str, since: Since = NOW, transport: str = "ear") -> Ear:
         """Subscribe."""
         ear = Ear(self.hub, topics, transport)
         opening = await self.hub.subscribe(ear.subscriber, topics, since)
-        await self.hub.follow(ear.subscriber, opening)
+        await self.hub.replay_and_go_live(ear.subscriber, opening)
         return ear
 
     async def publish(self, channel: str, text: str, **rest: Any) -> Receipt:

@@ -6,11 +6,11 @@ from typing import Any
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 
-from pushd.backends.interface import Accepted, Backend, Listener
+from pushd.backends.interface import Backend, BackendEvents, PublishResult
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 Make = Callable[[Bounds], Backend]
 """Makes a backend that was not started yet."""
@@ -56,7 +56,7 @@ class Stage:
 
     async def start(self) -> None:
         """Start the backend."""
-        await self.backend.start(Listener(self._hear, self.forgotten.append, self.ailments.append))
+        await self.backend.start(BackendEvents(self._hear, self.forgotten.append, self.ailments.append))
         self._is_running = True
 
     async def stop(self) -> None:
@@ -83,11 +83,11 @@ class Stage:
         assert held is not None
         return held
 
-    async def try_all(self, *drafts: Draft) -> Sequence[Accepted]:
+    async def try_all(self, *drafts: Draft) -> Sequence[PublishResult]:
         """Publish several at once, accepted or not."""
         return await self.backend.publish(drafts)
 
-    async def open(self, topics: str, since: Since) -> Opening:
+    async def open(self, topics: str, since: Since) -> StartPosition:
         """Open at `topics`, joined by commas."""
         return await self.backend.open(tuple(topics.split(",")), since)
 
@@ -96,13 +96,13 @@ class Stage:
         return await self.backend.page(tuple(topics.split(",")), after, count, size)
 
     async def follow(
-        self, topics: str, opening: Opening, count: int = 10_000, size: int = ALL
+        self, topics: str, opening: StartPosition, count: int = 10_000, size: int = ALL
     ) -> tuple[list[Message], list[Gap]]:
         """Read from an opening to the end; give the messages and the gaps that are news, once each."""
         messages: list[Message] = []
         gaps = list(opening.gaps)
-        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
-        position, complete = opening.position, not opening.behind
+        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
+        position, complete = opening.position, not opening.needs_replay
         while not complete:
             page = await self.page(topics, position, count, size)
             gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in told]
@@ -110,8 +110,8 @@ class Stage:
             messages += page.messages
             assert len(page.messages) <= count
             assert page.position.seq >= max([each.seq for each in page.messages], default=0)
-            assert page.complete or page.position.seq > position.seq, "a page that does not get on"
-            position, complete = page.position, page.complete
+            assert page.is_last or page.position.seq > position.seq, "a page that does not get on"
+            position, complete = page.position, page.is_last
         return messages, gaps
 
     async def come_back(

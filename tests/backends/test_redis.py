@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from twisted.internet.task import deferLater
 
-from pushd.backends.interface import Accepted, Listener
+from pushd.backends.interface import BackendEvents, PublishResult
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.core.history import Bounds
@@ -22,27 +22,27 @@ class Hearing(RedisBackend):
     What comes over Redis comes when it comes; the contract wants it told with the answer.
     """
 
-    async def start(self, listener: Listener) -> None:
+    async def start(self, listener: BackendEvents) -> None:
         """Listen to everything."""
         self.seen: set[int] = set()
 
         def hear(message: Message) -> None:
-            listener.message(message)
+            listener.on_message(message)
             self.seen.add(message.seq)
 
         self.deleted = 0
 
         def forgotten(channel: str) -> None:
-            listener.forgotten(channel)
+            listener.on_deleted(channel)
             self.deleted += 1
 
-        await super().start(listener._replace(message=hear, forgotten=forgotten))
+        await super().start(listener._replace(on_message=hear, on_deleted=forgotten))
         for pattern in ("**", "$sys/**"):
-            self.listen(pattern)
+            self.subscribe(pattern)
         await until(lambda: self._feed_link.protocol is not None, "the connection to Redis")
         assert await self._listening.ready(("**", "$sys/**"), 5)
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[Accepted]:
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
         """Publish, and hear it."""
         told = await super().publish(drafts, key)
         await until(lambda: all(each.seq in self.seen for each in told if isinstance(each, Message)), "the messages")
@@ -51,7 +51,7 @@ class Hearing(RedisBackend):
     async def forget(self, channel: str) -> bool:
         """Delete a channel, and hear it."""
         before = self.deleted
-        known = await super().forget(channel)
+        known = await super().delete(channel)
         await until(lambda: self.deleted > before or not known, "the deletion")
         return known
 

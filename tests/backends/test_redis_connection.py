@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer, free_port, until
 
@@ -37,7 +37,10 @@ async def does_not_connect(url: str, why: str, **options: Any) -> None:
     node = Node(url, **options)
     await node.hub.start()
     try:
-        await until(lambda: node.hub.ailment and why in node.hub.ailment, lambda: f"{why!r}: {node.hub.ailment}")
+        await until(
+            lambda: node.hub.unavailable_reason and why in node.hub.unavailable_reason,
+            lambda: f"{why!r}: {node.hub.unavailable_reason}",
+        )
     finally:
         await node.stop()
 
@@ -77,7 +80,7 @@ async def test_certificates_that_are_none_stop_the_start(tmp_path: Path, content
     if content is not None:
         (tmp_path / "ca").write_text(content)
     node = Node("rediss://127.0.0.1", ca_file=str(tmp_path / "ca"))
-    with pytest.raises(Unusable, match=r"backend\.ca_file"):
+    with pytest.raises(BackendUnusable, match=r"backend\.ca_file"):
         await node.hub.start()
 
 

@@ -197,7 +197,7 @@ async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(ow
         with pytest.raises(Unavailable):
             await each
     assert 0.9 < reactor.seconds() - begin < 4.0
-    await until(lambda: one.hub.ailment and other.hub.ailment, "that it shows")
+    await until(lambda: one.hub.unavailable_reason and other.hub.unavailable_reason, "that it shows")
     with pytest.raises(Unavailable):
         await one.publish("a", "later")
     await deferLater(reactor, 0.7)
@@ -251,7 +251,10 @@ async def test_a_redis_that_takes_no_writes_is_told_as_it_is(
     assert redis.ask(*sick) == b"OK"
     one, other = stage.nodes
     await until(lambda: one.refused and other.refused, "refusals")
-    await until(lambda: one.hub.ailment and reason in one.hub.ailment, f"the reason, {one.hub.ailment}")
+    await until(
+        lambda: one.hub.unavailable_reason and reason in one.hub.unavailable_reason,
+        f"the reason, {one.hub.unavailable_reason}",
+    )
     assert all(isinstance(refusal, Unavailable) for _, refusal in one.refused + other.refused)
     assert redis.ask(*well) == b"OK"
     await stage.be_accepted()
@@ -366,7 +369,7 @@ async def test_what_was_published_while_nobody_listened_is_no_loss_to_who_comes_
     first = await one.ear("a")
     await other.publish("a", "0")
     await until(lambda: first.texts == ["0"], "the first message")
-    one.hub.leave(first.subscriber)
+    one.hub.remove(first.subscriber)
     await until(lambda: not one.backend._listening.topics_of("a"), "that nobody listens")
     for number in range(1, 6):
         await other.publish("a", str(number))
@@ -430,7 +433,7 @@ async def test_a_beat_that_does_not_come_back_makes_the_node_listen_anew(redis: 
     ear = await one.ear("a")
     feed_of(one)._heard = lambda raw: None
     await other.publish("a", "unheard")
-    await until(lambda: one.hub.ailment and "no sign of life" in one.hub.ailment, "that it shows")
+    await until(lambda: one.hub.unavailable_reason and "no sign of life" in one.hub.unavailable_reason, "that it shows")
     await one.until_well()
     await until(lambda: ear.texts == ["unheard"], "what was missed")
     assert ear.gaps == []
@@ -442,7 +445,7 @@ async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_r
     ear = await one.ear("a")
     await one.publish("a", "before")
     redis.kill()
-    await until(lambda: one.hub.ailment, "that it shows")
+    await until(lambda: one.hub.unavailable_reason, "that it shows")
     for ask in (one.publish("a", "x"), one.ear("a"), one.hub.status("a"), one.hub.channels("", "", 1)):
         with pytest.raises(Unavailable, match="Redis"):
             await ask
@@ -461,7 +464,7 @@ async def test_local_delivery_reaches_the_subscribers_of_the_node_and_says_so(ow
     before = await one.publish("a", "before")
     await until(lambda: ears[1].texts == ["before"], "the message")
     redis.kill()
-    await until(lambda: one.hub.ailment, "that it shows")
+    await until(lambda: one.hub.unavailable_reason, "that it shows")
     local = await one.publish("a", "local")
     assert (local.id, local.subscribers, local.is_local) == (before.id, 1, True)
     again = await one.publish("a", "again")

@@ -114,8 +114,8 @@ async def test_a_change_during_the_walk_neither_hides_a_loss_nor_makes_one(
             await deferLater(reactor, 0.1)
             await one.backend.info("d/mortal")
         else:
-            await one.backend.forget(name)
-            await one.backend.forget("d/quiet")
+            await one.backend.delete(name)
+            await one.backend.delete("d/quiet")
             if act == "forget and publish":
                 await publish(one, name)
                 await publish(one, name)

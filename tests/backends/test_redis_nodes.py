@@ -85,7 +85,7 @@ async def test_a_node_listens_only_to_what_its_subscribers_ask_for(redis: RedisS
     await until(lambda: ears[-1].texts == ["odd"] and ears[1999].texts == ["x"], "what was asked for")
     assert sum(len(ear.texts) for ear in ears) == 4
     for ear in ears:
-        one.hub.leave(ear.subscriber)
+        one.hub.remove(ear.subscriber)
     one.backend._listening._lingering = dict.fromkeys(one.backend._listening._lingering, 0.0)
     one.backend._listening._tidying.reset(0)
     await until(lambda: listened() == 0 and redis.ask("PUBSUB", "NUMPAT") == 0, "nothing listened to")
@@ -97,7 +97,7 @@ async def test_one_who_comes_back_at_once_is_still_listened_for(redis: RedisServ
         ear = await one.ear("a")
         await one.publish("a", str(number))
         await until(lambda: ear.texts == [str(number)], "the message")  # noqa: B023
-        one.hub.leave(ear.subscriber)
+        one.hub.remove(ear.subscriber)
     assert redis.ask("PUBSUB", "CHANNELS", "*f:a") == [b"pushd:0:f:a"]
 
 
@@ -106,12 +106,12 @@ async def test_ends_and_deletions_are_heard_at_every_node(redis: RedisServer, no
     ended, deleted, never = await one.ear("a"), await one.ear("b"), await one.ear("c")
     await other.publish("a", "last", end=True)
     await other.publish("b", "x")
-    await other.hub.forget("b")
-    await other.hub.forget("c")
+    await other.hub.delete("b")
+    await other.hub.delete("c")
     await until(lambda: ended.ends == ["a"] and deleted.ends == ["b"] and never.ends == ["c"], "the ends")
     assert ended.texts == ["last"]
     with pytest.raises(UnknownChannel):
-        await other.hub.forget("c")
+        await other.hub.delete("c")
 
 
 async def test_counts_are_those_of_all_nodes_and_go_with_a_node(redis: RedisServer, node: Start) -> None:
@@ -166,8 +166,8 @@ async def test_prefixes_and_databases_keep_logs_apart(redis: RedisServer, node: 
 async def test_bytes_that_look_like_numbers_or_like_nothing_stay_what_they_are(redis: RedisServer, node: Start) -> None:
     one = await node(redis.url)
     heard: list[bytes] = []
-    one.backend._listener = one.backend._listener._replace(message=lambda message: heard.append(message.data))
-    one.backend._feed._listener = one.backend._listener
+    one.backend._events = one.backend._events._replace(on_message=lambda message: heard.append(message.data))
+    one.backend._feed._listener = one.backend._events
     await one.ear("a")
     sent = [b"007", b"1.50", b"\xff\x00\r\n", b"", bytes(range(256)), b"x" * (1 << 20)]
     for data in sent:

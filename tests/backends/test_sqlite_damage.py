@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite import opening, schema
 from pushd.backends.sqlite.checking import check_history
 from pushd.backends.sqlite.directory import connect
@@ -102,7 +102,7 @@ def test_wherever_a_bit_is_flipped_no_nonsense_is_served(filled, said, seed):
     flip(filled.file, place, chance.randrange(8))
     try:
         filled.start()
-    except Unusable as fault:
+    except BackendUnusable as fault:
         assert str(fault).startswith(str(filled.file))
         return
     kept = filled.kept()
@@ -118,7 +118,7 @@ def test_of_a_file_that_was_cut_short_what_is_whole_is_kept(filled, said, share)
     filled.file.write_bytes(content[: int(len(content) * share)])
     try:
         filled.start()
-    except Unusable as fault:
+    except BackendUnusable as fault:
         assert "nothing of it can be read" in str(fault)
         assert share < 0.5
         return
@@ -137,10 +137,10 @@ def test_what_is_no_file_of_sqlite_is_refused_and_left_alone(tmp_path, content):
     store = DiskStore(tmp_path / "data")
     store.directory.mkdir()
     store.file.write_bytes(content)
-    with pytest.raises(Unusable, match=str(store.file)):
+    with pytest.raises(BackendUnusable, match=str(store.file)):
         store.start()
     assert store.file.read_bytes() == content
-    with pytest.raises(Unusable, match=str(store.file)):
+    with pytest.raises(BackendUnusable, match=str(store.file)):
         check_history(str(store.directory))
 
 
@@ -215,7 +215,7 @@ def test_a_file_of_a_newer_version_or_of_somebody_else_is_refused_and_left_alone
     filled.sql(f"PRAGMA {pragma}")
     before = filled.file.read_bytes()
     for attempt in (filled.start, lambda: check_history(str(filled.directory))):
-        with pytest.raises(Unusable, match=f"{filled.file} {sentence}"):
+        with pytest.raises(BackendUnusable, match=f"{filled.file} {sentence}"):
             attempt()
     assert filled.file.read_bytes() == before
 
@@ -257,7 +257,7 @@ def test_a_check_works_beside_a_daemon(filled):
 def test_a_check_finds_damage_and_leaves_it_to_the_start(filled):
     flip(filled.file, place_of(filled.file, b"c/1 301 ") + 25)
     before = filled.file.read_bytes()
-    with pytest.raises(Unusable, match=f"{filled.file} is damaged: message 302 is not as it was written"):
+    with pytest.raises(BackendUnusable, match=f"{filled.file} is damaged: message 302 is not as it was written"):
         check_history(str(filled.directory))
     assert filled.file.read_bytes() == before
     assert not copies(filled)
@@ -266,7 +266,7 @@ def test_a_check_finds_damage_and_leaves_it_to_the_start(filled):
 def test_a_check_refuses_what_is_no_directory(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "not" / "there"):
-        with pytest.raises(Unusable, match=str(path)):
+        with pytest.raises(BackendUnusable, match=str(path)):
             check_history(str(path))
 
 

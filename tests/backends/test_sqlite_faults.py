@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite import backend, writing
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Overloaded, StorageFailed, TooManyChannels
@@ -129,7 +129,9 @@ def test_a_disk_that_is_full_at_the_start_lets_others_read(disk, monkeypatch):
 def test_a_second_store_on_the_directory_is_refused_with_a_sentence(disk):
     store = disk()
     second = DiskStore(store.directory)
-    with pytest.raises(Unusable, match=rf"{store.directory} is in use by another pushd \(process {os.getpid()}\)"):
+    with pytest.raises(
+        BackendUnusable, match=rf"{store.directory} is in use by another pushd \(process {os.getpid()}\)"
+    ):
         second.start()
     assert store.publish("a").seq == 1
     store.stop()
@@ -140,7 +142,7 @@ def test_a_second_store_on_the_directory_is_refused_with_a_sentence(disk):
 def test_a_directory_that_can_not_be_is_refused_with_a_sentence(tmp_path):
     (tmp_path / "file").write_text("x")
     for path in ("file/data", "not/there/data", "file"):
-        with pytest.raises(Unusable, match=str(tmp_path / path)):
+        with pytest.raises(BackendUnusable, match=str(tmp_path / path)):
             DiskStore(tmp_path / path).start()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pushd.backends.interface import Listener
+from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite import ledger, tail, view
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.requests import Tick
@@ -18,7 +18,7 @@ from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message, draft
-from pushd.core.replay import Opening, Page
+from pushd.core.replay import Page, StartPosition
 from tests.backends.threads import ThreadedClock
 from tests.build import Log, cost
 
@@ -105,7 +105,7 @@ class Both:
     def forget(self, channel: str) -> None:
         # The log in memory learns what is too old when it is asked, the store on disk with each request.
         self.log.expire_now(self.clock.seconds())
-        assert self.clock.wait(self.backend.forget(channel)) == self.log.forget(channel)
+        assert self.clock.wait(self.backend.delete(channel)) == self.log.delete(channel)
 
     def set_clock(self, seconds: float) -> None:
         self.clock.set_by += seconds
@@ -163,11 +163,11 @@ class Both:
         try:
             return self.log.append(each, self.clock.wall(), self.clock.seconds())
         except Refusal as refusal:
-            return refusal.kept()
+            return refusal.without_traceback()
 
     def _start(self) -> SqliteBackend:
         backend = SqliteBackend(self.directory, self.bounds, self.clock, self.clock.wall, "normal")
-        self.clock.wait(backend.start(Listener(self.heard.append, lambda channel: None, self._never_ail)))
+        self.clock.wait(backend.start(BackendEvents(self.heard.append, lambda channel: None, self._never_ail)))
         return backend
 
     async def _tick(self) -> None:
@@ -177,11 +177,11 @@ class Both:
         raise AssertionError(ailment)
 
 
-def follow(topics: list[str], opening: Opening, page: Callable[[MessageId], Page]) -> object:
+def follow(topics: list[str], opening: StartPosition, page: Callable[[MessageId], Page]) -> object:
     """Read from an opening to the end; give what one who comes back hears and is told."""
     heard: list[object] = []
     gaps = list(opening.gaps)
-    told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known)}
+    told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
     position, complete = opening.position, False
     ended: tuple[str, ...] = ()
     while not complete:
@@ -189,8 +189,8 @@ def follow(topics: list[str], opening: Opening, page: Callable[[MessageId], Page
         gaps += [gap for gap in read.gaps if (gap.topic, gap.end) not in told]
         told |= {(gap.topic, gap.end) for gap in read.gaps}
         heard += map(shown, read.messages)
-        position, complete, ended = read.position, read.complete, read.ended
-    return heard, [(gap.topic, gap.end, gap.reason) for gap in gaps], position, ended, opening.finished
+        position, complete, ended = read.position, read.is_last, read.ended
+    return heard, [(gap.topic, gap.end, gap.reason) for gap in gaps], position, ended, opening.is_complete
 
 
 def shown(answer: Message | Refusal) -> object:

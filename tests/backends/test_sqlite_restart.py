@@ -35,14 +35,14 @@ def test_what_was_lost_before_a_restart_is_told_after_it(disk):
     store.restart()
     assert store.open("a", store.at(0)).gaps == (("a", f"{store.epoch}-0", f"{store.epoch}-1", "evicted"),)
     assert store.open("b", store.at(0)).gaps == (("b", f"{store.epoch}-0", f"{store.epoch}-3", "evicted"),)
-    assert store.open("b", store.at(3)).finished
+    assert store.open("b", store.at(3)).is_complete
 
 
 def test_an_end_outlasts_a_restart(disk):
     store = disk()
     store.publish("a", b"last", end=True)
     store.restart()
-    assert store.open("a", NOW).finished
+    assert store.open("a", NOW).is_complete
     assert store.clock.wait(store.backend.page(("a",), store.at(0), 10, 1000)).ended == ("a",)
 
 

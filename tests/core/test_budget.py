@@ -24,34 +24,34 @@ def test_what_several_hold_counts_once_until_the_last_lets_it_go() -> None:
 
 def test_it_is_over_behind_its_limit_and_relieved_an_eighth_below() -> None:
     budget = Budget(800)
-    budget.take(0, 800)
+    budget.grow(0, 800)
     assert not budget.is_over
-    budget.take(0, 1)
+    budget.grow(0, 1)
     assert budget.is_over
-    budget.take(100, 0)
-    assert not budget.is_relieved
-    budget.take(1, 0)
-    assert budget.is_relieved
+    budget.grow(100, 0)
+    assert not budget.has_room
+    budget.grow(1, 0)
+    assert budget.has_room
 
 
 def test_what_is_counted_is_so_whether_there_is_room_or_not() -> None:
     budget = Budget(0)
-    assert budget.count(0, 10 * LITTLE) == budget.used == 10 * LITTLE
-    assert budget.count(10 * LITTLE, 0) == budget.used == 0
+    assert budget.recount(0, 10 * LITTLE) == budget.used == 10 * LITTLE
+    assert budget.recount(10 * LITTLE, 0) == budget.used == 0
 
 
 def test_over_it_who_sends_more_than_a_little_is_refused_and_counts_as_before() -> None:
     budget = Budget(0)
-    held = budget.take(0, LITTLE)
+    held = budget.grow(0, LITTLE)
     with pytest.raises(NoRoom):
-        budget.take(held, LITTLE + 1)
+        budget.grow(held, LITTLE + 1)
     assert budget.used == LITTLE
-    assert budget.take(held, 0) == budget.used == 0
+    assert budget.grow(held, 0) == budget.used == 0
 
 
 def test_over_it_who_sends_little_or_no_more_goes_on() -> None:
     budget = Budget(10 * LITTLE)
-    large = budget.take(0, 20 * LITTLE)
-    assert budget.take(0, LITTLE) == LITTLE
-    assert budget.take(large, large) == large
-    assert budget.take(large, 5 * LITTLE) == 5 * LITTLE
+    large = budget.grow(0, 20 * LITTLE)
+    assert budget.grow(0, LITTLE) == LITTLE
+    assert budget.grow(large, large) == large
+    assert budget.grow(large, 5 * LITTLE) == 5 * LITTLE

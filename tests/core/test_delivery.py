@@ -54,17 +54,17 @@ def test_frames_of_a_fluid_wire_follow_each_other_and_lead_to_the_wire_for_what_
 def test_a_batch_is_joined_once_for_each_form_of_a_fluid_wire() -> None:
     wire = Following()
     batch = Batch([Delivery(message(1, "a")), Delivery(message(2, "a"))])
-    later = wire.then(message(0, "b"))
+    later = wire.after(message(0, "b"))
     assert batch.block(wire) == batch.block(wire) == b">a:1 a>a:2 "
     assert batch.block(later) == b"b>a:1 a>a:2 "
     assert (wire.encoded, later.encoded) == ([1], [1])
-    assert wire.then(message(0, "a")).encoded == [2]
+    assert wire.after(message(0, "a")).encoded == [2]
 
 
 def test_a_steady_wire_stays_and_closes_without_a_word() -> None:
     wire = Words()
-    assert not wire.is_fluid
-    assert wire.then(message()) is wire
+    assert not wire.is_stateful
+    assert wire.after(message()) is wire
     assert wire.last() == b""
     assert wire.block([b"a", b"b"]) == b"ab"
 

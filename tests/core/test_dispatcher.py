@@ -6,7 +6,7 @@ from pushd.core.delivery import Recent, Wire
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import TooSlow
 from pushd.core.message import Message
-from pushd.core.outbox import Limits, Policy
+from pushd.core.outbox import Policy, QueueLimits
 from pushd.wire.chunked import Chunked
 from tests.build import Peer, Words, message, page
 
@@ -74,7 +74,7 @@ def test_one_who_comes_back_shares_what_was_encoded_for_those_who_stayed() -> No
     kept = message(1)
     dispatcher.accept(kept)
     dispatcher.run(ALL)
-    returning.subscriber.replay(returning.subscriber.catch(["a"]), page(kept, upto=1), recent)
+    returning.subscriber.replay(returning.subscriber.start_replay(["a"]), page(kept, upto=1), recent)
     assert stayed.heard == returning.heard == ["a:1"]
     assert wire.encoded == [1]
 
@@ -136,7 +136,7 @@ def test_a_turn_of_very_many_is_cut_into_writes_that_fit_a_queue(data: bytes) ->
         dispatcher.accept(message(seq, data=data))
     dispatcher.run(ALL)
     assert peer.heard == [f"a:{seq}" for seq in range(1, 3001)]
-    limits = Limits()
+    limits = QueueLimits()
     for write in peer.writes:
         count = len(write.split())
         assert count <= limits.messages
@@ -210,15 +210,15 @@ def test_a_message_that_is_more_than_a_turn_is_delivered(busy: bool) -> None:
 @pytest.mark.parametrize("limit", [1, 500])
 def test_a_batch_that_is_much_for_one_alone_is_cut_and_stays_in_order(limit: int) -> None:
     topics = [f"a/{number}/*" for number in range(3000)]
-    live, late = Peer(limits=Limits(2000)).listen(*topics), Peer(limits=Limits(2000)).listen(*topics)
-    late.subscriber.catch(topics)
+    live, late = Peer(limits=QueueLimits(2000)).listen(*topics), Peer(limits=QueueLimits(2000)).listen(*topics)
+    late.subscriber.start_replay(topics)
     live.subscriber.pause()
     dispatcher = dispatcher_of(live, late)
     words = [f"a/{seq % 3000}/x:{seq}" for seq in range(1, 1200)]
     accept(dispatcher, " ".join(words))
     assert runs(dispatcher, limit) > 3
     live.subscriber.resume()
-    catching = late.subscriber.catching
+    catching = late.subscriber.catch_up
     assert catching is not None
     late.subscriber.replay(catching, page(upto=0), Recent())
     assert live.heard == late.heard == words
@@ -248,7 +248,7 @@ def test_one_who_parts_in_the_same_turn_hears_nothing_more() -> None:
     peer = Peer().listen("a", "b")
     dispatcher = dispatcher_of(peer)
     accept(dispatcher, "a:1 b:2")
-    dispatcher.part(("a",), peer.subscriber)
+    dispatcher.unsubscribe(("a",), peer.subscriber)
     dispatcher.run(ALL)
     assert peer.heard == ["b:2"]
 
@@ -260,7 +260,7 @@ def test_one_who_parts_between_two_slices_hears_nothing_more_of_that(topics: lis
     accept(dispatcher, "a:1 b:2 a:3")
     dispatcher.run(1)
     accept(dispatcher, "a:4")
-    dispatcher.part(("a",), last.subscriber)
+    dispatcher.unsubscribe(("a",), last.subscriber)
     accept(dispatcher, "b:5 a:6")
     dispatcher.run(ALL)
     assert first.heard == ["a:1", "a:3", "a:4", "a:6"]
@@ -291,7 +291,7 @@ def test_one_that_is_closed_between_two_slices_is_passed_over() -> None:
 
 
 def test_one_subscriber_that_fails_never_stops_the_next_and_is_told_apart() -> None:
-    broken, slow, well = Peer().listen("a"), Peer(limits=Limits(messages=1)).listen("a"), Peer().listen("a")
+    broken, slow, well = Peer().listen("a"), Peer(limits=QueueLimits(messages=1)).listen("a"), Peer().listen("a")
     broken.breaks = RuntimeError("a bug")
     slow.subscriber.pause()
     dispatcher = dispatcher_of(broken, slow, well)
@@ -331,7 +331,7 @@ def test_all_whose_connections_took_as_much_of_a_block_share_the_rest(monkeypatc
 
 
 def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
-    slow = Peer(limits=Limits(messages=2), policy=Policy.DROP).listen("a")
+    slow = Peer(limits=QueueLimits(messages=2), policy=Policy.DROP).listen("a")
     slow.subscriber.pause()
     dispatcher = dispatcher_of(Peer().listen("a", "b"), slow)
     accept(dispatcher, "a:1 a:2 b:3 a:4 a:5")
@@ -341,7 +341,7 @@ def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
 
 
 def test_one_for_whom_messages_are_let_go_is_named_once_until_it_has_caught_up() -> None:
-    well, slow = Peer().listen("a"), Peer(limits=Limits(messages=1), policy=Policy.DROP).listen("a")
+    well, slow = Peer().listen("a"), Peer(limits=QueueLimits(messages=1), policy=Policy.DROP).listen("a")
     slow.subscriber.pause()
     dispatcher = dispatcher_of(well, slow)
     named = []
@@ -387,7 +387,7 @@ def test_a_channel_can_be_ended_without_a_message_and_slices_keep_that_order(lim
     peers = [Peer().listen("a", "b") for _ in range(3)]
     dispatcher = dispatcher_of(*peers)
     accept(dispatcher, "a:1 b:2")
-    dispatcher.end("a")
+    dispatcher.end_channel("a")
     accept(dispatcher, "b:3")
     for _ in range(20):
         dispatcher.run(limit)
@@ -397,7 +397,7 @@ def test_a_channel_can_be_ended_without_a_message_and_slices_keep_that_order(lim
 def test_it_is_behind_while_too_much_waits_for_its_turn() -> None:
     dispatcher = Dispatcher(Recent())
     for _ in range(300):
-        dispatcher.end("a")
+        dispatcher.end_channel("a")
     assert dispatcher.is_behind
     dispatcher.run(1000)
     assert not dispatcher.is_behind

@@ -15,7 +15,7 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.history import Bounds
 from pushd.core.names import matches
-from pushd.core.outbox import Limits, Policy
+from pushd.core.outbox import Policy, QueueLimits
 from tests.build import Log, Peer, Words, at, publish
 
 CHANNELS = ["a", "b", "c/1"]
@@ -30,13 +30,13 @@ class Scene:
     """One subscriber that comes back to a busy log, among two others who are served before it."""
 
     def __init__(
-        self, bounds: Bounds, limits: Limits, policy: Policy, history: Sequence[str], *, bare: bool = False
+        self, bounds: Bounds, limits: QueueLimits, policy: Policy, history: Sequence[str], *, data_only: bool = False
     ) -> None:
         self.log = Log("E", bounds)
         self.recent = Recent()
         self.dispatcher = Dispatcher(self.recent)
         self.published: list[tuple[str, int]] = []
-        self.peer = Peer(Words(bare=bare), limits, policy)
+        self.peer = Peer(Words(data_only=data_only), limits, policy)
         for _ in range(2):
             other = Peer().listen("**")
             self.dispatcher.index.add("**", other.subscriber)
@@ -48,11 +48,11 @@ class Scene:
         self.topics = topics
         for topic in topics:
             self.dispatcher.index.add(topic, self.peer.subscriber)
-        self.catch_up = self.peer.subscriber.catch(topics)
+        self.catch_up = self.peer.subscriber.start_replay(topics)
         opening = self.log.open_now(topics, since, 0.0, 0.0)
         self.position = opening.position
-        self.peer.subscriber.gap(self.catch_up.fresh(opening.gaps))
-        self.catch_up.know(opening.known)
+        self.peer.subscriber.gap(self.catch_up.unreported(opening.gaps))
+        self.catch_up.mark_reported(opening.known_gaps)
         self.is_live = False
 
     def run(self, steps: Sequence[str]) -> list[str]:
@@ -97,7 +97,7 @@ class Scene:
         assert self.dispatcher.run(limit) == []
 
     def _page(self) -> None:
-        if not self.is_live and not self.peer.subscriber.is_busy:
+        if not self.is_live and not self.peer.subscriber.is_paused:
             page = self.log.page_now(self.topics, self.position, 2, 1 << 20, 0.0)
             self.position = page.position
             self.is_live = self.peer.subscriber.replay(self.catch_up, page, self.recent)
@@ -109,7 +109,7 @@ def test_one_that_keeps_up_hears_everything_once_and_in_order(
     history: list[str], topics: list[str], seq: int, steps: list[str], most: int
 ) -> None:
     """Whatever the interleaving, and however little may be held beside the replay."""
-    scene = Scene(Bounds(), Limits(messages=most), Policy.DISCONNECT, history)
+    scene = Scene(Bounds(), QueueLimits(messages=most), Policy.DISCONNECT, history)
     cursor = min(seq, scene.log.head)
     scene.come_back(topics, at(cursor))
     heard = scene.run([step for step in steps if step != "pause"])
@@ -121,7 +121,7 @@ def test_one_that_keeps_up_hears_everything_once_and_in_order(
 def test_one_that_is_slow_within_its_limits_hears_everything_once_and_in_order(
     history: list[str], topics: list[str], seq: int, steps: list[str]
 ) -> None:
-    scene = Scene(Bounds(), Limits(), Policy.DISCONNECT, history)
+    scene = Scene(Bounds(), QueueLimits(), Policy.DISCONNECT, history)
     cursor = min(seq, scene.log.head)
     scene.come_back(topics, at(cursor))
     assert scene.run(steps) == scene.wanted(cursor)
@@ -140,7 +140,7 @@ def test_one_that_loses_messages_is_told_a_gap_where_they_would_have_stood(
     history: list[str], topics: list[str], seq: int, steps: list[str], most: int, kept: int
 ) -> None:
     """Its queue drops the oldest, the history keeps little: it hears in order and never silently less."""
-    scene = Scene(Bounds(messages=kept), Limits(messages=most), Policy.DROP, history)
+    scene = Scene(Bounds(messages=kept), QueueLimits(messages=most), Policy.DROP, history)
     cursor = min(seq, scene.log.head)
     scene.come_back(topics, at(cursor))
     told: set[str] = set()
@@ -160,11 +160,11 @@ def test_one_that_loses_messages_is_told_a_gap_where_they_would_have_stood(
     assert set(wanted) - set(heard) <= told
 
 
-@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("data_only", [False, True])
 @pytest.mark.parametrize("since", [EVERYTHING, Last(2)], ids=str)
 @pytest.mark.parametrize("topic", ["a", "*"])
-def test_one_who_asks_for_what_is_kept_hears_it_and_no_gap(topic: str, since: Since, bare: bool) -> None:
+def test_one_who_asks_for_what_is_kept_hears_it_and_no_gap(topic: str, since: Since, data_only: bool) -> None:
     """A bare wire that could not tell a gap is not broken off either: there is none to tell."""
-    scene = Scene(Bounds(messages=2), Limits(), Policy.DISCONNECT, ["a", "a", "a", "a"], bare=bare)
+    scene = Scene(Bounds(messages=2), QueueLimits(), Policy.DISCONNECT, ["a", "a", "a", "a"], data_only=data_only)
     scene.come_back([topic], since)
     assert scene.run(["page", "a", "turn"]) == ["a:3", "a:4", "a:5"]

@@ -41,7 +41,7 @@ def test_it_finds_whom_the_rule_of_names_finds_after_every_change(
             found = list(index.match(channel))
             assert len(found) == len(set(found))
             assert set(found) == {each for wanted, each in model if matches(wanted, channel)}
-            assert set(index.exactly(channel)) == {each for wanted, each in model if wanted == channel}
+            assert set(index.by_name(channel)) == {each for wanted, each in model if wanted == channel}
         assert len(index) == len({topic for topic, _ in model if "*" not in topic})
 
 
@@ -68,7 +68,7 @@ def test_nobody_is_found_where_nobody_listens() -> None:
     index: TopicIndex[str] = TopicIndex()
     index.add("b", "other")
     assert not index.match("a")
-    assert not index.exactly("a")
+    assert not index.by_name("a")
 
 
 def test_a_match_that_was_found_does_not_change_who_is_found_next() -> None:
@@ -79,7 +79,7 @@ def test_a_match_that_was_found_does_not_change_who_is_found_next() -> None:
     index.add("**", "all")
     assert set(index.match("a")) == {"exact", "one", "all"}
     assert set(index.match("b")) == {"one", "all"}
-    assert set(index.exactly("a")) == {"exact"}
+    assert set(index.by_name("a")) == {"exact"}
     assert set(index.match("c/d")) == {"all"}
 
 
@@ -135,6 +135,6 @@ def test_everybody_is_found_once() -> None:
     index: TopicIndex[str] = TopicIndex()
     for topic, name in (("a", "one"), ("a/b", "two"), ("*/b", "one"), ("c/**", "three"), ("**", "four")):
         index.add(topic, name)
-    assert sorted(index.everybody()) == ["four", "one", "three", "two"]
+    assert sorted(index.subscribers()) == ["four", "one", "three", "two"]
     index.remove("c/**", "three")
-    assert sorted(index.everybody()) == ["four", "one", "two"]
+    assert sorted(index.subscribers()) == ["four", "one", "two"]

@@ -16,7 +16,7 @@ COST = cost(DATA)
 def kept(log: Log, *topics: str, now: float = 0.0) -> list[int]:
     """Read all that is kept of some topics, by default of all."""
     page = log.page_now(topics or ("**",), at(0), 10_000, 1 << 30, now)
-    assert page.complete
+    assert page.is_last
     return [each.seq for each in page.messages]
 
 
@@ -25,7 +25,7 @@ def test_a_message_is_accepted_as_it_was_handed_in() -> None:
     handed_in = draft("a/b", b'{"a":1}', "application/json", "update", 60.0)
     accepted = log.append(handed_in, 1763751574.12345, 5.0)
     assert (accepted.id, accepted.prev, accepted.channel) == ("E-1", None, "a/b")
-    assert (accepted.data, accepted.content_type, accepted.form) == (b'{"a":1}', "application/json", "json")
+    assert (accepted.data, accepted.content_type, accepted.encoding) == (b'{"a":1}', "application/json", "json")
     assert (accepted.event, accepted.end) == ("update", False)
     assert accepted.time == 1763751574.123
 
@@ -242,9 +242,9 @@ def test_a_channel_is_forgotten_once_with_all_its_messages() -> None:
     log = Log("E", Bounds())
     for channel in "aba":
         publish(log, channel)
-    assert log.forget("a")
-    assert not log.forget("a")
-    assert not log.forget("never")
+    assert log.delete("a")
+    assert not log.delete("a")
+    assert not log.delete("never")
     assert (kept(log), len(log), log.channel_count) == ([2], 1, 1)
     assert log.info("a") is None
     assert log.names_now("", "", 10) == ["b"]
@@ -254,18 +254,18 @@ def test_a_channel_is_forgotten_once_with_all_its_messages() -> None:
 def test_a_forgotten_channel_begins_anew_when_it_is_published_to() -> None:
     log = Log("E", Bounds())
     publish(log, "a")
-    log.forget("a")
+    log.delete("a")
     again = publish(log, "a")
     assert (again.id, again.prev) == ("E-2", None)
     assert kept(log, "a") == [2]
-    assert log.forget("a")
+    assert log.delete("a")
 
 
 def test_channels_that_are_made_and_forgotten_leave_no_growing_trace() -> None:
     log = Log("E", Bounds(channels=10))
     for number in range(100):
         publish(log, f"c/{number}")
-        log.forget(f"c/{number}")
+        log.delete(f"c/{number}")
     assert log.channel_count == 0
     assert max(len(held) for held in vars(log).values() if isinstance(held, dict)) <= 10
 
@@ -290,6 +290,6 @@ def test_a_channel_that_is_published_to_after_its_end_goes_on() -> None:
     log = Log("E", Bounds())
     publish(log, "a", b"last", end=True)
     publish(log, "a", b"more")
-    assert not log.open_now(("a",), at(2), 0.0, 0.0).finished
+    assert not log.open_now(("a",), at(2), 0.0, 0.0).is_complete
     assert log.page_now(("a",), at(0), 10, 1000, 0.0).ended == ()
-    assert not log.open_now(("a",), EVERYTHING, 0.0, 0.0).finished
+    assert not log.open_now(("a",), EVERYTHING, 0.0, 0.0).is_complete

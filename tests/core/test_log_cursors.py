@@ -4,7 +4,7 @@ import pytest
 
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, Since, Time
 from pushd.core.history import Bounds
-from pushd.core.replay import Opening
+from pushd.core.replay import StartPosition
 from tests.build import Log, at, log_of, message, open_log, publish, read_log
 
 ALL = 1 << 30
@@ -45,22 +45,22 @@ def test_each_form_of_since_begins_where_it_says(since: Since, seqs: list[int], 
         publish(log, channel, now=float(second))
     opening = open_log(log, topics, since)
     assert opening.gaps == ()
-    assert not opening.finished
+    assert not opening.is_complete
     assert read_log(log, topics, opening.position) == seqs
-    assert opening.behind or not seqs
+    assert opening.needs_replay or not seqs
 
 
 def test_one_who_has_heard_all_is_not_behind() -> None:
     log = log_of("ab")
-    assert not open_log(log, "a", NOW).behind
-    assert not open_log(log, "a", at(2)).behind
-    assert open_log(log, "a", at(1)).behind
+    assert not open_log(log, "a", NOW).needs_replay
+    assert not open_log(log, "a", at(2)).needs_replay
+    assert open_log(log, "a", at(1)).needs_replay
 
 
 @pytest.mark.parametrize("since", [NOW, EVERYTHING, Last(5), Age(60.0), Time(3.0)], ids=str)
 def test_one_without_a_cursor_misses_nothing_of_an_empty_log(since: Since) -> None:
     opening = open_log(Log("E", Bounds()), "a,*", since)
-    assert opening == Opening(at(0), (), behind=False, finished=False)
+    assert opening == StartPosition(at(0), (), needs_replay=False, is_complete=False)
 
 
 # Reading page by page
@@ -72,7 +72,7 @@ def pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]
         page = log.page_now(tuple(topics.split(",")), position, count, size, 100.0)
         found.append([each.seq for each in page.messages])
         assert page.position.seq >= max(found[-1], default=0)
-        if page.complete:
+        if page.is_last:
             assert page.position == at(log.head)
             return found
         assert page.position.seq > position.seq
@@ -110,19 +110,19 @@ def test_a_pattern_among_many_foreign_messages_is_read_to_the_end() -> None:
 def test_one_who_has_heard_all_of_streams_that_ended_is_finished() -> None:
     log = log_of("ab")
     publish(log, "a", b"", now=3.0, end=True)
-    assert open_log(log, "a", at(1)).finished
-    assert open_log(log, "a", NOW).finished
-    assert not open_log(log, "a", at(0)).finished
-    assert not open_log(log, "a,b", at(3)).finished
+    assert open_log(log, "a", at(1)).is_complete
+    assert open_log(log, "a", NOW).is_complete
+    assert not open_log(log, "a", at(0)).is_complete
+    assert not open_log(log, "a,b", at(3)).is_complete
     publish(log, "b", b"last", now=4.0, end=True)
-    assert not open_log(log, "a,b", at(3)).finished
-    assert open_log(log, "a,b", at(4)).finished
+    assert not open_log(log, "a,b", at(3)).is_complete
+    assert open_log(log, "a,b", at(4)).is_complete
 
 
 def test_a_pattern_never_ends() -> None:
     log = log_of("a")
     publish(log, "a", b"", now=2.0, end=True)
-    assert not open_log(log, "*", at(2)).finished
+    assert not open_log(log, "*", at(2)).is_complete
     assert log.page_now(("*",), at(0), 10, ALL, 2.0).ended == ()
 
 
@@ -137,16 +137,16 @@ def test_one_who_missed_some_of_a_stream_that_ended_is_told_so_before_the_end() 
     log = log_of("aa", Bounds(messages=1))
     publish(log, "a", b"", now=3.0, end=True)
     opening = open_log(log, "a", at(0))
-    assert (opening.finished, opening.behind) == (False, True)
+    assert (opening.is_complete, opening.needs_replay) == (False, True)
     assert [gap.reason for gap in opening.gaps] == ["evicted"]
 
 
 def test_one_who_comes_back_to_a_deleted_channel_is_finished_and_one_who_comes_first_waits() -> None:
     log = log_of("a")
-    log.forget("a")
-    assert open_log(log, "a", at(1)).finished
-    assert not open_log(log, "a", NOW).finished
-    assert not open_log(log, "a", EVERYTHING).finished
+    log.delete("a")
+    assert open_log(log, "a", at(1)).is_complete
+    assert not open_log(log, "a", NOW).is_complete
+    assert not open_log(log, "a", EVERYTHING).is_complete
     assert log.page_now(("a",), at(0), 10, ALL, 2.0).ended == ()
     publish(log, "a", now=5.0)
-    assert not open_log(log, "a", at(1)).finished
+    assert not open_log(log, "a", at(1)).is_complete

@@ -54,7 +54,7 @@ def test_what_went_for_the_bytes_of_all_is_told_too() -> None:
 
 def test_messages_of_a_forgotten_channel_are_told_as_gone() -> None:
     log = log_of("aba")
-    log.forget("a")
+    log.delete("a")
     for topic in ("a", "*", "**"):
         assert gaps(log, topic, at(1)) == [(topic, "E-1", "E-3", "evicted")]
         assert gaps(log, topic, at(3)) == []
@@ -91,7 +91,7 @@ def test_an_id_of_another_epoch_is_a_gap_and_then_all_that_is_kept(topics: str) 
     assert {gap.start for gap in opening.gaps} == {"F-2"}
     assert opening.gaps[0].end == "E-1"
     assert opening.gaps[1].end == "E-0"
-    assert opening.behind and not opening.finished
+    assert opening.needs_replay and not opening.is_complete
     assert read_log(log, topics, opening.position) == [2, 3]
 
 
@@ -174,7 +174,7 @@ def test_one_who_asks_for_what_is_kept_is_told_no_gap_for_what_went_before(since
     assert opening.gaps == ()
     page = log.page_now((topics,), opening.position, 10, ALL, 100.0)
     assert [each.seq for each in page.messages] == [3, 4]
-    assert {(gap.topic, gap.end) for gap in page.gaps} <= {(gap.topic, gap.end) for gap in opening.known}
+    assert {(gap.topic, gap.end) for gap in page.gaps} <= {(gap.topic, gap.end) for gap in opening.known_gaps}
 
 
 def test_what_is_lost_between_two_pages_is_told_with_the_next() -> None:

@@ -86,7 +86,7 @@ class Model:
         self.now += seconds
 
     def forget(self, channel: str) -> None:
-        self.log.forget(channel)
+        self.log.delete(channel)
         self.kept = [each for each in self.kept if each.message.channel != channel]
 
     def publish(self, channel: str, size: int, ttl: float | None, end: bool) -> None:
@@ -133,13 +133,13 @@ def come_back(model: Model, topics: Sequence[str], since: Since, count: int) -> 
     opening = model.log.open_now(topics, since, model.now, model.now)
     heard: list[Message] = []
     gaps, position = list(opening.gaps), opening.position
-    while opening.behind:
+    while opening.needs_replay:
         page = model.log.page_now(topics, position, count, 1 << 30, model.now)
         heard += page.messages
         gaps += page.gaps
         position = page.position
         assert len(page.messages) <= count
-        if page.complete:
+        if page.is_last:
             break
     return heard, gaps
 

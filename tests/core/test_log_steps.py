@@ -20,8 +20,8 @@ from pushd.core.cursor import EVERYTHING, Age, Last, Since
 from pushd.core.history import Bounds
 from pushd.core.losses import Losses, Query, Steps
 from pushd.core.message import Gap, Message
-from pushd.core.outbox import Limits
-from pushd.core.replay import Opening, Page
+from pushd.core.outbox import QueueLimits
+from pushd.core.replay import Page, StartPosition
 from tests.build import Log, T, at, cost, publish
 from tests.core.test_log_model import BOUNDS, STEPS, TOPICS, Model, Step, covered
 
@@ -47,7 +47,7 @@ class Reader:
     def __init__(self, model: Model, changes: Sequence[Step], topics: Sequence[str], pause: int) -> None:
         self.model = model
         self.topics = tuple(topics)
-        self.catch_up = CatchUp(topics, Limits())
+        self.catch_up = CatchUp(topics, QueueLimits())
         self.heard: list[Message] = []
         self.gaps: list[Gap] = []
         self.kept: list[Message] = []
@@ -56,22 +56,22 @@ class Reader:
         self._changes = iter(changes)
         self._pause = pause
 
-    def come_back(self, since: Since, count: int) -> Opening:
+    def come_back(self, since: Since, count: int) -> StartPosition:
         """Open and read to the end; see `test_log_model`."""
         model = self.model
         opening = self._do(model.log.open(self.topics, since, model.now, model.now))
         self.kept = [each for each in model.matching(self.topics) if model.is_kept(each)]
-        self.gaps += self.catch_up.fresh(opening.gaps)
-        self.catch_up.know(opening.known)
+        self.gaps += self.catch_up.unreported(opening.gaps)
+        self.catch_up.mark_reported(opening.known_gaps)
         position = opening.position
         while True:
             page: Page = self._do(model.log.page(self.topics, position, count, 1 << 30, model.now))
             assert len(page.messages) <= count
             assert page.position >= position
             self.heard += page.messages
-            self.gaps += self.catch_up.fresh(page.gaps)
+            self.gaps += self.catch_up.unreported(page.gaps)
             position = page.position
-            if page.complete:
+            if page.is_last:
                 return opening
 
     def _do(self, steps: Steps[T]) -> T:
@@ -147,7 +147,7 @@ def test_one_without_a_cursor_hears_all_that_is_kept_when_it_is_answered_or_is_t
         opening = reader.come_back(since, count)
         position = opening.position
         # A gap that was known at the opening is not told again, even if an older message is let go after it.
-        reader.gaps += opening.known
+        reader.gaps += opening.known_gaps
         reader.assert_told([each for each in reader.kept if each.seq > position.seq])
         left_out = [each for each in reader.kept if each.seq <= position.seq]
         if isinstance(since, Last):
@@ -213,7 +213,7 @@ def test_names_are_listed_though_channels_come_and_go() -> None:
         steps = log.names("", "", 3)
         next(steps)
         publish(log, "e")
-        log.forget("c")
+        log.delete("c")
         while True:
             try:
                 next(steps)

@@ -40,13 +40,13 @@ MEDIA_WORDS = ["text/plain", "a/b", "/", ";", " ", "\t", "=", '"', "charset=utf-
 )
 def test_the_type_says_how_data_may_be_shown(content_type: str | None, data: bytes, kind: str, form: str) -> None:
     checked = draft("a", data, content_type)
-    assert (checked.content_type, checked.form, checked.data) == (kind, form, data)
+    assert (checked.content_type, checked.encoding, checked.data) == (kind, form, data)
 
 
 @given(st.binary())
 def test_only_what_is_utf8_is_ever_shown_as_text(data: bytes) -> None:
     for content_type in (None, "text/plain", "application/xml", "image/png; charset=utf-8"):
-        if draft("a", data, content_type).form == "text":
+        if draft("a", data, content_type).encoding == "text":
             data.decode("utf-8")
 
 

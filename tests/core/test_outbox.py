@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.core.budget import Budget, Held
+from pushd.core.budget import Budget, SharedItem
 from pushd.core.delivery import Delivery
 from pushd.core.errors import BadSlow, NoRoom, TooSlow
 from pushd.core.message import Message
-from pushd.core.outbox import Limits, Lost, Outbox, Policy, parse_policy
+from pushd.core.outbox import DroppedRange, Outbox, Policy, QueueLimits, parse_policy
 from tests.build import message
 
 SIZE = message(data=b"x" * 100).size
@@ -27,7 +27,7 @@ def seqs(deliveries: list[Delivery]) -> list[int]:
     return [each.message.seq for each in deliveries]
 
 
-def filled(limits: Limits, *deliveries: Delivery, policy: Policy = Policy.DISCONNECT) -> Outbox:
+def filled(limits: QueueLimits, *deliveries: Delivery, policy: Policy = Policy.DISCONNECT) -> Outbox:
     outbox = Outbox(limits)
     for each in deliveries:
         outbox.put(each, policy)
@@ -35,8 +35,8 @@ def filled(limits: Limits, *deliveries: Delivery, policy: Policy = Policy.DISCON
 
 
 def test_the_limits_are_those_that_are_documented_if_none_are_set() -> None:
-    assert (Limits().messages, Limits().bytes) == (1000, 1024 * 1024)
-    assert not Limits().eager
+    assert (QueueLimits().messages, QueueLimits().bytes) == (1000, 1024 * 1024)
+    assert not QueueLimits().eager
 
 
 @pytest.mark.parametrize("policy", list(Policy))
@@ -51,7 +51,7 @@ def test_another_word_is_refused(word: str) -> None:
 
 
 def test_what_waits_comes_out_in_the_order_it_came() -> None:
-    outbox = filled(Limits(), delivery(1), delivery(2, "b"), delivery(3))
+    outbox = filled(QueueLimits(), delivery(1), delivery(2, "b"), delivery(3))
     assert (len(outbox), outbox.bytes) == (3, 3 * SIZE)
     assert seqs(outbox.take(ALL)) == [1, 2, 3]
     assert (len(outbox), outbox.bytes) == (0, 0)
@@ -62,13 +62,13 @@ def test_what_waits_comes_out_in_the_order_it_came() -> None:
     ("enough", "taken"), [(1, [1]), (SIZE, [1]), (SIZE + 1, [1, 2]), (2 * SIZE, [1, 2]), (ALL, [1, 2, 3])]
 )
 def test_no_more_is_taken_than_is_enough(enough: int, taken: list[int]) -> None:
-    outbox = filled(Limits(), delivery(1), delivery(2), delivery(3))
+    outbox = filled(QueueLimits(), delivery(1), delivery(2), delivery(3))
     assert seqs(outbox.take(enough)) == taken
     assert outbox.bytes == (3 - len(taken)) * SIZE
 
 
-@pytest.mark.parametrize("limits", [Limits(messages=2), Limits(bytes=2 * SIZE)])
-def test_one_that_is_full_refuses_more_by_default(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=2 * SIZE)])
+def test_one_that_is_full_refuses_more_by_default(limits: QueueLimits) -> None:
     outbox = filled(limits, delivery(1), delivery(2))
     with pytest.raises(TooSlow):
         outbox.put(delivery(3), Policy.DISCONNECT)
@@ -76,13 +76,13 @@ def test_one_that_is_full_refuses_more_by_default(limits: Limits) -> None:
 
 @pytest.mark.parametrize("policy", list(Policy))
 def test_one_message_may_always_wait_whatever_its_size(policy: Policy) -> None:
-    outbox = Outbox(Limits(messages=0, bytes=10))
+    outbox = Outbox(QueueLimits(messages=0, bytes=10))
     assert outbox.put(delivery(1), policy) == 0
     assert seqs(outbox.take(ALL)) == [1]
 
 
-@pytest.mark.parametrize("limits", [Limits(messages=2), Limits(bytes=2 * SIZE)])
-def test_drop_lets_go_of_the_oldest_and_counts_them(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=2 * SIZE)])
+def test_drop_lets_go_of_the_oldest_and_counts_them(limits: QueueLimits) -> None:
     outbox = filled(limits, delivery(1), delivery(2))
     assert outbox.put(delivery(3), Policy.DROP) == 1
     assert outbox.put(delivery(4, data=b"x" * 100), Policy.DROP) == 1
@@ -90,26 +90,26 @@ def test_drop_lets_go_of_the_oldest_and_counts_them(limits: Limits) -> None:
 
 
 def test_drop_lets_go_of_as_many_as_a_large_message_needs() -> None:
-    outbox = filled(Limits(bytes=3 * SIZE), delivery(1), delivery(2), delivery(3))
+    outbox = filled(QueueLimits(bytes=3 * SIZE), delivery(1), delivery(2), delivery(3))
     assert outbox.put(delivery(4, data=b"x" * 250), Policy.DROP) == 3
     assert seqs(outbox.take(ALL)) == [4]
 
 
 def test_what_was_dropped_is_told_once_by_channel_from_before_the_first_to_the_last() -> None:
     outbox = filled(
-        Limits(messages=1),
+        QueueLimits(messages=1),
         delivery(5, "a", prev=2),
         delivery(6, "b"),
         delivery(7, "a", prev=5),
         delivery(8, "a", prev=7),
         policy=Policy.DROP,
     )
-    assert outbox.take_dropped() == {"a": Lost("E-2", "E-7"), "b": Lost(None, "E-6")}
+    assert outbox.take_dropped() == {"a": DroppedRange("E-2", "E-7"), "b": DroppedRange(None, "E-6")}
     assert outbox.take_dropped() == {}
 
 
 def test_one_that_has_only_a_loss_to_tell_is_not_empty() -> None:
-    outbox = filled(Limits(messages=1), delivery(1), delivery(2), policy=Policy.DROP)
+    outbox = filled(QueueLimits(messages=1), delivery(1), delivery(2), policy=Policy.DROP)
     outbox.take(ALL)
     assert len(outbox) == 0
     assert outbox
@@ -119,7 +119,7 @@ def test_one_that_has_only_a_loss_to_tell_is_not_empty() -> None:
 
 def test_latest_keeps_only_the_newest_message_of_each_channel_once_it_is_full() -> None:
     four = (delivery(1), delivery(2, "b"), delivery(3), delivery(4))
-    outbox = filled(Limits(messages=4), *four, policy=Policy.LATEST)
+    outbox = filled(QueueLimits(messages=4), *four, policy=Policy.LATEST)
     assert len(outbox) == 4
     assert outbox.put(delivery(5), Policy.LATEST) == 3
     assert outbox.bytes == 2 * SIZE
@@ -128,7 +128,7 @@ def test_latest_keeps_only_the_newest_message_of_each_channel_once_it_is_full() 
 
 
 def test_latest_keeps_only_the_newest_at_once_where_it_is_eager() -> None:
-    limits = Limits(eager=True)
+    limits = QueueLimits(eager=True)
     outbox = filled(limits, delivery(1), policy=Policy.LATEST)
     assert outbox.put(delivery(2, "b"), Policy.LATEST) == 0
     assert outbox.put(delivery(3), Policy.LATEST) == 1
@@ -137,19 +137,19 @@ def test_latest_keeps_only_the_newest_at_once_where_it_is_eager() -> None:
 
 @pytest.mark.parametrize("policy", [Policy.DISCONNECT, Policy.DROP])
 def test_no_other_policy_is_eager(policy: Policy) -> None:
-    outbox = filled(Limits(eager=True), delivery(1), delivery(2), policy=policy)
+    outbox = filled(QueueLimits(eager=True), delivery(1), delivery(2), policy=policy)
     assert seqs(outbox.take(ALL)) == [1, 2]
 
 
 def test_latest_gives_up_where_the_newest_of_each_channel_is_still_too_much() -> None:
-    outbox = filled(Limits(messages=2), delivery(1), delivery(2, "b"))
+    outbox = filled(QueueLimits(messages=2), delivery(1), delivery(2, "b"))
     with pytest.raises(TooSlow):
         outbox.put(delivery(3, "c"), Policy.LATEST)
 
 
 def test_what_is_not_wanted_any_more_leaves_and_makes_room() -> None:
-    outbox = filled(Limits(messages=3), delivery(1), delivery(2, "b"), delivery(3))
-    outbox.keep(lambda message: message.channel == "b")
+    outbox = filled(QueueLimits(messages=3), delivery(1), delivery(2, "b"), delivery(3))
+    outbox.retain(lambda message: message.channel == "b")
     assert (len(outbox), outbox.bytes) == (1, SIZE)
     outbox.put(delivery(4), Policy.DISCONNECT)
     outbox.put(delivery(5), Policy.DISCONNECT)
@@ -164,7 +164,7 @@ def test_what_is_not_wanted_any_more_leaves_and_makes_room() -> None:
 def test_with_drop_it_is_never_over_its_limits_and_every_message_waits_or_is_told(
     puts: list[tuple[str, int]], max_messages: int, max_bytes: int
 ) -> None:
-    limits = Limits(max_messages, max_bytes)
+    limits = QueueLimits(max_messages, max_bytes)
     outbox = Outbox(limits)
     last: dict[str, int] = {}
     channel_of: dict[int, str] = {}
@@ -182,21 +182,21 @@ def test_with_drop_it_is_never_over_its_limits_and_every_message_waits_or_is_tol
 
 
 def test_to_shed_drop_keeps_the_newest_message_and_tells_of_the_others() -> None:
-    outbox = filled(Limits(), delivery(1), delivery(2, prev=1), delivery(3, prev=2))
+    outbox = filled(QueueLimits(), delivery(1), delivery(2, prev=1), delivery(3, prev=2))
     assert outbox.shed(Policy.DROP) == 2
-    assert outbox.take_dropped() == {"a": Lost(None, "E-2")}
+    assert outbox.take_dropped() == {"a": DroppedRange(None, "E-2")}
     assert seqs(outbox.take(ALL)) == [3]
 
 
 def test_to_shed_latest_keeps_the_newest_of_each_channel() -> None:
-    outbox = filled(Limits(), delivery(1), delivery(2, "b"), delivery(3))
+    outbox = filled(QueueLimits(), delivery(1), delivery(2, "b"), delivery(3))
     assert outbox.shed(Policy.LATEST) == 1
     assert seqs(outbox.take(ALL)) == [2, 3]
 
 
 def test_to_shed_disconnect_has_no_way() -> None:
     with pytest.raises(NoRoom):
-        filled(Limits(), delivery(1)).shed(Policy.DISCONNECT)
+        filled(QueueLimits(), delivery(1)).shed(Policy.DISCONNECT)
 
 
 def is_of(channel: str, message: Message) -> bool:
@@ -211,7 +211,7 @@ _STEPS = ["put", "take", "keep", "shed", "clear"]
     policy=st.sampled_from([Policy.DROP, Policy.LATEST]),
 )
 def test_all_outboxes_together_count_each_message_that_waits_once(steps: list[tuple[str, int]], policy: Policy) -> None:
-    limits = Limits(messages=4)
+    limits = QueueLimits(messages=4)
     outboxes = Outbox(limits), Outbox(limits)
     for seq, (step, number) in enumerate(steps, 1):
         shared = delivery(seq, "ab"[number % 2])
@@ -223,7 +223,7 @@ def test_all_outboxes_together_count_each_message_that_waits_once(steps: list[tu
             case "take":
                 outbox.take(SIZE)
             case "keep":
-                outbox.keep(partial(is_of, "ab"[number % 2]))
+                outbox.retain(partial(is_of, "ab"[number % 2]))
             case "shed":
                 outbox.shed(policy)
             case _:
@@ -242,11 +242,11 @@ class CountingBudget(Budget):
         super().__init__()
         self.calls = 0
 
-    def hold(self, held: Held) -> None:
+    def hold(self, held: SharedItem) -> None:
         self.calls += 1
         super().hold(held)
 
-    def release(self, held: Held) -> None:
+    def release(self, held: SharedItem) -> None:
         self.calls += 1
         super().release(held)
 
@@ -254,13 +254,13 @@ class CountingBudget(Budget):
 @pytest.mark.parametrize(
     ("policy", "limits"),
     [
-        pytest.param(Policy.LATEST, Limits(eager=True), id="latest-eager"),
-        pytest.param(Policy.LATEST, Limits(messages=900), id="latest-by-messages"),
-        pytest.param(Policy.LATEST, Limits(bytes=900 * (SIZE + 2)), id="latest-by-bytes"),
-        pytest.param(Policy.DROP, Limits(messages=900), id="drop"),
+        pytest.param(Policy.LATEST, QueueLimits(eager=True), id="latest-eager"),
+        pytest.param(Policy.LATEST, QueueLimits(messages=900), id="latest-by-messages"),
+        pytest.param(Policy.LATEST, QueueLimits(bytes=900 * (SIZE + 2)), id="latest-by-bytes"),
+        pytest.param(Policy.DROP, QueueLimits(messages=900), id="drop"),
     ],
 )
-def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Policy, limits: Limits) -> None:
+def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Policy, limits: QueueLimits) -> None:
     budget = CountingBudget()
     outbox = Outbox(replace(limits, budget=budget))
     puts = 20 * 900
@@ -273,7 +273,7 @@ def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Poli
 class ModelOutbox:
     """What an outbox does, in the plainest way."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: QueueLimits) -> None:
         self.waiting: list[Delivery] = []
         self.limits = limits
 
@@ -321,7 +321,7 @@ class ModelOutbox:
 def test_it_does_what_the_plain_model_does_whatever_the_order_and_the_policies(
     steps: list[tuple[str, str, Policy]], messages: int, eager: bool
 ) -> None:
-    limits = Limits(messages, 8 * SIZE, eager)
+    limits = QueueLimits(messages, 8 * SIZE, eager)
     outbox, model = Outbox(limits), ModelOutbox(limits)
     for seq, (step, channel, policy) in enumerate(steps, 1):
         if step == "put":
@@ -332,7 +332,7 @@ def test_it_does_what_the_plain_model_does_whatever_the_order_and_the_policies(
             assert taken == model.waiting[:1]
             del model.waiting[:1]
         elif step == "keep":
-            outbox.keep(lambda message: message.channel != channel)  # noqa: B023
+            outbox.retain(lambda message: message.channel != channel)  # noqa: B023
             model.waiting = [each for each in model.waiting if each.message.channel != channel]
         elif policy is not Policy.DISCONNECT:
             assert outbox.shed(policy) == model.shed(policy)

@@ -4,8 +4,8 @@ import pytest
 
 from pushd.core.delivery import Recent
 from pushd.core.message import Gap, Message
-from pushd.core.outbox import Limits
-from pushd.core.poll import Heard, Poll
+from pushd.core.outbox import QueueLimits
+from pushd.core.poll import Poll, PollResult
 from pushd.core.replay import Page
 from tests.build import Words, batch, message, page
 
@@ -15,10 +15,10 @@ GAP = Gap("a", "E-1", "E-3", "evicted")
 class Asker:
     """One who polls, and closes the poll once it was answered."""
 
-    def __init__(self, *topics: str, limits: Limits | None = None) -> None:
-        self.poll = Poll(self, Words(bare=True), limits or Limits(), "peer")
-        self.catch_up = self.poll.catch(topics or ("a",))
-        self.answers: list[Heard] = []
+    def __init__(self, *topics: str, limits: QueueLimits | None = None) -> None:
+        self.poll = Poll(self, Words(data_only=True), limits or QueueLimits(), "peer")
+        self.catch_up = self.poll.start_replay(topics or ("a",))
+        self.answers: list[PollResult] = []
         self.ends: list[str] = []
 
     @property
@@ -32,17 +32,17 @@ class Asker:
     def read(self, read: Page) -> bool:
         return self.poll.replay(self.catch_up, read, Recent())
 
-    def hear(self, heard: Heard) -> None:
+    def deliver_result(self, heard: PollResult) -> None:
         self.answers.append(heard)
         self.poll.close()
 
     def write(self, data: bytes) -> None:
         raise AssertionError("a poll is written to by nobody")
 
-    def ended(self, channel: str) -> None:
+    def channel_ended(self, channel: str) -> None:
         self.ends.append(channel)
 
-    def give_up(self, why: Exception) -> None:
+    def close(self, why: Exception) -> None:
         raise AssertionError("a poll is never too slow")
 
 
@@ -76,15 +76,15 @@ def test_what_came_while_the_history_was_read_belongs_to_the_answer() -> None:
     assert asker.heard == [(["a:1", "a:2", "a:3"], [], "E-3")]
 
 
-@pytest.mark.parametrize("limits", [Limits(messages=2), Limits(bytes=20)])
-def test_an_answer_holds_so_much_and_names_the_last_of_it(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
+def test_an_answer_holds_so_much_and_names_the_last_of_it(limits: QueueLimits) -> None:
     asker = Asker(limits=limits)
     asker.read(page(*a(1, 2, 3, data=b"x" * 10), upto=3, more=True))
     assert asker.heard == [(["a:1", "a:2"], [], "E-2")]
 
 
-@pytest.mark.parametrize("limits", [Limits(messages=2), Limits(bytes=20)])
-def test_a_live_answer_holds_no_more_either(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
+def test_a_live_answer_holds_no_more_either(limits: QueueLimits) -> None:
     asker = Asker(limits=limits)
     asker.read(page(upto=0))
     asker.poll.deliver(batch(*a(1, 2, 3, data=b"x" * 10)))
@@ -92,7 +92,7 @@ def test_a_live_answer_holds_no_more_either(limits: Limits) -> None:
 
 
 def test_an_answer_that_is_just_full_waits_to_know_whether_there_is_more() -> None:
-    asker = Asker(limits=Limits(messages=2))
+    asker = Asker(limits=QueueLimits(messages=2))
     asker.read(page(*a(1, 2), upto=2, more=True))
     assert asker.heard == []
     asker.read(page(upto=9))
@@ -100,7 +100,7 @@ def test_an_answer_that_is_just_full_waits_to_know_whether_there_is_more() -> No
 
 
 def test_one_message_is_an_answer_whatever_its_size() -> None:
-    asker = Asker(limits=Limits(messages=0, bytes=1))
+    asker = Asker(limits=QueueLimits(messages=0, bytes=1))
     asker.read(page(*a(1, 2, data=b"x" * 10), upto=2))
     assert asker.heard == [(["a:1"], [], "E-1")]
 
@@ -108,7 +108,7 @@ def test_one_message_is_an_answer_whatever_its_size() -> None:
 def test_gaps_belong_to_the_answer_each_once() -> None:
     later = Gap("a", "E-4", "E-5", "expired")
     asker = Asker()
-    asker.poll.gap(asker.catch_up.fresh([GAP]))
+    asker.poll.gap(asker.catch_up.unreported([GAP]))
     asker.read(page(*a(4), upto=4, more=True, gaps=(GAP,)))
     asker.read(page(*a(6), upto=6, gaps=(GAP, later)))
     assert asker.heard == [(["a:4", "a:6"], [GAP, later], "E-6")]

@@ -9,8 +9,8 @@ from pushd.core.cursor import MessageId
 from pushd.core.delivery import Recent
 from pushd.core.errors import TooSlow
 from pushd.core.message import Gap, Message
-from pushd.core.outbox import Limits, Policy
-from pushd.core.replay import Opening, Page
+from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.replay import Page, StartPosition
 from tests.build import Following, Peer, Words, batch, message, page
 
 
@@ -23,15 +23,15 @@ def b(*seqs: int) -> list[Message]:
     return [message(seq, "b") for seq in seqs]
 
 
-def opening(seq: int, *, behind: bool = False, gaps: tuple[Gap, ...] = ()) -> Opening:
-    return Opening(MessageId("E", seq), gaps, behind, finished=False)
+def opening(seq: int, *, behind: bool = False, gaps: tuple[Gap, ...] = ()) -> StartPosition:
+    return StartPosition(MessageId("E", seq), gaps, behind, is_complete=False)
 
 
 class Returning(Peer):
     """A peer that catches up."""
 
     def catch(self, *topics: str) -> "Returning":
-        self.catch_up = self.subscriber.catch(topics)
+        self.catch_up = self.subscriber.start_replay(topics)
         return self
 
     def replay(self, read: Page) -> bool:
@@ -107,7 +107,7 @@ def test_one_who_missed_nothing_is_live_without_a_word() -> None:
 
 def test_one_for_whom_the_opening_says_all_is_live_at_once() -> None:
     peer = Returning().catch("a")
-    assert peer.subscriber.go_live_at_once(opening(2))
+    assert peer.subscriber.try_go_live(opening(2))
     peer.subscriber.deliver(batch(*a(2, 3)))
     assert peer.heard == ["a:3"]
 
@@ -115,22 +115,22 @@ def test_one_for_whom_the_opening_says_all_is_live_at_once() -> None:
 @pytest.mark.parametrize("told", [{"behind": True}, {"gaps": (Gap("a", "E-0", "E-1", "evicted"),)}])
 def test_one_who_missed_something_is_not_live_at_once(told: dict[str, Any]) -> None:
     peer = Returning().catch("a")
-    assert not peer.subscriber.go_live_at_once(opening(2, **told))
-    assert peer.subscriber.catching is peer.catch_up
+    assert not peer.subscriber.try_go_live(opening(2, **told))
+    assert peer.subscriber.catch_up is peer.catch_up
 
 
 def test_one_for_whom_something_waits_already_is_not_live_at_once() -> None:
     held, ended, doubting, busy, gone = (Returning().catch("a") for _ in range(5))
     held.subscriber.deliver(batch(*a(3)))
     ended.subscriber.end("a")
-    doubting.catch_up.doubt()
+    doubting.catch_up.invalidate()
     busy.subscriber.pause()
     gone.subscriber.close()
-    assert not any(peer.subscriber.go_live_at_once(opening(2)) for peer in (held, ended, doubting, busy, gone))
+    assert not any(peer.subscriber.try_go_live(opening(2)) for peer in (held, ended, doubting, busy, gone))
 
 
 def test_what_does_not_fit_beside_the_replay_is_read_from_the_history_again() -> None:
-    peer = Returning(limits=Limits(messages=2)).catch("a")
+    peer = Returning(limits=QueueLimits(messages=2)).catch("a")
     for seq in (3, 4, 5):
         peer.subscriber.deliver(batch(*a(seq)))
     assert not peer.replay(page(*a(1, 2), upto=2))
@@ -171,11 +171,11 @@ def test_a_gap_is_told_before_the_messages_that_follow_it_and_once() -> None:
     assert peer.heard == ["gap:a:E-1:E-3:evicted", "a:4", "gap:a:E-4:E-5:expired", "a:6"]
 
 
-@pytest.mark.parametrize("bare", [False, True])
-def test_a_gap_that_is_known_is_not_told_by_the_pages(bare: bool) -> None:
+@pytest.mark.parametrize("data_only", [False, True])
+def test_a_gap_that_is_known_is_not_told_by_the_pages(data_only: bool) -> None:
     gap = Gap("a", "E-0", "E-3", "evicted")
-    peer = Returning(Words(bare=bare)).catch("a")
-    peer.catch_up.know([gap])
+    peer = Returning(Words(data_only=data_only)).catch("a")
+    peer.catch_up.mark_reported([gap])
     peer.replay(page(*a(4), upto=4, gaps=(gap,)))
     assert peer.heard == ["a:4"]
 
@@ -189,11 +189,11 @@ def test_a_gap_can_be_told_at_once() -> None:
 
 def test_a_bare_wire_breaks_off_where_the_history_has_a_gap_unless_only_the_latest_counts() -> None:
     gapped = page(*a(4), upto=4, gaps=(Gap("a", "E-1", "E-3", "evicted"),))
-    peer = Returning(Words(bare=True)).catch("a")
+    peer = Returning(Words(data_only=True)).catch("a")
     with pytest.raises(TooSlow):
         peer.replay(gapped)
     assert peer.heard == []
-    content = Returning(Words(bare=True), policy=Policy.LATEST).catch("a")
+    content = Returning(Words(data_only=True), policy=Policy.LATEST).catch("a")
     assert content.replay(gapped)
     assert content.heard == ["a:4"]
 
@@ -217,8 +217,8 @@ def test_a_fluid_wire_knows_what_each_message_follows_however_it_came() -> None:
 
 def test_one_who_parts_from_a_topic_hears_the_others_only() -> None:
     peer = Peer().listen("a", "b")
-    peer.subscriber.part("a")
-    peer.subscriber.part("never")
+    peer.subscriber.unsubscribe("a")
+    peer.subscriber.unsubscribe("never")
     peer.subscriber.deliver(batch(message(1, "b")))
     assert peer.heard == ["b:1"]
     assert peer.subscriber.topic_of("a") is None
@@ -228,7 +228,7 @@ def test_one_who_parts_from_a_topic_hears_the_others_only() -> None:
 def test_what_was_on_its_way_is_not_heard_by_one_who_has_parted(left: tuple[str, ...]) -> None:
     """A batch is planned for a crowd, and the last of them are served a turn later."""
     peer = Peer().listen("a", *left)
-    peer.subscriber.part("a", newest=2)
+    peer.subscriber.unsubscribe("a", newest=2)
     peer.subscriber.deliver(batch(*a(1)))
     peer.subscriber.deliver(batch(*a(2)))
     assert peer.heard == []
@@ -236,8 +236,8 @@ def test_what_was_on_its_way_is_not_heard_by_one_who_has_parted(left: tuple[str,
 
 def test_what_was_on_its_way_is_not_heard_though_another_topic_goes_live_meanwhile() -> None:
     peer = Peer().listen("a")
-    peer.subscriber.catch(["b"])
-    peer.subscriber.part("a", newest=5)
+    peer.subscriber.start_replay(["b"])
+    peer.subscriber.unsubscribe("a", newest=5)
     peer.subscriber.go_live(["b"], 3)
     peer.subscriber.deliver(batch(*a(4)))
     peer.subscriber.deliver(batch(message(5, "b")))
@@ -248,7 +248,7 @@ def test_what_waits_is_not_heard_by_one_who_has_parted() -> None:
     peer = Peer().listen("a", "b")
     peer.subscriber.pause()
     peer.subscriber.deliver(batch(message(1, "a"), message(2, "b"), message(3, "a")))
-    peer.subscriber.part("a")
+    peer.subscriber.unsubscribe("a")
     peer.subscriber.resume()
     assert peer.heard == ["b:2"]
 
@@ -257,7 +257,7 @@ def test_what_another_topic_covers_is_still_heard_by_one_who_has_parted() -> Non
     peer = Peer().listen("a", "*")
     peer.subscriber.pause()
     peer.subscriber.deliver(batch(*a(1)))
-    peer.subscriber.part("a")
+    peer.subscriber.unsubscribe("a")
     peer.subscriber.resume()
     peer.subscriber.deliver(batch(*a(2)))
     assert peer.heard == ["a:1", "a:2"]
@@ -269,7 +269,7 @@ def test_one_who_parts_while_it_catches_up_hears_no_more_of_that(topics: list[st
     peer.subscriber.deliver(batch(*a(3)))
     if "b" in topics:
         peer.subscriber.deliver(batch(*b(4)))
-    peer.subscriber.part("a")
+    peer.subscriber.unsubscribe("a")
     history = [message(1, "a"), *b(2)] if "b" in topics else a(1)
     peer.replay(page(*history, upto=2, gaps=(Gap("a", "E-0", "E-1", "expired"),)))
     assert peer.heard == heard
@@ -294,7 +294,7 @@ def test_the_end_of_a_channel_that_was_not_named_is_not_told() -> None:
 
 
 def test_a_bare_wire_says_nothing_of_an_end_but_its_outlet_knows() -> None:
-    peer = Peer(Words(bare=True)).listen("a")
+    peer = Peer(Words(data_only=True)).listen("a")
     peer.subscriber.end("a")
     assert (peer.writes, peer.ends) == ([], ["a"])
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pushd.core.errors import NoRoom, TooSlow
-from pushd.core.outbox import Limits, Policy
+from pushd.core.outbox import Policy, QueueLimits
 from tests.build import Peer, Words, batch, message
 
 LARGE = b"x" * 40_000
@@ -16,8 +16,10 @@ def send(peer: Peer, *seqs: int, channel: str = "a", data: bytes = b"x") -> int:
     )
 
 
-def busy(*topics: str, policy: Policy = Policy.DISCONNECT, limits: Limits | None = None, bare: bool = False) -> Peer:
-    peer = Peer(Words(bare=bare), limits, policy).listen(*topics or ("a",))
+def busy(
+    *topics: str, policy: Policy = Policy.DISCONNECT, limits: QueueLimits | None = None, data_only: bool = False
+) -> Peer:
+    peer = Peer(Words(data_only=data_only), limits, policy).listen(*topics or ("a",))
     peer.subscriber.pause()
     return peer
 
@@ -29,12 +31,12 @@ def test_what_comes_while_it_is_busy_waits_and_comes_in_order_in_one_write() -> 
     peer = busy()
     send(peer, 1, 2, 3)
     assert peer.writes == []
-    assert peer.subscriber.is_busy
+    assert peer.subscriber.is_paused
     assert peer.subscriber.queued_bytes == 3 * message().size
     peer.subscriber.resume()
     send(peer, 4)
     assert peer.writes == ["a:1 a:2 a:3", "a:4"]
-    assert not peer.subscriber.is_busy
+    assert not peer.subscriber.is_paused
     assert peer.subscriber.queued_bytes == 0
 
 
@@ -58,7 +60,7 @@ def test_one_whose_last_write_filled_its_transport_is_busy_with_nothing_waiting(
     peer.fills_up = True
     peer.subscriber.resume()
     assert peer.writes == ["a:1"]
-    assert peer.subscriber.is_busy
+    assert peer.subscriber.is_paused
     assert peer.subscriber.queued_bytes == 0
 
 
@@ -82,7 +84,7 @@ def test_who_waits_for_it_to_be_ready_is_called_once_when_nothing_waits_any_more
     calls: list[list[str]] = []
     peer = busy()
     send(peer, 1, 2, 3, 4, data=LARGE)
-    peer.subscriber.when_ready(lambda: calls.append(peer.heard))
+    peer.subscriber.when_drained(lambda: calls.append(peer.heard))
     peer.fills_up = True
     peer.subscriber.resume()
     assert calls == []
@@ -95,7 +97,7 @@ def test_who_waits_for_it_to_be_ready_is_called_once_when_nothing_waits_any_more
 def test_who_asks_one_that_is_ready_is_called_at_once() -> None:
     calls: list[int] = []
     peer = Peer()
-    peer.subscriber.when_ready(lambda: calls.append(1))
+    peer.subscriber.when_drained(lambda: calls.append(1))
     assert calls == [1]
     peer.subscriber.resume()
     assert calls == [1]
@@ -104,8 +106,8 @@ def test_who_asks_one_that_is_ready_is_called_at_once() -> None:
 # Too slow
 
 
-@pytest.mark.parametrize("limits", [Limits(messages=2), Limits(bytes=2 * message().size)])
-def test_by_default_one_that_is_too_slow_is_given_up_and_nothing_is_let_go(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=2 * message().size)])
+def test_by_default_one_that_is_too_slow_is_given_up_and_nothing_is_let_go(limits: QueueLimits) -> None:
     peer = busy(limits=limits)
     assert send(peer, 1, 2) == 0
     with pytest.raises(TooSlow):
@@ -113,7 +115,7 @@ def test_by_default_one_that_is_too_slow_is_given_up_and_nothing_is_let_go(limit
 
 
 def test_with_drop_the_oldest_are_let_go_and_a_gap_stands_in_their_place() -> None:
-    peer = busy(policy=Policy.DROP, limits=Limits(messages=2))
+    peer = busy(policy=Policy.DROP, limits=QueueLimits(messages=2))
     assert send(peer, 4, 5, 6, 7) == 2
     peer.subscriber.resume()
     send(peer, 8)
@@ -121,14 +123,14 @@ def test_with_drop_the_oldest_are_let_go_and_a_gap_stands_in_their_place() -> No
 
 
 def test_a_gap_from_the_beginning_of_a_channel_begins_at_sequence_zero() -> None:
-    peer = busy(policy=Policy.DROP, limits=Limits(messages=1))
+    peer = busy(policy=Policy.DROP, limits=QueueLimits(messages=1))
     send(peer, 1, 2)
     peer.subscriber.resume()
     assert peer.heard == ["gap:a:E-0:E-1:slow", "a:2"]
 
 
 def test_what_is_let_go_after_a_part_was_written_is_told_behind_that_part() -> None:
-    peer = busy(policy=Policy.DROP, limits=Limits(messages=3))
+    peer = busy(policy=Policy.DROP, limits=QueueLimits(messages=3))
     send(peer, 1, 2, 3, data=LARGE)
     peer.fills_up = True
     peer.subscriber.resume()
@@ -140,7 +142,7 @@ def test_what_is_let_go_after_a_part_was_written_is_told_behind_that_part() -> N
 
 
 def test_a_gap_names_the_topic_by_which_the_channel_is_heard() -> None:
-    peer = busy("x/*", "y", policy=Policy.DROP, limits=Limits(messages=1))
+    peer = busy("x/*", "y", policy=Policy.DROP, limits=QueueLimits(messages=1))
     send(peer, 3, channel="x/1")
     send(peer, 6, channel="y")
     send(peer, 8, channel="x/2")
@@ -149,14 +151,14 @@ def test_a_gap_names_the_topic_by_which_the_channel_is_heard() -> None:
 
 
 def test_gaps_of_very_many_channels_are_told_while_the_transport_takes_them() -> None:
-    peer = busy("x/*", policy=Policy.DROP, limits=Limits(messages=1))
+    peer = busy("x/*", policy=Policy.DROP, limits=QueueLimits(messages=1))
     for seq in range(1, 2001):
         send(peer, seq, channel=f"x/{seq}")
     peer.fills_up = True
     for _ in range(2):
         peer.subscriber.resume()
     assert [word.split(":")[0] for word in peer.heard] == ["gap"] * 1000
-    assert peer.subscriber.is_busy
+    assert peer.subscriber.is_paused
     peer.fills_up = False
     peer.subscriber.resume()
     assert peer.heard[:2] == ["gap:x/*:E-0:E-1:slow", "gap:x/*:E-1:E-2:slow"]
@@ -165,25 +167,25 @@ def test_gaps_of_very_many_channels_are_told_while_the_transport_takes_them() ->
 
 
 def test_a_gap_of_a_topic_that_was_parted_from_is_not_told() -> None:
-    peer = busy("a", "b", policy=Policy.DROP, limits=Limits(messages=1))
+    peer = busy("a", "b", policy=Policy.DROP, limits=QueueLimits(messages=1))
     send(peer, 1)
     send(peer, 2, channel="b")
-    peer.subscriber.part("a")
+    peer.subscriber.unsubscribe("a")
     peer.subscriber.resume()
     assert peer.heard == ["b:2"]
 
 
 def test_a_gap_is_told_even_where_nothing_waits_any_more() -> None:
-    peer = busy("a", "b", policy=Policy.DROP, limits=Limits(messages=1))
+    peer = busy("a", "b", policy=Policy.DROP, limits=QueueLimits(messages=1))
     send(peer, 1)
     send(peer, 2, channel="b")
-    peer.subscriber.part("b")
+    peer.subscriber.unsubscribe("b")
     peer.subscriber.resume()
     assert peer.heard == ["gap:a:E-0:E-1:slow"]
 
 
 def test_with_latest_only_the_newest_of_each_channel_waits_and_nothing_is_said() -> None:
-    peer = busy("a", "b", policy=Policy.LATEST, limits=Limits(messages=3))
+    peer = busy("a", "b", policy=Policy.LATEST, limits=QueueLimits(messages=3))
     send(peer, 1)
     send(peer, 2, channel="b")
     assert send(peer, 3, 4) == 2
@@ -192,7 +194,7 @@ def test_with_latest_only_the_newest_of_each_channel_waits_and_nothing_is_said()
 
 
 def test_with_latest_one_that_hears_too_many_channels_is_given_up() -> None:
-    peer = busy("*", policy=Policy.LATEST, limits=Limits(messages=2))
+    peer = busy("*", policy=Policy.LATEST, limits=QueueLimits(messages=2))
     send(peer, 1)
     send(peer, 2, channel="b")
     with pytest.raises(TooSlow):
@@ -200,14 +202,14 @@ def test_with_latest_one_that_hears_too_many_channels_is_given_up() -> None:
 
 
 def test_a_bare_wire_can_tell_no_gap_so_one_that_would_drop_is_given_up() -> None:
-    peer = busy(policy=Policy.DROP, limits=Limits(messages=2), bare=True)
+    peer = busy(policy=Policy.DROP, limits=QueueLimits(messages=2), data_only=True)
     send(peer, 1, 2)
     with pytest.raises(TooSlow):
         send(peer, 3)
 
 
 def test_a_bare_wire_with_latest_keeps_the_newest() -> None:
-    peer = busy(policy=Policy.LATEST, limits=Limits(messages=2), bare=True)
+    peer = busy(policy=Policy.LATEST, limits=QueueLimits(messages=2), data_only=True)
     assert send(peer, 1, 2, 3) == 2
     peer.subscriber.resume()
     assert peer.heard == ["a:3"]
@@ -221,7 +223,7 @@ def test_an_end_is_told_behind_all_that_waits() -> None:
     peer = busy()
     send(peer, 1, 2, 3, data=LARGE)
     peer.subscriber.end("a")
-    peer.subscriber.when_ready(lambda: calls.append(peer.heard))
+    peer.subscriber.when_drained(lambda: calls.append(peer.heard))
     peer.fills_up = True
     peer.subscriber.resume()
     assert (peer.heard, peer.ends) == (["a:1", "a:2"], [])
@@ -252,7 +254,7 @@ def test_an_end_is_told_once_however_often_the_channel_ends_meanwhile() -> None:
 def test_an_end_that_waits_is_not_told_to_one_who_has_parted() -> None:
     peer = busy("a", "b")
     peer.subscriber.end("a")
-    peer.subscriber.part("a")
+    peer.subscriber.unsubscribe("a")
     peer.subscriber.resume()
     assert (peer.heard, peer.ends) == ([], [])
 
@@ -274,7 +276,7 @@ def test_one_that_is_closed_hears_nothing_more() -> None:
 def test_who_waits_for_one_that_is_closed_is_called_once() -> None:
     calls: list[bool] = []
     peer = busy()
-    peer.subscriber.when_ready(lambda: calls.append(peer.subscriber.closed))
+    peer.subscriber.when_drained(lambda: calls.append(peer.subscriber.is_closed))
     peer.subscriber.close()
     peer.subscriber.close()
     assert calls == [True]
@@ -298,9 +300,9 @@ def test_one_that_is_closed_by_its_own_write_is_not_written_to_again() -> None:
 
 
 def test_one_who_leaves_lets_go_of_what_waits_for_it() -> None:
-    limits = Limits()
+    limits = QueueLimits()
     peer, late = busy(limits=limits), Peer(limits=limits)
-    late.subscriber.catch(("a",))
+    late.subscriber.start_replay(("a",))
     for each in (peer, late):
         send(each, 1, 2)
         assert limits.budget.used == 2 * message().size
@@ -309,7 +311,7 @@ def test_one_who_leaves_lets_go_of_what_waits_for_it() -> None:
 
 
 def test_one_that_is_closed_amid_what_waits_lets_go_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    peer = busy(limits=(limits := Limits()))
+    peer = busy(limits=(limits := QueueLimits()))
     send(peer, 1, 2, 3, 4, data=LARGE)
 
     def close(data: bytes) -> None:
@@ -320,9 +322,9 @@ def test_one_that_is_closed_amid_what_waits_lets_go_of_the_rest(monkeypatch: pyt
     assert limits.budget.used == 0
 
 
-@pytest.mark.parametrize(("policy", "bare"), [(Policy.DISCONNECT, False), (Policy.DROP, True)])
-def test_one_that_may_lose_nothing_or_can_not_be_told_has_nothing_to_shed(policy: Policy, bare: bool) -> None:
-    peer = busy(policy=policy, bare=bare)
+@pytest.mark.parametrize(("policy", "data_only"), [(Policy.DISCONNECT, False), (Policy.DROP, True)])
+def test_one_that_may_lose_nothing_or_can_not_be_told_has_nothing_to_shed(policy: Policy, data_only: bool) -> None:
+    peer = busy(policy=policy, data_only=data_only)
     send(peer, 1, 2)
     with pytest.raises(NoRoom):
         peer.subscriber.shed()
@@ -333,32 +335,32 @@ def test_one_that_is_ready_sheds_nothing() -> None:
 
 
 def test_what_is_on_its_way_and_was_made_for_one_alone_counts_until_it_is_sent() -> None:
-    peer = busy(limits=(limits := Limits()))
+    peer = busy(limits=(limits := QueueLimits()))
     send(peer, 1, 2, data=LARGE)
     peer.fills_up = True
     peer.subscriber.resume()
     words = len("a:1 a:2 ")
     assert (peer.subscriber.queued_bytes, peer.subscriber.held_bytes, limits.budget.used) == (0, words, words)
-    peer.subscriber.answered(100)
+    peer.subscriber.count_reply(100)
     assert limits.budget.used == words + 100
     peer.subscriber.resume()
     assert (peer.subscriber.held_bytes, limits.budget.used) == (0, 0)
-    peer.subscriber.answered(100)
+    peer.subscriber.count_reply(100)
     assert limits.budget.used == 0, "one that is ready has been sent it"
 
 
 def test_one_who_leaves_owes_nothing() -> None:
-    peer = busy(limits=(limits := Limits()))
-    peer.subscriber.answered(100)
+    peer = busy(limits=(limits := QueueLimits()))
+    peer.subscriber.count_reply(100)
     peer.subscriber.close()
     assert limits.budget.used == 0
 
 
 def test_what_goes_to_many_does_not_count_for_each() -> None:
-    limits = Limits()
+    limits = QueueLimits()
     peers = [Peer(limits=limits).listen("a") for _ in range(2)]
     for peer in peers:
         peer.fills_up = True
         send(peer, 1)
-        assert peer.subscriber.is_busy
+        assert peer.subscriber.is_paused
     assert limits.budget.used == 0

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 
-from pushd.net.alarms import Alarms
+from pushd.net.alarms import CoarseTimers
 
 
 class Waiting:
@@ -15,7 +15,7 @@ class Waiting:
         self.ends: list[float] = []
         self._clock = clock
 
-    def time_is_up(self) -> None:
+    def expire(self) -> None:
         self.ends.append(self._clock.seconds())
 
 
@@ -25,103 +25,103 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def alarms(clock: Clock) -> Alarms:
-    return Alarms(clock)
+def alarms(clock: Clock) -> CoarseTimers:
+    return CoarseTimers(clock)
 
 
 @pytest.mark.parametrize("begun", [0.0, 0.01, 7.3])
 @pytest.mark.parametrize("seconds", [0, 0.1, 1, 24.99, 300])
 def test_timeout_expires_once_less_than_an_eighth_of_a_second_late(
-    clock: Clock, alarms: Alarms, begun: float, seconds: float
+    clock: Clock, alarms: CoarseTimers, begun: float, seconds: float
 ) -> None:
     waiting = Waiting(clock)
     clock.advance(begun)
-    alarms.set(waiting, seconds)
+    alarms.start(waiting, seconds)
     clock.pump([0.01] * int(100 * (seconds + 1)))
     (end,) = waiting.ends
     assert begun + seconds - 1e-6 <= end < begun + seconds + 0.125 + 0.011
 
 
-def test_timeouts_expire_independently_in_any_order(clock: Clock, alarms: Alarms) -> None:
+def test_timeouts_expire_independently_in_any_order(clock: Clock, alarms: CoarseTimers) -> None:
     waits = {seconds: Waiting(clock) for seconds in (3, 1, 2, 1.5)}
     for seconds, waiting in waits.items():
-        alarms.set(waiting, seconds)
+        alarms.start(waiting, seconds)
     clock.pump([0.125] * 32)
     assert {seconds: waiting.ends for seconds, waiting in waits.items()} == {s: [s] for s in (3, 1, 2, 1.5)}
 
 
-def test_timeouts_share_one_timer_and_need_none_when_idle(clock: Clock, alarms: Alarms) -> None:
+def test_timeouts_share_one_timer_and_need_none_when_idle(clock: Clock, alarms: CoarseTimers) -> None:
     waits = [Waiting(clock) for _ in range(5)]
     for number, waiting in enumerate(waits):
-        alarms.set(waiting, 10 - number)
+        alarms.start(waiting, 10 - number)
         assert len(clock.getDelayedCalls()) == 1
     for waiting in waits:
-        alarms.unset(waiting)
-        alarms.unset(waiting)
+        alarms.cancel(waiting)
+        alarms.cancel(waiting)
     assert clock.getDelayedCalls() == []
     clock.advance(20)
     assert not any(waiting.ends for waiting in waits)
 
 
-def test_cancelled_timeout_does_not_expire_but_the_next_does(clock: Clock, alarms: Alarms) -> None:
+def test_cancelled_timeout_does_not_expire_but_the_next_does(clock: Clock, alarms: CoarseTimers) -> None:
     first, second, third = (Waiting(clock) for _ in range(3))
     for seconds, waiting in ((1, first), (1, second), (2, third)):
-        alarms.set(waiting, seconds)
-    alarms.unset(second)
+        alarms.start(waiting, seconds)
+    alarms.cancel(second)
     clock.pump([0.25] * 10)
     assert (first.ends, second.ends, third.ends) == ([1], [], [2])
     assert clock.getDelayedCalls() == []
 
 
-def test_timeout_can_be_started_and_cancelled_during_a_callback(clock: Clock, alarms: Alarms) -> None:
+def test_timeout_can_be_started_and_cancelled_during_a_callback(clock: Clock, alarms: CoarseTimers) -> None:
     late = Waiting(clock)
 
     class Eager(Waiting):
-        def time_is_up(self) -> None:
-            super().time_is_up()
-            alarms.unset(self)
-            alarms.set(late, 1)
+        def expire(self) -> None:
+            super().expire()
+            alarms.cancel(self)
+            alarms.start(late, 1)
 
-    alarms.set(Eager(clock), 1)
+    alarms.start(Eager(clock), 1)
     clock.pump([0.25] * 12)
     assert late.ends == [2]
 
 
-def test_timeout_started_during_a_callback_does_not_delay_the_next(clock: Clock, alarms: Alarms) -> None:
+def test_timeout_started_during_a_callback_does_not_delay_the_next(clock: Clock, alarms: CoarseTimers) -> None:
     late, next_one = Waiting(clock), Waiting(clock)
 
     class Eager(Waiting):
-        def time_is_up(self) -> None:
-            alarms.set(late, 5)
+        def expire(self) -> None:
+            alarms.start(late, 5)
 
-    alarms.set(Eager(clock), 1)
-    alarms.set(next_one, 2)
+    alarms.start(Eager(clock), 1)
+    alarms.start(next_one, 2)
     clock.pump([0.25] * 30)
     assert (next_one.ends, late.ends) == ([2], [6])
 
 
-def test_cancelled_timeouts_leave_only_future_steps_behind(clock: Clock, alarms: Alarms) -> None:
-    alarms.set(Waiting(clock), 1)
+def test_cancelled_timeouts_leave_only_future_steps_behind(clock: Clock, alarms: CoarseTimers) -> None:
+    alarms.start(Waiting(clock), 1)
     for _ in range(100):
         gone = Waiting(clock)
-        alarms.set(gone, 10)
-        alarms.unset(gone)
+        alarms.start(gone, 10)
+        alarms.cancel(gone)
     assert len(alarms._steps) == len(alarms._by_step) == 2
     clock.advance(1)
     assert (alarms._steps, alarms._by_step, clock.getDelayedCalls()) == ([], {}, [])
 
 
 def test_failing_callback_is_logged_and_others_still_expire(
-    clock: Clock, alarms: Alarms, expected_failures: list[LogEvent]
+    clock: Clock, alarms: CoarseTimers, expected_failures: list[LogEvent]
 ) -> None:
     class Broken(Waiting):
-        def time_is_up(self) -> None:
+        def expire(self) -> None:
             raise RuntimeError("broken")
 
     waiting = Waiting(clock)
-    alarms.set(Broken(clock), 1)
-    alarms.set(waiting, 1)
-    alarms.set(late := Waiting(clock), 2)
+    alarms.start(Broken(clock), 1)
+    alarms.start(waiting, 1)
+    alarms.start(late := Waiting(clock), 2)
     clock.pump([1, 1])
     assert (waiting.ends, late.ends) == ([1], [2])
     assert [event["log_failure"].type for event in expected_failures] == [RuntimeError]

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from pushd.net.back_row import BackRow, come_forward, sit_behind
-from pushd.net.prompt import send_at_once
+from pushd.net.back_row import LowPriorityReaders, deprioritize, prioritize
+from pushd.net.prompt import enable_direct_send
 
 _AT_ONCE = 5
 """The number of reads in one time slice."""
@@ -60,15 +60,15 @@ class Harness(ServerFactory):
         """The protocols in the order in which they were read."""
         self.readers = []
         self.clients = []
-        self.row = BackRow(self)
+        self.row = LowPriorityReaders(self)
         self._path = path
         self.port: Any = (
             reactor.listenTCP(0, self, interface="127.0.0.1")
             if kind == "tcp"
             else IReactorUNIX(reactor).listenUNIX(path, self)
         )
-        send_at_once(self.port)
-        sit_behind(self.port, self.row)
+        enable_direct_send(self.port)
+        deprioritize(self.port, self.row)
         self.row.start()
 
     def __getattr__(self, name):
@@ -135,8 +135,8 @@ async def test_many_connections_are_read_one_slice_per_turn(harness):
 async def test_prioritized_connection_is_read_by_the_reactor(harness):
     await harness.connect(3 * _AT_ONCE)
     publisher = harness.readers[-1]
-    come_forward(publisher.transport)
-    come_forward(publisher.transport)
+    prioritize(publisher.transport)
+    prioritize(publisher.transport)
     assert len(harness.row) == 3 * _AT_ONCE - 1
     for client in harness.clients:
         client.send(b"here")
@@ -226,5 +226,5 @@ async def test_port_accepts_few_connections_per_turn(harness):
 
 
 def test_other_transports_are_unchanged():
-    come_forward(StringTransport())
-    come_forward(None)
+    prioritize(StringTransport())
+    prioritize(None)

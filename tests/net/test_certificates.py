@@ -58,7 +58,7 @@ def endpoint(kind: str, folder: Path) -> str:
 def test_reload_replaces_tls_and_keeps_the_site_running(folder: Path, kind: str) -> None:
     reactor, site, factory = listen(endpoint(kind, folder))
     before = factory.buildProtocol(None)
-    renew = reactor.read_again()
+    renew = reactor.reload()
     assert renew is not None
     assert factory.buildProtocol(None).factory is before.factory
     renew()
@@ -78,16 +78,16 @@ def test_unreadable_certificates_are_reported(folder: Path, kind: str, harm: str
         if harm == "garbage":
             file.write_text("-----BEGIN CERTIFICATE-----\n", encoding="ascii")
     with pytest.raises(ValueError, match=r"certificates of .* cannot be loaded"):
-        reactor.read_again()
+        reactor.reload()
 
 
 def test_missing_certificate_directory_is_reported(folder: Path) -> None:
     reactor, _, _ = listen(endpoint("tls", folder))
     shutil.rmtree(folder / "pems")
     with pytest.raises(ValueError, match="cannot be loaded"):
-        reactor.read_again()
+        reactor.reload()
 
 
 def test_plain_tcp_has_no_certificates() -> None:
     reactor, _, _ = listen("tcp:0")
-    assert reactor.read_again() is None
+    assert reactor.reload() is None

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pushd.net.eager import begin
+from pushd.net.eager import run_eagerly
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ async def add(waits, done):
 
 def test_coroutine_that_never_waits_runs_synchronously(broken):
     done: list[object] = []
-    begin(add([], done), broken.append)
+    run_eagerly(add([], done), broken.append)
     assert (done, broken) == (["end"], [])
 
 
 def test_coroutine_continues_with_each_awaited_result(broken):
     first, second, done = Deferred[object](), Deferred[object](), list[object]()
-    begin(add([first, second], done), broken.append)
+    run_eagerly(add([first, second], done), broken.append)
     assert done == []
     first.callback(1)
     assert done == [1]
@@ -42,7 +42,7 @@ def test_exception_is_reported(broken, waits):
         await add(waiting, [])
         raise LookupError("here")
 
-    begin(work(), broken.append)
+    run_eagerly(work(), broken.append)
     for each in waiting:
         each.callback(None)
     assert [failure.check(LookupError) for failure in broken] == [LookupError]
@@ -59,7 +59,7 @@ def test_awaited_failure_is_raised_at_the_await(broken, before):
             except LookupError as error:
                 caught.append(str(error))
 
-    begin(work(), broken.append)
+    run_eagerly(work(), broken.append)
     for each in waiting[:-1]:
         each.callback(None)
     waiting[-1].errback(Failure(LookupError("lost")))

@@ -3,14 +3,14 @@
 import pytest
 from twisted.internet.task import Clock
 
-from pushd.net.keepalive import Deadlines, Hours, Wheel
+from pushd.net.keepalive import Deadlines, Ticks, Wheel
 
 
 class Connection:
     """Records the times of its pings, and when its deadline passed."""
 
     def __init__(self, clock, wheel=None):
-        self.spoke = 0
+        self.last_write = 0
         self.pings = []
         self.overdues = []
         self.also = lambda: None
@@ -27,7 +27,7 @@ class Connection:
 
     def write(self):
         """Record the tick, as a connection does when it is written to."""
-        self.spoke = self._wheel.now
+        self.last_write = self._wheel.now
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def clock():
 
 @pytest.fixture
 def hours(clock):
-    hours = Hours(clock)
+    hours = Ticks(clock)
     hours.start()
     yield hours
     hours.stop()
@@ -112,7 +112,7 @@ def test_connections_are_pinged_at_different_times(clock, wheel):
 
 
 def test_an_interval_of_one_second_works(clock):
-    hours = Hours(clock)
+    hours = Ticks(clock)
     wheel, peer = Wheel(hours, 1), Connection(clock)
     hours.start()
     wheel.add(peer)
@@ -187,8 +187,8 @@ def test_answered_deadline_can_start_again(clock, deadlines):
     peer = Connection(clock)
     deadlines.expect(peer)
     pass_time(clock, 2)
-    deadlines.heard(peer)
-    deadlines.heard(peer)
+    deadlines.cancel(peer)
+    deadlines.cancel(peer)
     pass_time(clock, 2)
     deadlines.expect(peer)
     pass_time(clock, 5)
@@ -210,7 +210,7 @@ def test_deadlines_are_independent(clock, deadlines):
         peers.append(Connection(clock))
         deadlines.expect(peers[-1])
         pass_time(clock, 1)
-    deadlines.heard(peers[2])
+    deadlines.cancel(peers[2])
     pass_time(clock, 5)
     assert [peer.overdues for peer in peers] == [[3], [4], [], [6]]
 
@@ -219,7 +219,7 @@ def test_overdue_callback_may_cancel_other_deadlines(clock, deadlines):
     first, second = Connection(clock), Connection(clock)
     for peer in (first, second):
         deadlines.expect(peer)
-    first.also = lambda: deadlines.heard(second)
+    first.also = lambda: deadlines.cancel(second)
     pass_time(clock, 5)
     assert (first.overdues, second.overdues) == ([3], [])
 
@@ -240,7 +240,7 @@ def test_new_interval_applies_to_existing_connections(clock, wheel, seconds, pin
     for each in (peer, gone):
         wheel.add(each)
     pass_time(clock, 3)
-    wheel.turn_in(seconds)
+    wheel.reconfigure(seconds)
     wheel.remove(gone)
     pass_time(clock, 8)
     assert (peer.pings, gone.pings) == (pings, [])
@@ -280,7 +280,7 @@ def test_excused_peer_that_acts_is_not_overdue(clock):
     peer = Connection(clock)
     deadlines.expect(peer)
     pass_time(clock, 3)
-    deadlines.heard(peer)
+    deadlines.cancel(peer)
     pass_time(clock, 5)
     assert peer.overdues == []
     deadlines.stop()

@@ -2,12 +2,12 @@
 
 from twisted.internet.task import Clock
 
-from pushd.net.lateness import Lateness
+from pushd.net.lateness import LoopDelay
 
 
 def test_loop_delay_is_reported_every_second() -> None:
     clock, delays = Clock(), list[float]()
-    lateness = Lateness(clock, delays.append)
+    lateness = LoopDelay(clock, delays.append)
     lateness.start()
     clock.advance(1)
     clock.advance(1.25)

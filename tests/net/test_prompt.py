@@ -9,9 +9,9 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from pushd.net.burst import handle_of
+from pushd.net.burst import direct_handle
 from pushd.net.listening import prepare
-from pushd.net.prompt import PromptServer, PromptUnixServer, send_at_once, socket_of
+from pushd.net.prompt import DirectServer, DirectUnixServer, enable_direct_send, socket_of
 
 
 @implementer(IPushProducer)
@@ -72,7 +72,7 @@ async def pair(request, tmp_path):
 
     factory = Factory()
     port = listen(request.param, factory, str(tmp_path / "socket"))
-    send_at_once(port)
+    enable_direct_send(port)
     client = socket.socket(socket.AF_INET if request.param == "tcp" else socket.AF_UNIX)
     client.connect(("127.0.0.1", port.getHost().port) if request.param == "tcp" else str(tmp_path / "socket"))
     client.setblocking(False)
@@ -144,16 +144,16 @@ async def test_lost_connection_is_reported_by_the_reactor_not_by_write(pair):
 
 async def test_socket_of_direct_connection_is_available(pair):
     server, _ = pair
-    assert isinstance(server.transport, PromptServer | PromptUnixServer)
+    assert isinstance(server.transport, DirectServer | DirectUnixServer)
     assert socket_of(server.transport) is server.transport.socket
-    assert handle_of(server.transport) is not None
+    assert direct_handle(server.transport) is not None
 
 
 def test_other_transports_have_no_socket():
     from twisted.internet.testing import StringTransport
 
     assert socket_of(StringTransport()) is None
-    assert handle_of(StringTransport()) is None
+    assert direct_handle(StringTransport()) is None
 
 
 def test_other_ports_are_unchanged():
@@ -161,7 +161,7 @@ def test_other_ports_are_unchanged():
         transport = object
 
     port = Port()
-    send_at_once(port)
+    enable_direct_send(port)
     assert port.transport is object
 
 

@@ -39,7 +39,7 @@ class Waiters:
 
     async def _go(self, number: int, turns: int) -> None:
         for _ in range(turns):
-            await self.slices.turn()
+            await self.slices.next_turn()
             self.resumed.append(number)
             self.reactor.now += SLICE_SECONDS / 2
 

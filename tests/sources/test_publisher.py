@@ -56,7 +56,7 @@ def test_refusals_are_logged_when_they_start_and_end():
     with LogCapture() as log:
         for _ in range(3):
             assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [False]
-        result_of(harness.hub.forget("other"))
+        result_of(harness.hub.delete("other"))
         for _ in range(3):
             assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [True]
     assert log.lines == [

@@ -215,7 +215,7 @@ def test_refused_change_is_retried(folder):
     (folder / "new").touch()
     notifier.on_change()
     assert watched.after(0.1, 2.0, 2.0) == []
-    result_of(harness.hub.forget("other"))
+    result_of(harness.hub.delete("other"))
     assert watched.after(2.0) == ["created new"]
     watched.stop()
 

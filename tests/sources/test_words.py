@@ -54,7 +54,7 @@ def test_refused_word_is_retried():
     running = run(harness, "a b")
     harness.clock.pump([1.0] * 3)
     assert published(harness) == []
-    result_of(harness.hub.forget("other"))
+    result_of(harness.hub.delete("other"))
     harness.clock.pump([1.0] * 2)
     assert published(harness) == [("a", False), ("b", True)]
     assert running.called

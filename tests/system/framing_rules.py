@@ -50,7 +50,9 @@ def _faults_of_answers(talk: Conversation, is_direct: bool) -> Iterator[str]:
         if is_over:
             yield f"answer {number} comes after the end of the connection"
         if number < len(requests):
-            yield from _faults_of_answer(number, requests[number], answer, is_direct)
+            # Where the client has sent all it will send, the answer to its last request ends the connection.
+            is_final = talk.stream.is_half_closed and number == len(requests) - 1
+            yield from _faults_of_answer(number, requests[number], answer, is_direct, is_final)
             is_over = answer.is_last or requests[number].is_last
         elif number > len(requests) or not tail:
             yield f"answer {number} is to no request"
@@ -63,7 +65,7 @@ def _faults_of_answers(talk: Conversation, is_direct: bool) -> Iterator[str]:
         yield f"what is not readable ({tail}) is not refused"
 
 
-def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bool) -> Iterator[str]:
+def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bool, is_final: bool) -> Iterator[str]:
     doubts = request.doubts - (_FINE_DIRECTLY if is_direct else _FINE)
     is_refused, expected = answer.status >= 400, _expected(request)
     if not (is_refused and doubts) and answer.status not in expected:
@@ -71,7 +73,8 @@ def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bo
     if is_direct and not is_refused and request.doubts & _REFUSED_DIRECTLY:
         yield f"request {number} is accepted, in spite of {request.doubts}"
     is_stream = ENDED in request.path  # its answer is the last one if half a request follows
-    if is_direct and answer.is_last and not (is_refused or answer.status == 101 or request.may_be_last or is_stream):
+    may_end = is_final or is_refused or answer.status == 101 or request.may_be_last or is_stream
+    if is_direct and answer.is_last and not may_end:
         yield f"the connection ends with request {number}, which is right"
     if answer.status == 101 and request.body:
         yield f"request {number} has a body, and is accepted as a handshake"

@@ -128,7 +128,7 @@ class Stream:
         """The data of the messages that came."""
         return self._technique.read(self.body, self.kind)
 
-    def hear(self, count: int) -> list[bytes]:
+    def deliver_result(self, count: int) -> list[bytes]:
         """Wait for so many messages in all; give them, or fewer where no more come."""
         deadline = time.monotonic() + SECONDS
         while len(self.messages) < count and not self.is_closed and time.monotonic() < deadline:

@@ -131,10 +131,10 @@ def test_a_stream_begins_and_goes_on_at_once(door: Door, technique: Technique, c
         assert stream.seconds < AT_ONCE
         start = time.monotonic()
         door.publish(channel, b"first", technique.publish_as)
-        assert (stream.hear(1), at_once(start)) == ([b"first"], True)
+        assert (stream.deliver_result(1), at_once(start)) == ([b"first"], True)
         for text in TEXTS:
             door.publish(channel, text, technique.publish_as)
-        assert stream.hear(21) == [b"first", *TEXTS]
+        assert stream.deliver_result(21) == [b"first", *TEXTS]
         door.ask("POST", f"/pub/{channel}?end=1")
         stream.to_the_end()
         assert stream.is_complete

@@ -76,7 +76,7 @@ def _keep_silent(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> Sil
     for name in streams:
         daemon.publish(f"idle/{name}", b"before", Content_Type=KEPT[name].publish_as)
     for stream in (*streams.values(), mail):
-        assert stream.hear(1) == [b"before"]
+        assert stream.deliver_result(1) == [b"before"]
     polls, socket = (poll(CUT // 2), poll(2 * CUT)), websocket(port)
     idle([*streams.values(), mail, raw], IDLE_SECONDS)
     return Silence(daemon, streams, mail, raw, polls, socket)
@@ -88,7 +88,7 @@ def test_signs_of_life_keep_a_stream_open(silence: Silence, name: str):
     assert (once(stream.messages), stream.is_closed) == ([b"before"], False)
     for data in (b"after", b"later"):
         silence.daemon.publish(f"idle/{name}", data, Content_Type=kind)
-        stream.hear(len(stream.messages) + 1)
+        stream.deliver_result(len(stream.messages) + 1)
     assert once(stream.messages) == [b"before", b"after", b"later"]
 
 

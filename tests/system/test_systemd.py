@@ -102,7 +102,7 @@ class Supervised:
         """All it has logged."""
         return self._log.read_text(encoding="utf-8")
 
-    def hear(self, word: str) -> None:
+    def deliver_result(self, word: str) -> None:
         """Wait until it says a word, or what begins with it."""
         try:
             while not self._ear.recv(4096).decode().startswith(word):
@@ -126,17 +126,17 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
 
 
 def test_it_is_ready_when_it_listens_and_alive_until_it_has_stopped(supervised: Supervised) -> None:
-    supervised.hear("READY=1")
+    supervised.deliver_result("READY=1")
     for port in (supervised.http, supervised.tcp):
         socket.create_connection(("127.0.0.1", port), SECONDS).close()
     with socket.create_connection(("127.0.0.1", supervised.tcp), SECONDS) as lines:
         assert lines.recv(100).startswith(b"INFO ")
-    supervised.hear("WATCHDOG=1")
-    supervised.hear("WATCHDOG=1")
+    supervised.deliver_result("WATCHDOG=1")
+    supervised.deliver_result("WATCHDOG=1")
     supervised.process.send_signal(signal.SIGHUP)
-    supervised.hear("RELOADING=1\nMONOTONIC_USEC=")
-    supervised.hear("READY=1")
+    supervised.deliver_result("RELOADING=1\nMONOTONIC_USEC=")
+    supervised.deliver_result("READY=1")
     supervised.process.send_signal(signal.SIGTERM)
-    supervised.hear("STOPPING=1")
+    supervised.deliver_result("STOPPING=1")
     assert eventually(lambda: supervised.process.poll() is not None, SECONDS)
     assert "Traceback" not in supervised.log

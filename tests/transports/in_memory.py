@@ -68,11 +68,11 @@ class Stream:
 
     def __init__(self, request: Request, body: bytes) -> None:
         request.setHeader(b"Content-Length", b"%d" % len(body))
-        if request.is_last:
+        if request.closes_connection:
             request.setHeader(b"Connection", b"close")
-        self._loan, head = request.take_over(self)
-        self._is_last = request.is_last
-        self._received = self._loan.early
+        self._loan, head = request.detach(self)
+        self._is_last = request.closes_connection
+        self._received = self._loan.unread
         self._body = b"" if request.method == b"HEAD" else body
         self._loan.transport.write(head)
 

@@ -31,7 +31,7 @@ class _Lines(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_whole = reason.check(ConnectionDone) is not None and not self._rest
-        self._peer.hear(Closed(None, is_whole))
+        self._peer.deliver_result(Closed(None, is_whole))
 
 
 class LinePeer(Peer):
@@ -86,7 +86,7 @@ class LinePeer(Peer):
             if self._asked:
                 self._asked.popleft().callback(line.rstrip(b"\r"))
             else:
-                self.hear(Told(line.split()[1].decode()))
+                self.deliver_result(Told(line.split()[1].decode()))
         else:
             self.news(line)
 
@@ -95,9 +95,9 @@ class LinePeer(Peer):
         assert line.endswith(b"\r"), line
         line = line.removesuffix(b"\r")
         if line.startswith(b"{"):
-            self.hear(message_of(json.loads(line)))
+            self.deliver_result(message_of(json.loads(line)))
         elif item := _read(line):
-            self.hear(item)
+            self.deliver_result(item)
         else:
             self.extra.append(line)
 
@@ -126,7 +126,7 @@ class RawLines(LinePeer):
 
     def news(self, line: bytes) -> None:
         """See `LinePeer`."""
-        self.hear(Heard(None, None, line, None))
+        self.deliver_result(Heard(None, None, line, None))
 
 
 def _read(line: bytes) -> Item | None:

@@ -54,11 +54,11 @@ class Mixed(StreamPeer):
             case "":
                 self._read = self._read_body
             case "Pushd-Gap":
-                self.hear(Gap(*words))
+                self.deliver_result(Gap(*words))
             case "Pushd-End":
-                self.hear(End(words[0]))
+                self.deliver_result(End(words[0]))
             case "Pushd-Ping":
-                self.hear(None)
+                self.deliver_result(None)
             case _:
                 assert name not in self._part
                 self._part[name] = value
@@ -73,7 +73,7 @@ class Mixed(StreamPeer):
         part, self._part = self._part, {}
         if "Pushd-Id" in part:
             event = unquote(part["Pushd-Event"]) if "Pushd-Event" in part else None
-            self.hear(Heard(part["Pushd-Id"], unquote(part["Pushd-Channel"]), data, event))
+            self.deliver_result(Heard(part["Pushd-Id"], unquote(part["Pushd-Channel"]), data, event))
         self._read = self._read_boundary
         return True
 

@@ -175,7 +175,7 @@ class Peer:
         """Read on."""
         self.protocol.transport.resumeProducing()
 
-    def hear(self, item: Item | None) -> None:
+    def deliver_result(self, item: Item | None) -> None:
         """Take what came; None is a sign of life."""
         if item is None:
             self._pings.put(None)

@@ -28,7 +28,7 @@ class LongPoll(Peer):
             while True:
                 self._take(await self._poll(self._position, None))
         except Exception:
-            self.hear(Closed(None, False))
+            self.deliver_result(Closed(None, False))
 
     async def _poll(self, since: str | None, timeout: int | None) -> Answer:
         request = encode_request("GET", address("longpoll", self._topics, since=since, timeout=timeout))
@@ -39,4 +39,4 @@ class LongPoll(Peer):
     def _take(self, answer: Answer) -> None:
         self._position = answer.headers["pushd-id"]
         for said in answer.json if answer.status == 200 else ():
-            self.hear(message_of(said))
+            self.deliver_result(message_of(said))

@@ -32,7 +32,7 @@ async def stall(daemon: RunningDaemon, peer: Peer, channel: str = "a") -> list[s
     shrink(daemon)
     subscriber = daemon.subscribers(channel)[0]
     ids: list[str] = []
-    while not subscriber.is_busy:
+    while not subscriber.is_paused:
         assert len(ids) < _MOST, "the kernel takes everything"
         ids.append(await daemon.publish(channel, PIECE))
         await turns()
@@ -44,7 +44,7 @@ async def stall_in_replay(daemon: RunningDaemon, peer: Peer, slow: str | None = 
     await daemon.publish_all(*[("a", PIECE.decode())] * _MOST)
     await peer.subscribe("a", since="all", slow=slow)
     peer.stall()
-    await until(lambda: daemon.subscribers("a")[0].is_busy, "a busy subscriber")
+    await until(lambda: daemon.subscribers("a")[0].is_paused, "a busy subscriber")
     await turns()
-    assert daemon.subscribers("a")[0].is_busy
+    assert daemon.subscribers("a")[0].is_paused
     return _MOST

@@ -35,13 +35,13 @@ class _Client(WebSocketClientProtocol):
         self.owner.frame(payload, isBinary)
 
     def onPing(self, payload: bytes) -> None:
-        self.owner.hear(None)
+        self.owner.deliver_result(None)
         if self.answers_pings:
             super().onPing(payload)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         if self.opened.called:
-            self.owner.hear(Closed(self.remoteCloseCode or code, self.remoteCloseCode is not None))
+            self.owner.deliver_result(Closed(self.remoteCloseCode or code, self.remoteCloseCode is not None))
         else:
             status = int(self._answer.split()[1]) if self._answer else None
             body = self._answer.partition(b"\r\n\r\n")[2]
@@ -91,7 +91,7 @@ class BareSocket(SocketPeer):
     def frame(self, payload: bytes, is_binary: bool) -> None:
         """See `SocketPeer`."""
         self.last_was_binary = is_binary
-        self.hear(Heard(None, None, payload, None))
+        self.deliver_result(Heard(None, None, payload, None))
 
 
 class JsonSocket(SocketPeer):
@@ -123,7 +123,7 @@ class JsonSocket(SocketPeer):
         if "ok" in said or "error" in said:
             self._asked.popleft().callback(said)
         else:
-            self.hear(message_of(said))
+            self.deliver_result(message_of(said))
 
     def ask(self, **command: object) -> "Deferred[Any]":
         """Send a command; the whole answer comes back."""

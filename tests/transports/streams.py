@@ -41,7 +41,8 @@ class StreamPeer(Peer):
             raise Refused(answer.json["error"]["code"] if answer.body else None, head.status)
         self.headers, self.gap = head.headers, head.headers.get("pushd-gap")
         self.protocol.answer.addCallbacks(
-            lambda answer: self.hear(Closed(None, True)), lambda failure: self.hear(Closed(None, False))
+            lambda answer: self.deliver_result(Closed(None, True)),
+            lambda failure: self.deliver_result(Closed(None, False)),
         )
 
     def feed(self, data: bytes) -> None:
@@ -71,10 +72,10 @@ class Sse(StreamPeer):
     def feed(self, data: bytes) -> None:
         """See `StreamPeer`."""
         for event in self.events.feed(data):
-            self.hear(self.read(event))
+            self.deliver_result(self.read(event))
         while self._comments < self.events.comments:
             self._comments += 1
-            self.hear(None)
+            self.deliver_result(None)
 
     def read(self, event: Event) -> Item | None:
         """Read an event; one without an id is a control object."""
@@ -129,7 +130,7 @@ class LineStream(StreamPeer):
         """See `StreamPeer`."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self.hear(self.read(line))
+            self.deliver_result(self.read(line))
 
     def read(self, line: bytes) -> Item | None:
         """Read a line."""

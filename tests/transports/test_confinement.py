@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from pushd.core.command import Command, History, Publish, Status, Subscribe
+from pushd.core.command import Command, PublishMessage, ReadHistory, ReadStatus, Subscribe
 from pushd.core.errors import Forbidden
 from pushd.core.message import draft
 from pushd.core.names import Scope
 from pushd.core.outbox import Policy
-from pushd.session import Session
+from pushd.session import CommandExecutor
 from tests.transports.daemon import RunningDaemon
 from tests.transports.http_client import address
 from tests.transports.sockets import JsonSocket
@@ -91,9 +91,9 @@ async def test_who_names_no_topics_in_the_address_is_not_confined(daemon, way):
 
 COMMANDS: dict[str, Callable[[str], Command]] = {
     "subscribe": lambda name: Subscribe((name,)),
-    "publish": lambda name: Publish(draft(name, b"x")),
-    "history": lambda name: History((name,), 1),
-    "status": lambda name: Status(name),
+    "publish": lambda name: PublishMessage(draft(name, b"x")),
+    "history": lambda name: ReadHistory((name,), 1),
+    "status": lambda name: ReadStatus(name),
 }
 
 
@@ -102,12 +102,12 @@ async def test_every_command_of_a_session_that_reads_or_writes_is_confined(daemo
     peer = await opened(daemon, "ws")
     await daemon.publish_all(("alerts", "x"), ("other", "x"))
     (subscriber,) = daemon.subscribers("alerts")
-    session = Session(daemon._service.hub, subscriber, {}, Scope(("alerts",)))
+    session = CommandExecutor(daemon._service.hub, subscriber, {}, Scope(("alerts",)))
     answers: list[Any] = []
     with pytest.raises(Forbidden, match=r"^other is not covered"):
-        await session.obey(COMMANDS[command]("other"), answers.append)
+        await session.execute(COMMANDS[command]("other"), answers.append)
     assert answers == []
-    await session.obey(COMMANDS[command]("alerts"), answers.append)
+    await session.execute(COMMANDS[command]("alerts"), answers.append)
     assert len(answers) == 1
     peer.disconnect()
 
@@ -115,7 +115,7 @@ async def test_every_command_of_a_session_that_reads_or_writes_is_confined(daemo
 async def test_publishes_that_come_together_are_judged_one_by_one(daemon):
     peer = await opened(daemon, "ws")
     (subscriber,) = daemon.subscribers("alerts")
-    session = Session(daemon._service.hub, subscriber, {}, Scope(("alerts",)))
+    session = CommandExecutor(daemon._service.hub, subscriber, {}, Scope(("alerts",)))
     outcomes = await session.publish([draft("alerts", b"1"), draft("other", b"2"), draft("alerts", b"3")])
     assert [isinstance(outcome, Forbidden) for outcome in outcomes] == [False, True, False]
     assert (len(await daemon.history("alerts")), await daemon.history("other")) == (2, [])

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from websockets.frames import Frame, Opcode
 
-from pushd.transports.frame_reader import FrameReader, Readers
+from pushd.transports.frame_reader import FrameReader, FrameReaderPool
 from tests.wire.test_frames import read as frames_of
 
 MOST = 1000
@@ -20,9 +20,9 @@ HEADS = [b"\x81\xff" + bytes(8), b"\x82\xff\x7f" + b"\xff" * 7 + bytes(4), b"\x8
 CUTS = st.lists(st.integers(0, 300), max_size=6)
 
 
-def readers() -> Readers:
+def readers() -> FrameReaderPool:
     """Make readers whose closing handshakes no timer ends."""
-    return Readers(Clock(), MOST, 0)
+    return FrameReaderPool(Clock(), MOST, 0)
 
 
 class Transport(StringTransport):
@@ -35,7 +35,7 @@ class Transport(StringTransport):
 class Peer:
     """A connection that lends a reader whenever something comes, as a WebSocket does."""
 
-    def __init__(self, lent_by: Readers) -> None:
+    def __init__(self, lent_by: FrameReaderPool) -> None:
         self.transport = Transport()
         self.heard: list[tuple[bytes, bool]] = []
         self._readers = lent_by

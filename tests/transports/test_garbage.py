@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pushd.core.subscriber import Subscriber
-from pushd.transports.lines import LinePeer
+from pushd.transports.lines import LineConnection
 from pushd.transports.site import Connection
 from pushd.transports.streaming import HttpStream
 from pushd.transports.websocket import WebSocket
@@ -16,7 +16,7 @@ from tests.transports.sockets import JsonSocket
 from tests.transports.streams import LineStream, Sse
 from tests.transports.ways import each
 
-_PARTS = (Connection, HttpStream, LinePeer, Subscriber, WebSocket)
+_PARTS = (Connection, HttpStream, LineConnection, Subscriber, WebSocket)
 _TURNS = 200
 
 

@@ -2,7 +2,7 @@
 
 from twisted.internet.defer import Deferred
 
-from pushd.net.back_row import BackRow
+from pushd.net.back_row import LowPriorityReaders
 from tests.transports.daemon import MovableReactor, until
 from tests.transports.line_client import TextLines
 from tests.transports.multipart_client import Mixed
@@ -119,7 +119,7 @@ async def test_a_request_that_is_there_and_was_not_read_yet_is_not_late(start_da
     reactor = MovableReactor()
     daemon = await start_daemon({"limits.handshake": 10}, reactor)
     with monkeypatch.context() as busy:
-        busy.setattr(BackRow, "doRead", lambda row: None)
+        busy.setattr(LowPriorityReaders, "doRead", lambda row: None)
         peer = way(daemon)
         subscribing = Deferred.fromCoroutine(peer.subscribe("a"))
         await reactor.pass_time(12)
@@ -134,7 +134,7 @@ async def test_a_pong_that_is_there_and_was_not_read_yet_is_not_late(start_daemo
     peer = JsonSocket(daemon)
     await peer.subscribe("a")
     with monkeypatch.context() as busy:
-        busy.setattr(BackRow, "doRead", lambda row: None)
+        busy.setattr(LowPriorityReaders, "doRead", lambda row: None)
         await reactor.pass_time(10)
     await reactor.pass_time(3)
     await daemon.publish("a", "one")

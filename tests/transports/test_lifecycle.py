@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
-from pushd.core.replay import Opening
+from pushd.core.replay import StartPosition
 from tests.transports.daemon import turns, until
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
@@ -185,14 +185,14 @@ HANDSHAKE = {
 @pytest.mark.parametrize(("door", "headers"), [("stream", {}), ("ws", HANDSHAKE)])
 async def test_one_who_is_given_up_while_its_subscription_waits_is_refused(daemon, monkeypatch, door, headers):
     """As happens where a store is away just then."""
-    opening: Deferred[Opening] = Deferred()
+    opening: Deferred[StartPosition] = Deferred()
     hub = daemon._service.hub
     monkeypatch.setattr(hub._backend, "open", lambda topics, since: opening)
     asked = ensureDeferred(daemon.request("GET", address(door, "a"), headers=headers))
     await until(lambda: daemon.subscribers("a"), "it waits")
     (subscriber,) = daemon.subscribers("a")
-    hub.give_up(subscriber, Unavailable("come back"))
-    opening.callback(Opening(MessageId("e", 0), (), behind=False, finished=False))
+    hub.disconnect(subscriber, Unavailable("come back"))
+    opening.callback(StartPosition(MessageId("e", 0), (), needs_replay=False, is_complete=False))
     answer = await asked
     assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable")
     assert await daemon.metric(f'pushd_connections{{transport="{"websocket" if door == "ws" else door}"}}') == 0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from pushd.transports.negotiate import NegotiatingDoor
+from pushd.transports.negotiate import NegotiatingResource
 from pushd.transports.request import Request
 from tests.transports.daemon import until
 from tests.transports.http_client import HttpClient, encode_request
@@ -80,7 +80,7 @@ class Named:
 KINDS = ("text/event-stream", "multipart/mixed", "application/x-ndjson")
 NOTHING: Any = None
 NAMED: Any = Named
-DOOR = NegotiatingDoor(NOTHING, {kind: NAMED(kind) for kind in KINDS}, NAMED("websocket"), NAMED("longpoll"))
+DOOR = NegotiatingResource(NOTHING, {kind: NAMED(kind) for kind in KINDS}, NAMED("websocket"), NAMED("longpoll"))
 WEIGHTS = st.integers(0, 1000)
 BLANKS = st.sampled_from(["", " ", "\t"])
 NO_WEIGHTS = st.sampled_from(["nan", "inf", "-1", "1e0", "1_0", "2", "", "x", "0x1", "1.0.0", "\u0661", " 1"])

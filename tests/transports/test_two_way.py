@@ -148,7 +148,7 @@ async def test_what_was_published_before_unsub_may_be_heard_but_nothing_after_it
         asked = [peer.send(command) for command in commands]
     await asked[-1]
     heard: list[object] = []
-    peer.hear = heard.append
+    peer.deliver_result = heard.append
     await turns(50)
     assert [item for item in heard if isinstance(item, Heard)] == []
 

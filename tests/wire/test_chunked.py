@@ -61,21 +61,21 @@ def test_stateful_wire_has_one_chunked_wire_per_state() -> None:
     inner = Following()
     wire = Chunked(inner)
     a, b = message(1, "a"), message(2, "b")
-    assert wire.is_fluid
-    assert wire.then(a) is wire.then(a)
-    assert wire.then(a).then(b) is wire.then(b)
-    assert wire.then(a) is not wire.then(b)
-    assert wire.then(a).message(b) == inner.then(a).message(b) == b"a>b:2 "
-    assert wire.then(a).block([b"x"]) == chunk(b"x")
+    assert wire.is_stateful
+    assert wire.after(a) is wire.after(a)
+    assert wire.after(a).after(b) is wire.after(b)
+    assert wire.after(a) is not wire.after(b)
+    assert wire.after(a).message(b) == inner.after(a).message(b) == b"a>b:2 "
+    assert wire.after(a).block([b"x"]) == chunk(b"x")
 
 
 def test_stateless_wire_has_one_chunked_wire() -> None:
     wire = Chunked(JsonLines())
-    assert not wire.is_fluid
-    assert wire.then(message()) is wire
+    assert not wire.is_stateful
+    assert wire.after(message()) is wire
     assert wire.last() == b""
 
 
 @pytest.mark.parametrize("inner", [JsonLines(), RawLines()])
 def test_chunked_wire_is_data_only_if_inner_wire_is(inner: JsonLines | RawLines) -> None:
-    assert Chunked(inner).bare is inner.bare
+    assert Chunked(inner).data_only is inner.data_only

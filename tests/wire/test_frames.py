@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pushd.core.errors import Refusal
 from pushd.core.message import Gap, draft
-from pushd.wire.frames import BINARY, TEXT, BareFrames, JsonFrames, frame
+from pushd.wire.frames import BINARY, TEXT, DataFrames, JsonFrames, frame
 from tests.build import message
 
 GAP = Gap("a", "E-1", "E-3", "evicted")
@@ -54,7 +54,7 @@ def test_length_has_shortest_form(size: int, head: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_joined_frames_are_read_separately(payloads: list[bytes]) -> None:
-    assert read(BareFrames().block([frame(BINARY, each) for each in payloads])) == [(2, each) for each in payloads]
+    assert read(DataFrames().block([frame(BINARY, each) for each in payloads])) == [(2, each) for each in payloads]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_joined_frames_are_read_separately(payloads: list[bytes]) -> None:
     ],
 )
 def test_data_frame_is_text_for_text_and_json_else_binary(data: bytes, content_type: str | None, opcode: int) -> None:
-    assert read(BareFrames().message(message(data=data, content_type=content_type))) == [(opcode, data)]
+    assert read(DataFrames().message(message(data=data, content_type=content_type))) == [(opcode, data)]
 
 
 @given(st.binary(max_size=20), st.sampled_from([None, "text/plain", "application/json", "a/b; charset=utf-8"]))
@@ -81,21 +81,21 @@ def test_text_frame_is_always_utf8(data: bytes, content_type: str | None) -> Non
     except Refusal:
         return
     sent = message(data=data, content_type=content_type)
-    for wire in (BareFrames(), JsonFrames()):
+    for wire in (DataFrames(), JsonFrames()):
         ((opcode, payload),) = read(wire.message(sent))
         if opcode == 1:
             payload.decode("utf-8")
 
 
 def test_data_frames_have_no_control_frames() -> None:
-    wire = BareFrames()
-    assert wire.bare
+    wire = DataFrames()
+    assert wire.data_only
     assert wire.gap(GAP) == wire.end("a") == wire.ping() == b""
 
 
 def test_subprotocol_encodes_everything_as_json_text_frames() -> None:
     wire = JsonFrames()
-    assert not wire.bare
+    assert not wire.data_only
     frames = read(wire.block([wire.message(message(3, data=b"\xff")), wire.gap(GAP), wire.end("a")]))
     assert [opcode for opcode, _ in frames] == [1, 1, 1]
     sent, gap, end = (json.loads(payload) for _, payload in frames)

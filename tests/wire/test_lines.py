@@ -8,15 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.core.command import Done, Formatted, Goodbye, Outcome, Ping, Pong, Publish, Published, Recalled, Subscribe
+from pushd.core.command import (
+    Acknowledged,
+    FormatSet,
+    Goodbye,
+    HistoryResult,
+    Ping,
+    Pong,
+    Published,
+    PublishMessage,
+    Reply,
+    Subscribe,
+)
 from pushd.core.cursor import EVERYTHING, NOW
 from pushd.core.errors import BadChannel, BadUtf8, LineTooLong, Refusal, UnknownCommand
 from pushd.core.message import Message
 from pushd.core.outbox import Policy
 from pushd.wire.lines import (
-    Limits,
-    encode_outcome,
+    CommandLimits,
     encode_refusal,
+    encode_reply,
     greeting,
     is_publish,
     parse,
@@ -26,7 +37,7 @@ from pushd.wire.text import TextLines, escape
 from tests.wire.readers import lines_of, plain
 from tests.wire.wicked import DATA, MESSAGES, WORDS, some
 
-LIMITS = Limits(data=1000, event=255, topics=10)
+LIMITS = CommandLimits(data=1000, event=255, topics=10)
 PUBLISHING = [b"PUB", b"PUBJ", b"Pub", b"PUBX"]
 VERBS = [b"SUB", b"UNSUB", b"HIST", b"STAT", b"FORMAT", b"AUTH", b"PING", b"HELP", b"QUIT", *PUBLISHING]
 ARGUMENTS = [
@@ -51,7 +62,7 @@ def test_any_line_is_parsed_or_refused_in_one_line(line: bytes) -> None:
         assert re.fullmatch(r"-ERR [a-z0-9-]+ [^\r\n]+", reply)
     else:
         if isinstance(command, Ping):
-            assert len(lines_of(encode_outcome(Pong(command.token), TextLines()))) == 1
+            assert len(lines_of(encode_reply(Pong(command.token), TextLines()))) == 1
 
 
 @some
@@ -93,7 +104,7 @@ def test_any_refusal_text_is_one_line_and_round_trips(text: str, other: str) -> 
 @some
 @given(MESSAGES)
 def test_history_reply_has_one_line_per_message_and_a_final_line(messages: list[Message]) -> None:
-    lines = lines_of(encode_outcome(Recalled(("a",), tuple(messages)), TextLines()))
+    lines = lines_of(encode_reply(HistoryResult(("a",), tuple(messages)), TextLines()))
     assert [line.split(" ")[2] for line in lines[:-1]] == [each.id for each in messages]
     assert lines[-1] == f"+OK HIST {len(messages)}"
 
@@ -103,22 +114,22 @@ def test_history_reply_has_one_line_per_message_and_a_final_line(messages: list[
     [
         (Published("E-7", 3), b"+OK E-7 3\r\n"),
         (Published("E-7", 0, True), b"+OK E-7 0 local\r\n"),
-        (Formatted("json"), b"+OK FORMAT json\r\n"),
+        (FormatSet("json"), b"+OK FORMAT json\r\n"),
         (Pong(""), b"PONG\r\n"),
         (Pong("x y"), b"PONG x y\r\n"),
         (Goodbye(), b"+OK bye\r\n"),
-        (Done(), b"+OK no token is needed\r\n"),
+        (Acknowledged(), b"+OK no token is needed\r\n"),
     ],
 )
-def test_replies_are_encoded_as_documented(outcome: Outcome, line: bytes) -> None:
-    assert encode_outcome(outcome, TextLines()) == line
+def test_replies_are_encoded_as_documented(outcome: Reply, line: bytes) -> None:
+    assert encode_reply(outcome, TextLines()) == line
 
 
 def test_commands_are_parsed_as_documented() -> None:
     assert parse(b"sub a,b/* since=all slow=drop", LIMITS) == Subscribe(("a", "b/*"), EVERYTHING, Policy.DROP)
     assert parse(b"SUB  a", LIMITS) == Subscribe(("a",), NOW, None)
     command = parse(b"PUB a  two blanks ", LIMITS)
-    assert isinstance(command, Publish)
+    assert isinstance(command, PublishMessage)
     assert command.draft.data == b" two blanks "
 
 

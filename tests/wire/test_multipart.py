@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pushd.core.delivery import Batch, Delivery
 from pushd.core.message import Gap
-from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, opening
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
 from tests.build import message
 
 BOUNDARY = b"pushd0123"
@@ -22,7 +22,7 @@ def sent(wire, *messages):
     writes = []
     for each in messages:
         writes.append(Batch([Delivery(each)]).block(wire))
-        wire = wire.then(each)
+        wire = wire.after(each)
     return writes, wire
 
 
@@ -60,7 +60,7 @@ def test_document_is_followed_by_boundary_in_same_write():
 @pytest.mark.parametrize("kind", ["image/jpeg", "text/html"])
 def test_change_of_type_sends_message_in_open_part_and_in_new_part(kind):
     writes, _ = sent(Replace(BOUNDARY), made(1, b"ONE"), made(2, b"TWO", kind), made(3, b"THREE", kind))
-    assert shown(opening(BOUNDARY) + b"".join(writes)) == [
+    assert shown(first_boundary(BOUNDARY) + b"".join(writes)) == [
         ("image/png", b"ONE"),
         ("image/png", b"TWO"),
         (kind, b"TWO"),
@@ -71,7 +71,7 @@ def test_change_of_type_sends_message_in_open_part_and_in_new_part(kind):
 @pytest.mark.parametrize("kind", ["image/png", "text/html"])
 def test_end_of_stream_keeps_last_part(kind):
     writes, wire = sent(Replace(BOUNDARY), made(1, b"ONE", kind))
-    stream = opening(BOUNDARY) + b"".join(writes) + wire.last()
+    stream = first_boundary(BOUNDARY) + b"".join(writes) + wire.last()
     assert stream.endswith(b"\r\n--pushd0123--\r\n")
     assert shown(stream) == [(kind, b"ONE")]
 
@@ -81,7 +81,7 @@ def test_pings_and_gaps_are_not_shown(kind):
     _, wire = sent(Replace(BOUNDARY), made(1, b"ONE", kind))
     between = wire.ping() + wire.gap(GAP) + wire.ping()
     (second,), _ = sent(wire, made(2, b"TWO", kind))
-    begun = opening(BOUNDARY) + sent(Replace(BOUNDARY), made(1, b"ONE", kind))[0][0]
+    begun = first_boundary(BOUNDARY) + sent(Replace(BOUNDARY), made(1, b"ONE", kind))[0][0]
     assert shown(begun + between + second) == [(kind, b"ONE"), (kind, b"TWO")]
     assert b"Pushd-Gap: a/%C3%BC E-1 E-3 evicted\r\n" in between
 
@@ -90,7 +90,7 @@ def test_ping_after_image_is_empty_so_the_image_is_sent_again():
     image = made(1, b"ONE")
     (first,), wire = sent(Replace(BOUNDARY), image)
     assert wire.ping() == b""
-    assert shown(opening(BOUNDARY) + first + Delivery(image).frame(wire)) == [("image/png", b"ONE")] * 2
+    assert shown(first_boundary(BOUNDARY) + first + Delivery(image).frame(wire)) == [("image/png", b"ONE")] * 2
 
 
 def test_document_stream_sends_headers_with_their_part_and_no_empty_last_part():
@@ -105,15 +105,15 @@ def test_document_stream_sends_headers_with_their_part_and_no_empty_last_part():
 def test_subscribers_in_the_same_state_share_frames():
     wire = Replace(BOUNDARY)
     first, second = made(1, b"ONE"), made(2, b"TWO")
-    assert wire.then(first) is wire.then(second) is wire.then(first).then(second)
+    assert wire.after(first) is wire.after(second) is wire.after(first).after(second)
     delivery = Delivery(second)
-    assert delivery.frame(wire.then(first)) is delivery.frame(wire.then(second))
+    assert delivery.frame(wire.after(first)) is delivery.frame(wire.after(second))
 
 
 def test_replace_stream_omits_message_that_contains_boundary():
     forged = made(2, b"x\r\n--pushd0123\r\nContent-Type: text/html\r\n\r\n<script>")
     writes, _ = sent(Replace(BOUNDARY), made(1, b"ONE"), forged, made(3, b"THREE"))
-    assert shown(opening(BOUNDARY) + b"".join(writes)) == [("image/png", b"ONE"), ("image/png", b"THREE")]
+    assert shown(first_boundary(BOUNDARY) + b"".join(writes)) == [("image/png", b"ONE"), ("image/png", b"THREE")]
 
 
 def read(stream):
@@ -128,7 +128,7 @@ def read(stream):
 def test_mail_parser_reads_every_part_as_published(published):
     messages = [made(seq, data, kind) for seq, (data, kind) in enumerate(published, 1)]
     writes, wire = sent(Mixed(BOUNDARY), *messages)
-    parts = read(opening(BOUNDARY) + b"".join(writes) + wire.last())[:-1]
+    parts = read(first_boundary(BOUNDARY) + b"".join(writes) + wire.last())[:-1]
     assert [part["Pushd-Id"] for part in parts] == [each.id for each in messages]
     for part, each in zip(parts, messages, strict=True):
         assert part["Content-Type"] == each.content_type
@@ -147,7 +147,7 @@ def test_part_has_length_id_channel_and_event():
 def test_body_that_contains_boundary_is_base64():
     data = b"x\r\n--pushd0123--\r\n"
     writes, wire = sent(Mixed(BOUNDARY), made(1, data), made(2, b"after"))
-    first, second = read(opening(BOUNDARY) + b"".join(writes) + wire.last())[:2]
+    first, second = read(first_boundary(BOUNDARY) + b"".join(writes) + wire.last())[:2]
     assert first.get_payload(decode=True) == data
     assert second.get_payload(decode=True) == b"after"
 
@@ -155,7 +155,7 @@ def test_body_that_contains_boundary_is_base64():
 def test_gaps_and_ends_of_mixed_stream_are_headers_of_next_part():
     wire = Mixed(BOUNDARY)
     (write,), _ = sent(wire, made(1, b"x"))
-    stream = opening(BOUNDARY) + wire.gap(GAP) + write + wire.end("a/ü") + wire.last()
+    stream = first_boundary(BOUNDARY) + wire.gap(GAP) + write + wire.end("a/ü") + wire.last()
     first, last = read(stream)
     assert first["Pushd-Gap"] == "a/%C3%BC E-1 E-3 evicted"
     assert (last["Pushd-End"], last.get_payload()) == ("a/%C3%BC", "")
@@ -163,7 +163,7 @@ def test_gaps_and_ends_of_mixed_stream_are_headers_of_next_part():
 
 def test_ping_of_mixed_stream_is_an_empty_part():
     wire = Mixed(BOUNDARY)
-    stream = opening(BOUNDARY) + wire.ping() * 200 + sent(wire, made(1, b"x"))[0][0] + wire.last()
+    stream = first_boundary(BOUNDARY) + wire.ping() * 200 + sent(wire, made(1, b"x"))[0][0] + wire.last()
     *pings, part, _ = read(stream)
     assert [(each["Pushd-Ping"], each.get_payload()) for each in pings] == [("1", "")] * 200
     assert part.get_payload(decode=True) == b"x"

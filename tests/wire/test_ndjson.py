@@ -40,7 +40,7 @@ def test_lines_are_joined_unchanged() -> None:
 
 def test_pings_can_be_turned_off() -> None:
     assert JsonLines(pings=False).ping() == b""
-    assert not JsonLines().bare
+    assert not JsonLines().data_only
 
 
 @given(st.lists(st.binary(max_size=30), max_size=5))
@@ -59,5 +59,5 @@ def test_raw_line_is_data_and_line_feed() -> None:
 
 def test_raw_lines_have_data_only() -> None:
     wire = RawLines()
-    assert wire.bare
+    assert wire.data_only
     assert wire.gap(GAP) == wire.end("a") == wire.ping() == b""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pushd.core.delivery import Delivery, Wire, encode
 from pushd.core.message import Gap, Message
 from pushd.wire.chunked import LAST_CHUNK, Chunked
-from pushd.wire.frames import BareFrames, JsonFrames
-from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, opening
+from pushd.wire.frames import DataFrames, JsonFrames
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
 from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.sse import PREAMBLE, Sse, SseJson
 from pushd.wire.text import TextLines
@@ -43,12 +43,12 @@ def data_of(shown: dict[str, Any], message: Message) -> bytes:
     """Return the data of a JSON message; JSON inside it is normalized."""
     if "data_base64" in shown:
         return base64.b64decode(shown["data_base64"], validate=True)
-    return json.dumps(shown["data"]).encode() if message.form == "json" else shown["data"].encode()
+    return json.dumps(shown["data"]).encode() if message.encoding == "json" else shown["data"].encode()
 
 
 def meant(message: Message) -> bytes:
     """Return the data of a message; JSON is normalized."""
-    return json.dumps(json.loads(message.data)).encode() if message.form == "json" else message.data
+    return json.dumps(json.loads(message.data)).encode() if message.encoding == "json" else message.data
 
 
 def check_jsons(lines: Sequence[str | bytes], messages: Sequence[Message]) -> None:
@@ -83,7 +83,7 @@ def test_server_sent_events(messages: list[Message]) -> None:
     """Data arrives with its line ends as LF, or as base64."""
     told = events_of(written(Sse(), messages), messages)
     for event, message in zip(told, messages, strict=True):
-        if message.form == "binary":
+        if message.encoding == "binary":
             data = base64.b64encode(message.data).decode()
         else:
             data = re.sub("\r\n|\r", "\n", message.data.decode())
@@ -121,7 +121,7 @@ def test_lines_of_text(messages: list[Message]) -> None:
 @some
 @given(MESSAGES)
 def test_mixed_parts(messages: list[Message]) -> None:
-    *parts, last = parts_of(opening(BOUNDARY) + written(Mixed(BOUNDARY), messages), BOUNDARY)
+    *parts, last = parts_of(first_boundary(BOUNDARY) + written(Mixed(BOUNDARY), messages), BOUNDARY)
     told = [part for part in parts if "pushd-ping" not in part.headers]
     for part, message in zip(told, messages, strict=True):
         headers = part.headers
@@ -142,7 +142,9 @@ def test_replace_parts(messages: list[Message], form: type[Replace]) -> None:
 
     A message that contains the boundary is omitted; an empty one is not shown.
     """
-    shown = [part for part in parts_of(opening(BOUNDARY) + written(form(BOUNDARY), messages), BOUNDARY) if part.body]
+    shown = [
+        part for part in parts_of(first_boundary(BOUNDARY) + written(form(BOUNDARY), messages), BOUNDARY) if part.body
+    ]
     expected = [each for each in messages if each.data and b"--" + BOUNDARY not in each.data]
     remaining = iter(shown)
     for message in expected:
@@ -166,8 +168,8 @@ def test_chunks(messages: list[Message], form: Callable[..., Wire]) -> None:
 @some
 @given(MESSAGES)
 def test_websocket_data_frames(messages: list[Message]) -> None:
-    frames = frames_of(written(BareFrames(), messages))
-    assert frames == [(2 if each.form == "binary" else 1, each.data) for each in messages]
+    frames = frames_of(written(DataFrames(), messages))
+    assert frames == [(2 if each.encoding == "binary" else 1, each.data) for each in messages]
 
 
 @some

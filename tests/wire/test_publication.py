@@ -52,7 +52,7 @@ def parse(text: str | bytes, max_data: int = 1000, max_event: int = 255) -> Draf
 )
 def test_data_is_any_json_value_or_base64(text: str, data: bytes, content_type: str, form: str) -> None:
     read = parse(text)
-    assert (read.channel, read.data, read.content_type, read.form) == ("a", data, content_type, form)
+    assert (read.channel, read.data, read.content_type, read.encoding) == ("a", data, content_type, form)
 
 
 def test_event_ttl_and_end_are_parsed() -> None:

@@ -7,16 +7,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.core.command import Authenticate, Command, Ping, Pong, Publish, Published, Subscribe, Subscribed, Unsubscribe
+from pushd.core.command import (
+    Authenticate,
+    Command,
+    Ping,
+    Pong,
+    Published,
+    PublishMessage,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+)
 from pushd.core.cursor import NOW, Last, Time
 from pushd.core.errors import BadJson, BadSince, BadTopic, Refusal, UnknownCommand
 from pushd.core.outbox import Policy
-from pushd.wire.lines import Limits
-from pushd.wire.socket_commands import Ask, encode_outcome, encode_refusal
+from pushd.wire.lines import CommandLimits
+from pushd.wire.socket_commands import CommandFrame, encode_refusal, encode_reply
 from tests.wire.test_frames import read as frames_of
 from tests.wire.wicked import DATA, WORDS, some
 
-LIMITS = Limits(data=1000, event=255, topics=10)
+LIMITS = CommandLimits(data=1000, event=255, topics=10)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
@@ -42,12 +52,12 @@ def answer(frame: bytes) -> Any:
 @given(st.dictionaries(KEYS | WORDS, GOOD | VALUES, max_size=5).map(json.dumps).map(str.encode) | DATA)
 def test_any_text_is_parsed_or_refused_with_its_ref(text: bytes) -> None:
     try:
-        ask = Ask(text)
+        ask = CommandFrame(text)
     except BadJson as refusal:
         assert answer(encode_refusal(refusal))["ref"] is None
         return
     ref = json.loads(text).get("ref")
-    reply = answer(encode_outcome(Published("E-1", 0), ask.ref))
+    reply = answer(encode_reply(Published("E-1", 0), ask.ref))
     assert reply == {"ref": ref, "ok": True, "id": "E-1", "subscribers": 0}
     try:
         ask.command(LIMITS)
@@ -60,17 +70,17 @@ def test_any_text_is_parsed_or_refused_with_its_ref(text: bytes) -> None:
 @some
 @given(VALUES, VALUES)
 def test_any_ping_and_ref_are_repeated(token: Any, ref: Any) -> None:
-    ask = Ask(json.dumps({"ping": token, "ref": ref}).encode())
+    ask = CommandFrame(json.dumps({"ping": token, "ref": ref}).encode())
     command = ask.command(LIMITS)
     assert isinstance(command, Ping)
-    assert answer(encode_outcome(Pong(command.token), ask.ref)) == {"ref": ref, "ok": True, "pong": token}
+    assert answer(encode_reply(Pong(command.token), ask.ref)) == {"ref": ref, "ok": True, "pong": token}
 
 
 @some
 @given(WORDS)
 def test_any_text_is_published_unchanged(text: str) -> None:
-    command = Ask(json.dumps({"publish": "a/b", "data": text}).encode()).command(LIMITS)
-    assert isinstance(command, Publish)
+    command = CommandFrame(json.dumps({"publish": "a/b", "data": text}).encode()).command(LIMITS)
+    assert isinstance(command, PublishMessage)
     assert (command.draft.channel, command.draft.data) == ("a/b", text.encode())
 
 
@@ -85,7 +95,7 @@ def test_any_text_is_published_unchanged(text: str) -> None:
     ],
 )
 def test_commands_are_parsed_as_documented(text: str, command: Command) -> None:
-    assert Ask(text.encode()).command(LIMITS) == command
+    assert CommandFrame(text.encode()).command(LIMITS) == command
 
 
 @pytest.mark.parametrize(
@@ -103,8 +113,8 @@ def test_commands_are_parsed_as_documented(text: str, command: Command) -> None:
 )
 def test_invalid_input_is_refused_with_its_class(text: str, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):
-        Ask(text.encode()).command(LIMITS)
+        CommandFrame(text.encode()).command(LIMITS)
 
 
 def test_subscribe_reply_names_topics() -> None:
-    assert answer(encode_outcome(Subscribed(("a", "b/*"), None)))["subscribe"] == "a,b/*"
+    assert answer(encode_reply(Subscribed(("a", "b/*"), None)))["subscribe"] == "a,b/*"

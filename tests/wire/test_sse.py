@@ -115,7 +115,7 @@ def test_any_bytes_are_one_message_event(data: bytes) -> None:
     assert b"\r" not in stream
     ((kind, received, last_id),) = EventSource().read(stream).events
     assert (kind, last_id) == ("message", "E-7")
-    if sent.form == "binary":
+    if sent.encoding == "binary":
         assert base64.b64decode(received) == data
 
 
@@ -136,7 +136,7 @@ def test_gaps_and_ends_are_events_that_do_not_move_the_cursor(wire: Sse) -> None
     assert json.loads(gap[1]) == {"type": "gap", "topic": "a", "from": "E-7", "to": "E-9", "reason": "slow"}
     assert json.loads(end[1]) == {"type": "end", "channel": "a"}
     assert source.last_event_id == "E-7"
-    assert not wire.bare
+    assert not wire.data_only
 
 
 @pytest.mark.parametrize("wire", [Sse(), SseJson()])

@@ -93,7 +93,7 @@ def test_lines_are_encoded_as_documented() -> None:
     assert wire.end("a/ü") == "END a/ü\r\n".encode()
     assert wire.ping() == b""
     assert wire.block([b"one\r\n", b"two\r\n"]) == b"one\r\ntwo\r\n"
-    assert not wire.bare
+    assert not wire.data_only
 
 
 @given(st.lists(ANY, max_size=4))

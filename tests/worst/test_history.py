@@ -81,8 +81,8 @@ async def test_no_query_of_all_channels_takes_a_long_turn(
     hub = Hub(store, reactor, Counters())
     with ReactorTurns() as turns:
         recalled = await hub.history(topics, since, 10_000, 16 << 20)
-        await hub._pages.turn()
-        await hub._pages.turn()
+        await hub._pages.next_turn()
+        await hub._pages.next_turn()
     assert turns.longest < MOST_SECONDS
     assert len(recalled.messages) == (10_000 if topics == ("**",) else 0)
     is_told = isinstance(since, Age | MessageId) and topics == ("**",)
@@ -97,8 +97,8 @@ async def test_many_queries_at_once_take_no_long_turn(store: MemoryBackend) -> N
         ]
         assert all(succeeded for succeeded, _ in await DeferredList(asked))
         names = await store.names("a/", "", 10_001)
-        await store._slices.turn()
-        await store._slices.turn()
+        await store._slices.next_turn()
+        await store._slices.next_turn()
     assert len(names) == 10_001
     assert names == sorted(names)
     assert turns.longest < MOST_SECONDS
@@ -114,8 +114,8 @@ async def test_messages_that_expire_all_at_once_take_no_long_turn() -> None:
     with frozen(), ReactorTurns() as turns:
         opening = await store.open(("**",), EVERYTHING)
         page = await store.page(("**",), opening.position, 1000, 1 << 20)
-        await store._slices.turn()
-        await store._slices.turn()
+        await store._slices.next_turn()
+        await store._slices.next_turn()
     assert page.messages == ()
     assert len(store._log) == 0
     assert turns.count > 50
@@ -133,8 +133,8 @@ async def test_large_messages_that_push_out_many_small_ones_take_no_long_turn() 
     hub = Hub(store, reactor, Counters())
     with frozen(), ReactorTurns() as turns:
         await hub.publish_all([draft("large", b"x" * (1 << 20))] * 16)
-        await hub._pages.turn()
-        await hub._pages.turn()
+        await hub._pages.next_turn()
+        await hub._pages.next_turn()
     assert kept - len(store._log) > 5_000
     assert turns.longest < MOST_SECONDS
 

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from pushd.backends.interface import Listener
+from pushd.backends.interface import BackendEvents
 from pushd.backends.redis import reading
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
@@ -47,10 +47,10 @@ async def backend(redis: RedisServer) -> AsyncIterator[RedisBackend]:
     from twisted.internet import reactor
 
     backend = RedisBackend(parse_url(redis.url), RedisOptions(), Bounds(messages=1), reactor, time.time)
-    await backend.start(Listener(lambda message: None, lambda channel: None, lambda ailment: None))
+    await backend.start(BackendEvents(lambda message: None, lambda channel: None, lambda ailment: None))
     await until(lambda: backend._feed_link.protocol is not None, "the connection to Redis")
     for topic in PATTERNS:
-        backend.listen(topic)
+        backend.subscribe(topic)
     assert await backend._listening.ready(PATTERNS, 5)
     redis.ask("SLOWLOG", "RESET")
     redis.ask("CONFIG", "RESETSTAT")
@@ -126,7 +126,7 @@ async def test_pages_read_a_bounded_piece_in_short_scripts_and_turns(redis: Redi
         while not complete:
             page = await backend.page(PATTERNS, position, 256, 1 << 20)
             assert page.position.seq - position.seq <= 2001
-            position, complete, pages = page.position, page.complete, pages + 1
+            position, complete, pages = page.position, page.is_last, pages + 1
     assert pages >= CHANNELS // 2001
     assert scripts.counts[LOSSES.name] == 0
     scripts.assert_short()
@@ -143,7 +143,7 @@ async def test_the_newest_messages_are_looked_for_in_short_scripts(redis: RedisS
 async def test_full_pages_are_read_in_short_turns(backend: RedisBackend) -> None:
     from twisted.internet import reactor
 
-    backend.listen("w/**")
+    backend.subscribe("w/**")
     with ReactorTurns() as turns:
         page = await backend.page(("w/**",), MessageId(EPOCH, CHANNELS), 256, 1 << 20)
         for _ in range(3):
@@ -159,7 +159,7 @@ async def test_other_scripts_are_short(redis: RedisServer, backend: RedisBackend
         await backend.usage()
         missed = await backend._reading.missed(MessageId(EPOCH, 0), 0)
         await backend.publish([draft(channel(5), b"x" * 10)])
-        await backend.forget(channel(5))
+        await backend.delete(channel(5))
     assert len(missed.rows) == 6000
     scripts.assert_short()
     assert turns.longest < MOST_SECONDS

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from pushd.backends.interface import Listener
+from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.answers import Answers
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.directory import Directory
@@ -41,7 +41,7 @@ async def backend(directory: Path) -> AsyncIterator[SqliteBackend]:
     from twisted.internet import reactor
 
     backend = SqliteBackend(str(directory), Bounds(messages=1), reactor, time.time, "normal")
-    await backend.start(Listener(lambda message: None, lambda channel: None, lambda ailment: None))
+    await backend.start(BackendEvents(lambda message: None, lambda channel: None, lambda ailment: None))
     with spared_garbage_collector():
         yield backend
     await backend.stop()
@@ -136,7 +136,7 @@ async def test_what_is_answered_from_memory_takes_short_turns(backend: SqliteBac
         complete, pages = False, 0
         while not complete:
             page = await backend.page(PATTERNS, position, 256, 1 << 20)
-            position, complete, pages = page.position, page.complete, pages + 1
+            position, complete, pages = page.position, page.is_last, pages + 1
     assert pages >= 1
     assert turns.longest < MOST_SECONDS
 
@@ -145,7 +145,7 @@ async def test_a_stop_does_not_wait_for_long_requests(directory: Path) -> None:
     from twisted.internet import reactor
 
     backend = SqliteBackend(str(directory), Bounds(messages=1), reactor, time.time, "normal")
-    await backend.start(Listener(lambda message: None, lambda channel: None, lambda ailment: None))
+    await backend.start(BackendEvents(lambda message: None, lambda channel: None, lambda ailment: None))
     asked = [Deferred.fromCoroutine(backend.open(PATTERNS, OLD)) for _ in range(20)]
     failures: list[Any] = []
     for each in asked:

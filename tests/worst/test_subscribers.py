@@ -4,7 +4,7 @@ import pytest
 
 from pushd.core.delivery import Batch, Delivery, Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.outbox import Limits, Policy
+from pushd.core.outbox import Policy, QueueLimits
 from tests.build import Peer, message, page
 from tests.worst.operations import Calls
 
@@ -28,8 +28,8 @@ def batch_of(channel: str, count: int = MESSAGES) -> Batch:
 
 
 def peer_of(topics: list[str], policy: Policy = Policy.DROP) -> Peer:
-    peer = Peer(limits=Limits(), policy=policy)
-    peer.subscriber.catch(topics)
+    peer = Peer(limits=QueueLimits(), policy=policy)
+    peer.subscriber.start_replay(topics)
     return peer
 
 
@@ -47,7 +47,7 @@ def test_a_batch_for_one_that_is_catching_up(shape: str, channel: str) -> None:
 def test_a_batch_for_one_that_is_live_on_all_topics_but_one(shape: str) -> None:
     peer = peer_of(SHAPES[shape])
     peer.subscriber.go_live(SHAPES[shape], 0)
-    peer.subscriber.catch(["late"])
+    peer.subscriber.start_replay(["late"])
     messages = batch_of("room/{}/x")
     with Calls() as calls:
         peer.subscriber.deliver(messages)
@@ -72,7 +72,7 @@ def test_a_batch_for_ten_that_are_catching_up_is_divided_into_turns(shape: str) 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_page_of_history(shape: str) -> None:
     peer = peer_of(SHAPES[shape])
-    catch_up = peer.subscriber.catching
+    catch_up = peer.subscriber.catch_up
     assert catch_up is not None
     messages = [message(seq, f"room/{seq}/x") for seq in range(1, MESSAGES + 1)]
     with Calls() as calls:
@@ -102,7 +102,7 @@ def test_to_unsubscribe_from_all_while_much_waits(shape: str, together: int) -> 
     peer.subscriber.deliver(batch_of("kept"))
     with Calls() as calls:
         for first in range(0, PATTERNS, 1_000):
-            peer.subscriber.part(*topics[first : first + together], newest=MESSAGES)
+            peer.subscriber.unsubscribe(*topics[first : first + together], newest=MESSAGES)
     assert calls.count < (1_000 + together) * PATTERNS
 
 
@@ -112,6 +112,6 @@ def test_to_unsubscribe_one_by_one_while_all_catch_up() -> None:
     peer.subscriber.deliver(batch_of("room/1/x", 10))
     with Calls() as calls:
         for topic in topics[2:]:
-            peer.subscriber.part(topic)
+            peer.subscriber.unsubscribe(topic)
     assert calls.count < 500 * PATTERNS
     assert list(peer.subscriber.starts) == topics[:2]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from twisted.internet.defer import DeferredSemaphore
 
-from pushd.backends.interface import Accepted, Audience, Listener, Usage
+from pushd.backends.interface import Audience, BackendEvents, PublishResult, Usage
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import Audiences
 from pushd.backends.redis.commands import Commands
@@ -27,7 +27,7 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -94,18 +94,18 @@ class RedisBackend:
         self._listening = Listening(feed, (ALL, of_node(self._node)), reactor)
         self._pulse = Pulse(self._commands, self._node, bounds.age, reactor, self._beaten, self._judge)
         self._pages = DeferredSemaphore(_PAGES)
-        self._listener: Listener
+        self._events: BackendEvents
         self._feed: Feed
         self._audiences: Audiences
         self._told: str | None = None
         self._is_stopping = False
 
-    async def start(self, listener: Listener) -> None:
+    async def start(self, events: BackendEvents) -> None:
         """See `pushd.backends.interface.Backend`, here and below."""
         self._places.load()
-        self._listener = listener
-        self._feed = Feed(self._listening, self._reading, listener, self._feed_link.drop, self._pulse.back)
-        self._audiences = Audiences(self._commands, self._node, listener.audience, self._clock)
+        self._events = events
+        self._feed = Feed(self._listening, self._reading, events, self._feed_link.drop, self._pulse.back)
+        self._audiences = Audiences(self._commands, self._node, events.local_audience, self._clock)
         self._commands.link.start()
         self._feed_link.start()
         self._pulse.start()
@@ -118,8 +118,8 @@ class RedisBackend:
         await self._feed_link.stop()
         await self._commands.link.stop()
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[Accepted]:
-        heard = [sum(self._listener.audience(draft.channel).transports.values()) if key else 0 for draft in drafts]
+    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
+        heard = [sum(self._events.local_audience(draft.channel).transports.values()) if key else 0 for draft in drafts]
         try:
             return await self._publishing.publish(drafts, heard, key)
         except NotSent as refusal:
@@ -129,16 +129,16 @@ class RedisBackend:
         except Unavailable as refusal:
             return [Unavailable(str(refusal)) for _ in drafts]
 
-    def listen(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> None:
         self._listening.listen(topic)
 
-    def mute(self, topic: str) -> None:
+    def unsubscribe(self, topic: str) -> None:
         self._listening.mute(topic)
 
     async def audience(self, channel: str) -> Audience:
         return await self._audiences.of(channel)
 
-    async def open(self, topics: Sequence[str], since: Since) -> Opening:
+    async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         await self._until_live()
         if not await self._listening.ready(topics, self._patience):
             raise self._commands.away()
@@ -163,7 +163,7 @@ class RedisBackend:
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
         return await self._reading.names(prefix, after, limit)
 
-    async def forget(self, channel: str) -> bool:
+    async def delete(self, channel: str) -> bool:
         audience = await self.audience(channel)
         return await self._reading.forget(channel, self._bounds.channels, is_named=audience.named)
 
@@ -184,9 +184,9 @@ class RedisBackend:
             if self._feed_link.protocol is None:
                 raise Unavailable(f"Redis is away: {self._feed_link.trouble}")
 
-    def _publish_here(self, draft: Draft, refusal: Refusal) -> Accepted:
+    def _publish_here(self, draft: Draft, refusal: Refusal) -> PublishResult:
         position = self._feed.position
-        if position is None or not self._listener.audience(draft.channel).transports:
+        if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
         message = Message(
             epoch=position.epoch,
@@ -196,12 +196,12 @@ class RedisBackend:
             time=round(self._wall(), 3),
             data=draft.data,
             content_type=draft.content_type,
-            form=draft.form,
+            encoding=draft.encoding,
             event=draft.event,
             end=draft.end,
             is_local=True,
         )
-        self._listener.message(message)
+        self._events.on_message(message)
         return message
 
     # Connections
@@ -221,7 +221,7 @@ class RedisBackend:
         self._feed.know(epoch, head)
 
     def _make_feed(self) -> PubSubProtocol:
-        confirm, is_behind = self._listening.confirm, self._listener.is_behind
+        confirm, is_behind = self._listening.confirm, self._events.is_behind
         return PubSubProtocol(self._patience, self._clock, self._heard, confirm, is_behind)
 
     async def _prepare_feed(self, protocol: PubSubProtocol) -> None:
@@ -279,7 +279,7 @@ class RedisBackend:
         ailment = self._ailment()
         if ailment != self._told and not self._is_stopping:
             self._told = ailment
-            self._listener.ailing(ailment)
+            self._events.on_health(ailment)
 
     def _ailment(self) -> str | None:
         for link in (self._commands.link, self._feed_link):

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.interface import Listener
+from pushd.backends.interface import BackendEvents
 from pushd.backends.redis.listening import Listening
 from pushd.backends.redis.reading import Missed, Reading
 from pushd.backends.redis.wire import decode_message, prev_of
@@ -46,7 +46,9 @@ class Feed:
 
     log = Logger()
 
-    def __init__(self, listening: Listening, reading: Reading, listener: Listener, restart: Any, beaten: Any) -> None:
+    def __init__(
+        self, listening: Listening, reading: Reading, listener: BackendEvents, restart: Any, beaten: Any
+    ) -> None:
         self.position: MessageId | None = None
         """All up to here was handed on, as far as anybody listens to it. None before the first contact."""
         self.forgets = 0
@@ -93,7 +95,7 @@ class Feed:
         """Know that Redis has lost messages up to `seq`. Those who were mended before that was known are told now."""
         if self._mended.epoch == epoch and self._mended.seq < seq:
             start, self._mended = self._mended, MessageId(epoch, seq)
-            self._listener.gone(None, start, MessageId(epoch, seq), "unknown")
+            self._listener.on_lost(None, start, MessageId(epoch, seq), "unknown")
 
     # In order
 
@@ -112,7 +114,7 @@ class Feed:
             _, epoch, forgets = head.split(b" ")
             if self.position is not None and epoch.decode() == self.position.epoch:
                 self.forgets = int(forgets)
-                self._listener.forgotten(channel.decode())
+                self._listener.on_deleted(channel.decode())
         elif raw.startswith(b"beat "):
             self._beaten(int(raw[5:]))
         elif raw.startswith(b"beyond "):
@@ -143,7 +145,7 @@ class Feed:
             self._newest.clear()
             self._listening.settle_all(message.seq)
         self._newest[message.channel] = message.seq
-        self._listener.message(message)
+        self._listener.on_message(message)
 
     def _turn(self, epoch: str, seq: int) -> None:
         """Begin a new epoch: the log has lost its memory."""
@@ -161,7 +163,7 @@ class Feed:
         self._newest.clear()
         self._listening.settle_all(seq)
         if position is not None:
-            self._listener.relapse(position, None)
+            self._listener.on_resync(position, None)
 
     # Held back
 
@@ -220,9 +222,9 @@ class Feed:
         prev = prev_of(message)
         if found.lost > start:  # by now the newest that is lost may be `message` itself, or one that came after it
             end = min(found.lost, prev)
-            self._listener.gone(channel, MessageId(epoch, start), MessageId(epoch, end), found.why)
+            self._listener.on_lost(channel, MessageId(epoch, start), MessageId(epoch, end), found.why)
         for each in found.messages:
-            self._listener.message(each)
+            self._listener.on_message(each)
         self._newest[channel] = prev
         self._go_live()
 
@@ -257,7 +259,7 @@ class Feed:
                 return
             count += len(missed.rows) // 3
             if count > _MENDED or not self._tell_losses(missed, start):
-                self._listener.relapse(start, None)
+                self._listener.on_resync(start, None)
                 self._tell_ends(missed)
                 self.position = head
                 return
@@ -278,13 +280,13 @@ class Feed:
             return False
         lost = {channel for channel in missed.lost if self._listening.topics_of(channel)}
         if lost:
-            self._listener.relapse(start, lost)
+            self._listener.on_resync(start, lost)
         return True
 
     def _tell_ends(self, missed: Missed) -> None:
         for channel in (*missed.ended, *missed.gone):
             if self._listening.topics_of(channel):
-                self._listener.forgotten(channel)
+                self._listener.on_deleted(channel)
         self.forgets = missed.forgets
 
     async def _fetch(self, missed: Missed, start: MessageId) -> None:
@@ -303,7 +305,7 @@ class Feed:
         found = await self._reading.fetch(rows)
         gone = {channel for (_, channel), message in zip(rows, found, strict=True) if message is None}
         if gone and self.position is not None:
-            self._listener.relapse(self.position, gone)
+            self._listener.on_resync(self.position, gone)
         for message in found:
             if message is not None and message.epoch == start.epoch:
                 self._hand_on(message)

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from txredisapi import RedisError, ResponseError
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.link import NotUsable, Ready
 from pushd.backends.redis.protocols import CommandProtocol
@@ -45,9 +45,9 @@ class Places:
                 certificates = [Certificate.loadPEM(b"-----BEGIN " + block) for block in blocks]
                 self._trust = trustRootFromCertificates(certificates)
             except (OSError, crypto.Error, ValueError) as error:
-                raise Unusable(f"backend.ca_file: {self._ca_file} holds no certificates ({error})") from error
+                raise BackendUnusable(f"backend.ca_file: {self._ca_file} holds no certificates ({error})") from error
             if not blocks:
-                raise Unusable(f"backend.ca_file: {self._ca_file} holds no certificates")
+                raise BackendUnusable(f"backend.ca_file: {self._ca_file} holds no certificates")
 
     async def find(self) -> IStreamClientEndpoint:
         """Say where to connect.

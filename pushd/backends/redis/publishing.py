@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from txredisapi import ConnectionError as LostConnection
 
-from pushd.backends.interface import Accepted, Repeated
+from pushd.backends.interface import Duplicate, PublishResult
 from pushd.backends.redis.commands import Commands
 from pushd.backends.redis.scripts import PUBLISH
 from pushd.backends.redis.wire import accepted, encode_draft
@@ -51,7 +51,7 @@ class _Wish:
         self.key = key
         self.until = until
         self.bytes = sum([len(draft.data) + 1024 for draft in drafts])
-        self.answer: Deferred[list[Accepted]] = Deferred()
+        self.answer: Deferred[list[PublishResult]] = Deferred()
 
 
 class _Call:
@@ -99,7 +99,7 @@ class Publishing:
         self._sending: Any = None
         self._timer: Any = None
 
-    async def publish(self, drafts: Sequence[Draft], heard: Sequence[int], key: str | None) -> list[Accepted]:
+    async def publish(self, drafts: Sequence[Draft], heard: Sequence[int], key: str | None) -> list[PublishResult]:
         """Publish messages in their order; give what became of each.
 
         :param heard: how many subscribers of this node hear each.
@@ -210,13 +210,13 @@ class Publishing:
         self._calls.pop(call.number, None)
         rows = iter(zip(told[::4], told[1::4], told[2::4], told[3::4], strict=True))
         for wish in call.wishes:
-            outcomes: list[Accepted] = []
+            outcomes: list[PublishResult] = []
             for draft, (seq, prev, milliseconds, heard) in zip(wish.drafts, rows, strict=False):
                 if seq < 0:
                     sentence = f"all of the {self._channels} channels that may be known are in use"
                     outcomes.append(TooManyChannels(sentence))
                 elif again:
-                    outcomes.append(Repeated(f"{epoch}-{seq}", heard))
+                    outcomes.append(Duplicate(f"{epoch}-{seq}", heard))
                 else:
                     self.newest = seq
                     outcomes.append(accepted(draft, epoch, seq, prev, milliseconds))
@@ -227,7 +227,7 @@ class Publishing:
     def _settle(self, call: _Call, refusal: Refusal) -> None:
         self._calls.pop(call.number, None)
         for wish in call.wishes:
-            self._refuse(wish, refusal.kept())
+            self._refuse(wish, refusal.without_traceback())
         self._schedule()
 
     def _broken(self, failure: Any, call: _Call) -> None:

@@ -15,7 +15,7 @@ from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.errors import Unavailable
 from pushd.core.message import Gap, Message
 from pushd.core.names import is_pattern
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _WALKED: Final = 500
 """Channels that one call gives of those that lost messages: some milliseconds here and in Redis."""
@@ -124,7 +124,7 @@ class Reading:
         self._walks = DeferredSemaphore(_WALKS)
         self._age = round(age * 1000)
 
-    async def open(self, topics: Sequence[str], since: Since) -> tuple[Opening, MessageId]:
+    async def open(self, topics: Sequence[str], since: Since) -> tuple[StartPosition, MessageId]:
         """Tell where a subscription begins, and how far the log is."""
         if isinstance(since, Last):
             return await self._open_last(topics, since.size)
@@ -213,7 +213,7 @@ class Reading:
         epoch, lost, why, *raw = await self._call(LINK, channel, start, end, most)
         return Linked(epoch.decode(), [decode_message(each) for each in raw], int(lost), why.decode())
 
-    async def _open_last(self, topics: Sequence[str], count: int) -> tuple[Opening, MessageId]:
+    async def _open_last(self, topics: Sequence[str], count: int) -> tuple[StartPosition, MessageId]:
         wanted, upto = count, "+"
         place = -1
         while True:
@@ -307,13 +307,13 @@ def _begin(topics: Sequence[str], since: Since, state: _Opened, value: int) -> t
 
 def _opening(
     topics: Sequence[str], seq: int, gaps: tuple[Gap, ...], returning: bool, state: _Opened
-) -> tuple[Opening, MessageId]:
+) -> tuple[StartPosition, MessageId]:
     position = MessageId(state.epoch, seq)
     ended = sum(_is_finished(fact, seq, returning) for fact in state.facts)
     behind = seq < state.head or ended > 0
     known = _gaps(topics, position, state) if behind else ()
     finished = ended == len(topics) and not gaps
-    return Opening(position, gaps, behind, finished, known), MessageId(state.epoch, state.head)
+    return StartPosition(position, gaps, behind, finished, known), MessageId(state.epoch, state.head)
 
 
 def _gaps(topics: Sequence[str], after: MessageId, state: _Opened | _Paged) -> tuple[Gap, ...]:

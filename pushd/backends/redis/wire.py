@@ -30,7 +30,7 @@ _FOREVER: Final = 0
 
 def encode_draft(draft: Draft, heard: int) -> tuple[object, ...]:
     """Give what the script takes for one message. `heard`: how many subscribers of this node hear it."""
-    body = _encode((draft.channel, draft.data, draft.content_type, draft.form, draft.event, draft.end))
+    body = _encode((draft.channel, draft.data, draft.content_type, draft.encoding, draft.event, draft.end))
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
     kind = 0 if not draft.end else END if draft.data else MARK
@@ -52,7 +52,7 @@ def accepted(draft: Draft, epoch: str, seq: int, prev: int, milliseconds: int) -
         time=milliseconds / 1000,
         data=draft.data,
         content_type=draft.content_type,
-        form=draft.form,
+        encoding=draft.encoding,
         event=draft.event,
         end=draft.end,
     )

@@ -9,7 +9,7 @@ from pushd.backends.sqlite.view import View
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _PAGE_EFFORT = 20_000
 """How many foreign messages a page passes over before it is handed out half full: about 30 ms."""
@@ -23,7 +23,7 @@ class Answers:
         self.damaged: list[tuple[int, str]] = []
         """The messages that were found to be damaged and are left out, with their channels."""
 
-    def open(self, topics: Sequence[str], since: Since, time: float) -> Opening:
+    def open(self, topics: Sequence[str], since: Since, time: float) -> StartPosition:
         """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics.
 
         :param time: unix seconds.
@@ -35,7 +35,7 @@ class Answers:
         ended = sum(self._is_finished(topic, seq, returning) for topic in topics)
         behind = seq < self._view.head or ended > 0
         finished = ended == len(topics) and not gaps
-        return Opening(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
+        return StartPosition(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
         """Read on: at most `count` messages, and no further one once they have `size` bytes."""

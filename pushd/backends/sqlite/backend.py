@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.interface import NOBODY, Audience, Disk, Listener, Unusable, Usage
+from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
 from pushd.backends.sqlite.answers import Answers
 from pushd.backends.sqlite.crew import Crew
 from pushd.backends.sqlite.errors import Damaged, phrase
@@ -25,7 +25,7 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
-from pushd.core.replay import ChannelInfo, Opening, Page
+from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _TICK_SECONDS = 1.0
 _MOST_WAITING = 50_000
@@ -56,7 +56,7 @@ class SqliteBackend:
         self._crew = Crew(directory, bounds, reactor, wall, sync, reports)
         self._held = Held("", 0, 0, 0, 0, 0)
         self._tail = Tail("", bounds.age, 0, 0, ())
-        self._listener: Listener
+        self._events: BackendEvents
         self._ailment: str | None = None
         self._is_stopping = False
         self._when_stopped: Deferred[None] = Deferred()
@@ -67,12 +67,12 @@ class SqliteBackend:
         self._ticking.clock = reactor
         self._tick_is_done = True
 
-    async def start(self, listener: Listener) -> None:
+    async def start(self, events: BackendEvents) -> None:
         """Open the file before returning for the first time, so that nobody is let in before.
 
         :raises Unusable: it can not be used; the text is a sentence.
         """
-        self._listener = listener
+        self._events = events
         self._held, self._tail, ailment = self._crew.open()
         self._ticking.start(_TICK_SECONDS, now=False)
         if ailment is not None:
@@ -96,19 +96,19 @@ class SqliteBackend:
         size = sum([len(draft.data) for draft in drafts])
         refusal = self._hindrance(len(drafts), size)
         if refusal is not None:
-            return [refusal.kept() for _ in drafts]
+            return [refusal.without_traceback() for _ in drafts]
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
             answers: list[Message | Refusal] = await self._submit(Publish(drafts, size, *self._time()))
             return answers
         except Refusal as failed:
-            return [failed.kept() for _ in drafts]
+            return [failed.without_traceback() for _ in drafts]
         finally:
             self._waiting -= len(drafts)
             self._waiting_bytes -= size
 
-    async def forget(self, channel: str) -> bool:
+    async def delete(self, channel: str) -> bool:
         refusal = self._hindrance()
         if refusal is not None:
             raise refusal
@@ -117,7 +117,7 @@ class SqliteBackend:
 
     # Read
 
-    async def open(self, topics: Sequence[str], since: Since) -> Opening:
+    async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         now, unix = self._crew.now(), self._wall()
         opening = self._tail.open(topics, since, now)
         if opening is None:
@@ -139,19 +139,19 @@ class SqliteBackend:
 
     async def usage(self) -> Usage:
         held = self._held
-        disk = Disk(self._crew.size(), self._commits, self._failures, self._waiting)
+        disk = DiskUsage(self._crew.size(), self._commits, self._failures, self._waiting)
         return Usage(held.messages, held.bytes, held.channels, disk)
 
     # Who listens: here all that is accepted is told
 
-    def listen(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> None:
         pass
 
-    def mute(self, topic: str) -> None:
+    def unsubscribe(self, topic: str) -> None:
         pass
 
     async def audience(self, channel: str) -> Audience:
-        return self._listener.audience(channel) if self._ticking.running else NOBODY
+        return self._events.local_audience(channel) if self._ticking.running else NOBODY
 
     # Between the threads and the reactor
 
@@ -185,7 +185,7 @@ class SqliteBackend:
     async def _ask(self, question: Callable[[Answers], T], now: float) -> T:
         try:
             answer, damaged = await self._crew.ask(question, now, self._tail.head)
-        except (sqlite3.Error, Damaged, Unusable) as error:
+        except (sqlite3.Error, Damaged, BackendUnusable) as error:
             if self._is_stopping:
                 raise Stopping("the daemon is shutting down") from error
             if isinstance(error, Damaged):
@@ -212,10 +212,10 @@ class SqliteBackend:
             for draft, message in zip(request.drafts, answer, strict=True):
                 if isinstance(message, Message):
                     self._tail.add(message, request.now, draft.ttl)
-                    self._listener.message(message)
+                    self._events.on_message(message)
         elif isinstance(request, Forget) and answer:
             self._tail.forget(request.name)
-            self._listener.forgotten(request.name)
+            self._events.on_deleted(request.name)
 
     def _tidied(self, held: Held) -> None:
         self._hold(held)
@@ -228,7 +228,7 @@ class SqliteBackend:
         self._ail(phrase(error))
         if isinstance(error, Damaged):
             self._crew.found(error)
-        elif not isinstance(error, (sqlite3.Error, OSError, Unusable)):
+        elif not isinstance(error, (sqlite3.Error, OSError, BackendUnusable)):
             self.log.failure("The writer broke", _failure_of(error))
         self._refused(jobs)
 
@@ -239,7 +239,7 @@ class SqliteBackend:
     def _recovered(self, held: Held) -> None:
         last = self._held
         if held.epoch != last.epoch:
-            self._listener.relapse(MessageId(last.epoch, last.head), None)
+            self._events.on_resync(MessageId(last.epoch, last.head), None)
             self._tail = Tail(held.epoch, self._bounds.age, held.head, held.newest_loss, ())
         self._hold(held)
         self._ail(None)
@@ -254,7 +254,7 @@ class SqliteBackend:
 
     def _ail(self, ailment: str | None) -> None:
         self._ailment = ailment
-        self._listener.ailing(ailment)
+        self._events.on_health(ailment)
 
     def _refusal(self) -> StorageFailed:
         return StorageFailed(f"the history can not be written now: {self._ailment}")

@@ -3,7 +3,7 @@
 import os
 from contextlib import closing
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.directory import Directory, connect
 from pushd.backends.sqlite.errors import damage_found
 from pushd.backends.sqlite.opening import telling
@@ -20,7 +20,7 @@ def check_history(path: str) -> str:
     if not directory.path.exists() and directory.path.parent.is_dir():
         return f"there is no history yet, {directory.path} will be made"
     if not os.access(directory.path, os.R_OK | os.W_OK | os.X_OK) or not directory.path.is_dir():
-        raise Unusable(f"{directory.path} is not a directory that can be read and written")
+        raise BackendUnusable(f"{directory.path} is not a directory that can be read and written")
     if not directory.file.exists():
         return f"there is no history in {directory.path} yet"
     with telling(directory), closing(connect(directory.file, "ro")) as db:

@@ -5,7 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.schema import version_of
 
 _FILE = "history.sqlite"
@@ -49,14 +49,14 @@ class Directory:
             self.path.mkdir(mode=_PRIVATE, exist_ok=True)
             lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise Unusable(f"{self.path}: {error.strerror}") from error
+            raise BackendUnusable(f"{self.path}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.read(lock, 20).decode("ascii", "replace").strip()
             os.close(lock)
             process = f" (process {holder})" if holder else ""
-            raise Unusable(f"{self.path} is in use by another pushd{process}") from error
+            raise BackendUnusable(f"{self.path} is in use by another pushd{process}") from error
         try:
             os.ftruncate(lock, 0)
             os.write(lock, b"%d\n" % os.getpid())
@@ -127,7 +127,7 @@ class Directory:
         except OSError:
             is_there = False
         if not is_there:
-            raise Unusable(f"{self.file} was taken away; restart pushd to begin anew")
+            raise BackendUnusable(f"{self.file} was taken away; restart pushd to begin anew")
 
     def read(self) -> sqlite3.Connection:
         """Open the file, which must be there, for reading."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 
 _PHRASES = {
     sqlite3.SQLITE_FULL: "the disk is full",
@@ -46,4 +46,4 @@ def phrase(error: Exception) -> str:
         return error.strerror or str(error)
     if isinstance(error, Damaged):
         return f"the file is damaged: {error}"
-    return str(error) if isinstance(error, Unusable) else f"something broke here: {error!r}"
+    return str(error) if isinstance(error, BackendUnusable) else f"something broke here: {error!r}"

@@ -118,7 +118,7 @@ class Ledger:
             time,
             draft.data,
             draft.content_type,
-            draft.form,
+            draft.encoding,
             draft.event,
             draft.end,
         )

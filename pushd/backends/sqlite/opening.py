@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pushd.backends.epoch import new_epoch
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.errors import Damaged, damage_found, phrase
 from pushd.backends.sqlite.salvage import put_aside, salvage, take_over
@@ -91,16 +91,16 @@ def telling(directory: Directory) -> Iterator[None]:
     try:
         yield
     except Damaged as damage:
-        raise Unusable(f"{directory.file} is damaged: {damage}") from damage
-    except Unusable as fault:
-        raise Unusable(f"{directory.file} {fault}") from fault
+        raise BackendUnusable(f"{directory.file} is damaged: {damage}") from damage
+    except BackendUnusable as fault:
+        raise BackendUnusable(f"{directory.file} {fault}") from fault
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             reason = "is not a file of SQLite, or its beginning is damaged: move it away to begin anew"
-            raise Unusable(f"{directory.file} {reason}") from error
-        raise Unusable(f"{directory.file} can not be used: {error}") from error
+            raise BackendUnusable(f"{directory.file} {reason}") from error
+        raise BackendUnusable(f"{directory.file} can not be used: {error}") from error
     except OSError as error:
-        raise Unusable(f"{error.filename or directory.path} can not be used: {error.strerror}") from error
+        raise BackendUnusable(f"{error.filename or directory.path} can not be used: {error.strerror}") from error
 
 
 def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:

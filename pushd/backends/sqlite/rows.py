@@ -24,7 +24,7 @@ _packed = msgspec.msgpack.Encoder().encode
 
 def row_of_message(message: Message, channel: int, prev: int, born: float, deadline: float | None) -> MessageRow:
     """Give the row of a message. `channel`: the number of its channel; `prev`: a sequence, 0 for none."""
-    kind, form, event, end = message.content_type, message.form, message.event, int(message.end)
+    kind, form, event, end = message.content_type, message.encoding, message.event, int(message.end)
     crc = _crc_of_message(
         message.channel, message.seq, prev, message.time, born, deadline, kind, form, event, end, message.data
     )

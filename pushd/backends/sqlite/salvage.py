@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.directory import Directory, connect
 from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row, row_of_record
@@ -50,7 +50,7 @@ def salvage(directory: Directory, aside: Path, epoch: str) -> str:
         kept = found.write(_rebuilt(directory), epoch) if found.names else 0
         if not kept:
             _rebuilt(directory).unlink(missing_ok=True)
-            raise Unusable("is damaged, and nothing of it can be read: move it away to begin anew")
+            raise BackendUnusable("is damaged, and nothing of it can be read: move it away to begin anew")
     finally:
         damaged.close()
         aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)

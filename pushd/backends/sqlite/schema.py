@@ -7,7 +7,7 @@ made from the one before by one step, a new file by all of them, so old and new 
 import sqlite3
 from contextlib import closing
 
-from pushd.backends.interface import Unusable
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.errors import Damaged
 
 APPLICATION = 0x70757368
@@ -85,9 +85,9 @@ def version_of(db: sqlite3.Connection) -> int:
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if application != APPLICATION and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
-        raise Unusable("is a file of another program")
+        raise BackendUnusable("is a file of another program")
     if version > VERSION:
-        raise Unusable(f"was written by a newer pushd (its version is {version}, this pushd knows {VERSION})")
+        raise BackendUnusable(f"was written by a newer pushd (its version is {version}, this pushd knows {VERSION})")
     return version
 
 

@@ -12,7 +12,7 @@ from itertools import islice, takewhile
 from pushd.core.cursor import Last, MessageId, Now, Since
 from pushd.core.message import Message
 from pushd.core.names import Interest, is_pattern
-from pushd.core.replay import Opening, Page
+from pushd.core.replay import Page, StartPosition
 
 _MESSAGES = 10_000
 _BYTES = 16 << 20
@@ -86,7 +86,7 @@ class Tail:
 
     # What is asked
 
-    def open(self, topics: Sequence[str], since: Since, now: float) -> Opening | None:
+    def open(self, topics: Sequence[str], since: Since, now: float) -> StartPosition | None:
         """Tell where a subscription begins, or None where the file has to be asked."""
         if not self._closed.isdisjoint(topics):
             return None
@@ -99,7 +99,7 @@ class Tail:
                 seq = before
             case _:
                 return None
-        return Opening(MessageId(self.epoch, seq), (), behind=seq < self.head, finished=False)
+        return StartPosition(MessageId(self.epoch, seq), (), needs_replay=seq < self.head, is_complete=False)
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page | None:
         """Read on, or None where the file has to be asked."""
@@ -111,12 +111,12 @@ class Tail:
         position = after.seq
         for effort, message in enumerate(self._after(topics, after.seq)):
             if len(taken) >= count or taken_bytes >= size or effort - len(taken) >= _PAGE_EFFORT:
-                return Page(tuple(taken), (), MessageId(self.epoch, position), complete=False)
+                return Page(tuple(taken), (), MessageId(self.epoch, position), is_last=False)
             position = message.seq
             if covers(message.channel):
                 taken.append(message)
                 taken_bytes += message.size
-        return Page(tuple(taken), (), MessageId(self.epoch, self.head), complete=True)
+        return Page(tuple(taken), (), MessageId(self.epoch, self.head), is_last=True)
 
     def _knows(self, seq: int, now: float) -> bool:
         """Tell whether all that is newer than `seq` is here."""

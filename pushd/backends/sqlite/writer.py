@@ -170,7 +170,7 @@ class Writer:
         try:
             message = self._ledger.accept(draft, time, now)
         except Refusal as refusal:
-            return refusal.kept()
+            return refusal.without_traceback()
         due = now + (self._bounds.age if draft.ttl is None else min(draft.ttl, self._bounds.age))
         if due < self._due:
             self._due = due
