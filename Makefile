@@ -34,7 +34,7 @@ coverage: .venv/.test ## Measure the branch coverage of all tests within one pro
 	@$(PYTEST) -m "not slow and not system" --cov --cov-report=term $(ARGS)
 
 test-no-extension: .venv/.test ## Run the tests of sockets, hub and transports without the C extension.
-	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/test_hub.py $(ARGS)
+	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/hub/test_hub.py $(ARGS)
 
 fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs and 40,000 request streams, which FUZZ_SEED names.
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -40,7 +40,8 @@ setup(
     packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
     package_data={
         "pushd.backends.redis": ["lua/*.lua"],
-        "pushd.transports.pages": ["*.html", "*.ico", "demo/*"],
+        "pushd.api.pages": ["*.html", "*.ico", "demo/*"],
+        "pushd.transports": ["*.html"],
     },
     entry_points={"console_scripts": ["pushctl=pushd.ctl.main:main"]},
     install_requires=[
@@ -69,8 +70,8 @@ setup(
         "fuzz": ["atheris>=3"],
         "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "import-linter"],
     },
-    # Without a compiler pushd is installed all the same, and does in Python what this does: see pushd/net/burst.py.
-    ext_modules=[Extension("pushd.net._burst", ["pushd/net/_burst.c"], py_limited_api=True, optional=True)],
+    # Without a compiler pushd is installed all the same, and does in Python what this does: see pushd/net/fan_out.py.
+    ext_modules=[Extension("pushd.net._fan_out", ["pushd/net/_fan_out.c"], py_limited_api=True, optional=True)],
     # One wheel serves every Python from 3.11 on: the extension uses the stable ABI only.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     zip_safe=False,

@@ -56,7 +56,7 @@ def _one(figures: Figures) -> Iterator[Goal]:
                 yield Goal("one", f"{row}, {pace}: CPU per delivery, of nchan's", ratio, 1)
 
 
-def _burst(figures: Figures) -> Iterator[Goal]:
+def _fan_out(figures: Figures) -> Iterator[Goal]:
     for transport in _TRANSPORTS:
         row = f"pushd {transport}"
         # If nchan lacks the transport, compare with its fastest one.
@@ -146,7 +146,7 @@ def _stalled(figures: Figures) -> Iterator[Goal]:
 
 _JUDGES: tuple[Callable[[Figures], Iterator[Goal]], ...] = (
     _one,
-    _burst,
+    _fan_out,
     _latency,
     _crowd,
     _alive,

@@ -16,44 +16,48 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from pushd import __version__
+from pushd.api.channels import ChannelsResource
+from pushd.api.connections import ConnectionsResource
+from pushd.api.demo import DemoResource
+from pushd.api.health import HealthResource
+from pushd.api.history import HistoryResource
+from pushd.api.metrics import MetricsResource
+from pushd.api.pages import FAVICON, INDEX
+from pushd.api.publish import PublishResource
+from pushd.api.static_page import PageResource
 from pushd.backends.interface import Backend, BackendUnusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
-from pushd.config import Config, ConfigError
+from pushd.config.table import Config, ConfigError
 from pushd.core.budget import Budget
 from pushd.core.errors import Stopping, TooManyConnections
 from pushd.core.history import Bounds
 from pushd.core.outbox import QueueLimits as QueueLimits
-from pushd.hub import Hub
+from pushd.http.access_log import AccessLog
+from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
+from pushd.http.site import HttpLimits, PushSite
+from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, raise_file_limit
-from pushd.net.back_row import LowPriorityReaders, deprioritize
 from pushd.net.certificates import RenewingReactor
 from pushd.net.keepalive import Deadlines, Ticks, Wheel
-from pushd.net.lateness import LoopDelay
-from pushd.net.listening import CannotStart, Reach, exposed, on_too_many_files, prepare
-from pushd.net.sharing import SharingReactor
+from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, prepare
+from pushd.net.loop_delay import LoopDelay
+from pushd.net.low_priority import LowPriorityReaders, deprioritize
+from pushd.net.shared_port import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.sources.running_sources import RunningSources, SourceFactories
-from pushd.transports.access_log import AccessLog
-from pushd.transports.connections import ConnectionsResource
-from pushd.transports.demo import DemoResource
-from pushd.transports.http import HttpContext, HttpResource, NotFoundResource
-from pushd.transports.lines import LineFactory, LineLimits
-from pushd.transports.look import ChannelsResource, HealthResource, HistoryResource, MetricsResource, PageResource
+from pushd.transports.held_requests import HeldRequests
+from pushd.transports.http_stream import StreamResource
 from pushd.transports.multipart import MixedResource, ReplaceResource
-from pushd.transports.negotiate import NegotiatingResource, SubscribingResource
-from pushd.transports.pages import FAVICON, INDEX
-from pushd.transports.polling import LongPollResource, PollResource
-from pushd.transports.publish import PublishResource
+from pushd.transports.ndjson import NdjsonResource
+from pushd.transports.negotiation import NegotiatingResource, SubscribingResource
+from pushd.transports.polls import LongPollResource, PollResource
 from pushd.transports.pull import PullResource
-from pushd.transports.site import HttpLimits, PushSite
 from pushd.transports.sse import SseResource
-from pushd.transports.stream import NdjsonResource
-from pushd.transports.streaming import StreamResource
-from pushd.transports.waiting import HeldRequests
+from pushd.transports.tcp_lines import LineFactory, LineLimits
 from pushd.transports.websocket import WebSocket, WebSocketResource
-from pushd.wire.lines import CommandLimits as CommandLimits
+from pushd.wire.line_commands import CommandLimits as CommandLimits
 
 _TICK_SECONDS = 0.02
 _LAST_WORDS_TICKS = 50

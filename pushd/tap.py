@@ -19,7 +19,8 @@ from twisted.python.usage import UsageError
 
 from pushd import __version__
 from pushd.backends.interface import BackendUnusable
-from pushd.config import (
+from pushd.config.reload import Reload
+from pushd.config.table import (
     SETTINGS,
     Config,
     ConfigError,
@@ -30,8 +31,7 @@ from pushd.config import (
     load,
 )
 from pushd.logs import Threshold, log_observer
-from pushd.net.listening import StartOrExit
-from pushd.reload import Reload
+from pushd.net.listeners import StartOrExit
 from pushd.service import check_backend_usable, make_service
 
 _log = Logger()

@@ -12,11 +12,11 @@ from typing import Any
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.web.resource import Resource
 
-from pushd.config import load
+from pushd.config.table import load
+from pushd.http.resource import HttpContext
 from pushd.service import Daemon
-from pushd.transports.http import HttpContext
 from pushd.transports.websocket import WebSocket, WebSocketResource
-from pushd.wire.frames import BINARY, TEXT, frame
+from pushd.wire.websocket_frames import BINARY, TEXT, frame
 
 MESSAGE = "8MiB"
 """A frame and a message may be twice as large: 16 MiB, the most that the Autobahn suite sends."""

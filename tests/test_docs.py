@@ -8,11 +8,11 @@ import pytest
 from twisted.internet.task import Clock
 
 from pushd.backends.interface import DiskUsage, Usage
-from pushd.config import load
+from pushd.config.table import load
 from pushd.core import errors
 from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.service import make_service
-from pushd.wire import lines, socket_commands
+from pushd.wire import line_commands, websocket_commands
 
 ROOT = Path(__file__).parent.parent
 PROTOCOL = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
@@ -38,12 +38,12 @@ def test_no_refusal_is_documented_that_is_not_there():
     assert {code for code, *_ in ROW.findall(PROTOCOL)} == {kind.code for kind in REFUSALS}
 
 
-@pytest.mark.parametrize("verb", sorted(lines._PARSERS))
+@pytest.mark.parametrize("verb", sorted(line_commands._PARSERS))
 def test_every_verb_of_a_line_connection_is_documented(verb):
     assert re.search(rf"\| `{verb.decode()}[ `]", PROTOCOL)
 
 
-@pytest.mark.parametrize("verb", socket_commands._VERBS)
+@pytest.mark.parametrize("verb", websocket_commands._VERBS)
 def test_every_command_of_a_websocket_is_documented(verb):
     assert f'`{{"{verb}":' in PROTOCOL
 

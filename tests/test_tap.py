@@ -15,8 +15,8 @@ from twisted.logger import ILogObserver, LogLevel
 from twisted.python.usage import Options as UsageOptions
 
 from pushd import __version__, tap
-from pushd.config import SETTINGS, Config
-from pushd.reload import Reload
+from pushd.config.reload import Reload
+from pushd.config.table import SETTINGS, Config
 from pushd.tap import Options, log_form, makeService
 
 ROOT = Path(__file__).parent.parent

@@ -4,4 +4,4 @@ import sys
 from types import ModuleType
 from typing import cast
 
-sys.modules["pushd.net._burst"] = cast(ModuleType, None)
+sys.modules["pushd.net._fan_out"] = cast(ModuleType, None)

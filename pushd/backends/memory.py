@@ -14,7 +14,7 @@ from pushd.core.history import Bounds
 from pushd.core.log import Log
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
-from pushd.net.slices import Slices
+from pushd.net.turn_slices import Slices
 
 _SWEEP_SECONDS = 1.0
 

@@ -1,6 +1,6 @@
 """Commands: what a two-way peer can ask, whatever words its wire has for them, and what comes of them.
 
-The parsers and the words of the answers are in `pushd.wire`; what the commands do is in `pushd.session`.
+The parsers and the words of the answers are in `pushd.wire`; what the commands do is in `pushd.hub.command_executor`.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from twisted.logger import Logger
 
 from pushd.core.errors import LineTooLong, Refusal, TooLarge
 from pushd.core.message import Draft, draft
-from pushd.hub import Hub
+from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 
 

@@ -2,23 +2,25 @@
 
 import secrets
 from dataclasses import replace
-from typing import Any
+from importlib.resources import files
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import Last, Now, Since
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.replay import StartPosition
-from pushd.hub import Hub
+from pushd.http.query import policy_of, since_of
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext
+from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.net.sockets import limit_unsent
-from pushd.transports.http import Answer, HttpContext
-from pushd.transports.pages import REPLACING_PAGE
-from pushd.transports.query import policy_of, since_of
-from pushd.transports.request import Request
-from pushd.transports.streaming import StreamFormat, StreamResource
+from pushd.transports.http_stream import StreamFormat, StreamResource
 from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
 
+REPLACING_PAGE: Final = files(__package__).joinpath("replacing.html").read_bytes()
+"""Reads a multipart stream by fetch and replaces itself by each part, which Chromium does only for images."""
 _AHEAD = 32 << 10
 """Bytes that wait in the kernel for a viewer: what lies there can not be replaced by a newer frame any more."""
 _VARY = b"Accept, Sec-Fetch-Mode, User-Agent"

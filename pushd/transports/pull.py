@@ -12,11 +12,11 @@ from pushd.core.errors import BadParameter, Forbidden
 from pushd.core.message import Message
 from pushd.core.names import check_channel
 from pushd.core.poll import PollResult
-from pushd.hub import Hub
-from pushd.transports.http import Answer, HttpContext, HttpResource
-from pushd.transports.query import name_in_path, parameter, since_of, whole_number
-from pushd.transports.request import Request
-from pushd.transports.waiting import HeldRequests
+from pushd.http.query import name_in_path, parameter, since_of, whole_number
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.hub import Hub
+from pushd.transports.held_requests import HeldRequests
 
 _INTERVAL = 12
 _DAY = 86400

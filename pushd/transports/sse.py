@@ -5,12 +5,12 @@ import random
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.errors import BadParameter, Refusal, Stopping
-from pushd.hub import Hub
+from pushd.http.query import parameter
+from pushd.http.request import Request
+from pushd.http.resource import HttpContext
+from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
-from pushd.transports.http import HttpContext
-from pushd.transports.query import parameter
-from pushd.transports.request import Request
-from pushd.transports.streaming import StreamFormat, StreamResource
+from pushd.transports.http_stream import StreamFormat, StreamResource
 from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson
 
 _RETRY_MS = 3000

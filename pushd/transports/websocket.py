@@ -30,22 +30,22 @@ from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub import Hub
+from pushd.http.query import name_in_path, policy_of, since_of
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.command_executor import CommandExecutor, CommandQueue
+from pushd.hub.hub import Hub
 from pushd.net.admission import Slot
-from pushd.net.back_row import prioritize
-from pushd.net.burst import direct_handle
+from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
+from pushd.net.low_priority import prioritize
 from pushd.net.sockets import has_unread
-from pushd.session import CommandExecutor, CommandQueue
-from pushd.transports.frame_reader import FrameReader, FrameReaderPool
-from pushd.transports.handshake import accepted, checked_key, tokens, upgrade_required
-from pushd.transports.http import Answer, HttpContext, HttpResource
-from pushd.transports.pacing import Backpressure
-from pushd.transports.query import name_in_path, policy_of, since_of
-from pushd.transports.request import Request
-from pushd.wire.frames import PING, DataFrames, JsonFrames
-from pushd.wire.lines import CommandLimits
-from pushd.wire.socket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
+from pushd.transports.backpressure import Backpressure
+from pushd.transports.websocket_handshake import accepted, checked_key, tokens, upgrade_required
+from pushd.transports.websocket_reader import FrameReader, FrameReaderPool
+from pushd.wire.line_commands import CommandLimits
+from pushd.wire.websocket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
+from pushd.wire.websocket_frames import PING, DataFrames, JsonFrames
 
 _CLOSE_SECONDS = 5.0
 """How long a peer may take to answer a close, and to read what comes before it."""
@@ -275,7 +275,7 @@ class WebSocket(Backpressure):
 
     def _on_error(self, failure: Failure) -> None:
         self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
-        self._close(InternalError("something broke here"))
+        self._close(InternalError("internal error; the log of the daemon has the details"))
 
     def _close_for(self, refusal: Refusal) -> None:
         self._resource.context.counters.count_refusal(refusal, self.subscriber.name)

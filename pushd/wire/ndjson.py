@@ -2,7 +2,7 @@
 
 from pushd.core.delivery import DataOnlyWire, StatelessWire
 from pushd.core.message import Gap, Message
-from pushd.wire.jsons import PING, encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import PING, encode_end, encode_gap, encode_message
 
 
 class JsonLines(StatelessWire):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pushd.core.delivery import StatelessWire
 from pushd.core.message import Gap, Message
-from pushd.wire.jsons import encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import encode_end, encode_gap, encode_message
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 RETRY = b"retry: %d\n"

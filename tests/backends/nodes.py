@@ -19,7 +19,7 @@ from pushd.core.message import Gap, Message, draft
 from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.subscriber import Subscriber
-from pushd.hub import Hub, Receipt
+from pushd.hub.hub import Hub, Receipt
 from pushd.metrics import Counters
 from tests.backends.redis_server import until
 

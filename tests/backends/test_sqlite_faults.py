@@ -72,7 +72,7 @@ def test_the_figures_tell_of_commits_and_of_those_that_failed(disk, monkeypatch)
     store = disk()
     store.publish("a")
     before = store.clock.wait(store.backend.usage()).disk
-    assert (before.commits, before.failures, before.waiting) == (1, 0, 0)
+    assert (before.commits, before.failures, before.pending) == (1, 0, 0)
     assert before.bytes >= store.file.stat().st_size
     fill_up(store, monkeypatch)
     store.try_all(draft("a", LARGE))
@@ -163,7 +163,7 @@ def test_more_than_may_wait_is_refused_with_a_name(disk, monkeypatch):
     kinds = [{type(answer) for answer in result[0]} for result in results]
     assert kinds == [{Message}, {Message}, {Overloaded}, {Overloaded}]
     assert isinstance(store.try_all(draft("a", b"x" * 5000))[0], Message), "one alone has room whatever its size"
-    assert store.clock.wait(store.backend.usage()).disk.waiting == 0
+    assert store.clock.wait(store.backend.usage()).disk.pending == 0
 
 
 def test_what_waits_at_the_stop_is_committed(disk):

@@ -59,7 +59,7 @@ def test_a_cursor_from_long_ago_is_answered_by_index(steps, topics, count):
     opening, effort = steps(lambda answers: answers.open(topics, FAR, 1000.0))
     assert effort < LITTLE
     page, effort = steps(lambda answers: answers.page(topics, opening.position, 256, 1 << 20))
-    assert (len(page.messages), page.complete) == (count, True)
+    assert (len(page.messages), page.is_last) == (count, True)
     assert effort < LITTLE
 
 
@@ -67,7 +67,7 @@ def test_a_cursor_from_long_ago_is_answered_by_index(steps, topics, count):
 def test_a_page_of_a_pattern_that_covers_much_reads_a_bounded_piece(steps, topics):
     page, effort = steps(lambda answers: answers.page(topics, FAR, 256, 1 << 20))
     assert effort < 450
-    assert not page.complete or len(page.messages) < 256
+    assert not page.is_last or len(page.messages) < 256
     page, effort = steps(lambda answers: answers.page(["**"], FAR, 256, 1 << 20))
     assert len(page.messages) == 256
     assert effort < 20
@@ -79,7 +79,7 @@ def test_a_pattern_that_covers_few_of_many_is_read_to_the_end(steps):
     while not complete:
         page, _ = steps(lambda answers, at=position: answers.page(["*/7", "*/1999"], at, 256, 1 << 20))
         found += [message.channel for message in page.messages]
-        position, complete, pages = page.position, page.complete, pages + 1
+        position, complete, pages = page.position, page.is_last, pages + 1
     assert found.count("c/7") == 10 and found.count("c/1999") == 10
     assert pages <= 2
 

@@ -118,7 +118,7 @@ def test_many_channels(disk, channels):
     assert [each.seq for each in store.kept("c/777,c/19999")] == [778, 20_000]
     names = store.clock.wait(store.backend.names("c/1999", "c/19995", 3))
     assert names == ["c/19996", "c/19997", "c/19998"]
-    assert store.open("**", store.at(channels)).behind is False
+    assert store.open("**", store.at(channels)).needs_replay is False
     assert store.publish("c/5").prev == f"{store.epoch}-6"
 
 

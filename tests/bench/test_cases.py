@@ -10,7 +10,7 @@ from bench.peers import PEERS
 from bench.peers.interface import Server
 from bench.plot import CHARTS
 from bench.programs import Program
-from tests.doors.real import Daemon
+from tests.daemon.real import Daemon
 
 NO_PROGRAM = cast(Program, None)
 """Stands in for the process of a server of which only the ports are used."""

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from pushd.transports.pages import DEMOS
+from pushd.api.pages import DEMOS
 from tests.browser.daemon import Daemon, wait
 from tests.browser.pictures import BLUE, GREEN, RED, colour_of, is_like, picture
 from tests.browser.screen import wait_for_colour

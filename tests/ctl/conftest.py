@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ctl.pushctl_process import Pushctl
-from tests.doors.real import Daemon
+from tests.daemon.real import Daemon
 
 
 @pytest.fixture(scope="module")

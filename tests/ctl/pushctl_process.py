@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.doors.real import ROOT, Daemon
+from tests.daemon.real import ROOT, Daemon
 
 PUSHCTL = [sys.executable, "-m", "pushd.ctl.main"]
 SECONDS = 30

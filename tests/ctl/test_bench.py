@@ -12,7 +12,7 @@ from pushd.ctl.api_client import ApiClient
 from pushd.ctl.bench import BENCH_TRANSPORTS, BenchResult
 from pushd.ctl.bench_client import MARKER_BYTES, BenchClient, encode_marker
 from tests.ctl.pushctl_process import SECONDS, Pushctl
-from tests.doors.real import Daemon
+from tests.daemon.real import Daemon
 
 
 @pytest.fixture

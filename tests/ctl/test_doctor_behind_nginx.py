@@ -15,7 +15,7 @@ from pushd.ctl.doctor.diagnosis import ProblemKind
 from pushd.ctl.doctor.fixes import FIXES
 from pushd.ctl.doctor.probe_run import CHECKS
 from tests.backends.redis_server import free_port
-from tests.doors.real import ROOT, Daemon, eventually
+from tests.daemon.real import ROOT, Daemon, eventually
 from tests.system.nginx import Nginx
 
 pytestmark = pytest.mark.system

@@ -12,7 +12,7 @@ from pushd.ctl.clients import TRANSPORTS
 from pushd.ctl.main import build_parser
 from tests.backends.redis_server import free_port
 from tests.ctl.pushctl_process import SECONDS, Pushctl
-from tests.doors.real import ROOT, Daemon, eventually
+from tests.daemon.real import ROOT, Daemon, eventually
 
 pytestmark = pytest.mark.system
 

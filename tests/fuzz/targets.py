@@ -7,8 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.core import test_cursor, test_message, test_names
-from tests.transports import test_frame_reader, test_negotiate, test_query
-from tests.wire import test_jsons, test_lines, test_no_forging, test_publication, test_socket_commands, test_text
+from tests.http import test_query
+from tests.transports import test_negotiation, test_websocket_reader
+from tests.wire import (
+    test_json_messages,
+    test_line_commands,
+    test_no_forging,
+    test_publication,
+    test_text_lines,
+    test_websocket_commands,
+)
 
 TARGETS: dict[str, Any] = {
     "names": test_names.test_any_text_is_a_topic_or_refused_and_a_topic_is_one_word_everywhere,
@@ -16,14 +24,14 @@ TARGETS: dict[str, Any] = {
     "cursors": test_cursor.test_any_text_is_a_cursor_or_refused,
     "types": test_message.test_whatever_passes_as_a_type_or_an_event_fits_into_a_line,
     "query": test_query.test_whatever_is_asked_is_read_or_refused,
-    "accept": test_negotiate.test_whatever_is_accepted_some_door_is_picked,
-    "frames": test_frame_reader.test_whatever_comes_is_read_alike_however_it_is_cut,
+    "accept": test_negotiation.test_whatever_is_accepted_some_door_is_picked,
+    "frames": test_websocket_reader.test_whatever_comes_is_read_alike_however_it_is_cut,
     "publications": test_publication.test_any_input_is_accepted_or_refused,
-    "lines": test_lines.test_any_line_is_parsed_or_refused_in_one_line,
-    "publishing": test_lines.test_publish_lines_are_parsed_the_same_by_both_parsers,
-    "escapes": test_text.test_any_bytes_round_trip_through_escaping,
-    "commands": test_socket_commands.test_any_text_is_parsed_or_refused_with_its_ref,
-    "json": test_jsons.test_accepted_json_is_valid_inside_json,
+    "lines": test_line_commands.test_any_line_is_parsed_or_refused_in_one_line,
+    "publishing": test_line_commands.test_publish_lines_are_parsed_the_same_by_both_parsers,
+    "escapes": test_text_lines.test_any_bytes_round_trip_through_escaping,
+    "commands": test_websocket_commands.test_any_text_is_parsed_or_refused_with_its_ref,
+    "json": test_json_messages.test_accepted_json_is_valid_inside_json,
     "sse": test_no_forging.test_server_sent_events,
     "sse-json": test_no_forging.test_server_sent_events_of_json,
     "ndjson": test_no_forging.test_lines_of_json,

@@ -10,7 +10,7 @@ from statistics import median
 
 import psutil
 
-from tests.doors.real import Daemon
+from tests.daemon.real import Daemon
 from tests.soak.hostile_clients import connect_in_bursts, read_nothing, send_junk
 from tests.soak.publishers import PUBLISHERS, publish
 from tests.soak.sequence_check import SequenceCheck

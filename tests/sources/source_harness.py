@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from pushd.backends.memory import MemoryBackend
 from pushd.core.history import Bounds
 from pushd.core.message import Message
-from pushd.hub import Hub
+from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from pushd.sources.publisher import SourcePublisher
 

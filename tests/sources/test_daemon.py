@@ -10,10 +10,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import maybeDeferred
 
-from pushd.config import load
+from pushd.config.sources import CommandSource, Source, SystemSource, WatchSource, WordsSource
+from pushd.config.table import load
 from pushd.core.cursor import EVERYTHING
 from pushd.service import make_service
-from pushd.source_settings import CommandSource, Source, SystemSource, WatchSource, WordsSource
 from pushd.sources.words import WordsRunner
 from tests.sources.source_harness import result_of, until
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.doors.real import eventually
+from tests.daemon.real import eventually
 from tests.soak.transports import Ports
 from tests.storm.idle_clients import CHANNEL, DISCONNECTED, TRANSPORTS, IdleClients
 from tests.storm.testbed import StormTestbed

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from tests.doors.clients import HANDSHAKE, SECONDS
-from tests.doors.real import ROOT
+from tests.daemon.clients import HANDSHAKE, SECONDS
+from tests.daemon.real import ROOT
 from tests.soak.transports import Ports
 
 CHANNEL = "storm/idle"

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
-from tests.doors.clients import HANDSHAKE, SECONDS
+from tests.daemon.clients import HANDSHAKE, SECONDS
 from tests.soak.transports import Ports
 
 _CHANNEL = b"storm/live"

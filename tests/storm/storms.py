@@ -7,8 +7,8 @@ from collections.abc import Callable
 from itertools import pairwise, product
 from statistics import median
 
-from tests.doors.clients import HANDSHAKE
-from tests.doors.refusals import NDJSON
+from tests.daemon.clients import HANDSHAKE
+from tests.daemon.refusals import NDJSON
 from tests.storm.client_swarm import ClientSwarm
 from tests.storm.testbed import StormTestbed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.doors.real import Daemon, eventually
+from tests.daemon.real import Daemon, eventually
 from tests.soak.transports import Ports
 from tests.storm.live_latency import LatencyProbe, p99
 

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.doors.clients import SECONDS
+from tests.daemon.clients import SECONDS
 from tests.system.request_streams import Stream
 from tests.system.rfc9112 import Reading, read
 

@@ -15,7 +15,7 @@ from pushd.backends.sqlite.record import Record, cost_of
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, MessageRow, row_of_message, row_of_record
 from pushd.backends.sqlite.schema import migrate
 from pushd.core.message import TEXT, Message
-from tests.doors.real import TWISTD, Daemon, eventually
+from tests.daemon.real import TWISTD, Daemon, eventually
 from tests.system.fork_server import ForkServer
 
 GENEROUS = ("--history-messages", "10000000", "--history-bytes", "8GiB", "--history-total-bytes", "8GiB")

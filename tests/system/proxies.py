@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.doors.clients import SECONDS
-from tests.doors.real import ROOT, eventually
+from tests.daemon.clients import SECONDS
+from tests.daemon.real import ROOT, eventually
 
 _PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from tests.doors.clients import HANDSHAKE
+from tests.daemon.clients import HANDSHAKE
 from tests.system.rfc9112 import Reading, read
 
 ENDED: Final = "framing/ended"

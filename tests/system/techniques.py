@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-from tests.doors.clients import SECONDS
+from tests.daemon.clients import SECONDS
 
 _BLOCK = 65536
 

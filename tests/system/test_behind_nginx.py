@@ -11,8 +11,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from tests.doors.clients import HANDSHAKE, SECONDS, Answer, Http
-from tests.doors.real import ROOT, Daemon, eventually
+from tests.daemon.clients import HANDSHAKE, SECONDS, Answer, Http
+from tests.daemon.real import ROOT, Daemon, eventually
 from tests.system.nginx import Nginx
 from tests.system.techniques import NEGOTIATED, STREAMS, Stream, Technique
 

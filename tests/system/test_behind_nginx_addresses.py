@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.doors.clients import HANDSHAKE, Http
-from tests.doors.real import Daemon, eventually
+from tests.daemon.clients import HANDSHAKE, Http
+from tests.daemon.real import Daemon, eventually
 from tests.system.nginx import Nginx
 
 pytestmark = pytest.mark.system

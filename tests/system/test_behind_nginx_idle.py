@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.doors.clients import SECONDS, Http
-from tests.doors.real import Daemon
+from tests.daemon.clients import SECONDS, Http
+from tests.daemon.real import Daemon
 from tests.system.nginx import Nginx
 from tests.system.techniques import NEGOTIATED, STREAMS, Stream, idle
 

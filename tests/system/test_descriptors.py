@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.doors.clients import Client
-from tests.doors.real import Daemon, eventually
+from tests.daemon.clients import Client
+from tests.daemon.real import Daemon, eventually
 
 pytestmark = pytest.mark.system
 

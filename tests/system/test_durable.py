@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors.real import eventually
+from tests.daemon.real import eventually
 from tests.system.durable import GENEROUS, DurableDaemon, fill, twistd
 
 pytestmark = pytest.mark.system

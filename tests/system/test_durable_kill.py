@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.doors.clients import Http, Lines
+from tests.daemon.clients import Http, Lines
 from tests.system.durable import GENEROUS, DurableDaemon
 from tests.system.fork_server import ForkServer
 

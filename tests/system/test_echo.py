@@ -13,8 +13,8 @@ import pytest
 from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
-from tests.doors.clients import HANDSHAKE, Http
-from tests.doors.real import ROOT
+from tests.daemon.clients import HANDSHAKE, Http
+from tests.daemon.real import ROOT
 
 pytestmark = pytest.mark.system
 

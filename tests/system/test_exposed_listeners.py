@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from pushd.net.listening import CannotStart
-from tests.doors.clients import SECONDS, Http
-from tests.doors.real import ROOT, TWISTD, eventually
+from pushd.net.listeners import CannotStart
+from tests.daemon.clients import SECONDS, Http
+from tests.daemon.real import ROOT, TWISTD, eventually
 from tests.transports.daemon import RunningDaemon
 
 pytestmark = pytest.mark.system

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple, Self
 
 import pytest
 
-from tests.doors.clients import SECONDS, Http
-from tests.doors.real import Daemon
+from tests.daemon.clients import SECONDS, Http
+from tests.daemon.real import Daemon
 from tests.system.apache import Apache
 from tests.system.conversations import Conversation, converse
 from tests.system.framing_rules import SECRET, TOKEN, Kept, expect, faults

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors.clients import HANDSHAKE, SECONDS
-from tests.doors.real import Daemon, eventually
+from tests.daemon.clients import HANDSHAKE, SECONDS
+from tests.daemon.real import Daemon, eventually
 
 pytestmark = pytest.mark.system
 

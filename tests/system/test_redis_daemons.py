@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.backends.redis_server import RedisServer, free_port
-from tests.doors.clients import Lines
-from tests.doors.real import Daemon, eventually
+from tests.daemon.clients import Lines
+from tests.daemon.real import Daemon, eventually
 
 pytestmark = pytest.mark.system
 

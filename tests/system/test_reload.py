@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors.real import ROOT, TWISTD, Daemon, eventually
+from tests.daemon.real import ROOT, TWISTD, Daemon, eventually
 from tests.system.test_tls_and_unix import make_certificate
 
 pytestmark = pytest.mark.system

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.doors.clients import Lines
-from tests.doors.real import eventually
+from tests.daemon.clients import Lines
+from tests.daemon.real import eventually
 from tests.system.durable import DurableDaemon
 
 pytestmark = pytest.mark.system

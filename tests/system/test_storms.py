@@ -10,9 +10,9 @@ from itertools import product
 
 import pytest
 
-from tests.doors.clients import Client
-from tests.doors.real import Daemon, eventually
-from tests.doors.refusals import NDJSON
+from tests.daemon.clients import Client
+from tests.daemon.real import Daemon, eventually
+from tests.daemon.refusals import NDJSON
 from tests.storm.client_swarm import ClientSwarm
 
 pytestmark = pytest.mark.system

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors.real import ROOT, TWISTD, eventually
+from tests.daemon.real import ROOT, TWISTD, eventually
 
 pytestmark = pytest.mark.system
 

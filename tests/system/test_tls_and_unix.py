@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from websockets import Subprotocol
 from websockets.sync.client import connect
 
-from tests.doors.real import Daemon, eventually
+from tests.daemon.real import Daemon, eventually
 
 pytestmark = pytest.mark.system
 

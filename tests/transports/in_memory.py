@@ -9,10 +9,10 @@ from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from pushd.http.request import Request
+from pushd.http.site import HttpLimits, PushSite
 from pushd.metrics import Counters
 from pushd.net.admission import Admission
-from pushd.transports.request import Request
-from pushd.transports.site import HttpLimits, PushSite
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3}) [^\r\n]*\r\n(.*?)\r\n\r\n", re.DOTALL)

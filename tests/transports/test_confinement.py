@@ -10,11 +10,11 @@ from pushd.core.errors import Forbidden
 from pushd.core.message import draft
 from pushd.core.names import Scope
 from pushd.core.outbox import Policy
-from pushd.session import CommandExecutor
+from pushd.hub.command_executor import CommandExecutor
 from tests.transports.daemon import RunningDaemon
+from tests.transports.each import UNCONFINED, each
 from tests.transports.http_client import address
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import UNCONFINED, each
 
 CONFINED = "chat/*,news/**,alerts"
 INSIDE = ("chat/1", "chat/*", "news/a", "news/a/b", "news/*", "news/*/b", "news/**", "alerts")

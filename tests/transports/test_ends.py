@@ -3,10 +3,10 @@
 import pytest
 
 from tests.transports.daemon import until
+from tests.transports.each import STREAMS, WAYS, each
 from tests.transports.http_client import address
 from tests.transports.peers import Closed, End, Refused
 from tests.transports.streams import LineStream, Sse
-from tests.transports.ways import STREAMS, WAYS, each
 
 CLOSING = tuple(way for way in WAYS if way.closes_at_end)
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from pushd.core.subscriber import Subscriber
-from pushd.transports.lines import LineConnection
-from pushd.transports.site import Connection
-from pushd.transports.streaming import HttpStream
+from pushd.http.site import Connection
+from pushd.transports.http_stream import HttpStream
+from pushd.transports.tcp_lines import LineConnection
 from pushd.transports.websocket import WebSocket
 from tests.transports.daemon import turns
+from tests.transports.each import each
 from tests.transports.line_client import JsonLines
 from tests.transports.sockets import JsonSocket
 from tests.transports.streams import LineStream, Sse
-from tests.transports.ways import each
 
 _PARTS = (Connection, HttpStream, LineConnection, Subscriber, WebSocket)
 _TURNS = 200

@@ -2,14 +2,14 @@
 
 from twisted.internet.defer import Deferred
 
-from pushd.net.back_row import LowPriorityReaders
+from pushd.net.low_priority import LowPriorityReaders
 from tests.transports.daemon import MovableReactor, until
+from tests.transports.each import WAYS, each
 from tests.transports.line_client import TextLines
 from tests.transports.multipart_client import Mixed
 from tests.transports.peers import Closed
 from tests.transports.sockets import BareSocket, JsonSocket
 from tests.transports.streams import LineStream, RawStream, Sse
-from tests.transports.ways import WAYS, each
 
 SOCKETS = tuple(way for way in WAYS if way.transport_name == "websocket")
 

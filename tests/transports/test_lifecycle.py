@@ -9,13 +9,13 @@ from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.replay import StartPosition
 from tests.transports.daemon import turns, until
+from tests.transports.each import STREAMS, WAYS, each
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Closed, End, Heard, Told
 from tests.transports.slow_reader import ROOMY, stall
 from tests.transports.sockets import CommandedSocket, JsonSocket
 from tests.transports.streams import Sse
-from tests.transports.ways import STREAMS, WAYS, each
 
 # The client goes
 

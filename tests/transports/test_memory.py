@@ -5,11 +5,11 @@ not, and all is given back. What waits in the kernel for one who does not read i
 import pytest
 
 from tests.transports.daemon import turns, until
+from tests.transports.each import each
 from tests.transports.http_client import HttpClient, encode_request
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Closed, Told
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import each
 
 NO_ROOM = {"limits.waiting_bytes": 100_000}
 LITTLE, MUCH = 60_000, 90_000

@@ -6,11 +6,11 @@ import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.transports.daemon import RunningDaemon
+from tests.transports.each import EVERY, TELLING, UNCONFINED, each
 from tests.transports.http_client import address
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Heard
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import EVERY, TELLING, UNCONFINED, each
 
 
 async def by_http(daemon: RunningDaemon, method: str) -> str:

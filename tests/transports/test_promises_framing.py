@@ -5,12 +5,12 @@ import json
 
 import pytest
 
+from tests.transports.each import EVERY, TELLING, each
 from tests.transports.line_client import TextLines
 from tests.transports.peers import End, Gap, Heard, Refused
 from tests.transports.slow_reader import ROOMY, stall
 from tests.transports.sockets import BareSocket, JsonSocket
 from tests.transports.streams import LineStream, Sse, SseJson
-from tests.transports.ways import EVERY, TELLING, each
 
 TEXTS = [
     "",

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from tests.transports.daemon import MovableReactor, until
+from tests.transports.each import UNCONFINED, each
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Closed, Refused, Told
 from tests.transports.slow_reader import ROOMY, stall
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import UNCONFINED, each
 
 TIGHT = {"limits.message": 1000, "limits.batch": 5000, "limits.topics": 3, "limits.headers": 2048}
 

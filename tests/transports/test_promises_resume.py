@@ -3,11 +3,11 @@
 import pytest
 
 from tests.transports.daemon import MovableReactor
+from tests.transports.each import BARE, EVERY, TELLING, each
 from tests.transports.http_client import address
 from tests.transports.peers import Gap, Refused
 from tests.transports.sockets import BareSocket, JsonSocket
 from tests.transports.streams import LineStream, Sse
-from tests.transports.ways import BARE, EVERY, TELLING, each
 
 GARBAGE = ["nonsense", "E-", "-1", "a-b-c", "last:0", "last:", "all,all", "10years", "1" * 40, "E-1é", "0x10"]
 

@@ -3,12 +3,12 @@
 import pytest
 
 from tests.transports.daemon import until
+from tests.transports.each import BARE, TELLING, each
 from tests.transports.line_client import TextLines
 from tests.transports.peers import Closed, Gap, Told
 from tests.transports.slow_reader import PIECE, ROOMY, stall
 from tests.transports.sockets import JsonSocket
 from tests.transports.streams import Sse
-from tests.transports.ways import BARE, TELLING, each
 
 SLOW = ROOMY | {"limits.queue_messages": 5}
 

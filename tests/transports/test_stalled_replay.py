@@ -1,11 +1,11 @@
 """Who comes back and stalls while it is told what it missed: it hears all of it, or is told what went meanwhile."""
 
 from tests.transports.daemon import turns, until
+from tests.transports.each import BARE, TELLING, UNCONFINED, each
 from tests.transports.line_client import RawLines
 from tests.transports.peers import Closed, End, Gap, Heard, Told
 from tests.transports.slow_reader import PIECE, ROOMY, stall_in_replay
 from tests.transports.sockets import JsonSocket
-from tests.transports.ways import BARE, TELLING, UNCONFINED, each
 
 SLOW = ROOMY | {"limits.queue_messages": 5}
 

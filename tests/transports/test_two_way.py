@@ -5,10 +5,10 @@ import json
 import pytest
 
 from tests.transports.daemon import turns, until
+from tests.transports.each import TWO_WAY, UNCONFINED, each
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.peers import Closed, Heard, Refused
 from tests.transports.sockets import CommandedSocket, JsonSocket
-from tests.transports.ways import TWO_WAY, UNCONFINED, each
 
 REFS = [
     "1",

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from pushd.core.delivery import Delivery, Wire, encode
 from pushd.core.message import Gap, Message
 from pushd.wire.chunked import LAST_CHUNK, Chunked
-from pushd.wire.frames import DataFrames, JsonFrames
 from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
 from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.sse import PREAMBLE, Sse, SseJson
-from pushd.wire.text import TextLines
+from pushd.wire.text_lines import TextLines
+from pushd.wire.websocket_frames import DataFrames, JsonFrames
 from tests.transports.event_stream import Event, EventStream
+from tests.wire.malicious import BOUNDARY, MESSAGES, some
 from tests.wire.readers import chunks_of, lines_of, parts_of, plain
-from tests.wire.test_frames import read as frames_of
-from tests.wire.wicked import BOUNDARY, MESSAGES, some
+from tests.wire.test_websocket_frames import read as frames_of
 
 
 def gap_before(message: Message) -> Gap:

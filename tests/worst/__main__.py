@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.doors.real import Daemon
+from tests.daemon.real import Daemon
 from tests.soak.transports import Ports
 from tests.storm.live_latency import LatencyProbe, p99
 from tests.worst.inputs import FURTHER, INPUTS, Input

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
-from tests.doors.clients import HANDSHAKE
+from tests.daemon.clients import HANDSHAKE
 from tests.soak.transports import Ports
 
 _SECONDS = 60.0

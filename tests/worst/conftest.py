@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pushd.tap import GARBAGE
-from tests.transports.conftest import start_daemon as start_daemon
+from tests.daemon_fixtures import start_daemon as start_daemon
 
 
 @pytest.fixture(autouse=True)

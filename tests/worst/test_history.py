@@ -20,7 +20,7 @@ from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import draft
-from pushd.hub import Hub
+from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from tests.transports.daemon import RunningDaemon
 from tests.worst.turns import MOST_SECONDS, ReactorTurns

@@ -3,8 +3,8 @@
 import pytest
 from twisted.internet.threads import deferToThread
 
+from tests.daemon_fixtures import Start
 from tests.soak.transports import Ports
-from tests.transports.conftest import Start
 from tests.transports.daemon import turns as some_turns
 from tests.transports.daemon import until
 from tests.worst.inputs import INPUTS

@@ -1,0 +1,1 @@
+"""Resources that are not transports: publish, channels, history, connections, health, metrics and pages."""

@@ -1,0 +1,33 @@
+"""Liveness and readiness."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from pushd.core.errors import NotFound
+from pushd.http.query import name_in_path
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext, HttpResource, json_answer
+from pushd.hub.hub import Hub
+
+
+class HealthResource(HttpResource):
+    """``/health/live``: the process turns. ``/health/ready``: it takes publishes and subscribers."""
+
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def _get(self, request: Request) -> Answer:
+        request.setHeader(b"Cache-Control", b"no-store")
+        match name_in_path(request):
+            case "live":
+                return json_answer(request, {"live": True})
+            case "ready":
+                if (ailment := self._hub.unavailable_reason) is None:
+                    return json_answer(request, {"ready": True})
+                request.setResponseCode(503)
+                return json_answer(request, {"ready": False, "reason": ailment})
+        raise NotFound("say /health/live or /health/ready")

@@ -1,0 +1,139 @@
+"""Publishing by HTTP: ``/pub/CH[,CH...]`` for a message, ``/pub`` for a batch; and what is known of a channel."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
+from pushd.core.message import Draft, draft
+from pushd.core.names import check_channel, check_publishable
+from pushd.http.errors import prefers_text
+from pushd.http.query import decimal, name_in_path, parameter
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext, HttpResource, json_answer
+from pushd.hub.hub import Hub, Receipt
+from pushd.wire.json_messages import encode, refusal_object
+from pushd.wire.publication import parse_publication
+
+_NDJSON = "application/x-ndjson"
+_CURL_DEFAULT = "application/x-www-form-urlencoded"
+_MAX_KEY = 255
+_MAX_LINES = 50_000
+"""Of a batch; the answer has as many, and all of it is held at once."""
+_ANSWER_SLICE = 2000
+"""Lines of the answer to a batch that are encoded before the reactor has its turn: about 2 ms."""
+_MAX_CHANNELS = 1000
+"""To which one message goes at once: as many as a subscription may name."""
+
+
+class PublishResource(HttpResource):
+    """Publish, look at a channel, delete it."""
+
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"POST": self._post, b"PUT": self._post, b"GET": self._get, b"DELETE": self._delete}
+
+    async def _post(self, request: Request) -> Answer:
+        name = name_in_path(request)
+        request.prioritize()
+        if not request.postpath:
+            return await self._publish_batch(request)
+        channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
+        if len(channels) > _MAX_CHANNELS:
+            raise BadChannel(f"a message goes to at most {_MAX_CHANNELS} channels at once")
+        drafts = self._drafts(request, list(dict.fromkeys(channels)))
+        receipts = await self._hub.publish_all(drafts, _key(request, name))
+        return _answer_receipts(request, receipts, is_list="," in name)
+
+    def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
+        content_type = request.getHeader(b"content-type")
+        given = content_type.decode("latin-1") if content_type else None
+        if given is not None and given.partition(";")[0].strip().lower() == _CURL_DEFAULT:
+            given = None
+        data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
+        end = parameter(request, b"end")
+        if end not in (None, "0", "1"):
+            raise BadParameter("end is 0 or 1")
+        max_event = self.context.limits.event
+        return [draft(channel, data, given, event, ttl, end=end == "1", max_event=max_event) for channel in channels]
+
+    async def _publish_batch(self, request: Request) -> Answer:
+        content_type = (request.getHeader(b"content-type") or b"").decode("latin-1")
+        if content_type.partition(";")[0].strip().lower() != _NDJSON:
+            raise UnsupportedType(f"a batch is {_NDJSON}; a single message goes to /pub/CHANNEL")
+        lines = [line for line in request.body.split(b"\n", _MAX_LINES) if line.strip()]
+        if len(lines) > _MAX_LINES:
+            raise TooLarge(f"a batch has at most {_MAX_LINES} lines")
+        outcomes = await self._hub.publish_all(map(self._parse, lines), _key(request, ""))
+        request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
+        peer = f"http {self.context.client_of(request)}"
+        answer = []
+        for first in range(0, len(outcomes), _ANSWER_SLICE):
+            if first:
+                await self._hub.turn()
+            answer += [encode(self._line(outcome, peer)) for outcome in outcomes[first : first + _ANSWER_SLICE]]
+        return b"\n".join([*answer, b""])
+
+    def _parse(self, line: bytes) -> Draft | Refusal:
+        try:
+            return parse_publication(line, self.context.limits.message, self.context.limits.event)
+        except Refusal as refusal:
+            return refusal.without_traceback()
+
+    def _line(self, outcome: Receipt | Refusal, peer: str) -> object:
+        if isinstance(outcome, Receipt):
+            return outcome.facts()
+        self.context.counters.count_refusal(outcome, peer)
+        return {"error": refusal_object(outcome)}
+
+    async def _get(self, request: Request) -> Answer:
+        status = await self._hub.status(_channel(request))
+        facts = status.info.facts(sum(status.subscribers.values()))
+        facts["transports"] = status.subscribers
+        if not prefers_text(request):
+            return json_answer(request, facts)
+        facts["transports"] = " ".join(f"{name}={count}" for name, count in sorted(status.subscribers.items()))
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        lines = (f"{name}: {'-' if value in (None, '') else value}\n" for name, value in facts.items())
+        return "".join(lines).encode("utf-8")
+
+    async def _delete(self, request: Request) -> Answer:
+        channel = _channel(request)
+        await self._hub.delete(check_publishable(channel))
+        return json_answer(request, {"deleted": channel})
+
+
+def _channel(request: Request) -> str:
+    if not request.postpath:
+        raise NotFound("say /pub/CHANNEL")
+    return check_channel(name_in_path(request))
+
+
+def _ttl(request: Request) -> float | None:
+    try:
+        return decimal(request, b"ttl")
+    except BadParameter:
+        raise BadTtl("a time to live is a positive number of seconds, at most ten years") from None
+
+
+def _key(request: Request, scope: str) -> str | None:
+    key = request.getHeader(b"idempotency-key")
+    if key is None:
+        return None
+    if not key or len(key) > _MAX_KEY:
+        raise BadParameter(f"an Idempotency-Key has 1 to {_MAX_KEY} bytes")
+    return f"{scope} {key.decode('latin-1')}"
+
+
+def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *, is_list: bool) -> bytes:
+    """Answer with what became of one message in its channels; 201 where any subscriber was reached."""
+    accepted = [receipt for receipt in receipts if isinstance(receipt, Receipt)]
+    if not accepted:
+        raise next(receipt for receipt in receipts if isinstance(receipt, Refusal))
+    request.setResponseCode(201 if any(receipt.subscribers for receipt in accepted) else 202)
+    shown = [
+        receipt.facts() if isinstance(receipt, Receipt) else {"error": refusal_object(receipt)} for receipt in receipts
+    ]
+    return json_answer(request, shown if is_list else shown[0])

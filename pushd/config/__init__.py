@@ -1,0 +1,1 @@
+"""The table of settings, their parsers, and the reload."""

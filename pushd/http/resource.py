@@ -1,0 +1,218 @@
+"""What all HTTP doors share: who may come in, and how a door says yes and no (RFC 9110)."""
+
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
+from pushd.http.access_log import AccessLog
+from pushd.http.errors import JSON, render_refusal
+from pushd.http.origins import is_cross_site, is_known_host, is_same_origin
+from pushd.http.request import Request
+from pushd.http.site import HttpLimits, host_of
+from pushd.metrics import Counters
+from pushd.net.admission import Admission, Slot
+from pushd.net.eager_task import run_eagerly
+from pushd.wire.json_messages import encode
+
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
+_EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, Pushd-End, ETag, Last-Event-ID"
+_REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
+
+
+@dataclass
+class HttpContext:
+    """What all doors go by. They share one, so that it changes for all at once."""
+
+    limits: HttpLimits
+    counters: Counters
+    admission: Admission
+    allow_origins: frozenset[str] = frozenset()
+    """``scheme://host[:port]`` of the pages that may read and write here besides those of the same host; ``*``: all."""
+    hosts: frozenset[str] = frozenset()
+    """Names by which loopback listeners may be addressed, besides ``localhost`` and IP addresses; in lower case."""
+    pull_hosts: frozenset[str] = frozenset()
+    """Hosts to which a page of client pull may lead."""
+    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    """Those whose ``X-Forwarded-For`` is believed."""
+    access: AccessLog = field(default_factory=AccessLog)
+
+    def reconfigure(self, other: "HttpContext") -> None:
+        """Take over what another says that the configuration can say."""
+        self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
+        self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
+        self.access.share = other.access.share
+
+    def is_proxy(self, host: str | None) -> bool:
+        """Tell whether that is the address of a trusted proxy."""
+        if not self.proxies or host is None or not is_address(host):
+            return False
+        address = ipaddress.ip_address(host)
+        return any(address in network for network in self.proxies)
+
+    def client_of(self, request: Request) -> str:
+        """Give the address of the client: the peer's, or behind a trusted proxy the one it forwards."""
+        peer = host_of(request.client)
+        if not self.proxies:
+            return peer or "unix"
+        chain = (request.getHeader(b"x-forwarded-for") or b"").decode("latin-1").split(",")
+        while self.is_proxy(peer) and chain and is_address(forwarded := _without_port(chain.pop().strip())):
+            peer = forwarded
+        return peer or "unix"
+
+    def open_cors(self, request: Request) -> None:
+        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin."""
+        origin = request.getHeader(b"origin")
+        if origin is not None and self._is_allowed(origin):
+            request.setHeader(b"Access-Control-Allow-Origin", origin)
+            request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
+            request.setHeader(b"Vary", b"Origin")
+
+    def check_origin(self, request: Request) -> None:
+        """Check that a request that writes, or opens a WebSocket, does not come from a page of a foreign origin.
+
+        :raises Forbidden: it does.
+        """
+        origin, fetch_site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
+        if (origin is None and fetch_site is None) or self._is_allowed(origin or b""):
+            return
+        is_foreign = origin is not None and not is_same_origin(origin, request.getHeader(b"host") or b"")
+        if is_foreign or is_cross_site(fetch_site):
+            raise Forbidden(
+                "pages of other origins may not write or open a WebSocket, unless http.allow_origins names them"
+            )
+
+    def knows_host(self, authority: bytes) -> bool:
+        """Return whether loopback listeners serve a host; see `is_known_host`."""
+        return is_known_host(authority, self.hosts)
+
+    def _is_allowed(self, origin: bytes) -> bool:
+        return bool(self.allow_origins & {origin.decode("latin-1"), "*"})
+
+    def admit_stream(self, request: Request) -> Slot | None:
+        """Take a place for a stream of a client behind a proxy; any other has that of its connection.
+
+        :raises TooManyConnections: its address has too many, or the daemon has.
+        """
+        if request.is_spare:
+            raise TooManyConnections("there are too many connections already")
+        if self.is_proxy(host_of(request.client)):
+            return self.admission.admit_behind_proxy(self.client_of(request))
+        return None
+
+
+_SAFE = (b"GET", b"HEAD", b"OPTIONS")
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
+
+Answer = bytes | None
+"""The body of an answer, or None where the door goes on by itself."""
+
+
+class HttpResource(Resource):
+    """An address: methods in, coroutines that answer or raise a refusal."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, context: HttpContext) -> None:
+        super().__init__()
+        self.context = context
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """Give what each method does; HEAD and OPTIONS need not be there."""
+        raise NotImplementedError
+
+    def render(self, request: Request) -> Any:
+        """Answer a request, whatever it is."""
+        run_eagerly(self._render(request), lambda failure: self._on_error(failure, request))
+        return NOT_DONE_YET
+
+    async def _render(self, request: Request) -> None:
+        try:
+            body = await self._answer(request)
+        except Refusal as refusal:
+            self.context.counters.count_refusal(refusal, f"http {self.context.client_of(request)}")
+            request.answer(render_refusal(request, refusal))
+        else:
+            if body is not None:
+                request.answer(body)
+
+    @cached_property
+    def _methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        return self.methods()
+
+    async def _answer(self, request: Request) -> Answer:
+        self.context.open_cors(request)
+        if request.method not in _SAFE:
+            self.context.check_origin(request)
+        method = self._methods.get(request.method)
+        return await (self._answer_other(request) if method is None else method(request))
+
+    async def _answer_other(self, request: Request) -> Answer:
+        methods = self._methods
+        if request.method == b"HEAD" and b"GET" in methods:
+            return await self.head(request)
+        allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))
+        if request.method == b"OPTIONS":
+            return self._preflight(request, allowed)
+        request.setHeader(b"Allow", allowed)
+        raise MethodNotAllowed("this address knows " + allowed.decode("ascii"))
+
+    async def head(self, request: Request) -> Answer:
+        """Answer HEAD with the headers of GET; a door that streams has its own way."""
+        return await self.methods()[b"GET"](request)
+
+    def _preflight(self, request: Request, allowed: bytes) -> Answer:
+        request.setHeader(b"Allow", allowed)
+        if request.hasAnswerHeader(b"Access-Control-Allow-Origin"):
+            request.setHeader(b"Access-Control-Allow-Methods", allowed)
+            request.setHeader(b"Access-Control-Allow-Headers", _REQUEST_HEADERS)
+            request.setHeader(b"Access-Control-Max-Age", b"600")
+        request.setResponseCode(204)
+        return b""
+
+    def _on_error(self, failure: Failure, request: Request) -> None:
+        self.log.failure("{method} {path} broke", failure, method=request.method, path=request.path)
+        self.context.counters.refusals[InternalError.code] += 1
+        request.answer(render_refusal(request, InternalError("internal error; the log of the daemon has the details")))
+
+
+class NotFoundResource(HttpResource):
+    """Every address that is not there."""
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {}
+
+    async def _answer(self, request: Request) -> Answer:
+        self.context.open_cors(request)
+        raise NotFound("there is no such address")
+
+
+def json_answer(request: Request, value: object) -> bytes:
+    """Encode an answer as JSON."""
+    request.setHeader(b"Content-Type", JSON)
+    return encode(value) + b"\n"
+
+
+def _without_port(forwarded: str) -> str:
+    """Take the port from a forwarded address, which some proxies add."""
+    found = _WITH_PORT.fullmatch(forwarded)
+    return (found[1] or found[2]) if found else forwarded
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,299 @@
+"""Endless answers: what server-sent events and the other streams share.
+
+With the headers the stream takes the connection over, and the request and its parser are let go: blocks that are made
+once for all streams go straight to the socket.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.core.cursor import Since
+from pushd.core.delivery import Wire
+from pushd.core.errors import Refusal, TooLarge, TooManyConnections, Unavailable
+from pushd.core.names import parse_topics
+from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.replay import StartPosition
+from pushd.core.subscriber import Subscriber
+from pushd.http.query import name_in_path, policy_of, since_of
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.hub import Hub
+from pushd.net.admission import Slot
+from pushd.net.fan_out import direct_handle
+from pushd.net.keepalive import Wheel
+from pushd.net.sockets import close_within
+from pushd.transports.backpressure import Backpressure
+from pushd.wire.chunked import LAST_CHUNK, Chunked
+
+_EARLY = 8 << 10
+"""Bytes that a client may send while it listens: they are requests for when the stream has come to its end."""
+_CLOSE_SECONDS = 5.0
+"""How long a stream that is given up may take to send what it has."""
+
+
+class StreamFormat:
+    """One shape of a stream: its headers, its first bytes, and its wire with and without the chunked coding."""
+
+    def __init__(self, content_type: bytes, wire: Wire, preamble: bytes = b"") -> None:
+        self.content_type = content_type
+        self.plain = wire
+        self.chunked: Wire = Chunked(wire)
+        self.preamble = preamble
+
+
+class HttpStream(Backpressure):
+    """An open answer: the protocol of its connection, and the outlet of its subscriber.
+
+    It begins as a request that subscribes; with `begin` it takes the connection over, and the request is gone.
+    """
+
+    __slots__ = (
+        "_end",
+        "_give_back_to",
+        "_is_closing",
+        "_is_kept",
+        "_resource",
+        "_slots",
+        "_transport",
+        "_unread",
+        "refused",
+        "subscriber",
+    )
+
+    log = Logger()
+
+    def __init__(self, resource: "StreamResource", slot: Slot | None) -> None:
+        self.subscriber: Subscriber
+        self._resource = resource
+        self._slots: tuple[Slot, ...] = (slot,) if slot is not None else ()
+        self._transport: Any = None
+        self._is_closing = False
+        self._end = b""
+        """What closes the body."""
+        self._is_kept = False
+        """Whether the connection goes on when the stream has come to its end."""
+        self._unread = b""
+        """What came behind the request."""
+        self._give_back_to: Callable[[Any, Slot, bytes], None]
+        self.refused: Refusal | None = None
+        """Why it must not begin."""
+
+    def begin(self, request: Request, shape: StreamFormat) -> None:
+        """Send the headers and what comes before the first message, and take care of the connection."""
+        self._end = b"" if request.is_http10 else LAST_CHUNK
+        door, wire = self._resource, self.subscriber.wire
+        loan, head = request.detach(self)
+        self._is_kept = not request.closes_connection
+        transport = self._transport = loan.transport
+        self._unread, self._give_back_to = loan.unread, loan.give_back
+        self._slots += (loan.slot,)
+        door.hub.add(self.subscriber)
+        door.prepare(transport)
+        transport.registerProducer(self, True)
+        self.subscriber.attach(direct_handle(transport))
+        door.wheel.add(self)
+        preamble = wire.block([shape.preamble]) if shape.preamble else b""
+        transport.write(head + preamble)
+
+    # From the transport
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep what a client sends behind its request, for when the stream has come to its end."""
+        self._unread += data
+        if len(self._unread) > _EARLY:
+            self._unread = b""
+            self._resource.hub.disconnect(self.subscriber, TooLarge(f"who listens may send {_EARLY} bytes more"))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Know that the client is gone."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Give everything back."""
+        self._is_closing = True
+        self._resource.remove(self)
+        for slot in self._slots:
+            slot.release()
+
+    # From the hub and the keepalive
+
+    def write(self, data: bytes) -> None:
+        """Send a block."""
+        self.subscriber.last_write = self._resource.wheel.now
+        self._transport.write(data)
+
+    def ping(self) -> None:
+        """Send a sign of life, unless the peer has enough to read."""
+        wire, newest = self.subscriber.wire, self.subscriber.newest
+        if self.subscriber.is_paused:
+            return
+        if data := wire.block([wire.ping() or (newest.frame(wire) if newest is not None else b"")]):
+            self._transport.write(data)
+
+    def channel_ended(self, channel: str) -> None:
+        """End the answer with its last channel."""
+        self._resource.hub.unsubscribe(self.subscriber, (channel,))
+        if not self.subscriber.starts:
+            wire = self.subscriber.wire
+            self._transport.write(wire.block([wire.last()]))
+            if self._is_kept and not self._is_closing:
+                self._give_back()
+            else:
+                self._finish()
+
+    def close(self, why: Refusal) -> None:
+        """End the answer: the client comes back with its cursor. One that has not begun is refused."""
+        if self._transport is None:
+            self.refused = why
+        elif not self._is_closing:
+            if farewell := self._resource.farewell(why):
+                self._transport.write(self.subscriber.wire.block([farewell]))
+            self._finish(0.0 if why.is_abrupt else _CLOSE_SECONDS)
+
+    def _give_back(self) -> None:
+        """End the answer, and let the connection go on."""
+        self._is_closing = True
+        transport = self._transport
+        transport.unregisterProducer()
+        transport.write(self._end)
+        *slots, slot = self._slots
+        self._slots = tuple(slots)
+        self.detach()
+        self._give_back_to(transport, slot, self._unread)
+
+    def _finish(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """End the answer in good order, as far as that can be done in `seconds`; `connectionLost` follows."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._resource.hub.remove(self.subscriber)
+        self._transport.unregisterProducer()
+        self._transport.write(self._end)
+        close_within(self._transport, self._resource.clock, seconds)
+
+
+class StreamResource(HttpResource):
+    """An address under which topics stream."""
+
+    transport_name = "stream"
+
+    def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
+        super().__init__(context)
+        self.hub = hub
+        self.clock = clock
+        self.wheel = wheel
+        self._streams: dict[HttpStream, None] = {}
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self.get}
+
+    def since_of(self, request: Request) -> Since:
+        """Give the place where a stream begins."""
+        return since_of(request)
+
+    def policy_of(self, request: Request) -> Policy:
+        """Give the policy for a slow reader."""
+        return policy_of(request)
+
+    def limits(self) -> QueueLimits:
+        """Give the limits of a reader's queue."""
+        return self.context.limits.queue
+
+    def prepare(self, transport: Any) -> None:
+        """Set up the connection of a stream that is about to begin."""
+
+    def format_of(self, request: Request) -> StreamFormat:
+        """Choose the shape of the stream.
+
+        :raises BadParameter: the request asks for one that is not there.
+        """
+        raise NotImplementedError
+
+    async def head(self, request: Request) -> Answer:
+        """Answer with the headers, or refuse as GET would; nothing is subscribed."""
+        parse_topics(name_in_path(request), self.context.limits.topics)
+        self.since_of(request)
+        self.policy_of(request)
+        self.set_headers(request, self.format_of(request))
+        request.answer_head()
+        return None
+
+    def retry_later(self, request: Request, refusal: Refusal) -> bytes:
+        """Answer a client for which there is no room now.
+
+        :raises Refusal: which is the answer, unless a technique has a better one.
+        """
+        raise refusal
+
+    def farewell(self, refusal: Refusal) -> bytes:
+        """Encode what stands before the end of a stream that is given up; empty where nothing does."""
+        return b""
+
+    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
+        """End all streams.
+
+        :param busy: also those whose clients have not read yet what waits for them.
+        """
+        for stream in list(self._streams):
+            if busy or not stream.subscriber.is_paused:
+                stream.close(why)
+
+    async def get(self, request: Request) -> Answer:
+        """Open a stream."""
+        topics = parse_topics(name_in_path(request), self.context.limits.topics)
+        since, policy, shape = self.since_of(request), self.policy_of(request), self.format_of(request)
+        name = f"{self.transport_name} {self.context.client_of(request)}"
+        try:
+            slot = self.context.admit_stream(request)
+        except TooManyConnections as refusal:
+            return self.retry_later(request, refusal)
+        stream = HttpStream(self, slot)
+        wire = shape.plain if request.is_http10 else shape.chunked
+        stream.subscriber = Subscriber(stream, wire, self.limits(), policy, name)
+        self._streams[stream] = None
+        self.context.counters.connections[self.transport_name] += 1
+        request.hold(stream.detach)
+        try:
+            opening = await self.hub.subscribe(stream.subscriber, topics, since)
+        except Unavailable as refusal:
+            stream.refused = refusal
+        except BaseException:
+            stream.detach()
+            raise
+        if stream.refused is not None:
+            stream.detach()
+            return self.retry_later(request, stream.refused)
+        if opening.is_complete:
+            stream.detach()
+            request.setResponseCode(204)
+            return b""
+        if not request.is_disconnected:
+            self.set_headers(request, shape, opening)
+            stream.begin(request, shape)
+            await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
+        return None
+
+    def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
+        """Set the headers of the answer, be it to GET or to HEAD."""
+        if not request.is_http10:
+            request.setHeader(b"Transfer-Encoding", b"chunked")
+        if request.closes_connection:
+            request.setHeader(b"Connection", b"close")
+        request.setHeader(b"Content-Type", shape.content_type)
+        request.setHeader(b"Cache-Control", b"no-cache, no-transform")
+        request.setHeader(b"X-Accel-Buffering", b"no")
+        if shape.plain.data_only and opening is not None and opening.gaps:
+            request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
+
+    def remove(self, stream: HttpStream) -> None:
+        """Know that a stream is no more."""
+        del self._streams[stream]
+        self.context.counters.connections[self.transport_name] -= 1
+        self.wheel.remove(stream)
+        self.hub.remove(stream.subscriber)
+        self.context.access.stream_closed(stream, stream.subscriber.name)

@@ -1,0 +1,159 @@
+"""Polling: ``GET /longpoll/TOPICS`` waits for the next messages, ``GET /poll/TOPICS`` answers at once.
+
+The id of the last message in an answer is its ``ETag``, so that a client goes on by a conditional request (RFC 9110,
+section 13.1.2), as well as by ``Last-Event-ID`` or ``since=``.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from twisted.python.failure import Failure
+
+from pushd.core.cursor import Last, Now, Since, parse_since
+from pushd.core.errors import BadParameter
+from pushd.core.message import Message
+from pushd.core.names import parse_topics
+from pushd.core.poll import PollResult
+from pushd.http.query import decimal, name_in_path, parameter, since_of
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.hub import Hub
+from pushd.transports.held_requests import ANSWER, HeldRequests
+from pushd.wire.json_messages import encode_message
+from pushd.wire.multipart import percent_encoded
+
+_TIMEOUT = 25.0
+_MOST_SECONDS = 300.0
+_ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
+
+
+class _PollRequest(NamedTuple):
+    topics: tuple[str, ...]
+    since: Since
+    is_raw: bool
+    is_conditional: bool
+
+
+class PollResource(HttpResource):
+    """Answers at once: with what came after the cursor, or without one with the newest message."""
+
+    def __init__(self, context: HttpContext, hub: Hub) -> None:
+        super().__init__(context)
+        self._hub = hub
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self._get}
+
+    async def head(self, request: Request) -> Answer:
+        """Answer without the query."""
+        _asked(request, self.context)
+        request.setResponseCode(204)
+        return b""
+
+    async def _get(self, request: Request) -> Answer:
+        asked = _asked(request, self.context)
+        since = Last(1) if isinstance(asked.since, Now) else asked.since
+        recalled = await self._hub.history(asked.topics, since, ANSWER.messages, ANSWER.bytes)
+        request.setHeader(b"Cache-Control", b"no-cache")
+        return _answer(request, asked, PollResult(recalled.messages, recalled.gaps, str(recalled.position)))
+
+
+class LongPollResource(HttpResource):
+    """Waits for the next messages, for a time."""
+
+    def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
+        super().__init__(context)
+        self._held_requests = held_requests
+
+    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
+        """See `Door`."""
+        return {b"GET": self.get}
+
+    async def head(self, request: Request) -> Answer:
+        """Answer at once; nothing is subscribed."""
+        _asked(request, self.context)
+        request.setResponseCode(204)
+        return b""
+
+    async def get(self, request: Request) -> Answer:
+        """Answer when there is something to say."""
+        asked, seconds = _asked(request, self.context), _timeout(request)
+        request.setHeader(b"Cache-Control", b"no-store")
+        tell = partial(self._tell, request, asked)
+        await self._held_requests.hold(request, "longpoll", asked.topics, asked.since, seconds, tell)
+        request.release()
+        return None
+
+    def _tell(self, request: Request, asked: _PollRequest, heard: PollResult | None) -> None:
+        """Answer in the end, outside of any coroutine."""
+        try:
+            if heard is not None:
+                request.answer(_answer(request, asked, heard))
+        except Exception:
+            self._on_error(Failure(), request)
+
+
+def _asked(request: Request, rules: HttpContext) -> _PollRequest:
+    topics = parse_topics(name_in_path(request), rules.limits.topics)
+    shape = parameter(request, b"format")
+    if shape not in (None, "json", "raw"):
+        raise BadParameter("the format of a poll is json or raw")
+    etag = request.getHeader(b"if-none-match")
+    if etag and not request.getHeader(b"last-event-id"):
+        text = etag.decode("latin-1")
+        found = _ETAG.fullmatch(text)
+        since = parse_since(found[1] if found else text)
+    else:
+        since = since_of(request)
+    return _PollRequest(topics, since, shape == "raw", bool(etag))
+
+
+def _timeout(request: Request) -> float:
+    seconds = decimal(request, b"timeout")
+    if seconds is None:
+        return _TIMEOUT
+    if seconds > _MOST_SECONDS:
+        raise BadParameter(f"timeout is a number of seconds from 0 to {_MOST_SECONDS:g}")
+    return seconds
+
+
+def _answer(request: Request, asked: _PollRequest, heard: PollResult) -> bytes:
+    """Answer with messages: all of them as a JSON array, or the oldest as it is."""
+    messages = heard.messages[:1] if asked.is_raw else heard.messages
+    last = messages[-1].id if messages else heard.position
+    for name in (b"Pushd-Id", b"Last-Event-ID"):
+        request.setHeader(name, last.encode("ascii"))
+    request.setHeader(b"ETag", f'"{last}"'.encode("ascii"))
+    if heard.has_ended:
+        request.setHeader(b"Pushd-End", b"all")
+    if heard.gaps:
+        request.setHeader(b"Pushd-Gap", heard.gaps[0].reason.encode("ascii"))
+    if not messages and (asked.is_raw or not heard.gaps):
+        return _nothing_new(request, asked)
+    if asked.is_raw:
+        return _raw(request, messages[0])
+    request.setHeader(b"Content-Type", b"application/json")
+    return b"[" + b",\n".join([encode_message(message) for message in messages]) + b"]\n"
+
+
+def _nothing_new(request: Request, asked: _PollRequest) -> bytes:
+    if asked.is_conditional:
+        request.setResponseCode(304)
+        request.setHeader(b"ETag", f'"{asked.since}"'.encode("ascii"))
+    else:
+        request.setResponseCode(204)
+    return b""
+
+
+def _raw(request: Request, message: Message) -> bytes:
+    request.setHeader(b"Content-Type", message.content_type.encode("latin-1"))
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    # What publishers write as HTML is shown, but may not act as a page of this daemon.
+    request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
+    request.setHeader(b"Pushd-Channel", percent_encoded(message.channel))
+    if message.event is not None:
+        request.setHeader(b"Pushd-Event", percent_encoded(message.event))
+    return message.data

@@ -1,0 +1,54 @@
+"""The opening handshake of a WebSocket, as an HTTP request (RFC 6455, section 4.2)."""
+
+import base64
+import binascii
+import hashlib
+
+from pushd.core.errors import BadParameter, BadRequest, Refusal, UpgradeRequired
+from pushd.http.request import Request
+
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def checked_key(request: Request) -> bytes:
+    """Check the handshake (RFC 6455, section 4.2.1) and give its key.
+
+    :raises UpgradeRequired: it is none of version 13.
+    :raises BadRequest: it has a body.
+    :raises BadParameter: its key is none.
+    """
+    if request.is_http10 or "websocket" not in tokens(request, b"upgrade"):
+        raise upgrade_required(request)
+    if "upgrade" not in tokens(request, b"connection"):
+        raise upgrade_required(request)
+    if tokens(request, b"sec-websocket-version") != ["13"]:
+        raise upgrade_required(request)
+    if not request.is_handshake:
+        raise BadRequest("a WebSocket handshake must not have a body (RFC 6455, section 4.1)")
+    key = request.getHeader(b"sec-websocket-key") or b""
+    try:
+        is_good = len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        is_good = False
+    if not is_good:
+        raise BadParameter("Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455, section 4.1)")
+    return key
+
+
+def accepted(key: bytes) -> bytes:
+    """Give the ``Sec-WebSocket-Accept`` for a key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _MAGIC).digest())
+
+
+def upgrade_required(request: Request) -> Refusal:
+    """Say in the headers what this address is for, and give the refusal."""
+    request.setHeader(b"Upgrade", b"websocket")
+    request.setHeader(b"Connection", b"Upgrade")
+    request.setHeader(b"Sec-WebSocket-Version", b"13")
+    return UpgradeRequired("this address is for WebSocket handshakes of version 13 (RFC 6455)")
+
+
+def tokens(request: Request, header: bytes) -> list[str]:
+    """Give the comma-separated words of a header; only those of a subprotocol keep their case."""
+    values = (request.getHeader(header) or b"").decode("latin-1")
+    return [word.strip() for word in (values if header == b"sec-websocket-protocol" else values.lower()).split(",")]

@@ -1,0 +1,61 @@
+"""Messages and control objects as JSON (docs/protocol.md, "The message as JSON").
+
+Each is one line: the encoding contains no line end, whatever the publisher sent.
+"""
+
+import base64
+
+import msgspec
+
+from pushd.core.errors import Refusal
+from pushd.core.message import Gap, Message
+
+_encode = msgspec.json.Encoder().encode
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+
+PING = b'{"type":"ping"}'
+
+
+class _Object(msgspec.Struct, omit_defaults=True):
+    id: str
+    prev: str | None
+    channel: str
+    time: float
+    event: str | msgspec.UnsetType = msgspec.UNSET
+    content_type: str | msgspec.UnsetType = msgspec.UNSET
+    data: str | msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data_base64: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def encode_message(message: Message) -> bytes:
+    """Return a message as a JSON object, without a line end."""
+    fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
+    if message.event is not None:
+        fields.event = message.event
+    if message.encoding == "json" and message.data:
+        fields.data = msgspec.Raw(message.data.translate(_LINE_ENDS))
+    elif message.encoding == "binary":
+        fields.data_base64 = base64.b64encode(message.data).decode("ascii")
+    else:
+        fields.data = message.data.decode("utf-8")
+    return _encode(fields)
+
+
+def encode_gap(gap: Gap) -> bytes:
+    """Return a gap as ``{"type":"gap",...}``."""
+    return _encode({"type": "gap", "topic": gap.topic, "from": gap.start, "to": gap.end, "reason": gap.reason})
+
+
+def encode_end(channel: str) -> bytes:
+    """Return the end of a channel as ``{"type":"end",...}``."""
+    return _encode({"type": "end", "channel": channel})
+
+
+def refusal_object(refusal: Refusal) -> dict[str, str]:
+    """Return the ``error`` object of a refusal: ``{"code":...,"message":...}``."""
+    return {"code": refusal.code, "message": str(refusal)}
+
+
+def encode(value: object) -> bytes:
+    """Return a value of built-in types as JSON, without a line end."""
+    return _encode(value)

@@ -1,0 +1,265 @@
+"""Commands and replies of TCP lines (docs/protocol.md, "TCP lines").
+
+A command is a case-insensitive verb and its arguments, separated by single spaces. The text of ``PUB`` is the whole
+rest of the line after the channel.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pushd.core.command import (
+    Acknowledged,
+    Authenticate,
+    Command,
+    CommandList,
+    FormatSet,
+    Goodbye,
+    Help,
+    HistoryResult,
+    Ping,
+    Pong,
+    Published,
+    PublishMessage,
+    Quit,
+    ReadHistory,
+    ReadStatus,
+    Reply,
+    SetFormat,
+    StatusResult,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from pushd.core.cursor import NOW, Since, parse_since
+from pushd.core.delivery import Wire
+from pushd.core.errors import BadCommand, BadUtf8, HttpOnLines, Refusal, UnknownCommand
+from pushd.core.message import Draft, draft
+from pushd.core.names import check_channel, check_publishable, parse_topics
+from pushd.core.outbox import Policy, parse_policy
+from pushd.core.replay import ChannelInfo
+from pushd.wire.json_messages import encode
+from pushd.wire.publication import check_size, parse_publication
+from pushd.wire.text_lines import LINE_END, escape, unescape
+
+_DEFAULT_HISTORY = 10
+_MAX_HISTORY = 1000
+_REQUEST_LINE = re.compile(rb" HTTP/[0-9]+(?:\.[0-9]+)?\Z")
+
+
+class CommandLimits(NamedTuple):
+    """The largest command that is accepted."""
+
+    data: int
+    """Bytes of message data."""
+    event: int
+    """Bytes of an event type."""
+    topics: int
+    """Number of topics in one command."""
+
+
+def parse(line: bytes, limits: CommandLimits) -> Command:
+    """Return the command in a line.
+
+    :param line: without its line end.
+    :raises HttpOnLines: when the line is the request line of HTTP (RFC 9112, section 3).
+    :raises UnknownCommand: when the verb is unknown.
+    :raises BadUtf8: when the line is not valid UTF-8.
+    :raises Refusal: when the arguments are invalid, in a subclass for each reason.
+    """
+    verb, _, rest = line.partition(b" ")
+    parser = _PARSERS.get(verb.upper())
+    if parser is None:
+        if _REQUEST_LINE.search(line):
+            raise HttpOnLines("this listener accepts line commands, not HTTP requests")
+        raise UnknownCommand("unknown command; HELP lists the commands")
+    try:
+        return parser(rest.decode("utf-8"), limits)
+    except UnicodeDecodeError:
+        raise BadUtf8("line is not valid UTF-8") from None
+
+
+def parse_publish(line: bytes, limits: CommandLimits) -> Draft:
+    """Return the message in a line for which `is_publish` is true.
+
+    :raises Refusal: see `parse`.
+    """
+    verb, _, rest = line.partition(b" ")
+    if verb.upper() != b"PUB":
+        command = parse(line, limits)
+        assert isinstance(command, PublishMessage)
+        return command.draft
+    # The most frequent command: avoid decoding the data to a string and encoding it again.
+    name, _, text = rest.partition(b" ")
+    try:
+        channel = name.decode("utf-8")
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadUtf8("line is not valid UTF-8") from None
+    data = unescape(text)
+    check_size(len(data), limits.data)
+    return draft(check_publishable(channel), data)
+
+
+def is_publish(line: bytes) -> bool:
+    """Return whether a line is a publish command. Such a line may also be an unknown command that begins with PUB."""
+    return line[:3].upper() == b"PUB"
+
+
+def greeting(server: str, version: str, max_payload: int) -> bytes:
+    """Return ``INFO {json}``, the first line that the server sends.
+
+    :param max_payload: bytes of message data that a publish may have.
+    """
+    info = {"server": server, "version": version, "max_payload": max_payload, "proto": 1}
+    return b"INFO " + encode(info) + LINE_END
+
+
+def encode_reply(reply: Reply, wire: Wire) -> bytes:
+    """Return the lines of the reply to a command.
+
+    :param wire: encodes the messages of a history reply.
+    """
+    match reply:
+        case Published(id, subscribers, is_local):
+            return encode_receipt(id, subscribers, is_local)
+        case Subscribed(topics, gap):
+            return f"+OK SUB {','.join(topics)}{f' gap={gap}' if gap else ''}\r\n".encode()
+        case Unsubscribed(topics):
+            return f"+OK UNSUB {','.join(topics)}\r\n".encode()
+        case HistoryResult(topics, messages):
+            lines = b"".join([wire.message(message) for message in messages])
+            return lines + f"+OK HIST {len(messages)}\r\n".encode()
+        case StatusResult(info, subscribers):
+            return _status_lines(info, subscribers) + b"+OK STAT\r\n"
+        case FormatSet(name):
+            return f"+OK FORMAT {name}\r\n".encode()
+        case Pong(token):
+            return b"PONG " + str(token).encode() + LINE_END if token else b"PONG\r\n"
+        case CommandList():
+            return _HELP
+        case Goodbye():
+            return b"+OK bye\r\n"
+        case Acknowledged():
+            return b"+OK no token is needed\r\n"
+
+
+def encode_receipt(id: str, subscribers: int, is_local: bool) -> bytes:
+    """Return the reply to a publish, ``+OK ID SUBSCRIBERS``."""
+    return b"+OK %b %d%b\r\n" % (id.encode("ascii"), subscribers, b" local" if is_local else b"")
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    """Return ``-ERR CODE SENTENCE``."""
+    return f"-ERR {refusal.code} ".encode() + escape(str(refusal).encode()) + LINE_END
+
+
+def _subscribe(rest: str, limits: CommandLimits) -> Command:
+    topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...]")
+    since: Since = NOW
+    slow: Policy | None = None
+    for option in options:
+        name, equals, value = option.partition("=")
+        if equals and name == "since":
+            since = parse_since(value)
+        elif equals and name == "slow":
+            slow = parse_policy(value)
+        else:
+            raise BadCommand("unknown option of SUB; accepted are since= and slow=")
+    return Subscribe(parse_topics(topics, limits.topics), since, slow)
+
+
+def _unsubscribe(rest: str, limits: CommandLimits) -> Command:
+    return Unsubscribe(parse_topics(_one(rest, "UNSUB TOPICS"), limits.topics))
+
+
+def _publish(rest: str, limits: CommandLimits) -> Command:
+    return PublishMessage(parse_publish(b"PUB " + rest.encode("utf-8"), limits))
+
+
+def _publish_json(rest: str, limits: CommandLimits) -> Command:
+    return PublishMessage(parse_publication(rest.encode("utf-8"), limits.data, limits.event))
+
+
+def _history(rest: str, limits: CommandLimits) -> Command:
+    topics, *count = _words(rest, "HIST TOPICS [N]")
+    if len(count) > 1 or not re.fullmatch(r"[0-9]{1,9}", count[0] if count else "1"):
+        raise BadCommand("usage: HIST TOPICS [N]")
+    limit = int(count[0]) if count else _DEFAULT_HISTORY
+    if not 1 <= limit <= _MAX_HISTORY:
+        raise BadCommand(f"message count of HIST must be between 1 and {_MAX_HISTORY} (got {limit})")
+    return ReadHistory(parse_topics(topics, limits.topics), limit)
+
+
+def _status(rest: str, limits: CommandLimits) -> Command:
+    return ReadStatus(check_channel(_one(rest, "STAT CH")))
+
+
+def _format(rest: str, limits: CommandLimits) -> Command:
+    return SetFormat(_one(rest, "FORMAT text|json|raw").lower())
+
+
+def _authenticate(rest: str, limits: CommandLimits) -> Command:
+    return Authenticate(_one(rest, "AUTH TOKEN"))
+
+
+def _ping(rest: str, limits: CommandLimits) -> Command:
+    return Ping(rest)
+
+
+def _help(rest: str, limits: CommandLimits) -> Command:
+    return Help()
+
+
+def _quit(rest: str, limits: CommandLimits) -> Command:
+    return Quit()
+
+
+_PARSERS: dict[bytes, Callable[[str, CommandLimits], Command]] = {
+    b"SUB": _subscribe,
+    b"UNSUB": _unsubscribe,
+    b"PUB": _publish,
+    b"PUBJ": _publish_json,
+    b"HIST": _history,
+    b"STAT": _status,
+    b"FORMAT": _format,
+    b"AUTH": _authenticate,
+    b"PING": _ping,
+    b"HELP": _help,
+    b"QUIT": _quit,
+}
+
+_HELP = """\
+SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest]\r
+UNSUB TOPICS\r
+PUB CH TEXT\r
+PUBJ {"channel":"CH","data":ANY}\r
+HIST TOPICS [N]\r
+STAT CH\r
+FORMAT text|json|raw\r
+AUTH TOKEN\r
+PING [X]\r
+HELP\r
+QUIT\r
++OK HELP\r
+""".encode("ascii")
+
+
+def _words(rest: str, usage: str) -> list[str]:
+    words = [word for word in rest.split(" ") if word]
+    if not words:
+        raise BadCommand(f"usage: {usage}")
+    return words
+
+
+def _one(rest: str, usage: str) -> str:
+    words = _words(rest, usage)
+    if len(words) > 1:
+        raise BadCommand(f"usage: {usage}")
+    return words[0]
+
+
+def _status_lines(info: ChannelInfo, subscribers: dict[str, int]) -> bytes:
+    facts = info.facts(sum(subscribers.values())) | {"ended": "yes" if info.ended else "no"}
+    return "".join(f"{name} {'-' if value is None else value}\r\n" for name, value in facts.items()).encode()

@@ -1,0 +1,145 @@
+"""Commands and replies of the WebSocket subprotocol ``pushd.v1`` (docs/protocol.md, "WebSocket").
+
+A command is a JSON object, and one of its keys names it. The reply repeats its ``ref``, which may be any JSON value.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from pushd.core.command import (
+    Acknowledged,
+    Authenticate,
+    Command,
+    Ping,
+    Pong,
+    Published,
+    PublishMessage,
+    Reply,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from pushd.core.cursor import NOW, Since, parse_since
+from pushd.core.errors import BadCommand, Refusal, UnknownCommand
+from pushd.core.names import parse_topics
+from pushd.core.outbox import parse_policy
+from pushd.wire.json_messages import encode, refusal_object
+from pushd.wire.line_commands import CommandLimits
+from pushd.wire.publication import Publication, decode, to_draft
+from pushd.wire.websocket_frames import TEXT, frame
+
+SUBPROTOCOL: Final = "pushd.v1"
+_NULL: Final = msgspec.Raw(b"null")
+_VERBS: Final = ("subscribe", "unsubscribe", "publish", "ping", "auth")
+
+
+class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
+    subscribe: str
+    since: str | float | None = None
+    slow: str | None = None
+    ref: msgspec.Raw = _NULL
+
+
+class _Unsubscribe(msgspec.Struct, forbid_unknown_fields=True):
+    unsubscribe: str
+    ref: msgspec.Raw = _NULL
+
+
+class _Publish(Publication):
+    channel: str = msgspec.field(name="publish")
+    ref: msgspec.Raw = _NULL
+
+
+class _Ping(msgspec.Struct, forbid_unknown_fields=True):
+    ping: msgspec.Raw
+    ref: msgspec.Raw = _NULL
+
+
+class _Auth(msgspec.Struct, forbid_unknown_fields=True):
+    auth: str
+    ref: msgspec.Raw = _NULL
+
+
+_keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    "subscribe": msgspec.json.Decoder(_Subscribe),
+    "unsubscribe": msgspec.json.Decoder(_Unsubscribe),
+    "publish": msgspec.json.Decoder(_Publish),
+    "ping": msgspec.json.Decoder(_Ping),
+    "auth": msgspec.json.Decoder(_Auth),
+}
+
+
+class CommandFrame:
+    """A command that is not decoded yet. Its ``ref`` is known even if the rest is refused."""
+
+    __slots__ = ("_text", "_verb", "ref")
+
+    def __init__(self, text: bytes) -> None:
+        """Find the ``ref`` and the key that names the command.
+
+        :param text: the payload of a text frame.
+        :raises BadJson: when it is not a JSON object.
+        """
+        keys = decode(_keys, text)
+        self.ref: msgspec.Raw = keys.get("ref", _NULL)
+        self._verb = next((verb for verb in _VERBS if verb in keys), None)
+        self._text = text
+
+    def command(self, limits: CommandLimits) -> Command:
+        """Return the decoded command.
+
+        :raises UnknownCommand: when no key names a command.
+        :raises Refusal: when the rest is invalid, in a subclass for each reason.
+        """
+        if self._verb is None:
+            raise UnknownCommand(f"unknown command; accepted are {', '.join(_VERBS)}")
+        return _command(decode(_decoders[self._verb], self._text), limits)
+
+
+def encode_reply(outcome: Reply, ref: msgspec.Raw = _NULL) -> bytes:
+    """Return a text frame with ``{"ref":...,"ok":true,...}``."""
+    reply: dict[str, object] = {"ref": ref, "ok": True}
+    match outcome:
+        case Published(id, subscribers, is_local):
+            reply |= {"id": id, "subscribers": subscribers}
+            if is_local:
+                reply["local"] = True
+        case Subscribed(topics, _):
+            reply["subscribe"] = ",".join(topics)
+        case Unsubscribed(topics):
+            reply["unsubscribe"] = ",".join(topics)
+        case Pong(token):
+            reply["pong"] = token
+        case Acknowledged():
+            reply["auth"] = "no token is needed"
+    return frame(TEXT, encode(reply))
+
+
+def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:
+    """Return a text frame with ``{"ref":...,"error":{...}}``."""
+    return frame(TEXT, encode({"ref": ref, "error": refusal_object(refusal)}))
+
+
+def _command(decoded: object, limits: CommandLimits) -> Command:
+    match decoded:
+        case _Subscribe(topics, since, slow):
+            policy = None if slow is None else parse_policy(slow)
+            return Subscribe(parse_topics(topics, limits.topics), _since(since), policy)
+        case _Unsubscribe(topics):
+            return Unsubscribe(parse_topics(topics, limits.topics))
+        case _Publish():
+            return PublishMessage(to_draft(decoded, limits.data, limits.event))
+        case _Ping(token):
+            return Ping(token)
+        case _Auth(token):
+            return Authenticate(token)
+    raise BadCommand("unknown command")
+
+
+def _since(since: str | float | None) -> Since:
+    if since is None:
+        return NOW
+    return parse_since(since if isinstance(since, str) else f"{since:f}")

@@ -1,0 +1,155 @@
+"""Who is connected is listed, and closing one of them takes it away wholly, in the way of its transport."""
+
+import time
+
+from twisted.internet.defer import ensureDeferred
+
+from tests.transports.daemon import MovableReactor, until
+from tests.transports.each import EVERY, each
+from tests.transports.http_client import address
+from tests.transports.line_client import TextLines
+from tests.transports.peers import Closed, Told
+from tests.transports.slow_reader import ROOMY, stall
+from tests.transports.streams import Sse
+
+
+async def connections(daemon, **query):
+    parameters = "&".join(f"{name}={value}" for name, value in query.items())
+    answer = await daemon.request("GET", f"/connections?{parameters}")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    return answer.json
+
+
+async def kick(daemon, connection):
+    return await daemon.request("DELETE", f"/connections/{connection['id']}")
+
+
+async def connected(daemon, count=1):
+    """Wait for `count` connections, and give them."""
+    await until(lambda: len(daemon.subscribers("a")) == count, "all subscribed")
+    return await connections(daemon)
+
+
+@each(EVERY)
+async def test_a_connection_is_listed(daemon, way):
+    await way(daemon).subscribe("a")
+    (shown,) = await connected(daemon)
+    assert abs(shown.pop("since") - time.time()) < 60
+    assert shown.pop("id")
+    counts = {"queue_bytes": 0, "messages": 0}
+    assert shown == {"address": "127.0.0.1", "transport": way.transport_name, "topics": ["a"]} | counts
+
+
+@each()
+async def test_a_connection_that_is_closed_is_gone_wholly(daemon, way):
+    other, peer = Sse(daemon), way(daemon)
+    await other.subscribe("a")
+    await peer.subscribe("a")
+    kept, shown = await connected(daemon, 2)
+    gauge = f'pushd_connections{{transport="{way.transport_name}"}}'
+    before = await daemon.metric(gauge)
+    answer = await kick(daemon, shown)
+    assert (answer.status, answer.json) == (200, {"closed": shown["id"]})
+    again = await kick(daemon, shown)
+    assert (again.status, again.json["error"]["code"]) == (404, "unknown-connection")
+    assert await connections(daemon) == [kept]
+    if way.transport_name == "tcp":
+        assert await peer.next() == Told("kicked")
+    assert await peer.next() == Closed(1008 if way.transport_name == "websocket" else None, True)
+    assert await daemon.metric(gauge) == before - 1
+    assert await daemon.metric('pushd_refusals_total{code="kicked"}') == 1
+    assert f"{way.transport_name} 127.0.0.1 #{shown['id']}: closed on demand" in daemon.log
+    await daemon.publish("a", "on")
+    assert await other.data(1) == [b"on"]
+
+
+async def test_a_poll_that_waits_is_answered(daemon):
+    asked = daemon.request("GET", address("longpoll", "a"))
+    waiting = ensureDeferred(asked)
+    (shown,) = await connected(daemon)
+    assert (await kick(daemon, shown)).status == 200
+    answer = await waiting
+    assert (answer.status, bool(answer.headers["pushd-id"])) == (204, True)
+    assert (await connections(daemon), await daemon.metric('pushd_connections{transport="longpoll"}')) == ([], 0)
+
+
+@each()
+async def test_one_who_does_not_read_is_cut_off_in_the_end(start_daemon, way):
+    reactor = MovableReactor()
+    daemon = await start_daemon(ROOMY, reactor)
+    peer = way(daemon, small=True)
+    await peer.subscribe("a", slow="drop" if way.tells_gaps else "latest")
+    await stall(daemon, peer)
+    (shown,) = await connections(daemon)
+    assert shown["queue_bytes"] == daemon.subscribers("a")[0].queued_bytes
+    assert (await kick(daemon, shown)).status == 200
+    assert await connections(daemon) == []
+    await until(lambda: daemon.open_connections == 1, "only that one left")
+    await reactor.pass_time(6)
+    await until(lambda: not daemon.open_connections, "the connection cut")
+
+
+@each()
+async def test_the_messages_that_one_was_sent_are_counted_from_the_history_live_and_from_its_queue(start_daemon, way):
+    daemon = await start_daemon(ROOMY)
+    for number in range(3):
+        await daemon.publish("a", f"{number}")
+    peer = way(daemon, small=True)
+    await peer.subscribe("a", since="last:2")
+    await daemon.publish("a", "live")
+    await peer.heard(3)
+    sent = await stall(daemon, peer)
+    await daemon.publish("a", "later")
+    (shown,) = await connections(daemon)
+    assert shown["messages"] == 3 + len(sent)
+    peer.unstall()
+    await peer.heard(len(sent) + 1)
+    (shown,) = await connections(daemon)
+    assert shown["messages"] == 3 + len(sent) + 1
+
+
+async def test_lines_are_listed_before_they_hear_anything(daemon):
+    peer = TextLines(daemon)
+    peer.open()
+    await peer.ask("PING")
+    (shown,) = await connections(daemon)
+    assert (shown["transport"], shown["topics"]) == ("tcp", [])
+    await peer.ask("SUB a,b/*")
+    assert [shown | {"topics": ["a", "b/*"]}] == await connections(daemon)
+
+
+async def test_connections_are_paged_by_age_also_behind_one_that_is_gone(daemon):
+    for count in range(1, 6):
+        await Sse(daemon).subscribe("a")
+        await until(
+            lambda: len(daemon.subscribers("a")) == count,  # noqa: B023
+            "subscribed",
+        )
+    ids = [shown["id"] for shown in await connections(daemon)]
+    assert len(set(ids)) == 5
+    assert [shown["id"] for shown in await connections(daemon, limit=2)] == ids[:2]
+    assert (await daemon.request("DELETE", f"/connections/{ids[1]}")).status == 200
+    for filters in ({}, {"channel": "a"}):
+        assert [shown["id"] for shown in await connections(daemon, limit=2, after=ids[1], **filters)] == ids[2:4]
+        assert [shown["id"] for shown in await connections(daemon, after=ids[3], **filters)] == ids[4:]
+        assert await connections(daemon, after=ids[4], **filters) == []
+    await Sse(daemon).subscribe("b")
+    assert (await connections(daemon))[-1]["id"] not in ids
+
+
+async def test_those_who_hear_a_channel_are_found_by_name_and_by_pattern(daemon):
+    for topics in ("news/*", "news/sports", "news/sports/x", "**"):
+        await Sse(daemon).subscribe(topics)
+    found = await connections(daemon, channel="news/sports")
+    assert [shown["topics"] for shown in found] == [["news/*"], ["news/sports"], ["**"]]
+    assert await connections(daemon, channel="$sys/x") == []
+
+
+async def test_a_page_ends_early_where_its_connections_hear_very_many_topics(daemon):
+    topics = ",".join(f"t{number}" for number in range(500))
+    peers = [TextLines(daemon) for _ in range(21)]
+    for peer in peers:
+        await peer.subscribe(topics)
+    page = await connections(daemon)
+    assert len(page) == 20
+    assert len(await connections(daemon, after=page[-1]["id"])) == 1

@@ -1,0 +1,310 @@
+"""The configuration: where settings come from, which wins, and what is said about a wrong one."""
+
+import dataclasses
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from twisted.internet.testing import MemoryReactor
+
+from pushd.config.table import (
+    SETTINGS,
+    AccessSettings,
+    Config,
+    ConfigError,
+    HttpSettings,
+    TcpSettings,
+    check_backend,
+    check_listeners,
+    load,
+)
+
+ROOT = Path(__file__).parent.parent.parent
+KIB, MIB = 1 << 10, 1 << 20
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+DEFAULTS = {
+    "http.listen": ("tcp:8080:interface=127.0.0.1",),
+    "http.reuse_port": False,
+    "http.allow_origins": (),
+    "http.hosts": (),
+    "http.pull_hosts": (),
+    "http.trusted_proxies": (),
+    "tcp.listen": ("tcp:8081:interface=127.0.0.1",),
+    "tcp.reuse_port": False,
+    "access.open": False,
+    "limits.message": MIB,
+    "limits.batch": 16 * MIB,
+    "limits.event": 255,
+    "limits.topics": 1000,
+    "limits.subscriptions": 10_000,
+    "limits.channels": 100_000,
+    "limits.connections": 100_000,
+    "limits.connections_per_address": 10_000,
+    "limits.queue_bytes": MIB,
+    "limits.queue_messages": 1000,
+    "limits.waiting_bytes": 256 * MIB,
+    "limits.handshake": 10.0,
+    "limits.upload": 300.0,
+    "limits.headers": 16 * KIB,
+    "history.messages": 1000,
+    "history.bytes": 4 * MIB,
+    "history.age": 86400.0,
+    "history.total_bytes": 256 * MIB,
+    "backend.kind": "auto",
+    "backend.data_dir": "",
+    "backend.sync": "full",
+    "backend.url": "",
+    "backend.prefix": "pushd:",
+    "backend.publish_timeout": 5.0,
+    "backend.when_away": "refuse",
+    "backend.ca_file": "",
+    "keepalive.sse": 15.0,
+    "keepalive.stream": 25.0,
+    "keepalive.ping": 25.0,
+    "keepalive.pong": 10.0,
+    "keepalive.dead_peer": 50.0,
+    "stop.patience": 5.0,
+    "stop.spread": 10.0,
+    "log.format": "auto",
+    "log.level": "info",
+    "log.levels": (),
+    "log.access": 0.0,
+}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "pushd.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_defaults_are_those_of_the_contract():
+    assert {
+        f"{section}.{name}": value
+        for section, rows in dataclasses.asdict(load(None, {}, {})).items()
+        if section != "sources"
+        for name, value in rows.items()
+    } == DEFAULTS
+
+
+def test_a_config_made_without_arguments_is_the_default():
+    assert Config() == load(None, {}, {})
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
+def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, tmp_path):
+    special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
+    special |= {
+        "http.hosts": "example.org",
+        "http.pull_hosts": "example.org",
+        "backend.kind": "sqlite",
+        "backend.sync": "normal",
+    }
+    special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
+    special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
+    text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
+    file = written(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
+    expected = row.parse(text)
+    assert expected != DEFAULTS[row.key]
+    for config in (
+        load(file, {}, {}),
+        load(None, {row.variable: text}, {}),
+        load(None, {}, {row.key: [text]}),
+    ):
+        assert getattr(getattr(config, row.section), row.name) == expected
+
+
+def test_an_option_wins_over_the_environment_and_that_over_the_file(tmp_path):
+    file = written(tmp_path, "[limits]\nmessage = 1\nevent = 1\ntopics = 1\n")
+    environ = {"PUSHD_LIMITS_MESSAGE": "2", "PUSHD_LIMITS_EVENT": "2", "PATH": "/bin"}
+    limits = load(file, environ, {"limits.message": ["3"]}).limits
+    assert (limits.message, limits.event, limits.topics) == (3, 2, 1)
+
+
+def test_a_repeated_option_adds_to_a_list_and_else_the_last_one_counts():
+    options = {"http.listen": ["tcp:1", "tcp:2,tcp:3"], "limits.event": ["10", "20"]}
+    config = load(None, {}, options)
+    assert (config.http.listen, config.limits.event) == (("tcp:1", "tcp:2", "tcp:3"), 20)
+
+
+@pytest.mark.parametrize(
+    ("key", "within", "beyond"),
+    [
+        *((row.key, "1", "0") for row in SETTINGS if row.section == "limits" and row.name != "headers"),
+        ("limits.headers", "1024", "1023"),
+        ("history.messages", "0", "-1"),
+        ("history.bytes", "0", "-1"),
+        ("history.age", "1", "0.9"),
+        ("history.total_bytes", "0", "-1"),
+        ("keepalive.sse", "1", "0.9"),
+        ("keepalive.stream", "1", "0.9"),
+        ("keepalive.ping", "1", "0.9"),
+        ("keepalive.pong", "1", "0.9"),
+        ("keepalive.dead_peer", "5", "4.9"),
+        ("keepalive.dead_peer", "32767", "32768"),
+        ("stop.patience", "0", "-1"),
+        ("stop.patience", "86400", "86401"),
+        ("stop.spread", "0", "-1"),
+        ("stop.spread", "86400", "86401"),
+    ],
+)
+def test_each_number_has_its_bounds(key, within, beyond):
+    load(None, {}, {key: [within]})
+    with pytest.raises(ConfigError):
+        load(None, {}, {key: [beyond]})
+
+
+def test_none_switches_a_listener_off():
+    assert load(None, {}, {"tcp.listen": ["none"]}).tcp.listen == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "[limits]\nmessage = 'lots'",
+            ': limits.message: \'lots\' is not a size (examples: 65536, "64KiB", "4MiB")',
+        ),
+        ("[limits]\nmesage = 1", ": unknown key limits.mesage, did you mean limits.message?"),
+        ("[limits]\nzzzzzz = 1", ": unknown key limits.zzzzzz"),
+        ("[limit]\nmessage = 1", ": unknown section [limit], did you mean [limits]?"),
+        ("[zzzzzz]\nmessage = 1", ": unknown section [zzzzzz]"),
+        ("limits = 5", ": limits is a section and is written [limits]"),
+        ("[limits]\nmessage = ?\n", ": not TOML: Invalid value (at line 2, column 11)"),
+        ("[log]\nformat = 5", ": log.format: 5 is not one of auto, text, json"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_sentence(tmp_path, text, sentence):
+    file = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, {}, {})
+    assert str(caught.value) == f"{file}{sentence}"
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file or directory$"):
+        load(tmp_path / "nowhere.toml", {}, {})
+
+
+def test_a_file_that_is_not_text_is_told(tmp_path):
+    file = tmp_path / "pushd.toml"
+    file.write_bytes(b"[log]\nlevel = '\xff'")
+    with pytest.raises(ConfigError, match=r"pushd\.toml: not UTF-8 at byte 15$"):
+        load(file, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("environ", "options", "sentence"),
+    [
+        ({"PUSHD_LIMITS_MESSAGE": "x"}, {}, "environment PUSHD_LIMITS_MESSAGE: 'x' is not a size"),
+        (
+            {"PUSHD_LIMITS_MESAGE": "1"},
+            {},
+            "environment: unknown variable PUSHD_LIMITS_MESAGE, did you mean PUSHD_LIMITS_MESSAGE?",
+        ),
+        ({"PUSHD_": "1"}, {}, "environment: unknown variable PUSHD_"),
+        ({}, {"limits.queue_bytes": ["x"]}, "option --limits-queue-bytes: 'x' is not a size"),
+        ({}, {"history.age": ["0"]}, "option --history-age: '0' is too small (must be at least 1 seconds)"),
+    ],
+)
+def test_a_wrong_variable_or_option_is_told_by_its_name(environ, options, sentence):
+    with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
+        load(None, environ, options)
+
+
+def test_a_wrong_value_counts_also_where_another_one_wins():
+    with pytest.raises(ConfigError, match=r"^environment PUSHD_LOG_LEVEL"):
+        load(None, {"PUSHD_LOG_LEVEL": "loud"}, {"log.level": ["info"]})
+
+
+def config_with(http: tuple[str, ...] = (), tcp: tuple[str, ...] = (), open: bool = False) -> Config:
+    return Config(http=HttpSettings(listen=http), tcp=TcpSettings(listen=tcp), access=AccessSettings(open=open))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (config_with(http=("nonsense:1",)), "http.listen: 'nonsense:1' is not an endpoint string ("),
+        (config_with(tcp=("tcp:x",)), "tcp.listen: 'tcp:x' is not an endpoint string (invalid literal"),
+        (config_with(http=(LOOPBACK,), tcp=("tcp:0",)), "tcp.listen: tcp:0 is open to other machines"),
+        (config_with(), "http.listen and tcp.listen are both switched off"),
+    ],
+)
+def test_listeners_that_can_not_be_are_told(config, sentence):
+    with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
+        check_listeners(config, MemoryReactor())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(),
+        config_with(http=(LOOPBACK,)),
+        config_with(tcp=("unix:/run/pushd.sock",)),
+        config_with(http=("tcp:80",), tcp=("tcp6:81",), open=True),
+    ],
+)
+def test_listeners_that_can_be_pass(config):
+    check_listeners(config, MemoryReactor())
+
+
+def test_the_sample_file_uncommented_is_exactly_the_default():
+    sample = (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
+    held = tomllib.loads(re.sub(r"(?m)^#(?! )", "", sample))
+    del held["source"]  # of which there is none by default
+    found = [(f"{section}.{name}", value) for section, rows in held.items() for name, value in rows.items()]
+    assert found == [(row.key, row.default) for row in SETTINGS]
+
+
+def test_the_sample_file_as_it_is_changes_nothing():
+    assert load(ROOT / "etc/pushd.toml", {}, {}) == Config()
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
+def test_each_setting_is_documented(row):
+    sample = (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
+    manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    default = json.dumps(row.default)
+    assert f"# {row.sentence}\n#{row.name} = {default}\n" in sample
+    assert f"| `{row.key}` | `{default}` | {row.unit} | {row.sentence} |\n" in manual
+    assert not row.alias or f"| `--{row.alias}" in manual
+
+
+def test_nothing_is_documented_that_is_no_setting():
+    manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `([a-z_]+\.[a-z_]+)` \|", manual)
+    assert rows == [row.key for row in SETTINGS]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"backend.kind": ["redis"]}, "backend.kind: redis needs a URL"),
+        ({"backend.kind": ["memory"], "backend.url": ["redis://a"]}, "a Redis is of no use to the backend memory"),
+        ({"backend.kind": ["sqlite"]}, "needs a directory"),
+        ({"backend.kind": ["memory"], "backend.data_dir": ["/x"]}, "of no use to"),
+        ({"backend.data_dir": ["/x"], "backend.url": ["redis://a"]}, "either on disk or in Redis"),
+        ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "of no use to"),
+    ],
+)
+def test_what_does_not_go_together_with_a_redis_is_told(options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_backend(load(None, {}, options))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("backend.url", "redis://s3cret@a"), ("backend.url", "http://a"), ("backend.prefix", "a b")]
+)
+def test_a_url_or_prefix_that_can_not_be_stops_the_start_without_telling_a_password(key, text):
+    with pytest.raises(ConfigError, match=key.replace(".", "-")) as told:
+        load(None, {}, {key: [text]})
+    assert "s3cret" not in str(told.value)
+
+
+def test_the_manual_names_what_waits_for_a_restart():
+    manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    section = manual.partition("\n## Reading it again\n")[2].partition("\n## ")[0]
+    assert re.findall(r"`([a-z_]+\.[a-z_]+)`", section) == [row.key for row in SETTINGS if row.at_restart]

@@ -1,0 +1,71 @@
+"""The daemons of these tests: one with small limits for nearly all, one for what takes time or fills up."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemon.clients import Http, Lines
+from tests.daemon.real import Daemon
+
+ORIGIN = "https://app.example"
+"""The origin whose pages may use the first daemon."""
+_numbers = itertools.count(1)
+
+
+def run(factory: pytest.TempPathFactory, *options: str) -> Iterator[Daemon]:
+    daemon = Daemon(factory.mktemp("pushd"), *options)
+    try:
+        yield daemon
+        daemon.assert_well()
+    finally:
+        daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with small limits. At the end of all tests it is still there, and its log has no traceback."""
+    yield from run(
+        tmp_path_factory,
+        *("--limits-message", "64KiB"),
+        *("--limits-batch", "256KiB"),
+        *("--limits-headers", "8KiB"),
+        *("--limits-event", "100"),
+        *("--limits-topics", "20"),
+        *("--limits-subscriptions", "30"),
+        *("--http-allow-origins", ORIGIN),
+    )
+
+
+@pytest.fixture(scope="session")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that has room for few, waits for nobody, and knows no origins."""
+    yield from run(
+        tmp_path_factory,
+        *("--limits-handshake", "1s"),
+        *("--limits-upload", "1s"),
+        *("--limits-channels", "3"),
+        *("--limits-connections", "20"),
+        *("--limits-connections-per-address", "1"),
+        *("--http-trusted-proxies", "127.0.0.1"),
+    )
+
+
+@pytest.fixture
+def http(daemon: Daemon) -> Iterator[Http]:
+    """An HTTP connection to the daemon."""
+    with daemon.http() as http:
+        yield http
+
+
+@pytest.fixture
+def lines(daemon: Daemon) -> Iterator[Lines]:
+    """A line connection to the daemon."""
+    with daemon.lines() as lines:
+        yield lines
+
+
+@pytest.fixture
+def channel() -> str:
+    """A channel that no other test uses."""
+    return f"test/{next(_numbers)}"

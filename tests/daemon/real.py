@@ -1,0 +1,134 @@
+"""The real daemon, as a process."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tests.daemon.clients import SECONDS, Answer, Http, Lines
+
+ROOT = Path(__file__).parent.parent.parent
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd"]
+START_SECONDS = 30.0
+
+
+class Daemon:
+    """`twistd -n pushd` on free ports of 127.0.0.1, logging to a file."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        listen = "tcp:0:interface=127.0.0.1"
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
+        self._log = directory / "pushd.log"
+        with self._log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [*TWISTD, "--http", listen, "--tcp", listen, "--log-format", "text", *options],
+                cwd=directory,
+                env=environ | {"PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self.http_port, self.tcp_port = self._port("http"), self._port("tcp")
+
+    @property
+    def log(self) -> str:
+        """All it has logged."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def logs(self, words: str, start: int = 0) -> bool:
+        """Wait until words stand in the log behind its first `start` characters; False if they never come."""
+        return eventually(lambda: words in self.log[start:], 1.0)
+
+    def assert_well(self) -> None:
+        """See that nothing broke so far."""
+        assert self.is_alive, self.log[-2000:]
+        assert not re.search("Traceback|Unhandled", self.log), self.log[-8000:]
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        try:
+            self._process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(SECONDS)
+
+    def _port(self, name: str) -> int:
+        listens = re.compile(rf"{name} listens on 127\.0\.0\.1:([0-9]+)")
+        if not eventually(lambda: listens.search(self.log) or not self.is_alive, START_SECONDS) or not self.is_alive:
+            self.stop()
+            raise AssertionError(f"the daemon did not start: {self.log}")
+        found = listens.search(self.log)
+        assert found
+        return int(found[1])
+
+    # Its doors
+
+    def http(self) -> Http:
+        """Connect to the HTTP port."""
+        return Http(self.http_port)
+
+    def lines(self) -> Lines:
+        """Connect to the port of lines; the greeting is read."""
+        return Lines(self.tcp_port)
+
+    def websocket(self, target: str = "/ws", *, v1: bool = True, **options: Any) -> ClientConnection:
+        """Open a WebSocket."""
+        websocket: ClientConnection = connect(
+            f"ws://127.0.0.1:{self.http_port}{target}",
+            subprotocols=[Subprotocol("pushd.v1")] if v1 else None,
+            compression=None,
+            proxy=None,
+            open_timeout=SECONDS,
+            close_timeout=SECONDS,
+            **options,
+        )
+        return websocket
+
+    def ask(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+        """Make one request on a connection of its own."""
+        with self.http() as http:
+            return http.ask(method, target, headers, body)
+
+    def publish(self, channel: str, data: bytes = b"x", **headers: str) -> Any:
+        """Publish by HTTP; give the receipt."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self.ask("POST", f"/pub/{channel}", named, data)
+        assert answer.status in (201, 202), answer
+        return answer.json()
+
+    def history(self, topics: str) -> Any:
+        """Give what is kept of topics."""
+        return self.ask("GET", f"/history/{topics}?since=all").json()
+
+    def counter(self, series: str) -> float:
+        """Give the value of a series of the metrics, 0 where there is none."""
+        found = re.search(rf"^{re.escape(series)} (.*)$", self.ask("GET", "/metrics").body.decode(), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+
+def eventually(holds: Any, seconds: float = SECONDS) -> bool:
+    """Wait until something holds; tell whether it came to that."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

@@ -1,0 +1,60 @@
+"""After all that the other tests of this folder did to it, the daemon works as on its first day."""
+
+import json
+import time
+
+import pytest
+
+from tests.daemon.real import Daemon, eventually
+
+pytestmark = pytest.mark.system
+
+
+def test_a_publish_is_heard_at_once_at_every_door(daemon: Daemon, channel: str) -> None:
+    with (
+        daemon.http() as sse,
+        daemon.http() as stream,
+        daemon.http() as raw,
+        daemon.http() as replace,
+        daemon.http() as mixed,
+        daemon.http() as poll,
+        daemon.lines() as lines,
+        daemon.websocket() as v1,
+        daemon.websocket(f"/ws/{channel}", v1=False) as bare,
+    ):
+        sse.listen(f"/sse/{channel}")
+        sse.chunk()
+        stream.listen(f"/stream/{channel}")
+        raw.listen(f"/stream/{channel}?format=raw")
+        replace.listen(f"/multipart/{channel}")
+        mixed.listen(f"/mixed/{channel}")
+        poll.request("GET", f"/longpoll/{channel}")
+        assert lines.ask(f"SUB {channel}".encode()).startswith(b"+OK ")
+        v1.send(json.dumps({"subscribe": channel}))
+        assert json.loads(v1.recv(5))["ok"]
+        assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").json()["subscribers"] == 9)
+        began = time.monotonic()
+        receipt = daemon.publish(channel, b"still here")
+        assert receipt["subscribers"] == 9
+        assert b"data: still here\n" in sse.chunk()
+        assert json.loads(stream.chunk())["id"] == receipt["id"]
+        assert raw.chunk() == b"still here\n"
+        for parts in (replace, mixed):
+            assert b"still here" in parts.chunk() + parts.chunk()
+        assert [message["id"] for message in poll.answer().json()] == [receipt["id"]]
+        assert lines.reply() == f"MSG {channel} {receipt['id']} still here".encode()
+        assert json.loads(v1.recv(5))["data"] == "still here"
+        assert bare.recv(5) == "still here"
+        assert time.monotonic() - began < 3
+    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").json()["subscribers"] == 0)
+
+
+@pytest.mark.parametrize("transport", ["sse", "stream", "websocket", "tcp", "multipart", "mixed", "longpoll"])
+def test_nobody_is_left(daemon: Daemon, transport: str) -> None:
+    assert eventually(lambda: daemon.counter(f'pushd_connections{{transport="{transport}"}}') == 0, 6)
+
+
+def test_nothing_broke(daemon: Daemon, tight: Daemon) -> None:
+    daemon.assert_well()
+    tight.assert_well()
+    assert daemon.counter('pushd_refusals_total{code="internal"}') == 0

@@ -1,0 +1,94 @@
+"""What doors read from a request: names, parameters and cursors, whatever the client has sent."""
+
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.core.cursor import NOW, Last, Since, parse_since
+from pushd.core.errors import BadParameter, BadSince, Refusal
+from pushd.core.outbox import Policy
+from pushd.http.query import decimal, name_in_path, parameter, policy_of, since_of, whole_number
+from pushd.http.request import Request
+
+QUERIES = st.lists(
+    st.sampled_from([b"since=", b"a=", b"&", b"=", b";", b"%", b"%41", b"%ff", b"%C3%BC", b"+", b"all", b"last:2"])
+    | st.binary(max_size=3),
+    max_size=8,
+).map(b"".join)
+NUMBERS = st.integers(-5, 10**20).map(str) | st.decimals(allow_nan=True).map(str) | st.text(max_size=6)
+
+
+def asked(query: bytes = b"", *, path: bytes = b"/sse/a", headers: dict[bytes, bytes] | None = None) -> Request:
+    """Make a request as it comes to its door, the first segment taken."""
+    request = Request(None, b"GET", path + b"?" + query, headers or {})  # type: ignore[arg-type]
+    del request.postpath[0]
+    return request
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["", "/", "/:@!$&'()*+,;="]))
+def test_any_name_comes_back_from_its_percent_encoded_form(name: str, safe: str) -> None:
+    assert name_in_path(asked(path=b"/sse/" + quote(name, safe=safe).encode())) == name
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "ü"]), st.text(st.characters(exclude_categories=["Cs"]))))
+def test_any_parameter_comes_back_from_its_form_encoded_form(values: dict[str, str]) -> None:
+    request = asked(urlencode(values).encode())
+    for name in ("a", "b", "ü", "other"):
+        assert parameter(request, name.encode()) == values.get(name)
+
+
+@given(QUERIES, QUERIES, st.none() | st.binary(max_size=8) | st.sampled_from([b"all", b"last:2", b"E-1"]))
+def test_whatever_is_asked_is_read_or_refused(query: bytes, path: bytes, header: bytes | None) -> None:
+    headers = {} if header is None else {b"last-event-id": header}
+    request = asked(query, path=b"/sse/" + path.replace(b"?", b""), headers=headers)
+    for read in (name_in_path, since_of, policy_of):
+        try:
+            read(request)
+        except Refusal as refusal:
+            assert len(str(refusal).splitlines()) == 1
+    if header:
+        assert _since(request) == _since(asked(b"since=all", headers=headers)), "the header wins"
+
+
+def _since(request: Request) -> Since | None:
+    try:
+        return since_of(request)
+    except BadSince:
+        return None
+
+
+@given(NUMBERS)
+def test_a_number_is_within_its_limits_or_refused(text: str) -> None:
+    request = asked(urlencode({"n": text.encode("utf-8", "surrogatepass")}).encode())
+    try:
+        number = whole_number(request, b"n", 3, 0, 1000)
+        assert 0 <= number <= 1000 and number == int(text)
+    except Refusal:
+        assert not (text.isascii() and text.isdigit() and int(text) <= 1000 and len(text) < 18)
+    try:
+        given = decimal(request, b"n")
+        assert given is not None and 0 <= given < 10**12 and given == float(text)
+    except Refusal:
+        assert not (text.isascii() and text.isdigit() and len(text) <= 12)
+
+
+@pytest.mark.parametrize(
+    ("query", "since"),
+    [
+        (b"", NOW),
+        (b"since=last:2", Last(2)),
+        (b"since=&last_event_id=last:3", Last(3)),
+        (b"lastEventID=E-1", parse_since("E-1")),
+    ],
+)
+def test_where_to_begin_stands_in_one_of_three_parameters(query: bytes, since: Since) -> None:
+    assert since_of(asked(query)) == since
+
+
+def test_what_is_not_there_is_the_default_and_what_is_there_twice_is_refused() -> None:
+    assert (whole_number(asked(), b"n", 3, 0, 9), decimal(asked(), b"n")) == (3, None)
+    assert policy_of(asked()) is Policy.DISCONNECT
+    with pytest.raises(BadParameter):
+        parameter(asked(b"a=1&a=1"), b"a")
