@@ -63,9 +63,9 @@ class PublishResource(HttpResource):
         content_type = (request.getHeader(b"content-type") or b"").decode("latin-1")
         if content_type.partition(";")[0].strip().lower() != _NDJSON:
             raise UnsupportedType(f"a batch is {_NDJSON}; a single message goes to /pub/CHANNEL")
-        lines = [line for line in request.body.split(b"\n", _MAX_LINES) if line.strip()]
-        if len(lines) > _MAX_LINES:
-            raise TooLarge(f"a batch has at most {_MAX_LINES} lines")
+        if request.body.count(b"\n") + (not request.body.endswith(b"\n")) > _MAX_LINES:
+            raise TooLarge(f"batch must not exceed {_MAX_LINES} lines, empty ones included")
+        lines = [line for line in request.body.split(b"\n") if line.strip()]
         outcomes = await self._hub.publish_all(map(self._parse, lines), _key(request, ""))
         request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
         peer = f"http {self.context.client_of(request)}"

@@ -69,7 +69,7 @@ def test_nobody_hears_what_is_not_on_disk(disk):
         kept.append(store.sql("SELECT max(seq) FROM message")[0][0] >= message.seq)
         store.heard.append(message)
 
-    store.backend._events = store.backend._events._replace(message=look)
+    store.backend._events = store.backend._events._replace(on_message=look)
     store.publish_each("abc")
     assert kept == [True, True, True]
 

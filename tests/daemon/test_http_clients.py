@@ -21,7 +21,7 @@ import java.net.http.HttpResponse;
 class Post {
     public static void main(String[] arguments) throws Exception {
         HttpClient client = HttpClient.newHttpClient();
-        for (String data : new String[] {"one", "DELETE /pub/b HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"}) {
+        for (String data : new String[] {"one", "DELETE /pub/b HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"}) {
             for (HttpRequest.BodyPublisher body : new HttpRequest.BodyPublisher[] {
                 HttpRequest.BodyPublishers.ofString(data),
                 HttpRequest.BodyPublishers.ofInputStream(() -> new ByteArrayInputStream(data.getBytes()))}) {

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.real import eventually
+
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 SECONDS = 30
@@ -68,4 +70,5 @@ def test_a_taken_port_of_a_daemon(tmp_path, taken):
     log = (tmp_path / "twistd.log").read_text()
     assert log.endswith(f"[pushd.tap#critical] {sentence}\n")
     assert "Traceback" not in log
-    assert [file.name for file in tmp_path.iterdir()] == ["twistd.log"]
+    # The child removes its pid file after the parent has reported the failure.
+    assert eventually(lambda: [file.name for file in tmp_path.iterdir()] == ["twistd.log"])
