@@ -29,9 +29,10 @@ test-slow: .venv/.test ## Run the slow tests: storms, faults, long runs; up to 1
 	@.ci/tools
 	@$(PYTEST) -m slow $(ARGS)
 
+# The tests of the worst inputs judge CPU times, which the tracer multiplies.
 coverage: .venv/.test ## Measure the branch coverage of all tests within one process; fail below the floor in pyproject.toml.
 	@.ci/tools
-	@$(PYTEST) -m "not slow and not system" --cov --cov-report=term $(ARGS)
+	@$(PYTEST) -m "not slow and not system" --ignore=tests/worst --cov --cov-report=term $(ARGS)
 
 test-no-extension: .venv/.test ## Run the tests of sockets, hub and transports without the C extension.
 	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/hub/test_hub.py $(ARGS)
