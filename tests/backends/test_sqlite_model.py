@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -223,16 +222,6 @@ SIZES = st.sampled_from([(10_000, 1000, 64), (0, 1000, 1), (0, 0, 2), (2, 2, 1)]
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(SIZES, BOUNDS, STEPS)
 def test_memory_and_disk_answer_the_same(some: tuple[int, int, int], bounds: Bounds, steps: list[Step]) -> None:
-    compare(some, bounds, steps)
-
-
-@pytest.mark.slow
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow], derandomize=False)
-@given(SIZES, BOUNDS, STEPS)
-def test_memory_and_disk_answer_the_same_whatever_is_tried(
-    some: tuple[int, int, int], bounds: Bounds, steps: list[Step]
-) -> None:
-    """Unlike the test above, this one tries other examples each time."""
     compare(some, bounds, steps)
 
 
