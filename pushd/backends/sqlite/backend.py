@@ -162,7 +162,7 @@ class SqliteBackend:
         if self._ailment is not None:
             return self._refusal()
         is_much = self._waiting + messages > _MOST_WAITING or self._waiting_bytes + size > _MOST_WAITING_BYTES
-        return Overloaded("too much waits to be stored") if is_much and self._waiting else None
+        return Overloaded("too much data is waiting to be stored") if is_much and self._waiting else None
 
     def _time(self) -> tuple[float, float]:
         """Give unix seconds, and seconds of the log's own time."""
@@ -190,9 +190,9 @@ class SqliteBackend:
                 raise Stopping("the daemon is shutting down") from error
             if isinstance(error, Damaged):
                 self._crew.found(error)
-            raise StorageFailed("the history can not be read now") from error
+            raise StorageFailed("the history cannot be read now") from error
         for seq, channel in damaged:
-            self._crew.found(Damaged(f"message {seq} of {channel} is not as it was written, and is left out"))
+            self._crew.found(Damaged(f"message {seq} of channel {channel} fails its checksum and is skipped"))
         return answer
 
     def _committed(self, jobs: list[Job], outcome: Outcome) -> None:
@@ -204,7 +204,7 @@ class SqliteBackend:
             try:
                 self._tell(job.request, answer)
             except Exception:  # a bug of whoever listens; what was asked is done all the same
-                self.log.failure("What was committed could not be told")
+                self.log.failure("Internal error while delivering a committed message")
             job.waiting.callback(answer)
 
     def _tell(self, request: Request, answer: Any) -> None:
@@ -224,12 +224,12 @@ class SqliteBackend:
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         if jobs:
             self._failures += 1
-            self.log.warn("A commit failed: {error!r}", error=error)
+            self.log.warn("Commit failed, its messages are refused: {error!r}", error=error)
         self._ail(phrase(error))
         if isinstance(error, Damaged):
             self._crew.found(error)
         elif not isinstance(error, (sqlite3.Error, OSError, BackendUnusable)):
-            self.log.failure("The writer broke", _failure_of(error))
+            self.log.failure("Internal error in the thread that writes the history", _failure_of(error))
         self._refused(jobs)
 
     def _refused(self, jobs: list[Job]) -> None:
@@ -257,7 +257,7 @@ class SqliteBackend:
         self._events.on_health(ailment)
 
     def _refusal(self) -> StorageFailed:
-        return StorageFailed(f"the history can not be written now: {self._ailment}")
+        return StorageFailed(f"the history cannot be written now: {self._ailment}")
 
     def _tick(self) -> None:
         if self._tick_is_done and not self._is_stopping:

@@ -18,19 +18,19 @@ def check_history(path: str) -> str:
     """
     directory = Directory(path)
     if not directory.path.exists() and directory.path.parent.is_dir():
-        return f"there is no history yet, {directory.path} will be made"
+        return f"no history yet: {directory.path} will be created"
     if not os.access(directory.path, os.R_OK | os.W_OK | os.X_OK) or not directory.path.is_dir():
-        raise BackendUnusable(f"{directory.path} is not a directory that can be read and written")
+        raise BackendUnusable(f"{directory.path} is not a readable and writable directory")
     if not directory.file.exists():
-        return f"there is no history in {directory.path} yet"
+        return f"no history in {directory.path} yet"
     with telling(directory), closing(connect(directory.file, "ro")) as db:
         version = version_of(db)
         if not version:
-            return f"there is no history in {directory.file} yet"
+            return f"no history in {directory.file} yet"
         with damage_found():
             check_tables(db, version)
             verify(db)
         messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()
-        held = f"{int(messages)} messages of {channels} channels, {directory.size()} bytes"
-        older = f", of version {version}, which the next start makes {VERSION}" if version < VERSION else ""
-        return f"the history is whole ({directory.file}: {held}{older})"
+        held = f"{int(messages)} messages in {channels} channels, {directory.size()} bytes"
+        older = f", version {version}, upgraded to {VERSION} at the next start" if version < VERSION else ""
+        return f"the history is intact ({directory.file}: {held}{older})"

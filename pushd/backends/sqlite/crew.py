@@ -72,7 +72,7 @@ class Crew:
                 self.log.warn("{sentence}", sentence=sentence)
             ready = self._read_in(opened.writer, opened.ailment)
             self.log.info(
-                "The history is {file}: {messages} messages of {channels} channels",
+                "Opened history {file}: {messages} messages in {channels} channels",
                 file=str(directory.file),
                 messages=ready.held.messages,
                 channels=ready.held.channels,
@@ -141,7 +141,7 @@ class Crew:
             return
         self._known_damage.add(str(damage))
         self.log.error(
-            "{file} is damaged: {damage}; restart pushd, and it keeps what is whole",
+            "{file} is damaged: {damage}; restart pushd to recover the intact messages",
             file=str(self._directory.file),
             damage=str(damage),
         )
@@ -162,4 +162,4 @@ class Crew:
     def _complain(self, why: str) -> None:
         if why != self._complaint:
             self._complaint = why
-            self.log.warn("The log of SQLite can not be brought into the file: {why}", why=why)
+            self.log.warn("SQLite checkpoint failed, the write-ahead log keeps growing: {why}", why=why)

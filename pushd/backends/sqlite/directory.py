@@ -127,7 +127,7 @@ class Directory:
         except OSError:
             is_there = False
         if not is_there:
-            raise BackendUnusable(f"{self.file} was taken away; restart pushd to begin anew")
+            raise BackendUnusable(f"{self.file} was removed or replaced while pushd was running; restart pushd")
 
     def read(self) -> sqlite3.Connection:
         """Open the file, which must be there, for reading."""

@@ -10,8 +10,8 @@ from pushd.backends.interface import BackendUnusable
 _PHRASES = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "the disk is read-only",
-    sqlite3.SQLITE_CANTOPEN: "the file can not be opened",
-    sqlite3.SQLITE_IOERR: "the disk reports an error",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_IOERR: "the disk reported an I/O error",
 }
 _PRIMARY = 0xFF
 """The byte of a code of SQLite that says what it is; the others say where."""
@@ -34,7 +34,7 @@ def damage_found() -> Iterator[None]:
             raise Damaged(str(error)) from error
         raise
     except UnicodeDecodeError as error:  # SQLite quotes what it does not understand
-        raise Damaged("its structure is not readable") from error
+        raise Damaged("its structure is unreadable") from error
 
 
 def phrase(error: Exception) -> str:
@@ -46,4 +46,4 @@ def phrase(error: Exception) -> str:
         return error.strerror or str(error)
     if isinstance(error, Damaged):
         return f"the file is damaged: {error}"
-    return str(error) if isinstance(error, BackendUnusable) else f"something broke here: {error!r}"
+    return str(error) if isinstance(error, BackendUnusable) else f"an internal error occurred: {error!r}"

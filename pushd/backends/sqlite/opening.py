@@ -20,7 +20,10 @@ from pushd.core.history import Bounds
 _VERIFY_SECONDS = 0.25
 """What a start spends on looking whether the file is whole: an eighth of what it may take in all."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_MAY_BE_MISSING = "the machine went down while sync was normal, the newest messages may be missing: a new epoch begins"
+_MAY_BE_MISSING = (
+    "The machine restarted after a run with sync = normal: the newest messages may be missing; starting a new epoch, "
+    "returning subscribers receive a gap"
+)
 
 
 class Opened(NamedTuple):
@@ -96,11 +99,11 @@ def telling(directory: Directory) -> Iterator[None]:
         raise BackendUnusable(f"{directory.file} {fault}") from fault
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-            reason = "is not a file of SQLite, or its beginning is damaged: move it away to begin anew"
+            reason = "is not a SQLite file, or its header is damaged; move it away to start with an empty history"
             raise BackendUnusable(f"{directory.file} {reason}") from error
-        raise BackendUnusable(f"{directory.file} can not be used: {error}") from error
+        raise BackendUnusable(f"{directory.file} cannot be used: {error}") from error
     except OSError as error:
-        raise BackendUnusable(f"{error.filename or directory.path} can not be used: {error.strerror}") from error
+        raise BackendUnusable(f"{error.filename or directory.path} cannot be used: {error.strerror}") from error
 
 
 def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:

@@ -50,14 +50,18 @@ def salvage(directory: Directory, aside: Path, epoch: str) -> str:
         kept = found.write(_rebuilt(directory), epoch) if found.names else 0
         if not kept:
             _rebuilt(directory).unlink(missing_ok=True)
-            raise BackendUnusable("is damaged, and nothing of it can be read: move it away to begin anew")
+            raise BackendUnusable(
+                "is damaged, and nothing in it is readable; move it away to start with an empty history"
+            )
     finally:
         damaged.close()
         aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)
     take_over(directory)
     missing = found.expected - kept
-    loss = f" and {missing} are lost" if missing > 0 else ""
-    return f"{kept} messages of {len(found.names)} channels are whole{loss}; {aside.name} is a copy of the damaged file"
+    loss = f", {missing} lost" if missing > 0 else ""
+    return (
+        f"Recovered {kept} messages in {len(found.names)} channels{loss}; the damaged file was copied to {aside.name}"
+    )
 
 
 def take_over(directory: Directory) -> None:

@@ -85,9 +85,9 @@ def version_of(db: sqlite3.Connection) -> int:
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if application != APPLICATION and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
-        raise BackendUnusable("is a file of another program")
+        raise BackendUnusable("belongs to another program (its application_id is not that of pushd)")
     if version > VERSION:
-        raise BackendUnusable(f"was written by a newer pushd (its version is {version}, this pushd knows {VERSION})")
+        raise BackendUnusable(f"was written by a newer pushd (file version {version}, supported up to {VERSION})")
     return version
 
 
@@ -100,7 +100,7 @@ def check_tables(db: sqlite3.Connection, version: int) -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
         migrate(model, "", 0.0, version)
         if model.execute(query).fetchall() != db.execute(query).fetchall():
-            raise Damaged("its tables are not those of a history")
+            raise Damaged(f"its tables do not match the schema of version {version}")
 
 
 def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION) -> None:

@@ -47,11 +47,11 @@ def _is_sound(db: sqlite3.Connection, until: float) -> bool:
 def _is_as_written(db: sqlite3.Connection, until: float, pause: Callable[[], None]) -> bool:
     for row in db.execute(f"SELECT {RECORD_COLUMNS} FROM channel"):
         if record_of_row(row) is None:
-            raise Damaged("a channel is not as it was written")
+            raise Damaged("the checksum of a channel does not match")
     for batch in _batches(db):
         for *row, name in batch:
             if message_of_row(tuple(row), "", name) is None:
-                raise Damaged(f"message {row[0]} is not as it was written")
+                raise Damaged(f"message {row[0]} fails its checksum")
         if time.monotonic() > until:
             return False
         pause()

@@ -341,7 +341,7 @@ class View:
         for row in self._db.execute(f"SELECT {RECORD_COLUMNS} FROM channel WHERE {condition}", values):
             record = record_of_row(row)
             if record is None:
-                raise Damaged("holds a channel that is not as it was written")
+                raise Damaged("the checksum of a channel does not match")
             yield record
 
     def _row(self, query: str, *values: float | str) -> tuple[Any, ...]:

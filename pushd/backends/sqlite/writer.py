@@ -204,7 +204,7 @@ class Writer:
             (record.id, record.floor, count),
         ).fetchall()
         if not rows:
-            raise Damaged(f"holds fewer messages of the channel {record.name} than it says")
+            raise Damaged(f"channel {record.name} has fewer messages than its record counts")
         return [record.entry(*row[1:]) for row in rows]
 
     def _expire(self, now: float) -> None:
@@ -226,7 +226,7 @@ class Writer:
         for channel, *rest in rows:
             record = self._ledger.by_id.get(channel)
             if record is None:
-                raise Damaged("holds a message of no channel")
+                raise Damaged("a message belongs to no channel")
             self._ledger.lose(record, record.entry(*rest), "expired")
         self.db.executemany("DELETE FROM message WHERE seq = ?", [(row[1],) for row in rows])
         return len(rows) == _STEP
@@ -261,12 +261,12 @@ class Writer:
     def _load(self) -> Ledger:
         log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now FROM log").fetchone()
         if log is None:
-            raise Damaged("has lost its first row")
+            raise Damaged("the table log is empty")
         epoch, head, unknown, turned_back, peak, self._wall_ahead = log
         records = list(map(record_of_row, self.db.execute(f"SELECT {RECORD_COLUMNS} FROM channel ORDER BY place")))
         newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
         if None in records or newest[0] > head:
-            raise Damaged("holds rows that are not as they were written")
+            raise Damaged("the checksum of a channel does not match, or a message is newer than the head of the log")
         ledger = Ledger(self._bounds, epoch, head, unknown, filter(None, records), self._oldest_of)
         ledger.turned_back, ledger.peak, ledger.newest_time = turned_back, peak, newest[1]
         return ledger
