@@ -1,4 +1,4 @@
-"""What `twistd pushd --check` says of a history, without changing anything and whether or not a daemon has it open."""
+"""The check of a history by `twistd pushd --check`: read-only, also while a daemon has it open."""
 
 import os
 from contextlib import closing
@@ -12,9 +12,9 @@ from pushd.backends.sqlite.verify import verify
 
 
 def check_history(path: str) -> str:
-    """Look at all of the history in a directory; give a sentence about it.
+    """Verify all of the history in a directory and return a one-line summary.
 
-    :raises Unusable: it is damaged, or can not be used; the text is a sentence.
+    :raises BackendUnusable: it is damaged or unusable.
     """
     directory = Directory(path)
     if not directory.path.exists() and directory.path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""What can be wrong with a history."""
+"""Errors of a history file, and their texts for the operator."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,19 +14,19 @@ _PHRASES = {
     sqlite3.SQLITE_IOERR: "the disk reported an I/O error",
 }
 _PRIMARY = 0xFF
-"""The byte of a code of SQLite that says what it is; the others say where."""
+"""Mask of the primary result code in an extended one."""
 
 
 class Damaged(Exception):
-    """The file is not whole. The text is a phrase."""
+    """The file is damaged. The text is a phrase."""
 
     copy: Path | None = None
-    """Where the file was copied to as it was found."""
+    """Path of the copy of the damaged file."""
 
 
 @contextmanager
 def damage_found() -> Iterator[None]:
-    """Turn what SQLite says of a file that is not whole into `Damaged`."""
+    """Turn errors that SQLite raises for a corrupt file into `Damaged`."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -38,7 +38,7 @@ def damage_found() -> Iterator[None]:
 
 
 def phrase(error: Exception) -> str:
-    """Say for the operator why something can not be done."""
+    """Return the reason for a failure, worded for the operator."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
         return _PHRASES.get(code, str(error))

@@ -1,7 +1,7 @@
-"""The tables, and how a file of an older version becomes one of today.
+"""The tables, and the migration of a file of an older version.
 
 A file says which version it is by SQLite's `user_version`, and that it is ours by its `application_id`. Each version is
-made from the one before by one step, a new file by all of them, so old and new files can not differ.
+made from the one before by one step, a new file by all of them, so old and new files cannot differ.
 """
 
 import sqlite3
@@ -78,9 +78,9 @@ VERSION = len(_STEPS)
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """Tell which version a file is; 0 for an empty one.
+    """Return the schema version of a file; 0 for an empty one.
 
-    :raises Unusable: it is something else, or newer than this program.
+    :raises BackendUnusable: it belongs to another program, or is newer than this program.
     """
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
@@ -92,9 +92,9 @@ def version_of(db: sqlite3.Connection) -> int:
 
 
 def check_tables(db: sqlite3.Connection, version: int) -> None:
-    """See that a file has the tables of its version.
+    """Check that a file has the tables of its version.
 
-    :raises Damaged: it has others.
+    :raises Damaged: its tables differ.
     """
     query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
@@ -104,7 +104,7 @@ def check_tables(db: sqlite3.Connection, version: int) -> None:
 
 
 def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION) -> None:
-    """Make a file of today of an empty or an older one: all of it, or nothing.
+    """Migrate an empty or older file to the current version in one transaction.
 
     :param epoch: that of the log, if it begins now.
     :param wall: unix seconds.
