@@ -152,12 +152,12 @@ def test_check_tells_how_it_is_with_the_history_on_disk(capsys, tmp_path):
     with pytest.raises(SystemExit) as caught:
         parsed("--check", "--data-dir", str(tmp_path / "data"))
     assert caught.value.code is None
-    assert capsys.readouterr().out.endswith(f"pushd: there is no history yet, {tmp_path / 'data'} will be made\n")
+    assert capsys.readouterr().out.endswith(f"pushd: no history yet: {tmp_path / 'data'} will be created\n")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as caught:
         parsed("--check", "--data-dir", str(tmp_path / "file"))
-    assert caught.value.code == f"pushd: {tmp_path / 'file'} is not a directory that can be read and written"
+    assert caught.value.code == f"pushd: {tmp_path / 'file'} is not a readable and writable directory"
 
 
 def test_version_is_that_of_pushd(capsys):

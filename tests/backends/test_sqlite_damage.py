@@ -72,8 +72,8 @@ def test_a_flipped_bit_in_a_message_costs_that_message(filled, said):
     filled.start()
     assert [each.seq for each in filled.kept()] == [seq for seq in range(1, 601) if seq != 302]
     assert all(map(is_true, filled.kept()))
-    assert any("is damaged: message 302 is not as it was written" in line for line in said)
-    assert any("599 messages of 3 channels are whole and 1 are lost" in line for line in said)
+    assert any("is damaged: message 302 fails its checksum" in line for line in said)
+    assert any("Recovered 599 messages in 3 channels, 1 lost" in line for line in said)
     assert len(copies(filled)) == 1
     assert (filled.directory / copies(filled)[0]).read_bytes() == before
     assert filled.epoch != old
@@ -157,7 +157,7 @@ def test_damage_that_a_start_had_no_time_for_is_found_beside_the_work(filled, sa
     flip(filled.file, place_of(filled.file, b"c/0 3 ") + 25)
     monkeypatch.setattr(opening, "_VERIFY_SECONDS", 0.0)
     filled.start()
-    filled.until(lambda: any("message 4 is not as it was written; restart pushd" in line for line in said))
+    filled.until(lambda: any("message 4 fails its checksum; restart pushd" in line for line in said))
     kept, gaps = filled.come_back("c/0", filled.at(0))
     assert all(map(is_true, kept)) and len(kept) == 199
     assert [(gap.end, gap.reason) for gap in gaps] == [(f"{filled.epoch}-4", "unknown")]
@@ -193,7 +193,7 @@ def test_a_file_of_each_older_version_is_migrated_with_all_that_is_in_it(filled,
             db.execute(f"INSERT INTO main.{table} SELECT * FROM filled.{table}")
         db.execute("UPDATE main.log SET seq = 600, now = 60, wall = 1060")
         db.close()
-        assert f"of version {version}" in check_history(str(old.directory))
+        assert f", version {version}, upgraded" in check_history(str(old.directory))
         old.start()
         try:
             assert [each.seq for each in old.kept()] == list(range(1, 601))
@@ -201,14 +201,14 @@ def test_a_file_of_each_older_version_is_migrated_with_all_that_is_in_it(filled,
         finally:
             old.stop()
         assert old.sql("SELECT name, sql FROM sqlite_schema ORDER BY name") == newest
-        assert "is whole" in check_history(str(old.directory))
+        assert "is intact" in check_history(str(old.directory))
 
 
 @pytest.mark.parametrize(
     ("pragma", "sentence"),
     [
         (f"user_version = {schema.VERSION + 1}", "was written by a newer pushd"),
-        ("application_id = 7", "is a file of another program"),
+        ("application_id = 7", "belongs to another program"),
     ],
 )
 def test_a_file_of_a_newer_version_or_of_somebody_else_is_refused_and_left_alone(filled, pragma, sentence):
@@ -239,25 +239,25 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
 def test_a_check_tells_what_is_there_and_changes_nothing(filled, tmp_path):
     before = filled.file.read_bytes()
     assert check_history(str(filled.directory)) == (
-        f"the history is whole ({filled.file}: 600 messages of 3 channels, {len(before) + 32768} bytes)"
-    ) or "600 messages of 3 channels" in check_history(str(filled.directory))
+        f"the history is intact ({filled.file}: 600 messages in 3 channels, {len(before) + 32768} bytes)"
+    ) or "600 messages in 3 channels" in check_history(str(filled.directory))
     assert filled.file.read_bytes() == before
-    assert check_history(str(tmp_path / "new")) == f"there is no history yet, {tmp_path / 'new'} will be made"
+    assert check_history(str(tmp_path / "new")) == f"no history yet: {tmp_path / 'new'} will be created"
     (tmp_path / "new").mkdir()
-    assert check_history(str(tmp_path / "new")) == f"there is no history in {tmp_path / 'new'} yet"
+    assert check_history(str(tmp_path / "new")) == f"no history in {tmp_path / 'new'} yet"
 
 
 def test_a_check_works_beside_a_daemon(filled):
     filled.start()
     filled.publish("a")
-    assert "601 messages of 4 channels" in check_history(str(filled.directory))
+    assert "601 messages in 4 channels" in check_history(str(filled.directory))
     assert filled.publish("a").seq == 602
 
 
 def test_a_check_finds_damage_and_leaves_it_to_the_start(filled):
     flip(filled.file, place_of(filled.file, b"c/1 301 ") + 25)
     before = filled.file.read_bytes()
-    with pytest.raises(BackendUnusable, match=f"{filled.file} is damaged: message 302 is not as it was written"):
+    with pytest.raises(BackendUnusable, match=f"{filled.file} is damaged: message 302 fails its checksum"):
         check_history(str(filled.directory))
     assert filled.file.read_bytes() == before
     assert not copies(filled)

@@ -97,7 +97,7 @@ def test_a_file_that_is_taken_away_is_noticed_and_nothing_more_is_acknowledged(d
     store.file.unlink()
     store.clock.advance(1.0)
     store.until(lambda: store.ailments)
-    assert "taken away" in store.ailments[0]
+    assert "removed or replaced" in store.ailments[0]
     assert isinstance(store.try_all(draft("a", b"x"))[0], StorageFailed)
 
 

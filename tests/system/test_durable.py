@@ -121,14 +121,14 @@ def test_a_check_opens_and_verifies_the_file(tmp_path: Path, durable: Callable[.
     assert done.returncode == 0
     assert done.stdout.startswith(
         "pushd: configuration is good (no file)\n"
-        f"pushd: the history is whole ({data / 'history.sqlite'}: 1 messages of 1 channels, "
+        f"pushd: the history is intact ({data / 'history.sqlite'}: 1 messages in 1 channels, "
     )
     daemon.stop()
     file = data / "history.sqlite"
     file.write_bytes(file.read_bytes().replace(b"to be found", b"to be fOund"))
     done = twistd(tmp_path / "other", "--data-dir", str(data), "--check")
     assert done.returncode == 1
-    assert done.stderr == f"pushd: {file} is damaged: message 1 is not as it was written\n"
+    assert done.stderr == f"pushd: {file} is damaged: message 1 fails its checksum\n"
 
 
 @pytest.mark.parametrize("messages", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])

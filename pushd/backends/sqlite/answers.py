@@ -1,4 +1,4 @@
-"""What a view answers to cursors: the same as `core.log`, line by line where it can be."""
+"""Answers of a view to cursors: the same as `core.log`, line by line where it can be."""
 
 import heapq
 from collections import deque
@@ -24,7 +24,7 @@ class Answers:
         """The messages that were found to be damaged and are left out, with their channels."""
 
     def open(self, topics: Sequence[str], since: Since, time: float) -> StartPosition:
-        """Tell where a subscription of `topics` begins and what is gone already, in the order of the topics.
+        """Return where a subscription of `topics` begins and its gaps, in the order of the topics.
 
         :param time: unix seconds.
         """
@@ -38,7 +38,7 @@ class Answers:
         return StartPosition(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        """Read on: at most `count` messages, and no further one once they have `size` bytes."""
+        """Return the next page: at most `count` messages, none after they have `size` bytes."""
         view = self._view
         view.look_up(topics)
         if after.epoch != view.epoch:
@@ -64,7 +64,7 @@ class Answers:
         return Page(tuple(taken), gaps + self._struck(topics, after), position, True, ended)
 
     def info(self, name: str) -> ChannelInfo | None:
-        """Tell what is known of a channel; None where nothing is."""
+        """Return the state of a channel; None if it is unknown."""
         record = self._view.record(name)
         if record is None or record.deleted:
             return None
@@ -75,7 +75,7 @@ class Answers:
         return ChannelInfo(name, count, size, first, last, record.last_time or None, record.ended)
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Give at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
+        """Return at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
         return self._view.names(prefix, after, limit)
 
     # Where a subscription begins
@@ -156,7 +156,7 @@ class Answers:
         return tuple(Gap(topic, str(after), self._id(loss.seq if loss else 0), reason) for topic, loss in losses)
 
     def _struck(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
-        """Tell of what was left out because it is damaged."""
+        """Return the gaps for damaged messages."""
         return tuple(
             Gap(topic, str(after), self._id(seq), "unknown")
             for seq, channel in self.damaged

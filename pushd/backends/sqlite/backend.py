@@ -1,7 +1,7 @@
-"""The store on disk, as the hub sees it.
+"""The durable backend, as the hub uses it.
 
-What the reactor knows for itself, the newest part of the log, it answers at once; all else goes to the threads. A
-message is told when it is committed, in one call for all that were committed together.
+Requests for the newest part of the log are answered at once from memory; all others go to the threads. A message is
+delivered after its commit, in one call with all messages of that commit.
 """
 
 import sqlite3
@@ -30,7 +30,7 @@ from pushd.core.replay import ChannelInfo, Page, StartPosition
 _TICK_SECONDS = 1.0
 _MOST_WAITING = 50_000
 _MOST_WAITING_BYTES = 64 << 20
-"""What may wait for a commit. Publishers wait for their answers, so only a crowd of them gets there."""
+"""What may wait for a commit. Publishers wait for their answers, so only very many of them reach it."""
 
 T = TypeVar("T")
 
@@ -39,8 +39,8 @@ class SqliteBackend:
     """A log in a file.
 
     :param directory: the path of the directory that is the log's own.
-    :param reactor: gives monotonic seconds, and takes calls from threads.
-    :param wall: gives unix seconds.
+    :param reactor: source of monotonic seconds and of `callFromThread`.
+    :param wall: returns unix seconds.
     :param sync: ``full`` or ``normal``: whether each commit waits until the disk has it.
     """
 
@@ -68,9 +68,9 @@ class SqliteBackend:
         self._tick_is_done = True
 
     async def start(self, events: BackendEvents) -> None:
-        """Open the file before returning for the first time, so that nobody is let in before.
+        """Open the file before the first suspension, so that no client connects before.
 
-        :raises Unusable: it can not be used; the text is a sentence.
+        :raises BackendUnusable: it is unusable; the text is a sentence.
         """
         self._events = events
         self._held, self._tail, ailment = self._crew.open()
@@ -79,7 +79,7 @@ class SqliteBackend:
             self._ail(ailment)
 
     async def stop(self) -> None:
-        """Commit what waits, and close the file."""
+        """Commit pending requests and close the file."""
         if self._ticking.running:
             self._ticking.stop()
             self._is_stopping = True
@@ -142,7 +142,7 @@ class SqliteBackend:
         disk = DiskUsage(self._crew.size(), self._commits, self._failures, self._waiting)
         return Usage(held.messages, held.bytes, held.channels, disk)
 
-    # Who listens: here all that is accepted is told
+    # Subscriptions: every accepted message is delivered
 
     def subscribe(self, topic: str) -> None:
         pass
@@ -156,16 +156,16 @@ class SqliteBackend:
     # Between the threads and the reactor
 
     def _hindrance(self, messages: int = 0, size: int = 0) -> Refusal | None:
-        """Tell why something can not be written now. What is alone has room, whatever its size."""
+        """Return why nothing can be written now, or None. A sole request is accepted whatever its size."""
         if self._is_stopping:
             return Stopping("the daemon is shutting down")
         if self._ailment is not None:
             return self._refusal()
         is_much = self._waiting + messages > _MOST_WAITING or self._waiting_bytes + size > _MOST_WAITING_BYTES
-        return Overloaded("too much waits to be stored") if is_much and self._waiting else None
+        return Overloaded("too much data is waiting to be stored") if is_much and self._waiting else None
 
     def _time(self) -> tuple[float, float]:
-        """Give unix seconds, and seconds of the log's own time."""
+        """Return unix seconds, and seconds of log time."""
         return self._wall(), self._crew.now()
 
     def _submit(self, request: Request) -> "Deferred[Any]":
@@ -190,9 +190,9 @@ class SqliteBackend:
                 raise Stopping("the daemon is shutting down") from error
             if isinstance(error, Damaged):
                 self._crew.found(error)
-            raise StorageFailed("the history can not be read now") from error
+            raise StorageFailed("the history cannot be read now") from error
         for seq, channel in damaged:
-            self._crew.found(Damaged(f"message {seq} of {channel} is not as it was written, and is left out"))
+            self._crew.found(Damaged(f"message {seq} of channel {channel} fails its checksum and is skipped"))
         return answer
 
     def _committed(self, jobs: list[Job], outcome: Outcome) -> None:
@@ -203,8 +203,8 @@ class SqliteBackend:
         for job, answer in zip(jobs, outcome.answers, strict=True):
             try:
                 self._tell(job.request, answer)
-            except Exception:  # a bug of whoever listens; what was asked is done all the same
-                self.log.failure("What was committed could not be told")
+            except Exception:  # a bug in the receiver; the request is committed all the same
+                self.log.failure("Internal error while delivering a committed message")
             job.waiting.callback(answer)
 
     def _tell(self, request: Request, answer: Any) -> None:
@@ -224,12 +224,12 @@ class SqliteBackend:
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         if jobs:
             self._failures += 1
-            self.log.warn("A commit failed: {error!r}", error=error)
+            self.log.warn("Commit failed, its messages are refused: {error!r}", error=error)
         self._ail(phrase(error))
         if isinstance(error, Damaged):
             self._crew.found(error)
         elif not isinstance(error, (sqlite3.Error, OSError, BackendUnusable)):
-            self.log.failure("The writer broke", _failure_of(error))
+            self.log.failure("Internal error in the thread that writes the history", _failure_of(error))
         self._refused(jobs)
 
     def _refused(self, jobs: list[Job]) -> None:
@@ -257,7 +257,7 @@ class SqliteBackend:
         self._events.on_health(ailment)
 
     def _refusal(self) -> StorageFailed:
-        return StorageFailed(f"the history can not be written now: {self._ailment}")
+        return StorageFailed(f"the history cannot be written now: {self._ailment}")
 
     def _tick(self) -> None:
         if self._tick_is_done and not self._is_stopping:

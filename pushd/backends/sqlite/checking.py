@@ -1,4 +1,4 @@
-"""What `twistd pushd --check` says of a history, without changing anything and whether or not a daemon has it open."""
+"""The check of a history by `twistd pushd --check`: read-only, also while a daemon has it open."""
 
 import os
 from contextlib import closing
@@ -12,25 +12,25 @@ from pushd.backends.sqlite.verify import verify
 
 
 def check_history(path: str) -> str:
-    """Look at all of the history in a directory; give a sentence about it.
+    """Verify all of the history in a directory and return a one-line summary.
 
-    :raises Unusable: it is damaged, or can not be used; the text is a sentence.
+    :raises BackendUnusable: it is damaged or unusable.
     """
     directory = Directory(path)
     if not directory.path.exists() and directory.path.parent.is_dir():
-        return f"there is no history yet, {directory.path} will be made"
+        return f"no history yet: {directory.path} will be created"
     if not os.access(directory.path, os.R_OK | os.W_OK | os.X_OK) or not directory.path.is_dir():
-        raise BackendUnusable(f"{directory.path} is not a directory that can be read and written")
+        raise BackendUnusable(f"{directory.path} is not a readable and writable directory")
     if not directory.file.exists():
-        return f"there is no history in {directory.path} yet"
+        return f"no history in {directory.path} yet"
     with telling(directory), closing(connect(directory.file, "ro")) as db:
         version = version_of(db)
         if not version:
-            return f"there is no history in {directory.file} yet"
+            return f"no history in {directory.file} yet"
         with damage_found():
             check_tables(db, version)
             verify(db)
         messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()
-        held = f"{int(messages)} messages of {channels} channels, {directory.size()} bytes"
-        older = f", of version {version}, which the next start makes {VERSION}" if version < VERSION else ""
-        return f"the history is whole ({directory.file}: {held}{older})"
+        held = f"{int(messages)} messages in {channels} channels, {directory.size()} bytes"
+        older = f", version {version}, upgraded to {VERSION} at the next start" if version < VERSION else ""
+        return f"the history is intact ({directory.file}: {held}{older})"

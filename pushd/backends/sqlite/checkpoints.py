@@ -1,6 +1,6 @@
-"""The thread that brings commits from the log of SQLite into the file, so that the writer does not have to stop for it.
+"""The thread that checkpoints the write-ahead log, so that the writer does not have to stop for it.
 
-What it can not do is begin the log anew while the writer goes on. So where the log has grown large all the same it asks
+It cannot restart the write-ahead log while the writer goes on. So where the log has grown large all the same it asks
 the writer to do the last piece, which is a small one by then.
 """
 
@@ -19,7 +19,7 @@ class CheckpointThread(Thread):
     def __init__(self, db: sqlite3.Connection, ask_writer: Callable[[], None], complain: Callable[[str], None]) -> None:
         """
         :param db: a connection of its own.
-        :param complain: is told why it does not work, each time.
+        :param complain: called with the reason for each failure.
         """
         super().__init__(name="pushd-checkpoints", daemon=True)
         self._db = db
@@ -29,7 +29,7 @@ class CheckpointThread(Thread):
         self._is_finishing = Event()
 
     def want(self) -> None:
-        """Know that there are new commits."""
+        """Called when there are new commits."""
         self._is_wanted.set()
 
     def finish(self) -> None:
@@ -39,7 +39,7 @@ class CheckpointThread(Thread):
         self.join()
 
     def run(self) -> None:
-        """Work."""
+        """Run checkpoints until `finish`."""
         while not self._is_finishing.is_set():
             self._is_wanted.wait()
             if self._is_finishing.wait(_SECONDS):

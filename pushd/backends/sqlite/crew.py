@@ -1,4 +1,4 @@
-"""The crew: the threads that work on one file, from the moment it is opened until it is closed."""
+"""The threads that work on one file, from when it is opened until it is closed."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,11 +24,11 @@ from pushd.core.history import Bounds
 T = TypeVar("T")
 
 _MOST_DAMAGE = 100
-"""That is told one by one."""
+"""Findings that are logged one by one."""
 
 
 class Ready(NamedTuple):
-    """What a file says when it is opened."""
+    """The state of a file when it is opened."""
 
     held: Held
     tail: Tail
@@ -44,7 +44,7 @@ class Crew:
     def __init__(
         self, directory: str, bounds: Bounds, reactor: Any, wall: Callable[[], float], sync: str, reports: Reports
     ) -> None:
-        """See `SqliteBackend`. `reports`: what hears of the work."""
+        """See `SqliteBackend`. `reports`: callbacks for results."""
         self._directory = Directory(directory)
         self._bounds = bounds
         self._reactor = reactor
@@ -62,7 +62,7 @@ class Crew:
     def open(self) -> Ready:
         """Open the file and begin to work.
 
-        :raises Unusable: that can not be; the text is a sentence.
+        :raises BackendUnusable: the file is unusable; the text is a sentence.
         """
         directory = self._directory
         directory.acquire()
@@ -72,7 +72,7 @@ class Crew:
                 self.log.warn("{sentence}", sentence=sentence)
             ready = self._read_in(opened.writer, opened.ailment)
             self.log.info(
-                "The history is {file}: {messages} messages of {channels} channels",
+                "Opened history {file}: {messages} messages in {channels} channels",
                 file=str(directory.file),
                 messages=ready.held.messages,
                 channels=ready.held.channels,
@@ -100,7 +100,7 @@ class Crew:
         return ready
 
     def finish(self) -> None:
-        """Do what waits, close the file, and then report that."""
+        """Finish pending work, close the file, and report `stopped`."""
         if self._watching is not None:
             self._watching.finish()
         self._checkpoints.finish()
@@ -108,40 +108,40 @@ class Crew:
         self._writing.finish()
 
     def release(self) -> None:
-        """Let others have the directory, once all is closed."""
+        """Release the lock on the directory, once all is closed."""
         self._directory.release()
 
     # Work
 
     def now(self) -> float:
-        """Give the log's own time."""
+        """Return the log time, in seconds."""
         return self._time.now()
 
     def submit(self, jobs: list[Job]) -> None:
-        """Let something be written."""
+        """Submit jobs to the writing thread."""
         self._writing.submit(jobs)
 
     def ask(
         self, question: Callable[[Answers], T], now: float, head: int
     ) -> "Deferred[tuple[T, list[tuple[int, str]]]]":
-        """Let something be read; see `Readers`."""
+        """Answer a question in a reading thread; see `Readers`."""
         return self._readers.ask(question, now, head)
 
     def committed(self) -> None:
-        """Know that there are new commits."""
+        """Called when there are new commits."""
         self._checkpoints.want()
 
     def size(self) -> int:
-        """Give the bytes of all files together."""
+        """Return the total size of all files, in bytes."""
         return self._directory.size()
 
     def found(self, damage: Damaged) -> None:
-        """Know of damage that a start did not see: say so once, and let the next start look at everything."""
+        """Log damage that the start did not find, once, and make the next start verify all of the file."""
         if str(damage) in self._known_damage or len(self._known_damage) >= _MOST_DAMAGE:
             return
         self._known_damage.add(str(damage))
         self.log.error(
-            "{file} is damaged: {damage}; restart pushd, and it keeps what is whole",
+            "{file} is damaged: {damage}; restart pushd to recover the intact messages",
             file=str(self._directory.file),
             damage=str(damage),
         )
@@ -162,4 +162,4 @@ class Crew:
     def _complain(self, why: str) -> None:
         if why != self._complaint:
             self._complaint = why
-            self.log.warn("The log of SQLite can not be brought into the file: {why}", why=why)
+            self.log.warn("SQLite checkpoint failed, the write-ahead log keeps growing: {why}", why=why)

@@ -1,4 +1,4 @@
-"""The directory of a history: who may use it, what is in it, and how its file is opened."""
+"""The directory of a history: its lock, its files, and connections to them."""
 
 import fcntl
 import os
@@ -24,14 +24,14 @@ _READER_CACHE_KIB = 2 << 10
 class Directory:
     """The directory of one history.
 
-    :raises Unusable: it can not be made, read or written.
+    :raises BackendUnusable: it cannot be created, read or written.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self.file = self.path / _FILE
         self.suspect = self.path / _SUSPECT
-        """Is there where damage was found while the daemon ran: then the next start looks at all of the file."""
+        """Marker that damage was found at run time: the next start verifies all of the file."""
         self._lock: int | None = None
         self._inode = 0
 
@@ -41,9 +41,9 @@ class Directory:
         return tuple(self.file.with_name(self.file.name + end) for end in ("", "-wal", "-shm"))
 
     def acquire(self) -> None:
-        """Have it for oneself, until the process ends or `release`.
+        """Lock the directory until the process ends or `release`.
 
-        :raises Unusable: another process has it.
+        :raises BackendUnusable: another process has locked it.
         """
         try:
             self.path.mkdir(mode=_PRIVATE, exist_ok=True)
@@ -65,20 +65,20 @@ class Directory:
         self._lock = lock
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def size(self) -> int:
-        """Give the bytes of all files together."""
+        """Return the total size of all files, in bytes."""
         return sum(part.stat().st_size for part in self.parts if part.exists())
 
     def write(self, sync: str, *, create: bool = True) -> sqlite3.Connection:
-        """Open the file for writing; it is made where there is none.
+        """Open the file for writing; create it if there is none.
 
         :param sync: ``full`` or ``normal``.
-        :raises Unusable: it is not ours.
+        :raises BackendUnusable: it belongs to another program.
         """
         if create:
             # SQLite gives what it makes beside the file the same rights.
@@ -104,7 +104,7 @@ class Directory:
         return connect(self.file, "rw")
 
     def try_space(self) -> None:
-        """Find out whether there is room to write.
+        """Check that the disk has space to write.
 
         :raises OSError: there is not.
         """
@@ -118,16 +118,16 @@ class Directory:
             probe.unlink(missing_ok=True)
 
     def check_presence(self) -> None:
-        """Find out whether the file is still the one that was opened.
+        """Check that the file is still the one that was opened.
 
-        :raises Unusable: it is not.
+        :raises BackendUnusable: it is not.
         """
         try:
             is_there = os.stat(self.file).st_ino == self._inode
         except OSError:
             is_there = False
         if not is_there:
-            raise BackendUnusable(f"{self.file} was taken away; restart pushd to begin anew")
+            raise BackendUnusable(f"{self.file} was removed or replaced while pushd was running; restart pushd")
 
     def read(self) -> sqlite3.Connection:
         """Open the file, which must be there, for reading."""
@@ -138,9 +138,9 @@ class Directory:
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:
-    """Open a file of SQLite. Transactions are begun and ended in so many words.
+    """Open a file of SQLite. Transactions are begun and ended explicitly.
 
-    :param mode: ``ro``, ``rw``, or ``rwc`` to make it where it is not there.
+    :param mode: ``ro``, ``rw``, or ``rwc`` to create it if it is missing.
     """
     # A path may hold any character, and in an address some have a meaning.
     address = f"{file.absolute().as_uri()}?mode={mode}"

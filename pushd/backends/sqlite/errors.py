@@ -1,4 +1,4 @@
-"""What can be wrong with a history."""
+"""Errors of a history file, and their texts for the operator."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,23 +10,23 @@ from pushd.backends.interface import BackendUnusable
 _PHRASES = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "the disk is read-only",
-    sqlite3.SQLITE_CANTOPEN: "the file can not be opened",
-    sqlite3.SQLITE_IOERR: "the disk reports an error",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_IOERR: "the disk reported an I/O error",
 }
 _PRIMARY = 0xFF
-"""The byte of a code of SQLite that says what it is; the others say where."""
+"""Mask of the primary result code in an extended one."""
 
 
 class Damaged(Exception):
-    """The file is not whole. The text is a phrase."""
+    """The file is damaged. The text is a phrase."""
 
     copy: Path | None = None
-    """Where the file was copied to as it was found."""
+    """Path of the copy of the damaged file."""
 
 
 @contextmanager
 def damage_found() -> Iterator[None]:
-    """Turn what SQLite says of a file that is not whole into `Damaged`."""
+    """Turn errors that SQLite raises for a corrupt file into `Damaged`."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -34,11 +34,11 @@ def damage_found() -> Iterator[None]:
             raise Damaged(str(error)) from error
         raise
     except UnicodeDecodeError as error:  # SQLite quotes what it does not understand
-        raise Damaged("its structure is not readable") from error
+        raise Damaged("its structure is unreadable") from error
 
 
 def phrase(error: Exception) -> str:
-    """Say for the operator why something can not be done."""
+    """Return the reason for a failure, worded for the operator."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
         return _PHRASES.get(code, str(error))
@@ -46,4 +46,4 @@ def phrase(error: Exception) -> str:
         return error.strerror or str(error)
     if isinstance(error, Damaged):
         return f"the file is damaged: {error}"
-    return str(error) if isinstance(error, BackendUnusable) else f"something broke here: {error!r}"
+    return str(error) if isinstance(error, BackendUnusable) else f"an internal error occurred: {error!r}"

@@ -51,7 +51,7 @@ class Ledger:
         :param head: the newest sequence.
         :param unknown: no channel of which nothing is known any more had anything newer.
         :param records: the least recently used first.
-        :param oldest_of: gives the oldest so many messages of a record, `added` ones too.
+        :param oldest_of: returns the oldest messages of a record, at most the given number, `added` ones too.
         """
         self.bounds = bounds
         self.epoch = epoch
@@ -135,10 +135,10 @@ class Ledger:
         self._shrink(_MOST_AT_ONCE)
         return message
 
-    # Let go
+    # Remove
 
     def forget(self, name: str) -> bool:
-        """Forget a channel with all its messages; tell whether it was known."""
+        """Delete a channel with all its messages; return whether it was known."""
         record = self.active.pop(name, None) or self.idle.pop(name, None)
         if record is None:
             return False
@@ -156,7 +156,7 @@ class Ledger:
         return True
 
     def lose(self, record: Record, entry: Entry, reason: str) -> None:
-        """Let go of any message, whose row the caller deletes."""
+        """Remove any message, whose row the caller deletes."""
         if entry.seq <= record.floor:
             self.swept(record, 1)
             return
@@ -167,7 +167,7 @@ class Ledger:
         self._settle(record)
 
     def trim(self, count: int) -> None:
-        """Let go of at most `count` messages that are beyond the bounds, since those are narrower than they were."""
+        """Evict at most `count` messages beyond the bounds, which are narrower than they were."""
         while count > 0 and self._oversized:
             record = self._oversized[-1]
             while count > 0 and record.exceeds(self.bounds):
@@ -185,7 +185,7 @@ class Ledger:
         return bool(self._oversized) or self.bytes > self.bounds.total_bytes
 
     def swept(self, record: Record, count: int) -> None:
-        """Know that so many rows below the floor are deleted."""
+        """Called when `count` rows below the floor were deleted."""
         self._add_stale(record, -count)
         self.changed[record.id] = record
 
@@ -221,7 +221,7 @@ class Ledger:
         return record
 
     def _drop(self, record: Record) -> None:
-        """Know nothing of a channel any more."""
+        """Drop the record of a channel."""
         self.unknown = max(self.unknown, record.lost)
         del self.by_id[record.id]
         self.changed.pop(record.id, None)

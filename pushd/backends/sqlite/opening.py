@@ -1,4 +1,4 @@
-"""Opening a history: whether it is ours and whole, how old it is, and what the last run left behind."""
+"""Opening a history: checks, migration, and recovery after the last run."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,9 +18,12 @@ from pushd.backends.sqlite.writer import Writer
 from pushd.core.history import Bounds
 
 _VERIFY_SECONDS = 0.25
-"""What a start spends on looking whether the file is whole: an eighth of what it may take in all."""
+"""Time a start spends on verifying the file: an eighth of its budget."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_MAY_BE_MISSING = "the machine went down while sync was normal, the newest messages may be missing: a new epoch begins"
+_MAY_BE_MISSING = (
+    "The machine restarted after a run with sync = normal: the newest messages may be missing; starting a new epoch, "
+    "returning subscribers receive a gap"
+)
 
 
 class Opened(NamedTuple):
@@ -28,19 +31,19 @@ class Opened(NamedTuple):
 
     writer: Writer
     news: list[str]
-    """Sentences for the operator."""
+    """Warnings for the operator."""
     is_verified: bool
-    """Whether all of the file was looked at."""
+    """Whether all of the file was verified."""
     ailment: str | None
     """Why nothing can be written now."""
 
 
 def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -> Opened:
-    """Open the history of a directory that is acquired; make it where there is none.
+    """Open the history of an acquired directory; create it if there is none.
 
     :param sync: ``full`` or ``normal``.
     :param wall: unix seconds.
-    :raises Unusable: it can not be used.
+    :raises BackendUnusable: it is unusable.
     """
     news: list[str] = []
     ailment = None
@@ -65,9 +68,9 @@ def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -
 
 
 def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
-    """Open the file again that this process had open.
+    """Reopen the file that this process had open.
 
-    :raises sqlite3.Error, Damaged, Unusable: that is not possible now.
+    :raises sqlite3.Error, Damaged, BackendUnusable: that is not possible now.
     """
     db = directory.write(sync, create=False)
     try:
@@ -79,7 +82,7 @@ def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
 
 
 def close_history(writer: Writer) -> None:
-    """Leave everything in order: the next start has nothing to fear, whatever becomes of the machine."""
+    """Checkpoint and close the file, so that the next start keeps the epoch even after a crash of the machine."""
     writer.db.execute("UPDATE log SET at_risk = 0 WHERE at_risk")
     writer.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     writer.db.close()
@@ -87,7 +90,7 @@ def close_history(writer: Writer) -> None:
 
 @contextmanager
 def telling(directory: Directory) -> Iterator[None]:
-    """Turn whatever goes wrong into `Unusable` with a sentence that begins with the name of the file."""
+    """Turn any error into `BackendUnusable` with a text that begins with the name of the file."""
     try:
         yield
     except Damaged as damage:
@@ -96,15 +99,15 @@ def telling(directory: Directory) -> Iterator[None]:
         raise BackendUnusable(f"{directory.file} {fault}") from fault
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-            reason = "is not a file of SQLite, or its beginning is damaged: move it away to begin anew"
+            reason = "is not a SQLite file, or its header is damaged; move it away to start with an empty history"
             raise BackendUnusable(f"{directory.file} {reason}") from error
-        raise BackendUnusable(f"{directory.file} can not be used: {error}") from error
+        raise BackendUnusable(f"{directory.file} cannot be used: {error}") from error
     except OSError as error:
-        raise BackendUnusable(f"{error.filename or directory.path} can not be used: {error.strerror}") from error
+        raise BackendUnusable(f"{error.filename or directory.path} cannot be used: {error.strerror}") from error
 
 
 def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:
-    """Open the file, and tell whether all of it was seen to be whole.
+    """Open the file; also return whether all of it was verified.
 
     :raises Damaged: it is not; a copy was put aside.
     """
@@ -127,10 +130,10 @@ def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tu
 
 
 def _begin_run(db: sqlite3.Connection, sync: str) -> bool:
-    """Note how this run writes; tell whether the last one may have lost its end, and the epoch is new therefore.
+    """Record how this run writes; return whether the last run may have lost messages, so that the epoch is new.
 
     Without a sync at each commit the death of the process takes nothing, but that of the machine may, and then
-    sequences would be given out again that some have heard already.
+    sequences would be assigned again that some subscribers have already received.
     """
     boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else ""
     last_boot, was_at_risk = db.execute("SELECT boot, at_risk FROM log").fetchone()

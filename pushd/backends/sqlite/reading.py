@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class _Thread(Thread):
-    """A thread that whatever ends the process may end at once."""
+    """A daemon thread: the end of the process may end it at once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, daemon=True, **kwargs)
@@ -46,7 +46,7 @@ class Readers:
     def __init__(self, directory: Directory, age: float, reactor: Any) -> None:
         """
         :param age: how long messages are kept.
-        :param reactor: is told of what was read.
+        :param reactor: receives the answers.
         """
         self._directory = directory
         self._age = age
@@ -60,12 +60,12 @@ class Readers:
         self._busy: set[sqlite3.Connection] = set()
 
     def start(self) -> None:
-        """Be ready."""
+        """Start the threads."""
         self._pool.start()
         self._long.start()
 
     def stop(self) -> None:
-        """Break off what is being read, and close."""
+        """Interrupt running requests and close."""
         self._is_stopped = True
         for db in list(self._busy):
             db.interrupt()
@@ -78,10 +78,10 @@ class Readers:
     def ask(
         self, question: Callable[[Answers], T], now: float, head: int
     ) -> "Deferred[tuple[T, list[tuple[int, str]]]]":
-        """Ask something of the log as it is now; give the answer, and the damaged messages that were met.
+        """Answer a question about the current log; return the answer and the damaged messages found.
 
         :param now: by the log's own time.
-        :param head: the newest sequence that was told.
+        :param head: the newest sequence that was delivered.
         """
         return Deferred.fromCoroutine(self._answer(question, now, head))
 

@@ -10,7 +10,7 @@ _BOOKKEEPING = 400
 
 
 def cost_of(size: int) -> int:
-    """Give what a message of that size counts of the bytes in all."""
+    """Return what a message of that size counts towards the total bytes."""
     return size + _BOOKKEEPING
 
 
@@ -80,13 +80,13 @@ class Record:
         """The sequence that was given out when it was last published to."""
         self.ended = ended
         self.deleted = deleted
-        """Whether it was forgotten on demand; kept so that a cursor of before can be answered truly."""
+        """Whether it was deleted on request; kept to answer older cursors correctly."""
         self.floor = floor
         """What is not above this sequence is gone."""
         self.stale = stale
         """How many rows are left below the floor."""
         self.lost = lost
-        """The sequence of the newest message that was let go; 0 for none."""
+        """The sequence of the newest message that was lost; 0 for none."""
         self.lost_time = lost_time
         self.lost_reason = lost_reason
         self.place = place
@@ -101,11 +101,11 @@ class Record:
             self.lost, self.lost_time, self.lost_reason = seq, time, reason
 
     def exceeds(self, bounds: Bounds) -> bool:
-        """Tell whether the oldest message has to go."""
+        """Return whether the oldest message has to be evicted."""
         return self.messages > bounds.messages or self.bytes > bounds.bytes
 
     def forget_front(self) -> None:
-        """Know no more of single messages."""
+        """Drop the entries of single messages."""
         self.front.clear()
         self.is_front_whole = not self.messages
 

@@ -1,4 +1,4 @@
-"""What the writer is asked for, and what it answers."""
+"""Requests to the writer, and its results."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Forget(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """Know what time it is."""
+    """Advance the log time, so that messages expire."""
 
     time: float
     now: float
@@ -52,7 +52,7 @@ class Held(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a transaction."""
+    """The result of a transaction."""
 
     answers: list[Answer]
     held: Held

@@ -1,4 +1,4 @@
-"""What stands in the rows: a message and a record, each with a checksum, so that a flipped bit is never served.
+"""The rows of messages and records, each with a checksum, so that a flipped bit is never served.
 
 SQLite itself has no checksums: it notices damage to its structure, not to what is stored in it.
 """
@@ -23,7 +23,7 @@ _packed = msgspec.msgpack.Encoder().encode
 
 
 def row_of_message(message: Message, channel: int, prev: int, born: float, deadline: float | None) -> MessageRow:
-    """Give the row of a message. `channel`: the number of its channel; `prev`: a sequence, 0 for none."""
+    """Return the row of a message. `channel`: the number of its channel; `prev`: a sequence, 0 for none."""
     kind, form, event, end = message.content_type, message.encoding, message.event, int(message.end)
     crc = _crc_of_message(
         message.channel, message.seq, prev, message.time, born, deadline, kind, form, event, end, message.data
@@ -32,7 +32,7 @@ def row_of_message(message: Message, channel: int, prev: int, born: float, deadl
 
 
 def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
-    """Give the message of a row; None where it is damaged. `name`: that of its channel."""
+    """Return the message of a row; None if it is damaged. `name`: that of its channel."""
     seq, _, prev, time, born, deadline, kind, form, event, end, crc, data = row
     try:
         if _crc_of_message(name, seq, prev, time, born, deadline, kind, form, event, end, data) != crc:
@@ -44,7 +44,7 @@ def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
 
 
 def row_of_record(record: Record) -> RecordRow:
-    """Give the row of a record."""
+    """Return the row of a record."""
     values = (
         record.id,
         record.name,
@@ -67,7 +67,7 @@ def row_of_record(record: Record) -> RecordRow:
 
 
 def record_of_row(row: RecordRow) -> Record | None:
-    """Give the record of a row; None where it is damaged."""
+    """Return the record of a row; None if it is damaged."""
     if crc32(_packed(row[:-1])) != row[-1]:
         return None
     return Record(*row[:8], bool(row[8]), bool(row[9]), *row[10:16])

@@ -1,7 +1,8 @@
-"""What is done about a damaged file: a copy is put aside, and what is whole goes into a new one.
+"""Recovery from a damaged file: it is copied, and its intact rows go into a new file.
 
-The new file has a new epoch, for nobody can tell which messages are missing: so everybody who comes back is told a gap,
-and then hears all that is kept. It is finished under another name, and takes the place of the damaged one in one step.
+The new file has a new epoch, since it is unknown which messages are missing: so a returning subscriber receives a gap
+and then all messages that are kept. It is written under another name and replaces the damaged one
+in one step.
 """
 
 import os
@@ -25,7 +26,7 @@ _LAST: Final = 1 << 62
 
 
 def put_aside(directory: Directory) -> Path:
-    """Copy the file as it is, with what of it is in the log of SQLite only; give the copy."""
+    """Copy the file as it is, with what of it is in the log of SQLite only; return the path of the copy."""
     name = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}"
     number = len(list(directory.path.glob(f"{name}*.sqlite")))
     aside = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
@@ -36,10 +37,10 @@ def put_aside(directory: Directory) -> Path:
 
 
 def salvage(directory: Directory, aside: Path, epoch: str) -> str:
-    """Make a new file of what is whole in the copy of a damaged one; give a sentence about it.
+    """Write the intact rows of a damaged copy to a new file; return a one-line summary.
 
     :param epoch: that of the new file.
-    :raises Unusable: nothing of it can be read.
+    :raises BackendUnusable: nothing in it is readable.
     """
     damaged = connect(aside, "ro")
     try:
@@ -50,18 +51,22 @@ def salvage(directory: Directory, aside: Path, epoch: str) -> str:
         kept = found.write(_rebuilt(directory), epoch) if found.names else 0
         if not kept:
             _rebuilt(directory).unlink(missing_ok=True)
-            raise BackendUnusable("is damaged, and nothing of it can be read: move it away to begin anew")
+            raise BackendUnusable(
+                "is damaged, and nothing in it is readable; move it away to start with an empty history"
+            )
     finally:
         damaged.close()
         aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)
     take_over(directory)
     missing = found.expected - kept
-    loss = f" and {missing} are lost" if missing > 0 else ""
-    return f"{kept} messages of {len(found.names)} channels are whole{loss}; {aside.name} is a copy of the damaged file"
+    loss = f", {missing} lost" if missing > 0 else ""
+    return (
+        f"Recovered {kept} messages in {len(found.names)} channels{loss}; the damaged file was copied to {aside.name}"
+    )
 
 
 def take_over(directory: Directory) -> None:
-    """Let a new file that is finished take the place of the damaged one; an earlier start may have got no further."""
+    """Replace the damaged file by a finished new one, which an earlier start may have left."""
     rebuilt = _rebuilt(directory)
     if rebuilt.exists():
         # Not the least frame of the old log may be applied to the new file.
@@ -80,7 +85,7 @@ def _rebuilt(directory: Directory) -> Path:
 
 
 class _Found:
-    """What can be read of a damaged file."""
+    """The readable content of a damaged file."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -97,7 +102,7 @@ class _Found:
         """How many messages there were, as far as it is known."""
 
     def write(self, file: Path, epoch: str) -> int:
-        """Write a new file, under another name until it is finished; give the number of messages in it."""
+        """Write a new file, under another name until it is finished; return the number of messages in it."""
         unfinished = file.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         db = connect(unfinished, "rwc")
@@ -115,7 +120,7 @@ class _Found:
                 head, now = max(head, message.seq), max(now, row[4])
         for record in kept.values():
             db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_places(17)}", row_of_record(record))
-        # As if the clock had been set back just now: then nobody relies on the times to be in order.
+        # As if the clock had been set back just now: then no query relies on the order of times.
         db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?, peak = 1e308", (head, now, head))
         db.execute("COMMIT")
         db.close()
@@ -141,7 +146,7 @@ class _Found:
         return known
 
     def _log(self) -> tuple[int, float, float]:
-        """Give the newest sequence, and the time of the last commit by the log's own and by the wall clock."""
+        """Return the newest sequence, and the time of the last commit by the log's own and by the wall clock."""
         with suppress(sqlite3.DatabaseError, TypeError, ValueError):
             seq, now, wall = self._db.execute("SELECT seq, now, wall FROM log").fetchone()
             return int(seq), float(now), float(wall)
@@ -149,7 +154,7 @@ class _Found:
 
 
 def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
-    """Read the rows of a table, passing over those that can not be read."""
+    """Read the rows of a table, passing over unreadable ones."""
     query = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
     after = 0
     while after <= _LAST:
@@ -163,7 +168,7 @@ def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Ite
 
 
 def _next_readable(db: sqlite3.Connection, query: str, low: int) -> int:
-    """Find how far one has to pass over what can not be read: by larger and larger steps, then back by halves."""
+    """Find how far one has to pass over unreadable rows: by larger and larger steps, then back by halves."""
     high = low + 1
     while not _can_read(db, query, high):
         low, high = high, high + 2 * (high - low)

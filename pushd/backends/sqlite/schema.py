@@ -1,7 +1,7 @@
-"""The tables, and how a file of an older version becomes one of today.
+"""The tables, and the migration of a file of an older version.
 
 A file says which version it is by SQLite's `user_version`, and that it is ours by its `application_id`. Each version is
-made from the one before by one step, a new file by all of them, so old and new files can not differ.
+made from the one before by one step, a new file by all of them, so old and new files cannot differ.
 """
 
 import sqlite3
@@ -78,33 +78,33 @@ VERSION = len(_STEPS)
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """Tell which version a file is; 0 for an empty one.
+    """Return the schema version of a file; 0 for an empty one.
 
-    :raises Unusable: it is something else, or newer than this program.
+    :raises BackendUnusable: it belongs to another program, or is newer than this program.
     """
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if application != APPLICATION and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
-        raise BackendUnusable("is a file of another program")
+        raise BackendUnusable("belongs to another program (its application_id is not that of pushd)")
     if version > VERSION:
-        raise BackendUnusable(f"was written by a newer pushd (its version is {version}, this pushd knows {VERSION})")
+        raise BackendUnusable(f"was written by a newer pushd (file version {version}, supported up to {VERSION})")
     return version
 
 
 def check_tables(db: sqlite3.Connection, version: int) -> None:
-    """See that a file has the tables of its version.
+    """Check that a file has the tables of its version.
 
-    :raises Damaged: it has others.
+    :raises Damaged: its tables differ.
     """
     query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
         migrate(model, "", 0.0, version)
         if model.execute(query).fetchall() != db.execute(query).fetchall():
-            raise Damaged("its tables are not those of a history")
+            raise Damaged(f"its tables do not match the schema of version {version}")
 
 
 def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION) -> None:
-    """Make a file of today of an empty or an older one: all of it, or nothing.
+    """Migrate an empty or older file to the current version in one transaction.
 
     :param epoch: that of the log, if it begins now.
     :param wall: unix seconds.

@@ -1,4 +1,4 @@
-"""The tail: the newest part of the log in memory, so that who was away for a moment needs nothing of the file.
+"""The tail: the newest part of the log in memory, so that a short absence needs no read of the file.
 
 It answers only where it knows the whole answer: nothing newer than the cursor was lost, of any channel, and none of the
 topics has ended or was deleted. All else is the file's to answer.
@@ -22,7 +22,7 @@ _PAGE_EFFORT = 2000
 
 
 class Tail:
-    """The newest messages, in id order, of those that have been told."""
+    """The newest messages, in id order, of those that were delivered."""
 
     def __init__(self, epoch: str, age: float, head: int, newest_loss: int, closed: Iterable[str]) -> None:
         """
@@ -43,7 +43,7 @@ class Tail:
         self._of_channel: dict[str, deque[Message]] = {}
         """Those of each channel, but for the newest."""
         self._unsorted = 0
-        """How many of the newest are not among those: while nobody asks, nothing is sorted."""
+        """How many of the newest are not among those: without requests nothing is sorted."""
         self._born: deque[tuple[float, int]] = deque()
         """When messages were accepted, and the newest of those that were accepted then."""
         self._deadlines: list[tuple[float, int]] = []
@@ -73,21 +73,21 @@ class Tail:
             self._leave_out_oldest()
 
     def forget(self, channel: str) -> None:
-        """Know that a channel was deleted."""
+        """Called when a channel was deleted."""
         self._closed.add(channel)
 
     def drop(self, channels: Iterable[str]) -> None:
-        """Know that nothing is known of some channels any more."""
+        """Called when the records of channels were dropped."""
         self._closed.difference_update(channels)
 
     def lose(self, newest_loss: int) -> None:
-        """Know that nothing newer was lost anywhere."""
+        """Called when messages up to `newest_loss` may be lost."""
         self._newest_loss = max(self._newest_loss, newest_loss)
 
     # What is asked
 
     def open(self, topics: Sequence[str], since: Since, now: float) -> StartPosition | None:
-        """Tell where a subscription begins, or None where the file has to be asked."""
+        """Return where a subscription begins, or None if the file has to be read."""
         if not self._closed.isdisjoint(topics):
             return None
         match since:
@@ -102,7 +102,7 @@ class Tail:
         return StartPosition(MessageId(self.epoch, seq), (), needs_replay=seq < self.head, is_complete=False)
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page | None:
-        """Read on, or None where the file has to be asked."""
+        """Return the next page, or None if the file has to be read."""
         if after.epoch != self.epoch or not self._knows(after.seq, now) or not self._closed.isdisjoint(topics):
             return None
         covers = Interest(topics).covers
@@ -119,7 +119,7 @@ class Tail:
         return Page(tuple(taken), (), MessageId(self.epoch, self.head), is_last=True)
 
     def _knows(self, seq: int, now: float) -> bool:
-        """Tell whether all that is newer than `seq` is here."""
+        """Return whether all that is newer than `seq` is here."""
         while self._deadlines and self._deadlines[0][0] <= now:
             self.lose(heapq.heappop(self._deadlines)[1])
         while self._born and self._born[0][0] + self._age <= now:
@@ -127,7 +127,7 @@ class Tail:
         return max(self._start, self._newest_loss) <= seq <= self.head
 
     def _before_last(self, topics: Sequence[str], count: int, now: float) -> int | None:
-        """Tell where the newest so many messages begin, if they are all here."""
+        """Return where the newest `count` messages begin, if they are all here."""
         if count > len(self._messages):
             return None
         covers = Interest(topics).covers
@@ -136,7 +136,7 @@ class Tail:
         return seqs[-1] - 1 if len(seqs) == count and self._knows(seqs[-1] - 1, now) else None
 
     def _after(self, topics: Sequence[str], seq: int) -> Iterable[Message]:
-        """Give the messages newer than `seq`, oldest first: those of the topics, or all."""
+        """Return the messages newer than `seq`, oldest first: those of the topics, or all."""
         return reversed(list(takewhile(lambda message: message.seq > seq, self._newest_first(topics))))
 
     def _newest_first(self, topics: Sequence[str]) -> Iterator[Message]:

@@ -1,7 +1,7 @@
-"""Whether a file is whole: its structure, as SQLite sees it, and every message, by its checksum.
+"""Verification of a file: its structure by SQLite, and every row by its checksum.
 
-To look at all of a large file takes seconds. So a start looks for a moment, at the newest messages first, and what is
-left is looked at beside the daemon (`watching`).
+A large file takes seconds to verify. So a start verifies the newest messages for a moment, and a thread verifies the
+whole file afterwards (`watching`).
 """
 
 import sqlite3
@@ -19,10 +19,10 @@ _BATCH = 500
 
 
 def verify(db: sqlite3.Connection, seconds: float = inf, pause: Callable[[], None] = lambda: None) -> bool:
-    """Look at a file, for so long at most; tell whether all of it was seen.
+    """Verify a file for at most `seconds`; return whether all of it was verified.
 
-    :param pause: is called now and then.
-    :raises Damaged: it is not whole.
+    :param pause: called between batches.
+    :raises Damaged: it is damaged.
     """
     until = time.monotonic() + seconds
     with damage_found():
@@ -47,11 +47,11 @@ def _is_sound(db: sqlite3.Connection, until: float) -> bool:
 def _is_as_written(db: sqlite3.Connection, until: float, pause: Callable[[], None]) -> bool:
     for row in db.execute(f"SELECT {RECORD_COLUMNS} FROM channel"):
         if record_of_row(row) is None:
-            raise Damaged("a channel is not as it was written")
+            raise Damaged("the checksum of a channel does not match")
     for batch in _batches(db):
         for *row, name in batch:
             if message_of_row(tuple(row), "", name) is None:
-                raise Damaged(f"message {row[0]} is not as it was written")
+                raise Damaged(f"message {row[0]} fails its checksum")
         if time.monotonic() > until:
             return False
         pause()

@@ -1,6 +1,6 @@
 """A view: the log as it is at one moment, in one read transaction.
 
-What is too old counts as gone from the moment it is, whether or not the writer has got to it; so nobody who reads waits
+What is too old counts as gone from the moment it is, whether or not the writer has got to it; so reads do not wait
 for the writer. All is found by index. A pattern that covers few channels is as good as their names; of one that covers
 many, `all_seqs` goes through the log.
 """
@@ -29,7 +29,7 @@ _UNSWEPT = 2000
 
 
 class Loss(NamedTuple):
-    """The newest message that was let go."""
+    """The newest message that was lost."""
 
     seq: int
     time: float
@@ -50,7 +50,7 @@ class View:
         """
         :param age: how long messages are kept.
         :param now: seconds of the log's own time.
-        :param head: what is newer has not been told to anybody, and is not there for this view.
+        :param head: what is newer was not delivered yet, and is hidden from this view.
         :param spend: called with the number of rows that were looked at, every few hundred of them. What it raises ends
             the request.
         """
@@ -103,12 +103,12 @@ class View:
         return (record for record in self._counted(self._read_records("1")) if covers(record.name))
 
     def record(self, name: str) -> Record | None:
-        """Give the record of a channel, be it deleted."""
+        """Return the record of a channel, also if it was deleted."""
         self.look_up((name,))
         return self._records[name]
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Give at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
+        """Return at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
         rows = self._db.execute(
             "SELECT name FROM channel WHERE name >= ? AND name > ? AND NOT deleted ORDER BY name LIMIT ?",
             (prefix, after, limit),
@@ -123,7 +123,7 @@ class View:
     # Losses
 
     def loss_of(self, record: Record) -> Loss:
-        """Give the newest loss of a channel; sequence 0 for none."""
+        """Return the newest loss of a channel; sequence 0 for none."""
         loss = Loss(record.lost, record.lost_time, record.lost_reason)
         floor = max(record.floor, record.lost)
         query = "SELECT seq, time, 'expired' FROM message WHERE channel = ? AND seq > ? AND seq <= ?"
@@ -242,7 +242,7 @@ class View:
             yield from (seq for (seq,) in self._db.execute(f"{query} {order}", (record.id, floor, self.head)))
 
     def all_seqs(self, after: int, *, backward: bool = False) -> Iterator[tuple[int, str]]:
-        """Go through the messages of all channels that are newer than `after`; give their channels, too."""
+        """Go through the messages of all channels that are newer than `after`; yield their channels, too."""
         # CROSS JOIN: in the order of the messages, not of the channels.
         query = "SELECT seq, name FROM message CROSS JOIN channel ON channel.id = message.channel"
         query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive}"
@@ -250,7 +250,7 @@ class View:
         return self._counted(self._db.execute(f"{query} {order}", (max(after, self._too_old), self.head)))
 
     def sums(self, record: Record) -> tuple[int, int]:
-        """Give the number of messages of a channel, and the bytes of their data."""
+        """Return the number of messages of a channel, and the bytes of their data."""
         if self._too_old <= record.floor and not self._is_overdue:
             return record.messages, record.bytes
         count, size = self._row(
@@ -263,7 +263,7 @@ class View:
         return count, int(size)
 
     def message(self, seq: int, name: str) -> Message | None:
-        """Give a message of a channel; None where it is damaged."""
+        """Return a message of a channel; None if it is damaged."""
         try:
             row = self._row(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE seq = ?", seq)
         except sqlite3.OperationalError as error:
@@ -276,7 +276,7 @@ class View:
     # Times
 
     def before_time(self, unix: float) -> int | None:
-        """Give the sequence up to which the times of all messages are before `unix`, and after which they are not.
+        """Return the sequence up to which the times of all messages are before `unix`, and after which they are not.
 
         None where there is none such, since the wall clock was set back from beyond that time.
         """
@@ -285,7 +285,7 @@ class View:
         return self._newest_before("time", unix, max(0, self._turned_back - 1))
 
     def newest_before(self, record: Record, unix: float) -> int:
-        """Give the newest message of a channel with a time before `unix`, whatever was done to the clock."""
+        """Return the newest message of a channel with a time before `unix`, whatever was done to the clock."""
         row = self._row(
             "SELECT seq FROM message WHERE channel = ? AND seq > ? AND time < ? ORDER BY seq DESC LIMIT 1",
             record.id,
@@ -341,11 +341,11 @@ class View:
         for row in self._db.execute(f"SELECT {RECORD_COLUMNS} FROM channel WHERE {condition}", values):
             record = record_of_row(row)
             if record is None:
-                raise Damaged("holds a channel that is not as it was written")
+                raise Damaged("the checksum of a channel does not match")
             yield record
 
     def _row(self, query: str, *values: float | str) -> tuple[Any, ...]:
-        """Give the first row; an empty one where there is none."""
+        """Return the first row; an empty one where there is none."""
         return self._db.execute(query, values).fetchone() or ()
 
 

@@ -1,4 +1,4 @@
-"""The thread that looks at what a start had no time to look at, slowly, beside the work."""
+"""The thread that slowly verifies the file when the start had no time to verify all of it."""
 
 import sqlite3
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class WatchingThread(Thread):
     def __init__(self, db: sqlite3.Connection, found: Callable[[Damaged], None]) -> None:
         """
         :param db: a connection of its own.
-        :param found: is told of damage.
+        :param found: called with damage.
         """
         super().__init__(name="pushd-watching", daemon=True)
         self._db = db
@@ -37,14 +37,14 @@ class WatchingThread(Thread):
         self.join()
 
     def run(self) -> None:
-        """Work."""
+        """Verify the file."""
         try:
             verify(self._db, pause=self._pause)
         except Damaged as damage:
             if not self._is_finishing.is_set():
                 self._found(damage)
         except (sqlite3.Error, _Finished):
-            pass  # The disk does not answer: whoever reads or writes will say so.
+            pass  # The disk fails: the reading and writing threads report it.
         finally:
             self._db.close()
 

@@ -1,7 +1,7 @@
-"""The writer: what was asked for becomes rows, many requests in one transaction.
+"""The writer: it turns requests into rows, many requests in one transaction.
 
-What a transaction holds is true for everybody once it is committed, and for nobody where that fails; then the writer is
-thrown away, and a new one begins with what the file says.
+A transaction takes effect for all readers when it is committed, and for none if that fails; then the writer is
+discarded, and a new one loads its state from the file.
 """
 
 import sqlite3
@@ -43,7 +43,7 @@ class _Statement:
         self._texts = {size: f"{head} VALUES {', '.join([row] * size)} {tail}" for size in self._SIZES}
 
     def execute(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Do it for all rows."""
+        """Execute the statement for all rows."""
         place = 0
         for size, text in self._texts.items():
             while len(rows) - place >= size:
@@ -62,9 +62,9 @@ _UPSERT = _Statement(
 
 
 class Writer:
-    """The one who writes to a file. Not for several threads at a time.
+    """Writes requests to a file. Not thread-safe.
 
-    :raises Damaged: the file does not hold what it ought to.
+    :raises Damaged: the content of the file is inconsistent.
     """
 
     def __init__(self, db: sqlite3.Connection, bounds: Bounds) -> None:
@@ -75,11 +75,11 @@ class Writer:
         self._wall_ahead = 0.0
         """Of the log's own time, as of the last commit."""
         self._now = 0.0
-        """What time it was when somebody last asked for something."""
+        """Log time of the last request."""
         self._inserted = 0
         """Rows of this transaction."""
         self._is_late = False
-        """Whether more has expired than this transaction lets go of."""
+        """Whether more has expired than this transaction removes."""
         self._ledger = self._load()
 
     @property
@@ -97,7 +97,7 @@ class Writer:
     # Transactions
 
     def commit(self, requests: Sequence[Request]) -> Outcome:
-        """Do what is asked for, all of it or nothing.
+        """Commit requests in one transaction.
 
         :raises sqlite3.Error: nothing was done, and the writer is of no more use.
         """
@@ -141,7 +141,7 @@ class Writer:
         self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def abandon(self) -> None:
-        """Close the file, with whatever was not committed undone."""
+        """Roll back the open transaction and close the file."""
         with suppress(sqlite3.Error):
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
@@ -204,11 +204,11 @@ class Writer:
             (record.id, record.floor, count),
         ).fetchall()
         if not rows:
-            raise Damaged(f"holds fewer messages of the channel {record.name} than it says")
+            raise Damaged(f"channel {record.name} has fewer messages than its record counts")
         return [record.entry(*row[1:]) for row in rows]
 
     def _expire(self, now: float) -> None:
-        """Let go of what is too old, or of some of it if it is very much."""
+        """Remove expired messages, or some of them if there are very many."""
         self._insert()
         newest = "(SELECT max(seq) FROM (SELECT seq, born FROM message ORDER BY seq LIMIT ?) WHERE born < ?)"
         is_more = self._lose(
@@ -221,12 +221,12 @@ class Writer:
         self._due = now if is_more else self._next_due()
 
     def _lose(self, query: str, values: tuple[float, ...]) -> bool:
-        """Let go of at most `_STEP` messages; tell whether there may be more."""
+        """Remove at most `_STEP` messages; return whether there may be more."""
         rows = self.db.execute(query, values).fetchall()
         for channel, *rest in rows:
             record = self._ledger.by_id.get(channel)
             if record is None:
-                raise Damaged("holds a message of no channel")
+                raise Damaged("a message belongs to no channel")
             self._ledger.lose(record, record.entry(*rest), "expired")
         self.db.executemany("DELETE FROM message WHERE seq = ?", [(row[1],) for row in rows])
         return len(rows) == _STEP
@@ -254,19 +254,19 @@ class Writer:
             count -= wanted
 
     def _spare_pages(self) -> int:
-        """Give how many pages of the file are empty beyond what is soon used again: a quarter, and a megabyte."""
+        """Return how many pages of the file are empty beyond what is soon used again: a quarter, and a megabyte."""
         (empty,), (pages,) = (self.db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
         return max(0, int(empty) - max(int(pages) // 4, _STEP))
 
     def _load(self) -> Ledger:
         log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now FROM log").fetchone()
         if log is None:
-            raise Damaged("has lost its first row")
+            raise Damaged("the table log is empty")
         epoch, head, unknown, turned_back, peak, self._wall_ahead = log
         records = list(map(record_of_row, self.db.execute(f"SELECT {RECORD_COLUMNS} FROM channel ORDER BY place")))
         newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
         if None in records or newest[0] > head:
-            raise Damaged("holds rows that are not as they were written")
+            raise Damaged("the checksum of a channel does not match, or a message is newer than the head of the log")
         ledger = Ledger(self._bounds, epoch, head, unknown, filter(None, records), self._oldest_of)
         ledger.turned_back, ledger.peak, ledger.newest_time = turned_back, peak, newest[1]
         return ledger

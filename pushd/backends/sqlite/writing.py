@@ -19,7 +19,7 @@ from pushd.backends.sqlite.writer import Writer
 
 _GROUP_MESSAGES = 1000
 _GROUP_BYTES = 4 << 20
-"""What goes into one transaction, give or take what came in one turn of the reactor: some 20 ms of work."""
+"""Size of one transaction, plus at most the requests of one reactor turn: some 20 ms of work."""
 _PAUSE_SECONDS = 0.02
 """Without anything to write, before something is tidied up."""
 _RETRY_SECONDS = 1.0
@@ -29,25 +29,25 @@ _WELL_SECONDS = 10.0
 
 
 class Job(NamedTuple):
-    """A request, and who waits for what comes of it. The thread does not touch him."""
+    """A request, and the deferred for its result. The thread does not touch the deferred."""
 
     request: Request
     waiting: "Deferred[Any]"
 
 
 class Reports(NamedTuple):
-    """What the reactor hears of the work."""
+    """Callbacks of the thread, called in the reactor."""
 
     committed: Callable[[list[Job], Outcome], None]
     """These were done, in their order."""
     tidied: Callable[[Held], None]
-    """Something may have been let go that nobody asked for."""
+    """Old messages may have been removed."""
     failed: Callable[[list[Job], Exception], None]
     """These were not done, perhaps none, and nothing else will be for now."""
     refused: Callable[[list[Job]], None]
     """These came while nothing could be done."""
     recovered: Callable[[Held], None]
-    """Requests are welcome again."""
+    """Requests are accepted again."""
     stopped: Callable[[], None]
     """All is done, and the file is closed."""
 
@@ -65,12 +65,12 @@ class WritingThread(Thread):
         reports: Reports,
     ) -> None:
         """
-        :param writer: None where the file can not be written now.
-        :param reopen: gives a new writer, or raises whatever it likes.
-        :param look: sees now and then whether the file is still there, and raises if it is not.
+        :param writer: None if the file cannot be written now.
+        :param reopen: returns a new writer, or raises any exception.
+        :param look: checks that the file is still there, and raises if it is not.
         :param call: calls in the reactor.
         """
-        # A daemon: whatever ends the process may end it at once, as a crash would.
+        # A daemon thread: the end of the process may end it at once, as a crash would.
         super().__init__(name="pushd-history", daemon=True)
         self._writer = writer
         self._reopen = reopen
@@ -95,7 +95,7 @@ class WritingThread(Thread):
         self._checkpoint_is_due = True
 
     def run(self) -> None:
-        """Work."""
+        """Commit jobs until `finish`."""
         well_since = time.monotonic()
         retry = _RETRY_SECONDS
         while not self._is_finishing:
@@ -113,7 +113,7 @@ class WritingThread(Thread):
     # While all is well
 
     def _serve(self, writer: Writer) -> bool:
-        """Work until the end, or until something fails; tell which."""
+        """Work until the end, or until something fails; return False if it failed."""
         group: list[Job] = []
         try:
             while not self._is_finishing:
