@@ -1,1 +1,1 @@
-"""Where messages are kept and how they cross between machines. The interface, and one file per store."""
+"""Backends: where the history is kept, and how messages pass between nodes."""

@@ -1,4 +1,4 @@
-"""The name of a log: a new one wherever a log begins that remembers nothing of another."""
+"""Epochs: the name of a log, new whenever a log starts without the history of another."""
 
 import secrets
 import string
@@ -7,5 +7,5 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def new_epoch() -> str:
-    """Make the name of a log that never was before."""
+    """Return a new random epoch: 8 letters and digits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(8))

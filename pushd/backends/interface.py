@@ -1,8 +1,8 @@
-"""What a store of messages promises to the hub.
+"""The interface of a backend, and its guarantees to the hub.
 
-Everything may take time, so everything is a coroutine; a store that answers at once costs nothing by it. Live
-messages come by callback, each once and, within a channel, in id order; an accepted message is in the history
-before `publish` returns and before it is handed to the callback, so whoever misses a callback finds the message
+Operations that may take time are coroutines; a backend that answers at once completes them without a reactor turn.
+Live messages are delivered by callback, each once and, within a channel, in id order. An accepted message is in the
+history before `publish` returns and before the callback is called with it. So a message whose callback was missed is
 in the next page.
 """
 
@@ -16,43 +16,46 @@ from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 
 class Audience(NamedTuple):
-    """Who hears a channel."""
+    """The subscribers of a channel, as counts."""
 
     named: bool
-    """Whether anybody named this very channel."""
+    """Whether there is a subscriber to the channel itself, not only to a pattern that matches it."""
     transports: Mapping[str, int]
-    """Subscribers by transport, those who hear it by a pattern included."""
+    """Subscribers by transport, including those to a pattern that matches the channel."""
 
 
 NOBODY: Final = Audience(False, {})
 
 
 def _ignore(*_: object) -> None:
-    """Be for a store of one node, where this never happens."""
+    """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
 
 
 class BackendEvents(NamedTuple):
-    """The callbacks of a store. They return at once."""
+    """The callbacks of a backend. They must not block."""
 
     on_message: Callable[[Message], None]
-    """A message was accepted."""
+    """Called with each accepted message."""
     on_deleted: Callable[[str], None]
-    """A channel was deleted."""
+    """Called with the name of each deleted channel."""
     on_health: Callable[[str | None], None]
-    """Publishes are refused for now, and why: a phrase for the operator. None: they are accepted again."""
+    """Called with a phrase for the operator when publishes are refused from now on; with None when they are accepted
+    again."""
     on_resync: Callable[[MessageId, Collection[str] | None], None] = _ignore
-    """Of these channels (None: of all) not everything behind a place can come live: whoever hears any of them has to
-    read on in the history from there. So it is with a new epoch, too: the place is the last of the old one."""
+    """Called with a position and channels (None: all) when messages after the position may not be delivered live: the
+    subscribers of these channels must be replayed from there. In a new epoch, too: the position is the last of the old
+    epoch."""
     on_lost: Callable[[str | None, MessageId, MessageId, str], None] = _ignore
-    """Messages of a channel (None: of any) between two places are gone and never came, for the given reason."""
+    """Called with a channel (None: any), two positions and a reason when messages between them are lost and were not
+    delivered."""
     local_audience: Callable[[str], Audience] = lambda _: NOBODY
-    """Who hears a channel at this node."""
+    """Returns the audience of a channel at this node."""
     is_behind: Callable[[], bool] = lambda: False
-    """Whether more was told than subscribers could be sent so far, so that no more ought to come for a while."""
+    """Returns whether the dispatcher has a backlog, so that the backend should deliver no more messages for now."""
 
 
 class Duplicate(NamedTuple):
-    """A message that was published before under the same key, and what its publisher was told."""
+    """A message that was published before with the same idempotency key, with the values of the first receipt."""
 
     id: str
     subscribers: int
@@ -62,75 +65,75 @@ PublishResult = Message | Refusal | Duplicate
 
 
 class DiskUsage(NamedTuple):
-    """What a store does with a disk."""
+    """The disk usage of a backend."""
 
     bytes: int
-    """Of its files."""
+    """Bytes of its files."""
     commits: int
     failures: int
-    """Commits that failed."""
+    """Failed commits."""
     pending: int
-    """Messages that wait for a commit."""
+    """Messages that are not committed yet."""
 
 
 class Usage(NamedTuple):
-    """How much a store holds; None: nobody can tell now, since it is away."""
+    """How much a backend holds. The counts are None while the backend is unavailable."""
 
     messages: int | None
     bytes: int | None
     channels: int | None
     disk: DiskUsage | None = None
     canary_age: float | None = None
-    """Seconds since a sign of life last came back from a store that is reached by a network."""
+    """Seconds since the last canary returned from a backend on the network; None for others."""
 
 
 class BackendUnusable(Exception):
-    """A store can not be used as it is, and waiting does not help. The text is a sentence for the operator."""
+    """A backend cannot be used as it is, and waiting does not help. The text is a sentence for the operator."""
 
 
 class Backend(Protocol):
     """A log of messages over all channels."""
 
     async def start(self, events: BackendEvents) -> None:
-        """Begin to work; callbacks come from now on.
+        """Start. Callbacks are called from now on.
 
-        :raises Unusable: before it has waited for anything: the daemon does not start.
+        :raises BackendUnusable: when the daemon must not start; raised before the coroutine waits for anything.
         """
 
     async def stop(self) -> None:
-        """Let go of everything that needs letting go of."""
+        """Stop, and release all resources."""
 
     async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
-        """Accept messages, each for itself, in their order: the message, or why it was not accepted.
+        """Publish messages in their order, and return for each the message, or the refusal when it was not accepted.
 
-        :param key: a store that several nodes share remembers for two minutes what became of them and gives that again;
-            within one node the hub does.
+        :param key: the idempotency key. A backend shared by several nodes remembers the results for two minutes and
+            returns them again; within one node the hub does.
         """
 
     def subscribe(self, topic: str) -> None:
-        """Know that this node has its first subscriber of a topic. Its messages are told live at the latest when an
-        `open` of the topic returns, and may be before."""
+        """Called when this node has its first subscriber to a topic. Its messages are delivered live at the latest when
+        an `open` of the topic returns, perhaps earlier."""
 
     def unsubscribe(self, topic: str) -> None:
-        """Know that this node has no subscriber of a topic any more."""
+        """Called when this node has no subscriber to a topic any more."""
 
     async def audience(self, channel: str) -> Audience:
-        """Tell who hears a channel, at all nodes together."""
+        """Return the audience of a channel at all nodes together."""
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
-        """Tell where a subscription begins, and what is gone already."""
+        """Return where a subscription starts, and the gaps that are known already."""
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        """Read on: at most `count` messages, and no further one once they have `size` bytes."""
+        """Return the messages after a position: at most `count`, and no further one once they have `size` bytes."""
 
     async def info(self, channel: str) -> ChannelInfo | None:
-        """Tell what is known of a channel; None where nothing is."""
+        """Return what is known about a channel; None when it is unknown."""
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Give at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
+        """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
 
     async def delete(self, channel: str) -> bool:
-        """Delete a channel; tell whether it was known."""
+        """Delete a channel; return whether it was known."""
 
     async def usage(self) -> Usage:
-        """Tell how much is held; at once where the store is known to be away."""
+        """Return how much is held; at once when the backend is known to be unavailable."""

@@ -1,4 +1,4 @@
-"""The store in memory: one process, nothing to install, nothing left after a restart."""
+"""The memory backend: for one process; its history is lost with a restart."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,10 +20,10 @@ _SWEEP_SECONDS = 1.0
 
 
 class MemoryBackend:
-    """A `Log` that answers at once, or, where that is much work, in slices of several reactor turns.
+    """A backend that is a `Log` in memory. Long operations are spread over several reactor turns.
 
-    :param clock: gives monotonic seconds, by which messages expire.
-    :param wall: gives unix seconds, which are written on messages.
+    :param clock: the monotonic clock by which messages expire.
+    :param wall: returns Unix seconds, the timestamps of messages.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class MemoryBackend:
         self._sweep.clock = clock
 
     async def start(self, events: BackendEvents) -> None:
-        """See `pushd.backends.interface.Backend`, here and below."""
+        """See `pushd.backends.interface.Backend`; likewise for the methods below."""
         self._events = events
         self._sweep.start(_SWEEP_SECONDS, now=False)
 
@@ -50,7 +50,7 @@ class MemoryBackend:
         return [self._publish(draft) for draft in drafts]
 
     def subscribe(self, topic: str) -> None:
-        pass  # everything is told to the listener
+        pass  # all messages are delivered to the callbacks
 
     def unsubscribe(self, topic: str) -> None:
         pass
@@ -72,10 +72,10 @@ class MemoryBackend:
         return await self._slices.run(self._log.names(prefix, after, limit))
 
     async def delete(self, channel: str) -> bool:
-        known = self._log.delete(channel)
-        if known and self._events:
+        was_known = self._log.delete(channel)
+        if was_known and self._events:
             self._events.on_deleted(channel)
-        return known
+        return was_known
 
     async def usage(self) -> Usage:
         return Usage(len(self._log), self._log.bytes, self._log.channel_count)

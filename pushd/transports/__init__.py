@@ -1,1 +1,1 @@
-"""The doors, on Twisted: one file per way of pushing. They do not know each other."""
+"""The transports, on Twisted: one file for each. They are independent of each other."""

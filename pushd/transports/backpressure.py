@@ -1,4 +1,4 @@
-"""Backpressure: what Twisted's transports say of their buffer, in the words of a subscriber."""
+"""Backpressure: the producer interface of Twisted, mapped to the pause and resume of a subscriber."""
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -8,7 +8,7 @@ from pushd.core.subscriber import Subscriber
 
 @implementer(IPushProducer)
 class Backpressure:
-    """An outlet that is registered with its transport as a producer, and has a subscriber."""
+    """An outlet that has a subscriber and is registered with its Twisted transport as a push producer."""
 
     __slots__ = ()
 
@@ -16,20 +16,20 @@ class Backpressure:
 
     @property
     def last_write(self) -> int:
-        """The hour at which it was last written to."""
+        """The tick of the last write."""
         return self.subscriber.last_write
 
     @last_write.setter
-    def last_write(self, hour: int) -> None:
-        self.subscriber.last_write = hour
+    def last_write(self, tick: int) -> None:
+        self.subscriber.last_write = tick
 
     def pauseProducing(self) -> None:
-        """Know that the transport has enough to send."""
+        """Called when the send buffer of the transport is full."""
         self.subscriber.pause()
 
     def resumeProducing(self) -> None:
-        """Know that the transport has sent all."""
+        """Called when the send buffer of the transport is empty again."""
         self.subscriber.resume()
 
     def stopProducing(self) -> None:
-        """Know that the connection is lost, which the connection itself tells as well."""
+        """Called when the connection is lost; ignored, since `connectionLost` is called as well."""

@@ -1,4 +1,4 @@
-"""Requests that wait: what long-polling and a held client pull share."""
+"""Held requests: requests that wait for messages, shared by long polling and client pull."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,11 +19,11 @@ from pushd.net.admission import Slot
 from pushd.net.coarse_timers import CoarseTimers
 
 ANSWER: Final = QueueLimits(1000, 1 << 20)
-"""What one answer holds; the rest comes with the next."""
+"""The limits of one answer; the rest is sent with the next."""
 
 
 class _NullWire(DataOnlyWire):
-    """The wire of a poll, which says all in its answer."""
+    """The wire of a poll. It encodes nothing, since the answer is built from the `PollResult`."""
 
     bare = False
 
@@ -35,7 +35,7 @@ _NULL_WIRE = _NullWire()
 
 
 class _HeldRequest:
-    """A request that waits; what ends it first counts. There may be many: it has no timer and no coroutine."""
+    """One held request. It ends once, by whichever event is first. It has no timer and no coroutine of its own."""
 
     __slots__ = ("_answer", "_is_hurried", "_poll", "_requests", "_slot", "due")
 
@@ -50,7 +50,7 @@ class _HeldRequest:
         self._poll: Poll
 
     async def begin(self, poll: Poll, topics: Sequence[str], since: Since, seconds: float) -> None:
-        """Wait for at most `seconds` from when it is known what there is."""
+        """Subscribe, then wait for at most `seconds`, counted from when the start position is known."""
         self._poll = poll
         hub = self._requests.hub
         try:
@@ -69,30 +69,30 @@ class _HeldRequest:
             self._requests.timers.start(self, 0 if self._is_hurried else seconds)
             await hub.replay_and_go_live(poll, opening)
 
-    def deliver_result(self, heard: PollResult) -> None:
-        """Know what there is."""
-        self._end(heard)
+    def deliver_result(self, result: PollResult) -> None:
+        """Answer with the result of the poll."""
+        self._end(result)
 
     def write(self, data: bytes) -> None:
-        """Send nothing: there is nothing to a poll but its answer."""
+        """Send nothing: a poll sends only its answer."""
 
     def channel_ended(self, channel: str) -> None:
-        """Know that a channel has ended; with the last, there is nothing to wait for."""
+        """Called when a channel has ended; with the last one the request is answered."""
         self._requests.hub.unsubscribe(self._poll, (channel,))
         if not self._poll.starts:
             self._poll.has_ended = True
             self.expire()
 
     def close(self, why: Refusal) -> None:
-        """Wait no more."""
+        """Answer with what there is."""
         self.expire()
 
     def client_disconnected(self) -> None:
-        """Know that the client is gone."""
+        """Called when the client has disconnected."""
         self._end(None)
 
     def hurry(self) -> None:
-        """Answer with what there is, at the earliest when the position of the subscription is known."""
+        """Answer with what there is, as soon as the start position of the subscription is known."""
         self._is_hurried = True
         if self._poll.position:
             self.expire()
@@ -101,12 +101,12 @@ class _HeldRequest:
         """Answer with what there is."""
         self._poll.finish()
 
-    def _end(self, heard: PollResult | None) -> None:
+    def _end(self, result: PollResult | None) -> None:
         if answer := self._leave():
-            answer(heard)
+            answer(result)
 
     def _leave(self) -> Callable[[PollResult | None], None] | None:
-        """Give everything back, and whom to tell, unless that was done."""
+        """Release everything and return the callback for the answer; None when that was done before."""
         answer, self._answer = self._answer, None
         if answer is not None:
             self._requests.remove(self, self._poll)
@@ -116,7 +116,7 @@ class _HeldRequest:
 
 
 class HeldRequests:
-    """All requests that wait."""
+    """All held requests."""
 
     def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime) -> None:
         self.hub = hub
@@ -134,11 +134,12 @@ class HeldRequests:
         seconds: float,
         answer: Callable[[PollResult | None], None],
     ) -> None:
-        """Begin to wait for at most `seconds` for what a request asks.
+        """Hold a request for at most `seconds` until there are messages for it.
 
-        :param transport: the technique, for counters and the log.
-        :param answer: is called once, be it at once: with what was heard, or with None when the client is gone.
-        :raises Refusal: it can not wait; `answer` is not called.
+        :param transport: the name of the transport, for counters and the log.
+        :param answer: is called once, perhaps before this returns: with the result, or with None when the client has
+            disconnected.
+        :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._rules.admit_stream(request)
         waiting = _HeldRequest(self, slot, answer)
@@ -149,13 +150,13 @@ class HeldRequests:
         await waiting.begin(poll, topics, since, seconds)
 
     def remove(self, waiting: _HeldRequest, poll: Poll) -> None:
-        """Know that one waits no more."""
+        """Remove a request that has ended."""
         del self._waiting[waiting]
         self._rules.counters.connections[poll.name.partition(" ")[0]] -= 1
         self.timers.cancel(waiting)
         self.hub.remove(poll)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """Answer all that wait: there is nothing new."""
+        """Answer all held requests with what there is."""
         for waiting in list(self._waiting):
             waiting.close(why)

@@ -1,7 +1,7 @@
-"""Endless answers: what server-sent events and the other streams share.
+"""HTTP streams: the endless answers that server-sent events and the other streams share.
 
-With the headers the stream takes the connection over, and the request and its parser are let go: blocks that are made
-once for all streams go straight to the socket.
+With its headers the stream takes the connection over, and the request and its parser are released. Blocks that are
+encoded once for all streams are written directly to the socket.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,13 +30,13 @@ from pushd.transports.backpressure import Backpressure
 from pushd.wire.chunked import LAST_CHUNK, Chunked
 
 _EARLY = 8 << 10
-"""Bytes that a client may send while it listens: they are requests for when the stream has come to its end."""
+"""Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
 _CLOSE_SECONDS = 5.0
-"""How long a stream that is given up may take to send what it has."""
+"""Seconds that a stream may take to send its queue when it is closed."""
 
 
 class StreamFormat:
-    """One shape of a stream: its headers, its first bytes, and its wire with and without the chunked coding."""
+    """The format of a stream: its content type, its first bytes, and its wire with and without the chunked coding."""
 
     def __init__(self, content_type: bytes, wire: Wire, preamble: bytes = b"") -> None:
         self.content_type = content_type
@@ -46,9 +46,9 @@ class StreamFormat:
 
 
 class HttpStream(Backpressure):
-    """An open answer: the protocol of its connection, and the outlet of its subscriber.
+    """An open stream: the protocol of its connection, and the outlet of its subscriber.
 
-    It begins as a request that subscribes; with `begin` it takes the connection over, and the request is gone.
+    It starts as a request that subscribes. `begin` takes the connection over from the request.
     """
 
     __slots__ = (
@@ -73,47 +73,48 @@ class HttpStream(Backpressure):
         self._transport: Any = None
         self._is_closing = False
         self._end = b""
-        """What closes the body."""
+        """The bytes that end the body."""
         self._is_kept = False
-        """Whether the connection goes on when the stream has come to its end."""
+        """Whether the connection is kept for further requests after the stream has ended."""
         self._unread = b""
-        """What came behind the request."""
+        """Bytes received after the request."""
         self._give_back_to: Callable[[Any, Slot, bytes], None]
         self.refused: Refusal | None = None
-        """Why it must not begin."""
+        """Why the stream is refused before it begins; None when it is not."""
 
     def begin(self, request: Request, shape: StreamFormat) -> None:
-        """Send the headers and what comes before the first message, and take care of the connection."""
+        """Take the connection over, and send the headers and the preamble."""
         self._end = b"" if request.is_http10 else LAST_CHUNK
-        door, wire = self._resource, self.subscriber.wire
-        loan, head = request.detach(self)
+        resource, wire = self._resource, self.subscriber.wire
+        connection, head = request.detach(self)
         self._is_kept = not request.closes_connection
-        transport = self._transport = loan.transport
-        self._unread, self._give_back_to = loan.unread, loan.give_back
-        self._slots += (loan.slot,)
-        door.hub.add(self.subscriber)
-        door.prepare(transport)
+        transport = self._transport = connection.transport
+        self._unread, self._give_back_to = connection.unread, connection.give_back
+        self._slots += (connection.slot,)
+        resource.hub.add(self.subscriber)
+        resource.prepare(transport)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
-        door.wheel.add(self)
+        resource.wheel.add(self)
         preamble = wire.block([shape.preamble]) if shape.preamble else b""
         transport.write(head + preamble)
 
     # From the transport
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep what a client sends behind its request, for when the stream has come to its end."""
+        """Keep what the client sends after its request until the stream has ended."""
         self._unread += data
         if len(self._unread) > _EARLY:
             self._unread = b""
-            self._resource.hub.disconnect(self.subscriber, TooLarge(f"who listens may send {_EARLY} bytes more"))
+            refusal = TooLarge(f"too many bytes sent during the stream: at most {_EARLY} bytes may follow the request")
+            self._resource.hub.disconnect(self.subscriber, refusal)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Know that the client is gone."""
+        """Connection lost."""
         self.detach()
 
     def detach(self) -> None:
-        """Give everything back."""
+        """Unsubscribe, and release the slots."""
         self._is_closing = True
         self._resource.remove(self)
         for slot in self._slots:
@@ -127,7 +128,7 @@ class HttpStream(Backpressure):
         self._transport.write(data)
 
     def ping(self) -> None:
-        """Send a sign of life, unless the peer has enough to read."""
+        """Send a keepalive, unless the peer still has data to read."""
         wire, newest = self.subscriber.wire, self.subscriber.newest
         if self.subscriber.is_paused:
             return
@@ -135,7 +136,7 @@ class HttpStream(Backpressure):
             self._transport.write(data)
 
     def channel_ended(self, channel: str) -> None:
-        """End the answer with its last channel."""
+        """Called when a channel has ended; with the last one the stream ends."""
         self._resource.hub.unsubscribe(self.subscriber, (channel,))
         if not self.subscriber.starts:
             wire = self.subscriber.wire
@@ -146,7 +147,7 @@ class HttpStream(Backpressure):
                 self._finish()
 
     def close(self, why: Refusal) -> None:
-        """End the answer: the client comes back with its cursor. One that has not begun is refused."""
+        """End the stream; a stream that has not begun is refused. The client reconnects with its cursor."""
         if self._transport is None:
             self.refused = why
         elif not self._is_closing:
@@ -155,7 +156,7 @@ class HttpStream(Backpressure):
             self._finish(0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     def _give_back(self) -> None:
-        """End the answer, and let the connection go on."""
+        """End the stream, and return the connection to HTTP for further requests."""
         self._is_closing = True
         transport = self._transport
         transport.unregisterProducer()
@@ -166,7 +167,7 @@ class HttpStream(Backpressure):
         self._give_back_to(transport, slot, self._unread)
 
     def _finish(self, seconds: float = _CLOSE_SECONDS) -> None:
-        """End the answer in good order, as far as that can be done in `seconds`; `connectionLost` follows."""
+        """End the stream, and close the connection within `seconds`; `connectionLost` follows."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -177,7 +178,7 @@ class HttpStream(Backpressure):
 
 
 class StreamResource(HttpResource):
-    """An address under which topics stream."""
+    """An HTTP resource that streams topics."""
 
     transport_name = "stream"
 
@@ -189,28 +190,28 @@ class StreamResource(HttpResource):
         self._streams: dict[HttpStream, None] = {}
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
+        """See `HttpResource`."""
         return {b"GET": self.get}
 
     def since_of(self, request: Request) -> Since:
-        """Give the place where a stream begins."""
+        """Return the position from which a stream begins."""
         return since_of(request)
 
     def policy_of(self, request: Request) -> Policy:
-        """Give the policy for a slow reader."""
+        """Return the slow-consumer policy."""
         return policy_of(request)
 
     def limits(self) -> QueueLimits:
-        """Give the limits of a reader's queue."""
+        """Return the limits of a subscriber's queue."""
         return self.context.limits.queue
 
     def prepare(self, transport: Any) -> None:
         """Set up the connection of a stream that is about to begin."""
 
     def format_of(self, request: Request) -> StreamFormat:
-        """Choose the shape of the stream.
+        """Return the format of the stream.
 
-        :raises BadParameter: the request asks for one that is not there.
+        :raises BadParameter: when the request asks for an unknown format.
         """
         raise NotImplementedError
 
@@ -224,20 +225,20 @@ class StreamResource(HttpResource):
         return None
 
     def retry_later(self, request: Request, refusal: Refusal) -> bytes:
-        """Answer a client for which there is no room now.
+        """Return the body of the answer to a client that has to retry later.
 
-        :raises Refusal: which is the answer, unless a technique has a better one.
+        :raises Refusal: always, unless a transport overrides this.
         """
         raise refusal
 
     def farewell(self, refusal: Refusal) -> bytes:
-        """Encode what stands before the end of a stream that is given up; empty where nothing does."""
+        """Encode what is sent before the end of a stream that is closed; empty when nothing is."""
         return b""
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """End all streams.
 
-        :param busy: also those whose clients have not read yet what waits for them.
+        :param busy: whether to end the streams whose clients have not read their queue yet, too.
         """
         for stream in list(self._streams):
             if busy or not stream.subscriber.is_paused:
@@ -279,7 +280,7 @@ class StreamResource(HttpResource):
         return None
 
     def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
-        """Set the headers of the answer, be it to GET or to HEAD."""
+        """Set the headers of the answer to GET or HEAD."""
         if not request.is_http10:
             request.setHeader(b"Transfer-Encoding", b"chunked")
         if request.closes_connection:
@@ -291,7 +292,7 @@ class StreamResource(HttpResource):
             request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
 
     def remove(self, stream: HttpStream) -> None:
-        """Know that a stream is no more."""
+        """Remove a stream that is closing or closed."""
         del self._streams[stream]
         self.context.counters.connections[self.transport_name] -= 1
         self.wheel.remove(stream)

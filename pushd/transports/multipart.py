@@ -1,4 +1,6 @@
-"""Multipart streams: ``GET /multipart/TOPICS`` for pages and live images, ``GET /mixed/TOPICS`` for programs."""
+"""Multipart streams: ``GET /multipart/TOPICS`` for pages and live images, ``GET /mixed/TOPICS`` for programs (RFC 2046,
+section 5.1).
+"""
 
 import secrets
 from dataclasses import replace
@@ -20,19 +22,19 @@ from pushd.transports.http_stream import StreamFormat, StreamResource
 from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
 
 REPLACING_PAGE: Final = files(__package__).joinpath("replacing.html").read_bytes()
-"""Reads a multipart stream by fetch and replaces itself by each part, which Chromium does only for images."""
+"""A page that reads a multipart stream by fetch and shows each part. Chromium itself replaces only images."""
 _AHEAD = 32 << 10
-"""Bytes that wait in the kernel for a viewer: what lies there can not be replaced by a newer frame any more."""
+"""Bytes that may wait in the kernel for a client: they cannot be replaced by a newer part any more."""
 _VARY = b"Accept, Sec-Fetch-Mode, User-Agent"
 
 
 def new_boundary() -> bytes:
-    """Make a boundary for this process: letters and digits, 128 bits of chance."""
+    """Return a new boundary: letters and digits, with 128 random bits."""
     return b"pushd" + secrets.token_hex(16).encode("ascii")
 
 
 class ReplaceResource(StreamResource):
-    """Streams of parts that replace each other: begin with the newest, and a slow viewer skips frames."""
+    """Streams of parts that replace each other: they begin with the newest message, and a slow client skips parts."""
 
     transport_name = "multipart"
 
@@ -44,28 +46,28 @@ class ReplaceResource(StreamResource):
         self._document = StreamFormat(content_type, ReplaceDocument(boundary), first_boundary(boundary))
 
     def format_of(self, request: Request) -> StreamFormat:
-        """See `StreamDoor`."""
+        """See `StreamResource`."""
         return self._document if _is_navigation(request) else self._format
 
     def since_of(self, request: Request) -> Since:
-        """Begin with the newest message, unless the client says otherwise."""
+        """Return the position from which a stream begins: the newest message, unless the client gives a cursor."""
         since = since_of(request)
         return Last(1) if isinstance(since, Now) else since
 
     def policy_of(self, request: Request) -> Policy:
-        """Skip frames, unless the client says otherwise."""
+        """Return the slow-consumer policy: `LATEST`, unless the client names another."""
         return policy_of(request, Policy.LATEST)
 
     def limits(self) -> QueueLimits:
-        """Keep no frame that there is a newer one for."""
+        """Return the limits of a queue that drops each part when there is a newer one."""
         return replace(self.context.limits.queue, eager=True)
 
     def prepare(self, transport: Any) -> None:
-        """Keep little in the kernel."""
+        """Limit the bytes that wait in the kernel."""
         limit_unsent(transport, _AHEAD)
 
     async def get(self, request: Request) -> Answer:
-        """Stream; where Chromium navigates to it, send a script that shows it: Chromium itself shows images only."""
+        """Open a stream. Chromium shows only images, so a navigation of it gets a page that shows the parts."""
         if b"Chrome/" in (request.getHeader(b"user-agent") or b"") and _is_navigation(request):
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             request.setHeader(b"Cache-Control", b"no-store")
@@ -74,14 +76,14 @@ class ReplaceResource(StreamResource):
         return await super().get(request)
 
     def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
-        """See `StreamDoor`. What publishers write as HTML is shown, but may not act as a page of this daemon."""
+        """See `StreamResource`. HTML of publishers is sandboxed: it must not act as a page of this daemon."""
         super().set_headers(request, shape, opening)
         request.addHeader(b"Vary", _VARY)
         request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts allow-forms allow-popups")
 
 
 class MixedResource(StreamResource):
-    """Streams of parts that all stay."""
+    """Streams of parts that do not replace each other."""
 
     transport_name = "mixed"
 
@@ -91,12 +93,12 @@ class MixedResource(StreamResource):
         self._format = StreamFormat(b"multipart/mixed;boundary=" + boundary, Mixed(boundary), first_boundary(boundary))
 
     def format_of(self, request: Request) -> StreamFormat:
-        """See `StreamDoor`."""
+        """See `StreamResource`."""
         return self._format
 
 
 def _is_navigation(request: Request) -> bool:
     mode = request.getHeader(b"sec-fetch-mode")
-    # Browsers say the mode to https and to their own machine only. Elsewhere `Accept` tells: a page's fetch and an
-    # <img> do not ask for HTML.
+    # Browsers send the mode only over HTTPS and to their own machine. Otherwise `Accept` decides: fetch and <img> do
+    # not ask for HTML.
     return mode == b"navigate" if mode else b"text/html" in (request.getHeader(b"accept") or b"")

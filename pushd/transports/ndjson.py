@@ -1,4 +1,4 @@
-"""Endless bodies: ``GET /stream/TOPICS``, a JSON message a line, or the bare data a line."""
+"""NDJSON streams: ``GET /stream/TOPICS``, with one message per line, as JSON or as its data alone."""
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -13,7 +13,7 @@ from pushd.wire.ndjson import JsonLines, RawLines
 
 
 class NdjsonResource(StreamResource):
-    """Streams of lines."""
+    """Streams of lines: JSON messages or, with ``?format=raw``, the data alone."""
 
     transport_name = "stream"
 
@@ -27,8 +27,8 @@ class NdjsonResource(StreamResource):
         }
 
     def format_of(self, request: Request) -> StreamFormat:
-        """See `StreamDoor`."""
+        """See `StreamResource`."""
         shape = self._formats.get(parameter(request, b"format"))
         if shape is None:
-            raise BadParameter("the format of a stream is json or raw")
+            raise BadParameter("unknown format of a stream: must be json or raw")
         return shape

@@ -1,4 +1,6 @@
-"""One address for all: ``GET /sub/TOPICS`` picks the technique by ``Upgrade``, then by ``Accept``."""
+"""Content negotiation: ``GET /sub/TOPICS`` selects the transport by ``Upgrade``, then by ``Accept`` (RFC 9110, section
+12.5.1).
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,11 +10,11 @@ from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 
 _WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?|\.[0-9]+")
-"""Some clients leave out the zero before the point, or give more than three digits."""
+"""A weight. Some clients omit the zero before the point, or send more than three digits."""
 
 
 class SubscribingResource(Protocol):
-    """A door through which one subscribes."""
+    """An HTTP resource that subscribes."""
 
     async def get(self, request: Request) -> Answer:
         """Subscribe."""
@@ -22,31 +24,31 @@ class SubscribingResource(Protocol):
 
 
 class NegotiatingResource(HttpResource):
-    """Hands each request to the door that it asks for.
+    """Passes each request to the transport that it asks for.
 
-    :param doors: by media type; the type of most weight in ``Accept`` wins, and among equals the first here.
-    :param websocket: for requests with ``Upgrade``.
-    :param otherwise: for all the rest.
+    :param resources: by media type; the type with the greatest weight in ``Accept`` is used, the first of equals.
+    :param websocket: the resource for requests with ``Upgrade: websocket``.
+    :param otherwise: the resource for all other requests.
     """
 
     def __init__(
         self,
         context: HttpContext,
-        doors: Mapping[str, SubscribingResource],
+        resources: Mapping[str, SubscribingResource],
         websocket: SubscribingResource,
         otherwise: SubscribingResource,
     ) -> None:
         super().__init__(context)
-        self._resources = doors
+        self._resources = resources
         self._websocket = websocket
         self._otherwise = otherwise
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
+        """See `HttpResource`."""
         return {b"GET": self._get}
 
     async def head(self, request: Request) -> Answer:
-        """Answer with the headers of the door that is asked for."""
+        """Answer with the headers of the selected transport."""
         return await self._choose(request).head(request)
 
     async def _get(self, request: Request) -> Answer:
@@ -70,6 +72,6 @@ def _weights(accept: str) -> dict[str, float]:
 
 
 def _weight(text: str) -> float:
-    """Read ``q=WEIGHT`` (RFC 9110, section 12.4.2); what is none wants nothing."""
+    """Parse ``q=WEIGHT`` (RFC 9110, section 12.4.2); an invalid weight counts as 0."""
     weight = text.removeprefix("q=")
     return float(weight) if _WEIGHT.fullmatch(weight) else 0.0

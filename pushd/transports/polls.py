@@ -1,7 +1,7 @@
 """Polling: ``GET /longpoll/TOPICS`` waits for the next messages, ``GET /poll/TOPICS`` answers at once.
 
-The id of the last message in an answer is its ``ETag``, so that a client goes on by a conditional request (RFC 9110,
-section 13.1.2), as well as by ``Last-Event-ID`` or ``since=``.
+The id of the last message in an answer is its ``ETag``. So a client continues by a conditional request (RFC 9110,
+section 13.1.2), by ``Last-Event-ID`` or by ``since=``.
 """
 
 import re
@@ -37,18 +37,18 @@ class _PollRequest(NamedTuple):
 
 
 class PollResource(HttpResource):
-    """Answers at once: with what came after the cursor, or without one with the newest message."""
+    """Answers at once with the messages after the cursor, or with the newest message when there is no cursor."""
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
+        """See `HttpResource`."""
         return {b"GET": self._get}
 
     async def head(self, request: Request) -> Answer:
-        """Answer without the query."""
+        """Answer at once, without reading the history."""
         _asked(request, self.context)
         request.setResponseCode(204)
         return b""
@@ -62,24 +62,24 @@ class PollResource(HttpResource):
 
 
 class LongPollResource(HttpResource):
-    """Waits for the next messages, for a time."""
+    """Holds a request until there are messages, or until its timeout."""
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
         self._held_requests = held_requests
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
+        """See `HttpResource`."""
         return {b"GET": self.get}
 
     async def head(self, request: Request) -> Answer:
-        """Answer at once; nothing is subscribed."""
+        """Answer at once, without a subscription."""
         _asked(request, self.context)
         request.setResponseCode(204)
         return b""
 
     async def get(self, request: Request) -> Answer:
-        """Answer when there is something to say."""
+        """Hold the request until there are messages."""
         asked, seconds = _asked(request, self.context), _timeout(request)
         request.setHeader(b"Cache-Control", b"no-store")
         tell = partial(self._tell, request, asked)
@@ -87,20 +87,20 @@ class LongPollResource(HttpResource):
         request.release()
         return None
 
-    def _tell(self, request: Request, asked: _PollRequest, heard: PollResult | None) -> None:
-        """Answer in the end, outside of any coroutine."""
+    def _tell(self, request: Request, asked: _PollRequest, result: PollResult | None) -> None:
+        """Answer a held request. Called outside of any coroutine."""
         try:
-            if heard is not None:
-                request.answer(_answer(request, asked, heard))
+            if result is not None:
+                request.answer(_answer(request, asked, result))
         except Exception:
             self._on_error(Failure(), request)
 
 
-def _asked(request: Request, rules: HttpContext) -> _PollRequest:
-    topics = parse_topics(name_in_path(request), rules.limits.topics)
+def _asked(request: Request, context: HttpContext) -> _PollRequest:
+    topics = parse_topics(name_in_path(request), context.limits.topics)
     shape = parameter(request, b"format")
     if shape not in (None, "json", "raw"):
-        raise BadParameter("the format of a poll is json or raw")
+        raise BadParameter("unknown format of a poll: must be json or raw")
     etag = request.getHeader(b"if-none-match")
     if etag and not request.getHeader(b"last-event-id"):
         text = etag.decode("latin-1")
@@ -116,22 +116,22 @@ def _timeout(request: Request) -> float:
     if seconds is None:
         return _TIMEOUT
     if seconds > _MOST_SECONDS:
-        raise BadParameter(f"timeout is a number of seconds from 0 to {_MOST_SECONDS:g}")
+        raise BadParameter(f"timeout must be between 0 and {_MOST_SECONDS:g} seconds (got {seconds:g})")
     return seconds
 
 
-def _answer(request: Request, asked: _PollRequest, heard: PollResult) -> bytes:
-    """Answer with messages: all of them as a JSON array, or the oldest as it is."""
-    messages = heard.messages[:1] if asked.is_raw else heard.messages
-    last = messages[-1].id if messages else heard.position
+def _answer(request: Request, asked: _PollRequest, result: PollResult) -> bytes:
+    """Set the headers and return the body: all messages as a JSON array, or the data of the oldest."""
+    messages = result.messages[:1] if asked.is_raw else result.messages
+    last = messages[-1].id if messages else result.position
     for name in (b"Pushd-Id", b"Last-Event-ID"):
         request.setHeader(name, last.encode("ascii"))
     request.setHeader(b"ETag", f'"{last}"'.encode("ascii"))
-    if heard.has_ended:
+    if result.has_ended:
         request.setHeader(b"Pushd-End", b"all")
-    if heard.gaps:
-        request.setHeader(b"Pushd-Gap", heard.gaps[0].reason.encode("ascii"))
-    if not messages and (asked.is_raw or not heard.gaps):
+    if result.gaps:
+        request.setHeader(b"Pushd-Gap", result.gaps[0].reason.encode("ascii"))
+    if not messages and (asked.is_raw or not result.gaps):
         return _nothing_new(request, asked)
     if asked.is_raw:
         return _raw(request, messages[0])
@@ -151,7 +151,7 @@ def _nothing_new(request: Request, asked: _PollRequest) -> bytes:
 def _raw(request: Request, message: Message) -> bytes:
     request.setHeader(b"Content-Type", message.content_type.encode("latin-1"))
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
-    # What publishers write as HTML is shown, but may not act as a page of this daemon.
+    # HTML of publishers is sandboxed: it must not act as a page of this daemon.
     request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
     request.setHeader(b"Pushd-Channel", percent_encoded(message.channel))
     if message.event is not None:

@@ -1,4 +1,4 @@
-"""Client pull: ``GET /pull/CH``, a page with the newest message that loads itself again."""
+"""Client pull: ``GET /pull/CH``, a page with the newest message that reloads itself."""
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +21,7 @@ from pushd.transports.held_requests import HeldRequests
 _INTERVAL = 12
 _DAY = 86400
 _HOLD_SECONDS = 25.0
-"""How long a page of interval 0 is held while nothing changes: reloaded at once it would be a busy loop."""
+"""Seconds for which a page of interval 0 is held while there is no new message. Without, it would reload in a loop."""
 _MAX_URL = 2000
 _PAGE = """\
 <!DOCTYPE html>
@@ -33,7 +33,7 @@ _PAGE = """\
 
 
 class PullResource(HttpResource):
-    """Pages that refresh themselves."""
+    """Pages that reload themselves after an interval."""
 
     def __init__(self, context: HttpContext, hub: Hub, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -41,11 +41,11 @@ class PullResource(HttpResource):
         self._held_requests = held_requests
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
+        """See `HttpResource`."""
         return {b"GET": self._get}
 
     async def head(self, request: Request) -> Answer:
-        """Answer at once, whatever the interval."""
+        """Answer at once, for any interval."""
         check_channel(name_in_path(request))
         _set_headers(request, self._refresh(request, None))
         return b""
@@ -65,16 +65,16 @@ class PullResource(HttpResource):
         return page.encode("utf-8")
 
     async def _hold(self, request: Request, channel: str, seen: Since) -> bool:
-        """Wait for something new; tell whether anybody is there to be answered."""
-        heard: Deferred[PollResult | None] = Deferred()
-        await self._held_requests.hold(request, "pull", (channel,), seen, _HOLD_SECONDS, heard.callback)
-        return await heard is not None
+        """Wait for a new message; return whether the client is still connected."""
+        result: Deferred[PollResult | None] = Deferred()
+        await self._held_requests.hold(request, "pull", (channel,), seen, _HOLD_SECONDS, result.callback)
+        return await result is not None
 
     def _refresh(self, request: Request, seen: str | None) -> str:
-        """Say when to load again, and what.
+        """Return the value of the ``Refresh`` header: the seconds, and the URL to load then.
 
-        :raises BadParameter: the interval or the address is none.
-        :raises Forbidden: the address is not of a host on the allow-list.
+        :raises BadParameter: when the interval or the URL is invalid.
+        :raises Forbidden: when the host of the URL is not in ``http.pull_hosts``.
         """
         interval = _interval(request)
         if url := parameter(request, b"url"):
@@ -93,9 +93,9 @@ class PullResource(HttpResource):
             or any(letter in url for letter in " \"'<>\\;,")
             or not url.isprintable()
         ):
-            raise BadParameter("url is an absolute http or https address")
+            raise BadParameter(f"invalid url: must be an absolute http or https URL of at most {_MAX_URL} characters")
         if parts.hostname not in self.context.pull_hosts or parts.username is not None:
-            raise Forbidden("that host is not one of http.pull_hosts")
+            raise Forbidden("the host of url is not allowed: http.pull_hosts must name it")
         return url
 
 
@@ -107,13 +107,13 @@ def _set_headers(request: Request, refresh: str) -> None:
     request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
     request.setHeader(b"Refresh", refresh.encode("ascii"))
     request.setHeader(b"Cache-Control", b"no-store")
-    # What publishers write as HTML is shown, but may not act as a page of this daemon.
+    # HTML of publishers is sandboxed: it must not act as a page of this daemon.
     request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
 
 
 def _shown(message: Message | None) -> str:
     if message is None:
-        return "<p>Nothing was published yet."
+        return "<p>There is no message yet."
     essence = message.content_type.partition(";")[0].strip().lower()
     if essence.startswith("image/"):
         return f'<img alt="" src="data:{escape(essence)};base64,{base64.b64encode(message.data).decode("ascii")}">'

@@ -17,12 +17,12 @@ _RETRY_MS = 3000
 
 
 class SseResource(StreamResource):
-    """Streams of events, whose data is the message's or, with ``?format=json``, the JSON message."""
+    """Streams of events. The data of an event is that of the message or, with ``?format=json``, the JSON message."""
 
     transport_name = "sse"
 
     def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel, spread: float = 0.0) -> None:
-        """`spread`: over so many seconds those come back whom a stop sends away, each at a moment of its own."""
+        """`spread`: the seconds over which the reconnects of clients are distributed after a shutdown."""
         super().__init__(context, hub, clock, wheel)
         self.spread = spread
         preamble = PREAMBLE % _RETRY_MS
@@ -32,27 +32,25 @@ class SseResource(StreamResource):
         }
 
     def retry_later(self, request: Request, refusal: Refusal) -> bytes:
-        """Answer with a stream that ends at once: any error status would make an EventSource give up for ever."""
+        """Return a stream that ends at once: after an error status an EventSource never reconnects."""
         self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-cache, no-transform")
         return PREAMBLE % self._come_back_after(refusal)
 
     def farewell(self, refusal: Refusal) -> bytes:
-        """Tell an EventSource that is to come back later when to do so: it heeds the line as it comes, and makes no
-        event of it.
-        """
+        """Encode the `retry` line for an EventSource that has to reconnect later. It creates no event."""
         return b"" if refusal.retry_after is None else RETRY % self._come_back_after(refusal)
 
     def _come_back_after(self, refusal: Refusal) -> int:
-        """Choose the milliseconds, so that those who are sent away together do not come back together."""
+        """Return the milliseconds until the reconnect, randomized so that clients do not reconnect all at once."""
         seconds = refusal.retry_after or 1
         spread = self.spread if isinstance(refusal, Stopping) else seconds
         return round(1000 * (seconds + random.uniform(0, spread)))
 
     def format_of(self, request: Request) -> StreamFormat:
-        """See `StreamDoor`."""
+        """See `StreamResource`."""
         shape = self._formats.get(parameter(request, b"format"))
         if shape is None:
-            raise BadParameter("the format of events is json, or not given")
+            raise BadParameter("unknown format of events: must be json or omitted")
         return shape

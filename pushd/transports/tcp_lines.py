@@ -1,4 +1,4 @@
-"""Bare TCP lines: commands in, answers and messages out (docs/protocol.md, "TCP lines")."""
+"""The line protocol over TCP: commands in, replies and messages out (docs/protocol.md, "TCP lines")."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -40,29 +40,29 @@ from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.text_lines import LINE_END, TextLines
 
 _CLOSE_SECONDS = 5.0
-"""How long a connection that is being closed may take to send what it has."""
+"""Seconds that a connection may take to send its queue when it is closed."""
 _TOGETHER: Final = 256
-"""Publishes that are handed over together at most: about 2 ms."""
+"""The most publishes in one call of the backend: about 2 ms."""
 _OVERHEAD: Final = 4096
-"""What a line may hold besides the data of a message: the verb, a channel, types, punctuation."""
+"""Bytes of a line besides the data of a message: the verb, the channel, types and punctuation."""
 
 
 @dataclass(frozen=True)
 class LineLimits:
-    """The limits of the line listeners, as plain values."""
+    """The limits of line connections."""
 
     command: CommandLimits
     queue: QueueLimits = field(default_factory=QueueLimits)
 
     @property
     def line(self) -> int:
-        """Bytes of a line: a message in base64, or one of which half the bytes are escaped by a backslash."""
+        """The most bytes of a line: enough for a message in base64, or with half of its bytes escaped."""
         return 2 * self.command.data + _OVERHEAD
 
 
 @implementer(IHalfCloseableProtocol)
 class LineConnection(Backpressure):
-    """A connection, and the outlet of its subscriber. While it only listens, it is not much more than that."""
+    """A line connection, and the outlet of its subscriber. It has a `CommandQueue` only while commands run."""
 
     __slots__ = (
         "_commands",
@@ -82,20 +82,20 @@ class LineConnection(Backpressure):
         self._factory = factory
         self._slot = slot
         self._rest: bytes | bytearray = b""
-        """What came of a line that has not ended."""
+        """The received part of an incomplete line."""
         self._held = 0
-        """Bytes of it that count as waiting in memory."""
+        """Bytes of the incomplete line that are charged to the memory budget."""
         self._is_closing = False
         self._is_half_closed = False
         self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, name)
         self._commands: CommandQueue[bytes | Refusal] | None = None
-        """None: all that was asked is done."""
+        """None when no command runs or waits."""
         self.transport: Any = None
 
     # From the network
 
     def makeConnection(self, transport: Any) -> None:
-        """Greet."""
+        """Connection made: send the greeting."""
         self.transport = transport
         self._factory.add(self)
         transport.registerProducer(self, True)
@@ -103,12 +103,12 @@ class LineConnection(Backpressure):
         transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take lines; while they are not done, more are taken once, and then no more are read."""
+        """Queue the received lines. While commands run, one more read is queued, then reading pauses."""
         if self._is_closing:
             return
         items = self._split(data)
         if self._commands is None:
-            # One who waits for each answer is never paused, which costs as much as the answer.
+            # A peer that waits for each reply is never paused: pausing costs as much as the reply.
             if items:
                 self._commands = CommandQueue(
                     self._factory.clock, self._when_drained, self._execute, self._on_error, self._on_idle
@@ -120,12 +120,12 @@ class LineConnection(Backpressure):
             self.transport.pauseProducing()
 
     def _split(self, data: bytes) -> list[bytes | Refusal]:
-        """Give the lines that end in `data`; last a refusal, if what follows can not be taken."""
+        """Return the lines that `data` completes, followed by a refusal when the rest cannot be accepted."""
         if not self._rest:
             *lines, self._rest = data.split(b"\n")
         elif b"\n" in data:
             *lines, self._rest = (bytes(self._rest) + data).split(b"\n")
-        else:  # a line that comes a few bytes at a time is not copied for each
+        else:  # append in place, so that a line received in many small reads is not copied each time
             lines, self._rest = [], bytearray(self._rest) if isinstance(self._rest, bytes) else self._rest
             self._rest += data
         items: list[bytes | Refusal] = [line.removesuffix(b"\r") for line in lines]
@@ -133,7 +133,7 @@ class LineConnection(Backpressure):
         most = limits.line
         for number, line in enumerate([*lines, self._rest]):
             if len(line) > most:
-                items[number:] = [LineTooLong(f"a line has at most {most} bytes")]
+                items[number:] = [LineTooLong(f"line is too long: at most {most} bytes are allowed")]
                 self._rest = b""
                 break
         if len(self._rest) != self._held:
@@ -145,22 +145,22 @@ class LineConnection(Backpressure):
         return items
 
     def _forget(self) -> None:
-        """Hold nothing of a line any more."""
+        """Discard the incomplete line."""
         self._rest = b""
         self._held = self._factory.limits.queue.budget.grow(self._held, 0)
 
     def readConnectionLost(self) -> None:
-        """Know that the peer sends nothing more: what it asked for is answered, then the connection closes."""
+        """Called when the peer has closed its sending side: answer the pending commands, then close."""
         self._is_half_closed = True
         if self._commands is None:
             self._close()
 
     def writeConnectionLost(self) -> None:
-        """Know that the peer reads nothing more."""
+        """Called when the peer does not read any more: abort the connection."""
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Give everything back."""
+        """Connection lost: release everything."""
         self._is_closing = True
         self._ask_no_more()
         self._forget()
@@ -175,11 +175,11 @@ class LineConnection(Backpressure):
         self.transport.write(data)
 
     def channel_ended(self, channel: str) -> None:
-        """Hear of a channel no more that has ended; the connection stays."""
+        """Called when a channel has ended: unsubscribe from it. The connection stays open."""
         self._factory.hub.unsubscribe(self.subscriber, (channel,))
 
     def close(self, why: Refusal) -> None:
-        """Say why, and close."""
+        """Send the reason, and close."""
         if not self._is_closing:
             self.transport.write(encode_refusal(why))
             self._close(0.0 if why.is_abrupt else _CLOSE_SECONDS)
@@ -193,7 +193,7 @@ class LineConnection(Backpressure):
         return CommandExecutor(self._factory.hub, self.subscriber, self._factory.formats)
 
     async def _execute(self, lines: deque[bytes | Refusal]) -> None:
-        """Obey a line, or all publishes that follow each other, so that a store can accept them together."""
+        """Execute one line, or all consecutive publishes at once, so that a backend can commit them together."""
         drafts: list[Draft | Refusal] = []
         while lines and len(drafts) < _TOGETHER and isinstance(line := lines[0], bytes) and is_publish(line):
             lines.popleft()
@@ -245,7 +245,11 @@ class LineConnection(Backpressure):
 
     def _on_error(self, failure: Failure) -> None:
         self._commands = None
-        self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
+        self.log.failure(
+            "{peer}: a command failed with an internal error: closing the connection",
+            failure,
+            peer=self.subscriber.name,
+        )
         self.close(InternalError("internal error; the log of the daemon has the details"))
 
     def _close(self, seconds: float = _CLOSE_SECONDS) -> None:
@@ -262,7 +266,7 @@ class LineConnection(Backpressure):
 
 
 class LineFactory(ServerFactory):
-    """Makes a `LinePeer` of each connection."""
+    """Creates a `LineConnection` for each connection."""
 
     noisy = False
 
@@ -285,12 +289,12 @@ class LineFactory(ServerFactory):
         self._peers: dict[LineConnection, None] = {}
 
     def reconfigure(self, limits: LineLimits) -> None:
-        """Take other limits for what comes from now on."""
+        """Change the limits. They apply to commands and connections received from now on."""
         self.limits = limits
         self.greeting = greeting("pushd", self._version, limits.command.data)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Admit a connection, or say why not."""
+        """Return a `LineConnection`, or a protocol that sends a refusal when there are too many connections."""
         host = getattr(addr, "host", None)
         try:
             slot = self._admission.admit(host)
@@ -300,20 +304,20 @@ class LineFactory(ServerFactory):
         return LineConnection(self, f"tcp {host or 'unix'}", slot)
 
     def add(self, peer: LineConnection) -> None:
-        """Count a connection."""
+        """Register a new connection."""
         self.hub.add(peer.subscriber)
         self._peers[peer] = None
         self.counters.connections["tcp"] += 1
 
     def remove(self, peer: LineConnection) -> None:
-        """Count a connection no more."""
+        """Remove a closed connection."""
         if self._peers.pop(peer, self) is None:
             self.counters.connections["tcp"] -= 1
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """Close all connections, having said why.
+        """Send the reason to all connections, and close them.
 
-        :param busy: also those whose peers have not read yet what waits for them.
+        :param busy: whether to close the connections whose peers have not read their queue yet, too.
         """
         for peer in list(self._peers):
             if busy or not peer.subscriber.is_paused:
@@ -321,7 +325,7 @@ class LineFactory(ServerFactory):
 
 
 class _Refused(Protocol):
-    """A connection that is told why it can not stay."""
+    """A connection that sends a refusal and closes."""
 
     def __init__(self, refusal: Refusal) -> None:
         self._refusal = refusal

@@ -1,7 +1,7 @@
 """WebSocket, on the port of HTTP: ``GET /ws/TOPICS`` and ``GET /ws`` (RFC 6455).
 
-The door judges the handshake as any other request, so that a refusal is an HTTP answer, and answers it. Messages are
-written as frames that are made once for all; what the peer sends is read by Autobahn.
+The resource checks the handshake like any other request, so that a refusal is an HTTP answer. Messages are written as
+frames that are encoded once for all connections; received frames are parsed by Autobahn.
 """
 
 from collections import deque
@@ -48,19 +48,19 @@ from pushd.wire.websocket_commands import SUBPROTOCOL, CommandFrame, encode_refu
 from pushd.wire.websocket_frames import PING, DataFrames, JsonFrames
 
 _CLOSE_SECONDS = 5.0
-"""How long a peer may take to answer a close, and to read what comes before it."""
+"""Seconds that a peer may take to read its queue and answer a close frame."""
 _OVERHEAD = 4096
-"""What a command may hold besides the data of a message."""
+"""Bytes of a command besides the data of a message."""
 _PIECE = 64
-"""Bytes that a part of a message takes besides its own."""
+"""Bytes of memory that each received piece of a message takes besides its data."""
 _IN_PIECES = 8
-"""How many times the largest message one may take that comes in small frames: one byte in each takes seven."""
+"""The most memory of one message in many frames, as a multiple of the largest message: one-byte frames take seven."""
 _REASON_BYTES = 123
-"""What a close frame holds besides its code (RFC 6455, section 5.5)."""
+"""The most bytes of the reason in a close frame (RFC 6455, section 5.5)."""
 
 
 class WebSocket(Backpressure):
-    """A WebSocket: the protocol of its connection behind the handshake, and the outlet of its subscriber."""
+    """A WebSocket: the protocol of its connection after the handshake, and the outlet of its subscriber."""
 
     __slots__ = (
         "_closes_when_ended",
@@ -89,30 +89,30 @@ class WebSocket(Backpressure):
         scope: Scope | None = None,
     ) -> None:
         self.is_v1 = is_v1
-        """Whether it speaks the subprotocol."""
+        """Whether the subprotocol was negotiated."""
         self.transport: Any = None
         self._resource = resource
         self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
         self._scope = scope
-        """The topics of its address, to which its commands are confined; None where the address names none."""
+        """The topics of the URL, to which its commands are confined; None when the URL names none."""
         self._closes_when_ended = False
         self._is_closing = False
         self._reader: FrameReader | None = None
-        """None while nothing is half read."""
+        """The reader of an incomplete frame or message, or of the closing handshake; None when there is none."""
         self._held = 0
-        """Bytes that it may hold, which count as waiting in memory."""
+        """Bytes of the incomplete message that are charged to the memory budget."""
         self._commands: CommandQueue[bytes | StartPosition] | None = None
-        """None while there is nothing to do."""
+        """None when no command runs or waits."""
         self.refused: Refusal | None = None
-        """Why it must not begin."""
+        """Why the WebSocket is refused before it begins; None when it is not."""
         wire = resource.frames if is_v1 else resource.bare_frames
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, name)
 
     def begin(self, request: Request, opening: StartPosition | None) -> None:
-        """Take the connection over, say yes, and begin to send what the address names."""
-        loan, head = request.detach(self)
-        self.transport = loan.transport
-        self._slots += (loan.slot,)
+        """Take the connection over, accept the handshake, and start to send the topics of the URL."""
+        connection, head = request.detach(self)
+        self.transport = connection.transport
+        self._slots += (connection.slot,)
         self._resource.add(self)
         self.transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(self.transport))
@@ -120,22 +120,22 @@ class WebSocket(Backpressure):
         if opening is not None:
             self._closes_when_ended = True
             self._put(opening)
-        if loan.unread:
-            self.dataReceived(loan.unread)
+        if connection.unread:
+            self.dataReceived(connection.unread)
 
     # From the transport
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes: any is a sign of life."""
-        door = self._resource
-        door.deadlines.cancel(self)
+        """Parse received bytes. Any byte counts as an answer to a ping."""
+        resource = self._resource
+        resource.deadlines.cancel(self)
         reader = self._reader
         if reader is None:
-            reader = self._reader = door.readers.lend(self)
+            reader = self._reader = resource.readers.lend(self)
         reader.read(data)
         if reader.is_at_rest:
             self._reader = None
-            door.readers.give_back(reader)
+            resource.readers.give_back(reader)
             if self._held:
                 self._hold(0)
         elif reader.is_well:
@@ -144,18 +144,18 @@ class WebSocket(Backpressure):
             self._closed_by_reader(reader)
 
     def _hold(self, size: int) -> None:
-        """Let so many bytes of a message wait for the rest, unless it comes in too many pieces, which may be empty, or
-        too much waits in all.
+        """Charge `size` bytes of an incomplete message to the memory budget. Close when the message has too many
+        pieces, which may be empty, or when the budget is used up.
         """
         try:
             if size > _IN_PIECES * self._resource.readers.most:
-                raise TooLarge("a message in so many pieces is too big")
+                raise TooLarge("message is split into too many frames: send it in fewer")
             self._held = self._resource.context.limits.queue.budget.grow(self._held, size)
         except (NoRoom, TooLarge) as refusal:
             self._close_for(refusal)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Give everything back."""
+        """Connection lost: release everything."""
         self._is_closing = True
         self._hold(0)
         if self._reader is not None:
@@ -163,7 +163,7 @@ class WebSocket(Backpressure):
         self.detach()
 
     def detach(self) -> None:
-        """Give back what it holds."""
+        """Discard the commands, unsubscribe, and release the slots."""
         if self._commands is not None:
             self._commands.clear()
         self._resource.remove(self)
@@ -173,20 +173,22 @@ class WebSocket(Backpressure):
     # From its reader
 
     def message(self, payload: bytes, is_binary: bool) -> None:
-        """Take a command."""
+        """Called with each received message: queue it as a command."""
         if self._is_closing:
             return
         if not self.is_v1:
-            self._close_for(BadCommand(f"commands need the subprotocol {SUBPROTOCOL}"))
+            self._close_for(BadCommand(f"commands are not accepted without the subprotocol {SUBPROTOCOL}"))
         elif is_binary:
-            self._refuse(BadCommand("a command is a text frame"), msgspec.Raw(b"null"))
+            self._refuse(
+                BadCommand("binary frames are not accepted: a command must be a text frame"), msgspec.Raw(b"null")
+            )
         else:
             self._put(payload)
             if self._commands:
                 self.transport.pauseProducing()
 
     def _closed_by_reader(self, reader: FrameReader) -> None:
-        """Know that the peer closes, or has to be closed for what it sent."""
+        """Called when the peer has closed, or when the reader has closed because of an invalid frame."""
         self._is_closing = True
         refusal = _READER_CLOSES.get(reader.closed_with)
         if refusal is not None:
@@ -203,51 +205,51 @@ class WebSocket(Backpressure):
             self.transport.write(data)
 
     def channel_ended(self, channel: str) -> None:
-        """Hear of a channel no more that has ended; close with the last that the address named."""
+        """Called when a channel has ended: unsubscribe from it, and close with the last one that the URL named."""
         self._resource.hub.unsubscribe(self.subscriber, (channel,))
         if self._closes_when_ended and not self.subscriber.starts:
             self._close(Ended("every channel has ended"))
 
     def close(self, why: Refusal) -> None:
-        """Close, and say why."""
+        """Close with the code and reason of a refusal."""
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     def ping(self) -> None:
-        """Ask for a sign of life, unless the peer has enough to read: then TCP watches over it."""
+        """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""
         if not (self._is_closing or self.subscriber.is_paused):
             self._resource.deadlines.expect(self)
             self.transport.write(PING)
 
     @property
     def has_unread(self) -> bool:
-        """Whether the peer has sent what was not read yet, be it a pong."""
+        """Whether the peer has sent bytes, perhaps a pong, that were not read yet."""
         return has_unread(self.transport)
 
     def overdue(self) -> None:
-        """Close: the peer did not answer."""
-        self._close_for(NoPong("no answer to a ping"))
+        """Called when the peer did not answer a ping in time: close."""
+        self._close_for(NoPong("the ping was not answered in time"))
 
     # Commands
 
-    def _put(self, asked: bytes | StartPosition) -> None:
+    def _put(self, item: bytes | StartPosition) -> None:
         if self._commands is None:
             self._commands = CommandQueue(
                 self._resource.clock, self._when_drained, self._execute, self._on_error, self._on_idle
             )
-        self._commands.put([asked])
+        self._commands.put([item])
 
     async def _when_drained(self) -> None:
         await self._resource.hub.drained(self.subscriber)
 
     async def _execute(self, items: deque[bytes | StartPosition]) -> None:
-        """Obey a command, or send what the subscription of the address has missed."""
-        asked = items.popleft()
-        if isinstance(asked, StartPosition):
+        """Execute a command, or replay the history for the subscription of the URL."""
+        item = items.popleft()
+        if isinstance(item, StartPosition):
             await self._resource.hub.replay_and_go_live(
-                self.subscriber, asked, report_gaps=not self.subscriber.wire.data_only
+                self.subscriber, item, report_gaps=not self.subscriber.wire.data_only
             )
         else:
-            await self._execute_command(asked)
+            await self._execute_command(item)
 
     async def _execute_command(self, payload: bytes) -> None:
         ref = msgspec.Raw(b"null")
@@ -274,7 +276,11 @@ class WebSocket(Backpressure):
             self.transport.resumeProducing()
 
     def _on_error(self, failure: Failure) -> None:
-        self.log.failure("{peer}: a command broke", failure, peer=self.subscriber.name)
+        self.log.failure(
+            "{peer}: a command failed with an internal error: closing the connection",
+            failure,
+            peer=self.subscriber.name,
+        )
         self._close(InternalError("internal error; the log of the daemon has the details"))
 
     def _close_for(self, refusal: Refusal) -> None:
@@ -282,7 +288,7 @@ class WebSocket(Backpressure):
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
-        """Close, and say why, or refuse to begin. The reader stays, since it waits for the peer's answer."""
+        """Close with a reason, or refuse to begin. The reader is kept for the closing handshake."""
         if self.transport is None:
             self.refused = why
         if self._is_closing or self.transport is None:
@@ -290,27 +296,27 @@ class WebSocket(Backpressure):
         self._is_closing = True
         if self._commands is not None:
             self._commands.clear()
-        door = self._resource
-        door.remove(self)
+        resource = self._resource
+        resource.remove(self)
         self.transport.unregisterProducer()
         if self._reader is None:
-            self._reader = door.readers.lend(self)
+            self._reader = resource.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
-        door.clock.callLater(seconds, self.transport.abortConnection)
+        resource.clock.callLater(seconds, self.transport.abortConnection)
 
 
 _READER_CLOSES: dict[int | None, Refusal] = {
-    1002: BadFrame("what came is not WebSocket (RFC 6455)"),
-    1007: BadUtf8("text is UTF-8 (RFC 6455, section 8.1)"),
-    1009: TooLarge("a frame or message is too big"),
+    1002: BadFrame("invalid frame: frames must follow RFC 6455"),
+    1007: BadUtf8("text is not valid UTF-8 (RFC 6455, section 8.1)"),
+    1009: TooLarge("frame or message is too big: see the limit for messages"),
 }
 
 
 class WebSocketResource(HttpResource):
-    """An address for WebSockets."""
+    """The HTTP resource that opens WebSockets."""
 
     opens = WebSocket
-    """What a connection becomes."""
+    """The class of the opened WebSockets."""
 
     def __init__(
         self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
@@ -326,28 +332,28 @@ class WebSocketResource(HttpResource):
         self.reconfigure()
 
     def reconfigure(self) -> None:
-        """Take the limits of the rules for what comes from now on."""
+        """Apply the limits of the context to commands received from now on."""
         limits = self.context.limits
         self.commands = CommandLimits(limits.message, limits.event, limits.topics)
         self.readers = FrameReaderPool(self.clock, 2 * limits.message + _OVERHEAD, _CLOSE_SECONDS)
 
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
+        """See `HttpResource`."""
         return {b"GET": self.get}
 
     async def head(self, request: Request) -> Answer:
-        """Refuse: a WebSocket has no headers of its own to show."""
+        """Refuse with `UpgradeRequired`: a WebSocket has no answer to HEAD."""
         raise upgrade_required(request)
 
     def add(self, peer: WebSocket) -> None:
-        """Keep a new WebSocket alive."""
+        """Register a new WebSocket, and start its keepalive."""
         self.hub.add(peer.subscriber)
         self._peers[peer] = None
         self.context.counters.connections["websocket"] += 1
         self.wheel.add(peer)
 
     def remove(self, peer: WebSocket) -> None:
-        """Let go of a WebSocket that is closing or gone."""
+        """Remove a WebSocket that is closing or closed."""
         self.hub.remove(peer.subscriber)
         self.context.access.stream_closed(peer, peer.subscriber.name)
         self.wheel.remove(peer)
@@ -356,9 +362,9 @@ class WebSocketResource(HttpResource):
             self.context.counters.connections["websocket"] -= 1
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """Close all WebSockets, and say why.
+        """Close all WebSockets with the code and reason of a refusal.
 
-        :param busy: also those whose peers have not read yet what waits for them.
+        :param busy: whether to close the WebSockets whose peers have not read their queue yet, too.
         """
         for peer in list(self._peers):
             if busy or not peer.subscriber.is_paused:
@@ -371,7 +377,7 @@ class WebSocketResource(HttpResource):
         is_v1 = SUBPROTOCOL in tokens(request, b"sec-websocket-protocol")
         topics = parse_topics(name_in_path(request), self.context.limits.topics) if request.postpath else ()
         if not topics and not is_v1:
-            raise BadParameter(f"name topics in the address, or offer the subprotocol {SUBPROTOCOL}")
+            raise BadParameter(f"no topics given: name them in the URL, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
@@ -394,7 +400,7 @@ class WebSocketResource(HttpResource):
 
 
 def _accept(request: Request, key: bytes, is_v1: bool, opening: StartPosition | None) -> None:
-    """Set the headers of a yes (RFC 6455, section 4.2.2)."""
+    """Set the headers that accept a handshake (RFC 6455, section 4.2.2)."""
     request.setResponseCode(101)
     request.setHeader(b"Upgrade", b"websocket")
     request.setHeader(b"Connection", b"Upgrade")

@@ -11,11 +11,11 @@ _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def checked_key(request: Request) -> bytes:
-    """Check the handshake (RFC 6455, section 4.2.1) and give its key.
+    """Check the handshake (RFC 6455, section 4.2.1) and return its key.
 
-    :raises UpgradeRequired: it is none of version 13.
-    :raises BadRequest: it has a body.
-    :raises BadParameter: its key is none.
+    :raises UpgradeRequired: when the request is not a handshake of version 13.
+    :raises BadRequest: when it has a body.
+    :raises BadParameter: when its key is invalid.
     """
     if request.is_http10 or "websocket" not in tokens(request, b"upgrade"):
         raise upgrade_required(request)
@@ -31,24 +31,24 @@ def checked_key(request: Request) -> bytes:
     except (binascii.Error, ValueError):
         is_good = False
     if not is_good:
-        raise BadParameter("Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455, section 4.1)")
+        raise BadParameter("invalid Sec-WebSocket-Key: must be 16 bytes in base64 (RFC 6455, section 4.1)")
     return key
 
 
 def accepted(key: bytes) -> bytes:
-    """Give the ``Sec-WebSocket-Accept`` for a key (RFC 6455, section 4.2.2)."""
+    """Return the ``Sec-WebSocket-Accept`` for a key (RFC 6455, section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key + _MAGIC).digest())
 
 
 def upgrade_required(request: Request) -> Refusal:
-    """Say in the headers what this address is for, and give the refusal."""
+    """Set the headers of the answer, and return the refusal."""
     request.setHeader(b"Upgrade", b"websocket")
     request.setHeader(b"Connection", b"Upgrade")
     request.setHeader(b"Sec-WebSocket-Version", b"13")
-    return UpgradeRequired("this address is for WebSocket handshakes of version 13 (RFC 6455)")
+    return UpgradeRequired("not a WebSocket handshake: this URL accepts only handshakes of version 13 (RFC 6455)")
 
 
 def tokens(request: Request, header: bytes) -> list[str]:
-    """Give the comma-separated words of a header; only those of a subprotocol keep their case."""
+    """Return the comma-separated words of a header, in lower case unless they are subprotocols."""
     values = (request.getHeader(header) or b"").decode("latin-1")
     return [word.strip() for word in (values if header == b"sec-websocket-protocol" else values.lower()).split(",")]

@@ -1,9 +1,9 @@
-"""Autobahn's part of a WebSocket: frames that come in, control frames, the closing handshake, and limits (RFC 6455,
+"""The WebSocket parser, by Autobahn: received frames, control frames, the closing handshake, and limits (RFC 6455,
 sections 5 to 8).
 
-A reader is lent to a connection while it has a part of a frame or of a message, or while it closes: mostly for a
-moment. So a WebSocket that only listens costs hardly more than a stream of events. One with an Autobahn of its own
-takes eight KiB, and a millisecond to begin.
+A connection borrows a reader from a pool while it has an incomplete frame or message, or while it closes. So a
+WebSocket that only receives messages costs hardly more than a stream of server-sent events. A reader for each
+connection would take 8 KiB of memory and 1 ms of CPU time.
 """
 
 import codecs
@@ -18,78 +18,79 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 _SPARE = 16
-"""Readers that wait to be lent. There are more only while more connections are amid a message."""
+"""The most idle readers in a pool. There are more readers only while more connections have incomplete messages."""
 
 
 class FrameConsumer(Protocol):
-    """A connection that reads."""
+    """A connection that receives messages from a `FrameReader`."""
 
     transport: Any
 
     def message(self, payload: bytes, is_binary: bool) -> None:
-        """Take a message."""
+        """Called with each complete message."""
 
 
 class FrameReader(WebSocketServerProtocol):
-    """Autobahn's protocol behind the handshake, on a connection that is another's."""
+    """The protocol of Autobahn after the handshake, on a connection that another protocol owns."""
 
     connection: FrameConsumer
     transport: Any
     current_frame: Any
     utf8validator: Any
     log = make_logger("error")
-    """Autobahn warns of each broken frame, twice and without a name: a peer could fill the disk. pushd counts them."""
+    """Only errors are logged: Autobahn logs two warnings without the peer for each invalid frame, so a peer could fill
+    the disk. pushd counts them instead."""
 
     @property
     def is_well(self) -> bool:
-        """Whether neither side has said that it closes."""
+        """Whether neither side has sent a close frame."""
         return bool(self.state == self.STATE_OPEN)
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it holds nothing of a frame or message, and so may serve another connection."""
+        """Whether there is no incomplete frame or message, so that another connection may use it."""
         return self.is_well and not self.data and self.current_frame is None and not self.inside_message
 
     @property
     def closed_with(self) -> int | None:
-        """The code with which this side has closed."""
+        """The close code that this side has sent; None when it has sent none."""
         code: int | None = self.localCloseCode
         return code
 
     def read(self, data: bytes) -> None:
-        """Take bytes; answers control frames, and closes on what is not allowed."""
+        """Parse received bytes; answer control frames, and close on an invalid frame."""
         self._dataReceived(data)
 
     def close(self, code: int, reason: bytes) -> None:
-        """Begin the closing handshake."""
+        """Start the closing handshake."""
         self.sendCloseFrame(code, reason)
 
     def lost(self, reason: Failure) -> None:
-        """Know that the connection is gone."""
+        """Connection lost."""
         self._connectionLost(reason)  # type: ignore[arg-type]
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Hand a message over."""
+        """Pass a complete message to the connection."""
         self.connection.message(payload, isBinary)
 
     def dropConnection(self, abort: bool = False) -> None:
-        """Close; as long as a producer is registered, a transport that waits for its peer never would."""
+        """Close the connection. The producer is unregistered first: with one, the transport would never close."""
         self.transport.unregisterProducer()
         super().dropConnection(abort)
 
 
 class Utf8:
-    """What Autobahn asks of text, piece by piece (RFC 6455, section 8.1), by Python's own decoder, which is quicker."""
+    """An incremental UTF-8 validator with the interface of Autobahn's (RFC 6455, section 8.1), but faster."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def reset(self) -> None:
-        """Begin a text."""
+        """Start a new text."""
         self._decoder.reset()
 
     def validate(self, piece: bytes) -> tuple[bool, bool, int, int]:
-        """Tell of a text up to here whether it is valid and whether it ends with a letter; places are not told."""
+        """Return whether the text so far is valid, whether it ends at a character boundary, and 0 for both offsets."""
         try:
             self._decoder.decode(piece)
         except UnicodeDecodeError:
@@ -98,10 +99,10 @@ class Utf8:
 
 
 class FrameReaderPool:
-    """Lends readers.
+    """A pool of readers.
 
-    :param most: bytes of a frame, and of a message.
-    :param close_seconds: how long a peer may take to answer a close.
+    :param most: the most bytes of a frame, and of a message.
+    :param close_seconds: the seconds that a peer may take to answer a close frame.
     """
 
     def __init__(self, clock: IReactorTime, most: int, close_seconds: float) -> None:
@@ -133,14 +134,14 @@ class FrameReaderPool:
         return reader
 
     def give_back(self, reader: FrameReader) -> None:
-        """Take a reader back that is at rest; one that others have lent, with limits of their own, goes."""
+        """Take back a reader that is at rest. One of another pool, which has other limits, is discarded."""
         if reader.factory is self._factory and len(self._spare) < _SPARE:
             del reader.connection
             reader.transport = None
             self._spare.append(reader)
 
     def _another(self) -> FrameReader:
-        """Copy the first: to make one anew costs a hundred times as much."""
+        """Return a copy of the first reader: creating one costs a hundred times as much."""
         reader = copy.copy(self._first)
         reader.is_closed = Deferred()
         reader.send_queue = deque()

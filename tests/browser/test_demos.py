@@ -139,7 +139,7 @@ def test_document(page: Page, daemon: Daemon):
 def test_pull(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "pull", 0)
     shown = page.frame_locator("#frame").locator("body")
-    expect(shown).to_contain_text("Nothing was published yet.")
+    expect(shown).to_contain_text("There is no message yet.")
     daemon.publish(channel, NASTY)
     expect(shown).to_contain_text(NASTY)
     page.select_option("#interval", "0")

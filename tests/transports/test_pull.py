@@ -20,7 +20,7 @@ async def test_it_says_when_to_load_again_in_the_header_and_in_the_page(daemon):
 
 
 async def test_it_shows_the_newest_message(daemon):
-    assert b"Nothing was published yet" in (await page(daemon)).body
+    assert b"There is no message yet" in (await page(daemon)).body
     await daemon.publish("a", "old")
     await daemon.publish("a", "new")
     body = (await page(daemon)).body
