@@ -106,7 +106,8 @@ TERMS = [
 REFUSALS = frozenset(
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.Refusal)
 )
-BARE_NORM = re.compile(r"(?:a|an|the) [a-z -]+ (?:is|has|holds|are) ", re.IGNORECASE)
+BARE_NORM = re.compile(r"(?:a|an|the) (?!daemon is )[a-z -]+ (?:is|has|holds|are) ", re.IGNORECASE)
+"""The norm instead of what is wrong; that the daemon is shutting down is a fact."""
 
 
 def _modules(*folders: str) -> list[Path]:
