@@ -1,4 +1,4 @@
-"""What push means: names, messages, history, cursors, fan-out and slow peers.
+"""The core of publish-subscribe: names, messages, history, cursors, fan-out and slow consumers.
 
-Pure Python. Nothing here knows a socket, a clock or a log; time comes in as a number.
+Pure Python. Nothing here uses a socket, a clock or a logger; time is an argument.
 """

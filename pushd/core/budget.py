@@ -1,7 +1,7 @@
-"""The budget: how many bytes may wait in memory in all, whoever they wait for.
+"""The memory budget: the bytes that may wait in memory for all connections together.
 
-Each queue has a limit of its own, and so has each input; but a hundred thousand times one MiB is more than any machine
-has. A message that waits for many counts once, since it is there once.
+Each queue and each input has a limit of its own, but a hundred thousand times one MiB is more than any machine has. A
+message that waits in many queues counts once, since they share it.
 """
 
 from collections.abc import Iterable
@@ -10,21 +10,20 @@ from typing import Final, Protocol
 from pushd.core.errors import NoRoom
 
 _LITTLE: Final = 64 << 10
-"""Bytes that a connection may always have on their way, so that who needs little goes on while others fill the memory.
-"""
+"""Bytes that one connection may always hold, so that small requests work while others fill the memory."""
 
 
 class SharedItem(Protocol):
-    """What several may hold at a time."""
+    """An object that several queues can hold at a time."""
 
     size: int
     """Bytes."""
     holders: int
-    """How many hold it; only the budget counts them."""
+    """The number of queues that hold it; only the budget changes it."""
 
 
 class Budget:
-    """Counts the bytes that wait.
+    """Counts the bytes that wait in memory.
 
     :ivar limit: bytes.
     """
@@ -37,33 +36,33 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """The bytes that wait now."""
+        """The bytes in use."""
         return self._used
 
     @property
     def is_over(self) -> bool:
-        """Whether more waits than may."""
+        """Whether the limit is exceeded."""
         return self._used > self.limit
 
     @property
     def has_room(self) -> bool:
-        """Whether there is room again: an eighth, so that it takes a while until it is full once more."""
+        """Whether at least an eighth is free, so that the budget does not fill up again at once."""
         return self._used <= self.limit - self.limit // 8
 
     def hold(self, item: SharedItem) -> None:
-        """Let one more hold something; only the first counts."""
+        """Record one more holder of an item; its bytes count with the first."""
         if not item.holders:
             self._used += item.size
         item.holders += 1
 
     def release(self, item: SharedItem) -> None:
-        """Let one who held it hold it no more."""
+        """Record one holder less; the bytes are free with the last."""
         item.holders -= 1
         if not item.holders:
             self._used -= item.size
 
     def release_all(self, held: Iterable[SharedItem]) -> None:
-        """Release several; see `release`. It costs a third for each."""
+        """Release several items; see `release`. It takes a third of the time per item."""
         freed = 0
         for each in held:
             each.holders -= 1
@@ -72,15 +71,15 @@ class Budget:
         self._used -= freed
 
     def recount(self, before: int, now: int) -> int:
-        """Let what is one connection's alone count `now` bytes and no more `before`; give `now`."""
+        """Count `now` bytes instead of `before` for one connection; return `now`."""
         self._used += now - before
         return now
 
     def grow(self, before: int, now: int) -> int:
-        """Let what is one connection's alone count so, as what has come of a message and waits for the rest is.
+        """Count `now` bytes instead of `before` for one connection, for example of an incomplete message; return `now`.
 
-        :raises NoRoom: it has grown, to more than a little, and too much waits in all. It counts as before.
+        :raises NoRoom: when it has grown beyond 64 KiB while the budget is exceeded. Nothing changes then.
         """
         if now > before and now > _LITTLE and self.is_over:
-            raise NoRoom("too much waits in memory for all together; try again in a moment")
+            raise NoRoom("too many bytes are waiting in memory for all connections together; try again in a moment")
         return self.recount(before, now)

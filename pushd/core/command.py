@@ -1,6 +1,6 @@
-"""Commands: what a two-way peer can ask, whatever words its wire has for them, and what comes of them.
+"""Commands of bidirectional connections and the replies to them, independent of their encoding.
 
-The parsers and the words of the answers are in `pushd.wire`; what the commands do is in `pushd.hub.command_executor`.
+The parsers and encoders are in `pushd.wire`; commands are executed in `pushd.hub.command_executor`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pushd.core.replay import ChannelInfo
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Hear `topics`; a given policy holds for the whole connection from then on."""
+    """Subscribe to `topics`; a policy, if given, applies to the whole connection from then on."""
 
     topics: tuple[str, ...]
     since: Since = NOW
@@ -22,7 +22,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Hear `topics` no more."""
+    """Unsubscribe from `topics`."""
 
     topics: tuple[str, ...]
 
@@ -36,7 +36,7 @@ class PublishMessage:
 
 @dataclass(frozen=True, slots=True)
 class ReadHistory:
-    """Give the newest `count` kept messages."""
+    """Return the newest `count` kept messages."""
 
     topics: tuple[str, ...]
     count: int
@@ -44,40 +44,40 @@ class ReadHistory:
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
-    """Tell what is known of a channel."""
+    """Return the state of a channel."""
 
     channel: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetFormat:
-    """Hear in another format from now on."""
+    """Switch to another format."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Show a token."""
+    """Present a token."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Ask for a sign of life; `token` comes back."""
+    """Request a `Pong` that echoes `token`."""
 
     token: object = None
 
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """Tell the commands."""
+    """Return the list of commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quit:
-    """Say goodbye."""
+    """Close the connection."""
 
 
 Command = (
@@ -87,12 +87,12 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Done, and there is no more to say."""
+    """The command succeeded; there is no result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Subscribed; for a wire that can not tell gaps, the reason why the replay is not complete."""
+    """Subscribed. `gap` is the reason why the replay is incomplete, for a wire without gap frames."""
 
     topics: tuple[str, ...]
     gap: str | None
@@ -100,19 +100,19 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """Unsubscribed from those topics that were heard."""
+    """Unsubscribed from those topics that were subscribed to."""
 
     topics: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Accepted."""
+    """The message was accepted."""
 
     id: str
     subscribers: int
     is_local: bool = False
-    """Whether only subscribers of this node heard it."""
+    """Whether it was delivered to the subscribers of this node only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class HistoryResult:
 
 @dataclass(frozen=True, slots=True)
 class StatusResult:
-    """What is known of a channel."""
+    """The state of a channel."""
 
     info: ChannelInfo
     subscribers: dict[str, int]
@@ -133,21 +133,21 @@ class StatusResult:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """A sign of life."""
+    """The reply to `Ping`."""
 
     token: object
 
 
 @dataclass(frozen=True, slots=True)
 class FormatSet:
-    """Another format holds from now on."""
+    """The format was switched."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class CommandList:
-    """The list of commands is what was asked for."""
+    """The reply is the list of commands."""
 
 
 @dataclass(frozen=True, slots=True)

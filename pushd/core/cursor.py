@@ -1,7 +1,7 @@
-"""Cursors: where a subscriber wants to begin.
+"""Cursors: where a subscription begins.
 
 ``since`` is an id (``EPOCH-SEQ``), ``all``, ``last:N``, a duration back from now (``10m``) or unix seconds.
-Without any, a subscriber hears what comes from now on.
+Without a cursor, a subscriber receives only messages published from now on.
 """
 
 import re
@@ -17,7 +17,7 @@ _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 8640
 
 
 class MessageId(NamedTuple):
-    """The place of a message in a log. Sequence 0 is the place before the first."""
+    """The position of a message in a log. Sequence 0 is the position before the first message."""
 
     epoch: str
     seq: int
@@ -27,29 +27,29 @@ class MessageId(NamedTuple):
 
 
 class Last(NamedTuple):
-    """The newest `size` messages."""
+    """Begin with the newest `size` messages."""
 
     size: int
 
 
 class Age(NamedTuple):
-    """What was accepted in the last `seconds`."""
+    """Begin with messages accepted in the last `seconds`."""
 
     seconds: float
 
 
 class Time(NamedTuple):
-    """What was accepted at `unix` seconds or later."""
+    """Begin with messages accepted at `unix` seconds or later."""
 
     unix: float
 
 
 class Everything(NamedTuple):
-    """All that is kept."""
+    """Begin with the oldest kept message."""
 
 
 class Now(NamedTuple):
-    """What comes from now on."""
+    """Begin with the next message."""
 
 
 Since = MessageId | Last | Age | Time | Everything | Now
@@ -59,9 +59,9 @@ EVERYTHING: Final = Everything()
 
 
 def parse_since(text: str) -> Since:
-    """Read a ``since``; nothing at all means from now on.
+    """Parse a ``since`` parameter; an empty one means from now on.
 
-    :raises BadSince: it is none of the forms above.
+    :raises BadSince: when it is none of the accepted forms.
     """
     if not text:
         return NOW
@@ -75,4 +75,4 @@ def parse_since(text: str) -> Since:
         return Age(float(found[1]) * _UNIT_SECONDS[found[2]])
     if found := _UNIX.fullmatch(text):
         return Time(float(found[0]))
-    raise BadSince("since is a message id, all, last:N, a duration such as 10m, or unix seconds")
+    raise BadSince("since must be a message id, all, last:N, a duration such as 10m, or unix seconds")

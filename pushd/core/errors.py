@@ -1,28 +1,28 @@
-"""Refusals: every no that a peer can be told, each a class of its own.
+"""Refusals: one exception class for each reason to refuse a request or to close a connection.
 
-A refusal has a word (``code``), an HTTP status, a WebSocket close code (RFC 6455, section 7.4, and the 4000
-range for what is ours) and, where coming back makes sense, the seconds to wait. Every edge turns it into its
-own way of saying no in one place. What is not a refusal is a bug.
+A refusal has an error code (``code``), an HTTP status, a WebSocket close code (RFC 6455, section 7.4; those from 4000
+on are private) and, where a retry makes sense, the seconds to wait. Each protocol renders refusals in one place. Any
+other exception is a bug.
 """
 
 from typing import ClassVar, Self
 
 
 class Refusal(Exception):
-    """A no, told to a peer. ``str(refusal)`` is the sentence that it reads."""
+    """A request or connection is refused. ``str(refusal)`` is the text sent to the peer."""
 
     code: ClassVar[str] = "refused"
     status: ClassVar[int] = 400
     close: ClassVar[int] = 1008
     retry_after: ClassVar[int | None] = None
-    """Seconds."""
+    """Seconds after which a retry makes sense; None: never."""
     is_limit: ClassVar[bool] = False
-    """Whether a limit was passed, so that the log names who did."""
+    """Whether a limit was exceeded, so that the log names the peer."""
     is_abrupt: ClassVar[bool] = False
-    """Whether a connection that is closed for it is sent nothing more of what waits for it."""
+    """Whether a connection that it closes discards its queued output."""
 
     def without_traceback(self) -> Self:
-        """Give a refusal to keep: the same, without the frames that a raised one holds on to."""
+        """Return a copy without the traceback, whose frames a raised exception keeps alive."""
         return type(self)(*self.args)
 
 
@@ -39,31 +39,31 @@ class BadTopic(Refusal):
 
 
 class TooManyTopics(Refusal):
-    """More topics in one subscription than ``limits.topics``."""
+    """One subscription has more topics than ``limits.topics``."""
 
     code = "too-many-topics"
 
 
 class BadSince(Refusal):
-    """Not an id, ``all``, ``last:N``, a duration or unix seconds."""
+    """The cursor is not an id, ``all``, ``last:N``, a duration or unix seconds."""
 
     code = "bad-since"
 
 
 class BadSlow(Refusal):
-    """Not one of the policies for a slow subscriber."""
+    """The slow-consumer policy is unknown."""
 
     code = "bad-slow"
 
 
 class BadEvent(Refusal):
-    """The event type is too long or holds a control character."""
+    """The event type is too long or contains a control character."""
 
     code = "bad-event"
 
 
 class BadContentType(Refusal):
-    """Not a media type (RFC 9110, section 8.3.1)."""
+    """The content type is not a media type (RFC 9110, section 8.3.1)."""
 
     code = "bad-content-type"
 
@@ -75,48 +75,48 @@ class BadTtl(Refusal):
 
 
 class BadParameter(Refusal):
-    """A parameter of a request is out of its range."""
+    """A parameter of a request is invalid or out of range."""
 
     code = "bad-parameter"
 
 
 class BadJson(Refusal):
-    """Not JSON (RFC 8259), or not the JSON that was asked for."""
+    """The data is not JSON (RFC 8259), or not of the expected shape."""
 
     code = "bad-json"
 
 
 class BadUtf8(Refusal):
-    """Text that is not UTF-8 (RFC 3629)."""
+    """The text is not valid UTF-8 (RFC 3629)."""
 
     code = "bad-utf8"
     close = 1007
 
 
 class BadEscape(Refusal):
-    """A backslash that starts no known escape."""
+    """A backslash starts no known escape sequence."""
 
     code = "bad-escape"
 
 
 class BadCommand(Refusal):
-    """A known command with the wrong arguments."""
+    """A known command has the wrong arguments."""
 
     code = "bad-command"
 
 
 class UnknownCommand(Refusal):
-    """No such command."""
+    """There is no such command."""
 
     code = "unknown-command"
 
 
 class HttpOnLines(UnknownCommand):
-    """An HTTP request on a line connection, which any page can make a browser send: what follows may be commands."""
+    """A line connection received an HTTP request, which any page can make a browser send; commands may follow."""
 
 
 class Forbidden(Refusal):
-    """Not allowed to this peer."""
+    """The peer is not allowed to do this."""
 
     code = "forbidden"
     status = 403
@@ -124,14 +124,14 @@ class Forbidden(Refusal):
 
 
 class NotFound(Refusal):
-    """No such address."""
+    """There is no such resource."""
 
     code = "not-found"
     status = 404
 
 
 class UnknownChannel(Refusal):
-    """Nobody published to that channel and nobody listens."""
+    """The channel has neither history nor subscribers."""
 
     code = "unknown-channel"
     status = 404
@@ -145,7 +145,7 @@ class UnknownConnection(Refusal):
 
 
 class MethodNotAllowed(Refusal):
-    """The address knows other methods only."""
+    """The resource does not support the method."""
 
     code = "method-not-allowed"
     status = 405
@@ -166,7 +166,7 @@ class UnknownMethod(Refusal):
 
 
 class TooLarge(Refusal):
-    """More bytes than the limit in force."""
+    """The input exceeds a limit in bytes."""
 
     code = "too-large"
     is_limit = True
@@ -175,36 +175,36 @@ class TooLarge(Refusal):
 
 
 class LineTooLong(TooLarge):
-    """A line that does not end within its limit."""
+    """A line exceeds its limit."""
 
     code = "line-too-long"
 
 
 class UnsupportedType(Refusal):
-    """A body of a type that this address does not take."""
+    """The resource does not accept a body of this content type."""
 
     code = "unsupported-type"
     status = 415
 
 
 class UnknownHost(Refusal):
-    """A request for a host that a loopback listener does not serve (RFC 9110, section 15.5.20)."""
+    """The host is not one that a loopback listener serves (RFC 9110, section 15.5.20)."""
 
     code = "unknown-host"
     is_limit = True
-    """So that the log names the peer: most often a proxy whose name is missing in ``http.hosts``."""
+    """True so that the log names the peer: mostly a proxy whose host name is missing from ``http.hosts``."""
     status = 421
 
 
 class UpgradeRequired(Refusal):
-    """A WebSocket address was asked for without a WebSocket handshake (RFC 6455, section 4.2)."""
+    """A WebSocket resource was requested without a WebSocket handshake (RFC 6455, section 4.2)."""
 
     code = "upgrade-required"
     status = 426
 
 
 class TooManyChannels(Refusal):
-    """As many channels as ``limits.channels`` are in use."""
+    """All ``limits.channels`` channels are in use."""
 
     code = "too-many-channels"
     is_limit = True
@@ -214,7 +214,7 @@ class TooManyChannels(Refusal):
 
 
 class TooManySubscriptions(Refusal):
-    """More topics on one connection than ``limits.subscriptions``."""
+    """One connection has more topics than ``limits.subscriptions``."""
 
     code = "too-many-subscriptions"
     is_limit = True
@@ -224,7 +224,7 @@ class TooManySubscriptions(Refusal):
 
 
 class TooManyConnections(Refusal):
-    """More connections than ``limits.connections`` or ``limits.connections_per_address``."""
+    """There are more connections than ``limits.connections`` or ``limits.connections_per_address``."""
 
     code = "too-many-connections"
     is_limit = True
@@ -234,13 +234,13 @@ class TooManyConnections(Refusal):
 
 
 class BadRequest(Refusal):
-    """Not HTTP as RFC 9112 has it."""
+    """The request is not valid HTTP/1.1 (RFC 9112)."""
 
     code = "bad-request"
 
 
 class TooLate(Refusal):
-    """The headers of a request did not come within ``limits.handshake``."""
+    """The headers of a request did not arrive within ``limits.handshake``."""
 
     code = "request-timeout"
     status = 408
@@ -248,7 +248,7 @@ class TooLate(Refusal):
 
 
 class HeadersTooLarge(Refusal):
-    """More bytes of headers than ``limits.headers`` (RFC 6585, section 5)."""
+    """The headers exceed ``limits.headers`` bytes (RFC 6585, section 5)."""
 
     code = "headers-too-large"
     status = 431
@@ -263,7 +263,7 @@ class NoPong(Refusal):
 
 
 class BadFrame(Refusal):
-    """Not WebSocket as RFC 6455 has it."""
+    """The peer violated the WebSocket protocol (RFC 6455)."""
 
     code = "bad-frame"
     close = 1002
@@ -280,7 +280,7 @@ class TooSlow(Refusal):
 
 
 class NoRoom(Refusal):
-    """More waits in memory, for all together, than ``limits.waiting_bytes``."""
+    """The memory budget of all connections, ``limits.waiting_bytes``, is exceeded."""
 
     code = "no-room"
     is_limit = True
@@ -291,7 +291,7 @@ class NoRoom(Refusal):
 
 
 class Kicked(Refusal):
-    """Somebody closed the connection by ``DELETE /connections/ID``."""
+    """The connection was closed by ``DELETE /connections/ID``."""
 
     code = "kicked"
 
@@ -314,7 +314,7 @@ class Stopping(Refusal):
 
 
 class Overloaded(Refusal):
-    """More waits to be stored than the store can take in."""
+    """Too many messages wait to be stored by the backend."""
 
     code = "overloaded"
     status = 503
@@ -323,7 +323,7 @@ class Overloaded(Refusal):
 
 
 class StorageFailed(Refusal):
-    """The store can not keep the message, or can not be read, for now."""
+    """The backend currently cannot store the message or read the history."""
 
     code = "storage"
     status = 507
@@ -332,7 +332,7 @@ class StorageFailed(Refusal):
 
 
 class Unavailable(Refusal):
-    """The store can not be reached or takes nothing now."""
+    """The backend is unreachable or accepts nothing at present."""
 
     code = "unavailable"
     status = 503
@@ -341,7 +341,7 @@ class Unavailable(Refusal):
 
 
 class InternalError(Refusal):
-    """Something broke here; the log knows what."""
+    """An unexpected error occurred; the log has the traceback."""
 
     code = "internal"
     status = 500

@@ -1,4 +1,4 @@
-"""Answers to publishes that carried an ``Idempotency-Key``: a repeat is answered and not published again."""
+"""Responses to publishes with an ``Idempotency-Key``: a duplicate gets the same response and is not published."""
 
 from collections import deque
 from typing import Final, Generic, TypeVar
@@ -6,13 +6,13 @@ from typing import Final, Generic, TypeVar
 A = TypeVar("A")
 
 SECONDS: Final = 120.0
-"""How long a repeat gets the first answer."""
+"""How long a duplicate gets the first response."""
 _MOST: Final = 100_000
-"""Answers are remembered until they have so many parts together; the oldest go first."""
+"""The maximum number of parts of all cached responses; the oldest responses are evicted first."""
 
 
 class IdempotencyCache(Generic[A]):
-    """The answers of the last `SECONDS`, by key."""
+    """The responses of the last `SECONDS`, by key."""
 
     def __init__(self) -> None:
         self._answers: dict[str, A] = {}
@@ -20,12 +20,12 @@ class IdempotencyCache(Generic[A]):
         self._parts = 0
 
     def get(self, key: str, now: float) -> A | None:
-        """Give the answer to that key, if there was one. `now`: monotonic seconds."""
+        """Return the response to that key; None if there is none. `now`: monotonic seconds."""
         self._evict(now)
         return self._answers.get(key)
 
     def put(self, key: str, answer: A, parts: int, now: float) -> None:
-        """Remember an answer to a key that has none. `parts`: how many receipts it holds."""
+        """Cache the response to a key that has none. `parts`: the number of receipts in it."""
         self._parts += parts
         self._answers[key] = answer
         self._order.append((now + SECONDS, key, parts))

@@ -390,7 +390,7 @@ class Log:
 
     def _forget_idle(self) -> None:
         if not self._idle:
-            raise TooManyChannels(f"all of the {self.bounds.channels} channels that may be known are in use")
+            raise TooManyChannels(f"too many channels: all of the {self.bounds.channels} that are accepted are in use")
         self._know_no_more(self._idle.pop(next(iter(self._idle))))
 
     def _know_no_more(self, channel: Channel) -> None:

@@ -1,4 +1,4 @@
-"""Lookup of the topics of one subscriber by channel, without a look at each topic."""
+"""Lookup of the topics of one subscriber by channel, without testing each topic."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -6,7 +6,7 @@ from pushd.core.names import is_pattern, matches
 from pushd.core.patterns import PatternSet
 
 _FEW = 16
-"""Patterns that are tried one after the other before they are compiled."""
+"""Patterns that are tested one by one before they are compiled."""
 
 _BLOCKS = 2
 """Blocks of patterns that `TopicLookup.prepare` compiles: about 10 ms where each pattern has a hundred segments."""
@@ -17,9 +17,9 @@ class TopicLookup:
     """Finds the patterns that match a channel among the topics of one subscriber.
 
     Patterns are compiled in the order of their starts, so the first that matches has the earliest start. Topics that
-    were added since are few and tried one by one; those that were removed or start elsewhere now are skipped once.
+    were added since are few and tested one by one; those that were removed or have a new start are skipped once.
 
-    :param starts: the topics with the sequences behind which they are live; its owner reports each change.
+    :param starts: the topics with the sequences after which they are live; its owner reports each change.
     """
 
     __slots__ = ("_compiled", "_current", "_fresh", "_patterns", "_starts")
@@ -27,7 +27,7 @@ class TopicLookup:
     def __init__(self, starts: Mapping[str, int]) -> None:
         self._starts = starts
         self._fresh = dict.fromkeys(topic for topic in starts if is_pattern(topic))
-        """Patterns that were not compiled, or with another start."""
+        """Patterns that are not compiled, or were compiled with another start."""
         self._patterns: list[tuple[str, int]] = []
         """The compiled patterns with their starts, by start."""
         self._compiled = PatternSet(())
@@ -35,7 +35,7 @@ class TopicLookup:
         """The bit set of the compiled patterns that are not known to be outdated."""
 
     def add(self, topics: Iterable[str]) -> None:
-        """Record that topics were added or start elsewhere now."""
+        """Record that topics were added or have a new start."""
         self._fresh.update(dict.fromkeys(topic for topic in topics if is_pattern(topic)))
 
     def remove(self, topic: str) -> None:
@@ -43,9 +43,9 @@ class TopicLookup:
         self._fresh.pop(topic, None)
 
     def prepare(self) -> bool:
-        """Compile some patterns where that is still to be done; return whether all are compiled.
+        """Compile some of the patterns that are not compiled; return whether all are.
 
-        A lookup compiles what is left at once, which takes long where the patterns are many and have many segments.
+        A lookup compiles the rest at once, which takes long if there are many patterns with many segments.
         """
         if len(self._fresh) > _FEW:
             self._compile()

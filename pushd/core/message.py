@@ -1,6 +1,6 @@
-"""Messages: what a publisher hands in (`Draft`) and what everybody hears (`Message`).
+"""Messages: as published (`Draft`) and as accepted and delivered (`Message`).
 
-A message is never changed once it is made, so one object serves the history and all subscribers.
+A message is immutable, so the history and all subscribers share one object.
 """
 
 import re
@@ -21,12 +21,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTUAL = re.compile(r"(?:text/.*|.*/(?:.*\+)?(?:json|xml)|application/(?:javascript|x-ndjson|yaml|toml))")
 _MAX_TYPE = 255
 _REMEMBERED = 1024
-"""Content types that were looked at and are not looked at again."""
+"""Content types whose encoding is cached."""
 _FOREVER = 10 * 365 * 86400.0
 
 
 class Gap(NamedTuple):
-    """Messages of a topic after id `start` up to id `end` are gone, at least in part."""
+    """Messages of a topic after id `start` up to id `end` are missing, at least in part."""
 
     topic: str
     start: str
@@ -36,7 +36,7 @@ class Gap(NamedTuple):
 
 
 class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A message as a publisher hands it in, checked; see `draft`."""
+    """A validated message before it is accepted; see `draft`."""
 
     channel: str
     data: bytes
@@ -48,26 +48,26 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An accepted message. Nothing in it could lead back to it, so the garbage collector need not look at it."""
+    """An accepted message. It cannot be part of a reference cycle, so the garbage collector does not track it."""
 
     epoch: str
     seq: int
-    """Its place in the log; grows over all channels."""
+    """Its sequence in the log, which increases across all channels."""
     prev: str | None
-    """The id of the message before it in the same channel."""
+    """The id of the previous message in the same channel."""
     channel: str
     time: float
-    """When it was accepted, in unix seconds. For show: order never depends on it."""
+    """When it was accepted, in unix seconds. For display: order never depends on it."""
     data: bytes
     content_type: str
     encoding: str
-    """How `data` may be shown: ``json``, ``text`` (valid UTF-8) or ``binary``."""
+    """How `data` can be represented: ``json``, ``text`` (valid UTF-8) or ``binary``."""
     event: str | None = None
     end: bool = False
-    """The last of a finite stream. With empty data it is only the mark of the end, and nobody hears it as a message."""
+    """Whether it is the last of its channel. With empty data it only marks the end and is not delivered."""
     is_local: bool = False
-    """Whether it is for the subscribers of one node alone, while the store is away. It is in no history, and has the id
-    of the last message that is, so that a cursor of it misses nothing."""
+    """Whether it is delivered on one node only, while the backend is unavailable. It is in no history and has the id
+    of the last message that is, so that a cursor taken from it misses nothing."""
 
     @property
     def id(self) -> str:
@@ -76,13 +76,13 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def size(self) -> int:
-        """What it counts against the limits in bytes: its data, names and types."""
+        """The bytes that count against limits: its data, channel, content type and event type."""
         size = len(self.data) + len(self.channel) + len(self.content_type)
         return size if self.event is None else size + len(self.event)
 
     @property
     def is_mark(self) -> bool:
-        """Whether it is nothing but the mark that its channel has ended."""
+        """Whether it only marks the end of its channel."""
         return self.end and not self.data
 
 
@@ -96,17 +96,17 @@ def draft(
     end: bool = False,
     max_event: int = 255,
 ) -> Draft:
-    """Check what a publisher hands in; the channel is checked already.
+    """Validate a message to publish; the channel must have been checked.
 
-    :param content_type: a media type (RFC 9110, section 8.3.1); without one UTF-8 counts as plain
-        text, all else as octets.
+    :param content_type: a media type (RFC 9110, section 8.3.1). None: plain text if the data is UTF-8, octets
+        otherwise.
     :param event: the event type, at most `max_event` bytes.
-    :param ttl: seconds to keep it, if shorter than the history's age.
-    :raises BadContentType, BadEvent, BadTtl: the value is not of its kind.
-    :raises BadJson: the type is JSON and the data is not.
+    :param ttl: seconds to keep it, if shorter than the retention of the history.
+    :raises BadContentType, BadEvent, BadTtl: when the value is invalid.
+    :raises BadJson: when the content type is JSON and the data is not.
     """
     if ttl is not None and not 0 < ttl <= _FOREVER:
-        raise BadTtl("a time to live is a positive number of seconds, at most ten years")
+        raise BadTtl("ttl must be a positive number of seconds, at most ten years")
     if event:
         _check_event(event, max_event)
     if content_type is None:
@@ -118,9 +118,9 @@ def draft(
 
 def _check_event(event: str, most: int) -> None:
     if _CONTROL.search(event) or len(event.encode("utf-8", "surrogatepass")) > most:
-        raise BadEvent(f"an event type has at most {most} bytes and no control character")
+        raise BadEvent(f"event type must have at most {most} bytes and no control characters")
     if any("\ud800" <= letter <= "\udfff" for letter in event):
-        raise BadEvent("an event type is UTF-8")
+        raise BadEvent("event type is not valid UTF-8")
 
 
 def _encoding(content_type: str, data: bytes, end: bool) -> str:
@@ -132,9 +132,11 @@ def _encoding(content_type: str, data: bytes, end: bool) -> str:
 
 @lru_cache(_REMEMBERED)
 def _default_encoding(content_type: str) -> str:
-    """Tell of a content type how data of it may be shown, if it is what it says."""
+    """Return the encoding of data of a content type, provided that the data is valid for it."""
     if len(content_type) > _MAX_TYPE or not _MEDIA_TYPE.fullmatch(content_type):
-        raise BadContentType(f"a content type is type/subtype with parameters, at most {_MAX_TYPE} characters")
+        raise BadContentType(
+            f"content type must be type/subtype with optional parameters, at most {_MAX_TYPE} characters"
+        )
     essence = content_type.partition(";")[0].strip().lower()
     if essence == JSON:
         return "json"
@@ -145,7 +147,7 @@ def _check_json(data: bytes) -> None:
     try:
         msgspec.json.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise BadJson("the content type is application/json and the data is not JSON") from None
+        raise BadJson("data is not valid JSON, which the content type application/json requires") from None
 
 
 def _is_utf8(data: bytes) -> bool:

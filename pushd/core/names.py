@@ -14,43 +14,43 @@ from pushd.core.patterns import PatternSet
 
 MAX_BYTES = 255
 _REMEMBERED = 4096
-"""Names that were found good, or matched against patterns, and are not looked at again."""
+"""Size of each cache: checked names, and channels matched against patterns."""
 _ONE = "*"
 _REST = "**"
 _DOTS = frozenset((".", ".."))
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
-"""White space, controls, the reserved punctuation, byte order marks and surrogates."""
+"""White space, control characters, reserved punctuation, byte order marks and surrogates."""
 
 
 def check_channel(name: str) -> str:
-    """Give `name` back if it is a channel name.
+    """Return `name` if it is a channel name.
 
-    :raises BadChannel: it is not.
+    :raises BadChannel: when it is not.
     """
     fault = _fault(name) or _segment_fault(name.split("/"))
     if fault:
-        raise BadChannel(f"a channel name {fault}")
+        raise BadChannel(f"channel name {fault}")
     return name
 
 
 @lru_cache(_REMEMBERED)
 def check_publishable(name: str) -> str:
-    """Give `name` back if it is a channel that a publisher may use: names that begin with ``$`` are the daemon's.
+    """Return `name` if it is a channel that a publisher may use: names that begin with ``$`` are the daemon's.
 
-    :raises BadChannel: it is not a channel name.
-    :raises Forbidden: it begins with ``$``.
+    :raises BadChannel: when it is not a channel name.
+    :raises Forbidden: when it begins with ``$``.
     """
     check_channel(name)
     if name[0] == "$":
-        raise Forbidden("names that begin with $ belong to the daemon")
+        raise Forbidden("channel name must not begin with $: these names are reserved for the daemon")
     return name
 
 
 @lru_cache(_REMEMBERED)
 def check_topic(name: str) -> str:
-    """Give `name` back if it is a channel name or a pattern.
+    """Return `name` if it is a channel name or a pattern.
 
-    :raises BadTopic: it is neither.
+    :raises BadTopic: when it is neither.
     """
     fault = _fault(name)
     if not fault:
@@ -59,32 +59,32 @@ def check_topic(name: str) -> str:
             del segments[-1]
         fault = _segment_fault([segment for segment in segments if segment != _ONE])
     if fault:
-        raise BadTopic(f"a topic {fault}")
+        raise BadTopic(f"topic {fault}")
     return name
 
 
 def parse_topics(text: str, limit: int) -> tuple[str, ...]:
-    """Split the comma-joined topics of one subscription; a topic named twice counts once.
+    """Split the comma-separated topics of one subscription and remove duplicates.
 
-    :param limit: how many there may be.
-    :raises BadTopic: one of them is no topic.
-    :raises TooManyTopics: more than `limit`.
+    :param limit: the maximum number of topics.
+    :raises BadTopic: when one of them is not a topic.
+    :raises TooManyTopics: when there are more than `limit`.
     """
     names = text.split(",", limit)
     if len(names) > limit:
-        raise TooManyTopics(f"a subscription may name at most {limit} topics")
+        raise TooManyTopics(f"too many topics in one subscription: at most {limit} are accepted")
     return tuple(dict.fromkeys(check_topic(name) for name in names))
 
 
 def is_pattern(topic: str) -> bool:
-    """Tell whether a valid topic is a pattern."""
+    """Return whether a valid topic is a pattern."""
     return _ONE in topic
 
 
 def matches(topic: str, channel: str) -> bool:
-    """Tell whether messages of `channel` belong to `topic`; both must be valid.
+    """Return whether messages of `channel` belong to `topic`; both must be valid.
 
-    A wildcard in first place does not stand for a name of the daemon's (``$sys/...``), as in MQTT 5.0, section 4.7.2.
+    A wildcard as the first segment does not match the daemon's names (``$sys/...``), as in MQTT 5.0, section 4.7.2.
     """
     if _ONE not in topic:
         return topic == channel
@@ -103,7 +103,7 @@ def matches(topic: str, channel: str) -> bool:
 def covers(granted: str, requested: str) -> bool:
     """Return whether every channel that matches `requested` also matches `granted`; both must be valid topics.
 
-    A wildcard in first place covers no name that begins with ``$``, as in `matches`.
+    A wildcard as the first segment covers no name that begins with ``$``, as in `matches`.
     """
     have, want = granted.split("/"), requested.split("/")
     if want[0][0] == "$" and have[0] in (_ONE, _REST):
@@ -120,9 +120,8 @@ def covers(granted: str, requested: str) -> bool:
 class Scope:
     """The topics to which a peer is confined, indexed on first use.
 
-    It answers as `covers` for any of them, but in time that grows with the segments of the topic asked for and not
-    with the number of topics: a command may name a thousand, and so may an address. The topics that match so far are
-    the bits of an integer, which each segment narrows.
+    `covers` takes time proportional to the segments of the requested topic, not to the number of topics: a command
+    or a URL may name a thousand. The topics that match so far are the bits of an integer, which each segment narrows.
     """
 
     __slots__ = ("_index", "topics")
@@ -139,8 +138,8 @@ class Scope:
 
 
 class _ScopeIndex:
-    """For each depth the topics, as bits, that have a certain segment there, ``*``, or their ``**``; and those that
-    end there.
+    """Topics as bit sets: for each depth, those with a given segment, ``*`` or ``**`` there, and those that end
+    there.
     """
 
     __slots__ = ("_ends", "_rests", "_segments", "_wild")
@@ -150,7 +149,7 @@ class _ScopeIndex:
         self._rests: list[int] = []
         self._ends: list[int] = [0]
         self._wild = 0
-        """Those that begin with a wildcard."""
+        """The topics that begin with a wildcard."""
         for number, topic in enumerate(topics):
             self._add(1 << number, topic.split("/"))
 
@@ -184,18 +183,18 @@ class _ScopeIndex:
 
 
 class Interest:
-    """What a set of valid topics covers. It remembers some of the channels that were asked for."""
+    """The channels that a set of valid topics covers. Recent answers are cached."""
 
     def __init__(self, topics: Iterable[str]) -> None:
         names = tuple(topics)
         self._names = dict.fromkeys((name for name in names if not is_pattern(name)), True)
         self._known = self._names.copy()
         self.patterns = PatternSet([name for name in names if is_pattern(name)])
-        """The patterns among the topics, in their order."""
+        """The patterns among the topics, in the same order."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether there is no pattern among them."""
+        """Whether none of the topics is a pattern."""
         return not self.patterns
 
     def covers(self, channel: str) -> bool:
@@ -210,17 +209,17 @@ class Interest:
 
 def _fault(name: str) -> str | None:
     if not name:
-        return "is not empty"
+        return "must not be empty"
     if len(name) > MAX_BYTES or len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        return f"has at most {MAX_BYTES} bytes"
+        return f"must not exceed {MAX_BYTES} bytes"
     return None
 
 
 def _segment_fault(segments: list[str]) -> str | None:
     if not all(segments):
-        return "has no empty segment"
+        return "must not have an empty segment"
     if not _DOTS.isdisjoint(segments):
         return "must not have . or .. as a segment, which clients and proxies resolve (RFC 3986, section 5.2.4)"
     if any(_FORBIDDEN.search(segment) for segment in segments):
-        return "holds no white space, no control character and none of * , ? # \\"
+        return "must not contain white space, control characters or any of * , ? # \\"
     return None

@@ -1,7 +1,7 @@
-"""The outbox: what waits for a slow subscriber, within a limit and with a policy for when it is full.
+"""The outbox: the bounded queue of a slow subscriber, with a policy for when it is full.
 
-``disconnect`` gives the subscriber up with its cursor intact, ``drop`` lets go of the oldest and remembers the
-gap, ``latest`` keeps only the newest message of each channel.
+``disconnect`` closes the connection, whose cursor stays valid; ``drop`` discards the oldest messages and records the
+gap; ``latest`` keeps only the newest message of each channel.
 """
 
 import enum
@@ -18,7 +18,7 @@ from pushd.core.message import Message
 
 
 class Policy(enum.Enum):
-    """What happens when an outbox is full."""
+    """The slow-consumer policy: what happens when an outbox is full."""
 
     DISCONNECT = "disconnect"
     DROP = "drop"
@@ -27,36 +27,36 @@ class Policy(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """How much may wait for one subscriber. One message may always wait, whatever its size."""
+    """How much may be queued for one subscriber. One message is always accepted, whatever its size."""
 
     messages: int = 1000
     bytes: int = 1 << 20
     eager: bool = False
-    """Whether `Policy.LATEST` lets go of a message as soon as there is a newer one, not only when the queue is full."""
+    """Whether `Policy.LATEST` discards a message as soon as there is a newer one, not only when the queue is full."""
     budget: Budget = field(default_factory=Budget, compare=False)
-    """What may wait in all."""
+    """The memory budget of all queues."""
 
 
 class DroppedRange(NamedTuple):
-    """What was dropped of a channel: all after id `start` (None: from the beginning) up to id `end`."""
+    """The dropped messages of a channel: all after id `start` (None: from the beginning) up to id `end`."""
 
     start: str | None
     end: str
 
 
 def parse_policy(word: str) -> Policy:
-    """Read a ``slow``.
+    """Parse a ``slow`` parameter.
 
-    :raises BadSlow: no such policy.
+    :raises BadSlow: when there is no such policy.
     """
     try:
         return Policy(word)
     except ValueError:
-        raise BadSlow("slow is disconnect, drop or latest") from None
+        raise BadSlow("slow must be disconnect, drop or latest") from None
 
 
 class _Newest:
-    """The places in an outbox of the newest message of each channel, and of those that a newer one supersedes."""
+    """The positions in an outbox of the newest message of each channel, and of superseded messages."""
 
     __slots__ = ("places", "superseded")
 
@@ -72,7 +72,7 @@ class _Newest:
         self.places[channel] = place
 
     def remove(self, channel: str, place: int) -> None:
-        """Forget a message that left the outbox."""
+        """Remove a message that is no longer in the outbox."""
         if self.places[channel] == place:
             del self.places[channel]
         else:
@@ -82,7 +82,7 @@ class _Newest:
 class Outbox:
     """A bounded queue of deliveries.
 
-    Apart from `keep`, the work for each message that enters or leaves is constant, amortized, whatever the policy.
+    Apart from `retain`, the amortized cost of adding or removing a message is constant, whatever the policy.
     """
 
     __slots__ = ("_bytes", "_dropped", "_first", "_holes", "_limits", "_newest", "_waiting")
@@ -90,9 +90,9 @@ class Outbox:
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._waiting: deque[Delivery | None] = deque()
-        """None where a superseded message stood. The last is never None."""
+        """None in place of a superseded message. The last is never None."""
         self._first = 0
-        """The place of the leftmost of `_waiting`."""
+        """The position of the leftmost of `_waiting`."""
         self._holes = 0
         """How many of `_waiting` are None."""
         self._newest: _Newest | None = None
@@ -101,26 +101,26 @@ class Outbox:
         self._dropped: dict[str, DroppedRange] = {}
 
     def __len__(self) -> int:
-        """How many deliveries wait."""
+        """Return the number of queued deliveries."""
         return len(self._waiting) - self._holes
 
     def __iter__(self) -> Iterator[Delivery]:
-        """Iterate over the deliveries, oldest first."""
+        """Iterate over the queued deliveries, oldest first."""
         return (delivery for delivery in self._waiting if delivery is not None)
 
     def __bool__(self) -> bool:
-        """Whether there is anything to say, be it that something was dropped."""
+        """Return whether there is anything to send, including gaps of dropped messages."""
         return bool(self._waiting or self._dropped)
 
     @property
     def bytes(self) -> int:
-        """The bytes of the messages that wait."""
+        """The bytes of the queued messages."""
         return self._bytes
 
     def put(self, delivery: Delivery, policy: Policy) -> int:
-        """Let a delivery wait; tell how many others were let go for it.
+        """Queue a delivery; return the number of messages that were discarded for it.
 
-        :raises TooSlow: the queue is full and the policy has no way to make room.
+        :raises TooSlow: when the queue is full and the policy cannot make room.
         """
         self._waiting.append(delivery)
         self._bytes += delivery.size
@@ -131,7 +131,7 @@ class Outbox:
         return self._make_room(policy) if eager or self._is_over() else 0
 
     def take(self, enough: int) -> list[Delivery]:
-        """Take the oldest deliveries, until they have `enough` bytes or nothing waits any more."""
+        """Remove and return the oldest deliveries, until they have `enough` bytes or the queue is empty."""
         taken: list[Delivery] = []
         goal = self._bytes - enough
         while self._waiting and self._bytes > goal:
@@ -140,13 +140,13 @@ class Outbox:
 
     @property
     def has_dropped(self) -> bool:
-        """Whether anything was dropped and not taken yet."""
+        """Whether there are dropped ranges that were not taken yet."""
         return bool(self._dropped)
 
     def take_dropped(self, most: int | None = None) -> dict[str, DroppedRange]:
-        """Take what was dropped since the last call, by channel; it is older than all that still waits.
+        """Remove and return the dropped ranges by channel; they are older than all queued messages.
 
-        :param most: the channels that are taken at most; None: all.
+        :param most: the maximum number of channels; None: all.
         """
         taken = dict(islice(self._dropped.items(), most))
         for channel in taken:
@@ -156,7 +156,7 @@ class Outbox:
         return taken
 
     def retain(self, wanted: Callable[[Message], bool]) -> None:
-        """Let go of the messages that are not wanted any more."""
+        """Discard the messages for which `wanted` is false."""
         kept = []
         for delivery in self:
             if wanted(delivery.message):
@@ -167,13 +167,13 @@ class Outbox:
             self._replace(kept)
 
     def shed(self, policy: Policy) -> int:
-        """Let go of as much as the policy allows, since too much waits in all; tell how many were let go.
+        """Discard as much as the policy allows, since the memory budget is exceeded; return the number of messages.
 
-        :raises NoRoom: the policy is to disconnect.
+        :raises NoRoom: when the policy is to disconnect.
         """
         before = len(self)
         if policy is Policy.DISCONNECT:
-            raise NoRoom("too much waits for all subscribers together, and most of it for this one")
+            raise NoRoom("too many bytes are queued for all subscribers together, and most of them for this one")
         if policy is Policy.LATEST:
             self._keep_newest()
         while len(self) > 1 and policy is Policy.DROP:
@@ -181,7 +181,7 @@ class Outbox:
         return before - len(self)
 
     def clear(self) -> None:
-        """Let go of all: nobody will read it."""
+        """Discard all: the subscriber is closed."""
         self._limits.budget.release_all(self)
         self._bytes = 0
         self._newest = None
@@ -214,21 +214,22 @@ class Outbox:
             self._keep_newest()
         if self._is_over():
             raise TooSlow(
-                f"more than {self._limits.messages} messages or {self._limits.bytes} bytes wait for this subscriber"
+                f"subscriber is too slow: its queue exceeds {self._limits.messages} messages or "
+                f"{self._limits.bytes} bytes"
             )
         return before - len(self)
 
     def _keep_newest(self) -> None:
-        """Remove the superseded messages. Their places stay empty until most are."""
+        """Remove the superseded messages. The holes stay until most positions are holes."""
         newest = self._newest
         if newest is None:
             newest = self._newest = _Newest()
             for place, each in enumerate(self._waiting, self._first):
-                assert each is not None, "there are no holes before the newest are tracked"
+                assert each is not None, "there must be no holes before the newest are tracked"
                 newest.add(each.message.channel, place)
         for place in newest.superseded:
             delivery = self._waiting[place - self._first]
-            assert delivery is not None, "a superseded message waits"
+            assert delivery is not None, "a superseded message must be queued"
             self._waiting[place - self._first] = None
             self._holes += 1
             self._release(delivery)
@@ -237,7 +238,7 @@ class Outbox:
             self._replace(list(self))
 
     def _replace(self, deliveries: list[Delivery]) -> None:
-        """Hold these only, of those that wait, without a hole."""
+        """Queue only `deliveries`, without holes."""
         self._waiting = deque(deliveries)
         self._first = self._holes = 0
         if self._newest is not None:

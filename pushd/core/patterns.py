@@ -2,18 +2,18 @@
 
 Bit ``i`` of a set stands for pattern ``i``. A level holds, for one position in a name, the patterns that accept each
 literal segment there. The set of matching patterns is the intersection over the levels, so the work for a channel is
-at most one dictionary lookup and one ``&`` per segment and block of patterns, whatever the wildcards are.
+at most one dictionary lookup and one ``&`` per segment and block of patterns, whatever the wildcards.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 _BLOCK = 512
-"""The patterns compiled together. It bounds the size of a set, of which there is one per literal segment."""
+"""The number of patterns compiled together. It bounds the size of the bit sets, one for each literal segment."""
 
 
 class PatternSet:
-    """A sequence of valid patterns, matched all at once.
+    """A sequence of valid patterns that are matched together.
 
     :param patterns: each a valid topic with a wildcard; see `pushd.core.names`.
     """
@@ -29,7 +29,7 @@ class PatternSet:
         return len(self._patterns)
 
     def compile(self) -> Iterator[None]:
-        """Compile the patterns, a block in each step. It happens on the first match otherwise."""
+        """Compile the patterns, a block in each step. Otherwise the first match compiles them."""
         while (start := len(self._blocks) * _BLOCK) < len(self._patterns):
             self._blocks.append(_Block(self._patterns[start : start + _BLOCK]))
             if start + _BLOCK < len(self._patterns):
@@ -57,7 +57,7 @@ class PatternSet:
 
 
 class UnmatchedPatterns:
-    """Patterns that wait for the first channel that matches them, such as the one with the newest loss.
+    """Patterns without a match so far; each is taken by the first channel that matches it.
 
     :param patterns: each a valid topic with a wildcard, and each once.
     """
@@ -97,7 +97,7 @@ class _Block:
         self._open = 0
         """The patterns that end in ``**``."""
         self._by_length = [0] * (depth + 1)
-        """The patterns that match a name of so many segments, if its segments fit."""
+        """By number of segments: the patterns that can match a name of that length."""
         literals: list[dict[str, int]] = [{} for _ in range(depth)]
         wild = [0] * depth
         for number, segments in enumerate(split):

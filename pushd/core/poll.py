@@ -1,6 +1,6 @@
-"""A poll: a subscriber that hears once, as much as one answer holds, and is done.
+"""Polls: subscribers that receive messages once, as many as one response holds.
 
-It is written to by nobody: what it hears it hands over as messages, since its answer has a head that names the last.
+Nothing is written to the outlet of a poll: it returns its messages, since the response headers name the last one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,25 +15,25 @@ from pushd.core.subscriber import Outlet, Subscriber
 
 
 class PollResult(NamedTuple):
-    """What one answer holds."""
+    """The content of one response."""
 
     messages: Sequence[Message]
     gaps: Sequence[Gap]
     position: str
-    """The id from which to go on."""
+    """The id from which to continue."""
     has_ended: bool = False
-    """Whether nothing can follow: every channel has ended."""
+    """Whether every channel has ended, so that nothing can follow."""
 
 
 class PollConsumer(Outlet, Protocol):
-    """Where a poll hands over what it heard."""
+    """Receives the result of a poll."""
 
     def deliver_result(self, result: PollResult) -> None:
-        """Know what there is. It is called once; the poll is to be closed then."""
+        """Called once, with the result; the poll must be closed then."""
 
 
 class Poll(Subscriber):
-    """One poll. Its limits are those of the answer: at least one message, whatever its size."""
+    """One poll. Its limits are those of the response, which has room for one message of any size."""
 
     __slots__ = ("_consumer", "_gaps", "_messages", "_most", "has_ended", "position")
 
@@ -44,23 +44,23 @@ class Poll(Subscriber):
         self._messages: Sequence[Message] = ()
         self._gaps: Sequence[Gap] = ()
         self.position = ""
-        """The id from which to go on where nothing was heard."""
+        """The id from which to continue if there are no messages."""
         self.has_ended = False
-        """Whether every channel has ended, and nothing more can be heard."""
+        """Whether every channel has ended, so that nothing can follow."""
 
     def deliver(self, batch: Batch) -> int:
-        """Hear a batch live, and be done."""
+        """Take a live batch and finish, if anything in it is wanted."""
         if not self.is_closed and (wanted := self.select(batch)):
             self._messages = [delivery.message for delivery in wanted]
             self.finish()
         return 0
 
     def gap(self, gaps: Iterable[Gap]) -> None:
-        """Remember gaps for the answer."""
+        """Add gaps to the result."""
         self._gaps = (*self._gaps, *gaps)
 
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
-        """Hear a page of history; be done when there is enough, or something and no more."""
+        """Take a page of the history; finish when the response is full, or at the last page if there is anything."""
         messages = [*self._messages, *page.messages]
         self._gaps = (*self._gaps, *catch_up.unreported(page.gaps))
         self.position = str(page.position)
@@ -77,13 +77,13 @@ class Poll(Subscriber):
         return done
 
     def finish(self) -> None:
-        """Be done with what there is by now, be it nothing."""
+        """Return what has been received, which may be nothing."""
         messages = self._messages[: self._fits()]
         position = messages[-1].id if messages else self.position
         self._consumer.deliver_result(PollResult(messages, self._gaps, position, self.has_ended))
 
     def _fits(self) -> int:
-        """How many of the messages one answer holds."""
+        """Return how many of the messages fit into one response."""
         size = 0
         for number, message in enumerate(self._messages):
             size += len(message.data)

@@ -1,7 +1,7 @@
-"""Replay: what a returning subscriber is told. Values only; `core.log` answers them, and so does every other store.
+"""Replay: the values that a backend returns to a subscription with a cursor.
 
-A subscription is opened once, which says where it begins and what is gone; then it is read page by page until
-it has caught up.
+A subscription is opened once, which returns its start position and gaps; then the history is read page by page until
+the subscription has caught up.
 """
 
 from typing import NamedTuple
@@ -14,14 +14,14 @@ class StartPosition(NamedTuple):
     """Where a subscription begins."""
 
     position: MessageId
-    """It has, or does not ask for, all up to here."""
+    """The subscriber has, or does not request, everything up to this id."""
     gaps: tuple[Gap, ...]
     needs_replay: bool
-    """Whether there may be something to read before it is live."""
+    """Whether there may be something to read before the subscription is live."""
     is_complete: bool
-    """Whether all its channels have ended and it has heard them out."""
+    """Whether all its channels have ended and the subscriber has all their messages."""
     known_gaps: tuple[Gap, ...] = ()
-    """What is gone behind `position`, told or not: only what goes later is news. Compared by topic and end."""
+    """All gaps after `position`, reported or not; only later ones are new. Compared by topic and end."""
 
 
 class Page(NamedTuple):
@@ -29,17 +29,17 @@ class Page(NamedTuple):
 
     messages: tuple[Message, ...]
     gaps: tuple[Gap, ...]
-    """What is gone and comes before the messages; what was known at the opening or told before may stand here again."""
+    """The gaps before the messages; may include gaps that were known at the opening or reported before."""
     position: MessageId
-    """The replay has got as far as this, which is beyond the last message where others were passed over."""
+    """The position of the replay; later than the last message where messages of other channels were skipped."""
     is_last: bool
-    """Whether nothing was left when the page was made."""
+    """Whether nothing was left to read when the page was made."""
     ended: tuple[str, ...] = ()
-    """With the last page: the channels that have ended."""
+    """On the last page: the channels that have ended."""
 
 
 class ChannelInfo(NamedTuple):
-    """What a store knows of a channel."""
+    """The state of a channel in a backend."""
 
     channel: str
     messages: int
@@ -53,5 +53,5 @@ class ChannelInfo(NamedTuple):
     ended: bool
 
     def facts(self, subscribers: int) -> dict[str, object]:
-        """Give what anybody may know, in the order in which it is shown."""
+        """Return the public fields, in the order in which they are shown."""
         return {**self._asdict(), "subscribers": subscribers}

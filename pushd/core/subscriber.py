@@ -265,7 +265,7 @@ class Subscriber:
         """
         gaps = [gap for gap in catch_up.unreported(page.gaps) if gap.topic in catch_up.topics]
         if gaps and self.wire.data_only and self.policy is not Policy.LATEST:
-            raise TooSlow("messages were let go before this subscriber had read them")
+            raise TooSlow("subscriber is too slow: messages left the history before it had read them")
         frames = [self.wire.gap(gap) for gap in gaps]
         deliveries = [recent.of(message) for message in page.messages if self._is_replayed(catch_up, message)]
         done = page.is_last and catch_up.has_reached(page.position)

@@ -103,7 +103,7 @@ COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
         (
             "[source.cam]\nkind = 'words'\nchannel = 'a b'",
             "source.cam.channel: 'a b' is not a channel name: "
-            "a channel name holds no white space, no control character and none of * , ? # \\",
+            "channel name must not contain white space, control characters or any of * , ? # \\",
         ),
         (COMMAND + "run = 'ls -l'", "source.cam.run: 'ls -l' is not a program and its arguments (example: "),
         (COMMAND + "run = []", "source.cam.run: [] is not a program and its arguments (example: "),
@@ -112,7 +112,7 @@ COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
         (COMMAND + "run = ['ls', \"a\\u0000\"]", "source.cam.run: ['ls', 'a\\x00'] is not a program and its"),
         (
             COMMAND + "run = ['ls']\ncontent_type = 'json'",
-            "source.cam.content_type: 'json' is not accepted: a content type is",
+            "source.cam.content_type: 'json' is not accepted: content type must be",
         ),
         (COMMAND + "run = ['ls']\ncontent_type = 5", "source.cam.content_type: 5 is not a content type"),
         (COMMAND + "run = ['ls']\nrestart = true", "source.cam.restart: True is not one of always, never"),
