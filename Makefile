@@ -1,4 +1,4 @@
-# Everything goes through .venv. ARGS is handed on: make run ARGS="--log-level debug", make test ARGS="-k sse".
+# All tools run from .venv. ARGS is passed on: make run ARGS="--log-level debug", make test ARGS="-k sse".
 
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
@@ -15,61 +15,61 @@ QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/.run ## Start pushd in the foreground, with its defaults and ARGS.
+run: .venv/.run ## Run pushd in the foreground, with its default settings and ARGS.
 	@exec $(BIN)/twistd -n --pidfile= pushd $(ARGS)
 
-quick: .venv/.test ## Run the fast tests: core, wire formats, sockets, settings; under 30 seconds.
+quick: .venv/.test ## Run the fast tests (core, wire formats, sockets, settings) in under 30 seconds.
 	@$(PYTEST) -m "not slow and not system" $(or $(ARGS),$(QUICK))
 
-test: .venv/.test ## Run all tests except the slow ones, or those that ARGS selects.
+test: .venv/.test ## Run all tests except the slow ones, or the tests that ARGS selects.
 	@.ci/tools
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: .venv/.test ## Run the slow tests: storms, faults, long runs; up to 15 minutes.
+test-slow: .venv/.test ## Run the slow tests (load, faults, long runs) in up to 15 minutes.
 	@.ci/tools
 	@$(PYTEST) -m slow $(ARGS)
 
 # The tests of the worst inputs judge CPU times, which the tracer multiplies.
-coverage: .venv/.test ## Measure the branch coverage of all tests within one process; fail below the floor in pyproject.toml.
+coverage: .venv/.test ## Measure the branch coverage of the tests that start no daemon; fail below the floor in pyproject.toml.
 	@.ci/tools
 	@$(PYTEST) -m "not slow and not system" --ignore=tests/worst --cov --cov-report=term $(ARGS)
 
 test-no-extension: .venv/.test ## Run the tests of sockets, hub and transports without the C extension.
 	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/hub/test_hub.py $(ARGS)
 
-fuzz: .venv/.fuzz ## Try to break parsers and wires, each for FUZZ_SECONDS, and a daemon by 10,000 inputs and 40,000 request streams, which FUZZ_SEED names.
+fuzz: .venv/.fuzz ## Fuzz parsers and wires for FUZZ_SECONDS each, and a daemon with 10,000 inputs and 40,000 request streams from FUZZ_SEED.
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 	@FUZZ_INPUTS=10000 FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(BIN)/python -m pytest -v tests/system/test_mutations.py
 	@FRAMING_STREAMS=20000 FRAMING_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(BIN)/python -m pytest -v tests/system/test_framing.py
 
-soak: .venv/.test ## Do all at once to a daemon for MINUTES, 30 by default; red on a loss, a double, a leak.
+soak: .venv/.test ## Run a mixed load on a daemon for MINUTES (30 by default); fail on a lost or duplicate message or a leak.
 	@$(BIN)/python -m tests.soak $(or $(MINUTES),30)
 
-storm: .venv/.test ## Let crowds of CROWD, 10,000 by default, and dead peers loose on a daemon; red on a bound broken.
+storm: .venv/.test ## Load a daemon with CROWD clients (10,000 by default) and dead peers; fail when a limit is exceeded.
 	@$(BIN)/python -m tests.storm $(CROWD)
 
-worst: .venv/.test ## Show for how long the worst inputs keep others waiting: all, or those that ARGS names.
+worst: .venv/.test ## Measure how long the most expensive inputs delay other clients: all inputs, or those that ARGS names.
 	@$(BIN)/python -m tests.worst $(ARGS)
 
-bench: .venv/.run ## Measure pushd beside its peers, for docs/benchmarks.md or as ARGS says.
+bench: .venv/.run ## Compare pushd with other servers, for docs/benchmarks.md or with ARGS.
 	@$(BIN)/python -m bench $(or $(ARGS),--out docs/benchmarks.md)
 
 format: .venv/.check ## Format the code with ruff.
 	@$(BIN)/ruff format .
 
-lint: .venv/.check ## Check the format and look for mistakes with ruff.
+lint: .venv/.check ## Check the format and find mistakes with ruff.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 
 types: .venv/.test .venv/.check ## Check the types with mypy.
 	@$(BIN)/mypy
 
-layers: .venv/.check ## Check that imports only go downward.
+layers: .venv/.check ## Check that imports only point down.
 	@$(BIN)/lint-imports --no-logo
 
-check: lint types layers test ## All checks and `make test`: what must pass before a change is sent.
+check: lint types layers test ## Run all checks and `make test`, which must pass before a change is submitted.
 
-clean: ## Remove what make and the programs it calls have made.
+clean: ## Remove all generated files.
 	@rm -rf .venv .coverage* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@rm -f twisted/plugins/dropin.cache
@@ -78,7 +78,7 @@ clean: ## Remove what make and the programs it calls have made.
 	@.ci/venv
 	@touch $@
 
-# Twisted keeps a cache of its plugins; any call of twistd writes it.
+# Any call of twistd writes the plugin cache of Twisted.
 .venv/.run: .venv/.made $(SOURCES)
 	@echo "pushd: installing into .venv"
 	@$(PIP) install -e .
@@ -86,17 +86,17 @@ clean: ## Remove what make and the programs it calls have made.
 	@touch $@
 
 .venv/.test: .venv/.run
-	@echo "pushd: installing what the tests need"
+	@echo "pushd: installing the dependencies of the tests"
 	@$(PIP) install -e '.[test]'
 	@touch $@
 
-# Where there is no wheel of atheris, the daemon is fuzzed all the same.
+# Without a wheel of atheris, only the daemon is fuzzed.
 .venv/.fuzz: .venv/.test
-	@echo "pushd: installing what fuzzing needs"
+	@echo "pushd: installing the dependencies of fuzzing"
 	@$(PIP) install --only-binary atheris -e '.[fuzz]' 2>/dev/null || true
 	@touch $@
 
 .venv/.check: .venv/.run
-	@echo "pushd: installing what the checks need"
+	@echo "pushd: installing the dependencies of the checks"
 	@$(PIP) install -e '.[check]'
 	@touch $@

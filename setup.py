@@ -1,4 +1,4 @@
-"""How pushd is built and installed."""
+"""The build and installation of pushd."""
 
 import re
 from pathlib import Path
@@ -35,7 +35,7 @@ setup(
     keywords=["server push", "server-sent events", "websocket", "long polling", "publish-subscribe"],
     python_requires=">=3.11",
     # Without package_dir an editable install would hide twisted/plugins from Twisted. The plugin directory is
-    # listed by hand, since neither it nor twisted/ may hold an __init__.py.
+    # listed explicitly, since neither it nor twisted/ may have an __init__.py.
     package_dir={"": "."},
     packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
     package_data={
@@ -70,9 +70,9 @@ setup(
         "fuzz": ["atheris>=3"],
         "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "import-linter"],
     },
-    # Without a compiler pushd is installed all the same, and does in Python what this does: see pushd/net/fan_out.py.
+    # Optional: without a compiler, pushd uses the Python code in pushd/net/fan_out.py.
     ext_modules=[Extension("pushd.net._fan_out", ["pushd/net/_fan_out.c"], py_limited_api=True, optional=True)],
-    # One wheel serves every Python from 3.11 on: the extension uses the stable ABI only.
+    # One wheel for all versions of Python from 3.11: the extension uses only the stable ABI.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     zip_safe=False,
 )

@@ -1,4 +1,4 @@
-"""Listeners: what an endpoint string says, and a start that a taken port ends with one sentence."""
+"""Listeners: endpoint strings, socket options, and one sentence for the operator when a port cannot be used."""
 
 import ipaddress
 import os
@@ -19,20 +19,20 @@ from pushd.net.direct_send import enable_direct_send
 
 _PROBES = 3
 _UNSENT = 128 << 10
-"""Bytes of a connection that wait in the kernel at most, about, for the network to take them. Linux would let four MiB
-wait, which is a private copy for each slow reader, hides for as long that it is slow, and is no part of its queue.
+"""About the most unsent bytes of a connection in the kernel. The default of Linux is 4 MiB: a copy for each slow
+consumer that is not counted in its queue and delays its detection.
 """
-# Where the port stands among the arguments of the kinds of endpoint that bind an address.
+# The index of the port among the arguments, for the kinds of endpoint that bind an address.
 _PORT_AT = {"tcp": 0, "tcp6": 0, "ssl": 0, "tls": 1}
 _PIECE = re.compile(r"((?:\\.|[^\\:])*):", re.DOTALL)
 _NAME_AND_VALUE = re.compile(r"((?:\\.|[^\\=])*)=(.*)", re.DOTALL)
 
 
 class CannotStart(SystemExit, Exception):
-    """The daemon can not start, and one sentence says why.
+    """The daemon cannot start. The text is one sentence for the operator.
 
-    It is an Exception, so that twistd removes its pid file and tells whoever waits for the daemon to start, and
-    a SystemExit, so that Python then leaves with status 1 and without a traceback.
+    It is an Exception, so that twistd removes its pid file and reports the failure to the process that started it, and
+    a SystemExit, so that Python exits with status 1 and without a traceback.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -41,7 +41,7 @@ class CannotStart(SystemExit, Exception):
 
 
 class Reach(Enum):
-    """From where a listener can be reached."""
+    """From where clients can connect to a listener."""
 
     UNIX = "a Unix socket"
     LOOPBACK = "a loopback address"
@@ -49,9 +49,9 @@ class Reach(Enum):
 
 
 def reach_of(name: object) -> Reach:
-    """Return from where a bound socket can be reached.
+    """Return from where clients can connect to a bound socket.
 
-    :param name: its address as ``getsockname`` gives it, whatever an endpoint string said.
+    :param name: its address as returned by ``getsockname``.
     """
     if not isinstance(name, tuple):
         return Reach.UNIX
@@ -60,7 +60,7 @@ def reach_of(name: object) -> Reach:
 
 def is_on_loopback(transport: Any) -> bool:
     """Return whether a connection was accepted by a listener that is bound to a loopback address, or by one that
-    `prepare` has not seen. One that is bound to every address is none of those, though it can be reached by loopback.
+    `prepare` was not called with. A listener that is bound to all addresses does not count, though loopback reaches it.
     """
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner
@@ -68,10 +68,10 @@ def is_on_loopback(transport: Any) -> bool:
 
 
 def prepare(port: Any, dead_peer: int) -> None:
-    """Set up a listening port: its connections send at once, in small pieces too, the kernel does not hide who reads
-    slowly, and dead peers are found.
+    """Set the options of a listening port: its connections send directly and without Nagle's algorithm, the kernel
+    buffers little for slow consumers, and dead peers are detected.
 
-    :param dead_peer: seconds; see `find_dead_peers`.
+    :param dead_peer: seconds; see `set_dead_peer_timeout`.
     """
     enable_direct_send(port)
     sock = port.socket
@@ -83,9 +83,9 @@ def prepare(port: Any, dead_peer: int) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
 
 
-def on_too_many_files(port: Any, told: Callable[[str | None], None]) -> None:
-    """Let `told` be called with the host of each connection that a port closes at once, since the process may open no
-    more files. Twisted would write three lines a connection to the log.
+def on_too_many_files(port: Any, callback: Callable[[str | None], None]) -> None:
+    """Call `callback` with the host of each connection that a port closes at once because the process cannot open more
+    files. Twisted alone would log three lines for each.
     """
     usual = port._logger.observer
 
@@ -94,21 +94,21 @@ def on_too_many_files(port: Any, told: Callable[[str | None], None]) -> None:
         if "EMFILE" not in event["log_format"]:
             usual(event)
         elif address := event.get("address"):
-            told(address[0] if isinstance(address, tuple) else None)
+            callback(address[0] if isinstance(address, tuple) else None)
 
     port._logger = Logger(namespace=port._logger.namespace, observer=observe)
 
 
 def set_dead_peer_timeout(sock: socket.socket, seconds: int) -> Sequence[int]:
-    """Let TCP give a peer up of which nothing was heard for `seconds`, whether it owes us data (RFC 5482) or not
-    (RFC 9293, 3.8.4). The connections that a listening socket accepts have this from it.
+    """Set the socket options by which TCP closes a connection whose peer was silent for `seconds`, with unacknowledged
+    data (RFC 5482) or without (RFC 9293, section 3.8.4). Connections inherit them from a listening socket.
 
-    Half of the time is for each: what is sent to a peer that fell silent starts the clock of unanswered data, and then
-    the probes stop.
+    Each of the two timeouts is half of `seconds`: data sent to a silent peer starts the timeout of unacknowledged data
+    and stops the probes.
 
-    Gives the seconds of silence after which a connection may be probed: they are to be dealt out. A crowd that was
-    written to at once would else be probed at once, again and again, and where the probes overrun a queue of the
-    network, peers are given up that are well.
+    Return the idle times, in seconds, that the caller distributes among the connections. Otherwise many connections
+    that were written to at once would be probed at once, again and again. Where the probes overflow a queue of the
+    network, connections of live peers would be closed.
     """
     patience = max(2, seconds // 2)
     interval = max(1, patience // (_PROBES + 2))
@@ -126,7 +126,10 @@ def set_dead_peer_timeout(sock: socket.socket, seconds: int) -> Sequence[int]:
 
 
 def check_endpoint(text: str, reactor: Any) -> None:
-    """Raise ValueError with a phrase where Twisted could not listen on such an endpoint string."""
+    """Check an endpoint string.
+
+    :raises ValueError: with a phrase for the operator, when Twisted could not listen on it.
+    """
     try:
         serverFromString(reactor, text)
         kind, plain, named = _read(text)
@@ -135,12 +138,12 @@ def check_endpoint(text: str, reactor: Any) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{text!r} is not an endpoint string ({reason})") from error
     if not 0 <= port <= 65535:
-        raise ValueError(f"{text!r} has a port beyond 65535")
+        raise ValueError(f"{text!r} has an invalid port: must be between 0 and 65535")
 
 
 def is_local(text: str) -> bool:
-    """Return whether an endpoint string allows only this machine to connect, as far as the text tells: a socket that
-    systemd hands over may be bound to any address, see `inherited_name` and `reach_of`.
+    """Return whether an endpoint string lets only this machine connect, judged by its text. A socket inherited from
+    systemd may be bound to any address: see `inherited_name` and `reach_of`.
     """
     kind, _, named = _read(text)
     if kind == "haproxy":
@@ -149,10 +152,10 @@ def is_local(text: str) -> bool:
 
 
 def inherited_name(text: str, reactor: Any) -> object | None:
-    """Return the address, as ``getsockname`` does, of a socket that systemd hands over and on which nobody listens yet;
+    """Return the address, like ``getsockname``, of a socket that is inherited from systemd and is not listening yet;
     None for any other endpoint string.
 
-    :raises OSError: the descriptor is not a socket.
+    :raises OSError: when the descriptor is not a socket.
     """
     kind, _, _ = _read(text)
     if kind == "haproxy":
@@ -166,7 +169,7 @@ def inherited_name(text: str, reactor: Any) -> object | None:
 
 
 def exposed(text: str, name: object) -> str:
-    """Return the sentence about an endpoint that turned out to be bound to an address that other machines reach."""
+    """Return the sentence for an endpoint that is bound to an address that other machines can reach."""
     host, port = name[:2] if isinstance(name, tuple) else (name, "")
     shown = f"[{host}]" if ":" in str(host) else host
     return (
@@ -176,15 +179,15 @@ def exposed(text: str, name: object) -> str:
 
 
 class StartOrExit(MultiService):
-    """A service whose start ends the process with one sentence where a child can not have its port, or start at all."""
+    """A service that ends the process with one sentence when a child cannot listen on its port, or cannot start."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        """`tell` is handed the sentence before CannotStart is raised."""
+    def __init__(self, report: Callable[[str], None]) -> None:
+        """`report` is called with the sentence before CannotStart is raised."""
         super().__init__()
-        self._report = tell
+        self._report = report
 
     def privilegedStartService(self) -> None:
-        """Start the children while the process may still have the rights of root."""
+        """Start the children, perhaps with the privileges of root."""
         self._start(super().privilegedStartService)
 
     def startService(self) -> None:
@@ -206,7 +209,7 @@ class StartOrExit(MultiService):
 def _cannot_listen(error: CannotListenError) -> str:
     reason = getattr(error.socketError, "strerror", None) or error.socketError
     place = error.port if error.interface is None else f"{error.interface or '*'}:{error.port}"
-    return f"can not listen on {place}: {reason}"
+    return f"cannot listen on {place}: {reason}"
 
 
 def _is_loopback(interface: str) -> bool:
@@ -218,7 +221,7 @@ def _is_loopback(interface: str) -> bool:
 
 
 def _read(text: str) -> tuple[str, list[str], dict[str, str]]:
-    """The kind, the plain and the named arguments, read the way Twisted reads them."""
+    """Return the kind, the positional and the named arguments of an endpoint string, parsed as Twisted does."""
     plain: list[str] = []
     named: dict[str, str] = {}
     for piece in _PIECE.findall(text + ":"):

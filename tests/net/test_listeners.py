@@ -93,10 +93,10 @@ def test_endpoint_strings_of_twisted_pass(text):
         ("pigeon:80", "'pigeon:80' is not an endpoint string (Unknown endpoint type: 'pigeon')"),
         ("tcp:80\\", "'tcp:80\\\\' is not an endpoint string ("),
         ("ssl:80:privateKey=nowhere.pem", "No such file or directory"),
-        ("tls:nowhere:70000", "'tls:nowhere:70000' has a port beyond 65535"),
-        ("tcp:70000", "'tcp:70000' has a port beyond 65535"),
-        ("tcp:port=70000", "'tcp:port=70000' has a port beyond 65535"),
-        ("tcp:-1", "'tcp:-1' has a port beyond 65535"),
+        ("tls:nowhere:70000", "'tls:nowhere:70000' has an invalid port: must be between 0 and 65535"),
+        ("tcp:70000", "'tcp:70000' has an invalid port: must be between 0 and 65535"),
+        ("tcp:port=70000", "'tcp:port=70000' has an invalid port: must be between 0 and 65535"),
+        ("tcp:-1", "'tcp:-1' has an invalid port: must be between 0 and 65535"),
     ],
 )
 def test_a_wrong_endpoint_string_is_told(text, phrase):
@@ -210,15 +210,15 @@ class Failing(Service):
     [
         (
             CannotListenError("127.0.0.1", 80, OSError(errno.EACCES, os.strerror(errno.EACCES))),
-            "can not listen on 127.0.0.1:80: Permission denied",
+            "cannot listen on 127.0.0.1:80: Permission denied",
         ),
         (
             CannotListenError("", 80, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))),
-            "can not listen on *:80: Address already in use",
+            "cannot listen on *:80: Address already in use",
         ),
         (
             CannotListenError(None, "/run/pushd.sock", "Cannot acquire lock"),
-            "can not listen on /run/pushd.sock: Cannot acquire lock",
+            "cannot listen on /run/pushd.sock: Cannot acquire lock",
         ),
     ],
 )
@@ -252,5 +252,5 @@ def test_a_taken_port_is_such_a_port():
         root = StartOrExit(lambda sentence: None)
         text = f"tcp:{port}:interface=127.0.0.1"
         strports.service(text, Factory(), reactor=reactor).setServiceParent(root)
-        with pytest.raises(CannotStart, match=rf"^can not listen on 127\.0\.0\.1:{port}: Address already in use$"):
+        with pytest.raises(CannotStart, match=rf"^cannot listen on 127\.0\.0\.1:{port}: Address already in use$"):
             root.privilegedStartService()

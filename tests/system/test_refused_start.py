@@ -39,7 +39,7 @@ def taken():
         port = listener.getsockname()[1]
         yield (
             f"tcp:{port}:interface=127.0.0.1",
-            f"can not listen on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}",
+            f"cannot listen on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}",
         )
 
 
@@ -51,7 +51,7 @@ def test_a_wrong_setting(tmp_path):
 
 def test_check(tmp_path):
     done = twistd(tmp_path, "pushd", "--check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "pushd: configuration is good (no file)\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "pushd: configuration is valid (no file)\n", "")
     assert list(tmp_path.iterdir()) == []
 
 
