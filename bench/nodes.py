@@ -75,7 +75,7 @@ class Node:
         while time.monotonic() < deadline and self._process.poll() is None:
             text = self._log.read_text()
             found = re.search(r"tcp listens on 127\.0\.0\.1:([0-9]+)", text)
-            is_ready = "The store accepts publishes" in text or ("edis" not in text and "http listens" in text)
+            is_ready = "Backend accepts publishes" in text or ("edis" not in text and "http listens" in text)
             if found and is_ready:
                 return int(found[1])
             time.sleep(0.02)

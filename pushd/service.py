@@ -341,7 +341,7 @@ class _BackendService(Service):
         if isinstance(outcome, Failure) and outcome.check(BackendUnusable):
             starting.addErrback(lambda _: None)
             raise CannotStart(outcome.getErrorMessage())
-        starting.addErrback(lambda failure: self.log.failure("The store did not start", failure))
+        starting.addErrback(lambda failure: self.log.failure("Backend failed to start", failure))
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
@@ -417,7 +417,7 @@ class _ListenerService(MultiService):
         return port
 
     def _refused(self, host: str | None) -> None:
-        refusal = TooManyConnections("the daemon may open no more files")
+        refusal = TooManyConnections("the limit of open files is reached")
         self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
 
 

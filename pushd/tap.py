@@ -49,9 +49,9 @@ class Options(UsageOptions):
     synopsis = "[options]"
     longdesc = (
         "A server-push daemon. Each setting is an option here, a key in the file given by --config, and a "
-        "variable PUSHD_SECTION_NAME in the environment; an option wins over the environment, that over the file."
+        "variable PUSHD_SECTION_NAME in the environment; options override the environment, which overrides the file."
     )
-    optFlags: ClassVar = [["check", None, "Check the configuration and what is stored, say what is wrong, and exit."]]
+    optFlags: ClassVar = [["check", None, "Check the configuration and the stored history, report errors, and exit."]]
     optParameters: ClassVar = [["config", "c", None, "Read the settings from this TOML file."]]
 
     settings: Config
@@ -75,7 +75,7 @@ class Options(UsageOptions):
     def parseArgs(self, *words: str) -> None:
         """Refuse what is not an option. Raises UsageError."""
         if words:
-            raise UsageError(f"{words[0]!r} is not an option")
+            raise UsageError(f"unexpected argument {words[0]!r}: only options are accepted")
 
     def postOptions(self) -> None:
         """Load the settings and check them. Raises ConfigError."""
@@ -84,7 +84,7 @@ class Options(UsageOptions):
         self.settings = self.read(Path())
         check_inherited_sockets(self.settings, reactor)
         if self["check"]:
-            print(f"pushd: configuration is good ({self['config'] or 'no file'})")
+            print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             self._check_backend()
             raise SystemExit
 
@@ -212,11 +212,11 @@ def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
     if twistd["nodaemon"] and name in (None, "", "-"):
         return sys.stdout
     if name == "-":
-        raise SystemExit("pushd: a daemon can not log to the terminal")
+        raise SystemExit("pushd: a daemon cannot log to the terminal")
     try:
         file = LogFile.fromFullPath(name or "twistd.log")
     except OSError as error:
-        raise SystemExit(f"pushd: can not log to {name or 'twistd.log'}: {error.strerror}") from error
+        raise SystemExit(f"pushd: cannot log to {name or 'twistd.log'}: {error.strerror}") from error
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate))
     output: IO[Any] = file

@@ -119,18 +119,18 @@ def test_options_win_over_the_environment_and_that_over_the_file(environment, tm
         ),
         (["--limits-mesage", "1"], "option --limits-mesage not recognized"),
         (["--log-level"], "option --log-level requires argument"),
-        (["start"], "'start' is not an option"),
+        (["start"], "unexpected argument 'start': only options are accepted"),
         (["--config", "nowhere.toml"], "nowhere.toml: No such file or directory"),
         (["--http", "tcp:70000"], "http.listen: 'tcp:70000' has a port beyond 65535"),
         (
             ["--tcp", "tcp:0"],
-            "tcp.listen: tcp:0 is open to other machines, so give it interface=127.0.0.1, "
+            "tcp.listen: tcp:0 is open to other machines; add interface=127.0.0.1, "
             "or start with --open to let anyone publish and subscribe",
         ),
-        (["--backend-kind", "sqlite"], "backend.kind: sqlite needs a directory, so say --data-dir DIR"),
+        (["--backend-kind", "sqlite"], "backend.kind: sqlite requires a directory; use --data-dir DIR"),
         (
             ["--backend-kind", "memory", "--data-dir", "data"],
-            "backend.data_dir: a directory is of no use to the backend memory",
+            "backend.data_dir: must not be set for the backend memory",
         ),
     ],
 )
@@ -145,7 +145,7 @@ def test_check_says_that_all_is_well_and_starts_nothing(capsys, environment, tmp
     (tmp_path / "pushd.toml").touch()
     with pytest.raises(SystemExit) as caught:
         parsed("--check", *words)
-    assert (capsys.readouterr().out, caught.value.code) == (f"pushd: configuration is good ({where})\n", None)
+    assert (capsys.readouterr().out, caught.value.code) == (f"pushd: configuration is valid ({where})\n", None)
 
 
 def test_check_tells_how_it_is_with_the_history_on_disk(capsys, tmp_path):
@@ -254,8 +254,8 @@ def test_a_log_that_twistd_was_told_to_keep_is_left_to_it(reactor, made, twistd)
 @pytest.mark.parametrize(
     ("twistd", "sentence"),
     [
-        ({"nodaemon": False, "logfile": "-"}, "pushd: a daemon can not log to the terminal"),
-        ({"logfile": "nowhere/own.log"}, "pushd: can not log to nowhere/own.log: No such file or directory"),
+        ({"nodaemon": False, "logfile": "-"}, "pushd: a daemon cannot log to the terminal"),
+        ({"logfile": "nowhere/own.log"}, "pushd: cannot log to nowhere/own.log: No such file or directory"),
     ],
 )
 def test_a_log_that_can_not_be_ends_the_process(reactor, made, environment, tmp_path, twistd, sentence):

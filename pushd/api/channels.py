@@ -50,5 +50,5 @@ def _page_of_channels(request: Request) -> tuple[str, str, int]:
 def _part_of_name(request: Request, name: bytes) -> str:
     text = parameter(request, name) or ""
     if len(text) > MAX_BYTES or not _CLEAN.fullmatch(text):
-        raise BadParameter(f"{name.decode('ascii')} is the beginning of a channel name")
+        raise BadParameter(f"{name.decode('ascii')} must be the beginning of a channel name")
     return text

@@ -54,7 +54,7 @@ class ConnectionsResource(HttpResource):
 def _page(request: Request) -> tuple[str | None, int, int]:
     """Give channel, start and size of a page of connections."""
     if request.postpath:
-        raise NotFound("ask for /connections; an id is for DELETE")
+        raise NotFound("there is no such address; GET /connections lists the connections")
     limit = whole_number(request, b"limit", 100, 1, _MAX_CONNECTIONS)
     channel = parameter(request, b"channel")
     if channel is not None:
@@ -67,7 +67,7 @@ def _after(request: Request) -> int:
     if after is None:
         return 0
     if not _ID.fullmatch(after):
-        raise BadParameter("after is the id of a connection")
+        raise BadParameter("after must be the id of a connection")
     return int(after, 16)
 
 

@@ -26,8 +26,8 @@ class HealthResource(HttpResource):
             case "live":
                 return json_answer(request, {"live": True})
             case "ready":
-                if (ailment := self._hub.unavailable_reason) is None:
+                if (reason := self._hub.unavailable_reason) is None:
                     return json_answer(request, {"ready": True})
                 request.setResponseCode(503)
-                return json_answer(request, {"ready": False, "reason": ailment})
-        raise NotFound("say /health/live or /health/ready")
+                return json_answer(request, {"ready": False, "reason": reason})
+        raise NotFound("there is no such address; use /health/live or /health/ready")

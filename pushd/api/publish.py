@@ -42,7 +42,7 @@ class PublishResource(HttpResource):
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
         if len(channels) > _MAX_CHANNELS:
-            raise BadChannel(f"a message goes to at most {_MAX_CHANNELS} channels at once")
+            raise BadChannel(f"a message must not go to more than {_MAX_CHANNELS} channels at once")
         drafts = self._drafts(request, list(dict.fromkeys(channels)))
         receipts = await self._hub.publish_all(drafts, _key(request, name))
         return _answer_receipts(request, receipts, is_list="," in name)
@@ -55,14 +55,14 @@ class PublishResource(HttpResource):
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
         end = parameter(request, b"end")
         if end not in (None, "0", "1"):
-            raise BadParameter("end is 0 or 1")
+            raise BadParameter("end must be 0 or 1")
         max_event = self.context.limits.event
         return [draft(channel, data, given, event, ttl, end=end == "1", max_event=max_event) for channel in channels]
 
     async def _publish_batch(self, request: Request) -> Answer:
         content_type = (request.getHeader(b"content-type") or b"").decode("latin-1")
         if content_type.partition(";")[0].strip().lower() != _NDJSON:
-            raise UnsupportedType(f"a batch is {_NDJSON}; a single message goes to /pub/CHANNEL")
+            raise UnsupportedType(f"Content-Type of a batch must be {_NDJSON}; use /pub/CHANNEL for a single message")
         if request.body.count(b"\n") + (not request.body.endswith(b"\n")) > _MAX_LINES:
             raise TooLarge(f"batch must not exceed {_MAX_LINES} lines, empty ones included")
         lines = [line for line in request.body.split(b"\n") if line.strip()]
@@ -107,7 +107,7 @@ class PublishResource(HttpResource):
 
 def _channel(request: Request) -> str:
     if not request.postpath:
-        raise NotFound("say /pub/CHANNEL")
+        raise NotFound("channel is missing; use /pub/CHANNEL")
     return check_channel(name_in_path(request))
 
 
@@ -115,7 +115,7 @@ def _ttl(request: Request) -> float | None:
     try:
         return decimal(request, b"ttl")
     except BadParameter:
-        raise BadTtl("a time to live is a positive number of seconds, at most ten years") from None
+        raise BadTtl("ttl must be a positive number of seconds, at most ten years") from None
 
 
 def _key(request: Request, scope: str) -> str | None:
@@ -123,7 +123,7 @@ def _key(request: Request, scope: str) -> str | None:
     if key is None:
         return None
     if not key or len(key) > _MAX_KEY:
-        raise BadParameter(f"an Idempotency-Key has 1 to {_MAX_KEY} bytes")
+        raise BadParameter(f"Idempotency-Key must have 1 to {_MAX_KEY} bytes")
     return f"{scope} {key.decode('latin-1')}"
 
 

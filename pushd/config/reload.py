@@ -102,7 +102,7 @@ class Reload(Service):
             self._reactor.stop()
         elif self.running:
             reloading = self._one_at_a_time.run(lambda: Deferred.fromCoroutine(self.reload()))
-            reloading.addErrback(lambda failure: self.log.failure("Reading the configuration again broke", failure))
+            reloading.addErrback(lambda failure: self.log.failure("Reloading the configuration failed", failure))
 
     async def reload(self) -> None:
         """Read the configuration, and let the daemon go by it."""
@@ -112,7 +112,7 @@ class Reload(Service):
             change = compare(self._config, self._read())
             await self._daemon.reconfigure(change.config)
         except ConfigError as error:
-            self.log.error("Nothing is changed: {why}", why=str(error))
+            self.log.error("Configuration not reloaded, nothing changed: {reason}", reason=str(error))
         else:
             before, self._config = self._config.log, change.config
             now = change.config.log
@@ -126,9 +126,9 @@ class Reload(Service):
     def _tell(self, change: ConfigChange) -> None:
         """Say what came of it; keys only, for a value may be a secret."""
         changed = ", ".join(change.taken) or "nothing"
-        self.log.info("The configuration is read again; changed: {changed}", changed=changed)
+        self.log.info("Configuration reloaded; changed: {changed}", changed=changed)
         if change.waiting:
-            self.log.warn("Only a restart will change {waiting}", waiting=", ".join(change.waiting))
+            self.log.warn("Settings that need a restart: {waiting}", waiting=", ".join(change.waiting))
 
 
 def _has_terminal() -> bool:

@@ -372,11 +372,11 @@ def check_listeners(config: Config, reactor: Any) -> None:
                 raise ConfigError(f"{key}: {error}") from error
             if not (config.access.open or is_local(endpoint_text)):
                 raise ConfigError(
-                    f"{key}: {endpoint_text} is open to other machines, so give it interface=127.0.0.1, "
+                    f"{key}: {endpoint_text} is open to other machines; add interface=127.0.0.1, "
                     "or start with --open to let anyone publish and subscribe"
                 )
     if not (config.http.listen or config.tcp.listen):
-        raise ConfigError("http.listen and tcp.listen are both switched off, so nobody could come in")
+        raise ConfigError("http.listen and tcp.listen must not both be empty: at least one listener is required")
 
 
 def check_inherited_sockets(config: Config, reactor: Any) -> None:
@@ -397,15 +397,17 @@ def check_backend(config: Config) -> None:
     """Raise ConfigError where the kind of backend and what is said about it do not go together."""
     backend = config.backend
     if backend.kind == "sqlite" and not backend.data_dir:
-        raise ConfigError("backend.kind: sqlite needs a directory, so say --data-dir DIR")
+        raise ConfigError("backend.kind: sqlite requires a directory; use --data-dir DIR")
     if backend.kind == "redis" and not backend.url:
-        raise ConfigError("backend.kind: redis needs a URL, so say --redis redis://HOST")
+        raise ConfigError("backend.kind: redis requires a URL; use --redis redis://HOST")
     if backend.kind not in ("auto", "sqlite") and backend.data_dir:
-        raise ConfigError(f"backend.data_dir: a directory is of no use to the backend {backend.kind}")
+        raise ConfigError(f"backend.data_dir: must not be set for the backend {backend.kind}")
     if backend.kind not in ("auto", "redis") and backend.url:
-        raise ConfigError(f"backend.url: a Redis is of no use to the backend {backend.kind}")
+        raise ConfigError(f"backend.url: must not be set for the backend {backend.kind}")
     if backend.data_dir and backend.url:
-        raise ConfigError("backend.data_dir and backend.url: the history is kept either on disk or in Redis")
+        raise ConfigError(
+            "backend.data_dir and backend.url must not both be set: the history is kept either on disk or in Redis"
+        )
 
 
 def _of_file(file: Path, held: Mapping[str, object]) -> Iterator[_Given]:
@@ -415,7 +417,7 @@ def _of_file(file: Path, held: Mapping[str, object]) -> Iterator[_Given]:
                 f"{file}: unknown section [{section}]{suggestion(section, (*_SECTIONS, 'source'), '[{}]')}"
             )
         if not isinstance(rows, dict):
-            raise ConfigError(f"{file}: {section} is a section and is written [{section}]")
+            raise ConfigError(f"{file}: {section} must be a section, written [{section}]")
         for name, raw in rows.items():
             key = f"{section}.{name}"
             if key not in _BY_KEY:

@@ -18,7 +18,7 @@ def name_in_path(request: Request) -> str:
     try:
         return b"/".join(request.postpath).decode("utf-8")
     except UnicodeDecodeError:
-        raise BadUtf8("a name in an address is percent-encoded UTF-8") from None
+        raise BadUtf8("the name in the path is not valid percent-encoded UTF-8") from None
 
 
 def parameter(request: Request, name: bytes) -> str | None:
@@ -31,11 +31,11 @@ def parameter(request: Request, name: bytes) -> str | None:
         return None
     values = request.args.get(name, ())
     if len(values) > 1:
-        raise BadParameter(f"{name.decode('ascii')} stands there more than once")
+        raise BadParameter(f"{name.decode('ascii')} must not be given more than once")
     try:
         return values[0].decode("utf-8") if values else None
     except UnicodeDecodeError:
-        raise BadUtf8("a parameter is percent-encoded UTF-8") from None
+        raise BadUtf8(f"{name.decode('ascii')} is not valid percent-encoded UTF-8") from None
 
 
 def whole_number(request: Request, name: bytes, default: int, low: int, high: int) -> int:
@@ -47,7 +47,7 @@ def whole_number(request: Request, name: bytes, default: int, low: int, high: in
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and low <= int(text) <= high):
-        raise BadParameter(f"{name.decode('ascii')} is a whole number from {low} to {high}")
+        raise BadParameter(f"{name.decode('ascii')} must be a whole number from {low} to {high}")
     return int(text)
 
 
@@ -60,7 +60,7 @@ def decimal(request: Request, name: bytes) -> float | None:
     if text is None:
         return None
     if not _DECIMAL.fullmatch(text):
-        raise BadParameter(f"{name.decode('ascii')} is a number")
+        raise BadParameter(f"{name.decode('ascii')} must be a decimal number")
     return float(text)
 
 

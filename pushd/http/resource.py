@@ -164,7 +164,7 @@ class HttpResource(Resource):
         if request.method == b"OPTIONS":
             return self._preflight(request, allowed)
         request.setHeader(b"Allow", allowed)
-        raise MethodNotAllowed("this address knows " + allowed.decode("ascii"))
+        raise MethodNotAllowed("method is not allowed here; allowed: " + allowed.decode("ascii"))
 
     async def head(self, request: Request) -> Answer:
         """Answer HEAD with the headers of GET; a door that streams has its own way."""
@@ -180,7 +180,7 @@ class HttpResource(Resource):
         return b""
 
     def _on_error(self, failure: Failure, request: Request) -> None:
-        self.log.failure("{method} {path} broke", failure, method=request.method, path=request.path)
+        self.log.failure("{method} {path} failed", failure, method=request.method, path=request.path)
         self.context.counters.refusals[InternalError.code] += 1
         request.answer(render_refusal(request, InternalError("internal error; the log of the daemon has the details")))
 

@@ -63,7 +63,8 @@ _METHOD: Final = re.compile(rb"[\r\n]*[A-Za-z0-9!#$%&'*+.^_`|~-]{0,40}(?: |\Z)")
 """What is left of a method, or as much of it as there is."""
 _UNKNOWN_METHOD: Final = "the request method is not one that pushd implements (RFC 9110, section 15.6.2)"
 _METHODS: Final = b"DELETE, GET, HEAD, OPTIONS, POST, PUT"
-_NO_HTTP: Final = "that is not HTTP/1.1 (RFC 9112)"
+_NO_HTTP: Final = "request is not valid HTTP/1.1 (RFC 9112)"
+_BAD_BODY: Final = "chunk extensions or trailers of the request body are too long (RFC 9112, section 7.1)"
 _OVERFLOW: Final = "Content-Length overflow"
 """What the parser says of a number of more than 64 bits."""
 _VERSIONS: Final = ("1.1", "1.0")
@@ -390,12 +391,12 @@ class Connection:
 
     def head_timed_out(self) -> None:
         """Refuse a head that is not there in time."""
-        self._stop(TooLate(f"a request is there within {self._site.limits.handshake:g} seconds"))
+        self._stop(TooLate(f"request headers must arrive within {self._site.limits.handshake:g} seconds"))
         self._serve()
 
     def body_timed_out(self) -> None:
         """Refuse a body that is not there in time, however steadily it comes."""
-        self._stop(TooLate(f"a body is there within {self._site.limits.upload:g} seconds"))
+        self._stop(TooLate(f"request body must arrive within {self._site.limits.upload:g} seconds"))
         self._serve()
 
     def idle_timed_out(self) -> None:
@@ -449,7 +450,7 @@ class Connection:
         if complete == len(self._waiting) and not self._ignores_input:
             self._fed += len(data)
             if self._fed - self._taken > self._site.limits.headers:
-                self._stop(self._head_too_large() if self._headers is not None else BadRequest("that is no body"))
+                self._stop(self._head_too_large() if self._headers is not None else BadRequest(_BAD_BODY))
                 return
             try:
                 self._hold(len(self._body))
@@ -483,12 +484,12 @@ class Connection:
             raise self._stop(self._head_too_large())
 
     def _head_too_large(self) -> Refusal:
-        return HeadersTooLarge(f"the headers have at most {self._site.limits.headers} bytes")
+        return HeadersTooLarge(f"request headers must not exceed {self._site.limits.headers} bytes")
 
     def _too_large(self, request: Request) -> Refusal:
         limits = self._site.limits
         most = limits.batch if request.path == b"/pub" else limits.message
-        return TooLarge(f"a body has at most {most} bytes here")
+        return TooLarge(f"request body must not exceed {most} bytes here")
 
     def _stop(self, refusal: Refusal) -> Refusal:
         """Read nothing more; let the refusal wait for its turn, and give it."""
@@ -804,10 +805,10 @@ def _fault_of(headers: dict[bytes, bytes], is_old: bool) -> str | None:
     """Find what the parser lets pass and the standard does not (RFC 9112, sections 3.2 and 6.1)."""
     host = headers.get(b"host")
     if host is None and not is_old:
-        return "a request has one Host (RFC 9112, section 3.2)"
+        return "request must have a Host header (RFC 9112, section 3.2)"
     if host and not _HOST.fullmatch(host):
-        return "Host is one name or address, and a port (RFC 9110, section 7.2)"
+        return "Host must be one host name or IP address, optionally with a port (RFC 9110, section 7.2)"
     coding = headers.get(b"transfer-encoding")
     if coding is not None and (is_old or coding.lower() != b"chunked"):
-        return "the transfer coding is chunked, and only HTTP/1.1 has it (RFC 9112, section 6.1)"
+        return "Transfer-Encoding must be chunked, and requires HTTP/1.1 (RFC 9112, section 6.1)"
     return None

@@ -69,8 +69,9 @@ _RELIEF_SECONDS = 1.0
 """Before it is tried again to make room where that did not help."""
 _MUCH = 1 << 20
 """Bytes of an answer, from which on there has to be room for it."""
-_NO_ROOM = "too much waits in memory for all together; try again in a moment"
-_NOT_STARTED = "the store has not started yet"
+_NO_ROOM = "the memory limit for queued data is reached; try again in a moment"
+_NOT_STARTED = "the backend has not started yet"
+_NO_CHANNEL = "there is no such channel: nothing was published to it, and no subscriber names it"
 _STOPPING = "the daemon is stopping"
 
 
@@ -294,7 +295,7 @@ class Hub:
         if not fresh:
             return StartPosition(MessageId("", 0), (), needs_replay=False, is_complete=False)
         if len(subscriber.starts.keys() | set(fresh)) > self.max_subscriptions:
-            raise TooManySubscriptions(f"a connection hears at most {self.max_subscriptions} topics")
+            raise TooManySubscriptions(f"a connection must not subscribe to more than {self.max_subscriptions} topics")
         for topic in fresh:
             if topic not in subscriber.starts:
                 self._demand.add(topic)
@@ -422,7 +423,7 @@ class Hub:
         subscriber = self._register.find(number)
         if subscriber is None:
             raise UnknownConnection("there is no such connection; /connections lists them")
-        self.log.info("{peer}: closed on demand", peer=subscriber.name)
+        self.log.info("{peer}: connection closed by an operator", peer=subscriber.name)
         self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
@@ -491,7 +492,7 @@ class Hub:
         info = await self._backend.info(channel)
         audience = await self._backend.audience(channel)
         if info is None and not audience.named:
-            raise UnknownChannel("nobody published to that channel, and nobody listens to it")
+            raise UnknownChannel(_NO_CHANNEL)
         return ChannelStatus(info or ChannelInfo(channel, 0, 0, None, None, None, False), dict(audience.transports))
 
     async def channels(self, prefix: str, after: str, limit: int) -> list[str]:
@@ -507,7 +508,7 @@ class Hub:
         known = await self._backend.delete(channel)
         if not known:
             if not audience.named:
-                raise UnknownChannel("nobody published to that channel, and nobody listens to it")
+                raise UnknownChannel(_NO_CHANNEL)
             self._on_deleted(channel)
 
     # What the store calls
@@ -532,7 +533,7 @@ class Hub:
             if subscriber.catch_up is not None:
                 subscriber.catch_up.invalidate()
                 if topics:  # it would need two replays at once
-                    self.disconnect(subscriber, Unavailable("what comes next is not known here: come back"))
+                    self.disconnect(subscriber, Unavailable("the subscription has to be resynchronized; reconnect"))
             elif topics:
                 position = after._replace(seq=max(after.seq, min(topics.values())))
                 subscriber.start_replay(tuple(topics))
@@ -540,7 +541,7 @@ class Hub:
                     subscriber, StartPosition(position, (), needs_replay=True, is_complete=False)
                 )
                 Deferred.fromCoroutine(following).addErrback(
-                    lambda failure: self.log.failure("A replay broke", failure)
+                    lambda failure: self.log.failure("Replay after a resync failed", failure)
                 )
 
     def _on_lost(self, channel: str | None, start: MessageId, end: MessageId, reason: str) -> None:
@@ -551,7 +552,7 @@ class Hub:
                 subscriber.catch_up.invalidate()
             topics = list(subscriber.live_topics) if channel is None else subscriber.live_topics_of(channel)
             if topics and subscriber.wire.data_only and subscriber.policy is not Policy.LATEST:
-                self.disconnect(subscriber, TooSlow("messages are gone, which can not be told here"))
+                self.disconnect(subscriber, TooSlow("messages were lost, and this encoding cannot report a gap"))
             else:
                 self._counters.gaps[reason] += len(topics)
                 subscriber.gap([Gap(topic, str(start), str(end), reason) for topic in topics])
@@ -570,9 +571,9 @@ class Hub:
         if reason != self.unavailable_reason:
             before, self.unavailable_reason = self.unavailable_reason, reason
             if reason is None:
-                self.log.info("The store accepts publishes")
+                self.log.info("Backend accepts publishes")
             elif before != _NOT_STARTED:
-                self.log.error("The store accepts no publishes: {ailment}", ailment=reason)
+                self.log.error("Backend does not accept publishes: {reason}", reason=reason)
 
     def _schedule(self) -> None:
         if not (self._scheduled or self.dispatcher.is_idle):
@@ -600,7 +601,7 @@ class Hub:
         for subscriber in self.dispatcher.take_lagging():
             self._counters.lagging[subscriber.policy.value] += 1
             self.log.warn(
-                "{peer}: too slow, messages are let go ({policy}), {bytes} bytes wait",
+                "{peer}: slow consumer, messages are dropped (policy {policy}); {bytes} bytes are queued",
                 peer=subscriber.name,
                 policy=subscriber.policy.value,
                 bytes=subscriber.queued_bytes,
@@ -640,7 +641,7 @@ class Hub:
             else InternalError("internal error; the log of the daemon has the details")
         )
         if cause is not refusal:
-            self.log.failure("{peer}: closed, delivery broke", _failure_of(cause), peer=subscriber.name)
+            self.log.failure("{peer}: delivery failed, connection closed", _failure_of(cause), peer=subscriber.name)
         self._counters.count_refusal(refusal, subscriber.name)
         self._counters.disconnects[refusal.code] += 1
         outlet = subscriber.outlet

@@ -58,7 +58,7 @@ async def test_a_connection_that_is_closed_is_gone_wholly(daemon, way):
     assert await peer.next() == Closed(1008 if way.transport_name == "websocket" else None, True)
     assert await daemon.metric(gauge) == before - 1
     assert await daemon.metric('pushd_refusals_total{code="kicked"}') == 1
-    assert f"{way.transport_name} 127.0.0.1 #{shown['id']}: closed on demand" in daemon.log
+    assert f"{way.transport_name} 127.0.0.1 #{shown['id']}: connection closed by an operator" in daemon.log
     await daemon.publish("a", "on")
     assert await other.data(1) == [b"on"]
 

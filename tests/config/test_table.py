@@ -172,7 +172,7 @@ def test_none_switches_a_listener_off():
         ("[limits]\nzzzzzz = 1", ": unknown key limits.zzzzzz"),
         ("[limit]\nmessage = 1", ": unknown section [limit], did you mean [limits]?"),
         ("[zzzzzz]\nmessage = 1", ": unknown section [zzzzzz]"),
-        ("limits = 5", ": limits is a section and is written [limits]"),
+        ("limits = 5", ": limits must be a section, written [limits]"),
         ("[limits]\nmessage = ?\n", ": not TOML: Invalid value (at line 2, column 11)"),
         ("[log]\nformat = 5", ": log.format: 5 is not one of auto, text, json"),
     ],
@@ -230,7 +230,7 @@ def config_with(http: tuple[str, ...] = (), tcp: tuple[str, ...] = (), open: boo
         (config_with(http=("nonsense:1",)), "http.listen: 'nonsense:1' is not an endpoint string ("),
         (config_with(tcp=("tcp:x",)), "tcp.listen: 'tcp:x' is not an endpoint string (invalid literal"),
         (config_with(http=(LOOPBACK,), tcp=("tcp:0",)), "tcp.listen: tcp:0 is open to other machines"),
-        (config_with(), "http.listen and tcp.listen are both switched off"),
+        (config_with(), "http.listen and tcp.listen must not both be empty"),
     ],
 )
 def test_listeners_that_can_not_be_are_told(config, sentence):
@@ -282,9 +282,12 @@ def test_nothing_is_documented_that_is_no_setting():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"backend.kind": ["redis"]}, "backend.kind: redis needs a URL"),
-        ({"backend.kind": ["memory"], "backend.url": ["redis://a"]}, "a Redis is of no use to the backend memory"),
-        ({"backend.kind": ["sqlite"]}, "needs a directory"),
+        ({"backend.kind": ["redis"]}, "backend.kind: redis requires a URL"),
+        (
+            {"backend.kind": ["memory"], "backend.url": ["redis://a"]},
+            "backend.url: must not be set for the backend memory",
+        ),
+        ({"backend.kind": ["sqlite"]}, "requires a directory"),
         ({"backend.kind": ["memory"], "backend.data_dir": ["/x"]}, "of no use to"),
         ({"backend.data_dir": ["/x"], "backend.url": ["redis://a"]}, "either on disk or in Redis"),
         ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "of no use to"),

@@ -120,7 +120,7 @@ def test_a_check_opens_and_verifies_the_file(tmp_path: Path, durable: Callable[.
     done = twistd(tmp_path / "other", "--data-dir", str(data), "--check")
     assert done.returncode == 0
     assert done.stdout.startswith(
-        "pushd: configuration is good (no file)\n"
+        "pushd: configuration is valid (no file)\n"
         f"pushd: the history is whole ({data / 'history.sqlite'}: 1 messages of 1 channels, "
     )
     daemon.stop()

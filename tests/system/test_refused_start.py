@@ -51,7 +51,7 @@ def test_a_wrong_setting(tmp_path):
 
 def test_check(tmp_path):
     done = twistd(tmp_path, "pushd", "--check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "pushd: configuration is good (no file)\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "pushd: configuration is valid (no file)\n", "")
     assert list(tmp_path.iterdir()) == []
 
 
