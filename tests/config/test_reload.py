@@ -106,5 +106,5 @@ def test_a_reload_is_told_where_either_level_lets_it_pass(before: str, after: st
     reload = Reload(lambda: read, now, Daemon(now, Clock()), threshold, Clock())
     reload.log = Logger(observer=log_observer(out, "text", threshold))
     assert Deferred.fromCoroutine(reload.reload()).called
-    assert ("read again" in out.getvalue()) is is_told
+    assert ("Configuration reloaded" in out.getvalue()) is is_told
     assert threshold.logLevelForNamespace("pushd") is LogLevel.levelWithName(after)

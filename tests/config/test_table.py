@@ -282,12 +282,12 @@ def test_nothing_is_documented_that_is_no_setting():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"backend.kind": ["redis"]}, "backend.kind: redis needs a URL"),
+        ({"backend.kind": ["redis"]}, "backend.kind: redis requires a URL"),
         (
             {"backend.kind": ["memory"], "backend.url": ["redis://a"]},
             "backend.url: must not be set for the backend memory",
         ),
-        ({"backend.kind": ["sqlite"]}, "needs a directory"),
+        ({"backend.kind": ["sqlite"]}, "requires a directory"),
         ({"backend.kind": ["memory"], "backend.data_dir": ["/x"]}, "of no use to"),
         ({"backend.data_dir": ["/x"], "backend.url": ["redis://a"]}, "either on disk or in Redis"),
         ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "of no use to"),
