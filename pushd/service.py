@@ -417,7 +417,7 @@ class _ListenerService(MultiService):
         return port
 
     def _refused(self, host: str | None) -> None:
-        refusal = TooManyConnections("the limit of open files is reached")
+        refusal = TooManyConnections("open file limit reached")
         self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
 
 

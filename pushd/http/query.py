@@ -18,7 +18,7 @@ def name_in_path(request: Request) -> str:
     try:
         return b"/".join(request.postpath).decode("utf-8")
     except UnicodeDecodeError:
-        raise BadUtf8("the name in the path is not valid percent-encoded UTF-8") from None
+        raise BadUtf8("name in the path is not valid percent-encoded UTF-8") from None
 
 
 def parameter(request: Request, name: bytes) -> str | None:

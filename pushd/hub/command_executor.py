@@ -143,7 +143,7 @@ class CommandExecutor:
 
     def _choose(self, name: str) -> None:
         if name not in self._formats:
-            raise BadCommand(f"a format is one of {', '.join(self._formats)}")
+            raise BadCommand(f"format must be one of {', '.join(self._formats)}")
         self.subscriber.wire = self._formats[name]
 
 

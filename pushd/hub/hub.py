@@ -533,7 +533,7 @@ class Hub:
             if subscriber.catch_up is not None:
                 subscriber.catch_up.invalidate()
                 if topics:  # it would need two replays at once
-                    self.disconnect(subscriber, Unavailable("the subscription has to be resynchronized; reconnect"))
+                    self.disconnect(subscriber, Unavailable("subscription needs a resync; reconnect with the cursor"))
             elif topics:
                 position = after._replace(seq=max(after.seq, min(topics.values())))
                 subscriber.start_replay(tuple(topics))

@@ -95,7 +95,7 @@ class PullResource(HttpResource):
         ):
             raise BadParameter(f"invalid url: must be an absolute http or https URL of at most {_MAX_URL} characters")
         if parts.hostname not in self.context.pull_hosts or parts.username is not None:
-            raise Forbidden("the host of url is not allowed: http.pull_hosts must name it")
+            raise Forbidden("host of url is not allowed: http.pull_hosts must name it")
         return url
 
 

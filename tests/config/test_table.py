@@ -288,9 +288,9 @@ def test_nothing_is_documented_that_is_no_setting():
             "backend.url: must not be set for the backend memory",
         ),
         ({"backend.kind": ["sqlite"]}, "requires a directory"),
-        ({"backend.kind": ["memory"], "backend.data_dir": ["/x"]}, "of no use to"),
+        ({"backend.kind": ["memory"], "backend.data_dir": ["/x"]}, "must not be set for"),
         ({"backend.data_dir": ["/x"], "backend.url": ["redis://a"]}, "either on disk or in Redis"),
-        ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "of no use to"),
+        ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "must not be set for"),
     ],
 )
 def test_what_does_not_go_together_with_a_redis_is_told(options, sentence):
