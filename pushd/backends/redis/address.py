@@ -44,17 +44,17 @@ def parse_url(text: str) -> Address:
     """
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in _SCHEMES:
-        raise ValueError(f"a Redis is named by a URL {_EXAMPLES}")
+        raise ValueError(f"not a Redis URL {_EXAMPLES}")
     try:
         return _unix(text) if scheme == "unix" else _network(scheme, rest)
     except (UnicodeError, ValueError) as error:
-        raise ValueError(f"this URL of a Redis can not be read: {error} {_EXAMPLES}") from None
+        raise ValueError(f"invalid Redis URL: {error} {_EXAMPLES}") from None
 
 
 def _unix(text: str) -> Address:
     parts = urlsplit(text)
     if not parts.path.startswith("/") or len(parts.path) < 2 or parts.hostname:
-        raise ValueError("a unix socket needs an absolute path")
+        raise ValueError("the path of a unix socket must be absolute, and no host is accepted")
     options = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
     db = options.pop("db", ["0"])[-1]
     if options:
@@ -66,7 +66,7 @@ def _unix(text: str) -> Address:
 def _network(scheme: str, rest: str) -> Address:
     before, _, path = rest.partition("/")
     if "?" in rest or "#" in rest:
-        raise ValueError("there are no parameters, and ? and # in a password are written %3F and %23")
+        raise ValueError("parameters are not accepted; ? and # in a password must be written %3F and %23")
     credentials, _, places = before.rpartition("@")
     user, password = _credentials(credentials)
     secure, sentinel = scheme.startswith("rediss"), scheme.endswith("sentinel")
@@ -76,10 +76,10 @@ def _network(scheme: str, rest: str) -> Address:
         service, _, path = path.partition("/")
         if not service:
             raise ValueError(
-                "behind the Sentinels stands the name of the master, as in redis+sentinel://a,b,c/mymaster"
+                "the name of the master is missing after the Sentinels, as in redis+sentinel://a,b,c/mymaster"
             )
     elif len(hosts) > 1:
-        raise ValueError("only Sentinels are several")
+        raise ValueError("more than one host is accepted only with redis+sentinel:// or rediss+sentinel://")
     return Address(hosts, "", unquote(service), secure, user, password, _database(path or "0"))
 
 
@@ -88,18 +88,18 @@ def _credentials(text: str) -> tuple[str | None, str | None]:
         return None, None
     user, colon, password = text.partition(":")
     if not colon:
-        raise ValueError("a password stands behind a colon, as in :password@")
+        raise ValueError("the password must follow a colon, as in :password@")
     return unquote(user) or None, unquote(password)
 
 
 def _host(text: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        raise ValueError("a host is missing")
+        raise ValueError("the host is missing")
     return parts.hostname, port if parts.port is None else parts.port
 
 
 def _database(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 5:
-        raise ValueError("a database is a number")
+        raise ValueError("the database must be a number of at most five digits")
     return int(text)

@@ -1,4 +1,4 @@
-"""The store in Redis, as the hub sees it: joins the parts, and judges how they are."""
+"""The Redis backend: connects its parts and reports their health."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -231,7 +231,7 @@ class RedisBackend:
         if self._commands.link.protocol is None:
             raise NotUsable(self._commands.link.trouble)
         if run != self._commands.run:
-            raise NotUsable("it is not the Redis to which commands go")
+            raise NotUsable("it is not the Redis server of the command connection")
         await self._listening.connected(protocol)
         await self._feed.mend()
 
@@ -244,7 +244,7 @@ class RedisBackend:
         facts = dict(line.split(b":", 1) for line in lines if b":" in line)
         version = tuple(int(part) for part in facts.get(b"redis_version", b"0").decode().split(".")[:2])
         if version < _OLDEST:
-            raise NotUsable(f"it is of version {'.'.join(map(str, version))}, and pushd needs 6.2")
+            raise NotUsable(f"Redis {'.'.join(map(str, version))} is too old: pushd needs 6.2 or newer")
         return bytes(facts[b"run_id"])
 
     def _commands_changed(self) -> None:
@@ -275,7 +275,7 @@ class RedisBackend:
         self._publishing.behind = milliseconds / 1000 - now
 
     def _judge(self) -> None:
-        """Tell how it is, where that has changed."""
+        """Report the health if it has changed."""
         ailment = self._ailment()
         if ailment != self._told and not self._is_stopping:
             self._told = ailment
@@ -286,6 +286,6 @@ class RedisBackend:
             if link.protocol is None:
                 return f"Redis is away: {link.trouble}"
         if self._pulse.silence > OVERDUE_SECONDS:
-            self._feed_link.drop(f"no sign of life has come back for {self._pulse.silence:.0f} s")
+            self._feed_link.drop(f"no sign of life came back for {self._pulse.silence:.0f} s")
             return f"Redis is away: {self._feed_link.trouble}"
         return self._pulse.trouble

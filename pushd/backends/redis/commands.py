@@ -14,14 +14,14 @@ from pushd.core.errors import Unavailable
 
 _TROUBLES: Final = {
     "OOM": "Redis has no memory left",
-    "READONLY": "this Redis is a replica and takes no writes",
-    "MISCONF": "Redis can not save to its disk and takes no writes",
-    "NOREPLICAS": "Redis has too few replicas and takes no writes",
+    "READONLY": "this Redis is a replica and accepts no writes",
+    "MISCONF": "Redis cannot save to its disk and accepts no writes",
+    "NOREPLICAS": "Redis has too few replicas and accepts no writes",
     "LOADING": "Redis is loading its data",
     "MASTERDOWN": "this Redis has lost its master",
-    "NOPERM": "Redis does not permit this user what pushd needs",
-    "NOAUTH": "Redis wants a password",
-    "BUSY": "Redis is busy with a script of somebody else",
+    "NOPERM": "the Redis user lacks a permission that pushd needs",
+    "NOAUTH": "Redis requires a password",
+    "BUSY": "Redis is busy with a script of another client",
 }
 _TROUBLE = re.compile(rf"(?:^|[ -])({'|'.join(_TROUBLES)})\b")
 _MOVED: Final = frozenset(("READONLY", "MASTERDOWN"))
@@ -50,7 +50,7 @@ class Commands:
         return self.link.protocol is None and self._clock.seconds() - self.link.away_since >= self._patience
 
     def away(self) -> Unavailable:
-        """Give the refusal of what needs a Redis that is away."""
+        """Return the refusal for calls made while Redis is unavailable."""
         return Unavailable(f"Redis is away: {self.link.trouble}")
 
     async def call(self, script: Script, *args: object) -> Any:

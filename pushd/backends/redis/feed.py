@@ -79,7 +79,7 @@ class Feed:
             self._hold(raw)
 
     def lost(self) -> None:
-        """Know that the connection is gone."""
+        """Connection lost."""
         self.is_live = False
         self._round += 1
         self._drop_held()
@@ -106,7 +106,7 @@ class Feed:
             try:
                 message = decode_message(raw)
             except ValueError:
-                self.log.warn("Somebody else writes to our channels in Redis")
+                self.log.warn("Redis pub/sub: malformed message ignored; another client publishes under this prefix")
                 return
             self._take_message(message, raw)
         elif kind == b"x ":
@@ -156,7 +156,7 @@ class Feed:
             self._past.append(position.epoch)
         if epoch in self._past:
             self._past.remove(epoch)
-        self.log.warn("Redis has lost its memory: epoch {epoch} begins", epoch=epoch)
+        self.log.warn("Redis lost its data: starting epoch {epoch}; subscribers receive a gap", epoch=epoch)
         self.position = MessageId(epoch, seq)
         self.forgets = 0
         self._mended = self.position
@@ -196,14 +196,16 @@ class Feed:
         self._held.appendleft(raw)
         self._held_bytes += len(raw)
         start = int(self._reached(message.channel))
-        self.log.info("Messages of {channel} did not come and are fetched", channel=message.channel)
+        self.log.info(
+            "Redis pub/sub: messages of {channel} are missing; reading them from the history", channel=message.channel
+        )
         fetching = Deferred.fromCoroutine(self._fetch_link(message, start, self._round))
         fetching.addErrback(self._unlinked)
 
     def _unlinked(self, failure: Failure) -> None:
         if not failure.check(Unavailable):
-            self.log.failure("Messages that are missing could not be fetched", failure)
-        self._restart("messages are missing and could not be fetched")
+            self.log.failure("Redis pub/sub: missing messages could not be read; reconnecting", failure)
+        self._restart("missing messages could not be read from the history")
 
     async def _fetch_link(self, message: Message, start: int, round_: int) -> None:
         channel, epoch = message.channel, message.epoch
@@ -211,13 +213,13 @@ class Feed:
         if self._round != round_:
             return
         if self._has_skipped or len(found.messages) == _LINKED:
-            self._restart("too much is missing")
+            self._restart("too many messages are missing")
             return
         if self.position is None or self.position.epoch != epoch:
             self._go_live()
             return
         if found.epoch != epoch:
-            self._restart("Redis has lost its memory meanwhile")
+            self._restart("Redis lost its data while missing messages were read")
             return
         prev = prev_of(message)
         if found.lost > start:  # by now the newest that is lost may be `message` itself, or one that came after it

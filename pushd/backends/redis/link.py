@@ -1,4 +1,4 @@
-"""Connections to Redis: made, made again when they are lost, and given up when nothing comes back over them.
+"""Connections to Redis, re-established when they are lost and dropped when replies are overdue.
 
 txredisapi's own factories are not used: they queue calls without limit while Redis is away, and wait up to ten seconds
 before they try again.
@@ -59,7 +59,7 @@ class Link(Generic[P]):
         """The connection, while it is usable."""
         self.away_since = clock.seconds()
         """Monotonic seconds; means something while there is no connection."""
-        self.trouble = "it was not reached yet"
+        self.trouble = "not connected yet"
         """Why there is no connection: a phrase for the operator."""
         self._name = name
         self._find = find
@@ -90,7 +90,7 @@ class Link(Generic[P]):
             await _within(self._patience, _lost(current), self._clock)
 
     def drop(self, why: str) -> None:
-        """Give the connection up and make a new one."""
+        """Drop the connection and make a new one."""
         self.trouble = why
         if self._current is not None and self._current.transport is not None:
             self._current.transport.abortConnection()
@@ -134,7 +134,7 @@ class Link(Generic[P]):
             except (CancelledError, LostConnection):
                 if not made.reason:
                     raise
-                raise NotUsable(f"the connection was lost while it was made: {made.reason}") from None
+                raise NotUsable(f"the connection was lost while it was prepared: {made.reason}") from None
             self.protocol, self.trouble = made, "the connection was lost"
             self._tell_up()
             await _lost(made)

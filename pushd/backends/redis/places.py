@@ -37,7 +37,7 @@ class Places:
     def load(self) -> None:
         """Read the certificates that are trusted.
 
-        :raises Unusable: they can not be read.
+        :raises BackendUnusable: they cannot be read.
         """
         if self._ca_file:
             try:
@@ -78,7 +78,7 @@ class Places:
                 self._sentinels.remove(place)
                 self._sentinels.insert(0, place)
                 return master
-            reasons.append("a Sentinel knows no such master")
+            reasons.append("a Sentinel does not know this master")
         raise NotUsable(f"no Sentinel names a master {self._address.service}: {'; '.join(dict.fromkeys(reasons))}")
 
     async def _ask(self, host: str, port: int) -> tuple[str, int] | None:

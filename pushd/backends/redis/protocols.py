@@ -108,7 +108,7 @@ class _Asking:
         self.lost.callback(None)
 
     def _look(self) -> None:
-        """Give the connection up if a reply is overdue: a frozen Redis shows in no other way."""
+        """Drop the connection if a reply is overdue: a frozen Redis shows in no other way."""
         self._timer = None
         if not self._asked:
             return
@@ -132,7 +132,7 @@ class PubSubProtocol(_Asking, SubscriberProtocol):
 
     :param heard: is called with each message.
     :param confirmed: is called with each name to which it is subscribed now.
-    :param is_behind: tells whether to read no more for a while. What Redis can not send it keeps up to a limit of its
+    :param is_behind: tells whether to read no more for a while. What Redis cannot send it keeps up to a limit of its
         own (`client-output-buffer-limit pubsub`), and then cuts the connection.
     """
 

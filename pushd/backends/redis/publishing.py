@@ -111,7 +111,7 @@ class Publishing:
             raise NotSent(str(self._commands.away()))
         wish = _Wish(drafts, heard, key or "", self._clock.seconds() + self._patience)
         if self._waiting_bytes + wish.bytes > _WAITING_BYTES and self._waiting_bytes:
-            raise NotSent("too much waits for Redis already")
+            raise NotSent("too many bytes are waiting for Redis; try again in a moment")
         self._waiting.append(wish)
         self._waiting_bytes += wish.bytes
         self._schedule()
@@ -198,9 +198,9 @@ class Publishing:
         status, epoch, told = _decode(raw)
         match status:
             case "late":
-                self._settle(call, Unavailable("Redis did not come to it in time"))
+                self._settle(call, Unavailable("Redis did not process the request in time; nothing was published"))
             case "lost":
-                self._settle(call, Unavailable("Redis broke down, so nobody knows whether this was published"))
+                self._settle(call, Unavailable("Redis restarted or failed over; this may have been published"))
             case _:
                 self._answer(call, epoch, told, again=status == "again")
 
@@ -213,7 +213,7 @@ class Publishing:
             outcomes: list[PublishResult] = []
             for draft, (seq, prev, milliseconds, heard) in zip(wish.drafts, rows, strict=False):
                 if seq < 0:
-                    sentence = f"all of the {self._channels} channels that may be known are in use"
+                    sentence = f"too many channels: all of the {self._channels} that are accepted are in use"
                     outcomes.append(TooManyChannels(sentence))
                 elif again:
                     outcomes.append(Duplicate(f"{epoch}-{seq}", heard))

@@ -77,7 +77,9 @@ class Pulse:
 
     def start(self) -> None:
         """Begin to beat."""
-        self._loop.start(BEAT_SECONDS).addErrback(lambda failure: self.log.failure("The pulse broke", failure))
+        self._loop.start(BEAT_SECONDS).addErrback(
+            lambda failure: self.log.failure("Redis heartbeat stopped by an internal error; no more are sent", failure)
+        )
 
     def stop(self) -> None:
         """Beat no more."""
@@ -89,7 +91,9 @@ class Pulse:
         self._back = self._clock.seconds()
 
     def _beat(self) -> None:
-        Deferred.fromCoroutine(self._send()).addErrback(lambda failure: self.log.failure("A beat broke", failure))
+        Deferred.fromCoroutine(self._send()).addErrback(
+            lambda failure: self.log.failure("Redis heartbeat failed by an internal error; trying again", failure)
+        )
         self._looked()
 
     async def _send(self) -> None:

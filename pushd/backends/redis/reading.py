@@ -237,7 +237,7 @@ class Reading:
     ) -> A:
         """Read something, and put what patterns have lost at that moment among its facts.
 
-        :raises Unavailable: Redis can not be read.
+        :raises Unavailable: Redis cannot be read.
         """
         patterns = [topic for topic in topics if is_pattern(topic)]
         run, answer = self._commands.run, await read()
@@ -251,7 +251,7 @@ class Reading:
                         break
                     run, answer = self._commands.run, await read()
                 else:
-                    raise Unavailable("too much is changing in Redis to tell what was lost")
+                    raise Unavailable("Redis changes too fast to determine what was lost; try again")
             finally:
                 self._walks.release()
         losses, facts = walk.finish(), state_of(answer).facts
