@@ -78,7 +78,7 @@ class Pulse:
     def start(self) -> None:
         """Begin to beat."""
         self._loop.start(BEAT_SECONDS).addErrback(
-            lambda failure: self.log.failure("Redis heartbeat stopped by a bug; this node becomes unavailable", failure)
+            lambda failure: self.log.failure("Redis heartbeat stopped by an internal error; no more are sent", failure)
         )
 
     def stop(self) -> None:
@@ -92,7 +92,7 @@ class Pulse:
 
     def _beat(self) -> None:
         Deferred.fromCoroutine(self._send()).addErrback(
-            lambda failure: self.log.failure("Redis heartbeat failed by a bug; trying again", failure)
+            lambda failure: self.log.failure("Redis heartbeat failed by an internal error; trying again", failure)
         )
         self._looked()
 
