@@ -59,7 +59,7 @@ async def test_by_password_and_by_user_with_the_least_rights(own_redis: Redis, n
     await works(await node(f"redis://somebody:s3cret@{place}/1"))
     await does_not_connect(f"redis://{place}", "NOAUTH")
     await does_not_connect(f"redis://:wrong@{place}", "WRONGPASS")
-    await does_not_connect(f"redis://somebody:s3cret@{place}/1", "does not permit", prefix="other:")
+    await does_not_connect(f"redis://somebody:s3cret@{place}/1", "lacks a permission", prefix="other:")
 
 
 async def test_by_tls_with_a_certificate_that_is_checked(own_redis: Redis, node: Start, tmp_path: Path) -> None:

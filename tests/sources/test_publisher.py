@@ -60,7 +60,7 @@ def test_refusals_are_logged_when_they_start_and_end():
         for _ in range(3):
             assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [True]
     assert log.lines == [
-        "source x: publish refused, too-many-channels: all of the 1 channels that may be known are in use",
+        "source x: publish refused, too-many-channels: too many channels: all of the 1 that are accepted are in use",
         "source x: publishes are accepted again",
     ]
 

@@ -145,7 +145,7 @@ def test_a_daemon_ends_with_its_terminal(tmp_path: Path) -> None:
     try:
         assert eventually(lambda: "tcp listens on" in log.read_text(encoding="utf-8"), 30)
         process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: "read again; changed: nothing" in log.read_text(encoding="utf-8"))
+        assert eventually(lambda: "Configuration reloaded; changed: nothing" in log.read_text(encoding="utf-8"))
         os.close(near)
         assert process.wait(SECONDS) == 0
     finally:

@@ -209,7 +209,9 @@ class Ledger:
             return known
         if self.channel_count >= self.bounds.channels:
             if not self.idle:
-                raise TooManyChannels(f"all of the {self.bounds.channels} channels that may be known are in use")
+                raise TooManyChannels(
+                    f"too many channels: all of the {self.bounds.channels} that are accepted are in use"
+                )
             self._drop(self.idle.pop(next(iter(self.idle))))
         record = self.deleted.pop(name, None)
         if record is None:
