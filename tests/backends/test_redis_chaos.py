@@ -17,14 +17,16 @@ pytestmark = pytest.mark.system
 FAULTS = ("listening", "commands", "both", "restart", "pause", "scripts", "freeze", "drop")
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(80, marks=pytest.mark.slow)])
+FORGETFUL = (("--appendfsync", "no"), (*FAULTS, "flush", "flush"), {"evicted", "epoch", "unknown"})
+
+
 @pytest.mark.parametrize(
-    ("options", "faults", "reasons"),
+    ("options", "faults", "reasons", "count"),
     [
-        (("--appendfsync", "always"), FAULTS, {"evicted"}),
-        (("--appendfsync", "no"), (*FAULTS, "flush", "flush"), {"evicted", "epoch", "unknown"}),
+        pytest.param(("--appendfsync", "always"), FAULTS, {"evicted"}, 8, id="durable"),
+        pytest.param(*FORGETFUL, 8, id="forgetful"),
+        pytest.param(*FORGETFUL, 80, id="forgetful for long", marks=pytest.mark.slow),
     ],
-    ids=["durable", "forgetful"],
 )
 async def test_any_faults_one_after_the_other(
     own_redis: Callable[..., RedisServer],
