@@ -21,7 +21,8 @@ def send_each(request):
     if request.param == "Python":
         return lambda sockets, block: send_one_by_one([each.send for each in sockets], block)
     if not fan_out.IS_COMPILED:
-        if os.environ.get("CI"):
+        is_blocked = "tests.without_extension" in sys.modules
+        if os.environ.get("CI") and not is_blocked:
             pytest.fail("the C extension was not built; is a compiler installed?")
         pytest.skip("the C extension was not built")
     return lambda sockets, block: fan_out.send_each([each.fileno() for each in sockets], block)
