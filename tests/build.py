@@ -11,6 +11,7 @@ from pushd.core.history import Bounds
 from pushd.core.losses import Steps
 from pushd.core.message import Gap, Message, draft
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.replay import Page, StartPosition
 from pushd.core.subscriber import Subscriber
 
@@ -173,13 +174,13 @@ class Following(Words):
         return self._forms[name]
 
 
-class Peer:
+class FakePeer:
     """An outlet that records, with the subscriber whose it is."""
 
     def __init__(
         self, wire: Words | None = None, limits: QueueLimits | None = None, policy: Policy = Policy.DISCONNECT
     ) -> None:
-        self.subscriber = Subscriber(self, wire or Words(), limits or QueueLimits(), policy, "peer")
+        self.subscriber = Subscriber(self, wire or Words(), limits or QueueLimits(), policy, Peer("tcp", "::1"))
         self.writes: list[str] = []
         self.ends: list[str] = []
         self.fills_up = False
@@ -193,7 +194,7 @@ class Peer:
         """All that was said to it, word by word."""
         return " ".join(self.writes).split()
 
-    def listen(self, *topics: str, after: int = 0) -> "Peer":
+    def listen(self, *topics: str, after: int = 0) -> "FakePeer":
         """Be live on `topics`, with all up to `after` heard."""
         self.subscriber.start_replay(topics)
         self.subscriber.go_live(topics, after)

@@ -81,13 +81,13 @@ def _bounded(found: Sequence[Subscriber]) -> Iterator[Subscriber]:
 
 
 def _facts(subscriber: Subscriber) -> dict[str, object]:
-    transport, address, *_ = subscriber.name.split(" ")
+    peer = subscriber.peer
     return {
-        "id": subscriber.id,
-        "address": address,
-        "transport": transport,
+        "id": peer.id,
+        "address": peer.address,
+        "transport": peer.transport,
         "topics": list(subscriber.starts),
-        "since": subscriber.connected_at,
+        "since": peer.connected_at,
         "queue_bytes": subscriber.queued_bytes,
         "messages": subscriber.sent,
     }

@@ -20,6 +20,7 @@ from pushd.core.lookup import TopicLookup
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
 from pushd.core.outbox import Outbox, Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.replay import Page, StartPosition
 
 _REPLAYING: Final = 1 << 62
@@ -82,16 +83,14 @@ class Subscriber:
         "_unsent",
         "_unsubscribed_up_to",
         "catch_up",
-        "connected_at",
         "handle",
         "is_closed",
         "is_lagging",
         "last_write",
         "mark",
-        "name",
         "newest",
-        "number",
         "outlet",
+        "peer",
         "policy",
         "sent",
         "starts",
@@ -99,16 +98,11 @@ class Subscriber:
         "wire",
     )
 
-    def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy, name: str) -> None:
+    def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy, peer: Peer) -> None:
         self.outlet: Outlet = outlet
         self.wire = wire
         self.policy = policy
-        self.name = name
-        """Who it is, for the log: transport and address, and, while it is in the register, its id."""
-        self.number = 0
-        """Its place in the register; 0: it has none yet."""
-        self.connected_at = 0
-        """When it came, in unix seconds."""
+        self.peer = peer
         self.is_closed = False
         self.threshold: int = _NEVER
         """A batch that begins behind this sequence can go to `handle` as it is. All else goes through `deliver`."""
@@ -309,11 +303,6 @@ class Subscriber:
         self._set_unsent(0)
         self.outlet = _CLOSED_OUTLET
         self._call_on_drained()
-
-    @property
-    def id(self) -> str:
-        """Its number, as the world reads it."""
-        return f"{self.number:x}"
 
     # Speed
 

@@ -423,7 +423,7 @@ class Hub:
         subscriber = self._register.find(number)
         if subscriber is None:
             raise UnknownConnection("there is no such connection; /connections lists them")
-        self.log.info("{peer}: connection closed by an operator", peer=subscriber.name)
+        self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
         self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
@@ -469,7 +469,7 @@ class Hub:
         subscriptions: Counter[str] = Counter()
         queued_bytes = 0
         for number, subscriber in enumerate(dispatcher.index.subscribers(), 1):
-            subscriptions[subscriber.name.partition(" ")[0]] += len(subscriber.starts)
+            subscriptions[subscriber.peer.transport] += len(subscriber.starts)
             queued_bytes += subscriber.queued_bytes
             if number % _COUNTED == 0:
                 await self._pages.next_turn()
@@ -564,7 +564,7 @@ class Hub:
         return dict.fromkeys(subscriber for channel in channels for subscriber in index.match(channel)).keys()
 
     def _audience(self, channel: str) -> Audience:
-        transports = Counter(subscriber.name.partition(" ")[0] for subscriber in self.dispatcher.index.match(channel))
+        transports = Counter(subscriber.peer.transport for subscriber in self.dispatcher.index.match(channel))
         return Audience(bool(self.dispatcher.index.by_name(channel)), transports)
 
     def _on_health(self, reason: str | None) -> None:
@@ -602,7 +602,7 @@ class Hub:
             self._counters.lagging[subscriber.policy.value] += 1
             self.log.warn(
                 "{peer}: slow consumer, messages are dropped (policy {policy}); {bytes} bytes are queued",
-                peer=subscriber.name,
+                peer=subscriber.peer,
                 policy=subscriber.policy.value,
                 bytes=subscriber.queued_bytes,
             )
@@ -641,8 +641,8 @@ class Hub:
             else InternalError("internal error; the log of the daemon has the details")
         )
         if cause is not refusal:
-            self.log.failure("{peer}: delivery failed, connection closed", _failure_of(cause), peer=subscriber.name)
-        self._counters.count_refusal(refusal, subscriber.name)
+            self.log.failure("{peer}: delivery failed, connection closed", _failure_of(cause), peer=subscriber.peer)
+        self._counters.count_refusal(refusal, str(subscriber.peer))
         self._counters.disconnects[refusal.code] += 1
         outlet = subscriber.outlet
         self.remove(subscriber)

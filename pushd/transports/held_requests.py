@@ -11,6 +11,7 @@ from pushd.core.delivery import DataOnlyWire
 from pushd.core.errors import Refusal
 from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
@@ -143,7 +144,7 @@ class HeldRequests:
         """
         slot = self._rules.admit_stream(request)
         waiting = _HeldRequest(self, slot, answer)
-        poll = Poll(waiting, _NULL_WIRE, self._limits, f"{transport} {self._rules.client_of(request)}")
+        poll = Poll(waiting, _NULL_WIRE, self._limits, Peer(transport, self._rules.client_of(request)))
         self._waiting[waiting] = None
         self._rules.counters.connections[transport] += 1
         request.hold(waiting.client_disconnected, waiting.hurry)
@@ -152,7 +153,7 @@ class HeldRequests:
     def remove(self, waiting: _HeldRequest, poll: Poll) -> None:
         """Remove a request that has ended."""
         del self._waiting[waiting]
-        self._rules.counters.connections[poll.name.partition(" ")[0]] -= 1
+        self._rules.counters.connections[poll.peer.transport] -= 1
         self.timers.cancel(waiting)
         self.hub.remove(poll)
 

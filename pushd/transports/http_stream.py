@@ -16,6 +16,7 @@ from pushd.core.delivery import Wire
 from pushd.core.errors import Refusal, TooLarge, TooManyConnections, Unavailable
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.http.query import name_in_path, policy_of, since_of
@@ -248,14 +249,14 @@ class StreamResource(HttpResource):
         """Open a stream."""
         topics = parse_topics(name_in_path(request), self.context.limits.topics)
         since, policy, shape = self.since_of(request), self.policy_of(request), self.format_of(request)
-        name = f"{self.transport_name} {self.context.client_of(request)}"
+        peer = Peer(self.transport_name, self.context.client_of(request))
         try:
             slot = self.context.admit_stream(request)
         except TooManyConnections as refusal:
             return self.retry_later(request, refusal)
         stream = HttpStream(self, slot)
         wire = shape.plain if request.is_http10 else shape.chunked
-        stream.subscriber = Subscriber(stream, wire, self.limits(), policy, name)
+        stream.subscriber = Subscriber(stream, wire, self.limits(), policy, peer)
         self._streams[stream] = None
         self.context.counters.connections[self.transport_name] += 1
         request.hold(stream.detach)
@@ -297,4 +298,4 @@ class StreamResource(HttpResource):
         self.context.counters.connections[self.transport_name] -= 1
         self.wheel.remove(stream)
         self.hub.remove(stream.subscriber)
-        self.context.access.stream_closed(stream, stream.subscriber.name)
+        self.context.access.stream_closed(stream, str(stream.subscriber.peer))

@@ -17,6 +17,7 @@ from pushd.core.errors import HttpOnLines, InternalError, LineTooLong, NoRoom, R
 from pushd.core.message import Draft
 from pushd.core.outbox import Policy
 from pushd.core.outbox import QueueLimits as QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.command_executor import CommandExecutor, CommandQueue
 from pushd.hub.hub import Hub, Receipt
@@ -78,7 +79,7 @@ class LineConnection(Backpressure):
 
     log = Logger()
 
-    def __init__(self, factory: "LineFactory", name: str, slot: Slot) -> None:
+    def __init__(self, factory: "LineFactory", address: str, slot: Slot) -> None:
         self._factory = factory
         self._slot = slot
         self._rest: bytes | bytearray = b""
@@ -87,7 +88,9 @@ class LineConnection(Backpressure):
         """Bytes of the incomplete line that are charged to the memory budget."""
         self._is_closing = False
         self._is_half_closed = False
-        self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, name)
+        self.subscriber = Subscriber(
+            self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
+        )
         self._commands: CommandQueue[bytes | Refusal] | None = None
         """None when no command runs or waits."""
         self.transport: Any = None
@@ -211,7 +214,7 @@ class LineConnection(Backpressure):
 
     def _receipt(self, outcome: Receipt | Refusal) -> bytes:
         if isinstance(outcome, Refusal):
-            self._factory.counters.count_refusal(outcome, self.subscriber.name)
+            self._factory.counters.count_refusal(outcome, str(self.subscriber.peer))
             return encode_refusal(outcome)
         return encode_receipt(outcome.id, outcome.subscribers, outcome.is_local)
 
@@ -223,7 +226,7 @@ class LineConnection(Backpressure):
                 raise line
             await self._session().execute(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
-            self._factory.counters.count_refusal(refusal, self.subscriber.name)
+            self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
             self.transport.write(encode_refusal(refusal))
             if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom):
                 is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
@@ -248,7 +251,7 @@ class LineConnection(Backpressure):
         self.log.failure(
             "{peer}: a command failed with an internal error: closing the connection",
             failure,
-            peer=self.subscriber.name,
+            peer=self.subscriber.peer,
         )
         self.close(InternalError("internal error; the log of the daemon has the details"))
 
@@ -301,7 +304,7 @@ class LineFactory(ServerFactory):
         except TooManyConnections as refusal:
             self.counters.count_refusal(refusal, f"tcp {host}")
             return _Refused(refusal)
-        return LineConnection(self, f"tcp {host or 'unix'}", slot)
+        return LineConnection(self, host or "unix", slot)
 
     def add(self, peer: LineConnection) -> None:
         """Register a new connection."""

@@ -28,6 +28,7 @@ from pushd.core.errors import (
 )
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
+from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.http.query import name_in_path, policy_of, since_of
@@ -83,7 +84,7 @@ class WebSocket(Backpressure):
         self,
         resource: "WebSocketResource",
         is_v1: bool,
-        name: str,
+        address: str,
         policy: Policy,
         slot: Slot | None,
         scope: Scope | None = None,
@@ -106,7 +107,7 @@ class WebSocket(Backpressure):
         self.refused: Refusal | None = None
         """Why the WebSocket is refused before it begins; None when it is not."""
         wire = resource.frames if is_v1 else resource.bare_frames
-        self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, name)
+        self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
 
     def begin(self, request: Request, opening: StartPosition | None) -> None:
         """Take the connection over, accept the handshake, and start to send the topics of the URL."""
@@ -192,7 +193,7 @@ class WebSocket(Backpressure):
         self._is_closing = True
         refusal = _READER_CLOSES.get(reader.closed_with)
         if refusal is not None:
-            self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
+            self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._resource.remove(self)
         self.transport.unregisterProducer()
 
@@ -267,7 +268,7 @@ class WebSocket(Backpressure):
         self.write(encode_reply(outcome, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
-        self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
+        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self.write(encode_refusal(refusal, ref))
 
     def _on_idle(self) -> None:
@@ -279,12 +280,12 @@ class WebSocket(Backpressure):
         self.log.failure(
             "{peer}: a command failed with an internal error: closing the connection",
             failure,
-            peer=self.subscriber.name,
+            peer=self.subscriber.peer,
         )
         self._close(InternalError("internal error; the log of the daemon has the details"))
 
     def _close_for(self, refusal: Refusal) -> None:
-        self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
+        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
@@ -355,7 +356,7 @@ class WebSocketResource(HttpResource):
     def remove(self, peer: WebSocket) -> None:
         """Remove a WebSocket that is closing or closed."""
         self.hub.remove(peer.subscriber)
-        self.context.access.stream_closed(peer, peer.subscriber.name)
+        self.context.access.stream_closed(peer, str(peer.subscriber.peer))
         self.wheel.remove(peer)
         self.deadlines.cancel(peer)
         if self._peers.pop(peer, self) is None:
@@ -381,7 +382,7 @@ class WebSocketResource(HttpResource):
         since, policy = since_of(request), policy_of(request)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
-        socket = self.opens(self, is_v1, f"websocket {self.context.client_of(request)}", policy, slot, scope)
+        socket = self.opens(self, is_v1, self.context.client_of(request), policy, slot, scope)
         opening = None
         try:
             if topics:

@@ -18,6 +18,7 @@ from pushd.core.history import Bounds
 from pushd.core.message import Gap, Message, draft
 from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub, Receipt
 from pushd.metrics import Counters
@@ -74,7 +75,9 @@ class Ear:
         self.events: list[Heard | Gap] = []
         self.ends: list[str] = []
         self.given_up: Refusal | None = None
-        self.subscriber = Subscriber(self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, transport)
+        self.subscriber = Subscriber(
+            self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, Peer(transport, "::1")
+        )
 
     @property
     def heard(self) -> list[Heard]:

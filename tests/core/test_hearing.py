@@ -16,7 +16,7 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.history import Bounds
 from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import Log, Peer, Words, at, publish
+from tests.build import FakePeer, Log, Words, at, publish
 
 CHANNELS = ["a", "b", "c/1"]
 SOME_TOPICS = st.lists(st.sampled_from([*CHANNELS, "*", "**", "c/*"]), min_size=1, max_size=3, unique=True)
@@ -36,9 +36,9 @@ class Scene:
         self.recent = Recent()
         self.dispatcher = Dispatcher(self.recent)
         self.published: list[tuple[str, int]] = []
-        self.peer = Peer(Words(data_only=data_only), limits, policy)
+        self.peer = FakePeer(Words(data_only=data_only), limits, policy)
         for _ in range(2):
-            other = Peer().listen("**")
+            other = FakePeer().listen("**")
             self.dispatcher.index.add("**", other.subscriber)
         for channel in history:
             self._publish(channel)

@@ -63,7 +63,7 @@ async def test_a_stream_is_told_when_it_has_ended(open_daemon, way):
     daemon = await open_daemon(reactor)
     peer = way(daemon)
     await peer.subscribe("a")
-    name = daemon.subscribers("a")[0].name
+    name = str(daemon.subscribers("a")[0].peer)
     await reactor.pass_time(3)
     assert told(daemon) == []
     peer.disconnect()
@@ -87,7 +87,7 @@ async def test_a_websocket_is_told_once_when_it_has_ended(open_daemon):
     daemon = await open_daemon()
     peer = BareSocket(daemon)
     await peer.subscribe("a")
-    name = daemon.subscribers("a")[0].name
+    name = str(daemon.subscribers("a")[0].peer)
     peer.close()
     await until(lambda: not daemon.open_connections, "the connection closed")
     assert told(daemon) == [f"{name}: GET /ws/a 101, ended after T"]

@@ -5,7 +5,7 @@ import pytest
 from pushd.core.delivery import Batch, Delivery, Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import Peer, message, page
+from tests.build import FakePeer, message, page
 from tests.worst.operations import Calls
 
 PATTERNS = 9_000
@@ -27,8 +27,8 @@ def batch_of(channel: str, count: int = MESSAGES) -> Batch:
     return Batch([Delivery(message(seq, channel.format(seq))) for seq in range(1, count + 1)])
 
 
-def peer_of(topics: list[str], policy: Policy = Policy.DROP) -> Peer:
-    peer = Peer(limits=QueueLimits(), policy=policy)
+def peer_of(topics: list[str], policy: Policy = Policy.DROP) -> FakePeer:
+    peer = FakePeer(limits=QueueLimits(), policy=policy)
     peer.subscriber.start_replay(topics)
     return peer
 
