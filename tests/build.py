@@ -1,6 +1,6 @@
 """What several tests build: messages, a wire of plain words, and a peer that records what it hears."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from pushd.core import log as core_log
@@ -188,6 +188,7 @@ class FakePeer:
         self.breaks: Exception | None = None
         """What a write fails with."""
         self.given_up: Refusal | None = None
+        self.on_close: Callable[[Subscriber, Refusal], None] = lambda subscriber, why: subscriber.close(why)
 
     @property
     def heard(self) -> list[str]:
@@ -213,5 +214,6 @@ class FakePeer:
         self.ends.append(channel)
 
     def close(self, why: Refusal) -> None:
-        """Take note of the reason."""
+        """Record the refusal, and leave the hub as a connection does."""
         self.given_up = why
+        self.on_close(self.subscriber, why)

@@ -9,7 +9,8 @@ from pushd.http.errors import prefers_text
 from pushd.http.query import decimal, name_in_path, parameter
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource, json_answer
-from pushd.hub.hub import Hub, Receipt
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
 from pushd.wire.json_messages import encode, refusal_object
 from pushd.wire.publication import parse_publication
 

@@ -52,6 +52,10 @@ class Outlet(Protocol):
         """Close, having told the peer why where that can be told."""
 
 
+class SubscriberClosed(Exception):
+    """The subscriber was closed without a refusal while its subscription was opened: its client has disconnected."""
+
+
 class _ClosedOutlet:
     """The outlet of one who has left: its connection holds the subscriber, which so does not hold the connection. What
     nobody has to look for is freed at once, and a crowd that leaves is no work for the garbage collector.
@@ -83,6 +87,7 @@ class Subscriber:
         "_unsent",
         "_unsubscribed_up_to",
         "catch_up",
+        "closed_for",
         "handle",
         "is_closed",
         "is_lagging",
@@ -104,6 +109,8 @@ class Subscriber:
         self.policy = policy
         self.peer = peer
         self.is_closed = False
+        self.closed_for: Refusal | None = None
+        """The refusal with which it was closed; None when its client has disconnected, or when it is open."""
         self.threshold: int = _NEVER
         """A batch that begins behind this sequence can go to `handle` as it is. All else goes through `deliver`."""
         self.handle: Any = None
@@ -290,9 +297,13 @@ class Subscriber:
         if self._outbox is None:
             self._send_ends()
 
-    def close(self) -> None:
-        """Hear nothing any more."""
+    def close(self, why: Refusal | None = None) -> None:
+        """Close: nothing is sent any more, and everything that is queued is released.
+
+        :param why: the refusal with which the connection is closed, if any.
+        """
         self.is_closed = True
+        self.closed_for = why
         self.threshold = _NEVER
         self.starts.clear()
         if self._outbox is not None:

@@ -42,7 +42,8 @@ from pushd.core.errors import BadCommand, Forbidden, Refusal
 from pushd.core.message import Draft
 from pushd.core.names import Scope
 from pushd.core.subscriber import Subscriber
-from pushd.hub.hub import Hub, Receipt
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
 from pushd.net.eager_task import run_eagerly
 
 _TURN_SECONDS = 0.01

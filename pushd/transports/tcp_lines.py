@@ -20,7 +20,8 @@ from pushd.core.outbox import QueueLimits as QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.command_executor import CommandExecutor, CommandQueue
-from pushd.hub.hub import Hub, Receipt
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.fan_out import direct_handle

@@ -20,7 +20,8 @@ from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
-from pushd.hub.hub import Hub, Receipt
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
 from pushd.metrics import Counters
 from tests.backends.redis_server import until
 
@@ -110,8 +111,9 @@ class Ear:
         self._hub.unsubscribe(self.subscriber, (channel,))
 
     def close(self, why: Refusal) -> None:
-        """Know that it is over."""
+        """Record the refusal, and leave the hub."""
         self.given_up = why
+        self._hub.remove(self.subscriber, why)
 
 
 class Node:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from pushd.core.cursor import EVERYTHING, Last, MessageId
 from pushd.core.errors import UnknownChannel
 from pushd.core.message import draft
-from pushd.hub.hub import Receipt
+from pushd.hub.publishing import Receipt
 from tests.backends.nodes import Ear, Node, Publisher, judge, settled
 from tests.backends.redis_server import RedisServer, until, until_told
 

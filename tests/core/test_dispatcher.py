@@ -17,7 +17,7 @@ def dispatcher_of(*peers: FakePeer) -> Dispatcher:
     dispatcher = Dispatcher(Recent())
     for peer in peers:
         for topic in peer.subscriber.starts:
-            dispatcher.index.add(topic, peer.subscriber)
+            dispatcher.subscribe([topic], peer.subscriber)
     return dispatcher
 
 
@@ -70,7 +70,7 @@ def test_one_who_comes_back_shares_what_was_encoded_for_those_who_stayed() -> No
     wire, recent = Words(), Recent()
     dispatcher = Dispatcher(recent)
     stayed, returning = FakePeer(wire).listen("a"), FakePeer(wire)
-    dispatcher.index.add("a", stayed.subscriber)
+    dispatcher.subscribe(["a"], stayed.subscriber)
     kept = message(1)
     dispatcher.accept(kept)
     dispatcher.run(ALL)
@@ -183,7 +183,7 @@ def test_those_who_are_ready_do_not_wait_for_the_others() -> None:
     ready.subscriber.attach(ready)
     dispatcher = Dispatcher(Recent(), send_each)
     for peer in (*slow, ready):
-        dispatcher.index.add("a", peer.subscriber)
+        dispatcher.subscribe(["a"], peer.subscriber)
     accept(dispatcher, " ".join(f"a:{seq}" for seq in range(1, 1000)))
     dispatcher.run(500)
     assert sent == [ready]
@@ -274,7 +274,7 @@ def test_one_who_comes_in_the_same_turn_hears_only_what_is_newer_than_its_cursor
     peer, late = FakePeer().listen("a"), FakePeer().listen("a", after=1)
     dispatcher = dispatcher_of(peer)
     accept(dispatcher, "a:1")
-    dispatcher.index.add("a", late.subscriber)
+    dispatcher.subscribe(["a"], late.subscriber)
     accept(dispatcher, "a:2")
     dispatcher.run(ALL)
     assert (peer.heard, late.heard) == (["a:1", "a:2"], ["a:2"])
@@ -330,7 +330,7 @@ def test_all_whose_connections_took_as_much_of_a_block_share_the_rest(monkeypatc
         monkeypatch.setattr(peer, "write", written.append)
     dispatcher = Dispatcher(Recent(), lambda handles, block: [(place, 2) for place in range(len(handles))])
     for peer in peers:
-        dispatcher.index.add("a", peer.subscriber)
+        dispatcher.subscribe(["a"], peer.subscriber)
     accept(dispatcher, "a:1")
     assert dispatcher.run(ALL) == []
     assert written == [b"1 "] * 3

@@ -39,7 +39,7 @@ class Scene:
         self.peer = FakePeer(Words(data_only=data_only), limits, policy)
         for _ in range(2):
             other = FakePeer().listen("**")
-            self.dispatcher.index.add("**", other.subscriber)
+            self.dispatcher.subscribe(["**"], other.subscriber)
         for channel in history:
             self._publish(channel)
 
@@ -47,7 +47,7 @@ class Scene:
         """Subscribe as the hub does it."""
         self.topics = topics
         for topic in topics:
-            self.dispatcher.index.add(topic, self.peer.subscriber)
+            self.dispatcher.subscribe([topic], self.peer.subscriber)
         self.catch_up = self.peer.subscriber.start_replay(topics)
         opening = self.log.open_now(topics, since, 0.0, 0.0)
         self.position = opening.position

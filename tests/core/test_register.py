@@ -9,8 +9,12 @@ from pushd.core.subscriber import Subscriber
 from tests.build import FakePeer, Words
 
 
+def new_subscriber() -> Subscriber:
+    return Subscriber(FakePeer(), Words(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1"))
+
+
 def entered(register: Register, count: int) -> list[Subscriber]:
-    them = [Subscriber(FakePeer(), Words(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1")) for _ in range(count)]
+    them = [new_subscriber() for _ in range(count)]
     for number, each in enumerate(them):
         register.add(each, 1000.9 + number)
     return them
@@ -38,7 +42,7 @@ def test_no_id_is_given_twice(register):
 
 def test_one_who_never_came_can_leave(register):
     (first,) = entered(register, 1)
-    register.remove(Subscriber(FakePeer(), Words(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1")))
+    register.remove(new_subscriber())
     assert register.page(0, 9) == [first]
 
 

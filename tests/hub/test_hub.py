@@ -14,7 +14,8 @@ from pushd.core.history import Bounds
 from pushd.core.message import Draft, draft
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.replay import Page
-from pushd.hub.hub import Hub, Receipt
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
 from pushd.metrics import Counters
 from tests.build import FakePeer, Words
 
@@ -74,6 +75,7 @@ class Scene:
     async def listen(self, *topics: str, since: Since = NOW, peer: FakePeer | None = None) -> FakePeer:
         """Subscribe, and be live."""
         peer = peer or FakePeer()
+        peer.on_close = self.hub.remove
         opening = await self.hub.subscribe(peer.subscriber, topics, since)
         await self.hub.replay_and_go_live(peer.subscriber, opening)
         return peer
@@ -185,7 +187,7 @@ async def test_one_with_many_topics_leaves_at_once_and_its_topics_are_removed_tu
     await scene.publish("t0/x")
     scene.turn()
     assert scene.backend.wanted == []
-    assert not scene.hub.dispatcher.index.subscribers()
+    assert not scene.hub.dispatcher.subscribers()
     assert first.heard == second.heard == []
 
 

@@ -192,7 +192,7 @@ class RunningDaemon:
 
     def subscribers(self, topic: str) -> list[Subscriber]:
         """Give those who named `topic`, the oldest first."""
-        return list(self._service.hub.dispatcher.index.by_name(topic))
+        return list(self._service.hub.dispatcher.subscribers_by_name(topic))
 
     @property
     def budget(self) -> Budget:
@@ -208,7 +208,7 @@ class RunningDaemon:
     @property
     def stalled(self) -> int:
         """The number of subscribers that do not read what they are sent."""
-        return sum(subscriber.is_paused for subscriber in self._service.hub.dispatcher.index.subscribers())
+        return sum(subscriber.is_paused for subscriber in self._service.hub.dispatcher.subscribers())
 
     @property
     def open_connections(self) -> int:

@@ -58,7 +58,7 @@ def test_a_batch_for_one_that_is_live_on_all_topics_but_one(shape: str) -> None:
 def test_a_batch_for_ten_that_are_catching_up_is_divided_into_turns(shape: str) -> None:
     dispatcher = Dispatcher(Recent())
     for _ in range(10):
-        dispatcher.index.add("room/**", peer_of([*SHAPES[shape], "room/**"]).subscriber)
+        dispatcher.subscribe(["room/**"], peer_of([*SHAPES[shape], "room/**"]).subscriber)
     for seq in range(1, MESSAGES):
         dispatcher.accept(message(seq, f"room/{seq}/x"))
     counts = []
