@@ -26,8 +26,11 @@ class Register:
         self._open[self._newest] = subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Remove a subscriber, if it is registered."""
-        self._open.pop(subscriber.peer.number, None)
+        """Remove a registered subscriber.
+
+        :raises KeyError: when it is not registered.
+        """
+        del self._open[subscriber.peer.number]
 
     def find(self, number: int) -> Subscriber | None:
         """Return the subscriber with that number; None if there is none."""

@@ -53,7 +53,12 @@ class Outlet(Protocol):
 
 
 class SubscriberClosed(Exception):
-    """The subscriber was closed without a refusal while its subscription was opened: its client has disconnected."""
+    """A subscriber was closed while its subscription was opened."""
+
+    def __init__(self, why: Refusal | None) -> None:
+        """`why` is the refusal with which it was closed; None when its client has disconnected."""
+        super().__init__(str(why or "the client has disconnected"))
+        self.why = why
 
 
 class _ClosedOutlet:

@@ -151,8 +151,8 @@ class Hub:
         A topic that the subscriber has already starts anew, unless `since` is `NOW`.
 
         :raises TooManySubscriptions: when the connection would have too many topics.
-        :raises Refusal: with which the subscriber was closed meanwhile, or when the backend cannot open the topics.
-        :raises SubscriberClosed: when its client has disconnected meanwhile.
+        :raises Unavailable: when the backend cannot open the topics.
+        :raises SubscriberClosed: when the subscriber was closed meanwhile.
         """
         fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
         if not fresh:
@@ -167,7 +167,7 @@ class Hub:
             self.unsubscribe(subscriber, fresh)
             raise
         if subscriber.is_closed:
-            raise subscriber.closed_for or SubscriberClosed()
+            raise SubscriberClosed(subscriber.closed_for)
         return opening
 
     async def replay_and_go_live(
