@@ -99,7 +99,8 @@ class Session(Generic[T]):
     ) -> None:
         self.subscriber = subscriber
         self._context = context
-        self._connection = connection
+        self._connection: SessionConnection[T] | None = connection
+        """None when the session is closed: a closed connection is freed at once, without a reference cycle."""
         self._scope = scope
         self._items: deque[T] | None = None
         """The items that wait; None when there are none, since most peers only listen."""
@@ -122,8 +123,9 @@ class Session(Generic[T]):
             self._is_executing = True
             run_eagerly(self._execute_all(self._items), self._on_error)
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Discard the waiting items; the one that is being executed continues."""
+        self._connection = None
         if self._items is not None:
             self._items.clear()
 
@@ -137,14 +139,15 @@ class Session(Generic[T]):
                     until = clock.seconds() + _TURN_SECONDS
                 if self.subscriber.is_paused:
                     await self._context.hub.drained(self.subscriber)
-                if items:
+                if items and self._connection is not None:
                     await self._connection.execute(items)
         except SubscriberClosed:
             return
         finally:
             self._is_executing = False
             self._items = None
-        self._connection.on_idle()
+        if self._connection is not None:
+            self._connection.on_idle()
 
     def _on_error(self, failure: Failure) -> None:
         self.log.failure(
@@ -152,7 +155,8 @@ class Session(Generic[T]):
             failure,
             peer=self.subscriber.peer,
         )
-        self._connection.close(InternalError("internal error; the log of the daemon has the details"))
+        if self._connection is not None:
+            self._connection.close(InternalError("internal error; the log of the daemon has the details"))
 
     # Commands
 

@@ -144,7 +144,7 @@ class LineConnection(Backpressure):
 
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
-        self._session.clear()
+        self._session.close()
         self._forget()
         if not self.subscriber.is_closed:
             self._factory.live.remove(self)
@@ -223,7 +223,7 @@ class LineConnection(Backpressure):
 
     def _close(self, why: Refusal | None, seconds: float = _CLOSE_SECONDS) -> None:
         """Close an open connection within `seconds`; `connectionLost` follows."""
-        self._session.clear()
+        self._session.close()
         self._factory.live.remove(self, why)
         self.transport.unregisterProducer()
         close_within(self.transport, self._factory.clock, seconds)

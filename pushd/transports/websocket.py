@@ -167,7 +167,7 @@ class WebSocket(Backpressure):
 
     def _remove(self, why: Refusal | None) -> None:
         """Remove the WebSocket; nothing is executed or sent any more, except for the closing handshake."""
-        self._session.clear()
+        self._session.close()
         self._resource.live.remove(self, why)
 
     # From its reader
