@@ -35,6 +35,11 @@ class PublishResource(HttpResource):
         """See `Door`."""
         return {b"POST": self._post, b"PUT": self._post, b"GET": self._get, b"DELETE": self._delete}
 
+    def max_body(self, request: Request) -> int:
+        """Return the limit of a batch for ``/pub``, else that of a message."""
+        limits = self.context.limits
+        return limits.message if request.postpath else limits.batch
+
     async def _post(self, request: Request) -> Answer:
         name = name_in_path(request)
         request.prioritize()

@@ -56,6 +56,16 @@ class RequestConnection(Protocol):
         """Leave the connection to another protocol."""
 
 
+class RequestResource(Protocol):
+    """A resource that answers requests. It is found before the body is read, which it limits."""
+
+    def max_body(self, request: "Request") -> int:
+        """Return the most bytes of the body of a request."""
+
+    def render(self, request: "Request") -> Any:
+        """Answer a request, now or later."""
+
+
 class DetachedConnection(NamedTuple):
     """A connection that was left to another protocol."""
 
@@ -94,6 +104,7 @@ class Request:
         "prepath",
         "query",
         "refusal",
+        "resource",
     )
 
     def __init__(
@@ -121,7 +132,9 @@ class Request:
         self.is_handshake = False
         """Whether it may switch to WebSocket: a GET without a body, behind which nothing was parsed as HTTP."""
         self.refusal: Refusal | None = None
-        """Why it is none, or is not read to its end."""
+        """Why it is not valid, or was not read to its end."""
+        self.resource: RequestResource
+        """The resource that answers it; unset if the request is refused."""
         self.on_disconnect: Callable[[], None] | None = None
         """Is called when the client leaves before it is answered."""
         self.hurry: Callable[[], None] | None = None

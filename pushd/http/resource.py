@@ -1,7 +1,6 @@
 """What all HTTP doors share: who may come in, and how a door says yes and no (RFC 9110)."""
 
 import ipaddress
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,16 +13,16 @@ from twisted.web.server import NOT_DONE_YET
 
 from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
 from pushd.http.access_log import AccessLog
+from pushd.http.addresses import host_of, is_ip_address, without_port
 from pushd.http.errors import JSON, render_refusal
+from pushd.http.limits import HttpLimits
 from pushd.http.origins import is_cross_site, is_known_host, is_same_origin
 from pushd.http.request import Request
-from pushd.http.site import HttpLimits, host_of
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager_task import run_eagerly
 from pushd.wire.json_messages import encode
 
-_WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
 _EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, Pushd-End, ETag, Last-Event-ID"
 _REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
 
@@ -53,7 +52,7 @@ class HttpContext:
 
     def is_proxy(self, host: str | None) -> bool:
         """Tell whether that is the address of a trusted proxy."""
-        if not self.proxies or host is None or not is_address(host):
+        if not self.proxies or host is None or not is_ip_address(host):
             return False
         address = ipaddress.ip_address(host)
         return any(address in network for network in self.proxies)
@@ -64,7 +63,7 @@ class HttpContext:
         if not self.proxies:
             return peer or "unix"
         chain = (request.getHeader(b"x-forwarded-for") or b"").decode("latin-1").split(",")
-        while self.is_proxy(peer) and chain and is_address(forwarded := _without_port(chain.pop().strip())):
+        while self.is_proxy(peer) and chain and is_ip_address(forwarded := without_port(chain.pop().strip())):
             peer = forwarded
         return peer or "unix"
 
@@ -129,6 +128,10 @@ class HttpResource(Resource):
     def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
         """Give what each method does; HEAD and OPTIONS need not be there."""
         raise NotImplementedError
+
+    def max_body(self, request: Request) -> int:
+        """Return the most bytes of the body of a request. It is called before the body is read."""
+        return self.context.limits.message
 
     def render(self, request: Request) -> Any:
         """Answer a request, whatever it is."""
@@ -201,18 +204,3 @@ def json_answer(request: Request, value: object) -> bytes:
     """Encode an answer as JSON."""
     request.setHeader(b"Content-Type", JSON)
     return encode(value) + b"\n"
-
-
-def _without_port(forwarded: str) -> str:
-    """Take the port from a forwarded address, which some proxies add."""
-    found = _WITH_PORT.fullmatch(forwarded)
-    return (found[1] or found[2]) if found else forwarded
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is an IP address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from pushd.http.site import HttpLimits
+from pushd.http.limits import HttpLimits
 from tests.transports.daemon import turns, until
 from tests.transports.in_memory import CONTINUE, Asked, InMemory
 
@@ -237,17 +237,6 @@ def test_unreserved_characters_of_a_path_are_decoded(sent, path):
     client = InMemory()
     client.send([b"GET " + sent + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"])
     assert [asked.path for asked in client.asked] == [path]
-
-
-@pytest.mark.parametrize(
-    ("target", "status"),
-    [(b"/pub", 200), (b"/%70ub", 200), (b"http://localhost/p%75b", 200), (b"/pub?x", 200)]
-    + [(target, 413) for target in (b"/pub/", b"/pub/a", b"//pub", b"/pub%2F", b"/./pub", b"/PUB")],
-)
-def test_the_limit_of_a_batch_depends_on_the_decoded_path(target, status):
-    client = InMemory(HttpLimits(message=10, batch=100))
-    client.send([b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 11, "length")])
-    assert client.statuses == [status]
 
 
 # Requests behind one that is held
@@ -596,3 +585,17 @@ async def test_much_behind_a_held_request_has_it_answered_at_once(daemon, way):
     await until(lambda: len(client.statuses) == 3, "all answers")
     assert client.statuses == [200 if way == "pull" else 204, 202, 202]
     assert len(await daemon.history("b")) == 2
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [(b"/pub", 415), (b"/%70ub", 415), (b"http://localhost/p%75b", 415), (b"/pub?x", 415)]
+    + [(target, 413) for target in (b"/pub/", b"/pub/a", b"//pub", b"/pub%2F", b"/./pub", b"/PUB", b"/", b"/sse/a")],
+)
+async def test_the_limit_of_a_body_is_that_of_its_resource(start_daemon, target, status, framing):
+    daemon = await start_daemon({"limits.message": 10, "limits.batch": 100})
+    post = b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\n"
+    client = daemon.connect("http", Raw(post + framed(b"x" * 11, framing, pieces=1)))
+    await until(lambda: client.statuses, "the answer")
+    assert client.statuses == [status]

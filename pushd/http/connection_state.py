@@ -1,0 +1,110 @@
+"""The state of an HTTP connection, and what follows from it: deadlines, and whether the socket is read."""
+
+from typing import Any, Final
+
+from pushd.http.interface import HttpSite
+from pushd.http.request import Request
+from pushd.http.states import BODY, HEAD, HELD, NEW, QUEUED, READY, AnswerState, ReadState
+from pushd.net.keepalive import Deadlines
+from pushd.net.sockets import limit_reads
+
+READ_AHEAD: Final = 8 << 10
+"""Bytes that may follow a held request while the connection is still read, so that its end is noticed."""
+_READ: Final = 8 << 10
+"""Bytes read at once: some 270 of the smallest requests, or 1,300 of the smallest WebSocket frames."""
+
+
+class ConnectionState:
+    """The two states of a connection (see `pushd.http.states`), its transport, and the queued requests and bytes.
+
+    The states change by `transition` only. `_update` is called when received bytes or an answer have been processed.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_deadline",
+        "_is_read_paused",
+        "_read_ahead",
+        "_site",
+        "answering",
+        "queue",
+        "reading",
+        "transport",
+    )
+
+    def __init__(self, site: HttpSite) -> None:
+        self.transport: Any = None
+        """None while another protocol has the connection, and when it is lost."""
+        self.reading: ReadState = NEW
+        self.answering: AnswerState = READY
+        self.queue: list[Request] = []
+        """The requests that have been read and wait to be answered. The last one may be a refusal."""
+        self._site = site
+        self._buffered = b""
+        """The bytes of the state `BUFFERING`."""
+        self._read_ahead = 0
+        """Bytes received behind the held request."""
+        self._deadline: Deadlines[Any] | None = None
+        """The deadline of the request that is being read."""
+        self._is_read_paused = False
+
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether a request has been read in part."""
+        return self.reading is HEAD or self.reading is BODY
+
+    def _update(self) -> None:
+        """Let the deadlines run that the states call for, and pause or resume reading.
+
+        ============  =========================================================================================
+        deadline      runs while
+        ============  =========================================================================================
+        ``on_head``   a new connection has not sent anything, or a head is being read
+        ``on_body``   a body is being read
+        ``on_idle``   no request is being answered and no head is being read; it starts again with each update
+        ``on_close``  the connection lingers (started by `HttpConnection`)
+        ============  =========================================================================================
+
+        Reading pauses while requests or bytes are queued, but not before the read-ahead of a held request is used up.
+        """
+        site, reading, answering = self._site, self.reading, self.answering
+        is_in_head = reading is HEAD or reading is NEW
+        deadline = site.on_head if is_in_head else site.on_body if reading is BODY else None
+        if deadline is not self._deadline:
+            self._start_deadline(deadline)
+        site.on_idle.cancel(self)
+        if (answering is READY or answering is QUEUED) and not is_in_head:
+            site.on_idle.expect(self)
+        is_paused = bool(self.queue or self._buffered) and not (answering is HELD and self._read_ahead <= READ_AHEAD)
+        if is_paused != self._is_read_paused:
+            self._pause_reading(is_paused)
+
+    def _start_deadline(self, deadline: Deadlines[Any] | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel(self)
+        self._deadline = deadline
+        if deadline is not None:
+            deadline.expect(self)
+
+    def _pause_reading(self, is_paused: bool) -> None:
+        self._is_read_paused = is_paused
+        if is_paused:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
+    def _attach_transport(self, transport: Any) -> None:
+        """Begin to use a transport. It is the producer's whose streaming it pauses and resumes."""
+        self.transport = transport
+        limit_reads(transport, _READ)
+        transport.registerProducer(self, True)
+        self._site.counters.connections["http"] += 1
+
+    def _detach_transport(self) -> None:
+        """Stop the deadlines, and release the transport."""
+        site = self._site
+        self._start_deadline(None)
+        site.on_idle.cancel(self)
+        site.on_close.cancel(self)
+        site.counters.connections["http"] -= 1
+        self.transport = None
