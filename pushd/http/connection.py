@@ -40,7 +40,7 @@ _SLICE_SECONDS: Final = 0.005
 class HttpConnection(ConnectionState):
     """A connection: its reader fills the queue of requests, which are answered in order."""
 
-    __slots__ = ("_current", "_is_serving", "_is_write_paused", "_reader", "_unsent", "peer", "slot")
+    __slots__ = ("_current", "_is_serving", "_reader", "peer", "slot")
 
     def __init__(self, site: HttpSite, peer: IAddress | None, slot: Slot) -> None:
         super().__init__(site)
@@ -50,10 +50,6 @@ class HttpConnection(ConnectionState):
         """Created when bytes are received, and released while a request is held: it is larger than all else here."""
         self._current: Request | None = None
         """The request that is being answered."""
-        self._unsent = 0
-        """Bytes of answers that are charged to the memory budget, until they are sent."""
-        self._is_write_paused = False
-        """Whether the transport has as much to send as it takes."""
         self._is_serving = False
         """Whether `_serve` runs, so that an answer given at once does not call it again."""
 
@@ -181,7 +177,6 @@ class HttpConnection(ConnectionState):
         if self.reading is not ENDED:
             self.reading = transition(self.reading, BUFFERING)
             self._buffered = early
-        self._is_write_paused = False
         self._attach_transport(transport)
         self._serve()
 
@@ -313,22 +308,14 @@ class HttpConnection(ConnectionState):
         else:
             transport.loseConnection()
 
-    def _charge_unsent(self, size: int) -> None:
-        """Charge `size` bytes of unsent answers to the memory budget.
-
-        :raises NoRoom: when the budget is exceeded.
-        """
-        if size != self._unsent:
-            self._unsent = self._site.limits.queue.budget.grow(self._unsent, size)
-
     # The end
 
     def _close(self) -> None:
         """Close once everything is sent. Neither a held request nor the queued ones are answered."""
         if self.answering is not LINGERING:
             self._linger()
-            self._update()
         self.transport.loseConnection()
+        self._update()
         self._disconnect_current()
 
     def _abort(self, refusal: Refusal) -> None:
@@ -350,8 +337,3 @@ class HttpConnection(ConnectionState):
         current, self._current = self._current, None
         if current is not None:
             current.disconnected()
-
-    def _detach_transport(self) -> None:
-        """Release the transport, and the memory of what waits to be sent."""
-        self._charge_unsent(0)
-        super()._detach_transport()

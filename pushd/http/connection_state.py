@@ -24,8 +24,10 @@ class ConnectionState:
         "_buffered",
         "_deadline",
         "_is_read_paused",
+        "_is_write_paused",
         "_read_ahead",
         "_site",
+        "_unsent",
         "answering",
         "queue",
         "reading",
@@ -47,6 +49,10 @@ class ConnectionState:
         self._deadline: Deadlines[Any] | None = None
         """The deadline of the request that is being read."""
         self._is_read_paused = False
+        self._unsent = 0
+        """Bytes of answers that are charged to the memory budget, until they are sent."""
+        self._is_write_paused = False
+        """Whether the transport has as much to send as it takes."""
 
     @property
     def is_mid_request(self) -> bool:
@@ -93,16 +99,26 @@ class ConnectionState:
         else:
             self.transport.resumeProducing()
 
+    def _charge_unsent(self, size: int) -> None:
+        """Charge `size` bytes of unsent answers to the memory budget.
+
+        :raises NoRoom: when the budget is exceeded.
+        """
+        if size != self._unsent:
+            self._unsent = self._site.limits.queue.budget.grow(self._unsent, size)
+
     def _attach_transport(self, transport: Any) -> None:
-        """Begin to use a transport. It is the producer's whose streaming it pauses and resumes."""
+        """Begin to use a transport, as the producer of what it sends."""
         self.transport = transport
+        self._is_write_paused = False
         limit_reads(transport, _READ)
         transport.registerProducer(self, True)
         self._site.counters.connections["http"] += 1
 
     def _detach_transport(self) -> None:
-        """Stop the deadlines, and release the transport."""
+        """Stop the deadlines, and release the transport and the memory of what it was to send."""
         site = self._site
+        self._charge_unsent(0)
         self._start_deadline(None)
         site.on_idle.cancel(self)
         site.on_close.cancel(self)

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
 
 from pushd.core.errors import Refusal
 from pushd.http.limits import HttpLimits
-from pushd.http.request import Request, RequestResource
+from pushd.http.request import Request
 from pushd.metrics import Counters
 from pushd.net.admission import Slot
 from pushd.net.keepalive import Deadlines
@@ -17,6 +18,8 @@ from pushd.net.turn_slices import Slices
 class HttpSite(Protocol):
     """The site of a connection; see `PushSite`."""
 
+    root: IResource
+    """The tree of resources, each a `RequestResource`."""
     limits: HttpLimits
     counters: Counters
     clock: IReactorTime
@@ -35,9 +38,6 @@ class HttpSite(Protocol):
 
     def judge_hosts(self, hosts: Iterable[bytes], transport: Any) -> Refusal | None:
         """Return why a connection does not serve a request for some hosts; None if it does."""
-
-    def find_resource(self, request: Request) -> RequestResource:
-        """Return the resource of a request."""
 
     def open_cors(self, request: Request) -> object:
         """Open CORS for an allowed origin."""

@@ -13,6 +13,7 @@ from httptools import (
     HttpParserUpgrade,
     HttpRequestParser,
 )
+from twisted.web.resource import getChildForRequest
 
 from pushd.core.errors import (
     BadRequest,
@@ -81,7 +82,7 @@ class RequestReader:
     __slots__ = (
         "_connection",
         "_framing",
-        "_head_size",
+        "_head_room",
         "_headers",
         "_parser",
         "_received",
@@ -101,7 +102,8 @@ class RequestReader:
         self._parser: Any = HttpRequestParser(self)
         self._target = b""
         self._headers = _NO_HEADERS
-        self._head_size = 0
+        self._head_room = 0
+        """Bytes that the head may still have."""
         self._received = 0
         """Bytes of the request so far, except those in one segment with the end of the request before."""
         self._framing = b""
@@ -163,14 +165,17 @@ class RequestReader:
         if self._request is not None:
             return
         connection.reading = transition(connection.reading, HEAD)
-        self._target, self._headers, self._head_size, self._received, self.body.size = b"", {}, 0, 0, 0
+        self._target, self._headers, self._head_room = b"", {}, self._site.limits.headers
+        self._received = self.body.size = 0
         self.awaits_continue = False
 
     def on_url(self, target: bytes) -> None:
         """Called with each piece of the target."""
         if self._request is None:
             self._target += target
-            self._grow_head(len(target))
+            self._head_room -= len(target)
+            if self._head_room < 0:
+                self._stop(self._head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called with each header, and each trailer, which is ignored."""
@@ -179,46 +184,32 @@ class RequestReader:
         name, value = name.lower(), value.strip(b" \t")
         before = self._headers.get(name)
         self._headers[name] = value if before is None else b"%b, %b" % (before, value)
-        self._grow_head(len(name) + len(value) + _HEADER_LINE)
+        self._head_room -= len(name) + len(value) + _HEADER_LINE
+        if self._head_room < 0:
+            self._stop(self._head_too_large())
 
     def on_headers_complete(self) -> None:
         """Called at the end of the head: check it before the body is read."""
-        connection = self._connection
         if self._request is not None:
             return
-        parser, headers, full_target = self._parser, self._headers, self._target
-        method, target, fault = parser.get_method(), full_target, None
+        connection, parser, headers, full_target = self._connection, self._parser, self._headers, self._target
+        method, version = parser.get_method(), parser.get_http_version()
+        target, fault = full_target, None
         if not target.startswith(b"/"):
             target, fault = origin_form(target, headers.get(b"host"))
         request = self._request = Request(connection, method, target, headers)
-        version = parser.get_http_version()
-        is_http10 = request.is_http10 = version != "1.1"
-        request.closes_connection = is_http10 or connection.slot.is_spare
+        request.is_http10 = version != "1.1"
+        request.closes_connection = request.is_http10 or connection.slot.is_spare
         self._site.start_log_entry(request, method, request.path)
         connection.reading = transition(connection.reading, BODY)
         self._headers, self._target = _NO_HEADERS, b""
         if version not in _VERSIONS:
-            self._stop(BadRequest(_NO_HTTP))
-        if method == b"CONNECT":
-            request.setHeader(b"Allow", _METHODS)
-            self._stop(MethodNotAllowed("CONNECT is not supported: pushd is not a proxy"))
-        if fault := fault or fault_of(headers, is_http10):
-            self._stop(BadRequest(fault))
-        if (headers.get(b"host") != self._site.known_host or not full_target.startswith(b"/")) and (
-            refusal := self._site.judge_hosts(hosts_of(headers, full_target), connection.transport)
-        ):
+            fault = _NO_HTTP
+        if refusal := self._judge(request, headers, full_target, fault):
             self._stop(refusal)
-        if b"expect" in headers and not is_http10:
-            if not is_known_expectation(headers[b"expect"]):
-                self._stop(ExpectationFailed("Expect must be 100-continue"))
-            self.awaits_continue = True
-        resource = request.resource = self._site.find_resource(request)
-        limit = self.body.limit = resource.max_body(request)
-        if content_length(headers) > limit:
-            self._stop(self.body.too_large())
         if b"upgrade" in headers and parser.should_upgrade():
             request.closes_connection = request.closes_connection or not parser.should_keep_alive()
-            if may_switch(method, headers, is_http10):
+            if may_switch(method, headers, request.is_http10):
                 request.is_handshake = True
             else:
                 self._framing = framing_head(headers)
@@ -268,10 +259,31 @@ class RequestReader:
             self._parser = HttpRequestParser(self)
             self._parser.feed_data(framing)
 
-    def _grow_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._site.limits.headers:
-            self._stop(self._head_too_large())
+    def _judge(self, request: Request, headers: dict[bytes, bytes], target: bytes, fault: str | None) -> Refusal | None:
+        """Return why a request is refused before its body is read; None if it is not. Find its resource, which sets the
+        limit of the body.
+
+        :param target: as it was sent.
+        :param fault: what is wrong with the target or the version.
+        """
+        site = self._site
+        if request.method == b"CONNECT" and fault is not _NO_HTTP:
+            request.setHeader(b"Allow", _METHODS)
+            return MethodNotAllowed("CONNECT is not supported: pushd is not a proxy")
+        if fault := fault or fault_of(headers, request.is_http10):
+            return BadRequest(fault)
+        if (headers.get(b"host") != site.known_host or not target.startswith(b"/")) and (
+            refusal := site.judge_hosts(hosts_of(headers, target), self._connection.transport)
+        ):
+            return refusal
+        if b"expect" in headers and not request.is_http10:
+            if not is_known_expectation(headers[b"expect"]):
+                return ExpectationFailed("Expect must be 100-continue")
+            self.awaits_continue = True
+        resource: Any = getChildForRequest(site.root, request)
+        request.resource = resource
+        limit = self.body.limit = resource.max_body(request)
+        return self.body.too_large() if content_length(headers) > limit else None
 
     def _head_too_large(self) -> Refusal:
         return HeadersTooLarge(f"request headers must not exceed {self._site.limits.headers} bytes")

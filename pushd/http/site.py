@@ -7,7 +7,7 @@ from wsgiref.handlers import format_date_time
 
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import ServerFactory
-from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from pushd.core.errors import Refusal, TooManyConnections, UnknownHost
@@ -15,7 +15,7 @@ from pushd.http.access_log import AccessLog, AccessLogEntry
 from pushd.http.addresses import host_of
 from pushd.http.connection import HttpConnection
 from pushd.http.limits import HttpLimits
-from pushd.http.request import Request, RequestResource
+from pushd.http.request import Request
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.keepalive import Deadlines
@@ -66,7 +66,7 @@ class PushSite(ServerFactory):
             clock, _IDLE_SECONDS, HttpConnection.idle_timed_out, _has_unread
         )
         self.on_close: Deadlines[HttpConnection] = Deadlines(clock, _LINGER_SECONDS, _abort)
-        self._root = root
+        self.root = root
         self._admission = admission
         self._is_proxy = is_proxy
         self._access = access or AccessLog()
@@ -139,12 +139,6 @@ class PushSite(ServerFactory):
                     "IP addresses and the names in http.hosts"
                 )
         return None
-
-    def find_resource(self, request: Request) -> RequestResource:
-        """Return the resource of a request."""
-        found: Any = getChildForRequest(self._root, request)
-        resource: RequestResource = found
-        return resource
 
     def date(self) -> bytes:
         """Return the header lines that all answers of this second share."""
