@@ -60,7 +60,7 @@ class ConnectionState:
         return self.reading is HEAD or self.reading is BODY
 
     def _update(self) -> None:
-        """Let the deadlines run that the states call for, and pause or resume reading.
+        """Start and cancel deadlines, and pause or resume reading, as the states require.
 
         ============  =========================================================================================
         deadline      runs while

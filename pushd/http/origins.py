@@ -13,7 +13,7 @@ def is_known_host(authority: bytes, names: Collection[str]) -> bool:
     """Return whether a loopback listener serves a host: ``localhost`` and its subdomains (RFC 6761, section 6.3), an IP
     address, or one of `names`.
 
-    The owner of any other name can let it resolve to 127.0.0.1. The pages of that name then share their origin with the
+    The owner of any other name can point it to 127.0.0.1. The pages of that name then share their origin with the
     daemon (DNS rebinding). Case, a port, and one dot at the end of the name are ignored.
 
     :param authority: the value of ``Host`` (RFC 9110, section 7.2), well-formed: ``host[:port]``.

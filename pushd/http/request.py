@@ -181,13 +181,13 @@ class Request:
         if self._connection is not None:
             self._connection.release_parser()
 
-    def hold(self, gone: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
+    def hold(self, on_disconnect: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
         """Leave the request without an answer until there is something to send.
 
-        :param gone: called when the client disconnects before it is answered.
+        :param on_disconnect: called when the client disconnects before the answer.
         :param hurry: called when more follows the request than the connection buffers: answer at once.
         """
-        self.on_disconnect, self.hurry = gone, hurry
+        self.on_disconnect, self.hurry = on_disconnect, hurry
         if self._connection is not None:
             self._connection.held()
 
@@ -278,9 +278,9 @@ class Request:
         self._connection = None
         if self.log_entry is not None:
             self.log_entry.answered(CLIENT_LEFT, 0)
-        gone, self.on_disconnect, self.hurry = self.on_disconnect, None, None
-        if gone is not None:
-            gone()
+        on_disconnect, self.on_disconnect, self.hurry = self.on_disconnect, None, None
+        if on_disconnect is not None:
+            on_disconnect()
 
     def _done(self) -> None:
         self.is_answered = True

@@ -241,7 +241,7 @@ class RequestReader:
     # Within
 
     def _parse(self, data: bytes) -> bytes | None:
-        """Let the parser call back with the parts of some bytes; see `feed`.
+        """Feed the parser, which calls back with the parts of requests; see `feed`.
 
         It stops behind the head of each request with ``Upgrade``, and reads none of its body. If the upgrade is not
         taken, another parser goes on, with a head that has only the framing, which the callbacks ignore, and then the

@@ -117,7 +117,7 @@ Answer = bytes | None
 
 
 class HttpResource(Resource):
-    """A resource. Subclasses define `get`, `post`, `put` or `delete`: coroutines that are called with the `Request`, and
+    """A resource. Subclasses define `get`, `post`, `put` or `delete`: coroutines that are called with a `Request`, and
     return an `Answer` or raise a `Refusal`. HEAD and OPTIONS are derived from them.
     """
 
