@@ -252,7 +252,7 @@ class Daemon(MultiService):
             rules.open_cors,
             rules.access,
             rules.client_of,
-            rules.knows_host,
+            rules.serves_host,
         )
 
     def _root(self, rules: HttpContext) -> Resource:

@@ -1,4 +1,4 @@
-"""An HTTP connection: requests in, each answered before the next one is looked at (RFC 9112)."""
+"""An HTTP connection: it answers the requests that it has read, one after the other (RFC 9112)."""
 
 from typing import Any, Final
 
@@ -68,12 +68,12 @@ class HttpConnection(ConnectionState):
     def dataReceived(self, data: bytes) -> None:
         """Parse received bytes, or keep them until the request before them is answered."""
         if self.answering is HELD:
-            self._receive_behind_held(data)
+            self._receive_after_held(data)
         elif self.reading is BUFFERING:
-            self._buffered += data
+            self.buffered += data
             self._update()
         elif self.reading is not ENDED:
-            self._parse(data)
+            (self._reader or self._make_reader()).feed(data)
             self._serve()
 
     def readConnectionLost(self) -> None:
@@ -117,7 +117,7 @@ class HttpConnection(ConnectionState):
     # From a request
 
     def answered(self, block: bytes, is_last: bool) -> None:
-        """Send an answer, and go on with the next request."""
+        """Send an answer, then answer the next request or close."""
         self._current = None
         self.answering = transition(self.answering, READY)
         self.transport.write(block)
@@ -150,13 +150,13 @@ class HttpConnection(ConnectionState):
 
     def detach(self, peer: Any) -> DetachedConnection:
         """Leave the connection to another protocol."""
-        transport, unread = self.transport, self._buffered
+        transport, unread = self.transport, self.buffered
         transport.unregisterProducer()
         attach_protocol(transport, peer)
         if self._is_read_paused:
             self._is_read_paused = False
             transport.resumeProducing()
-        self._current, self._buffered = None, b""
+        self._current, self.buffered = None, b""
         self.answering = transition(self.answering, DETACHED)
         if self.reading is BUFFERING:
             self.reading = transition(self.reading, IDLE)
@@ -176,7 +176,7 @@ class HttpConnection(ConnectionState):
             self.answering = transition(self.answering, READY)
         if self.reading is not ENDED:
             self.reading = transition(self.reading, BUFFERING)
-            self._buffered = early
+            self.buffered = early
         self._attach_transport(transport)
         self._serve()
 
@@ -201,19 +201,13 @@ class HttpConnection(ConnectionState):
 
     # Reading
 
-    def _parse(self, data: bytes) -> None:
-        rest = (self._reader or self._make_reader()).feed(data)
-        if rest is not None:
-            self.reading = transition(self.reading, BUFFERING)
-            self._buffered = rest
-
     def _make_reader(self) -> RequestReader:
         if self.reading is NEW:
             self.reading = transition(self.reading, IDLE)
         self._reader = RequestReader(self, self._site)
         return self._reader
 
-    def _receive_behind_held(self, data: bytes) -> None:
+    def _receive_after_held(self, data: bytes) -> None:
         """Keep what follows a held request, so that it can be handed over, unless part of a request has been read. If
         it is too much, the request is to be answered at once.
         """
@@ -221,17 +215,17 @@ class HttpConnection(ConnectionState):
         current = self._current
         assert current is not None
         if self.is_mid_request:
-            self._parse(data)
+            (self._reader or self._make_reader()).feed(data)
         elif self.reading is not ENDED:
             if self.reading is not BUFFERING:
                 self.reading = transition(self.reading, BUFFERING)
-            self._buffered += data
+            self.buffered += data
         self._update()
         if self._read_ahead > READ_AHEAD and current.hurry is not None:
             current.hurry()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Refuse the request that is being read, when its turn comes."""
+        """Refuse the request that is being read, once the requests before it are answered."""
         (self._reader or self._make_reader()).refuse(refusal)
         self._serve()
 
@@ -239,7 +233,7 @@ class HttpConnection(ConnectionState):
         """Read nothing more, and drop an incomplete request."""
         if self.reading is not ENDED:
             self.reading = transition(self.reading, ENDED)
-        self._buffered = b""
+        self.buffered = b""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -247,34 +241,36 @@ class HttpConnection(ConnectionState):
     # Answering
 
     def _serve(self) -> None:
-        """Answer the queued requests, one after the other, and parse what was buffered behind them."""
+        """Answer the queued requests, one after the other, and parse the bytes buffered after them."""
         if self._is_serving:
             return
         self._is_serving = True
         clock = self._site.clock
         until = clock.seconds() + _SLICE_SECONDS
-        while self.answering is READY and not self._is_write_paused:
-            if self.queue:
-                if clock.seconds() > until:
-                    self.answering = transition(self.answering, QUEUED)
-                    self._site.slices.next_turn().addCallback(lambda _: self._next_slice())
-                    break
-                request = self.queue.pop(0)
-                self._read_ahead = 0
-                if request.refusal is None:
-                    self._current = request
-                    self.answering = transition(self.answering, ANSWERING)
-                    request.resource.render(request)
+        try:
+            while self.answering is READY and not self._is_write_paused:
+                if self.queue:
+                    if clock.seconds() > until:
+                        self.answering = transition(self.answering, QUEUED)
+                        self._site.slices.next_turn().addCallback(lambda _: self._next_slice())
+                        break
+                    request = self.queue.pop(0)
+                    self._read_ahead = 0
+                    if request.refusal is None:
+                        self._current = request
+                        self.answering = transition(self.answering, ANSWERING)
+                        request.resource.render(request)
+                    else:
+                        self._send_refusal(request, request.refusal)
+                elif self.reading is BUFFERING:
+                    self.reading = transition(self.reading, IDLE)
+                    data, self.buffered = self.buffered, b""
+                    if data:
+                        (self._reader or self._make_reader()).feed(data)
                 else:
-                    self._send_refusal(request, request.refusal)
-            elif self.reading is BUFFERING:
-                self.reading = transition(self.reading, IDLE)
-                data, self._buffered = self._buffered, b""
-                if data:
-                    self._parse(data)
-            else:
-                break
-        self._is_serving = False
+                    break
+        finally:
+            self._is_serving = False
         if self.transport is not None:
             if self.reading is BODY:
                 self._continue()
@@ -295,7 +291,7 @@ class HttpConnection(ConnectionState):
             self._serve()
 
     def _send_refusal(self, request: Request, refusal: Refusal) -> None:
-        """Answer what is no request, or not read to its end, and close once the client has read the answer."""
+        """Answer a refused request, and close once the client has read the answer."""
         site, transport = self._site, self.transport
         site.counters.count_refusal(refusal, f"http {host_of(self.peer)}")
         site.open_cors(request)
@@ -323,6 +319,7 @@ class HttpConnection(ConnectionState):
         self._site.counters.count_refusal(refusal, f"http {host_of(self.peer)}")
         self._linger()
         self.transport.abortConnection()
+        self._update()
 
     def _linger(self) -> None:
         """Read and answer no further request."""
@@ -330,7 +327,6 @@ class HttpConnection(ConnectionState):
         self._end_reading()
         self.queue.clear()
         self.transport.unregisterProducer()
-        self._site.on_close.expect(self)
 
     def _disconnect_current(self) -> None:
         """Notify the request that is being answered, if there is one, that its client has left."""

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pushd.http.interface import HttpSite
 from pushd.http.request import Request
-from pushd.http.states import BODY, HEAD, HELD, NEW, QUEUED, READY, AnswerState, ReadState
+from pushd.http.states import BODY, HEAD, HELD, LINGERING, NEW, QUEUED, READY, AnswerState, ReadState
 from pushd.net.keepalive import Deadlines
 from pushd.net.sockets import limit_reads
 
@@ -21,7 +21,6 @@ class ConnectionState:
     """
 
     __slots__ = (
-        "_buffered",
         "_deadline",
         "_is_read_paused",
         "_is_write_paused",
@@ -29,6 +28,7 @@ class ConnectionState:
         "_site",
         "_unsent",
         "answering",
+        "buffered",
         "queue",
         "reading",
         "transport",
@@ -36,18 +36,18 @@ class ConnectionState:
 
     def __init__(self, site: HttpSite) -> None:
         self.transport: Any = None
-        """None while another protocol has the connection, and when it is lost."""
+        """None while another protocol has the connection, and after it is lost."""
         self.reading: ReadState = NEW
         self.answering: AnswerState = READY
         self.queue: list[Request] = []
         """The requests that have been read and wait to be answered. The last one may be a refusal."""
         self._site = site
-        self._buffered = b""
+        self.buffered = b""
         """The bytes of the state `BUFFERING`."""
         self._read_ahead = 0
-        """Bytes received behind the held request."""
+        """Bytes received after the held request."""
         self._deadline: Deadlines[Any] | None = None
-        """The deadline of the request that is being read."""
+        """The deadline that runs, except `on_idle`, which may run besides."""
         self._is_read_paused = False
         self._unsent = 0
         """Bytes of answers that are charged to the memory budget, until they are sent."""
@@ -68,20 +68,26 @@ class ConnectionState:
         ``on_head``   a new connection has not sent anything, or a head is being read
         ``on_body``   a body is being read
         ``on_idle``   no request is being answered and no head is being read; it starts again with each update
-        ``on_close``  the connection lingers (started by `HttpConnection`)
+        ``on_close``  the connection lingers
         ============  =========================================================================================
 
         Reading pauses while requests or bytes are queued, but not before the read-ahead of a held request is used up.
         """
         site, reading, answering = self._site, self.reading, self.answering
         is_in_head = reading is HEAD or reading is NEW
-        deadline = site.on_head if is_in_head else site.on_body if reading is BODY else None
+        deadline = None
+        if is_in_head:
+            deadline = site.on_head
+        elif reading is BODY:
+            deadline = site.on_body
+        elif answering is LINGERING:
+            deadline = site.on_close
         if deadline is not self._deadline:
             self._start_deadline(deadline)
         site.on_idle.cancel(self)
         if (answering is READY or answering is QUEUED) and not is_in_head:
             site.on_idle.expect(self)
-        is_paused = bool(self.queue or self._buffered) and not (answering is HELD and self._read_ahead <= READ_AHEAD)
+        is_paused = bool(self.queue or self.buffered) and not (answering is HELD and self._read_ahead <= READ_AHEAD)
         if is_paused != self._is_read_paused:
             self._pause_reading(is_paused)
 
@@ -121,6 +127,5 @@ class ConnectionState:
         self._charge_unsent(0)
         self._start_deadline(None)
         site.on_idle.cancel(self)
-        site.on_close.cancel(self)
         site.counters.connections["http"] -= 1
         self.transport = None

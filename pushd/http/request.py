@@ -37,7 +37,7 @@ class RequestConnection(Protocol):
         """The header lines that all answers of this second share."""
 
     def answered(self, block: bytes, is_last: bool) -> None:
-        """Send an answer, and go on with the next request; close if it is the last one."""
+        """Send an answer, then answer the next request, or close if this is the last one."""
 
     def release_parser(self) -> None:
         """Release the parser, which can be created again: the answer will take long."""

@@ -37,7 +37,7 @@ from pushd.http.head import (
 )
 from pushd.http.interface import HttpSite
 from pushd.http.request import Request, RequestConnection
-from pushd.http.states import BODY, ENDED, HEAD, IDLE, ReadState, transition
+from pushd.http.states import BODY, BUFFERING, ENDED, HEAD, IDLE, ReadState, transition
 
 _HEADER_LINE: Final = 4
 """Bytes of a header besides its name and value: a colon, a space and the end of the line."""
@@ -58,9 +58,10 @@ _NO_HEADERS: Final[dict[bytes, bytes]] = {}
 class StopParsing(Exception):
     """Raised by a callback to stop the parser within the bytes that it was fed.
 
-    llhttp stops only at an error of a callback. Such an error is always this one, and the reading state has become
-    `ReadState.ENDED` before: behind the last request, which is in the queue, or by `RequestReader.refuse`. `feed`
-    catches it, so it never leaves this module; any other exception of a callback is a bug, and does.
+    llhttp stops only if a callback fails. A callback raises this after the reading state has become `ReadState.ENDED`:
+    after the last request, which is in the queue, or after `RequestReader.refuse`. httptools raises its own
+    `HttpParserCallbackError` instead, and `RequestReader.feed` ignores that in this state. In any other state it stands
+    for an unexpected exception of a callback, a bug, and leaves `feed`.
     """
 
 
@@ -71,12 +72,14 @@ class ReadingConnection(RequestConnection, Protocol):
     reading: ReadState
     queue: list[Request]
     """The requests that have been read, in order. The last one may be a refusal."""
+    buffered: bytes
+    """What follows a WebSocket handshake."""
 
 
 class RequestReader:
     """Reads the requests of a connection, and appends them to its queue.
 
-    What cannot be read any further is appended as a request with a refusal, and nothing is read behind it.
+    A request that cannot be read is appended with its refusal, and nothing is read after it.
     """
 
     __slots__ = (
@@ -118,30 +121,26 @@ class RequestReader:
 
     # From the connection
 
-    def feed(self, data: bytes) -> bytes | None:
-        """Parse received bytes.
-
-        Return None, or what follows a WebSocket handshake and must not be parsed before that is answered.
-        """
+    def feed(self, data: bytes) -> None:
+        """Parse received bytes. Those after a WebSocket handshake are buffered: the answer decides what they are."""
         connection = self._connection
         before = len(connection.queue)
         try:
-            rest = self._parse(data)
-        except HttpParserCallbackError as error:
-            if not isinstance(error.__context__, StopParsing):
+            try:
+                self._parser.feed_data(data)
+            except HttpParserUpgrade as upgrade:
+                self._feed_after_upgrade(data[upgrade.args[0] :])
+        except HttpParserCallbackError:
+            if connection.reading is not ENDED:
                 raise
-            return None
         except HttpParserInvalidMethodError:
             # The position of the method is unknown, except that a request before it may have ended in this segment.
             is_method = before < len(connection.queue) or _METHOD.match(data)
             self.refuse(UnknownMethod(_UNKNOWN_METHOD) if is_method else BadRequest(_NO_HTTP))
-            return None
         except HttpParserError as error:
             self.refuse(TooLarge(str(error)) if _OVERFLOW in str(error) else BadRequest(_NO_HTTP))
-            return None
         if before == len(connection.queue):
             self._check_incomplete(len(data))
-        return rest
 
     def refuse(self, refusal: Refusal) -> None:
         """Refuse the request that is being read, and read nothing more."""
@@ -160,7 +159,7 @@ class RequestReader:
     # From the parser
 
     def on_message_begin(self) -> None:
-        """Called before the first byte of a request; also by `_parse`, within one."""
+        """Called before the first byte of a request, and of the framing head; see `_feed_after_upgrade`."""
         connection = self._connection
         if self._request is not None:
             return
@@ -222,7 +221,7 @@ class RequestReader:
             self._stop(refusal)
 
     def on_message_complete(self) -> None:
-        """Called at the end of a request; also by `_parse`, behind a head with ``Upgrade``."""
+        """Called at the end of a request, and after a head with ``Upgrade``; see `_feed_after_upgrade`."""
         if self._framing:
             return
         connection, request = self._connection, self._request
@@ -240,24 +239,23 @@ class RequestReader:
 
     # Within
 
-    def _parse(self, data: bytes) -> bytes | None:
-        """Feed the parser, which calls back with the parts of requests; see `feed`.
+    def _feed_after_upgrade(self, data: bytes) -> None:
+        """Parse what follows a head with ``Upgrade``.
 
-        It stops behind the head of each request with ``Upgrade``, and reads none of its body. If the upgrade is not
-        taken, another parser goes on, with a head that has only the framing, which the callbacks ignore, and then the
-        body.
+        The parser stops there, and does not read the body. If the upgrade is not taken, another parser continues with a
+        head that has only the framing, which the callbacks ignore, and then the body.
         """
-        while True:
-            try:
-                self._parser.feed_data(data)
-                return None
-            except HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
-            framing, self._framing = self._framing, b""
-            if not framing:
-                return data
+        connection = self._connection
+        while framing := self._framing:
+            self._framing = b""
             self._parser = HttpRequestParser(self)
             self._parser.feed_data(framing)
+            try:
+                self._parser.feed_data(data)
+                return
+            except HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+        connection.reading, connection.buffered = transition(connection.reading, BUFFERING), data
 
     def _judge(self, request: Request, headers: dict[bytes, bytes], target: bytes, fault: str | None) -> Refusal | None:
         """Return why a request is refused before its body is read; None if it is not. Find its resource, which sets the

@@ -88,7 +88,7 @@ class HttpContext:
                 "pages of other origins may not write or open a WebSocket, unless http.allow_origins names them"
             )
 
-    def knows_host(self, authority: bytes) -> bool:
+    def serves_host(self, authority: bytes) -> bool:
         """Return whether loopback listeners serve a host; see `is_known_host`."""
         return is_known_host(authority, self.hosts)
 

@@ -48,7 +48,7 @@ class PushSite(ServerFactory):
         open_cors: Callable[[Request], object] = lambda request: None,
         access: AccessLog | None = None,
         client_of: Callable[[Request], str] = lambda request: host_of(request.client) or "unix",
-        knows_host: Callable[[bytes], bool] = lambda authority: True,
+        serves_host: Callable[[bytes], bool] = lambda authority: True,
     ) -> None:
         self.limits = limits
         self.counters = counters
@@ -71,7 +71,7 @@ class PushSite(ServerFactory):
         self._is_proxy = is_proxy
         self._access = access or AccessLog()
         self._client_of = client_of
-        self._knows_host = knows_host
+        self._serves_host = serves_host
         self.known_host: bytes | None = None
         """The known host that was judged last: most requests name it again."""
         self._second = 0
@@ -130,7 +130,7 @@ class PushSite(ServerFactory):
         limited to known hosts.
         """
         for host in hosts:
-            if self._knows_host(host):
+            if self._serves_host(host):
                 self.known_host = host
             elif is_on_loopback(transport):
                 shown = host[:_SHOWN_HOST].decode("ascii", "backslashreplace")

@@ -26,7 +26,7 @@ class ReadState(Enum):
     BODY = auto()
     """A head has been read, and its body is being read."""
     BUFFERING = auto()
-    """Received bytes are kept and not parsed until the last request is answered: that may switch protocols."""
+    """Received bytes are kept, and parsed only when the last request is answered, since that may switch protocols."""
     ENDED = auto()
     """No further request is read. Received bytes are discarded."""
 
