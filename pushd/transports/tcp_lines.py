@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pushd.core import command
+from pushd.core.command import Goodbye, Reply
 from pushd.core.delivery import Wire
 from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
 from pushd.core.message import Draft
@@ -79,7 +79,7 @@ class LineConnection(Backpressure):
         self.subscriber = Subscriber(
             self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
         )
-        self._session: Session[bytes | Refusal] = Session(factory.sessions, self, self.subscriber)
+        self._session: Session[bytes | Refusal] = Session(factory.sessions, self.subscriber)
         self.transport: Any = None
 
     # From the network
@@ -98,7 +98,7 @@ class LineConnection(Backpressure):
             return
         # A peer that waits for each reply is never paused: pausing costs as much as the reply.
         was_busy = self._session.is_busy
-        self._session.put(self._split(data))
+        self._session.put(self._split(data), self)
         if was_busy and not self.subscriber.is_closed:
             self.transport.pauseProducing()
 
@@ -146,8 +146,7 @@ class LineConnection(Backpressure):
         """Connection lost: release everything."""
         self._session.clear()
         self._forget()
-        if not self.subscriber.is_closed:
-            self._factory.live.remove(self)
+        self._factory.live.discard(self)
         self._slot.release()
 
     # From the hub
@@ -162,9 +161,8 @@ class LineConnection(Backpressure):
 
     def close(self, why: Refusal) -> None:
         """Send the reason, and close."""
-        if not self.subscriber.is_closed:
-            self.transport.write(encode_refusal(why))
-            self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+        self.transport.write(encode_refusal(why))
+        self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     # Commands
 
@@ -181,18 +179,17 @@ class LineConnection(Backpressure):
             await self._execute_line(lines.popleft())
             return
         prioritize(self.transport)
-        outcomes = await self._session.publish(drafts)
-        if not self.subscriber.is_closed:
-            self.transport.write(b"".join([self._receipt(outcome) for outcome in outcomes]))
+        results = await self._session.publish(drafts)
+        self._send(b"".join([self._encode_result(result) for result in results]))
 
-    def _receipt(self, outcome: Receipt | Refusal) -> bytes:
-        if isinstance(outcome, Refusal):
-            self._factory.counters.count_refusal(outcome, str(self.subscriber.peer))
-            return encode_refusal(outcome)
-        return encode_receipt(outcome.id, outcome.subscribers, outcome.is_local)
+    def _encode_result(self, result: Receipt | Refusal) -> bytes:
+        if isinstance(result, Refusal):
+            self._factory.counters.count_refusal(result, str(self.subscriber.peer))
+            return encode_refusal(result)
+        return encode_receipt(result.id, result.subscribers, result.is_local)
 
     async def _execute_line(self, line: bytes | Refusal) -> None:
-        if line == b"" or self.subscriber.is_closed:
+        if line == b"":
             return
         try:
             if isinstance(line, Refusal):
@@ -200,22 +197,25 @@ class LineConnection(Backpressure):
             await self._session.execute(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
             self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
-            self.transport.write(encode_refusal(refusal))
-            if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom):
+            self._send(encode_refusal(refusal))
+            if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom) and not self.subscriber.is_closed:
                 is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
                 self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
 
-    def _answer(self, outcome: command.Reply) -> None:
-        block = encode_reply(outcome, self.subscriber.wire)
-        self.transport.write(block)
+    def _answer(self, reply: Reply) -> None:
+        block = encode_reply(reply, self.subscriber.wire)
+        self._send(block)
         self.subscriber.count_reply(len(block))
-        if isinstance(outcome, command.Goodbye):
+        if isinstance(reply, Goodbye):
             self._close(None)
+
+    def _send(self, data: bytes) -> None:
+        """Send a reply, unless the connection was closed while the command was executed."""
+        if not self.subscriber.is_closed:
+            self.transport.write(data)
 
     def on_idle(self) -> None:
         """Called when all received lines have been executed."""
-        if self.subscriber.is_closed:
-            return
         if self._is_half_closed:
             self._close(None)
         else:
@@ -269,7 +269,7 @@ class LineFactory(ServerFactory):
         return LineConnection(self, host or "unix", slot)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """See `LiveConnections`."""
+        """See `Transport`."""
         self.live.close_all(why, busy=busy)
 
 

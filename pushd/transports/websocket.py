@@ -28,7 +28,7 @@ from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.core.subscriber import Subscriber
 from pushd.http.query import name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -68,7 +68,7 @@ class WebSocket(Backpressure):
         "_reader",
         "_resource",
         "_session",
-        "_slots",
+        "_slot",
         "is_v1",
         "subscriber",
         "transport",
@@ -80,7 +80,6 @@ class WebSocket(Backpressure):
         is_v1: bool,
         address: str,
         policy: Policy,
-        slot: Slot | None,
         scope: Scope | None = None,
     ) -> None:
         self.is_v1 = is_v1
@@ -88,7 +87,8 @@ class WebSocket(Backpressure):
         self.transport: Any = None
         """None before the handshake is accepted."""
         self._resource = resource
-        self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
+        self._slot: Slot | None = None
+        """The slot of the connection; None before the handshake is accepted."""
         self._closes_when_ended = False
         self._reader: FrameReader | None = None
         """The reader of an incomplete frame or message, or of the closing handshake; None when there is none."""
@@ -96,20 +96,20 @@ class WebSocket(Backpressure):
         """Bytes of the incomplete message that are charged to the memory budget."""
         wire = resource.frames if is_v1 else resource.bare_frames
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
-        self._session: Session[bytes | StartPosition] = Session(resource.sessions, self, self.subscriber, scope)
+        self._session: Session[bytes | StartPosition] = Session(resource.sessions, self.subscriber, scope)
 
     def begin(self, request: Request, opening: StartPosition | None) -> None:
         """Take the connection over, accept the handshake, and start to send the topics of the URL."""
         connection, head = request.detach(self)
         self.transport = connection.transport
-        self._slots += (connection.slot,)
+        self._slot = connection.slot
         self._resource.wheel.add(self)
         self.transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(self.transport))
         self.transport.write(head)
         if opening is not None:
             self._closes_when_ended = True
-            self._session.put([opening])
+            self._session.put([opening], self)
         if connection.unread:
             self.dataReceived(connection.unread)
 
@@ -149,26 +149,20 @@ class WebSocket(Backpressure):
         self._hold(0)
         if self._reader is not None:
             self._reader.lost(reason)
-        if not self.subscriber.is_closed:
-            self._remove(None)
-        for slot in self._slots:
-            slot.release()
+        self._session.clear()
+        self._resource.live.discard(self)
+        if self._slot is not None:
+            self._slot.release()
 
     def client_disconnected(self) -> None:
         """Called when the client has disconnected before the handshake is accepted."""
-        if not self.subscriber.is_closed:
-            self.abandon()
-
-    def abandon(self, why: Refusal | None = None) -> None:
-        """Remove the WebSocket before its handshake is accepted, and release its slot."""
-        self._remove(why)
-        for slot in self._slots:
-            slot.release()
+        self._resource.live.discard(self)
 
     def _remove(self, why: Refusal | None) -> None:
-        """Remove the WebSocket; nothing is executed or sent any more, except for the closing handshake."""
+        """Remove an open WebSocket; nothing is executed or sent any more, except for the closing handshake."""
         self._session.clear()
         self._resource.live.remove(self, why)
+        self.transport.unregisterProducer()
 
     # From its reader
 
@@ -183,7 +177,7 @@ class WebSocket(Backpressure):
                 BadCommand("binary frames are not accepted: a command must be a text frame"), msgspec.Raw(b"null")
             )
         else:
-            self._session.put([payload])
+            self._session.put([payload], self)
             if self._session.is_busy:
                 self.transport.pauseProducing()
 
@@ -193,7 +187,6 @@ class WebSocket(Backpressure):
         if refusal is not None:
             self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._remove(refusal)
-        self.transport.unregisterProducer()
 
     # From the hub and the keepalive
 
@@ -234,9 +227,7 @@ class WebSocket(Backpressure):
         """Execute a command, or replay the history for the subscription of the URL."""
         item = items.popleft()
         if isinstance(item, StartPosition):
-            await self._resource.hub.replay_and_go_live(
-                self.subscriber, item, report_gaps=not self.subscriber.wire.data_only
-            )
+            await self._session.replay(item)
         else:
             await self._execute_command(item)
 
@@ -261,23 +252,19 @@ class WebSocket(Backpressure):
 
     def on_idle(self) -> None:
         """Called when all received commands have been executed."""
-        if not self.subscriber.is_closed:
-            self.transport.resumeProducing()
+        self.transport.resumeProducing()
 
     def _close_for(self, refusal: Refusal) -> None:
         self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
-        """Close with a reason, or refuse to begin. The reader is kept for the closing handshake."""
-        if self.subscriber.is_closed:
-            return
+        """Close with a reason, or refuse the handshake. The reader is kept for the closing handshake."""
+        resource = self._resource
         if self.transport is None:
-            self.abandon(why)
+            resource.live.remove(self, why)
             return
         self._remove(why)
-        resource = self._resource
-        self.transport.unregisterProducer()
         if self._reader is None:
             self._reader = resource.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
@@ -328,7 +315,7 @@ class WebSocketResource(HttpResource):
         raise upgrade_required(request)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """See `LiveConnections`."""
+        """See `Transport`."""
         self.live.close_all(why, busy=busy)
 
     def _stop_keepalive(self, websocket: WebSocket) -> None:
@@ -346,22 +333,16 @@ class WebSocketResource(HttpResource):
         since, policy = since_of(request), policy_of(request)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
-        socket = self.opens(self, is_v1, self.context.client_of(request), policy, slot, scope)
-        self.live.add(socket)
-        request.hold(socket.client_disconnected)
+        websocket = self.opens(self, is_v1, self.context.client_of(request), policy, scope)
+        self.live.add(websocket, slot)
+        request.hold(websocket.client_disconnected)
         opening = None
-        try:
-            if topics:
-                opening = await self.hub.subscribe(socket.subscriber, topics, since)
-        except SubscriberClosed as closed:
-            if closed.why is not None:
-                raise closed.why from None
-            return None
-        except BaseException:
-            socket.abandon()
-            raise
+        if topics:
+            opening = await self.live.subscribe(websocket, topics, since)
+            if opening is None:
+                return None
         _accept(request, key, is_v1, opening)
-        socket.begin(request, opening)
+        websocket.begin(request, opening)
         return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pushd.core.command import Command, PublishMessage, ReadHistory, ReadStatus, Subscribe
-from pushd.core.errors import Forbidden, Refusal
+from pushd.core.errors import Forbidden
 from pushd.core.message import draft
 from pushd.core.names import Scope
 from pushd.core.outbox import Policy
@@ -98,23 +98,10 @@ COMMANDS: dict[str, Callable[[str], Command]] = {
 }
 
 
-class NoConnection:
-    """The connection of a session whose commands are executed directly."""
-
-    async def execute(self, items: Any) -> None:
-        raise NotImplementedError
-
-    def on_idle(self) -> None:
-        raise NotImplementedError
-
-    def close(self, why: Refusal) -> None:
-        raise NotImplementedError
-
-
 def session_of(daemon: Any, subscriber: Subscriber) -> Session[Any]:
     hub = daemon._service.hub
     context = SessionContext(hub, hub._clock, {})
-    return Session(context, NoConnection(), subscriber, Scope(("alerts",)))
+    return Session(context, subscriber, Scope(("alerts",)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
