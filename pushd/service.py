@@ -34,8 +34,9 @@ from pushd.core.errors import Stopping, TooManyConnections
 from pushd.core.history import Bounds
 from pushd.core.outbox import QueueLimits as QueueLimits
 from pushd.http.access_log import AccessLog
+from pushd.http.limits import HttpLimits
 from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
-from pushd.http.site import HttpLimits, PushSite
+from pushd.http.site import PushSite
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, raise_file_limit
@@ -251,7 +252,7 @@ class Daemon(MultiService):
             rules.open_cors,
             rules.access,
             rules.client_of,
-            rules.knows_host,
+            rules.serves_host,
         )
 
     def _root(self, rules: HttpContext) -> Resource:

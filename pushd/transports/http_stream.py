@@ -4,7 +4,7 @@ With its headers the stream takes the connection over, and the request and its p
 encoded once for all streams are written directly to the socket.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -167,10 +167,6 @@ class StreamResource(HttpResource):
         self.clock = clock
         self.wheel = wheel
         self.live: LiveConnections[HttpStream] = LiveConnections(hub, context.counters, context.access, wheel.remove)
-
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self.get}
 
     def since_of(self, request: Request) -> Since:
         """Return the position from which a stream begins."""

@@ -5,7 +5,6 @@ frames that are encoded once for all connections; received frames are parsed by 
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -305,10 +304,6 @@ class WebSocketResource(HttpResource):
         limits = self.context.limits
         self.commands = CommandLimits(limits.message, limits.event, limits.topics)
         self.readers = FrameReaderPool(self.clock, 2 * limits.message + _OVERHEAD, _CLOSE_SECONDS)
-
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self.get}
 
     async def head(self, request: Request) -> Answer:
         """Refuse with `UpgradeRequired`: a WebSocket has no answer to HEAD."""

@@ -79,6 +79,7 @@ class Ear:
         self.subscriber = Subscriber(
             self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, Peer(transport, "::1")
         )
+        hub.add(self.subscriber)
 
     @property
     def heard(self) -> list[Heard]:

@@ -34,15 +34,15 @@ def test_one_who_comes_gets_an_id_which_its_name_shows(register):
 def test_no_id_is_given_twice(register):
     (first,) = entered(register, 1)
     register.remove(first)
-    register.remove(first)
     (second,) = entered(register, 1)
     assert register.find(first.peer.number) is None
     assert first.peer.id != second.peer.id
 
 
-def test_one_who_never_came_can_leave(register):
+def test_subscriber_that_is_not_registered_cannot_be_removed(register):
     (first,) = entered(register, 1)
-    register.remove(new_subscriber())
+    with pytest.raises(KeyError):
+        register.remove(new_subscriber())
     assert register.page(0, 9) == [first]
 
 

@@ -76,6 +76,8 @@ class Scene:
         """Subscribe, and be live."""
         peer = peer or FakePeer()
         peer.on_close = self.hub.remove
+        if not peer.subscriber.peer.number:
+            self.hub.add(peer.subscriber)
         opening = await self.hub.subscribe(peer.subscriber, topics, since)
         await self.hub.replay_and_go_live(peer.subscriber, opening)
         return peer
@@ -170,7 +172,6 @@ async def test_the_store_is_told_what_is_wanted() -> None:
     assert scene.backend.wanted == ["a", "*"]
     scene.hub.unsubscribe(one.subscriber, ("a", "never"))
     assert scene.backend.wanted == ["a", "*"]
-    scene.hub.remove(other.subscriber)
     scene.hub.remove(other.subscriber)
     assert scene.backend.wanted == ["*"]
     scene.hub.remove(one.subscriber)
