@@ -10,9 +10,10 @@ from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Batch, Recent, Wire
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.outlet import Outlet
 from pushd.core.peer import Peer
 from pushd.core.replay import Page
-from pushd.core.subscriber import Outlet, Subscriber
+from pushd.core.subscriber import Subscriber
 
 
 class PollResult(NamedTuple):
