@@ -28,7 +28,8 @@ What the hub calls meanwhile is in `Outlet`. The rules:
 from typing import Protocol
 
 from pushd.core.errors import Refusal
-from pushd.core.subscriber import Outlet, Subscriber
+from pushd.core.outlet import Outlet
+from pushd.core.subscriber import Subscriber
 from pushd.net.keepalive import Pingable
 from pushd.transports.backpressure import Backpressure
 

@@ -66,15 +66,13 @@ class LineLimits:
 class LineConnection(Backpressure):
     """A line connection, and the outlet of its subscriber."""
 
-    __slots__ = ("_factory", "_held", "_is_half_closed", "_rest", "_session", "_slot", "subscriber", "transport")
+    __slots__ = ("_factory", "_is_half_closed", "_rest", "_session", "_slot", "subscriber", "transport")
 
     def __init__(self, factory: "LineFactory", address: str, slot: Slot) -> None:
         self._factory = factory
         self._slot = slot
         self._rest: bytes | bytearray = b""
-        """The received part of an incomplete line."""
-        self._held = 0
-        """Bytes of the incomplete line that are charged to the memory budget."""
+        """The received part of an incomplete line, which is charged to the memory budget."""
         self._is_half_closed = False
         self.subscriber = Subscriber(
             self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
@@ -104,6 +102,7 @@ class LineConnection(Backpressure):
 
     def _split(self, data: bytes) -> list[bytes | Refusal]:
         """Return the lines that `data` completes, followed by a refusal when the rest cannot be accepted."""
+        charged = len(self._rest)
         if not self._rest:
             *lines, self._rest = data.split(b"\n")
         elif b"\n" in data:
@@ -119,18 +118,14 @@ class LineConnection(Backpressure):
                 items[number:] = [LineTooLong(f"line is too long: at most {most} bytes are allowed")]
                 self._rest = b""
                 break
-        if len(self._rest) != self._held:
+        if len(self._rest) != charged:
             try:
-                self._held = limits.queue.budget.grow(self._held, len(self._rest))
+                limits.queue.budget.grow(charged, len(self._rest))
             except NoRoom as refusal:
                 items.append(refusal)
-                self._forget()
+                limits.queue.budget.recount(charged, 0)
+                self._rest = b""
         return items
-
-    def _forget(self) -> None:
-        """Discard the incomplete line."""
-        self._rest = b""
-        self._held = self._factory.limits.queue.budget.grow(self._held, 0)
 
     def readConnectionLost(self) -> None:
         """Called when the peer has closed its sending side: answer the pending commands, then close."""
@@ -145,7 +140,8 @@ class LineConnection(Backpressure):
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
         self._session.clear()
-        self._forget()
+        self._factory.limits.queue.budget.recount(len(self._rest), 0)
+        self._rest = b""
         self._factory.live.discard(self)
         self._slot.release()
 
