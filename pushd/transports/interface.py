@@ -1,26 +1,31 @@
 """The contract between the hub and a transport. docs/adding-a-transport.md is a complete example.
 
-What a transport does with each connection, in this order:
+What a transport calls for each connection, in this order:
 
-    1  Subscriber(outlet, wire, limits, policy, Peer(transport, address))   created with the connection
-    2  live.add(connection)                                   once: the peer gets an id and is counted
-    3  await live.subscribe(connection, topics, since)        the start position; a two-way peer uses its Session
-    4  transport.registerProducer(connection, True)           backpressure: see `Backpressure`
-    5  subscriber.attach(direct_handle(transport))            optional: lets the fan-out write to the socket directly
-    6  write the headers or the reply                         nothing is sent before step 7
-    7  await hub.replay_and_go_live(subscriber, opening)      the replay, at the pace of the peer, then live messages
-    8  hub.unsubscribe(subscriber, topics)                    when the peer asks for it, or a channel has ended
-    9  live.remove(connection, why)                           once: when the connection starts to close
-       live.discard(connection)                               when it is lost, perhaps after step 9
+    1  Subscriber(connection, wire, limits, policy, Peer(transport, address))
+    2  live.add(connection)                                 once: the peer gets an id, the connection is counted
+    3  transport.registerProducer(connection, True)         see `Backpressure`
+    4  subscriber.attach(direct_handle(transport))          optional: the fan-out writes to the socket directly
+    5  await hub.subscribe(subscriber, topics, since)       returns the start position; raises refusals
+    6  send the headers, or the reply to a command          step 5 sends nothing, so that these come first
+    7  await hub.replay_and_go_live(subscriber, opening)    the replay, as fast as the peer reads, then live messages
+    8  hub.unsubscribe(subscriber, topics)                  a peer asks for it, or a channel has ended
+    9  live.remove(connection, why)                         once: the connection starts to close
+   10  live.discard(connection)                             the connection is lost, with or without step 9
+
+Steps 5 to 8 may be repeated; a connection with commands leaves them to a `Session`. A connection that starts as an HTTP
+request does steps 3 and 4 after step 5, for which it uses `live.subscribe`: a request that is refused is removed.
 
 What the hub calls meanwhile is in `Outlet`. The rules:
 
-- `write` never waits and never raises. If the send buffer is full, the transport calls `pause` on the subscriber, which
-  then queues; `resume` once the buffer is empty. `write` also sets `subscriber.last_write` where there is a keepalive.
-- `close` is called once, and never after step 9. It tells the peer why where the protocol can, and removes the
-  connection. `remove` closes the subscriber, so `subscriber.is_closed` is the state of the connection.
-- A connection may be closed, or its client may disconnect, while step 3 waits for the backend. Then `subscribe` raises
-  the refusal or returns None, and the connection has been removed.
+- `write` never waits. If the send buffer is full, the transport calls `pause` on the subscriber, which then queues;
+  `resume` once the buffer is empty. With a keepalive, `write` sets `subscriber.last_write`. If `write` raises an
+  exception, the hub closes this connection and no other.
+- `close` is called once, and never after step 9. It reports the refusal where the protocol can, and removes the
+  connection. Removing closes the subscriber, so `subscriber.is_closed` is the state of the connection.
+- A connection may be closed or lost while step 5 waits for the backend. Then `subscribe` raises `SubscriberClosed`.
+- A connection that the transport itself has to close, for instance because of a refusal in step 5, is closed by
+  `hub.disconnect`, which counts the refusal and calls `close`.
 - Messages are immutable, and are encoded at most once per wire: a transport never changes the bytes of `write`.
 - Everything that a peer can make the daemon keep is bounded, and counted in the memory budget of `QueueLimits`.
 """
