@@ -191,9 +191,8 @@ class WebSocket(Backpressure):
 
     def write(self, data: bytes) -> None:
         """Send frames."""
-        if not self.subscriber.is_closed:
-            self.subscriber.last_write = self._resource.wheel.now
-            self.transport.write(data)
+        self.subscriber.last_write = self._resource.wheel.now
+        self.transport.write(data)
 
     def channel_ended(self, channel: str) -> None:
         """Called when a channel has ended: unsubscribe from it, and close with the last one that the URL named."""
@@ -207,7 +206,7 @@ class WebSocket(Backpressure):
 
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""
-        if not (self.subscriber.is_closed or self.subscriber.is_paused):
+        if not self.subscriber.is_paused:
             self._resource.deadlines.expect(self)
             self.transport.write(PING)
 
@@ -243,11 +242,16 @@ class WebSocket(Backpressure):
     def _answer(self, reply: Reply, ref: msgspec.Raw) -> None:
         if isinstance(reply, Published):
             prioritize(self.transport)
-        self.write(encode_reply(reply, ref))
+        self._reply(encode_reply(reply, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
         self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
-        self.write(encode_refusal(refusal, ref))
+        self._reply(encode_refusal(refusal, ref))
+
+    def _reply(self, data: bytes) -> None:
+        """Send a reply, unless the WebSocket was closed while the command was executed."""
+        if not self.subscriber.is_closed:
+            self.write(data)
 
     def on_idle(self) -> None:
         """Called when all received commands have been executed."""
