@@ -71,7 +71,7 @@ class HttpStream(Backpressure):
         self._give_back_to: Callable[[Any, Slot, bytes], None] | None = None
         """Returns the connection to HTTP after the stream has ended; None when the connection is closed then."""
 
-    def begin(self, request: Request, shape: StreamFormat) -> None:
+    def begin(self, request: Request, stream_format: StreamFormat) -> None:
         """Take the connection over, and send the headers and the preamble."""
         self._end = b"" if request.is_http10 else LAST_CHUNK
         resource, wire = self._resource, self.subscriber.wire
@@ -84,7 +84,7 @@ class HttpStream(Backpressure):
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
         resource.wheel.add(self)
-        preamble = wire.block([shape.preamble]) if shape.preamble else b""
+        preamble = wire.block([stream_format.preamble]) if stream_format.preamble else b""
         transport.write(head + preamble)
 
     # From the transport
@@ -217,8 +217,8 @@ class StreamResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Open a stream."""
         topics = parse_topics(name_in_path(request), self.context.limits.topics)
-        since, policy, shape = self.since_of(request), self.policy_of(request), self.format_of(request)
-        wire = shape.plain if request.is_http10 else shape.chunked
+        since, policy, stream_format = self.since_of(request), self.policy_of(request), self.format_of(request)
+        wire = stream_format.plain if request.is_http10 else stream_format.chunked
         stream = HttpStream(self, wire, policy, self.context.client_of(request))
         try:
             self.live.add(stream, self.context.admit_stream(request))
@@ -234,19 +234,19 @@ class StreamResource(HttpResource):
             self.live.remove(stream)
             request.setResponseCode(204)
             return b""
-        self.set_headers(request, shape, opening)
-        stream.begin(request, shape)
+        self.set_headers(request, stream_format, opening)
+        stream.begin(request, stream_format)
         await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
         return None
 
-    def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
+    def set_headers(self, request: Request, stream_format: StreamFormat, opening: StartPosition | None = None) -> None:
         """Set the headers of the answer to GET or HEAD."""
         if not request.is_http10:
             request.setHeader(b"Transfer-Encoding", b"chunked")
         if request.closes_connection:
             request.setHeader(b"Connection", b"close")
-        request.setHeader(b"Content-Type", shape.content_type)
+        request.setHeader(b"Content-Type", stream_format.content_type)
         request.setHeader(b"Cache-Control", b"no-cache, no-transform")
         request.setHeader(b"X-Accel-Buffering", b"no")
-        if shape.plain.data_only and opening is not None and opening.gaps:
+        if stream_format.plain.data_only and opening is not None and opening.gaps:
             request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

@@ -14,8 +14,7 @@ from pushd.core.command import Goodbye, Reply
 from pushd.core.delivery import Wire
 from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
 from pushd.core.message import Draft
-from pushd.core.outbox import Policy
-from pushd.core.outbox import QueueLimits as QueueLimits
+from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub
