@@ -24,7 +24,7 @@ def wall(monkeypatch):
 @pytest.mark.parametrize("leap", [_HOUR, -_HOUR], ids=["forward", "back"])
 @pytest.mark.parametrize("store", ["memory", "disk"])
 @each((Sse, LineStream, JsonSocket))
-async def test_a_clock_that_is_set(start_daemon, wall, tmp_path, way, store, leap):
+async def test_setting_the_wall_clock_has_no_effect(start_daemon, wall, tmp_path, way, store, leap):
     reactor = MovableReactor()
     settings = {"history.age": 60, "keepalive.sse": 25} | ({"backend.data_dir": tmp_path} if store == "disk" else {})
     daemon = await start_daemon(settings, reactor)

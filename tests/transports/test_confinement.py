@@ -33,14 +33,14 @@ doors = pytest.mark.parametrize("door", ["ws", "sub"])
 
 @doors
 @pytest.mark.parametrize("topic", INSIDE)
-async def test_what_the_address_covers_may_be_subscribed_to(daemon, door, topic):
+async def test_topics_in_the_scope_can_be_subscribed_to(daemon, door, topic):
     peer = await opened(daemon, door)
     assert (await peer.ask(subscribe=topic))["subscribe"] == topic
 
 
 @doors
 @pytest.mark.parametrize("topic", OUTSIDE)
-async def test_what_the_address_does_not_cover_may_not_be_subscribed_to(daemon, door, topic):
+async def test_topics_outside_the_scope_cannot_be_subscribed_to(daemon, door, topic):
     peer = await opened(daemon, door)
     await daemon.publish("other", "secret")
     for topics in (topic, f"chat/1,{topic}", f"{topic},chat/1"):
@@ -57,7 +57,7 @@ async def test_what_the_address_does_not_cover_may_not_be_subscribed_to(daemon, 
 
 @doors
 @pytest.mark.parametrize("channel", [topic for topic in INSIDE if "*" not in topic])
-async def test_what_the_address_covers_may_be_published_to(daemon, door, channel):
+async def test_channels_in_the_scope_can_be_published_to(daemon, door, channel):
     peer = await opened(daemon, door)
     assert (await peer.ask(publish=channel, data=1))["ok"]
     assert len(await daemon.history(channel)) == 1
@@ -65,7 +65,7 @@ async def test_what_the_address_covers_may_be_published_to(daemon, door, channel
 
 @doors
 @pytest.mark.parametrize("channel", [topic for topic in OUTSIDE if "*" not in topic])
-async def test_what_the_address_does_not_cover_may_not_be_published_to(daemon, door, channel):
+async def test_channels_outside_the_scope_cannot_be_published_to(daemon, door, channel):
     peer = await opened(daemon, door)
     for more in ({}, {"end": True}, {"event": "e"}):
         assert (await peer.ask(publish=channel, data=1, **more))["error"]["code"] == "forbidden"
@@ -73,7 +73,7 @@ async def test_what_the_address_does_not_cover_may_not_be_published_to(daemon, d
 
 
 @doors
-async def test_the_scope_stays_when_the_topics_of_the_address_are_left(daemon, door):
+async def test_the_scope_stays_after_unsubscribing_from_the_topics_of_the_url(daemon, door):
     peer = await opened(daemon, door)
     assert (await peer.ask(unsubscribe=CONFINED))["unsubscribe"] == CONFINED
     assert (await peer.ask(subscribe="other"))["error"]["code"] == "forbidden"
@@ -82,7 +82,7 @@ async def test_the_scope_stays_when_the_topics_of_the_address_are_left(daemon, d
 
 
 @each(UNCONFINED)
-async def test_who_names_no_topics_in_the_address_is_not_confined(daemon, way):
+async def test_a_url_without_topics_sets_no_scope(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     await peer.subscribe("b/**")
@@ -105,7 +105,7 @@ def session_of(daemon: Any, subscriber: Subscriber) -> Session[Any]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_every_command_of_a_session_that_reads_or_writes_is_confined(daemon, command):
+async def test_the_scope_applies_to_every_command_that_reads_or_writes(daemon, command):
     peer = await opened(daemon, "ws")
     await daemon.publish_all(("alerts", "x"), ("other", "x"))
     (subscriber,) = daemon.subscribers("alerts")
@@ -119,7 +119,7 @@ async def test_every_command_of_a_session_that_reads_or_writes_is_confined(daemo
     peer.disconnect()
 
 
-async def test_publishes_that_come_together_are_judged_one_by_one(daemon):
+async def test_the_scope_applies_to_each_publish_of_a_batch(daemon):
     peer = await opened(daemon, "ws")
     (subscriber,) = daemon.subscribers("alerts")
     session = session_of(daemon, subscriber)

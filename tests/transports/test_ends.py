@@ -25,7 +25,7 @@ async def check_end(peer, channel, *, closes):
 
 
 @each()
-async def test_the_last_message_of_a_finite_stream_is_heard_and_then_its_end(daemon, way):
+async def test_the_last_message_of_a_channel_is_followed_by_its_end(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     await daemon.publish("a", "one")
@@ -35,7 +35,7 @@ async def test_the_last_message_of_a_finite_stream_is_heard_and_then_its_end(dae
 
 
 @each()
-async def test_an_end_without_a_message_is_heard_as_the_end_alone(daemon, way):
+async def test_an_end_mark_without_data_is_received_as_the_end_alone(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     await daemon.publish("a", b"", end=1)
@@ -43,7 +43,7 @@ async def test_an_end_without_a_message_is_heard_as_the_end_alone(daemon, way):
 
 
 @each()
-async def test_one_who_hears_several_channels_goes_on_with_the_others(daemon, way):
+async def test_the_end_of_one_channel_leaves_the_other_subscriptions(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a,b")
     await daemon.publish("a", "bye", end=1)
@@ -58,7 +58,7 @@ async def test_one_who_hears_several_channels_goes_on_with_the_others(daemon, wa
 
 
 @each()
-async def test_a_pattern_does_not_end_with_a_channel_and_hears_the_next_one(daemon, way):
+async def test_a_pattern_does_not_end_with_one_of_its_channels(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a/*")
     await daemon.publish("a/b", "bye", end=1)
@@ -67,7 +67,7 @@ async def test_a_pattern_does_not_end_with_a_channel_and_hears_the_next_one(daem
 
 
 @each(CLOSING)
-async def test_one_who_comes_late_hears_all_of_a_finite_stream_and_its_end(daemon, way):
+async def test_a_replay_of_an_ended_channel_is_followed_by_its_end(daemon, way):
     await daemon.publish("a", "one")
     await daemon.publish("a", "bye", end=1)
     peer = way(daemon)
@@ -77,7 +77,7 @@ async def test_one_who_comes_late_hears_all_of_a_finite_stream_and_its_end(daemo
 
 
 @each()
-async def test_one_who_comes_back_after_the_end_having_heard_it_all_is_told_so(daemon, way):
+async def test_resuming_after_the_end_reports_the_end(daemon, way):
     last = await daemon.publish("a", "bye", end=1)
     peer = way(daemon)
     if way in STREAMS:
@@ -91,7 +91,7 @@ async def test_one_who_comes_back_after_the_end_having_heard_it_all_is_told_so(d
 
 
 @each()
-async def test_a_channel_may_begin_anew_after_its_end(daemon, way):
+async def test_a_channel_can_be_published_to_after_its_end(daemon, way):
     last = await daemon.publish("a", "bye", end=1)
     await daemon.publish("a", "anew")
     peer = way(daemon)
@@ -101,7 +101,7 @@ async def test_a_channel_may_begin_anew_after_its_end(daemon, way):
 
 
 @each(STREAMS)
-async def test_a_connection_on_which_a_stream_has_ended_may_be_used_again(daemon, way):
+async def test_a_connection_can_be_reused_after_its_stream_has_ended(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     await daemon.publish("a", b"", end=1)
@@ -113,7 +113,7 @@ async def test_a_connection_on_which_a_stream_has_ended_may_be_used_again(daemon
 
 
 @each((Sse, LineStream))
-async def test_one_who_comes_back_after_the_end_of_some_of_its_channels_gets_a_stream(daemon, way):
+async def test_resuming_after_the_end_of_some_channels_opens_a_stream(daemon, way):
     last = await daemon.publish("a", "bye", end=1)
     peer = way(daemon)
     await peer.subscribe("a,b", since=last)
@@ -123,7 +123,7 @@ async def test_one_who_comes_back_after_the_end_of_some_of_its_channels_gets_a_s
 
 
 @each()
-async def test_delete_ends_the_subscribers_and_answers_200_once_then_404(daemon, way):
+async def test_delete_ends_subscriptions_and_answers_200_once_then_404(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     await daemon.publish("a", "one")

@@ -35,7 +35,7 @@ def parts() -> int:
 
 
 @each((Sse, LineStream, JsonSocket, JsonLines))
-async def test_one_who_has_left_is_freed_at_once(start_daemon, no_collector, way):
+async def test_a_closed_connection_is_freed_without_the_garbage_collector(start_daemon, no_collector, way):
     daemon = await start_daemon({})
     await daemon.publish("a", "one")
     await turns()

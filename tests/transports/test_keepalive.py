@@ -15,7 +15,7 @@ SOCKETS = tuple(way for way in WAYS if way.transport_name == "websocket")
 
 
 @each((Sse, LineStream, Mixed))
-async def test_a_silent_stream_gets_a_sign_of_life_that_moves_no_cursor(start_daemon, way):
+async def test_an_idle_stream_gets_a_keepalive_that_does_not_move_the_cursor(start_daemon, way):
     reactor = MovableReactor()
     daemon = await start_daemon({"keepalive.sse": 5, "keepalive.stream": 5}, reactor)
     peer = way(daemon)
@@ -35,7 +35,7 @@ async def test_a_silent_stream_gets_a_sign_of_life_that_moves_no_cursor(start_da
         assert peer.body[size:] == b":\n:\n"
 
 
-async def test_a_stream_that_is_written_to_needs_no_other_sign_of_life(start_daemon):
+async def test_a_stream_that_is_written_to_gets_no_keepalive(start_daemon):
     reactor = MovableReactor()
     daemon = await start_daemon({"keepalive.sse": 5}, reactor)
     peer = Sse(daemon)
@@ -48,7 +48,7 @@ async def test_a_stream_that_is_written_to_needs_no_other_sign_of_life(start_dae
 
 
 @each((RawStream, TextLines))
-async def test_a_way_that_has_no_sign_of_life_gets_none(start_daemon, way):
+async def test_a_format_without_a_keepalive_gets_none(start_daemon, way):
     reactor = MovableReactor()
     daemon = await start_daemon({"keepalive.stream": 2}, reactor)
     peer = way(daemon)
@@ -59,7 +59,7 @@ async def test_a_way_that_has_no_sign_of_life_gets_none(start_daemon, way):
 
 
 @each(SOCKETS)
-async def test_a_websocket_that_answers_pings_stays(start_daemon, way):
+async def test_a_websocket_that_answers_pings_stays_open(start_daemon, way):
     reactor = MovableReactor()
     daemon = await start_daemon({}, reactor)
     peer = way(daemon)
@@ -87,7 +87,7 @@ async def test_a_websocket_that_does_not_answer_a_ping_is_closed_with_4408(start
     assert daemon.subscribers("a") == []
 
 
-async def test_anything_that_comes_from_a_websocket_is_a_sign_of_life(start_daemon):
+async def test_any_received_byte_of_a_websocket_counts_as_a_pong(start_daemon):
     reactor = MovableReactor()
     daemon = await start_daemon({}, reactor)
     peer = JsonSocket(daemon)
@@ -101,7 +101,7 @@ async def test_anything_that_comes_from_a_websocket_is_a_sign_of_life(start_daem
     assert await peer.data(1) == [b"one"]
 
 
-async def test_a_websocket_that_is_closed_with_4408_and_stays_silent_is_cut_off(start_daemon):
+async def test_a_websocket_that_ignores_its_close_with_4408_is_aborted(start_daemon):
     reactor = MovableReactor()
     daemon = await start_daemon({}, reactor)
     peer = BareSocket(daemon)
@@ -114,7 +114,7 @@ async def test_a_websocket_that_is_closed_with_4408_and_stays_silent_is_cut_off(
 
 
 @each((Sse, LineStream))
-async def test_a_request_that_is_there_and_was_not_read_yet_is_not_late(start_daemon, monkeypatch, way):
+async def test_a_request_that_was_not_read_yet_does_not_time_out(start_daemon, monkeypatch, way):
     """A crowd is read behind others, and may wait for longer than a client has time."""
     reactor = MovableReactor()
     daemon = await start_daemon({"limits.handshake": 10}, reactor)
@@ -128,7 +128,7 @@ async def test_a_request_that_is_there_and_was_not_read_yet_is_not_late(start_da
     assert await peer.data(1) == [b"one"]
 
 
-async def test_a_pong_that_is_there_and_was_not_read_yet_is_not_late(start_daemon, monkeypatch):
+async def test_a_pong_that_was_not_read_yet_does_not_time_out(start_daemon, monkeypatch):
     reactor = MovableReactor()
     daemon = await start_daemon({"keepalive.ping": 5, "keepalive.pong": 3}, reactor)
     peer = JsonSocket(daemon)

@@ -22,7 +22,7 @@ from tests.transports.streams import Sse
 
 @each()
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
-async def test_a_client_that_goes_away_is_out_of_the_dispatcher_within_a_second(daemon, way, how):
+async def test_a_client_that_disconnects_is_removed_within_a_second(daemon, way, how):
     peer, stays = way(daemon), Sse(daemon)
     await peer.subscribe("a,b/*")
     await stays.subscribe("a")
@@ -40,7 +40,7 @@ async def test_a_client_that_goes_away_is_out_of_the_dispatcher_within_a_second(
 
 @each()
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
-async def test_a_stalled_client_that_goes_away_is_forgotten_as_well(start_daemon, way, how):
+async def test_a_stalled_client_that_disconnects_is_removed(start_daemon, way, how):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     await peer.subscribe("a", slow="latest")
@@ -52,7 +52,7 @@ async def test_a_stalled_client_that_goes_away_is_forgotten_as_well(start_daemon
 
 @each((CommandedSocket, TextLines))
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
-async def test_a_stalled_client_that_goes_away_with_a_command_waiting_is_forgotten_as_well(start_daemon, way, how):
+async def test_a_stalled_client_that_disconnects_with_a_waiting_command_is_removed(start_daemon, way, how):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     await peer.subscribe("a", slow="latest")
@@ -66,7 +66,7 @@ async def test_a_stalled_client_that_goes_away_with_a_command_waiting_is_forgott
 
 @each(tuple(way for way in WAYS if way.transport_name == "websocket"))
 @pytest.mark.parametrize("is_stalled", [False, True])
-async def test_a_websocket_that_says_goodbye_is_answered_and_closed_by_the_daemon(start_daemon, way, is_stalled):
+async def test_a_close_frame_is_answered_and_the_server_closes(start_daemon, way, is_stalled):
     """Also where it has not read all that it was sent (RFC 6455, section 7.1.1: the server closes TCP first)."""
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
@@ -80,7 +80,7 @@ async def test_a_websocket_that_says_goodbye_is_answered_and_closed_by_the_daemo
     await until(lambda: not daemon.open_connections, "the connection closed", 1)
 
 
-async def test_the_counters_of_open_connections_come_back_to_nothing(daemon):
+async def test_the_counters_of_connections_return_to_zero(daemon):
     peers = [way(daemon) for way in WAYS for _ in range(2)]
     for peer in peers:
         await peer.subscribe("a")
@@ -97,7 +97,7 @@ async def test_the_counters_of_open_connections_come_back_to_nothing(daemon):
 
 
 @each(STREAMS)
-async def test_head_is_answered_with_the_headers_and_subscribes_to_nothing(daemon, way):
+async def test_head_returns_the_headers_and_subscribes_to_nothing(daemon, way):
     answer = await daemon.request("HEAD", address(way.door, "a", format=way.format))
     peer = way(daemon)
     await peer.subscribe("a")
@@ -108,7 +108,7 @@ async def test_head_is_answered_with_the_headers_and_subscribes_to_nothing(daemo
 
 
 @each(STREAMS)
-async def test_http_1_0_gets_the_bare_body_up_to_the_close(daemon, way):
+async def test_http_1_0_gets_a_body_that_ends_with_the_connection(daemon, way):
     await daemon.publish("a", "old")
     peer = way(daemon)
     await peer.ask(address(way.door, "a", since="all", format=way.format), version="1.0")
@@ -124,7 +124,7 @@ async def test_http_1_0_gets_the_bare_body_up_to_the_close(daemon, way):
 
 
 @each()
-async def test_a_stop_closes_every_connection_and_says_so_where_that_can_be_said(daemon, way):
+async def test_a_shutdown_closes_every_connection_with_the_reason(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     await daemon.publish("a", "one")
@@ -136,7 +136,7 @@ async def test_a_stop_closes_every_connection_and_says_so_where_that_can_be_said
 
 
 @each()
-async def test_one_who_comes_back_after_the_stop_misses_nothing_that_the_history_has(start_daemon, way):
+async def test_resuming_after_a_restart_reports_the_lost_history(start_daemon, way):
     """The history in memory is gone with the daemon, and that is told."""
     daemon = await start_daemon({})
     before = JsonSocket(daemon)
@@ -154,7 +154,7 @@ async def test_one_who_comes_back_after_the_stop_misses_nothing_that_the_history
 
 
 @each((CommandedSocket, TextLines))
-async def test_commands_that_wait_when_the_daemon_stops_do_not_keep_it(start_daemon, way):
+async def test_waiting_commands_do_not_delay_a_shutdown(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     await peer.subscribe("a", slow="latest")
@@ -164,7 +164,7 @@ async def test_commands_that_wait_when_the_daemon_stops_do_not_keep_it(start_dae
     assert daemon.open_connections == 0
 
 
-async def test_a_connection_that_a_client_keeps_for_another_request_does_not_keep_a_daemon_that_stops(daemon):
+async def test_an_idle_http_connection_does_not_delay_a_shutdown(daemon):
     client = daemon.connect("http", HttpClient(encode_request("GET", "/health/live")))
     await client.answer
     assert daemon.open_connections == 1
@@ -183,7 +183,7 @@ HANDSHAKE = {
 
 
 @pytest.mark.parametrize(("door", "headers"), [("stream", {}), ("ws", HANDSHAKE)])
-async def test_one_who_is_given_up_while_its_subscription_waits_is_refused(daemon, monkeypatch, door, headers):
+async def test_a_request_that_is_closed_while_it_is_subscribed_is_refused(daemon, monkeypatch, door, headers):
     """As happens where a store is away just then."""
     opening: Deferred[StartPosition] = Deferred()
     hub = daemon._service.hub

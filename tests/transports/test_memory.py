@@ -47,7 +47,7 @@ async def waits(daemon, size):
 
 
 @pytest.mark.parametrize("begin", [begin_body, begin_line])
-async def test_what_has_not_come_whole_counts_until_it_has_or_its_sender_is_gone(start_daemon, begin):
+async def test_incomplete_input_is_charged_until_it_is_complete_or_the_connection_lost(start_daemon, begin):
     daemon = await start_daemon({})
     one, other = begin(daemon, LITTLE), begin(daemon, MUCH)
     await waits(daemon, LITTLE + MUCH)
@@ -58,7 +58,7 @@ async def test_what_has_not_come_whole_counts_until_it_has_or_its_sender_is_gone
     await waits(daemon, 0)
 
 
-async def test_a_message_of_a_websocket_counts_until_it_has_come_whole(start_daemon):
+async def test_an_incomplete_websocket_message_is_charged_until_it_is_complete(start_daemon):
     daemon = await start_daemon({})
     peer = await begin_message(daemon, LITTLE)
     await waits(daemon, LITTLE)
@@ -71,7 +71,7 @@ async def test_a_message_of_a_websocket_counts_until_it_has_come_whole(start_dae
     await waits(daemon, 0)
 
 
-async def test_where_there_is_no_room_a_large_body_is_refused_and_a_small_one_is_not(start_daemon):
+async def test_over_the_memory_limit_a_large_body_is_refused_and_a_small_one_is_not(start_daemon):
     daemon = await start_daemon(NO_ROOM)
     first, second = begin_body(daemon, LITTLE), begin_body(daemon, LITTLE)
     await waits(daemon, 2 * LITTLE)
@@ -90,7 +90,7 @@ async def test_where_there_is_no_room_a_large_body_is_refused_and_a_small_one_is
     await waits(daemon, 0)
 
 
-async def test_where_there_is_no_room_a_long_line_is_refused_and_a_short_one_is_not(start_daemon):
+async def test_over_the_memory_limit_a_long_line_is_refused_and_a_short_one_is_not(start_daemon):
     daemon = await start_daemon(NO_ROOM)
     begin_line(daemon, LITTLE)
     peer = TextLines(daemon)
@@ -105,7 +105,7 @@ async def test_where_there_is_no_room_a_long_line_is_refused_and_a_short_one_is_
     await waits(daemon, LITTLE)
 
 
-async def test_where_there_is_no_room_a_large_websocket_message_is_refused(start_daemon):
+async def test_over_the_memory_limit_a_large_websocket_message_is_refused(start_daemon):
     daemon = await start_daemon(NO_ROOM)
     begin_line(daemon, LITTLE)
     peer = await begin_message(daemon, LITTLE)
@@ -115,7 +115,7 @@ async def test_where_there_is_no_room_a_large_websocket_message_is_refused(start
     await waits(daemon, LITTLE)
 
 
-async def test_a_message_in_fragments_without_end_is_too_big_though_they_are_empty(start_daemon):
+async def test_a_message_in_endless_empty_fragments_is_too_large(start_daemon):
     daemon = await start_daemon({"limits.message": 1000})
     peer = JsonSocket(daemon)
     await peer.open()
@@ -131,7 +131,7 @@ async def test_a_message_in_fragments_without_end_is_too_big_though_they_are_emp
     assert sent < 100
 
 
-async def test_a_line_that_comes_a_byte_at_a_time_is_a_line(start_daemon):
+async def test_a_line_can_be_received_byte_by_byte(start_daemon):
     daemon = await start_daemon({})
     peer = TextLines(daemon)
     await peer.subscribe("a")
@@ -143,7 +143,7 @@ async def test_a_line_that_comes_a_byte_at_a_time_is_a_line(start_daemon):
 
 
 @each((TextLines, JsonSocket))
-async def test_the_kernel_does_not_hide_who_does_not_read(start_daemon, way):
+async def test_the_kernel_buffers_little_for_a_client_that_does_not_read(start_daemon, way):
     """It would take megabytes before the queue begins to fill."""
     daemon = await start_daemon({})
     peer = way(daemon, small=True)
@@ -173,7 +173,7 @@ async def ask_by_line(daemon):
 
 
 @pytest.mark.parametrize("ask", [ask_for_history, ask_by_line])
-async def test_answers_that_are_not_read_count_and_where_there_is_no_room_there_are_no_more(start_daemon, ask):
+async def test_unread_responses_are_charged_and_refused_over_the_memory_limit(start_daemon, ask):
     daemon = await start_daemon({"limits.waiting_bytes": "6MiB"})
     await daemon.publish_all(*[("a", PIECE.decode())] * 256)
     clients = [await ask(daemon)]
@@ -190,7 +190,7 @@ async def test_answers_that_are_not_read_count_and_where_there_is_no_room_there_
     await waits(daemon, 0)
 
 
-async def test_an_answer_for_which_there_is_no_room_any_more_breaks_off(start_daemon):
+async def test_a_response_is_aborted_when_the_memory_limit_is_reached(start_daemon):
     daemon = await start_daemon({"limits.waiting_bytes": "3MiB", "limits.message": "2MiB"})
     for _ in range(2):
         await daemon.publish("a", b"x" * (2 << 20))

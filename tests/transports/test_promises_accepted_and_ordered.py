@@ -44,14 +44,14 @@ DOORS = {
 
 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
-async def test_promise_1_an_accepted_publish_is_in_the_history_before_the_answer_leaves(daemon, door):
+async def test_promise_1_an_accepted_message_is_in_the_history_before_the_response(daemon, door):
     accepted = []
     for _ in range(3):
         accepted.append(await door(daemon))
         assert await daemon.history("a") == accepted
 
 
-async def test_promise_1_a_repeat_while_the_first_is_under_way_publishes_nothing_again(daemon):
+async def test_promise_1_a_concurrent_repeat_publishes_nothing_again(daemon):
     lines = "\n".join(json.dumps({"channel": "a", "data": number}) for number in range(600)).encode()
     headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "k"}
     both = [Deferred.fromCoroutine(daemon.request("POST", "/pub", lines, headers)) for _ in range(2)]
@@ -74,7 +74,7 @@ async def test_promise_2_each_message_once_in_id_order_history_first_then_live(d
 
 
 @each(EVERY)
-async def test_promise_2_without_a_since_only_what_comes_from_now_on(daemon, way):
+async def test_promise_2_without_a_cursor_only_new_messages(daemon, way):
     await daemon.publish("a", "old")
     peer = way(daemon)
     await peer.subscribe("a")
@@ -84,7 +84,7 @@ async def test_promise_2_without_a_since_only_what_comes_from_now_on(daemon, way
 
 @each(EVERY)
 @pytest.mark.parametrize("since", ["all", "id"])
-async def test_promise_2_each_message_once_though_publishes_race_the_subscription(daemon, way, since):
+async def test_promise_2_each_message_once_while_publishes_race_the_subscription(daemon, way, since):
     """The history is longer than a page of the replay, and goes on growing while it is read."""
     first = (await daemon.publish_all(*[("a", f"{number}") for number in range(-1, 400)]))[0]
     publisher = TextLines(daemon)
@@ -109,7 +109,7 @@ async def test_promise_2_each_message_once_though_publishes_race_the_subscriptio
 
 
 @each(EVERY)
-async def test_promise_2_each_message_once_where_topics_overlap(daemon, way):
+async def test_promise_2_each_message_once_if_topics_overlap(daemon, way):
     channels = ["a/b", "a/c", "a/b/c", "b", "a/b"]
     await daemon.publish_all(*[(channel, f"old {channel}") for channel in channels])
     peer = way(daemon)
@@ -124,7 +124,7 @@ async def test_promise_2_each_message_once_where_topics_overlap(daemon, way):
 
 
 @each(UNCONFINED)
-async def test_promise_2_each_message_once_where_several_subscriptions_overlap(daemon, way):
+async def test_promise_2_each_message_once_if_subscriptions_overlap(daemon, way):
     await daemon.publish_all(("a/b", "1"), ("a/c", "2"))
     peer = way(daemon)
     await peer.subscribe("a/*", since="all")
@@ -138,7 +138,7 @@ async def test_promise_2_each_message_once_where_several_subscriptions_overlap(d
 
 
 @each(TELLING)
-async def test_promise_2_messages_of_several_channels_come_in_the_order_of_their_ids(daemon, way):
+async def test_promise_2_messages_of_several_channels_are_in_id_order(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a,b,c/*")
     channels = ["a", "c/d", "b", "a", "c/e", "b", "a", "a", "c/d"] * 3
@@ -150,7 +150,7 @@ async def test_promise_2_messages_of_several_channels_come_in_the_order_of_their
 
 
 @each(EVERY)
-async def test_promise_2_a_crowd_on_one_channel_hears_the_same(daemon, way):
+async def test_promise_2_all_subscribers_of_a_channel_receive_the_same(daemon, way):
     peers = [way(daemon) for _ in range(20)]
     for peer in peers:
         await peer.subscribe("a")

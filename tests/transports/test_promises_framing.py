@@ -105,7 +105,7 @@ async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daem
 
 
 @each(EVERY)
-async def test_promise_7_the_history_gives_the_same_as_what_was_heard_live(daemon, way):
+async def test_promise_7_the_history_returns_the_same_as_was_received_live(daemon, way):
     texts = [text for text in TEXTS if way.tells_gaps or "\n" not in text]
     for text in texts:
         await daemon.publish("a", text, "text/plain")
@@ -115,7 +115,7 @@ async def test_promise_7_the_history_gives_the_same_as_what_was_heard_live(daemo
 
 
 @each((SseJson, LineStream, JsonSocket))
-async def test_promise_7_json_stands_in_json_as_the_value_it_is(daemon, way):
+async def test_promise_7_json_data_is_embedded_as_a_json_value(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     for text in JSONS:
@@ -126,7 +126,7 @@ async def test_promise_7_json_stands_in_json_as_the_value_it_is(daemon, way):
         assert (item.data.decode() if isinstance(value, str) else json.loads(item.data)) == value
 
 
-async def test_promise_7_what_is_called_json_and_is_none_is_refused(daemon):
+async def test_promise_7_invalid_json_is_refused(daemon):
     for text in ("{", '"\\ud800"', "NaN", '{"a":1} {"b":2}', '"raw\nline end"', "", "1,2"):
         answer = await daemon.request("POST", "/pub/a", text.encode(), {"Content-Type": "application/json"})
         assert (answer.status, answer.json["error"]["code"]) == (400, "bad-json"), text
@@ -158,7 +158,7 @@ async def refusal_by_door(daemon, **message):
 
 
 @pytest.mark.parametrize("event", BAD_EVENTS)
-async def test_promise_7_an_event_type_that_could_forge_a_frame_is_refused_at_each_door(daemon, event):
+async def test_promise_7_an_event_type_that_could_forge_a_frame_is_refused(daemon, event):
     assert await refusal_by_door(daemon, event=event) == {"bad-event"}
     with pytest.raises(AssertionError, match="bad-event"):
         await daemon.publish("a", "x", event=event)
@@ -166,17 +166,17 @@ async def test_promise_7_an_event_type_that_could_forge_a_frame_is_refused_at_ea
 
 
 @pytest.mark.parametrize("kind", BAD_TYPES)
-async def test_promise_7_a_content_type_that_could_forge_a_header_is_refused_at_each_door(daemon, kind):
+async def test_promise_7_a_content_type_that_could_forge_a_header_is_refused(daemon, kind):
     assert await refusal_by_door(daemon, content_type=kind) == {"bad-content-type"}
     assert await daemon.history("a") == []
 
 
 @pytest.mark.parametrize("channel", BAD_CHANNELS)
-async def test_promise_7_a_channel_that_could_forge_a_line_is_refused_at_each_door(daemon, channel):
+async def test_promise_7_a_channel_that_could_forge_a_line_is_refused(daemon, channel):
     assert await refusal_by_door(daemon, channel=channel) == {"bad-channel"}
 
 
-async def test_promise_7_pub_reads_the_escapes_that_msg_writes(daemon):
+async def test_promise_7_pub_decodes_the_escapes_that_msg_encodes(daemon):
     lines, hearing = TextLines(daemon), TextLines(daemon)
     lines.open()
     await hearing.subscribe("a")
@@ -206,7 +206,7 @@ async def test_promise_7_binary_is_a_binary_frame_and_text_a_text_frame(daemon):
         assert peer.last_was_binary is is_binary
 
 
-async def test_promise_7_base64_of_a_batch_is_the_bytes_it_stands_for(daemon):
+async def test_promise_7_base64_in_a_batch_is_decoded(daemon):
     peer = LineStream(daemon)
     await peer.subscribe("a")
     lines = [json.dumps({"channel": "a", "data_base64": base64.b64encode(data).decode()}) for data in BINARIES]
@@ -218,7 +218,7 @@ async def test_promise_7_base64_of_a_batch_is_the_bytes_it_stands_for(daemon):
 
 
 @each(TELLING)
-async def test_promise_6_gap_and_end_carry_no_id_and_leave_the_cursor_as_it_was(start_daemon, way):
+async def test_promise_6_gap_and_end_have_no_id_and_do_not_move_the_cursor(start_daemon, way):
     daemon = await start_daemon(ROOMY | {"limits.queue_messages": 2})
     peer = way(daemon, small=True)
     await daemon.publish("a", "old")
@@ -238,7 +238,7 @@ async def test_promise_6_gap_and_end_carry_no_id_and_leave_the_cursor_as_it_was(
     assert peer.last_id == last
 
 
-async def test_promise_6_the_last_event_id_of_a_browser_is_moved_by_messages_only(daemon):
+async def test_promise_6_only_messages_move_the_last_event_id(daemon):
     peer = Sse(daemon)
     old = await daemon.publish("a", "old")
     await peer.subscribe("a", since="0000-1")
@@ -251,7 +251,7 @@ async def test_promise_6_the_last_event_id_of_a_browser_is_moved_by_messages_onl
     assert peer.events.last_event_id == old
 
 
-async def test_promise_6_control_objects_hold_what_the_protocol_says_and_no_more(daemon):
+async def test_promise_6_control_objects_have_exactly_the_documented_fields(daemon):
     await daemon.publish("a", "old")
     json_lines, events = LineStream(daemon), Sse(daemon)
     for peer in (json_lines, events):

@@ -63,9 +63,7 @@ each_input = pytest.mark.parametrize(("exceed", "outcome"), INPUTS.values(), ids
 
 
 @each_input
-async def test_promise_5_over_the_limit_of_an_input_there_is_a_named_outcome_and_a_counter(
-    start_daemon, exceed, outcome
-):
+async def test_promise_5_input_over_a_limit_is_refused_and_counted(start_daemon, exceed, outcome):
     daemon = await start_daemon(TIGHT)
     assert await exceed(daemon) == outcome
     assert await daemon.history("a") == []
@@ -74,7 +72,7 @@ async def test_promise_5_over_the_limit_of_an_input_there_is_a_named_outcome_and
 
 
 @each_input
-async def test_promise_5_over_the_limit_of_an_input_a_log_line_names_the_culprit(start_daemon, exceed, outcome):
+async def test_promise_5_input_over_a_limit_is_logged_with_the_peer(start_daemon, exceed, outcome):
     daemon = await start_daemon(TIGHT)
     before = len(daemon.log)
     await exceed(daemon)
@@ -82,7 +80,7 @@ async def test_promise_5_over_the_limit_of_an_input_a_log_line_names_the_culprit
 
 
 @pytest.mark.parametrize("way", [TextLines, JsonSocket])
-async def test_promise_5_a_message_that_is_too_large_is_refused_and_the_connection_stays(start_daemon, way):
+async def test_promise_5_a_message_that_is_too_large_leaves_the_connection_open(start_daemon, way):
     daemon = await start_daemon(TIGHT)
     peer = way(daemon)
     if way is TextLines:
@@ -97,7 +95,7 @@ async def test_promise_5_a_message_that_is_too_large_is_refused_and_the_connecti
     assert len(await daemon.history("a")) == 1
 
 
-async def test_promise_5_a_line_of_a_batch_that_is_too_large_is_refused_for_itself(start_daemon):
+async def test_promise_5_a_batch_line_that_is_too_large_is_refused_alone(start_daemon):
     daemon = await start_daemon(TIGHT)
     lines = [json.dumps({"channel": "a", "data": "x" * size}) for size in (1000, 1001, 999)]
     answer = await daemon.request("POST", "/pub", "\n".join(lines).encode(), {"Content-Type": "application/x-ndjson"})
@@ -107,7 +105,7 @@ async def test_promise_5_a_line_of_a_batch_that_is_too_large_is_refused_for_itse
 
 
 @each()
-async def test_promise_5_more_topics_than_one_subscription_may_have_are_refused(start_daemon, way):
+async def test_promise_5_too_many_topics_of_a_subscription_are_refused(start_daemon, way):
     daemon = await start_daemon(TIGHT)
     peer = way(daemon)
     with pytest.raises(Refused, match="too-many-topics"):
@@ -116,7 +114,7 @@ async def test_promise_5_more_topics_than_one_subscription_may_have_are_refused(
 
 
 @each(UNCONFINED)
-async def test_promise_5_more_topics_than_one_connection_may_have_are_refused_and_the_others_stay(start_daemon, way):
+async def test_promise_5_too_many_topics_of_a_connection_are_refused_and_the_others_stay(start_daemon, way):
     daemon = await start_daemon({"limits.subscriptions": 3})
     peer = way(daemon)
     await peer.subscribe("a,b")
@@ -127,7 +125,7 @@ async def test_promise_5_more_topics_than_one_connection_may_have_are_refused_an
 
 
 @each()
-async def test_promise_5_one_who_is_given_up_and_still_reads_nothing_is_cut_off_after_5_seconds(start_daemon, way):
+async def test_promise_5_a_closed_client_that_does_not_read_is_aborted_after_5_seconds(start_daemon, way):
     reactor = MovableReactor()
     daemon = await start_daemon(ROOMY | {"limits.queue_messages": 2}, reactor)
     peer = way(daemon, small=True)
@@ -142,7 +140,7 @@ async def test_promise_5_one_who_is_given_up_and_still_reads_nothing_is_cut_off_
     await until(lambda: not daemon.open_connections, "the connection closed")
 
 
-async def test_a_slow_publisher_of_one_request_does_not_hold_up_another(daemon):
+async def test_a_slow_publisher_does_not_delay_another(daemon):
     request = encode_request("POST", address("pub", "a"), None, {"Content-Length": "9"})
     slow = daemon.connect("http", HttpClient(request))
     await daemon.publish("a", "quick")

@@ -14,9 +14,7 @@ GARBAGE = ["nonsense", "E-", "-1", "a-b-c", "last:0", "last:", "all,all", "10yea
 
 @each(EVERY)
 @each(TELLING, "other")
-async def test_promise_3_after_a_reconnect_it_hears_all_that_it_missed_whatever_the_transport_before(
-    daemon, way, other
-):
+async def test_promise_3_a_reconnect_over_any_transport_receives_what_was_missed(daemon, way, other):
     before = other(daemon)
     await before.subscribe("a,b")
     await daemon.publish_all(("a", "1"), ("b", "2"))
@@ -44,7 +42,7 @@ async def check_gap(peer, topic, start, reason, left):
 
 
 @each(EVERY)
-async def test_promise_3_what_the_history_had_to_let_go_of_is_a_gap_evicted(start_daemon, way):
+async def test_promise_3_evicted_messages_are_a_gap(start_daemon, way):
     daemon = await start_daemon({"history.messages": 3})
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
     peer = way(daemon)
@@ -53,7 +51,7 @@ async def test_promise_3_what_the_history_had_to_let_go_of_is_a_gap_evicted(star
 
 
 @each(TELLING)
-async def test_promise_3_a_gap_ends_where_what_is_left_begins(start_daemon, way):
+async def test_promise_3_a_gap_ends_where_the_kept_history_begins(start_daemon, way):
     daemon = await start_daemon({"history.messages": 3})
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
     peer = way(daemon)
@@ -62,7 +60,7 @@ async def test_promise_3_a_gap_ends_where_what_is_left_begins(start_daemon, way)
 
 
 @each(EVERY)
-async def test_promise_3_one_who_missed_nothing_is_told_no_gap_though_older_messages_are_gone(start_daemon, way):
+async def test_promise_3_evicted_messages_that_were_received_are_no_gap(start_daemon, way):
     daemon = await start_daemon({"history.messages": 3})
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
     peer = way(daemon)
@@ -72,7 +70,7 @@ async def test_promise_3_one_who_missed_nothing_is_told_no_gap_though_older_mess
 
 
 @each(EVERY)
-async def test_promise_3_what_was_too_old_is_a_gap_expired(start_daemon, way):
+async def test_promise_3_expired_messages_are_a_gap(start_daemon, way):
     reactor = MovableReactor()
     daemon = await start_daemon({}, reactor)
     first = await daemon.publish("a", "kept")
@@ -85,7 +83,7 @@ async def test_promise_3_what_was_too_old_is_a_gap_expired(start_daemon, way):
 
 
 @each(EVERY)
-async def test_promise_3_an_id_of_before_a_restart_is_a_gap_epoch(start_daemon, way):
+async def test_promise_3_a_cursor_of_another_epoch_is_a_gap(start_daemon, way):
     daemon = await start_daemon({})
     old = await daemon.publish("a", "lost")
     await daemon.stop()
@@ -97,7 +95,7 @@ async def test_promise_3_an_id_of_before_a_restart_is_a_gap_epoch(start_daemon, 
 
 
 @each(EVERY)
-async def test_promise_3_an_id_that_was_never_given_is_a_gap_unknown(daemon, way):
+async def test_promise_3_an_unknown_cursor_is_a_gap(daemon, way):
     known = await daemon.publish("a", "1")
     future = known.partition("-")[0] + "-1000"
     peer = way(daemon)
@@ -106,7 +104,7 @@ async def test_promise_3_an_id_that_was_never_given_is_a_gap_unknown(daemon, way
 
 
 @each(TELLING)
-async def test_promise_3_each_topic_with_a_loss_is_told_its_gap(start_daemon, way):
+async def test_promise_3_each_topic_with_a_loss_has_its_own_gap(start_daemon, way):
     daemon = await start_daemon({"history.messages": 1})
     ids = await daemon.publish_all(("a", "1"), ("b", "1"), ("c", "1"), ("a", "2"), ("a", "3"), ("b", "2"), ("b", "3"))
     peer = way(daemon)
@@ -117,7 +115,7 @@ async def test_promise_3_each_topic_with_a_loss_is_told_its_gap(start_daemon, wa
 
 
 @each(EVERY)
-async def test_promise_3_garbage_is_refused_and_never_a_silent_full_replay(daemon, way):
+async def test_promise_3_an_invalid_cursor_is_refused_and_never_a_full_replay(daemon, way):
     await daemon.publish("a", "kept")
     for since in GARBAGE:
         with pytest.raises(Refused) as caught:
@@ -128,7 +126,7 @@ async def test_promise_3_garbage_is_refused_and_never_a_silent_full_replay(daemo
 
 @each((Sse, LineStream))
 @pytest.mark.parametrize("name", ["since", "last_event_id", "lastEventID", "Last-Event-ID"])
-async def test_promise_3_the_id_may_stand_where_browsers_and_their_stand_ins_put_it(daemon, way, name):
+async def test_promise_3_the_cursor_is_accepted_where_browsers_and_polyfills_send_it(daemon, way, name):
     ids = await daemon.publish_all(("a", "1"), ("a", "2"))
     peer = way(daemon)
     if name == "Last-Event-ID":
@@ -139,13 +137,13 @@ async def test_promise_3_the_id_may_stand_where_browsers_and_their_stand_ins_put
 
 
 @each((Sse, LineStream))
-async def test_promise_3_garbage_in_the_header_is_refused_too(daemon, way):
+async def test_promise_3_an_invalid_cursor_in_a_header_is_refused(daemon, way):
     with pytest.raises(Refused, match="bad-since"):
         await way(daemon).ask(address(way.door, "a", since="all"), {"Last-Event-ID": "nonsense"})
 
 
 @each((JsonSocket, BareSocket))
-async def test_promise_3_a_websocket_may_bring_its_id_in_the_header(daemon, way):
+async def test_promise_3_a_websocket_can_send_its_cursor_in_a_header(daemon, way):
     ids = await daemon.publish_all(("a", "1"), ("a", "2"))
     peer = way(daemon)
     await peer.open(address("ws", "a"), {"Last-Event-ID": ids[0]})
@@ -153,7 +151,7 @@ async def test_promise_3_a_websocket_may_bring_its_id_in_the_header(daemon, way)
 
 
 @each(EVERY)
-async def test_promise_3_there_are_other_places_to_begin(daemon, way):
+async def test_promise_3_other_start_positions(daemon, way):
     await daemon.publish_all(("a", "1"), ("a", "2"), ("a", "3"))
     for since, heard in (("all", 3), ("last:2", 2), ("last:9", 3), ("10m", 3), ("0", 3)):
         peer = way(daemon)
@@ -162,7 +160,7 @@ async def test_promise_3_there_are_other_places_to_begin(daemon, way):
 
 
 @each(BARE)
-async def test_promise_3_a_bare_form_tells_the_gap_of_a_replay_beside_the_data_and_only_where_there_is_one(daemon, way):
+async def test_promise_3_a_data_only_format_reports_the_gap_of_a_replay_outside_the_data(daemon, way):
     known = await daemon.publish("a", "1")
     complete, torn = way(daemon), way(daemon)
     await complete.subscribe("a", since=known)

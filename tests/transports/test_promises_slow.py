@@ -15,7 +15,7 @@ SLOW = ROOMY | {"limits.queue_messages": 5}
 
 @each()
 @pytest.mark.parametrize("slow", ["disconnect", "drop", "latest"])
-async def test_promise_4_a_publisher_never_waits_and_one_subscriber_never_delays_another(start_daemon, way, slow):
+async def test_promise_4_a_slow_subscriber_delays_neither_publishers_nor_subscribers(start_daemon, way, slow):
     daemon = await start_daemon(SLOW)
     stalled, others = way(daemon, small=True), [Sse(daemon), JsonSocket(daemon), TextLines(daemon)]
     await stalled.subscribe("a", slow=slow)
@@ -50,7 +50,7 @@ async def check_given_up(peer):
 
 
 @each()
-async def test_promise_5_up_to_its_limit_what_waits_is_all_heard(start_daemon, way):
+async def test_promise_5_a_queue_within_its_limit_loses_nothing(start_daemon, way):
     daemon = await start_daemon(SLOW)
     peer = way(daemon, small=True)
     await peer.subscribe("a")
@@ -61,7 +61,7 @@ async def test_promise_5_up_to_its_limit_what_waits_is_all_heard(start_daemon, w
 
 
 @each()
-async def test_promise_5_disconnect_closes_with_the_cursor_intact(start_daemon, way):
+async def test_promise_5_disconnect_closes_and_the_cursor_stays_valid(start_daemon, way):
     daemon = await start_daemon(SLOW)
     peer = way(daemon, small=True)
     await peer.subscribe("a", slow="disconnect")
@@ -80,7 +80,7 @@ async def test_promise_5_disconnect_closes_with_the_cursor_intact(start_daemon, 
 
 
 @each(TELLING)
-async def test_promise_5_drop_lets_go_of_the_oldest_and_tells_a_gap_slow(start_daemon, way):
+async def test_promise_5_drop_discards_the_oldest_and_reports_a_gap(start_daemon, way):
     daemon = await start_daemon(SLOW)
     peer = way(daemon, small=True)
     await peer.subscribe("a", slow="drop")
@@ -95,7 +95,7 @@ async def test_promise_5_drop_lets_go_of_the_oldest_and_tells_a_gap_slow(start_d
 
 
 @each(TELLING)
-async def test_promise_5_drop_tells_a_gap_for_each_topic_that_lost_something(start_daemon, way):
+async def test_promise_5_drop_reports_a_gap_for_each_topic_with_a_loss(start_daemon, way):
     daemon = await start_daemon(SLOW)
     peer = way(daemon, small=True)
     await peer.subscribe("a,b,c/*", slow="drop")
@@ -116,7 +116,7 @@ async def test_promise_5_drop_tells_a_gap_for_each_topic_that_lost_something(sta
 
 
 @each(BARE)
-async def test_promise_5_drop_ends_a_bare_form_which_can_not_tell_a_gap(start_daemon, way):
+async def test_promise_5_drop_closes_a_data_only_format(start_daemon, way):
     daemon = await start_daemon(SLOW)
     peer = way(daemon, small=True)
     await peer.subscribe("a", slow="drop")
@@ -146,7 +146,7 @@ async def test_promise_5_latest_keeps_only_the_newest_of_each_channel(start_daem
 
 @each((Sse, JsonSocket, TextLines))
 @pytest.mark.parametrize("slow", ["drop", "latest"])
-async def test_promise_5_a_log_line_names_the_peer_for_which_messages_are_let_go(start_daemon, way, slow):
+async def test_promise_5_dropped_messages_are_logged_with_the_peer(start_daemon, way, slow):
     daemon = await start_daemon(SLOW)
     peer = way(daemon, small=True)
     await peer.subscribe("a", slow=slow)
@@ -155,7 +155,7 @@ async def test_promise_5_a_log_line_names_the_peer_for_which_messages_are_let_go
 
 
 @each((Sse, JsonSocket, TextLines))
-async def test_promise_5_the_queue_is_limited_in_bytes_too(start_daemon, way):
+async def test_promise_5_the_queue_is_limited_in_bytes(start_daemon, way):
     daemon = await start_daemon(ROOMY | {"limits.queue_bytes": "100KiB"})
     peer = way(daemon, small=True)
     await peer.subscribe("a")
@@ -167,7 +167,7 @@ async def test_promise_5_the_queue_is_limited_in_bytes_too(start_daemon, way):
 
 
 @each()
-async def test_promise_5_one_message_may_always_wait_whatever_its_size(start_daemon, way):
+async def test_promise_5_one_message_of_any_size_can_be_queued(start_daemon, way):
     daemon = await start_daemon(ROOMY | {"limits.queue_bytes": "1KiB"})
     peer = way(daemon, small=True)
     await peer.subscribe("a")

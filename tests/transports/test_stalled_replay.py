@@ -11,7 +11,7 @@ SLOW = ROOMY | {"limits.queue_messages": 5}
 
 
 @each()
-async def test_promise_5_a_returning_reader_that_stalls_in_its_replay_hears_all_of_it(start_daemon, way):
+async def test_promise_5_a_reader_that_stalls_in_its_replay_receives_all_of_it(start_daemon, way):
     """What it reads from the history takes no place in its queue."""
     daemon = await start_daemon(SLOW)
     peer = way(daemon, small=True)
@@ -26,9 +26,7 @@ async def test_promise_5_a_returning_reader_that_stalls_in_its_replay_hears_all_
 
 
 @each(TELLING)
-async def test_promise_3_what_is_evicted_while_a_reader_stalls_in_its_replay_is_told_where_it_would_stand(
-    start_daemon, way
-):
+async def test_promise_3_messages_evicted_during_a_stalled_replay_are_a_gap_in_their_place(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     await stall_in_replay(daemon, peer)
@@ -44,7 +42,7 @@ async def test_promise_3_what_is_evicted_while_a_reader_stalls_in_its_replay_is_
 
 
 @each(BARE)
-async def test_promise_3_a_bare_form_ends_where_messages_are_gone_before_they_were_read(start_daemon, way):
+async def test_promise_3_a_data_only_format_is_closed_where_messages_were_evicted(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     sent = await stall_in_replay(daemon, peer)
@@ -62,7 +60,7 @@ async def test_promise_3_a_bare_form_ends_where_messages_are_gone_before_they_we
 
 
 @each(UNCONFINED)
-async def test_a_command_that_comes_while_a_replay_is_under_way_loses_nothing_of_it(start_daemon, way):
+async def test_a_command_during_a_replay_loses_nothing_of_it(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     replayed = await stall_in_replay(daemon, peer)
@@ -76,7 +74,7 @@ async def test_a_command_that_comes_while_a_replay_is_under_way_loses_nothing_of
 
 
 @each()
-async def test_an_end_that_comes_while_a_replay_is_under_way_is_told_behind_all_of_it(start_daemon, way):
+async def test_an_end_during_a_replay_is_reported_after_it(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     replayed = await stall_in_replay(daemon, peer)
@@ -91,7 +89,7 @@ async def test_an_end_that_comes_while_a_replay_is_under_way_is_told_behind_all_
 
 
 @each()
-async def test_one_who_breaks_off_in_its_replay_is_forgotten(start_daemon, way):
+async def test_a_client_that_disconnects_during_its_replay_is_removed(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     peer = way(daemon, small=True)
     await stall_in_replay(daemon, peer)

@@ -40,7 +40,7 @@ async def publish(peer, channel, text):
 
 
 @each(TWO_WAY)
-async def test_after_unsub_nothing_of_it_is_heard_and_the_others_go_on(daemon, way):
+async def test_after_unsub_only_the_other_topics_are_received(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a,b,c/*")
     assert await unsubscribe(peer, "a,c/*") == "a,c/*"
@@ -54,7 +54,7 @@ async def test_after_unsub_nothing_of_it_is_heard_and_the_others_go_on(daemon, w
 
 
 @each(UNCONFINED)
-async def test_a_channel_that_is_left_is_still_heard_by_a_pattern(daemon, way):
+async def test_an_unsubscribed_channel_is_still_received_by_a_pattern(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a/b")
     await peer.subscribe("a/*")
@@ -68,7 +68,7 @@ async def test_a_channel_that_is_left_is_still_heard_by_a_pattern(daemon, way):
 
 
 @each(UNCONFINED)
-async def test_several_subscriptions_on_one_connection_each_have_their_own_beginning(daemon, way):
+async def test_each_subscription_of_a_connection_has_its_own_start_position(daemon, way):
     ids = await daemon.publish_all(("a", "a1"), ("b", "b1"), ("c", "c1"), ("b", "b2"))
     peer = way(daemon)
     await peer.subscribe("a", since="all")
@@ -80,7 +80,7 @@ async def test_several_subscriptions_on_one_connection_each_have_their_own_begin
 
 
 @each(UNCONFINED)
-async def test_one_who_publishes_hears_itself_and_counts(daemon, way):
+async def test_a_publisher_receives_its_own_message_and_is_counted(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     id, subscribers = await publish(peer, "a", "mine")
@@ -90,7 +90,7 @@ async def test_one_who_publishes_hears_itself_and_counts(daemon, way):
 
 
 @each(TWO_WAY)
-async def test_a_refused_command_leaves_the_connection_and_its_subscriptions_as_they_were(daemon, way):
+async def test_a_refused_command_changes_nothing(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     for topics, options in (("a b", {}), ("", {}), ("b", {"since": "x"}), ("b", {"slow": "x"}), ("b//c", {})):
@@ -102,7 +102,7 @@ async def test_a_refused_command_leaves_the_connection_and_its_subscriptions_as_
 
 
 @each(UNCONFINED)
-async def test_pipelined_commands_are_answered_in_their_order(daemon, way):
+async def test_pipelined_commands_are_answered_in_order(daemon, way):
     await daemon.publish_all(*[("a", f"{number}") for number in range(600)])
     peer = way(daemon)
     await peer.subscribe("b")
@@ -133,7 +133,7 @@ async def test_pipelined_commands_are_answered_in_their_order(daemon, way):
 
 
 @each(TWO_WAY)
-async def test_what_was_published_before_unsub_may_be_heard_but_nothing_after_its_answer(daemon, way):
+async def test_nothing_is_received_after_the_reply_to_unsub(daemon, way):
     """All in one segment, an end among it: what is on its way to the subscriber when it leaves is let go."""
     peer = way(daemon)
     await peer.subscribe("a,b")
@@ -157,7 +157,7 @@ async def test_what_was_published_before_unsub_may_be_heard_but_nothing_after_it
 
 
 @each((TextLines, JsonLines, RawLines))
-async def test_the_format_may_change_at_any_time_and_holds_from_its_answer_on(daemon, way):
+async def test_the_format_can_change_at_any_time_and_applies_after_the_reply(daemon, way):
     peer = way(daemon)
     await peer.subscribe("a")
     lines: list[bytes] = []
@@ -174,7 +174,7 @@ async def test_the_format_may_change_at_any_time_and_holds_from_its_answer_on(da
         await peer.ask("FORMAT yaml")
 
 
-async def test_lines_are_greeted_and_verbs_may_be_in_any_case_and_end_in_lf_or_crlf(daemon):
+async def test_lines_have_a_greeting_any_case_and_lf_or_crlf(daemon):
     peer = TextLines(daemon)
     peer.open()
     assert await peer.ask("sub a") == "SUB a"
@@ -184,7 +184,7 @@ async def test_lines_are_greeted_and_verbs_may_be_in_any_case_and_end_in_lf_or_c
 
 
 @pytest.mark.parametrize("size", [1, 7, 500])
-async def test_lines_may_come_in_any_pieces(daemon, size):
+async def test_lines_can_be_received_in_any_pieces(daemon, size):
     peer = TextLines(daemon)
     await peer.subscribe("a")
     text = b"".join(b"PUB a %d\r\n" % number for number in range(100))
@@ -195,7 +195,7 @@ async def test_lines_may_come_in_any_pieces(daemon, size):
 
 
 @each((TextLines, JsonLines, RawLines))
-async def test_a_half_closed_client_still_gets_its_answers(daemon, way):
+async def test_a_half_closed_client_gets_its_replies(daemon, way):
     await daemon.publish_all(*[("a", f"{number}") for number in range(600)])
     peer = way(daemon)
     peer.open()
@@ -222,7 +222,7 @@ async def test_quit_is_answered_and_closes(daemon):
 
 
 @pytest.mark.parametrize("ref", REFS)
-async def test_a_ref_may_be_any_json_value_and_comes_back_with_each_answer_and_refusal(daemon, ref):
+async def test_a_ref_can_be_any_json_value_and_is_repeated_by_replies_and_refusals(daemon, ref):
     peer = JsonSocket(daemon)
     await peer.open()
     for command in ('"ping":1', '"subscribe":"a"', '"publish":"a","data":1', '"unsubscribe":"a"', '"auth":"x"'):

@@ -86,7 +86,7 @@ MESSAGES = st.lists(st.tuples(st.lists(st.text(max_size=60), min_size=1, max_siz
 
 @few
 @given(MESSAGES, MESSAGES, CUTS, CUTS)
-def test_two_peers_hear_their_own_messages_however_those_are_cut(
+def test_two_connections_receive_their_own_messages_for_any_segmentation(
     ones: list[tuple[list[str], bool]], others: list[tuple[list[str], bool]], cuts: list[int], other_cuts: list[int]
 ) -> None:
     shared = readers()
@@ -117,7 +117,7 @@ def test_two_peers_hear_their_own_messages_however_those_are_cut(
     ).map(b"".join),
     CUTS,
 )
-def test_whatever_comes_is_read_alike_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
+def test_any_input_is_parsed_alike_for_any_segmentation(data: bytes, cuts: list[int]) -> None:
     whole, in_pieces = Peer(readers()), Peer(readers())
     whole.receive(data)
     for piece in cut(data, cuts):
