@@ -10,8 +10,8 @@ from tests.transports.daemon import until
 from tests.transports.http_client import HttpClient, address, encode_request
 
 
-async def poll(daemon, topics, door="longpoll", headers=None, **query):
-    return await daemon.request("GET", address(door, topics, **query), headers=headers)
+async def poll(daemon, topics, resource="longpoll", headers=None, **query):
+    return await daemon.request("GET", address(resource, topics, **query), headers=headers)
 
 
 def texts(answer):
@@ -25,13 +25,13 @@ def waiting(daemon, topics, **query):
 
 async def loop(daemon, topics, count, since=None, **go_on):
     """Poll like a client that loops, until `count` messages are heard."""
-    heard: list[str] = []
-    while len(heard) < count:
+    received: list[str] = []
+    while len(received) < count:
         answer = await poll(daemon, topics, since=since)
         assert answer.status in (200, 204)
-        heard += texts(answer)
+        received += texts(answer)
         since = answer.headers["pushd-id"]
-    return heard
+    return received
 
 
 @pytest.mark.parametrize("others", [0, 10_000])
@@ -87,14 +87,14 @@ async def test_messages_between_two_polls_are_not_lost(daemon):
 
 
 @pytest.mark.parametrize("header", ["If-None-Match", "Last-Event-ID"])
-@pytest.mark.parametrize("door", ["longpoll", "poll"])
-async def test_the_cursor_can_be_a_header(daemon, door, header):
+@pytest.mark.parametrize("resource", ["longpoll", "poll"])
+async def test_the_cursor_can_be_a_header(daemon, resource, header):
     first = await daemon.publish("a", "1")
     second = await daemon.publish("a", "2")
     value = f'"{first}"' if header == "If-None-Match" else first
-    assert texts(await poll(daemon, "a", door, {header: value})) == ["2"]
+    assert texts(await poll(daemon, "a", resource, {header: value})) == ["2"]
     value = f'W/"{second}"' if header == "If-None-Match" else second
-    answer = await poll(daemon, "a", door, {header: value}, timeout=0)
+    answer = await poll(daemon, "a", resource, {header: value}, timeout=0)
     assert (answer.status, answer.body) == (304 if header == "If-None-Match" else 204, b"")
     assert answer.headers["pushd-id"] == second
 
@@ -107,15 +107,15 @@ async def test_a_poll_without_a_cursor_returns_the_newest_message(daemon):
     assert texts(await poll(daemon, "a", "poll", since="all")) == ["1", "2"]
 
 
-@pytest.mark.parametrize(("door", "cursor", "expected"), [("longpoll", "all", b"\x001"), ("poll", None, b"\xff2")])
-async def test_raw_returns_one_message_as_it_was_published(daemon, door, cursor, expected):
+@pytest.mark.parametrize(("resource", "cursor", "expected"), [("longpoll", "all", b"\x001"), ("poll", None, b"\xff2")])
+async def test_raw_returns_one_message_as_it_was_published(daemon, resource, cursor, expected):
     await daemon.publish("a/ü", b"\x001", "image/png")
     await daemon.publish("a/ü", b"\xff2", "image/png", event="e v")
-    answer = await poll(daemon, "a/*", door, format="raw", since=cursor)
+    answer = await poll(daemon, "a/*", resource, format="raw", since=cursor)
     assert (answer.body, answer.headers["content-type"]) == (expected, "image/png")
     assert answer.headers["pushd-channel"] == "a/%C3%BC"
-    again = await poll(daemon, "a/*", door, format="raw", since=answer.headers["pushd-id"], timeout=0)
-    assert again.body == (b"\xff2" if door == "longpoll" else b"")
+    again = await poll(daemon, "a/*", resource, format="raw", since=answer.headers["pushd-id"], timeout=0)
+    assert again.body == (b"\xff2" if resource == "longpoll" else b"")
 
 
 async def test_an_answer_has_at_most_1000_messages_and_the_next_one_the_rest(start_daemon):
@@ -136,15 +136,15 @@ async def test_an_answer_has_at_most_one_mebibyte_but_at_least_one_message(daemo
     assert len((await poll(daemon, "a", since=first.headers["pushd-id"])).json) == 1
 
 
-@pytest.mark.parametrize("door", ["longpoll", "poll"])
-async def test_promise_3_a_gap_is_reported_in_a_header(start_daemon, door):
+@pytest.mark.parametrize("resource", ["longpoll", "poll"])
+async def test_promise_3_a_gap_is_reported_in_a_header(start_daemon, resource):
     daemon = await start_daemon({"history.messages": 2})
     ids = [await daemon.publish("a", str(number)) for number in range(4)]
-    answer = await poll(daemon, "a", door, since=ids[0])
+    answer = await poll(daemon, "a", resource, since=ids[0])
     assert (answer.headers["pushd-gap"], texts(answer)) == ("evicted", ["2", "3"])
-    answer = await poll(daemon, "a", door, since="0ther-1")
+    answer = await poll(daemon, "a", resource, since="0ther-1")
     assert (answer.headers["pushd-gap"], texts(answer)) == ("epoch", ["2", "3"])
-    assert "pushd-gap" not in (await poll(daemon, "a", door, since=ids[1])).headers
+    assert "pushd-gap" not in (await poll(daemon, "a", resource, since=ids[1])).headers
 
 
 async def test_promise_3_a_gap_without_messages_is_reported_at_once(daemon):

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from tests.transports.client import Closed, ErrorLine, Refused
 from tests.transports.daemon import MovableReactor, until
-from tests.transports.each import UNCONFINED, each
+from tests.transports.every_client import UNCONFINED, each_client
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
-from tests.transports.peers import Closed, Refused, Told
 from tests.transports.slow_reader import ROOMY, stall
-from tests.transports.sockets import JsonSocket
+from tests.transports.websocket_client import JsonWebSocket
 
 TIGHT = {"limits.message": 1000, "limits.batch": 5000, "limits.topics": 3, "limits.headers": 2048}
 
@@ -36,19 +36,19 @@ async def send_headers(daemon):
 
 
 async def send_line(daemon):
-    peer = TextLines(daemon)
-    peer.open()
-    peer.protocol.transport.write(b"PUB a " + b"x" * 200_000)
-    told = await peer.next()
-    assert isinstance(await peer.next(), Closed)
+    client = TextLines(daemon)
+    client.open()
+    client.protocol.transport.write(b"PUB a " + b"x" * 200_000)
+    told = await client.next()
+    assert isinstance(await client.next(), Closed)
     return told
 
 
 async def send_frame(daemon):
-    peer = JsonSocket(daemon)
-    await peer.open()
-    peer.send("x" * 200_000)
-    return await peer.next()
+    client = JsonWebSocket(daemon)
+    await client.open()
+    client.send("x" * 200_000)
+    return await client.next()
 
 
 INPUTS = {
@@ -56,7 +56,7 @@ INPUTS = {
     "a batch": (lambda daemon: declare(daemon, 5001, "/pub", "application/x-ndjson"), (413, "too-large")),
     "a body of unknown length": (send_chunk, (413, "too-large")),
     "headers": (send_headers, (431, "headers-too-large")),
-    "a line": (send_line, Told("line-too-long")),
+    "a line": (send_line, ErrorLine("line-too-long")),
     "a frame": (send_frame, Closed(1009, True)),
 }
 each_input = pytest.mark.parametrize(("exceed", "outcome"), INPUTS.values(), ids=INPUTS)
@@ -79,19 +79,19 @@ async def test_promise_5_input_over_a_limit_is_logged_with_the_peer(start_daemon
     assert ["127.0.0.1" in line for line in daemon.log[before:]] == [True]
 
 
-@pytest.mark.parametrize("way", [TextLines, JsonSocket])
-async def test_promise_5_a_message_that_is_too_large_leaves_the_connection_open(start_daemon, way):
+@pytest.mark.parametrize("client_class", [TextLines, JsonWebSocket])
+async def test_promise_5_a_message_that_is_too_large_leaves_the_connection_open(start_daemon, client_class):
     daemon = await start_daemon(TIGHT)
-    peer = way(daemon)
-    if way is TextLines:
-        peer.open()
+    client = client_class(daemon)
+    if client_class is TextLines:
+        client.open()
         with pytest.raises(Refused, match="too-large"):
-            await peer.ask("PUB a " + "x" * 1001)
-        assert (await peer.ask("PUB a " + "x" * 1000)).endswith(" 0")
+            await client.ask("PUB a " + "x" * 1001)
+        assert (await client.ask("PUB a " + "x" * 1000)).endswith(" 0")
     else:
-        await peer.open()
-        assert (await peer.ask(publish="a", data="x" * 1001))["error"]["code"] == "too-large"
-        assert (await peer.ask(publish="a", data="x" * 1000))["ok"]
+        await client.open()
+        assert (await client.ask(publish="a", data="x" * 1001))["error"]["code"] == "too-large"
+        assert (await client.ask(publish="a", data="x" * 1000))["ok"]
     assert len(await daemon.history("a")) == 1
 
 
@@ -104,33 +104,33 @@ async def test_promise_5_a_batch_line_that_is_too_large_is_refused_alone(start_d
     assert await daemon.history("a") == [first["id"], third["id"]]
 
 
-@each()
-async def test_promise_5_too_many_topics_of_a_subscription_are_refused(start_daemon, way):
+@each_client()
+async def test_promise_5_too_many_topics_of_a_subscription_are_refused(start_daemon, client_class):
     daemon = await start_daemon(TIGHT)
-    peer = way(daemon)
+    client = client_class(daemon)
     with pytest.raises(Refused, match="too-many-topics"):
-        await peer.subscribe("a,b,c,d")
+        await client.subscribe("a,b,c,d")
     assert daemon.subscribers("a") == []
 
 
-@each(UNCONFINED)
-async def test_promise_5_too_many_topics_of_a_connection_are_refused_and_the_others_stay(start_daemon, way):
+@each_client(UNCONFINED)
+async def test_promise_5_too_many_topics_of_a_connection_are_refused_and_the_others_stay(start_daemon, client_class):
     daemon = await start_daemon({"limits.subscriptions": 3})
-    peer = way(daemon)
-    await peer.subscribe("a,b")
+    client = client_class(daemon)
+    await client.subscribe("a,b")
     with pytest.raises(Refused, match="too-many-subscriptions"):
-        await peer.subscribe("c,d")
+        await client.subscribe("c,d")
     await daemon.publish_all(("c", "1"), ("b", "2"))
-    assert await peer.data(1) == [b"2"]
+    assert await client.data(1) == [b"2"]
 
 
-@each()
-async def test_promise_5_a_closed_client_that_does_not_read_is_aborted_after_5_seconds(start_daemon, way):
+@each_client()
+async def test_promise_5_a_closed_client_that_does_not_read_is_aborted_after_5_seconds(start_daemon, client_class):
     reactor = MovableReactor()
     daemon = await start_daemon(ROOMY | {"limits.queue_messages": 2}, reactor)
-    peer = way(daemon, small=True)
-    await peer.subscribe("a")
-    await stall(daemon, peer)
+    client = client_class(daemon, small=True)
+    await client.subscribe("a")
+    await stall(daemon, client)
     for _ in range(3):
         await daemon.publish("a", "x")
     await until(lambda: not daemon.subscribers("a"), "the subscriber let go")
