@@ -1,6 +1,6 @@
 """Commands of bidirectional connections and the replies to them, independent of their encoding.
 
-The parsers and encoders are in `pushd.wire`; commands are executed in `pushd.hub.command_executor`.
+The parsers and encoders are in `pushd.wire`; commands are executed in `pushd.hub.session`.
 """
 
 from dataclasses import dataclass

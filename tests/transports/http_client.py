@@ -31,10 +31,10 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-def address(door: str, name: str = "", **query: object) -> str:
+def address(resource: str, name: str = "", **query: object) -> str:
     """Write the address of a door, of what is named in it, and of those parameters that are not None."""
     given = {key: value for key, value in query.items() if value is not None}
-    path = f"/{door}" + (f"/{quote(name, safe='/,*')}" if name else "")
+    path = f"/{resource}" + (f"/{quote(name, safe='/,*')}" if name else "")
     return path + (f"?{urlencode(given)}" if given else "")
 
 

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from tests.transports.peers import Closed, End, Gap, Heard, Item, Peer, Refused, Told, message_of
+from tests.transports.client import Client, Closed, End, ErrorLine, Gap, Item, Received, Refused, message_of
 
 _ESCAPE = re.compile(rb"\\(?:([\\nr])|x([0-9a-f]{2}))")
 _MEANT = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
@@ -20,21 +20,21 @@ _ANSWERS = (b"+OK", b"-ERR", b"PONG")
 class _Lines(Protocol):
     """A connection that belongs to a peer."""
 
-    def __init__(self, peer: "LinePeer") -> None:
-        self._peer = peer
+    def __init__(self, client: "LineClient") -> None:
+        self._client = client
         self._rest = b""
 
     def dataReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._peer.line(line)
+            self._client.line(line)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_whole = reason.check(ConnectionDone) is not None and not self._rest
-        self._peer.deliver_result(Closed(None, is_whole))
+        self._client.deliver_result(Closed(None, is_whole))
 
 
-class LinePeer(Peer):
+class LineClient(Client):
     """A connection for lines."""
 
     transport_name = "tcp"
@@ -54,7 +54,7 @@ class LinePeer(Peer):
             self.send(f"FORMAT {self.format}")
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`."""
+        """See `Client`."""
         if self.protocol is None:
             self.open()
         options = (f" since={since}" if since is not None else "") + (f" slow={slow}" if slow is not None else "")
@@ -86,7 +86,7 @@ class LinePeer(Peer):
             if self._asked:
                 self._asked.popleft().callback(line.rstrip(b"\r"))
             else:
-                self.deliver_result(Told(line.split()[1].decode()))
+                self.deliver_result(ErrorLine(line.split()[1].decode()))
         else:
             self.news(line)
 
@@ -102,31 +102,31 @@ class LinePeer(Peer):
             self.extra.append(line)
 
 
-class TextLines(LinePeer):
+class TextLines(LineClient):
     """Lines for people."""
 
-    way = "tcp-text"
+    label = "tcp-text"
     format = "text"
-    tells_events = False
+    has_events = False
 
 
-class JsonLines(LinePeer):
+class JsonLines(LineClient):
     """Lines of JSON."""
 
-    way = "tcp-json"
+    label = "tcp-json"
     format = "json"
 
 
-class RawLines(LinePeer):
+class RawLines(LineClient):
     """Bare data, a line each."""
 
-    way = "tcp-raw"
+    label = "tcp-raw"
     format = "raw"
-    tells_ids = tells_channels = tells_events = tells_gaps = False
+    has_ids = has_channels = has_events = reports_gaps = False
 
     def news(self, line: bytes) -> None:
-        """See `LinePeer`."""
-        self.deliver_result(Heard(None, None, line, None))
+        """See `LineClient`."""
+        self.deliver_result(Received(None, None, line, None))
 
 
 def _read(line: bytes) -> Item | None:
@@ -134,7 +134,7 @@ def _read(line: bytes) -> Item | None:
     names = [word.decode() for word in words[:2]]
     match verb:
         case b"MSG":
-            return Heard(names[1], names[0], _ESCAPE.sub(_meant, words[2]), None)
+            return Received(names[1], names[0], _ESCAPE.sub(_meant, words[2]), None)
         case b"GAP":
             end, reason = words[2].decode().split(" ")
             return Gap(names[0], names[1], end, reason)

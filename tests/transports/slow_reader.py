@@ -4,8 +4,8 @@ import socket
 
 from twisted.internet.tcp import Server
 
+from tests.transports.client import Client
 from tests.transports.daemon import RunningDaemon, turns, until
-from tests.transports.peers import Peer
 
 PIECE = b"x" * (64 << 10)
 ROOMY = {"history.bytes": "64MiB"}
@@ -23,12 +23,12 @@ def shrink(daemon: RunningDaemon) -> None:
             reader.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL)
 
 
-async def stall(daemon: RunningDaemon, peer: Peer, channel: str = "a") -> list[str]:
+async def stall(daemon: RunningDaemon, client: Client, channel: str = "a") -> list[str]:
     """Let a peer, the first to name `channel`, read nothing, and publish until the daemon can send it no more.
 
     Gives the ids of what it was sent and will hear once it reads again.
     """
-    peer.stall()
+    client.stall()
     shrink(daemon)
     subscriber = daemon.subscribers(channel)[0]
     ids: list[str] = []
@@ -39,11 +39,11 @@ async def stall(daemon: RunningDaemon, peer: Peer, channel: str = "a") -> list[s
     return ids
 
 
-async def stall_in_replay(daemon: RunningDaemon, peer: Peer, slow: str | None = None) -> int:
+async def stall_in_replay(daemon: RunningDaemon, client: Client, slow: str | None = None) -> int:
     """Fill channel `a`, and let a peer subscribe to all of it and then read nothing; give the number of messages."""
     await daemon.publish_all(*[("a", PIECE.decode())] * _MOST)
-    await peer.subscribe("a", since="all", slow=slow)
-    peer.stall()
+    await client.subscribe("a", since="all", slow=slow)
+    client.stall()
     await until(lambda: daemon.subscribers("a")[0].is_paused, "a busy subscriber")
     await turns()
     assert daemon.subscribers("a")[0].is_paused

@@ -19,7 +19,7 @@ _PATIENCE = 5.0
 T = TypeVar("T")
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """A message; None stands for what this way does not tell."""
 
     id: str | None
@@ -43,7 +43,7 @@ class End(NamedTuple):
     channel: str
 
 
-class Told(NamedTuple):
+class ErrorLine(NamedTuple):
     """A refusal that answers no command."""
 
     code: str
@@ -56,7 +56,7 @@ class Closed(NamedTuple):
     is_clean: bool
 
 
-Item = Heard | Gap | End | Told | Closed
+Item = Received | Gap | End | ErrorLine | Closed
 
 
 class Refused(Exception):
@@ -92,14 +92,14 @@ class _Queue(Generic[T]):
         return self._items.popleft()
 
 
-class Peer:
+class Client:
     """A client, and what it has heard."""
 
-    way: ClassVar[str]
-    tells_ids: ClassVar[bool] = True
-    tells_channels: ClassVar[bool] = True
-    tells_events: ClassVar[bool] = True
-    tells_gaps: ClassVar[bool] = True
+    label: ClassVar[str]
+    has_ids: ClassVar[bool] = True
+    has_channels: ClassVar[bool] = True
+    has_events: ClassVar[bool] = True
+    reports_gaps: ClassVar[bool] = True
     """Gaps and ends too. Those that do not are the bare forms: they hold data only."""
     closes_at_end: ClassVar[bool] = True
     """Whether the daemon closes once every channel has ended."""
@@ -134,15 +134,15 @@ class Peer:
         """Wait for the next sign of life."""
         await self._pings.get()
 
-    async def heard(self, count: int) -> list[Item]:
+    async def receive(self, count: int) -> list[Item]:
         """Wait for the next `count` items."""
         return [await self.next() for _ in range(count)]
 
     async def data(self, count: int) -> list[bytes]:
         """Wait for the next `count` items, which are messages, and give their data."""
-        items = await self.heard(count)
-        assert all(isinstance(item, Heard) for item in items), items
-        return [item.data for item in items if isinstance(item, Heard)]
+        items = await self.receive(count)
+        assert all(isinstance(item, Received) for item in items), items
+        return [item.data for item in items if isinstance(item, Received)]
 
     async def until(self, data: bytes) -> list[Item]:
         """Wait for the message with that data; give what came before it."""
@@ -150,12 +150,12 @@ class Peer:
         while True:
             item = await self.next()
             assert not isinstance(item, Closed), f"closed after {len(before)} items"
-            if isinstance(item, Heard) and item.data == data:
+            if isinstance(item, Received) and item.data == data:
                 return before
             before.append(item)
 
     @classmethod
-    def shows(cls, data: bytes, kind: str = "text") -> bytes:
+    def as_received(cls, data: bytes, kind: str = "text") -> bytes:
         """Give what this way makes of data that was sent; `kind` is text or binary."""
         return data
 
@@ -180,27 +180,27 @@ class Peer:
         if item is None:
             self._pings.put(None)
             return
-        if isinstance(item, Heard) and item.id is not None:
+        if isinstance(item, Received) and item.id is not None:
             self.last_id = item.id
         self._items.put(item)
 
 
-def message_of(said: Any) -> Item | None:
+def message_of(decoded: Any) -> Item | None:
     """Read a JSON message or control object; None for a ping."""
-    if "id" in said:
-        return Heard(said["id"], said["channel"], _data_of(said), said.get("event"))
-    match said["type"]:
+    if "id" in decoded:
+        return Received(decoded["id"], decoded["channel"], _data_of(decoded), decoded.get("event"))
+    match decoded["type"]:
         case "gap":
-            return Gap(said["topic"], said["from"], said["to"], said["reason"])
+            return Gap(decoded["topic"], decoded["from"], decoded["to"], decoded["reason"])
         case "end":
-            return End(said["channel"])
+            return End(decoded["channel"])
         case "ping":
             return None
-    raise AssertionError(f"neither a message nor a control object: {said}")
+    raise AssertionError(f"neither a message nor a control object: {decoded}")
 
 
-def _data_of(said: Any) -> bytes:
-    if "data_base64" in said:
-        return base64.b64decode(said["data_base64"], validate=True)
-    data = said["data"]
+def _data_of(decoded: Any) -> bytes:
+    if "data_base64" in decoded:
+        return base64.b64decode(decoded["data_base64"], validate=True)
+    data = decoded["data"]
     return data.encode() if isinstance(data, str) else json.dumps(data, separators=(",", ":")).encode()

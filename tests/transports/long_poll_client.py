@@ -2,19 +2,19 @@
 
 from twisted.internet.defer import ensureDeferred
 
+from tests.transports.client import Client, Closed, Refused, message_of
 from tests.transports.http_client import Answer, HttpClient, address, encode_request
-from tests.transports.peers import Closed, Peer, Refused, message_of
 
 
-class LongPoll(Peer):
+class LongPoll(Client):
     """Long polls that give the id back by ``since``."""
 
-    way = "longpoll"
+    label = "longpoll"
     transport_name = "longpoll"
-    tells_gaps = False
+    reports_gaps = False
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`; the first answer does not wait, and says where to begin."""
+        """See `Client`; the first answer does not wait, and says where to begin."""
         self._topics = topics
         answer = await self._poll(since, 0)
         if answer.status not in (200, 204):
@@ -38,5 +38,5 @@ class LongPoll(Peer):
 
     def _take(self, answer: Answer) -> None:
         self._position = answer.headers["pushd-id"]
-        for said in answer.json if answer.status == 200 else ():
-            self.deliver_result(message_of(said))
+        for decoded in answer.json if answer.status == 200 else ():
+            self.deliver_result(message_of(decoded))
