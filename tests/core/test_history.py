@@ -56,8 +56,8 @@ def test_an_empty_one_exceeds_no_bounds() -> None:
 
 def test_the_oldest_message_leaves_first_and_is_remembered_as_lost() -> None:
     channel = channel_of(message(1), message(4, time=12.0), message(6))
-    channel.lose_oldest("evicted")
-    assert channel.lose_oldest("expired").seq == 4
+    channel.remove_oldest("evicted")
+    assert channel.remove_oldest("expired").seq == 4
     assert seqs(channel) == [6]
     assert channel.bytes == 1
     assert (channel.lost, channel.lost_time, channel.lost_reason) == (4, 12.0, "expired")
@@ -66,8 +66,8 @@ def test_the_oldest_message_leaves_first_and_is_remembered_as_lost() -> None:
 def test_what_is_remembered_as_lost_is_the_newest_that_went_not_the_last_to_go() -> None:
     one, two, three = message(1, time=1.0), message(2, time=2.0), message(3, time=3.0)
     channel = channel_of(one, two, three)
-    channel.lose(two, "expired")
-    channel.lose(one, "evicted")
+    channel.remove(two, "expired")
+    channel.remove(one, "evicted")
     assert seqs(channel) == [3]
     assert (channel.lost, channel.lost_time, channel.lost_reason) == (2, 2.0, "expired")
 
@@ -75,13 +75,13 @@ def test_what_is_remembered_as_lost_is_the_newest_that_went_not_the_last_to_go()
 def test_a_message_that_is_not_kept_can_not_be_lost() -> None:
     channel = channel_of(message(1))
     with pytest.raises(ValueError):
-        channel.lose(message(1), "expired")
+        channel.remove(message(1), "expired")
     assert channel.lost == 0
 
 
 def test_the_newest_message_is_known_even_when_it_is_gone() -> None:
     channel = channel_of(message(7, time=9.0))
-    channel.lose_oldest("expired")
+    channel.remove_oldest("expired")
     assert (channel.last, channel.last_time) == (7, 9.0)
 
 
@@ -96,7 +96,7 @@ def test_one_that_ended_is_finished_for_those_who_heard_its_last_message(heard: 
 def test_one_that_ended_and_lost_everything_is_finished_for_those_who_heard_what_was_lost() -> None:
     channel = channel_of(message(3))
     channel.ended = True
-    channel.lose_oldest("expired")
+    channel.remove_oldest("expired")
     assert not channel.is_finished(2)
     assert channel.is_finished(3)
 

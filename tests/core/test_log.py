@@ -185,7 +185,7 @@ def test_a_channel_beyond_the_limit_is_refused_while_all_are_in_use() -> None:
     publish(log, "b")
     with pytest.raises(TooManyChannels):
         publish(log, "c")
-    assert (log.head, log.channel_count, kept(log)) == (2, 2, [1, 2])
+    assert (log.head, len(log.channels), kept(log)) == (2, 2, [1, 2])
     publish(log, "a")
     assert kept(log) == [1, 2, 3]
 
@@ -195,7 +195,7 @@ def test_a_channel_without_messages_makes_room_for_a_new_one() -> None:
     publish(log, "a", now=0.0)
     publish(log, "b", now=20.0)
     publish(log, "c", now=20.0)
-    assert log.channel_count == 2
+    assert len(log.channels) == 2
     assert log.info("a") is None
     assert kept(log, now=20.0) == [2, 3]
     with pytest.raises(TooManyChannels):
@@ -245,7 +245,7 @@ def test_a_channel_is_forgotten_once_with_all_its_messages() -> None:
     assert log.delete("a")
     assert not log.delete("a")
     assert not log.delete("never")
-    assert (kept(log), len(log), log.channel_count) == ([2], 1, 1)
+    assert (kept(log), len(log), len(log.channels)) == ([2], 1, 1)
     assert log.info("a") is None
     assert log.names_now("", "", 10) == ["b"]
     assert log.bytes == cost(channel="b")
@@ -266,8 +266,8 @@ def test_channels_that_are_made_and_forgotten_leave_no_growing_trace() -> None:
     for number in range(100):
         publish(log, f"c/{number}")
         log.delete(f"c/{number}")
-    assert log.channel_count == 0
-    assert max(len(held) for held in vars(log).values() if isinstance(held, dict)) <= 10
+    assert len(log.channels) == 0
+    assert max(len(held) for held in vars(log.channels).values() if isinstance(held, dict)) <= 10
 
 
 def test_the_mark_of_an_end_is_no_message_but_has_an_id() -> None:

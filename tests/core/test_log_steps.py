@@ -14,14 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushd.core import log as log_module
+from pushd.core import log_reader as reader_module
 from pushd.core import losses as losses_module
 from pushd.core.catch_up import CatchUp
 from pushd.core.cursor import EVERYTHING, Age, Last, Since
 from pushd.core.history import Bounds
-from pushd.core.losses import Losses, Query, Steps
+from pushd.core.losses import LossQuery
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.replay import Page, StartPosition
+from pushd.core.steps import Steps
 from tests.build import Log, T, at, cost, publish
 from tests.core.test_log_model import BOUNDS, STEPS, TOPICS, Model, Step, covered
 
@@ -33,10 +35,10 @@ def smallest_steps() -> Iterator[None]:
     with (
         patch.object(losses_module, "STEP", 1),
         patch.object(losses_module, "_SORTED_STEP", 2),
-        patch.object(log_module, "STEP", 1),
+        patch.object(reader_module, "STEP", 1),
         patch.object(log_module, "_EXPIRED_STEP", 1),
         patch.object(log_module, "_EXPIRED_BY_APPEND", 1),
-        patch.object(log_module, "_NAMES_STEP", 1),
+        patch.object(reader_module, "_NAMES_STEP", 1),
     ):
         yield
 
@@ -59,13 +61,13 @@ class Reader:
     def come_back(self, since: Since, count: int) -> StartPosition:
         """Open and read to the end; see `test_log_model`."""
         model = self.model
-        opening = self._do(model.log.open(self.topics, since, model.now, model.now))
+        opening = self._do(model.log.reader.open(self.topics, since, model.now, model.now))
         self.kept = [each for each in model.matching(self.topics) if model.is_kept(each)]
         self.gaps += self.catch_up.unreported(opening.gaps)
         self.catch_up.mark_reported(opening.known_gaps)
         position = opening.position
         while True:
-            page: Page = self._do(model.log.page(self.topics, position, count, 1 << 30, model.now))
+            page: Page = self._do(model.log.reader.page(self.topics, position, count, 1 << 30, model.now))
             assert len(page.messages) <= count
             assert page.position >= position
             self.heard += page.messages
@@ -167,7 +169,9 @@ def test_readers_of_one_query_do_not_hide_losses_from_each_other(
         model = Model(bounds).run(before)
         topics = tuple(asked[0][0])
         running: dict[int, Any] = {
-            min(seq, model.log.head): model.log.page(topics, at(min(seq, model.log.head)), 99, 1 << 30, model.now)
+            min(seq, model.log.head): model.log.reader.page(
+                topics, at(min(seq, model.log.head)), 99, 1 << 30, model.now
+            )
             for _, seq in asked
         }
         changes = iter(meanwhile)
@@ -191,7 +195,7 @@ def test_one_message_that_goes_while_a_page_is_read_is_a_gap_and_not_in_the_page
         log = Log("E", Bounds(messages=3))
         for _ in range(3):
             publish(log, "a")
-        steps = log.page(("*",), at(0), 9, 1 << 30, 0.0)
+        steps = log.reader.page(("*",), at(0), 9, 1 << 30, 0.0)
         next(steps)
         next(steps)
         publish(log, "a")
@@ -210,7 +214,7 @@ def test_names_are_listed_though_channels_come_and_go() -> None:
         log = Log("E", Bounds())
         for name in "dbca":
             publish(log, name)
-        steps = log.names("", "", 3)
+        steps = log.reader.names("", "", 3)
         next(steps)
         publish(log, "e")
         log.delete("c")
@@ -235,9 +239,9 @@ def test_a_small_question_is_answered_in_one_step() -> None:
         publish(log, f"a/{number % 100}")
     for since in (EVERYTHING, Last(5), Age(1.0), at(0), at(2999)):
         for topics in (("a/1",), ("a/*",), ("b/*", "**")):
-            assert number_of_steps(log.open(topics, since, 0.0, 0.0)) == 0
-            assert number_of_steps(log.page(topics, at(2999), 256, 1 << 20, 0.0)) == 0
-    assert number_of_steps(log.names("", "", 100)) == 0
+            assert number_of_steps(log.reader.open(topics, since, 0.0, 0.0)) == 0
+            assert number_of_steps(log.reader.page(topics, at(2999), 256, 1 << 20, 0.0)) == 0
+    assert number_of_steps(log.reader.names("", "", 100)) == 0
 
 
 def test_a_query_looks_at_each_loss_once_however_often_it_is_asked() -> None:
@@ -245,21 +249,19 @@ def test_a_query_looks_at_each_loss_once_however_often_it_is_asked() -> None:
     for number in range(10_000):
         publish(log, f"a/{number % 5000}")
     topics = tuple(f"{number}/*/b" for number in range(1000))
-    assert 10 < number_of_steps(log.page(topics, at(0), 9, 1 << 20, 0.0)) < 60
+    assert 10 < number_of_steps(log.reader.page(topics, at(0), 9, 1 << 20, 0.0)) < 60
     for seq in range(0, 10_000, 1000):
-        assert number_of_steps(log.page(topics, at(seq), 9, 1 << 20, 0.0)) < 25, "not the 5,000 channels again"
+        assert number_of_steps(log.reader.page(topics, at(seq), 9, 1 << 20, 0.0)) < 25, "not the 5,000 channels again"
 
 
 def test_a_cursor_near_the_head_looks_only_at_what_was_lost_since() -> None:
-    losses = Losses()
     log = Log("E", Bounds(messages=1))
-    log._losses = losses
     for number in range(10_000):
         publish(log, f"a/{number % 5000}")
-    query = Query(("b/*",))
-    assert number_of_steps(query.catch_up(losses, 9900)) == 0
-    assert len(losses.since(0, 9900)) < 200
-    assert number_of_steps(Query(("b/*",)).catch_up(losses, 0)) > 5
+    query = LossQuery(("b/*",))
+    assert number_of_steps(query.update(log.losses, 9900)) == 0
+    assert len(log.losses.since(0, 9900)) < 200
+    assert number_of_steps(LossQuery(("b/*",)).update(log.losses, 0)) > 5
 
 
 def test_what_is_too_old_goes_in_steps_and_never_to_a_reader() -> None:
@@ -267,7 +269,7 @@ def test_what_is_too_old_goes_in_steps_and_never_to_a_reader() -> None:
     for number in range(2000):
         publish(log, f"a/{number % 7}", now=0.0)
     kept = publish(log, "a/0", now=5.0)
-    steps = log.page(("**",), at(0), 5000, 1 << 30, 11.0)
+    steps = log.reader.page(("**",), at(0), 5000, 1 << 30, 11.0)
     assert number_of_steps(log.expire(10.0)) == 0
     next(steps)
     assert 0 < len(log) < 2001
