@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.names import Interest, check_channel, check_topic, matches
-from pushd.core.patterns import _BLOCK, PatternSet, UnmatchedPatterns
+from pushd.core.patterns import _BLOCK_SIZE, PatternSet, UnmatchedPatterns
 
 SEGMENTS = st.sampled_from(["a", "b", "$a"])
 PATTERNS = st.builds(
@@ -36,18 +36,18 @@ def test_each_pattern_is_taken_by_the_first_channel_that_it_matches(patterns: li
 
 
 def test_more_patterns_than_one_block_holds_keep_their_numbers() -> None:
-    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK + 1)])
-    for number in (0, _BLOCK - 1, _BLOCK, 2 * _BLOCK):
+    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK_SIZE + 1)])
+    for number in (0, _BLOCK_SIZE - 1, _BLOCK_SIZE, 2 * _BLOCK_SIZE):
         assert patterns.matching(f"{number}/x") == 1 << number
-    assert not patterns.matches(f"{2 * _BLOCK + 1}/x")
+    assert not patterns.matches(f"{2 * _BLOCK_SIZE + 1}/x")
 
 
 def test_a_set_is_compiled_one_block_at_a_time() -> None:
-    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK + 1)])
+    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK_SIZE + 1)])
     assert sum(1 for _ in patterns.compile()) == 2
     assert sum(1 for _ in patterns.compile()) == 0
-    assert len(patterns) == 2 * _BLOCK + 1
-    assert patterns.matching(f"{_BLOCK}/x") == 1 << _BLOCK
+    assert len(patterns) == 2 * _BLOCK_SIZE + 1
+    assert patterns.matching(f"{_BLOCK_SIZE}/x") == 1 << _BLOCK_SIZE
 
 
 def test_a_thousand_patterns_that_all_match_almost_to_the_end_cost_no_more_than_the_segments() -> None:
