@@ -146,7 +146,7 @@ def come_back(model: Model, topics: Sequence[str], since: Since, count: int) -> 
 
 @settings(max_examples=400)
 @given(BOUNDS, STEPS, SOME_TOPICS, st.integers(0, 25), st.integers(1, 4))
-def test_a_cursor_is_answered_by_all_that_is_kept_once_in_order_and_by_a_gap_for_what_is_not(
+def test_cursor_receives_kept_messages_once_in_order_and_gaps_for_the_rest(
     bounds: Bounds, steps: list[Step], topics: list[str], heard_up_to: int, count: int
 ) -> None:
     model = Model(bounds).run(steps)
@@ -169,7 +169,7 @@ def test_a_cursor_is_answered_by_all_that_is_kept_once_in_order_and_by_a_gap_for
 
 
 @given(BOUNDS, STEPS)
-def test_what_is_kept_is_what_the_bounds_allow_and_counted_truly(bounds: Bounds, steps: list[Step]) -> None:
+def test_log_keeps_and_counts_what_bounds_allow(bounds: Bounds, steps: list[Step]) -> None:
     model = Model(bounds).run(steps)
     kept = [each.message for each in model.kept]
     assert len(model.log) == len(kept)
@@ -184,7 +184,7 @@ def test_what_is_kept_is_what_the_bounds_allow_and_counted_truly(bounds: Bounds,
 
 
 @given(BOUNDS, STEPS, SOME_TOPICS, st.integers(1, 4), st.integers(1, 12))
-def test_all_last_and_a_duration_are_answered_by_what_is_kept_of_it(
+def test_all_last_and_duration_receive_matching_kept_messages(
     bounds: Bounds, steps: list[Step], topics: list[str], count: int, number: int
 ) -> None:
     model = Model(bounds).run(steps)

@@ -110,7 +110,7 @@ def seq_of(cursor: str) -> int:
 
 @settings(max_examples=300)
 @given(BOUNDS, STEPS, STEPS, QUERIES, st.integers(0, 25), st.integers(1, 4), st.integers(1, 3))
-def test_a_cursor_hears_all_or_is_told(
+def test_cursor_receives_messages_or_gaps_while_log_changes(
     bounds: Bounds, before: list[Step], meanwhile: list[Step], topics: list[str], seq: int, count: int, pause: int
 ) -> None:
     with smallest_steps():
@@ -133,7 +133,7 @@ def test_a_cursor_hears_all_or_is_told(
     st.integers(1, 4),
     st.integers(1, 3),
 )
-def test_one_without_a_cursor_hears_all_that_is_kept_when_it_is_answered_or_is_told(
+def test_other_starts_receive_kept_messages_or_gaps_while_log_changes(
     bounds: Bounds,
     before: list[Step],
     meanwhile: list[Step],
@@ -161,7 +161,7 @@ def test_one_without_a_cursor_hears_all_that_is_kept_when_it_is_answered_or_is_t
 
 
 @given(BOUNDS, STEPS, STEPS, st.lists(st.tuples(QUERIES, st.integers(0, 20)), min_size=2, max_size=4))
-def test_readers_of_one_query_do_not_hide_losses_from_each_other(
+def test_concurrent_readers_of_one_query_do_not_hide_losses(
     bounds: Bounds, before: list[Step], meanwhile: list[Step], asked: list[tuple[list[str], int]]
 ) -> None:
     """However their steps interleave: they share what is remembered of the query."""
@@ -190,7 +190,7 @@ def test_readers_of_one_query_do_not_hide_losses_from_each_other(
                 model.run([change], expire=False)
 
 
-def test_one_message_that_goes_while_a_page_is_read_is_a_gap_and_not_in_the_page() -> None:
+def test_message_evicted_while_page_is_read_is_a_gap_and_not_in_page() -> None:
     with smallest_steps():
         log = Log("E", Bounds(messages=3))
         for _ in range(3):
@@ -209,7 +209,7 @@ def test_one_message_that_goes_while_a_page_is_read_is_a_gap_and_not_in_the_page
         assert page.gaps == (Gap("*", "E-0", "E-1", "evicted"),)
 
 
-def test_names_are_listed_though_channels_come_and_go() -> None:
+def test_names_are_listed_while_channels_are_created_and_deleted() -> None:
     with smallest_steps():
         log = Log("E", Bounds())
         for name in "dbca":
@@ -233,7 +233,7 @@ def number_of_steps(steps: Steps[Any]) -> int:
     return sum(1 for _ in steps)
 
 
-def test_a_small_question_is_answered_in_one_step() -> None:
+def test_small_query_takes_one_step() -> None:
     log = Log("E", Bounds(messages=2))
     for number in range(3000):
         publish(log, f"a/{number % 100}")
@@ -244,7 +244,7 @@ def test_a_small_question_is_answered_in_one_step() -> None:
     assert number_of_steps(log.reader.names("", "", 100)) == 0
 
 
-def test_a_query_looks_at_each_loss_once_however_often_it_is_asked() -> None:
+def test_repeated_query_examines_each_loss_once() -> None:
     log = Log("E", Bounds(messages=1))
     for number in range(10_000):
         publish(log, f"a/{number % 5000}")
@@ -254,7 +254,7 @@ def test_a_query_looks_at_each_loss_once_however_often_it_is_asked() -> None:
         assert number_of_steps(log.reader.page(topics, at(seq), 9, 1 << 20, 0.0)) < 25, "not the 5,000 channels again"
 
 
-def test_a_cursor_near_the_head_looks_only_at_what_was_lost_since() -> None:
+def test_query_near_head_examines_only_later_losses() -> None:
     log = Log("E", Bounds(messages=1))
     for number in range(10_000):
         publish(log, f"a/{number % 5000}")
@@ -264,7 +264,7 @@ def test_a_cursor_near_the_head_looks_only_at_what_was_lost_since() -> None:
     assert number_of_steps(LossQuery(("b/*",)).update(log.losses, 0)) > 5
 
 
-def test_what_is_too_old_goes_in_steps_and_never_to_a_reader() -> None:
+def test_expiry_is_done_in_steps_and_hidden_from_readers() -> None:
     log = Log("E", Bounds(age=10.0))
     for number in range(2000):
         publish(log, f"a/{number % 7}", now=0.0)
@@ -278,7 +278,7 @@ def test_what_is_too_old_goes_in_steps_and_never_to_a_reader() -> None:
     assert [gap.reason for gap in other.gaps] == ["expired"]
 
 
-def test_a_publish_lets_go_of_a_few_that_are_too_old() -> None:
+def test_publish_expires_a_few_messages() -> None:
     log = Log("E", Bounds(age=10.0, total_bytes=1 << 30))
     for _ in range(1000):
         publish(log, "a", now=0.0)

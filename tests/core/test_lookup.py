@@ -28,7 +28,7 @@ STEPS = st.lists(
 
 
 @given(others=st.sampled_from([[], MANY]), steps=STEPS, compiled=st.booleans())
-def test_it_finds_what_a_look_at_each_topic_finds(
+def test_lookup_agrees_with_testing_each_topic(
     others: list[str], steps: list[tuple[str, list[str], int, str]], compiled: bool
 ) -> None:
     starts = dict.fromkeys(others + TOPICS * compiled, 3)

@@ -30,9 +30,7 @@ DISCARD = st.tuples(st.just("discard"), st.integers(0, 10), st.just(0.0))
 
 
 @given(st.lists(APPEND | DISCARD, max_size=40), st.integers(0, 60), st.floats(0, 30))
-def test_it_answers_as_a_list_whatever_comes_and_leaves(
-    changes: list[tuple[str, int, float]], seq: int, born: float
-) -> None:
+def test_timeline_agrees_with_list(changes: list[tuple[str, int, float]], seq: int, born: float) -> None:
     timeline, model = Timeline(), Model()
     head, now = 0, 0.0
     for change, number, seconds in changes:
@@ -48,7 +46,7 @@ def test_it_answers_as_a_list_whatever_comes_and_leaves(
         check(timeline, model, head, now)
 
 
-def test_it_answers_as_a_list_when_thousands_have_left_from_anywhere() -> None:
+def test_timeline_agrees_with_list_after_thousands_of_removals() -> None:
     chance = random.Random(1)
     timeline, model = Timeline(), Model()
     for seq in range(1, 6001):
@@ -66,7 +64,7 @@ def test_it_answers_as_a_list_when_thousands_have_left_from_anywhere() -> None:
     check(timeline, [*model, (newest, 601.0)], 3000, 602.0)
 
 
-def test_places_of_those_that_left_are_given_back() -> None:
+def test_slots_of_removed_messages_are_freed() -> None:
     timeline = Timeline()
     for seq in range(1, 20_001):
         timeline.append(message(seq), 0.0)
@@ -75,7 +73,7 @@ def test_places_of_those_that_left_are_given_back() -> None:
     assert sum(len(block.seqs) for block in timeline._blocks) < 5000
 
 
-def test_what_is_left_here_and_there_is_packed_into_few_blocks() -> None:
+def test_sparse_messages_are_packed_into_few_blocks() -> None:
     timeline = Timeline()
     for seq in range(1, 100_001):
         timeline.append(message(seq), 0.0)
@@ -88,7 +86,7 @@ def test_what_is_left_here_and_there_is_packed_into_few_blocks() -> None:
     assert sum(len(block.seqs) for block in timeline._blocks) < 5000
 
 
-def test_what_came_at_that_very_time_did_not_come_before_it() -> None:
+def test_before_excludes_equal_time() -> None:
     timeline = Timeline()
     first, second = message(1), message(2)
     timeline.append(first, 1.0)
