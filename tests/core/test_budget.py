@@ -1,4 +1,4 @@
-"""The budget: what several hold counts once, and little is never refused."""
+"""The budget: shared items count once, and small requests are never refused."""
 
 import pytest
 

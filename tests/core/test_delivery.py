@@ -1,4 +1,4 @@
-"""Deliveries: a message is encoded once per wire, what goes out together is joined once per wire."""
+"""Deliveries: a message is encoded once per wire, and a batch is joined once per wire."""
 
 from msgspec import structs
 
@@ -15,12 +15,12 @@ def test_message_is_encoded_once_per_wire() -> None:
 
 
 def test_empty_frame_is_cached() -> None:
-    class Silent(Words):
+    class EmptyWire(Words):
         def message(self, message: object) -> bytes:
             self.encoded.append(0)
             return b""
 
-    wire = Silent()
+    wire = EmptyWire()
     delivery = Delivery(message())
     assert delivery.frame(wire) == delivery.frame(wire) == b""
     assert wire.encoded == [0]

@@ -1,4 +1,4 @@
-"""The history of one channel: what is kept, in order, and the memory of what was lost."""
+"""The history of one channel: kept messages in order, and the record of lost ones."""
 
 import pytest
 from hypothesis import given
@@ -85,12 +85,12 @@ def test_newest_message_is_recorded_after_its_removal() -> None:
     assert (channel.last, channel.last_time) == (7, 9.0)
 
 
-@pytest.mark.parametrize(("heard", "finished"), [(0, False), (2, False), (3, True), (9, True)])
-def test_ended_channel_is_finished_from_its_last_message_on(heard: int, finished: bool) -> None:
+@pytest.mark.parametrize(("seq", "finished"), [(0, False), (2, False), (3, True), (9, True)])
+def test_ended_channel_is_finished_from_its_last_message_on(seq: int, finished: bool) -> None:
     channel = channel_of(message(2), message(3))
-    assert not channel.is_finished(heard)
+    assert not channel.is_finished(seq)
     channel.ended = True
-    assert channel.is_finished(heard) is finished
+    assert channel.is_finished(seq) is finished
 
 
 def test_ended_channel_without_messages_is_finished_from_its_last_loss_on() -> None:

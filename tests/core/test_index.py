@@ -1,4 +1,4 @@
-"""The index: it finds exactly those whose topic covers a channel, and looks at nobody else."""
+"""The index: it finds exactly the subscribers whose topic matches a channel, and examines no others."""
 
 import gc
 import pickle
@@ -72,7 +72,7 @@ def test_channel_without_subscribers_has_no_match() -> None:
 
 
 def test_match_does_not_change_later_matches() -> None:
-    """Several dictionaries are joined for one who asks; none of them may be changed by it."""
+    """A match joins several dictionaries and must change none of them."""
     index: TopicIndex[str] = TopicIndex()
     index.add("a", "exact")
     index.add("*", "one")
@@ -83,8 +83,8 @@ def test_match_does_not_change_later_matches() -> None:
     assert set(index.match("c/d")) == {"all"}
 
 
-def steps(call: Callable[[], object]) -> int:
-    """Count the lines of Python that a call runs."""
+def lines_run(call: Callable[[], object]) -> int:
+    """Return the number of lines of Python that a call runs."""
     count = 0
 
     def trace(_: FrameType, __: str, ___: Any) -> Any:
@@ -93,7 +93,7 @@ def steps(call: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
-    gc.disable()  # what a collection calls would be counted too
+    gc.disable()  # lines run by a collection would be counted too
     sys.settrace(trace)
     try:
         call()
@@ -111,7 +111,7 @@ def test_cost_of_match_does_not_depend_on_unrelated_subscribers(topic: str) -> N
             index.add(topic.format(subscriber), subscriber)
         index.add("here/now", -1)
         index.add("here/*", -2)
-        first, again = (steps(lambda: index.match("here/now")) for _ in range(2))
+        first, again = (lines_run(lambda: index.match("here/now")) for _ in range(2))
         assert set(index.match("here/now")) == {-1, -2}
         return first, again
 

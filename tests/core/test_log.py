@@ -1,4 +1,4 @@
-"""The log keeps what it promised to keep, within every bound, and knows what became of the rest."""
+"""The log: what it keeps within its bounds, and what it records about channels."""
 
 import pytest
 
@@ -14,7 +14,7 @@ COST = cost(DATA)
 
 
 def kept(log: Log, *topics: str, now: float = 0.0) -> list[int]:
-    """Read all that is kept of some topics, by default of all."""
+    """Return the sequences of the kept messages of some topics, by default of all."""
     page = log.page_now(topics or ("**",), at(0), 10_000, 1 << 30, now)
     assert page.is_last
     return [each.seq for each in page.messages]
@@ -22,8 +22,8 @@ def kept(log: Log, *topics: str, now: float = 0.0) -> list[int]:
 
 def test_accepted_message_has_fields_of_draft() -> None:
     log = Log("E", Bounds())
-    handed_in = draft("a/b", b'{"a":1}', "application/json", "update", 60.0)
-    accepted = log.append(handed_in, 1763751574.12345, 5.0)
+    published = draft("a/b", b'{"a":1}', "application/json", "update", 60.0)
+    accepted = log.append(published, 1763751574.12345, 5.0)
     assert (accepted.id, accepted.prev, accepted.channel) == ("E-1", None, "a/b")
     assert (accepted.data, accepted.content_type, accepted.encoding) == (b'{"a":1}', "application/json", "json")
     assert (accepted.event, accepted.end) == ("update", False)
@@ -134,13 +134,13 @@ def test_deadlines_of_removed_messages_do_not_accumulate() -> None:
     publish(log, "b", ttl=50.0)
     for _ in range(5000):
         publish(log, "a", ttl=50.0)
-    assert max(len(held) for held in vars(log).values() if isinstance(held, list)) < 2500
+    assert max(len(value) for value in vars(log).values() if isinstance(value, list)) < 2500
     assert kept(log, now=49.0) == [1, 5001]
     assert kept(log, now=50.0) == []
 
 
 def test_overhead_of_message_is_counted() -> None:
-    """Else a million empty messages would take no room."""
+    """Otherwise a million empty messages would count as no memory."""
     assert cost(b"", "channel") > len("channel")
     assert cost(b"12345", "channel") == cost(b"", "channel") + 5
     assert cost(b"", "a/channel") == cost(b"", "channel") + 2
@@ -235,7 +235,7 @@ def test_channel_names_are_listed_sorted_in_pages_by_prefix() -> None:
     assert log.names_now("x", "", 10) == []
 
 
-# Forgetting and ending
+# Deleted and ended channels
 
 
 def test_delete_removes_channel_with_its_messages_once() -> None:
@@ -267,7 +267,7 @@ def test_records_of_deleted_channels_are_bounded() -> None:
         publish(log, f"c/{number}")
         log.delete(f"c/{number}")
     assert len(log.channels) == 0
-    assert max(len(held) for held in vars(log.channels).values() if isinstance(held, dict)) <= 10
+    assert max(len(value) for value in vars(log.channels).values() if isinstance(value, dict)) <= 10
 
 
 def test_end_mark_has_an_id_but_is_not_kept() -> None:

@@ -1,4 +1,4 @@
-"""The log answers every cursor: where it begins, what follows page by page, and where it ends."""
+"""Cursors: where a subscription starts, the pages of its replay, and its end."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.build import Log, at, log_of, message, open_log, publish, read_log
 ALL = 1 << 30
 
 
-# Where a subscription begins
+# Start positions
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_empty_log_has_no_gaps(since: Since) -> None:
     assert opening == StartPosition(at(0), (), needs_replay=False, is_complete=False)
 
 
-# Reading page by page
+# Pages
 
 
-def pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]:
+def read_pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]:
     found, position = [], at(0)
     while True:
         page = log.page_now(tuple(topics.split(",")), position, count, size, 100.0)
@@ -82,24 +82,24 @@ def pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]
 @pytest.mark.parametrize("topics", ["a,b", "*/1,b,a", "a,*"])
 def test_pages_are_limited_by_count_and_last_one_is_marked(topics: str) -> None:
     log = log_of("abbab")
-    assert pages(log, topics, 2) == [[1, 2], [3, 4], [5]]
-    assert pages(log, topics, 5) == [[1, 2, 3, 4, 5]]
+    assert read_pages(log, topics, 2) == [[1, 2], [3, 4], [5]]
+    assert read_pages(log, topics, 5) == [[1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("topics", ["a,b", "*"])
 def test_pages_are_limited_by_bytes_but_have_at_least_one_message(topics: str) -> None:
     log = log_of("abbab")
     size = message().size
-    assert pages(log, topics, 100, 2 * size) == [[1, 2], [3, 4], [5]]
-    assert pages(log, topics, 100, size + 1) == [[1, 2], [3, 4], [5]]
-    assert pages(log, topics, 100, 1) == [[1], [2], [3], [4], [5]]
+    assert read_pages(log, topics, 100, 2 * size) == [[1, 2], [3, 4], [5]]
+    assert read_pages(log, topics, 100, size + 1) == [[1, 2], [3, 4], [5]]
+    assert read_pages(log, topics, 100, 1) == [[1], [2], [3], [4], [5]]
 
 
 def test_pattern_among_many_other_messages_is_read_to_the_end() -> None:
     log = Log("E", Bounds(messages=100_000, channels=10))
     for channel in ["a/1", *["x"] * 45_000, "a/2"]:
         publish(log, channel)
-    found = pages(log, "a/*", 10)
+    found = read_pages(log, "a/*", 10)
     assert [seq for page in found for seq in page] == [1, 45_002]
     assert len(found) > 1
 

@@ -1,4 +1,4 @@
-"""What is gone is told: up to where, for what reason, to those it concerns and to nobody else."""
+"""Gaps: lost messages are reported with the right end and reason, and nothing else is."""
 
 import pytest
 
@@ -140,13 +140,13 @@ def test_recorded_loss_does_not_hide_newer_loss_of_forgotten_channel() -> None:
     publish(log, "a", ttl=5.0)
     publish(log, "c", now=6.0)
     assert log.info("a") is None
-    told = log.open_now(("*",), at(0), 6.0, 6.0).gaps
-    assert max(int(gap.end.removeprefix("E-")) for gap in told) == 3
+    found = log.open_now(("*",), at(0), 6.0, 6.0).gaps
+    assert max(int(gap.end.removeprefix("E-")) for gap in found) == 3
 
 
 @pytest.mark.parametrize("topic", ["a", "*"])
 @pytest.mark.parametrize(
-    ("since", "first", "told"),
+    ("since", "first", "has_gap"),
     [
         (Age(30.0), 41, True),
         (Age(21.0), 41, True),
@@ -155,13 +155,13 @@ def test_recorded_loss_does_not_hide_newer_loss_of_forgotten_channel() -> None:
         (Time(50.0), 50, False),
     ],
 )
-def test_start_by_time_reports_gap_of_that_time(topic: str, since: Since, first: int, told: bool) -> None:
+def test_start_by_time_reports_gap_of_that_time(topic: str, since: Since, first: int, has_gap: bool) -> None:
     log = log_of("a" * 60, Bounds(messages=20))
     opening = open_log(log, topic, since, now=61.0)
     page = log.page_now((topic,), opening.position, 100, ALL, 61.0)
     assert [each.seq for each in page.messages] == list(range(first, 61))
-    assert [(gap.end, gap.reason) for gap in opening.gaps] == [("E-40", "evicted")] * told
-    assert not page.gaps or told
+    assert [(gap.end, gap.reason) for gap in opening.gaps] == [("E-40", "evicted")] * has_gap
+    assert not page.gaps or has_gap
 
 
 @pytest.mark.parametrize("since", [EVERYTHING, Last(2)], ids=str)

@@ -1,8 +1,8 @@
-"""The promise of the log holds though it changes between the steps of an answer: no loss is hidden, and nothing is
-heard twice.
+"""The promise of the log holds while it changes between the steps of an operation: no loss is hidden, and no message
+is received twice.
 
-What a reader is told is compared with a list of all that was published, as in `test_log_model`. Steps are as small as
-they can be, so that even a log of a few messages needs several.
+The messages and gaps are compared with a list of all published messages, as in `test_log_model`. Steps are as small as
+possible, so that even a log of a few messages needs several.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,21 +44,21 @@ def smallest_steps() -> Iterator[None]:
 
 
 class Reader:
-    """One who comes back to a log that changes with each step of an answer."""
+    """A returning subscriber of a log that changes with each step."""
 
     def __init__(self, model: Model, changes: Sequence[Step], topics: Sequence[str], pause: int) -> None:
         self.model = model
         self.topics = tuple(topics)
         self.catch_up = CatchUp(topics, QueueLimits())
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self.gaps: list[Gap] = []
         self.kept: list[Message] = []
-        """What was kept of the topics at the end of the opening."""
+        """The messages of the topics that were kept when the last step of `open` was done."""
         self.steps = 0
         self._changes = iter(changes)
         self._pause = pause
 
-    def come_back(self, since: Since, count: int) -> StartPosition:
+    def resume(self, since: Since, count: int) -> StartPosition:
         """Open and read to the end; see `test_log_model`."""
         model = self.model
         opening = self._do(model.log.reader.open(self.topics, since, model.now, model.now))
@@ -70,7 +70,7 @@ class Reader:
             page: Page = self._do(model.log.reader.page(self.topics, position, count, 1 << 30, model.now))
             assert len(page.messages) <= count
             assert page.position >= position
-            self.heard += page.messages
+            self.received += page.messages
             self.gaps += self.catch_up.unreported(page.gaps)
             position = page.position
             if page.is_last:
@@ -87,20 +87,20 @@ class Reader:
             if self.steps % self._pause == 0 and (change := next(self._changes, None)):
                 self.model.run([change], expire=False)
 
-    def is_told(self, message: Message) -> bool:
-        """Whether a gap of each topic that covers a message tells of it."""
+    def is_in_gap(self, message: Message) -> bool:
+        """Return whether each topic that matches a message has a gap that includes it."""
         return all(
             any(gap.topic == topic and seq_of(gap.start) < message.seq <= seq_of(gap.end) for gap in self.gaps)
             for topic in self.topics
             if covered([topic], message.channel)
         )
 
-    def assert_told(self, wanted: Sequence[Message]) -> None:
-        seqs = [each.seq for each in self.heard]
-        assert seqs == sorted(set(seqs)), "heard twice, or out of order"
-        assert all(covered(self.topics, each.channel) for each in self.heard)
-        hidden = [each.seq for each in wanted if each not in self.heard and not self.is_told(each)]
-        assert not hidden, "lost in silence"
+    def assert_complete(self, wanted: Sequence[Message]) -> None:
+        seqs = [each.seq for each in self.received]
+        assert seqs == sorted(set(seqs)), "received twice, or out of order"
+        assert all(covered(self.topics, each.channel) for each in self.received)
+        hidden = [each.seq for each in wanted if each not in self.received and not self.is_in_gap(each)]
+        assert not hidden, "lost without a gap"
 
 
 def seq_of(cursor: str) -> int:
@@ -117,8 +117,8 @@ def test_cursor_receives_messages_or_gaps_while_log_changes(
         model = Model(bounds).run(before)
         cursor = at(min(seq, model.log.head))
         reader = Reader(model, meanwhile, topics, pause)
-        reader.come_back(cursor, count)
-        reader.assert_told([each for each in model.matching(topics, cursor.seq) if each.seq <= model.log.head])
+        reader.resume(cursor, count)
+        reader.assert_complete([each for each in model.matching(topics, cursor.seq) if each.seq <= model.log.head])
         lost = [each for each in model.published if each.seq > cursor.seq and not model.is_kept(each)]
         assert lost or not reader.gaps, "a gap where nothing was lost"
 
@@ -146,11 +146,11 @@ def test_other_starts_receive_kept_messages_or_gaps_while_log_changes(
         model = Model(bounds).run(before)
         started = model.now
         reader = Reader(model, meanwhile, topics, pause)
-        opening = reader.come_back(since, count)
+        opening = reader.resume(since, count)
         position = opening.position
-        # A gap that was known at the opening is not told again, even if an older message is let go after it.
+        # A gap that was known at the start is not reported again, even if an older message is removed later.
         reader.gaps += opening.known_gaps
-        reader.assert_told([each for each in reader.kept if each.seq > position.seq])
+        reader.assert_complete([each for each in reader.kept if each.seq > position.seq])
         left_out = [each for each in reader.kept if each.seq <= position.seq]
         if isinstance(since, Last):
             assert not left_out or len(model.matching(topics, position.seq)) >= since.size
@@ -162,17 +162,17 @@ def test_other_starts_receive_kept_messages_or_gaps_while_log_changes(
 
 @given(BOUNDS, STEPS, STEPS, st.lists(st.tuples(QUERIES, st.integers(0, 20)), min_size=2, max_size=4))
 def test_concurrent_readers_of_one_query_do_not_hide_losses(
-    bounds: Bounds, before: list[Step], meanwhile: list[Step], asked: list[tuple[list[str], int]]
+    bounds: Bounds, before: list[Step], meanwhile: list[Step], requests: list[tuple[list[str], int]]
 ) -> None:
-    """However their steps interleave: they share what is remembered of the query."""
+    """Their steps interleave in any order, and they share the cached query."""
     with smallest_steps():
         model = Model(bounds).run(before)
-        topics = tuple(asked[0][0])
+        topics = tuple(requests[0][0])
         running: dict[int, Any] = {
             min(seq, model.log.head): model.log.reader.page(
                 topics, at(min(seq, model.log.head)), 99, 1 << 30, model.now
             )
-            for _, seq in asked
+            for _, seq in requests
         }
         changes = iter(meanwhile)
         while running:
@@ -182,8 +182,8 @@ def test_concurrent_readers_of_one_query_do_not_hide_losses(
                 except StopIteration as end:
                     del running[cursor]
                     reader = Reader(model, (), topics, 1)
-                    reader.heard, reader.gaps = list(end.value.messages), list(end.value.gaps)
-                    reader.assert_told(
+                    reader.received, reader.gaps = list(end.value.messages), list(end.value.gaps)
+                    reader.assert_complete(
                         [each for each in model.matching(topics, cursor) if each.seq <= end.value.position.seq]
                     )
             if change := next(changes, None):
@@ -226,7 +226,7 @@ def test_names_are_listed_while_channels_are_created_and_deleted() -> None:
                 break
 
 
-# How much is done
+# The number of steps
 
 
 def number_of_steps(steps: Steps[Any]) -> int:

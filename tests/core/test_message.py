@@ -1,4 +1,4 @@
-"""Messages: what a publisher may hand in, how it may be shown, and what it weighs."""
+"""Messages: what a publisher may send, how it is encoded, and its size."""
 
 import re
 
@@ -146,7 +146,7 @@ def test_event_type_limit_is_configurable() -> None:
 
 @given(st.lists(st.sampled_from(MEDIA_WORDS) | st.text(max_size=2), max_size=8).map("".join), st.text(max_size=20))
 def test_accepted_types_and_events_fit_into_a_line(content_type: str, event: str) -> None:
-    """A type stands in headers, an event in events: nothing in them may end that line."""
+    """Types are sent in headers and events in fields: neither may contain a line end."""
     try:
         kept = draft("a", b"1", content_type).content_type
         assert kept == content_type and kept.isascii() and kept.isprintable()
@@ -210,5 +210,5 @@ def test_drafts_and_messages_are_immutable() -> None:
 
 
 def test_equal_messages_are_distinct() -> None:
-    """They are keys of what is shared, and are told apart by identity."""
+    """Messages are compared by identity, as keys of caches."""
     assert message(1) != message(1)

@@ -1,4 +1,4 @@
-"""Names: what is a channel, what a pattern, and which channels belong to a pattern."""
+"""Names: channels, patterns, and which channels a pattern matches."""
 
 import re
 from itertools import product

@@ -236,19 +236,19 @@ def test_message_in_several_outboxes_counts_once_in_budget(steps: list[tuple[str
 
 
 class CountingBudget(Budget):
-    """A budget that counts how often it is asked: for each delivery that enters or leaves an outbox."""
+    """A budget that counts its calls: one for each delivery that is added to or removed from an outbox."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls = 0
 
-    def hold(self, held: SharedItem) -> None:
+    def hold(self, item: SharedItem) -> None:
         self.calls += 1
-        super().hold(held)
+        super().hold(item)
 
-    def release(self, held: SharedItem) -> None:
+    def release(self, item: SharedItem) -> None:
         self.calls += 1
-        super().release(held)
+        super().release(item)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_put_into_full_outbox_of_many_channels_takes_constant_work(policy: Polic
 
 
 class ModelOutbox:
-    """What an outbox does, in the plainest way."""
+    """A simple model of an outbox."""
 
     def __init__(self, limits: QueueLimits) -> None:
         self.waiting: list[Delivery] = []
@@ -340,7 +340,7 @@ def test_outbox_agrees_with_model(steps: list[tuple[str, str, Policy]], messages
 
 
 def outcome(put: Callable[[], int]) -> int | None:
-    """Return how many were dropped, or None where the outbox refused."""
+    """Return the number of dropped messages; None if the outbox raised `TooSlow`."""
     try:
         return put()
     except TooSlow:

@@ -1,4 +1,4 @@
-"""The timeline behaves as a plain list does, also where most of it has left again."""
+"""The timeline agrees with a list, also after most messages were removed."""
 
 import random
 
@@ -12,15 +12,15 @@ from tests.build import message
 Model = list[tuple[Message, float]]
 
 
-def check(timeline: Timeline, model: Model, seq: int, born: float) -> None:
-    """Compare every answer with that of a list."""
+def check(timeline: Timeline, model: Model, seq: int, before: float) -> None:
+    """Compare every result with that of a list."""
     messages = [each for each, _ in model]
     assert len(timeline) == len(model)
     assert list(timeline.after(seq)) == [each for each in messages if each.seq > seq]
     assert list(timeline.backward(seq)) == [each for each in messages[::-1] if each.seq <= seq]
-    old = [each for each, came in model if came < born]
-    assert timeline.before(born, 10_000) == old
-    assert timeline.before(born, 3) == old[:3]
+    old = [each for each, time in model if time < before]
+    assert timeline.before(before, 10_000) == old
+    assert timeline.before(before, 3) == old[:3]
     assert timeline.oldest == (model[0][1] if model else None)
     assert timeline.get(seq) is next((each for each in messages if each.seq == seq), None)
 
@@ -30,7 +30,7 @@ DISCARD = st.tuples(st.just("discard"), st.integers(0, 10), st.just(0.0))
 
 
 @given(st.lists(APPEND | DISCARD, max_size=40), st.integers(0, 60), st.floats(0, 30))
-def test_timeline_agrees_with_list(changes: list[tuple[str, int, float]], seq: int, born: float) -> None:
+def test_timeline_agrees_with_list(changes: list[tuple[str, int, float]], seq: int, before: float) -> None:
     timeline, model = Timeline(), Model()
     head, now = 0, 0.0
     for change, number, seconds in changes:
@@ -40,9 +40,9 @@ def test_timeline_agrees_with_list(changes: list[tuple[str, int, float]], seq: i
             timeline.append(newest, now)
             model.append((newest, now))
         elif model:
-            leaving, _ = model.pop(number % len(model))
-            timeline.discard(leaving.seq)
-        check(timeline, model, seq, born)
+            removed, _ = model.pop(number % len(model))
+            timeline.discard(removed.seq)
+        check(timeline, model, seq, before)
         check(timeline, model, head, now)
 
 
@@ -54,8 +54,8 @@ def test_timeline_agrees_with_list_after_thousands_of_removals() -> None:
         timeline.append(newest, seq / 10)
         model.append((newest, seq / 10))
     for left in range(5900):
-        leaving, _ = model.pop(chance.randrange(len(model)))
-        timeline.discard(leaving.seq)
+        removed, _ = model.pop(chance.randrange(len(model)))
+        timeline.discard(removed.seq)
         if left % 590 == 0:
             check(timeline, model, chance.randrange(6000), chance.randrange(600))
     check(timeline, model, 3000, 300.0)
