@@ -69,4 +69,4 @@ def test_cache_of_interest_is_bounded() -> None:
         assert interest.covers(f"a/{number}")
         assert not interest.covers(f"b/{number}")
     assert interest.covers("x")
-    assert len(interest._known) < 10_000
+    assert len(interest._cache) < 10_000
