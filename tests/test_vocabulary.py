@@ -1,4 +1,4 @@
-"""The vocabulary: retired names do not return, refusals say what is wrong, and the terms of the field occur."""
+"""The vocabulary: retired names do not return, refusals say what is wrong, and the terms of the field lead to code."""
 
 import ast
 import io
@@ -103,6 +103,63 @@ TERMS = [
     "unsubscribe",
     "wire",
 ]
+FIELD = [
+    "acknowledge",
+    "admission",
+    "backoff",
+    "backpressure",
+    "broadcast",
+    "catch-up",
+    "checkpoint",
+    "chunked",
+    "close-frame",
+    "cursor",
+    "deduplication",
+    "disconnect",
+    "drain",
+    "epoch",
+    "eviction",
+    "expire",
+    "failover",
+    "fan-out",
+    "flush",
+    "framing",
+    "gap",
+    "graceful-shutdown",
+    "half-close",
+    "healthy",
+    "heartbeat",
+    "history",
+    "hot-reload",
+    "idempotency",
+    "keepalive",
+    "kick",
+    "lag",
+    "leader",
+    "long-polling",
+    "multipart",
+    "offset",
+    "ping",
+    "pipelining",
+    "pong",
+    "publish",
+    "queue",
+    "quota",
+    "rate-limit",
+    "reconnect",
+    "replay",
+    "resync",
+    "retention",
+    "server-sent-events",
+    "shard",
+    "slow-consumer",
+    "subscribe",
+    "unsubscribe",
+    "upgrade",
+    "WebSocket-handshake",
+    "wildcard",
+]
+"""What an engineer of the field would search for, whether pushd uses the word or another one."""
 REFUSALS = frozenset(
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.Refusal)
 )
@@ -148,6 +205,28 @@ def _words(source: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", apart.lower()))
 
 
+def _places() -> Iterator[tuple[list[str], str, list[str]]]:
+    """Yield the rows of "Where it happens" in the glossary: the terms, the words of other systems, and the paths."""
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    for row in text.partition("\n## Where it happens\n")[2].splitlines():
+        if row.startswith("| **"):
+            terms, others, paths = row.strip("| ").split(" | ")
+            bold = [term for names in re.findall(r"\*\*(.+?)\*\*", terms) for term in names.split(", ")]
+            yield bold, f"{terms} {others}", re.findall(r"`(.+?)`", paths)
+
+
+def _words_in(path: Path) -> str:
+    """Return the words of a module, or of all modules of a package."""
+    paths = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return " ".join(_words(each.read_text(encoding="utf-8")) for each in paths)
+
+
+def _has(words: str, term: str) -> bool:
+    """Return whether a term occurs in words, possibly with an ending, such as "evicted" for "evict"."""
+    return re.search(rf"\b{re.escape(_words(term))}", words) is not None
+
+
+PLACES = list(_places())
 MODULES = _modules("pushd", "tests", "bench")
 PACKAGE = _modules("pushd")
 WORDS = " ".join(_words(path.read_text(encoding="utf-8")) for path in PACKAGE)
@@ -168,6 +247,23 @@ def test_refusals_say_what_is_wrong_not_what_is_right(path):
 @pytest.mark.parametrize("term", TERMS)
 def test_term_of_the_field_is_used(term):
     assert re.search(rf"\b{term.replace('-', ' ')}", WORDS)
+
+
+@pytest.mark.parametrize(("terms", "paths"), [(terms, paths) for terms, _, paths in PLACES], ids=str)
+def test_term_of_the_glossary_is_found_where_it_says(terms, paths):
+    words = {path: _words_in(ROOT / "pushd" / path) for path in paths}
+    assert [term for term in terms if not any(_has(text, term) for text in words.values())] == []
+    assert [path for path, text in words.items() if not any(_has(text, term) for term in terms)] == []
+
+
+@pytest.mark.parametrize("word", FIELD)
+def test_word_of_the_field_leads_to_a_module(word):
+    assert any(re.search(rf"\b{_words(word)}\b", _words(row)) for _, row, _ in PLACES)
+
+
+def test_places_of_the_glossary_are_found():
+    assert len(PLACES) > 40
+    assert all(terms and paths for terms, _, paths in PLACES)
 
 
 def test_modules_and_refusals_are_found():

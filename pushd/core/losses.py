@@ -1,9 +1,9 @@
 """Lost messages: which channels lost messages since when, and the newest loss of each of many patterns.
 
-A message is lost when it is removed from the history: evicted, expired or deleted. Channels are ordered by the time of
-their newest loss. A message that was lost while the newest sequence was N has a sequence of at most N. So a search for
-losses newer than a sequence visits only the channels with a loss since that sequence was assigned, and a repeated
-search visits only the channels with a loss since the previous one.
+A message is lost when it is removed from the history: evicted, expired or deleted. A subscriber that missed it receives
+a gap. Channels are ordered by the time of their newest loss. A message that was lost while the newest sequence was N
+has a sequence of at most N. So a search for losses newer than a sequence visits only the channels with a loss since
+that sequence was assigned, and a repeated search visits only the channels with a loss since the previous one.
 """
 
 import heapq
