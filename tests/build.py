@@ -1,6 +1,6 @@
 """What several tests build: messages, a wire of plain words, and a peer that records what it hears."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from pushd.core import log as core_log
@@ -11,6 +11,7 @@ from pushd.core.history import Bounds
 from pushd.core.log_reader import LogReader
 from pushd.core.message import Gap, Message, draft
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.steps import Steps
 from pushd.core.subscriber import Subscriber
@@ -182,13 +183,13 @@ class Following(Words):
         return self._forms[name]
 
 
-class Peer:
+class FakePeer:
     """An outlet that records, with the subscriber whose it is."""
 
     def __init__(
         self, wire: Words | None = None, limits: QueueLimits | None = None, policy: Policy = Policy.DISCONNECT
     ) -> None:
-        self.subscriber = Subscriber(self, wire or Words(), limits or QueueLimits(), policy, "peer")
+        self.subscriber = Subscriber(self, wire or Words(), limits or QueueLimits(), policy, Peer("tcp", "::1"))
         self.writes: list[str] = []
         self.ends: list[str] = []
         self.fills_up = False
@@ -196,13 +197,14 @@ class Peer:
         self.breaks: Exception | None = None
         """What a write fails with."""
         self.given_up: Refusal | None = None
+        self.on_close: Callable[[Subscriber, Refusal], None] = lambda subscriber, why: subscriber.close(why)
 
     @property
     def heard(self) -> list[str]:
         """All that was said to it, word by word."""
         return " ".join(self.writes).split()
 
-    def listen(self, *topics: str, after: int = 0) -> "Peer":
+    def listen(self, *topics: str, after: int = 0) -> "FakePeer":
         """Be live on `topics`, with all up to `after` heard."""
         self.subscriber.start_replay(topics)
         self.subscriber.go_live(topics, after)
@@ -221,5 +223,6 @@ class Peer:
         self.ends.append(channel)
 
     def close(self, why: Refusal) -> None:
-        """Take note of the reason."""
+        """Record the refusal, and leave the hub as a connection does."""
         self.given_up = why
+        self.on_close(self.subscriber, why)

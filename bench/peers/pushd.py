@@ -18,9 +18,16 @@ _READY = {"SSE": b"retry:", "NDJSON": b"\r\n\r\n", "long-poll": b""}
 
 
 class Pushd:
-    """The daemon of this repository."""
+    """The daemon of this repository.
 
-    name = "pushd"
+    :param checkout: another checkout of it whose daemon is started instead, with the same Python and dependencies.
+    """
+
+    def __init__(self, name: str = "pushd", checkout: Path | None = None) -> None:
+        self.name = name
+        self._start = "from twisted.scripts.twistd import run; run()"
+        if checkout is not None:
+            self._start = f"import sys; sys.path.insert(0, {str(checkout)!r}); {self._start}"
 
     def missing_dependency(self) -> str | None:
         """See `Peer`."""
@@ -37,7 +44,7 @@ class Pushd:
         """See `Peer`."""
         ports = {"http": free_port(), "tcp": free_port()}
         listen = [f"--{kind}=tcp:{port}:interface=127.0.0.1" for kind, port in ports.items()]
-        twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        twistd = [sys.executable, "-c", self._start]
         program = stack.enter_context(Program([*twistd, "-n", "--pidfile=", "pushd", *listen], directory, cpus))
         program.wait_for(*ports.values())
         return Server(program, ports)

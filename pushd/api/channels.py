@@ -1,14 +1,13 @@
 """The list of channels."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
 
 from pushd.core.errors import BadParameter
 from pushd.core.names import MAX_BYTES
-from pushd.http.errors import JSON
+from pushd.http.answers import JSON, json_answer
 from pushd.http.query import parameter, require_no_subpath, whole_number
 from pushd.http.request import Request
-from pushd.http.resource import Answer, HttpContext, HttpResource, json_answer
+from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
 
 _MAX_CHANNELS = 10_000
@@ -16,24 +15,21 @@ _CLEAN = re.compile(r"[^\x00-\x1f\x7f]*")
 
 
 class ChannelsResource(HttpResource):
-    """``GET /channels?prefix=&limit=&after=``: the channels, paged."""
+    """``GET /channels?prefix=&limit=&after=``: the channels by name, in pages."""
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {b"GET": self._get}
-
     async def head(self, request: Request) -> Answer:
-        """Answer with the headers of GET, without the query."""
+        """Answer with the headers of GET; the backend is not queried."""
         _page_of_channels(request)
         request.setHeader(b"Content-Type", JSON)
         request.answer_head()
         return None
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with a page of channels."""
         prefix, after, limit = _page_of_channels(request)
         names = await self._hub.channels(prefix, after, limit + 1)
         page = names[:limit]
@@ -41,13 +37,13 @@ class ChannelsResource(HttpResource):
 
 
 def _page_of_channels(request: Request) -> tuple[str, str, int]:
-    """Give prefix, start and size of a page of channels."""
+    """Return the prefix, the start and the size of a page of channels."""
     require_no_subpath(request)
     limit = whole_number(request, b"limit", 100, 1, _MAX_CHANNELS)
-    return _part_of_name(request, b"prefix"), _part_of_name(request, b"after"), limit
+    return _name_prefix(request, b"prefix"), _name_prefix(request, b"after"), limit
 
 
-def _part_of_name(request: Request, name: bytes) -> str:
+def _name_prefix(request: Request, name: bytes) -> str:
     text = parameter(request, name) or ""
     if len(text) > MAX_BYTES or not _CLEAN.fullmatch(text):
         raise BadParameter(f"{name.decode('ascii')} must be the beginning of a channel name")

@@ -1,6 +1,6 @@
-"""Demonstrations: ``GET /demo/``, a page for each way of pushing, which work without any configuration."""
+"""Demonstrations: ``GET /demo/``, one page for each transport. They work without any configuration."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from pushd.api.pages import DEMOS
 from pushd.core.errors import NotFound
@@ -10,17 +10,14 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 
 
 class DemoResource(HttpResource):
-    """The pages, and a list of them. All their links are relative, so they work below any prefix."""
+    """The pages and their list. All links are relative, so they work below any prefix."""
 
     def __init__(self, context: HttpContext, pages: Mapping[str, bytes] = DEMOS) -> None:
         super().__init__(context)
         self._pages = pages
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {b"GET": self._get}
-
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with a page, or redirect to the list."""
         if not request.postpath:
             request.setResponseCode(301)
             request.setHeader(b"Location", b"demo/")

@@ -1,26 +1,22 @@
 """Liveness and readiness."""
 
-from collections.abc import Awaitable, Callable, Mapping
-
 from pushd.core.errors import NotFound
+from pushd.http.answers import json_answer
 from pushd.http.query import name_in_path
 from pushd.http.request import Request
-from pushd.http.resource import Answer, HttpContext, HttpResource, json_answer
+from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
 
 
 class HealthResource(HttpResource):
-    """``/health/live``: the process turns. ``/health/ready``: it takes publishes and subscribers."""
+    """``/health/live``: the process runs. ``/health/ready``: it accepts publishes and subscribers."""
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {b"GET": self._get}
-
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with the liveness or the readiness."""
         request.setHeader(b"Cache-Control", b"no-store")
         match name_in_path(request):
             case "live":

@@ -1,10 +1,8 @@
 """Stored messages as JSON."""
 
-from collections.abc import Awaitable, Callable, Mapping
-
 from pushd.core.cursor import Since
 from pushd.core.names import parse_topics
-from pushd.http.errors import JSON
+from pushd.http.answers import JSON, json_array
 from pushd.http.query import name_in_path, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -13,7 +11,7 @@ from pushd.wire.json_messages import encode_message
 
 _MAX_MESSAGES = 10_000
 _MAX_HISTORY_BYTES = 16 << 20
-"""The most bytes of one answer: no client waits for more, and the daemon holds them once."""
+"""The most bytes of messages in one answer, all of which are in memory at once."""
 
 
 class HistoryResource(HttpResource):
@@ -23,26 +21,22 @@ class HistoryResource(HttpResource):
         super().__init__(context)
         self._hub = hub
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {b"GET": self._get}
-
     async def head(self, request: Request) -> Answer:
-        """Answer with the headers of GET that do not depend on the query, without the query."""
+        """Answer with the headers of GET that do not depend on the history, which is not read."""
         self._asked(request)
         request.setHeader(b"Content-Type", JSON)
         request.answer_head()
         return None
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with stored messages."""
         topics, since, limit = self._asked(request)
         recalled = await self._hub.history(topics, since, limit, _MAX_HISTORY_BYTES)
-        request.setHeader(b"Content-Type", JSON)
         if recalled.gaps:
             request.setHeader(b"Pushd-Gap", recalled.gaps[0].reason.encode("ascii"))
         request.setHeader(b"Pushd-Id", str(recalled.position).encode("ascii"))
         encoded = await self._hub.in_slices(encode_message, recalled.messages)
-        return b"[" + b",\n".join(encoded) + b"]\n"
+        return json_array(request, encoded)
 
     def _asked(self, request: Request) -> tuple[tuple[str, ...], Since, int]:
         topics = parse_topics(name_in_path(request), self.context.limits.topics)

@@ -1,6 +1,4 @@
-"""The metrics for Prometheus."""
-
-from collections.abc import Awaitable, Callable, Mapping
+"""Metrics for Prometheus."""
 
 from pushd.http.query import require_no_subpath
 from pushd.http.request import Request
@@ -10,24 +8,21 @@ from pushd.metrics import CONTENT_TYPE
 
 
 class MetricsResource(HttpResource):
-    """``GET /metrics``: Prometheus text."""
+    """``GET /metrics``: the metrics in the text format of Prometheus."""
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {b"GET": self._get}
-
     async def head(self, request: Request) -> Answer:
-        """Answer with the headers of GET; nothing is counted."""
+        """Answer with the headers of GET; the metrics are not computed."""
         require_no_subpath(request)
         request.setHeader(b"Content-Type", CONTENT_TYPE)
         request.answer_head()
         return None
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with the metrics."""
         require_no_subpath(request)
         request.setHeader(b"Content-Type", CONTENT_TYPE)
         return await self._hub.metrics()

@@ -1,41 +1,48 @@
-"""Publishing by HTTP: ``/pub/CH[,CH...]`` for a message, ``/pub`` for a batch; and what is known of a channel."""
+"""Publishing by HTTP: ``/pub/CH[,CH...]`` for a message, ``/pub`` for a batch; and the status of a channel."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
+from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable
+from pushd.http.answers import json_answer
 from pushd.http.errors import prefers_text
 from pushd.http.query import decimal, name_in_path, parameter
 from pushd.http.request import Request
-from pushd.http.resource import Answer, HttpContext, HttpResource, json_answer
-from pushd.hub.hub import Hub, Receipt
+from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
 from pushd.wire.json_messages import encode, refusal_object
 from pushd.wire.publication import parse_publication
 
 _NDJSON = "application/x-ndjson"
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
+"""The content type that curl sends by default, which says nothing about the data."""
 _MAX_KEY = 255
+"""The most bytes of an idempotency key."""
 _MAX_LINES = 50_000
-"""Of a batch; the answer has as many, and all of it is held at once."""
+"""The most lines of a batch. Its answer has as many, all of which are in memory at once."""
 _ANSWER_SLICE = 2000
-"""Lines of the answer to a batch that are encoded before the reactor has its turn: about 2 ms."""
+"""Lines of the answer to a batch that are encoded in one reactor turn: about 2 ms."""
 _MAX_CHANNELS = 1000
-"""To which one message goes at once: as many as a subscription may name."""
+"""The most channels of one publish: as many as the topics of a subscription."""
 
 
 class PublishResource(HttpResource):
-    """Publish, look at a channel, delete it."""
+    """``POST``: publish. ``GET``: the status of a channel. ``DELETE``: delete a channel."""
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {b"POST": self._post, b"PUT": self._post, b"GET": self._get, b"DELETE": self._delete}
+    def max_body(self, request: Request) -> int:
+        """Return the limit of a batch for ``/pub``, else that of a message."""
+        limits = self.context.limits
+        return limits.message if request.postpath else limits.batch
 
-    async def _post(self, request: Request) -> Answer:
+    async def post(self, request: Request) -> Answer:
+        """Publish a message or a batch."""
         name = name_in_path(request)
         request.prioritize()
         if not request.postpath:
@@ -47,21 +54,23 @@ class PublishResource(HttpResource):
         receipts = await self._hub.publish_all(drafts, _key(request, name))
         return _answer_receipts(request, receipts, is_list="," in name)
 
+    put = post
+
     def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
-        content_type = request.getHeader(b"content-type")
-        given = content_type.decode("latin-1") if content_type else None
-        if given is not None and given.partition(";")[0].strip().lower() == _CURL_DEFAULT:
-            given = None
+        content_type = _content_type(request) or None
+        if content_type is not None and essence(content_type) == _CURL_DEFAULT:
+            content_type = None
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
         end = parameter(request, b"end")
         if end not in (None, "0", "1"):
             raise BadParameter("end must be 0 or 1")
         max_event = self.context.limits.event
-        return [draft(channel, data, given, event, ttl, end=end == "1", max_event=max_event) for channel in channels]
+        return [
+            draft(channel, data, content_type, event, ttl, end=end == "1", max_event=max_event) for channel in channels
+        ]
 
     async def _publish_batch(self, request: Request) -> Answer:
-        content_type = (request.getHeader(b"content-type") or b"").decode("latin-1")
-        if content_type.partition(";")[0].strip().lower() != _NDJSON:
+        if essence(_content_type(request)) != _NDJSON:
             raise UnsupportedType(f"Content-Type of a batch must be {_NDJSON}; use /pub/CHANNEL for a single message")
         if request.body.count(b"\n") + (not request.body.endswith(b"\n")) > _MAX_LINES:
             raise TooLarge(f"batch must not exceed {_MAX_LINES} lines, empty ones included")
@@ -88,7 +97,8 @@ class PublishResource(HttpResource):
         self.context.counters.count_refusal(outcome, peer)
         return {"error": refusal_object(outcome)}
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with the status of a channel."""
         status = await self._hub.status(_channel(request))
         facts = status.info.facts(sum(status.subscribers.values()))
         facts["transports"] = status.subscribers
@@ -99,10 +109,16 @@ class PublishResource(HttpResource):
         lines = (f"{name}: {'-' if value in (None, '') else value}\n" for name, value in facts.items())
         return "".join(lines).encode("utf-8")
 
-    async def _delete(self, request: Request) -> Answer:
+    async def delete(self, request: Request) -> Answer:
+        """Delete a channel with its history."""
         channel = _channel(request)
         await self._hub.delete(check_publishable(channel))
         return json_answer(request, {"deleted": channel})
+
+
+def _content_type(request: Request) -> str:
+    """Return the content type; empty if there is none."""
+    return (request.getHeader(b"content-type") or b"").decode("latin-1")
 
 
 def _channel(request: Request) -> str:
@@ -128,7 +144,7 @@ def _key(request: Request, scope: str) -> str | None:
 
 
 def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *, is_list: bool) -> bytes:
-    """Answer with what became of one message in its channels; 201 where any subscriber was reached."""
+    """Return the receipts of one message in its channels. The status is 201 if any has subscribers, else 202."""
     accepted = [receipt for receipt in receipts if isinstance(receipt, Receipt)]
     if not accepted:
         raise next(receipt for receipt in receipts if isinstance(receipt, Refusal))

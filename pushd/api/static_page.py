@@ -1,6 +1,4 @@
-"""Fixed pages, such as the index."""
-
-from collections.abc import Awaitable, Callable, Mapping
+"""Static pages, such as the index."""
 
 from pushd.http.query import require_no_subpath
 from pushd.http.request import Request
@@ -8,18 +6,15 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 
 
 class PageResource(HttpResource):
-    """A fixed page."""
+    """A static page."""
 
     def __init__(self, context: HttpContext, content_type: bytes, body: bytes) -> None:
         super().__init__(context)
         self._content_type = content_type
         self._body = body
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {b"GET": self._get}
-
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with the page."""
         require_no_subpath(request)
         request.setHeader(b"Content-Type", self._content_type)
         request.setHeader(b"X-Content-Type-Options", b"nosniff")

@@ -34,6 +34,10 @@ class Budget:
         self.limit = limit
         self._used = 0
 
+    def reconfigure(self, limit: int) -> None:
+        """Change the limit, in bytes."""
+        self.limit = limit
+
     @property
     def used(self) -> int:
         """The bytes in use."""

@@ -1,12 +1,12 @@
-"""The dispatcher: from the log to all who hear it.
+"""The dispatcher: fan-out of accepted messages to subscribers.
 
-What is accepted in one reactor turn goes out together: one batch per channel, shared by its subscribers, and
-for those who hear several of these channels one batch in id order. A large crowd is served in slices; what came
-first is finished first.
+The messages accepted in one reactor turn are sent together: one batch per channel, shared by its subscribers, and one
+batch in id order for the subscribers of several of these channels. Many subscribers are served in slices, in the order
+in which the messages were accepted.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,16 +18,16 @@ from pushd.core.subscriber import Subscriber
 
 _TURN_MESSAGES = 1000
 _TURN_BYTES = 1 << 20
-"""What may gather in one turn before it is cut into a batch: what a subscriber's queue holds by default."""
+"""The most that one batch of a turn holds: as much as the queue of a subscriber holds by default."""
 
 
 SendEach = Callable[[list[Any], bytes], Sequence[tuple[int, int]]]
-"""Sends a block by each of some handles (see `Subscriber.attach`); gives the place of each that did not take it whole,
-and how many bytes it took: none where it would have to wait or is broken, which its own connection finds out."""
+"""Sends a block by each of some handles (see `Subscriber.attach`). Returns, for each handle that did not send the whole
+block, its place and the number of bytes sent: 0 when it would block or is broken, which its connection finds out."""
 
 
 def send_one_by_one(sends: list[Callable[[bytes], int]], block: bytes) -> Sequence[tuple[int, int]]:
-    """Send where handles do so themselves, as the bound `send` of a socket does; see `SendEach`."""
+    """Send by handles that are callables, such as the bound `send` of a socket; see `SendEach`."""
     size = len(block)
     shorter = []
     for place, send in enumerate(sends):
@@ -41,18 +41,18 @@ def send_one_by_one(sends: list[Callable[[bytes], int]], block: bytes) -> Sequen
 
 
 _BEHIND = 256
-"""Jobs that may wait; each has at most what gathers in one turn."""
+"""Number of waiting jobs that counts as a backlog; each has at most the messages of one turn."""
 
 
 def _in_order(channels: Sequence[Sequence[Delivery]]) -> Sequence[Delivery]:
-    """Join the deliveries of channels, each in id order, in id order."""
+    """Merge the deliveries of several channels, each in id order."""
     if len(channels) == 1:
         return channels[0]
     return sorted(chain.from_iterable(channels), key=lambda delivery: delivery.message.seq)
 
 
 def _places(bits: int) -> Iterator[int]:
-    """Iterate over the places of the bits that are set."""
+    """Iterate over the positions of the bits that are set."""
     while bits:
         bit = bits & -bits
         yield bit.bit_length() - 1
@@ -60,22 +60,22 @@ def _places(bits: int) -> Iterator[int]:
 
 
 class DeliveryFailure(NamedTuple):
-    """A subscriber that could not hear, and why; a refusal, or a bug."""
+    """A subscriber to which a delivery failed, and the cause: a refusal, or a bug."""
 
     subscriber: Subscriber
     cause: Exception
 
 
 _HEAVY_BYTES = 32 << 10
-"""Bytes of a batch that take as long to send as the send itself."""
+"""Bytes of a batch whose transmission costs as much as the system call."""
 _MOST_EFFORT = 1000
 """The effort of one subscriber and one batch above which the batch is cut; see `Subscriber.effort`."""
 _PLANNED = 32
-"""Subscribers that are sorted by what they hear in the time of one send."""
+"""Number of subscribers that are grouped in the time of one send."""
 
 
 class _Job:
-    """Work that is done slice by slice: a batch for those who hear it, or the end of a channel."""
+    """A batch for its subscribers, or the end of a channel, sent in slices."""
 
     __slots__ = ("_done", "_subscribers", "batch", "channel", "since", "weight")
 
@@ -92,11 +92,11 @@ class _Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether everybody was served."""
+        """Whether all subscribers were served."""
         return self._done >= len(self._subscribers)
 
     def take(self, limit: int) -> Sequence[Subscriber]:
-        """Take those whose turn it is, for a cost of at most `limit`, but at least one."""
+        """Return the next subscribers, for a cost of at most `limit`, but at least one subscriber."""
         begin = self._done
         most = limit if self.weight == 1 else max(1, limit // self.weight)
         self._done += most
@@ -104,52 +104,87 @@ class _Job:
 
 
 class _Plan:
-    """Jobs that are not known yet: who hears which of several channels is worked out slice by slice."""
+    """Jobs to be: the subscribers of several channels are grouped by the channels that they receive, in slices."""
 
     __slots__ = ("jobs", "since", "steps")
 
     def __init__(self, since: float, steps: Iterator[int], jobs: list[_Job]) -> None:
         self.since = since
         self.steps = steps
-        """Yields the cost of each step; behind the last, `jobs` is complete."""
+        """Yields the cost of each step; after the last one, `jobs` is complete."""
         self.jobs = jobs
 
 
 class Dispatcher:
-    """Fan-out of messages to subscribers."""
+    """Fan-out of messages to subscribers.
 
-    def __init__(self, recent: Recent, send_each: SendEach = send_one_by_one) -> None:
-        self.index: TopicIndex[Subscriber] = TopicIndex()
+    :param clock: returns monotonic seconds; called once per turn, not per message.
+    """
+
+    def __init__(
+        self, recent: Recent, send_each: SendEach = send_one_by_one, clock: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.delivered = 0
-        """Messages handed to subscribers, times the subscribers."""
+        """Number of deliveries: messages times their subscribers."""
         self.dropped: Counter[Policy] = Counter()
-        """Messages let go for slow subscribers, by their policy."""
+        """Messages dropped for slow subscribers, by policy."""
         self.sent: dict[str, list[int]] = {}
-        """Messages and bytes sent to all who were ready, times their number, by the form of their wire."""
-        self.now = 0.0
-        """Since when what comes now may wait, in seconds; whoever gives the turns sets it."""
-        self.served_since = 0.0
-        """Since when that waited which the last `run` served first."""
+        """Messages and bytes sent by handles, times the subscribers, by the name of the wire."""
+        self.latency = 0.0
+        """Seconds from the acceptance of what the last `run` served first to the end of that `run`."""
+        self._index: TopicIndex[Subscriber] = TopicIndex()
+        self._clock = clock
+        self._now = 0.0
+        """The time at which the messages of this turn were accepted."""
         self._lagging: list[Subscriber] = []
         self._newest = 0
         self._recent = recent
         self._send_each = send_each
         self._gathered: dict[str, list[Delivery]] = {}
         self._mark = 0
-        """Counts the looks at who hears several channels; each leaves its number on all it came by."""
+        """Incremented for each search for subscribers of several channels, which marks those it has visited."""
         self._count = 0
         self._bytes = 0
         self._jobs: deque[_Job | _Plan] = deque()
         self.tick = 0
-        """What those who are sent to are marked with, for the keepalive."""
+        """The tick of the keepalive, with which written subscribers are marked."""
 
-    def on_tick(self, hour: int) -> None:
-        """Know the hour."""
-        self.tick = hour
+    def on_tick(self, tick: int) -> None:
+        """Called with each tick of the keepalive."""
+        self.tick = tick
+
+    # Subscriptions
+
+    def subscribe(self, topics: Iterable[str], subscriber: Subscriber) -> None:
+        """Add a subscriber to topics. What it receives of them live is decided by its own state."""
+        for topic in topics:
+            self._index.add(topic, subscriber)
+
+    def unsubscribe(self, topics: Sequence[str], subscriber: Subscriber) -> None:
+        """Remove a subscriber from topics. It receives no message of them any more, not even an accepted one."""
+        self.discard(topics, subscriber)
+        subscriber.unsubscribe(*topics, newest=self._newest)
+
+    def discard(self, topics: Iterable[str], subscriber: Subscriber) -> None:
+        """Remove a closed subscriber from topics."""
+        for topic in topics:
+            self._index.remove(topic, subscriber)
+
+    def subscribers(self) -> Collection[Subscriber]:
+        """Return all subscribers with at least one topic, each once."""
+        return self._index.subscribers()
+
+    def subscribers_of(self, channel: str) -> Sequence[Subscriber]:
+        """Return the subscribers that receive the messages of a channel, by its name or by a pattern, each once."""
+        return self._index.match(channel)
+
+    def subscribers_by_name(self, channel: str) -> Collection[Subscriber]:
+        """Return the subscribers to the channel itself."""
+        return self._index.by_name(channel)
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much waits for its turn that no more ought to be accepted."""
+        """Whether the backlog is so long that a backend should not deliver more for now."""
         return len(self._jobs) > _BEHIND
 
     @property
@@ -158,30 +193,26 @@ class Dispatcher:
         return not (self._jobs or self._gathered)
 
     def accept(self, message: Message) -> None:
-        """Take a message that is in the history now."""
+        """Accept a message that is in the history now."""
         self._newest = message.seq
-        if self.index.match(message.channel):
+        if self._index.match(message.channel):
             if not message.is_mark:
                 self._gather(message)
             if message.end:
                 self.end_channel(message.channel)
 
-    def unsubscribe(self, topics: Sequence[str], subscriber: Subscriber) -> None:
-        """Let a subscriber hear no more of `topics`, not even what was accepted and is not delivered yet."""
-        for topic in topics:
-            self.index.remove(topic, subscriber)
-        subscriber.unsubscribe(*topics, newest=self._newest)
-
     def end_channel(self, channel: str) -> None:
-        """Tell those who named `channel` that it has ended, behind all that was accepted so far."""
+        """Report the end of a channel to the subscribers to the channel itself, after all accepted messages."""
+        if self.is_idle:
+            self._now = self._clock()
         self._cut()
-        self._jobs.append(_Job(list(self.index.by_name(channel)), self.now, channel=channel))
+        self._jobs.append(_Job(list(self._index.by_name(channel)), self._now, channel=channel))
 
     def run(self, limit: int) -> list[DeliveryFailure]:
-        """Serve at most `limit` subscribers, fewer where that is much work; give those that could not hear."""
+        """Serve at most `limit` subscribers, fewer when that is much work; return those whose delivery failed."""
         self._cut()
         failures: list[DeliveryFailure] = []
-        self.served_since = self._jobs[0].since if self._jobs else self.now
+        accepted_at = self._jobs[0].since if self._jobs else self._now
         while self._jobs and limit > 0:
             job = self._jobs[0]
             if isinstance(job, _Plan):
@@ -195,10 +226,12 @@ class Dispatcher:
                 self._send_end(part, job.channel, failures)
             elif others := self._fan_out(part, job.batch, failures):
                 limit -= self._serve(others, job.batch, job.since, limit, failures)
+        self._now = self._clock()
+        self.latency = self._now - accepted_at
         return failures
 
     def _plan_on(self, plan: _Plan, limit: int) -> int:
-        """Go on with the first plan, until it is done or has cost `limit`; return the cost."""
+        """Continue the first plan until it is done or has cost `limit`; return the cost."""
         done = 0
         for cost in plan.steps:
             done += cost
@@ -216,9 +249,9 @@ class Dispatcher:
         limit: int,
         failures: list[DeliveryFailure],
     ) -> int:
-        """Let those hear a batch who are not sent to by their handle, until that has cost `limit`; return the cost.
+        """Deliver a batch to subscribers that are not sent to by their handle; return the cost, at most `limit`.
 
-        The others are the next job. Where one subscriber alone is too much work, its batch is cut.
+        The remaining subscribers become the next job. If one subscriber alone is too much work, its batch is split.
         """
         done = 0
         for place, subscriber in enumerate(subscribers):
@@ -244,11 +277,13 @@ class Dispatcher:
         return done
 
     def take_lagging(self) -> list[Subscriber]:
-        """Take those for whom messages began to be let go since the last call."""
+        """Return the subscribers that have begun to lag since the last call: messages were dropped for them."""
         lagging, self._lagging = self._lagging, []
         return lagging
 
     def _gather(self, message: Message) -> None:
+        if not self._gathered and not self._jobs:
+            self._now = self._clock()
         delivery = self._recent.of(message)
         self._gathered.setdefault(message.channel, []).append(delivery)
         self._count += 1
@@ -257,42 +292,42 @@ class Dispatcher:
             self._cut()
 
     def _cut(self) -> None:
-        """Make jobs of what has gathered."""
+        """Make jobs of the messages of this turn."""
         if not self._gathered:
             return
         gathered = self._gathered
         self._gathered, self._count, self._bytes = {}, 0, 0
         if len(gathered) == 1:
             ((channel, deliveries),) = gathered.items()
-            self._jobs.append(self._job(self.index.match(channel), deliveries, self.now))
+            self._jobs.append(self._job(self._index.match(channel), deliveries, self._now))
             return
-        crowds: dict[int, tuple[Sequence[Subscriber], list[list[Delivery]]]] = {}
+        groups: dict[int, tuple[Sequence[Subscriber], list[list[Delivery]]]] = {}
         for channel, deliveries in gathered.items():
-            subscribers = self.index.match(channel)
-            crowds.setdefault(id(subscribers), (subscribers, []))[1].append(deliveries)
-        parts = list(crowds.values())
+            subscribers = self._index.match(channel)
+            groups.setdefault(id(subscribers), (subscribers, []))[1].append(deliveries)
+        parts = list(groups.values())
         if self._is_disjoint(subscribers for subscribers, _ in parts):
-            self._jobs.extend([self._job(crowd, _in_order(channels), self.now) for crowd, channels in parts])
+            self._jobs.extend([self._job(group, _in_order(channels), self._now) for group, channels in parts])
             return
         jobs: list[_Job] = []
-        self._jobs.append(_Plan(self.now, self._plan(parts, self.now, jobs), jobs))
+        self._jobs.append(_Plan(self._now, self._plan(parts, self._now, jobs), jobs))
 
     def _plan(
         self, parts: Sequence[tuple[Sequence[Subscriber], list[list[Delivery]]]], since: float, jobs: list[_Job]
     ) -> Iterator[int]:
-        """Work out who hears which parts, and share a batch among those who hear the same; see `_Plan`.
+        """Group subscribers by the parts that they receive, with one batch for each group; see `_Plan`.
 
-        :param parts: crowds with the deliveries of the channels that they hear.
+        :param parts: subscribers, with the deliveries of the channels that they receive.
         """
-        heard: dict[Subscriber, int] = {}
-        for number, (crowd, _) in enumerate(parts):
+        received: dict[Subscriber, int] = {}
+        for number, (subscribers, _) in enumerate(parts):
             bit = 1 << number
-            for first in range(0, len(crowd), _PLANNED):
-                for subscriber in crowd[first : first + _PLANNED]:
-                    heard[subscriber] = heard.get(subscriber, 0) | bit
+            for first in range(0, len(subscribers), _PLANNED):
+                for subscriber in subscribers[first : first + _PLANNED]:
+                    received[subscriber] = received.get(subscriber, 0) | bit
                 yield 1
         groups: dict[int, list[Subscriber]] = {}
-        for count, (subscriber, bits) in enumerate(heard.items()):
+        for count, (subscriber, bits) in enumerate(received.items()):
             groups.setdefault(bits, []).append(subscriber)
             if count % _PLANNED == 0:
                 yield 1
@@ -306,25 +341,27 @@ class Dispatcher:
         self.delivered += len(subscribers) * len(deliveries)
         return _Job(subscribers, since, Batch(deliveries))
 
-    def _is_disjoint(self, crowds: Iterable[Sequence[Subscriber]]) -> bool:
-        """Tell whether nobody is in two of these."""
+    def _is_disjoint(self, groups: Iterable[Sequence[Subscriber]]) -> bool:
+        """Return whether no subscriber is in two of these groups."""
         self._mark += 1
-        tour = self._mark
-        for subscribers in crowds:
+        mark = self._mark
+        for subscribers in groups:
             for subscriber in subscribers:
-                if subscriber.mark == tour:
+                if subscriber.mark == mark:
                     return False
-                subscriber.mark = tour
+                subscriber.mark = mark
         return True
 
     def _fan_out(
         self, subscribers: Iterable[Subscriber], batch: Batch, failures: list[DeliveryFailure]
     ) -> list[Subscriber]:
-        """Let subscribers hear a batch; return those who are not ready. This loop is the daemon's work: those who are
-        ready are only put on a list, and have the block with all others of their wire.
+        """Send a batch to the subscribers that are ready; return the others.
+
+        This loop is the hot path of the daemon: it only puts each subscriber that is ready on the list of its wire, to
+        which the block is then sent.
         """
         others: list[Subscriber] = []
-        first, count, hour = batch.first, len(batch.deliveries), self.tick
+        first, count, tick = batch.first, len(batch.deliveries), self.tick
         wire: Wire | None = None
         ready: list[Subscriber] = []
         lists: dict[Wire, list[Subscriber]] = {}
@@ -334,7 +371,7 @@ class Dispatcher:
                     wire = subscriber.wire
                     ready = lists.setdefault(wire, [])
                 ready.append(subscriber)
-                subscriber.last_write = hour
+                subscriber.last_write = tick
                 subscriber.sent += count
             else:
                 others.append(subscriber)
@@ -365,7 +402,7 @@ class Dispatcher:
             self.count_dropped(subscriber, dropped)
 
     def count_dropped(self, subscriber: Subscriber, dropped: int) -> None:
-        """Know that so many messages were let go for a subscriber."""
+        """Count messages that were dropped for a subscriber."""
         if dropped:
             self.dropped[subscriber.policy] += dropped
             if not subscriber.is_lagging:

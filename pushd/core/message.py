@@ -10,13 +10,12 @@ from typing import NamedTuple
 import msgspec
 
 from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
+from pushd.core.media_type import essence, is_media_type
 
 TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
 JSON = "application/json"
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|\"[ !#-\[\]-~]*\"))*[ \t]*;?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTUAL = re.compile(r"(?:text/.*|.*/(?:.*\+)?(?:json|xml)|application/(?:javascript|x-ndjson|yaml|toml))")
 _MAX_TYPE = 255
@@ -135,14 +134,14 @@ def _encoding(content_type: str, data: bytes, end: bool) -> str:
 @lru_cache(_CACHE_SIZE)
 def _default_encoding(content_type: str) -> str:
     """Return the encoding of data of a content type, provided that the data is valid for it."""
-    if len(content_type) > _MAX_TYPE or not _MEDIA_TYPE.fullmatch(content_type):
+    if len(content_type) > _MAX_TYPE or not is_media_type(content_type):
         raise BadContentType(
             f"content type must be type/subtype with optional parameters, at most {_MAX_TYPE} characters"
         )
-    essence = content_type.partition(";")[0].strip().lower()
-    if essence == JSON:
+    kind = essence(content_type)
+    if kind == JSON:
         return "json"
-    return "text" if _TEXTUAL.fullmatch(essence) or "charset=utf-8" in content_type.lower() else "binary"
+    return "text" if _TEXTUAL.fullmatch(kind) or "charset=utf-8" in content_type.lower() else "binary"
 
 
 def _check_json(data: bytes) -> None:

@@ -10,8 +10,10 @@ from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Batch, Recent, Wire
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.outlet import Outlet
+from pushd.core.peer import Peer
 from pushd.core.replay import Page
-from pushd.core.subscriber import Outlet, Subscriber
+from pushd.core.subscriber import Subscriber
 
 
 class PollResult(NamedTuple):
@@ -37,8 +39,8 @@ class Poll(Subscriber):
 
     __slots__ = ("_consumer", "_gaps", "_messages", "_most", "has_ended", "position")
 
-    def __init__(self, consumer: PollConsumer, wire: Wire, limits: QueueLimits, name: str) -> None:
-        super().__init__(consumer, wire, limits, Policy.DISCONNECT, name)
+    def __init__(self, consumer: PollConsumer, wire: Wire, limits: QueueLimits, peer: Peer) -> None:
+        super().__init__(consumer, wire, limits, Policy.DISCONNECT, peer)
         self._consumer = consumer
         self._most = limits
         self._messages: Sequence[Message] = ()

@@ -16,18 +16,21 @@ class Register:
         self._newest = 0
 
     def add(self, subscriber: Subscriber, now: float) -> None:
-        """Assign a number to a subscriber and append its id to its name.
+        """Assign the next number to the peer of a subscriber.
 
         :param now: unix seconds.
         """
         self._newest += 1
-        subscriber.number, subscriber.connected_at = self._newest, int(now)
-        subscriber.name += f" #{subscriber.id}"
+        peer = subscriber.peer
+        peer.number, peer.connected_at = self._newest, int(now)
         self._open[self._newest] = subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Remove a subscriber, if it is registered."""
-        self._open.pop(subscriber.number, None)
+        """Remove a registered subscriber.
+
+        :raises KeyError: when it is not registered.
+        """
+        del self._open[subscriber.peer.number]
 
     def find(self, number: int) -> Subscriber | None:
         """Return the subscriber with that number; None if there is none."""
@@ -41,6 +44,6 @@ class Register:
         return [self._open[number] for number in numbers[start : start + limit]]
 
 
-def page_among(crowd: Iterable[Subscriber], after: int, limit: int) -> Sequence[Subscriber]:
+def page_among(subscribers: Iterable[Subscriber], after: int, limit: int) -> Sequence[Subscriber]:
     """Return at most `limit` of some subscribers with numbers greater than `after`, the oldest first."""
-    return nsmallest(limit, (each for each in crowd if each.number > after), key=attrgetter("number"))
+    return nsmallest(limit, (each for each in subscribers if each.peer.number > after), key=attrgetter("peer.number"))

@@ -1,7 +1,7 @@
-"""The access log: a line for an HTTP request when it is answered, and for a stream when it has ended.
+"""The access log: one line for each HTTP request when it is answered, and for each stream when it has ended.
 
-It is off unless it is asked for, and may tell of a share of the requests only, since a line costs more than a publish.
-Nothing that may hold a secret or a message is in it: no query, no headers, no bodies.
+It is off by default, and can be limited to a share of the requests, since a line takes longer than a publish. It has no
+queries, headers or bodies, which may contain secrets or messages.
 """
 
 import random
@@ -12,13 +12,13 @@ from typing import Final
 from twisted.logger import Logger
 
 CLIENT_LEFT: Final = 499
-"""The status of a request whose client was gone before it was answered, as nginx writes it."""
-_PATH: Final = 200
-"""Characters of a path that are told: a thousand topics would fill a page."""
+"""The status of a request whose client disconnected before the answer, as in nginx."""
+_MAX_PATH: Final = 200
+"""Characters of a path that are logged: a thousand topics would fill a page."""
 
 
 class AccessLogEntry:
-    """A request of which the log tells."""
+    """The entry of one request that the log has picked."""
 
     __slots__ = ("_access", "_began", "_method", "_path", "_peer")
 
@@ -30,18 +30,18 @@ class AccessLogEntry:
         self._began = access.seconds()
 
     def answered(self, status: int, size: int) -> None:
-        """Tell of an answer.
+        """Log an answer.
 
-        :param size: its bytes, the head included.
+        :param size: its bytes, including the head.
         """
         self._write("{peer}: {method} {path} {status}, {size} bytes, {milliseconds} ms", self._peer, status, size=size)
 
-    def follows_stream(self, guest: object, status: int) -> None:
-        """Know that `guest` has the connection now, with whose end this is to be told."""
-        self._access.streams[guest] = self, status
+    def follows_stream(self, stream: object, status: int) -> None:
+        """Log the request when `stream`, which has taken the connection over, has ended."""
+        self._access.streams[stream] = self, status
 
     def ended(self, peer: str, status: int) -> None:
-        """Tell of a stream.
+        """Log a stream that has ended.
 
         :param peer: its name, with the id of the connection.
         """
@@ -53,7 +53,7 @@ class AccessLogEntry:
             form,
             peer=peer,
             method=self._method.decode("ascii"),
-            path=path if len(path) <= _PATH else path[:_PATH] + "…",
+            path=path if len(path) <= _MAX_PATH else path[:_MAX_PATH] + "…",
             status=status,
             milliseconds=round(1000 * (self._access.seconds() - self._began), 1),
             **more,
@@ -61,11 +61,11 @@ class AccessLogEntry:
 
 
 class AccessLog:
-    """Picks the requests of which the log tells.
+    """Picks the requests that are logged.
 
-    :param share: of the requests that are picked: 0 none, 1 all.
-    :param seconds: a clock that never goes back.
-    :param chance: gives numbers from 0 up to 1, 1 not included.
+    :param share: the share of the requests that are picked, from 0 (none) to 1 (all).
+    :param seconds: a monotonic clock.
+    :param chance: returns random numbers from 0 up to, but not including, 1.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AccessLog:
         seconds: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        # On the class it would have the name of the class.
+        # As an attribute of the class, it would have the name of the class.
         self.log = Logger("pushd.access")
         self.share = share
         self.seconds = seconds
@@ -83,14 +83,14 @@ class AccessLog:
         self._chance = chance
 
     def picks(self) -> bool:
-        """Tell whether the next request is picked."""
+        """Return whether the next request is picked."""
         return self.share > 0 and self._chance() < self.share
 
-    def stream_closed(self, guest: object, peer: str) -> None:
-        """Tell of a stream that has ended, if it was picked; only the first call counts.
+    def stream_closed(self, stream: object, peer: str) -> None:
+        """Log a stream that has ended, if it was picked. Further calls have no effect.
 
         :param peer: its name, with the id of the connection.
         """
-        if self.streams and (stay := self.streams.pop(guest, None)):
-            visit, status = stay
-            visit.ended(peer, status)
+        if self.streams and (picked := self.streams.pop(stream, None)):
+            entry, status = picked
+            entry.ended(peer, status)

@@ -1,12 +1,9 @@
 """Refusals as HTTP answers: JSON, or one line of text for ``Accept: text/plain``."""
 
-from typing import Final
-
 from pushd.core.errors import Refusal
+from pushd.http.answers import json_answer
 from pushd.http.request import Request
-from pushd.wire.json_messages import encode, refusal_object
-
-JSON: Final = b"application/json"
+from pushd.wire.json_messages import refusal_object
 
 
 def render_refusal(request: Request, refusal: Refusal) -> bytes:
@@ -17,8 +14,7 @@ def render_refusal(request: Request, refusal: Refusal) -> bytes:
     if prefers_text(request):
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return f"{refusal.code}: {refusal}\n".encode()
-    request.setHeader(b"Content-Type", JSON)
-    return encode({"error": refusal_object(refusal)}) + b"\n"
+    return json_answer(request, {"error": refusal_object(refusal)})
 
 
 def prefers_text(request: Request) -> bool:

@@ -1,6 +1,6 @@
-"""Which pages may use the daemon, by the headers that browsers send: ``Host``, ``Origin`` and ``Sec-Fetch-Site``.
+"""Checks which pages may use the daemon, by the headers of browsers: ``Host``, ``Origin`` and ``Sec-Fetch-Site``.
 
-A page cannot set these headers. What sends none of them is not a browser.
+A page cannot set these headers. A client that sends none of them is not a browser.
 """
 
 import socket
@@ -10,11 +10,11 @@ _SCHEMES = (b"http", b"https")
 
 
 def is_known_host(authority: bytes, names: Collection[str]) -> bool:
-    """Return whether a host may address a loopback listener: ``localhost`` and what is below it (RFC 6761, section
-    6.3), an IP address, or one of some names.
+    """Return whether a loopback listener serves a host: ``localhost`` and its subdomains (RFC 6761, section 6.3), an IP
+    address, or one of `names`.
 
-    Any other name can be made to resolve to 127.0.0.1 by whoever owns it, and the pages of that name then share their
-    origin with the daemon (DNS rebinding). Case does not matter, nor does a port or one dot at the end of the name.
+    The owner of any other name can point it to 127.0.0.1. The pages of that name then share their origin with the
+    daemon (DNS rebinding). Case, a port, and one dot at the end of the name are ignored.
 
     :param authority: the value of ``Host`` (RFC 9110, section 7.2), well-formed: ``host[:port]``.
     :param names: other host names, in lower case.
@@ -35,7 +35,7 @@ def is_known_host(authority: bytes, names: Collection[str]) -> bool:
 def is_same_origin(origin: bytes, host: bytes) -> bool:
     """Return whether an ``Origin`` (RFC 6454) is that of a web page of the host and port in ``Host``.
 
-    A browser extension has an origin of another scheme, and can choose its host.
+    A browser extension has another scheme, and can choose its host.
     """
     scheme, _, authority = origin.lower().partition(b"://")
     return scheme in _SCHEMES and authority == host.lower() != b""

@@ -1,4 +1,4 @@
-"""What doors read from a request: the name in its path, its parameters, and where a subscriber wants to begin."""
+"""Parses requests: names in the path, parameters of the query, the start position, the slow-consumer policy."""
 
 import re
 
@@ -11,9 +11,9 @@ _DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
 def name_in_path(request: Request) -> str:
-    """Give what follows the door's own name in the path, percent-decoded.
+    """Return the path below the resource, percent-decoded.
 
-    :raises BadUtf8: it is not UTF-8.
+    :raises BadUtf8: when it is not UTF-8.
     """
     try:
         return b"/".join(request.postpath).decode("utf-8")
@@ -22,10 +22,10 @@ def name_in_path(request: Request) -> str:
 
 
 def parameter(request: Request, name: bytes) -> str | None:
-    """Give a parameter of the query; None where there is none.
+    """Return a parameter of the query; None if it is missing.
 
-    :raises BadUtf8: it is not UTF-8.
-    :raises BadParameter: it stands there twice.
+    :raises BadUtf8: when it is not UTF-8.
+    :raises BadParameter: when it is given more than once.
     """
     if not request.query:
         return None
@@ -39,9 +39,9 @@ def parameter(request: Request, name: bytes) -> str | None:
 
 
 def whole_number(request: Request, name: bytes, default: int, low: int, high: int) -> int:
-    """Give a parameter that is a whole number.
+    """Return a parameter that is a whole number; `default` if it is missing.
 
-    :raises BadParameter: it is none, or not from `low` to `high`.
+    :raises BadParameter: when it is not a whole number from `low` to `high`.
     """
     text = parameter(request, name)
     if text is None:
@@ -52,9 +52,9 @@ def whole_number(request: Request, name: bytes, default: int, low: int, high: in
 
 
 def decimal(request: Request, name: bytes) -> float | None:
-    """Give a parameter that is a number; None where there is none.
+    """Return a parameter that is a decimal number; None if it is missing.
 
-    :raises BadParameter: it is none.
+    :raises BadParameter: when it is not a decimal number.
     """
     text = parameter(request, name)
     if text is None:
@@ -65,9 +65,9 @@ def decimal(request: Request, name: bytes) -> float | None:
 
 
 def since_of(request: Request) -> Since:
-    """Give the place where the client wants to begin: the header first, then the parameters.
+    """Return the start position: that of ``Last-Event-ID``, or else of the parameters.
 
-    :raises BadSince: it is none.
+    :raises BadSince: when it is invalid.
     """
     header = request.getHeader(b"last-event-id")
     if header:
@@ -79,18 +79,18 @@ def since_of(request: Request) -> Since:
 
 
 def policy_of(request: Request, default: Policy = Policy.DISCONNECT) -> Policy:
-    """Give the policy for a slow subscriber.
+    """Return the slow-consumer policy; `default` if none is given.
 
-    :raises BadSlow: it is none.
+    :raises BadSlow: when it is unknown.
     """
     word = parameter(request, b"slow")
     return default if word is None else parse_policy(word)
 
 
 def require_no_subpath(request: Request) -> None:
-    """Refuse a path that goes on below an address without subpaths.
+    """Check that a path ends at the resource.
 
-    :raises NotFound: when there are further segments.
+    :raises NotFound: when it has further segments.
     """
     if request.postpath:
         raise NotFound("this address has no subpaths")

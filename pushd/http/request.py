@@ -1,7 +1,7 @@
-"""One HTTP request and its answer (RFC 9110), as the doors see it.
+"""One HTTP request and its answer (RFC 9110), as resources see it.
 
-It has the names of Twisted Web's request for what the doors use, so that a door is an ordinary Twisted Web resource,
-and nothing of the rest: no cookies, no sessions, no forms. What is sent is one block, head and body together.
+What resources use has the names of Twisted Web's request, so that a resource is an ordinary Twisted Web resource. There
+are no cookies, sessions or forms. An answer is sent as one block, head and body together.
 """
 
 import re
@@ -21,13 +21,13 @@ _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
 _BODILESS = (204, 304)
-"""Statuses whose answers have no body (RFC 9110, section 6.4.1)."""
+"""The statuses of answers without a body (RFC 9110, section 6.4.1)."""
 _ESCAPED_UNRESERVED = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
-"""A percent-encoded unreserved character, which means the same as the character (RFC 3986, section 2.3)."""
+"""A percent-encoded unreserved character, which is equivalent to the character (RFC 3986, section 2.3)."""
 
 
 class RequestConnection(Protocol):
-    """The connection by which a request came."""
+    """The connection of a request."""
 
     peer: IAddress | None
     slot: Slot
@@ -37,10 +37,10 @@ class RequestConnection(Protocol):
         """The header lines that all answers of this second share."""
 
     def answered(self, block: bytes, is_last: bool) -> None:
-        """Send an answer, and go on."""
+        """Send an answer, then answer the next request, or close if this is the last one."""
 
     def release_parser(self) -> None:
-        """Let go of what can be made again: the answer is long in coming."""
+        """Release the parser, which can be created again: the answer will take long."""
 
     def held(self) -> None:
         """Called when the request that is being answered is held."""
@@ -50,10 +50,20 @@ class RequestConnection(Protocol):
         """Whether a further request has been read in part."""
 
     def prioritize(self) -> None:
-        """Be read before those who only listen."""
+        """Read this connection before those that only subscribe."""
 
     def detach(self, peer: Any) -> "DetachedConnection":
         """Leave the connection to another protocol."""
+
+
+class RequestResource(Protocol):
+    """A resource that answers requests. It is found before the body is read, which it limits."""
+
+    def max_body(self, request: "Request") -> int:
+        """Return the most bytes of the body of a request."""
+
+    def render(self, request: "Request") -> Any:
+        """Answer a request, now or later."""
 
 
 class DetachedConnection(NamedTuple):
@@ -61,17 +71,17 @@ class DetachedConnection(NamedTuple):
 
     transport: Any
     slot: Slot
-    """The place that it holds, and that the borrower releases with its end."""
+    """The slot of the connection, which the other protocol releases when the connection is lost."""
     unread: bytes
-    """What the client sent behind the request and was not parsed."""
+    """Bytes that the client sent after the request, which are not parsed."""
     give_back: Callable[[Any, Slot, bytes], None]
-    """Is called to give the connection back to HTTP: with the transport, the place, and what came meanwhile."""
+    """Returns the connection to HTTP. Its arguments are the transport, the slot, and the bytes received meanwhile."""
 
 
 class Request:
-    """A request that came whole, but perhaps for a body that was not read.
+    """A request, complete unless it is refused.
 
-    :param headers: by name in lower case; what stands there several times is joined by commas.
+    :param headers: by name in lower case. Values of headers that appear more than once are joined by commas.
     """
 
     __slots__ = (
@@ -94,6 +104,7 @@ class Request:
         "prepath",
         "query",
         "refusal",
+        "resource",
     )
 
     def __init__(
@@ -114,26 +125,28 @@ class Request:
         self.body = b""
         self.code = 200
         self.is_http10 = False
-        """Whether it is HTTP/1.0, which knows neither chunks nor connections that stay."""
+        """Whether it is HTTP/1.0, which has neither the chunked coding nor persistent connections."""
         self.closes_connection = False
-        """Whether the connection closes behind the answer."""
+        """Whether the connection closes after the answer."""
         self.is_answered = False
         self.is_handshake = False
-        """Whether it may switch to WebSocket: a GET without a body, behind which nothing was parsed as HTTP."""
+        """Whether it may switch to WebSocket: a GET without a body, after which nothing was parsed as HTTP."""
         self.refusal: Refusal | None = None
-        """Why it is none, or is not read to its end."""
+        """Why it is not valid, or was not read to its end."""
+        self.resource: RequestResource
+        """The resource that answers it; unset if the request is refused."""
         self.on_disconnect: Callable[[], None] | None = None
-        """Is called when the client leaves before it is answered."""
+        """Called when the client disconnects before the answer."""
         self.hurry: Callable[[], None] | None = None
         """Called when a held request should be answered at once."""
         self.log_entry: AccessLogEntry | None = None
-        """What the access log is told, if it tells of this one."""
+        """Its entry of the access log, if the log has picked it."""
         self._connection: RequestConnection | None = connection
         self._headers = headers
         self._out: dict[bytes, bytes] = {}
         self._args: dict[bytes, list[bytes]] | None = None
 
-    # What was asked
+    # The request
 
     @property
     def client(self) -> IAddress | None:
@@ -142,12 +155,12 @@ class Request:
 
     @property
     def is_spare(self) -> bool:
-        """Whether there is room for a short answer only."""
+        """Whether its connection is only for a short request; see `Slot.is_spare`."""
         return self._connection is not None and self._connection.slot.is_spare
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether nobody is there to be answered."""
+        """Whether the client has disconnected before the answer."""
         return self._connection is None and not self.is_answered
 
     @property
@@ -158,52 +171,52 @@ class Request:
         return self._args
 
     def getHeader(self, name: bytes) -> bytes | None:
-        """Give a header, by its name in lower case; None where there is none."""
+        """Return a header by its name in lower case; None if it is missing."""
         return self._headers.get(name)
 
     def release(self) -> None:
-        """Hold no more of what was asked than the answer needs, since it may be long in coming."""
+        """Release what the answer does not need, since it may take long."""
         self._headers, self._args, self.query, self.body = {}, None, b"", b""
         self.prepath = self.postpath = []
         if self._connection is not None:
             self._connection.release_parser()
 
-    def hold(self, gone: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
+    def hold(self, on_disconnect: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
         """Leave the request without an answer until there is something to send.
 
-        :param gone: called when the client disconnects before it is answered.
+        :param on_disconnect: called when the client disconnects before the answer.
         :param hurry: called when more follows the request than the connection buffers: answer at once.
         """
-        self.on_disconnect, self.hurry = gone, hurry
+        self.on_disconnect, self.hurry = on_disconnect, hurry
         if self._connection is not None:
             self._connection.held()
 
     def prioritize(self) -> None:
-        """Let what else comes by the connection be read before those who only listen: it publishes."""
+        """Read the connection before those that only subscribe, since it publishes."""
         if self._connection is not None:
             self._connection.prioritize()
 
-    # What is answered
+    # The answer
 
     def setResponseCode(self, code: int) -> None:
-        """Choose the status."""
+        """Set the status."""
         self.code = code
 
     def setHeader(self, name: bytes, value: bytes) -> None:
-        """Set a header, whose value is one line, whatever is in it."""
+        """Set a header. Control characters of the value are replaced by spaces."""
         self._out[name] = value.translate(_PRINTABLE)
 
     def addHeader(self, name: bytes, value: bytes) -> None:
-        """Add to a header that is a list."""
+        """Add a value to a header that is a list."""
         before = self._out.get(name)
         self.setHeader(name, value if before is None else b"%b, %b" % (before, value))
 
     def hasAnswerHeader(self, name: bytes) -> bool:
-        """Tell whether a header of the answer is set."""
+        """Return whether a header of the answer is set."""
         return name in self._out
 
     def answer(self, body: bytes) -> None:
-        """Send the whole answer, unless the client is gone. An answer to HEAD is one to GET without the body."""
+        """Send the answer, unless the client has disconnected. An answer to HEAD is sent without the body."""
         connection = self._connection
         if connection is not None:
             self._done()
@@ -212,8 +225,9 @@ class Request:
             connection.answered(block, self.closes_connection)
 
     def answer_head(self) -> None:
-        """Answer HEAD without ``Content-Length``, which may be left out if only the content would tell it (RFC 9110,
-        section 9.3.2)."""
+        """Answer HEAD without ``Content-Length``, which may be omitted if it depends on the content (RFC 9110, section
+        9.3.2).
+        """
         connection = self._connection
         if connection is not None:
             self._done()
@@ -224,9 +238,9 @@ class Request:
             connection.answered(block, self.closes_connection)
 
     def detach(self, peer: Any) -> tuple[DetachedConnection, bytes]:
-        """Leave the connection to `peer`, a protocol, whose the answer is to send: here is its head.
+        """Leave the connection to `peer`, a protocol. Return it with the head of the answer, which `peer` has to send.
 
-        A further request that has been read in part cannot be continued afterwards: the answer is then the last one.
+        A further request that has been read in part cannot be continued afterwards, so the answer is then the last one.
         """
         connection = self._connection
         assert connection is not None
@@ -239,7 +253,7 @@ class Request:
         return connection.detach(peer), self.encode_head(connection.date)
 
     def encode(self, date: bytes, body: bytes) -> bytes:
-        """Give the answer as one block; see `head`."""
+        """Return the whole answer; see `encode_head`."""
         if self.code not in _BODILESS:
             self._out[b"Content-Length"] = b"%d" % len(body)
         if self.closes_connection:
@@ -247,23 +261,26 @@ class Request:
         return self.encode_head(date) + (b"" if self.method == b"HEAD" else body)
 
     def encode_head(self, date: bytes) -> bytes:
-        """Give the head of the answer, `date` being the lines that all answers of this second share."""
+        """Return the head of the answer.
+
+        :param date: the header lines that all answers of this second share.
+        """
         lines = [b"%b: %b\r\n" % header for header in self._out.items()]
         return b"".join((_STATUS_LINES[self.code], date, *lines, b"\r\n"))
 
     def log_answer(self, size: int) -> None:
-        """Let the access log tell of the answer, of `size` bytes, if it is to."""
+        """Log the answer, of `size` bytes, if the access log has picked the request."""
         if self.log_entry is not None:
             self.log_entry.answered(self.code, size)
 
     def disconnected(self) -> None:
-        """Know that the client is gone."""
+        """Called when the client has disconnected before the answer."""
         self._connection = None
         if self.log_entry is not None:
             self.log_entry.answered(CLIENT_LEFT, 0)
-        gone, self.on_disconnect, self.hurry = self.on_disconnect, None, None
-        if gone is not None:
-            gone()
+        on_disconnect, self.on_disconnect, self.hurry = self.on_disconnect, None, None
+        if on_disconnect is not None:
+            on_disconnect()
 
     def _done(self) -> None:
         self.is_answered = True
@@ -271,4 +288,4 @@ class Request:
 
 
 _PRINTABLE = bytes(code if code >= 32 and code != 127 else 32 for code in range(256))
-"""Nothing in a value can end its line (RFC 9110, section 5.5)."""
+"""Replaces control characters, so that no value ends its line (RFC 9110, section 5.5)."""

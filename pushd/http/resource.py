@@ -1,7 +1,6 @@
-"""What all HTTP doors share: who may come in, and how a door says yes and no (RFC 9110)."""
+"""What all HTTP resources share: origins, client addresses, methods, and answers to refused requests (RFC 9110)."""
 
 import ipaddress
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,62 +13,61 @@ from twisted.web.server import NOT_DONE_YET
 
 from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
 from pushd.http.access_log import AccessLog
-from pushd.http.errors import JSON, render_refusal
+from pushd.http.addresses import host_of, is_ip_address, without_port
+from pushd.http.errors import render_refusal
+from pushd.http.limits import HttpLimits
 from pushd.http.origins import is_cross_site, is_known_host, is_same_origin
 from pushd.http.request import Request
-from pushd.http.site import HttpLimits, host_of
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager_task import run_eagerly
-from pushd.wire.json_messages import encode
 
-_WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
 _EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, Pushd-End, ETag, Last-Event-ID"
 _REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
 
 
 @dataclass
 class HttpContext:
-    """What all doors go by. They share one, so that it changes for all at once."""
+    """The settings and counters of all resources. They share one object, so that a reload reaches all at once."""
 
     limits: HttpLimits
     counters: Counters
     admission: Admission
     allow_origins: frozenset[str] = frozenset()
-    """``scheme://host[:port]`` of the pages that may read and write here besides those of the same host; ``*``: all."""
+    """Origins (``scheme://host[:port]``) whose pages may read and write, besides the daemon's own; ``*`` means all."""
     hosts: frozenset[str] = frozenset()
-    """Names by which loopback listeners may be addressed, besides ``localhost`` and IP addresses; in lower case."""
+    """Host names that loopback listeners serve besides ``localhost`` and IP addresses, in lower case."""
     pull_hosts: frozenset[str] = frozenset()
-    """Hosts to which a page of client pull may lead."""
+    """Hosts that a page of client pull may load next."""
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
-    """Those whose ``X-Forwarded-For`` is believed."""
+    """The networks of proxies whose ``X-Forwarded-For`` is trusted."""
     access: AccessLog = field(default_factory=AccessLog)
 
     def reconfigure(self, other: "HttpContext") -> None:
-        """Take over what another says that the configuration can say."""
+        """Apply the settings of another context."""
         self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
         self.access.share = other.access.share
 
     def is_proxy(self, host: str | None) -> bool:
-        """Tell whether that is the address of a trusted proxy."""
-        if not self.proxies or host is None or not is_address(host):
+        """Return whether a host is a trusted proxy."""
+        if not self.proxies or host is None or not is_ip_address(host):
             return False
         address = ipaddress.ip_address(host)
         return any(address in network for network in self.proxies)
 
     def client_of(self, request: Request) -> str:
-        """Give the address of the client: the peer's, or behind a trusted proxy the one it forwards."""
+        """Return the address of the client: the peer's, or the one that a trusted proxy has forwarded."""
         peer = host_of(request.client)
         if not self.proxies:
             return peer or "unix"
         chain = (request.getHeader(b"x-forwarded-for") or b"").decode("latin-1").split(",")
-        while self.is_proxy(peer) and chain and is_address(forwarded := _without_port(chain.pop().strip())):
+        while self.is_proxy(peer) and chain and is_ip_address(forwarded := without_port(chain.pop().strip())):
             peer = forwarded
         return peer or "unix"
 
     def open_cors(self, request: Request) -> None:
-        """Open CORS (WHATWG Fetch, section 3.2) for an allowed origin."""
+        """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2)."""
         origin = request.getHeader(b"origin")
         if origin is not None and self._is_allowed(origin):
             request.setHeader(b"Access-Control-Allow-Origin", origin)
@@ -77,9 +75,9 @@ class HttpContext:
             request.setHeader(b"Vary", b"Origin")
 
     def check_origin(self, request: Request) -> None:
-        """Check that a request that writes, or opens a WebSocket, does not come from a page of a foreign origin.
+        """Check the origin of a request that writes or opens a WebSocket.
 
-        :raises Forbidden: it does.
+        :raises Forbidden: when it comes from a page of a foreign origin.
         """
         origin, fetch_site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
         if (origin is None and fetch_site is None) or self._is_allowed(origin or b""):
@@ -90,7 +88,7 @@ class HttpContext:
                 "pages of other origins may not write or open a WebSocket, unless http.allow_origins names them"
             )
 
-    def knows_host(self, authority: bytes) -> bool:
+    def serves_host(self, authority: bytes) -> bool:
         """Return whether loopback listeners serve a host; see `is_known_host`."""
         return is_known_host(authority, self.hosts)
 
@@ -98,9 +96,9 @@ class HttpContext:
         return bool(self.allow_origins & {origin.decode("latin-1"), "*"})
 
     def admit_stream(self, request: Request) -> Slot | None:
-        """Take a place for a stream of a client behind a proxy; any other has that of its connection.
+        """Return a slot for a stream of a client behind a proxy; None for others: their connections have slots.
 
-        :raises TooManyConnections: its address has too many, or the daemon has.
+        :raises TooManyConnections: when its address or the daemon has too many connections.
         """
         if request.is_spare:
             raise TooManyConnections("there are too many connections already")
@@ -110,14 +108,18 @@ class HttpContext:
 
 
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
-"""Methods that change nothing (RFC 9110, section 9.2.1)."""
+"""Safe methods (RFC 9110, section 9.2.1)."""
+_METHODS = ("get", "post", "put", "delete")
+"""The coroutines of a resource that answer the methods of these names."""
 
 Answer = bytes | None
-"""The body of an answer, or None where the door goes on by itself."""
+"""The body of an answer; None if the resource answers by itself."""
 
 
 class HttpResource(Resource):
-    """An address: methods in, coroutines that answer or raise a refusal."""
+    """A resource. Subclasses define `get`, `post`, `put` or `delete`: coroutines that are called with a `Request`, and
+    return an `Answer` or raise a `Refusal`. HEAD and OPTIONS are derived from them.
+    """
 
     isLeaf = True
     log = Logger()
@@ -126,12 +128,12 @@ class HttpResource(Resource):
         super().__init__()
         self.context = context
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """Give what each method does; HEAD and OPTIONS need not be there."""
-        raise NotImplementedError
+    def max_body(self, request: Request) -> int:
+        """Return the most bytes of the body of a request. It is called before the body is read."""
+        return self.context.limits.message
 
     def render(self, request: Request) -> Any:
-        """Answer a request, whatever it is."""
+        """Answer a request of any method; see `RequestResource`."""
         run_eagerly(self._render(request), lambda failure: self._on_error(failure, request))
         return NOT_DONE_YET
 
@@ -147,7 +149,8 @@ class HttpResource(Resource):
 
     @cached_property
     def _methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        return self.methods()
+        """The coroutines of the methods that the resource has."""
+        return {name.upper().encode("ascii"): getattr(self, name) for name in _METHODS if hasattr(self, name)}
 
     async def _answer(self, request: Request) -> Answer:
         self.context.open_cors(request)
@@ -167,8 +170,8 @@ class HttpResource(Resource):
         raise MethodNotAllowed("method is not allowed here; allowed: " + allowed.decode("ascii"))
 
     async def head(self, request: Request) -> Answer:
-        """Answer HEAD with the headers of GET; a door that streams has its own way."""
-        return await self.methods()[b"GET"](request)
+        """Answer HEAD, as GET unless a subclass overrides this."""
+        return await self._methods[b"GET"](request)
 
     def _preflight(self, request: Request, allowed: bytes) -> Answer:
         request.setHeader(b"Allow", allowed)
@@ -186,33 +189,8 @@ class HttpResource(Resource):
 
 
 class NotFoundResource(HttpResource):
-    """Every address that is not there."""
-
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `Door`."""
-        return {}
+    """The resource of all unknown URLs."""
 
     async def _answer(self, request: Request) -> Answer:
         self.context.open_cors(request)
         raise NotFound("there is no such address")
-
-
-def json_answer(request: Request, value: object) -> bytes:
-    """Encode an answer as JSON."""
-    request.setHeader(b"Content-Type", JSON)
-    return encode(value) + b"\n"
-
-
-def _without_port(forwarded: str) -> str:
-    """Take the port from a forwarded address, which some proxies add."""
-    found = _WITH_PORT.fullmatch(forwarded)
-    return (found[1] or found[2]) if found else forwarded
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is an IP address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

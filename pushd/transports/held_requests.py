@@ -11,12 +11,15 @@ from pushd.core.delivery import DataOnlyWire
 from pushd.core.errors import Refusal
 from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
+from pushd.core.subscriber import SubscriberClosed
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.admission import Slot
 from pushd.net.coarse_timers import CoarseTimers
+from pushd.transports.live_connections import LiveConnections
 
 ANSWER: Final = QueueLimits(1000, 1 << 20)
 """The limits of one answer; the rest is sent with the next."""
@@ -37,82 +40,87 @@ _NULL_WIRE = _NullWire()
 class _HeldRequest:
     """One held request. It ends once, by whichever event is first. It has no timer and no coroutine of its own."""
 
-    __slots__ = ("_answer", "_is_hurried", "_poll", "_requests", "_slot", "due")
+    __slots__ = ("_answer", "_is_hurried", "_requests", "_slot", "due", "subscriber")
 
     def __init__(
-        self, requests: "HeldRequests", slot: Slot | None, answer: Callable[[PollResult | None], None]
+        self,
+        requests: "HeldRequests",
+        slot: Slot | None,
+        peer: Peer,
+        limits: QueueLimits,
+        answer: Callable[[PollResult | None], None],
     ) -> None:
         self.due = 0
+        self.subscriber = Poll(self, _NULL_WIRE, limits, peer)
         self._is_hurried = False
         self._requests = requests
         self._slot = slot
-        self._answer: Callable[[PollResult | None], None] | None = answer
-        self._poll: Poll
+        self._answer = answer
 
-    async def begin(self, poll: Poll, topics: Sequence[str], since: Since, seconds: float) -> None:
+    async def begin(self, topics: Sequence[str], since: Since, seconds: float) -> None:
         """Subscribe, then wait for at most `seconds`, counted from when the start position is known."""
-        self._poll = poll
-        hub = self._requests.hub
+        poll, hub = self.subscriber, self._requests.hub
         try:
             opening = await hub.subscribe(poll, topics, since)
+        except SubscriberClosed as closed:
+            if closed.why is not None:
+                raise closed.why from None
+            return
         except BaseException:
-            self._leave()
+            self._remove(None)
             raise
         poll.position = str(opening.position)
-        if self._answer is None:
-            return
         if opening.is_complete:
             poll.has_ended = True
             self.expire()
         else:
-            hub.add(poll)
             self._requests.timers.start(self, 0 if self._is_hurried else seconds)
             await hub.replay_and_go_live(poll, opening)
 
     def deliver_result(self, result: PollResult) -> None:
         """Answer with the result of the poll."""
-        self._end(result)
+        self._remove(None)
+        self._answer(result)
 
     def write(self, data: bytes) -> None:
         """Send nothing: a poll sends only its answer."""
 
     def channel_ended(self, channel: str) -> None:
         """Called when a channel has ended; with the last one the request is answered."""
-        self._requests.hub.unsubscribe(self._poll, (channel,))
-        if not self._poll.starts:
-            self._poll.has_ended = True
+        poll = self.subscriber
+        self._requests.hub.unsubscribe(poll, (channel,))
+        if not poll.starts:
+            poll.has_ended = True
             self.expire()
 
     def close(self, why: Refusal) -> None:
-        """Answer with what there is."""
-        self.expire()
+        """Answer with what there is; a request whose subscription is still being opened is refused."""
+        if self.subscriber.position:
+            self.expire()
+        else:
+            self._remove(why)
 
     def client_disconnected(self) -> None:
-        """Called when the client has disconnected."""
-        self._end(None)
+        """Called when the client has disconnected, perhaps after the end and before the answer."""
+        if not self.subscriber.is_closed:
+            self._remove(None)
+            self._answer(None)
 
     def hurry(self) -> None:
         """Answer with what there is, as soon as the start position of the subscription is known."""
         self._is_hurried = True
-        if self._poll.position:
+        if self.subscriber.position:
             self.expire()
 
     def expire(self) -> None:
         """Answer with what there is."""
-        self._poll.finish()
+        if not self.subscriber.is_closed:
+            self.subscriber.finish()
 
-    def _end(self, result: PollResult | None) -> None:
-        if answer := self._leave():
-            answer(result)
-
-    def _leave(self) -> Callable[[PollResult | None], None] | None:
-        """Release everything and return the callback for the answer; None when that was done before."""
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            self._requests.remove(self, self._poll)
-            if self._slot is not None:
-                self._slot.release()
-        return answer
+    def _remove(self, why: Refusal | None) -> None:
+        self._requests.live.remove(self, why)
+        if self._slot is not None:
+            self._slot.release()
 
 
 class HeldRequests:
@@ -122,8 +130,8 @@ class HeldRequests:
         self.hub = hub
         self.timers = CoarseTimers(clock)
         self._limits = replace(ANSWER, budget=hub.budget)
-        self._rules = context
-        self._waiting: dict[_HeldRequest, None] = {}
+        self._context = context
+        self.live: LiveConnections[_HeldRequest] = LiveConnections(hub, context.counters, on_removed=self.timers.cancel)
 
     async def hold(
         self,
@@ -137,26 +145,17 @@ class HeldRequests:
         """Hold a request for at most `seconds` until there are messages for it.
 
         :param transport: the name of the transport, for counters and the log.
-        :param answer: is called once, perhaps before this returns: with the result, or with None when the client has
+        :param answer: called once, perhaps before this returns: with the result, or with None when the client has
             disconnected.
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
-        slot = self._rules.admit_stream(request)
-        waiting = _HeldRequest(self, slot, answer)
-        poll = Poll(waiting, _NULL_WIRE, self._limits, f"{transport} {self._rules.client_of(request)}")
-        self._waiting[waiting] = None
-        self._rules.counters.connections[transport] += 1
-        request.hold(waiting.client_disconnected, waiting.hurry)
-        await waiting.begin(poll, topics, since, seconds)
-
-    def remove(self, waiting: _HeldRequest, poll: Poll) -> None:
-        """Remove a request that has ended."""
-        del self._waiting[waiting]
-        self._rules.counters.connections[poll.name.partition(" ")[0]] -= 1
-        self.timers.cancel(waiting)
-        self.hub.remove(poll)
+        slot = self._context.admit_stream(request)
+        peer = Peer(transport, self._context.client_of(request))
+        held = _HeldRequest(self, slot, peer, self._limits, answer)
+        self.live.add(held)
+        request.hold(held.client_disconnected, held.hurry)
+        await held.begin(topics, since, seconds)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """Answer all held requests with what there is."""
-        for waiting in list(self._waiting):
-            waiting.close(why)
+        """Answer all held requests with what there is; `busy` makes no difference, since nothing is queued for them."""
+        self.live.close_all(why)

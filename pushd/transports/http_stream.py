@@ -4,11 +4,10 @@ With its headers the stream takes the connection over, and the request and its p
 encoded once for all streams are written directly to the socket.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.core.cursor import Since
@@ -16,8 +15,9 @@ from pushd.core.delivery import Wire
 from pushd.core.errors import Refusal, TooLarge, TooManyConnections, Unavailable
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber
+from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.http.query import name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -27,6 +27,7 @@ from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Wheel
 from pushd.net.sockets import close_within
 from pushd.transports.backpressure import Backpressure
+from pushd.transports.live_connections import LiveConnections
 from pushd.wire.chunked import LAST_CHUNK, Chunked
 
 _EARLY = 8 << 10
@@ -54,33 +55,28 @@ class HttpStream(Backpressure):
     __slots__ = (
         "_end",
         "_give_back_to",
-        "_is_closing",
         "_is_kept",
         "_resource",
         "_slots",
         "_transport",
         "_unread",
-        "refused",
         "subscriber",
     )
 
-    log = Logger()
-
-    def __init__(self, resource: "StreamResource", slot: Slot | None) -> None:
-        self.subscriber: Subscriber
+    def __init__(self, resource: "StreamResource", slot: Slot | None, wire: Wire, policy: Policy, address: str) -> None:
+        peer = Peer(resource.transport_name, address)
+        self.subscriber = Subscriber(self, wire, resource.limits(), policy, peer)
         self._resource = resource
         self._slots: tuple[Slot, ...] = (slot,) if slot is not None else ()
         self._transport: Any = None
-        self._is_closing = False
+        """None before the stream has begun."""
         self._end = b""
         """The bytes that end the body."""
         self._is_kept = False
         """Whether the connection is kept for further requests after the stream has ended."""
         self._unread = b""
         """Bytes received after the request."""
-        self._give_back_to: Callable[[Any, Slot, bytes], None]
-        self.refused: Refusal | None = None
-        """Why the stream is refused before it begins; None when it is not."""
+        self._give_back_to: Callable[[Any, Slot, bytes], None] | None = None
 
     def begin(self, request: Request, shape: StreamFormat) -> None:
         """Take the connection over, and send the headers and the preamble."""
@@ -91,7 +87,6 @@ class HttpStream(Backpressure):
         transport = self._transport = connection.transport
         self._unread, self._give_back_to = connection.unread, connection.give_back
         self._slots += (connection.slot,)
-        resource.hub.add(self.subscriber)
         resource.prepare(transport)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
@@ -110,13 +105,20 @@ class HttpStream(Backpressure):
             self._resource.hub.disconnect(self.subscriber, refusal)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Connection lost."""
-        self.detach()
+        """Connection lost: remove the stream, unless it was closed before, and release the slots."""
+        if not self.subscriber.is_closed:
+            self._resource.streams.remove(self)
+        for slot in self._slots:
+            slot.release()
 
-    def detach(self) -> None:
-        """Unsubscribe, and release the slots."""
-        self._is_closing = True
-        self._resource.remove(self)
+    def client_disconnected(self) -> None:
+        """Called when the client has disconnected before the stream has begun."""
+        if not self.subscriber.is_closed:
+            self.abandon()
+
+    def abandon(self, why: Refusal | None = None) -> None:
+        """Remove the stream before it has begun, and release its slot."""
+        self._resource.streams.remove(self, why)
         for slot in self._slots:
             slot.release()
 
@@ -141,37 +143,34 @@ class HttpStream(Backpressure):
         if not self.subscriber.starts:
             wire = self.subscriber.wire
             self._transport.write(wire.block([wire.last()]))
-            if self._is_kept and not self._is_closing:
+            if self._is_kept:
                 self._give_back()
             else:
-                self._finish()
+                self._finish(None, _CLOSE_SECONDS)
 
     def close(self, why: Refusal) -> None:
         """End the stream; a stream that has not begun is refused. The client reconnects with its cursor."""
         if self._transport is None:
-            self.refused = why
-        elif not self._is_closing:
-            if farewell := self._resource.farewell(why):
-                self._transport.write(self.subscriber.wire.block([farewell]))
-            self._finish(0.0 if why.is_abrupt else _CLOSE_SECONDS)
+            self.abandon(why)
+            return
+        if farewell := self._resource.farewell(why):
+            self._transport.write(self.subscriber.wire.block([farewell]))
+        self._finish(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     def _give_back(self) -> None:
         """End the stream, and return the connection to HTTP for further requests."""
-        self._is_closing = True
+        assert self._give_back_to is not None
         transport = self._transport
         transport.unregisterProducer()
         transport.write(self._end)
         *slots, slot = self._slots
         self._slots = tuple(slots)
-        self.detach()
+        self.abandon()
         self._give_back_to(transport, slot, self._unread)
 
-    def _finish(self, seconds: float = _CLOSE_SECONDS) -> None:
+    def _finish(self, why: Refusal | None, seconds: float) -> None:
         """End the stream, and close the connection within `seconds`; `connectionLost` follows."""
-        if self._is_closing:
-            return
-        self._is_closing = True
-        self._resource.hub.remove(self.subscriber)
+        self._resource.streams.remove(self, why)
         self._transport.unregisterProducer()
         self._transport.write(self._end)
         close_within(self._transport, self._resource.clock, seconds)
@@ -187,11 +186,7 @@ class StreamResource(HttpResource):
         self.hub = hub
         self.clock = clock
         self.wheel = wheel
-        self._streams: dict[HttpStream, None] = {}
-
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self.get}
+        self.streams: LiveConnections[HttpStream] = LiveConnections(hub, context.counters, context.access, wheel.remove)
 
     def since_of(self, request: Request) -> Since:
         """Return the position from which a stream begins."""
@@ -236,47 +231,38 @@ class StreamResource(HttpResource):
         return b""
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """End all streams.
-
-        :param busy: whether to end the streams whose clients have not read their queue yet, too.
-        """
-        for stream in list(self._streams):
-            if busy or not stream.subscriber.is_paused:
-                stream.close(why)
+        """See `LiveConnections`."""
+        self.streams.close_all(why, busy=busy)
 
     async def get(self, request: Request) -> Answer:
         """Open a stream."""
         topics = parse_topics(name_in_path(request), self.context.limits.topics)
         since, policy, shape = self.since_of(request), self.policy_of(request), self.format_of(request)
-        name = f"{self.transport_name} {self.context.client_of(request)}"
         try:
             slot = self.context.admit_stream(request)
         except TooManyConnections as refusal:
             return self.retry_later(request, refusal)
-        stream = HttpStream(self, slot)
         wire = shape.plain if request.is_http10 else shape.chunked
-        stream.subscriber = Subscriber(stream, wire, self.limits(), policy, name)
-        self._streams[stream] = None
-        self.context.counters.connections[self.transport_name] += 1
-        request.hold(stream.detach)
+        stream = HttpStream(self, slot, wire, policy, self.context.client_of(request))
+        self.streams.add(stream)
+        request.hold(stream.client_disconnected)
         try:
             opening = await self.hub.subscribe(stream.subscriber, topics, since)
+        except SubscriberClosed as closed:
+            return None if closed.why is None else self.retry_later(request, closed.why)
         except Unavailable as refusal:
-            stream.refused = refusal
+            stream.abandon(refusal)
+            return self.retry_later(request, refusal)
         except BaseException:
-            stream.detach()
+            stream.abandon()
             raise
-        if stream.refused is not None:
-            stream.detach()
-            return self.retry_later(request, stream.refused)
         if opening.is_complete:
-            stream.detach()
+            stream.abandon()
             request.setResponseCode(204)
             return b""
-        if not request.is_disconnected:
-            self.set_headers(request, shape, opening)
-            stream.begin(request, shape)
-            await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
+        self.set_headers(request, shape, opening)
+        stream.begin(request, shape)
+        await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
         return None
 
     def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
@@ -290,11 +276,3 @@ class StreamResource(HttpResource):
         request.setHeader(b"X-Accel-Buffering", b"no")
         if shape.plain.data_only and opening is not None and opening.gaps:
             request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
-
-    def remove(self, stream: HttpStream) -> None:
-        """Remove a stream that is closing or closed."""
-        del self._streams[stream]
-        self.context.counters.connections[self.transport_name] -= 1
-        self.wheel.remove(stream)
-        self.hub.remove(stream.subscriber)
-        self.context.access.stream_closed(stream, stream.subscriber.name)

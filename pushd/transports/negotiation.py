@@ -3,7 +3,7 @@
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from pushd.http.request import Request
@@ -43,15 +43,12 @@ class NegotiatingResource(HttpResource):
         self._websocket = websocket
         self._otherwise = otherwise
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self._get}
-
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of the selected transport."""
         return await self._choose(request).head(request)
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Subscribe by the selected transport."""
         request.addHeader(b"Vary", b"Accept, Upgrade")
         return await self._choose(request).get(request)
 

@@ -5,7 +5,6 @@ section 13.1.2), by ``Last-Event-ID`` or by ``since=``.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from pushd.core.errors import BadParameter
 from pushd.core.message import Message
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
+from pushd.http.answers import json_array, sandbox
 from pushd.http.query import decimal, name_in_path, parameter, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -43,17 +43,14 @@ class PollResource(HttpResource):
         super().__init__(context)
         self._hub = hub
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self._get}
-
     async def head(self, request: Request) -> Answer:
         """Answer at once, without reading the history."""
         _asked(request, self.context)
         request.setResponseCode(204)
         return b""
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with messages."""
         asked = _asked(request, self.context)
         since = Last(1) if isinstance(asked.since, Now) else asked.since
         recalled = await self._hub.history(asked.topics, since, ANSWER.messages, ANSWER.bytes)
@@ -67,10 +64,6 @@ class LongPollResource(HttpResource):
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
         self._held_requests = held_requests
-
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self.get}
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, without a subscription."""
@@ -135,8 +128,7 @@ def _answer(request: Request, asked: _PollRequest, result: PollResult) -> bytes:
         return _nothing_new(request, asked)
     if asked.is_raw:
         return _raw(request, messages[0])
-    request.setHeader(b"Content-Type", b"application/json")
-    return b"[" + b",\n".join([encode_message(message) for message in messages]) + b"]\n"
+    return json_array(request, [encode_message(message) for message in messages])
 
 
 def _nothing_new(request: Request, asked: _PollRequest) -> bytes:
@@ -151,8 +143,7 @@ def _nothing_new(request: Request, asked: _PollRequest) -> bytes:
 def _raw(request: Request, message: Message) -> bytes:
     request.setHeader(b"Content-Type", message.content_type.encode("latin-1"))
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
-    # HTML of publishers is sandboxed: it must not act as a page of this daemon.
-    request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
+    sandbox(request)
     request.setHeader(b"Pushd-Channel", percent_encoded(message.channel))
     if message.event is not None:
         request.setHeader(b"Pushd-Event", percent_encoded(message.event))

@@ -1,7 +1,6 @@
 """Client pull: ``GET /pull/CH``, a page with the newest message that reloads itself."""
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from urllib.parse import urlsplit
 
@@ -9,9 +8,11 @@ from twisted.internet.defer import Deferred
 
 from pushd.core.cursor import Last, MessageId, Since
 from pushd.core.errors import BadParameter, Forbidden
+from pushd.core.media_type import essence
 from pushd.core.message import Message
 from pushd.core.names import check_channel
 from pushd.core.poll import PollResult
+from pushd.http.answers import sandbox
 from pushd.http.query import name_in_path, parameter, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -40,17 +41,14 @@ class PullResource(HttpResource):
         self._hub = hub
         self._held_requests = held_requests
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self._get}
-
     async def head(self, request: Request) -> Answer:
         """Answer at once, for any interval."""
         check_channel(name_in_path(request))
         _set_headers(request, self._refresh(request, None))
         return b""
 
-    async def _get(self, request: Request) -> Answer:
+    async def get(self, request: Request) -> Answer:
+        """Answer with a page."""
         channel = check_channel(name_in_path(request))
         self._refresh(request, None)
         seen = since_of(request)
@@ -107,17 +105,16 @@ def _set_headers(request: Request, refresh: str) -> None:
     request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
     request.setHeader(b"Refresh", refresh.encode("ascii"))
     request.setHeader(b"Cache-Control", b"no-store")
-    # HTML of publishers is sandboxed: it must not act as a page of this daemon.
-    request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts")
+    sandbox(request)
 
 
 def _shown(message: Message | None) -> str:
     if message is None:
         return "<p>There is no message yet."
-    essence = message.content_type.partition(";")[0].strip().lower()
-    if essence.startswith("image/"):
-        return f'<img alt="" src="data:{escape(essence)};base64,{base64.b64encode(message.data).decode("ascii")}">'
+    kind = essence(message.content_type)
+    if kind.startswith("image/"):
+        return f'<img alt="" src="data:{escape(kind)};base64,{base64.b64encode(message.data).decode("ascii")}">'
     if message.encoding == "binary":
         return f"<p>{len(message.data)} bytes of {escape(message.content_type)}"
     text = message.data.decode("utf-8")
-    return text if essence == "text/html" else f"<pre>{escape(text)}</pre>"
+    return text if kind == "text/html" else f"<pre>{escape(text)}</pre>"

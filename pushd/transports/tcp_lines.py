@@ -7,25 +7,27 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pushd.core import command
 from pushd.core.delivery import Wire
-from pushd.core.errors import HttpOnLines, InternalError, LineTooLong, NoRoom, Refusal, TooManyConnections
+from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
 from pushd.core.message import Draft
 from pushd.core.outbox import Policy
 from pushd.core.outbox import QueueLimits as QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
-from pushd.hub.command_executor import CommandExecutor, CommandQueue
-from pushd.hub.hub import Hub, Receipt
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
+from pushd.hub.session import Session, SessionContext
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import close_within
 from pushd.transports.backpressure import Backpressure
+from pushd.transports.live_connections import LiveConnections
 from pushd.wire.line_commands import (
     CommandLimits,
     encode_receipt,
@@ -62,34 +64,22 @@ class LineLimits:
 
 @implementer(IHalfCloseableProtocol)
 class LineConnection(Backpressure):
-    """A line connection, and the outlet of its subscriber. It has a `CommandQueue` only while commands run."""
+    """A line connection, and the outlet of its subscriber."""
 
-    __slots__ = (
-        "_commands",
-        "_factory",
-        "_held",
-        "_is_closing",
-        "_is_half_closed",
-        "_rest",
-        "_slot",
-        "subscriber",
-        "transport",
-    )
+    __slots__ = ("_factory", "_held", "_is_half_closed", "_rest", "_session", "_slot", "subscriber", "transport")
 
-    log = Logger()
-
-    def __init__(self, factory: "LineFactory", name: str, slot: Slot) -> None:
+    def __init__(self, factory: "LineFactory", address: str, slot: Slot) -> None:
         self._factory = factory
         self._slot = slot
         self._rest: bytes | bytearray = b""
         """The received part of an incomplete line."""
         self._held = 0
         """Bytes of the incomplete line that are charged to the memory budget."""
-        self._is_closing = False
         self._is_half_closed = False
-        self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, name)
-        self._commands: CommandQueue[bytes | Refusal] | None = None
-        """None when no command runs or waits."""
+        self.subscriber = Subscriber(
+            self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
+        )
+        self._session: Session[bytes | Refusal] = Session(factory.sessions, self, self.subscriber)
         self.transport: Any = None
 
     # From the network
@@ -97,26 +87,19 @@ class LineConnection(Backpressure):
     def makeConnection(self, transport: Any) -> None:
         """Connection made: send the greeting."""
         self.transport = transport
-        self._factory.add(self)
+        self._factory.live.add(self)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
         transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
         """Queue the received lines. While commands run, one more read is queued, then reading pauses."""
-        if self._is_closing:
+        if self.subscriber.is_closed:
             return
-        items = self._split(data)
-        if self._commands is None:
-            # A peer that waits for each reply is never paused: pausing costs as much as the reply.
-            if items:
-                self._commands = CommandQueue(
-                    self._factory.clock, self._when_drained, self._execute, self._on_error, self._on_idle
-                )
-                self._commands.put(items)
-            return
-        self._commands.put(items)
-        if not self._is_closing:
+        # A peer that waits for each reply is never paused: pausing costs as much as the reply.
+        was_busy = self._session.is_busy
+        self._session.put(self._split(data))
+        if was_busy and not self.subscriber.is_closed:
             self.transport.pauseProducing()
 
     def _split(self, data: bytes) -> list[bytes | Refusal]:
@@ -152,8 +135,8 @@ class LineConnection(Backpressure):
     def readConnectionLost(self) -> None:
         """Called when the peer has closed its sending side: answer the pending commands, then close."""
         self._is_half_closed = True
-        if self._commands is None:
-            self._close()
+        if not (self._session.is_busy or self.subscriber.is_closed):
+            self._close(None)
 
     def writeConnectionLost(self) -> None:
         """Called when the peer does not read any more: abort the connection."""
@@ -161,12 +144,11 @@ class LineConnection(Backpressure):
 
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
-        self._is_closing = True
-        self._ask_no_more()
+        self._session.close()
         self._forget()
-        self._factory.hub.remove(self.subscriber)
+        if not self.subscriber.is_closed:
+            self._factory.live.remove(self)
         self._slot.release()
-        self._factory.remove(self)
 
     # From the hub
 
@@ -180,19 +162,13 @@ class LineConnection(Backpressure):
 
     def close(self, why: Refusal) -> None:
         """Send the reason, and close."""
-        if not self._is_closing:
+        if not self.subscriber.is_closed:
             self.transport.write(encode_refusal(why))
-            self._close(0.0 if why.is_abrupt else _CLOSE_SECONDS)
+            self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     # Commands
 
-    async def _when_drained(self) -> None:
-        await self._factory.hub.drained(self.subscriber)
-
-    def _session(self) -> CommandExecutor:
-        return CommandExecutor(self._factory.hub, self.subscriber, self._factory.formats)
-
-    async def _execute(self, lines: deque[bytes | Refusal]) -> None:
+    async def execute(self, lines: deque[bytes | Refusal]) -> None:
         """Execute one line, or all consecutive publishes at once, so that a backend can commit them together."""
         drafts: list[Draft | Refusal] = []
         while lines and len(drafts) < _TOGETHER and isinstance(line := lines[0], bytes) and is_publish(line):
@@ -205,64 +181,52 @@ class LineConnection(Backpressure):
             await self._execute_line(lines.popleft())
             return
         prioritize(self.transport)
-        outcomes = await self._session().publish(drafts)
-        if not self._is_closing:
+        outcomes = await self._session.publish(drafts)
+        if not self.subscriber.is_closed:
             self.transport.write(b"".join([self._receipt(outcome) for outcome in outcomes]))
 
     def _receipt(self, outcome: Receipt | Refusal) -> bytes:
         if isinstance(outcome, Refusal):
-            self._factory.counters.count_refusal(outcome, self.subscriber.name)
+            self._factory.counters.count_refusal(outcome, str(self.subscriber.peer))
             return encode_refusal(outcome)
         return encode_receipt(outcome.id, outcome.subscribers, outcome.is_local)
 
     async def _execute_line(self, line: bytes | Refusal) -> None:
-        if line == b"" or self._is_closing:
+        if line == b"" or self.subscriber.is_closed:
             return
         try:
             if isinstance(line, Refusal):
                 raise line
-            await self._session().execute(parse(line, self._factory.limits.command), self._answer)
+            await self._session.execute(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
-            self._factory.counters.count_refusal(refusal, self.subscriber.name)
+            self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
             self.transport.write(encode_refusal(refusal))
             if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom):
                 is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
-                self._close(0.0 if is_abrupt else _CLOSE_SECONDS)
+                self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
 
     def _answer(self, outcome: command.Reply) -> None:
         block = encode_reply(outcome, self.subscriber.wire)
         self.transport.write(block)
         self.subscriber.count_reply(len(block))
         if isinstance(outcome, command.Goodbye):
-            self._close()
+            self._close(None)
 
-    def _on_idle(self) -> None:
-        self._commands = None
+    def on_idle(self) -> None:
+        """Called when all received lines have been executed."""
+        if self.subscriber.is_closed:
+            return
         if self._is_half_closed:
-            self._close()
-        elif not self._is_closing:
+            self._close(None)
+        else:
             self.transport.resumeProducing()
 
-    def _on_error(self, failure: Failure) -> None:
-        self._commands = None
-        self.log.failure(
-            "{peer}: a command failed with an internal error: closing the connection",
-            failure,
-            peer=self.subscriber.name,
-        )
-        self.close(InternalError("internal error; the log of the daemon has the details"))
-
-    def _close(self, seconds: float = _CLOSE_SECONDS) -> None:
-        if not self._is_closing:
-            self._is_closing = True
-            self._ask_no_more()
-            self._factory.hub.remove(self.subscriber)
-            self.transport.unregisterProducer()
-            close_within(self.transport, self._factory.clock, seconds)
-
-    def _ask_no_more(self) -> None:
-        if self._commands is not None:
-            self._commands.clear()
+    def _close(self, why: Refusal | None, seconds: float = _CLOSE_SECONDS) -> None:
+        """Close an open connection within `seconds`; `connectionLost` follows."""
+        self._session.close()
+        self._factory.live.remove(self, why)
+        self.transport.unregisterProducer()
+        close_within(self.transport, self._factory.clock, seconds)
 
 
 class LineFactory(ServerFactory):
@@ -286,7 +250,8 @@ class LineFactory(ServerFactory):
         self.reconfigure(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self._admission = admission
-        self._peers: dict[LineConnection, None] = {}
+        self.sessions = SessionContext(hub, clock, self.formats)
+        self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters)
 
     def reconfigure(self, limits: LineLimits) -> None:
         """Change the limits. They apply to commands and connections received from now on."""
@@ -301,27 +266,11 @@ class LineFactory(ServerFactory):
         except TooManyConnections as refusal:
             self.counters.count_refusal(refusal, f"tcp {host}")
             return _Refused(refusal)
-        return LineConnection(self, f"tcp {host or 'unix'}", slot)
-
-    def add(self, peer: LineConnection) -> None:
-        """Register a new connection."""
-        self.hub.add(peer.subscriber)
-        self._peers[peer] = None
-        self.counters.connections["tcp"] += 1
-
-    def remove(self, peer: LineConnection) -> None:
-        """Remove a closed connection."""
-        if self._peers.pop(peer, self) is None:
-            self.counters.connections["tcp"] -= 1
+        return LineConnection(self, host or "unix", slot)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """Send the reason to all connections, and close them.
-
-        :param busy: whether to close the connections whose peers have not read their queue yet, too.
-        """
-        for peer in list(self._peers):
-            if busy or not peer.subscriber.is_paused:
-                peer.close(why)
+        """See `LiveConnections`."""
+        self.live.close_all(why, busy=busy)
 
 
 class _Refused(Protocol):

@@ -5,22 +5,19 @@ frames that are encoded once for all connections; received frames are parsed by 
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.core import command
+from pushd.core.command import Published, Reply
 from pushd.core.errors import (
     BadCommand,
     BadFrame,
     BadParameter,
     BadUtf8,
     Ended,
-    InternalError,
     NoPong,
     NoRoom,
     Refusal,
@@ -28,19 +25,21 @@ from pushd.core.errors import (
 )
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
+from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber
+from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.http.query import name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
-from pushd.hub.command_executor import CommandExecutor, CommandQueue
 from pushd.hub.hub import Hub
+from pushd.hub.session import Session, SessionContext
 from pushd.net.admission import Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import has_unread
 from pushd.transports.backpressure import Backpressure
+from pushd.transports.live_connections import LiveConnections
 from pushd.transports.websocket_handshake import accepted, checked_key, tokens, upgrade_required
 from pushd.transports.websocket_reader import FrameReader, FrameReaderPool
 from pushd.wire.line_commands import CommandLimits
@@ -64,26 +63,21 @@ class WebSocket(Backpressure):
 
     __slots__ = (
         "_closes_when_ended",
-        "_commands",
         "_held",
-        "_is_closing",
         "_reader",
         "_resource",
-        "_scope",
+        "_session",
         "_slots",
         "is_v1",
-        "refused",
         "subscriber",
         "transport",
     )
-
-    log = Logger()
 
     def __init__(
         self,
         resource: "WebSocketResource",
         is_v1: bool,
-        name: str,
+        address: str,
         policy: Policy,
         slot: Slot | None,
         scope: Scope | None = None,
@@ -91,35 +85,30 @@ class WebSocket(Backpressure):
         self.is_v1 = is_v1
         """Whether the subprotocol was negotiated."""
         self.transport: Any = None
+        """None before the handshake is accepted."""
         self._resource = resource
         self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
-        self._scope = scope
-        """The topics of the URL, to which its commands are confined; None when the URL names none."""
         self._closes_when_ended = False
-        self._is_closing = False
         self._reader: FrameReader | None = None
         """The reader of an incomplete frame or message, or of the closing handshake; None when there is none."""
         self._held = 0
         """Bytes of the incomplete message that are charged to the memory budget."""
-        self._commands: CommandQueue[bytes | StartPosition] | None = None
-        """None when no command runs or waits."""
-        self.refused: Refusal | None = None
-        """Why the WebSocket is refused before it begins; None when it is not."""
         wire = resource.frames if is_v1 else resource.bare_frames
-        self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, name)
+        self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
+        self._session: Session[bytes | StartPosition] = Session(resource.sessions, self, self.subscriber, scope)
 
     def begin(self, request: Request, opening: StartPosition | None) -> None:
         """Take the connection over, accept the handshake, and start to send the topics of the URL."""
         connection, head = request.detach(self)
         self.transport = connection.transport
         self._slots += (connection.slot,)
-        self._resource.add(self)
+        self._resource.wheel.add(self)
         self.transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(self.transport))
         self.transport.write(head)
         if opening is not None:
             self._closes_when_ended = True
-            self._put(opening)
+            self._session.put([opening])
         if connection.unread:
             self.dataReceived(connection.unread)
 
@@ -140,7 +129,7 @@ class WebSocket(Backpressure):
                 self._hold(0)
         elif reader.is_well:
             self._hold(self._held + len(data) + _PIECE)
-        elif not self._is_closing:
+        elif not self.subscriber.is_closed:
             self._closed_by_reader(reader)
 
     def _hold(self, size: int) -> None:
@@ -156,25 +145,35 @@ class WebSocket(Backpressure):
 
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
-        self._is_closing = True
         self._hold(0)
         if self._reader is not None:
             self._reader.lost(reason)
-        self.detach()
-
-    def detach(self) -> None:
-        """Discard the commands, unsubscribe, and release the slots."""
-        if self._commands is not None:
-            self._commands.clear()
-        self._resource.remove(self)
+        if not self.subscriber.is_closed:
+            self._remove(None)
         for slot in self._slots:
             slot.release()
+
+    def client_disconnected(self) -> None:
+        """Called when the client has disconnected before the handshake is accepted."""
+        if not self.subscriber.is_closed:
+            self.abandon()
+
+    def abandon(self, why: Refusal | None = None) -> None:
+        """Remove the WebSocket before its handshake is accepted, and release its slot."""
+        self._remove(why)
+        for slot in self._slots:
+            slot.release()
+
+    def _remove(self, why: Refusal | None) -> None:
+        """Remove the WebSocket; nothing is executed or sent any more, except for the closing handshake."""
+        self._session.close()
+        self._resource.live.remove(self, why)
 
     # From its reader
 
     def message(self, payload: bytes, is_binary: bool) -> None:
         """Called with each received message: queue it as a command."""
-        if self._is_closing:
+        if self.subscriber.is_closed:
             return
         if not self.is_v1:
             self._close_for(BadCommand(f"commands are not accepted without the subprotocol {SUBPROTOCOL}"))
@@ -183,24 +182,23 @@ class WebSocket(Backpressure):
                 BadCommand("binary frames are not accepted: a command must be a text frame"), msgspec.Raw(b"null")
             )
         else:
-            self._put(payload)
-            if self._commands:
+            self._session.put([payload])
+            if self._session.is_busy:
                 self.transport.pauseProducing()
 
     def _closed_by_reader(self, reader: FrameReader) -> None:
         """Called when the peer has closed, or when the reader has closed because of an invalid frame."""
-        self._is_closing = True
         refusal = _READER_CLOSES.get(reader.closed_with)
         if refusal is not None:
-            self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
-        self._resource.remove(self)
+            self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
+        self._remove(refusal)
         self.transport.unregisterProducer()
 
     # From the hub and the keepalive
 
     def write(self, data: bytes) -> None:
         """Send frames."""
-        if not self._is_closing:
+        if not self.subscriber.is_closed:
             self.subscriber.last_write = self._resource.wheel.now
             self.transport.write(data)
 
@@ -216,7 +214,7 @@ class WebSocket(Backpressure):
 
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""
-        if not (self._is_closing or self.subscriber.is_paused):
+        if not (self.subscriber.is_closed or self.subscriber.is_paused):
             self._resource.deadlines.expect(self)
             self.transport.write(PING)
 
@@ -231,17 +229,7 @@ class WebSocket(Backpressure):
 
     # Commands
 
-    def _put(self, item: bytes | StartPosition) -> None:
-        if self._commands is None:
-            self._commands = CommandQueue(
-                self._resource.clock, self._when_drained, self._execute, self._on_error, self._on_idle
-            )
-        self._commands.put([item])
-
-    async def _when_drained(self) -> None:
-        await self._resource.hub.drained(self.subscriber)
-
-    async def _execute(self, items: deque[bytes | StartPosition]) -> None:
+    async def execute(self, items: deque[bytes | StartPosition]) -> None:
         """Execute a command, or replay the history for the subscription of the URL."""
         item = items.popleft()
         if isinstance(item, StartPosition):
@@ -253,51 +241,41 @@ class WebSocket(Backpressure):
 
     async def _execute_command(self, payload: bytes) -> None:
         ref = msgspec.Raw(b"null")
-        session = CommandExecutor(self._resource.hub, self.subscriber, {}, self._scope)
         try:
-            ask = CommandFrame(payload)
-            ref = ask.ref
-            await session.execute(ask.command(self._resource.commands), lambda outcome: self._answer(outcome, ref))
+            frame = CommandFrame(payload)
+            ref = frame.ref
+            command = frame.command(self._resource.commands)
+            await self._session.execute(command, lambda reply: self._answer(reply, ref))
         except Refusal as refusal:
             self._refuse(refusal, ref)
 
-    def _answer(self, outcome: command.Reply, ref: msgspec.Raw) -> None:
-        if isinstance(outcome, command.Published):
+    def _answer(self, reply: Reply, ref: msgspec.Raw) -> None:
+        if isinstance(reply, Published):
             prioritize(self.transport)
-        self.write(encode_reply(outcome, ref))
+        self.write(encode_reply(reply, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
-        self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
+        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self.write(encode_refusal(refusal, ref))
 
-    def _on_idle(self) -> None:
-        self._commands = None
-        if not self._is_closing:
+    def on_idle(self) -> None:
+        """Called when all received commands have been executed."""
+        if not self.subscriber.is_closed:
             self.transport.resumeProducing()
 
-    def _on_error(self, failure: Failure) -> None:
-        self.log.failure(
-            "{peer}: a command failed with an internal error: closing the connection",
-            failure,
-            peer=self.subscriber.name,
-        )
-        self._close(InternalError("internal error; the log of the daemon has the details"))
-
     def _close_for(self, refusal: Refusal) -> None:
-        self._resource.context.counters.count_refusal(refusal, self.subscriber.name)
+        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
         """Close with a reason, or refuse to begin. The reader is kept for the closing handshake."""
-        if self.transport is None:
-            self.refused = why
-        if self._is_closing or self.transport is None:
+        if self.subscriber.is_closed:
             return
-        self._is_closing = True
-        if self._commands is not None:
-            self._commands.clear()
+        if self.transport is None:
+            self.abandon(why)
+            return
+        self._remove(why)
         resource = self._resource
-        resource.remove(self)
         self.transport.unregisterProducer()
         if self._reader is None:
             self._reader = resource.readers.lend(self)
@@ -328,7 +306,10 @@ class WebSocketResource(HttpResource):
         self.frames = JsonFrames()
         self.bare_frames = DataFrames()
         self.wheel = wheel
-        self._peers: dict[WebSocket, None] = {}
+        self.sessions = SessionContext(hub, clock, {})
+        self.live: LiveConnections[WebSocket] = LiveConnections(
+            hub, context.counters, context.access, self._stop_keepalive
+        )
         self.reconfigure()
 
     def reconfigure(self) -> None:
@@ -337,38 +318,17 @@ class WebSocketResource(HttpResource):
         self.commands = CommandLimits(limits.message, limits.event, limits.topics)
         self.readers = FrameReaderPool(self.clock, 2 * limits.message + _OVERHEAD, _CLOSE_SECONDS)
 
-    def methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
-        """See `HttpResource`."""
-        return {b"GET": self.get}
-
     async def head(self, request: Request) -> Answer:
         """Refuse with `UpgradeRequired`: a WebSocket has no answer to HEAD."""
         raise upgrade_required(request)
 
-    def add(self, peer: WebSocket) -> None:
-        """Register a new WebSocket, and start its keepalive."""
-        self.hub.add(peer.subscriber)
-        self._peers[peer] = None
-        self.context.counters.connections["websocket"] += 1
-        self.wheel.add(peer)
-
-    def remove(self, peer: WebSocket) -> None:
-        """Remove a WebSocket that is closing or closed."""
-        self.hub.remove(peer.subscriber)
-        self.context.access.stream_closed(peer, peer.subscriber.name)
-        self.wheel.remove(peer)
-        self.deadlines.cancel(peer)
-        if self._peers.pop(peer, self) is None:
-            self.context.counters.connections["websocket"] -= 1
-
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """Close all WebSockets with the code and reason of a refusal.
+        """See `LiveConnections`."""
+        self.live.close_all(why, busy=busy)
 
-        :param busy: whether to close the WebSockets whose peers have not read their queue yet, too.
-        """
-        for peer in list(self._peers):
-            if busy or not peer.subscriber.is_paused:
-                peer.close(why)
+    def _stop_keepalive(self, websocket: WebSocket) -> None:
+        self.wheel.remove(websocket)
+        self.deadlines.cancel(websocket)
 
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
@@ -381,21 +341,22 @@ class WebSocketResource(HttpResource):
         since, policy = since_of(request), policy_of(request)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
-        socket = self.opens(self, is_v1, f"websocket {self.context.client_of(request)}", policy, slot, scope)
+        socket = self.opens(self, is_v1, self.context.client_of(request), policy, slot, scope)
+        self.live.add(socket)
+        request.hold(socket.client_disconnected)
         opening = None
         try:
             if topics:
                 opening = await self.hub.subscribe(socket.subscriber, topics, since)
-            if socket.refused is not None:
-                raise socket.refused
+        except SubscriberClosed as closed:
+            if closed.why is not None:
+                raise closed.why from None
+            return None
         except BaseException:
-            socket.detach()
+            socket.abandon()
             raise
-        if request.is_disconnected:
-            socket.detach()
-        else:
-            _accept(request, key, is_v1, opening)
-            socket.begin(request, opening)
+        _accept(request, key, is_v1, opening)
+        socket.begin(request, opening)
         return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from pushd.core.errors import BadJson, TooLarge
+from pushd.core.media_type import essence
 from pushd.core.message import BINARY, JSON, Draft, draft
 from pushd.core.names import check_publishable
 
@@ -96,7 +97,7 @@ def _data(publication: Publication) -> tuple[bytes, str | None]:
             return b"", content_type
         raise BadJson("message must have data or data_base64")
     raw = bytes(publication.data)
-    if content_type is not None and content_type.partition(";")[0].strip().lower() == JSON:
+    if content_type is not None and essence(content_type) == JSON:
         return raw, content_type
     if raw[:1] != b'"':
         if content_type is not None:

@@ -1,4 +1,4 @@
-"""Who is connected is listed, and closing one of them takes it away wholly, in the way of its transport."""
+"""Connections are listed, and a kick removes one completely and closes it as its transport does."""
 
 import time
 
@@ -25,7 +25,7 @@ async def kick(daemon, connection):
 
 
 async def connected(daemon, count=1):
-    """Wait for `count` connections, and give them."""
+    """Wait for `count` connections, and return them."""
     await until(lambda: len(daemon.subscribers("a")) == count, "all subscribed")
     return await connections(daemon)
 
@@ -41,7 +41,7 @@ async def test_a_connection_is_listed(daemon, way):
 
 
 @each()
-async def test_a_connection_that_is_closed_is_gone_wholly(daemon, way):
+async def test_a_kicked_connection_is_removed_completely(daemon, way):
     other, peer = Sse(daemon), way(daemon)
     await other.subscribe("a")
     await peer.subscribe("a")
@@ -63,7 +63,7 @@ async def test_a_connection_that_is_closed_is_gone_wholly(daemon, way):
     assert await other.data(1) == [b"on"]
 
 
-async def test_a_poll_that_waits_is_answered(daemon):
+async def test_a_kicked_long_poll_is_answered(daemon):
     asked = daemon.request("GET", address("longpoll", "a"))
     waiting = ensureDeferred(asked)
     (shown,) = await connected(daemon)
@@ -74,7 +74,7 @@ async def test_a_poll_that_waits_is_answered(daemon):
 
 
 @each()
-async def test_one_who_does_not_read_is_cut_off_in_the_end(start_daemon, way):
+async def test_a_kicked_peer_that_does_not_read_is_aborted_after_a_while(start_daemon, way):
     reactor = MovableReactor()
     daemon = await start_daemon(ROOMY, reactor)
     peer = way(daemon, small=True)
@@ -84,13 +84,13 @@ async def test_one_who_does_not_read_is_cut_off_in_the_end(start_daemon, way):
     assert shown["queue_bytes"] == daemon.subscribers("a")[0].queued_bytes
     assert (await kick(daemon, shown)).status == 200
     assert await connections(daemon) == []
-    await until(lambda: daemon.open_connections == 1, "only that one left")
+    await until(lambda: daemon.open_connections == 1, "the other connections closed")
     await reactor.pass_time(6)
-    await until(lambda: not daemon.open_connections, "the connection cut")
+    await until(lambda: not daemon.open_connections, "the connection aborted")
 
 
 @each()
-async def test_the_messages_that_one_was_sent_are_counted_from_the_history_live_and_from_its_queue(start_daemon, way):
+async def test_sent_messages_are_counted_whether_replayed_live_or_queued(start_daemon, way):
     daemon = await start_daemon(ROOMY)
     for number in range(3):
         await daemon.publish("a", f"{number}")
@@ -108,7 +108,7 @@ async def test_the_messages_that_one_was_sent_are_counted_from_the_history_live_
     assert shown["messages"] == 3 + len(sent) + 1
 
 
-async def test_lines_are_listed_before_they_hear_anything(daemon):
+async def test_a_line_connection_is_listed_before_it_subscribes(daemon):
     peer = TextLines(daemon)
     peer.open()
     await peer.ask("PING")
@@ -118,7 +118,7 @@ async def test_lines_are_listed_before_they_hear_anything(daemon):
     assert [shown | {"topics": ["a", "b/*"]}] == await connections(daemon)
 
 
-async def test_connections_are_paged_by_age_also_behind_one_that_is_gone(daemon):
+async def test_connections_are_paged_by_age_even_after_one_that_is_closed(daemon):
     for count in range(1, 6):
         await Sse(daemon).subscribe("a")
         await until(
@@ -137,7 +137,7 @@ async def test_connections_are_paged_by_age_also_behind_one_that_is_gone(daemon)
     assert (await connections(daemon))[-1]["id"] not in ids
 
 
-async def test_those_who_hear_a_channel_are_found_by_name_and_by_pattern(daemon):
+async def test_subscribers_of_a_channel_are_found_by_name_and_by_pattern(daemon):
     for topics in ("news/*", "news/sports", "news/sports/x", "**"):
         await Sse(daemon).subscribe(topics)
     found = await connections(daemon, channel="news/sports")
@@ -145,7 +145,7 @@ async def test_those_who_hear_a_channel_are_found_by_name_and_by_pattern(daemon)
     assert await connections(daemon, channel="$sys/x") == []
 
 
-async def test_a_page_ends_early_where_its_connections_hear_very_many_topics(daemon):
+async def test_a_page_ends_early_if_its_connections_have_very_many_topics(daemon):
     topics = ",".join(f"t{number}" for number in range(500))
     peers = [TextLines(daemon) for _ in range(21)]
     for peer in peers:

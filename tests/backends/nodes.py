@@ -18,8 +18,10 @@ from pushd.core.history import Bounds
 from pushd.core.message import Gap, Message, draft
 from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
-from pushd.hub.hub import Hub, Receipt
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
 from pushd.metrics import Counters
 from tests.backends.redis_server import until
 
@@ -74,7 +76,10 @@ class Ear:
         self.events: list[Heard | Gap] = []
         self.ends: list[str] = []
         self.given_up: Refusal | None = None
-        self.subscriber = Subscriber(self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, transport)
+        self.subscriber = Subscriber(
+            self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, Peer(transport, "::1")
+        )
+        hub.add(self.subscriber)
 
     @property
     def heard(self) -> list[Heard]:
@@ -107,8 +112,9 @@ class Ear:
         self._hub.unsubscribe(self.subscriber, (channel,))
 
     def close(self, why: Refusal) -> None:
-        """Know that it is over."""
+        """Record the refusal, and leave the hub."""
         self.given_up = why
+        self._hub.remove(self.subscriber, why)
 
 
 class Node:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from pushd.core.cursor import EVERYTHING, Last, MessageId
 from pushd.core.errors import UnknownChannel
 from pushd.core.message import draft
-from pushd.hub.hub import Receipt
+from pushd.hub.publishing import Receipt
 from tests.backends.nodes import Ear, Node, Publisher, judge, settled
 from tests.backends.redis_server import RedisServer, until, until_told
 
@@ -116,9 +116,9 @@ async def test_ends_and_deletions_are_heard_at_every_node(redis: RedisServer, no
 
 async def test_counts_are_those_of_all_nodes_and_go_with_a_node(redis: RedisServer, node: Start) -> None:
     one, other = await node(redis.url), await node(redis.url)
-    await one.ear("a", transport="sse 1")
-    await other.ear("a", transport="websocket 1")
-    await other.ear("*", "a", transport="sse 2")
+    await one.ear("a", transport="sse")
+    await other.ear("a", transport="websocket")
+    await other.ear("*", "a", transport="sse")
     for each in (one, other):
         status = await each.hub.status("a")
         assert status.subscribers == {"sse": 2, "websocket": 1}

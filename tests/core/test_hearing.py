@@ -16,7 +16,7 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.history import Bounds
 from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import Log, Peer, Words, at, publish
+from tests.build import FakePeer, Log, Words, at, publish
 
 CHANNELS = ["a", "b", "c/1"]
 SOME_TOPICS = st.lists(st.sampled_from([*CHANNELS, "*", "**", "c/*"]), min_size=1, max_size=3, unique=True)
@@ -36,10 +36,10 @@ class Scene:
         self.recent = Recent()
         self.dispatcher = Dispatcher(self.recent)
         self.published: list[tuple[str, int]] = []
-        self.peer = Peer(Words(data_only=data_only), limits, policy)
+        self.peer = FakePeer(Words(data_only=data_only), limits, policy)
         for _ in range(2):
-            other = Peer().listen("**")
-            self.dispatcher.index.add("**", other.subscriber)
+            other = FakePeer().listen("**")
+            self.dispatcher.subscribe(["**"], other.subscriber)
         for channel in history:
             self._publish(channel)
 
@@ -47,7 +47,7 @@ class Scene:
         """Subscribe as the hub does it."""
         self.topics = topics
         for topic in topics:
-            self.dispatcher.index.add(topic, self.peer.subscriber)
+            self.dispatcher.subscribe([topic], self.peer.subscriber)
         self.catch_up = self.peer.subscriber.start_replay(topics)
         opening = self.log.open_now(topics, since, 0.0, 0.0)
         self.position = opening.position

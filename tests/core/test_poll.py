@@ -5,6 +5,7 @@ import pytest
 from pushd.core.delivery import Recent
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
 from pushd.core.replay import Page
 from tests.build import Words, batch, message, page
@@ -16,7 +17,7 @@ class Asker:
     """One who polls, and closes the poll once it was answered."""
 
     def __init__(self, *topics: str, limits: QueueLimits | None = None) -> None:
-        self.poll = Poll(self, Words(data_only=True), limits or QueueLimits(), "peer")
+        self.poll = Poll(self, Words(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1"))
         self.catch_up = self.poll.start_replay(topics or ("a",))
         self.answers: list[PollResult] = []
         self.ends: list[str] = []

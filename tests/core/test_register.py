@@ -3,13 +3,18 @@
 import pytest
 
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.subscriber import Subscriber
-from tests.build import Peer, Words
+from tests.build import FakePeer, Words
+
+
+def new_subscriber() -> Subscriber:
+    return Subscriber(FakePeer(), Words(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1"))
 
 
 def entered(register: Register, count: int) -> list[Subscriber]:
-    them = [Subscriber(Peer(), Words(), QueueLimits(), Policy.DISCONNECT, "tcp ::1") for _ in range(count)]
+    them = [new_subscriber() for _ in range(count)]
     for number, each in enumerate(them):
         register.add(each, 1000.9 + number)
     return them
@@ -22,22 +27,22 @@ def register() -> Register:
 
 def test_one_who_comes_gets_an_id_which_its_name_shows(register):
     *_, last = entered(register, 300)
-    assert (last.id, last.name, last.connected_at) == ("12c", "tcp ::1 #12c", 1299)
-    assert register.find(last.number) is last
+    assert (last.peer.id, str(last.peer), last.peer.connected_at) == ("12c", "tcp ::1 #12c", 1299)
+    assert register.find(last.peer.number) is last
 
 
 def test_no_id_is_given_twice(register):
     (first,) = entered(register, 1)
     register.remove(first)
-    register.remove(first)
     (second,) = entered(register, 1)
-    assert register.find(first.number) is None
-    assert first.id != second.id
+    assert register.find(first.peer.number) is None
+    assert first.peer.id != second.peer.id
 
 
-def test_one_who_never_came_can_leave(register):
+def test_subscriber_that_is_not_registered_cannot_be_removed(register):
     (first,) = entered(register, 1)
-    register.remove(Subscriber(Peer(), Words(), QueueLimits(), Policy.DISCONNECT, "tcp ::1"))
+    with pytest.raises(KeyError):
+        register.remove(new_subscriber())
     assert register.page(0, 9) == [first]
 
 
@@ -47,7 +52,7 @@ def test_a_page_begins_behind_a_number_that_may_be_gone(register, after, limit):
     them = entered(register, 6)
     for gone in (1, 4):
         register.remove(them[gone])
-    left = [each for each in them if each.number not in (2, 5)]
-    expected = [each for each in left if each.number > after][:limit]
+    left = [each for each in them if each.peer.number not in (2, 5)]
+    expected = [each for each in left if each.peer.number > after][:limit]
     assert register.page(after, limit) == expected
     assert page_among(reversed(left), after, limit) == expected

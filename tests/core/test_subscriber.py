@@ -11,7 +11,7 @@ from pushd.core.errors import TooSlow
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.replay import Page, StartPosition
-from tests.build import Following, Peer, Words, batch, message, page
+from tests.build import FakePeer, Following, Words, batch, message, page
 
 
 def a(*seqs: int) -> list[Message]:
@@ -27,7 +27,7 @@ def opening(seq: int, *, behind: bool = False, gaps: tuple[Gap, ...] = ()) -> St
     return StartPosition(MessageId("E", seq), gaps, behind, is_complete=False)
 
 
-class Returning(Peer):
+class Returning(FakePeer):
     """A peer that catches up."""
 
     def catch(self, *topics: str) -> "Returning":
@@ -42,34 +42,34 @@ class Returning(Peer):
 
 
 def test_what_comes_live_is_written_at_once_a_batch_a_write() -> None:
-    peer = Peer().listen("a")
+    peer = FakePeer().listen("a")
     peer.subscriber.deliver(batch(*a(1, 2)))
     peer.subscriber.deliver(batch(*a(3)))
     assert peer.writes == ["a:1 a:2", "a:3"]
 
 
 def test_one_who_begins_now_hears_only_what_is_newer() -> None:
-    peer = Peer().listen("a", after=5)
+    peer = FakePeer().listen("a", after=5)
     peer.subscriber.deliver(batch(*a(4, 5, 6)))
     peer.subscriber.deliver(batch(*a(5)))
     assert peer.heard == ["a:6"]
 
 
 def test_each_topic_begins_at_its_own_place() -> None:
-    peer = Peer().listen("a", after=1).listen("b", after=4)
+    peer = FakePeer().listen("a", after=1).listen("b", after=4)
     peer.subscriber.deliver(batch(message(2, "a"), message(3, "b"), message(4, "b"), message(5, "b"), message(6, "a")))
     assert peer.heard == ["a:2", "b:5", "a:6"]
 
 
 def test_a_message_of_overlapping_topics_is_heard_once() -> None:
-    peer = Peer().listen("a", "*", "**")
+    peer = FakePeer().listen("a", "*", "**")
     peer.subscriber.deliver(batch(message(1, "a"), message(2, "b")))
     assert peer.heard == ["a:1", "b:2"]
 
 
 @pytest.mark.parametrize(("channel", "topic"), [("a", "a"), ("b", "*"), ("c/d", "c/**"), ("x/y", None)])
 def test_a_channel_is_heard_by_its_own_name_or_else_by_a_pattern(channel: str, topic: str | None) -> None:
-    assert Peer().listen("*", "a", "c/**").subscriber.topic_of(channel) == topic
+    assert FakePeer().listen("*", "a", "c/**").subscriber.topic_of(channel) == topic
 
 
 # Catching up
@@ -181,7 +181,7 @@ def test_a_gap_that_is_known_is_not_told_by_the_pages(data_only: bool) -> None:
 
 
 def test_a_gap_can_be_told_at_once() -> None:
-    peer = Peer()
+    peer = FakePeer()
     peer.subscriber.gap([Gap("a", "E-1", "E-3", "evicted")])
     peer.subscriber.gap([])
     assert peer.writes == ["gap:a:E-1:E-3:evicted"]
@@ -216,7 +216,7 @@ def test_a_fluid_wire_knows_what_each_message_follows_however_it_came() -> None:
 
 
 def test_one_who_parts_from_a_topic_hears_the_others_only() -> None:
-    peer = Peer().listen("a", "b")
+    peer = FakePeer().listen("a", "b")
     peer.subscriber.unsubscribe("a")
     peer.subscriber.unsubscribe("never")
     peer.subscriber.deliver(batch(message(1, "b")))
@@ -227,7 +227,7 @@ def test_one_who_parts_from_a_topic_hears_the_others_only() -> None:
 @pytest.mark.parametrize("left", [(), ("b",)], ids=["nothing", "another topic"])
 def test_what_was_on_its_way_is_not_heard_by_one_who_has_parted(left: tuple[str, ...]) -> None:
     """A batch is planned for a crowd, and the last of them are served a turn later."""
-    peer = Peer().listen("a", *left)
+    peer = FakePeer().listen("a", *left)
     peer.subscriber.unsubscribe("a", newest=2)
     peer.subscriber.deliver(batch(*a(1)))
     peer.subscriber.deliver(batch(*a(2)))
@@ -235,7 +235,7 @@ def test_what_was_on_its_way_is_not_heard_by_one_who_has_parted(left: tuple[str,
 
 
 def test_what_was_on_its_way_is_not_heard_though_another_topic_goes_live_meanwhile() -> None:
-    peer = Peer().listen("a")
+    peer = FakePeer().listen("a")
     peer.subscriber.start_replay(["b"])
     peer.subscriber.unsubscribe("a", newest=5)
     peer.subscriber.go_live(["b"], 3)
@@ -245,7 +245,7 @@ def test_what_was_on_its_way_is_not_heard_though_another_topic_goes_live_meanwhi
 
 
 def test_what_waits_is_not_heard_by_one_who_has_parted() -> None:
-    peer = Peer().listen("a", "b")
+    peer = FakePeer().listen("a", "b")
     peer.subscriber.pause()
     peer.subscriber.deliver(batch(message(1, "a"), message(2, "b"), message(3, "a")))
     peer.subscriber.unsubscribe("a")
@@ -254,7 +254,7 @@ def test_what_waits_is_not_heard_by_one_who_has_parted() -> None:
 
 
 def test_what_another_topic_covers_is_still_heard_by_one_who_has_parted() -> None:
-    peer = Peer().listen("a", "*")
+    peer = FakePeer().listen("a", "*")
     peer.subscriber.pause()
     peer.subscriber.deliver(batch(*a(1)))
     peer.subscriber.unsubscribe("a")
@@ -279,7 +279,7 @@ def test_one_who_parts_while_it_catches_up_hears_no_more_of_that(topics: list[st
 
 
 def test_the_end_of_a_channel_is_told_and_then_nothing_more_of_it() -> None:
-    peer = Peer().listen("a", "b")
+    peer = FakePeer().listen("a", "b")
     peer.subscriber.end("a")
     peer.subscriber.deliver(batch(message(1, "a"), message(2, "b")))
     assert peer.heard == ["end:a", "b:2"]
@@ -287,14 +287,14 @@ def test_the_end_of_a_channel_is_told_and_then_nothing_more_of_it() -> None:
 
 
 def test_the_end_of_a_channel_that_was_not_named_is_not_told() -> None:
-    peer = Peer().listen("*")
+    peer = FakePeer().listen("*")
     peer.subscriber.end("a")
     peer.subscriber.deliver(batch(*a(1)))
     assert (peer.heard, peer.ends) == (["a:1"], [])
 
 
 def test_a_bare_wire_says_nothing_of_an_end_but_its_outlet_knows() -> None:
-    peer = Peer(Words(data_only=True)).listen("a")
+    peer = FakePeer(Words(data_only=True)).listen("a")
     peer.subscriber.end("a")
     assert (peer.writes, peer.ends) == ([], ["a"])
 
@@ -329,7 +329,7 @@ def test_an_end_while_it_catches_up_is_told_once_behind_all_that_came_before(
 
 def test_one_who_left_does_not_hold_its_connection() -> None:
     """So both are freed at once: a crowd that leaves is no work for the garbage collector."""
-    peer = Peer().listen("a")
+    peer = FakePeer().listen("a")
     subscriber, connection = peer.subscriber, weakref.ref(peer)
     subscriber.close()
     subscriber.outlet.write(b"unheard")

@@ -4,12 +4,12 @@ import pytest
 
 from pushd.core.errors import NoRoom, TooSlow
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import Peer, Words, batch, message
+from tests.build import FakePeer, Words, batch, message
 
 LARGE = b"x" * 40_000
 
 
-def send(peer: Peer, *seqs: int, channel: str = "a", data: bytes = b"x") -> int:
+def send(peer: FakePeer, *seqs: int, channel: str = "a", data: bytes = b"x") -> int:
     """Deliver messages one by one, linked as a channel's are; give how many were let go for them."""
     return sum(
         peer.subscriber.deliver(batch(message(seq, channel, data, prev=seq - 1 if seq > 1 else None))) for seq in seqs
@@ -18,8 +18,8 @@ def send(peer: Peer, *seqs: int, channel: str = "a", data: bytes = b"x") -> int:
 
 def busy(
     *topics: str, policy: Policy = Policy.DISCONNECT, limits: QueueLimits | None = None, data_only: bool = False
-) -> Peer:
-    peer = Peer(Words(data_only=data_only), limits, policy).listen(*topics or ("a",))
+) -> FakePeer:
+    peer = FakePeer(Words(data_only=data_only), limits, policy).listen(*topics or ("a",))
     peer.subscriber.pause()
     return peer
 
@@ -65,7 +65,7 @@ def test_one_whose_last_write_filled_its_transport_is_busy_with_nothing_waiting(
 
 
 def test_a_live_write_that_fills_the_transport_makes_it_busy() -> None:
-    peer = Peer().listen("a")
+    peer = FakePeer().listen("a")
     peer.fills_up = True
     send(peer, 1, 2)
     assert peer.writes == ["a:1"]
@@ -96,7 +96,7 @@ def test_who_waits_for_it_to_be_ready_is_called_once_when_nothing_waits_any_more
 
 def test_who_asks_one_that_is_ready_is_called_at_once() -> None:
     calls: list[int] = []
-    peer = Peer()
+    peer = FakePeer()
     peer.subscriber.when_drained(lambda: calls.append(1))
     assert calls == [1]
     peer.subscriber.resume()
@@ -283,7 +283,7 @@ def test_who_waits_for_one_that_is_closed_is_called_once() -> None:
 
 
 def test_one_that_is_closed_by_its_own_write_is_not_written_to_again() -> None:
-    class Fragile(Peer):
+    class Fragile(FakePeer):
         def write(self, data: bytes) -> None:
             super().write(data)
             self.subscriber.close()
@@ -301,7 +301,7 @@ def test_one_that_is_closed_by_its_own_write_is_not_written_to_again() -> None:
 
 def test_one_who_leaves_lets_go_of_what_waits_for_it() -> None:
     limits = QueueLimits()
-    peer, late = busy(limits=limits), Peer(limits=limits)
+    peer, late = busy(limits=limits), FakePeer(limits=limits)
     late.subscriber.start_replay(("a",))
     for each in (peer, late):
         send(each, 1, 2)
@@ -331,7 +331,7 @@ def test_one_that_may_lose_nothing_or_can_not_be_told_has_nothing_to_shed(policy
 
 
 def test_one_that_is_ready_sheds_nothing() -> None:
-    assert Peer().listen("a").subscriber.shed() == 0
+    assert FakePeer().listen("a").subscriber.shed() == 0
 
 
 def test_what_is_on_its_way_and_was_made_for_one_alone_counts_until_it_is_sent() -> None:
@@ -358,7 +358,7 @@ def test_one_who_leaves_owes_nothing() -> None:
 
 def test_what_goes_to_many_does_not_count_for_each() -> None:
     limits = QueueLimits()
-    peers = [Peer(limits=limits).listen("a") for _ in range(2)]
+    peers = [FakePeer(limits=limits).listen("a") for _ in range(2)]
     for peer in peers:
         peer.fills_up = True
         send(peer, 1)

@@ -23,7 +23,7 @@ TARGETS: dict[str, Any] = {
     "patterns": test_names.test_topic_matches_like_its_regular_expression,
     "cursors": test_cursor.test_any_text_is_parsed_or_refused,
     "types": test_message.test_accepted_types_and_events_fit_into_a_line,
-    "query": test_query.test_whatever_is_asked_is_read_or_refused,
+    "query": test_query.test_any_query_is_parsed_or_refused,
     "accept": test_negotiation.test_whatever_is_accepted_some_door_is_picked,
     "frames": test_websocket_reader.test_whatever_comes_is_read_alike_however_it_is_cut,
     "publications": test_publication.test_any_input_is_accepted_or_refused,

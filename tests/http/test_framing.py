@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from pushd.http.site import HttpLimits
+from pushd.http.limits import HttpLimits
 from tests.transports.daemon import turns, until
 from tests.transports.in_memory import CONTINUE, Asked, InMemory
 
@@ -33,7 +33,7 @@ HANDSHAKE = (
 
 
 def framed(body: bytes, framing: str, pieces: int = 2) -> bytes:
-    """Write the header that frames a body, the end of the head, and the body."""
+    """Return the header that frames a body, the end of the head, and the body."""
     if framing == "length":
         return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     size = max(1, -(-len(body) // pieces))
@@ -53,7 +53,7 @@ def split(data: bytes, size: int) -> list[bytes]:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"GET", b"OPTIONS", b"PATCH"])
-def test_the_body_of_an_upgrade_that_is_not_taken_belongs_to_its_request(method, upgrade, framing, size):
+def test_the_body_of_a_refused_upgrade_belongs_to_its_request(method, upgrade, framing, size):
     client = InMemory()
     one = method + b" /pub/a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[upgrade] + framed(SMUGGLED, framing)
     client.send(split(one + one + NEXT, size))
@@ -65,7 +65,7 @@ def test_the_body_of_an_upgrade_that_is_not_taken_belongs_to_its_request(method,
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
-def test_requests_behind_an_upgrade_without_a_body_are_answered_one_by_one(method, upgrade, size):
+def test_requests_after_an_upgrade_without_a_body_are_answered_in_order(method, upgrade, size):
     client = InMemory()
     client.send(split((method + b" /a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[upgrade] + b"\r\n" + NEXT) * 3, size))
     assert client.asked == [Asked(method, b"/a", b""), Asked(b"GET", b"/next", b"")] * 3
@@ -73,7 +73,7 @@ def test_requests_behind_an_upgrade_without_a_body_are_answered_one_by_one(metho
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-def test_the_limit_of_a_body_holds_behind_an_upgrade(framing):
+def test_the_body_of_a_refused_upgrade_is_limited(framing):
     client = InMemory(HttpLimits(message=100))
     head = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES["h2c"]
     client.send([head + framed(b"x" * 101, framing, pieces=1) + NEXT])
@@ -94,7 +94,7 @@ def test_an_upgrade_of_http_1_0_is_ignored_and_the_connection_closes():
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 @pytest.mark.parametrize("crlf", [b"", b"\r\n", b"\r\n\r\n"])
 @pytest.mark.parametrize("method", UNKNOWN)
-def test_an_unknown_method_ends_the_connection_and_nothing_is_processed_twice(method, crlf, size):
+def test_an_unknown_method_closes_the_connection_and_nothing_is_processed_twice(method, crlf, size):
     client = InMemory()
     first = b"POST /pub/dup HTTP/1.1\r\nHost: localhost\r\n" + framed(b"hello", "length")
     unknown = crlf + method + b" /x HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES["h2c"] + framed(NEXT, "length")
@@ -105,7 +105,7 @@ def test_an_unknown_method_ends_the_connection_and_nothing_is_processed_twice(me
 
 
 @pytest.mark.parametrize("target", [b"example.org:443", b"/pub/a"])
-def test_connect_is_refused_and_nothing_behind_it_is_read(target):
+def test_connect_is_refused_and_nothing_is_read_after_it(target):
     client = InMemory()
     client.send([NEXT + b"CONNECT " + target + b" HTTP/1.1\r\nHost: example.org:443\r\n\r\n" + NEXT])
     assert (len(client.asked), client.statuses, client.is_closed) == (1, [200, 405], True)
@@ -123,7 +123,7 @@ def test_connect_is_refused_and_nothing_behind_it_is_read(target):
         b"Content-Length: 0\r\n\r\n",
     ],
 )
-def test_nothing_is_processed_behind_the_last_request(last):
+def test_nothing_is_processed_after_the_last_request(last):
     client = InMemory()
     client.send([last + NEXT + NEXT])
     assert ([asked.path for asked in client.asked], client.statuses, client.is_closed) == ([b"/a"], [200], True)
@@ -145,7 +145,7 @@ def test_nothing_is_processed_behind_the_last_request(last):
         (b"http://a?q=1", b"a", b"/"),
     ],
 )
-def test_a_target_in_absolute_form_names_the_host(target, host, path):
+def test_a_target_in_absolute_form_is_accepted_if_it_names_the_host(target, host, path):
     client = InMemory()
     client.send([b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n" + NEXT])
     assert [asked.path for asked in client.asked] == [path, b"/next"]
@@ -164,7 +164,7 @@ def test_a_target_in_absolute_form_names_the_host(target, host, path):
         (b"ftp://a/pub/x", b"a"),
     ],
 )
-def test_a_target_that_disagrees_with_the_host_is_refused(target, host):
+def test_a_target_that_names_another_host_is_refused(target, host):
     client = InMemory()
     client.send([b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n" + NEXT])
     assert (client.asked, client.statuses, client.is_closed) == ([], [400], True)
@@ -205,7 +205,7 @@ def test_an_unknown_expectation_is_refused(value):
 
 @pytest.mark.parametrize("first", [b"", NEXT, b"GET /a?later HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 @pytest.mark.parametrize("upgrade", [b"", UPGRADES["h2c"]])
-def test_100_continue_is_sent_when_it_is_the_turn_of_the_request(first, upgrade):
+def test_100_continue_is_sent_once_all_earlier_requests_are_answered(first, upgrade):
     client = InMemory()
     expecting = (
         b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-Continue\r\n" + upgrade + b"Content-Length: 2\r\n\r\n"
@@ -239,21 +239,10 @@ def test_unreserved_characters_of_a_path_are_decoded(sent, path):
     assert [asked.path for asked in client.asked] == [path]
 
 
-@pytest.mark.parametrize(
-    ("target", "status"),
-    [(b"/pub", 200), (b"/%70ub", 200), (b"http://localhost/p%75b", 200), (b"/pub?x", 200)]
-    + [(target, 413) for target in (b"/pub/", b"/pub/a", b"//pub", b"/pub%2F", b"/./pub", b"/PUB")],
-)
-def test_the_limit_of_a_batch_depends_on_the_decoded_path(target, status):
-    client = InMemory(HttpLimits(message=10, batch=100))
-    client.send([b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 11, "length")])
-    assert client.statuses == [status]
+# Requests after a held one
 
 
-# Requests behind one that is held
-
-
-def test_what_follows_a_held_request_is_read_while_there_is_room():
+def test_bytes_after_a_held_request_are_read_up_to_the_limit():
     client = InMemory()
     client.connection.dataReceived(b"GET /a?held HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT)
     assert client.transport.is_reading
@@ -266,7 +255,7 @@ def test_what_follows_a_held_request_is_read_while_there_is_room():
 
 @pytest.mark.parametrize("early", [0, 20, 60, 1000])
 @pytest.mark.parametrize("between", [b"", NEXT])
-def test_a_held_request_is_answered_when_too_much_follows_it(between, early):
+def test_a_held_request_is_answered_when_too_many_bytes_follow_it(between, early):
     client = InMemory()
     behind = between + b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 12_000, "length") + NEXT
     segments = [b"GET /a?held HTTP/1.1\r\nHost: localhost\r\n\r\n" + behind[:early], *split(behind[early:], 1000)]
@@ -280,7 +269,7 @@ def test_a_held_request_is_answered_when_too_much_follows_it(between, early):
     assert client.asked[-2:] == [Asked(b"POST", b"/pub/a", b"x" * 12_000), Asked(b"GET", b"/next", b"")]
 
 
-def test_one_who_leaves_is_noticed_behind_a_held_request():
+def test_a_disconnect_is_detected_during_a_held_request():
     client = InMemory()
     client.connection.dataReceived(b"GET /a?held HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT)
     client.connection.readConnectionLost()
@@ -289,7 +278,7 @@ def test_one_who_leaves_is_noticed_behind_a_held_request():
     assert (client.recorder.gone, len(client.asked), client.statuses) == (1, 1, [])
 
 
-def test_one_who_has_sent_all_is_answered():
+def test_a_client_that_sends_nothing_more_is_answered():
     client = InMemory()
     client.connection.dataReceived(b"GET /a?later HTTP/1.1\r\nHost: localhost\r\n\r\n" + NEXT[:10])
     client.connection.readConnectionLost()
@@ -302,11 +291,11 @@ def test_one_who_has_sent_all_is_answered():
 
 
 class Piece(NamedTuple):
-    """A request, and what has to become of it."""
+    """A request, and its expected result."""
 
     wire: bytes
     asked: Asked | None
-    """None: it is refused and not processed."""
+    """The processed request; None if it is refused."""
     status: int
     is_last: bool
 
@@ -358,8 +347,8 @@ def test_each_request_is_processed_once_and_answered_once(stream, is_eager):
 
 @given(stream=streams(b"", b"?stream", b"?held"), is_eager=st.booleans())
 @settings(max_examples=250)
-def test_nothing_is_lost_or_processed_twice_around_streams(stream, is_eager):
-    """Only a stream behind which part of a request was read may be the last answer before its time."""
+def test_no_request_is_lost_or_processed_twice_around_streams(stream, is_eager):
+    """Only a stream after which part of a request was read may be the last answer too early."""
     requests, segments = stream
     client = InMemory()
     client.send(segments, is_eager=is_eager)
@@ -373,7 +362,7 @@ def test_nothing_is_lost_or_processed_twice_around_streams(stream, is_eager):
     assert client.is_closed == (b"\r\nConnection: close" in answers[-1].head)
 
 
-def test_bytes_behind_a_handshake_that_waits_for_a_stream_are_not_parsed():
+def test_bytes_after_a_handshake_that_is_queued_behind_a_stream_are_not_parsed():
     client = InMemory()
     handshake = b"GET /ws?later HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
     client.connection.dataReceived(b"GET /s?stream HTTP/1.1\r\nHost: localhost\r\n\r\n" + handshake)
@@ -409,7 +398,7 @@ WORDS = (
 
 @st.composite
 def mutations(draw: st.DrawFn) -> tuple[bytes, list[int]]:
-    """Return some requests in which words replace some bytes, and where their segments end."""
+    """Return requests in which words replace some bytes, and the ends of the segments."""
     data = b"".join(draw(pieces(number)).wire for number in range(draw(st.integers(1, 4))))
     for word in draw(st.lists(st.sampled_from((*WORDS, b"")), min_size=1, max_size=4)):
         start = draw(st.integers(0, len(data)))
@@ -419,7 +408,7 @@ def mutations(draw: st.DrawFn) -> tuple[bytes, list[int]]:
 
 @given(mutation=mutations())
 @settings(max_examples=250)
-def test_what_is_processed_does_not_depend_on_the_segments(mutation):
+def test_requests_are_the_same_however_they_are_segmented(mutation):
     data, cuts = mutation
     outcomes = []
     for segments in ([data], [data[s:e] for s, e in zip([0, *cuts], [*cuts, len(data)], strict=True)], split(data, 1)):
@@ -433,11 +422,11 @@ def test_what_is_processed_does_not_depend_on_the_segments(mutation):
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
-# The same with the daemon
+# With a daemon
 
 
 class Raw(Protocol):
-    """A client that sends bytes and gathers what comes."""
+    """A client that sends segments and collects what it receives."""
 
     def __init__(self, *segments: bytes) -> None:
         self.segments = segments
@@ -445,13 +434,13 @@ class Raw(Protocol):
         self.is_closed = False
 
     def connectionMade(self) -> None:
-        """Send."""
+        """Send the segments."""
         assert self.transport is not None
         for segment in self.segments:
             self.transport.write(segment)
 
     def dataReceived(self, data: bytes) -> None:
-        """Gather."""
+        """Collect received bytes."""
         self.received += data
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -489,7 +478,7 @@ async def test_a_handshake_with_a_body_is_refused(daemon, target, framing):
 
 
 @pytest.mark.parametrize(("target", "status"), [(b"/ws/a*", 400), (b"/nope", 404), (b"/poll/a", 204)])
-async def test_requests_behind_a_refused_handshake_are_answered(daemon, target, status):
+async def test_requests_after_a_refused_handshake_are_answered(daemon, target, status):
     handshake = b"GET " + target + b" HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
     client = daemon.connect("http", Raw((handshake + b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n") * 3))
     await until(lambda: len(client.statuses) == 6, "all answers")
@@ -497,7 +486,7 @@ async def test_requests_behind_a_refused_handshake_are_answered(daemon, target, 
 
 
 @pytest.mark.parametrize("target", [b"/ws/a", b"/sub/a"])
-async def test_what_follows_a_handshake_is_not_http(daemon, target):
+async def test_bytes_after_a_handshake_are_not_parsed_as_http(daemon, target):
     handshake = b"GET " + target + b" HTTP/1.1\r\n" + HANDSHAKE + b"Content-Length: 0\r\n\r\n"
     ping = b"\x89\x81\0\0\0\0x"
     client = daemon.connect("http", Raw(handshake + ping))
@@ -515,7 +504,7 @@ HALVES = {
 
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("way", ["sse", "stream", "multipart", "mixed", "sub"])
-async def test_a_stream_behind_which_half_a_request_was_read_closes(daemon, way, half):
+async def test_a_stream_closes_the_connection_if_part_of_the_next_request_was_read(daemon, way, half):
     await daemon.publish("b", "kept")
     get = b"GET /%b/s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % way.encode()
     client = daemon.connect("http", Raw(get + HALVES[half]))
@@ -530,7 +519,7 @@ async def test_a_stream_behind_which_half_a_request_was_read_closes(daemon, way,
     assert await daemon.history("b")
 
 
-async def test_whole_requests_behind_a_stream_are_answered_when_it_ends(daemon):
+async def test_complete_requests_after_a_stream_are_answered_when_it_ends(daemon):
     post = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + framed(SMUGGLED, "length")
     client = daemon.connect("http", Raw(b"GET /sse/s HTTP/1.1\r\nHost: localhost\r\n\r\n" + post))
     await until(lambda: client.statuses == [200], "the stream")
@@ -544,7 +533,7 @@ async def test_whole_requests_behind_a_stream_are_answered_when_it_ends(daemon):
     assert len(await daemon.history("a")) == 2
 
 
-async def test_what_came_during_a_stream_is_not_lost_when_another_stream_follows(daemon):
+async def test_bytes_received_during_a_stream_are_kept_when_another_stream_follows(daemon):
     stream = b"GET /sse/%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
     post = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n" + framed(SMUGGLED, "length")
     client = daemon.connect("http", Raw(stream % b"s" + stream % b"t"))
@@ -572,23 +561,23 @@ HELD = {
 @pytest.mark.parametrize("leave", ["half-close", "reset"])
 @pytest.mark.parametrize("behind", [b"", NEXT, NEXT * 3, NEXT[:20], b"XYZZY / HTTP/1.1\r\n\r\n"])
 @pytest.mark.parametrize("way", HELD)
-async def test_one_who_leaves_a_held_request_is_noticed_at_once(daemon, way, behind, leave):
+async def test_a_disconnect_from_a_held_request_is_detected_at_once(daemon, way, behind, leave):
     first = await daemon.publish("a", "x")
     held = HELD[way] % first.encode() if way == "pull" else HELD[way]
     client = daemon.connect("http", Raw(held + behind))
-    await until(lambda: daemon.subscribers("a"), "held")
+    await until(lambda: daemon.subscribers("a"), "the held request")
     client.transport.write(behind)
     await turns()
     if leave == "reset":
         client.transport.abortConnection()
     else:
         client.transport.loseWriteConnection()
-    await until(lambda: not daemon.subscribers("a"), "noticed", 2.0)
-    await until(lambda: not daemon.open_connections, "closed", 2.0)
+    await until(lambda: not daemon.subscribers("a"), "the request ended", 2.0)
+    await until(lambda: not daemon.open_connections, "the connection closed", 2.0)
 
 
 @pytest.mark.parametrize("way", HELD)
-async def test_much_behind_a_held_request_has_it_answered_at_once(daemon, way):
+async def test_a_held_request_is_answered_at_once_when_many_bytes_follow_it(daemon, way):
     first = await daemon.publish("a", "x")
     held = HELD[way] % first.encode() if way == "pull" else HELD[way]
     post = b"POST /pub/b HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 20_000, "length")
@@ -596,3 +585,17 @@ async def test_much_behind_a_held_request_has_it_answered_at_once(daemon, way):
     await until(lambda: len(client.statuses) == 3, "all answers")
     assert client.statuses == [200 if way == "pull" else 204, 202, 202]
     assert len(await daemon.history("b")) == 2
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [(b"/pub", 415), (b"/%70ub", 415), (b"http://localhost/p%75b", 415), (b"/pub?x", 415)]
+    + [(target, 413) for target in (b"/pub/", b"/pub/a", b"//pub", b"/pub%2F", b"/./pub", b"/PUB", b"/", b"/sse/a")],
+)
+async def test_the_limit_of_a_body_is_that_of_its_resource(start_daemon, target, status, framing):
+    daemon = await start_daemon({"limits.message": 10, "limits.batch": 100})
+    post = b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\n"
+    client = daemon.connect("http", Raw(post + framed(b"x" * 11, framing, pieces=1)))
+    await until(lambda: client.statuses, "the answer")
+    assert client.statuses == [status]

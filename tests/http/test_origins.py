@@ -1,4 +1,4 @@
-"""Which hosts address a loopback listener, and which origins are foreign."""
+"""Loopback listeners serve known hosts only, and origins are the same or foreign."""
 
 import pytest
 from hypothesis import given
@@ -73,7 +73,7 @@ def test_a_host_that_a_loopback_listener_does_not_serve(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["push.example.org", "my_service"])
-def test_without_names_only_what_nobody_else_can_own_is_known(host: str) -> None:
+def test_configured_names_are_unknown_without_configuration(host: str) -> None:
     assert not is_known_host(host.encode(), NONE)
 
 
@@ -85,7 +85,7 @@ def test_no_domain_of_the_internet_is_known(domain: str) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_judged(host: bytes) -> None:
+def test_any_bytes_are_known_or_unknown(host: bytes) -> None:
     assert is_known_host(host, NONE) in (True, False)
 
 
@@ -123,7 +123,7 @@ def test_an_origin_that_is_foreign(origin: str) -> None:
 
 
 @pytest.mark.parametrize("origin", [b"http://", b"null", b""])
-def test_no_origin_is_that_of_a_request_without_a_host(origin: bytes) -> None:
+def test_no_origin_matches_a_request_without_a_host(origin: bytes) -> None:
     assert not is_same_origin(origin, b"")
 
 

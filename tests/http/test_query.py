@@ -1,4 +1,4 @@
-"""What doors read from a request: names, parameters and cursors, whatever the client has sent."""
+"""Names, parameters and cursors of any request are parsed or refused."""
 
 from urllib.parse import quote, urlencode
 
@@ -20,36 +20,36 @@ QUERIES = st.lists(
 NUMBERS = st.integers(-5, 10**20).map(str) | st.decimals(allow_nan=True).map(str) | st.text(max_size=6)
 
 
-def asked(query: bytes = b"", *, path: bytes = b"/sse/a", headers: dict[bytes, bytes] | None = None) -> Request:
-    """Make a request as it comes to its door, the first segment taken."""
+def request_for(query: bytes = b"", *, path: bytes = b"/sse/a", headers: dict[bytes, bytes] | None = None) -> Request:
+    """Return a request as its resource receives it, without the first segment of the path."""
     request = Request(None, b"GET", path + b"?" + query, headers or {})  # type: ignore[arg-type]
     del request.postpath[0]
     return request
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["", "/", "/:@!$&'()*+,;="]))
-def test_any_name_comes_back_from_its_percent_encoded_form(name: str, safe: str) -> None:
-    assert name_in_path(asked(path=b"/sse/" + quote(name, safe=safe).encode())) == name
+def test_any_name_round_trips_through_percent_encoding(name: str, safe: str) -> None:
+    assert name_in_path(request_for(path=b"/sse/" + quote(name, safe=safe).encode())) == name
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "ü"]), st.text(st.characters(exclude_categories=["Cs"]))))
-def test_any_parameter_comes_back_from_its_form_encoded_form(values: dict[str, str]) -> None:
-    request = asked(urlencode(values).encode())
+def test_any_parameter_round_trips_through_form_encoding(values: dict[str, str]) -> None:
+    request = request_for(urlencode(values).encode())
     for name in ("a", "b", "ü", "other"):
         assert parameter(request, name.encode()) == values.get(name)
 
 
 @given(QUERIES, QUERIES, st.none() | st.binary(max_size=8) | st.sampled_from([b"all", b"last:2", b"E-1"]))
-def test_whatever_is_asked_is_read_or_refused(query: bytes, path: bytes, header: bytes | None) -> None:
+def test_any_query_is_parsed_or_refused(query: bytes, path: bytes, header: bytes | None) -> None:
     headers = {} if header is None else {b"last-event-id": header}
-    request = asked(query, path=b"/sse/" + path.replace(b"?", b""), headers=headers)
+    request = request_for(query, path=b"/sse/" + path.replace(b"?", b""), headers=headers)
     for read in (name_in_path, since_of, policy_of):
         try:
             read(request)
         except Refusal as refusal:
             assert len(str(refusal).splitlines()) == 1
     if header:
-        assert _since(request) == _since(asked(b"since=all", headers=headers)), "the header wins"
+        assert _since(request) == _since(request_for(b"since=all", headers=headers)), "the header takes precedence"
 
 
 def _since(request: Request) -> Since | None:
@@ -60,8 +60,8 @@ def _since(request: Request) -> Since | None:
 
 
 @given(NUMBERS)
-def test_a_number_is_within_its_limits_or_refused(text: str) -> None:
-    request = asked(urlencode({"n": text.encode("utf-8", "surrogatepass")}).encode())
+def test_a_number_is_within_its_range_or_refused(text: str) -> None:
+    request = request_for(urlencode({"n": text.encode("utf-8", "surrogatepass")}).encode())
     try:
         number = whole_number(request, b"n", 3, 0, 1000)
         assert 0 <= number <= 1000 and number == int(text)
@@ -83,12 +83,12 @@ def test_a_number_is_within_its_limits_or_refused(text: str) -> None:
         (b"lastEventID=E-1", parse_since("E-1")),
     ],
 )
-def test_where_to_begin_stands_in_one_of_three_parameters(query: bytes, since: Since) -> None:
-    assert since_of(asked(query)) == since
+def test_three_parameters_set_the_start_position(query: bytes, since: Since) -> None:
+    assert since_of(request_for(query)) == since
 
 
-def test_what_is_not_there_is_the_default_and_what_is_there_twice_is_refused() -> None:
-    assert (whole_number(asked(), b"n", 3, 0, 9), decimal(asked(), b"n")) == (3, None)
-    assert policy_of(asked()) is Policy.DISCONNECT
+def test_a_missing_parameter_has_its_default_and_a_repeated_one_is_refused() -> None:
+    assert (whole_number(request_for(), b"n", 3, 0, 9), decimal(request_for(), b"n")) == (3, None)
+    assert policy_of(request_for()) is Policy.DISCONNECT
     with pytest.raises(BadParameter):
-        parameter(asked(b"a=1&a=1"), b"a")
+        parameter(request_for(b"a=1&a=1"), b"a")

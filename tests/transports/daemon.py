@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from pushd.config.table import load
 from pushd.core.budget import Budget
 from pushd.core.subscriber import Subscriber
-from pushd.service import make_service
+from pushd.service.daemon import make_service
 from tests.transports.http_client import Answer, HttpClient, address, encode_request
 
 _LISTEN = "tcp:0:interface=127.0.0.1"
@@ -192,7 +192,7 @@ class RunningDaemon:
 
     def subscribers(self, topic: str) -> list[Subscriber]:
         """Give those who named `topic`, the oldest first."""
-        return list(self._service.hub.dispatcher.index.by_name(topic))
+        return list(self._service.hub.dispatcher.subscribers_by_name(topic))
 
     @property
     def budget(self) -> Budget:
@@ -208,7 +208,7 @@ class RunningDaemon:
     @property
     def stalled(self) -> int:
         """The number of subscribers that do not read what they are sent."""
-        return sum(subscriber.is_paused for subscriber in self._service.hub.dispatcher.index.subscribers())
+        return sum(subscriber.is_paused for subscriber in self._service.hub.dispatcher.subscribers())
 
     @property
     def open_connections(self) -> int:

@@ -9,8 +9,9 @@ from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from pushd.http.limits import HttpLimits
 from pushd.http.request import Request
-from pushd.http.site import HttpLimits, PushSite
+from pushd.http.site import PushSite
 from pushd.metrics import Counters
 from pushd.net.admission import Admission
 
@@ -99,12 +100,17 @@ class Recorder(Resource):
 
     isLeaf = True
 
-    def __init__(self) -> None:
+    def __init__(self, max_body: int) -> None:
         super().__init__()
         self.asked: list[Asked] = []
         self.gone = 0
         """Held requests whose client left."""
+        self._max_body = max_body
         self._pending: list[Callable[[], None]] = []
+
+    def max_body(self, request: Request) -> int:
+        """See `RequestResource`."""
+        return self._max_body
 
     def render(self, request: Request) -> Any:
         """See `Resource`."""
@@ -138,9 +144,10 @@ class InMemory:
     """A connection with a `Recorder` behind it."""
 
     def __init__(self, limits: HttpLimits | None = None) -> None:
-        self.recorder = Recorder()
+        limits = limits or HttpLimits()
+        self.recorder = Recorder(limits.message)
         self.transport = Transport()
-        site = PushSite(self.recorder, Clock(), limits or HttpLimits(), Admission(10, 10), Counters())
+        site = PushSite(self.recorder, Clock(), limits, Admission(10, 10), Counters())
         self.connection = self.transport.protocol = site.buildProtocol(None)
         self.connection.makeConnection(self.transport)
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from pushd.core.command import Command, PublishMessage, ReadHistory, ReadStatus, Subscribe
-from pushd.core.errors import Forbidden
+from pushd.core.errors import Forbidden, Refusal
 from pushd.core.message import draft
 from pushd.core.names import Scope
 from pushd.core.outbox import Policy
-from pushd.hub.command_executor import CommandExecutor
+from pushd.core.subscriber import Subscriber
+from pushd.hub.session import Session, SessionContext
 from tests.transports.daemon import RunningDaemon
 from tests.transports.each import UNCONFINED, each
 from tests.transports.http_client import address
@@ -97,12 +98,31 @@ COMMANDS: dict[str, Callable[[str], Command]] = {
 }
 
 
+class NoConnection:
+    """The connection of a session whose commands are executed directly."""
+
+    async def execute(self, items: Any) -> None:
+        raise NotImplementedError
+
+    def on_idle(self) -> None:
+        raise NotImplementedError
+
+    def close(self, why: Refusal) -> None:
+        raise NotImplementedError
+
+
+def session_of(daemon: Any, subscriber: Subscriber) -> Session[Any]:
+    hub = daemon._service.hub
+    context = SessionContext(hub, hub._clock, {})
+    return Session(context, NoConnection(), subscriber, Scope(("alerts",)))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_every_command_of_a_session_that_reads_or_writes_is_confined(daemon, command):
     peer = await opened(daemon, "ws")
     await daemon.publish_all(("alerts", "x"), ("other", "x"))
     (subscriber,) = daemon.subscribers("alerts")
-    session = CommandExecutor(daemon._service.hub, subscriber, {}, Scope(("alerts",)))
+    session = session_of(daemon, subscriber)
     answers: list[Any] = []
     with pytest.raises(Forbidden, match=r"^other is not covered"):
         await session.execute(COMMANDS[command]("other"), answers.append)
@@ -115,7 +135,7 @@ async def test_every_command_of_a_session_that_reads_or_writes_is_confined(daemo
 async def test_publishes_that_come_together_are_judged_one_by_one(daemon):
     peer = await opened(daemon, "ws")
     (subscriber,) = daemon.subscribers("alerts")
-    session = CommandExecutor(daemon._service.hub, subscriber, {}, Scope(("alerts",)))
+    session = session_of(daemon, subscriber)
     outcomes = await session.publish([draft("alerts", b"1"), draft("other", b"2"), draft("alerts", b"3")])
     assert [isinstance(outcome, Forbidden) for outcome in outcomes] == [False, True, False]
     assert (len(await daemon.history("alerts")), await daemon.history("other")) == (2, [])

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from pushd.core.subscriber import Subscriber
-from pushd.http.site import Connection
+from pushd.http.connection import HttpConnection
+from pushd.http.request_reader import RequestReader
 from pushd.transports.http_stream import HttpStream
 from pushd.transports.tcp_lines import LineConnection
 from pushd.transports.websocket import WebSocket
@@ -16,7 +17,7 @@ from tests.transports.line_client import JsonLines
 from tests.transports.sockets import JsonSocket
 from tests.transports.streams import LineStream, Sse
 
-_PARTS = (Connection, HttpStream, LineConnection, Subscriber, WebSocket)
+_PARTS = (HttpConnection, RequestReader, HttpStream, LineConnection, Subscriber, WebSocket)
 _TURNS = 200
 
 

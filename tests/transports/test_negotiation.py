@@ -90,7 +90,7 @@ def picked(accept):
     """Ask with `Accept`; give the name of the door."""
     request = Request(NOTHING, b"GET", b"/sub/a", {b"accept": accept})
     names: list[Any] = []
-    answer: Any = DOOR.methods()[b"GET"](request)
+    answer: Any = DOOR.get(request)
     Deferred.fromCoroutine(answer).addCallback(names.append)
     return names[0]
 

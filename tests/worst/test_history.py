@@ -81,8 +81,8 @@ async def test_no_query_of_all_channels_takes_a_long_turn(
     hub = Hub(store, reactor, Counters())
     with ReactorTurns() as turns:
         recalled = await hub.history(topics, since, 10_000, 16 << 20)
-        await hub._pages.next_turn()
-        await hub._pages.next_turn()
+        await hub._turns.next_turn()
+        await hub._turns.next_turn()
     assert turns.longest < MOST_SECONDS
     assert len(recalled.messages) == (10_000 if topics == ("**",) else 0)
     is_told = isinstance(since, Age | MessageId) and topics == ("**",)
@@ -133,8 +133,8 @@ async def test_large_messages_that_push_out_many_small_ones_take_no_long_turn() 
     hub = Hub(store, reactor, Counters())
     with frozen(), ReactorTurns() as turns:
         await hub.publish_all([draft("large", b"x" * (1 << 20))] * 16)
-        await hub._pages.next_turn()
-        await hub._pages.next_turn()
+        await hub._turns.next_turn()
+        await hub._turns.next_turn()
     assert kept - len(store._log) > 5_000
     assert turns.longest < MOST_SECONDS
 

@@ -5,7 +5,7 @@ import pytest
 from pushd.core.delivery import Batch, Delivery, Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import Peer, message, page
+from tests.build import FakePeer, message, page
 from tests.worst.operations import Calls
 
 PATTERNS = 9_000
@@ -27,8 +27,8 @@ def batch_of(channel: str, count: int = MESSAGES) -> Batch:
     return Batch([Delivery(message(seq, channel.format(seq))) for seq in range(1, count + 1)])
 
 
-def peer_of(topics: list[str], policy: Policy = Policy.DROP) -> Peer:
-    peer = Peer(limits=QueueLimits(), policy=policy)
+def peer_of(topics: list[str], policy: Policy = Policy.DROP) -> FakePeer:
+    peer = FakePeer(limits=QueueLimits(), policy=policy)
     peer.subscriber.start_replay(topics)
     return peer
 
@@ -58,7 +58,7 @@ def test_a_batch_for_one_that_is_live_on_all_topics_but_one(shape: str) -> None:
 def test_a_batch_for_ten_that_are_catching_up_is_divided_into_turns(shape: str) -> None:
     dispatcher = Dispatcher(Recent())
     for _ in range(10):
-        dispatcher.index.add("room/**", peer_of([*SHAPES[shape], "room/**"]).subscriber)
+        dispatcher.subscribe(["room/**"], peer_of([*SHAPES[shape], "room/**"]).subscriber)
     for seq in range(1, MESSAGES):
         dispatcher.accept(message(seq, f"room/{seq}/x"))
     counts = []

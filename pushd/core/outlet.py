@@ -1,0 +1,38 @@
+"""The outlet: what a subscriber needs of its connection."""
+
+from typing import Final, Protocol
+
+from pushd.core.errors import Refusal
+
+
+class Outlet(Protocol):
+    """The sending side of a connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes without blocking. May call `Subscriber.pause` meanwhile."""
+
+    def channel_ended(self, channel: str) -> None:
+        """Called when a channel has ended, after the end was written."""
+
+    def close(self, why: Refusal) -> None:
+        """Report the refusal, if the transport can, and close the connection."""
+
+
+class ClosedOutlet:
+    """The outlet of a closed subscriber.
+
+    The connection refers to its subscriber. Once the subscriber does not refer to the connection, both are freed
+    without the garbage collector, also when very many connections are lost at once.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Ignore."""
+
+    def channel_ended(self, channel: str) -> None:
+        """Ignore."""
+
+    def close(self, why: Refusal) -> None:
+        """Ignore."""
+
+
+CLOSED_OUTLET: Final = ClosedOutlet()

@@ -1,0 +1,98 @@
+"""The topics of a subscriber, and which messages it receives live.
+
+A topic is in one of two states:
+
+    state         live messages                          left by
+    REPLAYING     are held beside the replay             the last page of the replay, which leads to LIVE
+    LIVE          are sent, if newer than its start      `unsubscribe`, the end of the channel, `close`
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from pushd.core.lookup import TopicLookup
+from pushd.core.message import Message
+from pushd.core.names import is_pattern, matches
+
+REPLAYING: Final = 1 << 62
+"""The start of a topic that is being replayed: no sequence is newer."""
+UNKNOWN: Final = REPLAYING + 1
+"""The floor after the starts have changed, before it is computed again."""
+FEW_TOPICS: Final = 16
+"""Number of topics up to which the floor is computed whenever a start changes."""
+
+
+class TopicFilter:
+    """The base class of a subscriber; a part of its own would cost a reference for each delivery."""
+
+    __slots__ = ("_floor", "_lookup", "_unsubscribed_up_to", "starts")
+
+    def __init__(self) -> None:
+        self.starts: dict[str, int] = {}
+        """The topics, each with its start: only messages with greater sequences are received live."""
+        self._floor = 0
+        """Messages with greater sequences are received without a look at the starts. A floor that is too high costs
+        that look, and nothing else."""
+        self._lookup: TopicLookup | None = None
+        """Made when patterns have to be looked up; most subscribers never need it."""
+        self._unsubscribed_up_to = 0
+        """Messages up to this sequence may be of a topic that was unsubscribed from."""
+
+    def topic_of(self, channel: str) -> str | None:
+        """Return the topic by which the subscriber receives a channel; None if it does not."""
+        return channel if channel in self.starts else self._earliest_pattern(channel)
+
+    def live_topics_of(self, channel: str) -> list[str]:
+        """Return the live topics that match a channel."""
+        topics = [channel, *self._patterns.matching(channel)]
+        return [topic for topic in topics if self.starts.get(topic, REPLAYING) != REPLAYING]
+
+    @property
+    def live_topics(self) -> dict[str, int]:
+        """The live topics, with their starts."""
+        return {topic: start for topic, start in self.starts.items() if start != REPLAYING}
+
+    def _is_live(self, message: Message) -> bool:
+        """Return whether a message is, or was, received live by one of the topics."""
+        seq, channel = message.seq, message.channel
+        if message.is_local:
+            seq += 1
+        if seq > self.starts.get(channel, REPLAYING):
+            return True
+        pattern = self._earliest_pattern(channel)
+        return pattern is not None and seq > self.starts[pattern]
+
+    @property
+    def _patterns(self) -> TopicLookup:
+        """The lookup of the patterns that match a channel."""
+        if self._lookup is None:
+            self._lookup = TopicLookup(self.starts)
+        return self._lookup
+
+    def _earliest_pattern(self, channel: str) -> str | None:
+        """Return the pattern with the earliest start that matches a channel; None if none does."""
+        if self._lookup is not None or len(self.starts) > FEW_TOPICS:
+            return self._patterns.earliest(channel)
+        found = None
+        for topic, start in self.starts.items():
+            if is_pattern(topic) and matches(topic, channel) and (found is None or start < self.starts[found]):
+                found = topic
+        return found
+
+    def _set_starts(self, topics: Collection[str], start: int) -> None:
+        """Set the start of topics."""
+        self.starts.update(dict.fromkeys(topics, start))
+        if self._lookup is not None:
+            self._lookup.add(topics)
+
+    def _forget_topics(self, topics: Collection[str], newest: int) -> None:
+        """Remove topics; messages up to the sequence `newest` may still be on their way."""
+        for topic in topics:
+            self.starts.pop(topic, None)
+            if self._lookup is not None:
+                self._lookup.remove(topic)
+        self._unsubscribed_up_to = max(self._unsubscribed_up_to, newest)
+
+    def _highest_start(self) -> int:
+        """Return the exact floor."""
+        return max((self._unsubscribed_up_to, *self.starts.values()))

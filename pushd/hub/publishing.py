@@ -1,0 +1,133 @@
+"""Publishing: single messages, batches in time slices, and repeats with an idempotency key."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from pushd.backends.interface import Backend, Duplicate
+from pushd.core.errors import Refusal
+from pushd.core.idempotency import IdempotencyCache
+from pushd.core.message import Draft
+from pushd.metrics import Counters
+
+_SLICE_MESSAGES = 256
+_SLICE_BYTES = 2 << 20
+"""The most of a batch that is published in one reactor turn, so that sockets drain while a batch comes in. A message of
+a MiB may evict thousands of small ones."""
+
+
+class Receipt(NamedTuple):
+    """The answer to a publish."""
+
+    id: str
+    channel: str
+    subscribers: int
+    """Number of subscribers at this node."""
+    is_local: bool = False
+    """Whether the message went only to these subscribers, because the backend is unavailable."""
+
+    def facts(self) -> dict[str, object]:
+        """Return the public fields, in the order in which they are shown."""
+        facts: dict[str, object] = {"id": self.id, "channel": self.channel, "subscribers": self.subscribers}
+        return facts | {"local": True} if self.is_local else facts
+
+
+class _KeyLocks:
+    """A lock for each idempotency key that is in use."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, DeferredLock] = {}
+
+    async def acquire(self, key: str) -> None:
+        """Wait until the key is free, and take it."""
+        await self._locks.setdefault(key, DeferredLock()).acquire()
+
+    def release(self, key: str) -> None:
+        """Free the key for the next caller."""
+        lock = self._locks[key]
+        if not lock.waiting:
+            del self._locks[key]
+        lock.release()
+
+
+class Publisher:
+    """Publishes to the backend.
+
+    :param count_subscribers: returns the number of subscribers of a channel at this node.
+    """
+
+    def __init__(
+        self, backend: Backend, clock: IReactorTime, counters: Counters, count_subscribers: Callable[[str], int]
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._counters = counters
+        self._count_subscribers = count_subscribers
+        self._remembered: IdempotencyCache[list[Receipt | Refusal]] = IdempotencyCache()
+        self._keys = _KeyLocks()
+
+    async def publish(self, draft: Draft) -> Receipt:
+        """See `Hub.publish`."""
+        (receipt,) = await self._publish([draft])
+        if isinstance(receipt, Refusal):
+            raise receipt
+        return receipt
+
+    async def publish_all(self, drafts: Iterable[Draft | Refusal], key: str | None = None) -> list[Receipt | Refusal]:
+        """See `Hub.publish_all`."""
+        if key is None:
+            return await self._publish_slices(drafts)
+        await self._keys.acquire(key)
+        try:
+            receipts = self._remembered.get(key, self._clock.seconds())
+            if receipts is None:
+                receipts = await self._publish_slices(drafts, key)
+                # When all of it should be retried, a repeat is the retry.
+                if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
+                    self._remembered.put(key, receipts, 1 + len(receipts), self._clock.seconds())
+            return receipts
+        finally:
+            self._keys.release(key)
+
+    async def _publish_slices(
+        self, drafts: Iterable[Draft | Refusal], key: str | None = None
+    ) -> list[Receipt | Refusal]:
+        waiting, receipts = iter(drafts), list[Receipt | Refusal]()
+        while items := _next_slice(waiting):
+            if receipts:
+                await deferLater(self._clock, 0)
+            slice_key = None if key is None else f"{len(receipts)} {key}"
+            accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)], slice_key))
+            receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
+        return receipts
+
+    async def _publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Receipt | Refusal]:
+        receipts: list[Receipt | Refusal] = []
+        for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
+            if isinstance(accepted, Refusal):
+                receipts.append(accepted)
+                continue
+            if isinstance(accepted, Duplicate):
+                receipts.append(Receipt(accepted.id, draft.channel, accepted.subscribers))
+                continue
+            self._counters.published += 1
+            self._counters.published_bytes += len(draft.data)
+            subscribers = self._count_subscribers(draft.channel)
+            receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
+        return receipts
+
+
+def _next_slice(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:
+    """Take the drafts that are published in one reactor turn."""
+    items: list[Draft | Refusal] = []
+    size = 0
+    for item in islice(drafts, _SLICE_MESSAGES):
+        items.append(item)
+        size += len(item.data) if isinstance(item, Draft) else 0
+        if size >= _SLICE_BYTES:
+            break
+    return items

@@ -1,0 +1,118 @@
+"""Queries: the history, channels, metrics and connections."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pushd.backends.interface import Backend
+from pushd.core.budget import Budget
+from pushd.core.cursor import Last, MessageId, Now, Since
+from pushd.core.dispatcher import Dispatcher
+from pushd.core.errors import NoRoom, UnknownChannel
+from pushd.core.message import Gap, Message
+from pushd.core.outbox import Policy
+from pushd.core.replay import ChannelInfo
+from pushd.hub.memory_relief import NO_ROOM
+from pushd.metrics import Counters, DeliveryMetrics, render
+from pushd.net.turn_slices import Slices
+
+_COUNTED = 10_000
+"""Number of subscribers counted in one reactor turn: some 10 ms."""
+_PAGE_MESSAGES = 2000
+"""Number of messages read from the history at once: a few milliseconds."""
+_ENCODED = 1 << 20
+_ENCODED_MESSAGE = 1 << 10
+"""Bytes encoded in one reactor turn, and what a message counts besides its data: a few milliseconds."""
+_LARGE = 1 << 20
+"""Size of a response in bytes from which on the memory budget must have room for it."""
+NO_CHANNEL = "there is no such channel: nothing was published to it, and no subscriber names it"
+
+
+class HistoryPage(NamedTuple):
+    """Messages from the history, oldest first, and the position from which to continue."""
+
+    messages: list[Message]
+    gaps: tuple[Gap, ...]
+    position: MessageId
+
+
+class ChannelStatus(NamedTuple):
+    """The state of a channel, over all nodes."""
+
+    info: ChannelInfo
+    subscribers: dict[str, int]
+    """Number of subscribers by transport, including those to a pattern that matches the channel."""
+
+
+class Queries:
+    """Answers questions about channels and subscribers, in time slices where there is much to read."""
+
+    def __init__(
+        self, backend: Backend, dispatcher: Dispatcher, budget: Budget, counters: Counters, turns: Slices
+    ) -> None:
+        self._backend = backend
+        self._dispatcher = dispatcher
+        self._budget = budget
+        self._counters = counters
+        self._turns = turns
+
+    async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
+        """See `Hub.history`."""
+        if size > _LARGE and self._budget.is_over:
+            raise NoRoom(NO_ROOM)
+        opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
+        messages: list[Message] = []
+        gaps = list(opening.gaps)
+        reported = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
+        position, complete = opening.position, False
+        while not complete and len(messages) < limit and size > 0:
+            if position != opening.position:
+                await self._turns.next_turn()
+            page = await self._backend.page(topics, position, min(limit - len(messages), _PAGE_MESSAGES), size)
+            messages += page.messages
+            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in reported]
+            reported.update((gap.topic, gap.end) for gap in page.gaps)
+            size -= sum(message.size for message in page.messages)
+            position, complete = page.position, page.is_last
+        return HistoryPage(messages, tuple(gaps), position)
+
+    async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
+        """See `Hub.in_slices`."""
+        encoded: list[bytes] = []
+        size = 0
+        for message in messages:
+            if size > _ENCODED:
+                size = 0
+                await self._turns.next_turn()
+            encoded.append(encode(message))
+            size += _ENCODED_MESSAGE + len(message.data)
+        return encoded
+
+    async def metrics(self, *, is_healthy: bool) -> bytes:
+        """See `Hub.metrics`."""
+        dispatcher = self._dispatcher
+        subscriptions: Counter[str] = Counter()
+        queued_bytes = 0
+        for number, subscriber in enumerate(dispatcher.subscribers(), 1):
+            subscriptions[subscriber.peer.transport] += len(subscriber.starts)
+            queued_bytes += subscriber.queued_bytes
+            if number % _COUNTED == 0:
+                await self._turns.next_turn()
+        delivery = DeliveryMetrics(
+            dispatcher.delivered,
+            {policy.value: dispatcher.dropped[policy] for policy in Policy},
+            dispatcher.sent,
+            queued_bytes,
+            self._budget.used,
+            is_healthy,
+            subscriptions,
+        )
+        return render(self._counters, await self._backend.usage(), delivery)
+
+    async def status(self, channel: str) -> ChannelStatus:
+        """See `Hub.status`."""
+        info = await self._backend.info(channel)
+        audience = await self._backend.audience(channel)
+        if info is None and not audience.named:
+            raise UnknownChannel(NO_CHANNEL)
+        return ChannelStatus(info or ChannelInfo(channel, 0, 0, None, None, None, False), dict(audience.transports))

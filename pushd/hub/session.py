@@ -1,0 +1,237 @@
+"""Sessions: what the server keeps for a two-way peer, over WebSocket and TCP lines alike.
+
+Commands are executed one after the other, including their replays, so that replies are in order, and commands wait
+while the peer does not read.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.core.command import (
+    Acknowledged,
+    Authenticate,
+    Command,
+    CommandList,
+    FormatSet,
+    Goodbye,
+    Help,
+    HistoryResult,
+    Ping,
+    Pong,
+    Published,
+    PublishMessage,
+    Quit,
+    ReadHistory,
+    ReadStatus,
+    Reply,
+    SetFormat,
+    StatusResult,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from pushd.core.cursor import NOW, Since
+from pushd.core.delivery import Wire
+from pushd.core.errors import BadCommand, Forbidden, InternalError, Refusal
+from pushd.core.message import Draft
+from pushd.core.names import Scope
+from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.hub.hub import Hub
+from pushd.hub.publishing import Receipt
+from pushd.net.eager_task import run_eagerly
+
+_TURN_SECONDS = 0.01
+"""Seconds for which the commands of one session are executed before the reactor has its turn."""
+_HISTORY_BYTES = 4 << 20
+"""The most bytes of one reply with messages of the history: the default history of a channel."""
+
+T = TypeVar("T")
+
+
+class SessionContext(NamedTuple):
+    """What all sessions of a transport share."""
+
+    hub: Hub
+    clock: IReactorTime
+    formats: Mapping[str, Wire]
+    """The wires that a peer may choose, by name."""
+
+
+class SessionConnection(Protocol[T]):
+    """The connection of a session."""
+
+    async def execute(self, items: deque[T]) -> None:
+        """Take one item, or several that belong together, from the left, and execute them.
+
+        Refusals are answered here; any other exception closes the connection.
+        """
+
+    def on_idle(self) -> None:
+        """Called when all items have been executed."""
+
+    def close(self, why: Refusal) -> None:
+        """Close the connection."""
+
+
+class Session(Generic[T]):
+    """The subscriber, the scope and the waiting commands of a two-way peer.
+
+    :param scope: the topics to which the peer is confined, for reading and writing; None when it is not.
+    """
+
+    __slots__ = ("_connection", "_context", "_is_executing", "_items", "_scope", "subscriber")
+
+    log = Logger()
+
+    def __init__(
+        self,
+        context: SessionContext,
+        connection: SessionConnection[T],
+        subscriber: Subscriber,
+        scope: Scope | None = None,
+    ) -> None:
+        self.subscriber = subscriber
+        self._context = context
+        self._connection: SessionConnection[T] | None = connection
+        """None when the session is closed: a closed connection is freed at once, without a reference cycle."""
+        self._scope = scope
+        self._items: deque[T] | None = None
+        """The items that wait; None when there are none, since most peers only listen."""
+        self._is_executing = False
+
+    # The queue
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an item is being executed or waits."""
+        return self._is_executing
+
+    def put(self, items: Iterable[T]) -> None:
+        """Queue items in their order, and execute them as soon as the peer has read what was sent before."""
+        if self._items is None:
+            self._items = deque(items)
+        else:
+            self._items.extend(items)
+        if self._items and not self._is_executing:
+            self._is_executing = True
+            run_eagerly(self._execute_all(self._items), self._on_error)
+
+    def close(self) -> None:
+        """Discard the waiting items; the one that is being executed continues."""
+        self._connection = None
+        if self._items is not None:
+            self._items.clear()
+
+    async def _execute_all(self, items: deque[T]) -> None:
+        clock = self._context.clock
+        until = clock.seconds() + _TURN_SECONDS
+        try:
+            while items:
+                if clock.seconds() > until:
+                    await deferLater(clock, 0)
+                    until = clock.seconds() + _TURN_SECONDS
+                if self.subscriber.is_paused:
+                    await self._context.hub.drained(self.subscriber)
+                if items and self._connection is not None:
+                    await self._connection.execute(items)
+        except SubscriberClosed:
+            return
+        finally:
+            self._is_executing = False
+            self._items = None
+        if self._connection is not None:
+            self._connection.on_idle()
+
+    def _on_error(self, failure: Failure) -> None:
+        self.log.failure(
+            "{peer}: a command failed with an internal error: closing the connection",
+            failure,
+            peer=self.subscriber.peer,
+        )
+        if self._connection is not None:
+            self._connection.close(InternalError("internal error; the log of the daemon has the details"))
+
+    # Commands
+
+    async def execute(self, command: Command, answer: Callable[[Reply], None]) -> None:
+        """Execute a command. `answer` is called once, before the first frame that results from the command.
+
+        :raises Refusal: when it cannot be executed; nothing was answered.
+        """
+        hub = self._context.hub
+        match command:
+            case PublishMessage(draft):
+                self._check_scope((draft.channel,))
+                receipt = await hub.publish(draft)
+                answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
+            case Subscribe(topics, since, slow):
+                self._check_scope(topics)
+                if slow is not None:
+                    self.subscriber.policy = slow
+                await self._subscribe(topics, since, answer)
+            case Unsubscribe(topics):
+                answer(Unsubscribed(tuple(hub.unsubscribe(self.subscriber, topics))))
+            case ReadHistory(topics, count):
+                self._check_scope(topics)
+                page = await hub.history(topics, NOW, count, _HISTORY_BYTES)
+                answer(HistoryResult(topics, tuple(page.messages)))
+            case ReadStatus(channel):
+                self._check_scope((channel,))
+                answer(StatusResult(*await hub.status(channel)))
+            case SetFormat(name):
+                self._set_format(name)
+                answer(FormatSet(name))
+            case Ping(token):
+                answer(Pong(token))
+            case Authenticate():
+                answer(Acknowledged())
+            case Help():
+                answer(CommandList())
+            case Quit():
+                answer(Goodbye())
+
+    async def publish(self, drafts: Sequence[Draft | Refusal]) -> Sequence[Receipt | Refusal]:
+        """Publish several messages at once; refusals among them are kept."""
+        if self._scope is not None:
+            drafts = [self._within_scope(draft) for draft in drafts]
+        return await self._context.hub.publish_all(drafts)
+
+    async def _subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Reply], None]) -> None:
+        data_only, hub = self.subscriber.wire.data_only, self._context.hub
+        opening = await hub.subscribe(self.subscriber, topics, since)
+        answer(Subscribed(tuple(topics), opening.gaps[0].reason if data_only and opening.gaps else None))
+        await hub.replay_and_go_live(self.subscriber, opening, report_gaps=not data_only)
+
+    def _check_scope(self, topics: Iterable[str]) -> None:
+        """Check that topics are within the scope of the peer.
+
+        :raises Forbidden: when one is not; the text names the first.
+        """
+        scope = self._scope
+        if scope is None:
+            return
+        for topic in topics:
+            if not scope.covers(topic):
+                raise Forbidden(f"{topic} is not covered by the topics in the address of this connection")
+
+    def _within_scope(self, draft: Draft | Refusal) -> Draft | Refusal:
+        """Return the draft, or a refusal when its channel is outside the scope."""
+        try:
+            if not isinstance(draft, Refusal):
+                self._check_scope((draft.channel,))
+        except Forbidden as refusal:
+            return refusal.without_traceback()
+        return draft
+
+    def _set_format(self, name: str) -> None:
+        formats = self._context.formats
+        if name not in formats:
+            raise BadCommand(f"format must be one of {', '.join(formats)}")
+        self.subscriber.wire = formats[name]
