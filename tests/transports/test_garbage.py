@@ -1,4 +1,4 @@
-"""Connections that have ended leave nothing for the garbage collector, which would take long behind a crowd."""
+"""Closed connections leave nothing for the garbage collector, which would take long after a mass disconnect."""
 
 import gc
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def no_collector() -> Iterator[None]:
 
 
 def parts() -> int:
-    """How many parts of connections there are that were made since the collector looked last."""
+    """Return the number of objects of connections created since the last collection."""
     return sum(isinstance(found, _PARTS) for found in gc.get_objects(generation=0))
 
 

@@ -1,5 +1,5 @@
-"""What waits in memory in all: who sends much that does not come whole is refused where there is no room, little is
-not, and all is given back. What waits in the kernel for one who does not read is bounded as well.
+"""The memory budget: when it is used up, large incomplete input is refused, and small input is not. All is released.
+The bytes that the kernel buffers for a client that does not read are bounded, too.
 """
 
 import pytest
@@ -17,13 +17,13 @@ PIECE = b"x" * (16 << 10)
 
 
 def begin_body(daemon, size):
-    """Send so many bytes of a body that is longer."""
+    """Send `size` bytes of a longer body."""
     request = encode_request("POST", "/pub/a", None, {"Content-Length": "500000", "Content-Type": "text/plain"})
     return daemon.connect("http", HttpClient(request + b"x" * size))
 
 
 def begin_line(daemon, size):
-    """Send so many bytes of a line."""
+    """Send `size` bytes of a line."""
     client = TextLines(daemon)
     client.open()
     client.protocol.transport.write(b"PUB a ".ljust(size, b"x"))
@@ -31,7 +31,7 @@ def begin_line(daemon, size):
 
 
 async def begin_message(daemon, size):
-    """Send so many bytes of a WebSocket message that is longer."""
+    """Send `size` bytes of a longer WebSocket message."""
     client = JsonWebSocket(daemon)
     await client.open()
     client.protocol.beginMessage()
@@ -41,7 +41,7 @@ async def begin_message(daemon, size):
 
 
 async def waits(daemon, size):
-    """Wait until about so many bytes wait in memory."""
+    """Wait until about `size` bytes are charged."""
     waiting = daemon.budget
     await until(lambda: size <= waiting.used < size + 2000, f"{size} bytes waiting, not {waiting.used}")
 
@@ -144,7 +144,7 @@ async def test_a_line_can_be_received_byte_by_byte(start_daemon):
 
 @each_client((TextLines, JsonWebSocket))
 async def test_the_kernel_buffers_little_for_a_client_that_does_not_read(start_daemon, client_class):
-    """It would take megabytes before the queue begins to fill."""
+    """Otherwise the queue would begin to fill only after megabytes."""
     daemon = await start_daemon({})
     client = client_class(daemon, small=True)
     await client.subscribe("a")
@@ -156,7 +156,7 @@ async def test_the_kernel_buffers_little_for_a_client_that_does_not_read(start_d
 
 
 async def ask_for_history(daemon):
-    """Ask for much, and read nothing."""
+    """Request a large response, and do not read it."""
     client = daemon.connect("http", HttpClient(encode_request("GET", "/history/a?since=all")), small=True)
     await until(lambda: client.transport, "connected")
     client.transport.pauseProducing()
@@ -164,7 +164,7 @@ async def ask_for_history(daemon):
 
 
 async def ask_by_line(daemon):
-    """Ask for much, and read nothing."""
+    """Request a large response, and do not read it."""
     client = TextLines(daemon, small=True)
     client.open()
     client.stall()

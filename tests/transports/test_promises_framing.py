@@ -1,4 +1,4 @@
-"""Promises 6 and 7: control information has no id, and what a publisher sends is taken for nothing but data."""
+"""Promises 6 and 7: control information has no id, and published data is never parsed as anything else."""
 
 import base64
 import json
@@ -143,7 +143,7 @@ async def test_promise_7_an_event_type_arrives_as_it_was_sent(daemon, client_cla
 
 
 async def refusal_by_door(daemon, **message):
-    """Give the code with which each door refuses a message."""
+    """Return the code with which each resource refuses a message."""
     as_json = {"channel": "a", "data": "x"} | message
     lines, socket = TextLines(daemon), JsonWebSocket(daemon)
     lines.open()

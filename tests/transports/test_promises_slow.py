@@ -1,4 +1,4 @@
-"""Promises 4 and 5: a slow subscriber delays nobody, and what happens to it has a name, a counter and a log line."""
+"""Promises 4 and 5: a slow subscriber delays no other, and is reported, counted and logged."""
 
 import pytest
 
@@ -31,18 +31,18 @@ async def test_promise_4_a_slow_subscriber_delays_neither_publishers_nor_subscri
 
 
 async def fill(daemon, client, count):
-    """Stall a peer, and then publish `count` small messages; give the ids of what was sent, and of those."""
+    """Stall a client, and publish `count` small messages; return the ids of the messages sent before, and of these."""
     sent = await stall(daemon, client)
     return sent, [await daemon.publish("a", f"{number}") for number in range(count)]
 
 
 def naming(daemon, client):
-    """Give the log lines that name a peer."""
+    """Return the log lines that name a client."""
     return [line for line in daemon.log if f"{client.transport_name} 127.0.0.1" in line]
 
 
 async def check_given_up(client):
-    """See to it that the daemon closes, in the words of the way."""
+    """Check that the daemon closes the connection, as the protocol prescribes."""
     if client.transport_name == "tcp":
         assert await client.next() == ErrorLine("slow")
     code = 1013 if client.transport_name == "websocket" else None

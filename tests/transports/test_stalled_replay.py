@@ -1,4 +1,4 @@
-"""Who comes back and stalls while it is told what it missed: it hears all of it, or is told what went meanwhile."""
+"""Clients that stall during their replay: they receive all of it, or a gap."""
 
 from tests.transports.client import Closed, End, ErrorLine, Gap, Received
 from tests.transports.daemon import turns, until
@@ -12,7 +12,7 @@ SLOW = ROOMY | {"limits.queue_messages": 5}
 
 @each_client()
 async def test_promise_5_a_reader_that_stalls_in_its_replay_receives_all_of_it(start_daemon, client_class):
-    """What it reads from the history takes no place in its queue."""
+    """Replayed messages take no room in the queue."""
     daemon = await start_daemon(SLOW)
     client = client_class(daemon, small=True)
     replayed = await stall_in_replay(daemon, client)
