@@ -8,7 +8,7 @@ from tests.transports.client import Client
 from tests.transports.daemon import RunningDaemon, turns, until
 
 PIECE = b"x" * (64 << 10)
-ROOMY = {"history.bytes": "64MiB"}
+LARGE_HISTORY = {"history.bytes": "64MiB"}
 """Settings with which the history keeps everything that a test sends."""
 _MOST = 100
 _SMALL = 16 << 10

@@ -13,7 +13,7 @@ from tests.transports.daemon import turns, until
 from tests.transports.every_client import CLIENTS, STREAMS, each_client
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
-from tests.transports.slow_reader import ROOMY, stall
+from tests.transports.slow_reader import LARGE_HISTORY, stall
 from tests.transports.stream_client import Sse
 from tests.transports.websocket_client import CommandWebSocket, JsonWebSocket
 
@@ -41,7 +41,7 @@ async def test_a_client_that_disconnects_is_removed_within_a_second(daemon, clie
 @each_client()
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
 async def test_a_stalled_client_that_disconnects_is_removed(start_daemon, client_class, how):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     await stall(daemon, client)
@@ -53,7 +53,7 @@ async def test_a_stalled_client_that_disconnects_is_removed(start_daemon, client
 @each_client((CommandWebSocket, TextLines))
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
 async def test_a_stalled_client_that_disconnects_with_a_waiting_command_is_removed(start_daemon, client_class, how):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     await stall(daemon, client)
@@ -68,7 +68,7 @@ async def test_a_stalled_client_that_disconnects_with_a_waiting_command_is_remov
 @pytest.mark.parametrize("is_stalled", [False, True])
 async def test_a_close_frame_is_answered_and_the_server_closes(start_daemon, client_class, is_stalled):
     """Also if the client has not read everything (RFC 6455, section 7.1.1: the server closes TCP first)."""
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     sent = await stall(daemon, client) if is_stalled else []
@@ -155,7 +155,7 @@ async def test_resuming_after_a_restart_reports_the_lost_history(start_daemon, c
 
 @each_client((CommandWebSocket, TextLines))
 async def test_waiting_commands_do_not_delay_a_shutdown(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     await stall(daemon, client)
