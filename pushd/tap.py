@@ -32,7 +32,8 @@ from pushd.config.table import (
 )
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
-from pushd.service import check_backend_usable, make_service
+from pushd.service.backend import check_backend_usable
+from pushd.service.daemon import make_service
 
 _log = Logger()
 

@@ -10,11 +10,10 @@ import time
 from typing import Any
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
-from twisted.web.resource import Resource
 
 from pushd.config.table import load
-from pushd.http.resource import HttpContext
-from pushd.service import Daemon
+from pushd.service.daemon import Daemon
+from pushd.service.routes import Root
 from pushd.transports.websocket import WebSocket, WebSocketResource
 from pushd.wire.websocket_frames import BINARY, TEXT, frame
 
@@ -23,7 +22,7 @@ MESSAGE = "8MiB"
 
 
 class Echo(WebSocket):
-    """A WebSocket that hears what it says."""
+    """A WebSocket that sends messages back."""
 
     __slots__ = ()
 
@@ -32,8 +31,8 @@ class Echo(WebSocket):
         self.write(frame(BINARY if is_binary else TEXT, payload))
 
 
-class EchoDoor(WebSocketResource):
-    """The address of such WebSockets."""
+class EchoResource(WebSocketResource):
+    """The resource that opens them."""
 
     opens = Echo
 
@@ -41,10 +40,10 @@ class EchoDoor(WebSocketResource):
 class EchoDaemon(Daemon):
     """The daemon with that address."""
 
-    def _root(self, rules: HttpContext) -> Resource:
-        root = super()._root(rules)
-        echo = EchoDoor(rules, self.hub, self._reactor, self._wheels[-1], self._pongs)
-        self._closing.append(echo)
+    def _make_root(self) -> Root:
+        root, keepalive = super()._make_root(), self._keepalive
+        echo = EchoResource(self._context, self.hub, self._reactor, keepalive.ping, keepalive.pongs)
+        root.transports.append(echo)
         root.putChild(b"echo", echo)
         return root
 

@@ -11,7 +11,7 @@ from pushd.backends.interface import DiskUsage, Usage
 from pushd.config.table import load
 from pushd.core import errors
 from pushd.metrics import Counters, DeliveryMetrics, render
-from pushd.service import make_service
+from pushd.service.daemon import make_service
 from pushd.wire import line_commands, websocket_commands
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def test_every_command_of_a_websocket_is_documented(verb):
 
 def test_every_door_is_documented():
     daemon = make_service(load(None, {}, {}), Clock())
-    doors = daemon._root(daemon._context).listNames()
+    doors = daemon._root.listNames()
     assert {b"", b"pub", b"sse", b"ws", b"metrics"} <= set(doors)
     assert [door for door in doors if f"/{door.decode()}" not in PROTOCOL] == []
 

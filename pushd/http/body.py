@@ -60,8 +60,9 @@ class RequestBody:
 
     def take(self) -> bytes:
         """Return the complete body, which no longer counts."""
-        data = bytes(self._data)
-        self.discard()
+        data, self._data = bytes(self._data), b""
+        if self._charged:
+            self.charge()
         return data
 
     def discard(self) -> None:

@@ -281,8 +281,7 @@ class HttpConnection(ConnectionState):
         section 10.1.1).
         """
         reader = self._reader
-        if self.answering is READY and not self.queue and reader is not None and reader.awaits_continue:
-            reader.awaits_continue = False
+        if self.answering is READY and not self.queue and reader is not None and reader.take_expectation():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _next_slice(self) -> None:

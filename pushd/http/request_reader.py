@@ -50,7 +50,6 @@ _NO_HTTP: Final = "request is not valid HTTP/1.1 (RFC 9112)"
 _BAD_BODY: Final = "chunk extensions or trailers of the request body are too long (RFC 9112, section 7.1)"
 _OVERFLOW: Final = "Content-Length overflow"
 """The error of the parser for a number of more than 64 bits."""
-_VERSIONS: Final = ("1.1", "1.0")
 _NO_HEADERS: Final[dict[bytes, bytes]] = {}
 """Shared by all readers that are not within a head."""
 
@@ -84,6 +83,7 @@ class RequestReader:
 
     __slots__ = (
         "_connection",
+        "_expects_continue",
         "_framing",
         "_head_room",
         "_headers",
@@ -92,14 +92,11 @@ class RequestReader:
         "_request",
         "_site",
         "_target",
-        "awaits_continue",
         "body",
     )
 
     def __init__(self, connection: ReadingConnection, site: HttpSite) -> None:
         self.body = RequestBody(site.limits.queue.budget)
-        self.awaits_continue = False
-        """Whether the client waits for ``100 Continue`` before it sends the body."""
         self._connection = connection
         self._site = site
         self._parser: Any = HttpRequestParser(self)
@@ -113,10 +110,12 @@ class RequestReader:
         """A head that has only the framing of the body, while the parser stops at an ``Upgrade`` that is not taken."""
         self._request: Request | None = None
         """The request whose body is being read, in the state `BODY`; None in all others."""
+        self._expects_continue: Request | None = None
+        """The last request with ``Expect: 100-continue``."""
 
     def close(self) -> None:
         """Drop the parser and an incomplete request."""
-        self._parser = self._request = None
+        self._parser = self._request = self._expects_continue = None
         self.body.discard()
 
     # From the connection
@@ -142,6 +141,11 @@ class RequestReader:
         if before == len(connection.queue):
             self._check_incomplete(len(data))
 
+    def take_expectation(self) -> bool:
+        """Return whether the client waits for ``100 Continue`` before it sends the body. It does so once."""
+        expecting, self._expects_continue = self._expects_continue, None
+        return expecting is not None and expecting is self._request
+
     def refuse(self, refusal: Refusal) -> None:
         """Refuse the request that is being read, and read nothing more."""
         connection, request = self._connection, self._request
@@ -166,7 +170,6 @@ class RequestReader:
         connection.reading = transition(connection.reading, HEAD)
         self._target, self._headers, self._head_room = b"", {}, self._site.limits.headers
         self._received = self.body.size = 0
-        self.awaits_continue = False
 
     def on_url(self, target: bytes) -> None:
         """Called with each piece of the target."""
@@ -197,18 +200,18 @@ class RequestReader:
         if not target.startswith(b"/"):
             target, fault = origin_form(target, headers.get(b"host"))
         request = self._request = Request(connection, method, target, headers)
-        request.is_http10 = version != "1.1"
-        request.closes_connection = request.is_http10 or connection.slot.is_spare
+        is_http10 = request.is_http10 = version != "1.1"
+        request.closes_connection = is_http10 or connection.slot.is_spare
         self._site.start_log_entry(request, method, request.path)
         connection.reading = transition(connection.reading, BODY)
         self._headers, self._target = _NO_HEADERS, b""
-        if version not in _VERSIONS:
+        if is_http10 and version != "1.0":
             fault = _NO_HTTP
         if refusal := self._judge(request, headers, full_target, fault):
             self._stop(refusal)
         if b"upgrade" in headers and parser.should_upgrade():
             request.closes_connection = request.closes_connection or not parser.should_keep_alive()
-            if may_switch(method, headers, request.is_http10):
+            if may_switch(method, headers, is_http10):
                 request.is_handshake = True
             else:
                 self._framing = framing_head(headers)
@@ -277,7 +280,7 @@ class RequestReader:
         if b"expect" in headers and not request.is_http10:
             if not is_known_expectation(headers[b"expect"]):
                 return ExpectationFailed("Expect must be 100-continue")
-            self.awaits_continue = True
+            self._expects_continue = request
         resource: Any = getChildForRequest(site.root, request)
         request.resource = resource
         limit = self.body.limit = resource.max_body(request)

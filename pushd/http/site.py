@@ -81,7 +81,8 @@ class PushSite(ServerFactory):
         """Change the limits of requests that are received from now on."""
         self.limits = limits
         self.known_host = None
-        self.on_head.seconds, self.on_body.seconds = limits.handshake, limits.upload
+        self.on_head.reconfigure(limits.handshake)
+        self.on_body.reconfigure(limits.upload)
 
     def close_idle(self) -> None:
         """Close the connections that clients keep for another request, and those whose last answer is sent."""

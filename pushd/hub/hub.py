@@ -98,6 +98,10 @@ class Hub:
         self.unavailable_reason = _STOPPING
         self._scheduler.flush()
 
+    def reconfigure(self, max_subscriptions: int) -> None:
+        """Change the most topics of one connection, for subscriptions from now on."""
+        self.max_subscriptions = max_subscriptions
+
     @property
     def has_backlog(self) -> bool:
         """Whether a subscriber has not read its queue yet."""

@@ -144,7 +144,6 @@ class Deadlines(Generic[P]):
         is_excused: Callable[[P], bool] = lambda peer: False,
     ) -> None:
         self.seconds = seconds
-        """The time allowed. A new value applies to deadlines that start afterwards."""
         self._clock = clock
         self._overdue = overdue
         self._is_excused = is_excused
@@ -161,6 +160,10 @@ class Deadlines(Generic[P]):
         """Stop checking deadlines."""
         if self._loop.running:
             self._loop.stop()
+
+    def reconfigure(self, seconds: float) -> None:
+        """Change the time allowed, for deadlines that start from now on."""
+        self.seconds = seconds
 
     @property
     def expected(self) -> Sequence[P]:

@@ -31,6 +31,10 @@ class SseResource(StreamResource):
             "json": StreamFormat(b"text/event-stream", SseJson(), preamble),
         }
 
+    def reconfigure(self, spread: float) -> None:
+        """Change the seconds over which the reconnects of clients are distributed after a shutdown."""
+        self.spread = spread
+
     def retry_later(self, request: Request, refusal: Refusal) -> bytes:
         """Return a stream that ends at once: after an error status an EventSource never reconnects."""
         self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")

@@ -149,7 +149,7 @@ class Both:
             self.ask([topic], MessageId(self.epoch, 0), 100)
         self.tick()
         usage = self.clock.wait(self.backend.usage())
-        assert usage[:3] == (len(self.log), self.log.bytes, self.log.channel_count)
+        assert usage[:3] == (len(self.log), self.log.bytes, len(self.log.channels))
 
     def stop(self) -> None:
         self.clock.wait(self.backend.stop())

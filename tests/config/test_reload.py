@@ -13,7 +13,7 @@ from pushd.config.reload import Reload, compare
 from pushd.config.sources import CommandSource, WordsSource
 from pushd.config.table import SETTINGS, Config, Setting
 from pushd.logs import Threshold, log_observer
-from pushd.service import Daemon
+from pushd.service.daemon import Daemon
 
 VALUES = {
     "http.allow_origins": ("https://example.org",),
@@ -45,7 +45,14 @@ def changed(row: Setting) -> Config:
 
 def held(daemon: Daemon) -> list[Any]:
     """All that a daemon has of its settings, wherever it is."""
-    rules, site, lines, socket = daemon._context, daemon._site, daemon._lines, daemon._websocket
+    rules, site, lines, root, keepalive = (
+        daemon._context,
+        daemon._site,
+        daemon._lines,
+        daemon._root,
+        daemon._keepalive,
+    )
+    socket = root.websocket
     return [
         rules.limits,
         (rules.allow_origins, rules.hosts, rules.pull_hosts, rules.proxies, rules.access.share),
@@ -54,9 +61,9 @@ def held(daemon: Daemon) -> list[Any]:
         (socket.commands, socket.readers._factory.maxMessagePayloadSize),
         (daemon._admission._total, daemon._admission._per_address),
         (daemon.hub.max_subscriptions, daemon.hub.budget.limit),
-        [(wheel._seconds, len(wheel._slots)) for wheel in daemon._wheels],
-        daemon._pongs.seconds,
-        (daemon._sse.spread, daemon._config.stop),
+        [(wheel._seconds, len(wheel._slots)) for wheel in (keepalive.sse, keepalive.stream, keepalive.ping)],
+        keepalive.pongs.seconds,
+        (root.sse.spread, daemon._config.stop),
         [listener._dead_peer for listener in daemon._listeners],
     ]
 

@@ -93,7 +93,7 @@ def assert_misdirected(answer: Answer, method: str = "GET") -> None:
 
 
 def test_every_resource_of_the_daemon_is_asked_here() -> None:
-    doors = re.findall(r'b"([a-z.]+)": ', (ROOT / "pushd/service.py").read_text(encoding="utf-8"))
+    doors = re.findall(r'b"([a-z.]+)": ', (ROOT / "pushd/service/routes.py").read_text(encoding="utf-8"))
     assert "pub" in doors
     assert {re.split(r"[/?]", address)[1] for address in EVERYWHERE} >= set(doors)
 

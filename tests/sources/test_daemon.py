@@ -13,7 +13,7 @@ from twisted.internet.defer import maybeDeferred
 from pushd.config.sources import CommandSource, Source, SystemSource, WatchSource, WordsSource
 from pushd.config.table import load
 from pushd.core.cursor import EVERYTHING
-from pushd.service import make_service
+from pushd.service.daemon import make_service
 from pushd.sources.words import WordsRunner
 from tests.sources.source_harness import result_of, until
 

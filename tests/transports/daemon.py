@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from pushd.config.table import load
 from pushd.core.budget import Budget
 from pushd.core.subscriber import Subscriber
-from pushd.service import make_service
+from pushd.service.daemon import make_service
 from tests.transports.http_client import Answer, HttpClient, address, encode_request
 
 _LISTEN = "tcp:0:interface=127.0.0.1"

@@ -16,7 +16,7 @@ _HOUR = 3600
 def wall(monkeypatch):
     """The wall clock of the daemon, as a list of one number that the test may set."""
     now = [1_800_000_000.0]
-    for module in ("pushd.service", "pushd.http.site"):
+    for module in ("pushd.service.backend", "pushd.http.site"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=lambda: now[0]))
     return now
 

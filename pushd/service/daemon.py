@@ -1,0 +1,240 @@
+"""The daemon: its parts, how they are connected, and how they are started, reconfigured and stopped."""
+
+import ipaddress
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from pushd import __version__
+from pushd.config.table import Config, ConfigError
+from pushd.core.budget import Budget
+from pushd.core.errors import Stopping
+from pushd.core.outbox import QueueLimits
+from pushd.http.access_log import AccessLog
+from pushd.http.limits import HttpLimits
+from pushd.http.resource import HttpContext
+from pushd.http.site import PushSite
+from pushd.hub.hub import Hub
+from pushd.metrics import Counters
+from pushd.net.admission import Admission, raise_file_limit
+from pushd.net.keepalive import Deadlines, Ticks, Wheel
+from pushd.net.loop_delay import LoopDelay
+from pushd.net.low_priority import LowPriorityReaders
+from pushd.net.shared_port import SharingReactor
+from pushd.net.supervisor import Supervisor
+from pushd.service.backend import BackendService, make_backend
+from pushd.service.listener import ListenerService
+from pushd.service.routes import Keepalive, Root
+from pushd.sources.running_sources import RunningSources, SourceFactories
+from pushd.transports.interface import Transport
+from pushd.transports.tcp_lines import LineFactory, LineLimits
+from pushd.transports.websocket import WebSocket
+from pushd.wire.line_commands import CommandLimits
+
+_TICK_SECONDS = 0.02
+"""Seconds between two looks at whether connections are drained or closed."""
+_MAX_CLOSE_TICKS = 50
+"""Number of looks at whether all connections are closed, before the daemon stops without them: one second."""
+
+
+def make_service(config: Config, reactor: Any) -> "Daemon":
+    """Build the daemon.
+
+    Starting it opens its listeners at once; a port in use raises `twisted.internet.error.CannotListenError`.
+
+    :param reactor: its `seconds` must be monotonic.
+    """
+    return Daemon(config, reactor)
+
+
+class Daemon(MultiService):
+    """Everything, from the backend to the listeners.
+
+    What a reload changes is `_on_reload`: each part that has settings is registered there where it is built.
+    """
+
+    log = Logger()
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        super().__init__()
+        self._config = config
+        self._reactor = reactor
+        self._on_reload: list[Callable[[Config], None]] = []
+        self._listeners: list[ListenerService] = []
+        limits = config.limits
+        self._counters = Counters(reactor.seconds)
+        self._admission = Admission(raise_file_limit(limits.connections), limits.connections_per_address)
+        self._budget = Budget(limits.waiting_bytes)
+        self.hub = Hub(make_backend(config, reactor), reactor, self._counters, limits.subscriptions, self._budget)
+        self._on_reload += [
+            lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
+            lambda new: self._admission.reconfigure(
+                raise_file_limit(new.limits.connections), new.limits.connections_per_address
+            ),
+            lambda new: self.hub.reconfigure(new.limits.subscriptions),
+        ]
+        ticks, low_priority = Ticks(reactor), LowPriorityReaders(reactor)
+        ticks.on_tick(self.hub.dispatcher.on_tick)
+        self._keepalive = self._make_keepalive(ticks)
+        loop_delay = LoopDelay(reactor, self._counters.loop_delay.observe)
+        timers = (ticks, self._keepalive.pongs, loop_delay, low_priority)
+        BackendService(self.hub, timers).setServiceParent(self)
+        self._sources = RunningSources(self._source_factories(config))
+        self._sources.setServiceParent(self)
+        self._context = self._make_context(config)
+        self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
+        self._root = self._make_root()
+        self._site, self._lines = self._make_site(), self._make_lines()
+        self._transports: list[Transport] = [*self._root.transports, self._lines]
+        for name, section, factory in (("http", config.http, self._site), ("tcp", config.tcp, self._lines)):
+            for endpoint in section.listen:
+                where = SharingReactor(reactor) if section.reuse_port else reactor
+                self._add_listener(name, endpoint, factory, where, low_priority)
+        self.supervisor = Supervisor(reactor, lambda: self.hub.unavailable_reason is None, os.environ)
+        self.supervisor.setServiceParent(self)
+
+    # Reload
+
+    async def reconfigure(self, config: Config) -> None:
+        """Apply other settings while the daemon runs: those whose row in the table is not `at_restart`.
+
+        What a connection is given when it begins, such as the limits of its queue, applies to new connections.
+
+        :raises ConfigError: when certificates cannot be read; nothing is changed then.
+        """
+        try:
+            renewals = [listener.read_certificates() for listener in self._listeners]
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        self._config = config
+        for reconfigure in self._on_reload:
+            reconfigure(config)
+        for renew in renewals:
+            if renew is not None:
+                renew()
+        await self._sources.reconfigure(self._source_factories(config))
+
+    # Stop
+
+    def stopService(self) -> Deferred[Any]:
+        """Report not ready, stop listening, let clients read their queues, close all connections, and stop."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.supervisor.stopping()
+        self.hub.begin_shutdown()
+        await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
+        await self._close_connections()
+        self._site.close_idle()
+        await maybeDeferred(super().stopService)
+        for _ in range(_MAX_CLOSE_TICKS):
+            if not len(self._admission):
+                return
+            await deferLater(self._reactor, _TICK_SECONDS)
+
+    async def _close_connections(self) -> None:
+        """Close all connections; those with a queue may read it first, for at most `stop.patience` seconds."""
+        why = Stopping("the daemon is shutting down")
+        until = self._reactor.seconds() + self._config.stop.patience
+        is_over = False
+        while not is_over:
+            is_over = not self.hub.has_backlog or self._reactor.seconds() >= until
+            for transport in self._transports:
+                transport.close_all(why, busy=is_over)
+            if not is_over:
+                await deferLater(self._reactor, _TICK_SECONDS)
+
+    # Parts
+
+    def _source_factories(self, config: Config) -> SourceFactories:
+        """Return the factories of the sources; the largest message is a part of their identity."""
+        arguments = self.hub, self._counters, self._reactor, config.limits.message
+        return {(source, config.limits.message): partial(source.service, *arguments) for source in config.sources}
+
+    def _make_keepalive(self, ticks: Ticks) -> Keepalive:
+        times = self._config.keepalive
+        sse, stream, ping = Wheel(ticks, times.sse), Wheel(ticks, times.stream), Wheel(ticks, times.ping)
+        pongs = Deadlines(self._reactor, times.pong, WebSocket.overdue, lambda websocket: websocket.has_unread)
+        self._on_reload += [
+            lambda new: sse.reconfigure(new.keepalive.sse),
+            lambda new: stream.reconfigure(new.keepalive.stream),
+            lambda new: ping.reconfigure(new.keepalive.ping),
+            lambda new: pongs.reconfigure(new.keepalive.pong),
+        ]
+        return Keepalive(sse, stream, ping, pongs)
+
+    def _make_context(self, config: Config) -> HttpContext:
+        limits = HttpLimits(
+            message=config.limits.message,
+            batch=config.limits.batch,
+            event=config.limits.event,
+            topics=config.limits.topics,
+            headers=config.limits.headers,
+            handshake=config.limits.handshake,
+            upload=config.limits.upload,
+            queue=self._queue_limits(config),
+        )
+        return HttpContext(
+            limits,
+            self._counters,
+            self._admission,
+            frozenset(config.http.allow_origins),
+            frozenset(config.http.hosts),
+            frozenset(config.http.pull_hosts),
+            tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
+            AccessLog(config.log.access, self._reactor.seconds),
+        )
+
+    def _make_root(self) -> Root:
+        spread = self._config.stop.spread
+        root = Root(self._context, self.hub, self._reactor, self._keepalive, spread)
+        self._on_reload += [
+            lambda new: root.sse.reconfigure(new.stop.spread),
+            lambda new: root.websocket.reconfigure(),
+        ]
+        return root
+
+    def _make_site(self) -> PushSite:
+        context = self._context
+        site = PushSite(
+            self._root,
+            self._reactor,
+            context.limits,
+            self._admission,
+            self._counters,
+            context.is_proxy,
+            context.open_cors,
+            context.access,
+            context.client_of,
+            context.serves_host,
+        )
+        self._on_reload.append(lambda new: site.reconfigure(self._context.limits))
+        return site
+
+    def _make_lines(self) -> LineFactory:
+        limits = self._line_limits(self._config)
+        factory = LineFactory(self.hub, self._reactor, limits, self._admission, self._counters, __version__)
+        self._on_reload.append(lambda new: factory.reconfigure(self._line_limits(new)))
+        return factory
+
+    def _add_listener(
+        self, name: str, endpoint: str, factory: Any, reactor: Any, low_priority: LowPriorityReaders
+    ) -> None:
+        dead_peer, is_open = round(self._config.keepalive.dead_peer), self._config.access.open
+        listener = ListenerService(name, endpoint, factory, reactor, dead_peer, low_priority, is_open=is_open)
+        listener.setServiceParent(self)
+        self._listeners.append(listener)
+        self._on_reload.append(lambda new: listener.reconfigure(round(new.keepalive.dead_peer)))
+
+    def _queue_limits(self, config: Config) -> QueueLimits:
+        return QueueLimits(config.limits.queue_messages, config.limits.queue_bytes, budget=self._budget)
+
+    def _line_limits(self, config: Config) -> LineLimits:
+        limits = config.limits
+        return LineLimits(CommandLimits(limits.message, limits.event, limits.topics), self._queue_limits(config))

@@ -1,0 +1,118 @@
+"""The service of a listener."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.application.strports import service as listen
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.core.errors import TooManyConnections
+from pushd.metrics import Counters
+from pushd.net.certificates import RenewingReactor
+from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, prepare
+from pushd.net.low_priority import LowPriorityReaders, deprioritize
+
+_BACKLOG = 4096
+"""Connections that may wait to be accepted, as far as the kernel permits: with the 50 of Twisted, most of many clients
+that connect at once have to retry, after a second or more.
+"""
+
+
+class ListenerService(MultiService):
+    """A listening endpoint.
+
+    :param name: of the section of its settings: ``http`` or ``tcp``.
+    :param dead_peer: seconds after which TCP gives up on a peer that does not acknowledge.
+    :param low_priority: reads the connections that only listen.
+    :param is_open: whether other machines may reach it; if not, it does not start when they can.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: str,
+        factory: Any,
+        reactor: Any,
+        dead_peer: int,
+        low_priority: LowPriorityReaders,
+        *,
+        is_open: bool,
+    ) -> None:
+        super().__init__()
+        self._name = name
+        self._endpoint = endpoint
+        self._is_open = is_open
+        self._counters: Counters = factory.counters
+        self._dead_peer = dead_peer
+        self._low_priority = low_priority
+        self._port: Any = None
+        if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
+            endpoint += f":backlog={_BACKLOG}"
+        self._renewing = RenewingReactor(endpoint, factory, reactor)
+        self._server = listen(endpoint, factory, self._renewing)  # type: ignore[arg-type]
+        self._server.setServiceParent(self)
+
+    def startService(self) -> None:
+        """Start to listen.
+
+        :raises CannotStart: when other machines can reach the endpoint, and may not.
+        """
+        super().startService()
+        waiting = self._server._waitingForPort
+        if waiting is not None:
+            refused: list[CannotStart] = []
+            waiting.addCallback(self._on_listening)
+            waiting.addErrback(self._on_refused, refused)
+            if refused:
+                raise refused[0]
+
+    def read_certificates(self) -> Callable[[], None] | None:
+        """Read the certificates again; return the function that uses them from now on, None when there are none.
+
+        :raises ValueError: when they cannot be used.
+        """
+        return self._renewing.reload()
+
+    def reconfigure(self, dead_peer: int) -> None:
+        """Change the time after which TCP gives up on a silent peer, for connections from now on."""
+        self._dead_peer = dead_peer
+        if self._port is not None:
+            prepare(self._port, dead_peer)
+
+    def _on_refused(self, failure: Failure, refused: list[CannotStart]) -> Any:
+        if not isinstance(failure.value, CannotStart):
+            return failure
+        refused.append(failure.value)
+        return self._port
+
+    def _on_listening(self, port: Any) -> Any:
+        """Configure the port, and log its address.
+
+        :raises CannotStart: when other machines can reach it, and may not.
+        """
+        self._port = port
+        prepare(port, self._dead_peer)
+        if port.reach is Reach.OTHERS:
+            if not self._is_open:
+                raise CannotStart(f"{self._name}.listen: {exposed(self._endpoint, port.socket.getsockname())}")
+            self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=self._endpoint)
+        deprioritize(port, self._low_priority)
+        on_too_many_files(port, self._on_too_many_files)
+        self.log.info("{name} listens on {where}", name=self._name, where=_address(port.getHost()))
+        return port
+
+    def _on_too_many_files(self, host: str | None) -> None:
+        refusal = TooManyConnections("open file limit reached")
+        self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
+
+
+def _address(address: Any) -> str:
+    if hasattr(address, "port"):
+        return f"{address.host}:{address.port}"
+    name = getattr(address, "name", address)
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)

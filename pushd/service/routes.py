@@ -1,0 +1,92 @@
+"""The routes: which resource serves which address."""
+
+from typing import Any
+
+from twisted.web.resource import Resource
+
+from pushd.api.channels import ChannelsResource
+from pushd.api.connections import ConnectionsResource
+from pushd.api.demo import DemoResource
+from pushd.api.health import HealthResource
+from pushd.api.history import HistoryResource
+from pushd.api.metrics import MetricsResource
+from pushd.api.pages import FAVICON, INDEX
+from pushd.api.publish import PublishResource
+from pushd.api.static_page import PageResource
+from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
+from pushd.hub.hub import Hub
+from pushd.net.keepalive import Deadlines, Wheel
+from pushd.transports.held_requests import HeldRequests
+from pushd.transports.interface import Transport
+from pushd.transports.multipart import MixedResource, ReplaceResource
+from pushd.transports.ndjson import NdjsonResource
+from pushd.transports.negotiation import NegotiatingResource, SubscribingResource
+from pushd.transports.polls import LongPollResource, PollResource
+from pushd.transports.pull import PullResource
+from pushd.transports.sse import SseResource
+from pushd.transports.websocket import WebSocket, WebSocketResource
+
+
+class Keepalive:
+    """The keepalive of each kind of stream.
+
+    :ivar pongs: the deadlines of WebSockets for their pongs.
+    """
+
+    def __init__(self, sse: Wheel, stream: Wheel, ping: Wheel, pongs: Deadlines[WebSocket]) -> None:
+        self.sse = sse
+        self.stream = stream
+        self.ping = ping
+        self.pongs = pongs
+
+
+class Root(Resource):
+    """The root of the resources: one for each first path segment, and one for everything else.
+
+    :ivar transports: the resources with live connections.
+    """
+
+    def __init__(self, context: HttpContext, hub: Hub, clock: Any, keepalive: Keepalive, spread: float) -> None:
+        """`spread`: the seconds over which reconnects are distributed after a shutdown."""
+        super().__init__()
+        self._not_found = NotFoundResource(context)
+        self.sse = SseResource(context, hub, clock, keepalive.sse, spread)
+        stream = NdjsonResource(context, hub, clock, keepalive.stream)
+        replace = ReplaceResource(context, hub, clock, keepalive.stream)
+        mixed = MixedResource(context, hub, clock, keepalive.stream)
+        self.websocket = WebSocketResource(context, hub, clock, keepalive.ping, keepalive.pongs)
+        held_requests = HeldRequests(context, hub, clock)
+        longpoll = LongPollResource(context, held_requests)
+        by_media_type: dict[str, SubscribingResource] = {
+            "text/event-stream": self.sse,
+            "multipart/x-mixed-replace": replace,
+            "multipart/mixed": mixed,
+            "application/x-ndjson": stream,
+        }
+        self.transports: list[Transport] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
+        routes: dict[bytes, HttpResource] = {
+            b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
+            b"pub": PublishResource(context, hub),
+            b"sse": self.sse,
+            b"stream": stream,
+            b"multipart": replace,
+            b"mixed": mixed,
+            b"longpoll": longpoll,
+            b"poll": PollResource(context, hub),
+            b"pull": PullResource(context, hub, held_requests),
+            b"sub": NegotiatingResource(context, by_media_type, self.websocket, longpoll),
+            b"ws": self.websocket,
+            b"channels": ChannelsResource(context, hub),
+            b"connections": ConnectionsResource(context, hub),
+            b"history": HistoryResource(context, hub),
+            b"metrics": MetricsResource(context, hub),
+            b"health": HealthResource(context, hub),
+            b"demo": DemoResource(context),
+            b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
+        }
+        for segment, resource in routes.items():
+            self.putChild(segment, resource)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Return the resource for addresses that do not exist."""
+        return self._not_found
