@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -79,6 +80,10 @@ class Connection:
     def output(self) -> bytes:
         """The bytes that were sent to the client."""
         return bytes(self.transport.value())
+
+    def receive(self, data: bytes) -> None:
+        """Receive bytes of the client."""
+        self.transport.protocol.dataReceived(data)
 
     def pause(self) -> None:
         """Make the send buffer full."""
@@ -220,6 +225,58 @@ async def test_a_connection_that_the_backend_refuses_is_removed_once(
         assert len(connection.removed) == is_bug
         server.lose(connection.transport)
         connection.check_removed_once()
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    """Encode a final frame with the mask 0 (RFC 6455, section 5.2)."""
+    return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+_WEBSOCKET, _WEBSOCKET_V1, _LINES = CASES[4], CASES[5], CASES[8]
+CLOSING_INPUT = {
+    "close frame": (_WEBSOCKET, _frame(8, b"\x03\xe8")),
+    "invalid frame": (_WEBSOCKET, b"\xff\xff\xff"),
+    "text that is not UTF-8": (_WEBSOCKET_V1, _frame(1, b"\xff")),
+    "command without the subprotocol": (_WEBSOCKET, _frame(1, b"{}")),
+    "quit": (_LINES, b"PING\r\nQUIT\r\nPING\r\n"),
+    "HTTP request": (_LINES, b"GET / HTTP/1.1\r\n"),
+    "long line": (_LINES, b"x" * (3 << 20)),
+}
+
+
+@pytest.mark.parametrize(("case", "data"), CLOSING_INPUT.values(), ids=CLOSING_INPUT)
+async def test_a_connection_that_is_closed_because_of_its_input_is_removed_once(server, case, data, monkeypatch):
+    connection = Connection(server, case, monkeypatch)
+    connection.receive(data)
+    assert connection.transport.disconnecting or b"\x88" in connection.output
+    connection.receive(_frame(1, b"{}") if case.is_http else b"PING\r\n")  # ignored
+    connection.check_removed_once()
+
+
+@pytest.mark.parametrize("is_executing", [False, True])
+async def test_a_half_closed_line_connection_is_removed_once_its_commands_are_executed(
+    server, is_executing, monkeypatch
+):
+    connection = Connection(server, _LINES, monkeypatch)
+    opening: Deferred[None] = Deferred()
+    if is_executing:
+        server.backend.opening = opening
+        connection.receive(b"SUB b\r\n")
+    protocol = cast(IHalfCloseableProtocol, connection.transport.protocol)
+    protocol.readConnectionLost()
+    assert len(connection.removed) == (not is_executing)
+    opening.callback(None)
+    assert connection.output.endswith(b"+OK SUB b\r\n") == is_executing
+    connection.check_removed_once()
+
+
+@each_transport((_WEBSOCKET, _WEBSOCKET_V1))
+async def test_a_websocket_that_does_not_answer_a_ping_is_removed_once(server, case, monkeypatch):
+    connection = Connection(server, case, monkeypatch)
+    server.clock.pump([1] * 12)
+    assert connection.output.count(b"\x89\x00") == 2  # a ping every 5 seconds, and 5 seconds to answer
+    assert server.counters.refusals["no-pong"] == 1
+    connection.check_removed_once()
 
 
 @each_transport(tuple(case for case in CASES if case.is_http))
