@@ -314,3 +314,35 @@ async def test_close_all_leaves_connections_that_have_not_read_their_queue_if_as
         transport.close_all(STOPPING, busy=True)
     assert slow.transport.disconnecting
     assert len(server.hub.connections(None, 0, 9)) == 0
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+async def test_commands_sent_before_the_handshake_is_accepted_are_executed_after_it(server, is_early, monkeypatch):
+    """Whether the command arrives with the handshake or while the backend opens the topics."""
+    opening: Deferred[None] = Deferred()
+    server.backend.opening = opening
+    command = _frame(1, b'{"ping":1}')
+    case = _WEBSOCKET_V1._replace(subscribe=_WEBSOCKET_V1.subscribe + (command if is_early else b""))
+    connection = Connection(server, case, monkeypatch)
+    if not is_early:
+        connection.receive(command)
+    assert connection.output == b""
+    opening.callback(None)
+    assert connection.output.startswith(b"HTTP/1.1 101 ")
+    assert connection.output.endswith(b'{"ref":null,"ok":true,"pong":1}')
+    await lose(connection)
+    connection.check_removed_once()
+
+
+@each_transport((CASES[0], _WEBSOCKET_V1))
+async def test_bytes_after_a_request_that_is_not_answered_yet_are_bounded(server, case, monkeypatch):
+    opening = server.backend.opening = Deferred()
+    connection = Connection(server, case, monkeypatch)
+    received = 0
+    while connection.transport.is_reading and received < 1 << 20:
+        connection.receive(b"\x00" * 4096)
+        received += 4096
+    assert received < 1 << 16
+    await lose(connection)
+    opening.callback(None)
+    connection.check_removed_once()
