@@ -18,7 +18,7 @@ HANDSHAKE = {
 }
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """An HTTP answer."""
 
     status: int
@@ -63,11 +63,11 @@ class Client:
         """Send bytes."""
         self.socket.sendall(data)
 
-    def say_no_more(self) -> None:
+    def half_close(self) -> None:
         """Close this half of the connection."""
         self.socket.shutdown(socket.SHUT_WR)
 
-    def send_for_ever(self, block: bytes, most: int) -> int:
+    def send_until_blocked(self, block: bytes, most: int) -> int:
         """Send a block again and again until the daemon takes no more, or `most` bytes; give how many went out."""
         sent = 0
         self.socket.settimeout(0.5)
@@ -101,7 +101,7 @@ class Client:
 class Http(Client):
     """An HTTP connection."""
 
-    def request(
+    def send_request(
         self,
         method: str,
         target: str,
@@ -114,19 +114,19 @@ class Http(Client):
         lines = [f"{method} {target} HTTP/{version}", *(f"{n}: {v}" for n, v in (usual | dict(headers or {})).items())]
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         version: str = "1.1",
-    ) -> Answer:
+    ) -> Response:
         """Send a request and read its answer."""
-        self.request(method, target, headers, body, version)
-        return self.answer(method)
+        self.send_request(method, target, headers, body, version)
+        return self.response(method)
 
-    def head(self) -> Answer:
+    def head(self) -> Response:
         """Read an answer as far as its headers go."""
         status = self.line()
         assert re.fullmatch(rb"HTTP/1\.[01] [1-5][0-9][0-9] [^\r\n]*\r\n", status), status
@@ -135,9 +135,9 @@ class Http(Client):
             name, colon, value = line.decode("latin-1").removesuffix("\r\n").partition(": ")
             assert colon and line.endswith(b"\r\n") and name.lower() not in headers, line
             headers[name.lower()] = value
-        return Answer(int(status[9:12]), headers, b"")
+        return Response(int(status[9:12]), headers, b"")
 
-    def answer(self, method: str = "GET") -> Answer:
+    def response(self, method: str = "GET") -> Response:
         """Read a whole answer."""
         answer = self.head()
         if method == "HEAD" or answer.status in (204, 304):
@@ -160,9 +160,9 @@ class Http(Client):
         assert self.read(2) == b"\r\n"
         return data
 
-    def listen(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def open_stream(self, target: str, headers: Mapping[str, str] | None = None) -> Response:
         """Begin to hear a stream, and read the headers of its answer."""
-        self.request("GET", target, headers)
+        self.send_request("GET", target, headers)
         answer = self.head()
         assert answer.status == 200, answer
         return answer
@@ -175,7 +175,7 @@ class Lines(Client):
         super().__init__(port)
         self.greeting = self.line()
 
-    def ask(self, line: bytes) -> bytes:
+    def command(self, line: bytes) -> bytes:
         """Send a line; read one, without its end."""
         self.send(line + b"\r\n")
         return self.reply()

@@ -17,7 +17,7 @@ def run(factory: pytest.TempPathFactory, *options: str) -> Iterator[Daemon]:
     daemon = Daemon(factory.mktemp("pushd"), *options)
     try:
         yield daemon
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         daemon.stop()
 

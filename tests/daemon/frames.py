@@ -8,7 +8,7 @@ MASK = bytes(4)
 
 def open_websocket(http: Http, subprotocol: str = "pushd.v1") -> None:
     """Turn an HTTP connection into a WebSocket that has heard nothing yet."""
-    http.request("GET", "/ws/quiet", HANDSHAKE | {"Sec-WebSocket-Protocol": subprotocol})
+    http.send_request("GET", "/ws/quiet", HANDSHAKE | {"Sec-WebSocket-Protocol": subprotocol})
     assert http.head().status == 101
 
 
@@ -23,7 +23,7 @@ def read_frame(http: Http) -> tuple[int, bytes]:
     return first, http.read(size)
 
 
-def closing(http: Http) -> int:
+def read_close_code(http: Http) -> int:
     """Read a close frame; give its code."""
     first, payload = read_frame(http)
     assert first == 0x88

@@ -12,7 +12,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.daemon.clients import SECONDS, Answer, Http, Lines
+from tests.daemon.clients import SECONDS, Http, Lines, Response
 
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd"]
@@ -52,11 +52,11 @@ class Daemon:
         """The number of the process."""
         return self._process.pid
 
-    def logs(self, words: str, start: int = 0) -> bool:
+    def wait_for_log(self, words: str, start: int = 0) -> bool:
         """Wait until words stand in the log behind its first `start` characters; False if they never come."""
         return eventually(lambda: words in self.log[start:], 1.0)
 
-    def assert_well(self) -> None:
+    def assert_healthy(self) -> None:
         """See that nothing broke so far."""
         assert self.is_alive, self.log[-2000:]
         assert not re.search("Traceback|Unhandled", self.log), self.log[-8000:]
@@ -102,25 +102,27 @@ class Daemon:
         )
         return websocket
 
-    def ask(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Response:
         """Make one request on a connection of its own."""
         with self.http() as http:
-            return http.ask(method, target, headers, body)
+            return http.request(method, target, headers, body)
 
     def publish(self, channel: str, data: bytes = b"x", **headers: str) -> Any:
         """Publish by HTTP; give the receipt."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self.ask("POST", f"/pub/{channel}", named, data)
+        answer = self.request("POST", f"/pub/{channel}", named, data)
         assert answer.status in (201, 202), answer
         return answer.json()
 
     def history(self, topics: str) -> Any:
         """Give what is kept of topics."""
-        return self.ask("GET", f"/history/{topics}?since=all").json()
+        return self.request("GET", f"/history/{topics}?since=all").json()
 
     def counter(self, series: str) -> float:
         """Give the value of a series of the metrics, 0 where there is none."""
-        found = re.search(rf"^{re.escape(series)} (.*)$", self.ask("GET", "/metrics").body.decode(), re.MULTILINE)
+        found = re.search(rf"^{re.escape(series)} (.*)$", self.request("GET", "/metrics").body.decode(), re.MULTILINE)
         return float(found[1]) if found else 0.0
 
 

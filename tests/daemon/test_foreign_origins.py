@@ -42,7 +42,7 @@ def test_no_foreign_page_writes(daemon: Daemon, headers: dict[str, str], channel
     daemon.publish(channel, b"before")
     with daemon.http() as http:
         for method, address in [*WRITES, ("POST", f"/pub/{channel}"), ("DELETE", f"/pub/{channel}")]:
-            answer = http.ask(method, address, {"Host": HOST, **headers}, b"x")
+            answer = http.request(method, address, {"Host": HOST, **headers}, b"x")
             expected = (404, "not-found") if address == "/nope" else (403, "forbidden")
             assert (method, address, answer.status, answer.code) == (method, address, *expected)
     assert [message["data"] for message in daemon.history(channel)] == ["before"]
@@ -53,7 +53,7 @@ def test_no_foreign_page_writes(daemon: Daemon, headers: dict[str, str], channel
 def test_no_foreign_page_opens_a_websocket(
     daemon: Daemon, address: str, handshake: dict[str, str], headers: dict[str, str]
 ) -> None:
-    answer = daemon.ask("GET", address, {**handshake, "Host": HOST, **headers})
+    answer = daemon.request("GET", address, {**handshake, "Host": HOST, **headers})
     assert (answer.status, answer.code) == (403, "forbidden")
 
 
@@ -78,8 +78,8 @@ def test_no_page_speaks_to_the_line_listener_by_http(
 
 def test_text_that_looks_like_a_request_is_published(daemon: Daemon, channel: str) -> None:
     with daemon.lines() as lines:
-        assert lines.ask(f"PUB {channel} GET / HTTP/1.1".encode()).startswith(b"+OK ")
-        assert lines.ask(b"PING x") == b"PONG x"
+        assert lines.command(f"PUB {channel} GET / HTTP/1.1".encode()).startswith(b"+OK ")
+        assert lines.command(b"PING x") == b"PONG x"
     assert [message["data"] for message in daemon.history(channel)] == ["GET / HTTP/1.1"]
 
 
@@ -87,7 +87,7 @@ def test_text_that_looks_like_a_request_is_published(daemon: Daemon, channel: st
 def test_a_foreign_page_may_follow_a_link(daemon: Daemon, headers: dict[str, str]) -> None:
     """What it asks for is answered, and the browser does not show it the answer."""
     for method in ("GET", "HEAD", "OPTIONS"):
-        answer = daemon.ask(method, "/channels", {"Host": HOST, **headers})
+        answer = daemon.request(method, "/channels", {"Host": HOST, **headers})
         assert answer.status in (200, 204)
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
@@ -95,11 +95,11 @@ def test_a_foreign_page_may_follow_a_link(daemon: Daemon, headers: dict[str, str
 @pytest.mark.parametrize("headers", OWN.values(), ids=OWN)
 def test_all_others_write_and_open_websockets(daemon: Daemon, headers: dict[str, str], channel: str) -> None:
     given = {"Host": HOST, **headers}
-    assert daemon.ask("POST", f"/pub/{channel}", given, b"x").status == 202
-    assert daemon.ask("DELETE", f"/pub/{channel}", given).status == 200
+    assert daemon.request("POST", f"/pub/{channel}", given, b"x").status == 202
+    assert daemon.request("DELETE", f"/pub/{channel}", given).status == 200
     for address, handshake in HANDSHAKES:
         with daemon.http() as http:
-            http.request("GET", address, {**handshake, **given})
+            http.send_request("GET", address, {**handshake, **given})
             assert http.head().status == 101
 
 
@@ -117,11 +117,11 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
 def test_every_page_may_where_every_origin_is_allowed(anybody: Daemon, headers: dict[str, str], channel: str) -> None:
-    assert anybody.ask("POST", f"/pub/{channel}", {"Host": HOST, **headers}, b"x").status == 202
+    assert anybody.request("POST", f"/pub/{channel}", {"Host": HOST, **headers}, b"x").status == 202
 
 
 def test_an_extension_may_where_its_origin_is_named(named: Daemon, channel: str) -> None:
     given = {"Host": HOST, "Sec-Fetch-Site": "cross-site"}
     extension = {"Origin": "chrome-extension://abcdefgh"}
-    assert named.ask("POST", f"/pub/{channel}", given | extension, b"x").status == 202
-    assert named.ask("POST", f"/pub/{channel}", given | {"Origin": "chrome-extension://other"}, b"x").status == 403
+    assert named.request("POST", f"/pub/{channel}", given | extension, b"x").status == 202
+    assert named.request("POST", f"/pub/{channel}", given | {"Origin": "chrome-extension://other"}, b"x").status == 403

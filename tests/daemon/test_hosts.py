@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.clients import HANDSHAKE, SECONDS, Answer, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Http, Response
 from tests.daemon.real import ROOT, Daemon, eventually
 from tests.daemon.test_refusals_http import ADDRESSES, METHODS
 from tests.system.test_tls_and_unix import make_certificate
@@ -81,12 +81,12 @@ def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listeners]:
     daemon = Listeners(tmp_path_factory.mktemp("listeners"))
     try:
         yield daemon
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         daemon.stop()
 
 
-def assert_misdirected(answer: Answer, method: str = "GET") -> None:
+def assert_misdirected(answer: Response, method: str = "GET") -> None:
     """See that an answer is the refusal of a host, and that the connection closes behind it."""
     assert (answer.status, answer.headers["connection"]) == (421, "close")
     assert method == "HEAD" or answer.code == "unknown-host"
@@ -104,7 +104,7 @@ def test_no_resource_serves_a_foreign_host(daemon: Daemon, address: str) -> None
         for version in ("1.1", "1.0"):
             with daemon.http() as http:
                 body = b"x" if method in ("POST", "PUT") else b""
-                answer = http.ask(method, address, {"Host": EVIL}, body, version)
+                answer = http.request(method, address, {"Host": EVIL}, body, version)
                 assert_misdirected(answer, method)
                 assert http.rest() == b""
 
@@ -114,7 +114,7 @@ def test_no_resource_serves_a_foreign_host(daemon: Daemon, address: str) -> None
 def test_no_websocket_opens_for_a_foreign_host(daemon: Daemon, address: str, headers: Mapping[str, str]) -> None:
     """A page of that host is of the same origin, so its Origin says nothing."""
     with daemon.http() as http:
-        assert_misdirected(http.ask("GET", address, {**headers, "Host": EVIL, "Origin": f"http://{EVIL}"}))
+        assert_misdirected(http.request("GET", address, {**headers, "Host": EVIL, "Origin": f"http://{EVIL}"}))
 
 
 def test_a_rebound_page_changes_nothing(daemon: Daemon, channel: str) -> None:
@@ -123,8 +123,8 @@ def test_a_rebound_page_changes_nothing(daemon: Daemon, channel: str) -> None:
     batch = {"Content-Type": "application/x-ndjson"}
     line = json.dumps({"channel": channel, "data": "forged"}).encode()
     with daemon.http() as stream:
-        stream.listen(f"/sse/{channel}")
-        (mine,) = [each["id"] for each in daemon.ask("GET", f"/connections?channel={channel}").json()]
+        stream.open_stream(f"/sse/{channel}")
+        (mine,) = [each["id"] for each in daemon.request("GET", f"/connections?channel={channel}").json()]
         for method, address, headers, body in (
             ("POST", f"/pub/{channel}", {}, b"forged"),
             ("PUT", f"/pub/{channel}", {}, b"forged"),
@@ -132,56 +132,56 @@ def test_a_rebound_page_changes_nothing(daemon: Daemon, channel: str) -> None:
             ("DELETE", f"/pub/{channel}", {}, b""),
             ("DELETE", f"/connections/{mine}", {}, b""),
         ):
-            assert_misdirected(daemon.ask(method, address, page | headers, body))
-        assert [each["id"] for each in daemon.ask("GET", f"/connections?channel={channel}").json()] == [mine]
+            assert_misdirected(daemon.request(method, address, page | headers, body))
+        assert [each["id"] for each in daemon.request("GET", f"/connections?channel={channel}").json()] == [mine]
     assert [message["data"] for message in daemon.history(channel)] == ["before"]
 
 
 def test_it_is_refused_before_its_body_is_read(daemon: Daemon, http: Http, channel: str) -> None:
     hidden = f"POST /pub/{channel} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx".encode()
     length, expect = str(len(hidden) + 10**6), "100-continue"
-    http.request("POST", f"/pub/{channel}", {"Host": EVIL, "Content-Length": length, "Expect": expect}, hidden)
-    assert_misdirected(http.answer())
+    http.send_request("POST", f"/pub/{channel}", {"Host": EVIL, "Content-Length": length, "Expect": expect}, hidden)
+    assert_misdirected(http.response())
     assert daemon.history(channel) == []
 
 
 def test_what_is_pipelined_is_judged_request_by_request(http: Http, channel: str) -> None:
-    http.request("POST", f"/pub/{channel}", {}, b"x")
-    http.request("GET", f"/history/{channel}", {"Host": EVIL})
-    http.request("GET", f"/history/{channel}")
-    assert http.answer().status == 202
-    assert_misdirected(http.answer())
+    http.send_request("POST", f"/pub/{channel}", {}, b"x")
+    http.send_request("GET", f"/history/{channel}", {"Host": EVIL})
+    http.send_request("GET", f"/history/{channel}")
+    assert http.response().status == 202
+    assert_misdirected(http.response())
     assert http.rest() == b""
 
 
 @pytest.mark.parametrize("stream", ["/stream/{}", "/sse/{}", "/longpoll/{}?timeout=0"])
 def test_a_connection_that_comes_back_from_a_stream_is_judged_again(http: Http, channel: str, stream: str) -> None:
-    assert http.ask("POST", f"/pub/{channel}?end=1", {}, b"x").status == 202
-    assert http.ask("GET", stream.format(channel) + ("&" if "?" in stream else "?") + "since=all").status == 200
-    assert http.ask("GET", "/health/live").status == 200
-    assert_misdirected(http.ask("GET", f"/history/{channel}", {"Host": EVIL}))
+    assert http.request("POST", f"/pub/{channel}?end=1", {}, b"x").status == 202
+    assert http.request("GET", stream.format(channel) + ("&" if "?" in stream else "?") + "since=all").status == 200
+    assert http.request("GET", "/health/live").status == 200
+    assert_misdirected(http.request("GET", f"/history/{channel}", {"Host": EVIL}))
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:1", "localhost.", "app.localhost:8080", "127.0.0.1", "10.0.0.7:80", "[::1]:8080"]
 )
 def test_what_nobody_else_can_own_is_served(http: Http, host: str) -> None:
-    assert http.ask("GET", "/channels", {"Host": host}).status == 200
+    assert http.request("GET", "/channels", {"Host": host}).status == 200
 
 
 @pytest.mark.parametrize("host", ["", NAMED, "localhost.evil.example", "127.0.0.1.nip.io", "127.1", "evil.example:80"])
 def test_any_other_host_is_not(http: Http, host: str) -> None:
-    assert_misdirected(http.ask("GET", "/channels", {"Host": host}))
+    assert_misdirected(http.request("GET", "/channels", {"Host": host}))
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "user@localhost", "localhost, localhost", "[::1"])
 def test_what_is_no_host_is_no_request(http: Http, host: str) -> None:
-    assert http.ask("GET", "/channels", {"Host": host}).status == 400
+    assert http.request("GET", "/channels", {"Host": host}).status == 400
 
 
 def test_http_1_0_needs_no_host(http: Http) -> None:
     http.send(b"GET /health/live HTTP/1.0\r\n\r\n")
-    assert http.answer().json() == {"live": True}
+    assert http.response().json() == {"live": True}
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -189,7 +189,7 @@ def test_http_1_0_needs_no_host(http: Http) -> None:
 def test_a_target_in_absolute_form_is_judged_too(http: Http, authority: str, version: str) -> None:
     host = b"" if version == "1.0" else b"Host: localhost\r\n"
     http.send(f"GET http://{authority}/channels HTTP/{version}\r\n".encode() + host + b"\r\n")
-    assert http.answer().status in (400, 421)
+    assert http.response().status in (400, 421)
 
 
 def test_the_refusal_is_counted_and_the_log_names_peer_and_host(daemon: Daemon) -> None:
@@ -197,7 +197,7 @@ def test_the_refusal_is_counted_and_the_log_names_peer_and_host(daemon: Daemon) 
     before = daemon.counter(series)
 
     def is_told() -> bool:
-        daemon.ask("GET", "/", {"Host": EVIL})
+        daemon.request("GET", "/", {"Host": EVIL})
         return (
             f"http 127.0.0.1: refused, unknown-host: a loopback listener does not serve the host '{EVIL}'"
             in (daemon.log[start:])
@@ -214,8 +214,8 @@ def test_the_refusal_is_counted_and_the_log_names_peer_and_host(daemon: Daemon) 
 def test_every_loopback_listener_judges_the_host(listeners: Listeners, listener: str) -> None:
     with listeners.connect(listener) as http:
         for host in ("localhost", NAMED, f"{NAMED.upper()}.:8443", "127.0.0.1:1", "[::1]"):
-            assert http.ask("GET", "/channels", {"Host": host}).status == 200
-        assert_misdirected(http.ask("GET", "/channels", {"Host": EVIL}))
+            assert http.request("GET", "/channels", {"Host": host}).status == 200
+        assert_misdirected(http.request("GET", "/channels", {"Host": EVIL}))
 
 
 @pytest.mark.parametrize("listener", [listener for listener in LISTENERS if listener not in ON_LOOPBACK])
@@ -223,14 +223,14 @@ def test_no_other_listener_does(listeners: Listeners, listener: str) -> None:
     """One that is bound to all addresses is reached by loopback here, and a Unix socket by no browser."""
     with listeners.connect(listener) as http:
         for host in ("localhost", NAMED, EVIL):
-            assert http.ask("GET", "/channels", {"Host": host}).status == 200
-        http.request("GET", "/ws/a", HANDSHAKE | {"Host": EVIL})
+            assert http.request("GET", "/channels", {"Host": host}).status == 200
+        http.send_request("GET", "/ws/a", HANDSHAKE | {"Host": EVIL})
         assert http.head().status == 101
 
 
 def test_other_names_hold_after_a_reload(listeners: Listeners) -> None:
     def status(host: str) -> int:
-        return listeners.ask("GET", "/channels", {"Host": host}).status
+        return listeners.request("GET", "/channels", {"Host": host}).status
 
     try:
         listeners.write("other.example")

@@ -20,28 +20,28 @@ HIDDEN = b"POST /pub/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r
 
 def test_a_connection_serves_many_requests(http: Http, channel: str) -> None:
     for _ in range(3):
-        assert http.ask("POST", f"/pub/{channel}", {}, b"x").status == 202
-        assert http.ask("GET", "/health/live").status == 200
-        assert http.ask("GET", "/nope", {}, b"a body").status == 404
-        assert http.ask("PATCH", "/channels", {}, b"a body").status == 405
-        assert http.ask("HEAD", f"/sse/{channel}").status == 200
-        assert http.ask("OPTIONS", "/pub/a").status == 204
-        assert http.ask("POST", "/pub", {}, b"x").status == 415
+        assert http.request("POST", f"/pub/{channel}", {}, b"x").status == 202
+        assert http.request("GET", "/health/live").status == 200
+        assert http.request("GET", "/nope", {}, b"a body").status == 404
+        assert http.request("PATCH", "/channels", {}, b"a body").status == 405
+        assert http.request("HEAD", f"/sse/{channel}").status == 200
+        assert http.request("OPTIONS", "/pub/a").status == 204
+        assert http.request("POST", "/pub", {}, b"x").status == 415
 
 
 def test_pipelined_requests_are_answered_in_order(http: Http, channel: str) -> None:
     batch = b"\n".join(json.dumps({"channel": channel, "data": number}).encode() for number in range(1000))
-    http.request("POST", "/pub", NDJSON, batch)
+    http.send_request("POST", "/pub", NDJSON, batch)
     for number in range(50):
-        http.request("POST", f"/pub/{channel}", {}, b"%d" % number)
-        http.request("GET", f"/nope/{number}")
+        http.send_request("POST", f"/pub/{channel}", {}, b"%d" % number)
+        http.send_request("GET", f"/nope/{number}")
     http.send(b"GET / HTTP/9.9\r\n\r\n")
-    ids = [json.loads(line)["id"] for line in http.answer().body.splitlines()]
+    ids = [json.loads(line)["id"] for line in http.response().body.splitlines()]
     for _ in range(50):
-        answer = http.answer()
+        answer = http.response()
         assert answer.status == 202
         ids.append(answer.json()["id"])
-        assert http.answer().status == 404
+        assert http.response().status == 404
     sequence = [int(id.partition("-")[2]) for id in ids]
     assert len(sequence) == 1050
     assert sequence == sorted(set(sequence))
@@ -49,53 +49,53 @@ def test_pipelined_requests_are_answered_in_order(http: Http, channel: str) -> N
 
 def test_what_is_no_request_is_refused_behind_what_was_one(http: Http) -> None:
     http.send(GET + b"Host: localhost\r\n\r\n" + GET + b"Host: localhost\r\nContent-Length: x\r\n\r\n" + HIDDEN)
-    assert http.answer().status == 200
-    assert http.answer().status == 400
+    assert http.response().status == 200
+    assert http.response().status == 400
     assert http.rest() == b""
 
 
 def test_a_connection_goes_on_behind_a_finite_stream(daemon: Daemon, http: Http, channel: str) -> None:
     last = daemon.publish(f"{channel}?end=1", b"only")["id"]
     for target in (f"/stream/{channel}?since=all", f"/sse/{channel}?since=all"):
-        assert b"only" in http.ask("GET", target).body
-        assert http.ask("GET", "/health/live").status == 200
-    assert http.ask("GET", f"/sse/{channel}", {"Last-Event-ID": last}).status == 204
-    http.request("GET", f"/stream/{channel}/new")
-    http.request("GET", "/health/live")
+        assert b"only" in http.request("GET", target).body
+        assert http.request("GET", "/health/live").status == 200
+    assert http.request("GET", f"/sse/{channel}", {"Last-Event-ID": last}).status == 204
+    http.send_request("GET", f"/stream/{channel}/new")
+    http.send_request("GET", "/health/live")
     assert http.head().status == 200
     daemon.publish(f"{channel}/new?end=1", b"new")
     assert [next(iter(json.loads(line))) for line in http.chunks()] == ["id", "type"]
-    assert http.answer().json() == {"live": True}
+    assert http.response().json() == {"live": True}
 
 
 def test_one_who_has_said_all_is_answered(http: Http, channel: str) -> None:
     """As `nc -N` and some scripts do, it closes its half of the connection behind the request."""
-    http.request("POST", f"/pub/{channel}", {}, b"x" * 20_000)
-    http.request("GET", f"/pub/{channel}")
-    http.say_no_more()
-    assert http.answer().status == 202
-    assert http.answer().json()["messages"] == 1
+    http.send_request("POST", f"/pub/{channel}", {}, b"x" * 20_000)
+    http.send_request("GET", f"/pub/{channel}")
+    http.half_close()
+    assert http.response().status == 202
+    assert http.response().json()["messages"] == 1
     assert http.rest() == b""
 
 
 @pytest.mark.parametrize("door", ["sse", "longpoll"])
 def test_one_who_waits_and_has_said_all_has_left(daemon: Daemon, http: Http, channel: str, door: str) -> None:
     """A browser that closes a stream looks the same."""
-    http.request("GET", f"/{door}/{channel}")
-    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").status == 200)
-    http.say_no_more()
-    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").status == 404)
+    http.send_request("GET", f"/{door}/{channel}")
+    assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").status == 200)
+    http.half_close()
+    assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").status == 404)
 
 
 @pytest.mark.parametrize(("version", "headers"), [("1.0", {}), ("1.1", {"Connection": "close"})])
 def test_a_connection_for_one_request(http: Http, version: str, headers: dict[str, str]) -> None:
-    assert http.ask("GET", "/health/live", headers, version=version).json() == {"live": True}
+    assert http.request("GET", "/health/live", headers, version=version).json() == {"live": True}
     assert http.rest() == b""
 
 
 @pytest.mark.parametrize("door", ["sse", "stream"])
 def test_a_stream_by_http_1_0_is_not_chunked(daemon: Daemon, http: Http, channel: str, door: str) -> None:
-    http.request("GET", f"/{door}/{channel}", version="1.0")
+    http.send_request("GET", f"/{door}/{channel}", version="1.0")
     answer = http.head()
     assert (answer.status, "transfer-encoding" in answer.headers, "content-length" in answer.headers) == (200, 0, 0)
     daemon.publish(f"{channel}?end=1", b"last")
@@ -123,15 +123,15 @@ def test_a_stream_by_http_1_0_is_not_chunked(daemon: Daemon, http: Http, channel
 @pytest.mark.parametrize("end", [b"", b"\r\n\r\n"], ids=["for ever", "to their end"])
 def test_headers_that_are_too_large(http: Http, head: bytes, end: bytes) -> None:
     http.send(head + end)
-    answer = http.answer()
+    answer = http.response()
     assert (answer.status, answer.code) in ((431, "headers-too-large"), (400, "bad-request"))
     assert answer.status == 431 or head[:1] in b"xG", "what is no request is not too large either"
     assert http.rest() == b""
 
 
 def test_headers_within_the_limit(http: Http) -> None:
-    assert http.ask("GET", "/health/live", {"X": "x" * 7900}).status == 200
-    assert http.ask("GET", f"/history/{','.join('a' * 250 for _ in range(20))}").status == 200
+    assert http.request("GET", "/health/live", {"X": "x" * 7900}).status == 200
+    assert http.request("GET", f"/history/{','.join('a' * 250 for _ in range(20))}").status == 200
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_header_that_is_not_utf_8(daemon: Daemon, name: str) -> None:
     for target in ("/pub/a", "/sse/a", "/stream/a", "/history/a", "/ws/a"):
         usual = HANDSHAKE if target == "/ws/a" else {}
         with daemon.http() as http:
-            http.request("POST" if target == "/pub/a" else "GET", target, usual | {name: "\xff\x85"})
+            http.send_request("POST" if target == "/pub/a" else "GET", target, usual | {name: "\xff\x85"})
             statuses[target] = http.head().status
     assert all(status < 500 for status in statuses.values()), statuses
 
@@ -165,7 +165,7 @@ def test_headers_that_drip(tight: Daemon, is_first: bool) -> None:
     with ExitStack() as held:
         clients = {name: held.enter_context(tight.http()) for name in slow}
         for name, client in clients.items():
-            assert is_first or client.ask("GET", "/health/live").status == 200
+            assert is_first or client.request("GET", "/health/live").status == 200
             client.send(slow[name][0])
         began, took = time.monotonic(), dict.fromkeys(slow, 9.0)
         while 9.0 in took.values() and time.monotonic() < began + 6:
@@ -191,7 +191,7 @@ def test_a_body_that_drips(tight: Daemon, head_and_drip: tuple[bytes, bytes]) ->
         while not is_readable(client) and time.monotonic() < began + 6:
             client.send(drip)
         assert 0.8 < time.monotonic() - began < 5
-        answer = client.answer()
+        answer = client.response()
         assert (answer.status, answer.code) == (408, "request-timeout")
 
 
@@ -213,12 +213,12 @@ def is_closed(client: Client, drip: bytes) -> bool:
 
 def test_only_the_handshake_is_in_haste(tight: Daemon) -> None:
     with tight.http() as stream, tight.http() as idle, tight.lines() as lines, tight.websocket() as websocket:
-        stream.listen("/sse/a")
-        assert idle.ask("GET", "/health/live").status == 200
+        stream.open_stream("/sse/a")
+        assert idle.request("GET", "/health/live").status == 200
         with tight.http() as silent:
             silent.rest()  # Closed because it came after the others and sent nothing: their time is over too.
-        assert idle.ask("GET", "/health/live").status == 200
-        assert lines.ask(b"PUB a x").endswith(b" 1")
+        assert idle.request("GET", "/health/live").status == 200
+        assert lines.command(b"PUB a x").endswith(b" 1")
         assert b"data: x" in stream.chunk() + stream.chunk()
         websocket.send('{"ping":1}')
         assert websocket.recv(5)
@@ -259,10 +259,10 @@ def test_only_the_handshake_is_in_haste(tight: Daemon) -> None:
 )
 def test_a_request_of_two_meanings(daemon: Daemon, http: Http, request_: bytes) -> None:
     http.send(request_)
-    answer = http.answer()
+    answer = http.response()
     assert (answer.status, answer.code) == (400, "bad-request")
     assert http.rest() == b""
-    assert daemon.ask("GET", "/pub/smuggled").status == 404
+    assert daemon.request("GET", "/pub/smuggled").status == 404
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_request_of_two_meanings(daemon: Daemon, http: Http, request_: bytes) 
 def test_a_request_line_that_is_none(daemon: Daemon, http: Http, line: bytes) -> None:
     start = len(daemon.log)
     http.send(line + b"\r\nHost: localhost\r\n\r\n")
-    answer = http.answer()
+    answer = http.response()
     assert answer.status in (400, 501, 505)
     assert http.rest() == b""
     assert "Traceback" not in daemon.log[start:]
@@ -301,9 +301,9 @@ def test_a_request_line_that_is_none(daemon: Daemon, http: Http, line: bytes) ->
 )
 def test_a_host_that_is_none(http: Http, headers: bytes) -> None:
     http.send(GET + headers + b"\r\n")
-    assert http.answer().status == 400
+    assert http.response().status == 400
 
 
 def test_chunks_by_http_1_0(http: Http) -> None:
     http.send(POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-    assert http.answer().status == 400
+    assert http.response().status == 400

@@ -39,7 +39,7 @@ def by_post(daemon: Daemon, channel: str, body: bytes) -> None:
 
 
 def by_put(daemon: Daemon, channel: str, body: bytes) -> None:
-    assert daemon.ask("PUT", f"/pub/{channel}", {}, body).status == 201
+    assert daemon.request("PUT", f"/pub/{channel}", {}, body).status == 201
 
 
 def by_chunks(daemon: Daemon, channel: str, body: bytes) -> None:
@@ -49,14 +49,16 @@ def by_chunks(daemon: Daemon, channel: str, body: bytes) -> None:
             piece = body[start : start + 5000]
             http.send(b"%X;x=y\r\n%b\r\n" % (len(piece), piece))
         http.send(b"0\r\nTrailer: x\r\n\r\n")
-        assert http.answer().status == 201
+        assert http.response().status == 201
 
 
 def by_line(daemon: Daemon, channel: str, body: bytes) -> None:
     escaped = "".join(f"\\x{byte:02X}" for byte in body) if len(body) < 1000 else None
     text = escaped or json.dumps({"channel": channel, "data_base64": base64.b64encode(body).decode()})
     with daemon.lines() as lines:
-        assert lines.ask(f"PUB {channel} {text}".encode() if escaped else b"PUBJ " + text.encode()).startswith(b"+OK ")
+        assert lines.command(f"PUB {channel} {text}".encode() if escaped else b"PUBJ " + text.encode()).startswith(
+            b"+OK "
+        )
 
 
 def by_websocket(daemon: Daemon, channel: str, body: bytes) -> None:
@@ -71,7 +73,7 @@ def test_a_body_comes_out_as_it_went_in(
     daemon: Daemon, channel: str, body: bytes, publish: Callable[[Daemon, str, bytes], None]
 ) -> None:
     with daemon.http() as http, daemon.websocket(f"/ws/{channel}", v1=False) as websocket:
-        http.listen(f"/stream/{channel}?format=raw")
+        http.open_stream(f"/stream/{channel}?format=raw")
         publish(daemon, channel, body)
         assert b"".join(http.chunk() for _ in range(1)) == body + b"\n"
         heard = websocket.recv(5)
@@ -121,35 +123,35 @@ def test_event_ttl_and_end(daemon: Daemon, channel: str) -> None:
     assert eventually(lambda: [message["data"] for message in daemon.history(channel)] == ["1", "3"])
     assert "event" not in daemon.history(channel)[1]
     daemon.publish(f"{channel}?end=1")
-    assert daemon.ask("GET", f"/pub/{channel}").json()["ended"] is True
+    assert daemon.request("GET", f"/pub/{channel}").json()["ended"] is True
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_the_answer_tells_whether_anyone_heard(daemon: Daemon, http: Http, channel: str, method: str) -> None:
-    answer = http.ask(method, f"/pub/{channel}", {}, b"x")
+    answer = http.request(method, f"/pub/{channel}", {}, b"x")
     assert answer.status == 202
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json()) == {"id", "channel", "subscribers"}
     assert (answer.json()["channel"], answer.json()["subscribers"]) == (channel, 0)
     with ExitStack() as held:
         for number, target in enumerate((f"/sse/{channel}", f"/stream/{channel}", "/sse/test/*", "/sse/**"), 1):
-            held.enter_context(daemon.http()).listen(target)
-            answer = http.ask(method, f"/pub/{channel}", {}, b"x")
+            held.enter_context(daemon.http()).open_stream(target)
+            answer = http.request(method, f"/pub/{channel}", {}, b"x")
             assert (answer.status, answer.json()["subscribers"]) == (201, number)
-        assert held.enter_context(daemon.lines()).ask(f"SUB {channel},test/*".encode()).startswith(b"+OK")
+        assert held.enter_context(daemon.lines()).command(f"SUB {channel},test/*".encode()).startswith(b"+OK")
         held.enter_context(daemon.websocket(f"/ws/{channel}"))
-        assert eventually(lambda: http.ask(method, f"/pub/{channel}").json()["subscribers"] == 6)
-    assert eventually(lambda: http.ask(method, f"/pub/{channel}").status == 202)
+        assert eventually(lambda: http.request(method, f"/pub/{channel}").json()["subscribers"] == 6)
+    assert eventually(lambda: http.request(method, f"/pub/{channel}").status == 202)
 
 
 def test_several_channels(daemon: Daemon, channel: str) -> None:
     names = [f"{channel}/{letter}" for letter in "abc"]
-    answer = daemon.ask("POST", f"/pub/{','.join(names)}", {}, b"x")
+    answer = daemon.request("POST", f"/pub/{','.join(names)}", {}, b"x")
     assert (answer.status, [receipt["channel"] for receipt in answer.json()]) == (202, names)
     assert len({receipt["id"] for receipt in answer.json()}) == 3
     with daemon.http() as http:
-        http.listen(f"/sse/{names[2]}")
-        answer = daemon.ask("POST", f"/pub/{','.join(names)}", {}, b"x")
+        http.open_stream(f"/sse/{names[2]}")
+        answer = daemon.request("POST", f"/pub/{','.join(names)}", {}, b"x")
     assert (answer.status, [receipt["subscribers"] for receipt in answer.json()]) == (201, [0, 0, 1])
     for name in names:
         assert [message["data"] for message in daemon.history(name)] == ["x", "x"]
@@ -161,8 +163,8 @@ def test_a_name_is_percent_encoded(daemon: Daemon, name: str) -> None:
     receipt = daemon.publish(encoded, b"x")
     assert receipt["channel"] == name
     with daemon.lines() as lines:
-        assert lines.ask(b"HIST " + name.encode() + b" 1").split(b" ")[:2] == [b"MSG", name.encode()]
-    assert daemon.ask("DELETE", f"/pub/{encoded}").status == 200
+        assert lines.command(b"HIST " + name.encode() + b" 1").split(b" ")[:2] == [b"MSG", name.encode()]
+    assert daemon.request("DELETE", f"/pub/{encoded}").status == 200
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/../b", "a/."])
@@ -171,7 +173,9 @@ def test_no_address_takes_dot_segments(daemon: Daemon, address: str, name: str) 
     encoded = name.replace(".", "%2e")
     method = "POST" if address == "pub" else "GET"
     for path in (f"/{address}/{name}", f"/{address}/{encoded}"):
-        answer = daemon.ask(method, path, {"Accept": "application/json"} | (HANDSHAKE if address == "ws" else {}), b"")
+        answer = daemon.request(
+            method, path, {"Accept": "application/json"} | (HANDSHAKE if address == "ws" else {}), b""
+        )
         assert answer.status == 400
         assert answer.json()["error"]["code"] in ("bad-channel", "bad-topic")
 
@@ -181,7 +185,7 @@ def test_no_address_takes_dot_segments(daemon: Daemon, address: str, name: str) 
 
 def batch(daemon: Daemon, *lines: bytes, end: bytes = b"\n", **headers: str) -> list[Any]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    answer = daemon.ask("POST", "/pub", NDJSON | named, end.join(lines))
+    answer = daemon.request("POST", "/pub", NDJSON | named, end.join(lines))
     assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
     return [json.loads(line) for line in answer.body.splitlines()]
 
@@ -219,10 +223,10 @@ def test_a_batch_of_nothing(daemon: Daemon) -> None:
 
 
 def test_a_repeat_is_published_once(daemon: Daemon, channel: str) -> None:
-    first = daemon.ask("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"1")
+    first = daemon.request("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"1")
     with daemon.http() as http:
-        http.listen(f"/sse/{channel}")
-        again = daemon.ask("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"2")
+        http.open_stream(f"/sse/{channel}")
+        again = daemon.request("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"2")
     assert (again.status, again.body) == (first.status, first.body) == (202, first.body)
     other = daemon.publish(channel, b"3", Idempotency_Key=f"{channel}-other")
     elsewhere = daemon.publish(f"{channel}/x", b"4", Idempotency_Key=channel)
@@ -238,8 +242,8 @@ def test_a_repeat_of_several_channels(daemon: Daemon, channel: str) -> None:
 
 
 def test_a_refused_request_leaves_its_key_free(daemon: Daemon, channel: str) -> None:
-    assert daemon.ask("POST", f"/pub/{channel}?ttl=0", {"Idempotency-Key": channel}, b"1").status == 400
-    assert daemon.ask("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"1").status == 202
+    assert daemon.request("POST", f"/pub/{channel}?ttl=0", {"Idempotency-Key": channel}, b"1").status == 400
+    assert daemon.request("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"1").status == 202
 
 
 def test_a_repeat_of_a_batch(daemon: Daemon, channel: str) -> None:
@@ -254,7 +258,7 @@ def test_a_repeat_while_the_first_is_being_published(daemon: Daemon, channel: st
     with ExitStack() as held:
         clients = [held.enter_context(daemon.http()) for _ in range(5)]
         for client in clients:
-            client.request("POST", "/pub", NDJSON | {"Idempotency-Key": channel}, lines)
-        answers = [client.answer().body for client in clients]
+            client.send_request("POST", "/pub", NDJSON | {"Idempotency-Key": channel}, lines)
+        answers = [client.response().body for client in clients]
     assert len(set(answers)) == 1
-    assert daemon.ask("GET", f"/pub/{channel}").json()["messages"] == 900
+    assert daemon.request("GET", f"/pub/{channel}").json()["messages"] == 900

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.clients import Http, Lines
-from tests.daemon.frames import MASK, closing, open_websocket
+from tests.daemon.frames import MASK, open_websocket, read_close_code
 from tests.daemon.real import Daemon, eventually
 from tests.daemon.refusals import NDJSON
 
@@ -35,7 +35,7 @@ def test_a_declared_length(daemon: Daemon, target: str, headers: tuple[str, ...]
     for length in (MESSAGE + 1, 200 << 20, 10**30):
         with daemon.http() as http:
             declare(http, target, length, *headers)
-            answer = http.answer()
+            answer = http.response()
             assert (answer.status, answer.code) == (413, "too-large")
             assert answer.headers["connection"] == "close"
             assert http.rest() == b""
@@ -44,30 +44,30 @@ def test_a_declared_length(daemon: Daemon, target: str, headers: tuple[str, ...]
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
 def test_a_declared_length_whatever_the_method(http: Http, method: str) -> None:
     declare(http, "/pub/a", MESSAGE + 1, method=method)
-    assert http.answer(method).status == 413
+    assert http.response(method).status == 413
 
 
 @pytest.mark.parametrize("target", ["/pub", "/%70ub"])
 def test_a_declared_length_of_a_batch(http: Http, target: str) -> None:
     declare(http, target, MESSAGE + 1, "Content-Type: text/plain")
     http.send(bytes(MESSAGE + 1))
-    assert http.answer().code == "unsupported-type"
+    assert http.response().code == "unsupported-type"
     declare(http, target, BATCH + 1, "Content-Type: application/x-ndjson")
-    assert http.answer().code == "too-large"
+    assert http.response().code == "too-large"
 
 
 def test_expecting_what_is_welcome(http: Http, channel: str) -> None:
     declare(http, f"/pub/{channel}", 5, "Expect: 100-continue")
     assert (http.line(), http.line()) == (b"HTTP/1.1 100 Continue\r\n", b"\r\n")
     http.send(b"hello")
-    assert http.answer().status == 202
+    assert http.response().status == 202
 
 
 @pytest.mark.parametrize("target", ["/pub/a", "/nope"])
 def test_a_refused_sender_may_go_on_for_a_while(http: Http, target: str) -> None:
     declare(http, target, ENOUGH)
-    http.send_for_ever(bytes(MESSAGE), 4 << 20)
-    assert http.answer().code == "too-large"
+    http.send_until_blocked(bytes(MESSAGE), 4 << 20)
+    assert http.response().code == "too-large"
 
 
 @pytest.mark.parametrize("target", ["/pub/a", "/nope", "/pub"])
@@ -75,41 +75,41 @@ def test_chunks_that_grow_beyond(daemon: Daemon, http: Http, target: str) -> Non
     http.send(f"POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n".encode())
     http.send(b"Content-Type: application/x-ndjson\r\n\r\n")
     limit = BATCH if target == "/pub" else MESSAGE
-    assert limit < http.send_for_ever(b"1000\r\n" + bytes(4096) + b"\r\n", 2 * limit)
-    assert http.answer().code == "too-large"
+    assert limit < http.send_until_blocked(b"1000\r\n" + bytes(4096) + b"\r\n", 2 * limit)
+    assert http.response().code == "too-large"
 
 
 def test_a_chunk_that_never_ends(http: Http) -> None:
     http.send(b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n")
-    http.send_for_ever(bytes(4096), 4 * MESSAGE)
-    assert http.answer().code == "too-large"
+    http.send_until_blocked(bytes(4096), 4 * MESSAGE)
+    assert http.response().code == "too-large"
 
 
 def test_as_large_as_may_be(daemon: Daemon, http: Http, lines: Lines, channel: str) -> None:
     data = b"x" * MESSAGE
-    assert http.ask("POST", f"/pub/{channel}", {}, data).status == 202
+    assert http.request("POST", f"/pub/{channel}", {}, data).status == 202
     http.send(
         f"POST /pub/{channel} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{MESSAGE:x}\r\n".encode()
     )
     http.send(data + b"\r\n0\r\n\r\n")
-    assert http.answer().status == 202
-    assert lines.ask(f"PUB {channel} ".encode() + data).startswith(b"+OK ")
-    assert lines.ask(f"PUB {channel} ".encode() + rb"\\" * MESSAGE).startswith(b"+OK ")
+    assert http.response().status == 202
+    assert lines.command(f"PUB {channel} ".encode() + data).startswith(b"+OK ")
+    assert lines.command(f"PUB {channel} ".encode() + rb"\\" * MESSAGE).startswith(b"+OK ")
     text = json.dumps({"channel": channel, "data_base64": base64.b64encode(data).decode()})
-    assert lines.ask(b"PUBJ " + text.encode()).startswith(b"+OK ")
+    assert lines.command(b"PUBJ " + text.encode()).startswith(b"+OK ")
     with daemon.websocket() as websocket:
         websocket.send(json.dumps({"publish": channel, "data": data.decode()}))
         assert json.loads(websocket.recv(5))["ok"]
     line = json.dumps({"channel": channel, "data": data[: MESSAGE - 200].decode()}).encode()
     batch = line.ljust(BATCH // 4 - 1) + b"\n"
-    assert http.ask("POST", "/pub", NDJSON, batch * 4).body.count(b'"id"') == 4
-    assert daemon.ask("GET", f"/pub/{channel}").json()["messages"] == 10
+    assert http.request("POST", "/pub", NDJSON, batch * 4).body.count(b'"id"') == 4
+    assert daemon.request("GET", f"/pub/{channel}").json()["messages"] == 10
 
 
 def test_a_batch_refuses_its_large_lines_only(daemon: Daemon, channel: str) -> None:
     sizes = (10, MESSAGE + 1, 20)
     batch = b"\n".join(json.dumps({"channel": channel, "data": "x" * size}).encode() for size in sizes)
-    answers = [json.loads(line) for line in daemon.ask("POST", "/pub", NDJSON, batch).body.splitlines()]
+    answers = [json.loads(line) for line in daemon.request("POST", "/pub", NDJSON, batch).body.splitlines()]
     assert ["id" in answer for answer in answers] == [True, False, True]
     assert answers[1]["error"]["code"] == "too-large"
 
@@ -120,13 +120,13 @@ def test_a_batch_of_rubbish_costs_little(daemon: Daemon) -> None:
         pytest.skip("no /proc")
     (process / "clear_refs").write_text("5")
     before = peak_memory(process)
-    answer = daemon.ask("POST", "/pub", NDJSON, b"x\n" * 50_000)
+    answer = daemon.request("POST", "/pub", NDJSON, b"x\n" * 50_000)
     assert answer.body.count(b"bad-json") == 50_000
     assert peak_memory(process) - before < 48 << 20, "bytes for 100 KB of rubbish and an answer of 5 MB"
 
 
 def test_a_batch_of_too_many_lines(daemon: Daemon) -> None:
-    answer = daemon.ask("POST", "/pub", NDJSON, b"x\n" * 50_001)
+    answer = daemon.request("POST", "/pub", NDJSON, b"x\n" * 50_001)
     assert answer.status == 413
     assert b"too-large" in answer.body
 
@@ -146,19 +146,19 @@ def test_an_over_long_line(lines: Lines, end: bytes) -> None:
 
 
 def test_a_line_without_an_end(lines: Lines) -> None:
-    assert lines.send_for_ever(b"x" * 4096, ENOUGH) < ENOUGH
+    assert lines.send_until_blocked(b"x" * 4096, ENOUGH) < ENOUGH
     assert lines.reply().startswith(b"-ERR line-too-long ")
     assert lines.rest() == b""
 
 
 def test_lines_from_one_who_reads_nothing(lines: Lines) -> None:
-    assert lines.send_for_ever(b"PING " + b"x" * 60_000 + b"\r\n", 8 * ENOUGH) < 8 * ENOUGH
+    assert lines.send_until_blocked(b"PING " + b"x" * 60_000 + b"\r\n", 8 * ENOUGH) < 8 * ENOUGH
 
 
 def test_bytes_from_one_who_listens(tight: Daemon) -> None:
     with tight.http() as http:
-        http.listen("/sse/a")
-        assert http.send_for_ever(bytes(65536), ENOUGH) < ENOUGH
+        http.open_stream("/sse/a")
+        assert http.send_until_blocked(bytes(65536), ENOUGH) < ENOUGH
 
 
 # WebSocket
@@ -170,27 +170,27 @@ def test_bytes_from_one_who_listens(tight: Daemon) -> None:
 def test_an_announced_frame(http: Http, opcode: int, size: int, subprotocol: str) -> None:
     open_websocket(http, subprotocol)
     http.send(struct.pack("!BBQ", 0x80 | opcode, 0xFF, size) + MASK)
-    assert closing(http) == 1009
+    assert read_close_code(http) == 1009
 
 
 def test_a_frame_beyond_what_can_be_announced(http: Http) -> None:
     open_websocket(http)
     http.send(struct.pack("!BBQ", 0x81, 0xFF, 2**63) + MASK)
-    assert closing(http) in (1002, 1009)
+    assert read_close_code(http) in (1002, 1009)
 
 
 def test_fragments_that_grow_beyond(http: Http) -> None:
     open_websocket(http)
     fragment = struct.pack("!BH", 0xFE, 4096) + MASK + b" " * 4096
     http.send(b"\x01" + fragment + (b"\0" + fragment) * (LINE // 4096 + 1))
-    assert closing(http) == 1009
+    assert read_close_code(http) == 1009
 
 
 def test_a_websocket_that_reads_nothing(daemon: Daemon) -> None:
     with daemon.http() as http:
         open_websocket(http)
         text = b'{"ping":"' + b"x" * 50_000 + b'"}'
-        sent = http.send_for_ever(struct.pack("!BBH", 0x81, 0xFE, len(text)) + MASK + text, 8 * ENOUGH)
+        sent = http.send_until_blocked(struct.pack("!BBH", 0x81, 0xFE, len(text)) + MASK + text, 8 * ENOUGH)
         assert sent < 8 * ENOUGH
 
 
@@ -198,7 +198,7 @@ def test_a_websocket_that_reads_nothing(daemon: Daemon) -> None:
 
 
 def over_by_http(daemon: Daemon) -> None:
-    daemon.ask("POST", "/pub/a", {}, b"x" * (MESSAGE + 1))
+    daemon.request("POST", "/pub/a", {}, b"x" * (MESSAGE + 1))
 
 
 def over_by_line(daemon: Daemon) -> None:
@@ -211,11 +211,11 @@ def over_by_frame(daemon: Daemon) -> None:
     with daemon.http() as http:
         open_websocket(http)
         http.send(struct.pack("!BBQ", 0x81, 0xFF, LINE + 1) + MASK)
-        assert closing(http) == 1009
+        assert read_close_code(http) == 1009
 
 
 def over_by_headers(daemon: Daemon) -> None:
-    daemon.ask("GET", "/" + "a" * 9000)
+    daemon.request("GET", "/" + "a" * 9000)
 
 
 CULPRITS = [

@@ -7,7 +7,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from tests.daemon.clients import HANDSHAKE, Http
-from tests.daemon.frames import MASK, closing, frame, open_websocket, read_frame
+from tests.daemon.frames import MASK, frame, open_websocket, read_close_code, read_frame
 from tests.daemon.real import Daemon
 
 pytestmark = pytest.mark.system
@@ -45,12 +45,12 @@ def without(name: str) -> dict[str, str]:
     ],
 )
 def test_a_bad_handshake(http: Http, headers: dict[str, str], status: int) -> None:
-    answer = http.ask("GET", "/ws/a", headers)
+    answer = http.request("GET", "/ws/a", headers)
     assert (answer.status, bool(answer.code)) == (status, True)
     if status == 426:
         assert answer.headers["sec-websocket-version"] == "13"
         assert answer.headers["upgrade"].lower() == "websocket"
-    assert http.ask("GET", "/health/live").status == 200, "the connection goes on"
+    assert http.request("GET", "/health/live").status == 200, "the connection goes on"
 
 
 @pytest.mark.parametrize("doubled", ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13"])
@@ -64,20 +64,20 @@ def test_a_doubled_header(http: Http, doubled: str) -> None:
         "",
     ]
     http.send("\r\n".join(lines).encode())
-    assert http.answer().status in (400, 426)
+    assert http.response().status in (400, 426)
 
 
 def test_a_handshake_by_http_1_0(http: Http) -> None:
-    http.request("GET", "/ws/a", HANDSHAKE, version="1.0")
-    assert http.answer().status == 426
+    http.send_request("GET", "/ws/a", HANDSHAKE, version="1.0")
+    assert http.response().status == 426
 
 
 def test_the_echo_of_the_tests_is_not_here(http: Http) -> None:
-    assert http.ask("GET", "/echo/any", HANDSHAKE).status == 404
+    assert http.request("GET", "/echo/any", HANDSHAKE).status == 404
 
 
 def test_a_websocket_without_topics_needs_the_subprotocol(http: Http) -> None:
-    assert http.ask("GET", "/ws", HANDSHAKE).code == "bad-parameter"
+    assert http.request("GET", "/ws", HANDSHAKE).code == "bad-parameter"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_websocket_without_topics_needs_the_subprotocol(http: Http) -> None:
     ],
 )
 def test_a_handshake_in_other_words(http: Http, headers: dict[str, str]) -> None:
-    http.request("GET", "/ws/a", HANDSHAKE | headers)
+    http.send_request("GET", "/ws/a", HANDSHAKE | headers)
     answer = http.head()
     assert answer.status == 101
     assert answer.headers["sec-websocket-accept"] == "ICX+Yqv66kxgM0FcWaLWlFLwTAI="
@@ -113,7 +113,7 @@ def test_a_handshake_in_other_words(http: Http, headers: dict[str, str]) -> None
 def test_only_what_was_offered_is_named(http: Http, offered: str | None, named: str | None) -> None:
     extensions = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
     offer = {} if offered is None else {"Sec-WebSocket-Protocol": offered}
-    http.request("GET", "/ws/a", HANDSHAKE | extensions | offer)
+    http.send_request("GET", "/ws/a", HANDSHAKE | extensions | offer)
     answer = http.head()
     assert (answer.status, answer.headers.get("sec-websocket-protocol")) == (101, named)
     assert "sec-websocket-extensions" not in answer.headers, "off by default"
@@ -138,13 +138,13 @@ def test_only_what_was_offered_is_named(http: Http, offered: str | None, named: 
 )
 def test_a_frame_that_ends_it(v1: Http, frames: bytes, code: int) -> None:
     v1.send(frames)
-    assert closing(v1) == code
+    assert read_close_code(v1) == code
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0f\xa0", b"\x03\xe9"])
 def test_a_close_is_answered(v1: Http, payload: bytes) -> None:
     v1.send(frame(0x88, payload))
-    assert closing(v1) == 1000
+    assert read_close_code(v1) == 1000
     assert v1.rest() == b""
 
 
@@ -195,7 +195,7 @@ def test_what_closes_a_websocket_is_counted(daemon: Daemon, http: Http, payload:
     before = daemon.counter(series)
     open_websocket(http, "pushd.v1" if code == "bad-utf8" else "other")
     http.send(frame(0x81, payload))
-    assert closing(http) in (1007, 1008)
+    assert read_close_code(http) in (1007, 1008)
     assert daemon.counter(series) == before + 1
 
 
@@ -206,6 +206,6 @@ def test_broken_frames_are_counted_and_fill_no_log(daemon: Daemon) -> None:
         with daemon.http() as http:
             open_websocket(http)
             http.send(frame(0x81, b"x", masked=False))
-            assert closing(http) == 1002
+            assert read_close_code(http) == 1002
     assert daemon.counter(series) == before + 5
     assert "autobahn" not in daemon.log[start:]

@@ -30,23 +30,23 @@ def test_neither_tokens_nor_messages_are_logged(loud: Daemon) -> None:
     query, header = f"access_token={SECRET}&token={SECRET}", {"Authorization": f"Bearer {SECRET}"}
     for body in (BODY.encode(), BODY.encode() * 100):
         for target in (f"/pub/a?{query}", f"/pub/b?{query}", f"/nowhere?{query}", f"/a%3Ftoken={SECRET}"):
-            loud.ask("POST", target, header, body)
-    loud.ask("GET", f"/history/a?{query}&since={SECRET}", header)
-    loud.ask("GET", f"http://user:{SECRET}@localhost/history/a", header)
-    loud.ask("GET", "/history/a", header | {"Host": f"user:{SECRET}@localhost"})
-    loud.ask("POST", "/pub", header | {"Content-Type": "application/x-ndjson"}, json.dumps({"data": BODY}).encode())
+            loud.request("POST", target, header, body)
+    loud.request("GET", f"/history/a?{query}&since={SECRET}", header)
+    loud.request("GET", f"http://user:{SECRET}@localhost/history/a", header)
+    loud.request("GET", "/history/a", header | {"Host": f"user:{SECRET}@localhost"})
+    loud.request("POST", "/pub", header | {"Content-Type": "application/x-ndjson"}, json.dumps({"data": BODY}).encode())
     with loud.http() as http:
-        http.listen(f"/sse/a?since=all&{query}", header)
+        http.open_stream(f"/sse/a?since=all&{query}", header)
     with loud.lines() as lines:
         for line in (f"AUTH {SECRET}", f"PUB a {BODY}", f"PUB a {BODY * 60}", f"{BODY} {SECRET}"):
-            lines.ask(line.encode())
+            lines.command(line.encode())
     with loud.websocket(f"/ws?{query}", additional_headers=header) as socket:
         for command in ({"auth": SECRET}, {"publish": "a", "data": BODY}, {"publish": "a", "data": BODY * 100}):
             socket.send(json.dumps(command))
             socket.recv()
     with suppress(InvalidStatus):
         loud.websocket(f"/ws/a%00?{query}", additional_headers=header).close()
-    assert loud.logs("GET /sse/a 200, ended") and loud.logs("GET /ws 101, ended")
+    assert loud.wait_for_log("GET /sse/a 200, ended") and loud.wait_for_log("GET /ws 101, ended")
     for told in ("POST /pub/a 20", "/a%3Ftoken=***", "GET /history/a 400", "too-large", "too-many-channels"):
         assert told in loud.log
     assert SECRET not in loud.log

@@ -22,17 +22,17 @@ def test_a_publish_is_heard_at_once_at_every_door(daemon: Daemon, channel: str) 
         daemon.websocket() as v1,
         daemon.websocket(f"/ws/{channel}", v1=False) as bare,
     ):
-        sse.listen(f"/sse/{channel}")
+        sse.open_stream(f"/sse/{channel}")
         sse.chunk()
-        stream.listen(f"/stream/{channel}")
-        raw.listen(f"/stream/{channel}?format=raw")
-        replace.listen(f"/multipart/{channel}")
-        mixed.listen(f"/mixed/{channel}")
-        poll.request("GET", f"/longpoll/{channel}")
-        assert lines.ask(f"SUB {channel}".encode()).startswith(b"+OK ")
+        stream.open_stream(f"/stream/{channel}")
+        raw.open_stream(f"/stream/{channel}?format=raw")
+        replace.open_stream(f"/multipart/{channel}")
+        mixed.open_stream(f"/mixed/{channel}")
+        poll.send_request("GET", f"/longpoll/{channel}")
+        assert lines.command(f"SUB {channel}".encode()).startswith(b"+OK ")
         v1.send(json.dumps({"subscribe": channel}))
         assert json.loads(v1.recv(5))["ok"]
-        assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").json()["subscribers"] == 9)
+        assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").json()["subscribers"] == 9)
         began = time.monotonic()
         receipt = daemon.publish(channel, b"still here")
         assert receipt["subscribers"] == 9
@@ -41,12 +41,12 @@ def test_a_publish_is_heard_at_once_at_every_door(daemon: Daemon, channel: str) 
         assert raw.chunk() == b"still here\n"
         for parts in (replace, mixed):
             assert b"still here" in parts.chunk() + parts.chunk()
-        assert [message["id"] for message in poll.answer().json()] == [receipt["id"]]
+        assert [message["id"] for message in poll.response().json()] == [receipt["id"]]
         assert lines.reply() == f"MSG {channel} {receipt['id']} still here".encode()
         assert json.loads(v1.recv(5))["data"] == "still here"
         assert bare.recv(5) == "still here"
         assert time.monotonic() - began < 3
-    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").json()["subscribers"] == 0)
+    assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").json()["subscribers"] == 0)
 
 
 @pytest.mark.parametrize("transport", ["sse", "stream", "websocket", "tcp", "multipart", "mixed", "longpoll"])
@@ -55,6 +55,6 @@ def test_nobody_is_left(daemon: Daemon, transport: str) -> None:
 
 
 def test_nothing_broke(daemon: Daemon, tight: Daemon) -> None:
-    daemon.assert_well()
-    tight.assert_well()
+    daemon.assert_healthy()
+    tight.assert_healthy()
     assert daemon.counter('pushd_refusals_total{code="internal"}') == 0
