@@ -1,4 +1,4 @@
-"""The table of refusals: what is asked, door by door, and the code that comes back."""
+"""The table of refusals: requests, commands and frames, and the code with which each is refused."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ STATUS = {
     "too-many-channels": 429,
     "too-many-connections": 429,
 }
-"""The HTTP status of a code; 400 of all others."""
+"""The HTTP status of a code; 400 for all others."""
 NDJSON = {"Content-Type": "application/x-ndjson"}
 AS_JSON = {"Content-Type": "application/json"}
 
@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
 
 class Case(NamedTuple):
-    """Something that is refused, the same way by every door that can be asked for it."""
+    """Input that is refused with the same code by HTTP, TCP lines and WebSocket."""
 
     name: str
     code: str
@@ -67,57 +67,57 @@ def _unpublishable() -> Iterator[Case]:
 
 def _topics(name: str, topics: str, code: str = "bad-topic") -> Case:
     path = quote(topics, safe="/,*")
-    asks = [Request("GET", f"/{door}/{path}") for door in ("sse", "stream", "history")]
-    asks += [Request("GET", f"/ws/{path}", HANDSHAKE), Request("HEAD", f"/sse/{path}")]
+    requests = [Request("GET", f"/{route}/{path}") for route in ("sse", "stream", "history")]
+    requests += [Request("GET", f"/ws/{path}", HANDSHAKE), Request("HEAD", f"/sse/{path}")]
     lines = () if not topics or " " in topics or "\n" in topics else (f"SUB {topics}".encode(),)
-    return Case(name, code, tuple(asks), lines, (_json(subscribe=topics), _json(unsubscribe=topics)))
+    return Case(name, code, tuple(requests), lines, (_json(subscribe=topics), _json(unsubscribe=topics)))
 
 
 def _unheard() -> Iterator[Case]:
     yield from (_topics(name, topic) for name, topic in BAD_TOPICS.items())
     yield _topics("too many topics", ",".join(f"a{number}" for number in range(21)), "too-many-topics")
-    for door in DOORS:
+    for route in TOPIC_ROUTES:
         for topics in ("a*", "", "a,"):
             yield Case(
-                f"topics at {door}",
+                f"topics at {route}",
                 "bad-topic",
-                (Request("GET", f"{door}/{topics}"), Request("HEAD", f"{door}/{topics}")),
+                (Request("GET", f"{route}/{topics}"), Request("HEAD", f"{route}/{topics}")),
             )
-        many = f"{door}/{'a,' * 20}a"
-        yield Case(f"too many topics at {door}", "too-many-topics", (Request("GET", many),))
+        many = f"{route}/{'a,' * 20}a"
+        yield Case(f"too many topics at {route}", "too-many-topics", (Request("GET", many),))
     yield Case("each verb with topics", "bad-topic", (), (b"UNSUB a*", b"UNSUB a,", b"HIST a*", b"HIST a, 5"))
 
 
 def _since(since: str) -> Case:
     value = quote(since, safe="")
-    asks = [Request("GET", f"/{door}/a?since={value}") for door in ("sse", "history")]
-    asks.append(Request("GET", f"/ws/a?since={value}", HANDSHAKE))
+    requests = [Request("GET", f"/{route}/a?since={value}") for route in ("sse", "history")]
+    requests.append(Request("GET", f"/ws/a?since={value}", HANDSHAKE))
     is_word = since.isprintable() and " " not in since
     if is_word:
-        asks.append(Request("GET", "/sse/a", {"Last-Event-ID": since}))
+        requests.append(Request("GET", "/sse/a", {"Last-Event-ID": since}))
     lines = (f"SUB a since={since}".encode(),) if is_word else ()
-    return Case(f"since {since!r}", "bad-since", tuple(asks), lines, (_json(subscribe="a", since=since),))
+    return Case(f"since {since!r}", "bad-since", tuple(requests), lines, (_json(subscribe="a", since=since),))
 
 
 def _spelled() -> Iterator[Case]:
-    for door in (*DOORS, "/ws"):
-        headers = HANDSHAKE if door == "/ws" else {}
-        asks = [
-            Request("GET", f"{door}/a?{word}=garbage", headers) for word in ("since", "last_event_id", "lastEventID")
+    for route in (*TOPIC_ROUTES, "/ws"):
+        headers = HANDSHAKE if route == "/ws" else {}
+        requests = [
+            Request("GET", f"{route}/a?{word}=garbage", headers) for word in ("since", "last_event_id", "lastEventID")
         ]
         for query in ("", "?since=all", "?last_event_id=all&lastEventID=all"):
-            asks.append(Request("GET", f"{door}/a{query}", {"Last-Event-ID": "garbage"} | headers))
-        if door in ("/poll", "/longpoll", "/sub"):
-            asks += [
-                Request("GET", f"{door}/a", {"If-None-Match": etag}) for etag in ('"garbage"', "garbage", '"', "*")
+            requests.append(Request("GET", f"{route}/a{query}", {"Last-Event-ID": "garbage"} | headers))
+        if route in ("/poll", "/longpoll", "/sub"):
+            requests += [
+                Request("GET", f"{route}/a", {"If-None-Match": etag}) for etag in ('"garbage"', "garbage", '"', "*")
             ]
-        if door != "/ws":
-            asks.append(Request("HEAD", f"{door}/a?since=garbage"))
-        yield Case(f"a cursor at {door}", "bad-since", tuple(asks))
+        if route != "/ws":
+            requests.append(Request("HEAD", f"{route}/a?since=garbage"))
+        yield Case(f"a cursor at {route}", "bad-since", tuple(requests))
 
 
 def _publication(name: str, code: str, fields: str) -> Case:
-    """Let what follows the channel in a JSON publication be wrong."""
+    """Return the case of a JSON publication whose fields after the channel are wrong."""
     line = f'{{"channel":"a",{fields}}}'.encode()
     return Case(
         name, code, (Request("POST", "/pub", NDJSON, line),), (b"PUBJ " + line,), (f'{{"publish":"a",{fields}}}',)
@@ -125,8 +125,8 @@ def _publication(name: str, code: str, fields: str) -> Case:
 
 
 def _batch(name: str, *lines: str) -> Case:
-    asks = [Request("POST", "/pub", NDJSON, line.encode()) for line in lines]
-    return Case(name, "bad-json", tuple(asks), tuple(b"PUBJ " + line.encode() for line in lines))
+    requests = [Request("POST", "/pub", NDJSON, line.encode()) for line in lines]
+    return Case(name, "bad-json", tuple(requests), tuple(b"PUBJ " + line.encode() for line in lines))
 
 
 def _parameter(code: str, target: str, *values: str) -> Case:
@@ -152,8 +152,8 @@ def _json(**fields: object) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-DOORS = ("/sse", "/stream", "/multipart", "/mixed", "/longpoll", "/poll", "/sub", "/history")
-"""Where topics are heard."""
+TOPIC_ROUTES = ("/sse", "/stream", "/multipart", "/mixed", "/longpoll", "/poll", "/sub", "/history")
+"""The addresses that accept topics."""
 BAD_CHANNELS = {
     "empty": "",
     "empty segment": "a//b",
@@ -218,7 +218,7 @@ TABLE: tuple[Case, ...] = (
     _parameter("bad-utf8", "/pub/a?event=", "%FF"),
     _parameter("bad-parameter", "/sse/a?since=", "all&since=all"),
     _parameter("bad-slow", "/sse/a?slow=", "never", "", "DROP", "drop,"),
-    *(_parameter("bad-slow", f"/{door}/a?slow=", "never") for door in ("stream", "multipart", "mixed")),
+    *(_parameter("bad-slow", f"/{route}/a?slow=", "never") for route in ("stream", "multipart", "mixed")),
     Case(
         "slow",
         "bad-slow",
@@ -250,7 +250,7 @@ TABLE: tuple[Case, ...] = (
     _parameter("bad-parameter", "/history/a?limit=", "0", "-1", "x", "", "10001", "1.0"),
     _parameter("bad-parameter", "/sse/a?format=", "xml", "raw", ""),
     _parameter("bad-parameter", "/stream/a?format=", "xml", ""),
-    *(_parameter("bad-parameter", f"/{door}/a?format=", "xml", "") for door in ("poll", "longpoll")),
+    *(_parameter("bad-parameter", f"/{route}/a?format=", "xml", "") for route in ("poll", "longpoll")),
     _parameter("bad-parameter", "/longpoll/a?timeout=", "-1", "301", "x", "", "nan", "inf", "0_0", "1s"),
     _parameter("bad-parameter", "/pull/a?interval=", "-1", "86401", "x", "", "1.5", "1_0", "1;url=//b"),
     _parameter("bad-parameter", "/pull/a?url=", "/b", "//b", "b", "javascript:0", "http:", "ftp://b", "http://%0Ab"),
@@ -309,14 +309,14 @@ TABLE: tuple[Case, ...] = (
 )
 
 
-def cases(door: str) -> list[object]:
-    """Give what can be asked of one door, case by case, with the code that comes back."""
-    asked = ((getattr(case, door), case) for case in TABLE)
-    return [pytest.param(asks, case.code, id=case.name) for asks, case in asked if asks]
+def cases(protocol: str) -> list[object]:
+    """Return the parameters of a test: the inputs of each case for `http`, `lines` or `frames`, and the code."""
+    inputs = ((getattr(case, protocol), case) for case in TABLE)
+    return [pytest.param(each, case.code, id=case.name) for each, case in inputs if each]
 
 
-def summary(ask: Request | bytes | str) -> str:
-    """Say what is asked, in short."""
-    if isinstance(ask, Request):
-        return f"{ask.method} {ask.target} {ask.headers} {ask.body!r}"[:150]
-    return ascii(ask)[:150]
+def summary(sent: Request | bytes | str) -> str:
+    """Return a short description of an input."""
+    if isinstance(sent, Request):
+        return f"{sent.method} {sent.target} {sent.headers} {sent.body!r}"[:150]
+    return ascii(sent)[:150]
