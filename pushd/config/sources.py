@@ -30,7 +30,7 @@ from pushd.sources.watch import WatchRunner, inotify_factory
 from pushd.sources.words import WordsRunner
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TEXT = "Every subscriber hears these words one after the other until the last one ends the stream."
+_TEXT = "Every subscriber receives these words one after the other until the last one ends the stream."
 
 
 def channel_name(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The table of settings: each field is a row with its default, its parser and its sentence.
+"""The table of settings: each field is a row with its default, its parser and its description.
 
 A setting has four names: `message` under `[limits]` in the file, PUSHD_LIMITS_MESSAGE in the environment,
 --limits-message as an option, and limits.message in sentences and documents.
@@ -45,7 +45,7 @@ class HttpSettings:
     listen: tuple[str, ...] = setting(
         ["tcp:8080:interface=127.0.0.1"],
         string_list(endpoint),
-        "Where HTTP and WebSocket listen; none switches them off.",
+        "Endpoints for HTTP and WebSocket; none disables them.",
         "endpoint strings",
         alias="http",
         at_restart=True,
@@ -53,32 +53,32 @@ class HttpSettings:
     reuse_port: bool = setting(
         False,
         flag,
-        "Let several daemons of this user listen on the same TCP ports, so that Linux shares out connections.",
+        "Whether several daemons of this user may listen on the same TCP ports; Linux distributes the connections.",
         "true or false",
         at_restart=True,
     )
     allow_origins: tuple[str, ...] = setting(
         [],
         origins,
-        "Pages of these origins may use the daemon from a browser; * alone means every origin.",
+        "Origins whose web pages may use the daemon; * alone means every origin.",
         "scheme://host[:port]",
     )
     hosts: tuple[str, ...] = setting(
         [],
         string_list(host),
-        "Hosts that loopback listeners serve besides localhost, *.localhost and IP addresses.",
+        "Hosts that loopback listeners serve in addition to localhost, *.localhost and IP addresses.",
         "host names",
     )
     pull_hosts: tuple[str, ...] = setting(
         [],
         string_list(host),
-        "Hosts to which a page of client pull may lead by its parameter url.",
+        "Hosts to which /pull may redirect by its parameter url.",
         "host names",
     )
     trusted_proxies: tuple[str, ...] = setting(
         [],
         string_list(network),
-        "Proxies whose word about the address of a client is believed.",
+        "Proxies whose X-Forwarded-For is trusted.",
         "addresses or networks",
     )
 
@@ -90,24 +90,28 @@ class TcpSettings:
     listen: tuple[str, ...] = setting(
         ["tcp:8081:interface=127.0.0.1"],
         string_list(endpoint),
-        "Where the line protocol listens; none switches it off.",
+        "Endpoints for the line protocol; none disables it.",
         "endpoint strings",
         alias="tcp",
         at_restart=True,
     )
     reuse_port: bool = setting(
-        False, flag, "Let several daemons of this user listen on the same TCP ports.", "true or false", at_restart=True
+        False,
+        flag,
+        "Whether several daemons of this user may listen on the same TCP ports.",
+        "true or false",
+        at_restart=True,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """Who may come in."""
+    """Access."""
 
     open: bool = setting(
         False,
         flag,
-        "Let listeners be open to other machines without tokens: anyone there may publish and subscribe.",
+        "Whether listeners may be open to other machines: anyone there may publish and subscribe.",
         "true or false",
         alias="open",
         at_restart=True,
@@ -116,46 +120,58 @@ class AccessSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What a peer may ask of the daemon."""
+    """Limits for clients."""
 
-    message: int = setting("1MiB", size(), "The largest message.", "bytes")
-    batch: int = setting("16MiB", size(), "The largest body of a batch of messages.", "bytes")
-    event: int = setting(255, size(), "The longest event type of a message.", "bytes")
-    topics: int = setting(1000, count(), "The most topics in one subscription.", "topics")
-    subscriptions: int = setting(10_000, count(), "The most topics of one connection.", "topics")
-    channels: int = setting(100_000, count(), "The most channels at a time.", "channels", at_restart=True)
+    message: int = setting("1MiB", size(), "The maximum size of a message.", "bytes")
+    batch: int = setting("16MiB", size(), "The maximum size of a batch of messages.", "bytes")
+    event: int = setting(255, size(), "The maximum length of an event type.", "bytes")
+    topics: int = setting(1000, count(), "The maximum number of topics in one subscription.", "topics")
+    subscriptions: int = setting(10_000, count(), "The maximum number of topics of one connection.", "topics")
+    channels: int = setting(100_000, count(), "The maximum number of channels.", "channels", at_restart=True)
     connections: int = setting(
-        100_000, count(), "The most connections at a time; the file limit may allow fewer.", "connections"
+        100_000, count(), "The maximum number of connections; the limit of open files may allow fewer.", "connections"
     )
     connections_per_address: int = setting(
-        10_000, count(), "The most connections from one address, loopback exempt.", "connections"
+        10_000, count(), "The maximum number of connections from one address, except loopback.", "connections"
     )
-    queue_bytes: int = setting("1MiB", size(), "The most that waits for one slow subscriber.", "bytes")
-    queue_messages: int = setting(1000, count(), "The most messages that wait for one slow subscriber.", "messages")
+    queue_bytes: int = setting("1MiB", size(), "The maximum size of the queue of a slow subscriber.", "bytes")
+    queue_messages: int = setting(
+        1000, count(), "The maximum number of messages in the queue of a slow subscriber.", "messages"
+    )
     waiting_bytes: int = setting(
         "256MiB",
         size(),
-        "The most that waits in memory in all, for slow subscribers or the rest of what comes in.",
+        "The maximum size of all queues and incomplete inputs together.",
         "bytes",
     )
     handshake: float = setting(
-        10, duration(), "The time a peer has to send its request or open a WebSocket.", "seconds"
+        10, duration(), "The deadline for the headers of a request, and for a WebSocket handshake.", "seconds"
     )
-    upload: float = setting(300, duration(), "The time the body of a request has to come in.", "seconds")
-    headers: int = setting("16KiB", size(minimum=1024), "The largest headers of a request.", "bytes")
+    upload: float = setting(300, duration(), "The deadline for the body of a request.", "seconds")
+    headers: int = setting("16KiB", size(minimum=1024), "The maximum size of the headers of a request.", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class HistorySettings:
-    """What is kept of each channel."""
+    """How much history is kept."""
 
     messages: int = setting(
-        1000, count(minimum=0), "The most messages kept of a channel; 0 keeps none.", "messages", at_restart=True
+        1000,
+        count(minimum=0),
+        "The maximum number of messages kept per channel; 0 keeps none.",
+        "messages",
+        at_restart=True,
     )
-    bytes: int = setting("4MiB", size(minimum=0), "The most kept of a channel.", "bytes", at_restart=True)
-    age: float = setting("24h", duration(), "How long a message is kept.", "seconds", at_restart=True)
+    bytes: int = setting(
+        "4MiB", size(minimum=0), "The maximum size of the messages kept per channel.", "bytes", at_restart=True
+    )
+    age: float = setting("24h", duration(), "The time for which a message is kept.", "seconds", at_restart=True)
     total_bytes: int = setting(
-        "256MiB", size(minimum=0), "The most kept in all; the oldest channel goes first.", "bytes", at_restart=True
+        "256MiB",
+        size(minimum=0),
+        "The maximum size of the whole history; the oldest channels are evicted first.",
+        "bytes",
+        at_restart=True,
     )
 
 
@@ -166,14 +182,14 @@ class BackendSettings:
     kind: str = setting(
         "auto",
         choice("auto", "memory", "sqlite", "redis"),
-        "Where the history is kept; auto is sqlite where data_dir is given, redis where url is, else memory.",
+        "Where the history is kept; auto means sqlite if data_dir is set, redis if url is set, else memory.",
         "auto, memory, sqlite, redis",
         at_restart=True,
     )
     data_dir: str = setting(
         "",
         text,
-        "The directory of the history on disk; it is made if it is not there.",
+        "The directory of the history on disk, which is created if necessary.",
         "path",
         alias="data-dir",
         at_restart=True,
@@ -181,14 +197,14 @@ class BackendSettings:
     sync: str = setting(
         "full",
         choice("full", "normal"),
-        "What an accepted message on disk survives: full a power cut, normal the death of the process.",
+        "What an accepted message on disk survives: full, a power failure; normal, a crash of the process.",
         "full, normal",
         at_restart=True,
     )
     url: str = setting(
         "",
         redis_url,
-        "The Redis, or the Sentinels, by which nodes are joined to one.",
+        "The Redis, or the Sentinels, that the nodes share.",
         "URL",
         alias="redis",
         at_restart=True,
@@ -196,24 +212,24 @@ class BackendSettings:
     prefix: str = setting(
         "pushd:",
         prefix,
-        "What all names in Redis begin with; nodes that share it are one.",
+        "The prefix of all keys and channels in Redis; nodes with the same prefix share their history.",
         "letters, digits, : . _ / -",
         at_restart=True,
     )
     publish_timeout: float = setting(
-        5, duration(minimum=0.1, maximum=60), "The most that anybody waits for Redis.", "seconds", at_restart=True
+        5, duration(minimum=0.1, maximum=60), "The timeout of requests to Redis.", "seconds", at_restart=True
     )
     when_away: str = setting(
         "refuse",
         choice("refuse", "local"),
-        "What becomes of a message while Redis is away; local gives it to this node's subscribers and keeps nothing.",
+        "What happens to publishes while Redis is unavailable; local delivers them to this node's subscribers only.",
         "refuse, local",
         at_restart=True,
     )
     ca_file: str = setting(
         "",
         text,
-        "The certificates that are trusted for rediss://; empty trusts those of the system.",
+        "A file of trusted CA certificates for rediss://; empty means those of the system.",
         "path",
         at_restart=True,
     )
@@ -221,64 +237,72 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeepaliveSettings:
-    """How the daemon and its peers know that the other is still there."""
+    """Keepalives and the detection of dead peers."""
 
-    sse: float = setting(15, duration(), "The silence after which server-sent events get a comment.", "seconds")
-    stream: float = setting(25, duration(), "The silence after which other streams get a sign of life.", "seconds")
-    ping: float = setting(25, duration(), "The time between two pings of a WebSocket.", "seconds")
-    pong: float = setting(10, duration(), "The time a WebSocket has to answer a ping.", "seconds")
+    sse: float = setting(
+        15, duration(), "The idle time after which a comment is sent on server-sent events.", "seconds"
+    )
+    stream: float = setting(
+        25, duration(), "The idle time after which a keepalive is sent on other streams.", "seconds"
+    )
+    ping: float = setting(25, duration(), "The interval between WebSocket pings.", "seconds")
+    pong: float = setting(10, duration(), "The timeout of the answer to a WebSocket ping.", "seconds")
     # 32767 s is the longest that Linux takes for TCP_KEEPIDLE.
     dead_peer: float = setting(
-        50, duration(minimum=5, maximum=32767), "The time after which TCP gives up on a silent peer.", "seconds"
+        50,
+        duration(minimum=5, maximum=32767),
+        "The time after which TCP closes the connection of a dead peer.",
+        "seconds",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class StopSettings:
-    """What becomes of the connections when the daemon stops."""
+    """Shutdown."""
 
     patience: float = setting(
-        5, duration(minimum=0, maximum=86_400), "How long a stop waits for those who have more to read.", "seconds"
+        5,
+        duration(minimum=0, maximum=86_400),
+        "How long a shutdown waits until queued messages are delivered.",
+        "seconds",
     )
     spread: float = setting(
         10,
         duration(minimum=0, maximum=86_400),
-        "Over how long server-sent events tell their clients to come back, each at another moment.",
+        "The period over which the reconnects of server-sent events are spread after a shutdown.",
         "seconds",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What the daemon writes about itself."""
+    """The log."""
 
     format: str = setting(
         "auto",
         choice("auto", "text", "json"),
-        "Lines for people or for programs; auto is json under systemd, else text.",
+        "The format of the log: text for people, json for programs; auto means json under systemd, else text.",
         "auto, text, json",
         at_restart=True,
     )
     level: str = setting(
         "info",
         choice(*LEVELS),
-        "The least important events that are logged.",
+        "The lowest level that is logged.",
         "debug, info, warn, error, critical",
     )
     levels: tuple[str, ...] = setting(
         [],
         string_list(namespace_level),
-        "Other levels for what is logged under some names, and the names that begin with them and a dot.",
+        "Levels for single loggers and all loggers below them.",
         "NAME=LEVEL",
     )
-    access: float = setting(
-        0, share, "The share of the HTTP requests that are logged, each with its answer; 0 logs none.", "0 to 1"
-    )
+    access: float = setting(0, share, "The share of HTTP requests in the access log; 0 logs none.", "0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, checked."""
+    """All settings, validated."""
 
     http: HttpSettings = field(default_factory=HttpSettings)
     tcp: TcpSettings = field(default_factory=TcpSettings)
@@ -304,7 +328,7 @@ class Setting:
     unit: str
     alias: str
     at_restart: bool
-    """Whether another value holds from the next start on only."""
+    """Whether a new value takes effect only after a restart."""
 
     @property
     def key(self) -> str:
@@ -323,7 +347,7 @@ class Setting:
 
     @property
     def repeatable(self) -> bool:
-        """Whether the value is a list, to which each option adds."""
+        """Whether the value is a list, to which each occurrence of the option adds."""
         return isinstance(self.default, list)
 
     @property
@@ -343,7 +367,7 @@ _Given = tuple[str, Setting, object]
 
 
 def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Sequence[str]]) -> Config:
-    """Read the configuration; an option wins over the environment, that over the file, that over the default.
+    """Read the configuration; options override the environment, which overrides the file, which overrides the defaults.
 
     `environ` may hold other variables than PUSHD_…; `options` maps keys such as "limits.message" to the texts
     given, in their order: a list takes all of them, any other setting the last. Raises ConfigError for the
@@ -363,7 +387,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
 
 
 def check_listeners(config: Config, reactor: Any) -> None:
-    """Raise ConfigError for an endpoint string that can not be read, or one that needs `access.open`."""
+    """Raise ConfigError for an endpoint string that is invalid or needs `access.open`."""
     for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
         for endpoint_text in endpoints:
             try:
@@ -394,7 +418,7 @@ def check_inherited_sockets(config: Config, reactor: Any) -> None:
 
 
 def check_backend(config: Config) -> None:
-    """Raise ConfigError where the kind of backend and what is said about it do not go together."""
+    """Raise ConfigError if the kind of backend contradicts its other settings."""
     backend = config.backend
     if backend.kind == "sqlite" and not backend.data_dir:
         raise ConfigError("backend.kind: sqlite requires a directory; use --data-dir DIR")
