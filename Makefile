@@ -45,8 +45,8 @@ fuzz: .venv/.fuzz ## Fuzz parsers and wires for FUZZ_SECONDS each, and a daemon 
 soak: .venv/.test ## Run a mixed load on a daemon for MINUTES (30 by default); fail on a lost or duplicate message or a leak.
 	@$(BIN)/python -m tests.soak $(or $(MINUTES),30)
 
-storm: .venv/.test ## Load a daemon with CROWD clients (10,000 by default) and dead peers; fail when a limit is exceeded.
-	@$(BIN)/python -m tests.storm $(CROWD)
+storm: .venv/.test ## Load a daemon with CLIENTS clients (10,000 by default) and dead peers; fail when a limit is exceeded.
+	@$(BIN)/python -m tests.storm $(CLIENTS)
 
 worst: .venv/.test ## Measure how long the most expensive inputs delay other clients: all inputs, or those that ARGS names.
 	@$(BIN)/python -m tests.worst $(ARGS)

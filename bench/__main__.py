@@ -28,7 +28,7 @@ from bench.programs import CannotRun, compile_c
 from bench.rounds import Rounds
 
 _SPARE_FILES = 200
-_QUICK = Scale(many=200, crowd=1000, rounds=1, effort=0.3)
+_QUICK = Scale(subscribers=200, many_subscribers=1000, rounds=1, effort=0.3)
 
 
 class _Progress:
@@ -81,14 +81,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     cases, peers = list(CASES), list(PEERS)
     parser.add_argument("--cases", type=_Names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
     parser.add_argument("--peers", type=_Names(peers, "peer"), default=peers, metavar="NAMES", help=", ".join(peers))
-    parser.add_argument("--subscribers", type=_positive, metavar="N", help="of the usual cases, 1000")
-    parser.add_argument("--crowd", type=_positive, metavar="N", help="subscribers of crowd, alive and idle, 10000")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help="of which the median counts, 5")
-    minutes = "when they run short, rounds from the fourth on are left out; 9"
+    parser.add_argument("--subscribers", type=_positive, metavar="N", help="number of subscribers in most cases, 1000")
+    parser.add_argument(
+        "--many-subscribers", type=_positive, metavar="N", help="in fan-out, response-time and idle, 10000"
+    )
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="number of rounds, of which the median counts, 5")
+    minutes = "available time; if it is short, only three rounds are run; 9"
     parser.add_argument("--minutes", type=_positive, default=9, metavar="N", help=minutes)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the subscribers, one round, less of all")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write Markdown there, and a plot beside it (.svg)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round there")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the subscribers, fewer messages, one round")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the report as Markdown, and a plot next to it (.svg)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round")
     options = parser.parse_args(arguments)
     for file in (options.out, options.json):
         if file is not None and not file.parent.is_dir():
@@ -99,7 +103,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def scale_of(options: argparse.Namespace) -> Scale:
     """Return the scale for these options."""
     scale = _QUICK if options.quick else Scale()
-    given = {"many": options.subscribers, "crowd": options.crowd, "rounds": options.rounds}
+    given = {"subscribers": options.subscribers, "many_subscribers": options.many_subscribers, "rounds": options.rounds}
     return replace(scale, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -109,9 +113,11 @@ def within_files(scale: Scale, notes: list[str]) -> Scale:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # pushd reserves a tenth of the limit for other files.
     limit = max(1, int(0.9 * hard) - _SPARE_FILES)
-    if max(scale.many, scale.crowd) > limit:
+    if max(scale.subscribers, scale.many_subscribers) > limit:
         notes.append(f"A process may open {hard} files here, so there are at most {limit} subscribers.")
-    return replace(scale, many=min(scale.many, limit), crowd=min(scale.crowd, limit))
+    return replace(
+        scale, subscribers=min(scale.subscribers, limit), many_subscribers=min(scale.many_subscribers, limit)
+    )
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -124,9 +130,9 @@ def run(options: argparse.Namespace, command: str) -> Figures:
     :raises CannotRun: when nothing can be measured.
     """
     if sys.platform != "linux":
-        raise CannotRun("the benchmark asks Linux for the CPU time and the memory of servers, and runs there only")
+        raise CannotRun("the benchmark needs Linux, which reports the CPU time and the memory of servers")
     notes = [
-        f"{PEERS[name].name} is left out: {why}." for name in options.peers if (why := PEERS[name].missing_dependency())
+        f"{PEERS[name].name} is omitted: {why}." for name in options.peers if (why := PEERS[name].missing_dependency())
     ]
     peers = [name for name in options.peers if PEERS[name].missing_dependency() is None]
     scale = within_files(scale_of(options), notes)

@@ -30,7 +30,7 @@ from bench.testbed import Scenario, Testbed
 
 BEFORE = "before"
 """The name of the other checkout's daemon, as a peer and in the rows."""
-_COSTS = ("micros", "paced", "hasty", "kib", "net")
+_COSTS = ("micros", "paced", "back_to_back", "kib", "net")
 """The columns that are compared: CPU time and memory. Rates follow from them, with more noise."""
 _STUDENT = (math.inf, 12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145)
 """Two-sided 95 % quantiles of Student's t-distribution for 0, 1, 2 … degrees of freedom."""
@@ -132,7 +132,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--cases", type=_Names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
     parser.add_argument("--subscribers", type=_positive, default=1000, metavar="N", help="of the usual cases, 1000")
     parser.add_argument(
-        "--crowd", type=_positive, default=5000, metavar="N", help="subscribers of crowd and idle, 5000"
+        "--many-subscribers", type=_positive, default=5000, metavar="N", help="in fan-out and idle, 5000"
     )
     parser.add_argument("--rounds", type=_positive, default=10, metavar="N", help="10")
     parser.add_argument("--minutes", type=_positive, default=15, metavar="N", help="fewer rounds when this passes; 15")
@@ -151,7 +151,7 @@ def run(options: argparse.Namespace) -> Figures:
     :raises CannotRun: when nothing can be measured.
     """
     notes: list[str] = []
-    scale = Scale(options.subscribers, options.crowd, options.rounds, options.effort)
+    scale = Scale(options.subscribers, options.many_subscribers, options.rounds, options.effort)
     scale = within_files(scale, notes)
     PEERS[BEFORE] = Pushd(BEFORE, options.checkout.resolve())
     where = choose_cpus()

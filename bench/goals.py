@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.cases.crowd import CHANNELS, MATCHING, ONE_CHANNEL, PATTERNS, Alive
+from bench.cases.fan_out import CHANNELS, MATCHING, ONE_CHANNEL, PATTERNS, ResponseTime
 from bench.cases.stalled import ALONE, AMONG
 from bench.figures import Figures
 
 _TRANSPORTS = ("SSE", "WebSocket", "TCP", "NDJSON")
 _NCHAN_TRANSPORTS = ("SSE", "WebSocket")
 _LOOP = "C loop"
-_ALIVE_MS = 50
+_RESPONSE_MS = 50
 _QUEUE_MIB = 1
 _IDLE_KIB = {"SSE": 3, "NDJSON": 3, "WebSocket": 8, "TCP": 2, "long-poll": 6}
 _HANDSHAKE_MICROS = {"SSE": 200, "WebSocket": 350}
@@ -41,11 +41,11 @@ class Goal:
 
 def goals(figures: Figures) -> list[Goal]:
     """Return all goals for which there are figures."""
-    return [goal for judge in _JUDGES for goal in judge(figures)]
+    return [goal for goals_of in _GOALS for goal in goals_of(figures)]
 
 
 def _one(figures: Figures) -> Iterator[Goal]:
-    for key, pace in (("paced", "25 a second"), ("hasty", "one after the other")):
+    for key, pace in (("paced", "25 per second"), ("back_to_back", "back to back")):
         for transport in _TRANSPORTS:
             row = f"pushd {transport}"
             if (ratio := figures.quotient("one", key, row, _LOOP)) is not None:
@@ -56,7 +56,7 @@ def _one(figures: Figures) -> Iterator[Goal]:
                 yield Goal("one", f"{row}, {pace}: CPU per delivery, of nchan's", ratio, 1)
 
 
-def _fan_out(figures: Figures) -> Iterator[Goal]:
+def _burst(figures: Figures) -> Iterator[Goal]:
     for transport in _TRANSPORTS:
         row = f"pushd {transport}"
         # If nchan lacks the transport, compare with its fastest one.
@@ -87,7 +87,7 @@ def _latency(figures: Figures) -> Iterator[Goal]:
             yield Goal("latency", f"pushd {transport}: p99, of nchan's", ratio, 1)
 
 
-def _crowd(figures: Figures) -> Iterator[Goal]:
+def _fan_out(figures: Figures) -> Iterator[Goal]:
     for row, key in (
         (f"pushd TCP, {ONE_CHANNEL}", "micros"),
         (f"pushd SSE, {ONE_CHANNEL}", "micros"),
@@ -95,16 +95,16 @@ def _crowd(figures: Figures) -> Iterator[Goal]:
         (f"pushd TCP, {PATTERNS}", "net"),
         (f"pushd TCP, {MATCHING}", "micros"),
     ):
-        if (ratio := figures.quotient("crowd", key, row, _LOOP, by_key="micros")) is not None:
+        if (ratio := figures.quotient("fan-out", key, row, _LOOP, by_key="micros")) is not None:
             without = ", without publishing" if key == "net" else ""
-            yield Goal("crowd", f"{row}: CPU per delivery{without}, of the C loop's", ratio, 1.3)
+            yield Goal("fan-out", f"{row}: CPU per delivery{without}, of the C loop's", ratio, 1.3)
 
 
-def _alive(figures: Figures) -> Iterator[Goal]:
-    for row in figures.rounds.get("alive", {}):
-        for column in Alive.columns:
-            if (millis := figures.median("alive", row, column.key)) is not None:
-                yield Goal("alive", f"{row}: {column.key}, max ms", millis, _ALIVE_MS, digits=1)
+def _response_time(figures: Figures) -> Iterator[Goal]:
+    for row in figures.rounds.get("response-time", {}):
+        for column in ResponseTime.columns:
+            if (millis := figures.median("response-time", row, column.key)) is not None:
+                yield Goal("response-time", f"{row}: {column.key}, max ms", millis, _RESPONSE_MS, digits=1)
 
 
 def _idle(figures: Figures) -> Iterator[Goal]:
@@ -144,12 +144,12 @@ def _stalled(figures: Figures) -> Iterator[Goal]:
             yield Goal("stalled", what, grown - usual, stalled * _QUEUE_MIB, digits=1)
 
 
-_JUDGES: tuple[Callable[[Figures], Iterator[Goal]], ...] = (
+_GOALS: tuple[Callable[[Figures], Iterator[Goal]], ...] = (
     _one,
-    _fan_out,
+    _burst,
     _latency,
-    _crowd,
-    _alive,
+    _fan_out,
+    _response_time,
     _idle,
     _handshake,
     _publish,

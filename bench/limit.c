@@ -1,7 +1,7 @@
-/* The least that a fan-out can cost: for each line that is published, one send to each subscriber, and nothing else.
+/* The minimum cost of a fan-out: one send per subscriber and published line, and nothing else.
  *
- * Subscribers say `SUB` and are answered `+OK`. A line `PUB TEXT` sends the line TEXT to all of them, and is then
- * answered `+OK`. Its argument is the port to listen on.
+ * A client subscribes with `SUB`; the reply is `+OK`. A line `PUB TEXT` sends the line TEXT to all subscribers; the reply is
+ * `+OK`. The argument is the port to listen on.
  */
 
 #define _GNU_SOURCE
@@ -22,13 +22,13 @@ enum { ROOM = 1 << 16, MOST = 1 << 20 };
 struct client {
     int fd;
     size_t size;
-    char *line; /* what came of a line so far */
+    char *line; /* the received part of a line */
 };
 
 static int subscribers[MOST];
 static size_t subscriber_count;
 
-/* The sockets block, so that a send that does not fit waits for room, as the simplest of servers would. */
+/* The sockets are blocking, so a send waits for buffer space, as in the simplest server. */
 static void send_all(int to, const char *what, size_t size)
 {
     while (size > 0) {

@@ -1,18 +1,18 @@
-/* The load: opens subscribers, publishes, and checks and times every delivery, all in one process and by one clock.
+/* The load client: opens subscribers, publishes, and checks and times every delivery, in one process with one clock.
  *
- * It knows no protocol. The driver (bench/load_client.py) tells it by `set` what to say and which bytes to wait for, and then
- * gives one command a line on standard input; each is answered by one line of JSON on standard output:
+ * It implements no protocol. The driver (bench/load_client.py) sets the bytes to send and the bytes to wait for with `set`,
+ * and then sends one command per line on standard input. The reply is one line of JSON on standard output:
  *
- *   open N           open so many subscribers, more than those that are there
+ *   open N           open N more subscribers
  *   close            close all subscribers
- *   publishers N     have so many connections to publish by
- *   probe, no probe  have a connection whose answers are timed while a run goes on, or none
- *   run N B R S      N times publish B messages to each channel, R times a second or (0) whenever the last have
- *                    arrived everywhere; give up after S seconds
- *   pump N W A S     publish N times, on one channel after the other, with at most W waiting for their A answers on a
- *                    connection; give up after S seconds
+ *   publishers N     use N connections for publishing
+ *   probe, no probe  open or close a connection whose response times are measured during a run
+ *   run N B R S      publish B messages to each channel, N times: R times per second or, if R is 0, whenever the
+ *                    previous ones have arrived everywhere; stop after S seconds
+ *   pump N W A S     publish N times, to one channel after the other, with at most W requests per connection that wait
+ *                    for their A replies; stop after S seconds
  *
- * It ends with its standard input, so that it never outlives the driver.
+ * It exits at the end of its standard input, so that it does not outlive the driver.
  */
 
 #define _GNU_SOURCE
@@ -24,9 +24,9 @@
 
 enum { BATCH = 64, AT_ONCE = 64, PROBES = 1 << 16 };
 #define SECOND 1000000000ull
-#define QUIET (5 * SECOND) /* after which what has not come will not come */
+#define QUIET (5 * SECOND) /* after this time without deliveries the rest is lost */
 
-/* What the driver sets. */
+/* Set by the driver. */
 static struct greeting subscribing, publishing, probing;
 static struct bytes ping, pong, publish, answer, ask, asked_answer;
 static long port, publish_port, probe_port, channels = 1, size = 100, stalled, patience = 60;
@@ -37,20 +37,20 @@ static struct peer *probe, commands = {.kind = COMMANDS}, ticking = {.kind = CLO
 static struct bytes lines;
 static bool no_more_commands;
 
-/* A run. */
+/* The current run. */
 static struct tally tally;
 static uint32_t next_sequence = 1;
 static uint64_t sent, answers, sweeps_left, due, period;
 static long burst;
 
-/* The probe: when it was asked, if it is to answer; when it will be; and how long each answer took. */
+/* The probe: the time of its pending request, of its next one, and the response times so far. */
 enum { PROBE_GAP = 2000000 };
 static uint64_t probed_at, probe_next, probe_count;
 static uint32_t probe_micros[PROBES];
 
-/* Hearing. */
+/* Receiving. */
 
-/* Count how often a text stands there. */
+/* Return the number of occurrences of a text. */
 static unsigned count(struct peer *peer, const struct bytes *text, const char *at, const char *end)
 {
     unsigned found = 0;
@@ -69,7 +69,7 @@ static void find_marks(struct peer *peer, const char *at, const char *end, uint6
 {
     const char *from = at;
     while ((at = memchr(at, '~', (size_t)(end - at))) != NULL && end - at >= MARK) {
-        tally_mark(&tally, &peer->heard, peer->channel, at, now);
+        tally_mark(&tally, &peer->received, peer->channel, at, now);
         at += MARK;
     }
     if (at != NULL)
@@ -87,7 +87,7 @@ static void probe_answered(uint64_t now)
     probe_next = now + PROBE_GAP;
 }
 
-static void peer_heard(struct peer *peer, const char *at, const char *end, uint64_t now)
+static void peer_receive(struct peer *peer, const char *at, const char *end, uint64_t now)
 {
     if (peer->kind == SUBSCRIBER)
         find_marks(peer, at, end, now);
@@ -128,7 +128,7 @@ static void tick(void)
     uint64_t times;
     if (read(ticker, &times, sizeof times) != sizeof times)
         return;
-    /* A message counts from when it was due: a load that is late itself must not make a server look quick. */
+    /* Latency starts when a message is due: a late load client must not make a server look fast. */
     for (; times && sweeps_left; times--, due += period)
         sweep(due);
 }
@@ -163,7 +163,7 @@ static void ask_probe(void)
         bytes_add(&probe->out, ask.at, ask.size);
         peer_flush(probe);
     } else if (probed_at)
-        peer_read(probe); /* each turn, so that it does not queue behind the events of a crowd */
+        peer_read(probe); /* in each iteration, so that it does not wait behind events of other connections */
 }
 
 static void turn(int timeout)
@@ -240,8 +240,8 @@ static void open_probe(void)
     printf("{\"ready\":%d}\n", probe->state == READY);
 }
 
-/* How many deliveries one message on each channel makes. */
-static uint64_t listeners(void)
+/* Return the number of deliveries of one message on each channel. */
+static uint64_t active_subscribers(void)
 {
     uint64_t found = 0;
     for (size_t i = 0; i < subscribers.count; i++)
@@ -254,7 +254,7 @@ static void finish_run(uint64_t start, double cpu)
     double seconds = seconds_since(start);
     cpu = own_cpu() - cpu;
     if (probed_at)
-        probe_answered(nanos()); /* it still waits: that is the least it would have taken */
+        probe_answered(nanos()); /* no reply yet: this is a lower bound */
     printf("{\"messages\":%llu,\"answers\":%llu,\"closed\":%llu,\"seconds\":%.6f,\"load_cpu\":%.6f,",
            (unsigned long long)sent, (unsigned long long)answers, (unsigned long long)lost_peers, seconds, cpu);
     put_times("probe", probe_micros, probe_count < PROBES ? probe_count : PROBES);
@@ -266,9 +266,9 @@ static void finish_run(uint64_t start, double cpu)
 
 static void start_run(long sweeps, long messages, double rate)
 {
-    tally_start(&tally, next_sequence, (uint32_t)(sweeps * messages), listeners() * (uint64_t)(sweeps * messages));
+    tally_start(&tally, next_sequence, (uint32_t)(sweeps * messages), active_subscribers() * (uint64_t)(sweeps * messages));
     for (size_t i = 0; i < subscribers.count; i++)
-        heard_start(&subscribers.at[i]->heard, &tally);
+        received_start(&subscribers.at[i]->received, &tally);
     sent = answers = lost_peers = probe_count = probed_at = probe_next = 0;
     burst = messages;
     sweeps_left = (uint64_t)sweeps;
@@ -279,7 +279,7 @@ static void start_run(long sweeps, long messages, double rate)
     }
 }
 
-/* Whether anything has come or gone for a while; `seen` and `since` remember what there was, and when it was new. */
+/* Return whether nothing was sent or received for a while; `seen` and `since` are the last count and its time. */
 static bool is_quiet(uint64_t *seen, uint64_t *since)
 {
     uint64_t now = nanos(), there_is = sent + answers + tally.delivered;
@@ -292,7 +292,7 @@ static bool is_quiet(uint64_t *seen, uint64_t *since)
 
 static void run(long sweeps, long messages, double rate, double most)
 {
-    uint64_t each = listeners() * (uint64_t)messages;
+    uint64_t each = active_subscribers() * (uint64_t)messages;
     uint64_t each_answers = (uint64_t)(messages * channels) * (answer.size > 0);
     start_run(sweeps, messages, rate);
     uint64_t start = nanos(), deadline = start + (uint64_t)(most * (double)SECOND), seen = 0, since = start;
@@ -326,7 +326,7 @@ static void pump(long times, long window, long each, double most)
             struct peer *by = publishers.at[i];
             uint64_t waiting = by->asked - by->answers / (uint64_t)each;
             if (waiting > (uint64_t)window / 2 || sent == (uint64_t)times)
-                continue; /* half a window at a time, as one who does not wait would send */
+                continue; /* half a window at a time, like a publisher that does not wait */
             for (; waiting < (uint64_t)window && sent < (uint64_t)times; waiting++, sent++, by->asked++)
                 add_message(by, (unsigned)(sent % (uint64_t)channels), next_sequence++, 0);
             peer_flush(by);

@@ -18,7 +18,7 @@ def describe(placement: CpuPlacement, scale: Scale, peers: Collection[str]) -> l
         ("system", _system()),
         ("server on", _cpus(placement.server)),
         ("load on", _cpus(placement.load)),
-        ("subscribers", f"{scale.many:,}; a crowd is {scale.crowd:,}"),
+        ("subscribers", f"{scale.subscribers:,}; in the cases with many, {scale.many_subscribers:,}"),
     ]
     return facts + [(PEERS[name].name, PEERS[name].version()) for name in peers]
 

@@ -1,9 +1,9 @@
-"""`python -m bench.nodes`: what Redis costs. Needs redis-server, and nothing else that pushd does not need.
+"""`python -m bench.nodes`: the cost of the Redis backend. Needs redis-server.
 
-1. CPU of the pushd process per delivery, with 1,000 subscribers on one node: in memory, and with Redis in the way. Both
-   in turns, several rounds; the ratio is that of the medians.
-2. Publishes a second through the script, by one line connection that keeps 256 of them on their way.
-3. The same through 1, 2 and 4 nodes on one Redis, each with a publisher and a subscriber that hears all.
+1. CPU time of the pushd process per delivery, with 1,000 subscribers on one node: with the memory backend and with
+   Redis, alternately in several rounds; the ratio is that of the medians.
+2. Publishes per second through the script, from one line connection with 256 unacknowledged commands.
+3. The same with 1, 2 and 4 nodes on one Redis, each with a publisher and a subscriber of all messages.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-/* Connections that say one thing, wait for another, and then are ready: of subscribers, of publishers, of a probe. */
+/* Connections of subscribers, publishers and the probe: each sends a greeting, and is ready after the expected reply. */
 
 #ifndef BENCH_PEERS_H
 #define BENCH_PEERS_H
@@ -20,7 +20,7 @@ enum { ROOM = 1 << 18, KEEP = 64 };
 enum kind { COMMANDS, CLOCK, SUBSCRIBER, PUBLISHER, PROBE };
 enum state { CLOSED, CONNECTING, GREETING, READY };
 
-/* What peers of a kind say first, and what shows that they were heard: nothing where a server is silent. */
+/* The bytes that peers of a kind send first, and the expected reply, empty if the server sends none. */
 struct greeting {
     struct bytes says, waits_for;
 };
@@ -30,11 +30,11 @@ struct peer {
     enum kind kind;
     enum state state;
     bool stalled;
-    uint8_t kept; /* bytes of the last read that may be the beginning of something */
+    uint8_t kept; /* bytes of the last read that may be an incomplete match */
     char keep[KEEP];
     unsigned number, channel;
     const struct greeting *greeting;
-    struct heard heard;
+    struct received received;
     struct bytes out;
     uint64_t answers, asked;
 };
@@ -45,10 +45,10 @@ struct peers {
 };
 
 static int poller;
-static uint64_t opening, lost_peers; /* how many are not ready yet; how many the other side has closed */
+static uint64_t opening, lost_peers; /* connections that are not ready yet; connections closed by the server */
 
-/* What is made of what a peer hears once it is ready; it keeps by `keep` what is not complete. */
-static void peer_heard(struct peer *peer, const char *at, const char *end, uint64_t now);
+/* Process the bytes that a ready peer receives; an incomplete match is kept with `keep`. */
+static void peer_receive(struct peer *peer, const char *at, const char *end, uint64_t now);
 
 static void fail(const char *what)
 {
@@ -88,7 +88,7 @@ static struct peer *peer_open(enum kind kind, const struct greeting *greeting, l
     return peer;
 }
 
-/* It will read nothing once it is ready, and have the least room for what comes. */
+/* Make it read nothing once it is ready, with the smallest receive buffer. */
 static void peer_stall(struct peer *peer)
 {
     int little = 4096;
@@ -108,7 +108,7 @@ static void peer_close(struct peer *peer)
 static void peer_forget(struct peer *peer)
 {
     peer_close(peer);
-    free(peer->heard.seen);
+    free(peer->received.seen);
     free(peer->out.at);
     free(peer);
 }
@@ -143,7 +143,7 @@ static void peer_flush(struct peer *peer)
     while (done < peer->out.size) {
         ssize_t got = send(peer->fd, peer->out.at + done, peer->out.size - done, MSG_NOSIGNAL);
         if (got < 0)
-            break; /* full, or lost: then reading says so */
+            break; /* full, or lost, which the next read reports */
         done += (size_t)got;
     }
     bytes_drop(&peer->out, done);
@@ -167,7 +167,7 @@ static void peer_greet(struct peer *peer)
         peer_is_ready(peer);
 }
 
-/* Put back what may be the beginning of something, to be seen again with what comes next. */
+/* Prepend the bytes of an incomplete match to the next read. */
 static void keep(struct peer *peer, const char *from, const char *end)
 {
     size_t left = (size_t)(end - from);
@@ -177,7 +177,7 @@ static void keep(struct peer *peer, const char *from, const char *end)
     peer->kept = (uint8_t)left;
 }
 
-/* Keep what may be the beginning of a text that is not whole. */
+/* Keep the bytes at the end that may be an incomplete match. */
 static void keep_for(struct peer *peer, const struct bytes *text, const char *at, const char *end)
 {
     keep(peer, (size_t)(end - at) >= text->size ? end - text->size + 1 : at, end);
@@ -209,7 +209,7 @@ static void peer_read(struct peer *peer)
         peer_is_ready(peer);
         at = hit + waits_for->size;
     }
-    peer_heard(peer, at, end, now);
+    peer_receive(peer, at, end, now);
 }
 
 static void peer_event(struct peer *peer, uint32_t events)

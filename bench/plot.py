@@ -32,7 +32,7 @@ CHARTS = (
 )
 
 
-def picture(figures: Figures, charts: Sequence[Chart] = CHARTS) -> str:
+def plot(figures: Figures, charts: Sequence[Chart] = CHARTS) -> str:
     """Return an SVG with the charts for which there are figures, one below the other."""
     parts: list[str] = []
     top = _GAP

@@ -122,7 +122,7 @@ class Program:
     def last_log_line(self) -> str:
         """Last line of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "it logged nothing"
 
     def wait_for(self, *ports: int) -> None:
         """Wait until it listens on these ports.
@@ -131,7 +131,7 @@ class Program:
         """
         deadline = time.monotonic() + _START_SECONDS
         for port in ports:
-            while not _listens(port):
+            while not _is_listening(port):
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise CannotRun(f"{self.name} did not start: {self.last_log_line}")
                 time.sleep(0.02)
@@ -165,6 +165,6 @@ class _Prepare:
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _listens(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

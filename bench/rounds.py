@@ -32,7 +32,7 @@ class Rounds:
     ) -> None:
         """`program` is the load client; servers and their files are in `directory` while they run.
 
-        When `seconds` run short, rounds are left out.
+        If `seconds` are not enough, fewer rounds are run.
         """
         self.figures = Figures()
         self._peers = peers
@@ -66,22 +66,22 @@ class Rounds:
         with ExitStack() as stack:
             testbeds: dict[Scenario, Testbed] = {}
             for scenario in scenarios:
-                self._report_progress(f"{cases[0].name}: {scenario.label} comes")
+                self._report_progress(f"{cases[0].name}: {scenario.label} starts")
                 if testbed := self._open(stack, scenario, cases):
                     testbeds[scenario] = testbed
             rounds = min(self._scale.rounds, max(case.max_rounds for case in cases))
-            for turn in range(rounds):
-                if turn >= _FEWEST and time.monotonic() > end:
+            for number in range(rounds):
+                if number >= _FEWEST and time.monotonic() > end:
                     names = ", ".join(case.name for case in cases)
-                    self.figures.notes.append(f"There was time for {turn} rounds only of {names}.")
+                    self.figures.notes.append(f"Only {number} rounds of {names} fit into the available time.")
                     return
-                self._run_round(cases, testbeds, turn)
+                self._run_round(cases, testbeds, number)
 
-    def _run_round(self, cases: Sequence[Case], testbeds: dict[Scenario, Testbed], turn: int) -> None:
+    def _run_round(self, cases: Sequence[Case], testbeds: dict[Scenario, Testbed], number: int) -> None:
         for case in cases:
-            for scenario in _rotated(self._scenarios(case), turn):
-                if scenario in testbeds and turn < case.max_rounds:
-                    self._report_progress(f"{case.name}, round {turn + 1} of {self._scale.rounds}: {scenario.label}")
+            for scenario in _rotated(self._scenarios(case), number):
+                if scenario in testbeds and number < case.max_rounds:
+                    self._report_progress(f"{case.name}, round {number + 1} of {self._scale.rounds}: {scenario.label}")
                     self._measure(case, testbeds, scenario)
 
     def _run_alone(self, case: Case, scenario: Scenario) -> None:
@@ -129,13 +129,13 @@ class Rounds:
         try:
             yield
         except (CannotRun, OSError) as error:
-            self.figures.notes.append(f"{scenario.label} is left out: {error}")
+            self.figures.notes.append(f"{scenario.label} is omitted: {error}")
             self._report_progress(self.figures.notes[-1])
 
 
-def _rotated(scenarios: list[Scenario], turn: int) -> list[Scenario]:
-    """Let another one begin each round, so that none always comes after the same."""
-    start = turn % len(scenarios) if scenarios else 0
+def _rotated(scenarios: list[Scenario], number: int) -> list[Scenario]:
+    """Return the scenarios rotated by one per round, so that none always follows the same one."""
+    start = number % len(scenarios) if scenarios else 0
     return scenarios[start:] + scenarios[:start]
 
 

@@ -1,8 +1,8 @@
-/* What came of what was sent: each message is told by its mark, and each delivery is checked and timed.
+/* The checks of deliveries: each message is identified by its mark, and each delivery is checked and timed.
  *
  * A payload begins with a mark: `~`, then in hexadecimal the channel (8 digits), the sequence (8) and the time in
- * nanoseconds at which it was due to be sent (16). `~` stands nowhere else in what servers say, so a payload is found
- * by looking for that byte, whatever the wire around it.
+ * nanoseconds at which it was due to be sent (16). Servers send no other `~`, so payloads are found by that byte,
+ * whatever the protocol.
  */
 
 #ifndef BENCH_TALLY_H
@@ -15,15 +15,15 @@
 struct tally {
     uint32_t first, count;            /* the sequences of this run, on every channel */
     uint64_t expected, delivered;     /* deliveries */
-    uint64_t duplicated, disordered;  /* heard again; heard after a younger one */
-    uint64_t misrouted, late;         /* of a channel not asked for; of an earlier run */
-    uint32_t *micros;                 /* how long each delivery took */
+    uint64_t duplicated, disordered;  /* received twice; received after a newer one */
+    uint64_t misrouted, late;         /* of another channel; of an earlier run */
+    uint32_t *micros;                 /* the latency of each delivery */
     size_t room;
 };
 
-/* What one subscriber has heard in this run. */
-struct heard {
-    uint64_t *seen; /* a bit for each sequence */
+/* The messages that one subscriber has received in this run. */
+struct received {
+    uint64_t *seen; /* one bit per sequence */
     uint32_t newest;
 };
 
@@ -42,11 +42,11 @@ static void tally_start(struct tally *tally, uint32_t first, uint32_t count, uin
     *tally = (struct tally){.first = first, .count = count, .expected = expected, .micros = micros, .room = room};
 }
 
-static void heard_start(struct heard *heard, const struct tally *tally)
+static void received_start(struct received *received, const struct tally *tally)
 {
-    free(heard->seen);
-    heard->seen = calloc((tally->count + 63) / 64 + 1, sizeof *heard->seen);
-    heard->newest = 0;
+    free(received->seen);
+    received->seen = calloc((tally->count + 63) / 64 + 1, sizeof *received->seen);
+    received->newest = 0;
 }
 
 static void put_mark(char *at, uint32_t channel, uint32_t sequence, uint64_t nanos)
@@ -57,27 +57,27 @@ static void put_mark(char *at, uint32_t channel, uint32_t sequence, uint64_t nan
     put_number(at + 17, 16, 16, nanos);
 }
 
-static void tally_mark(struct tally *tally, struct heard *heard, uint32_t channel, const char *mark, uint64_t now)
+static void tally_mark(struct tally *tally, struct received *received, uint32_t channel, const char *mark, uint64_t now)
 {
     uint32_t index = (uint32_t)take_hex(mark + 9, 8) - tally->first;
     if (take_hex(mark + 1, 8) != channel) {
         tally->misrouted++;
         return;
     }
-    if (index >= tally->count || heard->seen == NULL) {
+    if (index >= tally->count || received->seen == NULL) {
         tally->late++;
         return;
     }
     uint64_t bit = 1ull << index % 64;
-    if (heard->seen[index / 64] & bit) {
+    if (received->seen[index / 64] & bit) {
         tally->duplicated++;
         return;
     }
-    heard->seen[index / 64] |= bit;
-    if (index + 1 < heard->newest)
+    received->seen[index / 64] |= bit;
+    if (index + 1 < received->newest)
         tally->disordered++;
     else
-        heard->newest = index + 1;
+        received->newest = index + 1;
     uint64_t sent = take_hex(mark + 17, 16);
     uint64_t micros = now > sent ? (now - sent) / 1000 : 0;
     if (tally->delivered < tally->expected)
@@ -91,7 +91,7 @@ static int by_size(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-/* Write the median, the 99th percentile and the largest of so many times, as members of a JSON object. */
+/* Write median, 99th percentile and maximum as members of a JSON object. */
 static void put_times(const char *name, uint32_t *micros, size_t count)
 {
     if (count == 0) {

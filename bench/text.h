@@ -1,4 +1,4 @@
-/* Text that stands for bytes: the escapes in which the driver writes them, and templates with a few placeholders. */
+/* Bytes as text: the escapes that the driver uses, and templates with placeholders. */
 
 #ifndef BENCH_TEXT_H
 #define BENCH_TEXT_H
@@ -27,14 +27,14 @@ static void bytes_add(struct bytes *to, const void *from, size_t size)
     to->size += size;
 }
 
-/* Let go of the first bytes, which have been dealt with. */
+/* Remove the first bytes, which have been processed. */
 static void bytes_drop(struct bytes *of, size_t size)
 {
     memmove(of->at, of->at + size, of->size - size);
     of->size -= size;
 }
 
-/* Write a number of so many hexadecimal or decimal digits. */
+/* Write a number with this many hexadecimal or decimal digits. */
 static void put_number(char *at, int digits, int base, uint64_t number)
 {
     for (int i = digits - 1; i >= 0; i--) {
@@ -56,7 +56,7 @@ static uint64_t take_hex(const char *at, int digits)
     return number;
 }
 
-/* Read what the driver wrote: \n, \r, \\ and \xNN stand for a byte, all else for itself. */
+/* Decode a text of the driver: \n, \r, \\ and \xNN are escapes. */
 static void unescape(struct bytes *to, const char *text)
 {
     to->size = 0;

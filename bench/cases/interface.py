@@ -11,9 +11,10 @@ from bench.testbed import Scenario, Testbed
 class Scale:
     """The scale of the benchmark."""
 
-    many: int = 1000
+    subscribers: int = 1000
     """Number of subscribers of most cases."""
-    crowd: int = 10_000
+    many_subscribers: int = 10_000
+    """Number of subscribers of the cases with many."""
     rounds: int = 5
     effort: float = 1.0
     """Factor for the number of messages in a round."""

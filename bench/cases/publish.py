@@ -34,9 +34,9 @@ class Publish(Case):
     name = "publish"
     title = "A publish without subscribers"
     about = (
-        "Messages of 100 bytes. HTTP POST: 32 kept connections, each of which sends the next request when it has its"
-        " answer. NDJSON batch: a thousand lines in a POST, two POSTs on their way. TCP PUB and PUBLISH: one connection"
-        " with a thousand messages on their way. PUB: one connection, a ping after each thousand."
+        "Messages of 100 bytes. HTTP POST: 32 persistent connections, each of which sends the next request after the"
+        " response. NDJSON batch: a thousand lines per POST, two unanswered POSTs. TCP PUB and PUBLISH: one connection"
+        " with a thousand unacknowledged messages. PUB: one connection, with a ping after each thousand."
     )
     columns: Sequence[Column] = (
         Column("micros", "CPU µs per message", 1),

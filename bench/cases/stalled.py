@@ -7,7 +7,7 @@ from bench.peers.interface import Server
 from bench.peers.pushd import Pushd
 from bench.testbed import Scenario, Testbed
 
-ALONE, AMONG = "readers alone", "a tenth more stalled"
+ALONE, AMONG = "without stalled readers", "with a tenth stalled"
 
 
 class Stalled(Case):
@@ -16,18 +16,18 @@ class Stalled(Case):
     name = "stalled"
     title = "Stalled readers"
     about = (
-        "A tenth of the subscribers read nothing after their subscription has begun, and have the policy `drop`, so"
-        " that they stay; beside it the others alone. First bursts of messages of 1,000 bytes fill what the kernel and"
-        " the queues of the stalled ones take. Then the others are watched, at 50 messages a second and with one"
-        " message after the other. Memory is what the server has grown by since all came, and what was let go of are"
-        " messages that the queues of the stalled ones had no room for."
+        "A tenth of the subscribers do not read after subscribing. Their policy is `drop`, so they stay connected. The"
+        " other rows are without them. First, bursts of messages of 1,000 bytes fill the socket buffers and the queues"
+        " of the stalled subscribers. Then the others are measured, at 50 messages per second and with one message"
+        " after the other. Memory is the growth of the server since all subscribed; dropped are the messages that the"
+        " queues of the stalled subscribers had no room for."
     )
     columns: Sequence[Column] = (
         Column("p99", "p99 ms", 2),
         Column("rate", "publishes per second", 1),
         Column("micros", "CPU µs per delivery", 2),
         Column("mib", "MiB grown", 1),
-        Column("dropped", "let go of", 0),
+        Column("dropped", "dropped", 0),
     )
     group = "stalled"
     seconds = 75
@@ -35,8 +35,8 @@ class Stalled(Case):
 
     def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        stalled = scale.many // 10
-        reading = scale.many - stalled
+        stalled = scale.subscribers // 10
+        reading = scale.subscribers - stalled
         return [
             Scenario("pushd", transport, reading, count, topic=topic, size=1000, note=note)
             for transport, topic in (("SSE", "bench?slow=drop"), ("TCP", "bench slow=drop"))

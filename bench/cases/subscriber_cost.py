@@ -23,8 +23,8 @@ class Handshake(Case):
     name = "handshake"
     title = "A new subscriber"
     about = (
-        "Subscribers come, at most 64 at a time, each on a connection of its own. CPU is that of the server"
-        " until it rests again."
+        "Clients subscribe, at most 64 at a time, each on its own connection. CPU is that of the server until it is"
+        " idle again."
     )
     columns: Sequence[Column] = (Column("micros", "CPU µs per subscriber", 0),)
     group = "handshake"
@@ -36,7 +36,7 @@ class Handshake(Case):
 
     def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
-        return {"micros": 1e6 * testbed.handshakes(scale.many) / scale.many}
+        return {"micros": 1e6 * testbed.handshakes(scale.subscribers) / scale.subscribers}
 
 
 class Idle(Case):
@@ -45,8 +45,8 @@ class Idle(Case):
     name = "idle"
     title = "An idle subscriber"
     about = (
-        "Resident memory of the server with a crowd of subscribers, less that of the same server before the first one"
-        " came. Memory of the kernel, which is the same for all, is not in it."
+        "Resident memory of the server with many subscribers, minus that before the first one connected. Memory of the"
+        " kernel, which is the same for all servers, is not included."
     )
     columns: Sequence[Column] = (Column("kib", "KiB per subscriber", 2),)
     group = ""
@@ -56,7 +56,7 @@ class Idle(Case):
     def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
         subjects = (*_SUBJECTS[:4], ("pushd", "long-poll"), *_SUBJECTS[4:])
-        return [Scenario(peer, transport, scale.crowd) for peer, transport in subjects]
+        return [Scenario(peer, transport, scale.many_subscribers) for peer, transport in subjects]
 
     def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""

@@ -20,7 +20,7 @@ _LOOPS = (("c", "loop"), ("python", "loop"))
 
 
 def _scenarios(subjects: Sequence[tuple[str, str]], scale: Scale) -> list[Scenario]:
-    return [Scenario(peer, transport, scale.many) for peer, transport in subjects]
+    return [Scenario(peer, transport, scale.subscribers) for peer, transport in subjects]
 
 
 class One(Case):
@@ -29,12 +29,12 @@ class One(Case):
     name = "one"
     title = "One message at a time"
     about = (
-        "Messages of 100 bytes, first 25 a second, between which the server rests, then each published when the last"
-        " one has reached all. CPU is that of the server, publishing included."
+        "Messages of 100 bytes, first 25 per second, between which the server is idle, then each published when the"
+        " previous one has reached all subscribers. CPU is that of the server, publishing included."
     )
     columns: Sequence[Column] = (
-        Column("paced", "CPU µs per delivery, 25 a second", 2),
-        Column("hasty", "one after the other", 2),
+        Column("paced", "CPU µs per delivery, 25 per second", 2),
+        Column("back_to_back", "back to back", 2),
         Column("rate", "deliveries per second", 0),
     )
     group = _GROUP
@@ -50,7 +50,7 @@ class One(Case):
         paced = testbed.run(scale.times(25), rate=self._RATE)
         back_to_back = testbed.run(scale.times(50))
         rate = back_to_back.delivered / back_to_back.result["seconds"]
-        return {"paced": paced.microseconds, "hasty": back_to_back.microseconds, "rate": rate}
+        return {"paced": paced.microseconds, "back_to_back": back_to_back.microseconds, "rate": rate}
 
 
 class Burst(Case):
@@ -91,10 +91,9 @@ class Latency(Case):
     """The latency of a delivery."""
 
     name = "latency"
-    title = "Latency at 100 messages a second"
+    title = "Latency at 100 messages per second"
     about = (
-        "From the moment at which a message is due to be published to that at which the load has read it, over all"
-        " deliveries."
+        "From the time at which a message is due to the time at which the load client has read it, over all deliveries."
     )
     columns: Sequence[Column] = (
         Column("p50", "p50 ms", 2),

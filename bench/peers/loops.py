@@ -36,7 +36,7 @@ class _Loop:
 
 
 class LoopInC(_Loop):
-    """The cost of the system calls, and next to nothing more."""
+    """The cost of the system calls, and almost nothing else."""
 
     name = "C"
 

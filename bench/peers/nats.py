@@ -9,7 +9,7 @@ from bench.scripts import PublishScript, SubscribeScript
 
 _BATCH = 1000
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
-# Of itself it pings a moment after a client has connected and then every two minutes.
+# By default it pings a moment after a client has connected, and then every two minutes.
 _CONFIG = 'listen: "127.0.0.1:{port}"\nmax_connections: 100000\nping_interval: "1h"\nping_max: 100\n'
 
 

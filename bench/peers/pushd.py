@@ -85,7 +85,7 @@ class Pushd:
         if variant == "TCP PING":
             return ProbeScript(server.ports["tcp"], b"PING x\r\n", b"PONG x", ready=b"INFO")
         if variant == "WebSocket ping":
-            # A masked ping without a payload; what comes back is a pong without one.
+            # A masked ping without a payload; the reply is a pong without one.
             hello = upgrade("/ws/elsewhere")
             return ProbeScript(server.ports["http"], b"\x89\x80\0\0\0\0", b"\x8a\x00", hello, b"\r\n\r\n")
         return ProbeScript(server.ports["http"], post("/pub/elsewhere", b"x", 1), b"HTTP/1.1 20")

@@ -21,8 +21,8 @@ class Redis:
 
     def version(self) -> str:
         """See `Peer`."""
-        said = version_of([find("redis-server") or "redis-server", "--version"])
-        return said.partition("v=")[2].partition(" ")[0] or said
+        output = version_of([find("redis-server") or "redis-server", "--version"])
+        return output.partition("v=")[2].partition(" ")[0] or output
 
     def start(self, stack: ExitStack, directory: Path, cpus: frozenset[int]) -> Server:
         """See `Peer`."""

@@ -24,7 +24,7 @@ def test_help_names_every_case_and_peer():
 def test_defaults_run_everything():
     options = parse([])
     assert options.cases == list(CASES) and options.peers == list(PEERS)
-    assert scale_of(options) == Scale(many=1000, crowd=10_000, rounds=5)
+    assert scale_of(options) == Scale(subscribers=1000, many_subscribers=10_000, rounds=5)
 
 
 def test_names_are_sorted_in_table_order():
@@ -33,8 +33,8 @@ def test_names_are_sorted_in_table_order():
 
 def test_numbers_override_quick():
     scale = scale_of(parse(["--quick", "--subscribers", "50", "--rounds", "2"]))
-    assert (scale.many, scale.rounds) == (50, 2)
-    assert scale.crowd < 10_000
+    assert (scale.subscribers, scale.rounds) == (50, 2)
+    assert scale.many_subscribers < 10_000
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_subscribers_are_limited_by_open_files(monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda what: (100, 2000))
     monkeypatch.setattr("resource.setrlimit", lambda what, limits: None)
     notes: list[str] = []
-    assert within_files(Scale(), notes) == Scale(many=1000, crowd=1600)
+    assert within_files(Scale(), notes) == Scale(subscribers=1000, many_subscribers=1600)
     assert notes == ["A process may open 2000 files here, so there are at most 1600 subscribers."]

@@ -41,10 +41,10 @@ def test_every_scenario_of_pushd_runs_by_both(name):
 def test_report_pairs_rows_of_costs():
     figures = Figures()
     for before, after in ((1.0, 1.1), (2.0, 2.2)):
-        figures.add("one", f"{BEFORE} SSE", {"paced": before, "hasty": before, "rate": 5})
-        figures.add("one", "pushd SSE", {"paced": after, "hasty": before, "rate": 9})
+        figures.add("one", f"{BEFORE} SSE", {"paced": before, "back_to_back": before, "rate": 5})
+        figures.add("one", "pushd SSE", {"paced": after, "back_to_back": before, "rate": 9})
     found = {(row, column.key): value.ratio for _, row, column, value in ratios(figures)}
-    assert found == pytest.approx({("pushd SSE", "paced"): 1.1, ("pushd SSE", "hasty"): 1.0})
+    assert found == pytest.approx({("pushd SSE", "paced"): 1.1, ("pushd SSE", "back_to_back"): 1.0})
     assert "1.100" in as_text(figures) and "1.000 to 1.000" in as_text(figures)
 
 

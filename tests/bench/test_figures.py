@@ -29,9 +29,9 @@ def test_quotient_is_taken_per_round_before_the_median():
 
 def test_quotient_of_two_different_figures():
     figures = Figures()
-    figures.add("crowd", "a", {"net": 6})
-    figures.add("crowd", "b", {"micros": 3})
-    assert figures.quotient("crowd", "net", "a", "b", by_key="micros") == 2
+    figures.add("fan-out", "a", {"net": 6})
+    figures.add("fan-out", "b", {"micros": 3})
+    assert figures.quotient("fan-out", "net", "a", "b", by_key="micros") == 2
 
 
 def test_quotient_needs_both_figures():

@@ -43,8 +43,8 @@ def test_no_goals_without_figures():
 def test_one_message_is_compared_with_loop_and_nchan():
     figures = measured("one", pushd_SSE={"paced": 9}, C_loop={"paced": 8}, nchan_SSE={"paced": 12})
     found = judged(figures)
-    assert found["pushd SSE, 25 a second: CPU per delivery, of the C loop's"].measured == 9 / 8
-    assert found["pushd SSE, 25 a second: CPU per delivery, of nchan's"].measured == 9 / 12
+    assert found["pushd SSE, 25 per second: CPU per delivery, of the C loop's"].measured == 9 / 8
+    assert found["pushd SSE, 25 per second: CPU per delivery, of nchan's"].measured == 9 / 12
     assert len(found) == 2
 
 
@@ -55,7 +55,7 @@ def test_burst_is_compared_with_the_better_nchan_transport():
 
 def test_memory_of_stalled_readers_is_the_difference():
     figures = Figures()
-    figures.add("stalled", "pushd TCP, readers alone", {"p99": 1, "rate": 1, "mib": 4, "stalled": 0})
-    figures.add("stalled", "pushd TCP, a tenth more stalled", {"p99": 1, "rate": 1, "mib": 9, "stalled": 20})
+    figures.add("stalled", "pushd TCP, without stalled readers", {"p99": 1, "rate": 1, "mib": 4, "stalled": 0})
+    figures.add("stalled", "pushd TCP, with a tenth stalled", {"p99": 1, "rate": 1, "mib": 9, "stalled": 20})
     goal = judged(figures)["pushd TCP: MiB grown for 20 stalled readers"]
     assert (goal.measured, goal.limit) == (5, 20)

@@ -7,12 +7,12 @@ from bench.cases import CASES
 from bench.cases.interface import Scale
 from bench.figures import Figures
 from bench.goals import goals
-from bench.plot import picture
+from bench.plot import plot
 
 
 def figures_of_one():
     figures = Figures(deliveries=1234)
-    figures.add("one", "pushd SSE", {"paced": 9.123, "hasty": 8, "rate": 61234})
+    figures.add("one", "pushd SSE", {"paced": 9.123, "back_to_back": 8, "rate": 61234})
     figures.add("one", "C loop", {"paced": 8, "rate": 70000})
     return figures
 
@@ -35,11 +35,11 @@ def test_markdown_has_a_header_rule():
 def test_text_has_figures_goals_and_faults():
     figures = figures_of_one()
     figures.add_faults("pushd SSE", {"lost": 2, "duplicated": 1})
-    figures.notes.append("NATS is left out: nats-server is not installed.")
+    figures.notes.append("NATS is omitted: nats-server is not installed.")
     text = report.as_text(figures, goals(figures))
     assert "of the C loop's     1.14  at most 1.25  met" in text
     assert "1,234 deliveries were checked, and some were wrong:\n\n- pushd SSE: 2 lost, 1 duplicated." in text
-    assert "NATS is left out" in text
+    assert "NATS is omitted" in text
 
 
 def test_report_states_that_there_were_no_faults():
@@ -60,7 +60,7 @@ def test_page_has_command_machine_and_plot(tmp_path):
 
 
 def test_plot_has_proportional_bars():
-    root = ElementTree.fromstring(picture(figures_of_one()))
+    root = ElementTree.fromstring(plot(figures_of_one()))
     bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))[1:]
     assert len(bars) == 2
     assert int(bars[0].attrib["width"]) > int(bars[1].attrib["width"])

@@ -71,7 +71,7 @@ def test_failing_row_is_omitted_and_others_continue(run):
     case = Three(broken="nchan")
     figures, said = run(case)
     assert case.order == ["pushd", "c", "c", "pushd"]
-    assert figures.notes == ["nchan SSE is left out: it is broken"]
+    assert figures.notes == ["nchan SSE is omitted: it is broken"]
     assert figures.notes[0] in said
 
 
@@ -79,4 +79,4 @@ def test_rounds_are_reduced_to_three_when_time_is_short(run):
     case = Three()
     figures, _ = run(case, count=5, seconds=0.0)
     assert len(case.order) == 9
-    assert figures.notes == ["There was time for 3 rounds only of three."]
+    assert figures.notes == ["Only 3 rounds of three fit into the available time."]

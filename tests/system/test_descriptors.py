@@ -13,7 +13,7 @@ from tests.daemon.real import Daemon, eventually
 pytestmark = pytest.mark.system
 
 _ROOM = 10
-_CROWD = 60
+_CLIENTS = 60
 _WATCHED_SECONDS = 1.0
 
 
@@ -33,9 +33,11 @@ def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
         # The daemon has calculated its connection limit from the old value at its start.
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + _ROOM,) * 2)
         start = len(daemon.log)
-        with ExitStack() as held:
-            crowd = [held.enter_context(Client(port)) for port in (daemon.http_port, daemon.tcp_port) * (_CROWD // 2)]
-            for client in crowd[-_CROWD // 2 :]:
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(Client(port)) for port in (daemon.http_port, daemon.tcp_port) * (_CLIENTS // 2)
+            ]
+            for client in clients[-_CLIENTS // 2 :]:
                 assert client.rest() == b""
             assert process.cpu_percent(_WATCHED_SECONDS) < 25, "the loop spins"
             http.send_request("POST", "/pub/a", body=b"still here")
@@ -44,7 +46,7 @@ def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
             told = daemon.log[start:].splitlines()
             assert 1 <= len(told) <= 5 and all("refused, too-many-connections" in line for line in told), told
         assert eventually(lambda: comes_in(daemon)), "there is room again"
-        assert _CROWD - _ROOM <= daemon.counter('pushd_refusals_total{code="too-many-connections"}') <= _CROWD
+        assert _CLIENTS - _ROOM <= daemon.counter('pushd_refusals_total{code="too-many-connections"}') <= _CLIENTS
     daemon.assert_healthy()
 
 

@@ -6,23 +6,24 @@ from bench.cases.interface import Case, Column, Scale
 from bench.peers.pushd import Pushd
 from bench.testbed import Scenario, Testbed
 
-_GROUP = "crowd"
+_GROUP = "fan-out"
 _EACH = 10
 _LETTERS = "/".join("abcdefghijklmn")
 ONE_CHANNEL, CHANNELS, PATTERNS, MATCHING = "one channel", "ten on each channel", "a pattern each", "matching patterns"
 
 
-class Crowd(Case):
+class FanOut(Case):
     """The cost of a delivery among many subscribers."""
 
-    name = "crowd"
-    title = "A crowd"
+    name = "fan-out"
+    title = "Fan-out to many subscribers"
     about = (
-        "With one channel the next message is published when the last one has reached all. Where there are many"
-        " channels, all of them get a message at once, pipelined, and the next when all have arrived. With a pattern"
-        " each, subscriber N has asked for `bench/N/*`, and each message reaches one of them; what its publishing"
-        " costs then weighs on a single delivery, so the column without it takes off what as many messages cost that"
-        " nobody hears. With matching patterns each of them has another pattern, and every message matches them all."
+        "With one channel, each message is published when the previous one has reached all subscribers. With several"
+        " channels, a message is published to each at once, pipelined, and the next ones when all have arrived. With a"
+        " pattern each, subscriber N subscribes to `bench/N/*`, and each message reaches one subscriber: its delivery"
+        " then bears the whole cost of its publish, so one column subtracts the cost of the same number of messages"
+        " without subscribers. With matching patterns, each subscriber has a different pattern, and every message"
+        " matches all of them."
     )
     columns: Sequence[Column] = (
         Column("micros", "CPU µs per delivery", 2),
@@ -38,7 +39,7 @@ class Crowd(Case):
 
     def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        many, channels = scale.crowd, max(1, scale.crowd // _EACH)
+        many, channels = scale.many_subscribers, max(1, scale.many_subscribers // _EACH)
         return (
             Scenario("pushd", "TCP", many, note=ONE_CHANNEL),
             Scenario("pushd", "SSE", many, note=ONE_CHANNEL),
@@ -55,23 +56,23 @@ class Crowd(Case):
         sample = testbed.run(scale.times(sweeps), deadline=30)
         figures = {"micros": sample.microseconds, "rate": sample.delivered / sample.result["seconds"]}
         if testbed.scenario.channels > 1:
-            testbed.publish_by(channel="unheard-%c")
+            testbed.publish_by(channel="unsubscribed-%c")
             testbed.wait_until_idle()
             messages = int(sample.result["messages"])
-            unheard = testbed.pump(messages, self._WINDOW).cpu
+            without_subscribers = testbed.pump(messages, self._WINDOW).cpu
             testbed.publish_by()
-            figures["net"] = 1e6 * (sample.cpu - unheard) / sample.delivered
+            figures["net"] = 1e6 * (sample.cpu - without_subscribers) / sample.delivered
         return figures
 
 
-class Alive(Case):
+class ResponseTime(Case):
     """Response times of other clients during a fan-out."""
 
-    name = "alive"
-    title = "Another client during a fan-out to a crowd"
+    name = "response-time"
+    title = "Response times during a fan-out to many subscribers"
     about = (
-        "While message after message goes to all of them, another client asks again and again, each time two"
-        " milliseconds after the last answer. What counts is the longest time that an answer took in a round."
+        "While messages are delivered to all subscribers, another client sends requests, each two milliseconds after"
+        " the previous response. The figure is the longest response time of a round."
     )
     columns: Sequence[Column] = (
         Column("TCP PING", "TCP PING, max ms"),
@@ -83,7 +84,7 @@ class Alive(Case):
 
     def scenarios(self, scale: Scale) -> Sequence[Scenario]:
         """See `Case`."""
-        return [Scenario("pushd", transport, scale.crowd, note=ONE_CHANNEL) for transport in ("TCP", "SSE")]
+        return [Scenario("pushd", transport, scale.many_subscribers, note=ONE_CHANNEL) for transport in ("TCP", "SSE")]
 
     def measure(self, testbed: Testbed, scale: Scale) -> Mapping[str, float]:
         """See `Case`."""
