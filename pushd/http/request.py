@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress
-from twisted.web.http import parse_qs
 
 from pushd.core.errors import Refusal
 from pushd.http.access_log import CLIENT_LEFT, AccessLogEntry
@@ -167,7 +166,7 @@ class Request:
     def args(self) -> dict[bytes, list[bytes]]:
         """The parameters of the query, decoded."""
         if self._args is None:
-            self._args = parse_qs(self.query, keep_blank_values=True) if self.query else {}
+            self._args = _parse_query(self.query)
         return self._args
 
     def getHeader(self, name: bytes) -> bytes | None:
@@ -289,3 +288,13 @@ class Request:
 
 _PRINTABLE = bytes(code if code >= 32 and code != 127 else 32 for code in range(256))
 """Replaces control characters, so that no value ends its line (RFC 9110, section 5.5)."""
+
+
+def _parse_query(query: bytes) -> dict[bytes, list[bytes]]:
+    """Parse a query (WHATWG URL, section 5.1): only ``&`` separates parameters, and one may have no ``=``."""
+    parameters: dict[bytes, list[bytes]] = {}
+    for pair in query.replace(b"+", b" ").split(b"&"):
+        if pair:
+            name, _, value = pair.partition(b"=")
+            parameters.setdefault(unquote_to_bytes(name), []).append(unquote_to_bytes(value))
+    return parameters

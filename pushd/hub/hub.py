@@ -174,6 +174,13 @@ class Hub:
             raise SubscriberClosed(subscriber.closed_for)
         return opening
 
+    async def start_position(self, topics: Sequence[str], since: Since) -> StartPosition:
+        """Return where a subscription would start; nothing is subscribed.
+
+        :raises Unavailable: when the backend cannot open the topics.
+        """
+        return await self._backend.open(topics, since)
+
     async def replay_and_go_live(
         self, subscriber: Subscriber, opening: StartPosition, *, report_gaps: bool = True
     ) -> None:
