@@ -8,11 +8,12 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.delivery import Batch, Delivery, StatelessWire
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
-from pushd.core.losses import Steps
+from pushd.core.log_reader import LogReader
 from pushd.core.message import Gap, Message, draft
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
-from pushd.core.replay import Page, StartPosition
+from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.steps import Steps
 from pushd.core.subscriber import Subscriber
 
 T = TypeVar("T")
@@ -28,7 +29,15 @@ def done(steps: Steps[T]) -> T:
 
 
 class Log(core_log.Log):
-    """A log that answers at once."""
+    """A log with its reader, all of whose steps are done at once."""
+
+    def __init__(self, epoch: str, bounds: Bounds) -> None:
+        super().__init__(epoch, bounds)
+        self.reader = LogReader(self)
+
+    def info(self, name: str) -> ChannelInfo | None:
+        """Return the state of a channel; see `LogReader.info`."""
+        return self.reader.info(name)
 
     def expire_now(self, now: float) -> None:
         """Expire in all steps; see `expire`."""
@@ -36,15 +45,15 @@ class Log(core_log.Log):
 
     def open_now(self, topics: Sequence[str], since: Since, time: float, now: float) -> StartPosition:
         """Open in all steps; see `open`."""
-        return done(self.open(topics, since, time, now))
+        return done(self.reader.open(topics, since, time, now))
 
     def page_now(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page:
         """Read a page in all steps; see `page`."""
-        return done(self.page(topics, after, count, size, now))
+        return done(self.reader.page(topics, after, count, size, now))
 
     def names_now(self, prefix: str, after: str, limit: int) -> list[str]:
         """List names in all steps; see `names`."""
-        return done(self.names(prefix, after, limit))
+        return done(self.reader.names(prefix, after, limit))
 
 
 def message(

@@ -12,6 +12,7 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.log import Log
+from pushd.core.log_reader import LogReader
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.net.turn_slices import Slices
@@ -23,13 +24,15 @@ class MemoryBackend:
     """A backend that is a `Log` in memory. Long operations are spread over several reactor turns.
 
     :param clock: the monotonic clock by which messages expire.
-    :param wall: returns Unix seconds, the timestamps of messages.
+    :param wall: returns the time in unix seconds, the timestamp of messages.
+    :param epoch: the epoch of the history; None: a new one.
     """
 
     def __init__(
         self, bounds: Bounds, clock: IReactorTime, wall: Callable[[], float], epoch: str | None = None
     ) -> None:
         self._log = Log(epoch or new_epoch(), bounds)
+        self._reader = LogReader(self._log)
         self._clock = clock
         self._wall = wall
         self._events: BackendEvents | None = None
@@ -59,17 +62,17 @@ class MemoryBackend:
         return self._events.local_audience(channel) if self._events else NOBODY
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
-        return await self._slices.run(self._log.open(topics, since, self._wall(), self._clock.seconds()))
+        return await self._slices.run(self._reader.open(topics, since, self._wall(), self._clock.seconds()))
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        return await self._slices.run(self._log.page(topics, after, count, size, self._clock.seconds()))
+        return await self._slices.run(self._reader.page(topics, after, count, size, self._clock.seconds()))
 
     async def info(self, channel: str) -> ChannelInfo | None:
         await self._expire()
-        return self._log.info(channel)
+        return self._reader.info(channel)
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        return await self._slices.run(self._log.names(prefix, after, limit))
+        return await self._slices.run(self._reader.names(prefix, after, limit))
 
     async def delete(self, channel: str) -> bool:
         was_known = self._log.delete(channel)
@@ -78,7 +81,7 @@ class MemoryBackend:
         return was_known
 
     async def usage(self) -> Usage:
-        return Usage(len(self._log), self._log.bytes, self._log.channel_count)
+        return Usage(len(self._log), self._log.bytes, len(self._log.channels))
 
     def _publish(self, draft: Draft) -> Message | Refusal:
         try:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from pushd.core.errors import NoRoom
 
-_LITTLE: Final = 64 << 10
+_ALWAYS_ALLOWED: Final = 64 << 10
 """Bytes that one connection may always hold, so that small requests work while others fill the memory."""
 
 
@@ -23,9 +23,9 @@ class SharedItem(Protocol):
 
 
 class Budget:
-    """Counts the bytes that wait in memory.
+    """Counts the bytes of queues and incomplete inputs.
 
-    :ivar limit: bytes.
+    :param limit: bytes; it can be changed.
     """
 
     __slots__ = ("_used", "limit")
@@ -65,10 +65,10 @@ class Budget:
         if not item.holders:
             self._used -= item.size
 
-    def release_all(self, held: Iterable[SharedItem]) -> None:
+    def release_all(self, items: Iterable[SharedItem]) -> None:
         """Release several items; see `release`. It takes a third of the time per item."""
         freed = 0
-        for each in held:
+        for each in items:
             each.holders -= 1
             if not each.holders:
                 freed += each.size
@@ -84,6 +84,6 @@ class Budget:
 
         :raises NoRoom: when it has grown beyond 64 KiB while the budget is exceeded. Nothing changes then.
         """
-        if now > before and now > _LITTLE and self.is_over:
+        if now > before and now > _ALWAYS_ALLOWED and self.is_over:
             raise NoRoom("too many bytes are waiting in memory for all connections together; try again in a moment")
         return self.recount(before, now)

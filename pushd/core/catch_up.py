@@ -1,7 +1,7 @@
-"""Catching up: what a subscription still reads from the history, and what arrives meanwhile.
+"""Catch-up: the replay of a subscription, and the live messages that are held until it is complete.
 
-Live messages wait beside the replay, within the limit of a queue. If they become too many they are forgotten: they are
-in the history as well, and the replay goes on until it has reached them.
+Live messages are held within the limits of a queue. If there are too many they are discarded: they are in the history
+too, and the replay continues until it has read them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,23 +15,30 @@ from pushd.core.outbox import QueueLimits
 
 
 class CatchUp:
-    """What one subscription still reads from the history, and what arrives meanwhile."""
+    """The state of the replay of one subscription.
+
+    :param limits: the limits of the held messages.
+    """
 
     __slots__ = ("_bytes", "_is_invalidated", "_limits", "_lookup", "_reported", "_skipped", "ends", "held", "topics")
 
     def __init__(self, topics: Sequence[str], limits: QueueLimits) -> None:
         self.topics: dict[str, int] = dict.fromkeys(topics, 0)
-        """The topics, in their order, each with the same start."""
+        """The topics, in their order; all have the same start."""
         self._lookup: TopicLookup | None = None
-        """Made when it is needed: most catch up with nothing."""
+        """Created on first use, since most subscriptions have nothing to replay."""
         self.held: list[Delivery] = []
+        """The live messages that were held, in id order."""
         self.ends: dict[str, None] = {}
-        """The channels that ended meanwhile, in their order."""
+        """The channels that ended during the replay, in their order."""
         self._bytes = 0
+        """The bytes of `held`."""
         self._skipped = 0
+        """The newest sequence that was not held: the replay must read up to it; 0 if there is none."""
         self._is_invalidated = False
         self._limits = limits
         self._reported: set[tuple[str, str]] = set()
+        """The gaps that were reported, by topic and end."""
 
     def covers(self, channel: str) -> bool:
         """Return whether messages of `channel` belong to one of the topics."""
@@ -49,23 +56,23 @@ class CatchUp:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nothing has come or become of the log since it began."""
+        """Whether no live message or end has arrived, and nothing was invalidated, since the start."""
         return not (self.held or self.ends or self._skipped or self._is_invalidated)
 
     def unsubscribe(self, *topics: str) -> None:
-        """Read on without some topics."""
+        """Remove topics from the replay, and their held messages."""
         for topic in topics:
             self.topics.pop(topic, None)
             if self._lookup is not None:
                 self._lookup.remove(topic)
         if self.held:
-            parted = Interest(topics)
+            removed = Interest(topics)
             channels = [delivery.message.channel for delivery in self.held]
-            if any(parted.covers(channel) and not self.covers(channel) for channel in channels):
-                self._keep([delivery for delivery in self.held if self.covers(delivery.message.channel)])
+            if any(removed.covers(channel) and not self.covers(channel) for channel in channels):
+                self._set_held([delivery for delivery in self.held if self.covers(delivery.message.channel)])
 
     def hold(self, delivery: Delivery) -> None:
-        """Let a live message wait, or if too many do, here or in all, leave it to the history, where it is as well."""
+        """Hold a live message. If the limits or the memory budget are exceeded, leave it to the replay instead."""
         message, limits = delivery.message, self._limits
         is_full = len(self.held) >= limits.messages or self._bytes + message.size > limits.bytes
         if is_full or limits.budget.is_over:
@@ -78,45 +85,47 @@ class CatchUp:
         limits.budget.hold(delivery)
 
     def take_held(self) -> list[Delivery]:
-        """Take all that waits."""
+        """Remove and return the held messages."""
         held = self.held
-        self._keep([])
+        self._set_held([])
         return held
 
     def mark_reported(self, gaps: Iterable[Gap]) -> None:
-        """Take gaps for told."""
+        """Record that gaps were reported."""
         self._reported.update((gap.topic, gap.end) for gap in gaps)
 
     def unreported(self, gaps: Iterable[Gap]) -> list[Gap]:
-        """Give the gaps that are news, and take them for told."""
-        news = [gap for gap in gaps if (gap.topic, gap.end) not in self._reported]
-        self.mark_reported(news)
-        return news
+        """Return the gaps that were not reported yet, and record them as reported."""
+        unreported = [gap for gap in gaps if (gap.topic, gap.end) not in self._reported]
+        self.mark_reported(unreported)
+        return unreported
 
     def invalidate(self) -> None:
-        """Know that something may have become of the log: what is held may not be what comes next, and the history has
-        to be asked once more."""
+        """Discard the held messages, which may be incomplete after a resync. At least one more page must be read."""
         self._discard_held()
         self._skipped = 0
         self._is_invalidated = True
 
     def has_reached(self, position: MessageId) -> bool:
-        """Tell whether a replay up to `position` and what is held leave nothing out."""
+        """Return whether the replay, read up to `position`, and the held messages are complete together.
+
+        If so, the held messages that the replay has read are discarded.
+        """
         epoch, seq = position
         if self._is_invalidated or self._skipped > seq:
             self._is_invalidated = False
             self._skipped = 0
             return False
-        waiting = [delivery for delivery in self.held if delivery.message.epoch == epoch]
-        self._keep([delivery for delivery in waiting if delivery.message.seq > seq])
+        of_epoch = [delivery for delivery in self.held if delivery.message.epoch == epoch]
+        self._set_held([delivery for delivery in of_epoch if delivery.message.seq > seq])
         return True
 
     def _discard_held(self) -> None:
         self._skipped = self.held[-1].message.seq if self.held else self._skipped
-        self._keep([])
+        self._set_held([])
 
-    def _keep(self, kept: list[Delivery]) -> None:
-        """Hold these only, of those that are held."""
+    def _set_held(self, kept: list[Delivery]) -> None:
+        """Discard the held messages other than `kept`."""
         budget = self._limits.budget
         for delivery in kept:
             budget.hold(delivery)

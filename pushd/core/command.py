@@ -1,6 +1,6 @@
 """Commands of bidirectional connections and the replies to them, independent of their encoding.
 
-The parsers and encoders are in `pushd.wire`; commands are executed in `pushd.hub.command_executor`.
+The parsers and encoders are in `pushd.wire`; commands are executed in `pushd.hub.session`.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class PublishMessage:
 
 @dataclass(frozen=True, slots=True)
 class ReadHistory:
-    """Return the newest `count` kept messages."""
+    """Return the newest `count` kept messages of `topics`."""
 
     topics: tuple[str, ...]
     count: int
@@ -92,7 +92,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Subscribed. `gap` is the reason why the replay is incomplete, for a wire without gap frames."""
+    """Subscribed. `gap` is the reason if the replay is incomplete, else None; for a wire without gap frames."""
 
     topics: tuple[str, ...]
     gap: str | None

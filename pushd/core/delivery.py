@@ -1,7 +1,7 @@
-"""Deliveries: messages on their way out, with the frames that all their subscribers share.
+"""Deliveries: messages to be sent, with the encoded frames that all their subscribers share.
 
-A message is encoded at most once per wire, and what goes out together is joined at most once per wire, whatever
-the number of subscribers.
+A message is encoded at most once per wire, and the frames of a batch are joined at most once per wire, whatever the
+number of subscribers.
 """
 
 from collections import OrderedDict
@@ -12,58 +12,61 @@ from pushd.core.message import Gap, Message
 
 
 class Wire(Protocol):
-    """A format. It keeps no state of a peer, so that one frame serves all; equal wires are one object."""
+    """The encoding of one format. It has no state of a connection, so all subscribers share its frames.
+
+    Equal wires must be one object: frames are cached by wire.
+    """
 
     @property
     def name(self) -> str:
-        """The name of the format, for those who count."""
+        """The name of the format in the metrics."""
 
     @property
     def data_only(self) -> bool:
-        """Whether it carries data only, so that neither gap nor end can be told in it."""
+        """Whether only the data of messages is encoded: gaps and ends cannot be reported."""
 
     def message(self, message: Message) -> bytes:
         """Encode a message."""
 
     def gap(self, gap: Gap) -> bytes:
-        """Encode the news that messages are gone; empty if bare."""
+        """Encode a gap; ``b""`` if the wire is data-only."""
 
     def end(self, channel: str) -> bytes:
-        """Encode the news that a channel has ended; empty if bare."""
+        """Encode the end of a channel; ``b""`` if the wire is data-only."""
 
     def ping(self) -> bytes:
-        """Encode a sign of life; empty if the wire has none."""
+        """Encode a keepalive ping; ``b""`` if the format has none."""
 
     def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join frames to what is written at once."""
+        """Join frames to the bytes of one write."""
 
     @property
     def is_stateful(self) -> bool:
-        """Whether what follows a message depends on that message."""
+        """Whether the encoding of a frame depends on the message before it."""
 
     def after(self, message: Message) -> "Wire":
-        """Give the wire for what follows a message: itself, if it is not fluid."""
+        """Return the wire for the frame that follows a message: this one unless it is stateful."""
 
     def last(self) -> bytes:
-        """Encode what closes a stream in good order; empty where nothing does."""
+        """Encode the regular end of the stream; ``b""`` if the format has none."""
 
 
 class StatelessWire:
-    """What most wires have in common: what they say does not depend on what they said."""
+    """Base class of the wires whose frames do not depend on the message before."""
 
     is_stateful = False
 
     @property
     def name(self) -> str:
-        """Give the name of the class."""
+        """The name of the class in lower case."""
         return type(self).__name__.lower()
 
     def after(self, message: Message) -> Self:
-        """Stay."""
+        """Return this wire."""
         return self
 
     def last(self) -> bytes:
-        """Say nothing."""
+        """Return ``b""``."""
         return b""
 
     def block(self, frames: Sequence[bytes]) -> bytes:
@@ -72,38 +75,38 @@ class StatelessWire:
 
 
 class DataOnlyWire(StatelessWire):
-    """A wire that carries data only."""
+    """Base class of the wires that encode only the data of messages."""
 
     data_only = True
 
     def gap(self, gap: Gap) -> bytes:
-        """Say nothing: there is no place for it."""
+        """Return ``b""``: the format cannot express it."""
         return b""
 
     def end(self, channel: str) -> bytes:
-        """Say nothing: there is no place for it."""
+        """Return ``b""``: the format cannot express it."""
         return b""
 
     def ping(self) -> bytes:
-        """Say nothing: there is no place for it."""
+        """Return ``b""``: the format cannot express it."""
         return b""
 
 
 class Delivery:
-    """One message with its frames."""
+    """One message with its frames, one per wire."""
 
     __slots__ = ("_frames", "holders", "message", "size")
 
     def __init__(self, message: Message) -> None:
         self.message = message
         self.size = message.size
-        """What it counts against limits in bytes."""
+        """The bytes that it counts against limits."""
         self.holders = 0
-        """In how many queues it waits; see `Budget`."""
+        """The number of queues that hold it; see `pushd.core.budget.Budget`."""
         self._frames: dict[Wire, bytes] = {}
 
     def frame(self, wire: Wire) -> bytes:
-        """Give the message in the format of `wire`."""
+        """Return the message as encoded by `wire`."""
         frame = self._frames.get(wire)
         if frame is None:
             frame = self._frames[wire] = wire.message(self.message)
@@ -111,7 +114,7 @@ class Delivery:
 
 
 def encode(deliveries: Iterable[Delivery], wire: Wire) -> tuple[list[bytes], Wire]:
-    """Give the frames of deliveries that follow each other, and the wire for what follows them."""
+    """Return the frames of consecutive deliveries, and the wire for the frame that follows them."""
     if not wire.is_stateful:
         return [delivery.frame(wire) for delivery in deliveries], wire
     frames = []
@@ -122,7 +125,7 @@ def encode(deliveries: Iterable[Delivery], wire: Wire) -> tuple[list[bytes], Wir
 
 
 class Batch:
-    """Deliveries that go out together, in id order, with the blocks joined from their frames."""
+    """Deliveries that are sent together, in id order, with their joined frames, one block per wire."""
 
     __slots__ = ("_blocks", "deliveries", "first", "last", "size")
 
@@ -131,11 +134,11 @@ class Batch:
         self.first = deliveries[0].message.seq
         self.last = deliveries[-1].message.seq
         self.size = deliveries[0].size if len(deliveries) == 1 else sum([delivery.size for delivery in deliveries])
-        """The bytes of its messages."""
+        """The bytes of its messages, as counted against limits."""
         self._blocks: dict[Wire, bytes] = {}
 
     def block(self, wire: Wire) -> bytes:
-        """Give all its messages as the bytes of one write."""
+        """Return all its messages as encoded by `wire`, as the bytes of one write."""
         block = self._blocks.get(wire)
         if block is None:
             block = self._blocks[wire] = wire.block(encode(self.deliveries, wire)[0])
@@ -143,7 +146,11 @@ class Batch:
 
 
 class Recent:
-    """The newest deliveries, so that a crowd that returns at once shares frames too. Bounded in messages and bytes."""
+    """A cache of the newest deliveries, so that subscribers that reconnect at the same time share frames too.
+
+    :param max_messages: the most messages.
+    :param max_bytes: the most bytes of messages.
+    """
 
     __slots__ = ("_bytes", "_deliveries", "_max_bytes", "_max_messages")
 
@@ -154,7 +161,7 @@ class Recent:
         self._max_bytes = max_bytes
 
     def of(self, message: Message) -> Delivery:
-        """Give the delivery of a message: the same one as long as it is remembered."""
+        """Return the delivery of a message: the same one as long as it is cached."""
         if message.is_local:
             return Delivery(message)
         key = (message.epoch, message.seq)

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from pushd.core.delivery import Batch, Delivery, Recent, Wire
+from pushd.core.dispatch_jobs import Job, Plan
 from pushd.core.index import TopicIndex
 from pushd.core.message import Message
 from pushd.core.outbox import Policy
@@ -66,53 +67,10 @@ class DeliveryFailure(NamedTuple):
     cause: Exception
 
 
-_HEAVY_BYTES = 32 << 10
-"""Bytes of a batch whose transmission costs as much as the system call."""
 _MOST_EFFORT = 1000
 """The effort of one subscriber and one batch above which the batch is cut; see `Subscriber.effort`."""
 _PLANNED = 32
 """Number of subscribers that are grouped in the time of one send."""
-
-
-class _Job:
-    """A batch for its subscribers, or the end of a channel, sent in slices."""
-
-    __slots__ = ("_done", "_subscribers", "batch", "channel", "since", "weight")
-
-    def __init__(
-        self, subscribers: Sequence[Subscriber], since: float, batch: Batch | None = None, channel: str = ""
-    ) -> None:
-        self.since = since
-        self.batch = batch
-        self.channel = channel
-        self.weight = 1 if batch is None else 1 + batch.size // _HEAVY_BYTES
-        """The cost of a send to one subscriber."""
-        self._subscribers = subscribers
-        self._done = 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all subscribers were served."""
-        return self._done >= len(self._subscribers)
-
-    def take(self, limit: int) -> Sequence[Subscriber]:
-        """Return the next subscribers, for a cost of at most `limit`, but at least one subscriber."""
-        begin = self._done
-        most = limit if self.weight == 1 else max(1, limit // self.weight)
-        self._done += most
-        return self._subscribers if not begin and self.is_done else self._subscribers[begin : begin + most]
-
-
-class _Plan:
-    """Jobs to be: the subscribers of several channels are grouped by the channels that they receive, in slices."""
-
-    __slots__ = ("jobs", "since", "steps")
-
-    def __init__(self, since: float, steps: Iterator[int], jobs: list[_Job]) -> None:
-        self.since = since
-        self.steps = steps
-        """Yields the cost of each step; after the last one, `jobs` is complete."""
-        self.jobs = jobs
 
 
 class Dispatcher:
@@ -145,7 +103,7 @@ class Dispatcher:
         """Incremented for each search for subscribers of several channels, which marks those it has visited."""
         self._count = 0
         self._bytes = 0
-        self._jobs: deque[_Job | _Plan] = deque()
+        self._jobs: deque[Job | Plan] = deque()
         self.tick = 0
         """The tick of the keepalive, with which written subscribers are marked."""
 
@@ -206,7 +164,7 @@ class Dispatcher:
         if self.is_idle:
             self._now = self._clock()
         self._cut()
-        self._jobs.append(_Job(list(self._index.by_name(channel)), self._now, channel=channel))
+        self._jobs.append(Job(list(self._index.by_name(channel)), self._now, channel=channel))
 
     def run(self, limit: int) -> list[DeliveryFailure]:
         """Serve at most `limit` subscribers, fewer when that is much work; return those whose delivery failed."""
@@ -215,7 +173,7 @@ class Dispatcher:
         accepted_at = self._jobs[0].since if self._jobs else self._now
         while self._jobs and limit > 0:
             job = self._jobs[0]
-            if isinstance(job, _Plan):
+            if isinstance(job, Plan):
                 limit -= self._plan_on(job, limit)
                 continue
             part = job.take(limit)
@@ -230,7 +188,7 @@ class Dispatcher:
         self.latency = self._now - accepted_at
         return failures
 
-    def _plan_on(self, plan: _Plan, limit: int) -> int:
+    def _plan_on(self, plan: Plan, limit: int) -> int:
         """Continue the first plan until it is done or has cost `limit`; return the cost."""
         done = 0
         for cost in plan.steps:
@@ -256,18 +214,18 @@ class Dispatcher:
         done = 0
         for place, subscriber in enumerate(subscribers):
             if place and done > limit:
-                self._jobs.appendleft(_Job(subscribers[place:], since, batch))
+                self._jobs.appendleft(Job(subscribers[place:], since, batch))
                 break
             if not subscriber.prepare(batch):
-                self._jobs.appendleft(_Job(subscribers[place:], since, batch))
+                self._jobs.appendleft(Job(subscribers[place:], since, batch))
                 return done + _MOST_EFFORT
             effort = subscriber.effort(batch)
             count = len(batch.deliveries)
             if effort > _MOST_EFFORT and count > 1:
                 size = max(1, count * _MOST_EFFORT // (2 * effort))
                 pieces = [Batch(batch.deliveries[first : first + size]) for first in range(0, count, size)]
-                self._jobs.appendleft(_Job(subscribers[place + 1 :], since, batch))
-                self._jobs.extendleft(_Job((subscriber,), since, piece) for piece in reversed(pieces))
+                self._jobs.appendleft(Job(subscribers[place + 1 :], since, batch))
+                self._jobs.extendleft(Job((subscriber,), since, piece) for piece in reversed(pieces))
                 break
             done += effort - 1
             try:
@@ -309,13 +267,13 @@ class Dispatcher:
         if self._is_disjoint(subscribers for subscribers, _ in parts):
             self._jobs.extend([self._job(group, _in_order(channels), self._now) for group, channels in parts])
             return
-        jobs: list[_Job] = []
-        self._jobs.append(_Plan(self._now, self._plan(parts, self._now, jobs), jobs))
+        jobs: list[Job] = []
+        self._jobs.append(Plan(self._now, self._plan(parts, self._now, jobs), jobs))
 
     def _plan(
-        self, parts: Sequence[tuple[Sequence[Subscriber], list[list[Delivery]]]], since: float, jobs: list[_Job]
+        self, parts: Sequence[tuple[Sequence[Subscriber], list[list[Delivery]]]], since: float, jobs: list[Job]
     ) -> Iterator[int]:
-        """Group subscribers by the parts that they receive, with one batch for each group; see `_Plan`.
+        """Group subscribers by the parts that they receive, with one batch for each group; see `Plan`.
 
         :param parts: subscribers, with the deliveries of the channels that they receive.
         """
@@ -337,9 +295,9 @@ class Dispatcher:
             jobs.append(self._job(group, deliveries, since))
             yield 1 + len(deliveries) // _PLANNED
 
-    def _job(self, subscribers: Sequence[Subscriber], deliveries: Sequence[Delivery], since: float) -> _Job:
+    def _job(self, subscribers: Sequence[Subscriber], deliveries: Sequence[Delivery], since: float) -> Job:
         self.delivered += len(subscribers) * len(deliveries)
-        return _Job(subscribers, since, Batch(deliveries))
+        return Job(subscribers, since, Batch(deliveries))
 
     def _is_disjoint(self, groups: Iterable[Sequence[Subscriber]]) -> bool:
         """Return whether no subscriber is in two of these groups."""

@@ -1,7 +1,7 @@
-"""The history of one channel: its newest messages, within bounds, and the memory of what was lost.
+"""The history of one channel: its newest messages, within bounds, and a record of what was lost.
 
-A channel remembers the newest message that it had to let go, so that a returning subscriber can be told whether
-it missed any.
+A message is lost when it is removed: evicted, expired or deleted. A channel records its newest lost message, so that a
+returning subscriber can be sent a gap if it missed any.
 """
 
 from collections import deque
@@ -13,30 +13,31 @@ from pushd.core.message import Message
 
 
 class Bounds(NamedTuple):
-    """How much history is kept. Zero messages: none, so that every message is for those who listen now."""
+    """The retention: how much history is kept. With zero messages there is none, only live delivery."""
 
     messages: int = 1000
-    """In one channel."""
+    """Per channel."""
     bytes: int = 4 << 20
-    """Of data, in one channel."""
+    """Bytes of data per channel."""
     age: float = 86400.0
     """Seconds."""
     total_bytes: int = 256 << 20
-    """Over all channels, what is kept beside the data included: see `core.log`."""
+    """Bytes of memory over all channels, including the overhead of each message; see `core.log`."""
     channels: int = 100_000
+    """Channels with or without messages."""
 
 
 class Channel:
-    """What is kept of one channel."""
+    """The history of one channel."""
 
     __slots__ = (
         "bytes",
         "ended",
+        "head_at_loss",
         "last",
         "last_time",
+        "loss_number",
         "lost",
-        "lost_at",
-        "lost_number",
         "lost_reason",
         "lost_time",
         "messages",
@@ -46,52 +47,56 @@ class Channel:
     def __init__(self, name: str) -> None:
         self.name = name
         self.messages: deque[Message] = deque()
+        """The kept messages, oldest first."""
         self.bytes = 0
-        """Of the data of its messages."""
+        """The bytes of their data."""
         self.last = 0
-        """The sequence of its newest message, kept or not; 0 before the first."""
+        """The sequence of the newest message, kept or not; 0 if there was none."""
         self.last_time = 0.0
+        """When it was accepted, in unix seconds."""
         self.ended = False
         self.lost = 0
-        """The sequence of the newest message that was let go; 0 for none."""
+        """The sequence of the newest lost message; 0 if there is none."""
         self.lost_time = 0.0
+        """When it was accepted, in unix seconds."""
         self.lost_reason = ""
-        self.lost_number = 0
-        """The place of its newest loss among those of all channels; see `core.losses`."""
-        self.lost_at = 0
-        """The newest sequence of the log at that moment."""
+        """``evicted``, ``expired`` or ``unknown``."""
+        self.loss_number = 0
+        """The number of that loss among the losses of all channels; see `core.losses`."""
+        self.head_at_loss = 0
+        """The newest sequence of the log when that message was lost."""
 
     def append(self, message: Message) -> None:
-        """Take a message. Keeping within the bounds is the caller's: it knows what they are."""
+        """Add a message. The caller enforces the bounds; see `exceeds`."""
         self.messages.append(message)
         self.bytes += len(message.data)
         self.last = message.seq
         self.last_time = message.time
 
     def exceeds(self, bounds: Bounds) -> bool:
-        """Tell whether the oldest message has to go."""
+        """Return whether the oldest message must be evicted."""
         return len(self.messages) > bounds.messages or self.bytes > bounds.bytes
 
-    def lose_oldest(self, reason: str) -> Message:
-        """Let go of the oldest message and give it back."""
+    def remove_oldest(self, reason: str) -> Message:
+        """Remove and return the oldest message, which is lost for `reason`."""
         message = self.messages.popleft()
-        self._lose(message, reason)
+        self._record_loss(message, reason)
         return message
 
-    def lose(self, message: Message, reason: str) -> None:
-        """Let go of any message of its own.
+    def remove(self, message: Message, reason: str) -> None:
+        """Remove a message, which is lost for `reason`.
 
-        :raises ValueError: it is not kept.
+        :raises ValueError: when the message is not kept.
         """
         self.messages.remove(message)
-        self._lose(message, reason)
+        self._record_loss(message, reason)
 
     def after(self, seq: int) -> Iterator[Message]:
-        """Go through the kept messages that are newer than sequence `seq`, oldest first."""
+        """Iterate over the kept messages newer than sequence `seq`, oldest first."""
         return islice(self.messages, self._position(seq), None)
 
     def is_finished(self, seq: int) -> bool:
-        """Tell whether it has ended and one who heard all up to `seq` has heard it all."""
+        """Return whether the channel has ended and has no message newer than sequence `seq`."""
         return self.ended and (self.messages[-1].seq if self.messages else self.lost) <= seq
 
     def _position(self, seq: int) -> int:
@@ -106,7 +111,7 @@ class Channel:
                 high = middle
         return low
 
-    def _lose(self, message: Message, reason: str) -> None:
+    def _record_loss(self, message: Message, reason: str) -> None:
         self.bytes -= len(message.data)
         if message.seq > self.lost:
             self.lost, self.lost_time, self.lost_reason = message.seq, message.time, reason

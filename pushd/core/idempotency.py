@@ -1,38 +1,45 @@
-"""Responses to publishes with an ``Idempotency-Key``: a duplicate gets the same response and is not published."""
+"""Deduplication of publishes with an ``Idempotency-Key``.
+
+A duplicate gets the same response as the first publish with its key, and is not published.
+"""
 
 from collections import deque
 from typing import Final, Generic, TypeVar
 
-A = TypeVar("A")
+R = TypeVar("R")
 
 SECONDS: Final = 120.0
-"""How long a duplicate gets the first response."""
-_MOST: Final = 100_000
-"""The maximum number of parts of all cached responses; the oldest responses are evicted first."""
+"""How long a response is cached."""
+_MAX_SIZE: Final = 100_000
+"""The maximum size of all cached responses; the oldest are evicted first."""
 
 
-class IdempotencyCache(Generic[A]):
-    """The responses of the last `SECONDS`, by key."""
+class IdempotencyCache(Generic[R]):
+    """The responses of the last `SECONDS` seconds, by key."""
 
     def __init__(self) -> None:
-        self._answers: dict[str, A] = {}
+        self._responses: dict[str, R] = {}
         self._order: deque[tuple[float, str, int]] = deque()
-        self._parts = 0
+        self._size = 0
 
-    def get(self, key: str, now: float) -> A | None:
+    def get(self, key: str, now: float) -> R | None:
         """Return the response to that key; None if there is none. `now`: monotonic seconds."""
         self._evict(now)
-        return self._answers.get(key)
+        return self._responses.get(key)
 
-    def put(self, key: str, answer: A, parts: int, now: float) -> None:
-        """Cache the response to a key that has none. `parts`: the number of receipts in it."""
-        self._parts += parts
-        self._answers[key] = answer
-        self._order.append((now + SECONDS, key, parts))
+    def put(self, key: str, response: R, size: int, now: float) -> None:
+        """Cache the response to a key that has none.
+
+        :param size: the size of the response in the units of the maximum, such as one per receipt.
+        :param now: monotonic seconds.
+        """
+        self._size += size
+        self._responses[key] = response
+        self._order.append((now + SECONDS, key, size))
         self._evict(now)
 
     def _evict(self, now: float) -> None:
-        while self._order and (self._order[0][0] <= now or self._parts > _MOST):
-            _, key, parts = self._order.popleft()
-            del self._answers[key]
-            self._parts -= parts
+        while self._order and (self._order[0][0] <= now or self._size > _MAX_SIZE):
+            _, key, size = self._order.popleft()
+            del self._responses[key]
+            self._size -= size

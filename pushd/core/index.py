@@ -1,7 +1,7 @@
-"""The index from channels to those who hear them, so that a publish never looks at a subscriber it does not concern.
+"""The index from topics to subscribers: a publish examines only the subscribers of its channel.
 
-Channels are found in a dictionary, patterns in a tree of segments. Who hears a channel is remembered until that may
-have changed, so that it is worked out once per channel and not once per message.
+Channels are found in a dictionary, patterns in a tree of segments. The subscribers of a channel are cached until they
+may have changed, so they are computed once per channel and not once per message.
 """
 
 from collections.abc import Collection, Iterator
@@ -12,10 +12,10 @@ from pushd.core.names import is_pattern
 
 S = TypeVar("S")
 
-_REMEMBERED = 1 << 18
-"""Subscribers and channels that are remembered in all, each worth eight bytes or so."""
-_CHANNEL = 16
-"""What the name of a channel counts among them."""
+_CACHE_SIZE = 1 << 18
+"""The size of the cache in units of about eight bytes, such as a reference to a subscriber."""
+_CHANNEL_SIZE = 16
+"""The size of a channel name in the cache, in the same units."""
 
 
 class _Node(Generic[S]):
@@ -26,27 +26,30 @@ class _Node(Generic[S]):
     def __init__(self) -> None:
         self.children: dict[str, _Node[S]] = {}
         self.here: dict[S, None] = {}
-        """Those whose pattern ends here."""
+        """The subscribers whose pattern ends here."""
         self.rest: dict[S, None] = {}
-        """Those whose pattern goes on with a last ``**``."""
+        """The subscribers whose pattern has only ``**`` after this."""
 
     def is_empty(self) -> bool:
+        """Return whether no pattern ends or continues here."""
         return not (self.children or self.here or self.rest)
 
 
 class TopicIndex(Generic[S]):
-    """Who subscribes to what. `S` is anything that hashes by identity."""
+    """The subscribers of each topic. `S` is any type that hashes by identity."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[S, None]] = {}
         self._root: _Node[S] = _Node()
         self._matched: dict[str, tuple[S, ...]] = {}
-        self._crowds: dict[tuple[int, ...], tuple[S, ...]] = {}
-        """Those who hear a channel by patterns, by the leaves of these: one tuple for all such channels."""
-        self._remembered = 0
+        self._by_leaves: dict[tuple[int, ...], tuple[S, ...]] = {}
+        """The subscribers by patterns, by the ids of the patterns' leaves: channels that match the same patterns share
+        one tuple."""
+        self._cached = 0
+        """The size of the cache; see `_CACHE_SIZE`."""
 
     def add(self, topic: str, subscriber: S) -> None:
-        """Let `subscriber` hear `topic`."""
+        """Subscribe `subscriber` to `topic`."""
         if not is_pattern(topic):
             self._exact.setdefault(topic, {})[subscriber] = None
             self._invalidate(topic)
@@ -55,11 +58,11 @@ class TopicIndex(Generic[S]):
         self._invalidate_all()
 
     def remove(self, topic: str, subscriber: S) -> None:
-        """Undo `add`; nothing happens where there was none."""
+        """Unsubscribe `subscriber` from `topic`. Does nothing if it is not subscribed."""
         if not is_pattern(topic):
-            heard = self._exact.get(topic, {})
-            heard.pop(subscriber, None)
-            if not heard:
+            subscribers = self._exact.get(topic, {})
+            subscribers.pop(subscriber, None)
+            if not subscribers:
                 self._exact.pop(topic, None)
             self._invalidate(topic)
             return
@@ -70,14 +73,14 @@ class TopicIndex(Generic[S]):
             self._prune(topic)
 
     def by_name(self, channel: str) -> Collection[S]:
-        """Those who named this very channel."""
+        """Return the subscribers that subscribed to this channel by name, not by a pattern."""
         return self._exact.get(channel, {}).keys()
 
     def subscribers(self) -> Collection[S]:
-        """Those who hear anything at all, each once."""
+        """Return all subscribers, each once."""
         found: dict[S, None] = {}
-        for heard in self._exact.values():
-            found.update(heard)
+        for subscribers in self._exact.values():
+            found.update(subscribers)
         nodes = [self._root]
         while nodes:
             node = nodes.pop()
@@ -87,12 +90,12 @@ class TopicIndex(Generic[S]):
         return found.keys()
 
     def match(self, channel: str) -> tuple[S, ...]:
-        """Those who hear a message of `channel`, each once."""
-        heard = self._matched.get(channel)
-        return self._work_out(channel) if heard is None else heard
+        """Return the subscribers of `channel`, by name or by a pattern, each once. Equal results may be one tuple."""
+        matched = self._matched.get(channel)
+        return self._find(channel) if matched is None else matched
 
     def __len__(self) -> int:
-        """How many channels have subscribers of their own."""
+        """Return the number of channels with subscribers by name."""
         return len(self._exact)
 
     def _leaf(self, pattern: str) -> dict[S, None]:
@@ -114,50 +117,50 @@ class TopicIndex(Generic[S]):
                 return
             del path[-1].children[segment]
 
-    def _work_out(self, channel: str) -> tuple[S, ...]:
+    def _find(self, channel: str) -> tuple[S, ...]:
         exact = self._exact.get(channel)
         leaves = list(self._walk(channel)) if not self._root.is_empty() else []
         key = tuple(map(id, leaves))
-        crowd = self._crowds.get(key, ())
-        count = _CHANNEL
-        if leaves and not crowd:
-            crowd = tuple(dict.fromkeys(chain.from_iterable(leaves)))
-            count += len(crowd)
-        matched = crowd
+        by_pattern = self._by_leaves.get(key, ())
+        count = _CHANNEL_SIZE
+        if leaves and not by_pattern:
+            by_pattern = tuple(dict.fromkeys(chain.from_iterable(leaves)))
+            count += len(by_pattern)
+        matched = by_pattern
         if exact:
-            is_apart = not any(subscriber in leaf for leaf in leaves for subscriber in exact)
-            matched = (*exact, *crowd) if is_apart else tuple(dict.fromkeys(chain(exact, crowd)))
+            is_disjoint = not any(subscriber in leaf for leaf in leaves for subscriber in exact)
+            matched = (*exact, *by_pattern) if is_disjoint else tuple(dict.fromkeys(chain(exact, by_pattern)))
             count += len(matched)
-        self._remembered += count
-        if self._remembered > _REMEMBERED:
+        self._cached += count
+        if self._cached > _CACHE_SIZE:
             self._invalidate_all()
-            self._remembered = count
+            self._cached = count
         if leaves:
-            self._crowds[key] = crowd
+            self._by_leaves[key] = by_pattern
         self._matched[channel] = matched
         return matched
 
     def _invalidate(self, channel: str) -> None:
         if self._matched.pop(channel, None) is not None:
-            self._remembered -= _CHANNEL
+            self._cached -= _CHANNEL_SIZE
 
     def _invalidate_all(self) -> None:
         self._matched.clear()
-        self._crowds.clear()
-        self._remembered = 0
+        self._by_leaves.clear()
+        self._cached = 0
 
     def _walk(self, channel: str) -> Iterator[dict[S, None]]:
-        """Find the patterns that cover a channel."""
+        """Iterate over the leaves of the patterns that match a channel."""
         level = [self._root]
         for depth, segment in enumerate(channel.split("/")):
-            wild = depth > 0 or segment[0] != "$"
+            is_wild = depth > 0 or segment[0] != "$"
             below: list[_Node[S]] = []
             for node in level:
-                if node.rest and wild:
+                if node.rest and is_wild:
                     yield node.rest
                 if segment in node.children:
                     below.append(node.children[segment])
-                if wild and "*" in node.children:
+                if is_wild and "*" in node.children:
                     below.append(node.children["*"])
             level = below
         yield from (node.here for node in level if node.here)

@@ -1,97 +1,94 @@
-"""What channels lost: which of them lost messages since when, and the newest loss of each of many patterns.
+"""Lost messages: which channels lost messages since when, and the newest loss of each of many patterns.
 
-Channels are ordered by the moment of their newest loss. A loss that happened while the newest sequence was N is of a
-sequence up to N, so whoever asks for losses newer than a sequence looks only at channels that lost something since that
-sequence was given out; and whoever asked before looks only at what was lost since.
+A message is lost when it is removed from the history: evicted, expired or deleted. A subscriber that missed it receives
+a gap. Channels are ordered by the time of their newest loss. A message that was lost while the newest sequence was N
+has a sequence of at most N. So a search for losses newer than a sequence visits only the channels with a loss since
+that sequence was assigned, and a repeated search visits only the channels with a loss since the previous one.
 """
 
 import heapq
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from pushd.core.history import Channel
 from pushd.core.names import Interest
+from pushd.core.steps import STEP, Steps
 
-STEP: Final = 512
-"""Channels, or messages, that are looked at in one step: at most a few milliseconds."""
 _SORTED_STEP: Final = 4096
 """Channels that are sorted in one step: about a millisecond."""
 
-T = TypeVar("T")
-Steps = Generator[None, None, T]
-"""Work in steps, each of a bounded size. The log may change between two of them."""
 
-
-class Loss(NamedTuple):
-    """The newest message of a topic that was let go."""
+class NewestLoss(NamedTuple):
+    """The newest lost message of a topic."""
 
     seq: int
     """0: none."""
     time: float
-    """When it was published, in unix seconds."""
+    """When it was accepted, in unix seconds."""
     reason: str
 
 
-NO_LOSS: Final = Loss(0, 0.0, "")
+NO_LOSS: Final = NewestLoss(0, 0.0, "")
 
 
-class Losses:
-    """The channels that lost messages, whether they still have any or not."""
+class LossIndex:
+    """The channels that lost messages, whether they still have any or not, by the time of the newest loss."""
 
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
         """In the order of their newest losses."""
         self.count = 0
-        """How many losses there were."""
+        """The number of losses so far."""
 
     def add(self, channel: Channel, head: int) -> None:
-        """Add a loss of a channel; `head` is the newest sequence of the log."""
-        self.count = channel.lost_number = self.count + 1
-        channel.lost_at = head
+        """Record a loss of a channel; `head` is the newest sequence of the log."""
+        self.count = channel.loss_number = self.count + 1
+        channel.head_at_loss = head
         channels, name = self._channels, channel.name
         channels.pop(name, None)
         channels[name] = channel
 
     def replace(self, channel: Channel) -> None:
-        """Put `channel` in the place of the one of the same name, whose newest loss it has taken over."""
+        """Replace the channel of the same name by `channel`, to which its newest loss was copied."""
         self._channels[channel.name] = channel
 
     def remove(self, name: str) -> None:
-        """Forget what a channel lost, if anything."""
+        """Remove a channel, if it is there."""
         self._channels.pop(name, None)
 
     def since(self, number: int, seq: int) -> list[Channel]:
-        """Return the channels that had a loss after loss `number`, without those that lost nothing newer than `seq`."""
+        """Return the channels that lost a message newer than `seq`, with a newest loss after loss `number`."""
         found = []
         for channel in reversed(self._channels.values()):
-            if channel.lost_number <= number or channel.lost_at <= seq:
+            if channel.loss_number <= number or channel.head_at_loss <= seq:
                 break
             if channel.lost > seq:
                 found.append(channel)
         return found
 
 
-class Query:
-    """Topics that are asked for, at least one of them a pattern, and the newest loss of each pattern so far."""
+class LossQuery:
+    """A set of topics, at least one of them a pattern, with the newest loss found so far for each pattern."""
 
     def __init__(self, topics: Sequence[str]) -> None:
         self.interest = Interest(topics)
         self._losses = [NO_LOSS] * len(self.interest.patterns)
         self._floor: int | None = None
         self._number = 0
-        """All losses up to this one are known, of those newer than `_floor`."""
+        """All losses up to this one that are newer than `_floor` were examined."""
 
     @property
-    def losses(self) -> Sequence[Loss]:
+    def losses(self) -> Sequence[NewestLoss]:
         """The newest loss of each pattern, in the order of the patterns."""
         return self._losses
 
-    def catch_up(self, losses: Losses, seq: int) -> Steps[None]:
-        """Take in all losses newer than `seq`. They are complete at the moment of the last step.
+    def update(self, index: LossIndex, seq: int) -> Steps[None]:
+        """Examine all losses newer than `seq`. The result is complete as of the last step.
 
-        Several may do so at the same time: what one has seen is true for all, and is said to be complete at its end.
+        Several updates may run at the same time: each loss that one of them finds is valid for all, and an update
+        records that the result is complete only at its end.
         """
         yield from self.interest.patterns.compile()
         floor, number = seq, 0
@@ -99,15 +96,15 @@ class Query:
             floor, number = self._floor, self._number
         most = STEP
         while True:
-            newest, found = losses.count, losses.since(number, floor)
+            newest, found = index.count, index.since(number, floor)
             if len(found) <= most:
                 break
-            yield from self._see_many(found)
-            # What was lost meanwhile is next. That takes fewer rounds each time, however fast losses follow each other.
+            yield from self._examine_many(found)
+            # Next are the losses since. As the step doubles, this ends however fast losses follow each other.
             number = newest
             most *= 2
             yield
-        self._see(sorted(found, key=_LOST, reverse=True), self._all)
+        self._examine(sorted(found, key=_LOST, reverse=True), self._all)
         if self._floor is None or floor <= self._floor:
             self._floor, self._number = floor, newest
 
@@ -115,32 +112,32 @@ class Query:
     def _all(self) -> int:
         return (1 << len(self._losses)) - 1
 
-    def _see_many(self, found: list[Channel]) -> Steps[None]:
+    def _examine_many(self, found: list[Channel]) -> Steps[None]:
         runs = []
         for start in range(0, len(found), _SORTED_STEP):
             runs.append(sorted(found[start : start + _SORTED_STEP], key=_LOST, reverse=True))
             yield
-        # One that loses more meanwhile comes in the wrong place, but it is seen again.
+        # A channel with a new loss since may be out of order here, but is examined again in the next round.
         ordered = heapq.merge(*runs, key=_LOST, reverse=True)
-        unseen = self._all
-        while unseen and (part := list(islice(ordered, STEP))):
-            unseen = self._see(part, unseen)
+        unmatched = self._all
+        while unmatched and (channels := list(islice(ordered, STEP))):
+            unmatched = self._examine(channels, unmatched)
             yield
 
-    def _see(self, channels: Iterable[Channel], unseen: int) -> int:
-        """Take in channels, that with the newest loss first; return which patterns no channel has matched."""
+    def _examine(self, channels: Iterable[Channel], unmatched: int) -> int:
+        """Match channels, the newest loss first, with the bit set `unmatched` of patterns; return those left."""
         matching = self.interest.patterns.matching
         for channel in channels:
-            if not unseen:
+            if not unmatched:
                 break
-            matched = matching(channel.name) & unseen
-            unseen ^= matched
+            matched = matching(channel.name) & unmatched
+            unmatched ^= matched
             while matched:
                 number = matched.bit_length() - 1
                 matched ^= 1 << number
                 if channel.lost > self._losses[number].seq:
-                    self._losses[number] = Loss(channel.lost, channel.lost_time, channel.lost_reason)
-        return unseen
+                    self._losses[number] = NewestLoss(channel.lost, channel.lost_time, channel.lost_reason)
+        return unmatched
 
 
 _LOST = attrgetter("lost")

@@ -22,9 +22,11 @@ _RESERVED_EVENTS = frozenset({"begin", "end", "expired", "expiring", "gap"})
 _RESERVED_PREFIX = "presence."
 """Event types of the daemon itself: an EventSource could not tell them from those of a publisher."""
 _MAX_TYPE = 255
-_REMEMBERED = 1024
-"""Content types whose encoding is cached."""
-_FOREVER = 10 * 365 * 86400.0
+"""Characters of a content type."""
+_CACHE_SIZE = 1024
+"""The number of content types whose encoding is cached."""
+_MAX_TTL = 10 * 365 * 86400.0
+"""Seconds: ten years."""
 
 
 class Gap(NamedTuple):
@@ -107,15 +109,15 @@ def draft(
     :raises BadContentType, BadEvent, BadTtl: when the value is invalid.
     :raises BadJson: when the content type is JSON and the data is not.
     """
-    if ttl is not None and not 0 < ttl <= _FOREVER:
+    if ttl is not None and not 0 < ttl <= _MAX_TTL:
         raise BadTtl("ttl must be a positive number of seconds, at most ten years")
     if event:
         _check_event(event, max_event)
     if content_type is None:
-        kind, form = (TEXT, "text") if _is_utf8(data) else (BINARY, "binary")
+        kind, encoding = (TEXT, "text") if _is_utf8(data) else (BINARY, "binary")
     else:
-        kind, form = content_type, _encoding(content_type, data, end)
-    return Draft(channel, data, kind, form, event or None, ttl, end)
+        kind, encoding = content_type, _encoding(content_type, data, end)
+    return Draft(channel, data, kind, encoding, event or None, ttl, end)
 
 
 def _check_event(event: str, most: int) -> None:
@@ -129,13 +131,13 @@ def _check_event(event: str, most: int) -> None:
 
 
 def _encoding(content_type: str, data: bytes, end: bool) -> str:
-    form = _default_encoding(content_type)
-    if form == "json" and (data or not end):
+    encoding = _default_encoding(content_type)
+    if encoding == "json" and (data or not end):
         _check_json(data)
-    return "binary" if form == "text" and not _is_utf8(data) else form
+    return "binary" if encoding == "text" and not _is_utf8(data) else encoding
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def _default_encoding(content_type: str) -> str:
     """Return the encoding of data of a content type, provided that the data is valid for it."""
     if len(content_type) > _MAX_TYPE or not is_media_type(content_type):

@@ -13,8 +13,9 @@ from pushd.core.errors import BadChannel, BadTopic, Forbidden, TooManyTopics
 from pushd.core.patterns import PatternSet
 
 MAX_BYTES = 255
-_REMEMBERED = 4096
-"""Size of each cache: checked names, and channels matched against patterns."""
+"""The most bytes of a channel name or pattern."""
+_CACHE_SIZE = 4096
+"""The number of entries of each cache: checked names, and channels matched against patterns."""
 _ONE = "*"
 _REST = "**"
 _DOTS = frozenset((".", ".."))
@@ -27,13 +28,13 @@ def check_channel(name: str) -> str:
 
     :raises BadChannel: when it is not.
     """
-    fault = _fault(name) or _segment_fault(name.split("/"))
-    if fault:
-        raise BadChannel(f"channel name {fault}")
+    problem = _problem(name) or _segment_problem(name.split("/"))
+    if problem:
+        raise BadChannel(f"channel name {problem}")
     return name
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def check_publishable(name: str) -> str:
     """Return `name` if it is a channel that a publisher may use: names that begin with ``$`` are the daemon's.
 
@@ -46,20 +47,20 @@ def check_publishable(name: str) -> str:
     return name
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def check_topic(name: str) -> str:
     """Return `name` if it is a channel name or a pattern.
 
     :raises BadTopic: when it is neither.
     """
-    fault = _fault(name)
-    if not fault:
+    problem = _problem(name)
+    if not problem:
         segments = name.split("/")
         if segments[-1] == _REST:
             del segments[-1]
-        fault = _segment_fault([segment for segment in segments if segment != _ONE])
-    if fault:
-        raise BadTopic(f"topic {fault}")
+        problem = _segment_problem([segment for segment in segments if segment != _ONE])
+    if problem:
+        raise BadTopic(f"topic {problem}")
     return name
 
 
@@ -88,16 +89,16 @@ def matches(topic: str, channel: str) -> bool:
     """
     if _ONE not in topic:
         return topic == channel
-    wanted, given = topic.split("/"), channel.split("/")
-    if channel[0] == "$" and wanted[0] in (_ONE, _REST):
+    pattern, segments = topic.split("/"), channel.split("/")
+    if channel[0] == "$" and pattern[0] in (_ONE, _REST):
         return False
-    if wanted[-1] == _REST:
-        del wanted[-1]
-        if len(given) <= len(wanted):
+    if pattern[-1] == _REST:
+        del pattern[-1]
+        if len(segments) <= len(pattern):
             return False
-    elif len(given) != len(wanted):
+    elif len(segments) != len(pattern):
         return False
-    return all(want in (_ONE, have) for want, have in zip(wanted, given, strict=False))
+    return all(expected in (_ONE, segment) for expected, segment in zip(pattern, segments, strict=False))
 
 
 def covers(granted: str, requested: str) -> bool:
@@ -105,16 +106,16 @@ def covers(granted: str, requested: str) -> bool:
 
     A wildcard as the first segment covers no name that begins with ``$``, as in `matches`.
     """
-    have, want = granted.split("/"), requested.split("/")
-    if want[0][0] == "$" and have[0] in (_ONE, _REST):
+    outer, inner = granted.split("/"), requested.split("/")
+    if inner[0][0] == "$" and outer[0] in (_ONE, _REST):
         return False
-    if have[-1] == _REST:
-        del have[-1]
-        if len(want) <= len(have):
+    if outer[-1] == _REST:
+        del outer[-1]
+        if len(inner) <= len(outer):
             return False
-    elif len(want) != len(have):
+    elif len(inner) != len(outer):
         return False
-    return all(mine == theirs or (mine == _ONE and theirs != _REST) for mine, theirs in zip(have, want, strict=False))
+    return all(ours == its or (ours == _ONE and its != _REST) for ours, its in zip(outer, inner, strict=False))
 
 
 class Scope:
@@ -183,12 +184,12 @@ class _ScopeIndex:
 
 
 class Interest:
-    """The channels that a set of valid topics covers. Recent answers are cached."""
+    """The channels that a set of valid topics covers. Recent results are cached."""
 
     def __init__(self, topics: Iterable[str]) -> None:
         names = tuple(topics)
         self._names = dict.fromkeys((name for name in names if not is_pattern(name)), True)
-        self._known = self._names.copy()
+        self._cache = self._names.copy()
         self.patterns = PatternSet([name for name in names if is_pattern(name)])
         """The patterns among the topics, in the same order."""
 
@@ -199,15 +200,16 @@ class Interest:
 
     def covers(self, channel: str) -> bool:
         """Return whether messages of `channel` belong to one of the topics."""
-        known = self._known.get(channel)
-        if known is None:
-            if len(self._known) >= _REMEMBERED + len(self._names):
-                self._known = self._names.copy()
-            known = self._known[channel] = self.patterns.matches(channel)
-        return known
+        is_covered = self._cache.get(channel)
+        if is_covered is None:
+            if len(self._cache) >= _CACHE_SIZE + len(self._names):
+                self._cache = self._names.copy()
+            is_covered = self._cache[channel] = self.patterns.matches(channel)
+        return is_covered
 
 
-def _fault(name: str) -> str | None:
+def _problem(name: str) -> str | None:
+    """Return what is wrong with the length of a name; None if nothing is."""
     if not name:
         return "must not be empty"
     if len(name) > MAX_BYTES or len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
@@ -215,7 +217,8 @@ def _fault(name: str) -> str | None:
     return None
 
 
-def _segment_fault(segments: list[str]) -> str | None:
+def _segment_problem(segments: list[str]) -> str | None:
+    """Return what is wrong with segments other than wildcards; None if nothing is."""
     if not all(segments):
         return "must not have an empty segment"
     if not _DOTS.isdisjoint(segments):

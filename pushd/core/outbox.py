@@ -30,7 +30,9 @@ class QueueLimits:
     """How much may be queued for one subscriber. One message is always accepted, whatever its size."""
 
     messages: int = 1000
+    """The most messages."""
     bytes: int = 1 << 20
+    """The most bytes of messages, as counted by `Message.size`."""
     eager: bool = False
     """Whether `Policy.LATEST` discards a message as soon as there is a newer one, not only when the queue is full."""
     budget: Budget = field(default_factory=Budget, compare=False)
@@ -85,16 +87,16 @@ class Outbox:
     Apart from `retain`, the amortized cost of adding or removing a message is constant, whatever the policy.
     """
 
-    __slots__ = ("_bytes", "_dropped", "_first", "_holes", "_limits", "_newest", "_waiting")
+    __slots__ = ("_bytes", "_dropped", "_first", "_holes", "_limits", "_newest", "_queue")
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
-        self._waiting: deque[Delivery | None] = deque()
+        self._queue: deque[Delivery | None] = deque()
         """None in place of a superseded message. The last is never None."""
         self._first = 0
-        """The position of the leftmost of `_waiting`."""
+        """The position of the leftmost of `_queue`."""
         self._holes = 0
-        """How many of `_waiting` are None."""
+        """How many of `_queue` are None."""
         self._newest: _Newest | None = None
         """Maintained as soon as `Policy.LATEST` is used."""
         self._bytes = 0
@@ -102,15 +104,15 @@ class Outbox:
 
     def __len__(self) -> int:
         """Return the number of queued deliveries."""
-        return len(self._waiting) - self._holes
+        return len(self._queue) - self._holes
 
     def __iter__(self) -> Iterator[Delivery]:
         """Iterate over the queued deliveries, oldest first."""
-        return (delivery for delivery in self._waiting if delivery is not None)
+        return (delivery for delivery in self._queue if delivery is not None)
 
     def __bool__(self) -> bool:
         """Return whether there is anything to send, including gaps of dropped messages."""
-        return bool(self._waiting or self._dropped)
+        return bool(self._queue or self._dropped)
 
     @property
     def bytes(self) -> int:
@@ -122,19 +124,19 @@ class Outbox:
 
         :raises TooSlow: when the queue is full and the policy cannot make room.
         """
-        self._waiting.append(delivery)
+        self._queue.append(delivery)
         self._bytes += delivery.size
         self._limits.budget.hold(delivery)
         if self._newest is not None:
-            self._newest.add(delivery.message.channel, self._first + len(self._waiting) - 1)
+            self._newest.add(delivery.message.channel, self._first + len(self._queue) - 1)
         eager = policy is Policy.LATEST and self._limits.eager
         return self._make_room(policy) if eager or self._is_over() else 0
 
     def take(self, enough: int) -> list[Delivery]:
-        """Remove and return the oldest deliveries, until they have `enough` bytes or the queue is empty."""
+        """Remove and return the oldest deliveries, until they have at least `enough` bytes or the queue is empty."""
         taken: list[Delivery] = []
         goal = self._bytes - enough
-        while self._waiting and self._bytes > goal:
+        while self._queue and self._bytes > goal:
             taken.append(self._pop())
         return taken
 
@@ -146,7 +148,7 @@ class Outbox:
     def take_dropped(self, most: int | None = None) -> dict[str, DroppedRange]:
         """Remove and return the dropped ranges by channel; they are older than all queued messages.
 
-        :param most: the maximum number of channels; None: all.
+        :param most: the most channels; None: all.
         """
         taken = dict(islice(self._dropped.items(), most))
         for channel in taken:
@@ -188,7 +190,7 @@ class Outbox:
         self._replace([])
 
     def _pop(self) -> Delivery:
-        while (delivery := self._waiting.popleft()) is None:
+        while (delivery := self._queue.popleft()) is None:
             self._first += 1
             self._holes -= 1
         if self._newest is not None:
@@ -202,8 +204,8 @@ class Outbox:
         self._limits.budget.release(delivery)
 
     def _is_over(self) -> bool:
-        waiting = len(self._waiting) - self._holes
-        return waiting > 1 and (waiting > self._limits.messages or self._bytes > self._limits.bytes)
+        count = len(self._queue) - self._holes
+        return count > 1 and (count > self._limits.messages or self._bytes > self._limits.bytes)
 
     def _make_room(self, policy: Policy) -> int:
         before = len(self)
@@ -224,22 +226,22 @@ class Outbox:
         newest = self._newest
         if newest is None:
             newest = self._newest = _Newest()
-            for place, each in enumerate(self._waiting, self._first):
+            for place, each in enumerate(self._queue, self._first):
                 assert each is not None, "there must be no holes before the newest are tracked"
                 newest.add(each.message.channel, place)
         for place in newest.superseded:
-            delivery = self._waiting[place - self._first]
+            delivery = self._queue[place - self._first]
             assert delivery is not None, "a superseded message must be queued"
-            self._waiting[place - self._first] = None
+            self._queue[place - self._first] = None
             self._holes += 1
             self._release(delivery)
         newest.superseded.clear()
-        if self._holes * 2 > len(self._waiting):
+        if self._holes * 2 > len(self._queue):
             self._replace(list(self))
 
     def _replace(self, deliveries: list[Delivery]) -> None:
         """Queue only `deliveries`, without holes."""
-        self._waiting = deque(deliveries)
+        self._queue = deque(deliveries)
         self._first = self._holes = 0
         if self._newest is not None:
             self._newest = _Newest()

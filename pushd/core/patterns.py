@@ -8,7 +8,7 @@ at most one dictionary lookup and one ``&`` per segment and block of patterns, w
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-_BLOCK = 512
+_BLOCK_SIZE = 512
 """The number of patterns compiled together. It bounds the size of the bit sets, one for each literal segment."""
 
 
@@ -22,17 +22,17 @@ class PatternSet:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = patterns
-        self._blocks: list[_Block] = []
+        self._blocks: list[_PatternBlock] = []
 
     def __len__(self) -> int:
-        """The number of patterns."""
+        """Return the number of patterns."""
         return len(self._patterns)
 
     def compile(self) -> Iterator[None]:
         """Compile the patterns, a block in each step. Otherwise the first match compiles them."""
-        while (start := len(self._blocks) * _BLOCK) < len(self._patterns):
-            self._blocks.append(_Block(self._patterns[start : start + _BLOCK]))
-            if start + _BLOCK < len(self._patterns):
+        while (start := len(self._blocks) * _BLOCK_SIZE) < len(self._patterns):
+            self._blocks.append(_PatternBlock(self._patterns[start : start + _BLOCK_SIZE]))
+            if start + _BLOCK_SIZE < len(self._patterns):
                 yield
 
     def matching(self, channel: str) -> int:
@@ -42,7 +42,7 @@ class PatternSet:
         found = 0
         for number, block in enumerate(self._blocks):
             if matched := block.matching(segments):
-                found |= matched << number * _BLOCK
+                found |= matched << number * _BLOCK_SIZE
         return found
 
     def matches(self, channel: str) -> bool:
@@ -52,7 +52,7 @@ class PatternSet:
         return any(block.matching(segments) for block in self._blocks)
 
     def _complete(self) -> None:
-        if len(self._blocks) * _BLOCK < len(self._patterns):
+        if len(self._blocks) * _BLOCK_SIZE < len(self._patterns):
             deque(self.compile(), 0)
 
 
@@ -86,7 +86,7 @@ class UnmatchedPatterns:
         return found
 
 
-class _Block:
+class _PatternBlock:
     """Some patterns as bit sets."""
 
     __slots__ = ("_by_length", "_levels", "_named_first", "_open")

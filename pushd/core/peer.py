@@ -2,12 +2,15 @@
 
 
 class Peer:
-    """The identity of a connection. It gets its number, and so its id, when it is registered."""
+    """The identity of a connection. Its number, and so its id, are assigned when it is registered.
+
+    :param transport: the name of the transport, as in the metrics.
+    :param address: the address of the client, or ``unix``.
+    """
 
     __slots__ = ("address", "connected_at", "number", "transport")
 
     def __init__(self, transport: str, address: str) -> None:
-        """`transport` is the name of the transport, as in metrics; `address` that of the client, or ``unix``."""
         self.transport = transport
         self.address = address
         self.number = 0

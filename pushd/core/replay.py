@@ -1,7 +1,7 @@
 """Replay: the values that a backend returns to a subscription with a cursor.
 
-A subscription is opened once, which returns its start position and gaps; then the history is read page by page until
-the subscription has caught up.
+A subscription is opened once, which returns its start position and gaps. Then the history is read page by page, until
+the subscription has caught up and is live.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Page(NamedTuple):
 
     messages: tuple[Message, ...]
     gaps: tuple[Gap, ...]
-    """The gaps before the messages; may include gaps that were known at the opening or reported before."""
+    """The gaps before the messages; may include gaps that were known at the start or reported before."""
     position: MessageId
     """The position of the replay; later than the last message where messages of other channels were skipped."""
     is_last: bool
@@ -43,7 +43,9 @@ class ChannelInfo(NamedTuple):
 
     channel: str
     messages: int
+    """The number of kept messages."""
     bytes: int
+    """The bytes of their data."""
     first: str | None
     """The id of the oldest kept message."""
     last: str | None
@@ -51,6 +53,7 @@ class ChannelInfo(NamedTuple):
     time: float | None
     """When it was accepted, in unix seconds."""
     ended: bool
+    """Whether the channel has ended."""
 
     def facts(self, subscribers: int) -> dict[str, object]:
         """Return the public fields, in the order in which they are shown."""

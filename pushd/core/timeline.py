@@ -1,8 +1,8 @@
 """The timeline: all kept messages of a log in id order, whatever their channel, searchable by sequence.
 
-Messages leave from anywhere, since each channel has bounds of its own. They are kept in blocks of a bounded size, so
-that no change takes longer the more messages there are; a block that is half empty is packed, and joined to its
-neighbour if both fit into one.
+Each channel has its own bounds, so messages are removed at any position. They are kept in blocks of a bounded size,
+so the time for a change does not grow with the number of messages. A block that is half empty is packed, and merged
+with a neighbour if both fit into one.
 """
 
 from bisect import bisect_left, bisect_right
@@ -11,18 +11,18 @@ from itertools import islice
 
 from pushd.core.message import Message
 
-_BLOCK = 1024
-"""The places of a block."""
+_BLOCK_SIZE = 1024
+"""Slots of a block."""
 
 
 class Timeline:
-    """An ordered list of messages with the time at which each came, by a clock that is never set."""
+    """An ordered list of messages with the time of each `append`, in monotonic seconds."""
 
     def __init__(self) -> None:
-        self._blocks: list[_Block] = [_Block()]
-        """The last one takes what comes; of all others each has a message."""
+        self._blocks: list[_MessageBlock] = [_MessageBlock()]
+        """Messages are appended to the last; each of the others has at least one message."""
         self._firsts: list[int] = [0]
-        """For each block a sequence that is not newer than its first, and newer than the last of the block before."""
+        """For each block, a sequence up to its first and after the last of the previous block."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -30,14 +30,14 @@ class Timeline:
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest message came; None where there is none."""
-        return next((block.born[block.start] for block in self._blocks if block.kept), None)
+        """The time of the oldest message, in monotonic seconds; None if there is none."""
+        return next((block.times[block.start] for block in self._blocks if block.kept), None)
 
     def append(self, message: Message, now: float) -> None:
-        """Take the newest message. `now`: monotonic seconds."""
+        """Append a message that is newer than all others. `now`: monotonic seconds."""
         block = self._blocks[-1]
-        if len(block.seqs) >= _BLOCK:
-            block = _Block()
+        if len(block.seqs) >= _BLOCK_SIZE:
+            block = _MessageBlock()
             self._blocks.append(block)
             self._firsts.append(message.seq)
             if not self._blocks[-2].kept:
@@ -46,38 +46,38 @@ class Timeline:
         self._count += 1
 
     def get(self, seq: int) -> Message | None:
-        """Give the message with that sequence, or None where it is not kept."""
+        """Return the message with that sequence; None if it is not kept."""
         block = self._blocks[self._find(seq)]
-        place = bisect_left(block.seqs, seq)
-        return block.messages[place] if place < len(block.seqs) and block.seqs[place] == seq else None
+        slot = bisect_left(block.seqs, seq)
+        return block.messages[slot] if slot < len(block.seqs) and block.seqs[slot] == seq else None
 
     def discard(self, seq: int) -> None:
-        """Let go of the message with that sequence, which must be there."""
+        """Remove the message with that sequence, which must be kept."""
         firsts = self._firsts
         number = 0 if len(firsts) == 1 or seq < firsts[1] else bisect_right(firsts, seq) - 1
         block = self._blocks[number]
         messages, start = block.messages, block.start
-        place = start if block.seqs[start] == seq else bisect_left(block.seqs, seq, start)
-        messages[place] = None
+        slot = start if block.seqs[start] == seq else bisect_left(block.seqs, seq, start)
+        messages[slot] = None
         block.kept -= 1
         self._count -= 1
-        if place == start:
-            block.skip()
+        if slot == start:
+            block.advance_start()
         if block.kept * 2 < len(messages) and number < len(firsts) - 1:
-            self._tidy(number)
+            self._compact(number)
 
     def after(self, seq: int) -> Iterator[Message]:
-        """Go through the messages newer than `seq`, oldest first. It may not change meanwhile."""
+        """Iterate over the messages newer than `seq`, oldest first. The timeline must not change meanwhile."""
         first = self._find(seq)
         for number in range(first, len(self._blocks)):
             block = self._blocks[number]
-            place = bisect_right(block.seqs, seq) if number == first else block.start
-            for message in islice(block.messages, place, None):
+            slot = bisect_right(block.seqs, seq) if number == first else block.start
+            for message in islice(block.messages, slot, None):
                 if message is not None:
                     yield message
 
     def backward(self, upto: int) -> Iterator[Message]:
-        """Go through the messages that are not newer than `upto`, newest first. It may not change meanwhile."""
+        """Iterate over the messages up to sequence `upto`, newest first. The timeline must not change meanwhile."""
         last = self._find(upto)
         for number in range(last, -1, -1):
             messages = self._blocks[number].messages
@@ -87,24 +87,24 @@ class Timeline:
                 if message is not None:
                     yield message
 
-    def before(self, born: float, most: int) -> list[Message]:
-        """Give the oldest messages that came before `born` (monotonic seconds), at most `most`."""
-        return list(islice(self._before(born), most))
+    def before(self, time: float, most: int) -> list[Message]:
+        """Return the messages that were appended before `time` (monotonic seconds), at most the oldest `most`."""
+        return list(islice(self._before(time), most))
 
-    def _before(self, born: float) -> Iterator[Message]:
+    def _before(self, time: float) -> Iterator[Message]:
         for block in self._blocks:
-            for place in range(block.start, len(block.born)):
-                if block.born[place] >= born:
+            for slot in range(block.start, len(block.times)):
+                if block.times[slot] >= time:
                     return
-                if (message := block.messages[place]) is not None:
+                if (message := block.messages[slot]) is not None:
                     yield message
 
     def _find(self, seq: int) -> int:
-        """Find the block in which a sequence is, or would be."""
+        """Return the number of the block in which a sequence is, or would be."""
         return max(0, bisect_right(self._firsts, seq) - 1)
 
-    def _tidy(self, number: int) -> None:
-        """Pack a block that is half empty, and join it to a neighbour."""
+    def _compact(self, number: int) -> None:
+        """Pack a block that is half empty, and merge it with a neighbour if both fit into one."""
         block = self._blocks[number]
         if not block.kept:
             self._remove(number)
@@ -119,47 +119,49 @@ class Timeline:
         del self._blocks[number], self._firsts[number]
 
 
-class _Block:
-    """Some messages that follow each other. Places of those that left stay empty until it is packed."""
+class _MessageBlock:
+    """A run of consecutive messages. The slots of removed messages stay empty until the block is packed."""
 
-    __slots__ = ("born", "kept", "messages", "seqs", "start")
+    __slots__ = ("kept", "messages", "seqs", "start", "times")
 
     def __init__(self) -> None:
         self.seqs: list[int] = []
         self.messages: list[Message | None] = []
-        self.born: list[float] = []
+        self.times: list[float] = []
+        """When each was appended, in monotonic seconds."""
         self.kept = 0
+        """The number of slots that are not empty."""
         self.start = 0
-        """The place of the oldest message; all before it are empty."""
+        """The slot of the oldest message; all before it are empty."""
 
     def append(self, message: Message, now: float) -> None:
-        """Take a message newer than all others."""
+        """Append a message that is newer than all others."""
         self.seqs.append(message.seq)
         self.messages.append(message)
-        self.born.append(now)
+        self.times.append(now)
         self.kept += 1
 
-    def skip(self) -> None:
-        """Put the start behind the places that are empty."""
+    def advance_start(self) -> None:
+        """Move the start past empty slots."""
         messages, start = self.messages, self.start
         while start < len(messages) and messages[start] is None:
             start += 1
         self.start = start
 
     def pack(self) -> None:
-        """Give back the places of those that left."""
-        places = [place for place, message in enumerate(self.messages) if message is not None]
-        self.seqs = [self.seqs[place] for place in places]
-        self.born = [self.born[place] for place in places]
-        self.messages = [self.messages[place] for place in places]
+        """Remove the empty slots."""
+        slots = [slot for slot, message in enumerate(self.messages) if message is not None]
+        self.seqs = [self.seqs[slot] for slot in slots]
+        self.times = [self.times[slot] for slot in slots]
+        self.messages = [self.messages[slot] for slot in slots]
         self.start = 0
 
-    def absorb(self, later: "_Block") -> bool:
-        """Take over all of the next block if that leaves half the places free; return whether it did."""
-        if len(self.seqs) + len(later.seqs) > _BLOCK // 2:
+    def absorb(self, later: "_MessageBlock") -> bool:
+        """Append all messages of the next block if half the slots stay free; return whether it did."""
+        if len(self.seqs) + len(later.seqs) > _BLOCK_SIZE // 2:
             return False
         self.seqs += later.seqs
         self.messages += later.messages
-        self.born += later.born
+        self.times += later.times
         self.kept += later.kept
         return True

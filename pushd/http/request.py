@@ -19,6 +19,8 @@ from pushd.net.admission import Slot
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
+_DEFAULTS = {b"Cache-Control": b"no-store"}
+"""The headers of an answer before any is set. Whatever depends on state must not be stored by a cache."""
 _BODILESS = (204, 304)
 """The statuses of answers without a body (RFC 9110, section 6.4.1)."""
 _ESCAPED_UNRESERVED = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
@@ -142,7 +144,7 @@ class Request:
         """Its entry of the access log, if the log has picked it."""
         self._connection: RequestConnection | None = connection
         self._headers = headers
-        self._out: dict[bytes, bytes] = {}
+        self._out: dict[bytes, bytes] = _DEFAULTS.copy()
         self._args: dict[bytes, list[bytes]] | None = None
 
     # The request

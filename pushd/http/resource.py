@@ -23,9 +23,7 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager_task import run_eagerly
 
-_EXPOSED_HEADERS = (
-    b"Pushd-Id, Pushd-Cursor, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, Retry-After"
-)
+_EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, Retry-After"
 _REQUEST_HEADERS = (
     b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"
 )
@@ -176,14 +174,14 @@ class HttpResource(Resource):
 
     async def _answer(self, request: Request) -> Answer:
         self.context.open_cors(request)
-        request.setHeader(b"Cache-Control", b"no-store")
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
         if request.method not in _SAFE:
             self.context.check_origin(request)
+        method = self._methods.get(request.method)
+        if method is None:
+            return await self._answer_other(request)
         if request.query:
             self._check_parameters(request)
-        method = self._methods.get(request.method)
-        return await (self._answer_other(request) if method is None else method(request))
+        return await method(request)
 
     def _check_parameters(self, request: Request) -> None:
         if request.method not in _SAFE:
@@ -194,6 +192,7 @@ class HttpResource(Resource):
     async def _answer_other(self, request: Request) -> Answer:
         methods = self._methods
         if request.method == b"HEAD" and b"GET" in methods:
+            self._check_parameters(request)
             return await self.head(request)
         allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))
         if request.method == b"OPTIONS":

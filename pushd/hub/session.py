@@ -1,11 +1,12 @@
-"""Sessions: what the server keeps for a two-way peer, over WebSocket and TCP lines alike.
+"""Sessions: what the daemon keeps for a two-way peer, over WebSocket and TCP lines alike.
 
-Commands are executed one after the other, including their replays, so that replies are in order, and commands wait
-while the peer does not read.
+Commands are executed one after the other, each with its replay. So replies are in order, and commands wait while the
+peer does not read.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
@@ -42,6 +43,7 @@ from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, Forbidden, InternalError, Refusal
 from pushd.core.message import Draft
 from pushd.core.names import Scope
+from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
@@ -65,7 +67,7 @@ class SessionContext(NamedTuple):
 
 
 class SessionConnection(Protocol[T]):
-    """The connection of a session."""
+    """The connection of a session. An item is a command as the transport has received it."""
 
     async def execute(self, items: deque[T]) -> None:
         """Take one item, or several that belong together, from the left, and execute them.
@@ -74,7 +76,7 @@ class SessionConnection(Protocol[T]):
         """
 
     def on_idle(self) -> None:
-        """Called when all items have been executed."""
+        """Called when all items have been executed and the connection is open."""
 
     def close(self, why: Refusal) -> None:
         """Close the connection."""
@@ -83,80 +85,67 @@ class SessionConnection(Protocol[T]):
 class Session(Generic[T]):
     """The subscriber, the scope and the waiting commands of a two-way peer.
 
+    It has no reference to its connection, which would be a reference cycle that only the garbage collector frees.
+
     :param scope: the topics to which the peer is confined, for reading and writing; None when it is not.
     """
 
-    __slots__ = ("_connection", "_context", "_is_executing", "_items", "_scope", "subscriber")
+    __slots__ = ("_context", "_items", "_scope", "_subscriber")
 
     log = Logger()
 
-    def __init__(
-        self,
-        context: SessionContext,
-        connection: SessionConnection[T],
-        subscriber: Subscriber,
-        scope: Scope | None = None,
-    ) -> None:
-        self.subscriber = subscriber
+    def __init__(self, context: SessionContext, subscriber: Subscriber, scope: Scope | None = None) -> None:
         self._context = context
-        self._connection: SessionConnection[T] | None = connection
-        """None when the session is closed: a closed connection is freed at once, without a reference cycle."""
+        self._subscriber = subscriber
         self._scope = scope
         self._items: deque[T] | None = None
-        """The items that wait; None when there are none, since most peers only listen."""
-        self._is_executing = False
+        """The items that wait while others are executed; None while nothing is executed, since most peers only listen.
+        """
 
     # The queue
 
     @property
     def is_busy(self) -> bool:
         """Whether an item is being executed or waits."""
-        return self._is_executing
+        return self._items is not None
 
-    def put(self, items: Iterable[T]) -> None:
-        """Queue items in their order, and execute them as soon as the peer has read what was sent before."""
-        if self._items is None:
-            self._items = deque(items)
-        else:
+    def put(self, items: Sequence[T], connection: SessionConnection[T]) -> None:
+        """Queue items, and execute them in their order as soon as the peer has read what was sent before."""
+        if self._items is not None:
             self._items.extend(items)
-        if self._items and not self._is_executing:
-            self._is_executing = True
-            run_eagerly(self._execute_all(self._items), self._on_error)
+        elif items:
+            self._items = deque(items)
+            run_eagerly(self._execute_all(self._items, connection), partial(self._on_error, connection))
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Discard the waiting items; the one that is being executed continues."""
-        self._connection = None
         if self._items is not None:
             self._items.clear()
 
-    async def _execute_all(self, items: deque[T]) -> None:
-        clock = self._context.clock
+    async def _execute_all(self, items: deque[T], connection: SessionConnection[T]) -> None:
+        clock, subscriber = self._context.clock, self._subscriber
         until = clock.seconds() + _TURN_SECONDS
         try:
             while items:
                 if clock.seconds() > until:
                     await deferLater(clock, 0)
                     until = clock.seconds() + _TURN_SECONDS
-                if self.subscriber.is_paused:
-                    await self._context.hub.drained(self.subscriber)
-                if items and self._connection is not None:
-                    await self._connection.execute(items)
+                if subscriber.is_paused:
+                    await self._context.hub.drained(subscriber)
+                if items:
+                    await connection.execute(items)
         except SubscriberClosed:
             return
         finally:
-            self._is_executing = False
             self._items = None
-        if self._connection is not None:
-            self._connection.on_idle()
+        if not subscriber.is_closed:
+            connection.on_idle()
 
-    def _on_error(self, failure: Failure) -> None:
-        self.log.failure(
-            "{peer}: a command failed with an internal error: closing the connection",
-            failure,
-            peer=self.subscriber.peer,
-        )
-        if self._connection is not None:
-            self._connection.close(InternalError("internal error; the log of the daemon has the details"))
+    def _on_error(self, connection: SessionConnection[T], failure: Failure) -> None:
+        peer = self._subscriber.peer
+        self.log.failure("{peer}: a command failed with an internal error: closing the connection", failure, peer=peer)
+        if not self._subscriber.is_closed:
+            connection.close(InternalError("internal error; the log of the daemon has the details"))
 
     # Commands
 
@@ -174,10 +163,10 @@ class Session(Generic[T]):
             case Subscribe(topics, since, slow):
                 self._check_scope(topics)
                 if slow is not None:
-                    self.subscriber.policy = slow
+                    self._subscriber.policy = slow
                 await self._subscribe(topics, since, answer)
             case Unsubscribe(topics):
-                answer(Unsubscribed(tuple(hub.unsubscribe(self.subscriber, topics))))
+                answer(Unsubscribed(tuple(hub.unsubscribe(self._subscriber, topics))))
             case ReadHistory(topics, count):
                 self._check_scope(topics)
                 page = await hub.history(topics, NOW, count, _HISTORY_BYTES)
@@ -203,11 +192,19 @@ class Session(Generic[T]):
             drafts = [self._within_scope(draft) for draft in drafts]
         return await self._context.hub.publish_all(drafts)
 
+    async def replay(self, opening: StartPosition) -> None:
+        """Replay from a start position, and go live.
+
+        A data-only wire has no gap frames: the caller has reported the gaps of the start position elsewhere.
+        """
+        subscriber = self._subscriber
+        await self._context.hub.replay_and_go_live(subscriber, opening, report_gaps=not subscriber.wire.data_only)
+
     async def _subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Reply], None]) -> None:
-        data_only, hub = self.subscriber.wire.data_only, self._context.hub
-        opening = await hub.subscribe(self.subscriber, topics, since)
-        answer(Subscribed(tuple(topics), opening.gaps[0].reason if data_only and opening.gaps else None))
-        await hub.replay_and_go_live(self.subscriber, opening, report_gaps=not data_only)
+        opening = await self._context.hub.subscribe(self._subscriber, topics, since)
+        is_gap_in_reply = self._subscriber.wire.data_only and opening.gaps
+        answer(Subscribed(tuple(topics), opening.gaps[0].reason if is_gap_in_reply else None))
+        await self.replay(opening)
 
     def _check_scope(self, topics: Iterable[str]) -> None:
         """Check that topics are within the scope of the peer.
@@ -234,4 +231,4 @@ class Session(Generic[T]):
         formats = self._context.formats
         if name not in formats:
             raise BadCommand(f"format must be one of {', '.join(formats)}")
-        self.subscriber.wire = formats[name]
+        self._subscriber.wire = formats[name]

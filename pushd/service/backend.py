@@ -35,7 +35,7 @@ def check_backend_usable(config: Config) -> str | None:
     """
     if not config.backend.data_dir:
         return None
-    from pushd.backends.sqlite.checking import check_history
+    from pushd.backends.sqlite.history_check import check_history
 
     return check_history(config.backend.data_dir)
 

@@ -30,8 +30,9 @@ from pushd.net.shared_port import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.service.backend import BackendService, make_backend
 from pushd.service.listener import ListenerService
-from pushd.service.routes import Closable, Keepalive, Root
+from pushd.service.routes import Keepalive, Root
 from pushd.sources.running_sources import RunningSources, SourceFactories
+from pushd.transports.interface import Transport
 from pushd.transports.tcp_lines import LineFactory, LineLimits
 from pushd.transports.websocket import WebSocket
 from pushd.wire.line_commands import CommandLimits
@@ -90,7 +91,7 @@ class Daemon(MultiService):
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
         self._root = self._make_root()
         self._site, self._lines = self._make_site(), self._make_lines()
-        self._closable: list[Closable] = [*self._root.closable, self._lines]
+        self._transports: list[Transport] = [*self._root.transports, self._lines]
         for name, section, factory in (("http", config.http, self._site), ("tcp", config.tcp, self._lines)):
             for endpoint in section.listen:
                 where = SharingReactor(reactor) if section.reuse_port else reactor
@@ -144,8 +145,8 @@ class Daemon(MultiService):
         is_over = False
         while not is_over:
             is_over = not self.hub.has_backlog or self._reactor.seconds() >= until
-            for closable in self._closable:
-                closable.close_all(why, busy=is_over)
+            for transport in self._transports:
+                transport.close_all(why, busy=is_over)
             if not is_over:
                 await deferLater(self._reactor, _TICK_SECONDS)
 

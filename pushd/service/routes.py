@@ -1,6 +1,6 @@
 """The routes: which resource serves which address."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.web.resource import Resource
 
@@ -13,11 +13,11 @@ from pushd.api.metrics import MetricsResource
 from pushd.api.pages import FAVICON, INDEX
 from pushd.api.publish import PublishResource
 from pushd.api.static_page import PageResource
-from pushd.core.errors import Refusal
 from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.transports.held_requests import HeldRequests
+from pushd.transports.interface import Transport
 from pushd.transports.multipart import MixedResource, ReplaceResource
 from pushd.transports.ndjson import NdjsonResource
 from pushd.transports.negotiation import NegotiatingResource, SubscribingResource
@@ -25,13 +25,6 @@ from pushd.transports.polls import LongPollResource, PollResource
 from pushd.transports.pull import PullResource
 from pushd.transports.sse import SseResource
 from pushd.transports.websocket import WebSocket, WebSocketResource
-
-
-class Closable(Protocol):
-    """A transport, or a resource of one, with its live connections."""
-
-    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """See `LiveConnections.close_all`."""
 
 
 class Keepalive:
@@ -50,7 +43,7 @@ class Keepalive:
 class Root(Resource):
     """The root of the resources: one for each first path segment, and one for everything else.
 
-    :ivar closable: the resources with live connections.
+    :ivar transports: the resources with live connections.
     """
 
     def __init__(self, context: HttpContext, hub: Hub, clock: Any, keepalive: Keepalive, spread: float) -> None:
@@ -70,7 +63,7 @@ class Root(Resource):
             "multipart/mixed": mixed,
             "application/x-ndjson": stream,
         }
-        self.closable: list[Closable] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
+        self.transports: list[Transport] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
         routes: dict[bytes, HttpResource] = {
             b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
             b"pub": PublishResource(context, hub),

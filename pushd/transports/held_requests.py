@@ -13,11 +13,9 @@ from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
-from pushd.core.subscriber import SubscriberClosed
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
-from pushd.net.admission import Slot
 from pushd.net.coarse_timers import CoarseTimers
 from pushd.transports.live_connections import LiveConnections
 
@@ -40,12 +38,11 @@ _NULL_WIRE = _NullWire()
 class _HeldRequest:
     """One held request. It ends once, by whichever event is first. It has no timer and no coroutine of its own."""
 
-    __slots__ = ("_answer", "_is_hurried", "_requests", "_slot", "due", "subscriber")
+    __slots__ = ("_answer", "_is_hurried", "_requests", "due", "subscriber")
 
     def __init__(
         self,
         requests: "HeldRequests",
-        slot: Slot | None,
         peer: Peer,
         limits: QueueLimits,
         answer: Callable[[PollResult | None], None],
@@ -54,21 +51,14 @@ class _HeldRequest:
         self.subscriber = Poll(self, _NULL_WIRE, limits, peer)
         self._is_hurried = False
         self._requests = requests
-        self._slot = slot
         self._answer = answer
 
     async def begin(self, topics: Sequence[str], since: Since, seconds: float) -> None:
         """Subscribe, then wait for at most `seconds`, counted from when the start position is known."""
         poll, hub = self.subscriber, self._requests.hub
-        try:
-            opening = await hub.subscribe(poll, topics, since)
-        except SubscriberClosed as closed:
-            if closed.why is not None:
-                raise closed.why from None
+        opening = await self._requests.live.subscribe(self, topics, since)
+        if opening is None:
             return
-        except BaseException:
-            self._remove(None)
-            raise
         poll.position = str(opening.position)
         if opening.is_complete:
             poll.has_ended = True
@@ -79,7 +69,7 @@ class _HeldRequest:
 
     def deliver_result(self, result: PollResult) -> None:
         """Answer with the result of the poll."""
-        self._remove(None)
+        self._requests.live.remove(self)
         self._answer(result)
 
     def write(self, data: bytes) -> None:
@@ -98,29 +88,26 @@ class _HeldRequest:
         if self.subscriber.position:
             self.expire()
         else:
-            self._remove(why)
+            self._requests.live.remove(self, why)
 
     def client_disconnected(self) -> None:
         """Called when the client has disconnected, perhaps after the end and before the answer."""
         if not self.subscriber.is_closed:
-            self._remove(None)
+            self._requests.live.remove(self)
             self._answer(None)
 
     def hurry(self) -> None:
-        """Answer with what there is, as soon as the start position of the subscription is known."""
+        """Answer with what there is, as soon as the start position of the subscription is known.
+
+        Called when more requests follow, perhaps after the end and before the answer.
+        """
         self._is_hurried = True
-        if self.subscriber.position:
+        if self.subscriber.position and not self.subscriber.is_closed:
             self.expire()
 
     def expire(self) -> None:
         """Answer with what there is."""
-        if not self.subscriber.is_closed:
-            self.subscriber.finish()
-
-    def _remove(self, why: Refusal | None) -> None:
-        self._requests.live.remove(self, why)
-        if self._slot is not None:
-            self._slot.release()
+        self.subscriber.finish()
 
 
 class HeldRequests:
@@ -150,9 +137,8 @@ class HeldRequests:
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._context.admit_stream(request)
-        peer = Peer(transport, self._context.client_of(request))
-        held = _HeldRequest(self, slot, peer, self._limits, answer)
-        self.live.add(held)
+        held = _HeldRequest(self, Peer(transport, self._context.client_of(request)), self._limits, answer)
+        self.live.add(held, slot)
         request.hold(held.client_disconnected, held.hurry)
         await held.begin(topics, since, seconds)
 

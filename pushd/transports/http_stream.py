@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
-from pushd.core.errors import Refusal, TooLarge, TooManyConnections, Unavailable
+from pushd.core.errors import NoRoom, Refusal, Stopping, TooLarge, TooManyConnections, TooSlow, Unavailable
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.core.subscriber import Subscriber
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -34,6 +34,8 @@ _EARLY = 8 << 10
 """Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
 _CLOSE_SECONDS = 5.0
 """Seconds that a stream may take to send its queue when it is closed."""
+_TEMPORARY = (TooManyConnections, Unavailable, Stopping, TooSlow, NoRoom)
+"""Refusals after which the client should request the stream again; see `StreamResource.retry_later`."""
 
 
 class StreamFormat:
@@ -52,46 +54,37 @@ class HttpStream(Backpressure):
     It starts as a request that subscribes. `begin` takes the connection over from the request.
     """
 
-    __slots__ = (
-        "_end",
-        "_give_back_to",
-        "_is_kept",
-        "_resource",
-        "_slots",
-        "_transport",
-        "_unread",
-        "subscriber",
-    )
+    __slots__ = ("_end", "_give_back_to", "_resource", "_slot", "_transport", "_unread", "subscriber")
 
-    def __init__(self, resource: "StreamResource", slot: Slot | None, wire: Wire, policy: Policy, address: str) -> None:
+    def __init__(self, resource: "StreamResource", wire: Wire, policy: Policy, address: str) -> None:
         peer = Peer(resource.transport_name, address)
         self.subscriber = Subscriber(self, wire, resource.limits(), policy, peer)
         self._resource = resource
-        self._slots: tuple[Slot, ...] = (slot,) if slot is not None else ()
         self._transport: Any = None
         """None before the stream has begun."""
+        self._slot: Slot | None = None
+        """The slot of the connection; None before the stream has begun."""
         self._end = b""
         """The bytes that end the body."""
-        self._is_kept = False
-        """Whether the connection is kept for further requests after the stream has ended."""
         self._unread = b""
         """Bytes received after the request."""
         self._give_back_to: Callable[[Any, Slot, bytes], None] | None = None
+        """Returns the connection to HTTP after the stream has ended; None when the connection is closed then."""
 
-    def begin(self, request: Request, shape: StreamFormat) -> None:
+    def begin(self, request: Request, stream_format: StreamFormat) -> None:
         """Take the connection over, and send the headers and the preamble."""
         self._end = b"" if request.is_http10 else LAST_CHUNK
         resource, wire = self._resource, self.subscriber.wire
         connection, head = request.detach(self)
-        self._is_kept = not request.closes_connection
         transport = self._transport = connection.transport
-        self._unread, self._give_back_to = connection.unread, connection.give_back
-        self._slots += (connection.slot,)
+        self._slot, self._unread = connection.slot, connection.unread
+        if not request.closes_connection:
+            self._give_back_to = connection.give_back
         resource.prepare(transport)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
         resource.wheel.add(self)
-        preamble = wire.block([shape.preamble]) if shape.preamble else b""
+        preamble = wire.block([stream_format.preamble]) if stream_format.preamble else b""
         transport.write(head + preamble)
 
     # From the transport
@@ -105,22 +98,14 @@ class HttpStream(Backpressure):
             self._resource.hub.disconnect(self.subscriber, refusal)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Connection lost: remove the stream, unless it was closed before, and release the slots."""
-        if not self.subscriber.is_closed:
-            self._resource.streams.remove(self)
-        for slot in self._slots:
-            slot.release()
+        """Connection lost: remove the stream, unless it was closed before, and release the slot."""
+        self._resource.live.discard(self)
+        if self._slot is not None:
+            self._slot.release()
 
     def client_disconnected(self) -> None:
         """Called when the client has disconnected before the stream has begun."""
-        if not self.subscriber.is_closed:
-            self.abandon()
-
-    def abandon(self, why: Refusal | None = None) -> None:
-        """Remove the stream before it has begun, and release its slot."""
-        self._resource.streams.remove(self, why)
-        for slot in self._slots:
-            slot.release()
+        self._resource.live.discard(self)
 
     # From the hub and the keepalive
 
@@ -143,37 +128,32 @@ class HttpStream(Backpressure):
         if not self.subscriber.starts:
             wire = self.subscriber.wire
             self._transport.write(wire.block([wire.last()]))
-            if self._is_kept:
-                self._give_back()
-            else:
+            slot, give_back = self._slot, self._give_back_to
+            if slot is None or give_back is None:
                 self._finish(None, _CLOSE_SECONDS)
+            else:
+                self._end_body(None)
+                give_back(self._transport, slot, self._unread)
 
     def close(self, why: Refusal) -> None:
         """End the stream; a stream that has not begun is refused. The client reconnects with its cursor."""
         if self._transport is None:
-            self.abandon(why)
+            self._resource.live.remove(self, why)
             return
         if farewell := self._resource.farewell(why):
             self._transport.write(self.subscriber.wire.block([farewell]))
         self._finish(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
-    def _give_back(self) -> None:
-        """End the stream, and return the connection to HTTP for further requests."""
-        assert self._give_back_to is not None
-        transport = self._transport
-        transport.unregisterProducer()
-        transport.write(self._end)
-        *slots, slot = self._slots
-        self._slots = tuple(slots)
-        self.abandon()
-        self._give_back_to(transport, slot, self._unread)
-
     def _finish(self, why: Refusal | None, seconds: float) -> None:
         """End the stream, and close the connection within `seconds`; `connectionLost` follows."""
-        self._resource.streams.remove(self, why)
+        self._end_body(why)
+        close_within(self._transport, self._resource.clock, seconds)
+
+    def _end_body(self, why: Refusal | None) -> None:
+        """Remove the stream, and end the body of the answer."""
+        self._resource.live.remove(self, why)
         self._transport.unregisterProducer()
         self._transport.write(self._end)
-        close_within(self._transport, self._resource.clock, seconds)
 
 
 class StreamResource(HttpResource):
@@ -188,7 +168,7 @@ class StreamResource(HttpResource):
         self.hub = hub
         self.clock = clock
         self.wheel = wheel
-        self.streams: LiveConnections[HttpStream] = LiveConnections(hub, context.counters, context.access, wheel.remove)
+        self.live: LiveConnections[HttpStream] = LiveConnections(hub, context.counters, context.access, wheel.remove)
 
     def since_of(self, request: Request) -> Since:
         """Return the position from which a stream begins."""
@@ -236,48 +216,42 @@ class StreamResource(HttpResource):
         return b""
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """See `LiveConnections`."""
-        self.streams.close_all(why, busy=busy)
+        """See `Transport`."""
+        self.live.close_all(why, busy=busy)
 
     async def get(self, request: Request) -> Answer:
         """Open a stream."""
         topics = parse_topics(name_in_path(request), self.context.limits.topics)
-        since, policy, shape = self.since_of(request), self.policy_of(request), self.format_of(request)
+        since, policy, stream_format = self.since_of(request), self.policy_of(request), self.format_of(request)
+        wire = stream_format.plain if request.is_http10 else stream_format.chunked
+        stream = HttpStream(self, wire, policy, self.context.client_of(request))
         try:
-            slot = self.context.admit_stream(request)
-        except TooManyConnections as refusal:
+            self.live.add(stream, self.context.admit_stream(request))
+            request.hold(stream.client_disconnected)
+            opening = await self.live.subscribe(stream, topics, since)
+        except Refusal as refusal:
+            if not isinstance(refusal, _TEMPORARY):
+                raise
             return self.retry_later(request, refusal)
-        wire = shape.plain if request.is_http10 else shape.chunked
-        stream = HttpStream(self, slot, wire, policy, self.context.client_of(request))
-        self.streams.add(stream)
-        request.hold(stream.client_disconnected)
-        try:
-            opening = await self.hub.subscribe(stream.subscriber, topics, since)
-        except SubscriberClosed as closed:
-            return None if closed.why is None else self.retry_later(request, closed.why)
-        except Unavailable as refusal:
-            stream.abandon(refusal)
-            return self.retry_later(request, refusal)
-        except BaseException:
-            stream.abandon()
-            raise
+        if opening is None:
+            return None
         if opening.is_complete:
-            stream.abandon()
+            self.live.remove(stream)
             request.setResponseCode(204)
             return b""
-        self.set_headers(request, shape, opening)
-        stream.begin(request, shape)
+        self.set_headers(request, stream_format, opening)
+        stream.begin(request, stream_format)
         await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
         return None
 
-    def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
+    def set_headers(self, request: Request, stream_format: StreamFormat, opening: StartPosition | None = None) -> None:
         """Set the headers of the answer to GET or HEAD."""
         if not request.is_http10:
             request.setHeader(b"Transfer-Encoding", b"chunked")
         if request.closes_connection:
             request.setHeader(b"Connection", b"close")
-        request.setHeader(b"Content-Type", shape.content_type)
+        request.setHeader(b"Content-Type", stream_format.content_type)
         request.setHeader(b"Cache-Control", b"no-store, no-transform")
         request.setHeader(b"X-Accel-Buffering", b"no")
-        if shape.plain.data_only and opening is not None and opening.gaps:
+        if stream_format.plain.data_only and opening is not None and opening.gaps:
             request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

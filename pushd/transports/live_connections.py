@@ -1,34 +1,27 @@
-"""Live connections: the one place where a connection enters the daemon, and the one where it leaves.
+"""Live connections: the one place where a connection is added, and the one where it is removed.
 
-Counters, keepalive, the access log and the hub follow from it. Whatever else has to know of connections belongs here.
+The id of its peer, the counters, the keepalive, the access log and the slot behind a proxy follow from it. What else
+depends on the set of connections belongs here.
 """
 
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
+from pushd.core.cursor import Since
 from pushd.core.errors import Refusal
-from pushd.core.subscriber import Subscriber
+from pushd.core.replay import StartPosition
+from pushd.core.subscriber import SubscriberClosed
 from pushd.http.access_log import AccessLog
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
-
-
-class Connection(Protocol):
-    """A connection with a subscriber."""
-
-    @property
-    def subscriber(self) -> Subscriber:
-        """The subscriber, which is the same for the whole life of the connection."""
-
-    def close(self, why: Refusal) -> None:
-        """Close the connection, and remove it."""
-
+from pushd.net.admission import Slot
+from pushd.transports.interface import Connection
 
 C = TypeVar("C", bound=Connection)
 
 
 class LiveConnections(Generic[C]):
-    """The live connections of a transport.
+    """The live connections of a transport: those that are being opened or are open, and not those that are closing.
 
     :param access: the access log, if the transport has an entry for each connection.
     :param on_removed: called with each connection that was removed.
@@ -45,38 +38,56 @@ class LiveConnections(Generic[C]):
         self._counters = counters
         self._access = access
         self._on_removed = on_removed
-        self._live: dict[C, None] = {}
+        self._live: dict[C, Slot | None] = {}
 
-    def __len__(self) -> int:
-        """Return the number of live connections."""
-        return len(self._live)
+    def add(self, connection: C, slot: Slot | None = None) -> None:
+        """Add a new connection, before its first subscription: its peer gets an id.
 
-    def add(self, connection: C) -> None:
-        """Add a new connection, before its first subscription: its peer gets an id."""
-        subscriber = connection.subscriber
-        self._hub.add(subscriber)
-        self._live[connection] = None
-        self._counters.connections[subscriber.peer.transport] += 1
+        :param slot: released when the connection is removed.
+        """
+        self._hub.add(connection.subscriber)
+        self._live[connection] = slot
+        self._counters.connections[connection.subscriber.peer.transport] += 1
+
+    async def subscribe(self, connection: C, topics: Sequence[str], since: Since) -> StartPosition | None:
+        """Subscribe a connection that is being opened; remove it when that fails.
+
+        :return: where its replay starts; None when its client has disconnected meanwhile.
+        :raises Refusal: when it was closed meanwhile, or cannot be subscribed.
+        """
+        try:
+            return await self._hub.subscribe(connection.subscriber, topics, since)
+        except SubscriberClosed as closed:
+            if closed.why is not None:
+                raise closed.why from None
+            return None
+        except BaseException as error:
+            self.discard(connection, error if isinstance(error, Refusal) else None)
+            raise
 
     def remove(self, connection: C, why: Refusal | None = None) -> None:
-        """Remove a connection that is closing or closed; its subscriber is closed.
+        """Remove a connection that starts to close, and close its subscriber.
 
         :param why: the refusal with which it is closed; None when its client has disconnected or nothing is wrong.
         :raises KeyError: when it was removed before.
         """
-        del self._live[connection]
+        slot = self._live.pop(connection)
         subscriber = connection.subscriber
         self._counters.connections[subscriber.peer.transport] -= 1
         self._hub.remove(subscriber, why)
+        if slot is not None:
+            slot.release()
         if self._access is not None:
             self._access.stream_closed(connection, str(subscriber.peer))
         self._on_removed(connection)
 
-    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """Close all connections.
+    def discard(self, connection: C, why: Refusal | None = None) -> None:
+        """Remove a connection that is lost, unless it was removed when it started to close."""
+        if connection in self._live:
+            self.remove(connection, why)
 
-        :param busy: whether to close those whose clients have not read their queue yet, too.
-        """
+    def close_all(self, why: Refusal, *, busy: bool = True) -> None:
+        """Close all connections; see `Transport`."""
         for connection in list(self._live):
             if busy or not connection.subscriber.is_paused:
                 connection.close(why)

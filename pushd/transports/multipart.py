@@ -74,9 +74,9 @@ class ReplaceResource(StreamResource):
             return REPLACING_PAGE
         return await super().get(request)
 
-    def set_headers(self, request: Request, shape: StreamFormat, opening: StartPosition | None = None) -> None:
+    def set_headers(self, request: Request, stream_format: StreamFormat, opening: StartPosition | None = None) -> None:
         """See `StreamResource`. HTML of publishers is sandboxed: it must not act as a page of this daemon."""
-        super().set_headers(request, shape, opening)
+        super().set_headers(request, stream_format, opening)
         request.addHeader(b"Vary", _VARY)
         request.setHeader(b"Content-Security-Policy", b"sandbox allow-scripts allow-forms allow-popups")
 

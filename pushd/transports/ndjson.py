@@ -28,7 +28,7 @@ class NdjsonResource(StreamResource):
 
     def format_of(self, request: Request) -> StreamFormat:
         """See `StreamResource`."""
-        shape = self._formats.get(parameter(request, b"format"))
-        if shape is None:
+        stream_format = self._formats.get(parameter(request, b"format"))
+        if stream_format is None:
             raise BadParameter("unknown format of a stream: must be json or raw")
-        return shape
+        return stream_format

@@ -29,7 +29,7 @@ class NegotiatingResource(HttpResource):
 
     :param resources: by media type; the type with the greatest weight in ``Accept`` is used, the first of equals.
     :param websocket: the resource for requests with ``Upgrade: websocket``.
-    :param otherwise: the resource for all other requests.
+    :param default: the resource for all other requests.
     """
 
     parameters = frozenset({"format", "slow", "timeout", *CURSOR_PARAMETERS})
@@ -39,12 +39,12 @@ class NegotiatingResource(HttpResource):
         context: HttpContext,
         resources: Mapping[str, SubscribingResource],
         websocket: SubscribingResource,
-        otherwise: SubscribingResource,
+        default: SubscribingResource,
     ) -> None:
         super().__init__(context)
         self._resources = resources
         self._websocket = websocket
-        self._otherwise = otherwise
+        self._default = default
 
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of the selected transport."""
@@ -60,15 +60,15 @@ class NegotiatingResource(HttpResource):
         if b"websocket" in (request.getHeader(b"upgrade") or b"").lower():
             return self._websocket
         weights = _weights((request.getHeader(b"accept") or b"").decode("latin-1"))
-        wanted = max(self._resources, key=lambda kind: weights.get(kind, 0.0))
-        return self._resources[wanted] if weights.get(wanted, 0.0) > 0 else self._otherwise
+        selected = max(self._resources, key=lambda media_type: weights.get(media_type, 0.0))
+        return self._resources[selected] if weights.get(selected, 0.0) > 0 else self._default
 
 
 def _weights(accept: str) -> dict[str, float]:
     weights = {}
     for entry in accept.split(","):
-        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
-        weights[kind] = min([_weight(text) for text in parameters if text.startswith("q=")], default=1.0)
+        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weights[media_type] = min([_weight(text) for text in parameters if text.startswith("q=")], default=1.0)
     return weights
 
 

@@ -46,15 +46,15 @@ class PollResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, without reading the history."""
-        _answer_head(request, _asked(request, self.context))
+        _answer_head(request, _parse_request(request, self.context))
         return None
 
     async def get(self, request: Request) -> Answer:
         """Answer with messages."""
-        asked = _asked(request, self.context)
-        since = Last(1) if isinstance(asked.since, Now) else asked.since
-        recalled = await self._hub.history(asked.topics, since, ANSWER.messages, ANSWER.bytes)
-        return _answer(request, asked, PollResult(recalled.messages, recalled.gaps, str(recalled.position)))
+        poll = _parse_request(request, self.context)
+        since = Last(1) if isinstance(poll.since, Now) else poll.since
+        page = await self._hub.history(poll.topics, since, ANSWER.messages, ANSWER.bytes)
+        return _answer(request, poll, PollResult(page.messages, page.gaps, str(page.position)))
 
 
 class LongPollResource(HttpResource):
@@ -68,41 +68,41 @@ class LongPollResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, without a subscription."""
-        _answer_head(request, _asked(request, self.context))
+        _answer_head(request, _parse_request(request, self.context))
         return None
 
     async def get(self, request: Request) -> Answer:
         """Hold the request until there are messages."""
-        asked, seconds = _asked(request, self.context), _timeout(request)
-        tell = partial(self._tell, request, asked)
-        await self._held_requests.hold(request, "longpoll", asked.topics, asked.since, seconds, tell)
+        poll, seconds = _parse_request(request, self.context), _timeout(request)
+        deliver = partial(self._deliver, request, poll)
+        await self._held_requests.hold(request, "longpoll", poll.topics, poll.since, seconds, deliver)
         request.release()
         return None
 
-    def _tell(self, request: Request, asked: _PollRequest, result: PollResult | None) -> None:
+    def _deliver(self, request: Request, poll: _PollRequest, result: PollResult | None) -> None:
         """Answer a held request. Called outside of any coroutine."""
         try:
             if result is not None:
-                request.answer(_answer(request, asked, result))
+                request.answer(_answer(request, poll, result))
         except Exception:
             self._on_error(Failure(), request)
 
 
-def _asked(request: Request, context: HttpContext) -> _PollRequest:
+def _parse_request(request: Request, context: HttpContext) -> _PollRequest:
     topics = parse_topics(name_in_path(request), context.limits.topics)
-    shape = parameter(request, b"format")
-    if shape not in (None, "json", "raw"):
+    format_name = parameter(request, b"format")
+    if format_name not in (None, "json", "raw"):
         raise BadParameter("unknown format of a poll: must be json or raw")
     # A cache revalidates by If-None-Match of its own accord, so it must not overrule a cursor that the client gave.
     since, validator = since_of(request), validator_of(request)
     if validator is not None and isinstance(since, Now):
-        return _PollRequest(topics, validator, shape == "raw", is_conditional=True)
-    return _PollRequest(topics, since, shape == "raw", is_conditional=False)
+        return _PollRequest(topics, validator, format_name == "raw", is_conditional=True)
+    return _PollRequest(topics, since, format_name == "raw", is_conditional=False)
 
 
-def _answer_head(request: Request, asked: _PollRequest) -> None:
+def _answer_head(request: Request, poll: _PollRequest) -> None:
     """Answer HEAD with the headers that do not depend on the messages."""
-    if not asked.is_raw:
+    if not poll.is_raw:
         request.setHeader(b"Content-Type", JSON)
     request.answer_head()
 
@@ -116,9 +116,9 @@ def _timeout(request: Request) -> float:
     return seconds
 
 
-def _answer(request: Request, asked: _PollRequest, result: PollResult) -> bytes:
+def _answer(request: Request, poll: _PollRequest, result: PollResult) -> bytes:
     """Set the headers and return the body: all messages as a JSON array, or the data of the oldest."""
-    messages = result.messages[:1] if asked.is_raw else result.messages
+    messages = result.messages[:1] if poll.is_raw else result.messages
     last = messages[-1].id if messages else result.position
     for name in (b"Pushd-Id", b"Last-Event-ID"):
         request.setHeader(name, last.encode("ascii"))
@@ -127,22 +127,22 @@ def _answer(request: Request, asked: _PollRequest, result: PollResult) -> bytes:
         request.setHeader(b"Pushd-End", b"all")
     if result.gaps:
         request.setHeader(b"Pushd-Gap", result.gaps[0].reason.encode("ascii"))
-    if not messages and (asked.is_raw or not result.gaps):
-        return _nothing_new(request, asked)
-    if asked.is_raw:
-        return _raw(request, messages[0])
+    if not messages and (poll.is_raw or not result.gaps):
+        return _empty_answer(request, poll)
+    if poll.is_raw:
+        return _raw_answer(request, messages[0])
     return json_array(request, [encode_message(message) for message in messages])
 
 
-def _nothing_new(request: Request, asked: _PollRequest) -> bytes:
-    if asked.is_conditional:
+def _empty_answer(request: Request, poll: _PollRequest) -> bytes:
+    if poll.is_conditional:
         request.setResponseCode(304)
     else:
         request.setResponseCode(204)
     return b""
 
 
-def _raw(request: Request, message: Message) -> bytes:
+def _raw_answer(request: Request, message: Message) -> bytes:
     request.setHeader(b"Content-Type", message.content_type.encode("latin-1"))
     sandbox(request)
     request.setHeader(b"Pushd-Channel", percent_encoded(message.channel))

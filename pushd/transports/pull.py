@@ -54,24 +54,24 @@ class PullResource(HttpResource):
         """Answer with a page."""
         channel = check_channel(name_in_path(request))
         self._refresh(request, None)
-        seen = since_of(request)
-        is_held = _interval(request) == 0 and isinstance(seen, MessageId)
-        if is_held and not await self._hold(request, channel, seen):
+        cursor = since_of(request)
+        is_held = _interval(request) == 0 and isinstance(cursor, MessageId)
+        if is_held and not await self._hold(request, channel, cursor):
             return None
         newest = await self._hub.history((channel,), Last(1), 1, 1)
         message = newest.messages[-1] if newest.messages else None
         refresh = self._refresh(request, message.id if message else str(newest.position))
         _set_headers(request, refresh)
-        page = _PAGE.format(refresh=escape(refresh), title=escape(channel), body=_shown(message))
+        page = _PAGE.format(refresh=escape(refresh), title=escape(channel), body=_render_message(message))
         return page.encode("utf-8")
 
-    async def _hold(self, request: Request, channel: str, seen: Since) -> bool:
+    async def _hold(self, request: Request, channel: str, cursor: Since) -> bool:
         """Wait for a new message; return whether the client is still connected."""
         result: Deferred[PollResult | None] = Deferred()
-        await self._held_requests.hold(request, "pull", (channel,), seen, _HOLD_SECONDS, result.callback)
+        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, result.callback)
         return await result is not None
 
-    def _refresh(self, request: Request, seen: str | None) -> str:
+    def _refresh(self, request: Request, cursor: str | None) -> str:
         """Return the value of the ``Refresh`` header: the seconds, and the URL to load then.
 
         :raises BadParameter: when the interval or the URL is invalid.
@@ -79,10 +79,10 @@ class PullResource(HttpResource):
         """
         interval = _interval(request)
         if url := parameter(request, b"url"):
-            return f"{interval}; url={self._checked(url)}"
-        return f"0; url=?interval=0&since={seen}" if interval == 0 and seen else str(interval)
+            return f"{interval}; url={self._checked_url(url)}"
+        return f"0; url=?interval=0&since={cursor}" if interval == 0 and cursor else str(interval)
 
-    def _checked(self, url: str) -> str:
+    def _checked_url(self, url: str) -> str:
         try:
             parts = urlsplit(url)
             is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= _MAX_URL
@@ -110,7 +110,7 @@ def _set_headers(request: Request, refresh: str) -> None:
     sandbox(request)
 
 
-def _shown(message: Message | None) -> str:
+def _render_message(message: Message | None) -> str:
     if message is None:
         return "<p>There is no message yet."
     kind = essence(message.content_type)

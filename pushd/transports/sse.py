@@ -54,7 +54,7 @@ class SseResource(StreamResource):
 
     def format_of(self, request: Request) -> StreamFormat:
         """See `StreamResource`."""
-        shape = self._formats.get(parameter(request, b"format"))
-        if shape is None:
+        stream_format = self._formats.get(parameter(request, b"format"))
+        if stream_format is None:
             raise BadParameter("unknown format of events: must be json or omitted")
-        return shape
+        return stream_format

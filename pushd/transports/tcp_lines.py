@@ -10,12 +10,11 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pushd.core import command
+from pushd.core.command import Goodbye, Reply
 from pushd.core.delivery import Wire
 from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
 from pushd.core.message import Draft
-from pushd.core.outbox import Policy
-from pushd.core.outbox import QueueLimits as QueueLimits
+from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub
@@ -66,20 +65,18 @@ class LineLimits:
 class LineConnection(Backpressure):
     """A line connection, and the outlet of its subscriber."""
 
-    __slots__ = ("_factory", "_held", "_is_half_closed", "_rest", "_session", "_slot", "subscriber", "transport")
+    __slots__ = ("_factory", "_is_half_closed", "_rest", "_session", "_slot", "subscriber", "transport")
 
     def __init__(self, factory: "LineFactory", address: str, slot: Slot) -> None:
         self._factory = factory
         self._slot = slot
         self._rest: bytes | bytearray = b""
-        """The received part of an incomplete line."""
-        self._held = 0
-        """Bytes of the incomplete line that are charged to the memory budget."""
+        """The received part of an incomplete line, which is charged to the memory budget."""
         self._is_half_closed = False
         self.subscriber = Subscriber(
             self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
         )
-        self._session: Session[bytes | Refusal] = Session(factory.sessions, self, self.subscriber)
+        self._session: Session[bytes | Refusal] = Session(factory.sessions, self.subscriber)
         self.transport: Any = None
 
     # From the network
@@ -98,12 +95,13 @@ class LineConnection(Backpressure):
             return
         # A peer that waits for each reply is never paused: pausing costs as much as the reply.
         was_busy = self._session.is_busy
-        self._session.put(self._split(data))
+        self._session.put(self._split(data), self)
         if was_busy and not self.subscriber.is_closed:
             self.transport.pauseProducing()
 
     def _split(self, data: bytes) -> list[bytes | Refusal]:
         """Return the lines that `data` completes, followed by a refusal when the rest cannot be accepted."""
+        charged = len(self._rest)
         if not self._rest:
             *lines, self._rest = data.split(b"\n")
         elif b"\n" in data:
@@ -119,18 +117,14 @@ class LineConnection(Backpressure):
                 items[number:] = [LineTooLong(f"line is too long: at most {most} bytes are allowed")]
                 self._rest = b""
                 break
-        if len(self._rest) != self._held:
+        if len(self._rest) != charged:
             try:
-                self._held = limits.queue.budget.grow(self._held, len(self._rest))
+                limits.queue.budget.grow(charged, len(self._rest))
             except NoRoom as refusal:
                 items.append(refusal)
-                self._forget()
+                limits.queue.budget.recount(charged, 0)
+                self._rest = b""
         return items
-
-    def _forget(self) -> None:
-        """Discard the incomplete line."""
-        self._rest = b""
-        self._held = self._factory.limits.queue.budget.grow(self._held, 0)
 
     def readConnectionLost(self) -> None:
         """Called when the peer has closed its sending side: answer the pending commands, then close."""
@@ -144,10 +138,10 @@ class LineConnection(Backpressure):
 
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
-        self._session.close()
-        self._forget()
-        if not self.subscriber.is_closed:
-            self._factory.live.remove(self)
+        self._session.clear()
+        self._factory.limits.queue.budget.recount(len(self._rest), 0)
+        self._rest = b""
+        self._factory.live.discard(self)
         self._slot.release()
 
     # From the hub
@@ -162,9 +156,8 @@ class LineConnection(Backpressure):
 
     def close(self, why: Refusal) -> None:
         """Send the reason, and close."""
-        if not self.subscriber.is_closed:
-            self.transport.write(encode_refusal(why))
-            self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+        self.transport.write(encode_refusal(why))
+        self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
     # Commands
 
@@ -181,18 +174,17 @@ class LineConnection(Backpressure):
             await self._execute_line(lines.popleft())
             return
         prioritize(self.transport)
-        outcomes = await self._session.publish(drafts)
-        if not self.subscriber.is_closed:
-            self.transport.write(b"".join([self._receipt(outcome) for outcome in outcomes]))
+        results = await self._session.publish(drafts)
+        self._send(b"".join([self._encode_result(result) for result in results]))
 
-    def _receipt(self, outcome: Receipt | Refusal) -> bytes:
-        if isinstance(outcome, Refusal):
-            self._factory.counters.count_refusal(outcome, str(self.subscriber.peer))
-            return encode_refusal(outcome)
-        return encode_receipt(outcome.id, outcome.subscribers, outcome.is_local)
+    def _encode_result(self, result: Receipt | Refusal) -> bytes:
+        if isinstance(result, Refusal):
+            self._factory.counters.count_refusal(result, str(self.subscriber.peer))
+            return encode_refusal(result)
+        return encode_receipt(result.id, result.subscribers, result.is_local)
 
     async def _execute_line(self, line: bytes | Refusal) -> None:
-        if line == b"" or self.subscriber.is_closed:
+        if line == b"":
             return
         try:
             if isinstance(line, Refusal):
@@ -200,22 +192,25 @@ class LineConnection(Backpressure):
             await self._session.execute(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
             self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
-            self.transport.write(encode_refusal(refusal))
-            if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom):
+            self._send(encode_refusal(refusal))
+            if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom) and not self.subscriber.is_closed:
                 is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
                 self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
 
-    def _answer(self, outcome: command.Reply) -> None:
-        block = encode_reply(outcome, self.subscriber.wire)
-        self.transport.write(block)
+    def _answer(self, reply: Reply) -> None:
+        block = encode_reply(reply, self.subscriber.wire)
+        self._send(block)
         self.subscriber.count_reply(len(block))
-        if isinstance(outcome, command.Goodbye):
+        if isinstance(reply, Goodbye):
             self._close(None)
+
+    def _send(self, data: bytes) -> None:
+        """Send a reply, unless the connection was closed while the command was executed."""
+        if not self.subscriber.is_closed:
+            self.transport.write(data)
 
     def on_idle(self) -> None:
         """Called when all received lines have been executed."""
-        if self.subscriber.is_closed:
-            return
         if self._is_half_closed:
             self._close(None)
         else:
@@ -223,7 +218,7 @@ class LineConnection(Backpressure):
 
     def _close(self, why: Refusal | None, seconds: float = _CLOSE_SECONDS) -> None:
         """Close an open connection within `seconds`; `connectionLost` follows."""
-        self._session.close()
+        self._session.clear()
         self._factory.live.remove(self, why)
         self.transport.unregisterProducer()
         close_within(self.transport, self._factory.clock, seconds)
@@ -269,7 +264,7 @@ class LineFactory(ServerFactory):
         return LineConnection(self, host or "unix", slot)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """See `LiveConnections`."""
+        """See `Transport`."""
         self.live.close_all(why, busy=busy)
 
 

@@ -27,7 +27,7 @@ from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.core.subscriber import Subscriber
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -67,7 +67,7 @@ class WebSocket(Backpressure):
         "_reader",
         "_resource",
         "_session",
-        "_slots",
+        "_slot",
         "is_v1",
         "subscriber",
         "transport",
@@ -79,7 +79,6 @@ class WebSocket(Backpressure):
         is_v1: bool,
         address: str,
         policy: Policy,
-        slot: Slot | None,
         scope: Scope | None = None,
     ) -> None:
         self.is_v1 = is_v1
@@ -87,7 +86,8 @@ class WebSocket(Backpressure):
         self.transport: Any = None
         """None before the handshake is accepted."""
         self._resource = resource
-        self._slots: tuple[Slot, ...] = () if slot is None else (slot,)
+        self._slot: Slot | None = None
+        """The slot of the connection; None before the handshake is accepted."""
         self._closes_when_ended = False
         self._reader: FrameReader | None = None
         """The reader of an incomplete frame or message, or of the closing handshake; None when there is none."""
@@ -95,20 +95,20 @@ class WebSocket(Backpressure):
         """Bytes of the incomplete message that are charged to the memory budget."""
         wire = resource.frames if is_v1 else resource.bare_frames
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
-        self._session: Session[bytes | StartPosition] = Session(resource.sessions, self, self.subscriber, scope)
+        self._session: Session[bytes | StartPosition] = Session(resource.sessions, self.subscriber, scope)
 
     def begin(self, request: Request, opening: StartPosition | None) -> None:
         """Take the connection over, accept the handshake, and start to send the topics of the URL."""
         connection, head = request.detach(self)
         self.transport = connection.transport
-        self._slots += (connection.slot,)
+        self._slot = connection.slot
         self._resource.wheel.add(self)
         self.transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(self.transport))
         self.transport.write(head)
         if opening is not None:
             self._closes_when_ended = True
-            self._session.put([opening])
+            self._session.put([opening], self)
         if connection.unread:
             self.dataReceived(connection.unread)
 
@@ -148,26 +148,20 @@ class WebSocket(Backpressure):
         self._hold(0)
         if self._reader is not None:
             self._reader.lost(reason)
-        if not self.subscriber.is_closed:
-            self._remove(None)
-        for slot in self._slots:
-            slot.release()
+        self._session.clear()
+        self._resource.live.discard(self)
+        if self._slot is not None:
+            self._slot.release()
 
     def client_disconnected(self) -> None:
         """Called when the client has disconnected before the handshake is accepted."""
-        if not self.subscriber.is_closed:
-            self.abandon()
-
-    def abandon(self, why: Refusal | None = None) -> None:
-        """Remove the WebSocket before its handshake is accepted, and release its slot."""
-        self._remove(why)
-        for slot in self._slots:
-            slot.release()
+        self._resource.live.discard(self)
 
     def _remove(self, why: Refusal | None) -> None:
-        """Remove the WebSocket; nothing is executed or sent any more, except for the closing handshake."""
-        self._session.close()
+        """Remove an open WebSocket; nothing is executed or sent any more, except for the closing handshake."""
+        self._session.clear()
         self._resource.live.remove(self, why)
+        self.transport.unregisterProducer()
 
     # From its reader
 
@@ -182,7 +176,7 @@ class WebSocket(Backpressure):
                 BadCommand("binary frames are not accepted: a command must be a text frame"), msgspec.Raw(b"null")
             )
         else:
-            self._session.put([payload])
+            self._session.put([payload], self)
             if self._session.is_busy:
                 self.transport.pauseProducing()
 
@@ -192,15 +186,13 @@ class WebSocket(Backpressure):
         if refusal is not None:
             self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._remove(refusal)
-        self.transport.unregisterProducer()
 
     # From the hub and the keepalive
 
     def write(self, data: bytes) -> None:
         """Send frames."""
-        if not self.subscriber.is_closed:
-            self.subscriber.last_write = self._resource.wheel.now
-            self.transport.write(data)
+        self.subscriber.last_write = self._resource.wheel.now
+        self.transport.write(data)
 
     def channel_ended(self, channel: str) -> None:
         """Called when a channel has ended: unsubscribe from it, and close with the last one that the URL named."""
@@ -214,7 +206,7 @@ class WebSocket(Backpressure):
 
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""
-        if not (self.subscriber.is_closed or self.subscriber.is_paused):
+        if not self.subscriber.is_paused:
             self._resource.deadlines.expect(self)
             self.transport.write(PING)
 
@@ -233,9 +225,7 @@ class WebSocket(Backpressure):
         """Execute a command, or replay the history for the subscription of the URL."""
         item = items.popleft()
         if isinstance(item, StartPosition):
-            await self._resource.hub.replay_and_go_live(
-                self.subscriber, item, report_gaps=not self.subscriber.wire.data_only
-            )
+            await self._session.replay(item)
         else:
             await self._execute_command(item)
 
@@ -252,31 +242,32 @@ class WebSocket(Backpressure):
     def _answer(self, reply: Reply, ref: msgspec.Raw) -> None:
         if isinstance(reply, Published):
             prioritize(self.transport)
-        self.write(encode_reply(reply, ref))
+        self._reply(encode_reply(reply, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
         self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
-        self.write(encode_refusal(refusal, ref))
+        self._reply(encode_refusal(refusal, ref))
+
+    def _reply(self, data: bytes) -> None:
+        """Send a reply, unless the WebSocket was closed while the command was executed."""
+        if not self.subscriber.is_closed:
+            self.write(data)
 
     def on_idle(self) -> None:
         """Called when all received commands have been executed."""
-        if not self.subscriber.is_closed:
-            self.transport.resumeProducing()
+        self.transport.resumeProducing()
 
     def _close_for(self, refusal: Refusal) -> None:
         self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
-        """Close with a reason, or refuse to begin. The reader is kept for the closing handshake."""
-        if self.subscriber.is_closed:
-            return
+        """Close with a reason, or refuse the handshake. The reader is kept for the closing handshake."""
+        resource = self._resource
         if self.transport is None:
-            self.abandon(why)
+            resource.live.remove(self, why)
             return
         self._remove(why)
-        resource = self._resource
-        self.transport.unregisterProducer()
         if self._reader is None:
             self._reader = resource.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
@@ -325,7 +316,7 @@ class WebSocketResource(HttpResource):
         raise upgrade_required(request)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
-        """See `LiveConnections`."""
+        """See `Transport`."""
         self.live.close_all(why, busy=busy)
 
     def _stop_keepalive(self, websocket: WebSocket) -> None:
@@ -343,22 +334,16 @@ class WebSocketResource(HttpResource):
         since, policy = since_of(request), policy_of(request)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
-        socket = self.opens(self, is_v1, self.context.client_of(request), policy, slot, scope)
-        self.live.add(socket)
-        request.hold(socket.client_disconnected)
+        websocket = self.opens(self, is_v1, self.context.client_of(request), policy, scope)
+        self.live.add(websocket, slot)
+        request.hold(websocket.client_disconnected)
         opening = None
-        try:
-            if topics:
-                opening = await self.hub.subscribe(socket.subscriber, topics, since)
-        except SubscriberClosed as closed:
-            if closed.why is not None:
-                raise closed.why from None
-            return None
-        except BaseException:
-            socket.abandon()
-            raise
+        if topics:
+            opening = await self.live.subscribe(websocket, topics, since)
+            if opening is None:
+                return None
         _accept(request, key, is_v1, opening)
-        socket.begin(request, opening)
+        websocket.begin(request, opening)
         return None
 
 

@@ -99,23 +99,23 @@ class CommandFrame:
         return _command(decode(_decoders[self._verb], self._text), limits)
 
 
-def encode_reply(outcome: Reply, ref: msgspec.Raw = _NULL) -> bytes:
+def encode_reply(reply: Reply, ref: msgspec.Raw = _NULL) -> bytes:
     """Return a text frame with ``{"ref":...,"ok":true,...}``."""
-    reply: dict[str, object] = {"ref": ref, "ok": True}
-    match outcome:
+    fields: dict[str, object] = {"ref": ref, "ok": True}
+    match reply:
         case Published(id, subscribers, is_local):
-            reply |= {"id": id, "subscribers": subscribers}
+            fields |= {"id": id, "subscribers": subscribers}
             if is_local:
-                reply["local"] = True
+                fields["local"] = True
         case Subscribed(topics, _):
-            reply["subscribe"] = ",".join(topics)
+            fields["subscribe"] = ",".join(topics)
         case Unsubscribed(topics):
-            reply["unsubscribe"] = ",".join(topics)
+            fields["unsubscribe"] = ",".join(topics)
         case Pong(token):
-            reply["pong"] = token
+            fields["pong"] = token
         case Acknowledged():
-            reply["auth"] = "no token is needed"
-    return frame(TEXT, encode(reply))
+            fields["auth"] = "no token is needed"
+    return frame(TEXT, encode(fields))
 
 
 def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:

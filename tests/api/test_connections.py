@@ -4,13 +4,13 @@ import time
 
 from twisted.internet.defer import ensureDeferred
 
+from tests.transports.client import Closed, ErrorLine
 from tests.transports.daemon import MovableReactor, until
-from tests.transports.each import EVERY, each
+from tests.transports.every_client import ALL_CLIENTS, each_client
 from tests.transports.http_client import address
 from tests.transports.line_client import TextLines
-from tests.transports.peers import Closed, Told
-from tests.transports.slow_reader import ROOMY, stall
-from tests.transports.streams import Sse
+from tests.transports.slow_reader import LARGE_HISTORY, stall
+from tests.transports.stream_client import Sse
 
 
 async def connections(daemon, **query):
@@ -30,35 +30,35 @@ async def connected(daemon, count=1):
     return await connections(daemon)
 
 
-@each(EVERY)
-async def test_a_connection_is_listed(daemon, way):
-    await way(daemon).subscribe("a")
+@each_client(ALL_CLIENTS)
+async def test_a_connection_is_listed(daemon, client_class):
+    await client_class(daemon).subscribe("a")
     (shown,) = await connected(daemon)
     assert abs(shown.pop("since") - time.time()) < 60
     assert shown.pop("id")
     counts = {"queue_bytes": 0, "messages": 0}
-    assert shown == {"address": "127.0.0.1", "transport": way.transport_name, "topics": ["a"]} | counts
+    assert shown == {"address": "127.0.0.1", "transport": client_class.transport_name, "topics": ["a"]} | counts
 
 
-@each()
-async def test_a_kicked_connection_is_removed_completely(daemon, way):
-    other, peer = Sse(daemon), way(daemon)
+@each_client()
+async def test_a_kicked_connection_is_removed_completely(daemon, client_class):
+    other, peer = Sse(daemon), client_class(daemon)
     await other.subscribe("a")
     await peer.subscribe("a")
     kept, shown = await connected(daemon, 2)
-    gauge = f'pushd_connections{{transport="{way.transport_name}"}}'
+    gauge = f'pushd_connections{{transport="{client_class.transport_name}"}}'
     before = await daemon.metric(gauge)
     answer = await kick(daemon, shown)
     assert (answer.status, answer.json) == (200, {"closed": shown["id"]})
     again = await kick(daemon, shown)
     assert (again.status, again.json["error"]["code"]) == (404, "unknown-connection")
     assert await connections(daemon) == [kept]
-    if way.transport_name == "tcp":
-        assert await peer.next() == Told("kicked")
-    assert await peer.next() == Closed(1008 if way.transport_name == "websocket" else None, True)
+    if client_class.transport_name == "tcp":
+        assert await peer.next() == ErrorLine("kicked")
+    assert await peer.next() == Closed(1008 if client_class.transport_name == "websocket" else None, True)
     assert await daemon.metric(gauge) == before - 1
     assert await daemon.metric('pushd_refusals_total{code="kicked"}') == 1
-    assert f"{way.transport_name} 127.0.0.1 #{shown['id']}: connection closed by an operator" in daemon.log
+    assert f"{client_class.transport_name} 127.0.0.1 #{shown['id']}: connection closed by an operator" in daemon.log
     await daemon.publish("a", "on")
     assert await other.data(1) == [b"on"]
 
@@ -73,12 +73,12 @@ async def test_a_kicked_long_poll_is_answered(daemon):
     assert (await connections(daemon), await daemon.metric('pushd_connections{transport="longpoll"}')) == ([], 0)
 
 
-@each()
-async def test_a_kicked_peer_that_does_not_read_is_aborted_after_a_while(start_daemon, way):
+@each_client()
+async def test_a_kicked_peer_that_does_not_read_is_aborted_after_a_while(start_daemon, client_class):
     reactor = MovableReactor()
-    daemon = await start_daemon(ROOMY, reactor)
-    peer = way(daemon, small=True)
-    await peer.subscribe("a", slow="drop" if way.tells_gaps else "latest")
+    daemon = await start_daemon(LARGE_HISTORY, reactor)
+    peer = client_class(daemon, small=True)
+    await peer.subscribe("a", slow="drop" if client_class.reports_gaps else "latest")
     await stall(daemon, peer)
     (shown,) = await connections(daemon)
     assert shown["queue_bytes"] == daemon.subscribers("a")[0].queued_bytes
@@ -89,21 +89,21 @@ async def test_a_kicked_peer_that_does_not_read_is_aborted_after_a_while(start_d
     await until(lambda: not daemon.open_connections, "the connection aborted")
 
 
-@each()
-async def test_sent_messages_are_counted_whether_replayed_live_or_queued(start_daemon, way):
-    daemon = await start_daemon(ROOMY)
+@each_client()
+async def test_sent_messages_are_counted_whether_replayed_live_or_queued(start_daemon, client_class):
+    daemon = await start_daemon(LARGE_HISTORY)
     for number in range(3):
         await daemon.publish("a", f"{number}")
-    peer = way(daemon, small=True)
+    peer = client_class(daemon, small=True)
     await peer.subscribe("a", since="last:2")
     await daemon.publish("a", "live")
-    await peer.heard(3)
+    await peer.receive(3)
     sent = await stall(daemon, peer)
     await daemon.publish("a", "later")
     (shown,) = await connections(daemon)
     assert shown["messages"] == 3 + len(sent)
     peer.unstall()
-    await peer.heard(len(sent) + 1)
+    await peer.receive(len(sent) + 1)
     (shown,) = await connections(daemon)
     assert shown["messages"] == 3 + len(sent) + 1
 

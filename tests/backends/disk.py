@@ -7,7 +7,7 @@ from typing import Any
 
 from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
-from pushd.backends.sqlite.requests import Tick
+from pushd.backends.sqlite.requests import TickRequest
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
@@ -28,15 +28,15 @@ class DiskStore:
         self.sync = sync
         self.heard: list[Message] = []
         self.forgotten: list[str] = []
-        self.ailments: list[str | None] = []
+        self.health_reasons: list[str | None] = []
         self.backend: SqliteBackend
 
     def start(self) -> "DiskStore":
         """Start it."""
-        self.heard, self.forgotten, self.ailments = [], [], []
+        self.heard, self.forgotten, self.health_reasons = [], [], []
         self.backend = SqliteBackend(str(self.directory), self.bounds, self.clock, self.clock.wall, self.sync)
         self.clock.wait(
-            self.backend.start(BackendEvents(self.heard.append, self.forgotten.append, self.ailments.append))
+            self.backend.start(BackendEvents(self.heard.append, self.forgotten.append, self.health_reasons.append))
         )
         return self
 
@@ -112,7 +112,7 @@ class DiskStore:
     @property
     def epoch(self) -> str:
         """The epoch."""
-        return self.backend._held.epoch
+        return self.backend._totals.epoch
 
     def at(self, seq: int) -> MessageId:
         """Give the cursor of one who heard all up to a sequence."""
@@ -127,7 +127,7 @@ class DiskStore:
             db.close()
 
     async def _tick(self) -> None:
-        await self.backend._submit(Tick(*self.backend._time()))
+        await self.backend._submit(TickRequest(*self.backend._time()))
 
 
 def data(messages: list[Message]) -> list[bytes]:

@@ -49,14 +49,14 @@ class Stage:
         self.heard: list[Message] = []
         """What came by callback."""
         self.forgotten: list[str] = []
-        self.ailments: list[str | None] = []
+        self.health_reasons: list[str | None] = []
         self.when_heard: Callable[[Message], None] = lambda message: None
         """Is called with each message as it comes."""
         self._is_running = False
 
     async def start(self) -> None:
         """Start the backend."""
-        await self.backend.start(BackendEvents(self._hear, self.forgotten.append, self.ailments.append))
+        await self.backend.start(BackendEvents(self._hear, self.forgotten.append, self.health_reasons.append))
         self._is_running = True
 
     async def stop(self) -> None:

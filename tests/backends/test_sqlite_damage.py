@@ -8,9 +8,9 @@ import pytest
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from pushd.backends.interface import BackendUnusable
-from pushd.backends.sqlite import opening, schema
-from pushd.backends.sqlite.checking import check_history
+from pushd.backends.sqlite import history_file, schema
 from pushd.backends.sqlite.directory import connect
+from pushd.backends.sqlite.history_check import check_history
 from pushd.core.cursor import EVERYTHING, MessageId
 from tests.backends.disk import DiskStore, data
 
@@ -155,7 +155,7 @@ def test_an_empty_file_is_a_new_history(tmp_path):
 
 def test_damage_that_a_start_had_no_time_for_is_found_beside_the_work(filled, said, monkeypatch):
     flip(filled.file, place_of(filled.file, b"c/0 3 ") + 25)
-    monkeypatch.setattr(opening, "_VERIFY_SECONDS", 0.0)
+    monkeypatch.setattr(history_file, "_VERIFY_SECONDS", 0.0)
     filled.start()
     filled.until(lambda: any("message 4 fails its checksum; restart pushd" in line for line in said))
     kept, gaps = filled.come_back("c/0", filled.at(0))

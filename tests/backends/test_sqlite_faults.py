@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pushd.backends.interface import BackendUnusable
-from pushd.backends.sqlite import backend, writing
+from pushd.backends.sqlite import backend, history_file, writer_thread
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Overloaded, StorageFailed, TooManyChannels
 from pushd.core.message import Draft, Message, draft
@@ -21,14 +21,14 @@ LARGE = b"x" * 100_000
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """Try again soon."""
-    monkeypatch.setattr(writing, "_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(writing, "_LONGEST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(writer_thread, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(writer_thread, "_LONGEST_RETRY_SECONDS", 0.05)
 
 
 def fill_up(store, monkeypatch):
     """Let the disk be full: SQLite may not make the file larger, and there is no room for anything else."""
-    store.backend._crew._writing._writer.db.execute("PRAGMA max_page_count = 1")
-    monkeypatch.setattr(store.backend._crew._directory, "try_space", full)
+    store.backend._threads._writer_thread._writer.db.execute("PRAGMA max_page_count = 1")
+    monkeypatch.setattr(store.backend._threads._directory, "try_space", full)
 
 
 def full():
@@ -43,7 +43,7 @@ def test_publishes_are_refused_while_the_disk_is_full_and_accepted_when_it_is_no
         (refusal,) = store.try_all(draft("a", LARGE))
         assert isinstance(refusal, StorageFailed)
         assert "the disk is full" in str(refusal)
-        assert store.ailments == ["the disk is full"]
+        assert store.health_reasons == ["the disk is full"]
         refusals = store.try_all(draft("a", b"2"), draft("b", b"3"))
         assert [type(each) for each in refusals] == [StorageFailed, StorageFailed]
         with pytest.raises(StorageFailed):
@@ -51,7 +51,7 @@ def test_publishes_are_refused_while_the_disk_is_full_and_accepted_when_it_is_no
         assert [each.id for each in store.heard] == [first.id]
         assert data(store.kept()) == [b"1"]
         assert store.open("a", store.at(1)).gaps == ()
-    store.until(lambda: store.ailments[-1] is None)
+    store.until(lambda: store.health_reasons[-1] is None)
     second = store.publish("a", b"4")
     assert second.seq == 2, "a sequence that nobody has heard is not lost"
     assert second.prev == first.id
@@ -82,12 +82,12 @@ def test_the_figures_tell_of_commits_and_of_those_that_failed(disk, monkeypatch)
 
 def test_a_bug_of_the_writer_refuses_one_group_and_is_logged(disk, monkeypatch, expected_failures):
     store = disk()
-    writer = store.backend._crew._writing._writer
+    writer = store.backend._threads._writer_thread._writer
     monkeypatch.setattr(writer, "_accept", lambda *_: 1 / 0)
     (refusal,) = store.try_all(draft("a", b"x"))
     assert isinstance(refusal, StorageFailed)
     assert len(expected_failures) == 1
-    store.until(lambda: store.ailments[-1] is None)
+    store.until(lambda: store.health_reasons[-1] is None)
     assert store.publish("a").seq == 1
 
 
@@ -96,8 +96,8 @@ def test_a_file_that_is_taken_away_is_noticed_and_nothing_more_is_acknowledged(d
     store.publish("a")
     store.file.unlink()
     store.clock.advance(1.0)
-    store.until(lambda: store.ailments)
-    assert "removed or replaced" in store.ailments[0]
+    store.until(lambda: store.health_reasons)
+    assert "removed or replaced" in store.health_reasons[0]
     assert isinstance(store.try_all(draft("a", b"x"))[0], StorageFailed)
 
 
@@ -105,21 +105,20 @@ def test_a_disk_that_is_full_at_the_start_lets_others_read(disk, monkeypatch):
     store = disk(sync="normal")
     store.publish("a", b"1")
     store.stop()
-    from pushd.backends.sqlite import opening
 
-    begin_run = opening._begin_run
+    begin_run = history_file._begin_run
     with monkeypatch.context() as patch:
 
         def fail(db, sync):
             raise sqlite3.OperationalError("database or disk is full")
 
-        patch.setattr(opening, "_begin_run", fail)
+        patch.setattr(history_file, "_begin_run", fail)
         store.start()
-        assert store.ailments == ["database or disk is full"]
+        assert store.health_reasons == ["database or disk is full"]
         assert data(store.kept()) == [b"1"]
         assert isinstance(store.try_all(draft("a", b"2"))[0], StorageFailed)
-        assert opening._begin_run is not begin_run
-    store.until(lambda: store.ailments[-1] is None)
+        assert history_file._begin_run is not begin_run
+    store.until(lambda: store.health_reasons[-1] is None)
     assert store.publish("a", b"3").seq == 2
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite import ledger, tail, view
 from pushd.backends.sqlite.backend import SqliteBackend
-from pushd.backends.sqlite.requests import Tick
+from pushd.backends.sqlite.requests import TickRequest
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -149,14 +149,14 @@ class Both:
             self.ask([topic], MessageId(self.epoch, 0), 100)
         self.tick()
         usage = self.clock.wait(self.backend.usage())
-        assert usage[:3] == (len(self.log), self.log.bytes, self.log.channel_count)
+        assert usage[:3] == (len(self.log), self.log.bytes, len(self.log.channels))
 
     def stop(self) -> None:
         self.clock.wait(self.backend.stop())
 
     @property
     def epoch(self) -> str:
-        return self.backend._held.epoch
+        return self.backend._totals.epoch
 
     def _append(self, each: Draft) -> Message | Refusal:
         try:
@@ -166,14 +166,14 @@ class Both:
 
     def _start(self) -> SqliteBackend:
         backend = SqliteBackend(self.directory, self.bounds, self.clock, self.clock.wall, "normal")
-        self.clock.wait(backend.start(BackendEvents(self.heard.append, lambda channel: None, self._never_ail)))
+        self.clock.wait(backend.start(BackendEvents(self.heard.append, lambda channel: None, self._never_unavailable)))
         return backend
 
     async def _tick(self) -> None:
-        await self.backend._submit(Tick(*self.backend._time()))
+        await self.backend._submit(TickRequest(*self.backend._time()))
 
-    def _never_ail(self, ailment: str | None) -> None:
-        raise AssertionError(ailment)
+    def _never_unavailable(self, reason: str | None) -> None:
+        raise AssertionError(reason)
 
 
 def follow(topics: list[str], opening: StartPosition, page: Callable[[MessageId], Page]) -> object:

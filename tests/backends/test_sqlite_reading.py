@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from pushd.backends.sqlite.answers import Answers
 from pushd.backends.sqlite.directory import Directory
+from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.view import View
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Time
 from tests.system.durable import fill
@@ -40,7 +40,7 @@ def steps(file):
             db.set_progress_handler(tell, 100)
             db.execute("BEGIN")
             try:
-                return question(Answers(View(db, 86400.0, now, MESSAGES))), count / 10
+                return question(HistoryReader(View(db, 86400.0, now, MESSAGES))), count / 10
             finally:
                 db.execute("COMMIT")
                 db.set_progress_handler(None, 0)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pushd.backends.sqlite import history_file
 from pushd.core.cursor import NOW, Age, MessageId
 from tests.backends.disk import data
 
@@ -174,11 +175,10 @@ def test_one_who_asks_for_a_time_is_answered_truly_after_the_clock_was_set_back(
 
 def boot(store, name, monkeypatch, tmp_path):
     """Let the machine have been started anew."""
-    from pushd.backends.sqlite import opening
 
     file = tmp_path / name
     file.write_text(name)
-    monkeypatch.setattr(opening, "_BOOT", file)
+    monkeypatch.setattr(history_file, "_BOOT", file)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def rows(store):
 
 
 def is_tidy(store):
-    writing = store.backend._crew._writing
+    writing = store.backend._threads._writer_thread
     return lambda: not writing._writer._ledger.stale and not writing._writer._ledger.is_oversized
 
 
@@ -94,7 +94,7 @@ def test_the_file_gives_back_the_room_of_what_is_gone(disk):
     store.restart()
     large = store.file.stat().st_size
     assert large > 8_000_000
-    writer = store.backend._crew._writing._writer
+    writer = store.backend._threads._writer_thread._writer
     steps = []
     writer.db.set_trace_callback(lambda text: steps.append(text) if "incremental_vacuum" in text else None)
     store.forget("a")
@@ -126,7 +126,7 @@ def test_much_that_expires_at_once_does_not_hold_up_who_publishes(disk):
     store = disk(age=100.0, **ROOMY)
     publish_many(store, "a", 3000)
     store.clock.rightNow += 101
-    writer = store.backend._crew._writing._writer
+    writer = store.backend._threads._writer_thread._writer
     deleted = []
     writer.db.set_trace_callback(lambda text: deleted.append(text) if text.startswith("DELETE") else None)
     store.try_all(*[draft("b", b"x")] * 50)

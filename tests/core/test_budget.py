@@ -1,4 +1,4 @@
-"""The budget: what several hold counts once, and little is never refused."""
+"""The budget: shared items count once, and small requests are never refused."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.build import message
 LITTLE = 64 << 10
 
 
-def test_what_several_hold_counts_once_until_the_last_lets_it_go() -> None:
+def test_shared_item_counts_once_until_last_release() -> None:
     budget, shared, other = Budget(), Delivery(message(1)), Delivery(message(2))
     for held in (shared, shared, other):
         budget.hold(held)
@@ -22,7 +22,7 @@ def test_what_several_hold_counts_once_until_the_last_lets_it_go() -> None:
     assert budget.used == 0
 
 
-def test_it_is_over_behind_its_limit_and_relieved_an_eighth_below() -> None:
+def test_budget_is_over_above_limit_and_has_room_an_eighth_below() -> None:
     budget = Budget(800)
     budget.grow(0, 800)
     assert not budget.is_over
@@ -34,13 +34,13 @@ def test_it_is_over_behind_its_limit_and_relieved_an_eighth_below() -> None:
     assert budget.has_room
 
 
-def test_what_is_counted_is_so_whether_there_is_room_or_not() -> None:
+def test_recount_ignores_limit() -> None:
     budget = Budget(0)
     assert budget.recount(0, 10 * LITTLE) == budget.used == 10 * LITTLE
     assert budget.recount(10 * LITTLE, 0) == budget.used == 0
 
 
-def test_over_it_who_sends_more_than_a_little_is_refused_and_counts_as_before() -> None:
+def test_large_growth_over_limit_is_refused_and_not_counted() -> None:
     budget = Budget(0)
     held = budget.grow(0, LITTLE)
     with pytest.raises(NoRoom):
@@ -49,7 +49,7 @@ def test_over_it_who_sends_more_than_a_little_is_refused_and_counts_as_before() 
     assert budget.grow(held, 0) == budget.used == 0
 
 
-def test_over_it_who_sends_little_or_no_more_goes_on() -> None:
+def test_small_or_no_growth_over_limit_is_accepted() -> None:
     budget = Budget(10 * LITTLE)
     large = budget.grow(0, 20 * LITTLE)
     assert budget.grow(0, LITTLE) == LITTLE

@@ -1,4 +1,4 @@
-"""Catching up: what arrives meanwhile waits or is left to the history, and a gap is news once."""
+"""Catch-up: live messages are held or left to the replay, and each gap is reported once."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from pushd.core.outbox import QueueLimits
 from tests.build import at, message
 
 
-def held(catch_up: CatchUp) -> list[str]:
+def held_ids(catch_up: CatchUp) -> list[str]:
     return [f"{each.message.channel}:{each.message.seq}" for each in catch_up.held]
 
 
-def catching(*topics: str, limits: QueueLimits | None = None, seqs: range = range(0)) -> CatchUp:
-    """Catch up on topics while messages of channel ``a`` arrive."""
+def catch_up_on(*topics: str, limits: QueueLimits | None = None, seqs: range = range(0)) -> CatchUp:
+    """Return a catch-up that was given live messages of channel ``a``."""
     catch_up = CatchUp(topics or ("a",), limits or QueueLimits())
     for seq in seqs:
         catch_up.hold(Delivery(message(seq)))
@@ -26,42 +26,42 @@ TWO = [QueueLimits(messages=2), QueueLimits(bytes=2 * message().size)]
 
 
 @pytest.mark.parametrize("limits", TWO)
-def test_what_fits_waits(limits: QueueLimits) -> None:
-    catch_up = catching(limits=limits, seqs=range(3, 5))
+def test_live_messages_within_limits_are_held(limits: QueueLimits) -> None:
+    catch_up = catch_up_on(limits=limits, seqs=range(3, 5))
     assert catch_up.has_reached(at(2))
-    assert held(catch_up) == ["a:3", "a:4"]
+    assert held_ids(catch_up) == ["a:3", "a:4"]
 
 
 @pytest.mark.parametrize("limits", TWO)
-def test_what_does_not_fit_is_forgotten_until_the_replay_has_reached_it(limits: QueueLimits) -> None:
-    catch_up = catching(limits=limits, seqs=range(3, 7))
-    assert held(catch_up) == []
+def test_held_messages_over_limits_are_discarded_until_replay_reaches_them(limits: QueueLimits) -> None:
+    catch_up = catch_up_on(limits=limits, seqs=range(3, 7))
+    assert held_ids(catch_up) == []
     assert not catch_up.has_reached(at(2))
     catch_up.hold(Delivery(message(7)))
     assert catch_up.has_reached(at(6))
-    assert held(catch_up) == ["a:7"]
+    assert held_ids(catch_up) == ["a:7"]
 
 
-def test_a_replay_that_has_read_what_was_forgotten_needs_no_other_page() -> None:
-    assert catching(limits=TWO[0], seqs=range(3, 6)).has_reached(at(5))
+def test_replay_that_has_read_discarded_messages_is_complete() -> None:
+    assert catch_up_on(limits=TWO[0], seqs=range(3, 6)).has_reached(at(5))
 
 
-def test_a_large_message_may_wait_alone() -> None:
+def test_single_large_message_is_held() -> None:
     catch_up = CatchUp(["a"], QueueLimits(bytes=10))
     catch_up.hold(Delivery(message(1, data=b"x" * 100)))
     assert catch_up.has_reached(at(0))
-    assert held(catch_up) == ["a:1"]
+    assert held_ids(catch_up) == ["a:1"]
 
 
-def test_what_the_replay_has_read_does_not_wait_any_more() -> None:
-    catch_up = catching(seqs=range(3, 7))
+def test_held_messages_that_replay_has_read_are_discarded() -> None:
+    catch_up = catch_up_on(seqs=range(3, 7))
     assert catch_up.has_reached(at(4))
-    assert held(catch_up) == ["a:5", "a:6"]
+    assert held_ids(catch_up) == ["a:5", "a:6"]
 
 
-def test_a_gap_is_news_once_and_what_is_known_is_none() -> None:
+def test_gap_is_reported_once_and_known_gap_never() -> None:
     first, second = Gap("a", "E-1", "E-3", "evicted"), Gap("b", "E-1", "E-3", "evicted")
-    catch_up = catching("a", "b")
+    catch_up = catch_up_on("a", "b")
     assert catch_up.unreported([first, second]) == [first, second]
     assert catch_up.unreported([first]) == []
     known = Gap("a", "E-0", "E-5", "evicted")
@@ -69,62 +69,62 @@ def test_a_gap_is_news_once_and_what_is_known_is_none() -> None:
     assert catch_up.unreported([known]) == []
 
 
-def test_the_same_loss_told_otherwise_is_no_news_and_a_later_loss_is() -> None:
-    catch_up = catching()
+def test_gaps_are_compared_by_topic_and_end() -> None:
+    catch_up = catch_up_on()
     catch_up.mark_reported([Gap("a", "F-1", "E-3", "epoch")])
     later = Gap("a", "E-0", "E-4", "expired")
     assert catch_up.unreported([Gap("a", "E-0", "E-3", "evicted"), later]) == [later]
 
 
-def test_one_who_parts_reads_on_without_that_topic() -> None:
-    catch_up = catching("a", "b/*", seqs=range(3, 5))
+def test_unsubscribed_topic_is_removed_with_its_held_messages() -> None:
+    catch_up = catch_up_on("a", "b/*", seqs=range(3, 5))
     catch_up.hold(Delivery(message(5, "b/1")))
     catch_up.unsubscribe("a")
     assert list(catch_up.topics) == ["b/*"]
-    assert held(catch_up) == ["b/1:5"]
+    assert held_ids(catch_up) == ["b/1:5"]
     assert not catch_up.covers("a")
     catch_up.unsubscribe("b/*")
     assert len(catch_up.topics) == 0
-    assert held(catch_up) == []
+    assert held_ids(catch_up) == []
 
 
-def test_what_another_topic_covers_still_waits_for_one_who_parts() -> None:
-    catch_up = catching("a", "*", seqs=range(3, 5))
+def test_held_messages_of_another_topic_survive_unsubscribe() -> None:
+    catch_up = catch_up_on("a", "*", seqs=range(3, 5))
     catch_up.unsubscribe("a")
-    assert held(catch_up) == ["a:3", "a:4"]
+    assert held_ids(catch_up) == ["a:3", "a:4"]
 
 
-def test_one_that_doubts_asks_once_more_and_forgets_what_it_held() -> None:
-    catch_up = catching(seqs=range(3, 6))
+def test_invalidate_discards_held_messages_and_requires_one_more_page() -> None:
+    catch_up = catch_up_on(seqs=range(3, 6))
     catch_up.invalidate()
-    assert held(catch_up) == []
+    assert held_ids(catch_up) == []
     catch_up.hold(Delivery(message(7)))
     assert not catch_up.has_reached(at(6))
     assert catch_up.has_reached(at(6))
-    assert held(catch_up) == ["a:7"]
+    assert held_ids(catch_up) == ["a:7"]
 
 
-def test_what_is_held_of_another_epoch_is_not_behind_the_replay() -> None:
-    catch_up = catching(seqs=range(3, 5))
+def test_held_messages_of_another_epoch_are_discarded() -> None:
+    catch_up = catch_up_on(seqs=range(3, 5))
     assert catch_up.has_reached(at(0)._replace(epoch="F"))
-    assert held(catch_up) == []
+    assert held_ids(catch_up) == []
 
 
-def test_what_waits_counts_in_all_until_it_is_taken_or_forgotten() -> None:
+def test_held_messages_count_in_budget_until_taken_or_discarded() -> None:
     limits = QueueLimits(messages=3)
-    catch_up = catching(limits=limits, seqs=range(3, 6))
+    catch_up = catch_up_on(limits=limits, seqs=range(3, 6))
     assert limits.budget.used == 3 * message().size
     assert catch_up.has_reached(at(3))
     assert limits.budget.used == 2 * message().size
     assert [each.message.seq for each in catch_up.take_held()] == [4, 5]
     assert limits.budget.used == 0
-    catching(limits=limits, seqs=range(3, 7))
+    catch_up_on(limits=limits, seqs=range(3, 7))
     assert limits.budget.used == 0
 
 
-def test_where_too_much_waits_in_all_it_is_left_to_the_history() -> None:
+def test_messages_are_not_held_while_budget_is_exceeded() -> None:
     limits = QueueLimits(budget=Budget(message().size))
-    catch_up = catching(limits=limits, seqs=range(3, 6))
-    assert held(catch_up) == []
+    catch_up = catch_up_on(limits=limits, seqs=range(3, 6))
+    assert held_ids(catch_up) == []
     assert not catch_up.has_reached(at(2))
     assert limits.budget.used == 0

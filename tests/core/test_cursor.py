@@ -32,7 +32,7 @@ from pushd.core.errors import BadSince
         ("1763751574.123", Time(1763751574.123)),
     ],
 )
-def test_each_form_of_since_is_understood(text: str, since: Since) -> None:
+def test_each_form_of_since_is_parsed(text: str, since: Since) -> None:
     read = parse_since(text)
     assert type(read) is type(since)
     assert read == since
@@ -81,19 +81,19 @@ def test_each_form_of_since_is_understood(text: str, since: Since) -> None:
         "*",
     ],
 )
-def test_garbage_in_place_of_a_cursor_is_refused_and_never_a_full_replay(text: str) -> None:
+def test_invalid_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadSince):
         parse_since(text)
 
 
 @given(st.from_regex(r"[A-Za-z0-9]{1,32}", fullmatch=True), st.integers(0, 10**18 - 1))
-def test_a_message_id_reads_back_as_it_was_written(epoch: str, seq: int) -> None:
+def test_message_id_round_trips(epoch: str, seq: int) -> None:
     written = MessageId(epoch, seq)
     assert parse_since(str(written)) == written
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_cursor_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         parse_since(text)
     except BadSince as refusal:
@@ -102,7 +102,7 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
 
 
 @given(st.integers(1, 10**9 - 1), st.decimals(0, 10**12 - 1, places=3), st.sampled_from(["ms", "s", "m", "h", "d"]))
-def test_counts_durations_and_times_are_the_numbers_that_were_written(count: int, number: Decimal, unit: str) -> None:
+def test_counts_durations_and_times_are_parsed_exactly(count: int, number: Decimal, unit: str) -> None:
     seconds = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[unit]
     assert parse_since(f"last:{count}") == Last(count)
     assert parse_since(f"{number}") == Time(float(number))

@@ -1,4 +1,4 @@
-"""The history of one channel: what is kept, in order, and the memory of what was lost."""
+"""The history of one channel: kept messages in order, and the record of lost ones."""
 
 import pytest
 from hypothesis import given
@@ -20,16 +20,16 @@ def seqs(channel: Channel, after: int = 0) -> list[int]:
     return [each.seq for each in channel.after(after)]
 
 
-def test_the_defaults_are_those_that_are_documented() -> None:
+def test_default_bounds_are_as_documented() -> None:
     assert Bounds() == (1000, 4 * 1024 * 1024, 24 * 3600, 256 * 1024 * 1024, 100_000)
 
 
-def test_a_new_channel_has_nothing_and_lost_nothing() -> None:
+def test_new_channel_is_empty_and_lost_nothing() -> None:
     channel = Channel("a")
     assert (channel.bytes, channel.last, channel.lost, seqs(channel)) == (0, 0, 0, [])
 
 
-def test_it_knows_its_newest_message_and_what_it_weighs() -> None:
+def test_channel_records_newest_message_and_bytes() -> None:
     first, second = message(3, data=b"one", time=10.0), message(5, data=b"twelve", time=11.0)
     channel = channel_of(first, second)
     assert (channel.last, channel.last_time) == (5, 11.0)
@@ -46,62 +46,62 @@ def test_it_knows_its_newest_message_and_what_it_weighs() -> None:
         (Bounds(bytes=1), True),
     ],
 )
-def test_it_exceeds_its_bounds_by_count_or_by_bytes(bounds: Bounds, exceeded: bool) -> None:
+def test_bounds_are_exceeded_by_count_or_bytes(bounds: Bounds, exceeded: bool) -> None:
     assert channel_of(message(1), message(2)).exceeds(bounds) is exceeded
 
 
-def test_an_empty_one_exceeds_no_bounds() -> None:
+def test_empty_channel_exceeds_no_bounds() -> None:
     assert not Channel("a").exceeds(Bounds(messages=0, bytes=0))
 
 
-def test_the_oldest_message_leaves_first_and_is_remembered_as_lost() -> None:
+def test_oldest_message_is_removed_first_and_recorded_as_lost() -> None:
     channel = channel_of(message(1), message(4, time=12.0), message(6))
-    channel.lose_oldest("evicted")
-    assert channel.lose_oldest("expired").seq == 4
+    channel.remove_oldest("evicted")
+    assert channel.remove_oldest("expired").seq == 4
     assert seqs(channel) == [6]
     assert channel.bytes == 1
     assert (channel.lost, channel.lost_time, channel.lost_reason) == (4, 12.0, "expired")
 
 
-def test_what_is_remembered_as_lost_is_the_newest_that_went_not_the_last_to_go() -> None:
+def test_recorded_loss_is_newest_message_not_latest_removal() -> None:
     one, two, three = message(1, time=1.0), message(2, time=2.0), message(3, time=3.0)
     channel = channel_of(one, two, three)
-    channel.lose(two, "expired")
-    channel.lose(one, "evicted")
+    channel.remove(two, "expired")
+    channel.remove(one, "evicted")
     assert seqs(channel) == [3]
     assert (channel.lost, channel.lost_time, channel.lost_reason) == (2, 2.0, "expired")
 
 
-def test_a_message_that_is_not_kept_can_not_be_lost() -> None:
+def test_removing_unknown_message_raises_value_error() -> None:
     channel = channel_of(message(1))
     with pytest.raises(ValueError):
-        channel.lose(message(1), "expired")
+        channel.remove(message(1), "expired")
     assert channel.lost == 0
 
 
-def test_the_newest_message_is_known_even_when_it_is_gone() -> None:
+def test_newest_message_is_recorded_after_its_removal() -> None:
     channel = channel_of(message(7, time=9.0))
-    channel.lose_oldest("expired")
+    channel.remove_oldest("expired")
     assert (channel.last, channel.last_time) == (7, 9.0)
 
 
-@pytest.mark.parametrize(("heard", "finished"), [(0, False), (2, False), (3, True), (9, True)])
-def test_one_that_ended_is_finished_for_those_who_heard_its_last_message(heard: int, finished: bool) -> None:
+@pytest.mark.parametrize(("seq", "finished"), [(0, False), (2, False), (3, True), (9, True)])
+def test_ended_channel_is_finished_from_its_last_message_on(seq: int, finished: bool) -> None:
     channel = channel_of(message(2), message(3))
-    assert not channel.is_finished(heard)
+    assert not channel.is_finished(seq)
     channel.ended = True
-    assert channel.is_finished(heard) is finished
+    assert channel.is_finished(seq) is finished
 
 
-def test_one_that_ended_and_lost_everything_is_finished_for_those_who_heard_what_was_lost() -> None:
+def test_ended_channel_without_messages_is_finished_from_its_last_loss_on() -> None:
     channel = channel_of(message(3))
     channel.ended = True
-    channel.lose_oldest("expired")
+    channel.remove_oldest("expired")
     assert not channel.is_finished(2)
     assert channel.is_finished(3)
 
 
 @given(st.sets(st.integers(1, 60)), st.integers(0, 61))
-def test_what_is_newer_than_a_sequence_is_found_in_order(numbers: set[int], after: int) -> None:
+def test_messages_after_a_sequence_are_found_in_order(numbers: set[int], after: int) -> None:
     channel = channel_of(*(message(seq) for seq in sorted(numbers)))
     assert seqs(channel, after) == sorted(seq for seq in numbers if seq > after)

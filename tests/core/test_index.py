@@ -1,4 +1,4 @@
-"""The index: it finds exactly those whose topic covers a channel, and looks at nobody else."""
+"""The index: it finds exactly the subscribers whose topic matches a channel, and examines no others."""
 
 import gc
 import pickle
@@ -25,7 +25,7 @@ CHANGES = st.lists(st.tuples(st.booleans(), TOPICS, st.integers(0, 3)), max_size
 
 
 @given(CHANGES, st.lists(CHANNELS, min_size=1, max_size=5))
-def test_it_finds_whom_the_rule_of_names_finds_after_every_change(
+def test_index_agrees_with_matches_after_every_change(
     changes: list[tuple[bool, str, int]], channels: list[str]
 ) -> None:
     index: TopicIndex[int] = TopicIndex()
@@ -46,7 +46,7 @@ def test_it_finds_whom_the_rule_of_names_finds_after_every_change(
 
 
 @given(CHANGES, CHANNELS)
-def test_nothing_is_left_of_those_who_are_gone(changes: list[tuple[bool, str, int]], channel: str) -> None:
+def test_index_is_empty_after_all_subscribers_are_removed(changes: list[tuple[bool, str, int]], channel: str) -> None:
     index: TopicIndex[int] = TopicIndex()
     for added, topic, subscriber in changes:
         (index.add if added else index.remove)(topic, subscriber)
@@ -57,22 +57,22 @@ def test_nothing_is_left_of_those_who_are_gone(changes: list[tuple[bool, str, in
     assert pickle.dumps(index) == pickle.dumps(TopicIndex())
 
 
-def test_those_who_came_first_are_found_first() -> None:
+def test_subscribers_are_found_in_order_of_subscription() -> None:
     index: TopicIndex[str] = TopicIndex()
     for name in ("first", "second", "third"):
         index.add("a", name)
     assert list(index.match("a")) == ["first", "second", "third"]
 
 
-def test_nobody_is_found_where_nobody_listens() -> None:
+def test_channel_without_subscribers_has_no_match() -> None:
     index: TopicIndex[str] = TopicIndex()
     index.add("b", "other")
     assert not index.match("a")
     assert not index.by_name("a")
 
 
-def test_a_match_that_was_found_does_not_change_who_is_found_next() -> None:
-    """Several dictionaries are joined for one who asks; none of them may be changed by it."""
+def test_match_does_not_change_later_matches() -> None:
+    """A match joins several dictionaries and must change none of them."""
     index: TopicIndex[str] = TopicIndex()
     index.add("a", "exact")
     index.add("*", "one")
@@ -83,8 +83,8 @@ def test_a_match_that_was_found_does_not_change_who_is_found_next() -> None:
     assert set(index.match("c/d")) == {"all"}
 
 
-def steps(call: Callable[[], object]) -> int:
-    """Count the lines of Python that a call runs."""
+def lines_run(call: Callable[[], object]) -> int:
+    """Return the number of lines of Python that a call runs."""
     count = 0
 
     def trace(_: FrameType, __: str, ___: Any) -> Any:
@@ -93,7 +93,7 @@ def steps(call: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
-    gc.disable()  # what a collection calls would be counted too
+    gc.disable()  # lines run by a collection would be counted too
     sys.settrace(trace)
     try:
         call()
@@ -104,21 +104,21 @@ def steps(call: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("topic", ["other/{}", "other/{}/*", "other/{}/**", "*/{}", "deep/*/{}/**"])
-def test_a_match_costs_the_same_however_many_listen_elsewhere(topic: str) -> None:
+def test_cost_of_match_does_not_depend_on_unrelated_subscribers(topic: str) -> None:
     def cost(unrelated: int) -> tuple[int, int]:
         index: TopicIndex[int] = TopicIndex()
         for subscriber in range(unrelated):
             index.add(topic.format(subscriber), subscriber)
         index.add("here/now", -1)
         index.add("here/*", -2)
-        first, again = (steps(lambda: index.match("here/now")) for _ in range(2))
+        first, again = (lines_run(lambda: index.match("here/now")) for _ in range(2))
         assert set(index.match("here/now")) == {-1, -2}
         return first, again
 
     assert cost(3000) == cost(3)
 
 
-def test_what_is_remembered_of_channels_is_bounded() -> None:
+def test_cache_of_matches_is_bounded() -> None:
     index: TopicIndex[int] = TopicIndex()
     index.add("**", 1)
 
@@ -131,7 +131,7 @@ def test_what_is_remembered_of_channels_is_bounded() -> None:
     assert size_after(60_000) <= 1.05 * usual
 
 
-def test_everybody_is_found_once() -> None:
+def test_subscribers_are_listed_once() -> None:
     index: TopicIndex[str] = TopicIndex()
     for topic, name in (("a", "one"), ("a/b", "two"), ("*/b", "one"), ("c/**", "three"), ("**", "four")):
         index.add(topic, name)

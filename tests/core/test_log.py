@@ -1,4 +1,4 @@
-"""The log keeps what it promised to keep, within every bound, and knows what became of the rest."""
+"""The log: what it keeps within its bounds, and what it records about channels."""
 
 import pytest
 
@@ -14,30 +14,30 @@ COST = cost(DATA)
 
 
 def kept(log: Log, *topics: str, now: float = 0.0) -> list[int]:
-    """Read all that is kept of some topics, by default of all."""
+    """Return the sequences of the kept messages of some topics, by default of all."""
     page = log.page_now(topics or ("**",), at(0), 10_000, 1 << 30, now)
     assert page.is_last
     return [each.seq for each in page.messages]
 
 
-def test_a_message_is_accepted_as_it_was_handed_in() -> None:
+def test_accepted_message_has_fields_of_draft() -> None:
     log = Log("E", Bounds())
-    handed_in = draft("a/b", b'{"a":1}', "application/json", "update", 60.0)
-    accepted = log.append(handed_in, 1763751574.12345, 5.0)
+    published = draft("a/b", b'{"a":1}', "application/json", "update", 60.0)
+    accepted = log.append(published, 1763751574.12345, 5.0)
     assert (accepted.id, accepted.prev, accepted.channel) == ("E-1", None, "a/b")
     assert (accepted.data, accepted.content_type, accepted.encoding) == (b'{"a":1}', "application/json", "json")
     assert (accepted.event, accepted.end) == ("update", False)
     assert accepted.time == 1763751574.123
 
 
-def test_an_accepted_message_is_in_the_history_at_once() -> None:
+def test_accepted_message_is_in_history() -> None:
     log = Log("E", Bounds())
     accepted = publish(log, "a")
     assert log.page_now(("a",), at(0), 10, 1000, 0.0).messages == (accepted,)
     assert (len(log), log.bytes, log.head) == (1, cost(), 1)
 
 
-def test_ids_grow_over_all_channels_and_prev_links_each_channel() -> None:
+def test_ids_increase_over_all_channels_and_prev_links_each_channel() -> None:
     log = Log("E", Bounds())
     links = [(each.id, each.prev) for each in (publish(log, channel) for channel in "abaab")]
     assert links == [("E-1", None), ("E-2", None), ("E-3", "E-1"), ("E-4", "E-3"), ("E-5", "E-2")]
@@ -50,7 +50,7 @@ def test_order_does_not_depend_on_the_wall_clock() -> None:
     assert kept(log, now=2.0) == [1, 2]
 
 
-def test_a_link_names_the_message_before_even_when_that_is_gone() -> None:
+def test_prev_names_previous_message_even_if_expired() -> None:
     log = Log("E", Bounds(age=10))
     publish(log, "a", now=0.0)
     assert publish(log, "a", now=100.0).prev == "E-1"
@@ -59,14 +59,14 @@ def test_a_link_names_the_message_before_even_when_that_is_gone() -> None:
 # Bounds
 
 
-def test_a_channel_keeps_its_newest_messages_by_count() -> None:
+def test_channel_keeps_newest_messages_by_count() -> None:
     log = Log("E", Bounds(messages=2))
     for channel in "aaabab":
         publish(log, channel)
     assert kept(log) == [3, 4, 5, 6]
 
 
-def test_a_channel_keeps_its_newest_messages_by_bytes() -> None:
+def test_channel_keeps_newest_messages_by_bytes() -> None:
     log = Log("E", Bounds(bytes=200))
     for _ in range(3):
         publish(log, "a", DATA)
@@ -77,7 +77,7 @@ def test_a_channel_keeps_its_newest_messages_by_bytes() -> None:
     assert log.bytes == COST + cost(b"x" * 101)
 
 
-def test_a_message_beyond_the_bytes_of_a_channel_is_accepted_and_not_kept() -> None:
+def test_message_over_channel_bytes_is_accepted_but_not_kept() -> None:
     log = Log("E", Bounds(bytes=100))
     publish(log, "a", DATA)
     assert publish(log, "a", DATA + b"!").id == "E-2"
@@ -85,13 +85,13 @@ def test_a_message_beyond_the_bytes_of_a_channel_is_accepted_and_not_kept() -> N
     assert log.bytes == 0
 
 
-def test_with_zero_messages_nothing_is_kept_and_ids_still_grow() -> None:
+def test_zero_messages_keeps_nothing_and_ids_increase() -> None:
     log = Log("E", Bounds(messages=0))
     assert [publish(log, "a").prev for _ in range(3)] == [None, "E-1", "E-2"]
     assert (kept(log), len(log), log.bytes, log.head) == ([], 0, 0, 3)
 
 
-def test_what_is_too_old_leaves_even_where_nothing_new_comes() -> None:
+def test_messages_expire_without_new_publishes() -> None:
     log = Log("E", Bounds(age=10))
     publish(log, "a", now=0.0)
     publish(log, "b", now=5.0)
@@ -104,7 +104,7 @@ def test_what_is_too_old_leaves_even_where_nothing_new_comes() -> None:
     assert log.bytes == 0
 
 
-def test_a_message_with_a_time_to_live_leaves_when_that_is_over_whatever_is_older() -> None:
+def test_message_with_ttl_expires_before_older_messages() -> None:
     log = Log("E", Bounds(age=100))
     publish(log, "a")
     publish(log, "a", ttl=5.0)
@@ -116,37 +116,37 @@ def test_a_message_with_a_time_to_live_leaves_when_that_is_over_whatever_is_olde
     assert len(log) == 1
 
 
-def test_a_time_to_live_never_keeps_a_message_beyond_the_age() -> None:
+def test_ttl_does_not_extend_maximum_age() -> None:
     log = Log("E", Bounds(age=10))
     publish(log, "a", ttl=1000.0)
     assert kept(log, now=11.0) == []
 
 
-def test_a_time_to_live_of_what_is_evicted_already_does_no_harm() -> None:
+def test_ttl_of_evicted_message_has_no_effect() -> None:
     log = Log("E", Bounds(messages=1))
     publish(log, "a", ttl=5.0)
     publish(log, "a")
     assert kept(log, now=6.0) == [2]
 
 
-def test_deadlines_of_what_is_gone_do_not_pile_up() -> None:
+def test_deadlines_of_removed_messages_do_not_accumulate() -> None:
     log = Log("E", Bounds(messages=1))
     publish(log, "b", ttl=50.0)
     for _ in range(5000):
         publish(log, "a", ttl=50.0)
-    assert max(len(held) for held in vars(log).values() if isinstance(held, list)) < 2500
+    assert max(len(value) for value in vars(log).values() if isinstance(value, list)) < 2500
     assert kept(log, now=49.0) == [1, 5001]
     assert kept(log, now=50.0) == []
 
 
-def test_what_a_message_takes_beside_its_data_counts_too() -> None:
-    """Else a million empty messages would take no room."""
+def test_overhead_of_message_is_counted() -> None:
+    """Otherwise a million empty messages would count as no memory."""
     assert cost(b"", "channel") > len("channel")
     assert cost(b"12345", "channel") == cost(b"", "channel") + 5
     assert cost(b"", "a/channel") == cost(b"", "channel") + 2
 
 
-def test_over_all_channels_the_least_recently_used_one_loses_its_oldest_first() -> None:
+def test_total_bytes_evicts_oldest_of_least_recently_used_channel() -> None:
     log = Log("E", Bounds(total_bytes=4 * COST))
     for channel in "abba":
         publish(log, channel, DATA)
@@ -159,7 +159,7 @@ def test_over_all_channels_the_least_recently_used_one_loses_its_oldest_first() 
     assert log.bytes == 4 * COST
 
 
-def test_a_channel_that_is_used_again_is_spared() -> None:
+def test_recently_used_channel_is_not_evicted_first() -> None:
     log = Log("E", Bounds(total_bytes=3 * COST))
     for channel in "aba":
         publish(log, channel, DATA)
@@ -167,7 +167,7 @@ def test_a_channel_that_is_used_again_is_spared() -> None:
     assert kept(log) == [1, 3, 4]
 
 
-def test_a_message_beyond_all_bytes_is_accepted_and_not_kept() -> None:
+def test_message_over_total_bytes_is_accepted_but_not_kept() -> None:
     log = Log("E", Bounds(total_bytes=COST))
     publish(log, "a", DATA)
     publish(log, "b", b"x" * 1000)
@@ -179,30 +179,30 @@ def test_a_message_beyond_all_bytes_is_accepted_and_not_kept() -> None:
 # Channels
 
 
-def test_a_channel_beyond_the_limit_is_refused_while_all_are_in_use() -> None:
+def test_channel_over_limit_is_refused_while_all_have_messages() -> None:
     log = Log("E", Bounds(channels=2))
     publish(log, "a")
     publish(log, "b")
     with pytest.raises(TooManyChannels):
         publish(log, "c")
-    assert (log.head, log.channel_count, kept(log)) == (2, 2, [1, 2])
+    assert (log.head, len(log.channels), kept(log)) == (2, 2, [1, 2])
     publish(log, "a")
     assert kept(log) == [1, 2, 3]
 
 
-def test_a_channel_without_messages_makes_room_for_a_new_one() -> None:
+def test_idle_channel_is_forgotten_for_a_new_one() -> None:
     log = Log("E", Bounds(channels=2, age=10))
     publish(log, "a", now=0.0)
     publish(log, "b", now=20.0)
     publish(log, "c", now=20.0)
-    assert log.channel_count == 2
+    assert len(log.channels) == 2
     assert log.info("a") is None
     assert kept(log, now=20.0) == [2, 3]
     with pytest.raises(TooManyChannels):
         publish(log, "a", now=20.0)
 
 
-def test_what_is_known_of_a_channel_is_told() -> None:
+def test_info_describes_channel() -> None:
     log = Log("E", Bounds(messages=2))
     assert log.info("a") is None
     for now in (1.0, 2.0, 3.5):
@@ -215,14 +215,14 @@ def test_what_is_known_of_a_channel_is_told() -> None:
     assert (info.messages, info.ended) == (2, True)
 
 
-def test_a_channel_whose_messages_are_gone_still_knows_its_last_one() -> None:
+def test_info_of_idle_channel_has_its_last_message() -> None:
     log = Log("E", Bounds(age=10))
     publish(log, "a", now=1.0)
     log.expire_now(20.0)
     assert log.info("a") == ChannelInfo("a", 0, 0, None, "E-1", 1.0, False)
 
 
-def test_channels_are_listed_sorted_and_page_by_page_by_prefix() -> None:
+def test_channel_names_are_listed_sorted_in_pages_by_prefix() -> None:
     log = Log("E", Bounds(age=10))
     publish(log, "c")
     for channel in ("b/2", "b/1", "bb", "a"):
@@ -235,23 +235,23 @@ def test_channels_are_listed_sorted_and_page_by_page_by_prefix() -> None:
     assert log.names_now("x", "", 10) == []
 
 
-# Forgetting and ending
+# Deleted and ended channels
 
 
-def test_a_channel_is_forgotten_once_with_all_its_messages() -> None:
+def test_delete_removes_channel_with_its_messages_once() -> None:
     log = Log("E", Bounds())
     for channel in "aba":
         publish(log, channel)
     assert log.delete("a")
     assert not log.delete("a")
     assert not log.delete("never")
-    assert (kept(log), len(log), log.channel_count) == ([2], 1, 1)
+    assert (kept(log), len(log), len(log.channels)) == ([2], 1, 1)
     assert log.info("a") is None
     assert log.names_now("", "", 10) == ["b"]
     assert log.bytes == cost(channel="b")
 
 
-def test_a_forgotten_channel_begins_anew_when_it_is_published_to() -> None:
+def test_publish_to_deleted_channel_creates_it_again() -> None:
     log = Log("E", Bounds())
     publish(log, "a")
     log.delete("a")
@@ -261,16 +261,16 @@ def test_a_forgotten_channel_begins_anew_when_it_is_published_to() -> None:
     assert log.delete("a")
 
 
-def test_channels_that_are_made_and_forgotten_leave_no_growing_trace() -> None:
+def test_records_of_deleted_channels_are_bounded() -> None:
     log = Log("E", Bounds(channels=10))
     for number in range(100):
         publish(log, f"c/{number}")
         log.delete(f"c/{number}")
-    assert log.channel_count == 0
-    assert max(len(held) for held in vars(log).values() if isinstance(held, dict)) <= 10
+    assert len(log.channels) == 0
+    assert max(len(value) for value in vars(log.channels).values() if isinstance(value, dict)) <= 10
 
 
-def test_the_mark_of_an_end_is_no_message_but_has_an_id() -> None:
+def test_end_mark_has_an_id_but_is_not_kept() -> None:
     log = Log("E", Bounds())
     publish(log, "a")
     assert publish(log, "a", b"", end=True).id == "E-2"
@@ -278,7 +278,7 @@ def test_the_mark_of_an_end_is_no_message_but_has_an_id() -> None:
     assert publish(log, "a").prev == "E-1"
 
 
-def test_the_last_message_of_a_stream_is_kept_like_any_other() -> None:
+def test_last_message_of_channel_is_kept() -> None:
     log = Log("E", Bounds())
     publish(log, "a", b"last", end=True)
     page = log.page_now(("a",), at(0), 10, 1000, 0.0)
@@ -286,7 +286,7 @@ def test_the_last_message_of_a_stream_is_kept_like_any_other() -> None:
     assert page.ended == ("a",)
 
 
-def test_a_channel_that_is_published_to_after_its_end_goes_on() -> None:
+def test_publish_after_end_reopens_channel() -> None:
     log = Log("E", Bounds())
     publish(log, "a", b"last", end=True)
     publish(log, "a", b"more")

@@ -1,4 +1,4 @@
-"""The log answers every cursor: where it begins, what follows page by page, and where it ends."""
+"""Cursors: where a subscription starts, the pages of its replay, and its end."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.build import Log, at, log_of, message, open_log, publish, read_log
 ALL = 1 << 30
 
 
-# Where a subscription begins
+# Start positions
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ ALL = 1 << 30
     ids=str,
 )
 @pytest.mark.parametrize("topics", ["a/1,b/1,silent", "*/1", "a/*,b/1,*/1"])
-def test_each_form_of_since_begins_where_it_says(since: Since, seqs: list[int], topics: str) -> None:
+def test_each_form_of_since_has_documented_start(since: Since, seqs: list[int], topics: str) -> None:
     log = Log("E", Bounds())
     for second, channel in enumerate(["a/1", "x", "b/1", "x", "a/1", "b/1", "x"], 1):
         publish(log, channel, now=float(second))
@@ -50,7 +50,7 @@ def test_each_form_of_since_begins_where_it_says(since: Since, seqs: list[int], 
     assert opening.needs_replay or not seqs
 
 
-def test_one_who_has_heard_all_is_not_behind() -> None:
+def test_cursor_at_newest_message_needs_no_replay() -> None:
     log = log_of("ab")
     assert not open_log(log, "a", NOW).needs_replay
     assert not open_log(log, "a", at(2)).needs_replay
@@ -58,15 +58,15 @@ def test_one_who_has_heard_all_is_not_behind() -> None:
 
 
 @pytest.mark.parametrize("since", [NOW, EVERYTHING, Last(5), Age(60.0), Time(3.0)], ids=str)
-def test_one_without_a_cursor_misses_nothing_of_an_empty_log(since: Since) -> None:
+def test_empty_log_has_no_gaps(since: Since) -> None:
     opening = open_log(Log("E", Bounds()), "a,*", since)
     assert opening == StartPosition(at(0), (), needs_replay=False, is_complete=False)
 
 
-# Reading page by page
+# Pages
 
 
-def pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]:
+def read_pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]:
     found, position = [], at(0)
     while True:
         page = log.page_now(tuple(topics.split(",")), position, count, size, 100.0)
@@ -80,26 +80,26 @@ def pages(log: Log, topics: str, count: int, size: int = ALL) -> list[list[int]]
 
 
 @pytest.mark.parametrize("topics", ["a,b", "*/1,b,a", "a,*"])
-def test_pages_hold_so_many_messages_in_order_and_the_last_says_so(topics: str) -> None:
+def test_pages_are_limited_by_count_and_last_one_is_marked(topics: str) -> None:
     log = log_of("abbab")
-    assert pages(log, topics, 2) == [[1, 2], [3, 4], [5]]
-    assert pages(log, topics, 5) == [[1, 2, 3, 4, 5]]
+    assert read_pages(log, topics, 2) == [[1, 2], [3, 4], [5]]
+    assert read_pages(log, topics, 5) == [[1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("topics", ["a,b", "*"])
-def test_pages_hold_so_many_bytes_but_always_a_message(topics: str) -> None:
+def test_pages_are_limited_by_bytes_but_have_at_least_one_message(topics: str) -> None:
     log = log_of("abbab")
     size = message().size
-    assert pages(log, topics, 100, 2 * size) == [[1, 2], [3, 4], [5]]
-    assert pages(log, topics, 100, size + 1) == [[1, 2], [3, 4], [5]]
-    assert pages(log, topics, 100, 1) == [[1], [2], [3], [4], [5]]
+    assert read_pages(log, topics, 100, 2 * size) == [[1, 2], [3, 4], [5]]
+    assert read_pages(log, topics, 100, size + 1) == [[1, 2], [3, 4], [5]]
+    assert read_pages(log, topics, 100, 1) == [[1], [2], [3], [4], [5]]
 
 
-def test_a_pattern_among_many_foreign_messages_is_read_to_the_end() -> None:
+def test_pattern_among_many_other_messages_is_read_to_the_end() -> None:
     log = Log("E", Bounds(messages=100_000, channels=10))
     for channel in ["a/1", *["x"] * 45_000, "a/2"]:
         publish(log, channel)
-    found = pages(log, "a/*", 10)
+    found = read_pages(log, "a/*", 10)
     assert [seq for page in found for seq in page] == [1, 45_002]
     assert len(found) > 1
 
@@ -107,7 +107,7 @@ def test_a_pattern_among_many_foreign_messages_is_read_to_the_end() -> None:
 # Ends
 
 
-def test_one_who_has_heard_all_of_streams_that_ended_is_finished() -> None:
+def test_subscription_is_complete_if_all_channels_ended_and_were_read() -> None:
     log = log_of("ab")
     publish(log, "a", b"", now=3.0, end=True)
     assert open_log(log, "a", at(1)).is_complete
@@ -119,21 +119,21 @@ def test_one_who_has_heard_all_of_streams_that_ended_is_finished() -> None:
     assert open_log(log, "a,b", at(4)).is_complete
 
 
-def test_a_pattern_never_ends() -> None:
+def test_pattern_never_ends() -> None:
     log = log_of("a")
     publish(log, "a", b"", now=2.0, end=True)
     assert not open_log(log, "*", at(2)).is_complete
     assert log.page_now(("*",), at(0), 10, ALL, 2.0).ended == ()
 
 
-def test_the_last_page_and_only_that_names_the_channels_that_have_ended() -> None:
+def test_only_last_page_names_ended_channels() -> None:
     log = log_of("aab")
     publish(log, "a", b"", now=4.0, end=True)
     assert log.page_now(("a", "b"), at(0), 1, ALL, 4.0).ended == ()
     assert log.page_now(("a", "b"), at(1), 10, ALL, 4.0).ended == ("a",)
 
 
-def test_one_who_missed_some_of_a_stream_that_ended_is_told_so_before_the_end() -> None:
+def test_gap_in_ended_channel_is_reported_before_the_end() -> None:
     log = log_of("aa", Bounds(messages=1))
     publish(log, "a", b"", now=3.0, end=True)
     opening = open_log(log, "a", at(0))
@@ -141,7 +141,7 @@ def test_one_who_missed_some_of_a_stream_that_ended_is_told_so_before_the_end() 
     assert [gap.reason for gap in opening.gaps] == ["evicted"]
 
 
-def test_one_who_comes_back_to_a_deleted_channel_is_finished_and_one_who_comes_first_waits() -> None:
+def test_deleted_channel_is_complete_for_a_cursor_but_not_for_a_new_subscriber() -> None:
     log = log_of("a")
     log.delete("a")
     assert open_log(log, "a", at(1)).is_complete

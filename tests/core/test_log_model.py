@@ -1,6 +1,6 @@
-"""The promise of the log: whatever expired, was evicted or forgotten, nobody who comes back is in the dark.
+"""The promise of the log: a returning subscriber receives each message, or a gap if it expired, was evicted or deleted.
 
-Beside the log stands a list that keeps its bounds in the simplest way there is.
+The log is compared with a list that enforces the same bounds in the simplest way.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ STEPS = st.lists(
         published(5, None, True),
         published(0, None, True),
         st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 4.0])),
-        st.tuples(st.just("forget"), st.sampled_from(CHANNELS)),
+        st.tuples(st.just("delete"), st.sampled_from(CHANNELS)),
     ),
     min_size=8,
     max_size=25,
@@ -54,15 +54,15 @@ Step = tuple[object, ...]
 
 @dataclass
 class Kept:
-    """A message in the list, and until when it may stay."""
+    """A message in the list, and when it expires."""
 
     message: Message
-    born: float
+    accepted: float
     deadline: float
 
 
 class Model:
-    """A log, and a list of what it ought to keep."""
+    """A log, and a list of the messages that it should keep."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.log = Log("E", bounds)
@@ -74,7 +74,7 @@ class Model:
         """Channels, the least recently used first."""
 
     def run(self, steps: Sequence[Step], *, expire: bool = True) -> "Model":
-        """Do what the steps say; without `expire` the log still has some of what is too old."""
+        """Apply changes to both; without `expire` the log may still have messages that are too old."""
         for name, *values in steps:
             getattr(self, str(name))(*values)
             self._expire()
@@ -85,29 +85,29 @@ class Model:
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    def forget(self, channel: str) -> None:
+    def delete(self, channel: str) -> None:
         self.log.delete(channel)
         self.kept = [each for each in self.kept if each.message.channel != channel]
 
     def publish(self, channel: str, size: int, ttl: float | None, end: bool) -> None:
         self._expire()
         try:
-            accepted = publish(self.log, channel, b"x" * size, now=self.now, ttl=ttl, end=end)
+            message = publish(self.log, channel, b"x" * size, now=self.now, ttl=ttl, end=end)
         except TooManyChannels:
             assert len({each.message.channel for each in self.kept}) >= self.bounds.channels
             return
         self.used = [each for each in self.used if each != channel] + [channel]
         if end and not size:
             return
-        self.published.append(accepted)
-        self.kept.append(Kept(accepted, self.now, self.now + (ttl or 1e9)))
+        self.published.append(message)
+        self.kept.append(Kept(message, self.now, self.now + (ttl or 1e9)))
         while self._is_over(own := [each for each in self.kept if each.message.channel == channel]):
             self.kept.remove(own[0])
         while self.cost > self.bounds.total_bytes:
             self.kept.remove(min(self.kept, key=lambda each: self.used.index(each.message.channel)))
 
     def matching(self, topics: Sequence[str], after: int = 0) -> list[Message]:
-        """All that was published to some topics after a sequence."""
+        """Return the messages published to some topics after a sequence, kept or not."""
         return [each for each in self.published if each.seq > after and covered(topics, each.channel)]
 
     def is_kept(self, message: Message) -> bool:
@@ -121,60 +121,62 @@ class Model:
         return len(own) > self.bounds.messages or sum(len(each.message.data) for each in own) > self.bounds.bytes
 
     def _expire(self) -> None:
-        self.kept = [each for each in self.kept if each.born >= self.now - self.bounds.age and each.deadline > self.now]
+        self.kept = [
+            each for each in self.kept if each.accepted >= self.now - self.bounds.age and each.deadline > self.now
+        ]
 
 
 def covered(topics: Sequence[str], channel: str) -> bool:
     return any(matches(topic, channel) for topic in topics)
 
 
-def come_back(model: Model, topics: Sequence[str], since: Since, count: int) -> tuple[list[Message], list[Gap]]:
-    """Open and read to the end, `count` messages a page; give what is heard and the gaps that are told."""
+def resume(model: Model, topics: Sequence[str], since: Since, count: int) -> tuple[list[Message], list[Gap]]:
+    """Open and read to the end, `count` messages a page; return all messages and gaps."""
     opening = model.log.open_now(topics, since, model.now, model.now)
-    heard: list[Message] = []
+    received: list[Message] = []
     gaps, position = list(opening.gaps), opening.position
     while opening.needs_replay:
         page = model.log.page_now(topics, position, count, 1 << 30, model.now)
-        heard += page.messages
+        received += page.messages
         gaps += page.gaps
         position = page.position
         assert len(page.messages) <= count
         if page.is_last:
             break
-    return heard, gaps
+    return received, gaps
 
 
 @settings(max_examples=400)
 @given(BOUNDS, STEPS, SOME_TOPICS, st.integers(0, 25), st.integers(1, 4))
-def test_a_cursor_is_answered_by_all_that_is_kept_once_in_order_and_by_a_gap_for_what_is_not(
-    bounds: Bounds, steps: list[Step], topics: list[str], heard_up_to: int, count: int
+def test_cursor_receives_kept_messages_once_in_order_and_gaps_for_the_rest(
+    bounds: Bounds, steps: list[Step], topics: list[str], last_seq: int, count: int
 ) -> None:
     model = Model(bounds).run(steps)
-    cursor = at(min(heard_up_to, model.log.head))
-    heard, gaps = come_back(model, topics, cursor, count)
+    cursor = at(min(last_seq, model.log.head))
+    received, gaps = resume(model, topics, cursor, count)
     wanted = model.matching(topics, cursor.seq)
-    assert [each.seq for each in heard] == [each.seq for each in wanted if model.is_kept(each)]
+    assert [each.seq for each in received] == [each.seq for each in wanted if model.is_kept(each)]
     assert {gap.topic for gap in gaps} <= set(topics)
     lost_anywhere = any(each.seq > cursor.seq and not model.is_kept(each) for each in model.published)
     for topic in topics:
-        told = [gap for gap in gaps if gap.topic == topic]
+        reported = [gap for gap in gaps if gap.topic == topic]
         lost = [each.seq for each in model.matching([topic], cursor.seq) if not model.is_kept(each)]
         if lost:
-            assert told, "a loss that is not told"
-            assert told[0].start == str(cursor)
-            assert max(int(gap.end.partition("-")[2]) for gap in told) >= lost[-1], "a gap that ends too early"
+            assert reported, "a loss without a gap"
+            assert reported[0].start == str(cursor)
+            assert max(int(gap.end.partition("-")[2]) for gap in reported) >= lost[-1], "a gap that ends too early"
         else:
-            assert {gap.reason for gap in told} <= {"unknown"}, "a gap where nothing was lost"
-            assert lost_anywhere or not told, "a gap where nothing was lost of any channel"
+            assert {gap.reason for gap in reported} <= {"unknown"}, "a gap where nothing was lost"
+            assert lost_anywhere or not reported, "a gap where nothing was lost of any channel"
 
 
 @given(BOUNDS, STEPS)
-def test_what_is_kept_is_what_the_bounds_allow_and_counted_truly(bounds: Bounds, steps: list[Step]) -> None:
+def test_log_keeps_and_counts_what_bounds_allow(bounds: Bounds, steps: list[Step]) -> None:
     model = Model(bounds).run(steps)
     kept = [each.message for each in model.kept]
     assert len(model.log) == len(kept)
     assert model.log.bytes == model.cost <= bounds.total_bytes
-    assert model.log.channel_count <= bounds.channels
+    assert len(model.log.channels) <= bounds.channels
     for channel in CHANNELS:
         own = [each for each in kept if each.channel == channel]
         info = model.log.info(channel)
@@ -184,12 +186,12 @@ def test_what_is_kept_is_what_the_bounds_allow_and_counted_truly(bounds: Bounds,
 
 
 @given(BOUNDS, STEPS, SOME_TOPICS, st.integers(1, 4), st.integers(1, 12))
-def test_all_last_and_a_duration_are_answered_by_what_is_kept_of_it(
+def test_all_last_and_duration_receive_matching_kept_messages(
     bounds: Bounds, steps: list[Step], topics: list[str], count: int, number: int
 ) -> None:
     model = Model(bounds).run(steps)
     kept = [each for each in model.matching(topics) if model.is_kept(each)]
-    assert come_back(model, topics, EVERYTHING, count)[0] == kept
-    assert come_back(model, topics, Last(number), count)[0] == kept[-number:]
+    assert resume(model, topics, EVERYTHING, count)[0] == kept
+    assert resume(model, topics, Last(number), count)[0] == kept[-number:]
     young = [each for each in kept if each.time >= model.now - number]
-    assert come_back(model, topics, Age(float(number)), count)[0] == young
+    assert resume(model, topics, Age(float(number)), count)[0] == young

@@ -1,8 +1,8 @@
-"""The promise of the log holds though it changes between the steps of an answer: no loss is hidden, and nothing is
-heard twice.
+"""The promise of the log holds while it changes between the steps of an operation: no loss is hidden, and no message
+is received twice.
 
-What a reader is told is compared with a list of all that was published, as in `test_log_model`. Steps are as small as
-they can be, so that even a log of a few messages needs several.
+The messages and gaps are compared with a list of all published messages, as in `test_log_model`. Steps are as small as
+possible, so that even a log of a few messages needs several.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushd.core import log as log_module
+from pushd.core import log_reader as reader_module
 from pushd.core import losses as losses_module
 from pushd.core.catch_up import CatchUp
 from pushd.core.cursor import EVERYTHING, Age, Last, Since
 from pushd.core.history import Bounds
-from pushd.core.losses import Losses, Query, Steps
+from pushd.core.losses import LossQuery
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.replay import Page, StartPosition
+from pushd.core.steps import Steps
 from tests.build import Log, T, at, cost, publish
 from tests.core.test_log_model import BOUNDS, STEPS, TOPICS, Model, Step, covered
 
@@ -33,42 +35,42 @@ def smallest_steps() -> Iterator[None]:
     with (
         patch.object(losses_module, "STEP", 1),
         patch.object(losses_module, "_SORTED_STEP", 2),
-        patch.object(log_module, "STEP", 1),
+        patch.object(reader_module, "STEP", 1),
         patch.object(log_module, "_EXPIRED_STEP", 1),
         patch.object(log_module, "_EXPIRED_BY_APPEND", 1),
-        patch.object(log_module, "_NAMES_STEP", 1),
+        patch.object(reader_module, "_NAMES_STEP", 1),
     ):
         yield
 
 
 class Reader:
-    """One who comes back to a log that changes with each step of an answer."""
+    """A returning subscriber of a log that changes with each step."""
 
     def __init__(self, model: Model, changes: Sequence[Step], topics: Sequence[str], pause: int) -> None:
         self.model = model
         self.topics = tuple(topics)
         self.catch_up = CatchUp(topics, QueueLimits())
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self.gaps: list[Gap] = []
         self.kept: list[Message] = []
-        """What was kept of the topics at the end of the opening."""
+        """The messages of the topics that were kept when the last step of `open` was done."""
         self.steps = 0
         self._changes = iter(changes)
         self._pause = pause
 
-    def come_back(self, since: Since, count: int) -> StartPosition:
+    def resume(self, since: Since, count: int) -> StartPosition:
         """Open and read to the end; see `test_log_model`."""
         model = self.model
-        opening = self._do(model.log.open(self.topics, since, model.now, model.now))
+        opening = self._do(model.log.reader.open(self.topics, since, model.now, model.now))
         self.kept = [each for each in model.matching(self.topics) if model.is_kept(each)]
         self.gaps += self.catch_up.unreported(opening.gaps)
         self.catch_up.mark_reported(opening.known_gaps)
         position = opening.position
         while True:
-            page: Page = self._do(model.log.page(self.topics, position, count, 1 << 30, model.now))
+            page: Page = self._do(model.log.reader.page(self.topics, position, count, 1 << 30, model.now))
             assert len(page.messages) <= count
             assert page.position >= position
-            self.heard += page.messages
+            self.received += page.messages
             self.gaps += self.catch_up.unreported(page.gaps)
             position = page.position
             if page.is_last:
@@ -85,20 +87,20 @@ class Reader:
             if self.steps % self._pause == 0 and (change := next(self._changes, None)):
                 self.model.run([change], expire=False)
 
-    def is_told(self, message: Message) -> bool:
-        """Whether a gap of each topic that covers a message tells of it."""
+    def is_in_gap(self, message: Message) -> bool:
+        """Return whether each topic that matches a message has a gap that includes it."""
         return all(
             any(gap.topic == topic and seq_of(gap.start) < message.seq <= seq_of(gap.end) for gap in self.gaps)
             for topic in self.topics
             if covered([topic], message.channel)
         )
 
-    def assert_told(self, wanted: Sequence[Message]) -> None:
-        seqs = [each.seq for each in self.heard]
-        assert seqs == sorted(set(seqs)), "heard twice, or out of order"
-        assert all(covered(self.topics, each.channel) for each in self.heard)
-        hidden = [each.seq for each in wanted if each not in self.heard and not self.is_told(each)]
-        assert not hidden, "lost in silence"
+    def assert_complete(self, wanted: Sequence[Message]) -> None:
+        seqs = [each.seq for each in self.received]
+        assert seqs == sorted(set(seqs)), "received twice, or out of order"
+        assert all(covered(self.topics, each.channel) for each in self.received)
+        hidden = [each.seq for each in wanted if each not in self.received and not self.is_in_gap(each)]
+        assert not hidden, "lost without a gap"
 
 
 def seq_of(cursor: str) -> int:
@@ -108,15 +110,15 @@ def seq_of(cursor: str) -> int:
 
 @settings(max_examples=300)
 @given(BOUNDS, STEPS, STEPS, QUERIES, st.integers(0, 25), st.integers(1, 4), st.integers(1, 3))
-def test_a_cursor_hears_all_or_is_told(
+def test_cursor_receives_messages_or_gaps_while_log_changes(
     bounds: Bounds, before: list[Step], meanwhile: list[Step], topics: list[str], seq: int, count: int, pause: int
 ) -> None:
     with smallest_steps():
         model = Model(bounds).run(before)
         cursor = at(min(seq, model.log.head))
         reader = Reader(model, meanwhile, topics, pause)
-        reader.come_back(cursor, count)
-        reader.assert_told([each for each in model.matching(topics, cursor.seq) if each.seq <= model.log.head])
+        reader.resume(cursor, count)
+        reader.assert_complete([each for each in model.matching(topics, cursor.seq) if each.seq <= model.log.head])
         lost = [each for each in model.published if each.seq > cursor.seq and not model.is_kept(each)]
         assert lost or not reader.gaps, "a gap where nothing was lost"
 
@@ -131,7 +133,7 @@ def test_a_cursor_hears_all_or_is_told(
     st.integers(1, 4),
     st.integers(1, 3),
 )
-def test_one_without_a_cursor_hears_all_that_is_kept_when_it_is_answered_or_is_told(
+def test_other_starts_receive_kept_messages_or_gaps_while_log_changes(
     bounds: Bounds,
     before: list[Step],
     meanwhile: list[Step],
@@ -144,11 +146,11 @@ def test_one_without_a_cursor_hears_all_that_is_kept_when_it_is_answered_or_is_t
         model = Model(bounds).run(before)
         started = model.now
         reader = Reader(model, meanwhile, topics, pause)
-        opening = reader.come_back(since, count)
+        opening = reader.resume(since, count)
         position = opening.position
-        # A gap that was known at the opening is not told again, even if an older message is let go after it.
+        # A gap that was known at the start is not reported again, even if an older message is removed later.
         reader.gaps += opening.known_gaps
-        reader.assert_told([each for each in reader.kept if each.seq > position.seq])
+        reader.assert_complete([each for each in reader.kept if each.seq > position.seq])
         left_out = [each for each in reader.kept if each.seq <= position.seq]
         if isinstance(since, Last):
             assert not left_out or len(model.matching(topics, position.seq)) >= since.size
@@ -159,16 +161,18 @@ def test_one_without_a_cursor_hears_all_that_is_kept_when_it_is_answered_or_is_t
 
 
 @given(BOUNDS, STEPS, STEPS, st.lists(st.tuples(QUERIES, st.integers(0, 20)), min_size=2, max_size=4))
-def test_readers_of_one_query_do_not_hide_losses_from_each_other(
-    bounds: Bounds, before: list[Step], meanwhile: list[Step], asked: list[tuple[list[str], int]]
+def test_concurrent_readers_of_one_query_do_not_hide_losses(
+    bounds: Bounds, before: list[Step], meanwhile: list[Step], requests: list[tuple[list[str], int]]
 ) -> None:
-    """However their steps interleave: they share what is remembered of the query."""
+    """Their steps interleave in any order, and they share the cached query."""
     with smallest_steps():
         model = Model(bounds).run(before)
-        topics = tuple(asked[0][0])
+        topics = tuple(requests[0][0])
         running: dict[int, Any] = {
-            min(seq, model.log.head): model.log.page(topics, at(min(seq, model.log.head)), 99, 1 << 30, model.now)
-            for _, seq in asked
+            min(seq, model.log.head): model.log.reader.page(
+                topics, at(min(seq, model.log.head)), 99, 1 << 30, model.now
+            )
+            for _, seq in requests
         }
         changes = iter(meanwhile)
         while running:
@@ -178,20 +182,20 @@ def test_readers_of_one_query_do_not_hide_losses_from_each_other(
                 except StopIteration as end:
                     del running[cursor]
                     reader = Reader(model, (), topics, 1)
-                    reader.heard, reader.gaps = list(end.value.messages), list(end.value.gaps)
-                    reader.assert_told(
+                    reader.received, reader.gaps = list(end.value.messages), list(end.value.gaps)
+                    reader.assert_complete(
                         [each for each in model.matching(topics, cursor) if each.seq <= end.value.position.seq]
                     )
             if change := next(changes, None):
                 model.run([change], expire=False)
 
 
-def test_one_message_that_goes_while_a_page_is_read_is_a_gap_and_not_in_the_page() -> None:
+def test_message_evicted_while_page_is_read_is_a_gap_and_not_in_page() -> None:
     with smallest_steps():
         log = Log("E", Bounds(messages=3))
         for _ in range(3):
             publish(log, "a")
-        steps = log.page(("*",), at(0), 9, 1 << 30, 0.0)
+        steps = log.reader.page(("*",), at(0), 9, 1 << 30, 0.0)
         next(steps)
         next(steps)
         publish(log, "a")
@@ -205,12 +209,12 @@ def test_one_message_that_goes_while_a_page_is_read_is_a_gap_and_not_in_the_page
         assert page.gaps == (Gap("*", "E-0", "E-1", "evicted"),)
 
 
-def test_names_are_listed_though_channels_come_and_go() -> None:
+def test_names_are_listed_while_channels_are_created_and_deleted() -> None:
     with smallest_steps():
         log = Log("E", Bounds())
         for name in "dbca":
             publish(log, name)
-        steps = log.names("", "", 3)
+        steps = log.reader.names("", "", 3)
         next(steps)
         publish(log, "e")
         log.delete("c")
@@ -222,52 +226,50 @@ def test_names_are_listed_though_channels_come_and_go() -> None:
                 break
 
 
-# How much is done
+# The number of steps
 
 
 def number_of_steps(steps: Steps[Any]) -> int:
     return sum(1 for _ in steps)
 
 
-def test_a_small_question_is_answered_in_one_step() -> None:
+def test_small_query_takes_one_step() -> None:
     log = Log("E", Bounds(messages=2))
     for number in range(3000):
         publish(log, f"a/{number % 100}")
     for since in (EVERYTHING, Last(5), Age(1.0), at(0), at(2999)):
         for topics in (("a/1",), ("a/*",), ("b/*", "**")):
-            assert number_of_steps(log.open(topics, since, 0.0, 0.0)) == 0
-            assert number_of_steps(log.page(topics, at(2999), 256, 1 << 20, 0.0)) == 0
-    assert number_of_steps(log.names("", "", 100)) == 0
+            assert number_of_steps(log.reader.open(topics, since, 0.0, 0.0)) == 0
+            assert number_of_steps(log.reader.page(topics, at(2999), 256, 1 << 20, 0.0)) == 0
+    assert number_of_steps(log.reader.names("", "", 100)) == 0
 
 
-def test_a_query_looks_at_each_loss_once_however_often_it_is_asked() -> None:
+def test_repeated_query_examines_each_loss_once() -> None:
     log = Log("E", Bounds(messages=1))
     for number in range(10_000):
         publish(log, f"a/{number % 5000}")
     topics = tuple(f"{number}/*/b" for number in range(1000))
-    assert 10 < number_of_steps(log.page(topics, at(0), 9, 1 << 20, 0.0)) < 60
+    assert 10 < number_of_steps(log.reader.page(topics, at(0), 9, 1 << 20, 0.0)) < 60
     for seq in range(0, 10_000, 1000):
-        assert number_of_steps(log.page(topics, at(seq), 9, 1 << 20, 0.0)) < 25, "not the 5,000 channels again"
+        assert number_of_steps(log.reader.page(topics, at(seq), 9, 1 << 20, 0.0)) < 25, "not the 5,000 channels again"
 
 
-def test_a_cursor_near_the_head_looks_only_at_what_was_lost_since() -> None:
-    losses = Losses()
+def test_query_near_head_examines_only_later_losses() -> None:
     log = Log("E", Bounds(messages=1))
-    log._losses = losses
     for number in range(10_000):
         publish(log, f"a/{number % 5000}")
-    query = Query(("b/*",))
-    assert number_of_steps(query.catch_up(losses, 9900)) == 0
-    assert len(losses.since(0, 9900)) < 200
-    assert number_of_steps(Query(("b/*",)).catch_up(losses, 0)) > 5
+    query = LossQuery(("b/*",))
+    assert number_of_steps(query.update(log.losses, 9900)) == 0
+    assert len(log.losses.since(0, 9900)) < 200
+    assert number_of_steps(LossQuery(("b/*",)).update(log.losses, 0)) > 5
 
 
-def test_what_is_too_old_goes_in_steps_and_never_to_a_reader() -> None:
+def test_expiry_is_done_in_steps_and_hidden_from_readers() -> None:
     log = Log("E", Bounds(age=10.0))
     for number in range(2000):
         publish(log, f"a/{number % 7}", now=0.0)
     kept = publish(log, "a/0", now=5.0)
-    steps = log.page(("**",), at(0), 5000, 1 << 30, 11.0)
+    steps = log.reader.page(("**",), at(0), 5000, 1 << 30, 11.0)
     assert number_of_steps(log.expire(10.0)) == 0
     next(steps)
     assert 0 < len(log) < 2001
@@ -276,7 +278,7 @@ def test_what_is_too_old_goes_in_steps_and_never_to_a_reader() -> None:
     assert [gap.reason for gap in other.gaps] == ["expired"]
 
 
-def test_a_publish_lets_go_of_a_few_that_are_too_old() -> None:
+def test_publish_expires_a_few_messages() -> None:
     log = Log("E", Bounds(age=10.0, total_bytes=1 << 30))
     for _ in range(1000):
         publish(log, "a", now=0.0)

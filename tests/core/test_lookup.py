@@ -1,4 +1,4 @@
-"""The lookup of a subscriber's topics finds what a look at each of them finds."""
+"""The lookup of a subscriber's topics finds the same as a test of each topic."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from pushd.core.names import is_pattern, matches
 TOPICS = [f"{first}/{second}" for first in "ab*" for second in ("1", "2", "*", "**")] + ["**", "*", "a", "$x/*"]
 CHANNELS = ["a", "a/1", "a/2", "b/1", "b/2/3", "c/1", "$x/1", "$y/1"]
 MANY = [f"n{number}/*" for number in range(40)]
-"""Enough that patterns are compiled."""
+"""So many topics that patterns are compiled."""
 
 
 def expected(starts: dict[str, int], channel: str) -> set[str]:
@@ -28,7 +28,7 @@ STEPS = st.lists(
 
 
 @given(others=st.sampled_from([[], MANY]), steps=STEPS, compiled=st.booleans())
-def test_it_finds_what_a_look_at_each_topic_finds(
+def test_lookup_agrees_with_testing_each_topic(
     others: list[str], steps: list[tuple[str, list[str], int, str]], compiled: bool
 ) -> None:
     starts = dict.fromkeys(others + TOPICS * compiled, 3)

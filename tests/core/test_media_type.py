@@ -1,4 +1,4 @@
-"""A media type is valid as RFC 9110 has it, and its essence has no parameters."""
+"""Media types: their syntax (RFC 9110), and their essence without parameters."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from pushd.core.media_type import essence, is_media_type
         (";charset=utf-8", ""),
     ],
 )
-def test_the_essence_is_type_and_subtype_in_lower_case(media_type: str, expected: str) -> None:
+def test_essence_is_type_and_subtype_in_lower_case(media_type: str, expected: str) -> None:
     assert essence(media_type) == expected
 
 
@@ -33,5 +33,5 @@ def test_the_essence_is_type_and_subtype_in_lower_case(media_type: str, expected
         ("text/plain\r\n", False),
     ],
 )
-def test_a_media_type_is_type_subtype_and_parameters(text: str, is_valid: bool) -> None:
+def test_media_type_is_type_subtype_and_parameters(text: str, is_valid: bool) -> None:
     assert is_media_type(text) is is_valid

@@ -1,4 +1,4 @@
-"""Messages: what a publisher may hand in, how it may be shown, and what it weighs."""
+"""Messages: what a publisher may send, how it is encoded, and its size."""
 
 import re
 
@@ -38,13 +38,13 @@ MEDIA_WORDS = ["text/plain", "a/b", "/", ";", " ", "\t", "=", '"', "charset=utf-
         (BINARY, b"plain", BINARY, "binary"),
     ],
 )
-def test_the_type_says_how_data_may_be_shown(content_type: str | None, data: bytes, kind: str, form: str) -> None:
+def test_content_type_determines_encoding(content_type: str | None, data: bytes, kind: str, form: str) -> None:
     checked = draft("a", data, content_type)
     assert (checked.content_type, checked.encoding, checked.data) == (kind, form, data)
 
 
 @given(st.binary())
-def test_only_what_is_utf8_is_ever_shown_as_text(data: bytes) -> None:
+def test_only_utf8_is_encoded_as_text(data: bytes) -> None:
     for content_type in (None, "text/plain", "application/xml", "image/png; charset=utf-8"):
         if draft("a", data, content_type).encoding == "text":
             data.decode("utf-8")
@@ -62,7 +62,7 @@ def test_only_what_is_utf8_is_ever_shown_as_text(data: bytes) -> None:
         "x/" + "y" * 253,
     ],
 )
-def test_a_media_type_is_kept_as_it_was_given(content_type: str) -> None:
+def test_valid_media_type_is_unchanged(content_type: str) -> None:
     assert draft("a", b"x", content_type).content_type == content_type
 
 
@@ -91,7 +91,7 @@ def test_a_media_type_is_kept_as_it_was_given(content_type: str) -> None:
         "x/" + "y" * 254,
     ],
 )
-def test_what_is_no_media_type_or_could_forge_a_header_is_refused(content_type: str) -> None:
+def test_invalid_media_type_is_refused(content_type: str) -> None:
     with pytest.raises(BadContentType):
         draft("a", b"x", content_type)
 
@@ -115,38 +115,38 @@ def test_what_is_no_media_type_or_could_forge_a_header_is_refused(content_type: 
     ],
     ids=lambda data: repr(data[:16]),
 )
-def test_data_that_is_not_the_json_it_claims_to_be_is_refused(data: bytes) -> None:
+def test_invalid_json_is_refused(data: bytes) -> None:
     with pytest.raises(BadJson):
         draft("a", data, JSON)
 
 
 @pytest.mark.parametrize("event", ["update", "ü" * 127 + "x", "x" * 255, " spaced out ", "id: 7", "\u2028"])
-def test_an_event_type_is_kept_as_it_was_given(event: str) -> None:
+def test_valid_event_type_is_unchanged(event: str) -> None:
     assert draft("a", b"x", event=event).event == event
 
 
 @pytest.mark.parametrize("event", [None, ""])
-def test_an_empty_event_type_is_none(event: str | None) -> None:
+def test_empty_event_type_is_none(event: str | None) -> None:
     assert draft("a", b"x", event=event).event is None
 
 
 @pytest.mark.parametrize(
     "event", ["a\nid: 7", "a\r", "a\x00", "a\x1f", "\x7f", "x" * 256, "ü" * 128, "\ud800", "a\udfff"]
 )
-def test_an_event_type_that_is_too_long_or_could_forge_a_line_is_refused(event: str) -> None:
+def test_event_type_that_is_too_long_or_has_control_characters_is_refused(event: str) -> None:
     with pytest.raises(BadEvent):
         draft("a", b"x", event=event)
 
 
-def test_the_limit_of_an_event_type_can_be_set() -> None:
+def test_event_type_limit_is_configurable() -> None:
     assert draft("a", b"x", event="four", max_event=4).event == "four"
     with pytest.raises(BadEvent):
         draft("a", b"x", event="fives", max_event=4)
 
 
 @given(st.lists(st.sampled_from(MEDIA_WORDS) | st.text(max_size=2), max_size=8).map("".join), st.text(max_size=20))
-def test_whatever_passes_as_a_type_or_an_event_fits_into_a_line(content_type: str, event: str) -> None:
-    """A type stands in headers, an event in events: nothing in them may end that line."""
+def test_accepted_types_and_events_fit_into_a_line(content_type: str, event: str) -> None:
+    """Types are sent in headers and events in fields: neither may contain a line end."""
     try:
         kept = draft("a", b"1", content_type).content_type
         assert kept == content_type and kept.isascii() and kept.isprintable()
@@ -162,28 +162,28 @@ def test_whatever_passes_as_a_type_or_an_event_fits_into_a_line(content_type: st
 
 
 @pytest.mark.parametrize("ttl", [None, 0.001, 60.0, 10 * 365 * 86400.0])
-def test_a_time_to_live_is_kept(ttl: float | None) -> None:
+def test_valid_ttl_is_unchanged(ttl: float | None) -> None:
     assert draft("a", b"x", ttl=ttl).ttl == ttl
 
 
 @pytest.mark.parametrize("ttl", [0, 0.0, -1.0, float("nan"), float("inf"), float("-inf"), 10 * 365 * 86400.0 + 1])
-def test_a_time_to_live_that_is_not_positive_or_without_end_is_refused(ttl: float) -> None:
+def test_ttl_that_is_not_positive_or_too_long_is_refused(ttl: float) -> None:
     with pytest.raises(BadTtl):
         draft("a", b"x", ttl=ttl)
 
 
-def test_a_bare_end_needs_no_data_whatever_its_type() -> None:
+def test_end_mark_needs_no_data_of_any_type() -> None:
     assert draft("a", b"", end=True).end
     assert draft("a", b"", JSON, end=True).end
 
 
-def test_a_message_is_not_the_last_one_unless_it_says_so() -> None:
+def test_draft_does_not_end_channel_by_default() -> None:
     assert not draft("a", b"x").end
     assert not Draft("a", b"x", TEXT, "text").end
     assert not Message("E", 1, None, "a", 0.0, b"x", TEXT, "text").end
 
 
-def test_an_end_with_data_is_checked_and_heard_like_any_message() -> None:
+def test_end_with_data_is_validated_and_delivered() -> None:
     with pytest.raises(BadJson):
         draft("a", b"{", JSON, end=True)
     assert not message(data=b"last", end=True).is_mark
@@ -191,24 +191,24 @@ def test_an_end_with_data_is_checked_and_heard_like_any_message() -> None:
     assert not message(data=b"").is_mark
 
 
-def test_an_id_is_the_epoch_and_the_sequence() -> None:
+def test_id_is_epoch_and_sequence() -> None:
     assert message(17, epoch="4f2a").id == "4f2a-17"
 
 
-def test_a_message_weighs_its_data_names_and_types() -> None:
+def test_size_counts_data_names_and_types() -> None:
     light = message(channel="a", data=b"", content_type="x/y")
     assert light.size == len("a") + len("x/y")
     heavy = message(channel="a/b", data=b"12345", content_type="x/y", event="update")
     assert heavy.size == len("a/b") + 5 + len("x/y") + len("update")
 
 
-def test_neither_a_draft_nor_a_message_can_be_changed() -> None:
+def test_drafts_and_messages_are_immutable() -> None:
     with pytest.raises(AttributeError):
         draft("a", b"x").data = b"y"  # type: ignore[misc]
     with pytest.raises(AttributeError):
         message().data = b"y"  # type: ignore[misc]
 
 
-def test_two_messages_alike_are_still_two() -> None:
-    """They are keys of what is shared, and are told apart by identity."""
+def test_equal_messages_are_distinct() -> None:
+    """Messages are compared by identity, as keys of caches."""
     assert message(1) != message(1)

@@ -1,4 +1,4 @@
-"""Names: what is a channel, what a pattern, and which channels belong to a pattern."""
+"""Names: channels, patterns, and which channels a pattern matches."""
 
 import re
 from itertools import product
@@ -90,14 +90,14 @@ NO_PATTERNS = [
 
 
 @pytest.mark.parametrize("name", CHANNELS)
-def test_a_channel_name_is_given_back_and_is_a_topic_too(name: str) -> None:
+def test_channel_name_is_returned_and_is_a_topic(name: str) -> None:
     assert check_channel(name) == name
     assert check_topic(name) == name
     assert not is_pattern(name)
 
 
 @pytest.mark.parametrize("name", NO_CHANNELS_NOR_TOPICS)
-def test_what_is_no_channel_name_is_refused_everywhere(name: str) -> None:
+def test_invalid_channel_name_is_refused_everywhere(name: str) -> None:
     with pytest.raises(BadChannel):
         check_channel(name)
     with pytest.raises(BadChannel):
@@ -107,7 +107,7 @@ def test_what_is_no_channel_name_is_refused_everywhere(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_a_pattern_is_a_topic_and_no_channel(name: str) -> None:
+def test_pattern_is_a_topic_but_not_a_channel(name: str) -> None:
     assert check_topic(name) == name
     assert is_pattern(name)
     with pytest.raises(BadChannel):
@@ -115,19 +115,19 @@ def test_a_pattern_is_a_topic_and_no_channel(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NO_PATTERNS)
-def test_a_star_that_is_no_whole_segment_or_a_rest_that_is_not_last_is_refused(name: str) -> None:
+def test_star_within_segment_or_rest_before_last_segment_is_refused(name: str) -> None:
     with pytest.raises(BadTopic):
         check_topic(name)
 
 
-def test_a_refusal_says_what_is_wrong_in_one_line() -> None:
+def test_refusal_is_one_line() -> None:
     for name in NO_CHANNELS_NOR_TOPICS:
         with pytest.raises(Refusal) as refusal:
             check_topic(name)
         assert len(str(refusal.value).splitlines()) == 1
 
 
-def test_names_that_begin_with_a_dollar_can_be_heard_but_not_published_to() -> None:
+def test_dollar_names_can_be_subscribed_but_not_published_to() -> None:
     assert check_topic("$sys/load") == "$sys/load"
     with pytest.raises(Forbidden):
         check_publishable("$sys/load")
@@ -144,17 +144,17 @@ def test_names_that_begin_with_a_dollar_can_be_heard_but_not_published_to() -> N
         ("a,b,c,d", ("a", "b", "c", "d")),
     ],
 )
-def test_topics_are_split_at_commas_and_one_named_twice_counts_once(text: str, topics: tuple[str, ...]) -> None:
+def test_topics_are_split_at_commas_without_duplicates(text: str, topics: tuple[str, ...]) -> None:
     assert parse_topics(text, 4) == topics
 
 
 @pytest.mark.parametrize("text", ["", ",", "a,", ",a", "a,,b", "a, b"])
-def test_every_one_of_the_topics_must_be_a_topic(text: str) -> None:
+def test_every_topic_is_checked(text: str) -> None:
     with pytest.raises(BadTopic):
         parse_topics(text, 4)
 
 
-def test_more_topics_than_the_limit_are_refused() -> None:
+def test_topics_over_limit_are_refused() -> None:
     assert len(parse_topics(",".join(map(str, range(1000))), 1000)) == 1000
     with pytest.raises(TooManyTopics):
         parse_topics(",".join(map(str, range(1001))), 1000)
@@ -204,18 +204,18 @@ NO_MATCHES = [
 
 
 @pytest.mark.parametrize(("topic", "channel"), MATCHES)
-def test_a_topic_covers_its_channels(topic: str, channel: str) -> None:
+def test_topic_matches_its_channels(topic: str, channel: str) -> None:
     assert matches(topic, channel)
     assert Interest([topic]).covers(channel)
 
 
 @pytest.mark.parametrize(("topic", "channel"), NO_MATCHES)
-def test_a_topic_covers_no_other_channel_and_a_first_wildcard_none_of_the_daemon(topic: str, channel: str) -> None:
+def test_topic_matches_no_other_channel_and_first_wildcard_no_dollar_name(topic: str, channel: str) -> None:
     assert not matches(topic, channel)
     assert not Interest([topic]).covers(channel)
 
 
-def test_an_interest_covers_what_any_of_its_topics_covers_however_often_it_is_asked() -> None:
+def test_interest_covers_channels_of_any_topic_repeatedly() -> None:
     interest = Interest(["a", "b/*"])
     for _ in range(2):
         assert interest.covers("a")
@@ -224,7 +224,7 @@ def test_an_interest_covers_what_any_of_its_topics_covers_however_often_it_is_as
         assert not interest.covers("c")
 
 
-def test_an_interest_is_exact_only_without_patterns() -> None:
+def test_interest_is_exact_only_without_patterns() -> None:
     assert Interest(["a", "b/c"]).is_exact
     assert not Interest(["a", "b/*"]).is_exact
     assert not Interest([]).covers("a")
@@ -234,7 +234,7 @@ LETTERS = st.lists(st.sampled_from("a$*/, \t\x85é"), max_size=8).map("".join)
 
 
 @given(LETTERS | st.text(max_size=300))
-def test_any_text_is_a_topic_or_refused_and_a_topic_is_one_word_everywhere(text: str) -> None:
+def test_any_text_is_a_topic_or_refused(text: str) -> None:
     try:
         topic = check_topic(text)
     except BadTopic as refusal:
@@ -261,7 +261,7 @@ SEGMENTS = st.sampled_from(["a", "b", "$a", "a$"])
     st.sampled_from(["", "**"]),
     st.lists(SEGMENTS, min_size=1, max_size=5).map("/".join),
 )
-def test_a_topic_covers_what_its_regular_expression_does(start: str, rest: str, channel: str) -> None:
+def test_topic_matches_like_its_regular_expression(start: str, rest: str, channel: str) -> None:
     topic = "/".join(filter(None, (start, rest))) or "*"
     means = re.escape(topic).replace(r"\*\*", ".+").replace(r"\*", "[^/]+")
     hidden = channel.startswith("$") and topic.startswith("*")
@@ -270,7 +270,7 @@ def test_a_topic_covers_what_its_regular_expression_does(start: str, rest: str, 
 
 
 @given(st.lists(st.lists(SEGMENTS | st.just("*"), min_size=1, max_size=3).map("/".join), min_size=1, max_size=9))
-def test_topics_come_back_from_their_joined_form(topics: list[str]) -> None:
+def test_joined_topics_round_trip(topics: list[str]) -> None:
     assert parse_topics(",".join(topics), 9) == tuple(dict.fromkeys(topics))
 
 
@@ -329,13 +329,13 @@ UNCOVERED = [
 
 
 @pytest.mark.parametrize(("granted", "requested"), COVERED)
-def test_a_topic_that_is_covered(granted: str, requested: str) -> None:
+def test_topic_is_covered(granted: str, requested: str) -> None:
     assert covers(granted, requested)
     assert Scope((granted,)).covers(requested)
 
 
 @pytest.mark.parametrize(("granted", "requested"), UNCOVERED)
-def test_a_topic_that_is_not_covered(granted: str, requested: str) -> None:
+def test_topic_is_not_covered(granted: str, requested: str) -> None:
     assert not covers(granted, requested)
     assert not Scope((granted,)).covers(requested)
 
@@ -359,14 +359,14 @@ def topics(draw: st.DrawFn) -> str:
 
 
 @given(topics(), topics())
-def test_a_topic_covers_another_where_it_matches_all_channels_of_it(granted: str, requested: str) -> None:
+def test_covering_topic_matches_all_channels_of_covered_topic(granted: str, requested: str) -> None:
     channels = [channel for channel in _UNIVERSE if matches(requested, channel)]
     assert channels
     assert covers(granted, requested) == all(matches(granted, channel) for channel in channels)
 
 
 @given(topics(), st.sampled_from(_UNIVERSE))
-def test_a_topic_covers_a_channel_where_it_matches_it(granted: str, channel: str) -> None:
+def test_topic_covers_channel_if_it_matches(granted: str, channel: str) -> None:
     assert covers(granted, channel) == matches(granted, channel)
 
 
@@ -377,11 +377,11 @@ def test_covering_is_reflexive_and_transitive(first: str, second: str, third: st
 
 
 @given(st.lists(topics(), max_size=6), st.one_of(topics(), st.sampled_from(_UNIVERSE)))
-def test_a_scope_covers_what_one_of_its_topics_covers(granted: list[str], requested: str) -> None:
+def test_scope_covers_what_one_of_its_topics_covers(granted: list[str], requested: str) -> None:
     assert Scope(tuple(granted)).covers(requested) == any(covers(topic, requested) for topic in granted)
 
 
-def test_a_thousand_topics_are_judged_against_a_thousand_in_a_turn_of_the_reactor() -> None:
+def test_scope_of_thousand_topics_checks_thousand_topics_in_one_turn() -> None:
     granted = tuple("/".join(["*" if number >> bit & 1 else "a" for bit in range(10)]) + "/x" for number in range(1000))
     requested = [f"{'a/' * 10}{number}" for number in range(1000)]
     scope, start = Scope(granted), process_time()

@@ -34,23 +34,23 @@ def filled(limits: QueueLimits, *deliveries: Delivery, policy: Policy = Policy.D
     return outbox
 
 
-def test_the_limits_are_those_that_are_documented_if_none_are_set() -> None:
+def test_default_limits_are_as_documented() -> None:
     assert (QueueLimits().messages, QueueLimits().bytes) == (1000, 1024 * 1024)
     assert not QueueLimits().eager
 
 
 @pytest.mark.parametrize("policy", list(Policy))
-def test_a_policy_is_read_by_its_word(policy: Policy) -> None:
+def test_policy_is_parsed(policy: Policy) -> None:
     assert parse_policy(policy.value) is policy
 
 
 @pytest.mark.parametrize("word", ["", "DROP", "drop ", "oldest"])
-def test_another_word_is_refused(word: str) -> None:
+def test_unknown_policy_is_refused(word: str) -> None:
     with pytest.raises(BadSlow):
         parse_policy(word)
 
 
-def test_what_waits_comes_out_in_the_order_it_came() -> None:
+def test_deliveries_are_taken_in_order() -> None:
     outbox = filled(QueueLimits(), delivery(1), delivery(2, "b"), delivery(3))
     assert (len(outbox), outbox.bytes) == (3, 3 * SIZE)
     assert seqs(outbox.take(ALL)) == [1, 2, 3]
@@ -61,41 +61,41 @@ def test_what_waits_comes_out_in_the_order_it_came() -> None:
 @pytest.mark.parametrize(
     ("enough", "taken"), [(1, [1]), (SIZE, [1]), (SIZE + 1, [1, 2]), (2 * SIZE, [1, 2]), (ALL, [1, 2, 3])]
 )
-def test_no_more_is_taken_than_is_enough(enough: int, taken: list[int]) -> None:
+def test_take_stops_at_enough_bytes(enough: int, taken: list[int]) -> None:
     outbox = filled(QueueLimits(), delivery(1), delivery(2), delivery(3))
     assert seqs(outbox.take(enough)) == taken
     assert outbox.bytes == (3 - len(taken)) * SIZE
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=2 * SIZE)])
-def test_one_that_is_full_refuses_more_by_default(limits: QueueLimits) -> None:
+def test_full_outbox_raises_too_slow_with_policy_disconnect(limits: QueueLimits) -> None:
     outbox = filled(limits, delivery(1), delivery(2))
     with pytest.raises(TooSlow):
         outbox.put(delivery(3), Policy.DISCONNECT)
 
 
 @pytest.mark.parametrize("policy", list(Policy))
-def test_one_message_may_always_wait_whatever_its_size(policy: Policy) -> None:
+def test_single_message_is_queued_whatever_its_size(policy: Policy) -> None:
     outbox = Outbox(QueueLimits(messages=0, bytes=10))
     assert outbox.put(delivery(1), policy) == 0
     assert seqs(outbox.take(ALL)) == [1]
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=2 * SIZE)])
-def test_drop_lets_go_of_the_oldest_and_counts_them(limits: QueueLimits) -> None:
+def test_drop_discards_and_counts_oldest(limits: QueueLimits) -> None:
     outbox = filled(limits, delivery(1), delivery(2))
     assert outbox.put(delivery(3), Policy.DROP) == 1
     assert outbox.put(delivery(4, data=b"x" * 100), Policy.DROP) == 1
     assert seqs(outbox.take(ALL)) == [3, 4]
 
 
-def test_drop_lets_go_of_as_many_as_a_large_message_needs() -> None:
+def test_drop_makes_room_for_large_message() -> None:
     outbox = filled(QueueLimits(bytes=3 * SIZE), delivery(1), delivery(2), delivery(3))
     assert outbox.put(delivery(4, data=b"x" * 250), Policy.DROP) == 3
     assert seqs(outbox.take(ALL)) == [4]
 
 
-def test_what_was_dropped_is_told_once_by_channel_from_before_the_first_to_the_last() -> None:
+def test_dropped_ranges_are_returned_once_by_channel() -> None:
     outbox = filled(
         QueueLimits(messages=1),
         delivery(5, "a", prev=2),
@@ -108,7 +108,7 @@ def test_what_was_dropped_is_told_once_by_channel_from_before_the_first_to_the_l
     assert outbox.take_dropped() == {}
 
 
-def test_one_that_has_only_a_loss_to_tell_is_not_empty() -> None:
+def test_outbox_with_only_dropped_ranges_is_true() -> None:
     outbox = filled(QueueLimits(messages=1), delivery(1), delivery(2), policy=Policy.DROP)
     outbox.take(ALL)
     assert len(outbox) == 0
@@ -117,7 +117,7 @@ def test_one_that_has_only_a_loss_to_tell_is_not_empty() -> None:
     assert not outbox
 
 
-def test_latest_keeps_only_the_newest_message_of_each_channel_once_it_is_full() -> None:
+def test_latest_keeps_newest_message_of_each_channel_when_full() -> None:
     four = (delivery(1), delivery(2, "b"), delivery(3), delivery(4))
     outbox = filled(QueueLimits(messages=4), *four, policy=Policy.LATEST)
     assert len(outbox) == 4
@@ -127,7 +127,7 @@ def test_latest_keeps_only_the_newest_message_of_each_channel_once_it_is_full() 
     assert seqs(outbox.take(ALL)) == [2, 5]
 
 
-def test_latest_keeps_only_the_newest_at_once_where_it_is_eager() -> None:
+def test_eager_latest_keeps_newest_message_of_each_channel_always() -> None:
     limits = QueueLimits(eager=True)
     outbox = filled(limits, delivery(1), policy=Policy.LATEST)
     assert outbox.put(delivery(2, "b"), Policy.LATEST) == 0
@@ -136,18 +136,18 @@ def test_latest_keeps_only_the_newest_at_once_where_it_is_eager() -> None:
 
 
 @pytest.mark.parametrize("policy", [Policy.DISCONNECT, Policy.DROP])
-def test_no_other_policy_is_eager(policy: Policy) -> None:
+def test_eager_applies_to_latest_only(policy: Policy) -> None:
     outbox = filled(QueueLimits(eager=True), delivery(1), delivery(2), policy=policy)
     assert seqs(outbox.take(ALL)) == [1, 2]
 
 
-def test_latest_gives_up_where_the_newest_of_each_channel_is_still_too_much() -> None:
+def test_latest_raises_too_slow_if_newest_of_each_channel_exceed_limits() -> None:
     outbox = filled(QueueLimits(messages=2), delivery(1), delivery(2, "b"))
     with pytest.raises(TooSlow):
         outbox.put(delivery(3, "c"), Policy.LATEST)
 
 
-def test_what_is_not_wanted_any_more_leaves_and_makes_room() -> None:
+def test_retain_discards_messages_and_makes_room() -> None:
     outbox = filled(QueueLimits(messages=3), delivery(1), delivery(2, "b"), delivery(3))
     outbox.retain(lambda message: message.channel == "b")
     assert (len(outbox), outbox.bytes) == (1, SIZE)
@@ -161,7 +161,7 @@ def test_what_is_not_wanted_any_more_leaves_and_makes_room() -> None:
     st.integers(1, 5),
     st.integers(1, 600),
 )
-def test_with_drop_it_is_never_over_its_limits_and_every_message_waits_or_is_told(
+def test_drop_stays_within_limits_and_every_message_is_queued_or_in_a_range(
     puts: list[tuple[str, int]], max_messages: int, max_bytes: int
 ) -> None:
     limits = QueueLimits(max_messages, max_bytes)
@@ -181,20 +181,20 @@ def test_with_drop_it_is_never_over_its_limits_and_every_message_waits_or_is_tol
     assert lost == {channel_of[seq]: seq for seq in gone}
 
 
-def test_to_shed_drop_keeps_the_newest_message_and_tells_of_the_others() -> None:
+def test_shed_with_drop_keeps_newest_message_and_records_the_others() -> None:
     outbox = filled(QueueLimits(), delivery(1), delivery(2, prev=1), delivery(3, prev=2))
     assert outbox.shed(Policy.DROP) == 2
     assert outbox.take_dropped() == {"a": DroppedRange(None, "E-2")}
     assert seqs(outbox.take(ALL)) == [3]
 
 
-def test_to_shed_latest_keeps_the_newest_of_each_channel() -> None:
+def test_shed_with_latest_keeps_newest_message_of_each_channel() -> None:
     outbox = filled(QueueLimits(), delivery(1), delivery(2, "b"), delivery(3))
     assert outbox.shed(Policy.LATEST) == 1
     assert seqs(outbox.take(ALL)) == [2, 3]
 
 
-def test_to_shed_disconnect_has_no_way() -> None:
+def test_shed_with_disconnect_raises_no_room() -> None:
     with pytest.raises(NoRoom):
         filled(QueueLimits(), delivery(1)).shed(Policy.DISCONNECT)
 
@@ -210,7 +210,7 @@ _STEPS = ["put", "take", "keep", "shed", "clear"]
     steps=st.lists(st.tuples(st.sampled_from(_STEPS), st.integers(0, 3)), max_size=30),
     policy=st.sampled_from([Policy.DROP, Policy.LATEST]),
 )
-def test_all_outboxes_together_count_each_message_that_waits_once(steps: list[tuple[str, int]], policy: Policy) -> None:
+def test_message_in_several_outboxes_counts_once_in_budget(steps: list[tuple[str, int]], policy: Policy) -> None:
     limits = QueueLimits(messages=4)
     outboxes = Outbox(limits), Outbox(limits)
     for seq, (step, number) in enumerate(steps, 1):
@@ -236,19 +236,19 @@ def test_all_outboxes_together_count_each_message_that_waits_once(steps: list[tu
 
 
 class CountingBudget(Budget):
-    """A budget that counts how often it is asked: for each delivery that enters or leaves an outbox."""
+    """A budget that counts its calls: one for each delivery that is added to or removed from an outbox."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls = 0
 
-    def hold(self, held: SharedItem) -> None:
+    def hold(self, item: SharedItem) -> None:
         self.calls += 1
-        super().hold(held)
+        super().hold(item)
 
-    def release(self, held: SharedItem) -> None:
+    def release(self, item: SharedItem) -> None:
         self.calls += 1
-        super().release(held)
+        super().release(item)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ class CountingBudget(Budget):
         pytest.param(Policy.DROP, QueueLimits(messages=900), id="drop"),
     ],
 )
-def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Policy, limits: QueueLimits) -> None:
+def test_put_into_full_outbox_of_many_channels_takes_constant_work(policy: Policy, limits: QueueLimits) -> None:
     budget = CountingBudget()
     outbox = Outbox(replace(limits, budget=budget))
     puts = 20 * 900
@@ -271,7 +271,7 @@ def test_a_put_into_a_full_outbox_of_many_channels_is_constant_work(policy: Poli
 
 
 class ModelOutbox:
-    """What an outbox does, in the plainest way."""
+    """A simple model of an outbox."""
 
     def __init__(self, limits: QueueLimits) -> None:
         self.waiting: list[Delivery] = []
@@ -318,9 +318,7 @@ class ModelOutbox:
     messages=st.integers(1, 8),
     eager=st.booleans(),
 )
-def test_it_does_what_the_plain_model_does_whatever_the_order_and_the_policies(
-    steps: list[tuple[str, str, Policy]], messages: int, eager: bool
-) -> None:
+def test_outbox_agrees_with_model(steps: list[tuple[str, str, Policy]], messages: int, eager: bool) -> None:
     limits = QueueLimits(messages, 8 * SIZE, eager)
     outbox, model = Outbox(limits), ModelOutbox(limits)
     for seq, (step, channel, policy) in enumerate(steps, 1):
@@ -342,7 +340,7 @@ def test_it_does_what_the_plain_model_does_whatever_the_order_and_the_policies(
 
 
 def outcome(put: Callable[[], int]) -> int | None:
-    """Return how many were dropped, or None where the outbox refused."""
+    """Return the number of dropped messages; None if the outbox raised `TooSlow`."""
     try:
         return put()
     except TooSlow:

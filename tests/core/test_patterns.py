@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.names import Interest, check_channel, check_topic, matches
-from pushd.core.patterns import _BLOCK, PatternSet, UnmatchedPatterns
+from pushd.core.patterns import _BLOCK_SIZE, PatternSet, UnmatchedPatterns
 
 SEGMENTS = st.sampled_from(["a", "b", "$a"])
 PATTERNS = st.builds(
@@ -18,14 +18,14 @@ CHANNELS = st.lists(SEGMENTS, min_size=1, max_size=6).map("/".join)
 
 
 @given(st.lists(PATTERNS, max_size=12), CHANNELS)
-def test_each_pattern_of_a_set_matches_as_it_does_alone(patterns: list[str], channel: str) -> None:
+def test_pattern_set_agrees_with_matches(patterns: list[str], channel: str) -> None:
     wanted = [number for number, pattern in enumerate(patterns) if matches(check_topic(pattern), channel)]
     assert PatternSet(patterns).matching(channel) == sum(1 << number for number in wanted)
     assert PatternSet(patterns).matches(channel) == bool(wanted)
 
 
 @given(st.lists(PATTERNS, max_size=12, unique=True), st.lists(CHANNELS, min_size=1, max_size=8))
-def test_each_pattern_is_taken_by_the_first_channel_that_it_matches(patterns: list[str], channels: list[str]) -> None:
+def test_pattern_is_taken_by_first_matching_channel(patterns: list[str], channels: list[str]) -> None:
     unmatched = UnmatchedPatterns(patterns)
     left = list(patterns)
     for channel in channels:
@@ -35,22 +35,22 @@ def test_each_pattern_is_taken_by_the_first_channel_that_it_matches(patterns: li
         left = [pattern for pattern in left if pattern not in taken]
 
 
-def test_more_patterns_than_one_block_holds_keep_their_numbers() -> None:
-    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK + 1)])
-    for number in (0, _BLOCK - 1, _BLOCK, 2 * _BLOCK):
+def test_patterns_of_several_blocks_keep_their_numbers() -> None:
+    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK_SIZE + 1)])
+    for number in (0, _BLOCK_SIZE - 1, _BLOCK_SIZE, 2 * _BLOCK_SIZE):
         assert patterns.matching(f"{number}/x") == 1 << number
-    assert not patterns.matches(f"{2 * _BLOCK + 1}/x")
+    assert not patterns.matches(f"{2 * _BLOCK_SIZE + 1}/x")
 
 
-def test_a_set_is_compiled_one_block_at_a_time() -> None:
-    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK + 1)])
+def test_set_is_compiled_one_block_per_step() -> None:
+    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK_SIZE + 1)])
     assert sum(1 for _ in patterns.compile()) == 2
     assert sum(1 for _ in patterns.compile()) == 0
-    assert len(patterns) == 2 * _BLOCK + 1
-    assert patterns.matching(f"{_BLOCK}/x") == 1 << _BLOCK
+    assert len(patterns) == 2 * _BLOCK_SIZE + 1
+    assert patterns.matching(f"{_BLOCK_SIZE}/x") == 1 << _BLOCK_SIZE
 
 
-def test_a_thousand_patterns_that_all_match_almost_to_the_end_cost_no_more_than_the_segments() -> None:
+def test_near_matches_of_thousand_patterns_cost_one_lookup_per_segment() -> None:
     flags = [f"{number:010b}" for number in range(1000)]
     head = ["/".join("a" if flag == "1" else "*" for flag in each) for each in flags]
     patterns = PatternSet([check_topic(each + "/*" * 117) for each in head])
@@ -63,10 +63,10 @@ def test_a_thousand_patterns_that_all_match_almost_to_the_end_cost_no_more_than_
     assert time.thread_time() - began < 0.1
 
 
-def test_an_interest_remembers_a_bounded_number_of_channels() -> None:
+def test_cache_of_interest_is_bounded() -> None:
     interest = Interest(["x", "a/*"])
     for number in range(10_000):
         assert interest.covers(f"a/{number}")
         assert not interest.covers(f"b/{number}")
     assert interest.covers("x")
-    assert len(interest._known) < 10_000
+    assert len(interest._cache) < 10_000

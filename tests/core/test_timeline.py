@@ -1,4 +1,4 @@
-"""The timeline behaves as a plain list does, also where most of it has left again."""
+"""The timeline agrees with a list, also after most messages were removed."""
 
 import random
 
@@ -12,15 +12,15 @@ from tests.build import message
 Model = list[tuple[Message, float]]
 
 
-def check(timeline: Timeline, model: Model, seq: int, born: float) -> None:
-    """Compare every answer with that of a list."""
+def check(timeline: Timeline, model: Model, seq: int, before: float) -> None:
+    """Compare every result with that of a list."""
     messages = [each for each, _ in model]
     assert len(timeline) == len(model)
     assert list(timeline.after(seq)) == [each for each in messages if each.seq > seq]
     assert list(timeline.backward(seq)) == [each for each in messages[::-1] if each.seq <= seq]
-    old = [each for each, came in model if came < born]
-    assert timeline.before(born, 10_000) == old
-    assert timeline.before(born, 3) == old[:3]
+    old = [each for each, time in model if time < before]
+    assert timeline.before(before, 10_000) == old
+    assert timeline.before(before, 3) == old[:3]
     assert timeline.oldest == (model[0][1] if model else None)
     assert timeline.get(seq) is next((each for each in messages if each.seq == seq), None)
 
@@ -30,9 +30,7 @@ DISCARD = st.tuples(st.just("discard"), st.integers(0, 10), st.just(0.0))
 
 
 @given(st.lists(APPEND | DISCARD, max_size=40), st.integers(0, 60), st.floats(0, 30))
-def test_it_answers_as_a_list_whatever_comes_and_leaves(
-    changes: list[tuple[str, int, float]], seq: int, born: float
-) -> None:
+def test_timeline_agrees_with_list(changes: list[tuple[str, int, float]], seq: int, before: float) -> None:
     timeline, model = Timeline(), Model()
     head, now = 0, 0.0
     for change, number, seconds in changes:
@@ -42,13 +40,13 @@ def test_it_answers_as_a_list_whatever_comes_and_leaves(
             timeline.append(newest, now)
             model.append((newest, now))
         elif model:
-            leaving, _ = model.pop(number % len(model))
-            timeline.discard(leaving.seq)
-        check(timeline, model, seq, born)
+            removed, _ = model.pop(number % len(model))
+            timeline.discard(removed.seq)
+        check(timeline, model, seq, before)
         check(timeline, model, head, now)
 
 
-def test_it_answers_as_a_list_when_thousands_have_left_from_anywhere() -> None:
+def test_timeline_agrees_with_list_after_thousands_of_removals() -> None:
     chance = random.Random(1)
     timeline, model = Timeline(), Model()
     for seq in range(1, 6001):
@@ -56,8 +54,8 @@ def test_it_answers_as_a_list_when_thousands_have_left_from_anywhere() -> None:
         timeline.append(newest, seq / 10)
         model.append((newest, seq / 10))
     for left in range(5900):
-        leaving, _ = model.pop(chance.randrange(len(model)))
-        timeline.discard(leaving.seq)
+        removed, _ = model.pop(chance.randrange(len(model)))
+        timeline.discard(removed.seq)
         if left % 590 == 0:
             check(timeline, model, chance.randrange(6000), chance.randrange(600))
     check(timeline, model, 3000, 300.0)
@@ -66,7 +64,7 @@ def test_it_answers_as_a_list_when_thousands_have_left_from_anywhere() -> None:
     check(timeline, [*model, (newest, 601.0)], 3000, 602.0)
 
 
-def test_places_of_those_that_left_are_given_back() -> None:
+def test_slots_of_removed_messages_are_freed() -> None:
     timeline = Timeline()
     for seq in range(1, 20_001):
         timeline.append(message(seq), 0.0)
@@ -75,7 +73,7 @@ def test_places_of_those_that_left_are_given_back() -> None:
     assert sum(len(block.seqs) for block in timeline._blocks) < 5000
 
 
-def test_what_is_left_here_and_there_is_packed_into_few_blocks() -> None:
+def test_sparse_messages_are_packed_into_few_blocks() -> None:
     timeline = Timeline()
     for seq in range(1, 100_001):
         timeline.append(message(seq), 0.0)
@@ -88,7 +86,7 @@ def test_what_is_left_here_and_there_is_packed_into_few_blocks() -> None:
     assert sum(len(block.seqs) for block in timeline._blocks) < 5000
 
 
-def test_what_came_at_that_very_time_did_not_come_before_it() -> None:
+def test_before_excludes_equal_time() -> None:
     timeline = Timeline()
     first, second = message(1), message(2)
     timeline.append(first, 1.0)

@@ -104,7 +104,7 @@ def _spelled() -> Iterator[Case]:
         for query in ("", "?since=all", "?last_event_id=all&lastEventID=all"):
             asks.append(Ask("GET", f"{door}/a{query}", {"Last-Event-ID": "garbage"} | headers))
         if door in ("/poll", "/longpoll", "/sub"):
-            asks += [Ask("GET", f"{door}/a", {"If-None-Match": etag}) for etag in ('"garbage"', "garbage", '"', "*")]
+            asks += [Ask("GET", f"{door}/a", {"If-None-Match": etag}) for etag in ('"garbage"', "garbage", '"')]
         if door != "/ws":
             asks.append(Ask("HEAD", f"{door}/a?since=garbage"))
         yield Case(f"a cursor at {door}", "bad-since", tuple(asks))

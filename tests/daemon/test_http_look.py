@@ -181,7 +181,7 @@ def test_the_first_page(http: Http) -> None:
 def test_a_stream_says_that_it_is_one(http: Http, target: str, content_type: str | None) -> None:
     headers = http.listen(target).headers
     assert headers["content-type"].startswith(content_type or "")
-    assert headers["cache-control"] == "no-cache, no-transform"
+    assert headers["cache-control"] == "no-store, no-transform"
     assert headers["x-accel-buffering"] == "no"
     assert headers["transfer-encoding"] == "chunked"
     assert "content-length" not in headers

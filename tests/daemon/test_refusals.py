@@ -97,13 +97,13 @@ def test_each_spelling_of_a_cursor(daemon: Daemon, channel: str, spelling: str) 
     assert [message["data"] for message in answer.json()] == ["2"]
 
 
-def test_the_header_of_a_poll_wins_over_the_parameters(daemon: Daemon, channel: str) -> None:
+def test_cursor_of_a_reconnect_wins_over_the_others(daemon: Daemon, channel: str) -> None:
     first, last = (daemon.publish(channel, data)["id"] for data in (b"1", b"2"))
-    answer = daemon.ask("GET", f"/poll/{channel}?since=garbage", {"If-None-Match": f'"{first}"'})
+    answer = daemon.ask("GET", f"/poll/{channel}?since=garbage", {"Last-Event-ID": first})
     assert answer.status == 200
     assert [message["data"] for message in answer.json()] == ["2"]
-    both = {"If-None-Match": '"garbage"', "Last-Event-ID": last}
-    assert daemon.ask("GET", f"/poll/{channel}?since=garbage", both).status == 304
+    both = {"If-None-Match": f'"{first}"', "Last-Event-ID": last}
+    assert daemon.ask("GET", f"/poll/{channel}?since=garbage", both).status == 204
 
 
 def test_several_channels_are_all_refused_where_one_is_bad(daemon: Daemon, channel: str) -> None:

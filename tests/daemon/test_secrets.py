@@ -31,6 +31,8 @@ def test_neither_tokens_nor_messages_are_logged(loud: Daemon) -> None:
     for body in (BODY.encode(), BODY.encode() * 100):
         for target in (f"/pub/a?{query}", f"/pub/b?{query}", f"/nowhere?{query}", f"/a%3Ftoken={SECRET}"):
             loud.ask("POST", target, header, body)
+        for channel in "ab":
+            loud.ask("POST", f"/pub/{channel}", header, body)
     loud.ask("GET", f"/history/a?{query}&since={SECRET}", header)
     loud.ask("GET", f"http://user:{SECRET}@localhost/history/a", header)
     loud.ask("GET", "/history/a", header | {"Host": f"user:{SECRET}@localhost"})

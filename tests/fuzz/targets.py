@@ -19,13 +19,13 @@ from tests.wire import (
 )
 
 TARGETS: dict[str, Any] = {
-    "names": test_names.test_any_text_is_a_topic_or_refused_and_a_topic_is_one_word_everywhere,
-    "patterns": test_names.test_a_topic_covers_what_its_regular_expression_does,
-    "cursors": test_cursor.test_any_text_is_a_cursor_or_refused,
-    "types": test_message.test_whatever_passes_as_a_type_or_an_event_fits_into_a_line,
+    "names": test_names.test_any_text_is_a_topic_or_refused,
+    "patterns": test_names.test_topic_matches_like_its_regular_expression,
+    "cursors": test_cursor.test_any_text_is_parsed_or_refused,
+    "types": test_message.test_accepted_types_and_events_fit_into_a_line,
     "query": test_query.test_any_query_is_parsed_or_refused,
-    "accept": test_negotiation.test_whatever_is_accepted_some_door_is_picked,
-    "frames": test_websocket_reader.test_whatever_comes_is_read_alike_however_it_is_cut,
+    "accept": test_negotiation.test_any_accept_selects_a_transport,
+    "frames": test_websocket_reader.test_any_input_is_parsed_alike_for_any_segmentation,
     "publications": test_publication.test_any_input_is_accepted_or_refused,
     "lines": test_line_commands.test_any_line_is_parsed_or_refused_in_one_line,
     "publishing": test_line_commands.test_publish_lines_are_parsed_the_same_by_both_parsers,

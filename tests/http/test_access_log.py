@@ -6,10 +6,10 @@ import pytest
 
 from pushd.http.access_log import AccessLog
 from tests.transports.daemon import MovableReactor, until
-from tests.transports.each import STREAMS, each
+from tests.transports.every_client import STREAMS, each_client
 from tests.transports.http_client import HttpClient, encode_request
-from tests.transports.sockets import BareSocket
-from tests.transports.streams import Sse
+from tests.transports.stream_client import Sse
+from tests.transports.websocket_client import DataWebSocket
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ async def test_the_size_is_that_of_the_whole_answer(open_daemon, monkeypatch):
     assert lines(daemon) == [f"http 127.0.0.1: GET /health/live 200, {sum(received)} bytes, T"]
 
 
-@each(STREAMS)
-async def test_a_stream_is_logged_when_it_has_ended(open_daemon, way):
+@each_client(STREAMS)
+async def test_a_stream_is_logged_when_it_has_ended(open_daemon, client_class):
     reactor = MovableReactor()
     daemon = await open_daemon(reactor)
-    peer = way(daemon)
+    peer = client_class(daemon)
     await peer.subscribe("a")
     name = str(daemon.subscribers("a")[0].peer)
     await reactor.pass_time(3)
@@ -69,7 +69,7 @@ async def test_a_stream_is_logged_when_it_has_ended(open_daemon, way):
     peer.disconnect()
     await until(lambda: lines(daemon), "the line")
     assert "#" in name
-    assert daemon.log[-1] == f"{name}: GET /{way.door}/a 200, ended after 3000.0 ms"
+    assert daemon.log[-1] == f"{name}: GET /{client_class.resource}/a 200, ended after 3000.0 ms"
 
 
 async def test_a_stream_that_gives_its_connection_back_is_logged_once(open_daemon):
@@ -85,7 +85,7 @@ async def test_a_stream_that_gives_its_connection_back_is_logged_once(open_daemo
 
 async def test_a_websocket_is_logged_once_when_it_has_ended(open_daemon):
     daemon = await open_daemon()
-    peer = BareSocket(daemon)
+    peer = DataWebSocket(daemon)
     await peer.subscribe("a")
     name = str(daemon.subscribers("a")[0].peer)
     peer.close()

@@ -503,10 +503,10 @@ HALVES = {
 
 
 @pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("way", ["sse", "stream", "multipart", "mixed", "sub"])
-async def test_a_stream_closes_the_connection_if_part_of_the_next_request_was_read(daemon, way, half):
+@pytest.mark.parametrize("client_class", ["sse", "stream", "multipart", "mixed", "sub"])
+async def test_a_stream_closes_the_connection_if_part_of_the_next_request_was_read(daemon, client_class, half):
     await daemon.publish("b", "kept")
-    get = b"GET /%b/s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % way.encode()
+    get = b"GET /%b/s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % client_class.encode()
     client = daemon.connect("http", Raw(get + HALVES[half]))
     await until(lambda: client.statuses == [200], "the stream")
     assert b"\r\nConnection: close\r\n" in client.received
@@ -560,10 +560,10 @@ HELD = {
 
 @pytest.mark.parametrize("leave", ["half-close", "reset"])
 @pytest.mark.parametrize("behind", [b"", NEXT, NEXT * 3, NEXT[:20], b"XYZZY / HTTP/1.1\r\n\r\n"])
-@pytest.mark.parametrize("way", HELD)
-async def test_a_disconnect_from_a_held_request_is_detected_at_once(daemon, way, behind, leave):
+@pytest.mark.parametrize("client_class", HELD)
+async def test_a_disconnect_from_a_held_request_is_detected_at_once(daemon, client_class, behind, leave):
     first = await daemon.publish("a", "x")
-    held = HELD[way] % first.encode() if way == "pull" else HELD[way]
+    held = HELD[client_class] % first.encode() if client_class == "pull" else HELD[client_class]
     client = daemon.connect("http", Raw(held + behind))
     await until(lambda: daemon.subscribers("a"), "the held request")
     client.transport.write(behind)
@@ -576,14 +576,14 @@ async def test_a_disconnect_from_a_held_request_is_detected_at_once(daemon, way,
     await until(lambda: not daemon.open_connections, "the connection closed", 2.0)
 
 
-@pytest.mark.parametrize("way", HELD)
-async def test_a_held_request_is_answered_at_once_when_many_bytes_follow_it(daemon, way):
+@pytest.mark.parametrize("client_class", HELD)
+async def test_a_held_request_is_answered_at_once_when_many_bytes_follow_it(daemon, client_class):
     first = await daemon.publish("a", "x")
-    held = HELD[way] % first.encode() if way == "pull" else HELD[way]
+    held = HELD[client_class] % first.encode() if client_class == "pull" else HELD[client_class]
     post = b"POST /pub/b HTTP/1.1\r\nHost: localhost\r\n" + framed(b"x" * 20_000, "length")
     client = daemon.connect("http", Raw(held + post + post))
     await until(lambda: len(client.statuses) == 3, "all answers")
-    assert client.statuses == [200 if way == "pull" else 204, 202, 202]
+    assert client.statuses == [200 if client_class == "pull" else 204, 202, 202]
     assert len(await daemon.history("b")) == 2
 
 

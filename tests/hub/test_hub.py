@@ -11,6 +11,7 @@ from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import EVERYTHING, NOW, MessageId, Since
 from pushd.core.errors import NoRoom, Refusal, StorageFailed, TooSlow, Unavailable
 from pushd.core.history import Bounds
+from pushd.core.log_reader import LogReader
 from pushd.core.message import Draft, draft
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.replay import Page
@@ -55,6 +56,7 @@ class Shared(MemoryBackend):
         """Lose everything, and begin a new epoch."""
         after = MessageId(self._log.epoch, self._log.head)
         self._log = type(self._log)("F", Bounds())
+        self._reader = LogReader(self._log)
         self.listener.on_resync(after, None)
 
 

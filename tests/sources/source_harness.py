@@ -34,7 +34,7 @@ class SourceHarness:
     def messages(self) -> list[Message]:
         """All published messages, oldest first."""
         # Read directly: the hub needs several reactor turns for many messages.
-        return [message for message in self._backend._log._timeline.after(0) if message.channel == "ch"]
+        return [message for message in self._backend._log.timeline.after(0) if message.channel == "ch"]
 
     @property
     def texts(self) -> list[str]:

@@ -218,7 +218,7 @@ def test_a_head_shows_the_headers(door: Door, technique: Technique, channel: str
     answer = door.ask("HEAD", technique.target.format(channel), {"Accept": technique.accept})
     with door.stream(technique, channel) as stream:
         assert (answer.status, answer.headers["content-type"].lower()) == (200, stream.kind)
-    assert answer.headers["cache-control"] == "no-cache, no-transform"
+    assert answer.headers["cache-control"] == "no-store, no-transform"
 
 
 @pytest.mark.parametrize(

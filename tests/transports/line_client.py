@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from tests.transports.peers import Closed, End, Gap, Heard, Item, Peer, Refused, Told, message_of
+from tests.transports.client import Client, Closed, End, ErrorLine, Gap, Item, Received, Refused, message_of
 
 _ESCAPE = re.compile(rb"\\(?:([\\nr])|x([0-9a-f]{2}))")
 _MEANT = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
@@ -18,24 +18,24 @@ _ANSWERS = (b"+OK", b"-ERR", b"PONG")
 
 
 class _Lines(Protocol):
-    """A connection that belongs to a peer."""
+    """The connection of a client."""
 
-    def __init__(self, peer: "LinePeer") -> None:
-        self._peer = peer
+    def __init__(self, client: "LineClient") -> None:
+        self._client = client
         self._rest = b""
 
     def dataReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._peer.line(line)
+            self._client.line(line)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_whole = reason.check(ConnectionDone) is not None and not self._rest
-        self._peer.deliver_result(Closed(None, is_whole))
+        self._client.deliver_result(Closed(None, is_whole))
 
 
-class LinePeer(Peer):
-    """A connection for lines."""
+class LineClient(Client):
+    """A client of the line protocol."""
 
     transport_name = "tcp"
     is_two_way = True
@@ -43,10 +43,10 @@ class LinePeer(Peer):
     format: ClassVar[str]
 
     def open(self) -> None:
-        """Connect, and choose the format."""
+        """Connect, and set the format."""
         self.greeting: dict[str, object] = {}
         self.extra: list[bytes] = []
-        """Lines of longer answers."""
+        """Lines of replies with several lines."""
         self._asked: deque[Deferred[bytes]] = deque()
         self.protocol = _Lines(self)
         self.daemon.connect("tcp", self.protocol, small=self.small)
@@ -54,7 +54,7 @@ class LinePeer(Peer):
             self.send(f"FORMAT {self.format}")
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`."""
+        """See `Client`."""
         if self.protocol is None:
             self.open()
         options = (f" since={since}" if since is not None else "") + (f" slow={slow}" if slow is not None else "")
@@ -62,16 +62,16 @@ class LinePeer(Peer):
         self.gap = answer.partition(" gap=")[2] or None
 
     def send(self, line: str | bytes) -> "Deferred[str]":
-        """Send a line; its answer comes back, refusals too."""
+        """Send a line; return the reply, which may be a refusal."""
         self.protocol.transport.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
         answer: Deferred[bytes] = Deferred()
         self._asked.append(answer)
         return answer.addCallback(bytes.decode)
 
     async def ask(self, line: str | bytes) -> str:
-        """Send a line, and give what follows the `+OK`.
+        """Send a line, and return what follows `+OK`.
 
-        :raises Refused: the answer is `-ERR`.
+        :raises Refused: when the reply is `-ERR`.
         """
         answer = await self.send(line)
         if answer.startswith("-ERR "):
@@ -79,19 +79,19 @@ class LinePeer(Peer):
         return answer.removeprefix("+OK ")
 
     def line(self, line: bytes) -> None:
-        """Take a line without its LF."""
+        """Called with each line, without its LF."""
         if line.startswith(b"INFO ") and not self.greeting:
             self.greeting = json.loads(line.removeprefix(b"INFO "))
         elif line.startswith(_ANSWERS) and line.endswith(b"\r") and (self._asked or line.startswith(b"-ERR ")):
             if self._asked:
                 self._asked.popleft().callback(line.rstrip(b"\r"))
             else:
-                self.deliver_result(Told(line.split()[1].decode()))
+                self.deliver_result(ErrorLine(line.split()[1].decode()))
         else:
             self.news(line)
 
     def news(self, line: bytes) -> None:
-        """Take a line that is no answer."""
+        """Called with each line that is not a reply."""
         assert line.endswith(b"\r"), line
         line = line.removesuffix(b"\r")
         if line.startswith(b"{"):
@@ -102,31 +102,31 @@ class LinePeer(Peer):
             self.extra.append(line)
 
 
-class TextLines(LinePeer):
-    """Lines for people."""
+class TextLines(LineClient):
+    """The text format."""
 
-    way = "tcp-text"
+    label = "tcp-text"
     format = "text"
-    tells_events = False
+    has_events = False
 
 
-class JsonLines(LinePeer):
-    """Lines of JSON."""
+class JsonLines(LineClient):
+    """The JSON format."""
 
-    way = "tcp-json"
+    label = "tcp-json"
     format = "json"
 
 
-class RawLines(LinePeer):
-    """Bare data, a line each."""
+class RawLines(LineClient):
+    """The raw format: one line of data per message."""
 
-    way = "tcp-raw"
+    label = "tcp-raw"
     format = "raw"
-    tells_ids = tells_channels = tells_events = tells_gaps = False
+    has_ids = has_channels = has_events = reports_gaps = False
 
     def news(self, line: bytes) -> None:
-        """See `LinePeer`."""
-        self.deliver_result(Heard(None, None, line, None))
+        """See `LineClient`."""
+        self.deliver_result(Received(None, None, line, None))
 
 
 def _read(line: bytes) -> Item | None:
@@ -134,7 +134,7 @@ def _read(line: bytes) -> Item | None:
     names = [word.decode() for word in words[:2]]
     match verb:
         case b"MSG":
-            return Heard(names[1], names[0], _ESCAPE.sub(_meant, words[2]), None)
+            return Received(names[1], names[0], _ESCAPE.sub(_meant, words[2]), None)
         case b"GAP":
             end, reason = words[2].decode().split(" ")
             return Gap(names[0], names[1], end, reason)

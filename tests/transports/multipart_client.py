@@ -1,28 +1,28 @@
-"""A client of `multipart/mixed`, which reads parts and the headers that stand between them as they come (RFC 2046)."""
+"""A client of `multipart/mixed` that parses parts and their headers incrementally (RFC 2046)."""
 
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from tests.transports.peers import End, Gap, Heard
-from tests.transports.streams import StreamPeer
+from tests.transports.client import End, Gap, Received
+from tests.transports.stream_client import StreamClient
 
 
-class Mixed(StreamPeer):
+class Mixed(StreamClient):
     """Parts that all stay."""
 
-    way = "mixed"
-    door = "mixed"
+    label = "mixed"
+    resource = "mixed"
     transport_name = "mixed"
 
     async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
-        """See `StreamPeer`."""
+        """See `StreamClient`."""
         self._rest = b""
         self._read = self._read_boundary
         self._part: dict[str, str] = {}
         await super().ask(path, headers, version)
 
     def feed(self, data: bytes) -> None:
-        """See `StreamPeer`."""
+        """See `StreamClient`."""
         self._rest += data
         while self._read():
             pass
@@ -73,7 +73,7 @@ class Mixed(StreamPeer):
         part, self._part = self._part, {}
         if "Pushd-Id" in part:
             event = unquote(part["Pushd-Event"]) if "Pushd-Event" in part else None
-            self.deliver_result(Heard(part["Pushd-Id"], unquote(part["Pushd-Channel"]), data, event))
+            self.deliver_result(Received(part["Pushd-Id"], unquote(part["Pushd-Channel"]), data, event))
         self._read = self._read_boundary
         return True
 

@@ -1,21 +1,21 @@
-"""A reader that stalls, and what it takes until the daemon notices: the kernel takes up to some megabytes first."""
+"""Clients that stop reading. The kernel buffers up to some megabytes before the daemon notices."""
 
 import socket
 
 from twisted.internet.tcp import Server
 
+from tests.transports.client import Client
 from tests.transports.daemon import RunningDaemon, turns, until
-from tests.transports.peers import Peer
 
 PIECE = b"x" * (64 << 10)
-ROOMY = {"history.bytes": "64MiB"}
-"""Settings with which the history holds all that a test sends."""
+LARGE_HISTORY = {"history.bytes": "64MiB"}
+"""Settings with which the history keeps everything that a test sends."""
 _MOST = 100
 _SMALL = 16 << 10
 
 
 def shrink(daemon: RunningDaemon) -> None:
-    """Make the send buffers of the daemon's open connections small."""
+    """Shrink the send buffers of the daemon's open connections."""
     from twisted.internet import reactor
 
     for reader in reactor.getReaders():
@@ -23,12 +23,12 @@ def shrink(daemon: RunningDaemon) -> None:
             reader.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL)
 
 
-async def stall(daemon: RunningDaemon, peer: Peer, channel: str = "a") -> list[str]:
-    """Let a peer, the first to name `channel`, read nothing, and publish until the daemon can send it no more.
+async def stall(daemon: RunningDaemon, client: Client, channel: str = "a") -> list[str]:
+    """Stop a client, the first subscriber to `channel`, from reading, and publish until the daemon pauses it.
 
-    Gives the ids of what it was sent and will hear once it reads again.
+    Return the ids of the messages that were sent: the client receives them once it reads again.
     """
-    peer.stall()
+    client.stall()
     shrink(daemon)
     subscriber = daemon.subscribers(channel)[0]
     ids: list[str] = []
@@ -39,11 +39,11 @@ async def stall(daemon: RunningDaemon, peer: Peer, channel: str = "a") -> list[s
     return ids
 
 
-async def stall_in_replay(daemon: RunningDaemon, peer: Peer, slow: str | None = None) -> int:
-    """Fill channel `a`, and let a peer subscribe to all of it and then read nothing; give the number of messages."""
+async def stall_in_replay(daemon: RunningDaemon, client: Client, slow: str | None = None) -> int:
+    """Fill channel `a`, and have a client subscribe to all of it and stop reading; return the number of messages."""
     await daemon.publish_all(*[("a", PIECE.decode())] * _MOST)
-    await peer.subscribe("a", since="all", slow=slow)
-    peer.stall()
+    await client.subscribe("a", since="all", slow=slow)
+    client.stall()
     await until(lambda: daemon.subscribers("a")[0].is_paused, "a busy subscriber")
     await turns()
     assert daemon.subscribers("a")[0].is_paused

@@ -1,13 +1,13 @@
-"""A wall clock that is set by an hour drops nobody, delays no ping, breaks no order and expires nothing early."""
+"""Setting the wall clock by an hour closes no connection, delays no ping, keeps the order and expires nothing."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from tests.transports.daemon import MovableReactor
-from tests.transports.each import each
-from tests.transports.sockets import JsonSocket
-from tests.transports.streams import LineStream, Sse
+from tests.transports.every_client import each_client
+from tests.transports.stream_client import LineStream, Sse
+from tests.transports.websocket_client import JsonWebSocket
 
 _HOUR = 3600
 
@@ -23,23 +23,23 @@ def wall(monkeypatch):
 
 @pytest.mark.parametrize("leap", [_HOUR, -_HOUR], ids=["forward", "back"])
 @pytest.mark.parametrize("store", ["memory", "disk"])
-@each((Sse, LineStream, JsonSocket))
-async def test_a_clock_that_is_set(start_daemon, wall, tmp_path, way, store, leap):
+@each_client((Sse, LineStream, JsonWebSocket))
+async def test_setting_the_wall_clock_has_no_effect(start_daemon, wall, tmp_path, client_class, store, leap):
     reactor = MovableReactor()
     settings = {"history.age": 60, "keepalive.sse": 25} | ({"backend.data_dir": tmp_path} if store == "disk" else {})
     daemon = await start_daemon(settings, reactor)
-    peer = way(daemon)
-    await peer.subscribe("a")
+    client = client_class(daemon)
+    await client.subscribe("a")
     ids = [await daemon.publish("a", "one")]
-    assert [item.id for item in await peer.heard(1)] == ids
+    assert [item.id for item in await client.receive(1)] == ids
     wall[0] += leap
     await reactor.pass_time(26)
-    await peer.ping()
+    await client.ping()
     ids += [await daemon.publish("a", "two"), await daemon.publish("a", "three")]
-    assert [item.id for item in await peer.heard(2)] == ids[1:]
+    assert [item.id for item in await client.receive(2)] == ids[1:]
     assert await daemon.history("a") == ids
-    late = way(daemon)
+    late = client_class(daemon)
     await late.subscribe("a", since=ids[0])
-    assert [item.id for item in await late.heard(2)] == ids[1:]
+    assert [item.id for item in await late.receive(2)] == ids[1:]
     await reactor.pass_time(36)
     assert await daemon.history("a") == ids[1:], "what is old goes at its time"

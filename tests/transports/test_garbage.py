@@ -1,4 +1,4 @@
-"""Connections that have ended leave nothing for the garbage collector, which would take long behind a crowd."""
+"""Closed connections leave nothing for the garbage collector, which would take long after a mass disconnect."""
 
 import gc
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from pushd.transports.http_stream import HttpStream
 from pushd.transports.tcp_lines import LineConnection
 from pushd.transports.websocket import WebSocket
 from tests.transports.daemon import turns
-from tests.transports.each import each
+from tests.transports.every_client import each_client
 from tests.transports.line_client import JsonLines
-from tests.transports.sockets import JsonSocket
-from tests.transports.streams import LineStream, Sse
+from tests.transports.stream_client import LineStream, Sse
+from tests.transports.websocket_client import JsonWebSocket
 
-_PARTS = (HttpConnection, RequestReader, HttpStream, LineConnection, Subscriber, WebSocket)
+_CLASSES = (HttpConnection, RequestReader, HttpStream, LineConnection, Subscriber, WebSocket)
 _TURNS = 200
 
 
@@ -29,23 +29,23 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def parts() -> int:
-    """How many parts of connections there are that were made since the collector looked last."""
-    return sum(isinstance(found, _PARTS) for found in gc.get_objects(generation=0))
+def connection_objects() -> int:
+    """Return the number of objects of connections created since the last collection."""
+    return sum(isinstance(found, _CLASSES) for found in gc.get_objects(generation=0))
 
 
-@each((Sse, LineStream, JsonSocket, JsonLines))
-async def test_one_who_has_left_is_freed_at_once(start_daemon, no_collector, way):
+@each_client((Sse, LineStream, JsonWebSocket, JsonLines))
+async def test_a_closed_connection_is_freed_without_the_garbage_collector(start_daemon, no_collector, client_class):
     daemon = await start_daemon({})
     await daemon.publish("a", "one")
     await turns()
-    before = parts()
-    peer = way(daemon)
-    await peer.subscribe("a", since="all")
-    await peer.heard(1)
-    assert parts() > before
-    peer.disconnect()
+    before = connection_objects()
+    client = client_class(daemon)
+    await client.subscribe("a", since="all")
+    await client.receive(1)
+    assert connection_objects() > before
+    client.disconnect()
     for _ in range(_TURNS):
-        if parts() > before:
+        if connection_objects() > before:
             await turns(1)
-    assert parts() == before
+    assert connection_objects() == before

@@ -1,4 +1,4 @@
-"""How connections end: the client goes, or the daemon stops; and requests that begin none."""
+"""How connections end: by the client or by a shutdown; and requests that open no stream."""
 
 from collections import Counter
 
@@ -8,28 +8,28 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.replay import StartPosition
+from tests.transports.client import Closed, End, ErrorLine, Received
 from tests.transports.daemon import turns, until
-from tests.transports.each import STREAMS, WAYS, each
+from tests.transports.every_client import CLIENTS, STREAMS, each_client
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
-from tests.transports.peers import Closed, End, Heard, Told
-from tests.transports.slow_reader import ROOMY, stall
-from tests.transports.sockets import CommandedSocket, JsonSocket
-from tests.transports.streams import Sse
+from tests.transports.slow_reader import LARGE_HISTORY, stall
+from tests.transports.stream_client import Sse
+from tests.transports.websocket_client import CommandWebSocket, JsonWebSocket
 
-# The client goes
+# By the client
 
 
-@each()
+@each_client()
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
-async def test_a_client_that_goes_away_is_out_of_the_dispatcher_within_a_second(daemon, way, how):
-    peer, stays = way(daemon), Sse(daemon)
-    await peer.subscribe("a,b/*")
+async def test_a_client_that_disconnects_is_removed_within_a_second(daemon, client_class, how):
+    client, stays = client_class(daemon), Sse(daemon)
+    await client.subscribe("a,b/*")
     await stays.subscribe("a")
     assert (await daemon.info("a"))["subscribers"] == 2
     await daemon.publish("b/c", "x")
-    assert (await daemon.info("b/c"))["transports"] == {way.transport_name: 1}
-    getattr(peer, how)()
+    assert (await daemon.info("b/c"))["transports"] == {client_class.transport_name: 1}
+    getattr(client, how)()
     await until(lambda: len(daemon.subscribers("a")) == 1, "the subscriber gone", 1)
     assert (await daemon.info("a"))["transports"] == {"sse": 1}
     assert (await daemon.info("b/c"))["subscribers"] == 0
@@ -38,133 +38,133 @@ async def test_a_client_that_goes_away_is_out_of_the_dispatcher_within_a_second(
     assert await stays.data(1) == [b"x"]
 
 
-@each()
+@each_client()
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
-async def test_a_stalled_client_that_goes_away_is_forgotten_as_well(start_daemon, way, how):
-    daemon = await start_daemon(ROOMY)
-    peer = way(daemon, small=True)
-    await peer.subscribe("a", slow="latest")
-    await stall(daemon, peer)
-    getattr(peer, how)()
+async def test_a_stalled_client_that_disconnects_is_removed(start_daemon, client_class, how):
+    daemon = await start_daemon(LARGE_HISTORY)
+    client = client_class(daemon, small=True)
+    await client.subscribe("a", slow="latest")
+    await stall(daemon, client)
+    getattr(client, how)()
     await until(lambda: not daemon.subscribers("a"), "the subscriber gone", 1)
     await until(lambda: not daemon.open_connections, "the connection closed", 1)
 
 
-@each((CommandedSocket, TextLines))
+@each_client((CommandWebSocket, TextLines))
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
-async def test_a_stalled_client_that_goes_away_with_a_command_waiting_is_forgotten_as_well(start_daemon, way, how):
-    daemon = await start_daemon(ROOMY)
-    peer = way(daemon, small=True)
-    await peer.subscribe("a", slow="latest")
-    await stall(daemon, peer)
-    peer.ask(ping=1) if isinstance(peer, JsonSocket) else peer.send("PING")
+async def test_a_stalled_client_that_disconnects_with_a_waiting_command_is_removed(start_daemon, client_class, how):
+    daemon = await start_daemon(LARGE_HISTORY)
+    client = client_class(daemon, small=True)
+    await client.subscribe("a", slow="latest")
+    await stall(daemon, client)
+    client.ask(ping=1) if isinstance(client, JsonWebSocket) else client.send("PING")
     await turns()
-    getattr(peer, how)()
+    getattr(client, how)()
     await until(lambda: not daemon.open_connections, "the connection closed", 1)
     assert daemon.subscribers("a") == []
 
 
-@each(tuple(way for way in WAYS if way.transport_name == "websocket"))
+@each_client(tuple(client_class for client_class in CLIENTS if client_class.transport_name == "websocket"))
 @pytest.mark.parametrize("is_stalled", [False, True])
-async def test_a_websocket_that_says_goodbye_is_answered_and_closed_by_the_daemon(start_daemon, way, is_stalled):
-    """Also where it has not read all that it was sent (RFC 6455, section 7.1.1: the server closes TCP first)."""
-    daemon = await start_daemon(ROOMY)
-    peer = way(daemon, small=True)
-    await peer.subscribe("a", slow="latest")
-    sent = await stall(daemon, peer) if is_stalled else []
-    peer.close()
+async def test_a_close_frame_is_answered_and_the_server_closes(start_daemon, client_class, is_stalled):
+    """Also if the client has not read everything (RFC 6455, section 7.1.1: the server closes TCP first)."""
+    daemon = await start_daemon(LARGE_HISTORY)
+    client = client_class(daemon, small=True)
+    await client.subscribe("a", slow="latest")
+    sent = await stall(daemon, client) if is_stalled else []
+    client.close()
     await until(lambda: not daemon.subscribers("a") or is_stalled, "the subscriber gone", 1)
-    peer.unstall()
-    await peer.heard(len(sent))
-    assert await peer.next() == Closed(1000, True)
+    client.unstall()
+    await client.receive(len(sent))
+    assert await client.next() == Closed(1000, True)
     await until(lambda: not daemon.open_connections, "the connection closed", 1)
 
 
-async def test_the_counters_of_open_connections_come_back_to_nothing(daemon):
-    peers = [way(daemon) for way in WAYS for _ in range(2)]
-    for peer in peers:
-        await peer.subscribe("a")
-    names = Counter(peer.transport_name for peer in peers)
+async def test_the_counters_of_connections_return_to_zero(daemon):
+    clients = [client_class(daemon) for client_class in CLIENTS for _ in range(2)]
+    for client in clients:
+        await client.subscribe("a")
+    names = Counter(client.transport_name for client in clients)
     for name, count in names.items():
         assert await daemon.metric(f'pushd_connections{{transport="{name}"}}') == count
-    for peer in peers[::2]:
-        peer.disconnect()
-    for peer in peers[1::2]:
-        peer.abort()
+    for client in clients[::2]:
+        client.disconnect()
+    for client in clients[1::2]:
+        client.abort()
     await until(lambda: not daemon.open_connections, "all connections closed", 1)
     for name in names:
         assert await daemon.metric(f'pushd_connections{{transport="{name}"}}') == 0
 
 
-@each(STREAMS)
-async def test_head_is_answered_with_the_headers_and_subscribes_to_nothing(daemon, way):
-    answer = await daemon.request("HEAD", address(way.door, "a", format=way.format))
-    peer = way(daemon)
-    await peer.subscribe("a")
-    shown = {name: peer.headers[name] for name in ("content-type", "cache-control", "x-accel-buffering")}
+@each_client(STREAMS)
+async def test_head_returns_the_headers_and_subscribes_to_nothing(daemon, client_class):
+    answer = await daemon.request("HEAD", address(client_class.resource, "a", format=client_class.format))
+    client = client_class(daemon)
+    await client.subscribe("a")
+    shown = {name: client.headers[name] for name in ("content-type", "cache-control", "x-accel-buffering")}
     assert (answer.status, answer.body) == (200, b"")
     assert shown.items() <= answer.headers.items()
     assert len(daemon.subscribers("a")) == 1
 
 
-@each(STREAMS)
-async def test_http_1_0_gets_the_bare_body_up_to_the_close(daemon, way):
+@each_client(STREAMS)
+async def test_http_1_0_gets_a_body_that_ends_with_the_connection(daemon, client_class):
     await daemon.publish("a", "old")
-    peer = way(daemon)
-    await peer.ask(address(way.door, "a", since="all", format=way.format), version="1.0")
-    assert "transfer-encoding" not in peer.headers
+    client = client_class(daemon)
+    await client.ask(address(client_class.resource, "a", since="all", format=client_class.format), version="1.0")
+    assert "transfer-encoding" not in client.headers
     await daemon.publish("a", "bye", end=1)
-    assert await peer.data(2) == [b"old", b"bye"]
-    if way.tells_gaps:
-        assert await peer.next() == End("a")
-    assert await peer.next() == Closed(None, True)
+    assert await client.data(2) == [b"old", b"bye"]
+    if client_class.reports_gaps:
+        assert await client.next() == End("a")
+    assert await client.next() == Closed(None, True)
 
 
-# The daemon stops
+# By a shutdown
 
 
-@each()
-async def test_a_stop_closes_every_connection_and_says_so_where_that_can_be_said(daemon, way):
-    peer = way(daemon)
-    await peer.subscribe("a")
+@each_client()
+async def test_a_shutdown_closes_every_connection_with_the_reason(daemon, client_class):
+    client = client_class(daemon)
+    await client.subscribe("a")
     await daemon.publish("a", "one")
     await daemon.stop()
-    assert await peer.data(1) == [b"one"]
-    if way.transport_name == "tcp":
-        assert await peer.next() == Told("stopping")
-    assert await peer.next() == Closed(1012 if way.transport_name == "websocket" else None, True)
+    assert await client.data(1) == [b"one"]
+    if client_class.transport_name == "tcp":
+        assert await client.next() == ErrorLine("stopping")
+    assert await client.next() == Closed(1012 if client_class.transport_name == "websocket" else None, True)
 
 
-@each()
-async def test_one_who_comes_back_after_the_stop_misses_nothing_that_the_history_has(start_daemon, way):
-    """The history in memory is gone with the daemon, and that is told."""
+@each_client()
+async def test_resuming_after_a_restart_reports_the_lost_history(start_daemon, client_class):
+    """The history in memory is lost with the daemon, which is reported as a gap."""
     daemon = await start_daemon({})
-    before = JsonSocket(daemon)
+    before = JsonWebSocket(daemon)
     await before.subscribe("a")
     await daemon.publish("a", "lost")
-    await before.heard(1)
+    await before.receive(1)
     await daemon.stop()
     daemon = await start_daemon({})
-    peer = way(daemon)
-    await peer.subscribe("a", since=before.last_id)
-    gap = (await peer.next()).reason if way.tells_gaps else peer.gap
+    client = client_class(daemon)
+    await client.subscribe("a", since=before.last_id)
+    gap = (await client.next()).reason if client_class.reports_gaps else client.gap
     assert gap == "epoch"
     await daemon.publish("a", "new")
-    assert isinstance(await peer.next(), Heard)
+    assert isinstance(await client.next(), Received)
 
 
-@each((CommandedSocket, TextLines))
-async def test_commands_that_wait_when_the_daemon_stops_do_not_keep_it(start_daemon, way):
-    daemon = await start_daemon(ROOMY)
-    peer = way(daemon, small=True)
-    await peer.subscribe("a", slow="latest")
-    await stall(daemon, peer)
-    peer.ask(ping=1) if isinstance(peer, JsonSocket) else peer.send("PING")
+@each_client((CommandWebSocket, TextLines))
+async def test_waiting_commands_do_not_delay_a_shutdown(start_daemon, client_class):
+    daemon = await start_daemon(LARGE_HISTORY)
+    client = client_class(daemon, small=True)
+    await client.subscribe("a", slow="latest")
+    await stall(daemon, client)
+    client.ask(ping=1) if isinstance(client, JsonWebSocket) else client.send("PING")
     await daemon.stop()
     assert daemon.open_connections == 0
 
 
-async def test_a_connection_that_a_client_keeps_for_another_request_does_not_keep_a_daemon_that_stops(daemon):
+async def test_an_idle_http_connection_does_not_delay_a_shutdown(daemon):
     client = daemon.connect("http", HttpClient(encode_request("GET", "/health/live")))
     await client.answer
     assert daemon.open_connections == 1
@@ -172,7 +172,7 @@ async def test_a_connection_that_a_client_keeps_for_another_request_does_not_kee
     assert daemon.open_connections == 0
 
 
-# One who is given up before it was answered
+# Before the request is answered
 
 HANDSHAKE = {
     "Connection": "Upgrade",
@@ -182,17 +182,17 @@ HANDSHAKE = {
 }
 
 
-@pytest.mark.parametrize(("door", "headers"), [("stream", {}), ("ws", HANDSHAKE)])
-async def test_one_who_is_given_up_while_its_subscription_waits_is_refused(daemon, monkeypatch, door, headers):
-    """As happens where a store is away just then."""
+@pytest.mark.parametrize(("resource", "headers"), [("stream", {}), ("ws", HANDSHAKE)])
+async def test_a_request_that_is_closed_while_it_is_subscribed_is_refused(daemon, monkeypatch, resource, headers):
+    """As happens when the backend becomes unavailable meanwhile."""
     opening: Deferred[StartPosition] = Deferred()
     hub = daemon._service.hub
     monkeypatch.setattr(hub._backend, "open", lambda topics, since: opening)
-    asked = ensureDeferred(daemon.request("GET", address(door, "a"), headers=headers))
+    asked = ensureDeferred(daemon.request("GET", address(resource, "a"), headers=headers))
     await until(lambda: daemon.subscribers("a"), "it waits")
     (subscriber,) = daemon.subscribers("a")
     hub.disconnect(subscriber, Unavailable("come back"))
     opening.callback(StartPosition(MessageId("e", 0), (), needs_replay=False, is_complete=False))
     answer = await asked
     assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable")
-    assert await daemon.metric(f'pushd_connections{{transport="{"websocket" if door == "ws" else door}"}}') == 0
+    assert await daemon.metric(f'pushd_connections{{transport="{"websocket" if resource == "ws" else resource}"}}') == 0

@@ -1,4 +1,4 @@
-"""One address for all: the technique is what the client accepts."""
+"""One path for all transports: the client selects one by `Accept`."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.transports.http_client import HttpClient, encode_request
         ("text/event-stream;q=x, application/x-ndjson;q=0.1", "stream", "application/x-ndjson"),
     ],
 )
-async def test_accept_picks_a_stream(daemon, accept, transport, kind):
+async def test_accept_selects_a_stream(daemon, accept, transport, kind):
     client = daemon.connect("http", HttpClient(encode_request("GET", "/sub/a", headers={"Accept": accept})))
     head = await client.head
     assert (head.status, head.headers["content-type"][: len(kind)]) == (200, kind)
@@ -33,7 +33,7 @@ async def test_accept_picks_a_stream(daemon, accept, transport, kind):
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "", "text/event-stream;q=0", ";;,=,q=1"])
-async def test_all_else_is_a_long_poll(daemon, accept):
+async def test_the_default_is_a_long_poll(daemon, accept):
     client = daemon.connect("http", HttpClient(encode_request("GET", "/sub/a", headers={"Accept": accept})))
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     assert (await daemon.info("a"))["transports"] == {"longpoll": 1}
@@ -41,7 +41,7 @@ async def test_all_else_is_a_long_poll(daemon, accept):
     assert (await client.answer).json[0]["data"] == "x"
 
 
-async def test_upgrade_picks_a_websocket(daemon):
+async def test_upgrade_selects_a_websocket(daemon):
     headers = {
         "Upgrade": "WebSocket",
         "Connection": "keep-alive, Upgrade",
@@ -61,14 +61,14 @@ async def test_head_subscribes_to_nothing(daemon, accept):
     assert daemon.subscribers("a") == []
 
 
-async def test_a_wrong_name_is_refused_whatever_is_accepted(daemon):
+async def test_an_invalid_topic_is_refused_for_any_accept(daemon):
     for accept in ("text/event-stream", "*/*", "multipart/mixed"):
         answer = await daemon.request("GET", "/sub/a*", headers={"Accept": accept})
         assert (answer.status, answer.json["error"]["code"]) == (400, "bad-topic")
 
 
 class Named:
-    """A door that answers with its name."""
+    """A resource that answers with its name."""
 
     def __init__(self, name):
         self._name = name
@@ -87,7 +87,7 @@ NO_WEIGHTS = st.sampled_from(["nan", "inf", "-1", "1e0", "1_0", "2", "", "x", "0
 
 
 def picked(accept):
-    """Ask with `Accept`; give the name of the door."""
+    """Send a request with `Accept`; return the name of the resource."""
     request = Request(NOTHING, b"GET", b"/sub/a", {b"accept": accept})
     names: list[Any] = []
     answer: Any = DOOR.get(request)
@@ -96,7 +96,7 @@ def picked(accept):
 
 
 @given(st.dictionaries(st.sampled_from([*KINDS, "*/*", "image/png"]), WEIGHTS), BLANKS, st.booleans())
-def test_the_type_of_most_weight_is_picked_and_among_equals_the_first_of_ours(weights, blank, is_loud):
+def test_the_greatest_weight_wins_and_then_the_order_of_the_server(weights, blank, is_loud):
     entries = [f"{kind}{blank};{blank}q={weight / 1000:.3f}" for kind, weight in weights.items()]
     accept = f"{blank},{blank}".join(entries)
     best = max(KINDS, key=lambda kind: weights.get(kind, 0))
@@ -105,12 +105,12 @@ def test_the_type_of_most_weight_is_picked_and_among_equals_the_first_of_ours(we
 
 
 @given(st.sampled_from(KINDS), st.sampled_from(KINDS), NO_WEIGHTS)
-def test_what_is_no_weight_counts_as_none(kind, other, weight):
+def test_an_invalid_weight_counts_as_0(kind, other, weight):
     """RFC 9110, section 12.4.2."""
     accept = f"{kind};q={weight}, {other};q=0.001"
     assert picked(accept.encode("utf-8")) == other
 
 
 @given(st.lists(st.sampled_from([b",", b";", b"q=", b"=", b"1", b"nan", KINDS[0].encode()]) | st.binary(max_size=3)))
-def test_whatever_is_accepted_some_door_is_picked(words):
+def test_any_accept_selects_a_transport(words):
     assert picked(b"".join(words)) in (*KINDS, "longpoll")

@@ -10,8 +10,8 @@ from tests.transports.daemon import until
 from tests.transports.http_client import HttpClient, address, encode_request
 
 
-async def poll(daemon, topics, door="longpoll", headers=None, **query):
-    return await daemon.request("GET", address(door, topics, **query), headers=headers)
+async def poll(daemon, topics, resource="longpoll", headers=None, **query):
+    return await daemon.request("GET", address(resource, topics, **query), headers=headers)
 
 
 def texts(answer):
@@ -24,18 +24,18 @@ def waiting(daemon, topics, **query):
 
 
 async def loop(daemon, topics, count, since=None, **go_on):
-    """Poll like a client that loops, until `count` messages are heard."""
-    heard: list[str] = []
-    while len(heard) < count:
+    """Poll in a loop until `count` messages are received."""
+    received: list[str] = []
+    while len(received) < count:
         answer = await poll(daemon, topics, since=since)
         assert answer.status in (200, 204)
-        heard += texts(answer)
+        received += texts(answer)
         since = answer.headers["pushd-id"]
-    return heard
+    return received
 
 
 @pytest.mark.parametrize("others", [0, 10_000])
-async def test_promise_2_a_client_that_loops_hears_each_message_once_and_in_order(daemon, others):
+async def test_promise_2_a_polling_client_receives_each_message_once_in_order(daemon, others):
     for start in range(0, others, 1000):
         await daemon.publish_all(*((f"other/{start + number}", "x") for number in range(1000)))
     began = (await poll(daemon, "a", timeout=0)).headers["pushd-id"]
@@ -45,7 +45,7 @@ async def test_promise_2_a_client_that_loops_hears_each_message_once_and_in_orde
     assert await listening == [str(number) for number in range(1000)]
 
 
-async def test_it_waits_for_the_next_message_and_answers_at_once(daemon):
+async def test_a_held_request_is_answered_with_the_next_message(daemon):
     client = waiting(daemon, "a,b/*")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     sent = await daemon.publish("b/c", "hello", "text/plain")
@@ -57,8 +57,8 @@ async def test_it_waits_for_the_next_message_and_answers_at_once(daemon):
 
 
 @pytest.mark.parametrize("early", [0, 1, 20, -1])
-async def test_what_is_asked_behind_one_that_waits_is_answered_behind_it(daemon, early):
-    """The next request comes while the first waits: nothing of it, the beginning, or all but the end."""
+async def test_a_pipelined_request_is_answered_after_the_held_one(daemon, early):
+    """While the first request is held, the next one is received: nothing, the beginning, or all but the end."""
     stays = encode_request("GET", address("longpoll", "a"), headers={"Connection": "keep-alive"})
     client = daemon.connect("http", HttpClient(stays))
     await until(lambda: daemon.subscribers("a"), "somebody waits")
@@ -72,7 +72,7 @@ async def test_what_is_asked_behind_one_that_waits_is_answered_behind_it(daemon,
 
 
 @pytest.mark.parametrize("seconds", [0, 0.3])
-async def test_the_time_out_is_kept_to_a_fifth_of_a_second(daemon, seconds):
+async def test_the_timeout_is_accurate_to_a_fifth_of_a_second(daemon, seconds):
     began = reactor.seconds()
     answer = await poll(daemon, "a", timeout=seconds)
     assert answer.status == 204
@@ -80,26 +80,26 @@ async def test_the_time_out_is_kept_to_a_fifth_of_a_second(daemon, seconds):
     assert answer.headers["pushd-id"].endswith("-0")
 
 
-async def test_messages_between_two_polls_are_not_lost_even_without_a_first_message(daemon):
+async def test_messages_between_two_polls_are_not_lost(daemon):
     position = (await poll(daemon, "a", timeout=0)).headers["pushd-id"]
     await daemon.publish("a", "between")
     assert texts(await poll(daemon, "a", since=position)) == ["between"]
 
 
 @pytest.mark.parametrize("header", ["If-None-Match", "Last-Event-ID"])
-@pytest.mark.parametrize("door", ["longpoll", "poll"])
-async def test_the_next_request_gives_the_id_back_by_a_header(daemon, door, header):
+@pytest.mark.parametrize("resource", ["longpoll", "poll"])
+async def test_the_cursor_can_be_a_header(daemon, resource, header):
     first = await daemon.publish("a", "1")
     second = await daemon.publish("a", "2")
     value = f'"{first}"' if header == "If-None-Match" else first
-    assert texts(await poll(daemon, "a", door, {header: value})) == ["2"]
+    assert texts(await poll(daemon, "a", resource, {header: value})) == ["2"]
     value = f'W/"{second}"' if header == "If-None-Match" else second
-    answer = await poll(daemon, "a", door, {header: value}, timeout=0)
+    answer = await poll(daemon, "a", resource, {header: value}, timeout=0)
     assert (answer.status, answer.body) == (304 if header == "If-None-Match" else 204, b"")
     assert answer.headers["pushd-id"] == second
 
 
-async def test_a_poll_without_a_cursor_answers_with_the_newest(daemon):
+async def test_a_poll_without_a_cursor_returns_the_newest_message(daemon):
     assert (await poll(daemon, "a", "poll")).status == 204
     await daemon.publish("a", "1")
     await daemon.publish("a", "2")
@@ -107,18 +107,18 @@ async def test_a_poll_without_a_cursor_answers_with_the_newest(daemon):
     assert texts(await poll(daemon, "a", "poll", since="all")) == ["1", "2"]
 
 
-@pytest.mark.parametrize(("door", "cursor", "expected"), [("longpoll", "all", b"\x001"), ("poll", None, b"\xff2")])
-async def test_raw_gives_one_message_as_it_was_published(daemon, door, cursor, expected):
+@pytest.mark.parametrize(("resource", "cursor", "expected"), [("longpoll", "all", b"\x001"), ("poll", None, b"\xff2")])
+async def test_raw_returns_one_message_as_it_was_published(daemon, resource, cursor, expected):
     await daemon.publish("a/ü", b"\x001", "image/png")
     await daemon.publish("a/ü", b"\xff2", "image/png", event="e v")
-    answer = await poll(daemon, "a/*", door, format="raw", since=cursor)
+    answer = await poll(daemon, "a/*", resource, format="raw", since=cursor)
     assert (answer.body, answer.headers["content-type"]) == (expected, "image/png")
     assert answer.headers["pushd-channel"] == "a/%C3%BC"
-    again = await poll(daemon, "a/*", door, format="raw", since=answer.headers["pushd-id"], timeout=0)
-    assert again.body == (b"\xff2" if door == "longpoll" else b"")
+    again = await poll(daemon, "a/*", resource, format="raw", since=answer.headers["pushd-id"], timeout=0)
+    assert again.body == (b"\xff2" if resource == "longpoll" else b"")
 
 
-async def test_an_answer_holds_at_most_a_thousand_messages_and_the_rest_comes_next(start_daemon):
+async def test_an_answer_has_at_most_1000_messages_and_the_next_one_the_rest(start_daemon):
     daemon = await start_daemon({"history.messages": 3000})
     await daemon.publish_all(*(("a", str(number)) for number in range(2500)))
     first = await poll(daemon, "a", since="all")
@@ -128,7 +128,7 @@ async def test_an_answer_holds_at_most_a_thousand_messages_and_the_rest_comes_ne
     assert texts(first) + texts(second) + texts(third) == [str(number) for number in range(2500)]
 
 
-async def test_an_answer_holds_at_most_a_mebibyte_but_always_a_message(daemon):
+async def test_an_answer_has_at_most_one_mebibyte_but_at_least_one_message(daemon):
     for _ in range(3):
         await daemon.publish("a", "x" * 700_000)
     first = await poll(daemon, "a", since="all")
@@ -136,18 +136,18 @@ async def test_an_answer_holds_at_most_a_mebibyte_but_always_a_message(daemon):
     assert len((await poll(daemon, "a", since=first.headers["pushd-id"])).json) == 1
 
 
-@pytest.mark.parametrize("door", ["longpoll", "poll"])
-async def test_promise_3_a_gap_stands_in_a_header(start_daemon, door):
+@pytest.mark.parametrize("resource", ["longpoll", "poll"])
+async def test_promise_3_a_gap_is_reported_in_a_header(start_daemon, resource):
     daemon = await start_daemon({"history.messages": 2})
     ids = [await daemon.publish("a", str(number)) for number in range(4)]
-    answer = await poll(daemon, "a", door, since=ids[0])
+    answer = await poll(daemon, "a", resource, since=ids[0])
     assert (answer.headers["pushd-gap"], texts(answer)) == ("evicted", ["2", "3"])
-    answer = await poll(daemon, "a", door, since="0ther-1")
+    answer = await poll(daemon, "a", resource, since="0ther-1")
     assert (answer.headers["pushd-gap"], texts(answer)) == ("epoch", ["2", "3"])
-    assert "pushd-gap" not in (await poll(daemon, "a", door, since=ids[1])).headers
+    assert "pushd-gap" not in (await poll(daemon, "a", resource, since=ids[1])).headers
 
 
-async def test_promise_3_a_gap_with_nothing_behind_it_is_told_at_once(daemon):
+async def test_promise_3_a_gap_without_messages_is_reported_at_once(daemon):
     first = await daemon.publish("a", "1", ttl="0.05")
     answer = await poll(daemon, "a", since=first.replace("-1", "-0"))
     while answer.status == 200 and texts(answer):
@@ -156,7 +156,7 @@ async def test_promise_3_a_gap_with_nothing_behind_it_is_told_at_once(daemon):
     assert (await poll(daemon, "a", since=answer.headers["pushd-id"], timeout=0)).status == 204
 
 
-async def test_the_end_of_a_channel_is_not_waited_for(daemon):
+async def test_a_poll_of_an_ended_channel_is_answered_at_once(daemon):
     client = waiting(daemon, "a")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     last = await daemon.publish("a", "last", end=1)
@@ -166,7 +166,7 @@ async def test_the_end_of_a_channel_is_not_waited_for(daemon):
     assert (answer.status, answer.headers["pushd-end"]) == (204, "all")
 
 
-async def test_the_deletion_of_a_channel_ends_the_wait(daemon):
+async def test_deleting_the_channel_answers_a_held_request(daemon):
     client = waiting(daemon, "a")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     await daemon.request("DELETE", "/pub/a")
@@ -174,14 +174,14 @@ async def test_the_deletion_of_a_channel_ends_the_wait(daemon):
     assert (answer.status, answer.headers["pushd-end"]) == (204, "all")
 
 
-async def test_the_stop_of_the_daemon_ends_the_wait(daemon):
+async def test_a_shutdown_answers_a_held_request(daemon):
     client = waiting(daemon, "a")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     await daemon.stop()
     assert (await client.answer).status == 204
 
 
-async def test_one_who_waits_and_goes_is_forgotten(daemon):
+async def test_a_held_request_whose_client_disconnects_is_removed(daemon):
     client = waiting(daemon, "a")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
     assert (await daemon.info("a"))["transports"] == {"longpoll": 1}
@@ -189,7 +189,7 @@ async def test_one_who_waits_and_goes_is_forgotten(daemon):
     await until(lambda: not daemon.subscribers("a"), "nobody waits", 1)
 
 
-async def test_many_who_wait_are_answered_by_one_publish(daemon):
+async def test_one_publish_answers_many_held_requests(daemon):
     clients = [waiting(daemon, "a") for _ in range(200)]
     await until(lambda: len(daemon.subscribers("a")) == 200, "all wait", 10)
     await daemon.publish("a", "x")
@@ -197,7 +197,7 @@ async def test_many_who_wait_are_answered_by_one_publish(daemon):
         assert texts(await client.answer) == ["x"]
 
 
-async def test_promise_1_with_no_history_those_who_wait_hear_a_message_all_the_same(start_daemon):
+async def test_promise_1_without_history_held_requests_are_answered(start_daemon):
     daemon = await start_daemon({"history.messages": 0})
     client = waiting(daemon, "a")
     await until(lambda: daemon.subscribers("a"), "somebody waits")
@@ -216,11 +216,11 @@ async def test_promise_1_with_no_history_those_who_wait_hear_a_message_all_the_s
         ("since=garbage", "bad-since"),
     ],
 )
-async def test_a_wrong_parameter_is_refused(daemon, query, code):
+async def test_an_invalid_parameter_is_refused(daemon, query, code):
     answer = await daemon.request("GET", f"/longpoll/a?{query}")
     assert (answer.status, answer.json["error"]["code"]) == (400, code)
 
 
-async def test_garbage_for_an_etag_is_refused(daemon):
+async def test_an_invalid_etag_is_refused(daemon):
     answer = await poll(daemon, "a", headers={"If-None-Match": '"garbage"'})
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (400, "bad-since")

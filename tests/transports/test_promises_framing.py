@@ -1,16 +1,16 @@
-"""Promises 6 and 7: control information has no id, and what a publisher sends is taken for nothing but data."""
+"""Promises 6 and 7: control information has no id, and published data is never parsed as anything else."""
 
 import base64
 import json
 
 import pytest
 
-from tests.transports.each import EVERY, TELLING, each
+from tests.transports.client import End, Gap, Received, Refused
+from tests.transports.every_client import ALL_CLIENTS, REPORTING, each_client
 from tests.transports.line_client import TextLines
-from tests.transports.peers import End, Gap, Heard, Refused
-from tests.transports.slow_reader import ROOMY, stall
-from tests.transports.sockets import BareSocket, JsonSocket
-from tests.transports.streams import LineStream, Sse, SseJson
+from tests.transports.slow_reader import LARGE_HISTORY, stall
+from tests.transports.stream_client import LineStream, Sse, SseJson
+from tests.transports.websocket_client import DataWebSocket, JsonWebSocket
 
 TEXTS = [
     "",
@@ -80,72 +80,72 @@ JSONS = [
 ]
 
 
-@each(EVERY)
-async def test_promise_7_text_arrives_as_it_was_sent_and_nothing_besides(daemon, way):
-    peer = way(daemon)
-    await peer.subscribe("a")
+@each_client(ALL_CLIENTS)
+async def test_promise_7_text_arrives_as_it_was_sent_and_nothing_besides(daemon, client_class):
+    client = client_class(daemon)
+    await client.subscribe("a")
     for text in TEXTS:
         await daemon.publish("a", text, "text/plain")
         await daemon.publish("a", "next")
-        items = await peer.until(b"next")
-        assert b"\n".join(item.data for item in items) == way.shows(text.encode()), text
-        assert len(items) == 1 or (not way.tells_gaps and "\n" in text)
+        items = await client.until(b"next")
+        assert b"\n".join(item.data for item in items) == client_class.as_received(text.encode()), text
+        assert len(items) == 1 or (not client_class.reports_gaps and "\n" in text)
 
 
-@each(EVERY)
-async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daemon, way):
-    peer = way(daemon)
-    await peer.subscribe("a")
+@each_client(ALL_CLIENTS)
+async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daemon, client_class):
+    client = client_class(daemon)
+    await client.subscribe("a")
     for data in BINARIES:
         await daemon.publish("a", data, "application/octet-stream")
         await daemon.publish("a", "next")
-        items = await peer.until(b"next")
-        assert b"\n".join(item.data for item in items) == way.shows(data, "binary")
-        assert len(items) == 1 or (not way.tells_gaps and b"\n" in data)
+        items = await client.until(b"next")
+        assert b"\n".join(item.data for item in items) == client_class.as_received(data, "binary")
+        assert len(items) == 1 or (not client_class.reports_gaps and b"\n" in data)
 
 
-@each(EVERY)
-async def test_promise_7_the_history_gives_the_same_as_what_was_heard_live(daemon, way):
-    texts = [text for text in TEXTS if way.tells_gaps or "\n" not in text]
+@each_client(ALL_CLIENTS)
+async def test_promise_7_the_history_returns_the_same_as_was_received_live(daemon, client_class):
+    texts = [text for text in TEXTS if client_class.reports_gaps or "\n" not in text]
     for text in texts:
         await daemon.publish("a", text, "text/plain")
-    peer = way(daemon)
-    await peer.subscribe("a", since="all")
-    assert await peer.data(len(texts)) == [way.shows(text.encode()) for text in texts]
+    client = client_class(daemon)
+    await client.subscribe("a", since="all")
+    assert await client.data(len(texts)) == [client_class.as_received(text.encode()) for text in texts]
 
 
-@each((SseJson, LineStream, JsonSocket))
-async def test_promise_7_json_stands_in_json_as_the_value_it_is(daemon, way):
-    peer = way(daemon)
-    await peer.subscribe("a")
+@each_client((SseJson, LineStream, JsonWebSocket))
+async def test_promise_7_json_data_is_embedded_as_a_json_value(daemon, client_class):
+    client = client_class(daemon)
+    await client.subscribe("a")
     for text in JSONS:
         await daemon.publish("a", text, "application/json")
         await daemon.publish("a", "next")
-        (item,) = await peer.until(b"next")
+        (item,) = await client.until(b"next")
         value = json.loads(text)
         assert (item.data.decode() if isinstance(value, str) else json.loads(item.data)) == value
 
 
-async def test_promise_7_what_is_called_json_and_is_none_is_refused(daemon):
+async def test_promise_7_invalid_json_is_refused(daemon):
     for text in ("{", '"\\ud800"', "NaN", '{"a":1} {"b":2}', '"raw\nline end"', "", "1,2"):
         answer = await daemon.request("POST", "/pub/a", text.encode(), {"Content-Type": "application/json"})
         assert (answer.status, answer.json["error"]["code"]) == (400, "bad-json"), text
     assert await daemon.history("a") == []
 
 
-@each(tuple(way for way in TELLING if way.tells_events))
-async def test_promise_7_an_event_type_arrives_as_it_was_sent(daemon, way):
-    peer = way(daemon)
-    await peer.subscribe("a")
+@each_client(tuple(client_class for client_class in REPORTING if client_class.has_events))
+async def test_promise_7_an_event_type_arrives_as_it_was_sent(daemon, client_class):
+    client = client_class(daemon)
+    await client.subscribe("a")
     for event in EVENTS:
         last = await daemon.publish("a", "x", event=event)
-        assert await peer.next() == Heard(last, "a" if way.tells_channels else None, b"x", event)
+        assert await client.next() == Received(last, "a" if client_class.has_channels else None, b"x", event)
 
 
 async def refusal_by_door(daemon, **message):
-    """Give the code with which each door refuses a message."""
+    """Return the code with which each resource refuses a message."""
     as_json = {"channel": "a", "data": "x"} | message
-    lines, socket = TextLines(daemon), JsonSocket(daemon)
+    lines, socket = TextLines(daemon), JsonWebSocket(daemon)
     lines.open()
     await socket.open()
     batch = await daemon.request("POST", "/pub", json.dumps(as_json).encode(), {"Content-Type": "application/x-ndjson"})
@@ -158,7 +158,7 @@ async def refusal_by_door(daemon, **message):
 
 
 @pytest.mark.parametrize("event", BAD_EVENTS)
-async def test_promise_7_an_event_type_that_could_forge_a_frame_is_refused_at_each_door(daemon, event):
+async def test_promise_7_an_event_type_that_could_forge_a_frame_is_refused(daemon, event):
     assert await refusal_by_door(daemon, event=event) == {"bad-event"}
     with pytest.raises(AssertionError, match="bad-event"):
         await daemon.publish("a", "x", event=event)
@@ -166,17 +166,17 @@ async def test_promise_7_an_event_type_that_could_forge_a_frame_is_refused_at_ea
 
 
 @pytest.mark.parametrize("kind", BAD_TYPES)
-async def test_promise_7_a_content_type_that_could_forge_a_header_is_refused_at_each_door(daemon, kind):
+async def test_promise_7_a_content_type_that_could_forge_a_header_is_refused(daemon, kind):
     assert await refusal_by_door(daemon, content_type=kind) == {"bad-content-type"}
     assert await daemon.history("a") == []
 
 
 @pytest.mark.parametrize("channel", BAD_CHANNELS)
-async def test_promise_7_a_channel_that_could_forge_a_line_is_refused_at_each_door(daemon, channel):
+async def test_promise_7_a_channel_that_could_forge_a_line_is_refused(daemon, channel):
     assert await refusal_by_door(daemon, channel=channel) == {"bad-channel"}
 
 
-async def test_promise_7_pub_reads_the_escapes_that_msg_writes(daemon):
+async def test_promise_7_pub_decodes_the_escapes_that_msg_encodes(daemon):
     lines, hearing = TextLines(daemon), TextLines(daemon)
     lines.open()
     await hearing.subscribe("a")
@@ -198,68 +198,68 @@ async def test_promise_7_a_refusal_repeats_nothing_that_could_forge_a_line(daemo
 
 
 async def test_promise_7_binary_is_a_binary_frame_and_text_a_text_frame(daemon):
-    peer = BareSocket(daemon)
-    await peer.subscribe("a")
+    client = DataWebSocket(daemon)
+    await client.subscribe("a")
     for data, kind, is_binary in ((b"x", None, False), (b"\xff", None, True), (b"{}", "application/json", False)):
         await daemon.publish("a", data, kind)
-        assert await peer.data(1) == [data]
-        assert peer.last_was_binary is is_binary
+        assert await client.data(1) == [data]
+        assert client.last_was_binary is is_binary
 
 
-async def test_promise_7_base64_of_a_batch_is_the_bytes_it_stands_for(daemon):
-    peer = LineStream(daemon)
-    await peer.subscribe("a")
+async def test_promise_7_base64_in_a_batch_is_decoded(daemon):
+    client = LineStream(daemon)
+    await client.subscribe("a")
     lines = [json.dumps({"channel": "a", "data_base64": base64.b64encode(data).decode()}) for data in BINARIES]
     await daemon.request("POST", "/pub", "\n".join(lines).encode(), {"Content-Type": "application/x-ndjson"})
-    assert await peer.data(len(BINARIES)) == BINARIES
+    assert await client.data(len(BINARIES)) == BINARIES
 
 
 # Promise 6
 
 
-@each(TELLING)
-async def test_promise_6_gap_and_end_carry_no_id_and_leave_the_cursor_as_it_was(start_daemon, way):
-    daemon = await start_daemon(ROOMY | {"limits.queue_messages": 2})
-    peer = way(daemon, small=True)
+@each_client(REPORTING)
+async def test_promise_6_gap_and_end_have_no_id_and_do_not_move_the_cursor(start_daemon, client_class):
+    daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_messages": 2})
+    client = client_class(daemon, small=True)
     await daemon.publish("a", "old")
-    await peer.subscribe("a", since="0000-1", slow="drop")
-    assert isinstance(await peer.next(), Gap)
-    assert peer.last_id is None
-    await peer.heard(1)
-    sent = await stall(daemon, peer)
+    await client.subscribe("a", since="0000-1", slow="drop")
+    assert isinstance(await client.next(), Gap)
+    assert client.last_id is None
+    await client.receive(1)
+    sent = await stall(daemon, client)
     small = [await daemon.publish("a", f"{number}") for number in range(4)]
-    peer.unstall()
-    await peer.heard(len(sent))
+    client.unstall()
+    await client.receive(len(sent))
     cursor = sent[-1]
-    assert await peer.next() == Gap("a", cursor, small[1], "slow")
+    assert await client.next() == Gap("a", cursor, small[1], "slow")
     last = await daemon.publish("a", "bye", end=1)
-    assert [item.id for item in await peer.heard(3)] == [*small[2:], last]
-    assert await peer.next() == End("a")
-    assert peer.last_id == last
+    assert [item.id for item in await client.receive(3)] == [*small[2:], last]
+    assert await client.next() == End("a")
+    assert client.last_id == last
 
 
-async def test_promise_6_the_last_event_id_of_a_browser_is_moved_by_messages_only(daemon):
-    peer = Sse(daemon)
+async def test_promise_6_only_messages_move_the_last_event_id(daemon):
+    client = Sse(daemon)
     old = await daemon.publish("a", "old")
-    await peer.subscribe("a", since="0000-1")
-    assert isinstance(await peer.next(), Gap)
-    assert peer.events.last_event_id == ""
-    await peer.heard(1)
-    assert peer.events.last_event_id == old
+    await client.subscribe("a", since="0000-1")
+    assert isinstance(await client.next(), Gap)
+    assert client.events.last_event_id == ""
+    await client.receive(1)
+    assert client.events.last_event_id == old
     await daemon.publish("a", b"", end=1)
-    assert await peer.next() == End("a")
-    assert peer.events.last_event_id == old
+    assert await client.next() == End("a")
+    assert client.events.last_event_id == old
 
 
-async def test_promise_6_control_objects_hold_what_the_protocol_says_and_no_more(daemon):
+async def test_promise_6_control_objects_have_exactly_the_documented_fields(daemon):
     await daemon.publish("a", "old")
     json_lines, events = LineStream(daemon), Sse(daemon)
-    for peer in (json_lines, events):
-        await peer.subscribe("a", since="0000-1")
-        await peer.heard(2)
+    for client in (json_lines, events):
+        await client.subscribe("a", since="0000-1")
+        await client.receive(2)
     await daemon.publish("a", b"", end=1)
-    for peer in (json_lines, events):
-        await peer.next()
+    for client in (json_lines, events):
+        await client.next()
     gap, _, end = map(json.loads, json_lines.body.splitlines())
     assert list(gap) == ["type", "topic", "from", "to", "reason"]
     assert end == {"type": "end", "channel": "a"}

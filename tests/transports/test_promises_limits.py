@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from tests.transports.client import Closed, ErrorLine, Refused
 from tests.transports.daemon import MovableReactor, until
-from tests.transports.each import UNCONFINED, each
+from tests.transports.every_client import UNCONFINED, each_client
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
-from tests.transports.peers import Closed, Refused, Told
-from tests.transports.slow_reader import ROOMY, stall
-from tests.transports.sockets import JsonSocket
+from tests.transports.slow_reader import LARGE_HISTORY, stall
+from tests.transports.websocket_client import JsonWebSocket
 
 TIGHT = {"limits.message": 1000, "limits.batch": 5000, "limits.topics": 3, "limits.headers": 2048}
 
@@ -36,19 +36,19 @@ async def send_headers(daemon):
 
 
 async def send_line(daemon):
-    peer = TextLines(daemon)
-    peer.open()
-    peer.protocol.transport.write(b"PUB a " + b"x" * 200_000)
-    told = await peer.next()
-    assert isinstance(await peer.next(), Closed)
+    client = TextLines(daemon)
+    client.open()
+    client.protocol.transport.write(b"PUB a " + b"x" * 200_000)
+    told = await client.next()
+    assert isinstance(await client.next(), Closed)
     return told
 
 
 async def send_frame(daemon):
-    peer = JsonSocket(daemon)
-    await peer.open()
-    peer.send("x" * 200_000)
-    return await peer.next()
+    client = JsonWebSocket(daemon)
+    await client.open()
+    client.send("x" * 200_000)
+    return await client.next()
 
 
 INPUTS = {
@@ -56,16 +56,14 @@ INPUTS = {
     "a batch": (lambda daemon: declare(daemon, 5001, "/pub", "application/x-ndjson"), (413, "too-large")),
     "a body of unknown length": (send_chunk, (413, "too-large")),
     "headers": (send_headers, (431, "headers-too-large")),
-    "a line": (send_line, Told("line-too-long")),
+    "a line": (send_line, ErrorLine("line-too-long")),
     "a frame": (send_frame, Closed(1009, True)),
 }
 each_input = pytest.mark.parametrize(("exceed", "outcome"), INPUTS.values(), ids=INPUTS)
 
 
 @each_input
-async def test_promise_5_over_the_limit_of_an_input_there_is_a_named_outcome_and_a_counter(
-    start_daemon, exceed, outcome
-):
+async def test_promise_5_input_over_a_limit_is_refused_and_counted(start_daemon, exceed, outcome):
     daemon = await start_daemon(TIGHT)
     assert await exceed(daemon) == outcome
     assert await daemon.history("a") == []
@@ -74,30 +72,30 @@ async def test_promise_5_over_the_limit_of_an_input_there_is_a_named_outcome_and
 
 
 @each_input
-async def test_promise_5_over_the_limit_of_an_input_a_log_line_names_the_culprit(start_daemon, exceed, outcome):
+async def test_promise_5_input_over_a_limit_is_logged_with_the_peer(start_daemon, exceed, outcome):
     daemon = await start_daemon(TIGHT)
     before = len(daemon.log)
     await exceed(daemon)
     assert ["127.0.0.1" in line for line in daemon.log[before:]] == [True]
 
 
-@pytest.mark.parametrize("way", [TextLines, JsonSocket])
-async def test_promise_5_a_message_that_is_too_large_is_refused_and_the_connection_stays(start_daemon, way):
+@pytest.mark.parametrize("client_class", [TextLines, JsonWebSocket])
+async def test_promise_5_a_message_that_is_too_large_leaves_the_connection_open(start_daemon, client_class):
     daemon = await start_daemon(TIGHT)
-    peer = way(daemon)
-    if way is TextLines:
-        peer.open()
+    client = client_class(daemon)
+    if client_class is TextLines:
+        client.open()
         with pytest.raises(Refused, match="too-large"):
-            await peer.ask("PUB a " + "x" * 1001)
-        assert (await peer.ask("PUB a " + "x" * 1000)).endswith(" 0")
+            await client.ask("PUB a " + "x" * 1001)
+        assert (await client.ask("PUB a " + "x" * 1000)).endswith(" 0")
     else:
-        await peer.open()
-        assert (await peer.ask(publish="a", data="x" * 1001))["error"]["code"] == "too-large"
-        assert (await peer.ask(publish="a", data="x" * 1000))["ok"]
+        await client.open()
+        assert (await client.ask(publish="a", data="x" * 1001))["error"]["code"] == "too-large"
+        assert (await client.ask(publish="a", data="x" * 1000))["ok"]
     assert len(await daemon.history("a")) == 1
 
 
-async def test_promise_5_a_line_of_a_batch_that_is_too_large_is_refused_for_itself(start_daemon):
+async def test_promise_5_a_batch_line_that_is_too_large_is_refused_alone(start_daemon):
     daemon = await start_daemon(TIGHT)
     lines = [json.dumps({"channel": "a", "data": "x" * size}) for size in (1000, 1001, 999)]
     answer = await daemon.request("POST", "/pub", "\n".join(lines).encode(), {"Content-Type": "application/x-ndjson"})
@@ -106,33 +104,33 @@ async def test_promise_5_a_line_of_a_batch_that_is_too_large_is_refused_for_itse
     assert await daemon.history("a") == [first["id"], third["id"]]
 
 
-@each()
-async def test_promise_5_more_topics_than_one_subscription_may_have_are_refused(start_daemon, way):
+@each_client()
+async def test_promise_5_too_many_topics_of_a_subscription_are_refused(start_daemon, client_class):
     daemon = await start_daemon(TIGHT)
-    peer = way(daemon)
+    client = client_class(daemon)
     with pytest.raises(Refused, match="too-many-topics"):
-        await peer.subscribe("a,b,c,d")
+        await client.subscribe("a,b,c,d")
     assert daemon.subscribers("a") == []
 
 
-@each(UNCONFINED)
-async def test_promise_5_more_topics_than_one_connection_may_have_are_refused_and_the_others_stay(start_daemon, way):
+@each_client(UNCONFINED)
+async def test_promise_5_too_many_topics_of_a_connection_are_refused_and_the_others_stay(start_daemon, client_class):
     daemon = await start_daemon({"limits.subscriptions": 3})
-    peer = way(daemon)
-    await peer.subscribe("a,b")
+    client = client_class(daemon)
+    await client.subscribe("a,b")
     with pytest.raises(Refused, match="too-many-subscriptions"):
-        await peer.subscribe("c,d")
+        await client.subscribe("c,d")
     await daemon.publish_all(("c", "1"), ("b", "2"))
-    assert await peer.data(1) == [b"2"]
+    assert await client.data(1) == [b"2"]
 
 
-@each()
-async def test_promise_5_one_who_is_given_up_and_still_reads_nothing_is_cut_off_after_5_seconds(start_daemon, way):
+@each_client()
+async def test_promise_5_a_closed_client_that_does_not_read_is_aborted_after_5_seconds(start_daemon, client_class):
     reactor = MovableReactor()
-    daemon = await start_daemon(ROOMY | {"limits.queue_messages": 2}, reactor)
-    peer = way(daemon, small=True)
-    await peer.subscribe("a")
-    await stall(daemon, peer)
+    daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_messages": 2}, reactor)
+    client = client_class(daemon, small=True)
+    await client.subscribe("a")
+    await stall(daemon, client)
     for _ in range(3):
         await daemon.publish("a", "x")
     await until(lambda: not daemon.subscribers("a"), "the subscriber let go")
@@ -142,7 +140,7 @@ async def test_promise_5_one_who_is_given_up_and_still_reads_nothing_is_cut_off_
     await until(lambda: not daemon.open_connections, "the connection closed")
 
 
-async def test_a_slow_publisher_of_one_request_does_not_hold_up_another(daemon):
+async def test_a_slow_publisher_does_not_delay_another(daemon):
     request = encode_request("POST", address("pub", "a"), None, {"Content-Length": "9"})
     slow = daemon.connect("http", HttpClient(request))
     await daemon.publish("a", "quick")

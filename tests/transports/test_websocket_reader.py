@@ -1,4 +1,4 @@
-"""Frames as they come in: whole messages, however they are cut, and nothing else, whoever had the reader before."""
+"""The WebSocket parser returns complete messages for any segmentation, also after another connection had the reader."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,31 +21,31 @@ CUTS = st.lists(st.integers(0, 300), max_size=6)
 
 
 def readers() -> FrameReaderPool:
-    """Make readers whose closing handshakes no timer ends."""
+    """Return a pool of readers without a timeout for closing handshakes."""
     return FrameReaderPool(Clock(), MOST, 0)
 
 
 class Transport(StringTransport):
-    """One that knows no producers."""
+    """A transport without producers."""
 
     def unregisterProducer(self) -> None:
         """See `ITransport`."""
 
 
-class Peer:
-    """A connection that lends a reader whenever something comes, as a WebSocket does."""
+class Client:
+    """A connection that borrows a reader whenever it receives bytes, as a WebSocket does."""
 
     def __init__(self, lent_by: FrameReaderPool) -> None:
         self.transport = Transport()
-        self.heard: list[tuple[bytes, bool]] = []
+        self.messages: list[tuple[bytes, bool]] = []
         self._readers = lent_by
         self._reader: FrameReader | None = None
 
     def message(self, payload: bytes, is_binary: bool) -> None:
-        self.heard.append((payload, is_binary))
+        self.messages.append((payload, is_binary))
 
     def receive(self, data: bytes) -> None:
-        """Take bytes; after a close they are read no more."""
+        """Parse bytes; after a close they are ignored."""
         if self.transport.disconnecting:
             return
         reader = self._reader = self._reader or self._readers.lend(self)
@@ -86,21 +86,21 @@ MESSAGES = st.lists(st.tuples(st.lists(st.text(max_size=60), min_size=1, max_siz
 
 @few
 @given(MESSAGES, MESSAGES, CUTS, CUTS)
-def test_two_peers_hear_their_own_messages_however_those_are_cut(
+def test_two_connections_receive_their_own_messages_for_any_segmentation(
     ones: list[tuple[list[str], bool]], others: list[tuple[list[str], bool]], cuts: list[int], other_cuts: list[int]
 ) -> None:
     shared = readers()
-    one, other = Peer(shared), Peer(shared)
+    one, other = Client(shared), Client(shared)
     pieces, other_pieces = cut(sent(ones), cuts), cut(sent(others), other_cuts)
     for at in range(max(len(pieces), len(other_pieces))):
-        for peer, listed in ((one, pieces), (other, other_pieces)):
+        for client, listed in ((one, pieces), (other, other_pieces)):
             if at < len(listed):
-                peer.receive(listed[at])
-    for peer, messages in ((one, ones), (other, others)):
-        assert peer.heard == [("".join(fragments).encode(), is_binary) for fragments, is_binary in messages]
+                client.receive(listed[at])
+    for client, messages in ((one, ones), (other, others)):
+        assert client.messages == [("".join(fragments).encode(), is_binary) for fragments, is_binary in messages]
         pongs = [(10, b"%d" % at) for fragments, _ in messages for at in range(len(fragments))]
-        assert frames_of(peer.transport.value()) == pongs
-        assert peer.is_at_rest
+        assert frames_of(client.transport.value()) == pongs
+        assert client.is_at_rest
 
 
 @few
@@ -117,15 +117,15 @@ def test_two_peers_hear_their_own_messages_however_those_are_cut(
     ).map(b"".join),
     CUTS,
 )
-def test_whatever_comes_is_read_alike_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
-    whole, in_pieces = Peer(readers()), Peer(readers())
+def test_any_input_is_parsed_alike_for_any_segmentation(data: bytes, cuts: list[int]) -> None:
+    whole, in_pieces = Client(readers()), Client(readers())
     whole.receive(data)
     for piece in cut(data, cuts):
         in_pieces.receive(piece)
-    assert (in_pieces.heard, in_pieces.transport.value()) == (whole.heard, whole.transport.value())
+    assert (in_pieces.messages, in_pieces.transport.value()) == (whole.messages, whole.transport.value())
     answers = frames_of(whole.transport.value())
     assert {opcode for opcode, _ in answers} <= {8, 10}
     assert [opcode for opcode, _ in answers].count(8) <= 1, "one close at most"
-    for payload, is_binary in whole.heard:
+    for payload, is_binary in whole.messages:
         assert len(payload) <= MOST
         assert is_binary or payload.decode() is not None

@@ -54,9 +54,9 @@ def meant(message: Message) -> bytes:
 def check_jsons(lines: Sequence[str | bytes], messages: Sequence[Message]) -> None:
     """Check that JSON texts are these messages, with the daemon's control objects between them."""
     shown = [json.loads(line) for line in lines]
-    told = [each for each in shown if "type" not in each]
-    assert [each["id"] for each in told] == [each.id for each in messages]
-    for each, message in zip(told, messages, strict=True):
+    decoded = [each for each in shown if "type" not in each]
+    assert [each["id"] for each in decoded] == [each.id for each in messages]
+    for each, message in zip(decoded, messages, strict=True):
         assert (each["channel"], each.get("event")) == (message.channel, message.event)
         assert (each["content_type"], data_of(each, message)) == (message.content_type, meant(message))
     asides = [each for each in shown if "type" in each and each["type"] != "ping"]
@@ -81,8 +81,8 @@ def events_of(stream: bytes, messages: Sequence[Message]) -> list[Event]:
 @given(MESSAGES)
 def test_server_sent_events(messages: list[Message]) -> None:
     """Data arrives with its line ends as LF, or as base64."""
-    told = events_of(written(Sse(), messages), messages)
-    for event, message in zip(told, messages, strict=True):
+    decoded = events_of(written(Sse(), messages), messages)
+    for event, message in zip(decoded, messages, strict=True):
         if message.encoding == "binary":
             data = base64.b64encode(message.data).decode()
         else:
@@ -93,9 +93,9 @@ def test_server_sent_events(messages: list[Message]) -> None:
 @some
 @given(MESSAGES)
 def test_server_sent_events_of_json(messages: list[Message]) -> None:
-    told = events_of(written(SseJson(), messages), messages)
-    assert [(event.type, event.id) for event in told] == [(each.event or "message", each.id) for each in messages]
-    for event, message in zip(told, messages, strict=True):
+    decoded = events_of(written(SseJson(), messages), messages)
+    assert [(event.type, event.id) for event in decoded] == [(each.event or "message", each.id) for each in messages]
+    for event, message in zip(decoded, messages, strict=True):
         assert data_of(json.loads(event.data), message) == meant(message)
 
 
@@ -111,19 +111,19 @@ def test_lines_of_json(messages: list[Message], line_end: bytes) -> None:
 @given(MESSAGES)
 def test_lines_of_text(messages: list[Message]) -> None:
     lines = lines_of(written(TextLines(), messages))
-    for gap, told, end, message in zip(lines[::3], lines[1::3], lines[2::3], messages, strict=True):
-        verb, channel, id, text = told.split(" ", 3)
+    for gap, decoded, end, message in zip(lines[::3], lines[1::3], lines[2::3], messages, strict=True):
+        verb, channel, id, text = decoded.split(" ", 3)
         assert (verb, channel, id, plain(text)) == ("MSG", message.channel, message.id, message.data)
         assert (gap, end) == (f"GAP {channel} E-0 {id} slow", f"END {channel}")
-        assert told.isprintable() or not set(told) & set(map(chr, (*range(9), *range(10, 32), *range(127, 160))))
+        assert decoded.isprintable() or not set(decoded) & set(map(chr, (*range(9), *range(10, 32), *range(127, 160))))
 
 
 @some
 @given(MESSAGES)
 def test_mixed_parts(messages: list[Message]) -> None:
     *parts, last = parts_of(first_boundary(BOUNDARY) + written(Mixed(BOUNDARY), messages), BOUNDARY)
-    told = [part for part in parts if "pushd-ping" not in part.headers]
-    for part, message in zip(told, messages, strict=True):
+    decoded = [part for part in parts if "pushd-ping" not in part.headers]
+    for part, message in zip(decoded, messages, strict=True):
         headers = part.headers
         assert headers["pushd-id"] == message.id
         assert unquote(headers["pushd-channel"]) == message.channel
@@ -131,7 +131,9 @@ def test_mixed_parts(messages: list[Message]) -> None:
         assert headers["content-type"] == message.content_type
         assert int(headers["content-length"]) == len(part.body)
         assert part.data == message.data
-    assert all(not part.body and set(part.headers) <= {"pushd-ping", "pushd-end"} for part in parts if part not in told)
+    assert all(
+        not part.body and set(part.headers) <= {"pushd-ping", "pushd-end"} for part in parts if part not in decoded
+    )
     assert last.body == b""
 
 

@@ -11,9 +11,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from pushd.backends.interface import BackendEvents
-from pushd.backends.sqlite.answers import Answers
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.directory import Directory
+from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.view import View
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
@@ -47,7 +47,7 @@ async def backend(directory: Path) -> AsyncIterator[SqliteBackend]:
     await backend.stop()
 
 
-Ask = Callable[[Callable[[Answers], Any]], int]
+Ask = Callable[[Callable[[HistoryReader], Any]], int]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def rows(directory: Path) -> Iterator[Ask]:
     """Answer a question, and return how many rows were looked at."""
     with closing(Directory(str(directory)).read()) as db:
 
-        def ask(question: Callable[[Answers], Any], now: float = 50.0) -> int:
+        def ask(question: Callable[[HistoryReader], Any], now: float = 50.0) -> int:
             seen = 0
 
             def spend(rows: int) -> None:
@@ -63,7 +63,7 @@ def rows(directory: Path) -> Iterator[Ask]:
                 seen += rows
 
             db.execute("BEGIN")
-            question(Answers(View(db, 86400.0, now, HEAD, spend)))
+            question(HistoryReader(View(db, 86400.0, now, HEAD, spend)))
             db.execute("COMMIT")
             return seen
 

@@ -15,12 +15,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
-from pushd.backends.sqlite.answers import Answers
-from pushd.backends.sqlite.crew import Crew
 from pushd.backends.sqlite.errors import Damaged, phrase
-from pushd.backends.sqlite.requests import Forget, Held, Outcome, Publish, Request, Tick
+from pushd.backends.sqlite.history_reader import HistoryReader
+from pushd.backends.sqlite.requests import CommitResult, DeleteRequest, LogTotals, PublishRequest, Request, TickRequest
 from pushd.backends.sqlite.tail import Tail
-from pushd.backends.sqlite.writing import Job, Reports
+from pushd.backends.sqlite.worker_threads import WorkerThreads
+from pushd.backends.sqlite.writer_thread import Job, ResultCallbacks
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -30,7 +30,7 @@ from pushd.core.replay import ChannelInfo, Page, StartPosition
 _TICK_SECONDS = 1.0
 _MOST_WAITING = 50_000
 _MOST_WAITING_BYTES = 64 << 20
-"""What may wait for a commit. Publishers wait for their answers, so only very many of them reach it."""
+"""The most messages and bytes that wait for a commit. Publishers wait for answers, so only very many reach it."""
 
 T = TypeVar("T")
 
@@ -52,15 +52,17 @@ class SqliteBackend:
         self._bounds = bounds
         self._reactor = reactor
         self._wall = wall
-        reports = Reports(self._committed, self._tidied, self._failed, self._refused, self._recovered, self._stopped)
-        self._crew = Crew(directory, bounds, reactor, wall, sync, reports)
-        self._held = Held("", 0, 0, 0, 0, 0)
+        reports = ResultCallbacks(
+            self._committed, self._tidied, self._failed, self._refused, self._recovered, self._stopped
+        )
+        self._threads = WorkerThreads(directory, bounds, reactor, wall, sync, reports)
+        self._totals = LogTotals("", 0, 0, 0, 0, 0)
         self._tail = Tail("", bounds.age, 0, 0, ())
         self._events: BackendEvents
-        self._ailment: str | None = None
+        self._unavailable_reason: str | None = None
         self._is_stopping = False
         self._when_stopped: Deferred[None] = Deferred()
-        self._gathered: list[Job] = []
+        self._submitted: list[Job] = []
         self._waiting = self._waiting_bytes = 0
         self._commits = self._failures = 0
         self._ticking = LoopingCall(self._tick)
@@ -70,21 +72,21 @@ class SqliteBackend:
     async def start(self, events: BackendEvents) -> None:
         """Open the file before the first suspension, so that no client connects before.
 
-        :raises BackendUnusable: it is unusable; the text is a sentence.
+        :raises BackendUnusable: when it cannot be used; the text is a sentence.
         """
         self._events = events
-        self._held, self._tail, ailment = self._crew.open()
+        self._totals, self._tail, reason = self._threads.open()
         self._ticking.start(_TICK_SECONDS, now=False)
-        if ailment is not None:
-            self._ail(ailment)
+        if reason is not None:
+            self._set_unavailable(reason)
 
     async def stop(self) -> None:
         """Commit pending requests and close the file."""
         if self._ticking.running:
             self._ticking.stop()
             self._is_stopping = True
-            self._hand_over()
-            self._crew.finish()
+            self._flush_submitted()
+            self._threads.stop()
             await self._when_stopped
 
     # Write
@@ -94,13 +96,13 @@ class SqliteBackend:
         if not drafts:
             return []
         size = sum([len(draft.data) for draft in drafts])
-        refusal = self._hindrance(len(drafts), size)
+        refusal = self._refusal_now(len(drafts), size)
         if refusal is not None:
             return [refusal.without_traceback() for _ in drafts]
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
-            answers: list[Message | Refusal] = await self._submit(Publish(drafts, size, *self._time()))
+            answers: list[Message | Refusal] = await self._submit(PublishRequest(drafts, size, *self._time()))
             return answers
         except Refusal as failed:
             return [failed.without_traceback() for _ in drafts]
@@ -109,38 +111,38 @@ class SqliteBackend:
             self._waiting_bytes -= size
 
     async def delete(self, channel: str) -> bool:
-        refusal = self._hindrance()
+        refusal = self._refusal_now()
         if refusal is not None:
             raise refusal
-        known: bool = await self._submit(Forget(channel, *self._time()))
+        known: bool = await self._submit(DeleteRequest(channel, *self._time()))
         return known
 
     # Read
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
-        now, unix = self._crew.now(), self._wall()
+        now, unix = self._threads.now(), self._wall()
         opening = self._tail.open(topics, since, now)
         if opening is None:
-            opening = await self._ask(lambda answers: answers.open(topics, since, unix), now)
+            opening = await self._read(lambda answers: answers.open(topics, since, unix), now)
         return opening
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        now = self._crew.now()
+        now = self._threads.now()
         page = self._tail.page(topics, after, count, size, now)
         if page is None:
-            page = await self._ask(lambda answers: answers.page(topics, after, count, size), now)
+            page = await self._read(lambda answers: answers.page(topics, after, count, size), now)
         return page
 
     async def info(self, channel: str) -> ChannelInfo | None:
-        return await self._ask(lambda answers: answers.info(channel), self._crew.now())
+        return await self._read(lambda answers: answers.info(channel), self._threads.now())
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        return await self._ask(lambda answers: answers.names(prefix, after, limit), self._crew.now())
+        return await self._read(lambda answers: answers.names(prefix, after, limit), self._threads.now())
 
     async def usage(self) -> Usage:
-        held = self._held
-        disk = DiskUsage(self._crew.size(), self._commits, self._failures, self._waiting)
-        return Usage(held.messages, held.bytes, held.channels, disk)
+        totals = self._totals
+        disk = DiskUsage(self._threads.size(), self._commits, self._failures, self._waiting)
+        return Usage(totals.messages, totals.bytes, totals.channels, disk)
 
     # Subscriptions: every accepted message is delivered
 
@@ -155,114 +157,116 @@ class SqliteBackend:
 
     # Between the threads and the reactor
 
-    def _hindrance(self, messages: int = 0, size: int = 0) -> Refusal | None:
-        """Return why nothing can be written now, or None. A sole request is accepted whatever its size."""
+    def _refusal_now(self, messages: int = 0, size: int = 0) -> Refusal | None:
+        """Return why a request is refused now; None when it is accepted, as is any single request."""
         if self._is_stopping:
             return Stopping("the daemon is shutting down")
-        if self._ailment is not None:
-            return self._refusal()
+        if self._unavailable_reason is not None:
+            return self._storage_failed()
         is_much = self._waiting + messages > _MOST_WAITING or self._waiting_bytes + size > _MOST_WAITING_BYTES
         return Overloaded("too much data is waiting to be stored") if is_much and self._waiting else None
 
     def _time(self) -> tuple[float, float]:
         """Return unix seconds, and seconds of log time."""
-        return self._wall(), self._crew.now()
+        return self._wall(), self._threads.now()
 
     def _submit(self, request: Request) -> "Deferred[Any]":
         waiting: Deferred[Any] = Deferred()
-        # All of one turn of the reactor go together: a thread that woke up for the first of them would have to share
-        # the interpreter with those who make the others.
-        if not self._gathered:
-            self._reactor.callFromThread(self._hand_over)
-        self._gathered.append(Job(request, waiting))
+        # All jobs of one reactor turn are submitted together: a thread that started with the first would compete for
+        # the interpreter with the reactor, which makes the others.
+        if not self._submitted:
+            self._reactor.callFromThread(self._flush_submitted)
+        self._submitted.append(Job(request, waiting))
         return waiting
 
-    def _hand_over(self) -> None:
-        jobs, self._gathered = self._gathered, []
+    def _flush_submitted(self) -> None:
+        jobs, self._submitted = self._submitted, []
         if jobs:
-            self._crew.submit(jobs)
+            self._threads.submit(jobs)
 
-    async def _ask(self, question: Callable[[Answers], T], now: float) -> T:
+    async def _read(self, question: Callable[[HistoryReader], T], now: float) -> T:
         try:
-            answer, damaged = await self._crew.ask(question, now, self._tail.head)
+            answer, damaged = await self._threads.read(question, now, self._tail.head)
         except (sqlite3.Error, Damaged, BackendUnusable) as error:
             if self._is_stopping:
                 raise Stopping("the daemon is shutting down") from error
             if isinstance(error, Damaged):
-                self._crew.found(error)
+                self._threads.report_damage(error)
             raise StorageFailed("the history cannot be read now") from error
         for seq, channel in damaged:
-            self._crew.found(Damaged(f"message {seq} of channel {channel} fails its checksum and is skipped"))
+            self._threads.report_damage(
+                Damaged(f"message {seq} of channel {channel} fails its checksum and is skipped")
+            )
         return answer
 
-    def _committed(self, jobs: list[Job], outcome: Outcome) -> None:
+    def _committed(self, jobs: list[Job], outcome: CommitResult) -> None:
         self._commits += 1
-        self._hold(outcome.held)
+        self._set_totals(outcome.totals)
         self._tail.drop(outcome.dropped)
-        self._crew.committed()
+        self._threads.committed()
         for job, answer in zip(jobs, outcome.answers, strict=True):
             try:
-                self._tell(job.request, answer)
+                self._deliver(job.request, answer)
             except Exception:  # a bug in the receiver; the request is committed all the same
                 self.log.failure("Internal error while delivering a committed message")
-            job.waiting.callback(answer)
+            job.deferred.callback(answer)
 
-    def _tell(self, request: Request, answer: Any) -> None:
-        if isinstance(request, Publish):
+    def _deliver(self, request: Request, answer: Any) -> None:
+        if isinstance(request, PublishRequest):
             for draft, message in zip(request.drafts, answer, strict=True):
                 if isinstance(message, Message):
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
-        elif isinstance(request, Forget) and answer:
+        elif isinstance(request, DeleteRequest) and answer:
             self._tail.forget(request.name)
             self._events.on_deleted(request.name)
 
-    def _tidied(self, held: Held) -> None:
-        self._hold(held)
-        self._crew.committed()
+    def _tidied(self, totals: LogTotals) -> None:
+        self._set_totals(totals)
+        self._threads.committed()
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         if jobs:
             self._failures += 1
             self.log.warn("Commit failed, its messages are refused: {error!r}", error=error)
-        self._ail(phrase(error))
+        self._set_unavailable(phrase(error))
         if isinstance(error, Damaged):
-            self._crew.found(error)
+            self._threads.report_damage(error)
         elif not isinstance(error, (sqlite3.Error, OSError, BackendUnusable)):
             self.log.failure("Internal error in the thread that writes the history", _failure_of(error))
         self._refused(jobs)
 
     def _refused(self, jobs: list[Job]) -> None:
         for job in jobs:
-            job.waiting.errback(self._refusal())
+            job.deferred.errback(self._storage_failed())
 
-    def _recovered(self, held: Held) -> None:
-        last = self._held
-        if held.epoch != last.epoch:
+    def _recovered(self, totals: LogTotals) -> None:
+        last = self._totals
+        if totals.epoch != last.epoch:
             self._events.on_resync(MessageId(last.epoch, last.head), None)
-            self._tail = Tail(held.epoch, self._bounds.age, held.head, held.newest_loss, ())
-        self._hold(held)
-        self._ail(None)
+            self._tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, ())
+        self._set_totals(totals)
+        self._set_unavailable(None)
 
     def _stopped(self) -> None:
-        self._crew.release()
+        self._threads.release()
         self._when_stopped.callback(None)
 
-    def _hold(self, held: Held) -> None:
-        self._held = held
-        self._tail.lose(held.newest_loss)
+    def _set_totals(self, totals: LogTotals) -> None:
+        self._totals = totals
+        self._tail.lose(totals.newest_loss)
 
-    def _ail(self, ailment: str | None) -> None:
-        self._ailment = ailment
-        self._events.on_health(ailment)
+    def _set_unavailable(self, reason: str | None) -> None:
+        self._unavailable_reason = reason
+        self._events.on_health(reason)
 
-    def _refusal(self) -> StorageFailed:
-        return StorageFailed(f"the history cannot be written now: {self._ailment}")
+    def _storage_failed(self) -> StorageFailed:
+        return StorageFailed(f"the history cannot be written now: {self._unavailable_reason}")
 
     def _tick(self) -> None:
         if self._tick_is_done and not self._is_stopping:
             self._tick_is_done = False
-            self._submit(Tick(*self._time())).addBoth(self._ticked)
+            self._submit(TickRequest(*self._time())).addBoth(self._ticked)
 
     def _ticked(self, result: object) -> None:
         self._tick_is_done = True

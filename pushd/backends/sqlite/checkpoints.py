@@ -16,7 +16,7 @@ _LARGE_PAGES = 16_000
 class CheckpointThread(Thread):
     """The thread, which works from `start` to `finish`."""
 
-    def __init__(self, db: sqlite3.Connection, ask_writer: Callable[[], None], complain: Callable[[str], None]) -> None:
+    def __init__(self, db: sqlite3.Connection, ask_writer: Callable[[], None], warn: Callable[[str], None]) -> None:
         """
         :param db: a connection of its own.
         :param complain: called with the reason for each failure.
@@ -24,7 +24,7 @@ class CheckpointThread(Thread):
         super().__init__(name="pushd-checkpoints", daemon=True)
         self._db = db
         self._ask_writer = ask_writer
-        self._complain = complain
+        self._complain = warn
         self._is_wanted = Event()
         self._is_finishing = Event()
 

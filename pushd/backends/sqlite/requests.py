@@ -7,19 +7,19 @@ from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
 
 
-class Publish(NamedTuple):
-    """Accept messages, each for itself, in their order. The answer is a list of them, or of refusals."""
+class PublishRequest(NamedTuple):
+    """Publish messages in their order. The answer is a list with a message or a refusal for each."""
 
     drafts: Sequence[Draft]
     size: int
     """The bytes of their data."""
     time: float
-    """Unix seconds, which are written on messages."""
+    """Unix seconds: the time of the messages."""
     now: float
-    """Seconds of the log's own time, by which messages expire."""
+    """Seconds of log time, by which messages expire."""
 
 
-class Forget(NamedTuple):
+class DeleteRequest(NamedTuple):
     """Delete a channel. The answer is whether it was known."""
 
     name: str
@@ -27,19 +27,19 @@ class Forget(NamedTuple):
     now: float
 
 
-class Tick(NamedTuple):
+class TickRequest(NamedTuple):
     """Advance the log time, so that messages expire."""
 
     time: float
     now: float
 
 
-Request = Publish | Forget | Tick
+Request = PublishRequest | DeleteRequest | TickRequest
 Answer = list[Message | Refusal] | bool | None
 
 
-class Held(NamedTuple):
-    """How much the log holds, as of a commit."""
+class LogTotals(NamedTuple):
+    """The content of the log after a commit, in numbers."""
 
     epoch: str
     head: int
@@ -48,13 +48,13 @@ class Held(NamedTuple):
     bytes: int
     channels: int
     newest_loss: int
-    """Nothing newer was lost anywhere."""
+    """No message with a greater sequence was lost."""
 
 
-class Outcome(NamedTuple):
+class CommitResult(NamedTuple):
     """The result of a transaction."""
 
     answers: list[Answer]
-    held: Held
+    totals: LogTotals
     dropped: list[str]
-    """Channels of which nothing is known any more."""
+    """Channels whose records were dropped."""

@@ -47,7 +47,7 @@ def salvage(directory: Directory, aside: Path, epoch: str) -> str:
         # Without this SQLite reads nothing of a file that is shorter than it says.
         damaged.execute("PRAGMA writable_schema = ON")
         version_of(damaged)
-        found = _Found(damaged)
+        found = _DamagedFile(damaged)
         kept = found.write(_rebuilt(directory), epoch) if found.names else 0
         if not kept:
             _rebuilt(directory).unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def _rebuilt(directory: Directory) -> Path:
     return directory.file.with_suffix(".rebuilt")
 
 
-class _Found:
+class _DamagedFile:
     """The readable content of a damaged file."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

@@ -28,7 +28,7 @@ _UNSWEPT = 2000
 """Expired messages whose rows are looked at one by one; beyond that each channel is asked for its newest."""
 
 
-class Loss(NamedTuple):
+class ChannelLoss(NamedTuple):
     """The newest message that was lost."""
 
     seq: int
@@ -68,7 +68,7 @@ class View:
         """Of channels by name."""
         self._covered: dict[tuple[str, ...], list[Record] | None] = {}
         """Those that some patterns cover together; None where they are many."""
-        self._losses: dict[tuple[str, ...], tuple[int, dict[str, Loss]]] = {}
+        self._losses: dict[tuple[str, ...], tuple[int, dict[str, ChannelLoss]]] = {}
         """The newest losses of topics that are newer than a sequence."""
 
     # Channels
@@ -122,22 +122,22 @@ class View:
 
     # Losses
 
-    def loss_of(self, record: Record) -> Loss:
+    def loss_of(self, record: Record) -> ChannelLoss:
         """Return the newest loss of a channel; sequence 0 for none."""
-        loss = Loss(record.lost, record.lost_time, record.lost_reason)
+        loss = ChannelLoss(record.lost, record.lost_time, record.lost_reason)
         floor = max(record.floor, record.lost)
         query = "SELECT seq, time, 'expired' FROM message WHERE channel = ? AND seq > ? AND seq <= ?"
         if self._too_old > floor:
             row = self._row(f"{query} ORDER BY seq DESC LIMIT 1", record.id, floor, self._too_old)
-            loss = Loss(*row) if row else loss
+            loss = ChannelLoss(*row) if row else loss
         if self._is_overdue:
             row = self._row(
                 f"{query} AND deadline <= ? ORDER BY seq DESC LIMIT 1", record.id, floor, self.head, self._now
             )
-            loss = max(loss, Loss(*row)) if row else loss
+            loss = max(loss, ChannelLoss(*row)) if row else loss
         return loss
 
-    def newest_losses(self, topics: Sequence[str], after: int) -> dict[str, Loss]:
+    def newest_losses(self, topics: Sequence[str], after: int) -> dict[str, ChannelLoss]:
         """Return, of the topics whose channels lost anything newer than `after`, the newest loss of each.
 
         However many patterns there are, the channels are walked once.
@@ -149,7 +149,7 @@ class View:
             self._losses[key] = after, losses
         return {topic: loss for topic, loss in losses.items() if loss.seq > after}
 
-    def _find_losses(self, topics: Sequence[str], after: int) -> dict[str, Loss]:
+    def _find_losses(self, topics: Sequence[str], after: int) -> dict[str, ChannelLoss]:
         self.look_up(topics)
         names = [topic for topic in topics if self._records.get(topic)]
         losses = {name: loss for name in names if (loss := self.loss_of(self._records[name])).seq > after}  # type: ignore[arg-type]
@@ -175,7 +175,7 @@ class View:
                         break
         return losses
 
-    def _noted_losses(self, after: int) -> Iterator[tuple[str, Callable[[], Loss]]]:
+    def _noted_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
         """Walk the channels that lost something newer than `after`, the newest loss first."""
         # One row for a whole chunk, which SQLite makes without the interpreter's lock.
         query = (
@@ -192,12 +192,12 @@ class View:
             for name in names:
                 yield (
                     name,
-                    lambda name=name: Loss(  # type: ignore[misc]
+                    lambda name=name: ChannelLoss(  # type: ignore[misc]
                         *self._row("SELECT lost, lost_time, lost_reason FROM channel WHERE name = ?", name)
                     ),
                 )
 
-    def _too_old_losses(self, after: int) -> Iterator[tuple[str, Callable[[], Loss]]]:
+    def _too_old_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
         """Walk the channels of messages that are too old and still have rows, the newest message first."""
         if self._too_old <= after:
             return
@@ -217,7 +217,7 @@ class View:
         for name, seq in self._counted(self._db.execute(query, (self._too_old, after))):
             yield name, lambda seq=seq: self._expired(seq)  # type: ignore[misc]
 
-    def _overdue_losses(self, after: int) -> Iterator[tuple[str, Callable[[], Loss]]]:
+    def _overdue_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
         """Walk the channels of messages whose time to live is over and that still have rows, the newest one first."""
         if not self._is_overdue:
             return
@@ -228,8 +228,8 @@ class View:
         for name, seq in self._counted(self._db.execute(query, (self._now, after, self.head))):
             yield name, lambda seq=seq: self._expired(seq)  # type: ignore[misc]
 
-    def _expired(self, seq: int) -> Loss:
-        return Loss(*self._row("SELECT seq, time, 'expired' FROM message WHERE seq = ?", seq))
+    def _expired(self, seq: int) -> ChannelLoss:
+        return ChannelLoss(*self._row("SELECT seq, time, 'expired' FROM message WHERE seq = ?", seq))
 
     # Messages
 

@@ -14,7 +14,15 @@ from typing import Any
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.ledger import Ledger
 from pushd.backends.sqlite.record import Entry, Record
-from pushd.backends.sqlite.requests import Answer, Forget, Held, Outcome, Publish, Request, Tick
+from pushd.backends.sqlite.requests import (
+    Answer,
+    CommitResult,
+    DeleteRequest,
+    LogTotals,
+    PublishRequest,
+    Request,
+    TickRequest,
+)
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, record_of_row, row_of_message, row_of_record
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -83,10 +91,12 @@ class Writer:
         self._ledger = self._load()
 
     @property
-    def held(self) -> Held:
+    def totals(self) -> LogTotals:
         """How much the log holds."""
         ledger = self._ledger
-        return Held(ledger.epoch, ledger.head, ledger.messages, ledger.bytes, ledger.channel_count, ledger.newest_loss)
+        return LogTotals(
+            ledger.epoch, ledger.head, ledger.messages, ledger.bytes, ledger.channel_count, ledger.newest_loss
+        )
 
     @property
     def has_chores(self) -> bool:
@@ -96,26 +106,26 @@ class Writer:
 
     # Transactions
 
-    def commit(self, requests: Sequence[Request]) -> Outcome:
+    def commit(self, requests: Sequence[Request]) -> CommitResult:
         """Commit requests in one transaction.
 
         :raises sqlite3.Error: nothing was done, and the writer is of no more use.
         """
         ledger, last = self._ledger, requests[-1]
         self._now = last.now
-        is_idle = all(isinstance(request, Tick) for request in requests) and last.now < self._due
+        is_idle = all(isinstance(request, TickRequest) for request in requests) and last.now < self._due
         if is_idle and abs(last.time - last.now - self._wall_ahead) < _CLOCK_SECONDS:
-            return Outcome([None] * len(requests), self.held, [])
+            return CommitResult([None] * len(requests), self.totals, [])
         self.db.execute("BEGIN IMMEDIATE")
         self._inserted, self._is_late = 0, False
-        answers = [self._obey(request) for request in requests]
+        answers = [self._execute(request) for request in requests]
         self._insert()
         # New rows make others stale: more go than come, so that they do not pile up where there is never a pause.
         self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MUCH_STALE else ledger.ripe)
         dropped = [record.name for record in ledger.dropped]
         self._flush()
         self._end(last.now, last.time)
-        return Outcome(answers, self.held, dropped)
+        return CommitResult(answers, self.totals, dropped)
 
     def tidy(self) -> None:
         """Do one small piece of what can wait.
@@ -158,13 +168,13 @@ class Writer:
 
     # Requests
 
-    def _obey(self, request: Request) -> Answer:
+    def _execute(self, request: Request) -> Answer:
         if request.now >= self._due and not self._is_late:
             self._expire(request.now)
-        if isinstance(request, Publish):
+        if isinstance(request, PublishRequest):
             time, now = round(request.time, 3), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
-        return self._ledger.forget(request.name) if isinstance(request, Forget) else None
+        return self._ledger.forget(request.name) if isinstance(request, DeleteRequest) else None
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
         try:

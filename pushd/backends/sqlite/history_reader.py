@@ -1,4 +1,4 @@
-"""Answers of a view to cursors: the same as `core.log`, line by line where it can be."""
+"""Queries of the history in a file; the rules are those of `core.log_reader`, line by line where possible."""
 
 import heapq
 from collections import deque
@@ -12,16 +12,16 @@ from pushd.core.names import Interest, is_pattern, matches
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _PAGE_EFFORT = 20_000
-"""How many foreign messages a page passes over before it is handed out half full: about 30 ms."""
+"""Messages of other channels that a page skips before it is returned partly filled: about 30 ms."""
 
 
-class Answers:
-    """The answers of one view."""
+class HistoryReader:
+    """Reads one view of the file."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self.damaged: list[tuple[int, str]] = []
-        """The messages that were found to be damaged and are left out, with their channels."""
+        """The sequences and channels of damaged messages, which are skipped."""
 
     def open(self, topics: Sequence[str], since: Since, time: float) -> StartPosition:
         """Return where a subscription of `topics` begins and its gaps, in the order of the topics.
@@ -50,7 +50,7 @@ class Answers:
         covers = Interest(topics).covers
         for effort, (next_seq, channel) in enumerate(self._source(topics, seq)):
             if len(taken) >= count or taken_bytes >= size or effort >= _PAGE_EFFORT:
-                return Page(tuple(taken), gaps + self._struck(topics, after), MessageId(view.epoch, seq), False)
+                return Page(tuple(taken), gaps + self._damage_gaps(topics, after), MessageId(view.epoch, seq), False)
             seq = next_seq
             if covers(channel):
                 message = view.message(seq, channel)
@@ -61,7 +61,7 @@ class Answers:
                     taken_bytes += message.size
         ended = tuple(topic for topic in topics if self._is_finished(topic, view.head, returning=False))
         position = MessageId(view.epoch, view.head)
-        return Page(tuple(taken), gaps + self._struck(topics, after), position, True, ended)
+        return Page(tuple(taken), gaps + self._damage_gaps(topics, after), position, True, ended)
 
     def info(self, name: str) -> ChannelInfo | None:
         """Return the state of a channel; None if it is unknown."""
@@ -75,7 +75,7 @@ class Answers:
         return ChannelInfo(name, count, size, first, last, record.last_time or None, record.ended)
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Return at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
+        """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
         return self._view.names(prefix, after, limit)
 
     # Where a subscription begins
@@ -117,7 +117,7 @@ class Answers:
         return seq, gaps
 
     def _firsts_after(self, topics: Sequence[str], seq: int) -> Iterator[int]:
-        """Find the first message after `seq` of each channel; where they are many, of all, or a place before that."""
+        """Return the first sequence after `seq` of each channel; if there are many, a sequence before all of them."""
         records = self._view.records(topics)
         if records is not None:
             for record in records:
@@ -130,12 +130,12 @@ class Answers:
                 return
 
     def _firsts_by_channel(self, topics: Sequence[str], unix: float) -> Iterator[int]:
-        """Find where in each channel the newest messages begin that all have a time of `unix` or later."""
+        """Return for each channel the first of its newest messages that all have a time of `unix` or later."""
         view = self._view
         for record in view.all_records(topics):
             yield from islice(view.seqs(record, view.newest_before(record, unix)), 1)
 
-    # What is gone
+    # Losses
 
     def _gaps(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
         gaps = []
@@ -155,7 +155,7 @@ class Answers:
         losses = ((topic, newest.get(topic)) for topic in topics)
         return tuple(Gap(topic, str(after), self._id(loss.seq if loss else 0), reason) for topic, loss in losses)
 
-    def _struck(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
+    def _damage_gaps(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
         """Return the gaps for damaged messages."""
         return tuple(
             Gap(topic, str(after), self._id(seq), "unknown")
@@ -178,7 +178,7 @@ class Answers:
     # Finding messages
 
     def _source(self, topics: Sequence[str], seq: int) -> Iterator[tuple[int, str]]:
-        """Go through the messages newer than `seq`, oldest first: those of the topics, or all."""
+        """Iterate over the messages newer than `seq`, oldest first: those of the topics, or all."""
         records = self._view.records(topics)
         if records is None:
             return self._view.all_seqs(seq)

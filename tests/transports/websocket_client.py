@@ -1,4 +1,4 @@
-"""WebSocket clients on Autobahn: the subprotocol pushd.v1, by address or by command, and bare frames."""
+"""WebSocket clients, with Autobahn: the subprotocol pushd.v1, by URL or by command, and data-only frames."""
 
 import json
 from collections import deque
@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.defer import Deferred
 
+from tests.transports.client import Client, Closed, Received, Refused, message_of
 from tests.transports.http_client import address
-from tests.transports.peers import Closed, Heard, Peer, Refused, message_of
 
 
 class _Client(WebSocketClientProtocol):
-    """A connection that belongs to a peer. It answers pings unless told not to, and has no timers of its own."""
+    """The connection of a client. It has no timers, and answers pings by default."""
 
-    def __init__(self, owner: "SocketPeer") -> None:
+    def __init__(self, owner: "WebSocketClient") -> None:
         super().__init__()
         self.owner = owner
         self.opened: Deferred[None] = Deferred()
@@ -48,20 +48,20 @@ class _Client(WebSocketClientProtocol):
             self.opened.errback(Refused(json.loads(body)["error"]["code"] if body else None, status))
 
 
-class SocketPeer(Peer):
-    """A WebSocket whose topics stand in its address."""
+class WebSocketClient(Client):
+    """A WebSocket with its topics in the URL."""
 
     transport_name = "websocket"
     subprotocol: ClassVar[str | None] = None
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`."""
+        """See `Client`."""
         await self.open(address("ws", topics, since=since, slow=slow))
 
     async def open(self, path: str, headers: dict[str, str] | None = None) -> None:
-        """Shake hands.
+        """Perform the handshake.
 
-        :raises Refused: the answer is not a yes.
+        :raises Refused: when it is refused.
         """
         self.headers: dict[str, str] = {}
         protocols = [self.subprotocol] if self.subprotocol else []
@@ -74,35 +74,35 @@ class SocketPeer(Peer):
         self.gap = self.headers.get("pushd-gap")
 
     def frame(self, payload: bytes, is_binary: bool) -> None:
-        """Read a message of WebSocket's."""
+        """Called with each WebSocket message."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close as RFC 6455 has it."""
+        """Start the closing handshake (RFC 6455, section 7.1.2)."""
         self.protocol.sendClose(1000)
 
 
-class BareSocket(SocketPeer):
-    """Frames with bare data."""
+class DataWebSocket(WebSocketClient):
+    """Data-only frames, without the subprotocol."""
 
-    way = "websocket-bare"
-    tells_ids = tells_channels = tells_events = tells_gaps = False
+    label = "websocket-bare"
+    has_ids = has_channels = has_events = reports_gaps = False
 
     def frame(self, payload: bytes, is_binary: bool) -> None:
-        """See `SocketPeer`."""
+        """See `WebSocketClient`."""
         self.last_was_binary = is_binary
-        self.deliver_result(Heard(None, None, payload, None))
+        self.deliver_result(Received(None, None, payload, None))
 
 
-class JsonSocket(SocketPeer):
-    """The subprotocol: the first topics in the address, more by command."""
+class JsonWebSocket(WebSocketClient):
+    """The subprotocol, with the first topics in the URL and more by command."""
 
-    way = "websocket"
+    label = "websocket"
     subprotocol = "pushd.v1"
     is_two_way = True
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`."""
+        """See `Client`."""
         if self.protocol is None:
             await super().subscribe(topics, since, slow)
             return
@@ -112,39 +112,39 @@ class JsonSocket(SocketPeer):
             raise Refused(answer["error"]["code"])
 
     async def open(self, path: str = "/ws", headers: dict[str, str] | None = None) -> None:
-        """See `SocketPeer`."""
+        """See `WebSocketClient`."""
         self._asked: deque[Deferred[Any]] = deque()
         await super().open(path, headers)
 
     def frame(self, payload: bytes, is_binary: bool) -> None:
-        """See `SocketPeer`."""
+        """See `WebSocketClient`."""
         assert not is_binary
-        said = json.loads(payload)
-        if "ok" in said or "error" in said:
-            self._asked.popleft().callback(said)
+        decoded = json.loads(payload)
+        if "ok" in decoded or "error" in decoded:
+            self._asked.popleft().callback(decoded)
         else:
-            self.deliver_result(message_of(said))
+            self.deliver_result(message_of(decoded))
 
     def ask(self, **command: object) -> "Deferred[Any]":
-        """Send a command; the whole answer comes back."""
+        """Send a command, and return the reply."""
         return self.send(json.dumps(command))
 
     def send(self, text: str, *, is_binary: bool = False) -> "Deferred[Any]":
-        """Send a frame; the whole answer comes back."""
+        """Send a frame, and return the reply."""
         self.protocol.sendMessage(text.encode(), is_binary)
         answer: Deferred[Any] = Deferred()
         self._asked.append(answer)
         return answer
 
 
-class CommandedSocket(JsonSocket):
+class CommandWebSocket(JsonWebSocket):
     """The subprotocol, with all topics by command."""
 
-    way = "websocket-commands"
+    label = "websocket-commands"
     closes_at_end = False
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`."""
+        """See `Client`."""
         if self.protocol is None:
             await self.open()
         await super().subscribe(topics, since, slow)

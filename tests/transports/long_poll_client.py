@@ -1,20 +1,20 @@
-"""A client that polls in a loop: an answer, and at once the next request from where it ended."""
+"""A client that polls in a loop: each request resumes where the last answer ended."""
 
 from twisted.internet.defer import ensureDeferred
 
+from tests.transports.client import Client, Closed, Refused, message_of
 from tests.transports.http_client import Answer, HttpClient, address, encode_request
-from tests.transports.peers import Closed, Peer, Refused, message_of
 
 
-class LongPoll(Peer):
-    """Long polls that give the id back by ``since``."""
+class LongPoll(Client):
+    """Long polls with the cursor in ``since``."""
 
-    way = "longpoll"
+    label = "longpoll"
     transport_name = "longpoll"
-    tells_gaps = False
+    reports_gaps = False
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`; the first answer does not wait, and says where to begin."""
+        """See `Client`; the first request is answered at once, with the start position."""
         self._topics = topics
         answer = await self._poll(since, 0)
         if answer.status not in (200, 204):
@@ -38,5 +38,5 @@ class LongPoll(Peer):
 
     def _take(self, answer: Answer) -> None:
         self._position = answer.headers["pushd-id"]
-        for said in answer.json if answer.status == 200 else ():
-            self.deliver_result(message_of(said))
+        for decoded in answer.json if answer.status == 200 else ():
+            self.deliver_result(message_of(decoded))

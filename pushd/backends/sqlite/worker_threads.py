@@ -1,4 +1,6 @@
-"""The threads that work on one file, from when it is opened until it is closed."""
+"""The threads that work on one file, from when it is opened until it is closed: one writes, a few read, one runs
+checkpoints, and one verifies.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,42 +9,48 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pushd.backends.sqlite.answers import Answers
 from pushd.backends.sqlite.checkpoints import CheckpointThread
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.history_file import close_history, open_history, reopen_history
+from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.logtime import LogTime
-from pushd.backends.sqlite.opening import close_history, open_history, reopen_history
-from pushd.backends.sqlite.reading import Readers
-from pushd.backends.sqlite.requests import Held
+from pushd.backends.sqlite.reader_threads import ReaderThreads
+from pushd.backends.sqlite.requests import LogTotals
 from pushd.backends.sqlite.tail import Tail
-from pushd.backends.sqlite.watching import WatchingThread
+from pushd.backends.sqlite.verifier_thread import VerifierThread
 from pushd.backends.sqlite.writer import Writer
-from pushd.backends.sqlite.writing import Job, Reports, WritingThread
+from pushd.backends.sqlite.writer_thread import Job, ResultCallbacks, WriterThread
 from pushd.core.history import Bounds
 
 T = TypeVar("T")
 
 _MOST_DAMAGE = 100
-"""Findings that are logged one by one."""
+"""The most findings of damage that are logged."""
 
 
-class Ready(NamedTuple):
-    """The state of a file when it is opened."""
+class OpenedLog(NamedTuple):
+    """The log in a file that was opened."""
 
-    held: Held
+    totals: LogTotals
     tail: Tail
-    ailment: str | None
-    """Why nothing can be written now."""
+    unavailable_reason: str | None
+    """Why nothing can be written now; None when it can."""
 
 
-class Crew:
-    """The threads, and the directory that is theirs."""
+class WorkerThreads:
+    """All threads, and the directory of the file."""
 
     log = Logger()
 
     def __init__(
-        self, directory: str, bounds: Bounds, reactor: Any, wall: Callable[[], float], sync: str, reports: Reports
+        self,
+        directory: str,
+        bounds: Bounds,
+        reactor: Any,
+        wall: Callable[[], float],
+        sync: str,
+        reports: ResultCallbacks,
     ) -> None:
         """See `SqliteBackend`. `reports`: callbacks for results."""
         self._directory = Directory(directory)
@@ -51,61 +59,61 @@ class Crew:
         self._wall = wall
         self._sync = sync
         self._reports = reports
-        self._readers = Readers(self._directory, bounds.age, reactor)
+        self._readers = ReaderThreads(self._directory, bounds.age, reactor)
         self._time: LogTime
-        self._writing: WritingThread
+        self._writer_thread: WriterThread
         self._checkpoints: CheckpointThread
-        self._watching: WatchingThread | None = None
-        self._complaint = ""
+        self._verifier: VerifierThread | None = None
+        self._checkpoint_warning = ""
         self._known_damage: set[str] = set()
 
-    def open(self) -> Ready:
-        """Open the file and begin to work.
+    def open(self) -> OpenedLog:
+        """Open the file and start the threads.
 
-        :raises BackendUnusable: the file is unusable; the text is a sentence.
+        :raises BackendUnusable: when the file cannot be used; the text is a sentence.
         """
         directory = self._directory
         directory.acquire()
         try:
             opened = open_history(directory, self._bounds, self._sync, self._wall())
-            for sentence in opened.news:
+            for sentence in opened.warnings:
                 self.log.warn("{sentence}", sentence=sentence)
-            ready = self._read_in(opened.writer, opened.ailment)
+            ready = self._load(opened.writer, opened.unavailable_reason)
             self.log.info(
                 "Opened history {file}: {messages} messages in {channels} channels",
                 file=str(directory.file),
-                messages=ready.held.messages,
-                channels=ready.held.channels,
+                messages=ready.totals.messages,
+                channels=ready.totals.channels,
             )
         except BaseException:
             directory.release()
             raise
         call = self._reactor.callFromThread
         writer: Writer | None = opened.writer
-        if opened.ailment is not None:
+        if opened.unavailable_reason is not None:
             opened.writer.abandon()
             writer = None
-        self._writing = WritingThread(
+        self._writer_thread = WriterThread(
             writer, self._reopen, close_history, directory.check_presence, call, self._reports
         )
         self._checkpoints = CheckpointThread(
-            directory.tend(), self._writing.ask_for_checkpoint, lambda why: call(self._complain, why)
+            directory.tend(), self._writer_thread.request_checkpoint, lambda why: call(self._warn_of_checkpoints, why)
         )
         self._readers.start()
-        self._writing.start()
+        self._writer_thread.start()
         self._checkpoints.start()
         if not opened.is_verified:
-            self._watching = WatchingThread(directory.read(), lambda damage: call(self.found, damage))
-            self._watching.start()
+            self._verifier = VerifierThread(directory.read(), lambda damage: call(self.report_damage, damage))
+            self._verifier.start()
         return ready
 
-    def finish(self) -> None:
+    def stop(self) -> None:
         """Finish pending work, close the file, and report `stopped`."""
-        if self._watching is not None:
-            self._watching.finish()
+        if self._verifier is not None:
+            self._verifier.finish()
         self._checkpoints.finish()
         self._readers.stop()
-        self._writing.finish()
+        self._writer_thread.finish()
 
     def release(self) -> None:
         """Release the lock on the directory, once all is closed."""
@@ -119,13 +127,13 @@ class Crew:
 
     def submit(self, jobs: list[Job]) -> None:
         """Submit jobs to the writing thread."""
-        self._writing.submit(jobs)
+        self._writer_thread.submit(jobs)
 
-    def ask(
-        self, question: Callable[[Answers], T], now: float, head: int
+    def read(
+        self, query: Callable[[HistoryReader], T], now: float, head: int
     ) -> "Deferred[tuple[T, list[tuple[int, str]]]]":
-        """Answer a question in a reading thread; see `Readers`."""
-        return self._readers.ask(question, now, head)
+        """Run a query in a reader thread; see `ReaderThreads`."""
+        return self._readers.read(query, now, head)
 
     def committed(self) -> None:
         """Called when there are new commits."""
@@ -135,7 +143,7 @@ class Crew:
         """Return the total size of all files, in bytes."""
         return self._directory.size()
 
-    def found(self, damage: Damaged) -> None:
+    def report_damage(self, damage: Damaged) -> None:
         """Log damage that the start did not find, once, and make the next start verify all of the file."""
         if str(damage) in self._known_damage or len(self._known_damage) >= _MOST_DAMAGE:
             return
@@ -148,18 +156,18 @@ class Crew:
         with suppress(OSError):
             self._directory.suspect.touch()
 
-    def _read_in(self, writer: Writer, ailment: str | None) -> Ready:
-        held = writer.held
+    def _load(self, writer: Writer, reason: str | None) -> OpenedLog:
+        totals = writer.totals
         closed = (name for (name,) in writer.db.execute("SELECT name FROM channel WHERE ended OR deleted"))
         now, wall = writer.db.execute("SELECT now, wall FROM log").fetchone()
         self._time = LogTime(self._reactor.seconds, now, self._wall() - wall)
-        return Ready(held, Tail(held.epoch, self._bounds.age, held.head, held.newest_loss, closed), ailment)
+        return OpenedLog(totals, Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, closed), reason)
 
     def _reopen(self) -> Writer:
         self._directory.try_space()
         return reopen_history(self._directory, self._bounds, self._sync)
 
-    def _complain(self, why: str) -> None:
-        if why != self._complaint:
-            self._complaint = why
+    def _warn_of_checkpoints(self, why: str) -> None:
+        if why != self._checkpoint_warning:
+            self._checkpoint_warning = why
             self.log.warn("SQLite checkpoint failed, the write-ahead log keeps growing: {why}", why=why)

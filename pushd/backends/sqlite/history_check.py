@@ -6,7 +6,7 @@ from contextlib import closing
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.directory import Directory, connect
 from pushd.backends.sqlite.errors import damage_found
-from pushd.backends.sqlite.opening import telling
+from pushd.backends.sqlite.history_file import errors_as_unusable
 from pushd.backends.sqlite.schema import VERSION, check_tables, version_of
 from pushd.backends.sqlite.verify import verify
 
@@ -23,7 +23,7 @@ def check_history(path: str) -> str:
         raise BackendUnusable(f"{directory.path} is not a readable and writable directory")
     if not directory.file.exists():
         return f"no history in {directory.path} yet"
-    with telling(directory), closing(connect(directory.file, "ro")) as db:
+    with errors_as_unusable(directory), closing(connect(directory.file, "ro")) as db:
         version = version_of(db)
         if not version:
             return f"no history in {directory.file} yet"
@@ -31,6 +31,6 @@ def check_history(path: str) -> str:
             check_tables(db, version)
             verify(db)
         messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()
-        held = f"{int(messages)} messages in {channels} channels, {directory.size()} bytes"
+        content = f"{int(messages)} messages in {channels} channels, {directory.size()} bytes"
         older = f", version {version}, upgraded to {VERSION} at the next start" if version < VERSION else ""
-        return f"the history is intact ({directory.file}: {held}{older})"
+        return f"the history is intact ({directory.file}: {content}{older})"

@@ -27,15 +27,15 @@ _MAY_BE_MISSING = (
 
 
 class Opened(NamedTuple):
-    """A history that is ready."""
+    """A history that was opened."""
 
     writer: Writer
-    news: list[str]
+    warnings: list[str]
     """Warnings for the operator."""
     is_verified: bool
     """Whether all of the file was verified."""
-    ailment: str | None
-    """Why nothing can be written now."""
+    unavailable_reason: str | None
+    """Why nothing can be written now; None when it can."""
 
 
 def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -> Opened:
@@ -43,34 +43,34 @@ def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -
 
     :param sync: ``full`` or ``normal``.
     :param wall: unix seconds.
-    :raises BackendUnusable: it is unusable.
+    :raises BackendUnusable: when it cannot be used.
     """
-    news: list[str] = []
-    ailment = None
-    with telling(directory):
+    warnings: list[str] = []
+    reason = None
+    with errors_as_unusable(directory):
         take_over(directory)
         try:
             writer, is_verified = _examine(directory, bounds, sync, wall)
         except Damaged as damage:
             if damage.copy is None:
                 raise
-            news.append(f"{directory.file} is damaged: {damage}")
-            news.append(salvage(directory, damage.copy, new_epoch()))
+            warnings.append(f"{directory.file} is damaged: {damage}")
+            warnings.append(salvage(directory, damage.copy, new_epoch()))
             writer, is_verified = _examine(directory, bounds, sync, wall)
         directory.suspect.unlink(missing_ok=True)
         try:
             if _begin_run(writer.db, sync):
-                news.append(_MAY_BE_MISSING)
+                warnings.append(_MAY_BE_MISSING)
                 writer = Writer(writer.db, bounds)
         except sqlite3.OperationalError as error:
-            ailment = phrase(error)
-    return Opened(writer, news, is_verified, ailment)
+            reason = phrase(error)
+    return Opened(writer, warnings, is_verified, reason)
 
 
 def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
     """Reopen the file that this process had open.
 
-    :raises sqlite3.Error, Damaged, BackendUnusable: that is not possible now.
+    :raises sqlite3.Error, Damaged, BackendUnusable: when it cannot be opened now.
     """
     db = directory.write(sync, create=False)
     try:
@@ -89,7 +89,7 @@ def close_history(writer: Writer) -> None:
 
 
 @contextmanager
-def telling(directory: Directory) -> Iterator[None]:
+def errors_as_unusable(directory: Directory) -> Iterator[None]:
     """Turn any error into `BackendUnusable` with a text that begins with the name of the file."""
     try:
         yield
@@ -109,7 +109,7 @@ def telling(directory: Directory) -> Iterator[None]:
 def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:
     """Open the file; also return whether all of it was verified.
 
-    :raises Damaged: it is not; a copy was put aside.
+    :raises Damaged: when it is damaged; a copy was put aside.
     """
     db = None
     try:

@@ -9,15 +9,15 @@ from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.verify import verify
 
 _PAUSE_SECONDS = 0.03
-"""Between two pieces that take some milliseconds: about a tenth of one processor."""
+"""Seconds between two pieces of some milliseconds: about a tenth of one processor."""
 
 
 class _Finished(Exception):
-    """There is no need to look any further."""
+    """The verification was stopped."""
 
 
-class WatchingThread(Thread):
-    """The thread, which works from `start` until it has seen all, or to `finish`."""
+class VerifierThread(Thread):
+    """The thread. It runs from `start` until everything is verified, or until `finish`."""
 
     def __init__(self, db: sqlite3.Connection, found: Callable[[Damaged], None]) -> None:
         """
@@ -30,9 +30,9 @@ class WatchingThread(Thread):
         self._is_finishing = Event()
 
     def finish(self) -> None:
-        """Stop, and wait until that is done."""
+        """Stop the thread, and wait until it has stopped."""
         self._is_finishing.set()
-        with suppress(sqlite3.ProgrammingError):  # it is done already, and has closed the connection
+        with suppress(sqlite3.ProgrammingError):  # it has finished, and has closed the connection
             self._db.interrupt()
         self.join()
 
@@ -44,7 +44,7 @@ class WatchingThread(Thread):
             if not self._is_finishing.is_set():
                 self._found(damage)
         except (sqlite3.Error, _Finished):
-            pass  # The disk fails: the reading and writing threads report it.
+            pass  # the disk fails: the reader and writer threads report it
         finally:
             self._db.close()
 

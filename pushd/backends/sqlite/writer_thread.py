@@ -1,8 +1,8 @@
-"""The thread that writes: it takes all requests that wait and commits them together.
+"""The writer thread: it commits all waiting requests in one transaction.
 
-So the more publish at a time, the fewer commits there are for each message, and one takes as long as the disk does,
-however many wait. Where a commit fails, everything in it is refused, and so is all that comes, until the file can be
-written again; it is tried every few seconds.
+The more clients publish at a time, the more messages share a commit, which takes as long as the disk needs, however
+many they are. If a commit fails, its requests are refused, and so are all that follow until the file can be written
+again, which is tried every few seconds.
 """
 
 import time
@@ -14,68 +14,68 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from pushd.backends.sqlite.requests import Held, Outcome, Publish, Request, Tick
+from pushd.backends.sqlite.requests import CommitResult, LogTotals, PublishRequest, Request, TickRequest
 from pushd.backends.sqlite.writer import Writer
 
 _GROUP_MESSAGES = 1000
 _GROUP_BYTES = 4 << 20
 """Size of one transaction, plus at most the requests of one reactor turn: some 20 ms of work."""
 _PAUSE_SECONDS = 0.02
-"""Without anything to write, before something is tidied up."""
+"""Seconds without a request before maintenance is done."""
 _RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 8.0
 _WELL_SECONDS = 10.0
-"""What fails again within this time is tried less often."""
+"""Seconds after a failure within which another one doubles the time until the next attempt."""
 
 
 class Job(NamedTuple):
-    """A request, and the deferred for its result. The thread does not touch the deferred."""
+    """A request, and the Deferred for its result, which only the reactor thread uses."""
 
     request: Request
-    waiting: "Deferred[Any]"
+    deferred: "Deferred[Any]"
 
 
-class Reports(NamedTuple):
+class ResultCallbacks(NamedTuple):
     """Callbacks of the thread, called in the reactor."""
 
-    committed: Callable[[list[Job], Outcome], None]
-    """These were done, in their order."""
-    tidied: Callable[[Held], None]
-    """Old messages may have been removed."""
+    committed: Callable[[list[Job], CommitResult], None]
+    """Called with committed jobs, in their order."""
+    tidied: Callable[[LogTotals], None]
+    """Called after maintenance, which may have removed messages."""
     failed: Callable[[list[Job], Exception], None]
-    """These were not done, perhaps none, and nothing else will be for now."""
+    """Called with the jobs of a failed commit, perhaps none; further ones are refused for now."""
     refused: Callable[[list[Job]], None]
-    """These came while nothing could be done."""
-    recovered: Callable[[Held], None]
-    """Requests are accepted again."""
+    """Called with jobs that were submitted while nothing could be written."""
+    recovered: Callable[[LogTotals], None]
+    """Called when requests are accepted again."""
     stopped: Callable[[], None]
-    """All is done, and the file is closed."""
+    """Called when the file is closed."""
 
 
-class WritingThread(Thread):
-    """The thread, which works from `start` until it has done all that was there at `finish`."""
+class WriterThread(Thread):
+    """The thread. It runs from `start` until it has executed all jobs submitted before `finish`."""
 
     def __init__(
         self,
         writer: Writer | None,
         reopen: Callable[[], Writer],
         close: Callable[[Writer], None],
-        look: Callable[[], None],
+        check_presence: Callable[[], None],
         call: Callable[..., None],
-        reports: Reports,
+        reports: ResultCallbacks,
     ) -> None:
         """
-        :param writer: None if the file cannot be written now.
+        :param writer: None when the file cannot be written now.
         :param reopen: returns a new writer, or raises any exception.
         :param look: checks that the file is still there, and raises if it is not.
-        :param call: calls in the reactor.
+        :param call: calls a function in the reactor thread.
         """
         # A daemon thread: the end of the process may end it at once, as a crash would.
         super().__init__(name="pushd-history", daemon=True)
         self._writer = writer
         self._reopen = reopen
         self._close = close
-        self._look = look
+        self._check_presence = check_presence
         self._call = call
         self._reports = reports
         self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
@@ -83,14 +83,14 @@ class WritingThread(Thread):
         self._checkpoint_is_due = False
 
     def submit(self, jobs: list[Job]) -> None:
-        """Do these, after all that came before."""
+        """Submit jobs, after all earlier ones."""
         self._jobs.put(jobs)
 
     def finish(self) -> None:
-        """Stop, having done all that came before."""
+        """Stop after all earlier jobs."""
         self._jobs.put(None)
 
-    def ask_for_checkpoint(self) -> None:
+    def request_checkpoint(self) -> None:
         """Finish a checkpoint between two commits. May be called from any thread."""
         self._checkpoint_is_due = True
 
@@ -110,23 +110,23 @@ class WritingThread(Thread):
                 self._close(self._writer)
         self._call(self._reports.stopped)
 
-    # While all is well
+    # While the file can be written
 
     def _serve(self, writer: Writer) -> bool:
-        """Work until the end, or until something fails; return False if it failed."""
+        """Commit jobs until `finish`, or until something fails; return False if it failed."""
         group: list[Job] = []
         try:
             while not self._is_finishing:
                 group = self._next_group(writer)
                 if group:
-                    if any(isinstance(job.request, Tick) for job in group):
-                        self._look()
+                    if any(isinstance(job.request, TickRequest) for job in group):
+                        self._check_presence()
                     outcome = writer.commit([job.request for job in group])
                     self._call(self._reports.committed, group, outcome)
                     group = []
                 elif not self._is_finishing:
                     writer.tidy()
-                    self._call(self._reports.tidied, writer.held)
+                    self._call(self._reports.tidied, writer.totals)
                 if self._checkpoint_is_due:
                     self._checkpoint_is_due = False
                     writer.checkpoint()
@@ -138,7 +138,7 @@ class WritingThread(Thread):
         return True
 
     def _next_group(self, writer: Writer) -> list[Job]:
-        """Wait for jobs and take as many as go together; none where there is time for something else."""
+        """Wait for jobs and return those of one transaction; none when there is time for maintenance."""
         group: list[Job] = []
         messages = size = 0
         with suppress(Empty):
@@ -148,15 +148,15 @@ class WritingThread(Thread):
                     self._is_finishing = True
                     break
                 group += jobs
-                publishes = [job.request for job in jobs if isinstance(job.request, Publish)]
+                publishes = [job.request for job in jobs if isinstance(job.request, PublishRequest)]
                 messages += sum([len(publish.drafts) for publish in publishes])
                 size += sum([publish.size for publish in publishes])
         return group
 
     def _first_jobs(self, writer: Writer) -> list[Job] | None:
-        """Wait for jobs. Where there is something to tidy up, not for long.
+        """Wait for jobs; only shortly if there is maintenance to do.
 
-        :raises Empty: there is time for that.
+        :raises Empty: when there is time for maintenance.
         """
         try:
             return self._jobs.get(timeout=_PAUSE_SECONDS)
@@ -165,10 +165,10 @@ class WritingThread(Thread):
                 raise
         return self._jobs.get()
 
-    # While it is not
+    # While it cannot
 
     def _recover(self, seconds: float) -> None:
-        """Refuse what comes for so long, and then try again."""
+        """Refuse jobs for some seconds, then try to reopen the file."""
         until = time.monotonic() + seconds
         with suppress(Empty):
             while (left := until - time.monotonic()) > 0:
@@ -182,4 +182,4 @@ class WritingThread(Thread):
         except Exception as error:
             self._call(self._reports.failed, [], error)
         else:
-            self._call(self._reports.recovered, self._writer.held)
+            self._call(self._reports.recovered, self._writer.totals)

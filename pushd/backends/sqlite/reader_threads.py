@@ -1,8 +1,8 @@
-"""The threads that read, each with a connection of its own: neither the reactor nor the writer waits for them.
+"""The reader threads, each with its own connection to the file: neither the reactor nor the writer waits for them.
 
-A request that turns out to be long, since its patterns have to be compared with many channels, is broken off, and a
-thread kept for such requests answers it from the start, one after the other, in small pieces with pauses. So long
-requests delay each other, but neither the short ones nor, by holding the interpreter's lock, the reactor.
+A query that turns out to be long, because its patterns match against many channels, is aborted and run again by a
+thread for long queries, one after the other, in small pieces with pauses. So long queries delay each other, but neither
+short ones nor, by holding the lock of the interpreter, the reactor.
 """
 
 import sqlite3
@@ -15,16 +15,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from pushd.backends.sqlite.answers import Answers
 from pushd.backends.sqlite.directory import Directory
+from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.view import View
 
 _THREADS: Final = 3
 _SHORT_ROWS: Final = 5000
-"""Rows that a request may look at before it counts as long: about ten milliseconds."""
+"""Rows that a query may read before it counts as long: about ten milliseconds."""
 _PAUSE_SECONDS: Final = 0.0005
-"""Between two pieces of a request, so that the reactor can have the interpreter: it would wait up to five milliseconds
-for a thread that never rests."""
+"""Seconds between two pieces of a query, in which the reactor can get the lock of the interpreter: it would wait up to
+five milliseconds for a thread without pauses."""
 
 T = TypeVar("T")
 
@@ -37,16 +37,16 @@ class _Thread(Thread):
 
 
 class _TooLong(Exception):
-    """A request looks at more rows than a short one may."""
+    """A query reads more rows than a short one may."""
 
 
-class Readers:
-    """The threads, which work from `start` to `stop`."""
+class ReaderThreads:
+    """The threads. They run from `start` to `stop`."""
 
     def __init__(self, directory: Directory, age: float, reactor: Any) -> None:
         """
-        :param age: how long messages are kept.
-        :param reactor: receives the answers.
+        :param age: the retention of messages, in seconds.
+        :param reactor: in which results are delivered.
         """
         self._directory = directory
         self._age = age
@@ -65,7 +65,7 @@ class Readers:
         self._long.start()
 
     def stop(self) -> None:
-        """Interrupt running requests and close."""
+        """Interrupt running queries, stop the threads and close the connections."""
         self._is_stopped = True
         for db in list(self._busy):
             db.interrupt()
@@ -75,39 +75,41 @@ class Readers:
             db.close()
         self._free.clear()
 
-    def ask(
-        self, question: Callable[[Answers], T], now: float, head: int
+    def read(
+        self, query: Callable[[HistoryReader], T], now: float, head: int
     ) -> "Deferred[tuple[T, list[tuple[int, str]]]]":
-        """Answer a question about the current log; return the answer and the damaged messages found.
+        """Run a query on the current log; return its result and the damaged messages found.
 
-        :param now: by the log's own time.
+        :param now: seconds of log time.
         :param head: the newest sequence that was delivered.
         """
-        return Deferred.fromCoroutine(self._answer(question, now, head))
+        return Deferred.fromCoroutine(self._read(query, now, head))
 
-    async def _answer(self, question: Callable[[Answers], T], now: float, head: int) -> tuple[T, list[tuple[int, str]]]:
+    async def _read(
+        self, query: Callable[[HistoryReader], T], now: float, head: int
+    ) -> tuple[T, list[tuple[int, str]]]:
         for pool, most in ((self._pool, _SHORT_ROWS), (self._long, None)):
-            self._check()
-            spend = self._allowance(most)
-            answer = await deferToThreadPool(self._reactor, pool, self._ask, question, now, head, spend)
+            self._check_running()
+            spend = self._row_counter(most)
+            answer = await deferToThreadPool(self._reactor, pool, self._run, query, now, head, spend)
             if answer is not None:
                 break
         assert answer is not None
         return answer
 
-    def _ask(
-        self, question: Callable[[Answers], T], now: float, head: int, spend: Callable[[int], None]
+    def _run(
+        self, query: Callable[[HistoryReader], T], now: float, head: int, spend: Callable[[int], None]
     ) -> tuple[T, list[tuple[int, str]]] | None:
-        """Answer a question; None where that takes too long."""
-        self._check()
+        """Run a query; return None when it is too long."""
+        self._check_running()
         db = self._free.pop() if self._free else self._directory.read()
         self._busy.add(db)
         result = None
         try:
             db.execute("BEGIN")
             try:
-                answers = Answers(View(db, self._age, now, head, spend))
-                result = question(answers), answers.damaged
+                answers = HistoryReader(View(db, self._age, now, head, spend))
+                result = query(answers), answers.damaged
             except _TooLong:
                 pass  # not raised further: its traceback refers to statements, and they to the transaction
             db.execute("COMMIT")
@@ -120,8 +122,8 @@ class Readers:
             self._busy.discard(db)
         return result
 
-    def _allowance(self, most: int | None) -> Callable[[int], None]:
-        """Return what a request calls while it looks at rows, of which it may see at most so many."""
+    def _row_counter(self, most: int | None) -> Callable[[int], None]:
+        """Return the function that a query calls with the number of rows it has read; it raises beyond `most`."""
         seen = 0
 
         def spend(rows: int) -> None:
@@ -130,10 +132,10 @@ class Readers:
             if most is not None and seen > most:
                 raise _TooLong
             time.sleep(_PAUSE_SECONDS)
-            self._check()
+            self._check_running()
 
         return spend
 
-    def _check(self) -> None:
+    def _check_running(self) -> None:
         if self._is_stopped:
             raise sqlite3.OperationalError("interrupted")

@@ -1,4 +1,4 @@
-"""Clients of the endless HTTP answers: server-sent events, and lines of JSON or of bare data."""
+"""Clients of HTTP streams: server-sent events, and lines of JSON or raw data."""
 
 import base64
 import json
@@ -6,27 +6,27 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
+from tests.transports.client import Client, Closed, Item, Received, Refused, message_of
 from tests.transports.event_stream import Event, EventStream
 from tests.transports.http_client import HttpClient, address, encode_request
-from tests.transports.peers import Closed, Heard, Item, Peer, Refused, message_of
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-class StreamPeer(Peer):
-    """A GET whose answer does not end."""
+class StreamClient(Client):
+    """A client of an HTTP stream."""
 
-    door: ClassVar[str]
+    resource: ClassVar[str]
     format: ClassVar[str | None] = None
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Peer`."""
-        await self.ask(address(self.door, topics, since=since, slow=slow, format=self.format))
+        """See `Client`."""
+        await self.ask(address(self.resource, topics, since=since, slow=slow, format=self.format))
 
     async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
-        """Ask for a stream by its address.
+        """Request a stream by its path.
 
-        :raises Refused: the answer is not one.
+        :raises Refused: when the answer is not a stream.
         """
         request = encode_request("GET", path, None, {"Connection": "keep-alive"} | dict(headers or {}), version)
         self.body = b""
@@ -46,7 +46,7 @@ class StreamPeer(Peer):
         )
 
     def feed(self, data: bytes) -> None:
-        """Read on."""
+        """Parse a piece of the body."""
         raise NotImplementedError
 
     def _take(self, data: bytes) -> None:
@@ -55,22 +55,22 @@ class StreamPeer(Peer):
         self.feed(data)
 
 
-class Sse(StreamPeer):
+class Sse(StreamClient):
     """Server-sent events with the data of the message."""
 
-    way = "sse"
-    door = "sse"
+    label = "sse"
+    resource = "sse"
     transport_name = "sse"
-    tells_channels = False
+    has_channels = False
 
     async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
-        """See `StreamPeer`."""
+        """See `StreamClient`."""
         self.events = EventStream()
         self._comments = 1
         await super().ask(path, headers, version)
 
     def feed(self, data: bytes) -> None:
-        """See `StreamPeer`."""
+        """See `StreamClient`."""
         for event in self.events.feed(data):
             self.deliver_result(self.read(event))
         while self._comments < self.events.comments:
@@ -78,72 +78,72 @@ class Sse(StreamPeer):
             self.deliver_result(None)
 
     def read(self, event: Event) -> Item | None:
-        """Read an event; one without an id is a control object."""
+        """Decode an event; without an id it is a control object."""
         if event.id is None:
-            said = json.loads(event.data)
-            assert said["type"] == event.type
-            return message_of(said)
+            decoded = json.loads(event.data)
+            assert decoded["type"] == event.type
+            return message_of(decoded)
         return self.message(event)
 
     def message(self, event: Event) -> Item | None:
-        """Read a message."""
-        return Heard(event.id, None, event.data.encode(), None if event.type == "message" else event.type)
+        """Decode a message."""
+        return Received(event.id, None, event.data.encode(), None if event.type == "message" else event.type)
 
     @classmethod
-    def shows(cls, data: bytes, kind: str = "text") -> bytes:
-        """All line ends are LF, and what is not text is in base64."""
+    def as_received(cls, data: bytes, kind: str = "text") -> bytes:
+        """All line ends are LF, and binary data is in base64."""
         return base64.b64encode(data) if kind == "binary" else _LINE_END.sub(b"\n", data)
 
 
 class SseJson(Sse):
     """Server-sent events with the JSON message."""
 
-    way = "sse-json"
+    label = "sse-json"
     format = "json"
-    tells_channels = True
+    has_channels = True
 
     def message(self, event: Event) -> Item | None:
         """See `Sse`."""
-        said = json.loads(event.data)
-        assert (said["id"], said.get("event", "message")) == (event.id, event.type)
-        return message_of(said)
+        decoded = json.loads(event.data)
+        assert (decoded["id"], decoded.get("event", "message")) == (event.id, event.type)
+        return message_of(decoded)
 
     @classmethod
-    def shows(cls, data: bytes, kind: str = "text") -> bytes:
-        """Everything as it was."""
+    def as_received(cls, data: bytes, kind: str = "text") -> bytes:
+        """Data is unchanged."""
         return data
 
 
-class LineStream(StreamPeer):
+class LineStream(StreamClient):
     """Lines of JSON."""
 
-    way = "stream"
-    door = "stream"
+    label = "stream"
+    resource = "stream"
     transport_name = "stream"
 
     async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
-        """See `StreamPeer`."""
+        """See `StreamClient`."""
         self._rest = b""
         await super().ask(path, headers, version)
 
     def feed(self, data: bytes) -> None:
-        """See `StreamPeer`."""
+        """See `StreamClient`."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self.deliver_result(self.read(line))
 
     def read(self, line: bytes) -> Item | None:
-        """Read a line."""
+        """Decode a line."""
         return message_of(json.loads(line))
 
 
 class RawStream(LineStream):
-    """Bare data, a line each."""
+    """The raw format: one line of data per message."""
 
-    way = "stream-raw"
+    label = "stream-raw"
     format = "raw"
-    tells_ids = tells_channels = tells_events = tells_gaps = False
+    has_ids = has_channels = has_events = reports_gaps = False
 
     def read(self, line: bytes) -> Item | None:
         """See `LineStream`."""
-        return Heard(None, None, line, None)
+        return Received(None, None, line, None)

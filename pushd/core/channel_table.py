@@ -1,0 +1,92 @@
+"""The table of all channels of a log, with and without messages, and of what deleted and forgotten channels lost."""
+
+from collections import OrderedDict
+
+from pushd.core.history import Channel
+from pushd.core.losses import LossIndex
+
+
+class ChannelTable:
+    """The channels of a log, each kind with the least recently used first.
+
+    These are `OrderedDict`s because the first entry of a plain dictionary is found by a scan over the slots of all
+    entries that were removed before it.
+
+    :ivar losses: the newest losses of all channels in the table.
+    """
+
+    def __init__(self, losses: LossIndex) -> None:
+        self.losses = losses
+        self.active: OrderedDict[str, Channel] = OrderedDict()
+        """The channels with messages."""
+        self.idle: OrderedDict[str, Channel] = OrderedDict()
+        """The channels whose messages are all lost."""
+        self.forgotten = 0
+        """The newest sequence that a forgotten channel lost. A channel that is not in the table may have lost messages
+        up to it."""
+        self._deleted: OrderedDict[str, Channel] = OrderedDict()
+        """Deleted channels: older cursors are answered with a gap and the end."""
+
+    def __len__(self) -> int:
+        """Return the number of channels, without those that were deleted."""
+        return len(self.active) + len(self.idle)
+
+    def get(self, name: str) -> Channel | None:
+        """Return a channel; None if it is unknown or was deleted."""
+        return self.active.get(name) or self.idle.get(name)
+
+    def get_any(self, name: str) -> Channel | None:
+        """Return a channel, even if it was deleted; None if it is unknown."""
+        return self.active.get(name) or self.idle.get(name) or self._deleted.get(name)
+
+    def is_deleted(self, name: str) -> bool:
+        """Return whether a channel was deleted and not created again."""
+        return name in self._deleted
+
+    def add(self, name: str, head: int) -> Channel:
+        """Create a channel, with the losses of a deleted or forgotten one; `place` must be called afterwards.
+
+        :param head: the newest sequence of the log.
+        """
+        channel = Channel(name)
+        channel.lost, channel.lost_reason = self.forgotten, "unknown"
+        deleted = self._deleted.pop(name, None)
+        if deleted is not None and deleted.lost > self.forgotten:
+            channel.lost, channel.lost_time, channel.lost_reason = deleted.lost, deleted.lost_time, deleted.lost_reason
+            channel.loss_number, channel.head_at_loss = deleted.loss_number, deleted.head_at_loss
+            self.losses.replace(channel)
+        elif self.forgotten:
+            self.losses.add(channel, head)
+        return channel
+
+    def place(self, channel: Channel) -> None:
+        """Record the use of a channel: it becomes the most recently used, with or without messages."""
+        name = channel.name
+        if not channel.messages:
+            self.active.pop(name, None)
+            self.idle[name] = channel
+        elif name in self.active:
+            self.active.move_to_end(name)
+        else:
+            self.active[name] = channel
+
+    def take(self, name: str) -> Channel | None:
+        """Remove and return a channel; None if it is unknown or was deleted."""
+        return self.active.pop(name, None) or self.idle.pop(name, None)
+
+    def add_deleted(self, channel: Channel, limit: int) -> None:
+        """Keep what a deleted channel lost; of at most `limit` deleted channels, the newest."""
+        self._deleted[channel.name] = channel
+        if len(self._deleted) > limit:
+            self._forget(self._deleted.pop(next(iter(self._deleted))))
+
+    def forget_idle(self) -> bool:
+        """Forget the least recently used idle channel; return whether there was one."""
+        if not self.idle:
+            return False
+        self._forget(self.idle.pop(next(iter(self.idle))))
+        return True
+
+    def _forget(self, channel: Channel) -> None:
+        self.forgotten = max(self.forgotten, channel.lost)
+        self.losses.remove(channel.name)
