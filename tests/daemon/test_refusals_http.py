@@ -90,7 +90,7 @@ def test_head_has_no_body_and_subscribes_to_nothing(daemon: Daemon, address: str
     assert facts.status == 404 or facts.json()["subscribers"] == 0
     if not address.startswith(
         (*STREAMS, "/poll", "/longpoll", "/sub")
-    ):  # whether a poll has content only the query tells
+    ):  # depends on messages
         get = daemon.ask("GET", address)
         assert (head.status, head.headers.get("content-type")) == (get.status, get.headers.get("content-type"))
 
