@@ -88,9 +88,7 @@ def test_head_has_no_body_and_subscribes_to_nothing(daemon: Daemon, address: str
         assert http.answer().json() == {"live": True}, "nothing stands between the two answers"
     facts = daemon.ask("GET", "/pub/a")
     assert facts.status == 404 or facts.json()["subscribers"] == 0
-    if not address.startswith(
-        (*STREAMS, "/poll", "/longpoll", "/sub")
-    ):  # depends on messages
+    if not address.startswith((*STREAMS, "/poll", "/longpoll", "/sub")):  # depends on messages
         get = daemon.ask("GET", address)
         assert (head.status, head.headers.get("content-type")) == (get.status, get.headers.get("content-type"))
 

@@ -12,6 +12,8 @@ from twisted.internet.tcp import Connection
 from txredisapi import ConnectionError as LostConnection
 from txredisapi import RedisProtocol, SubscriberProtocol
 
+from pushd.net.direct_send import has_empty_buffer
+
 _REST_SECONDS: Final = 0.01
 _CONFIRMED: Final = frozenset((b"subscribe", b"psubscribe"))
 _CONFIRMATIONS: Final = frozenset((*_CONFIRMED, b"unsubscribe", b"punsubscribe"))
@@ -23,10 +25,10 @@ def encode_command(words: tuple[object, ...]) -> bytes:
     return b"*%d\r\n" % len(raw) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in raw])
 
 
-class _AtOnce:
-    """A transport that sends at once what the kernel takes, and leaves only the rest to Twisted, which takes longer.
+class _DirectTransport:
+    """A transport that sends immediately what the kernel accepts; only the rest is buffered by Twisted.
 
-    One with TLS, which hands on the attributes of the socket below it, stays as it is.
+    A transport with TLS, which has the attributes of the socket below it, is not changed.
     """
 
     def __init__(self, transport: Any) -> None:
@@ -39,7 +41,7 @@ class _AtOnce:
     def write(self, data: bytes) -> None:
         """Send."""
         transport, sent = self._transport, 0
-        if self._can and transport.connected and not transport.dataBuffer and not transport._tempDataBuffer:
+        if self._can and has_empty_buffer(transport):
             try:
                 sent = transport.socket.send(data)
             except OSError:  # full, or lost, which the reactor finds out in its own turn
@@ -66,7 +68,7 @@ class _Asking:
 
     def makeConnection(self, transport: Any) -> None:
         """See `IProtocol`."""
-        super().makeConnection(_AtOnce(transport))  # type: ignore[misc] # of txredisapi, which stands behind
+        super().makeConnection(_DirectTransport(transport))  # type: ignore[misc] # of txredisapi, which stands behind
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
 
