@@ -126,7 +126,7 @@ class Link(Generic[P]):
         endpoint = await _within(self._patience, self._find(), self._clock)
         made = self._current = self._make()
         try:
-            await endpoint.connect(Ready(made)).addTimeout(self._patience, self._clock)
+            await endpoint.connect(SingleProtocolFactory(made)).addTimeout(self._patience, self._clock)
             preparing = Deferred.fromCoroutine(_coroutine(self._prepare(made)))
             made.lost.addCallback(lambda _: preparing.cancel())
             try:
@@ -136,7 +136,7 @@ class Link(Generic[P]):
                     raise
                 raise NotUsable(f"the connection was lost while it was prepared: {made.reason}") from None
             self.protocol, self.trouble = made, "the connection was lost"
-            self._tell_up()
+            self._on_up()
             await _lost(made)
         finally:
             if self.protocol is not None:
@@ -146,7 +146,7 @@ class Link(Generic[P]):
                 made.transport.abortConnection()
         self._fail(self.trouble)
 
-    def _tell_up(self) -> None:
+    def _on_up(self) -> None:
         self._told = ""
         self.log.info("Redis ({name}): connected", name=self._name)
         waiting, self._waiting = self._waiting, []
@@ -162,7 +162,7 @@ class Link(Generic[P]):
             self.log.warn("Redis ({name}): no connection: {why}", name=self._name, why=why)
 
 
-class Ready(Factory):
+class SingleProtocolFactory(Factory):
     """Hands out one protocol."""
 
     noisy = False

@@ -50,7 +50,7 @@ class _DirectTransport:
             transport.write(data[sent:])
 
 
-class _Asking:
+class _CommandQueue:
     """What both have in common: commands out, replies in, in order, and no reply later than it may be."""
 
     transport: Any
@@ -63,7 +63,7 @@ class _Asking:
         """Why the connection was lost."""
         self._reply_seconds = reply_seconds
         self._clock = clock
-        self._asked: deque[tuple[float, Deferred[Any]]] = deque()
+        self._pending: deque[tuple[float, Deferred[Any]]] = deque()
         self._timer: Any = None
 
     def makeConnection(self, transport: Any) -> None:
@@ -84,15 +84,15 @@ class _Asking:
         if not self.connected:
             raise LostConnection("not connected")
         asked: Deferred[Any] = Deferred()
-        self._asked.append((self._clock.seconds() + self._reply_seconds, asked))
+        self._pending.append((self._clock.seconds() + self._reply_seconds, asked))
         if self._timer is None:
-            self._timer = self._clock.callLater(self._reply_seconds, self._look)
+            self._timer = self._clock.callLater(self._reply_seconds, self._check_overdue)
         self.transport.write(encode_command(words))
         return asked
 
     def replyReceived(self, reply: Any) -> None:
         """Take a reply."""
-        _, asked = self._asked.popleft()
+        _, asked = self._pending.popleft()
         if isinstance(reply, Exception):
             asked.errback(reply)
         else:
@@ -105,23 +105,23 @@ class _Asking:
             self._timer.cancel()
             self._timer = None
         super().connectionLost(why)  # type: ignore[misc]
-        while self._asked:
-            self._asked.popleft()[1].errback(LostConnection(self.reason))
+        while self._pending:
+            self._pending.popleft()[1].errback(LostConnection(self.reason))
         self.lost.callback(None)
 
-    def _look(self) -> None:
+    def _check_overdue(self) -> None:
         """Drop the connection if a reply is overdue: a frozen Redis shows in no other way."""
         self._timer = None
-        if not self._asked:
+        if not self._pending:
             return
-        wait = self._asked[0][0] - self._clock.seconds()
+        wait = self._pending[0][0] - self._clock.seconds()
         if wait > 0:
-            self._timer = self._clock.callLater(wait, self._look)
+            self._timer = self._clock.callLater(wait, self._check_overdue)
         else:
             self.transport.abortConnection()
 
 
-class CommandProtocol(_Asking, RedisProtocol):
+class CommandProtocol(_CommandQueue, RedisProtocol):
     """A connection for commands. Bytes go in, bytes come out."""
 
     def __init__(self, reply_seconds: float, clock: Any) -> None:
@@ -129,7 +129,7 @@ class CommandProtocol(_Asking, RedisProtocol):
         self.prepare(reply_seconds, clock)
 
 
-class PubSubProtocol(_Asking, SubscriberProtocol):
+class PubSubProtocol(_CommandQueue, SubscriberProtocol):
     """A connection that listens.
 
     :param heard: is called with each message.

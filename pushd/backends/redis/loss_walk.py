@@ -15,7 +15,7 @@ Row = str | int
 """Four in a row: a channel, the sequence of the newest message that it lost, its time, and the reason."""
 
 
-class Loss(NamedTuple):
+class RecordedLoss(NamedTuple):
     """The newest message that was let go."""
 
     seq: int
@@ -24,7 +24,7 @@ class Loss(NamedTuple):
     why: str
 
 
-class Part(msgspec.Struct, array_like=True):
+class LossPage(msgspec.Struct, array_like=True):
     """What one call of `lua/losses.lua` gives."""
 
     holds: bool
@@ -38,7 +38,7 @@ class Part(msgspec.Struct, array_like=True):
     """Where to go on; empty at the end."""
 
 
-decode_part = msgspec.msgpack.Decoder(Part).decode
+decode_part = msgspec.msgpack.Decoder(LossPage).decode
 
 
 class LossWalk:
@@ -52,8 +52,8 @@ class LossWalk:
         self._after = after
         self._unmatched: UnmatchedPatterns | None = None
         """Made when it is needed: most have lost nothing."""
-        self._before: dict[str, Loss] = {}
-        self._newest: dict[str, Loss] = {}
+        self._before: dict[str, RecordedLoss] = {}
+        self._newest: dict[str, RecordedLoss] = {}
 
     @property
     def is_done(self) -> bool:
@@ -70,7 +70,7 @@ class LossWalk:
             if self._unmatched is not None and channel not in self._before:
                 self._newest.update(dict.fromkeys(self._unmatched.take(channel), loss))
 
-    def finish(self) -> dict[str, Loss]:
+    def finish(self) -> dict[str, RecordedLoss]:
         """Return the newest loss of each pattern that has lost anything."""
         changed = [(loss, channel) for channel, loss in self._before.items() if loss.seq > self._after]
         if changed:
@@ -81,6 +81,6 @@ class LossWalk:
         return self._newest
 
 
-def _losses(rows: list[Any]) -> Iterator[tuple[str, Loss]]:
+def _losses(rows: list[Any]) -> Iterator[tuple[str, RecordedLoss]]:
     fields: Iterable[tuple[str, int, int, str]] = zip(rows[::4], rows[1::4], rows[2::4], rows[3::4], strict=True)
-    return ((channel, Loss(seq, at, why)) for channel, seq, at, why in fields)
+    return ((channel, RecordedLoss(seq, at, why)) for channel, seq, at, why in fields)

@@ -12,18 +12,18 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from txredisapi import RedisError
 
-from pushd.backends.redis.commands import Commands
+from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.scripts import BEAT
 from pushd.core.errors import Refusal
 
-BEAT_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 1.0
 OVERDUE_SECONDS: Final = 4.0
 """The age at which the connection that listens counts as dead."""
 _NODE_MILLISECONDS: Final = 10_000
 """How long a node counts as alive after a beat."""
 
 
-class Beat(msgspec.Struct, array_like=True):
+class HeartbeatReply(msgspec.Struct, array_like=True):
     """What a beat tells."""
 
     epoch: str
@@ -36,10 +36,10 @@ class Beat(msgspec.Struct, array_like=True):
     """Whether nothing more is too old."""
 
 
-_decode = msgspec.msgpack.Decoder(Beat).decode
+_decode = msgspec.msgpack.Decoder(HeartbeatReply).decode
 
 
-class Pulse:
+class Heartbeat:
     """Beats, and how long ago one came back.
 
     :param beaten: is called with what each beat told, and when it was sent.
@@ -50,11 +50,11 @@ class Pulse:
 
     def __init__(
         self,
-        commands: Commands,
+        commands: CommandRunner,
         node: str,
         age: float,
         clock: Any,
-        beaten: Callable[[Beat, float], None],
+        beaten: Callable[[HeartbeatReply, float], None],
         looked: Callable[[], None],
     ) -> None:
         self.trouble: str | None = None
@@ -67,7 +67,7 @@ class Pulse:
         self._looked = looked
         self._number = 0
         self._back = clock.seconds()
-        self._loop = LoopingCall(self._beat)
+        self._loop = LoopingCall(self._send_next)
         self._loop.clock = clock
 
     @property
@@ -77,7 +77,7 @@ class Pulse:
 
     def start(self) -> None:
         """Begin to beat."""
-        self._loop.start(BEAT_SECONDS).addErrback(
+        self._loop.start(HEARTBEAT_SECONDS).addErrback(
             lambda failure: self.log.failure("Redis heartbeat stopped by an internal error; no more are sent", failure)
         )
 
@@ -86,11 +86,11 @@ class Pulse:
         if self._loop.running:
             self._loop.stop()
 
-    def back(self, _: int = 0) -> None:
+    def returned(self, _: int = 0) -> None:
         """Know that a beat came back, or that the connection that listens is fresh."""
         self._back = self._clock.seconds()
 
-    def _beat(self) -> None:
+    def _send_next(self) -> None:
         Deferred.fromCoroutine(self._send()).addErrback(
             lambda failure: self.log.failure("Redis heartbeat failed by an internal error; trying again", failure)
         )

@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from txredisapi import ConnectionError as LostConnection
 
 from pushd.backends.interface import Duplicate, PublishResult
-from pushd.backends.redis.commands import Commands
+from pushd.backends.redis.command_runner import CommandRunner
+from pushd.backends.redis.encoding import accepted, encode_draft
 from pushd.backends.redis.scripts import PUBLISH
-from pushd.backends.redis.wire import accepted, encode_draft
 from pushd.core.errors import Refusal, TooManyChannels, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import Draft
@@ -40,7 +40,7 @@ class NotSent(Unavailable):
     """Redis never saw the message, so it may be done with whatever one likes."""
 
 
-class _Wish:
+class _PendingPublish:
     """Messages that somebody wants to have published together."""
 
     __slots__ = ("answer", "bytes", "drafts", "heard", "key", "until")
@@ -59,7 +59,7 @@ class _Call:
 
     __slots__ = ("number", "run", "wishes")
 
-    def __init__(self, number: int, wishes: list[_Wish]) -> None:
+    def __init__(self, number: int, wishes: list[_PendingPublish]) -> None:
         self.number = number
         self.wishes = wishes
         self.run = b""
@@ -71,7 +71,7 @@ class _Call:
         return not all(wish.answer.called for wish in self.wishes)
 
 
-class Publishing:
+class Publisher:
     """All that waits to be published, and what is on its way.
 
     :param patience: seconds that a publisher waits at most.
@@ -79,7 +79,7 @@ class Publishing:
 
     log = Logger()
 
-    def __init__(self, commands: Commands, node: str, bounds: Bounds, clock: Any, patience: float) -> None:
+    def __init__(self, commands: CommandRunner, node: str, bounds: Bounds, clock: Any, patience: float) -> None:
         self.behind = 0.0
         """The clock of Redis less ours, in seconds."""
         self.newest = 0
@@ -91,7 +91,7 @@ class Publishing:
         self._bounds = [str(limit).encode() for limit in limits]
         self._clock = clock
         self._patience = patience
-        self._waiting: deque[_Wish] = deque()
+        self._waiting: deque[_PendingPublish] = deque()
         self._waiting_bytes = 0
         self._calls: dict[int, _Call] = {}
         """Those without an answer, in their order."""
@@ -107,15 +107,15 @@ class Publishing:
         """
         if not drafts:
             return []
-        if self._commands.is_away:
-            raise NotSent(str(self._commands.away()))
-        wish = _Wish(drafts, heard, key or "", self._clock.seconds() + self._patience)
+        if self._commands.is_unavailable:
+            raise NotSent(str(self._commands.unavailable()))
+        wish = _PendingPublish(drafts, heard, key or "", self._clock.seconds() + self._patience)
         if self._waiting_bytes + wish.bytes > _WAITING_BYTES and self._waiting_bytes:
             raise NotSent("too many bytes are waiting for Redis; try again in a moment")
         self._waiting.append(wish)
         self._waiting_bytes += wish.bytes
         self._schedule()
-        self._watch()
+        self._start_timer()
         return await wish.answer
 
     def connected(self) -> None:
@@ -156,8 +156,8 @@ class Publishing:
             call = self._calls[self._number] = _Call(self._number, self._take())
             self._transmit(call)
 
-    def _take(self) -> list[_Wish]:
-        wishes: list[_Wish] = []
+    def _take(self) -> list[_PendingPublish]:
+        wishes: list[_PendingPublish] = []
         messages = size = 0
         while self._waiting:
             wish = self._waiting[0]
@@ -170,7 +170,7 @@ class Publishing:
         return wishes
 
     def _transmit(self, call: _Call) -> None:
-        Deferred.fromCoroutine(self._ask(call)).addErrback(self._broken, call)
+        Deferred.fromCoroutine(self._ask(call)).addErrback(self._on_connection_lost, call)
 
     async def _ask(self, call: _Call) -> None:
         protocol = self._commands.link.protocol
@@ -230,7 +230,7 @@ class Publishing:
             self._refuse(wish, refusal.without_traceback())
         self._schedule()
 
-    def _broken(self, failure: Any, call: _Call) -> None:
+    def _on_connection_lost(self, failure: Any, call: _Call) -> None:
         """Know of a bug: an error of a script."""
         self._calls.pop(call.number, None)
         for wish in call.wishes:
@@ -239,18 +239,18 @@ class Publishing:
         self._schedule()
 
     @staticmethod
-    def _refuse(wish: _Wish, refusal: Refusal) -> None:
+    def _refuse(wish: _PendingPublish, refusal: Refusal) -> None:
         if not wish.answer.called:
             wish.answer.errback(refusal)
 
     # Patience
 
-    def _watch(self) -> None:
+    def _start_timer(self) -> None:
         """Look again when the patience of the one who has waited longest is over."""
         if self._timer is None:
             oldest = self._oldest()
             if oldest is not None:
-                self._timer = self._clock.callLater(max(oldest - self._clock.seconds(), 0.0), self._look)
+                self._timer = self._clock.callLater(max(oldest - self._clock.seconds(), 0.0), self._check_overdue)
 
     def _oldest(self) -> float | None:
         for call in self._calls.values():
@@ -259,17 +259,17 @@ class Publishing:
                 return min(waiting)
         return self._waiting[0].until if self._waiting else None
 
-    def _look(self) -> None:
+    def _check_overdue(self) -> None:
         self._timer = None
         now = self._clock.seconds()
         while self._waiting and self._waiting[0].until <= now:
             wish = self._waiting.popleft()
             self._waiting_bytes -= wish.bytes
-            self._refuse(wish, NotSent(str(self._commands.away())))
+            self._refuse(wish, NotSent(str(self._commands.unavailable())))
         for call in list(self._calls.values()):
             for wish in call.wishes:
                 if wish.until <= now:
                     self._refuse(wish, Unavailable("Redis did not answer in time, so this may still be published"))
             if self._commands.link.protocol is None and not call.is_wanted:
                 del self._calls[call.number]
-        self._watch()
+        self._start_timer()

@@ -14,14 +14,14 @@ from txredisapi import RedisError, ResponseError
 
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.redis.address import Address
-from pushd.backends.redis.link import NotUsable, Ready
+from pushd.backends.redis.link import NotUsable, SingleProtocolFactory
 from pushd.backends.redis.protocols import CommandProtocol
 
 _SENTINEL_SECONDS: Final = 1.0
 """How long one Sentinel may take to answer before the next is asked."""
 
 
-class Places:
+class Locator:
     """Where Redis is now.
 
     :param ca_file: certificates in PEM that are trusted instead of the system's; empty: the system's.
@@ -83,7 +83,7 @@ class Places:
 
     async def _ask(self, host: str, port: int) -> tuple[str, int] | None:
         protocol = CommandProtocol(_SENTINEL_SECONDS, self._reactor)
-        connecting: Deferred[Any] = self._network(host, port).connect(Ready(protocol))
+        connecting: Deferred[Any] = self._network(host, port).connect(SingleProtocolFactory(protocol))
         await connecting.addTimeout(_SENTINEL_SECONDS, self._reactor)
         try:
             question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from pushd.backends.redis.names import of_topic
+from pushd.backends.redis.key_names import of_topic
 from pushd.backends.redis.protocols import PubSubProtocol
 from pushd.core.index import TopicIndex
 from pushd.core.names import is_pattern
@@ -22,7 +22,7 @@ _NAMES: Final = 500
 """Names in one command."""
 
 
-class Listening:
+class TopicSubscriptions:
     """Which topics are wanted, and which of them Redis has confirmed.
 
     :param prefix: of all channels of pub/sub. :param own: the channels that every node listens to.
@@ -49,7 +49,7 @@ class Listening:
 
     # What is wanted
 
-    def listen(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> None:
         """Want a topic."""
         if self._lingering.pop(topic, None) is not None or topic in self._since:
             return
@@ -61,12 +61,12 @@ class Listening:
             self._pending.add(name)
             self._flush_soon()
 
-    def mute(self, topic: str) -> None:
+    def unsubscribe(self, topic: str) -> None:
         """Want a topic no more."""
         if topic in self._since:
             self._lingering[topic] = self._clock.seconds() + _LINGER_SECONDS
             if self._tidying is None:
-                self._tidying = self._clock.callLater(_LINGER_SECONDS, self._tidy)
+                self._tidying = self._clock.callLater(_LINGER_SECONDS, self._unsubscribe_lingering)
 
     def topics_of(self, channel: str) -> Collection[str]:
         """Give the topics by which a channel is listened to."""
@@ -152,9 +152,9 @@ class Listening:
             self._pending.clear()
 
     def _subscribe(self, names: Iterable[tuple[bool, bytes]]) -> None:
-        self._say((b"SUBSCRIBE", b"PSUBSCRIBE"), names)
+        self._send((b"SUBSCRIBE", b"PSUBSCRIBE"), names)
 
-    def _say(self, verbs: tuple[bytes, bytes], names: Iterable[tuple[bool, bytes]]) -> None:
+    def _send(self, verbs: tuple[bytes, bytes], names: Iterable[tuple[bool, bytes]]) -> None:
         chosen = list(names)
         for wild, verb in enumerate(verbs):
             rest = iter([name for is_wild, name in chosen if is_wild == bool(wild)])
@@ -162,7 +162,7 @@ class Listening:
                 if self._protocol is not None:
                     self._protocol.send(verb, *part)
 
-    def _tidy(self) -> None:
+    def _unsubscribe_lingering(self) -> None:
         """Let go of the topics that nobody has wanted for a while."""
         self._tidying = None
         now = self._clock.seconds()
@@ -179,7 +179,7 @@ class Listening:
                 self._pending.discard(name)
                 self._waiting.pop(name[1], None)
                 dropped.append(name)
-        self._say((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), dropped)
+        self._send((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), dropped)
         if self._lingering:
             wait = min(self._lingering.values()) - now
-            self._tidying = self._clock.callLater(max(wait, 0.1), self._tidy)
+            self._tidying = self._clock.callLater(max(wait, 0.1), self._unsubscribe_lingering)

@@ -12,7 +12,7 @@ from pushd.backends.redis.protocols import CommandProtocol
 from pushd.backends.redis.scripts import Script
 from pushd.core.errors import Unavailable
 
-_TROUBLES: Final = {
+_REASONS: Final = {
     "OOM": "Redis has no memory left",
     "READONLY": "this Redis is a replica and accepts no writes",
     "MISCONF": "Redis cannot save to its disk and accepts no writes",
@@ -23,12 +23,12 @@ _TROUBLES: Final = {
     "NOAUTH": "Redis requires a password",
     "BUSY": "Redis is busy with a script of another client",
 }
-_TROUBLE = re.compile(rf"(?:^|[ -])({'|'.join(_TROUBLES)})\b")
+_REASON = re.compile(rf"(?:^|[ -])({'|'.join(_REASONS)})\b")
 _MOVED: Final = frozenset(("READONLY", "MASTERDOWN"))
 """Answers of a Redis that is not the master any more: the connection leads to the wrong one."""
 
 
-class Commands:
+class CommandRunner:
     """The way to Redis for everything but listening.
 
     :param prefix: of all keys. :param feed: of all channels of pub/sub.
@@ -45,11 +45,11 @@ class Commands:
         self._patience = patience
 
     @property
-    def is_away(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether Redis has been away for so long that nobody needs to wait for it."""
         return self.link.protocol is None and self._clock.seconds() - self.link.away_since >= self._patience
 
-    def away(self) -> Unavailable:
+    def unavailable(self) -> Unavailable:
         """Return the refusal for calls made while Redis is unavailable."""
         return Unavailable(f"Redis is away: {self.link.trouble}")
 
@@ -89,21 +89,21 @@ class Commands:
         try:
             return int(await protocol.execute_command(b"PUBLISH", self.feed + channel, payload))
         except LostConnection:
-            raise self.away() from None
+            raise self.unavailable() from None
         except ResponseError as error:
             raise self._refusal(error) from None
 
     async def _connection(self, until: float) -> CommandProtocol:
-        if self.link.protocol is None and not self.is_away:
+        if self.link.protocol is None and not self.is_unavailable:
             await self.link.up(until - self._clock.seconds())
         if self.link.protocol is None or self._clock.seconds() >= until:
-            raise self.away()
+            raise self.unavailable()
         return self.link.protocol
 
     def _refusal(self, error: ResponseError) -> Exception:
-        found = _TROUBLE.search(str(error))
+        found = _REASON.search(str(error))
         if not found:
             return error
         if found[1] in _MOVED:
-            self.link.drop(_TROUBLES[found[1]])
-        return Unavailable(_TROUBLES[found[1]])
+            self.link.drop(_REASONS[found[1]])
+        return Unavailable(_REASONS[found[1]])
