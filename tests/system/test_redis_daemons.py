@@ -139,13 +139,13 @@ def test_while_redis_is_away_health_is_red_and_publishes_are_refused(
     assert publisher.ask(b"PUB a before").startswith(b"+OK")
     redis.kill()
     assert eventually(lambda: one.ask("GET", "/health/ready").status == 503)
-    assert "Redis is away" in one.ask("GET", "/health/ready").json()["reason"]
+    assert "Redis is unavailable" in one.ask("GET", "/health/ready").json()["reason"]
     metrics = one.ask("GET", "/metrics")
     assert (metrics.status, b"\npushd_backend_up 0.0\n" in metrics.body) == (200, True)
     assert b"pushd_history_messages" not in metrics.body
     refused = one.ask("POST", "/pub/a", None, b"x")
     assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "unavailable", "1")
-    assert publisher.ask(b"PUB a x").startswith(b"-ERR unavailable Redis is away")
+    assert publisher.ask(b"PUB a x").startswith(b"-ERR unavailable Redis is unavailable")
     assert publisher.ask(b"SUB a").startswith(b"-ERR unavailable")
     assert one.ask("GET", "/longpoll/a?timeout=1").status == 503
     come_back = one.ask("GET", "/sse/a")

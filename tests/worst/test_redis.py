@@ -169,7 +169,7 @@ async def test_what_a_node_has_missed_is_read_in_short_turns(redis: RedisServer,
     backend._feed.lost()
     backend._feed.position = MessageId(EPOCH, CHANNELS - 1000)
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
-        await backend._feed.mend()
+        await backend._feed.resync()
     assert scripts.counts[MISSED.name] > 10
     scripts.assert_short()
     assert turns.longest < MOST_SECONDS

@@ -46,16 +46,16 @@ class RedisOptions:
     publish_timeout: float = 5.0
     """Seconds that anybody waits for Redis at most."""
     is_local_when_away: bool = False
-    """Whether messages go to the subscribers of this node while Redis is away."""
+    """Whether messages go to the subscribers of this node while Redis is unavailable."""
     ca_file: str = ""
     """Certificates that are trusted instead of the system's; empty: the system's."""
 
 
 class RedisBackend:
-    """A log that many nodes share.
+    """The backend in Redis.
 
-    :param reactor: gives monotonic seconds, and connections.
-    :param wall: gives unix seconds, for messages that never reach Redis.
+    :param reactor: the reactor; its `seconds` must be monotonic.
+    :param wall: returns unix seconds, for messages that are delivered locally.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class RedisBackend:
         self._node = secrets.token_hex(6)
         feed = f"{options.prefix}{address.db}:"
         self._commands = CommandRunner(options.prefix, feed, reactor, self._patience)
-        places = self._locator = Locator(address, options.ca_file, reactor)
+        locator = self._locator = Locator(address, options.ca_file, reactor)
         self._commands.link = Link(
             str(address),
-            places.find,
+            locator.find,
             lambda: CommandProtocol(self._patience, reactor),
             self._prepare_commands,
             self._on_command_link,
@@ -82,7 +82,7 @@ class RedisBackend:
         )
         self._feed_link: Link[PubSubProtocol] = Link(
             f"{address}, listening",
-            places.find,
+            locator.find,
             self._make_feed,
             self._prepare_feed,
             self._on_feed_link,
@@ -176,15 +176,15 @@ class RedisBackend:
                 usage = await self._reader.usage()
         return usage._replace(canary_age=self._heartbeat.silence)
 
-    # While Redis is away
+    # While Redis is unavailable
 
     async def _until_live(self) -> None:
-        """Wait until live messages come: whoever reads before would go on where nothing does."""
+        """Wait until live messages are received: a replay that ended before would miss some."""
         if self._feed_link.protocol is None:
             if self._clock.seconds() - self._feed_link.away_since < self._patience:
                 await self._feed_link.up(self._patience)
             if self._feed_link.protocol is None:
-                raise Unavailable(f"Redis is away: {self._feed_link.trouble}")
+                raise Unavailable(f"Redis is unavailable: {self._feed_link.trouble}")
 
     def _publish_locally(self, draft: Draft, refusal: Refusal) -> PublishResult:
         position = self._feed.position
@@ -235,10 +235,10 @@ class RedisBackend:
         if run != self._commands.run:
             raise NotUsable("it is not the Redis server of the command connection")
         await self._subscriptions.connected(protocol)
-        await self._feed.mend()
+        await self._feed.resync()
 
     async def _run_of(self, protocol: Any) -> bytes:
-        """Make sure that a Redis is a master and new enough; give the name of its run."""
+        """Check that a Redis is a master and new enough; return its run id."""
         (role, *_) = await protocol.execute_command("ROLE")
         if role != b"master":
             raise NotUsable("it is a replica")
@@ -286,8 +286,8 @@ class RedisBackend:
     def _unavailable_reason(self) -> str | None:
         for link in (self._commands.link, self._feed_link):
             if link.protocol is None:
-                return f"Redis is away: {link.trouble}"
+                return f"Redis is unavailable: {link.trouble}"
         if self._heartbeat.silence > OVERDUE_SECONDS:
             self._feed_link.drop(f"no sign of life came back for {self._heartbeat.silence:.0f} s")
-            return f"Redis is away: {self._feed_link.trouble}"
+            return f"Redis is unavailable: {self._feed_link.trouble}"
         return self._heartbeat.trouble

@@ -1,9 +1,10 @@
-"""The feed: live messages as they come from Redis, in order, each once, and none missing.
+"""The feed: live messages from Redis, in order, each once, and none missing.
 
-One Redis gives out sequences and publishes in one script, so over one connection messages come in the order of their
-ids. What comes a second time, since several patterns cover it, has an old sequence and is passed over. What is missing
-shows by `prev`, and after a connection was lost it is read from the history before anything newer is handed on. What
-can not be had any more is left to the subscribers, who are sent to the history and told a gap there.
+One Redis assigns sequences and publishes in the same script, so messages arrive over one connection in the order of
+their ids. A duplicate, received because several patterns match, has an old sequence and is skipped. A missing message
+is detected by `prev`. After a lost connection, what was missed is read from the history before anything newer is
+delivered. What cannot be read any more is left to the subscribers: they are replayed from the history, and receive a
+gap.
 """
 
 from collections import deque
@@ -23,25 +24,25 @@ from pushd.core.message import Message
 
 _HELD_MESSAGES: Final = 10_000
 _HELD_BYTES: Final = 16 << 20
-"""What may wait until older messages are there; more is forgotten, since it is in the history as well."""
+"""The most that is held back until older messages have been read; more is dropped, since the history has it too."""
 _MAX_RESYNCED: Final = 50_000
-"""If more messages than these were missed, each subscriber reads for itself, at its own pace."""
+"""If more messages than these were missed, each subscriber is replayed by itself, at its own pace."""
 _MAX_LINKS: Final = 1000
-"""If so many are missing of one channel, the connection is made anew."""
+"""If as many messages of one channel are missing, the connection is replaced."""
 _FETCHED: Final = 128
 _FETCHED_BYTES: Final = 1 << 20
-"""What is fetched at once."""
+"""The most that is fetched at once."""
 _CHANNELS: Final = 100_000
-"""Channels whose newest message is remembered."""
+"""The most channels whose newest sequence is remembered."""
 _EPOCHS: Final = 16
-"""Epochs that are known to be over: messages of theirs may still be on their way."""
+"""Number of past epochs that are remembered: their messages may still arrive."""
 
 
 class Feed:
-    """What comes over pub/sub.
+    """The receiver of pub/sub.
 
-    :param restart: is called where the connection has to be made anew, with the reason.
-    :param beaten: is called with the number of each beat of this node that came back.
+    :param restart: called with the reason when the connection has to be replaced.
+    :param beaten: called with the number of each heartbeat of this node that has returned.
     """
 
     log = Logger()
@@ -50,29 +51,30 @@ class Feed:
         self, listening: TopicSubscriptions, reading: Reader, listener: BackendEvents, restart: Any, beaten: Any
     ) -> None:
         self.position: MessageId | None = None
-        """All up to here was handed on, as far as anybody listens to it. None before the first contact."""
+        """Everything up to this position was delivered, as far as there are subscribers. None before the first
+        contact."""
         self.forgets = 0
-        """Deletions that are known."""
+        """Number of known deletions."""
         self.is_live = False
-        """Whether what comes is handed on at once."""
+        """Whether received messages are delivered at once."""
         self._subscriptions = listening
         self._reader = reading
         self._listener = listener
         self._restart = restart
         self._beaten = beaten
         self._newest: dict[str, int] = {}
-        """Of channels: the sequence of the newest message that came."""
+        """The sequence of the newest message received, by channel."""
         self._past: deque[str] = deque(maxlen=_EPOCHS)
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
         self._has_skipped = False
         self._round = 0
-        """Counts connections, so that what was asked for during one does nothing in the next."""
-        self._mended = MessageId("", 0)
-        """Where it was when it was mended last, before that."""
+        """Number of the connection, so that a reply requested during one has no effect during the next."""
+        self._resynced_from = MessageId("", 0)
+        """The position before the last resync."""
 
     def handle_message(self, raw: bytes) -> None:
-        """Take what came."""
+        """Called with each pub/sub message."""
         if self.is_live:
             self._receive(raw)
         else:
@@ -85,22 +87,22 @@ class Feed:
         self._drop_held_back()
 
     def advance(self, epoch: str, head: int) -> None:
-        """Know how far the log is, by an answer that just came."""
+        """Called with the head of the log, by a reply that was just received."""
         if self.position is None:
             self.position = MessageId(epoch, head)
         elif epoch != self.position.epoch:
             self._change_epoch(epoch, head)
 
     def advance_beyond(self, epoch: str, seq: int) -> None:
-        """Know that Redis has lost messages up to `seq`. Those who were mended before that was known are told now."""
-        if self._mended.epoch == epoch and self._mended.seq < seq:
-            start, self._mended = self._mended, MessageId(epoch, seq)
+        """Called when Redis has lost messages up to `seq`: report it to subscribers that were resynced before."""
+        if self._resynced_from.epoch == epoch and self._resynced_from.seq < seq:
+            start, self._resynced_from = self._resynced_from, MessageId(epoch, seq)
             self._listener.on_lost(None, start, MessageId(epoch, seq), "unknown")
 
     # In order
 
     def _receive(self, raw: bytes) -> None:
-        """Hand on what comes next."""
+        """Handle the next pub/sub message."""
         kind = raw[:2]
         if kind == b"m ":
             try:
@@ -135,8 +137,9 @@ class Feed:
         self._deliver(message)
 
     def _reached(self, channel: str) -> float:
-        """Give the sequence up to which nothing of a channel is missing; infinite while none of it has to come. What
-        came before nobody listened for a while says nothing of that while."""
+        """Return the sequence up to which no message of a channel is missing; infinite while none is expected. Messages
+        received before a time without subscribers tell nothing about that time.
+        """
         return max(self._newest.get(channel, 0), self._subscriptions.since(channel))
 
     def _deliver(self, message: Message) -> None:
@@ -148,7 +151,7 @@ class Feed:
         self._listener.on_message(message)
 
     def _change_epoch(self, epoch: str, seq: int) -> None:
-        """Begin a new epoch: the log has lost its memory."""
+        """Start a new epoch: Redis has lost its data."""
         position = self.position
         if position is not None and position.epoch == epoch:
             return
@@ -159,7 +162,7 @@ class Feed:
         self.log.warn("Redis lost its data: starting epoch {epoch}; subscribers receive a gap", epoch=epoch)
         self.position = MessageId(epoch, seq)
         self.forgets = 0
-        self._mended = self.position
+        self._resynced_from = self.position
         self._newest.clear()
         self._subscriptions.settle_all(seq)
         if position is not None:
@@ -181,17 +184,17 @@ class Feed:
         self._has_skipped = False
 
     def _go_live(self) -> None:
-        """Hand on what was held back, until something is missing again."""
+        """Deliver what was held back, until a message is missing again."""
         self.is_live = True
         while self._held and self.is_live:
             raw = self._held.popleft()
             self._held_bytes -= len(raw)
             self._receive(raw)
 
-    # A link is missing
+    # A message of one channel is missing
 
     def _verify_link(self, message: Message, raw: bytes) -> None:
-        """Fetch the messages of one channel that did not come, and hold everything back meanwhile."""
+        """Read the missing messages of one channel, and hold everything else back meanwhile."""
         self.is_live = False
         self._held.appendleft(raw)
         self._held_bytes += len(raw)
@@ -230,15 +233,15 @@ class Feed:
         self._newest[channel] = prev
         self._go_live()
 
-    # Everything may be missing
+    # After a lost connection
 
-    async def mend(self) -> None:
+    async def resync(self) -> None:
         """Read what was missed while there was no connection, and go live.
 
-        :raises Unavailable: Redis is away again.
+        :raises Unavailable: when Redis is unavailable again.
         """
         assert self.position is not None
-        self._mended = self.position
+        self._resynced_from = self.position
         while True:
             self._has_skipped = False
             await self._read_missed()
@@ -276,9 +279,9 @@ class Feed:
             is_first = False
 
     def _report_losses(self, missed: MissedReply, start: MessageId) -> bool:
-        """Send those who have lost something to the history; tell whether it is known who they are."""
+        """Resync the subscribers that lost messages; return whether it is known which they are."""
         if missed.beyond > start.seq or not missed.all:
-            self._mended = MessageId(start.epoch, max(missed.beyond, start.seq))
+            self._resynced_from = MessageId(start.epoch, max(missed.beyond, start.seq))
             return False
         lost = {channel for channel in missed.lost if self._subscriptions.topics_of(channel)}
         if lost:

@@ -22,9 +22,9 @@ _SENTINEL_SECONDS: Final = 1.0
 
 
 class Locator:
-    """Where Redis is now.
+    """Finds the current address of Redis.
 
-    :param ca_file: certificates in PEM that are trusted instead of the system's; empty: the system's.
+    :param ca_file: a file of trusted certificates in PEM; if empty, those of the system are trusted.
     """
 
     def __init__(self, address: Address, ca_file: str, reactor: Any) -> None:
@@ -35,9 +35,9 @@ class Locator:
         self._sentinels = list(address.hosts)
 
     def load(self) -> None:
-        """Read the certificates that are trusted.
+        """Read the trusted certificates.
 
-        :raises BackendUnusable: they cannot be read.
+        :raises BackendUnusable: when they cannot be read.
         """
         if self._ca_file:
             try:
@@ -50,9 +50,9 @@ class Locator:
                 raise BackendUnusable(f"backend.ca_file: {self._ca_file} holds no certificates")
 
     async def find(self) -> IStreamClientEndpoint:
-        """Say where to connect.
+        """Return the endpoint of the master.
 
-        :raises NotUsable: no Sentinel knows a master.
+        :raises NotUsable: when no Sentinel knows a master.
         """
         if self._address.path:
             return UNIXClientEndpoint(self._reactor, self._address.path)
@@ -68,15 +68,15 @@ class Locator:
 
     async def _ask_sentinels(self) -> tuple[str, int]:
         reasons = []
-        for place in list(self._sentinels):
+        for sentinel in list(self._sentinels):
             try:
-                master = await self._ask(*place)
+                master = await self._ask(*sentinel)
             except (RedisError, ConnectError, OSError, TooLate) as error:
                 reasons.append(str(error) or type(error).__name__)
                 continue
             if master is not None:
-                self._sentinels.remove(place)
-                self._sentinels.insert(0, place)
+                self._sentinels.remove(sentinel)
+                self._sentinels.insert(0, sentinel)
                 return master
             reasons.append("a Sentinel does not know this master")
         raise NotUsable(f"no Sentinel names a master {self._address.service}: {'; '.join(dict.fromkeys(reasons))}")
@@ -100,9 +100,9 @@ class Locator:
 
 
 async def log_in(protocol: Any, address: Address) -> None:
-    """Say who one is, where the address has a password.
+    """Authenticate, if the address has a password.
 
-    :raises RedisError: Redis does not agree.
+    :raises RedisError: when Redis refuses.
     """
     if address.password is not None:
         user = () if address.user is None else (address.user,)

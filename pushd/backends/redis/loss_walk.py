@@ -1,7 +1,7 @@
-"""What patterns have lost: the channels that lost messages are walked once, in parts, for all patterns together.
+"""The losses of patterns: one walk over the channels with losses, in pages, for all patterns at once.
 
-The first part comes with the answer of a script, and the whole walk tells what was true at that moment. While it lasts
-Redis journals the losses that follow: of a channel that appears in the journal what counts is what it had lost before.
+The first page is part of the reply of a script, and the result of the walk is that of this moment. During the walk
+Redis journals further losses: for a channel in the journal, its loss before the walk counts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ Row = str | int
 
 
 class RecordedLoss(NamedTuple):
-    """The newest message that was let go."""
+    """The newest message that a channel has lost."""
 
     seq: int
     at: int
@@ -25,17 +25,17 @@ class RecordedLoss(NamedTuple):
 
 
 class LossPage(msgspec.Struct, array_like=True):
-    """What one call of `lua/losses.lua` gives."""
+    """The reply of `lua/losses.lua`."""
 
     holds: bool
-    """Whether the walk can go on; if not, it has to begin again."""
+    """Whether the walk can continue; if not, it has to start again."""
     changes: int
     before: list[Row]
-    """The channels that have lost messages since the walk began, with what they had lost before."""
+    """The channels that have lost messages since the walk started, with their losses before."""
     found: list[Row]
     """The next channels, the newest loss first."""
     more: str
-    """Where to go on; empty at the end."""
+    """Where to continue; empty at the end."""
 
 
 decode_part = msgspec.msgpack.Decoder(LossPage).decode
@@ -46,12 +46,12 @@ class LossWalk:
 
     def __init__(self, patterns: Sequence[str], after: int) -> None:
         """
-        :param after: losses up to this sequence do not count.
+        :param after: losses up to this sequence are ignored.
         """
         self._patterns = patterns
         self._after = after
         self._unmatched: UnmatchedPatterns | None = None
-        """Made when it is needed: most have lost nothing."""
+        """Made when it is needed: most patterns have no losses."""
         self._before: dict[str, RecordedLoss] = {}
         self._newest: dict[str, RecordedLoss] = {}
 
@@ -61,7 +61,7 @@ class LossWalk:
         return self._unmatched is not None and self._unmatched.is_empty
 
     def take(self, before: list[Row], found: list[Row]) -> None:
-        """Take one part; see `Part`."""
+        """Add a page."""
         for channel, loss in _losses(before):
             self._before.setdefault(channel, loss)
         if found and self._unmatched is None:

@@ -1,6 +1,6 @@
-"""Two protocols of Redis: one for commands, one that listens. txredisapi reads the replies, by hiredis.
+"""Two protocols of Redis: one for commands, one for pub/sub. txredisapi parses the replies, by hiredis.
 
-What txredisapi does with a command is not used: it makes two Deferreds and a timer for each, and text of bytes.
+The commands of txredisapi are not used: each takes two Deferreds and a timer, and converts bytes to text.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ _CONFIRMATIONS: Final = frozenset((*_CONFIRMED, b"unsubscribe", b"punsubscribe")
 
 
 def encode_command(words: tuple[object, ...]) -> bytes:
-    """Write a command (RESP2: an array of bulk strings)."""
+    """Encode a command (RESP2: an array of bulk strings)."""
     raw = [word if type(word) is bytes else str(word).encode() for word in words]
     return b"*%d\r\n" % len(raw) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in raw])
 
@@ -44,20 +44,20 @@ class _DirectTransport:
         if self._can and has_empty_buffer(transport):
             try:
                 sent = transport.socket.send(data)
-            except OSError:  # full, or lost, which the reactor finds out in its own turn
+            except OSError:  # would block, or lost, which the reactor detects
                 sent = 0
         if sent < len(data):
             transport.write(data[sent:])
 
 
 class _CommandQueue:
-    """What both have in common: commands out, replies in, in order, and no reply later than it may be."""
+    """The common part: commands and their replies, in order, with a timeout."""
 
     transport: Any
     connected: int
 
     def prepare(self, reply_seconds: float, clock: Any) -> None:
-        """Begin, not connected yet."""
+        """Initialize, before the connection is made."""
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
         """Why the connection was lost."""
@@ -68,7 +68,7 @@ class _CommandQueue:
 
     def makeConnection(self, transport: Any) -> None:
         """See `IProtocol`."""
-        super().makeConnection(_DirectTransport(transport))  # type: ignore[misc] # of txredisapi, which stands behind
+        super().makeConnection(_DirectTransport(transport))  # type: ignore[misc] # of txredisapi, the next base class
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
 
@@ -77,9 +77,9 @@ class _CommandQueue:
         return data
 
     def execute_command(self, *words: object, **_: object) -> Deferred[Any]:
-        """Send a command; the reply comes.
+        """Send a command; return a Deferred for its reply.
 
-        :raises LostConnection: there is no connection.
+        :raises LostConnection: when there is no connection.
         """
         if not self.connected:
             raise LostConnection("not connected")
@@ -91,7 +91,7 @@ class _CommandQueue:
         return asked
 
     def replyReceived(self, reply: Any) -> None:
-        """Take a reply."""
+        """Called with each reply."""
         _, asked = self._pending.popleft()
         if isinstance(reply, Exception):
             asked.errback(reply)
@@ -99,7 +99,7 @@ class _CommandQueue:
             asked.callback(reply)
 
     def connectionLost(self, why: Any) -> None:
-        """Fail all that waits for a reply, and tell."""
+        """Connection lost: fail all pending commands."""
         self.reason = why.getErrorMessage()
         if self._timer is not None:
             self._timer.cancel()
@@ -110,7 +110,7 @@ class _CommandQueue:
         self.lost.callback(None)
 
     def _check_overdue(self) -> None:
-        """Drop the connection if a reply is overdue: a frozen Redis shows in no other way."""
+        """Abort the connection if a reply is overdue: a frozen Redis is detected in no other way."""
         self._timer = None
         if not self._pending:
             return

@@ -1,8 +1,8 @@
-"""Publishing: what comes in while calls are on their way goes out together with the next one.
+"""Publishing: messages that arrive while calls are in progress are sent together with the next call.
 
-Each call has a number. If its connection is lost before the answer came, it is made again with the same number over
-the next one, and the script gives the first answer where there was one: so nothing is published twice. It is not made
-again in another run of Redis, which may have forgotten that it had accepted it after others had heard it.
+Each call has a number. If its connection is lost before the reply, it is repeated with the same number over the next
+connection, and the script returns the first reply if there was one, so nothing is published twice. It is not repeated
+in another run of Redis, which may have lost the message after other nodes received it.
 """
 
 from collections import deque
@@ -23,31 +23,31 @@ from pushd.core.history import Bounds
 from pushd.core.message import Draft
 
 _CALLS: Final = 8
-"""Calls on their way at a time; more only wait in Redis instead of here. The script remembers 64 answers of a node."""
+"""The most calls in progress; more would only wait in Redis. The script remembers 64 replies of a node."""
 _CALL_MESSAGES: Final = 128
 _CALL_BYTES: Final = 1 << 20
-"""What goes out in one call: some 3 ms of Redis, in which nobody else is served."""
+"""The most of one call: some 3 ms, in which Redis serves no other client."""
 _WAITING_BYTES: Final = 64 << 20
-"""What may wait for Redis; each message counts its data and 1 KiB."""
+"""The most bytes that wait for Redis; each message counts its data and 1 KiB."""
 _EARLIER: Final = 0.8
-"""The part of the patience after which Redis itself refuses: else it might accept what was refused meanwhile."""
+"""The share of the timeout after which Redis itself refuses; it might otherwise accept what was refused already."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, str, list[int]]).decode
 
 
 class NotSent(Unavailable):
-    """Redis never saw the message, so it may be done with whatever one likes."""
+    """Redis has not received the message, so it may be delivered locally or refused."""
 
 
 class _PendingPublish:
-    """Messages that somebody wants to have published together."""
+    """Messages that are published together."""
 
-    __slots__ = ("answer", "bytes", "drafts", "heard", "key", "until")
+    __slots__ = ("answer", "bytes", "drafts", "key", "subscribers", "until")
 
-    def __init__(self, drafts: Sequence[Draft], heard: Sequence[int], key: str, until: float) -> None:
+    def __init__(self, drafts: Sequence[Draft], subscribers: Sequence[int], key: str, until: float) -> None:
         self.drafts = drafts
-        self.heard = heard
+        self.subscribers = subscribers
         self.key = key
         self.until = until
         self.bytes = sum([len(draft.data) + 1024 for draft in drafts])
@@ -55,35 +55,35 @@ class _PendingPublish:
 
 
 class _Call:
-    """Wishes that go out together."""
+    """Publishes that are sent in one call."""
 
-    __slots__ = ("number", "run", "wishes")
+    __slots__ = ("number", "publishes", "run")
 
-    def __init__(self, number: int, wishes: list[_PendingPublish]) -> None:
+    def __init__(self, number: int, publishes: list[_PendingPublish]) -> None:
         self.number = number
-        self.wishes = wishes
+        self.publishes = publishes
         self.run = b""
-        """The run of Redis to which it went; empty: it has not gone out yet."""
+        """The run id of the Redis to which it was sent; empty before."""
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody still waits for it."""
-        return not all(wish.answer.called for wish in self.wishes)
+        """Whether a publisher still waits for the reply."""
+        return not all(pending.answer.called for pending in self.publishes)
 
 
 class Publisher:
-    """All that waits to be published, and what is on its way.
+    """The waiting publishes, and the calls in progress.
 
-    :param patience: seconds that a publisher waits at most.
+    :param patience: the timeout of a publish, in seconds.
     """
 
     log = Logger()
 
     def __init__(self, commands: CommandRunner, node: str, bounds: Bounds, clock: Any, patience: float) -> None:
         self.behind = 0.0
-        """The clock of Redis less ours, in seconds."""
+        """The clock of Redis minus that of this node, in seconds."""
         self.newest = 0
-        """The newest sequence that was answered."""
+        """The newest sequence in a reply."""
         self._commands = commands
         self._node = node.encode()
         self._channels = bounds.channels
@@ -94,32 +94,35 @@ class Publisher:
         self._waiting: deque[_PendingPublish] = deque()
         self._waiting_bytes = 0
         self._calls: dict[int, _Call] = {}
-        """Those without an answer, in their order."""
+        """The calls without a reply, in their order."""
         self._number = 0
         self._sending: Any = None
         self._timer: Any = None
 
-    async def publish(self, drafts: Sequence[Draft], heard: Sequence[int], key: str | None) -> list[PublishResult]:
-        """Publish messages in their order; give what became of each.
+    async def publish(
+        self, drafts: Sequence[Draft], subscribers: Sequence[int], key: str | None
+    ) -> list[PublishResult]:
+        """Publish messages in their order; return the result of each.
 
-        :param heard: how many subscribers of this node hear each.
-        :raises NotSent: Redis is away. :raises Unavailable: it did not answer in time, or takes nothing.
+        :param subscribers: the number of subscribers of each at this node.
+        :raises NotSent: when Redis is unavailable.
+        :raises Unavailable: when it did not reply in time, or accepts no writes.
         """
         if not drafts:
             return []
         if self._commands.is_unavailable:
             raise NotSent(str(self._commands.unavailable()))
-        wish = _PendingPublish(drafts, heard, key or "", self._clock.seconds() + self._patience)
-        if self._waiting_bytes + wish.bytes > _WAITING_BYTES and self._waiting_bytes:
+        pending = _PendingPublish(drafts, subscribers, key or "", self._clock.seconds() + self._patience)
+        if self._waiting_bytes + pending.bytes > _WAITING_BYTES and self._waiting_bytes:
             raise NotSent("too many bytes are waiting for Redis; try again in a moment")
-        self._waiting.append(wish)
-        self._waiting_bytes += wish.bytes
+        self._waiting.append(pending)
+        self._waiting_bytes += pending.bytes
         self._schedule()
         self._start_timer()
-        return await wish.answer
+        return await pending.answer
 
     def connected(self) -> None:
-        """Go on over a new connection: first with the calls to which there was no answer."""
+        """Called with a new connection: repeat the calls without a reply, then continue."""
         for call in list(self._calls.values()):
             if call.is_wanted:
                 self._transmit(call)
@@ -128,18 +131,18 @@ class Publisher:
         self._schedule()
 
     def stop(self) -> None:
-        """Refuse all that still waits."""
+        """Refuse all waiting publishes."""
         for timer in (self._sending, self._timer):
             if timer is not None and timer.active():
                 timer.cancel()
         self._sending = self._timer = None
-        wishes = [*self._waiting, *(wish for call in self._calls.values() for wish in call.wishes)]
+        publishes = [*self._waiting, *(pending for call in self._calls.values() for pending in call.publishes)]
         self._waiting.clear()
         self._calls.clear()
-        for wish in wishes:
-            self._refuse(wish, Unavailable("the daemon is stopping"))
+        for pending in publishes:
+            self._refuse(pending, Unavailable("the daemon is stopping"))
 
-    # Going out
+    # Calls
 
     def _schedule(self) -> None:
         if self._sending is not None or not self._waiting or self._commands.link.protocol is None:
@@ -157,34 +160,34 @@ class Publisher:
             self._transmit(call)
 
     def _take(self) -> list[_PendingPublish]:
-        wishes: list[_PendingPublish] = []
+        publishes: list[_PendingPublish] = []
         messages = size = 0
         while self._waiting:
-            wish = self._waiting[0]
-            messages += len(wish.drafts)
-            size += wish.bytes
-            if wishes and (messages > _CALL_MESSAGES or size > _CALL_BYTES or wish.key or wishes[0].key):
+            pending = self._waiting[0]
+            messages += len(pending.drafts)
+            size += pending.bytes
+            if publishes and (messages > _CALL_MESSAGES or size > _CALL_BYTES or pending.key or publishes[0].key):
                 break
-            wishes.append(self._waiting.popleft())
-            self._waiting_bytes -= wish.bytes
-        return wishes
+            publishes.append(self._waiting.popleft())
+            self._waiting_bytes -= pending.bytes
+        return publishes
 
     def _transmit(self, call: _Call) -> None:
-        Deferred.fromCoroutine(self._ask(call)).addErrback(self._on_connection_lost, call)
+        Deferred.fromCoroutine(self._ask(call)).addErrback(self._on_error, call)
 
     async def _ask(self, call: _Call) -> None:
         protocol = self._commands.link.protocol
         if protocol is None:
             return
         before, call.run = call.run, self._commands.run
-        until = min(wish.until for wish in call.wishes) - self._patience * (1 - _EARLIER) + self.behind
+        until = min(pending.until for pending in call.publishes) - self._patience * (1 - _EARLIER) + self.behind
         messages = [
             value
-            for wish in call.wishes
-            for draft, heard in zip(wish.drafts, wish.heard, strict=True)
-            for value in encode_draft(draft, heard)
+            for pending in call.publishes
+            for draft, subscribers in zip(pending.drafts, pending.subscribers, strict=True)
+            for value in encode_draft(draft, subscribers)
         ]
-        key = call.wishes[0].key
+        key = call.publishes[0].key
         arguments = (self._node, call.number, before, round(until * 1000), key, _encode(messages))
         try:
             raw = await self._commands.call_over(protocol, PUBLISH, *self._bounds, *arguments)
@@ -195,58 +198,58 @@ class Publisher:
         except Refusal as refusal:
             self._settle(call, refusal)
             return
-        status, epoch, told = _decode(raw)
+        status, epoch, values = _decode(raw)
         match status:
             case "late":
                 self._settle(call, Unavailable("Redis did not process the request in time; nothing was published"))
             case "lost":
                 self._settle(call, Unavailable("Redis restarted or failed over; this may have been published"))
             case _:
-                self._answer(call, epoch, told, again=status == "again")
+                self._answer(call, epoch, values, again=status == "again")
 
-    # Answers
+    # Replies
 
-    def _answer(self, call: _Call, epoch: str, told: list[int], *, again: bool) -> None:
+    def _answer(self, call: _Call, epoch: str, values: list[int], *, again: bool) -> None:
         self._calls.pop(call.number, None)
-        rows = iter(zip(told[::4], told[1::4], told[2::4], told[3::4], strict=True))
-        for wish in call.wishes:
+        rows = iter(zip(values[::4], values[1::4], values[2::4], values[3::4], strict=True))
+        for pending in call.publishes:
             outcomes: list[PublishResult] = []
-            for draft, (seq, prev, milliseconds, heard) in zip(wish.drafts, rows, strict=False):
+            for draft, (seq, prev, milliseconds, subscribers) in zip(pending.drafts, rows, strict=False):
                 if seq < 0:
                     sentence = f"too many channels: all of the {self._channels} that are accepted are in use"
                     outcomes.append(TooManyChannels(sentence))
                 elif again:
-                    outcomes.append(Duplicate(f"{epoch}-{seq}", heard))
+                    outcomes.append(Duplicate(f"{epoch}-{seq}", subscribers))
                 else:
                     self.newest = seq
                     outcomes.append(accepted(draft, epoch, seq, prev, milliseconds))
-            if not wish.answer.called:
-                wish.answer.callback(outcomes)
+            if not pending.answer.called:
+                pending.answer.callback(outcomes)
         self._schedule()
 
     def _settle(self, call: _Call, refusal: Refusal) -> None:
         self._calls.pop(call.number, None)
-        for wish in call.wishes:
-            self._refuse(wish, refusal.without_traceback())
+        for pending in call.publishes:
+            self._refuse(pending, refusal.without_traceback())
         self._schedule()
 
-    def _on_connection_lost(self, failure: Any, call: _Call) -> None:
-        """Know of a bug: an error of a script."""
+    def _on_error(self, failure: Any, call: _Call) -> None:
+        """Called with an unexpected error, such as one of a script."""
         self._calls.pop(call.number, None)
-        for wish in call.wishes:
-            if not wish.answer.called:
-                wish.answer.errback(failure)
+        for pending in call.publishes:
+            if not pending.answer.called:
+                pending.answer.errback(failure)
         self._schedule()
 
     @staticmethod
-    def _refuse(wish: _PendingPublish, refusal: Refusal) -> None:
-        if not wish.answer.called:
-            wish.answer.errback(refusal)
+    def _refuse(pending: _PendingPublish, refusal: Refusal) -> None:
+        if not pending.answer.called:
+            pending.answer.errback(refusal)
 
-    # Patience
+    # Timeouts
 
     def _start_timer(self) -> None:
-        """Look again when the patience of the one who has waited longest is over."""
+        """Start the timer for the publish that has waited longest."""
         if self._timer is None:
             oldest = self._oldest()
             if oldest is not None:
@@ -254,7 +257,7 @@ class Publisher:
 
     def _oldest(self) -> float | None:
         for call in self._calls.values():
-            waiting = [wish.until for wish in call.wishes if not wish.answer.called]
+            waiting = [pending.until for pending in call.publishes if not pending.answer.called]
             if waiting:
                 return min(waiting)
         return self._waiting[0].until if self._waiting else None
@@ -263,13 +266,13 @@ class Publisher:
         self._timer = None
         now = self._clock.seconds()
         while self._waiting and self._waiting[0].until <= now:
-            wish = self._waiting.popleft()
-            self._waiting_bytes -= wish.bytes
-            self._refuse(wish, NotSent(str(self._commands.unavailable())))
+            pending = self._waiting.popleft()
+            self._waiting_bytes -= pending.bytes
+            self._refuse(pending, NotSent(str(self._commands.unavailable())))
         for call in list(self._calls.values()):
-            for wish in call.wishes:
-                if wish.until <= now:
-                    self._refuse(wish, Unavailable("Redis did not answer in time, so this may still be published"))
+            for pending in call.publishes:
+                if pending.until <= now:
+                    self._refuse(pending, Unavailable("Redis did not answer in time, so this may still be published"))
             if self._commands.link.protocol is None and not call.is_wanted:
                 del self._calls[call.number]
         self._start_timer()
