@@ -1,8 +1,8 @@
 """The ledger: the record of each channel, and the rules of retention.
 
-The rules are those of `core.log`. The log in memory has the messages themselves; a record has their sums, and entries of
-its few oldest messages, which are evicted first. A channel evicts from its old end by a higher *floor*: everything below
-is gone at once, however much it is. The rows below the floor are *stale*, and are deleted later.
+The rules are those of `core.log`. The log in memory has the messages themselves; a record has their sums, and entries
+of its few oldest messages, which are evicted first. A channel evicts from its old end by a higher *floor*: everything
+below is gone at once, however much it is. The rows below the floor are *stale*, and are deleted later.
 
 The ledger is the state after the next commit. If that fails, the ledger is discarded.
 """
