@@ -8,10 +8,10 @@ import pytest
 import pytest_twisted
 
 from pushd.core.history import Bounds
-from tests.backends.disk import DiskStore
+from tests.backends.backend_harness import Make, Stage, StageClock, Wait
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer
-from tests.backends.stage import Make, Stage, StageClock, Wait
+from tests.backends.sqlite_harness import DiskStore
 
 Start = Callable[..., Awaitable[Stage]]
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
-from tests.backends.stage import Stage, cursor, ids
+from tests.backends.backend_harness import Stage, cursor, ids
 
 Start = Callable[..., Awaitable[Stage]]
 

@@ -6,8 +6,8 @@ import pytest
 from twisted.internet.interfaces import IDelayedCall
 
 from pushd.backends.memory import MemoryBackend
+from tests.backends.backend_harness import Make, StageClock
 from tests.backends.contract import BackendContract
-from tests.backends.stage import Make, StageClock
 
 
 class TurningClock(StageClock):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pushd.backends.sqlite import tail, view
+from pushd.backends.sqlite import log_snapshot, tail
 from pushd.backends.sqlite.backend import SqliteBackend
+from tests.backends.backend_harness import Make, StageClock
 from tests.backends.contract import BackendContract
-from tests.backends.stage import Make, StageClock
 
 
 class TestSqlite(BackendContract):
@@ -26,7 +26,7 @@ class TestByIndex(TestSqlite):
     @pytest.fixture(autouse=True)
     def without_tail(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keep no tail."""
-        monkeypatch.setattr(tail, "_MESSAGES", 0)
+        monkeypatch.setattr(tail, "_MAX_MESSAGES", 0)
 
 
 class TestThroughTheLog(TestByIndex):
@@ -35,4 +35,4 @@ class TestThroughTheLog(TestByIndex):
     @pytest.fixture(autouse=True)
     def without_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let nothing be few."""
-        monkeypatch.setattr(view, "_FEW", 0)
+        monkeypatch.setattr(log_snapshot, "_FEW_CHANNELS", 0)

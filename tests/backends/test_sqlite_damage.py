@@ -12,7 +12,7 @@ from pushd.backends.sqlite import history_file, schema
 from pushd.backends.sqlite.directory import connect
 from pushd.backends.sqlite.history_check import check_history
 from pushd.core.cursor import EVERYTHING, MessageId
-from tests.backends.disk import DiskStore, data
+from tests.backends.sqlite_harness import DiskStore, data
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_file_of_each_older_version_is_migrated_with_all_that_is_in_it(filled,
         old.directory.mkdir()
         db = connect(old.file, "rwc")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        schema.migrate(db, "Old", 1000.0, upto=version)
+        schema.migrate(db, "Old", 1000.0, target=version)
         db.execute("ATTACH ? AS filled", (str(filled.file),))
         for table in ("channel", "message"):
             db.execute(f"INSERT INTO main.{table} SELECT * FROM filled.{table}")
@@ -222,7 +222,7 @@ def test_a_file_of_a_newer_version_or_of_somebody_else_is_refused_and_left_alone
 
 def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     db = connect(tmp_path / "file", "rwc")
-    schema.migrate(db, "E", 1.0, upto=1)
+    schema.migrate(db, "E", 1.0, target=1)
     before = db.execute("SELECT * FROM sqlite_schema").fetchall()
     monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS[:2], "CREATE TABLE nonsense (;"))
     with pytest.raises(sqlite3.OperationalError):

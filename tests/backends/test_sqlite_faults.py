@@ -13,7 +13,7 @@ from pushd.backends.sqlite import backend, history_file, writer_thread
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Overloaded, StorageFailed, TooManyChannels
 from pushd.core.message import Draft, Message, draft
-from tests.backends.disk import DiskStore, data
+from tests.backends.sqlite_harness import DiskStore, data
 
 LARGE = b"x" * 100_000
 
@@ -22,13 +22,13 @@ LARGE = b"x" * 100_000
 def soon(monkeypatch):
     """Try again soon."""
     monkeypatch.setattr(writer_thread, "_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(writer_thread, "_LONGEST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(writer_thread, "_MAX_RETRY_SECONDS", 0.05)
 
 
 def fill_up(store, monkeypatch):
     """Let the disk be full: SQLite may not make the file larger, and there is no room for anything else."""
     store.backend._threads._writer_thread._writer.db.execute("PRAGMA max_page_count = 1")
-    monkeypatch.setattr(store.backend._threads._directory, "try_space", full)
+    monkeypatch.setattr(store.backend._threads._directory, "check_space", full)
 
 
 def full():
@@ -150,8 +150,8 @@ def test_a_directory_that_can_not_be_is_refused_with_a_sentence(tmp_path):
 
 def test_more_than_may_wait_is_refused_with_a_name(disk, monkeypatch):
     store = disk()
-    monkeypatch.setattr(backend, "_MOST_WAITING", 5)
-    monkeypatch.setattr(backend, "_MOST_WAITING_BYTES", 1000)
+    monkeypatch.setattr(backend, "_MAX_WAITING", 5)
+    monkeypatch.setattr(backend, "_MAX_WAITING_BYTES", 1000)
     waiting = [store.backend.publish([draft("a", b"x" * 10)] * 2) for _ in range(4)]
     from twisted.internet.defer import Deferred
 

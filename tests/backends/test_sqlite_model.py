@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pushd.backends.interface import BackendEvents
-from pushd.backends.sqlite import ledger, tail, view
+from pushd.backends.sqlite import ledger, log_snapshot, tail
 from pushd.backends.sqlite.backend import SqliteBackend
-from pushd.backends.sqlite.requests import TickRequest
+from pushd.backends.sqlite.writer_requests import TickRequest
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message, draft
 from pushd.core.replay import Page, StartPosition
-from tests.backends.threads import ThreadedClock
+from tests.backends.threaded_clock import ThreadedClock
 from tests.build import Log, cost
 
 ALL = 1 << 30
@@ -200,12 +200,12 @@ def shown(answer: Message | Refusal) -> object:
 
 
 @contextmanager
-def sizes(tail_messages: int, few: int, front: int) -> Iterator[str]:
+def sizes(tail_messages: int, few: int, oldest: int) -> Iterator[str]:
     """Give a directory, and let what is remembered, counts as few and is looked at in advance be small."""
     with (
-        patch.object(tail, "_MESSAGES", tail_messages),
-        patch.object(view, "_FEW", few),
-        patch.object(ledger, "_FRONT", front),
+        patch.object(tail, "_MAX_MESSAGES", tail_messages),
+        patch.object(log_snapshot, "_FEW_CHANNELS", few),
+        patch.object(ledger, "_OLDEST_ENTRIES", oldest),
         TemporaryDirectory(dir=_memory()) as directory,
     ):
         yield directory

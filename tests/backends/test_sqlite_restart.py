@@ -4,7 +4,7 @@ import pytest
 
 from pushd.backends.sqlite import history_file
 from pushd.core.cursor import NOW, Age, MessageId
-from tests.backends.disk import data
+from tests.backends.sqlite_harness import data
 
 
 def test_a_restart_goes_on_where_the_log_was(disk):
@@ -178,7 +178,7 @@ def boot(store, name, monkeypatch, tmp_path):
 
     file = tmp_path / name
     file.write_text(name)
-    monkeypatch.setattr(history_file, "_BOOT", file)
+    monkeypatch.setattr(history_file, "_BOOT_ID", file)
 
 
 @pytest.mark.parametrize(

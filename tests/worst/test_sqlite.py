@@ -14,7 +14,7 @@ from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.view import View
+from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
@@ -63,7 +63,7 @@ def rows(directory: Path) -> Iterator[Ask]:
                 seen += rows
 
             db.execute("BEGIN")
-            question(HistoryReader(View(db, 86400.0, now, HEAD, spend)))
+            question(HistoryReader(LogSnapshot(db, 86400.0, now, HEAD, spend)))
             db.execute("COMMIT")
             return seen
 

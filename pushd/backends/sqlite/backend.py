@@ -15,12 +15,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
-from pushd.backends.sqlite.errors import Damaged, phrase
+from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.requests import CommitResult, DeleteRequest, LogTotals, PublishRequest, Request, TickRequest
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.worker_threads import WorkerThreads
-from pushd.backends.sqlite.writer_thread import Job, ResultCallbacks
+from pushd.backends.sqlite.writer_requests import (
+    CommitResult,
+    DeleteRequest,
+    LogTotals,
+    PublishRequest,
+    Request,
+    TickRequest,
+)
+from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -28,8 +35,8 @@ from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _TICK_SECONDS = 1.0
-_MOST_WAITING = 50_000
-_MOST_WAITING_BYTES = 64 << 20
+_MAX_WAITING = 50_000
+_MAX_WAITING_BYTES = 64 << 20
 """The most messages and bytes that wait for a commit. Publishers wait for answers, so only very many reach it."""
 
 T = TypeVar("T")
@@ -52,17 +59,22 @@ class SqliteBackend:
         self._bounds = bounds
         self._reactor = reactor
         self._wall = wall
-        reports = ResultCallbacks(
-            self._committed, self._tidied, self._failed, self._refused, self._recovered, self._stopped
+        callbacks = ResultCallbacks(
+            self._on_committed,
+            self._on_maintained,
+            self._on_failed,
+            self._on_refused,
+            self._on_recovered,
+            self._on_stopped,
         )
-        self._threads = WorkerThreads(directory, bounds, reactor, wall, sync, reports)
+        self._threads = WorkerThreads(directory, bounds, reactor, wall, sync, callbacks)
         self._totals = LogTotals("", 0, 0, 0, 0, 0)
         self._tail = Tail("", bounds.age, 0, 0, ())
         self._events: BackendEvents
         self._unavailable_reason: str | None = None
         self._is_stopping = False
         self._when_stopped: Deferred[None] = Deferred()
-        self._submitted: list[Job] = []
+        self._submitted: list[PendingRequest] = []
         self._waiting = self._waiting_bytes = 0
         self._commits = self._failures = 0
         self._ticking = LoopingCall(self._tick)
@@ -96,7 +108,7 @@ class SqliteBackend:
         if not drafts:
             return []
         size = sum([len(draft.data) for draft in drafts])
-        refusal = self._refusal_now(len(drafts), size)
+        refusal = self._refusal(len(drafts), size)
         if refusal is not None:
             return [refusal.without_traceback() for _ in drafts]
         self._waiting += len(drafts)
@@ -111,7 +123,7 @@ class SqliteBackend:
             self._waiting_bytes -= size
 
     async def delete(self, channel: str) -> bool:
-        refusal = self._refusal_now()
+        refusal = self._refusal()
         if refusal is not None:
             raise refusal
         known: bool = await self._submit(DeleteRequest(channel, *self._time()))
@@ -121,10 +133,10 @@ class SqliteBackend:
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         now, unix = self._threads.now(), self._wall()
-        opening = self._tail.open(topics, since, now)
-        if opening is None:
-            opening = await self._read(lambda answers: answers.open(topics, since, unix), now)
-        return opening
+        start = self._tail.open(topics, since, now)
+        if start is None:
+            start = await self._read(lambda answers: answers.open(topics, since, unix), now)
+        return start
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
         now = self._threads.now()
@@ -157,13 +169,13 @@ class SqliteBackend:
 
     # Between the threads and the reactor
 
-    def _refusal_now(self, messages: int = 0, size: int = 0) -> Refusal | None:
+    def _refusal(self, messages: int = 0, size: int = 0) -> Refusal | None:
         """Return why a request is refused now; None when it is accepted, as is any single request."""
         if self._is_stopping:
             return Stopping("the daemon is shutting down")
         if self._unavailable_reason is not None:
             return self._storage_failed()
-        is_much = self._waiting + messages > _MOST_WAITING or self._waiting_bytes + size > _MOST_WAITING_BYTES
+        is_much = self._waiting + messages > _MAX_WAITING or self._waiting_bytes + size > _MAX_WAITING_BYTES
         return Overloaded("too much data is waiting to be stored") if is_much and self._waiting else None
 
     def _time(self) -> tuple[float, float]:
@@ -176,17 +188,17 @@ class SqliteBackend:
         # the interpreter with the reactor, which makes the others.
         if not self._submitted:
             self._reactor.callFromThread(self._flush_submitted)
-        self._submitted.append(Job(request, waiting))
+        self._submitted.append(PendingRequest(request, waiting))
         return waiting
 
     def _flush_submitted(self) -> None:
-        jobs, self._submitted = self._submitted, []
-        if jobs:
-            self._threads.submit(jobs)
+        pending, self._submitted = self._submitted, []
+        if pending:
+            self._threads.submit(pending)
 
-    async def _read(self, question: Callable[[HistoryReader], T], now: float) -> T:
+    async def _read(self, query: Callable[[HistoryReader], T], now: float) -> T:
         try:
-            answer, damaged = await self._threads.read(question, now, self._tail.head)
+            answer, damaged = await self._threads.read(query, now, self._tail.head)
         except (sqlite3.Error, Damaged, BackendUnusable) as error:
             if self._is_stopping:
                 raise Stopping("the daemon is shutting down") from error
@@ -199,12 +211,12 @@ class SqliteBackend:
             )
         return answer
 
-    def _committed(self, jobs: list[Job], outcome: CommitResult) -> None:
+    def _on_committed(self, pending: list[PendingRequest], result: CommitResult) -> None:
         self._commits += 1
-        self._set_totals(outcome.totals)
-        self._tail.drop(outcome.dropped)
+        self._set_totals(result.totals)
+        self._tail.drop_channels(result.dropped)
         self._threads.committed()
-        for job, answer in zip(jobs, outcome.answers, strict=True):
+        for job, answer in zip(pending, result.answers, strict=True):
             try:
                 self._deliver(job.request, answer)
             except Exception:  # a bug in the receiver; the request is committed all the same
@@ -218,29 +230,29 @@ class SqliteBackend:
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
         elif isinstance(request, DeleteRequest) and answer:
-            self._tail.forget(request.name)
+            self._tail.delete(request.name)
             self._events.on_deleted(request.name)
 
-    def _tidied(self, totals: LogTotals) -> None:
+    def _on_maintained(self, totals: LogTotals) -> None:
         self._set_totals(totals)
         self._threads.committed()
 
-    def _failed(self, jobs: list[Job], error: Exception) -> None:
-        if jobs:
+    def _on_failed(self, pending: list[PendingRequest], error: Exception) -> None:
+        if pending:
             self._failures += 1
             self.log.warn("Commit failed, its messages are refused: {error!r}", error=error)
-        self._set_unavailable(phrase(error))
+        self._set_unavailable(reason_for(error))
         if isinstance(error, Damaged):
             self._threads.report_damage(error)
         elif not isinstance(error, (sqlite3.Error, OSError, BackendUnusable)):
             self.log.failure("Internal error in the thread that writes the history", _failure_of(error))
-        self._refused(jobs)
+        self._on_refused(pending)
 
-    def _refused(self, jobs: list[Job]) -> None:
-        for job in jobs:
+    def _on_refused(self, pending: list[PendingRequest]) -> None:
+        for job in pending:
             job.deferred.errback(self._storage_failed())
 
-    def _recovered(self, totals: LogTotals) -> None:
+    def _on_recovered(self, totals: LogTotals) -> None:
         last = self._totals
         if totals.epoch != last.epoch:
             self._events.on_resync(MessageId(last.epoch, last.head), None)
@@ -248,13 +260,13 @@ class SqliteBackend:
         self._set_totals(totals)
         self._set_unavailable(None)
 
-    def _stopped(self) -> None:
+    def _on_stopped(self) -> None:
         self._threads.release()
         self._when_stopped.callback(None)
 
     def _set_totals(self, totals: LogTotals) -> None:
         self._totals = totals
-        self._tail.lose(totals.newest_loss)
+        self._tail.raise_newest_loss(totals.newest_loss)
 
     def _set_unavailable(self, reason: str | None) -> None:
         self._unavailable_reason = reason

@@ -10,9 +10,9 @@ from pushd.backends.sqlite.schema import version_of
 
 _FILE = "history.sqlite"
 _LOCK = "lock"
-_SUSPECT = "suspect"
+_VERIFY_MARKER = "suspect"
 _PROBE = "probe"
-_ROOM = 1 << 20
+_PROBE_BYTES = 1 << 20
 """Bytes that must be free before publishes are accepted again: a message of the largest size by default."""
 _PRIVATE = 0o700
 _BUSY_SECONDS = 5.0
@@ -30,13 +30,13 @@ class Directory:
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self.file = self.path / _FILE
-        self.suspect = self.path / _SUSPECT
+        self.verify_marker = self.path / _VERIFY_MARKER
         """Marker that damage was found at run time: the next start verifies all of the file."""
         self._lock: int | None = None
         self._inode = 0
 
     @property
-    def parts(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Path, ...]:
         """The files that are the history together."""
         return tuple(self.file.with_name(self.file.name + end) for end in ("", "-wal", "-shm"))
 
@@ -72,7 +72,7 @@ class Directory:
 
     def size(self) -> int:
         """Return the total size of all files, in bytes."""
-        return sum(part.stat().st_size for part in self.parts if part.exists())
+        return sum(part.stat().st_size for part in self.files if part.exists())
 
     def write(self, sync: str, *, create: bool = True) -> sqlite3.Connection:
         """Open the file for writing; create it if there is none.
@@ -99,11 +99,11 @@ class Directory:
             raise
         return db
 
-    def tend(self) -> sqlite3.Connection:
+    def open_checkpointer(self) -> sqlite3.Connection:
         """Open the file, which must be there, for checkpoints."""
         return connect(self.file, "rw")
 
-    def try_space(self) -> None:
+    def check_space(self) -> None:
         """Check that the disk has space to write.
 
         :raises OSError: there is not.
@@ -111,7 +111,7 @@ class Directory:
         probe = self.path / _PROBE
         try:
             with probe.open("wb") as file:
-                file.write(bytes(_ROOM))
+                file.write(bytes(_PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
         finally:

@@ -25,7 +25,7 @@ class Damaged(Exception):
 
 
 @contextmanager
-def damage_found() -> Iterator[None]:
+def corruption_as_damaged() -> Iterator[None]:
     """Turn errors that SQLite raises for a corrupt file into `Damaged`."""
     try:
         yield
@@ -37,7 +37,7 @@ def damage_found() -> Iterator[None]:
         raise Damaged("its structure is unreadable") from error
 
 
-def phrase(error: Exception) -> str:
+def reason_for(error: Exception) -> str:
     """Return the reason for a failure, worded for the operator."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY

@@ -5,10 +5,10 @@ from contextlib import closing
 
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.directory import Directory, connect
-from pushd.backends.sqlite.errors import damage_found
+from pushd.backends.sqlite.errors import corruption_as_damaged
 from pushd.backends.sqlite.history_file import errors_as_unusable
 from pushd.backends.sqlite.schema import VERSION, check_tables, version_of
-from pushd.backends.sqlite.verify import verify
+from pushd.backends.sqlite.verification import verify
 
 
 def check_history(path: str) -> str:
@@ -27,7 +27,7 @@ def check_history(path: str) -> str:
         version = version_of(db)
         if not version:
             return f"no history in {directory.file} yet"
-        with damage_found():
+        with corruption_as_damaged():
             check_tables(db, version)
             verify(db)
         messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()

@@ -10,23 +10,23 @@ from typing import NamedTuple
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.directory import Directory
-from pushd.backends.sqlite.errors import Damaged, damage_found, phrase
-from pushd.backends.sqlite.salvage import put_aside, salvage, take_over
+from pushd.backends.sqlite.errors import Damaged, corruption_as_damaged, reason_for
+from pushd.backends.sqlite.file_recovery import copy_damaged, install_rebuilt, recover_file
 from pushd.backends.sqlite.schema import check_tables, migrate, version_of
-from pushd.backends.sqlite.verify import verify
+from pushd.backends.sqlite.verification import verify
 from pushd.backends.sqlite.writer import Writer
 from pushd.core.history import Bounds
 
 _VERIFY_SECONDS = 0.25
 """Time a start spends on verifying the file: an eighth of its budget."""
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MAY_BE_MISSING = (
     "The machine restarted after a run with sync = normal: the newest messages may be missing; starting a new epoch, "
     "returning subscribers receive a gap"
 )
 
 
-class Opened(NamedTuple):
+class OpenedHistory(NamedTuple):
     """A history that was opened."""
 
     writer: Writer
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
     """Why nothing can be written now; None when it can."""
 
 
-def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -> Opened:
+def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -> OpenedHistory:
     """Open the history of an acquired directory; create it if there is none.
 
     :param sync: ``full`` or ``normal``.
@@ -48,23 +48,23 @@ def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -
     warnings: list[str] = []
     reason = None
     with errors_as_unusable(directory):
-        take_over(directory)
+        install_rebuilt(directory)
         try:
-            writer, is_verified = _examine(directory, bounds, sync, wall)
+            writer, is_verified = _open_verified(directory, bounds, sync, wall)
         except Damaged as damage:
             if damage.copy is None:
                 raise
             warnings.append(f"{directory.file} is damaged: {damage}")
-            warnings.append(salvage(directory, damage.copy, new_epoch()))
-            writer, is_verified = _examine(directory, bounds, sync, wall)
-        directory.suspect.unlink(missing_ok=True)
+            warnings.append(recover_file(directory, damage.copy, new_epoch()))
+            writer, is_verified = _open_verified(directory, bounds, sync, wall)
+        directory.verify_marker.unlink(missing_ok=True)
         try:
             if _begin_run(writer.db, sync):
                 warnings.append(_MAY_BE_MISSING)
                 writer = Writer(writer.db, bounds)
         except sqlite3.OperationalError as error:
-            reason = phrase(error)
-    return Opened(writer, warnings, is_verified, reason)
+            reason = reason_for(error)
+    return OpenedHistory(writer, warnings, is_verified, reason)
 
 
 def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
@@ -106,24 +106,24 @@ def errors_as_unusable(directory: Directory) -> Iterator[None]:
         raise BackendUnusable(f"{error.filename or directory.path} cannot be used: {error.strerror}") from error
 
 
-def _examine(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:
+def _open_verified(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:
     """Open the file; also return whether all of it was verified.
 
     :raises Damaged: when it is damaged; a copy was put aside.
     """
     db = None
     try:
-        with damage_found():
+        with corruption_as_damaged():
             db = directory.write(sync)
             version = version_of(db)
             check_tables(db, version)
-            is_verified = version == 0 or verify(db, inf if directory.suspect.exists() else _VERIFY_SECONDS)
+            is_verified = version == 0 or verify(db, inf if directory.verify_marker.exists() else _VERIFY_SECONDS)
             migrate(db, new_epoch(), wall)
             return Writer(db, bounds), is_verified
     except BaseException as error:
         if isinstance(error, Damaged):
             # Before the file is closed, for that would change it.
-            error.copy = put_aside(directory)
+            error.copy = copy_damaged(directory)
         if db is not None:
             db.close()
         raise
@@ -135,7 +135,7 @@ def _begin_run(db: sqlite3.Connection, sync: str) -> bool:
     Without a sync at each commit the death of the process takes nothing, but that of the machine may, and then
     sequences would be assigned again that some subscribers have already received.
     """
-    boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else ""
+    boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
     last_boot, was_at_risk = db.execute("SELECT boot, at_risk FROM log").fetchone()
     is_at_risk = sync == "normal"
     if was_at_risk and last_boot != boot:

@@ -17,7 +17,7 @@ from twisted.python.threadpool import ThreadPool
 
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.view import View
+from pushd.backends.sqlite.log_snapshot import LogSnapshot
 
 _THREADS: Final = 3
 _SHORT_ROWS: Final = 5000
@@ -29,14 +29,14 @@ five milliseconds for a thread without pauses."""
 T = TypeVar("T")
 
 
-class _Thread(Thread):
+class _DaemonThread(Thread):
     """A daemon thread: the end of the process may end it at once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, daemon=True, **kwargs)
 
 
-class _TooLong(Exception):
+class _QueryTooLong(Exception):
     """A query reads more rows than a short one may."""
 
 
@@ -52,12 +52,12 @@ class ReaderThreads:
         self._age = age
         self._reactor = reactor
         self._pool = ThreadPool(0, _THREADS, "pushd-readers")
-        self._pool.threadFactory = _Thread
+        self._pool.threadFactory = _DaemonThread
         self._long = ThreadPool(0, 1, "pushd-long-reader")
-        self._long.threadFactory = _Thread
+        self._long.threadFactory = _DaemonThread
         self._is_stopped = False
         self._free: list[sqlite3.Connection] = []
-        self._busy: set[sqlite3.Connection] = set()
+        self._in_use: set[sqlite3.Connection] = set()
 
     def start(self) -> None:
         """Start the threads."""
@@ -67,7 +67,7 @@ class ReaderThreads:
     def stop(self) -> None:
         """Interrupt running queries, stop the threads and close the connections."""
         self._is_stopped = True
-        for db in list(self._busy):
+        for db in list(self._in_use):
             db.interrupt()
         self._pool.stop()
         self._long.stop()
@@ -90,27 +90,27 @@ class ReaderThreads:
     ) -> tuple[T, list[tuple[int, str]]]:
         for pool, most in ((self._pool, _SHORT_ROWS), (self._long, None)):
             self._check_running()
-            spend = self._row_counter(most)
-            answer = await deferToThreadPool(self._reactor, pool, self._run, query, now, head, spend)
+            on_rows_read = self._row_counter(most)
+            answer = await deferToThreadPool(self._reactor, pool, self._run, query, now, head, on_rows_read)
             if answer is not None:
                 break
         assert answer is not None
         return answer
 
     def _run(
-        self, query: Callable[[HistoryReader], T], now: float, head: int, spend: Callable[[int], None]
+        self, query: Callable[[HistoryReader], T], now: float, head: int, on_rows_read: Callable[[int], None]
     ) -> tuple[T, list[tuple[int, str]]] | None:
         """Run a query; return None when it is too long."""
         self._check_running()
         db = self._free.pop() if self._free else self._directory.read()
-        self._busy.add(db)
+        self._in_use.add(db)
         result = None
         try:
             db.execute("BEGIN")
             try:
-                answers = HistoryReader(View(db, self._age, now, head, spend))
+                answers = HistoryReader(LogSnapshot(db, self._age, now, head, on_rows_read))
                 result = query(answers), answers.damaged
-            except _TooLong:
+            except _QueryTooLong:
                 pass  # not raised further: its traceback refers to statements, and they to the transaction
             db.execute("COMMIT")
         except BaseException:
@@ -119,22 +119,22 @@ class ReaderThreads:
         else:
             self._free.append(db)
         finally:
-            self._busy.discard(db)
+            self._in_use.discard(db)
         return result
 
     def _row_counter(self, most: int | None) -> Callable[[int], None]:
         """Return the function that a query calls with the number of rows it has read; it raises beyond `most`."""
         seen = 0
 
-        def spend(rows: int) -> None:
+        def on_rows_read(rows: int) -> None:
             nonlocal seen
             seen += rows
             if most is not None and seen > most:
-                raise _TooLong
+                raise _QueryTooLong
             time.sleep(_PAUSE_SECONDS)
             self._check_running()
 
-        return spend
+        return on_rows_read
 
     def _check_running(self) -> None:
         if self._is_stopped:

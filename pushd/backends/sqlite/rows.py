@@ -7,7 +7,7 @@ from zlib import crc32
 
 import msgspec
 
-from pushd.backends.sqlite.record import Record
+from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.core.message import Message
 
 MESSAGE_COLUMNS = "seq, channel, prev, time, born, deadline, content_type, form, event, end, crc, data"
@@ -19,7 +19,7 @@ RECORD_COLUMNS = (
 MessageRow = tuple[int, int, int, float, float, float | None, str, str, str | None, int, int, bytes]
 RecordRow = tuple[int, str, int, int, int, int, float, int, int, int, int, int, int, float, str, int, int]
 
-_packed = msgspec.msgpack.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 
 def row_of_message(message: Message, channel: int, prev: int, born: float, deadline: float | None) -> MessageRow:
@@ -43,7 +43,7 @@ def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
     return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end))
 
 
-def row_of_record(record: Record) -> RecordRow:
+def row_of_record(record: ChannelRecord) -> RecordRow:
     """Return the row of a record."""
     values = (
         record.id,
@@ -63,14 +63,14 @@ def row_of_record(record: Record) -> RecordRow:
         record.lost_reason,
         record.place,
     )
-    return (*values, crc32(_packed(values)))
+    return (*values, crc32(_pack(values)))
 
 
-def record_of_row(row: RecordRow) -> Record | None:
+def record_of_row(row: RecordRow) -> ChannelRecord | None:
     """Return the record of a row; None if it is damaged."""
-    if crc32(_packed(row[:-1])) != row[-1]:
+    if crc32(_pack(row[:-1])) != row[-1]:
         return None
-    return Record(*row[:8], bool(row[8]), bool(row[9]), *row[10:16])
+    return ChannelRecord(*row[:8], bool(row[8]), bool(row[9]), *row[10:16])
 
 
 def _crc_of_message(
@@ -86,4 +86,4 @@ def _crc_of_message(
     end: int,
     data: bytes,
 ) -> int:
-    return crc32(data, crc32(_packed((channel, seq, prev, time, born, deadline, kind, form, event, end))))
+    return crc32(data, crc32(_pack((channel, seq, prev, time, born, deadline, kind, form, event, end))))

@@ -10,7 +10,7 @@ from contextlib import closing
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.errors import Damaged
 
-APPLICATION = 0x70757368
+APPLICATION_ID = 0x70757368
 """``push``: what tells a history of pushd from other files of SQLite."""
 
 _TABLES = """
@@ -84,7 +84,7 @@ def version_of(db: sqlite3.Connection) -> int:
     """
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if application != APPLICATION and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
+    if application != APPLICATION_ID and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
         raise BackendUnusable("belongs to another program (its application_id is not that of pushd)")
     if version > VERSION:
         raise BackendUnusable(f"was written by a newer pushd (file version {version}, supported up to {VERSION})")
@@ -103,7 +103,7 @@ def check_tables(db: sqlite3.Connection, version: int) -> None:
             raise Damaged(f"its tables do not match the schema of version {version}")
 
 
-def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION) -> None:
+def migrate(db: sqlite3.Connection, epoch: str, wall: float, target: int = VERSION) -> None:
     """Migrate an empty or older file to the current version in one transaction.
 
     :param epoch: that of the log, if it begins now.
@@ -111,12 +111,12 @@ def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION
     :param upto: the version at which to stop, for tests.
     """
     version = version_of(db)
-    if version >= upto:
+    if version >= target:
         return
-    steps = "".join(_STEPS[version:upto])
+    steps = "".join(_STEPS[version:target])
     if not version:
         columns = "id, epoch, seq, unknown, now, wall, turned_back, peak"
         steps += f"INSERT INTO log ({columns}) VALUES (1, '{epoch}', 0, 0, 0, {wall!r}, 0, 0);"
     db.executescript(
-        f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {upto}; COMMIT"
+        f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {target}; COMMIT"
     )

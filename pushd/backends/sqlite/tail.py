@@ -14,10 +14,10 @@ from pushd.core.message import Message
 from pushd.core.names import Interest, is_pattern
 from pushd.core.replay import Page, StartPosition
 
-_MESSAGES = 10_000
-_BYTES = 16 << 20
-_WORTH_TIDYING = 1024
-_PAGE_EFFORT = 2000
+_MAX_MESSAGES = 10_000
+_MAX_BYTES = 16 << 20
+_HEAP_SLACK = 1024
+_PAGE_SKIP_LIMIT = 2000
 """How many foreign messages a page passes over before it is handed out half full: about 5 ms."""
 
 
@@ -68,19 +68,19 @@ class Tail:
         else:
             self._born.append((now, seq))
         if ttl is not None:
-            self._expect_end(now + ttl, seq)
-        while self._bytes > _BYTES or len(self._messages) > _MESSAGES:
-            self._leave_out_oldest()
+            self._add_deadline(now + ttl, seq)
+        while self._bytes > _MAX_BYTES or len(self._messages) > _MAX_MESSAGES:
+            self._evict_oldest()
 
-    def forget(self, channel: str) -> None:
+    def delete(self, channel: str) -> None:
         """Called when a channel was deleted."""
         self._closed.add(channel)
 
-    def drop(self, channels: Iterable[str]) -> None:
+    def drop_channels(self, channels: Iterable[str]) -> None:
         """Called when the records of channels were dropped."""
         self._closed.difference_update(channels)
 
-    def lose(self, newest_loss: int) -> None:
+    def raise_newest_loss(self, newest_loss: int) -> None:
         """Called when messages up to `newest_loss` may be lost."""
         self._newest_loss = max(self._newest_loss, newest_loss)
 
@@ -93,7 +93,7 @@ class Tail:
         match since:
             case Now():
                 seq = self.head
-            case MessageId(self.epoch, seq) if self._knows(seq, now):
+            case MessageId(self.epoch, seq) if self._is_complete_after(seq, now):
                 pass
             case Last(count) if (before := self._before_last(topics, count, now)) is not None:
                 seq = before
@@ -103,14 +103,18 @@ class Tail:
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page | None:
         """Return the next page, or None if the file has to be read."""
-        if after.epoch != self.epoch or not self._knows(after.seq, now) or not self._closed.isdisjoint(topics):
+        if (
+            after.epoch != self.epoch
+            or not self._is_complete_after(after.seq, now)
+            or not self._closed.isdisjoint(topics)
+        ):
             return None
         covers = Interest(topics).covers
         taken: list[Message] = []
         taken_bytes = 0
         position = after.seq
-        for effort, message in enumerate(self._after(topics, after.seq)):
-            if len(taken) >= count or taken_bytes >= size or effort - len(taken) >= _PAGE_EFFORT:
+        for skipped, message in enumerate(self._messages_newer(topics, after.seq)):
+            if len(taken) >= count or taken_bytes >= size or skipped - len(taken) >= _PAGE_SKIP_LIMIT:
                 return Page(tuple(taken), (), MessageId(self.epoch, position), is_last=False)
             position = message.seq
             if covers(message.channel):
@@ -118,12 +122,12 @@ class Tail:
                 taken_bytes += message.size
         return Page(tuple(taken), (), MessageId(self.epoch, self.head), is_last=True)
 
-    def _knows(self, seq: int, now: float) -> bool:
+    def _is_complete_after(self, seq: int, now: float) -> bool:
         """Return whether all that is newer than `seq` is here."""
         while self._deadlines and self._deadlines[0][0] <= now:
-            self.lose(heapq.heappop(self._deadlines)[1])
+            self.raise_newest_loss(heapq.heappop(self._deadlines)[1])
         while self._born and self._born[0][0] + self._age <= now:
-            self._leave_out_oldest()
+            self._evict_oldest()
         return max(self._start, self._newest_loss) <= seq <= self.head
 
     def _before_last(self, topics: Sequence[str], count: int, now: float) -> int | None:
@@ -132,10 +136,12 @@ class Tail:
             return None
         covers = Interest(topics).covers
         newest = (message.seq for message in self._newest_first(topics) if covers(message.channel))
-        seqs = list(islice(newest, count))
-        return seqs[-1] - 1 if len(seqs) == count and self._knows(seqs[-1] - 1, now) else None
+        sequences = list(islice(newest, count))
+        return (
+            sequences[-1] - 1 if len(sequences) == count and self._is_complete_after(sequences[-1] - 1, now) else None
+        )
 
-    def _after(self, topics: Sequence[str], seq: int) -> Iterable[Message]:
+    def _messages_newer(self, topics: Sequence[str], seq: int) -> Iterable[Message]:
         """Return the messages newer than `seq`, oldest first: those of the topics, or all."""
         return reversed(list(takewhile(lambda message: message.seq > seq, self._newest_first(topics))))
 
@@ -153,13 +159,13 @@ class Tail:
             self._of_channel.setdefault(message.channel, deque()).append(message)
         self._unsorted = 0
 
-    def _expect_end(self, deadline: float, seq: int) -> None:
+    def _add_deadline(self, deadline: float, seq: int) -> None:
         heapq.heappush(self._deadlines, (deadline, seq))
-        if len(self._deadlines) > 2 * len(self._messages) + _WORTH_TIDYING:
+        if len(self._deadlines) > 2 * len(self._messages) + _HEAP_SLACK:
             self._deadlines = [entry for entry in self._deadlines if entry[1] > self._start]
             heapq.heapify(self._deadlines)
 
-    def _leave_out_oldest(self) -> None:
+    def _evict_oldest(self) -> None:
         if self._unsorted == len(self._messages):
             self._unsorted -= 1
         else:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from threading import Event, Thread
 
 from pushd.backends.sqlite.errors import Damaged
-from pushd.backends.sqlite.verify import verify
+from pushd.backends.sqlite.verification import verify
 
 _PAUSE_SECONDS = 0.03
 """Seconds between two pieces of some milliseconds: about a tenth of one processor."""

@@ -9,23 +9,23 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pushd.backends.sqlite.checkpoints import CheckpointThread
+from pushd.backends.sqlite.checkpoint_thread import CheckpointThread
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.history_file import close_history, open_history, reopen_history
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.logtime import LogTime
+from pushd.backends.sqlite.log_time import LogTime
 from pushd.backends.sqlite.reader_threads import ReaderThreads
-from pushd.backends.sqlite.requests import LogTotals
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.verifier_thread import VerifierThread
 from pushd.backends.sqlite.writer import Writer
-from pushd.backends.sqlite.writer_thread import Job, ResultCallbacks, WriterThread
+from pushd.backends.sqlite.writer_requests import LogTotals
+from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks, WriterThread
 from pushd.core.history import Bounds
 
 T = TypeVar("T")
 
-_MOST_DAMAGE = 100
+_MAX_LOGGED_DAMAGE = 100
 """The most findings of damage that are logged."""
 
 
@@ -50,15 +50,15 @@ class WorkerThreads:
         reactor: Any,
         wall: Callable[[], float],
         sync: str,
-        reports: ResultCallbacks,
+        callbacks: ResultCallbacks,
     ) -> None:
-        """See `SqliteBackend`. `reports`: callbacks for results."""
+        """See `SqliteBackend`. `callbacks`: callbacks for results."""
         self._directory = Directory(directory)
         self._bounds = bounds
         self._reactor = reactor
         self._wall = wall
-        self._sync = sync
-        self._reports = reports
+        self._fsync = sync
+        self._callbacks = callbacks
         self._readers = ReaderThreads(self._directory, bounds.age, reactor)
         self._time: LogTime
         self._writer_thread: WriterThread
@@ -75,7 +75,7 @@ class WorkerThreads:
         directory = self._directory
         directory.acquire()
         try:
-            opened = open_history(directory, self._bounds, self._sync, self._wall())
+            opened = open_history(directory, self._bounds, self._fsync, self._wall())
             for sentence in opened.warnings:
                 self.log.warn("{sentence}", sentence=sentence)
             ready = self._load(opened.writer, opened.unavailable_reason)
@@ -91,13 +91,15 @@ class WorkerThreads:
         call = self._reactor.callFromThread
         writer: Writer | None = opened.writer
         if opened.unavailable_reason is not None:
-            opened.writer.abandon()
+            opened.writer.roll_back()
             writer = None
         self._writer_thread = WriterThread(
-            writer, self._reopen, close_history, directory.check_presence, call, self._reports
+            writer, self._reopen, close_history, directory.check_presence, call, self._callbacks
         )
         self._checkpoints = CheckpointThread(
-            directory.tend(), self._writer_thread.request_checkpoint, lambda why: call(self._warn_of_checkpoints, why)
+            directory.open_checkpointer(),
+            self._writer_thread.request_checkpoint,
+            lambda why: call(self._warn_of_checkpoints, why),
         )
         self._readers.start()
         self._writer_thread.start()
@@ -125,9 +127,9 @@ class WorkerThreads:
         """Return the log time, in seconds."""
         return self._time.now()
 
-    def submit(self, jobs: list[Job]) -> None:
+    def submit(self, pending: list[PendingRequest]) -> None:
         """Submit jobs to the writing thread."""
-        self._writer_thread.submit(jobs)
+        self._writer_thread.submit(pending)
 
     def read(
         self, query: Callable[[HistoryReader], T], now: float, head: int
@@ -137,7 +139,7 @@ class WorkerThreads:
 
     def committed(self) -> None:
         """Called when there are new commits."""
-        self._checkpoints.want()
+        self._checkpoints.request()
 
     def size(self) -> int:
         """Return the total size of all files, in bytes."""
@@ -145,7 +147,7 @@ class WorkerThreads:
 
     def report_damage(self, damage: Damaged) -> None:
         """Log damage that the start did not find, once, and make the next start verify all of the file."""
-        if str(damage) in self._known_damage or len(self._known_damage) >= _MOST_DAMAGE:
+        if str(damage) in self._known_damage or len(self._known_damage) >= _MAX_LOGGED_DAMAGE:
             return
         self._known_damage.add(str(damage))
         self.log.error(
@@ -154,7 +156,7 @@ class WorkerThreads:
             damage=str(damage),
         )
         with suppress(OSError):
-            self._directory.suspect.touch()
+            self._directory.verify_marker.touch()
 
     def _load(self, writer: Writer, reason: str | None) -> OpenedLog:
         totals = writer.totals
@@ -164,8 +166,8 @@ class WorkerThreads:
         return OpenedLog(totals, Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, closed), reason)
 
     def _reopen(self) -> Writer:
-        self._directory.try_space()
-        return reopen_history(self._directory, self._bounds, self._sync)
+        self._directory.check_space()
+        return reopen_history(self._directory, self._bounds, self._fsync)
 
     def _warn_of_checkpoints(self, why: str) -> None:
         if why != self._checkpoint_warning:

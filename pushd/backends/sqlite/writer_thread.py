@@ -14,21 +14,21 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from pushd.backends.sqlite.requests import CommitResult, LogTotals, PublishRequest, Request, TickRequest
 from pushd.backends.sqlite.writer import Writer
+from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, PublishRequest, Request, TickRequest
 
-_GROUP_MESSAGES = 1000
-_GROUP_BYTES = 4 << 20
+_BATCH_MESSAGES = 1000
+_BATCH_BYTES = 4 << 20
 """Size of one transaction, plus at most the requests of one reactor turn: some 20 ms of work."""
 _PAUSE_SECONDS = 0.02
 """Seconds without a request before maintenance is done."""
 _RETRY_SECONDS = 1.0
-_LONGEST_RETRY_SECONDS = 8.0
-_WELL_SECONDS = 10.0
+_MAX_RETRY_SECONDS = 8.0
+_HEALTHY_SECONDS = 10.0
 """Seconds after a failure within which another one doubles the time until the next attempt."""
 
 
-class Job(NamedTuple):
+class PendingRequest(NamedTuple):
     """A request, and the Deferred for its result, which only the reactor thread uses."""
 
     request: Request
@@ -38,13 +38,13 @@ class Job(NamedTuple):
 class ResultCallbacks(NamedTuple):
     """Callbacks of the thread, called in the reactor."""
 
-    committed: Callable[[list[Job], CommitResult], None]
+    committed: Callable[[list[PendingRequest], CommitResult], None]
     """Called with committed jobs, in their order."""
-    tidied: Callable[[LogTotals], None]
+    on_maintained: Callable[[LogTotals], None]
     """Called after maintenance, which may have removed messages."""
-    failed: Callable[[list[Job], Exception], None]
+    failed: Callable[[list[PendingRequest], Exception], None]
     """Called with the jobs of a failed commit, perhaps none; further ones are refused for now."""
-    refused: Callable[[list[Job]], None]
+    refused: Callable[[list[PendingRequest]], None]
     """Called with jobs that were submitted while nothing could be written."""
     recovered: Callable[[LogTotals], None]
     """Called when requests are accepted again."""
@@ -62,7 +62,7 @@ class WriterThread(Thread):
         close: Callable[[Writer], None],
         check_presence: Callable[[], None],
         call: Callable[..., None],
-        reports: ResultCallbacks,
+        callbacks: ResultCallbacks,
     ) -> None:
         """
         :param writer: None when the file cannot be written now.
@@ -77,18 +77,18 @@ class WriterThread(Thread):
         self._close = close
         self._check_presence = check_presence
         self._call = call
-        self._reports = reports
-        self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._callbacks = callbacks
+        self._pending: SimpleQueue[list[PendingRequest] | None] = SimpleQueue()
         self._is_finishing = False
         self._checkpoint_is_due = False
 
-    def submit(self, jobs: list[Job]) -> None:
+    def submit(self, pending: list[PendingRequest]) -> None:
         """Submit jobs, after all earlier ones."""
-        self._jobs.put(jobs)
+        self._pending.put(pending)
 
     def finish(self) -> None:
         """Stop after all earlier jobs."""
-        self._jobs.put(None)
+        self._pending.put(None)
 
     def request_checkpoint(self) -> None:
         """Finish a checkpoint between two commits. May be called from any thread."""
@@ -96,74 +96,74 @@ class WriterThread(Thread):
 
     def run(self) -> None:
         """Commit jobs until `finish`."""
-        well_since = time.monotonic()
+        healthy_since = time.monotonic()
         retry = _RETRY_SECONDS
         while not self._is_finishing:
             if self._writer is None:
                 self._recover(retry)
-                well_since = time.monotonic()
-            elif not self._serve(self._writer):
-                is_often = time.monotonic() - well_since < _WELL_SECONDS
-                retry = min(2 * retry, _LONGEST_RETRY_SECONDS) if is_often else _RETRY_SECONDS
+                healthy_since = time.monotonic()
+            elif not self._process_requests(self._writer):
+                is_often = time.monotonic() - healthy_since < _HEALTHY_SECONDS
+                retry = min(2 * retry, _MAX_RETRY_SECONDS) if is_often else _RETRY_SECONDS
         if self._writer is not None:
             with suppress(Exception):  # it was closed as well as could be; what is committed is safe
                 self._close(self._writer)
-        self._call(self._reports.stopped)
+        self._call(self._callbacks.stopped)
 
     # While the file can be written
 
-    def _serve(self, writer: Writer) -> bool:
+    def _process_requests(self, writer: Writer) -> bool:
         """Commit jobs until `finish`, or until something fails; return False if it failed."""
-        group: list[Job] = []
+        batch: list[PendingRequest] = []
         try:
             while not self._is_finishing:
-                group = self._next_group(writer)
-                if group:
-                    if any(isinstance(job.request, TickRequest) for job in group):
+                batch = self._next_batch(writer)
+                if batch:
+                    if any(isinstance(job.request, TickRequest) for job in batch):
                         self._check_presence()
-                    outcome = writer.commit([job.request for job in group])
-                    self._call(self._reports.committed, group, outcome)
-                    group = []
+                    result = writer.commit([job.request for job in batch])
+                    self._call(self._callbacks.committed, batch, result)
+                    batch = []
                 elif not self._is_finishing:
-                    writer.tidy()
-                    self._call(self._reports.tidied, writer.totals)
+                    writer.maintain()
+                    self._call(self._callbacks.on_maintained, writer.totals)
                 if self._checkpoint_is_due:
                     self._checkpoint_is_due = False
                     writer.checkpoint()
         except Exception as error:  # of SQLite, of the disk, or a bug: nothing of the group is in the file
             self._writer = None
-            writer.abandon()
-            self._call(self._reports.failed, group, error)
+            writer.roll_back()
+            self._call(self._callbacks.failed, batch, error)
             return False
         return True
 
-    def _next_group(self, writer: Writer) -> list[Job]:
+    def _next_batch(self, writer: Writer) -> list[PendingRequest]:
         """Wait for jobs and return those of one transaction; none when there is time for maintenance."""
-        group: list[Job] = []
+        batch: list[PendingRequest] = []
         messages = size = 0
         with suppress(Empty):
-            while messages < _GROUP_MESSAGES and size < _GROUP_BYTES:
-                jobs = self._jobs.get_nowait() if group else self._first_jobs(writer)
-                if jobs is None:
+            while messages < _BATCH_MESSAGES and size < _BATCH_BYTES:
+                pending = self._pending.get_nowait() if batch else self._first_requests(writer)
+                if pending is None:
                     self._is_finishing = True
                     break
-                group += jobs
-                publishes = [job.request for job in jobs if isinstance(job.request, PublishRequest)]
+                batch += pending
+                publishes = [job.request for job in pending if isinstance(job.request, PublishRequest)]
                 messages += sum([len(publish.drafts) for publish in publishes])
                 size += sum([publish.size for publish in publishes])
-        return group
+        return batch
 
-    def _first_jobs(self, writer: Writer) -> list[Job] | None:
+    def _first_requests(self, writer: Writer) -> list[PendingRequest] | None:
         """Wait for jobs; only shortly if there is maintenance to do.
 
         :raises Empty: when there is time for maintenance.
         """
         try:
-            return self._jobs.get(timeout=_PAUSE_SECONDS)
+            return self._pending.get(timeout=_PAUSE_SECONDS)
         except Empty:
-            if writer.has_chores:
+            if writer.has_maintenance:
                 raise
-        return self._jobs.get()
+        return self._pending.get()
 
     # While it cannot
 
@@ -172,14 +172,14 @@ class WriterThread(Thread):
         until = time.monotonic() + seconds
         with suppress(Empty):
             while (left := until - time.monotonic()) > 0:
-                jobs = self._jobs.get(timeout=left)
-                if jobs is None:
+                pending = self._pending.get(timeout=left)
+                if pending is None:
                     self._is_finishing = True
                     return
-                self._call(self._reports.refused, jobs)
+                self._call(self._callbacks.refused, pending)
         try:
             self._writer = self._reopen()
         except Exception as error:
-            self._call(self._reports.failed, [], error)
+            self._call(self._callbacks.failed, [], error)
         else:
-            self._call(self._reports.recovered, self._writer.totals)
+            self._call(self._callbacks.recovered, self._writer.totals)

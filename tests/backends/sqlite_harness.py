@@ -7,12 +7,12 @@ from typing import Any
 
 from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
-from pushd.backends.sqlite.requests import TickRequest
+from pushd.backends.sqlite.writer_requests import TickRequest
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import StartPosition
-from tests.backends.threads import ThreadedClock
+from tests.backends.threaded_clock import ThreadedClock
 
 
 class DiskStore:

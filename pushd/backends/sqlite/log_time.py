@@ -11,14 +11,14 @@ from collections.abc import Callable
 class LogTime:
     """Seconds since the log began, approximately."""
 
-    def __init__(self, monotonic: Callable[[], float], now: float, asleep: float) -> None:
+    def __init__(self, monotonic: Callable[[], float], now: float, downtime: float) -> None:
         """
         :param now: what it was at the last commit.
         :param asleep: what has passed since by the wall clock, in seconds.
         """
         self._monotonic = monotonic
-        self._ahead = now + max(0.0, asleep) - monotonic()
+        self._offset = now + max(0.0, downtime) - monotonic()
 
     def now(self) -> float:
         """Return the log time, in seconds."""
-        return self._monotonic() + self._ahead
+        return self._monotonic() + self._offset

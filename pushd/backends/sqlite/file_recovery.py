@@ -15,72 +15,71 @@ from pathlib import Path
 from typing import Any, Final
 
 from pushd.backends.interface import BackendUnusable
+from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.directory import Directory, connect
-from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row, row_of_record
 from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.core.message import Message
 
-_LAST: Final = 1 << 62
+_MAX_SEQUENCE: Final = 1 << 62
 """Beyond every sequence."""
 
 
-def put_aside(directory: Directory) -> Path:
+def copy_damaged(directory: Directory) -> Path:
     """Copy the file as it is, with what of it is in the log of SQLite only; return the path of the copy."""
     name = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}"
     number = len(list(directory.path.glob(f"{name}*.sqlite")))
-    aside = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
-    for part, copy in zip(directory.parts, (aside, _log_of(aside)), strict=False):
+    copy = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
+    for part, target in zip(directory.files, (copy, _wal_of(copy)), strict=False):
         if part.exists():
-            shutil.copyfile(part, copy)
-    return aside
+            shutil.copyfile(part, target)
+    return copy
 
 
-def salvage(directory: Directory, aside: Path, epoch: str) -> str:
+def recover_file(directory: Directory, copy: Path, epoch: str) -> str:
     """Write the intact rows of a damaged copy to a new file; return a one-line summary.
 
     :param epoch: that of the new file.
     :raises BackendUnusable: nothing in it is readable.
     """
-    damaged = connect(aside, "ro")
+    damaged = connect(copy, "ro")
     try:
         # Without this SQLite reads nothing of a file that is shorter than it says.
         damaged.execute("PRAGMA writable_schema = ON")
         version_of(damaged)
-        found = _DamagedFile(damaged)
-        kept = found.write(_rebuilt(directory), epoch) if found.names else 0
+        damaged_file = _DamagedFile(damaged)
+        kept = damaged_file.write(_rebuilt_path(directory), epoch) if damaged_file.names else 0
         if not kept:
-            _rebuilt(directory).unlink(missing_ok=True)
+            _rebuilt_path(directory).unlink(missing_ok=True)
             raise BackendUnusable(
                 "is damaged, and nothing in it is readable; move it away to start with an empty history"
             )
     finally:
         damaged.close()
-        aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)
-    take_over(directory)
-    missing = found.expected - kept
+        copy.with_name(f"{copy.name}-shm").unlink(missing_ok=True)
+    install_rebuilt(directory)
+    missing = damaged_file.expected - kept
     loss = f", {missing} lost" if missing > 0 else ""
-    return (
-        f"Recovered {kept} messages in {len(found.names)} channels{loss}; the damaged file was copied to {aside.name}"
-    )
+    content = f"{kept} messages in {len(damaged_file.names)} channels{loss}"
+    return f"Recovered {content}; the damaged file was copied to {copy.name}"
 
 
-def take_over(directory: Directory) -> None:
+def install_rebuilt(directory: Directory) -> None:
     """Replace the damaged file by a finished new one, which an earlier start may have left."""
-    rebuilt = _rebuilt(directory)
+    rebuilt = _rebuilt_path(directory)
     if rebuilt.exists():
         # Not the least frame of the old log may be applied to the new file.
-        for part in directory.parts[1:]:
+        for part in directory.files[1:]:
             part.unlink(missing_ok=True)
         os.replace(rebuilt, directory.file)
-        _sync(directory.path)
+        _fsync(directory.path)
 
 
-def _log_of(file: Path) -> Path:
+def _wal_of(file: Path) -> Path:
     return file.with_name(f"{file.name}-wal")
 
 
-def _rebuilt(directory: Directory) -> Path:
+def _rebuilt_path(directory: Directory) -> Path:
     return directory.file.with_suffix(".rebuilt")
 
 
@@ -91,7 +90,7 @@ class _DamagedFile:
         self._db = db
         self.names = self._names_in_index()
         """By number. Whether a name is right the checksum of each message shows."""
-        self.records: dict[int, Record] = {}
+        self.records: dict[int, ChannelRecord] = {}
         """By number: those that are whole."""
         for row in _readable(db, RECORD_COLUMNS, "channel NOT INDEXED", "id"):
             record = record_of_row(row)
@@ -110,21 +109,21 @@ class _DamagedFile:
         head, now, wall = self._log()
         migrate(db, epoch, wall)
         db.execute("BEGIN")
-        kept = {number: self._without_messages(number) for number in self.names}
+        kept = {number: self._emptied_record(number) for number in self.names}
         for row in _readable(self._db, MESSAGE_COLUMNS, "message NOT INDEXED", "seq"):
             record = kept.get(row[1])
             message = message_of_row(row, epoch, record.name) if record else None
             if record is not None and message is not None and message.seq > record.floor:
-                db.execute(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES {_places(12)}", row)
-                _count(record, message)
+                db.execute(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES {_placeholders(12)}", row)
+                _add_to_record(record, message)
                 head, now = max(head, message.seq), max(now, row[4])
         for record in kept.values():
-            db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_places(17)}", row_of_record(record))
+            db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_placeholders(17)}", row_of_record(record))
         # As if the clock had been set back just now: then no query relies on the order of times.
         db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?, peak = 1e308", (head, now, head))
         db.execute("COMMIT")
         db.close()
-        _sync(unfinished)
+        _fsync(unfinished)
         os.replace(unfinished, file)
         return sum(record.messages for record in kept.values())
 
@@ -138,10 +137,10 @@ class _DamagedFile:
                     names[number] = name
         return names
 
-    def _without_messages(self, number: int) -> Record:
+    def _emptied_record(self, number: int) -> ChannelRecord:
         known = self.records.get(number)
         if known is None:
-            return Record(number, self.names[number])
+            return ChannelRecord(number, self.names[number])
         known.messages = known.bytes = known.cost = known.stale = 0
         return known
 
@@ -157,7 +156,7 @@ def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Ite
     """Read the rows of a table, passing over unreadable ones."""
     query = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
     after = 0
-    while after <= _LAST:
+    while after <= _MAX_SEQUENCE:
         try:
             for row in db.execute(query, (after,)):
                 after = row[0]
@@ -172,7 +171,7 @@ def _next_readable(db: sqlite3.Connection, query: str, low: int) -> int:
     high = low + 1
     while not _can_read(db, query, high):
         low, high = high, high + 2 * (high - low)
-        if high > _LAST:
+        if high > _MAX_SEQUENCE:
             return high
     while high - low > 1:
         middle = (low + high) // 2
@@ -188,7 +187,7 @@ def _can_read(db: sqlite3.Connection, query: str, after: int) -> bool:
     return True
 
 
-def _count(record: Record, message: Message) -> None:
+def _add_to_record(record: ChannelRecord, message: Message) -> None:
     size = len(message.data)
     one = record.entry(message.seq, message.time, size, len(message.content_type) + len(message.event or ""))
     record.messages += 1
@@ -201,11 +200,11 @@ def _count(record: Record, message: Message) -> None:
         record.ended = message.end
 
 
-def _places(count: int) -> str:
+def _placeholders(count: int) -> str:
     return f"({', '.join('?' * count)})"
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

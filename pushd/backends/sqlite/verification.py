@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
-from pushd.backends.sqlite.errors import Damaged, damage_found
+from pushd.backends.sqlite.errors import Damaged, corruption_as_damaged
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
 
-_STEPS = 10_000
+_VM_STEPS = 10_000
 """Instructions of SQLite's machine between two looks at the clock: well below a millisecond."""
 _BATCH = 500
 
@@ -25,12 +25,12 @@ def verify(db: sqlite3.Connection, seconds: float = inf, pause: Callable[[], Non
     :raises Damaged: it is damaged.
     """
     until = time.monotonic() + seconds
-    with damage_found():
-        return _is_sound(db, (until + time.monotonic()) / 2) & _is_as_written(db, until, pause)
+    with corruption_as_damaged():
+        return _verify_structure(db, (until + time.monotonic()) / 2) & _verify_checksums(db, until, pause)
 
 
-def _is_sound(db: sqlite3.Connection, until: float) -> bool:
-    db.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+def _verify_structure(db: sqlite3.Connection, until: float) -> bool:
+    db.set_progress_handler(lambda: time.monotonic() > until, _VM_STEPS)
     try:
         (word,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.OperationalError as error:
@@ -44,7 +44,7 @@ def _is_sound(db: sqlite3.Connection, until: float) -> bool:
     return True
 
 
-def _is_as_written(db: sqlite3.Connection, until: float, pause: Callable[[], None]) -> bool:
+def _verify_checksums(db: sqlite3.Connection, until: float, pause: Callable[[], None]) -> bool:
     for row in db.execute(f"SELECT {RECORD_COLUMNS} FROM channel"):
         if record_of_row(row) is None:
             raise Damaged("the checksum of a channel does not match")

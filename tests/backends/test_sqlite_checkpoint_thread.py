@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
-from pushd.backends.sqlite import checkpoints
-from pushd.backends.sqlite.checkpoints import CheckpointThread
+from pushd.backends.sqlite import checkpoint_thread
+from pushd.backends.sqlite.checkpoint_thread import CheckpointThread
 
 
 def test_a_stop_just_before_the_wish_is_cleared_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,9 +20,9 @@ def test_a_stop_just_before_the_wish_is_cleared_is_not_lost(monkeypatch: pytest.
             self.set()
             super().clear()
 
-    monkeypatch.setattr(checkpoints, "_SECONDS", 0)
-    monkeypatch.setattr(thread, "_is_wanted", Interrupted())
+    monkeypatch.setattr(checkpoint_thread, "_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(thread, "_is_requested", Interrupted())
     thread.start()
-    thread.want()
+    thread.request()
     thread.join(5)
     assert not thread.is_alive()

@@ -4,7 +4,7 @@ import pytest
 
 from pushd.core.cursor import EVERYTHING, NOW
 from pushd.core.message import draft
-from tests.backends.disk import data
+from tests.backends.sqlite_harness import data
 
 ROOMY = {"messages": 100_000, "bytes": 1 << 30, "total_bytes": 1 << 30}
 
@@ -20,7 +20,7 @@ def rows(store):
 
 def is_tidy(store):
     writing = store.backend._threads._writer_thread
-    return lambda: not writing._writer._ledger.stale and not writing._writer._ledger.is_oversized
+    return lambda: not writing._writer._ledger.stale and not writing._writer._ledger.exceeds_bounds
 
 
 def test_a_forgotten_channel_is_gone_at_once_however_large_it_was_and_its_rows_in_good_time(disk):
@@ -98,7 +98,7 @@ def test_the_file_gives_back_the_room_of_what_is_gone(disk):
     steps = []
     writer.db.set_trace_callback(lambda text: steps.append(text) if "incremental_vacuum" in text else None)
     store.forget("a")
-    store.until(lambda: is_tidy(store)() and not writer.has_chores)
+    store.until(lambda: is_tidy(store)() and not writer.has_maintenance)
     writer.db.set_trace_callback(None)
     store.restart()
     assert store.file.stat().st_size < large / 4

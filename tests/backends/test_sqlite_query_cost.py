@@ -7,12 +7,12 @@ import pytest
 
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.view import View
+from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Time
 from tests.system.durable import fill
 
 MESSAGES, CHANNELS = 20_000, 2000
-"""Two thousand channels are many, more than `_FEW`."""
+"""Two thousand channels are many, more than `_FEW_CHANNELS`."""
 LITTLE = 10
 """Thousand instructions. A look at all messages takes two hundred, and a million would take ten thousand."""
 
@@ -40,7 +40,7 @@ def steps(file):
             db.set_progress_handler(tell, 100)
             db.execute("BEGIN")
             try:
-                return question(HistoryReader(View(db, 86400.0, now, MESSAGES))), count / 10
+                return question(HistoryReader(LogSnapshot(db, 86400.0, now, MESSAGES))), count / 10
             finally:
                 db.execute("COMMIT")
                 db.set_progress_handler(None, 0)

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     time: float
 
 
-class Record:
+class ChannelRecord:
     """What is known of one channel; the columns of its row, in their order, and what can be read again."""
 
     __slots__ = (
@@ -32,9 +32,8 @@ class Record:
         "deleted",
         "ended",
         "floor",
-        "front",
+        "has_all_entries",
         "id",
-        "is_front_whole",
         "last",
         "last_time",
         "lost",
@@ -42,6 +41,7 @@ class Record:
         "lost_time",
         "messages",
         "name",
+        "oldest",
         "place",
         "stale",
         "used",
@@ -91,11 +91,11 @@ class Record:
         self.lost_reason = lost_reason
         self.place = place
         """Its place among the others of its kind: the least recently used has the lowest."""
-        self.front: deque[Entry] = deque()
+        self.oldest: deque[Entry] = deque()
         """Its oldest messages, or some of them."""
-        self.is_front_whole = not messages
+        self.has_all_entries = not messages
 
-    def lose(self, seq: int, time: float, reason: str) -> None:
+    def record_loss(self, seq: int, time: float, reason: str) -> None:
         """Remember a loss, if it is the newest."""
         if seq > self.lost:
             self.lost, self.lost_time, self.lost_reason = seq, time, reason
@@ -104,10 +104,10 @@ class Record:
         """Return whether the oldest message has to be evicted."""
         return self.messages > bounds.messages or self.bytes > bounds.bytes
 
-    def forget_front(self) -> None:
+    def clear_oldest(self) -> None:
         """Drop the entries of single messages."""
-        self.front.clear()
-        self.is_front_whole = not self.messages
+        self.oldest.clear()
+        self.has_all_entries = not self.messages
 
     def entry(self, seq: int, time: float, data: int, names: int) -> Entry:
         """Make an entry of what a row says. `data`, `names`: the length of its data, and of its type and event."""

@@ -35,7 +35,7 @@ class TickRequest(NamedTuple):
 
 
 Request = PublishRequest | DeleteRequest | TickRequest
-Answer = list[Message | Refusal] | bool | None
+RequestResult = list[Message | Refusal] | bool | None
 
 
 class LogTotals(NamedTuple):
@@ -54,7 +54,7 @@ class LogTotals(NamedTuple):
 class CommitResult(NamedTuple):
     """The result of a transaction."""
 
-    answers: list[Answer]
+    answers: list[RequestResult]
     totals: LogTotals
     dropped: list[str]
     """Channels whose records were dropped."""
