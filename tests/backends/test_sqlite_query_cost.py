@@ -28,7 +28,7 @@ def file(tmp_path_factory):
 @pytest.fixture
 def steps(file):
     """Ask something, and give the answer and how many thousand instructions SQLite's machine took for it."""
-    with closing(Directory(str(file)).read()) as db:
+    with closing(Directory(str(file)).open_reader()) as db:
 
         def ask(question, now=50.0):
             count = 0

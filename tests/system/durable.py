@@ -113,7 +113,7 @@ def fill(directory: Path, messages: int, channels: int, data: bytes = b"x" * 100
     """
     place = Directory(str(directory))
     place.acquire()
-    db = place.write("normal")
+    db = place.open_writer("normal")
     began = time.time() - 60
     migrate(db, "Filled", began)
     db.execute("PRAGMA journal_mode = OFF")

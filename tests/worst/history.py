@@ -51,7 +51,7 @@ def fill_file(directory: Path) -> None:
     """Write a file in which each channel has published two messages, has lost the first and keeps the second."""
     place = Directory(str(directory))
     place.acquire()
-    db = place.write("normal")
+    db = place.open_writer("normal")
     began = round(time.time() - 60, 3)
     migrate(db, EPOCH, began)
     db.execute("PRAGMA journal_mode = OFF")

@@ -53,7 +53,7 @@ Ask = Callable[[Callable[[HistoryReader], Any]], int]
 @pytest.fixture
 def rows(directory: Path) -> Iterator[Ask]:
     """Answer a question, and return how many rows were looked at."""
-    with closing(Directory(str(directory)).read()) as db:
+    with closing(Directory(str(directory)).open_reader()) as db:
 
         def ask(question: Callable[[HistoryReader], Any], now: float = 50.0) -> int:
             seen = 0

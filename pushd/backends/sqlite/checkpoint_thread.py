@@ -1,7 +1,7 @@
-"""The thread that checkpoints the write-ahead log, so that the writer does not have to stop for it.
+"""The thread that checkpoints the write-ahead log, so that the writer does not have to.
 
-It cannot restart the write-ahead log while the writer goes on. So where the log has grown large all the same it asks
-the writer to do the last piece, which is a small one by then.
+Its checkpoints cannot finish while the writer keeps committing, and only a finished one lets the log be overwritten. So
+when the log has grown large, the writer is asked for the small rest of a checkpoint between two commits.
 """
 
 import sqlite3
@@ -9,17 +9,19 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 _INTERVAL_SECONDS = 0.5
+"""Seconds between two checkpoints."""
 _LARGE_WAL_PAGES = 16_000
-"""64 MB."""
+"""Pages of a large log: 64 MB."""
 
 
 class CheckpointThread(Thread):
-    """The thread, which works from `start` to `finish`."""
+    """Runs from `start` to `finish`."""
 
     def __init__(self, db: sqlite3.Connection, request_writer: Callable[[], None], warn: Callable[[str], None]) -> None:
         """
         :param db: a connection of its own.
-        :param complain: called with the reason for each failure.
+        :param request_writer: asks the writer for a checkpoint.
+        :param warn: called with the reason for each failure.
         """
         super().__init__(name="pushd-checkpoints", daemon=True)
         self._db = db
@@ -29,22 +31,22 @@ class CheckpointThread(Thread):
         self._is_finishing = Event()
 
     def request(self) -> None:
-        """Called when there are new commits."""
+        """Request a checkpoint, which is run soon."""
         self._is_requested.set()
 
     def finish(self) -> None:
-        """Stop, and wait until that is done."""
+        """Stop the thread, and wait until it has stopped."""
         self._is_finishing.set()
         self._is_requested.set()
         self.join()
 
     def run(self) -> None:
-        """Run checkpoints until `finish`."""
+        """Run the requested checkpoints until `finish`."""
         while not self._is_finishing.is_set():
             self._is_requested.wait()
             if self._is_finishing.wait(_INTERVAL_SECONDS):
                 break
-            # `finish` sets both events; if this clears the second one, the condition of the loop still sees the first.
+            # `finish` sets both events. If this clears the second one, the loop still ends because of the first.
             self._is_requested.clear()
             try:
                 _, pages, done = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

@@ -1,8 +1,8 @@
-"""Recovery from a damaged file: it is copied, and its intact rows go into a new file.
+"""Recovery of a damaged file: it is copied, and its intact rows are written to a new file.
 
-The new file has a new epoch, since it is unknown which messages are missing: so a returning subscriber receives a gap
-and then all messages that are kept. It is written under another name and replaces the damaged one
-in one step.
+The new file has a new epoch, since it is unknown which messages are missing. So a subscriber that reconnects receives a
+gap and then all messages that are kept. The new file is written under another name and replaces the damaged one
+atomically.
 """
 
 import os
@@ -22,11 +22,11 @@ from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.core.message import Message
 
 _MAX_SEQUENCE: Final = 1 << 62
-"""Beyond every sequence."""
+"""Greater than any sequence."""
 
 
 def copy_damaged(directory: Directory) -> Path:
-    """Copy the file as it is, with what of it is in the log of SQLite only; return the path of the copy."""
+    """Copy the file and its write-ahead log as they are; return the path of the copy."""
     name = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}"
     number = len(list(directory.path.glob(f"{name}*.sqlite")))
     copy = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
@@ -39,12 +39,13 @@ def copy_damaged(directory: Directory) -> Path:
 def recover_file(directory: Directory, copy: Path, epoch: str) -> str:
     """Write the intact rows of a damaged copy to a new file; return a one-line summary.
 
-    :param epoch: that of the new file.
-    :raises BackendUnusable: nothing in it is readable.
+    :param copy: the path of the copy.
+    :param epoch: the epoch of the new file.
+    :raises BackendUnusable: when nothing in it is readable.
     """
     damaged = connect(copy, "ro")
     try:
-        # Without this SQLite reads nothing of a file that is shorter than it says.
+        # Without this SQLite reads nothing from a file that is shorter than its header says.
         damaged.execute("PRAGMA writable_schema = ON")
         version_of(damaged)
         damaged_file = _DamagedFile(damaged)
@@ -65,10 +66,10 @@ def recover_file(directory: Directory, copy: Path, epoch: str) -> str:
 
 
 def install_rebuilt(directory: Directory) -> None:
-    """Replace the damaged file by a finished new one, which an earlier start may have left."""
+    """Replace the damaged file with the recovered one, if there is one: an interrupted start may have left it."""
     rebuilt = _rebuilt_path(directory)
     if rebuilt.exists():
-        # Not the least frame of the old log may be applied to the new file.
+        # No frame of the old write-ahead log may be applied to the new file.
         for part in directory.files[1:]:
             part.unlink(missing_ok=True)
         os.replace(rebuilt, directory.file)
@@ -89,19 +90,19 @@ class _DamagedFile:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self.names = self._names_in_index()
-        """By number. Whether a name is right the checksum of each message shows."""
+        """Channel names by id. They may be wrong: the checksum of each message shows it."""
         self.records: dict[int, ChannelRecord] = {}
-        """By number: those that are whole."""
+        """The intact records, by id."""
         for row in _readable(db, RECORD_COLUMNS, "channel NOT INDEXED", "id"):
             record = record_of_row(row)
             if record is not None:
                 self.names[record.id] = record.name
                 self.records[record.id] = record
         self.expected = sum(record.messages for record in self.records.values())
-        """How many messages there were, as far as it is known."""
+        """The number of messages according to the intact records."""
 
     def write(self, file: Path, epoch: str) -> int:
-        """Write a new file, under another name until it is finished; return the number of messages in it."""
+        """Write the intact rows to a new file, which appears when it is complete; return the number of messages."""
         unfinished = file.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         db = connect(unfinished, "rwc")
@@ -119,7 +120,7 @@ class _DamagedFile:
                 head, now = max(head, message.seq), max(now, row[4])
         for record in kept.values():
             db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_placeholders(17)}", row_of_record(record))
-        # As if the clock had been set back just now: then no query relies on the order of times.
+        # As if the wall clock had just been set back: then no query relies on the order of timestamps.
         db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?, peak = 1e308", (head, now, head))
         db.execute("COMMIT")
         db.close()
@@ -145,7 +146,7 @@ class _DamagedFile:
         return known
 
     def _log(self) -> tuple[int, float, float]:
-        """Return the newest sequence, and the time of the last commit by the log's own and by the wall clock."""
+        """Return the newest sequence, and the log time and unix seconds of the last commit."""
         with suppress(sqlite3.DatabaseError, TypeError, ValueError):
             seq, now, wall = self._db.execute("SELECT seq, now, wall FROM log").fetchone()
             return int(seq), float(now), float(wall)
@@ -153,7 +154,7 @@ class _DamagedFile:
 
 
 def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
-    """Read the rows of a table, passing over unreadable ones."""
+    """Yield the readable rows of a table in the order of a key."""
     query = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
     after = 0
     while after <= _MAX_SEQUENCE:
@@ -167,7 +168,7 @@ def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Ite
 
 
 def _next_readable(db: sqlite3.Connection, query: str, low: int) -> int:
-    """Find how far one has to pass over unreadable rows: by larger and larger steps, then back by halves."""
+    """Return a key from which rows can be read again: found by growing steps, then by bisection."""
     high = low + 1
     while not _can_read(db, query, high):
         low, high = high, high + 2 * (high - low)

@@ -1,4 +1,4 @@
-"""The check of a history by `twistd pushd --check`: read-only, also while a daemon has it open."""
+"""The check of a history by `twistd pushd --check`. It is read-only, and a daemon may have the history open."""
 
 import os
 from contextlib import closing
@@ -12,9 +12,10 @@ from pushd.backends.sqlite.verification import verify
 
 
 def check_history(path: str) -> str:
-    """Verify all of the history in a directory and return a one-line summary.
+    """Verify the whole history in a directory; return a one-line summary.
 
-    :raises BackendUnusable: it is damaged or unusable.
+    :param path: the path of the directory.
+    :raises BackendUnusable: when it is damaged or unusable; the text is a sentence.
     """
     directory = Directory(path)
     if not directory.path.exists() and directory.path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""Queries of the history in a file; the rules are those of `core.log_reader`, line by line where possible."""
+"""Queries of the history in a file. The rules are those of `core.log_reader`, line by line where possible."""
 
 import heapq
 from collections import deque
@@ -16,7 +16,7 @@ _PAGE_SKIP_LIMIT = 20_000
 
 
 class HistoryReader:
-    """Reads one view of the file."""
+    """Answers queries from one snapshot."""
 
     def __init__(self, snapshot: LogSnapshot) -> None:
         self._snapshot = snapshot
@@ -24,9 +24,9 @@ class HistoryReader:
         """The sequences and channels of damaged messages, which are skipped."""
 
     def open(self, topics: Sequence[str], since: Since, time: float) -> StartPosition:
-        """Return where a subscription of `topics` begins and its gaps, in the order of the topics.
+        """Return where a subscription of `topics` starts, and its gaps, in the order of the topics.
 
-        :param time: unix seconds.
+        :param time: the current time, in unix seconds.
         """
         self._snapshot.load_records(topics)
         seq, gaps = self._start_sequence(topics, since, time)
@@ -38,7 +38,7 @@ class HistoryReader:
         return StartPosition(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        """Return the next page: at most `count` messages, none after they have `size` bytes."""
+        """Return the next page; see `pushd.backends.interface.Backend.page`."""
         snapshot = self._snapshot
         snapshot.load_records(topics)
         if after.epoch != snapshot.epoch:
@@ -80,7 +80,7 @@ class HistoryReader:
         """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
         return self._snapshot.names(prefix, after, limit)
 
-    # Where a subscription begins
+    # Where a subscription starts
 
     def _start_sequence(self, topics: Sequence[str], since: Since, time: float) -> tuple[int, tuple[Gap, ...]]:
         epoch, head = self._snapshot.epoch, self._snapshot.head

@@ -1,11 +1,10 @@
-"""The ledger: what is known of each channel, and the rules by which it keeps and loses messages.
+"""The ledger: the state of all channels in memory, and the rules of retention.
 
-The rules are those of `core.log`. But where the log in memory holds the messages themselves, a record holds sums of
-them, and of its oldest ones, which have to go first, the few that come next. A channel loses from its old end by a
-higher *floor*: what is not above it is gone at once, however much it is, and its rows, *stale* now, are deleted in
-good time.
+The rules are those of `core.log`, but a record holds totals instead of messages, and entries of the few oldest ones,
+which are evicted next. A channel evicts by raising its *floor*, a sequence: messages up to the floor are gone at once,
+however many they are. Their rows are then *stale* and are deleted later.
 
-The ledger is what will be true when the next transaction is committed. Where that fails it is thrown away.
+The ledger is the state after the next commit. If the commit fails, the ledger is discarded.
 """
 
 from collections import deque
@@ -18,25 +17,29 @@ from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 
 _OLDEST_ENTRIES = 64
-"""Of how many of its oldest messages a record knows more than the sum."""
+"""The most entries of its oldest messages that a record holds."""
 _MAX_EVICTIONS = 4096
-"""Messages evicted for one that is added. Only lowered bounds leave more to evict: `evict_excess` does that."""
+"""The most messages evicted for one that is added. Only lowered bounds leave more to evict; see `evict_excess`."""
 _SWEEPABLE_ROWS = 64
-"""Rows of a channel that are deleted together where there is other work: they stand together, and new ones do not."""
+"""The fewest stale rows of a channel that are worth deleting during a commit: together they share pages."""
 
 
 class NewMessage(NamedTuple):
-    """A message that has no row yet."""
+    """A message that is not inserted yet; see `rows.row_of_message`."""
 
     message: Message
     channel: int
+    """The id of its record."""
     prev: int
+    """The sequence of the message before it in its channel; 0 for none."""
     born: float
+    """When it was accepted, in seconds of log time."""
     deadline: float | None
+    """When its time to live is over, in seconds of log time."""
 
 
 class Ledger:
-    """All records."""
+    """The records of all channels, and the changes that the next commit writes."""
 
     def __init__(
         self,
@@ -49,9 +52,10 @@ class Ledger:
     ) -> None:
         """
         :param head: the newest sequence.
-        :param unknown: no channel of which nothing is known any more had anything newer.
+        :param unknown: the newest sequence that channels without a record may have lost.
         :param records: the least recently used first.
-        :param oldest_of: returns the oldest messages of a record, at most the given number, `added` ones too.
+        :param oldest_of: returns entries of the oldest messages of a record, at most the given number, including those
+            in `added`.
         """
         self.bounds = bounds
         self.epoch = epoch
@@ -59,31 +63,32 @@ class Ledger:
         self.unknown = unknown
         self.messages = 0
         self.bytes = 0
-        """What all kept messages count."""
+        """What all kept messages count towards `Bounds.total_bytes`."""
         self.newest_loss = unknown
-        """Nothing newer was lost anywhere."""
+        """The newest sequence that any channel lost."""
         self.newest_time = 0.0
-        """What is written on the newest message."""
+        """The timestamp of the newest message, in unix seconds."""
         self.turned_back = 0
-        """The newest message on which an earlier time is written than on the one before."""
+        """The sequence of the newest message whose timestamp is earlier than that of its predecessor; 0 for none."""
         self.peak = 0.0
-        """The latest time that is written on any message before that."""
+        """The latest timestamp of all messages before `turned_back`."""
         self.active: dict[str, ChannelRecord] = {}
-        """Those with messages, the least recently used first."""
+        """Records of channels with messages by name, the least recently used first."""
         self.idle: dict[str, ChannelRecord] = {}
-        """Those that have none any more; what they lost is still known."""
+        """Records of channels without messages by name, likewise; they tell which messages were lost."""
         self.deleted: dict[str, ChannelRecord] = {}
+        """Records of deleted channels by name, likewise."""
         self.by_id: dict[int, ChannelRecord] = {}
         self.added: dict[int, NewMessage] = {}
-        """By sequence: what has to be inserted."""
+        """Messages to insert, by sequence."""
         self.changed: dict[int, ChannelRecord] = {}
-        """By number: what has to be updated or inserted."""
+        """Records to insert or update, by id."""
         self.dropped: list[ChannelRecord] = []
-        """What has to be deleted."""
+        """Records to delete."""
         self.stale: dict[int, ChannelRecord] = {}
-        """By number: those that have rows below their floor."""
+        """Records with rows at or below their floor, by id."""
         self.sweepable: dict[int, ChannelRecord] = {}
-        """Those of them that have many."""
+        """Those that have at least `_SWEEPABLE_ROWS` of them."""
         self.stale_rows = 0
         self._oldest_of = oldest_of
         self._last_id = 0
@@ -94,18 +99,17 @@ class Ledger:
 
     @property
     def channel_count(self) -> int:
-        """How many channels are known."""
+        """The number of channels that were not deleted."""
         return len(self.active) + len(self.idle)
 
     # Publish
 
     def accept(self, draft: Draft, time: float, now: float) -> Message:
-        """Accept a message. What is too old must be gone already.
+        """Accept a message. Expired messages must have been removed.
 
         :param time: unix seconds, rounded to milliseconds.
-        :param now: by the log's own time.
-
-        :raises TooManyChannels: it is the first of its channel, and no other channel can be forgotten for it.
+        :param now: seconds of log time.
+        :raises TooManyChannels: when its channel is new and all channels that are allowed have messages.
         """
         record = self._claim_record(draft.channel)
         self.head += 1
@@ -156,7 +160,7 @@ class Ledger:
         return True
 
     def remove_message(self, record: ChannelRecord, entry: Entry, reason: str) -> None:
-        """Remove any message, whose row the caller deletes."""
+        """Remove one message, not necessarily the oldest. The caller deletes its row."""
         if entry.seq <= record.floor:
             self.on_rows_deleted(record, 1)
             return
@@ -167,7 +171,7 @@ class Ledger:
         self._move_if_emptied(record)
 
     def evict_excess(self, count: int) -> None:
-        """Evict at most `count` messages beyond the bounds, which are narrower than they were."""
+        """Evict at most `count` messages that exceed bounds which were lowered."""
         while count > 0 and self._over_bounds:
             record = self._over_bounds[-1]
             while count > 0 and record.exceeds(self.bounds):
@@ -181,15 +185,15 @@ class Ledger:
 
     @property
     def exceeds_bounds(self) -> bool:
-        """Whether there is something to trim."""
+        """Whether `evict_excess` has something to evict."""
         return bool(self._over_bounds) or self.bytes > self.bounds.total_bytes
 
     def on_rows_deleted(self, record: ChannelRecord, count: int) -> None:
-        """Called when `count` rows below the floor were deleted."""
+        """Called when `count` rows at or below the floor were deleted."""
         self._add_stale(record, -count)
         self.changed[record.id] = record
 
-    # Find and place
+    # Records
 
     def _load_record(self, record: ChannelRecord) -> None:
         group = self.deleted if record.deleted else self.active if record.messages else self.idle
@@ -204,6 +208,7 @@ class Ledger:
         self._add_stale(record, stale)
 
     def _claim_record(self, name: str) -> ChannelRecord:
+        """Remove the record of a channel from its group and return it; make one if there is none."""
         known = self.active.pop(name, None) or self.idle.pop(name, None)
         if known is not None:
             return known
@@ -223,7 +228,7 @@ class Ledger:
         return record
 
     def _drop(self, record: ChannelRecord) -> None:
-        """Drop the record of a channel."""
+        """Drop the record of a channel, and remember the newest loss among dropped ones."""
         self.unknown = max(self.unknown, record.lost)
         del self.by_id[record.id]
         self.changed.pop(record.id, None)
@@ -231,7 +236,7 @@ class Ledger:
         self._add_stale(record, -record.stale)
 
     def _mark_used(self, record: ChannelRecord) -> None:
-        """Put a record at the recently used end of its kind."""
+        """Put a record at the most recently used end of its group."""
         group = self.active if record.messages else self.idle
         group[record.name] = record
         self._touch(record)
@@ -241,7 +246,7 @@ class Ledger:
         record.place = self._last_place
         self.changed[record.id] = record
 
-    # Keep and lose
+    # Messages
 
     def _add_message(self, record: ChannelRecord, message: Message) -> None:
         size, cost = len(message.data), cost_of(message.size)
@@ -262,7 +267,7 @@ class Ledger:
             self._evict_oldest(record)
 
     def _evict_least_recent(self, count: int) -> None:
-        """Take at most `count` messages from the least recently used channels, until all is within its bound."""
+        """Evict at most `count` messages of the least recently used channels, until the total is within its bound."""
         while count > 0 and self.bytes > self.bounds.total_bytes:
             record = next(iter(self.active.values()))
             self._evict_oldest(record)

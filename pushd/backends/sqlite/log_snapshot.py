@@ -1,8 +1,8 @@
-"""A view: the log as it is at one moment, in one read transaction.
+"""A snapshot: the log at one moment, in one read transaction.
 
-What is too old counts as gone from the moment it is, whether or not the writer has got to it; so reads do not wait
-for the writer. All is found by index. A pattern that covers few channels is as good as their names; of one that covers
-many, `all_sequences` goes through the log.
+Expired messages are hidden from the moment they expire, whether or not the writer has removed them, so reads do not
+wait for the writer. Messages are found by index. A pattern that matches few channels is replaced by their names; for
+one that matches many, the whole log after the cursor is scanned (`all_sequences`).
 """
 
 import json
@@ -18,26 +18,27 @@ from pushd.core.names import Interest, is_pattern
 from pushd.core.patterns import UnmatchedPatterns
 
 _FEW_CHANNELS = 1000
-"""Channels that the patterns of a request may cover together to count as their names: as many as a subscription may
-name."""
+"""The most channels that the patterns of a request are replaced by: as many as a subscription may name."""
 _CHUNK_ROWS = 256
 """Rows between two calls of `on_rows_read`: about half a millisecond of Python."""
 _MAX_SEQUENCE = 1 << 62
-"""More than any sequence."""
+"""Greater than any sequence."""
 _EXPIRED_ROWS = 2000
-"""Expired messages whose rows are looked at one by one; beyond that each channel is asked for its newest."""
+"""The most expired messages that are read one by one; if there are more, the newest one of each channel is queried."""
 
 
 class ChannelLoss(NamedTuple):
-    """The newest message that was lost."""
+    """The newest lost message of a channel. Compares by sequence."""
 
     seq: int
     time: float
+    """Its timestamp, in unix seconds."""
     reason: str
+    """``evicted``, ``expired`` or ``unknown``; empty when nothing was lost."""
 
 
 class LogSnapshot:
-    """The log at one moment. For the thread that has the connection, and while it is in a transaction."""
+    """The log at one moment. Valid during one transaction, and only for the thread that uses its connection."""
 
     def __init__(
         self,
@@ -48,11 +49,11 @@ class LogSnapshot:
         on_rows_read: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """
-        :param age: how long messages are kept.
-        :param now: seconds of the log's own time.
-        :param head: what is newer was not delivered yet, and is hidden from this view.
-        :param spend: called with the number of rows that were looked at, every few hundred of them. What it raises ends
-            the request.
+        :param db: a connection in a read transaction.
+        :param age: the retention of messages, in seconds.
+        :param now: seconds of log time.
+        :param head: the newest sequence that was delivered; newer messages are hidden.
+        :param on_rows_read: called every few hundred rows with their number. It may raise an exception to abort.
         """
         self._db = db
         self._on_rows_read = on_rows_read
@@ -61,20 +62,20 @@ class LogSnapshot:
         log = self._row("SELECT epoch, unknown, turned_back, peak FROM log")
         self.epoch, self.unknown, self._turned_back, self._peak = log
         self._expired_through = self._newest_before("born", now - age, 0)
-        """What is not above this sequence is too old."""
+        """Messages up to this sequence have expired by the retention."""
         self._has_expired_ttl = bool(self._row("SELECT EXISTS (SELECT 1 FROM message WHERE deadline <= ?)", now)[0])
-        """Whether the time to live of some messages is over."""
+        """Whether there are messages whose own time to live is over."""
         self._records: dict[str, ChannelRecord | None] = {}
-        """Of channels by name."""
+        """Records that were read, by name; None for unknown channels."""
         self._matching: dict[tuple[str, ...], list[ChannelRecord] | None] = {}
-        """Those that some patterns cover together; None where they are many."""
+        """The records that match patterns, by the patterns; None where there are many."""
         self._losses: dict[tuple[str, ...], tuple[int, dict[str, ChannelLoss]]] = {}
-        """The newest losses of topics that are newer than a sequence."""
+        """A sequence, and the newest loss after it of each topic, by topics."""
 
     # Channels
 
     def load_records(self, topics: Sequence[str]) -> None:
-        """Read the records of all these channels at once."""
+        """Read the records of the channels among topics, in one query."""
         names = [topic for topic in topics if topic not in self._records and not is_pattern(topic)]
         self._records.update(dict.fromkeys(names))
         if names:
@@ -82,7 +83,7 @@ class LogSnapshot:
                 self._records[record.name] = record
 
     def records(self, topics: Sequence[str]) -> list[ChannelRecord] | None:
-        """Return the records of the channels that topics cover, each once, deleted ones too; None if they are many."""
+        """Return the records that match topics, each once, deleted ones too; None if there are many."""
         patterns = tuple(filter(is_pattern, topics))
         if patterns not in self._matching:
             self._matching[patterns] = self._few_matching(patterns)
@@ -95,7 +96,7 @@ class LogSnapshot:
         return list(found.values())
 
     def all_records(self, topics: Sequence[str]) -> Iterable[ChannelRecord]:
-        """Return the records of the channels that topics cover, however many they are."""
+        """Return the records that match topics, however many there are."""
         records = self.records(topics)
         if records is not None:
             return records
@@ -103,12 +104,12 @@ class LogSnapshot:
         return (record for record in self._report_rows(self._read_records("1")) if covers(record.name))
 
     def record(self, name: str) -> ChannelRecord | None:
-        """Return the record of a channel, also if it was deleted."""
+        """Return the record of a channel, deleted or not; None if it is unknown."""
         self.load_records((name,))
         return self._records[name]
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Return at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
+        """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
         rows = self._db.execute(
             "SELECT name FROM channel WHERE name >= ? AND name > ? AND NOT deleted ORDER BY name LIMIT ?",
             (prefix, after, limit),
@@ -123,7 +124,7 @@ class LogSnapshot:
     # Losses
 
     def loss_of(self, record: ChannelRecord) -> ChannelLoss:
-        """Return the newest loss of a channel; sequence 0 for none."""
+        """Return the newest loss of a channel; with sequence 0 for none."""
         loss = ChannelLoss(record.lost, record.lost_time, record.lost_reason)
         floor = max(record.floor, record.lost)
         query = "SELECT seq, time, 'expired' FROM message WHERE channel = ? AND seq > ? AND seq <= ?"
@@ -138,9 +139,9 @@ class LogSnapshot:
         return loss
 
     def newest_losses(self, topics: Sequence[str], after: int) -> dict[str, ChannelLoss]:
-        """Return, of the topics whose channels lost anything newer than `after`, the newest loss of each.
+        """Return the newest loss of each topic that lost a message after `after`, by topic.
 
-        However many patterns there are, the channels are walked once.
+        The channels are scanned once, however many patterns there are.
         """
         key = tuple(topics)
         known_after, losses = self._losses.get(key, (after, None))
@@ -164,9 +165,9 @@ class LogSnapshot:
                 if loss.seq > after:
                     losses.update(dict.fromkeys(unmatched.take(name), loss))
             return losses
-        for walk in (self._recorded_losses(after), self._age_losses(after), self._ttl_losses(after)):
+        for losses_by_name in (self._recorded_losses(after), self._age_losses(after), self._ttl_losses(after)):
             unmatched = UnmatchedPatterns(patterns)
-            for name, read_loss in walk:
+            for name, read_loss in losses_by_name:
                 taken = unmatched.take(name)
                 if taken:
                     loss = read_loss()
@@ -176,8 +177,11 @@ class LogSnapshot:
         return losses
 
     def _recorded_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Walk the channels that lost something newer than `after`, the newest loss first."""
-        # One row for a whole chunk, which SQLite makes without the interpreter's lock.
+        """Yield the channels with a recorded loss after `after`, the newest loss first.
+
+        Each comes with a function that reads the loss.
+        """
+        # One row for a whole chunk: SQLite builds it without the interpreter's lock.
         query = (
             "SELECT group_concat(name, char(10)), min(lost) FROM "
             f"(SELECT name, lost FROM channel WHERE lost > ? AND lost < ? ORDER BY lost DESC LIMIT {_CHUNK_ROWS})"
@@ -198,7 +202,7 @@ class LogSnapshot:
                 )
 
     def _age_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Walk the channels of messages that are too old and still have rows, the newest message first."""
+        """Yield, likewise, the channels of messages that expired by the retention and still have rows."""
         if self._expired_through <= after:
             return
         rows = self._db.execute(
@@ -218,7 +222,7 @@ class LogSnapshot:
             yield name, lambda seq=seq: self._expiry_loss(seq)  # type: ignore[misc]
 
     def _ttl_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Walk the channels of messages whose time to live is over and that still have rows, the newest one first."""
+        """Yield, likewise, the channels of messages whose own time to live is over and that still have rows."""
         if not self._has_expired_ttl:
             return
         query = (
@@ -234,7 +238,7 @@ class LogSnapshot:
     # Messages
 
     def sequences(self, record: ChannelRecord, after: int, *, backward: bool = False) -> Iterator[int]:
-        """Go through the messages of a channel that are newer than `after`."""
+        """Yield the sequences of the messages of a channel after `after`."""
         floor = max(after, record.floor, self._expired_through)
         if record.last > floor:
             query = f"SELECT seq FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
@@ -242,8 +246,8 @@ class LogSnapshot:
             yield from (seq for (seq,) in self._db.execute(f"{query} {order}", (record.id, floor, self.head)))
 
     def all_sequences(self, after: int, *, backward: bool = False) -> Iterator[tuple[int, str]]:
-        """Go through the messages of all channels that are newer than `after`; yield their channels, too."""
-        # CROSS JOIN: in the order of the messages, not of the channels.
+        """Yield the sequences and channels of all messages after `after`."""
+        # CROSS JOIN makes SQLite scan the messages in their order, instead of channel by channel.
         query = "SELECT seq, name FROM message CROSS JOIN channel ON channel.id = message.channel"
         query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive}"
         order = "ORDER BY seq DESC" if backward else "ORDER BY seq"
@@ -267,7 +271,7 @@ class LogSnapshot:
         try:
             row = self._row(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE seq = ?", seq)
         except sqlite3.OperationalError as error:
-            # Text that is no UTF-8 any more; what SQLite itself reports has a code.
+            # Text that is not valid UTF-8. Errors of SQLite itself have a code.
             if getattr(error, "sqlite_errorcode", None) is not None:
                 raise
             return None
@@ -276,16 +280,16 @@ class LogSnapshot:
     # Times
 
     def before_time(self, unix: float) -> int | None:
-        """Return the sequence up to which the times of all messages are before `unix`, and after which they are not.
+        """Return the sequence up to which all timestamps are before `unix`, in unix seconds, and after which none is.
 
-        None where there is none such, since the wall clock was set back from beyond that time.
+        None if there is no such sequence, because the wall clock was set back from a later time.
         """
         if self._turned_back and unix <= self._peak:
             return None
         return self._newest_before("time", unix, max(0, self._turned_back - 1))
 
     def newest_before(self, record: ChannelRecord, unix: float) -> int:
-        """Return the newest message of a channel with a time before `unix`, whatever was done to the clock."""
+        """Return the sequence of the newest message of a channel with a timestamp before `unix`; 0 for none."""
         row = self._row(
             "SELECT seq FROM message WHERE channel = ? AND seq > ? AND time < ? ORDER BY seq DESC LIMIT 1",
             record.id,
@@ -295,7 +299,7 @@ class LogSnapshot:
         return int(row[0]) if row else 0
 
     def _newest_before(self, column: str, value: float, low: int) -> int:
-        """Search the sequence up to which `column` is less than `value`. From `low` on it must only grow."""
+        """Bisect for the sequence up to which `column` is less than `value`; `column` must not decrease after `low`."""
         first = self._row(f"SELECT {column} FROM message WHERE seq > ? ORDER BY seq LIMIT 1", low)
         if not first or first[0] >= value:
             return low
@@ -318,7 +322,7 @@ class LogSnapshot:
         return f"AND (deadline IS NULL OR deadline > {self._now!r})" if self._has_expired_ttl else ""
 
     def _few_matching(self, patterns: Sequence[str]) -> list[ChannelRecord] | None:
-        """Return the records of the channels that patterns cover, unless too many would have to be looked at."""
+        """Return the records that match patterns; None if too many would have to be examined."""
         ranges = _name_ranges(patterns)
         left = _FEW_CHANNELS
         for condition, values in ranges:
@@ -331,7 +335,7 @@ class LogSnapshot:
         return [record for record in found if covers(record.name)]
 
     def _report_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """Go through rows and report every few hundred of them to `on_rows_read`."""
+        """Yield rows, and report every few hundred of them to `on_rows_read`."""
         for count, row in enumerate(rows, 1):
             if count % _CHUNK_ROWS == 0:
                 self._on_rows_read(_CHUNK_ROWS)
@@ -345,17 +349,17 @@ class LogSnapshot:
             yield record
 
     def _row(self, query: str, *values: float | str) -> tuple[Any, ...]:
-        """Return the first row; an empty one where there is none."""
+        """Return the first row of a query; an empty one if there is none."""
         return self._db.execute(query, values).fetchone() or ()
 
 
 def _name_ranges(patterns: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return conditions on a name, each with its values, that exclude each other and hold for all names that match."""
+    """Return disjoint SQL conditions, each with its values, that together hold for all names that may match."""
     prefixes: list[str] = []
     for prefix in sorted({pattern[: pattern.index("*")] for pattern in patterns}):
         if not prefix:
             return [("1", ())]
         if not prefixes or not prefix.startswith(prefixes[-1]):
             prefixes.append(prefix)
-    # A prefix ends with a slash, and a zero is what sorts next behind that.
+    # A prefix ends with a slash, and the character after the slash is the zero.
     return [("name >= ? AND name < ?", (prefix, f"{prefix[:-1]}0")) for prefix in prefixes]

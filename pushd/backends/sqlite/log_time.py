@@ -1,20 +1,21 @@
-"""The log's own time, by which messages expire: it continues over restarts and cannot be set.
+"""Log time: the clock by which messages expire. It continues over restarts and is independent of the wall clock.
 
-While the daemon runs it follows the monotonic clock. While it did not run, all there is to go by is the wall clock: so
-much time has passed as that says, and none where it says less than none. A clock that is set back thus makes messages
-live longer, never shorter; and order never asks the time at all.
+While the daemon runs, it follows the monotonic clock. Over a restart, it advances by the difference that the wall clock
+shows, or not at all if that is negative. So a wall clock that is set back lengthens the life of messages and never
+shortens it. The order of messages does not depend on any clock.
 """
 
 from collections.abc import Callable
 
 
 class LogTime:
-    """Seconds since the log began, approximately."""
+    """The clock of a log: seconds since the log began, approximately."""
 
     def __init__(self, monotonic: Callable[[], float], now: float, downtime: float) -> None:
         """
-        :param now: what it was at the last commit.
-        :param asleep: what has passed since by the wall clock, in seconds.
+        :param monotonic: returns monotonic seconds.
+        :param now: the log time of the last commit.
+        :param downtime: seconds of the wall clock since that commit; perhaps negative.
         """
         self._monotonic = monotonic
         self._offset = now + max(0.0, downtime) - monotonic()

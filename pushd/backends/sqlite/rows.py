@@ -1,6 +1,6 @@
-"""The rows of messages and records, each with a checksum, so that a flipped bit is never served.
+"""The rows of messages and records, each with a checksum, so that corrupt data is never delivered.
 
-SQLite itself has no checksums: it notices damage to its structure, not to what is stored in it.
+SQLite has no checksums of its own: it detects damage to the structure of a file, not to the values in it.
 """
 
 from zlib import crc32
@@ -23,7 +23,13 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 def row_of_message(message: Message, channel: int, prev: int, born: float, deadline: float | None) -> MessageRow:
-    """Return the row of a message. `channel`: the number of its channel; `prev`: a sequence, 0 for none."""
+    """Return the row of a message.
+
+    :param channel: the id of the record of its channel.
+    :param prev: the sequence of the message before it in its channel; 0 for none.
+    :param born: when it was accepted, in seconds of log time.
+    :param deadline: when its time to live is over, in seconds of log time.
+    """
     kind, form, event, end = message.content_type, message.encoding, message.event, int(message.end)
     crc = _crc_of_message(
         message.channel, message.seq, prev, message.time, born, deadline, kind, form, event, end, message.data
@@ -32,12 +38,15 @@ def row_of_message(message: Message, channel: int, prev: int, born: float, deadl
 
 
 def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
-    """Return the message of a row; None if it is damaged. `name`: that of its channel."""
+    """Return the message of a row; None if it is damaged.
+
+    :param name: the name of its channel.
+    """
     seq, _, prev, time, born, deadline, kind, form, event, end, crc, data = row
     try:
         if _crc_of_message(name, seq, prev, time, born, deadline, kind, form, event, end, data) != crc:
             return None
-    except (TypeError, ValueError):  # a value that is not even of its type
+    except (TypeError, ValueError):  # a value of the wrong type
         return None
     before = f"{epoch}-{prev}" if prev else None
     return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end))

@@ -1,7 +1,7 @@
-"""The tail: the newest part of the log in memory, so that a short absence needs no read of the file.
+"""The tail: the newest messages of the log in memory, so that clients that reconnect soon need no read of the file.
 
-It answers only where it knows the whole answer: nothing newer than the cursor was lost, of any channel, and none of the
-topics has ended or was deleted. All else is the file's to answer.
+It answers a request only if it holds everything that the answer needs: no channel lost anything newer than the cursor,
+and none of the topics has ended or was deleted. All other requests read the file.
 """
 
 import heapq
@@ -17,19 +17,20 @@ from pushd.core.replay import Page, StartPosition
 _MAX_MESSAGES = 10_000
 _MAX_BYTES = 16 << 20
 _HEAP_SLACK = 1024
+"""Deadlines of evicted messages that may stay in the heap, beside two for each message."""
 _PAGE_SKIP_LIMIT = 2000
-"""How many foreign messages a page passes over before it is handed out half full: about 5 ms."""
+"""Messages of other channels that a page skips before it is returned partly filled: about 5 ms."""
 
 
 class Tail:
-    """The newest messages, in id order, of those that were delivered."""
+    """The newest delivered messages, in id order."""
 
     def __init__(self, epoch: str, age: float, head: int, newest_loss: int, closed: Iterable[str]) -> None:
         """
-        :param age: how long messages are kept.
+        :param age: the retention of messages, in seconds.
         :param head: the newest sequence.
-        :param newest_loss: nothing newer was lost anywhere.
-        :param closed: the channels that have ended or were deleted.
+        :param newest_loss: the newest sequence that any channel lost.
+        :param closed: the names of channels that have ended or were deleted.
         """
         self.epoch = epoch
         self.head = head
@@ -37,22 +38,26 @@ class Tail:
         self._newest_loss = newest_loss
         self._closed = set(closed)
         self._start = head
-        """All that is newer than this sequence is here, unless it was lost."""
+        """All kept messages newer than this sequence are here."""
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._of_channel: dict[str, deque[Message]] = {}
-        """Those of each channel, but for the newest."""
+        """Messages by channel, oldest first, except the newest `_unsorted` ones."""
         self._unsorted = 0
-        """How many of the newest are not among those: without requests nothing is sorted."""
+        """The number of newest messages not yet in `_of_channel`, which is only filled when it is needed."""
         self._born: deque[tuple[float, int]] = deque()
-        """When messages were accepted, and the newest of those that were accepted then."""
+        """Times of acceptance in seconds of log time, each with the newest sequence accepted at that time."""
         self._deadlines: list[tuple[float, int]] = []
-        """A heap of the times at which messages with a time to live expire."""
+        """A heap of the deadlines and sequences of messages with a time to live."""
 
-    # What becomes known
+    # Changes
 
     def add(self, message: Message, now: float, ttl: float | None) -> None:
-        """Take the newest message, accepted at `now` by the log's own time."""
+        """Add the newest message.
+
+        :param now: when it was accepted, in seconds of log time.
+        :param ttl: its time to live, in seconds.
+        """
         seq = self.head = message.seq
         if message.end:
             self._closed.add(message.channel)
@@ -84,10 +89,10 @@ class Tail:
         """Called when messages up to `newest_loss` may be lost."""
         self._newest_loss = max(self._newest_loss, newest_loss)
 
-    # What is asked
+    # Requests
 
     def open(self, topics: Sequence[str], since: Since, now: float) -> StartPosition | None:
-        """Return where a subscription begins, or None if the file has to be read."""
+        """Return where a subscription starts; None if the file must be read."""
         if not self._closed.isdisjoint(topics):
             return None
         match since:
@@ -102,7 +107,10 @@ class Tail:
         return StartPosition(MessageId(self.epoch, seq), (), needs_replay=seq < self.head, is_complete=False)
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page | None:
-        """Return the next page, or None if the file has to be read."""
+        """Return the next page; None if the file must be read.
+
+        See `pushd.backends.interface.Backend.page`; `now` is in seconds of log time.
+        """
         if (
             after.epoch != self.epoch
             or not self._is_complete_after(after.seq, now)
@@ -123,7 +131,7 @@ class Tail:
         return Page(tuple(taken), (), MessageId(self.epoch, self.head), is_last=True)
 
     def _is_complete_after(self, seq: int, now: float) -> bool:
-        """Return whether all that is newer than `seq` is here."""
+        """Return whether all messages after `seq` are here and none was lost; evict those that expired."""
         while self._deadlines and self._deadlines[0][0] <= now:
             self.raise_newest_loss(heapq.heappop(self._deadlines)[1])
         while self._born and self._born[0][0] + self._age <= now:
@@ -131,7 +139,7 @@ class Tail:
         return max(self._start, self._newest_loss) <= seq <= self.head
 
     def _before_last(self, topics: Sequence[str], count: int, now: float) -> int | None:
-        """Return where the newest `count` messages begin, if they are all here."""
+        """Return the sequence before the newest `count` messages of the topics; None if they are not all here."""
         if count > len(self._messages):
             return None
         covers = Interest(topics).covers
@@ -142,7 +150,7 @@ class Tail:
         )
 
     def _messages_newer(self, topics: Sequence[str], seq: int) -> Iterable[Message]:
-        """Return the messages newer than `seq`, oldest first: those of the topics, or all."""
+        """Return the messages after `seq`, oldest first: those of the topics, or all if there are patterns."""
         return reversed(list(takewhile(lambda message: message.seq > seq, self._newest_first(topics))))
 
     def _newest_first(self, topics: Sequence[str]) -> Iterator[Message]:
@@ -152,7 +160,7 @@ class Tail:
         channels = (reversed(self._of_channel[topic]) for topic in topics if topic in self._of_channel)
         return heapq.merge(*channels, key=lambda message: message.seq, reverse=True)
 
-    # What is here
+    # Messages
 
     def _sort(self) -> None:
         for message in islice(self._messages, len(self._messages) - self._unsorted, None):

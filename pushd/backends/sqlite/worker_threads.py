@@ -1,5 +1,6 @@
-"""The threads that work on one file, from when it is opened until it is closed: one writes, a few read, one runs
-checkpoints, and one verifies.
+"""The threads that work on one file: one writes, a few read, one runs checkpoints, and one verifies.
+
+They run from when the file is opened until it is closed.
 """
 
 from collections.abc import Callable
@@ -26,20 +27,20 @@ from pushd.core.history import Bounds
 T = TypeVar("T")
 
 _MAX_LOGGED_DAMAGE = 100
-"""The most findings of damage that are logged."""
+"""The most reports of damage that are logged."""
 
 
 class OpenedLog(NamedTuple):
-    """The log in a file that was opened."""
+    """The state of a log that was opened."""
 
     totals: LogTotals
     tail: Tail
     unavailable_reason: str | None
-    """Why nothing can be written now; None when it can."""
+    """Why the file cannot be written now; None when it can."""
 
 
 class WorkerThreads:
-    """All threads, and the directory of the file."""
+    """Starts and stops the threads, and holds the directory of the file."""
 
     log = Logger()
 
@@ -52,7 +53,7 @@ class WorkerThreads:
         sync: str,
         callbacks: ResultCallbacks,
     ) -> None:
-        """See `SqliteBackend`. `callbacks`: callbacks for results."""
+        """See `SqliteBackend`; the callbacks are those of the writer thread."""
         self._directory = Directory(directory)
         self._bounds = bounds
         self._reactor = reactor
@@ -78,12 +79,12 @@ class WorkerThreads:
             opened = open_history(directory, self._bounds, self._fsync, self._wall())
             for sentence in opened.warnings:
                 self.log.warn("{sentence}", sentence=sentence)
-            ready = self._load(opened.writer, opened.unavailable_reason)
+            opened_log = self._load(opened.writer, opened.unavailable_reason)
             self.log.info(
                 "Opened history {file}: {messages} messages in {channels} channels",
                 file=str(directory.file),
-                messages=ready.totals.messages,
-                channels=ready.totals.channels,
+                messages=opened_log.totals.messages,
+                channels=opened_log.totals.channels,
             )
         except BaseException:
             directory.release()
@@ -99,18 +100,18 @@ class WorkerThreads:
         self._checkpoints = CheckpointThread(
             directory.open_checkpointer(),
             self._writer_thread.request_checkpoint,
-            lambda why: call(self._warn_of_checkpoints, why),
+            lambda reason: call(self._on_checkpoint_failed, reason),
         )
         self._readers.start()
         self._writer_thread.start()
         self._checkpoints.start()
         if not opened.is_verified:
-            self._verifier = VerifierThread(directory.read(), lambda damage: call(self.report_damage, damage))
+            self._verifier = VerifierThread(directory.open_reader(), lambda damage: call(self.report_damage, damage))
             self._verifier.start()
-        return ready
+        return opened_log
 
     def stop(self) -> None:
-        """Finish pending work, close the file, and report `stopped`."""
+        """Finish pending requests and close the file; `ResultCallbacks.on_stopped` is called afterwards."""
         if self._verifier is not None:
             self._verifier.finish()
         self._checkpoints.finish()
@@ -118,17 +119,17 @@ class WorkerThreads:
         self._writer_thread.finish()
 
     def release(self) -> None:
-        """Release the lock on the directory, once all is closed."""
+        """Release the lock on the directory, once the file is closed."""
         self._directory.release()
 
-    # Work
+    # Requests
 
     def now(self) -> float:
         """Return the log time, in seconds."""
         return self._time.now()
 
     def submit(self, pending: list[PendingRequest]) -> None:
-        """Submit jobs to the writing thread."""
+        """Submit requests to the writer thread."""
         self._writer_thread.submit(pending)
 
     def read(
@@ -137,8 +138,8 @@ class WorkerThreads:
         """Run a query in a reader thread; see `ReaderThreads`."""
         return self._readers.read(query, now, head)
 
-    def committed(self) -> None:
-        """Called when there are new commits."""
+    def on_committed(self) -> None:
+        """Called when there are new commits, so that the next checkpoint is due."""
         self._checkpoints.request()
 
     def size(self) -> int:
@@ -146,7 +147,7 @@ class WorkerThreads:
         return self._directory.size()
 
     def report_damage(self, damage: Damaged) -> None:
-        """Log damage that the start did not find, once, and make the next start verify all of the file."""
+        """Log damage that the start did not find, once each; the next start will verify the whole file."""
         if str(damage) in self._known_damage or len(self._known_damage) >= _MAX_LOGGED_DAMAGE:
             return
         self._known_damage.add(str(damage))
@@ -169,7 +170,7 @@ class WorkerThreads:
         self._directory.check_space()
         return reopen_history(self._directory, self._bounds, self._fsync)
 
-    def _warn_of_checkpoints(self, why: str) -> None:
-        if why != self._checkpoint_warning:
-            self._checkpoint_warning = why
-            self.log.warn("SQLite checkpoint failed, the write-ahead log keeps growing: {why}", why=why)
+    def _on_checkpoint_failed(self, reason: str) -> None:
+        if reason != self._checkpoint_warning:
+            self._checkpoint_warning = reason
+            self.log.warn("SQLite checkpoint failed; the write-ahead log keeps growing: {reason}", reason=reason)

@@ -1,6 +1,6 @@
-"""The writer: it turns requests into rows, many requests in one transaction.
+"""The writer: it executes requests against the file, many of them in one transaction.
 
-A transaction takes effect for all readers when it is committed, and for none if that fails; then the writer is
+Readers see all of a transaction once it is committed, or nothing if the commit fails. After a failure the writer is
 discarded, and a new one loads its state from the file.
 """
 
@@ -29,24 +29,26 @@ from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 
 _STEP_SIZE = 256
-"""Rows that are deleted in one go, and pages that are given back: some milliseconds."""
+"""The most rows that one statement deletes, and pages that one vacuum frees: some milliseconds."""
 _CLOCK_SECONDS = 1.0
-"""By so much the wall clock may be set before it is written down."""
+"""The change between wall clock and log time that is written to the file even if there is nothing to commit."""
 _MAX_STALE_ROWS = 10_000
-"""So many stale rows are deleted wherever they stand, since they take room."""
+"""With more stale rows than these, a commit deletes those of any channel, to bound the size of the file."""
 
 
 class _Statement:
-    """A statement that takes many rows at once.
+    """An INSERT of many rows at a time.
 
-    Each statement gives the interpreter away and has to wait for it again, so few large ones are worth much more than
-    many of one row. The sizes add up to any number, and SQLite has soon seen all of them before.
+    Each statement releases the interpreter's lock and has to acquire it again, so a few large statements are much
+    faster than one for each row. Any number of rows is a sum of the sizes, so few different statements are prepared.
     """
 
     _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 
     def __init__(self, head: str, width: int, suffix: str = "") -> None:
-        """`width`: how many values a row has."""
+        """
+        :param width: the number of values of a row.
+        """
         row = f"({', '.join('?' * width)})"
         self._texts = {size: f"{head} VALUES {', '.join([row] * size)} {suffix}" for size in self._SIZES}
 
@@ -70,29 +72,29 @@ _UPSERT = _Statement(
 
 
 class Writer:
-    """Writes requests to a file. Not thread-safe.
+    """Executes requests against the file. Not thread-safe.
 
-    :raises Damaged: the content of the file is inconsistent.
+    :raises Damaged: when the content of the file is inconsistent.
     """
 
     def __init__(self, db: sqlite3.Connection, bounds: Bounds) -> None:
         self.db = db
         self._bounds = bounds
         self._next_expiry = 0.0
-        """Before this time nothing expires."""
+        """Nothing expires earlier than this, in seconds of log time."""
         self._wall_offset = 0.0
-        """Of the log's own time, as of the last commit."""
+        """Unix seconds minus log time, at the last commit."""
         self._now = 0.0
-        """Log time of the last request."""
+        """The log time of the last request."""
         self._inserted = 0
-        """Rows of this transaction."""
+        """Messages inserted in this transaction."""
         self._has_more_expired = False
-        """Whether more has expired than this transaction removes."""
+        """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
 
     @property
     def totals(self) -> LogTotals:
-        """How much the log holds."""
+        """The state of the log, including the open transaction."""
         ledger = self._ledger
         return LogTotals(
             ledger.epoch, ledger.head, ledger.messages, ledger.bytes, ledger.channel_count, ledger.newest_loss
@@ -100,7 +102,7 @@ class Writer:
 
     @property
     def has_maintenance(self) -> bool:
-        """Whether there is something to tidy up."""
+        """Whether `maintain` has something to do."""
         ledger = self._ledger
         return self._now >= self._next_expiry or ledger.exceeds_bounds or bool(ledger.stale) or self._excess_pages() > 0
 
@@ -109,7 +111,8 @@ class Writer:
     def commit(self, requests: Sequence[Request]) -> CommitResult:
         """Commit requests in one transaction.
 
-        :raises sqlite3.Error: nothing was done, and the writer is of no more use.
+        :raises sqlite3.Error: when the commit fails. Nothing was done, and the writer must be discarded.
+        :raises Damaged: when the file turns out to be damaged; likewise.
         """
         ledger, last = self._ledger, requests[-1]
         self._now = last.now
@@ -118,19 +121,20 @@ class Writer:
             return CommitResult([None] * len(requests), self.totals, [])
         self.db.execute("BEGIN IMMEDIATE")
         self._inserted, self._has_more_expired = 0, False
-        answers = [self._execute(request) for request in requests]
+        results = [self._execute(request) for request in requests]
         self._insert()
-        # New rows make others stale: more go than come, so that they do not pile up where there is never a pause.
+        # Twice as many rows are deleted as inserted, so that stale ones do not accumulate when there is never a pause.
         self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MAX_STALE_ROWS else ledger.sweepable)
         dropped = [record.name for record in ledger.dropped]
         self._flush()
         self._commit(last.now, last.time)
-        return CommitResult(answers, self.totals, dropped)
+        return CommitResult(results, self.totals, dropped)
 
     def maintain(self) -> None:
-        """Do one small piece of what can wait.
+        """Do a little maintenance: remove expired or excess messages, delete stale rows, or shrink the file.
 
-        :raises sqlite3.Error: as above.
+        :raises sqlite3.Error: as for `commit`.
+        :raises Damaged: as for `commit`.
         """
         spare = (
             0
@@ -138,7 +142,7 @@ class Writer:
             else self._excess_pages()
         )
         if spare:
-            # Each step of this statement gives one page back, and `execute` takes only the first.
+            # Each step of this statement frees one page, and `execute` runs only the first step.
             self.db.executescript(f"PRAGMA incremental_vacuum({min(_STEP_SIZE, spare)})")
             return
         self.db.execute("BEGIN IMMEDIATE")
@@ -151,7 +155,7 @@ class Writer:
         self.db.execute("COMMIT")
 
     def checkpoint(self) -> None:
-        """Bring what is in the log of SQLite into the file, so that the next commit begins the log anew."""
+        """Copy the rest of the write-ahead log into the file, so that the next commit can overwrite the log."""
         self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def roll_back(self) -> None:
@@ -193,10 +197,10 @@ class Writer:
     # Rows
 
     def _flush(self) -> None:
-        """Write what the ledger has noted of records; messages are in already."""
+        """Write the changed records of the ledger; its messages have been inserted."""
         ledger = self._ledger
         for record in ledger.dropped:
-            # Before `changed`: a channel of the same name may be among those.
+            # Before `changed`, which may have a new record of the same name.
             self.db.execute("DELETE FROM message WHERE channel = ?", (record.id,))
             self.db.execute("DELETE FROM channel WHERE id = ?", (record.id,))
         _UPSERT.execute(self.db, [row_of_record(record) for record in ledger.changed.values()])
@@ -204,7 +208,7 @@ class Writer:
         ledger.changed.clear()
 
     def _insert(self) -> None:
-        """Write the messages that the ledger has noted."""
+        """Insert the new messages of the ledger."""
         added = self._ledger.added
         if added:
             _INSERT.execute(self.db, [row_of_message(*each) for each in added.values()])
@@ -222,7 +226,7 @@ class Writer:
         return [record.entry(*row[1:]) for row in rows]
 
     def _expire(self, now: float) -> None:
-        """Remove expired messages, or some of them if there are very many."""
+        """Remove expired messages, at most `_STEP_SIZE` of them."""
         self._insert()
         newest = "(SELECT max(seq) FROM (SELECT seq, born FROM message ORDER BY seq LIMIT ?) WHERE born < ?)"
         is_more = self._remove(
@@ -252,9 +256,9 @@ class Writer:
         return min(inf if deadline is None else deadline, oldest[0] + self._bounds.age if oldest else inf)
 
     def _sweep(self, count: int, records: dict[int, ChannelRecord]) -> None:
-        """Delete some stale rows.
+        """Delete at most `count` stale rows.
 
-        :param records: those that may be swept.
+        :param records: the records whose rows may be deleted, by id.
         """
         while count > 0 and records:
             record = next(iter(records.values()))
@@ -264,12 +268,12 @@ class Writer:
                 "(SELECT seq FROM message WHERE channel = ? AND seq <= ? ORDER BY seq LIMIT ?)",
                 (record.id, record.floor, wanted),
             ).rowcount
-            # Fewer than it says: then none is left.
+            # If there were fewer rows than the record counts, none is left.
             self._ledger.on_rows_deleted(record, deleted if deleted == wanted else record.stale)
             count -= wanted
 
     def _excess_pages(self) -> int:
-        """Return how many pages of the file are empty beyond what is soon used again: a quarter, and a megabyte."""
+        """Return the number of free pages beyond the reserve: a quarter of the file, and at least a megabyte."""
         (empty,), (pages,) = (self.db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
         return max(0, int(empty) - max(int(pages) // 4, _STEP_SIZE))
 

@@ -1,4 +1,4 @@
-"""Requests to the writer, and its results."""
+"""Requests to the writer, and their results."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,19 +8,19 @@ from pushd.core.message import Draft, Message
 
 
 class PublishRequest(NamedTuple):
-    """Publish messages in their order. The answer is a list with a message or a refusal for each."""
+    """Publish messages in their order. Its result is a list: for each draft, the message or the refusal."""
 
     drafts: Sequence[Draft]
     size: int
-    """The bytes of their data."""
+    """Bytes of their data."""
     time: float
-    """Unix seconds: the time of the messages."""
+    """The timestamp of the messages, in unix seconds."""
     now: float
-    """Seconds of log time, by which messages expire."""
+    """Seconds of log time."""
 
 
 class DeleteRequest(NamedTuple):
-    """Delete a channel. The answer is whether it was known."""
+    """Delete a channel. Its result is whether the channel was known."""
 
     name: str
     time: float
@@ -28,7 +28,7 @@ class DeleteRequest(NamedTuple):
 
 
 class TickRequest(NamedTuple):
-    """Advance the log time, so that messages expire."""
+    """Advance the log time, so that messages expire. Its result is None."""
 
     time: float
     now: float
@@ -39,22 +39,24 @@ RequestResult = list[Message | Refusal] | bool | None
 
 
 class LogTotals(NamedTuple):
-    """The content of the log after a commit, in numbers."""
+    """The state of the log after a commit."""
 
     epoch: str
     head: int
     """The newest sequence."""
     messages: int
     bytes: int
+    """What the messages count towards `Bounds.total_bytes`."""
     channels: int
     newest_loss: int
-    """No message with a greater sequence was lost."""
+    """The newest sequence that any channel lost."""
 
 
 class CommitResult(NamedTuple):
-    """The result of a transaction."""
+    """The result of one transaction."""
 
-    answers: list[RequestResult]
+    results: list[RequestResult]
+    """The result of each request, in the order of the requests."""
     totals: LogTotals
     dropped: list[str]
-    """Channels whose records were dropped."""
+    """The channels whose records were dropped."""

@@ -1,8 +1,8 @@
-"""The writer thread: it commits all waiting requests in one transaction.
+"""The writer thread: it commits all waiting requests in one transaction (group commit).
 
-The more clients publish at a time, the more messages share a commit, which takes as long as the disk needs, however
-many they are. If a commit fails, its requests are refused, and so are all that follow until the file can be written
-again, which is tried every few seconds.
+A commit takes as long as the disk needs, however many messages it has. So the more clients publish at a time, the more
+messages share a commit. If a commit fails, its requests are refused, and so are later ones until the file can be
+written again. Every few seconds the thread tries to reopen it.
 """
 
 import time
@@ -19,41 +19,42 @@ from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, Publi
 
 _BATCH_MESSAGES = 1000
 _BATCH_BYTES = 4 << 20
-"""Size of one transaction, plus at most the requests of one reactor turn: some 20 ms of work."""
+"""At this size no further requests are added to a transaction: some 20 ms of work."""
 _PAUSE_SECONDS = 0.02
-"""Seconds without a request before maintenance is done."""
+"""Seconds without a request before maintenance starts."""
 _RETRY_SECONDS = 1.0
 _MAX_RETRY_SECONDS = 8.0
 _HEALTHY_SECONDS = 10.0
-"""Seconds after a failure within which another one doubles the time until the next attempt."""
+"""A failure within these seconds of a recovery doubles the retry interval; a later one resets it."""
 
 
 class PendingRequest(NamedTuple):
-    """A request, and the Deferred for its result, which only the reactor thread uses."""
+    """A request and the Deferred of its result, which only the reactor thread may use."""
 
     request: Request
     deferred: "Deferred[Any]"
 
 
 class ResultCallbacks(NamedTuple):
-    """Callbacks of the thread, called in the reactor."""
+    """The callbacks of the writer thread, called in the reactor thread."""
 
-    committed: Callable[[list[PendingRequest], CommitResult], None]
-    """Called with committed jobs, in their order."""
+    on_committed: Callable[[list[PendingRequest], CommitResult], None]
+    """Called with committed requests, in their order."""
     on_maintained: Callable[[LogTotals], None]
     """Called after maintenance, which may have removed messages."""
-    failed: Callable[[list[PendingRequest], Exception], None]
-    """Called with the jobs of a failed commit, perhaps none; further ones are refused for now."""
-    refused: Callable[[list[PendingRequest]], None]
-    """Called with jobs that were submitted while nothing could be written."""
-    recovered: Callable[[LogTotals], None]
+    on_failed: Callable[[list[PendingRequest], Exception], None]
+    """Called with the requests of a failed commit, or with none when maintenance or reopening the file fails.
+    Further requests are refused until `on_recovered`."""
+    on_refused: Callable[[list[PendingRequest]], None]
+    """Called with requests that were submitted while the file could not be written."""
+    on_recovered: Callable[[LogTotals], None]
     """Called when requests are accepted again."""
-    stopped: Callable[[], None]
-    """Called when the file is closed."""
+    on_stopped: Callable[[], None]
+    """Called when the thread has closed the file."""
 
 
 class WriterThread(Thread):
-    """The thread. It runs from `start` until it has executed all jobs submitted before `finish`."""
+    """Runs from `start` until it has processed all requests that were submitted before `finish`."""
 
     def __init__(
         self,
@@ -67,10 +68,11 @@ class WriterThread(Thread):
         """
         :param writer: None when the file cannot be written now.
         :param reopen: returns a new writer, or raises any exception.
-        :param look: checks that the file is still there, and raises if it is not.
+        :param close: closes the file.
+        :param check_presence: raises an exception when the file was removed or replaced.
         :param call: calls a function in the reactor thread.
         """
-        # A daemon thread: the end of the process may end it at once, as a crash would.
+        # A daemon thread: if the process ends without `finish`, the effect is that of a crash.
         super().__init__(name="pushd-history", daemon=True)
         self._writer = writer
         self._reopen = reopen
@@ -83,19 +85,19 @@ class WriterThread(Thread):
         self._checkpoint_is_due = False
 
     def submit(self, pending: list[PendingRequest]) -> None:
-        """Submit jobs, after all earlier ones."""
+        """Submit requests, to be processed after all earlier ones."""
         self._pending.put(pending)
 
     def finish(self) -> None:
-        """Stop after all earlier jobs."""
+        """Stop after all requests that were submitted. Does not wait for it."""
         self._pending.put(None)
 
     def request_checkpoint(self) -> None:
-        """Finish a checkpoint between two commits. May be called from any thread."""
+        """Finish a checkpoint after the current commit. May be called from any thread."""
         self._checkpoint_is_due = True
 
     def run(self) -> None:
-        """Commit jobs until `finish`."""
+        """Process requests until `finish`."""
         healthy_since = time.monotonic()
         retry = _RETRY_SECONDS
         while not self._is_finishing:
@@ -106,23 +108,23 @@ class WriterThread(Thread):
                 is_often = time.monotonic() - healthy_since < _HEALTHY_SECONDS
                 retry = min(2 * retry, _MAX_RETRY_SECONDS) if is_often else _RETRY_SECONDS
         if self._writer is not None:
-            with suppress(Exception):  # it was closed as well as could be; what is committed is safe
+            with suppress(Exception):  # committed messages are safe even if the file was not closed cleanly
                 self._close(self._writer)
-        self._call(self._callbacks.stopped)
+        self._call(self._callbacks.on_stopped)
 
     # While the file can be written
 
     def _process_requests(self, writer: Writer) -> bool:
-        """Commit jobs until `finish`, or until something fails; return False if it failed."""
+        """Commit requests until `finish`; return False on the first failure."""
         batch: list[PendingRequest] = []
         try:
             while not self._is_finishing:
                 batch = self._next_batch(writer)
                 if batch:
-                    if any(isinstance(job.request, TickRequest) for job in batch):
+                    if any(isinstance(each.request, TickRequest) for each in batch):
                         self._check_presence()
-                    result = writer.commit([job.request for job in batch])
-                    self._call(self._callbacks.committed, batch, result)
+                    result = writer.commit([each.request for each in batch])
+                    self._call(self._callbacks.on_committed, batch, result)
                     batch = []
                 elif not self._is_finishing:
                     writer.maintain()
@@ -130,15 +132,15 @@ class WriterThread(Thread):
                 if self._checkpoint_is_due:
                     self._checkpoint_is_due = False
                     writer.checkpoint()
-        except Exception as error:  # of SQLite, of the disk, or a bug: nothing of the group is in the file
+        except Exception as error:  # of SQLite, of the disk, or a bug: the transaction is rolled back
             self._writer = None
             writer.roll_back()
-            self._call(self._callbacks.failed, batch, error)
+            self._call(self._callbacks.on_failed, batch, error)
             return False
         return True
 
     def _next_batch(self, writer: Writer) -> list[PendingRequest]:
-        """Wait for jobs and return those of one transaction; none when there is time for maintenance."""
+        """Wait for requests, and return those of one transaction; none when it is time for maintenance."""
         batch: list[PendingRequest] = []
         messages = size = 0
         with suppress(Empty):
@@ -148,15 +150,15 @@ class WriterThread(Thread):
                     self._is_finishing = True
                     break
                 batch += pending
-                publishes = [job.request for job in pending if isinstance(job.request, PublishRequest)]
+                publishes = [each.request for each in pending if isinstance(each.request, PublishRequest)]
                 messages += sum([len(publish.drafts) for publish in publishes])
                 size += sum([publish.size for publish in publishes])
         return batch
 
     def _first_requests(self, writer: Writer) -> list[PendingRequest] | None:
-        """Wait for jobs; only shortly if there is maintenance to do.
+        """Wait for requests and return them; None at the end.
 
-        :raises Empty: when there is time for maintenance.
+        :raises Empty: when there was no request for `_PAUSE_SECONDS` and there is maintenance to do.
         """
         try:
             return self._pending.get(timeout=_PAUSE_SECONDS)
@@ -165,10 +167,10 @@ class WriterThread(Thread):
                 raise
         return self._pending.get()
 
-    # While it cannot
+    # While it cannot be written
 
     def _recover(self, seconds: float) -> None:
-        """Refuse jobs for some seconds, then try to reopen the file."""
+        """Refuse requests for some seconds, then try to reopen the file."""
         until = time.monotonic() + seconds
         with suppress(Empty):
             while (left := until - time.monotonic()) > 0:
@@ -176,10 +178,10 @@ class WriterThread(Thread):
                 if pending is None:
                     self._is_finishing = True
                     return
-                self._call(self._callbacks.refused, pending)
+                self._call(self._callbacks.on_refused, pending)
         try:
             self._writer = self._reopen()
         except Exception as error:
-            self._call(self._callbacks.failed, [], error)
+            self._call(self._callbacks.on_failed, [], error)
         else:
-            self._call(self._callbacks.recovered, self._writer.totals)
+            self._call(self._callbacks.on_recovered, self._writer.totals)
