@@ -8,10 +8,11 @@ one that matches many, the whole log after the cursor is scanned (`all_sequences
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.loss_scan import ChannelLoss, LossScan
+from pushd.backends.sqlite.row_reader import RowReader
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
 from pushd.core.message import Message
 from pushd.core.names import Interest, is_pattern
@@ -19,22 +20,6 @@ from pushd.core.patterns import UnmatchedPatterns
 
 _FEW_CHANNELS = 1000
 """The most channels that the patterns of a request are replaced by: as many as a subscription may name."""
-_CHUNK_ROWS = 256
-"""Rows between two calls of `on_rows_read`: about half a millisecond of Python."""
-_MAX_SEQUENCE = 1 << 62
-"""Greater than any sequence."""
-_EXPIRED_ROWS = 2000
-"""The most expired messages that are read one by one; if there are more, the newest one of each channel is queried."""
-
-
-class ChannelLoss(NamedTuple):
-    """The newest lost message of a channel. Compares by sequence."""
-
-    seq: int
-    time: float
-    """Its timestamp, in unix seconds."""
-    reason: str
-    """``evicted``, ``expired`` or ``unknown``; empty when nothing was lost."""
 
 
 class LogSnapshot:
@@ -55,15 +40,16 @@ class LogSnapshot:
         :param head: the newest sequence that was delivered; newer messages are hidden.
         :param on_rows_read: called every few hundred rows with their number. It may raise an exception to abort.
         """
-        self._db = db
-        self._on_rows_read = on_rows_read
+        self._reader = RowReader(db, on_rows_read)
         self._now = now
         self.head = head
-        log = self._row("SELECT epoch, unknown, turned_back, peak FROM log")
+        log = self._reader.first("SELECT epoch, unknown, turned_back, peak FROM log")
         self.epoch, self.unknown, self._turned_back, self._peak = log
         self._expired_through = self._newest_before("born", now - age, 0)
         """Messages up to this sequence have expired by the retention."""
-        self._has_expired_ttl = bool(self._row("SELECT EXISTS (SELECT 1 FROM message WHERE deadline <= ?)", now)[0])
+        self._has_expired_ttl = bool(
+            self._reader.first("SELECT EXISTS (SELECT 1 FROM message WHERE deadline <= ?)", now)[0]
+        )
         """Whether there are messages whose own time to live is over."""
         self._records: dict[str, ChannelRecord | None] = {}
         """Records that were read, by name; None for unknown channels."""
@@ -101,7 +87,7 @@ class LogSnapshot:
         if records is not None:
             return records
         covers = Interest(topics).covers
-        return (record for record in self._report_rows(self._read_records("1")) if covers(record.name))
+        return (record for record in self._reader.counted(self._read_records("1")) if covers(record.name))
 
     def record(self, name: str) -> ChannelRecord | None:
         """Return the record of a channel, deleted or not; None if it is unknown."""
@@ -110,9 +96,11 @@ class LogSnapshot:
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
-        rows = self._db.execute(
+        rows = self._reader.rows(
             "SELECT name FROM channel WHERE name >= ? AND name > ? AND NOT deleted ORDER BY name LIMIT ?",
-            (prefix, after, limit),
+            prefix,
+            after,
+            limit,
         )
         names = []
         for (name,) in rows:
@@ -129,10 +117,10 @@ class LogSnapshot:
         floor = max(record.floor, record.lost)
         query = "SELECT seq, time, 'expired' FROM message WHERE channel = ? AND seq > ? AND seq <= ?"
         if self._expired_through > floor:
-            row = self._row(f"{query} ORDER BY seq DESC LIMIT 1", record.id, floor, self._expired_through)
+            row = self._reader.first(f"{query} ORDER BY seq DESC LIMIT 1", record.id, floor, self._expired_through)
             loss = ChannelLoss(*row) if row else loss
         if self._has_expired_ttl:
-            row = self._row(
+            row = self._reader.first(
                 f"{query} AND deadline <= ? ORDER BY seq DESC LIMIT 1", record.id, floor, self.head, self._now
             )
             loss = max(loss, ChannelLoss(*row)) if row else loss
@@ -165,75 +153,9 @@ class LogSnapshot:
                 if loss.seq > after:
                     losses.update(dict.fromkeys(unmatched.take(name), loss))
             return losses
-        for losses_by_name in (self._recorded_losses(after), self._age_losses(after), self._ttl_losses(after)):
-            unmatched = UnmatchedPatterns(patterns)
-            for name, read_loss in losses_by_name:
-                taken = unmatched.take(name)
-                if taken:
-                    loss = read_loss()
-                    losses.update((pattern, max(loss, losses.get(pattern, loss))) for pattern in taken)
-                    if unmatched.is_empty:
-                        break
+        scan = LossScan(self._reader, self._now, self.head, self._expired_through, self._has_expired_ttl)
+        losses.update(scan.newest_losses(patterns, after))
         return losses
-
-    def _recorded_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Yield the channels with a recorded loss after `after`, the newest loss first.
-
-        Each comes with a function that reads the loss.
-        """
-        # One row for a whole chunk: SQLite builds it without the interpreter's lock.
-        query = (
-            "SELECT group_concat(name, char(10)), min(lost) FROM "
-            f"(SELECT name, lost FROM channel WHERE lost > ? AND lost < ? ORDER BY lost DESC LIMIT {_CHUNK_ROWS})"
-        )
-        below = _MAX_SEQUENCE
-        while True:
-            joined, below = self._row(query, after, below)
-            if joined is None:
-                return
-            names = joined.split("\n")
-            self._on_rows_read(len(names))
-            for name in names:
-                yield (
-                    name,
-                    lambda name=name: ChannelLoss(  # type: ignore[misc]
-                        *self._row("SELECT lost, lost_time, lost_reason FROM channel WHERE name = ?", name)
-                    ),
-                )
-
-    def _age_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Yield, likewise, the channels of messages that expired by the retention and still have rows."""
-        if self._expired_through <= after:
-            return
-        rows = self._db.execute(
-            "SELECT name, seq FROM message CROSS JOIN channel ON channel.id = message.channel"
-            f" WHERE seq > ? AND seq <= ? AND seq > floor ORDER BY seq DESC LIMIT {_EXPIRED_ROWS}",
-            (after, self._expired_through),
-        )
-        count = 0
-        for name, seq in self._report_rows(rows):
-            count += 1
-            yield name, lambda seq=seq: self._expiry_loss(seq)  # type: ignore[misc]
-        if count < _EXPIRED_ROWS:
-            return
-        newest = "(SELECT max(seq) FROM message WHERE channel = channel.id AND seq > floor AND seq <= ?)"
-        query = f"SELECT name, {newest} AS newest FROM channel WHERE newest > ? ORDER BY newest DESC"
-        for name, seq in self._report_rows(self._db.execute(query, (self._expired_through, after))):
-            yield name, lambda seq=seq: self._expiry_loss(seq)  # type: ignore[misc]
-
-    def _ttl_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Yield, likewise, the channels of messages whose own time to live is over and that still have rows."""
-        if not self._has_expired_ttl:
-            return
-        query = (
-            "SELECT name, max(seq) AS newest FROM message JOIN channel ON channel.id = message.channel"
-            " WHERE deadline <= ? AND seq > ? AND seq <= ? AND seq > floor GROUP BY channel.id ORDER BY newest DESC"
-        )
-        for name, seq in self._report_rows(self._db.execute(query, (self._now, after, self.head))):
-            yield name, lambda seq=seq: self._expiry_loss(seq)  # type: ignore[misc]
-
-    def _expiry_loss(self, seq: int) -> ChannelLoss:
-        return ChannelLoss(*self._row("SELECT seq, time, 'expired' FROM message WHERE seq = ?", seq))
 
     # Messages
 
@@ -243,7 +165,7 @@ class LogSnapshot:
         if record.last > floor:
             query = f"SELECT seq FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
             order = "ORDER BY seq DESC" if backward else "ORDER BY seq"
-            yield from (seq for (seq,) in self._db.execute(f"{query} {order}", (record.id, floor, self.head)))
+            yield from (seq for (seq,) in self._reader.rows(f"{query} {order}", record.id, floor, self.head))
 
     def all_sequences(self, after: int, *, backward: bool = False) -> Iterator[tuple[int, str]]:
         """Yield the sequences and channels of all messages after `after`."""
@@ -251,13 +173,13 @@ class LogSnapshot:
         query = "SELECT seq, name FROM message CROSS JOIN channel ON channel.id = message.channel"
         query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive}"
         order = "ORDER BY seq DESC" if backward else "ORDER BY seq"
-        return self._report_rows(self._db.execute(f"{query} {order}", (max(after, self._expired_through), self.head)))
+        return self._reader.counted_rows(f"{query} {order}", max(after, self._expired_through), self.head)
 
     def message_totals(self, record: ChannelRecord) -> tuple[int, int]:
         """Return the number of messages of a channel, and the bytes of their data."""
         if self._expired_through <= record.floor and not self._has_expired_ttl:
             return record.messages, record.bytes
-        count, size = self._row(
+        count, size = self._reader.first(
             "SELECT count(*), total(length(data)) FROM message WHERE channel = ? AND seq > ? AND seq <= ? "
             + self._alive,
             record.id,
@@ -269,7 +191,7 @@ class LogSnapshot:
     def message(self, seq: int, name: str) -> Message | None:
         """Return a message of a channel; None if it is damaged."""
         try:
-            row = self._row(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE seq = ?", seq)
+            row = self._reader.first(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE seq = ?", seq)
         except sqlite3.OperationalError as error:
             # Text that is not valid UTF-8. Errors of SQLite itself have a code.
             if getattr(error, "sqlite_errorcode", None) is not None:
@@ -290,7 +212,7 @@ class LogSnapshot:
 
     def newest_before(self, record: ChannelRecord, unix: float) -> int:
         """Return the sequence of the newest message of a channel with a timestamp before `unix`; 0 for none."""
-        row = self._row(
+        row = self._reader.first(
             "SELECT seq FROM message WHERE channel = ? AND seq > ? AND time < ? ORDER BY seq DESC LIMIT 1",
             record.id,
             record.floor,
@@ -300,13 +222,13 @@ class LogSnapshot:
 
     def _newest_before(self, column: str, value: float, low: int) -> int:
         """Bisect for the sequence up to which `column` is less than `value`; `column` must not decrease after `low`."""
-        first = self._row(f"SELECT {column} FROM message WHERE seq > ? ORDER BY seq LIMIT 1", low)
+        first = self._reader.first(f"SELECT {column} FROM message WHERE seq > ? ORDER BY seq LIMIT 1", low)
         if not first or first[0] >= value:
             return low
         high = self.head
         while low < high:
             middle = (low + high + 1) // 2
-            row = self._row(
+            row = self._reader.first(
                 f"SELECT seq, {column} FROM message WHERE seq > ? AND seq <= ? ORDER BY seq DESC LIMIT 1", low, middle
             )
             if row and row[1] >= value:
@@ -327,30 +249,19 @@ class LogSnapshot:
         left = _FEW_CHANNELS
         for condition, values in ranges:
             query = f"SELECT count(*) FROM (SELECT 1 FROM channel WHERE {condition} LIMIT {left + 1})"
-            left -= self._row(query, *values)[0]
+            left -= self._reader.first(query, *values)[0]
             if left < 0:
                 return None
         covers = Interest(patterns).covers
         found = (record for condition, values in ranges for record in self._read_records(condition, *values))
         return [record for record in found if covers(record.name)]
 
-    def _report_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """Yield rows, and report every few hundred of them to `on_rows_read`."""
-        for count, row in enumerate(rows, 1):
-            if count % _CHUNK_ROWS == 0:
-                self._on_rows_read(_CHUNK_ROWS)
-            yield row
-
     def _read_records(self, condition: str, *values: str) -> Iterator[ChannelRecord]:
-        for row in self._db.execute(f"SELECT {RECORD_COLUMNS} FROM channel WHERE {condition}", values):
+        for row in self._reader.rows(f"SELECT {RECORD_COLUMNS} FROM channel WHERE {condition}", *values):
             record = record_of_row(row)
             if record is None:
                 raise Damaged("the checksum of a channel does not match")
             yield record
-
-    def _row(self, query: str, *values: float | str) -> tuple[Any, ...]:
-        """Return the first row of a query; an empty one if there is none."""
-        return self._db.execute(query, values).fetchone() or ()
 
 
 def _name_ranges(patterns: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
