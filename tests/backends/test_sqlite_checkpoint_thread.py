@@ -1,4 +1,4 @@
-"""The thread for checkpoints ends whenever it is asked to."""
+"""The checkpoint thread can be stopped at any moment."""
 
 import sqlite3
 from threading import Event
@@ -9,11 +9,11 @@ from pushd.backends.sqlite import checkpoint_thread
 from pushd.backends.sqlite.checkpoint_thread import CheckpointThread
 
 
-def test_a_stop_just_before_the_wish_is_cleared_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    thread = CheckpointThread(sqlite3.connect(":memory:", check_same_thread=False), lambda: None, lambda why: None)
+def test_stop_while_a_request_is_cleared_ends_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = CheckpointThread(sqlite3.connect(":memory:", check_same_thread=False), lambda: None, lambda reason: None)
 
     class Interrupted(Event):
-        """An event that is cleared just after the thread was asked to stop."""
+        """An event that is cleared just after `finish` has set it."""
 
         def clear(self) -> None:
             thread._is_finishing.set()
