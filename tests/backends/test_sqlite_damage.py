@@ -1,6 +1,7 @@
 """A damaged file is reported and copied, and its intact rows are kept; or the start is refused."""
 
 import random
+import re
 import sqlite3
 from typing import cast
 
@@ -102,8 +103,8 @@ def test_flipped_bit_anywhere_never_delivers_corrupt_data(filled, log_lines, see
     flip_bit(filled.file, offset, chance.randrange(8))
     try:
         filled.start()
-    except BackendUnusable as fault:
-        assert str(fault).startswith(str(filled.file))
+    except BackendUnusable as error:
+        assert str(error).startswith(str(filled.file))
         return
     stored = filled.stored()
     assert all(map(is_intact, stored))
@@ -243,9 +244,8 @@ def test_failed_migration_changes_nothing(tmp_path, monkeypatch):
 
 def test_check_reports_the_content_and_changes_nothing(filled, tmp_path):
     before = filled.file.read_bytes()
-    assert check_history(str(filled.directory)) == (
-        f"the history is intact ({filled.file}: 600 messages in 3 channels, {len(before) + 32768} bytes)"
-    ) or "600 messages in 3 channels" in check_history(str(filled.directory))
+    summary = rf"the history is intact \({filled.file}: 600 messages in 3 channels, [0-9]+ bytes\)"
+    assert re.fullmatch(summary, check_history(str(filled.directory)))
     assert filled.file.read_bytes() == before
     assert check_history(str(tmp_path / "new")) == f"no history yet: {tmp_path / 'new'} will be created"
     (tmp_path / "new").mkdir()

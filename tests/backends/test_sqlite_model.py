@@ -102,7 +102,7 @@ class MemoryAndSqlite:
         self.clock.rightNow += seconds
 
     def delete(self, channel: str) -> None:
-        # The SQLite backend expires messages with each request, the log in memory when it is told to.
+        # The SQLite backend expires messages with each request, the log in memory only on request.
         self.log.expire_now(self.clock.seconds())
         assert self.clock.wait(self.backend.delete(channel)) == self.log.delete(channel)
 
@@ -194,11 +194,11 @@ def read_to_end(topics: list[str], start: StartPosition, page: Callable[[Message
     return delivered, [(gap.topic, gap.end, gap.reason) for gap in gaps], position, ended, start.is_complete
 
 
-def visible(answer: Message | Refusal) -> object:
+def visible(result: Message | Refusal) -> object:
     """Return all fields of a message, or the type and text of a refusal."""
-    if isinstance(answer, Refusal):
-        return type(answer), str(answer)
-    return tuple(getattr(answer, name) for name in Message.__struct_fields__)
+    if isinstance(result, Refusal):
+        return type(result), str(result)
+    return tuple(getattr(result, name) for name in Message.__struct_fields__)
 
 
 @contextmanager

@@ -21,8 +21,8 @@ def rows(harness):
 
 
 def is_maintained(harness):
-    writing = harness.backend._threads._writer_thread
-    return lambda: not writing._writer._ledger.stale and not writing._writer._ledger.exceeds_bounds
+    thread = harness.backend._threads._writer_thread
+    return lambda: not thread._writer._ledger.stale and not thread._writer._ledger.exceeds_bounds
 
 
 def test_deleted_channel_is_gone_at_once_and_its_rows_later(sqlite):
