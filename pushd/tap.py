@@ -19,17 +19,9 @@ from twisted.python.usage import UsageError
 
 from pushd import __version__
 from pushd.backends.interface import BackendUnusable
+from pushd.config.load import check_backend, check_inherited_sockets, check_listeners, load
 from pushd.config.reload import Reload
-from pushd.config.table import (
-    SETTINGS,
-    Config,
-    ConfigError,
-    Setting,
-    check_backend,
-    check_inherited_sockets,
-    check_listeners,
-    load,
-)
+from pushd.config.table import SETTINGS, Config, ConfigError, Setting
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
 from pushd.service.backend import check_backend_usable

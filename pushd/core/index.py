@@ -31,6 +31,7 @@ class _Node(Generic[S]):
         """The subscribers whose pattern has only ``**`` after this."""
 
     def is_empty(self) -> bool:
+        """Return whether no pattern ends or continues here."""
         return not (self.children or self.here or self.rest)
 
 

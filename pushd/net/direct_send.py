@@ -121,6 +121,11 @@ def enable_direct_send(port: Any) -> None:
         port.transport = transport_class
 
 
+def has_empty_buffer(transport: Any) -> bool:
+    """Return whether a TCP connection of Twisted is open and has nothing to send, so that its socket may be used."""
+    return bool(transport.connected) and not transport.dataBuffer and not transport._tempDataBuffer
+
+
 def socket_of(transport: Any) -> socket.socket | None:
     """Return the socket of a connection with direct send; None for any other, such as TLS.
 

@@ -9,7 +9,7 @@ from tests.transports.daemon import MovableReactor, until
 from tests.transports.every_client import ALL_CLIENTS, each_client
 from tests.transports.http_client import address
 from tests.transports.line_client import TextLines
-from tests.transports.slow_reader import ROOMY, stall
+from tests.transports.slow_reader import LARGE_HISTORY, stall
 from tests.transports.stream_client import Sse
 
 
@@ -76,7 +76,7 @@ async def test_a_kicked_long_poll_is_answered(daemon):
 @each_client()
 async def test_a_kicked_peer_that_does_not_read_is_aborted_after_a_while(start_daemon, client_class):
     reactor = MovableReactor()
-    daemon = await start_daemon(ROOMY, reactor)
+    daemon = await start_daemon(LARGE_HISTORY, reactor)
     peer = client_class(daemon, small=True)
     await peer.subscribe("a", slow="drop" if client_class.reports_gaps else "latest")
     await stall(daemon, peer)
@@ -91,7 +91,7 @@ async def test_a_kicked_peer_that_does_not_read_is_aborted_after_a_while(start_d
 
 @each_client()
 async def test_sent_messages_are_counted_whether_replayed_live_or_queued(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     for number in range(3):
         await daemon.publish("a", f"{number}")
     peer = client_class(daemon, small=True)

@@ -1,7 +1,7 @@
-"""What the clients of all ways of pushing have in common: how they subscribe, what they hear, how they go away.
+"""The base class of the clients of all transports, and the items that they receive.
 
-One class per way, each written from the protocol and not from the daemon's code: see `streams.py`, `sockets.py` and
-`line_client.py`.
+There is one class per transport and format. Each is written from the protocol, not from the code of the daemon: see
+`stream_client.py`, `websocket_client.py` and `line_client.py`.
 """
 
 import base64
@@ -14,13 +14,13 @@ from twisted.internet.defer import Deferred
 from tests.transports.daemon import RunningDaemon
 
 _PATIENCE = 5.0
-"""Seconds to wait for what has to come."""
+"""Seconds to wait for an expected item."""
 
 T = TypeVar("T")
 
 
 class Received(NamedTuple):
-    """A message; None stands for what this way does not tell."""
+    """A message; None stands for a field that the format does not have."""
 
     id: str | None
     channel: str | None
@@ -29,7 +29,7 @@ class Received(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Messages of `topic` after `start` up to `end` are gone."""
+    """A gap: messages of `topic` after `start` up to `end` are missing."""
 
     topic: str
     start: str
@@ -44,13 +44,13 @@ class End(NamedTuple):
 
 
 class ErrorLine(NamedTuple):
-    """A refusal that answers no command."""
+    """An error that is not the reply to a command."""
 
     code: str
 
 
 class Closed(NamedTuple):
-    """The connection is over. `code` is the WebSocket's; `is_clean`: in the good order of its protocol."""
+    """The connection is closed. `code` is the close code of a WebSocket; `is_clean`: as the protocol prescribes."""
 
     code: int | None
     is_clean: bool
@@ -60,7 +60,7 @@ Item = Received | Gap | End | ErrorLine | Closed
 
 
 class Refused(Exception):
-    """The daemon said no."""
+    """The daemon has refused a request or a command."""
 
     def __init__(self, code: str | None, status: int | None = None) -> None:
         super().__init__(code, status)
@@ -69,7 +69,7 @@ class Refused(Exception):
 
 
 class _Queue(Generic[T]):
-    """What came and was not waited for yet."""
+    """Received items that the test has not taken yet."""
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
@@ -93,59 +93,59 @@ class _Queue(Generic[T]):
 
 
 class Client:
-    """A client, and what it has heard."""
+    """A client, and a queue of the items that it has received."""
 
     label: ClassVar[str]
     has_ids: ClassVar[bool] = True
     has_channels: ClassVar[bool] = True
     has_events: ClassVar[bool] = True
     reports_gaps: ClassVar[bool] = True
-    """Gaps and ends too. Those that do not are the bare forms: they hold data only."""
+    """Whether gaps and ends are reported in the stream. Data-only formats do not report them."""
     closes_at_end: ClassVar[bool] = True
     """Whether the daemon closes once every channel has ended."""
     is_two_way: ClassVar[bool] = False
     transport_name: ClassVar[str]
-    """What the daemon calls it, in `GET /pub/CH` and in its log."""
+    """Its transport, as in `GET /pub/CH` and in the log."""
 
     def __init__(self, daemon: RunningDaemon, *, small: bool = False) -> None:
         self.daemon = daemon
         self.small = small
-        """Whether its receive buffer is, so that little vanishes into the kernel."""
+        """Whether its receive buffer is small, so that the kernel buffers little."""
         self.gap: str | None = None
-        """The reason of a gap that was told with the yes to a subscription."""
+        """The reason of a gap that was reported with the reply to a subscription."""
         self.last_id: str | None = None
-        """What it would come back with."""
+        """The cursor with which it would resume."""
         self.protocol: Any = None
         self._items: _Queue[Item] = _Queue()
         self._pings: _Queue[None] = _Queue()
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """Subscribe, and wait for the yes.
+        """Subscribe, and wait for the reply.
 
-        :raises Refused: it is a no.
+        :raises Refused: when it is refused.
         """
         raise NotImplementedError
 
     async def next(self) -> Item:
-        """Wait for what comes next."""
+        """Return the next item."""
         return await self._items.get()
 
     async def ping(self) -> None:
-        """Wait for the next sign of life."""
+        """Wait for the next keepalive."""
         await self._pings.get()
 
     async def receive(self, count: int) -> list[Item]:
-        """Wait for the next `count` items."""
+        """Return the next `count` items."""
         return [await self.next() for _ in range(count)]
 
     async def data(self, count: int) -> list[bytes]:
-        """Wait for the next `count` items, which are messages, and give their data."""
+        """Return the data of the next `count` items, which must be messages."""
         items = await self.receive(count)
         assert all(isinstance(item, Received) for item in items), items
         return [item.data for item in items if isinstance(item, Received)]
 
     async def until(self, data: bytes) -> list[Item]:
-        """Wait for the message with that data; give what came before it."""
+        """Wait for the message with the given data; return the items before it."""
         before: list[Item] = []
         while True:
             item = await self.next()
@@ -156,7 +156,7 @@ class Client:
 
     @classmethod
     def as_received(cls, data: bytes, kind: str = "text") -> bytes:
-        """Give what this way makes of data that was sent; `kind` is text or binary."""
+        """Return published data as the client receives it; `kind` is text or binary."""
         return data
 
     def disconnect(self) -> None:
@@ -168,15 +168,15 @@ class Client:
         self.protocol.transport.abortConnection()
 
     def stall(self) -> None:
-        """Read nothing any more."""
+        """Stop reading."""
         self.protocol.transport.pauseProducing()
 
     def unstall(self) -> None:
-        """Read on."""
+        """Continue reading."""
         self.protocol.transport.resumeProducing()
 
     def deliver_result(self, item: Item | None) -> None:
-        """Take what came; None is a sign of life."""
+        """Queue a received item; None is a keepalive."""
         if item is None:
             self._pings.put(None)
             return

@@ -1,4 +1,4 @@
-"""The daemon, whole and in this process: real sockets on loopback, the real reactor, and limits as tests want them."""
+"""The complete daemon in this process: real sockets on loopback, the real reactor, and settings of the test."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from pushd.config.table import load
+from pushd.config.load import load
 from pushd.core.budget import Budget
 from pushd.core.subscriber import Subscriber
 from pushd.service.daemon import make_service
@@ -21,13 +21,13 @@ from tests.transports.http_client import Answer, HttpClient, address, encode_req
 _LISTEN = "tcp:0:interface=127.0.0.1"
 _SMALL = 8 << 10
 _LAST_RESORTS = {"abortConnection", "_notify_bucket"}
-"""The only calls that may still be due once all connections are gone: they would have broken one that was not closed
-politely in time; pushd's own and Autobahn's."""
+"""The only delayed calls that may be left after all connections are closed: they abort a connection that was not closed
+in time. One is of pushd, the other of Autobahn."""
 _LAST_RESORT_SECONDS = 5.0
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    """Let the reactor turn until `condition` holds."""
+    """Wait until `condition` holds."""
     from twisted.internet import reactor
 
     deadline = reactor.seconds() + seconds
@@ -37,7 +37,7 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
 
 
 async def turns(count: int = 20) -> None:
-    """Let the reactor turn, so that what is on its way arrives."""
+    """Wait for some reactor turns, so that sent bytes arrive."""
     from twisted.internet import reactor
 
     for _ in range(count):
@@ -45,7 +45,7 @@ async def turns(count: int = 20) -> None:
 
 
 def connect(port: int, protocol: IProtocol, *, small: bool = False) -> Any:
-    """Connect, with a small receive buffer where little is to vanish into the kernel."""
+    """Connect; with a small receive buffer if the kernel should buffer little."""
     from twisted.internet import reactor
 
     with socket.socket() as sock:
@@ -59,7 +59,7 @@ def connect(port: int, protocol: IProtocol, *, small: bool = False) -> Any:
 
 
 class _Ready(Factory):
-    """Hands out a protocol that is there already."""
+    """Returns an existing protocol."""
 
     noisy = False
 
@@ -71,7 +71,7 @@ class _Ready(Factory):
 
 
 class MovableReactor:
-    """The reactor, but that its seconds pass only when the test moves them; shorter waits are real."""
+    """The reactor, but with a clock that only the test advances. Delays under a second are real."""
 
     def __init__(self) -> None:
         from twisted.internet import reactor
@@ -88,7 +88,7 @@ class MovableReactor:
         return (self._reactor if delay < 1 else self._clock).callLater(delay, call, *args, **kwargs)
 
     async def pass_time(self, seconds: int) -> None:
-        """Let time pass, and what comes of it arrive."""
+        """Advance the clock second by second, and wait for the consequences."""
         for _ in range(seconds):
             self._clock.advance(1)
             await turns()
@@ -105,7 +105,7 @@ class RunningDaemon:
         options = {"http.listen": [_LISTEN], "tcp.listen": [_LISTEN], "stop.patience": ["0"]}
         options |= {key: [str(value)] for key, value in settings.items()}
         self.log: list[str] = []
-        """What it wrote to its log, but for what is for debugging."""
+        """Its log, without debug messages."""
         self.ports: dict[str, int] = {}
         self._clients: list[Any] = []
         self._is_cut_off = False
@@ -114,14 +114,14 @@ class RunningDaemon:
         globalLogPublisher.addObserver(self._observer)
 
     async def start(self) -> "RunningDaemon":
-        """Start, and wait until both listeners are there."""
+        """Start, and wait until both listeners are open."""
         self._service.privilegedStartService()
         self._service.startService()
         await until(lambda: len(self.ports) == 2, "both listeners")
         return self
 
     async def stop(self) -> None:
-        """Stop, as on a signal; whoever is still connected then is cut off."""
+        """Stop, as on a signal; connections that are left are aborted."""
         if self._service.running:
             await maybeDeferred(self._service.stopService)
             await turns()
@@ -130,7 +130,7 @@ class RunningDaemon:
             globalLogPublisher.removeObserver(self._observer)
 
     async def cut_off(self) -> None:
-        """Break the connections of all clients; those that would come again can not."""
+        """Abort the connections of all clients, and prevent new ones."""
         self._is_cut_off = True
         for client in self._clients:
             client.transport.abortConnection()
@@ -145,23 +145,23 @@ class RunningDaemon:
                 call.cancel()
 
     def connect(self, listener: str, protocol: Any, *, small: bool = False) -> Any:
-        """Connect a client to the `http` or `tcp` listener; it is closed at the latest with the daemon."""
+        """Connect a client to the `http` or `tcp` listener; it is closed with the daemon at the latest."""
         if self._is_cut_off:
             raise ConnectionRefusedError
         self._clients.append(protocol)
         return connect(self.ports[listener], protocol, small=small)
 
-    # What anyone can ask
+    # Requests
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Ask by HTTP."""
+        """Send an HTTP request, and return the answer."""
         client: HttpClient = self.connect("http", HttpClient(encode_request(method, path, body, headers)))
         return await client.answer
 
     async def publish(self, channel: str, data: bytes | str = b"x", kind: str | None = None, **query: object) -> str:
-        """Publish one message by HTTP; give its id."""
+        """Publish one message by HTTP; return its id."""
         body = data.encode() if isinstance(data, str) else data
         headers = {"Content-Type": kind} if kind else {}
         answer = await self.request("POST", address("pub", channel, **query), body, headers)
@@ -169,34 +169,34 @@ class RunningDaemon:
         return str(answer.json["id"])
 
     async def publish_all(self, *messages: tuple[str, str]) -> list[str]:
-        """Publish channels and texts as one batch; give the ids."""
+        """Publish pairs of channel and text as one batch; return the ids."""
         lines = (json.dumps({"channel": channel, "data": text}) for channel, text in messages)
         answer = await self.request("POST", "/pub", "\n".join(lines).encode(), {"Content-Type": "application/x-ndjson"})
         return [json.loads(line)["id"] for line in answer.body.splitlines()]
 
     async def info(self, channel: str) -> Any:
-        """Give what `GET /pub/CH` tells; None where the channel is not known."""
+        """Return the answer of `GET /pub/CH`; None if the channel is unknown."""
         answer = await self.request("GET", address("pub", channel))
         return answer.json if answer.status == 200 else None
 
     async def history(self, topics: str) -> list[str]:
-        """Give the ids that `GET /history` shows."""
+        """Return the ids in the answer of `GET /history`."""
         return [message["id"] for message in (await self.request("GET", address("history", topics))).json]
 
     async def metric(self, name: str) -> float:
-        """Give a sample of `GET /metrics`; 0 where it is not there."""
+        """Return a sample of `GET /metrics`; 0 if there is none."""
         lines = (await self.request("GET", "/metrics")).body.decode().splitlines()
         return next((float(line.split()[-1]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
 
-    # What only one inside sees
+    # Internals
 
     def subscribers(self, topic: str) -> list[Subscriber]:
-        """Give those who named `topic`, the oldest first."""
+        """Return the subscribers to `topic` by that name, the oldest first."""
         return list(self._service.hub.dispatcher.subscribers_by_name(topic))
 
     @property
     def budget(self) -> Budget:
-        """Give what counts what waits in memory."""
+        """The memory budget."""
         budget: Budget = self._service.hub.budget
         return budget
 
@@ -207,12 +207,12 @@ class RunningDaemon:
 
     @property
     def stalled(self) -> int:
-        """The number of subscribers that do not read what they are sent."""
+        """The number of paused subscribers."""
         return sum(subscriber.is_paused for subscriber in self._service.hub.dispatcher.subscribers())
 
     @property
     def open_connections(self) -> int:
-        """How many connections hold a place."""
+        """The number of connections that hold a slot."""
         return len(self._service._admission)
 
     def _watch(self, event: LogEvent) -> None:

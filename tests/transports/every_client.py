@@ -1,4 +1,4 @@
-"""All ways of pushing, for tests of what they all promise."""
+"""The clients of all transports, for the promises that all transports make."""
 
 import pytest
 
@@ -23,19 +23,19 @@ CLIENTS: tuple[type[Client], ...] = (
     RawLines,
 )
 ALL_CLIENTS = (*CLIENTS, LongPoll)
-"""Those that stay connected, and a client that comes again."""
+"""The clients that stay connected, and one that polls."""
 STREAMS = tuple(client_class for client_class in CLIENTS if issubclass(client_class, StreamClient))
-"""The answers to HTTP requests."""
+"""The clients of HTTP streams."""
 REPORTING = tuple(client_class for client_class in CLIENTS if client_class.reports_gaps)
-"""Those that tell ids, gaps and ends."""
+"""The clients of formats with ids, gaps and ends."""
 DATA_ONLY = tuple(client_class for client_class in CLIENTS if not client_class.reports_gaps)
-"""Those that hold data only."""
+"""The clients of data-only formats."""
 TWO_WAY = tuple(client_class for client_class in CLIENTS if client_class.is_two_way)
-"""Those that take commands."""
+"""The clients that send commands."""
 UNCONFINED = tuple(client_class for client_class in TWO_WAY if client_class is not JsonWebSocket)
-"""Those that take commands about any topic, not only about those in the address."""
+"""The clients whose commands are not confined to the topics of a URL."""
 
 
 def each_client(client_classes: tuple[type[Client], ...] = CLIENTS, name: str = "client_class") -> pytest.MarkDecorator:
-    """Run a test once for each way."""
+    """Run a test once for each class of clients."""
     return pytest.mark.parametrize(name, client_classes, ids=[client_class.label for client_class in client_classes])

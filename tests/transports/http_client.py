@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client of the tests' own: one request a connection, its answer as it comes (RFC 9112)."""
+"""A small HTTP/1.1 client: one request per connection, with a streamed answer (RFC 9112)."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ from twisted.python.failure import Failure
 
 
 class Head(NamedTuple):
-    """What comes before the body; the names of headers are in lower case."""
+    """The status and the headers, with names in lower case."""
 
     status: int
     headers: dict[str, str]
 
 
 class Answer(NamedTuple):
-    """A whole answer."""
+    """A complete answer."""
 
     status: int
     headers: dict[str, str]
@@ -27,12 +27,12 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body read as JSON."""
+        """The body, decoded as JSON."""
         return json.loads(self.body)
 
 
 def address(resource: str, name: str = "", **query: object) -> str:
-    """Write the address of a door, of what is named in it, and of those parameters that are not None."""
+    """Return the path and query of a resource and a name below it; parameters that are None are left out."""
     given = {key: value for key, value in query.items() if value is not None}
     path = f"/{resource}" + (f"/{quote(name, safe='/,*')}" if name else "")
     return path + (f"?{urlencode(given)}" if given else "")
@@ -41,7 +41,7 @@ def address(resource: str, name: str = "", **query: object) -> str:
 def encode_request(
     method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, version: str = "1.1"
 ) -> bytes:
-    """Write a request; the connection closes after it unless `headers` say otherwise."""
+    """Encode a request; the connection is closed after it, unless `headers` has another `Connection`."""
     given = {"Host": "localhost", "Connection": "close"} | dict(headers or {})
     if body is not None:
         given["Content-Length"] = str(len(body))
@@ -50,12 +50,12 @@ def encode_request(
 
 
 class HttpClient(Protocol):
-    """A connection with a request, and then with another one if asked."""
+    """A connection that sends a request, and further ones by `ask`."""
 
     transport: Any
 
     def __init__(self, request: bytes, take: Callable[[bytes], None] | None = None) -> None:
-        """`take` is handed the body of a 200 piece by piece, its transfer coding undone; else it is gathered."""
+        """`take` is called with each decoded piece of the body of a 200; without it the body is collected."""
         self._take_stream = take
         self._rest = b""
         self._begin(request)
@@ -70,23 +70,23 @@ class HttpClient(Protocol):
         self._read = self._read_head
 
     def ask(self, request: bytes) -> None:
-        """Ask again, the answer before being whole."""
+        """Send another request, after the answer is complete."""
         assert self.answer.called
         self._begin(request)
         self.transport.write(request)
 
     def connectionMade(self) -> None:
-        """Ask."""
+        """Send the request."""
         self.transport.write(self._request)
 
     def dataReceived(self, data: bytes) -> None:
-        """Read on."""
+        """Parse received bytes."""
         self._rest += data
         while self._read():
             pass
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Know that this was all."""
+        """Connection lost: complete or fail the answer."""
         if self._left is None and reason.check(ConnectionDone):
             self._finish()
         for waiting in (self.head, self.answer):

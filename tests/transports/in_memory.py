@@ -65,17 +65,17 @@ class Transport(StringTransport):
 
 
 class Stream:
-    """An answer that takes the connection over, and gives it back with what it received when its body is sent."""
+    """An answer that takes the connection over, and returns it with what it received when its body is sent."""
 
     def __init__(self, request: Request, body: bytes) -> None:
         request.setHeader(b"Content-Length", b"%d" % len(body))
         if request.closes_connection:
             request.setHeader(b"Connection", b"close")
-        self._loan, head = request.detach(self)
+        self._detached, head = request.detach(self)
         self._is_last = request.closes_connection
-        self._received = self._loan.unread
+        self._received = self._detached.unread
         self._body = b"" if request.method == b"HEAD" else body
-        self._loan.transport.write(head)
+        self._detached.transport.write(head)
 
     def dataReceived(self, data: bytes) -> None:
         """Keep what is received."""
@@ -83,7 +83,7 @@ class Stream:
 
     def end(self) -> None:
         """Send the body."""
-        transport, slot, _, back = self._loan
+        transport, slot, _, back = self._detached
         transport.write(self._body)
         if self._is_last:
             transport.loseConnection()
@@ -152,7 +152,7 @@ class InMemory:
         self.connection.makeConnection(self.transport)
 
     def send(self, segments: Iterable[bytes], *, is_eager: bool = True) -> None:
-        """Let segments arrive as the connection reads them.
+        """Receive segments as the connection reads them.
 
         :param is_eager: whether answers that wait are sent before the next segment arrives, and not at the last moment.
         """

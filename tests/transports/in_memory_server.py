@@ -36,11 +36,19 @@ from pushd.transports.sse import SseResource
 from pushd.transports.tcp_lines import LineFactory, LineLimits
 from pushd.transports.websocket import WebSocket, WebSocketResource
 from pushd.wire.line_commands import CommandLimits
-from tests.transports.in_memory import Transport as StringTransport
+from tests.transports.in_memory import Transport as InMemoryTransport
 
 PROXY = IPv4Address("TCP", "192.0.2.1", 1)
 """The peer of all HTTP connections, which forwards `CLIENT`."""
 CLIENT = "198.51.100.1"
+
+
+class ServerTransport(InMemoryTransport):
+    """A transport that ignores, as sockets do, that no producer is registered."""
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self.producer = None
 
 
 class Backend(MemoryBackend):
@@ -110,9 +118,9 @@ class InMemoryServer:
         await self.hub.start()
         return self
 
-    def connect(self, *, is_http: bool) -> StringTransport:
+    def connect(self, *, is_http: bool) -> ServerTransport:
         """Accept a connection, and return its transport."""
-        transport = StringTransport()
+        transport = ServerTransport()
         transport.protocol = (self._site if is_http else self._lines).buildProtocol(PROXY)
         protocol: Any = transport.protocol
         protocol.makeConnection(transport)
@@ -132,7 +140,7 @@ class InMemoryServer:
             if cast(DelayedCall, call).func.__name__ == "_notify_bucket":
                 call.cancel()
 
-    def lose(self, transport: StringTransport) -> None:
+    def lose(self, transport: ServerTransport) -> None:
         """Lose a connection, as after a FIN of the client or after `loseConnection`."""
         protocol: Any = transport.protocol
         protocol.connectionLost(Failure(ConnectionDone()))

@@ -18,7 +18,7 @@ _ANSWERS = (b"+OK", b"-ERR", b"PONG")
 
 
 class _Lines(Protocol):
-    """A connection that belongs to a peer."""
+    """The connection of a client."""
 
     def __init__(self, client: "LineClient") -> None:
         self._client = client
@@ -35,7 +35,7 @@ class _Lines(Protocol):
 
 
 class LineClient(Client):
-    """A connection for lines."""
+    """A client of the line protocol."""
 
     transport_name = "tcp"
     is_two_way = True
@@ -43,10 +43,10 @@ class LineClient(Client):
     format: ClassVar[str]
 
     def open(self) -> None:
-        """Connect, and choose the format."""
+        """Connect, and set the format."""
         self.greeting: dict[str, object] = {}
         self.extra: list[bytes] = []
-        """Lines of longer answers."""
+        """Lines of replies with several lines."""
         self._asked: deque[Deferred[bytes]] = deque()
         self.protocol = _Lines(self)
         self.daemon.connect("tcp", self.protocol, small=self.small)
@@ -62,16 +62,16 @@ class LineClient(Client):
         self.gap = answer.partition(" gap=")[2] or None
 
     def send(self, line: str | bytes) -> "Deferred[str]":
-        """Send a line; its answer comes back, refusals too."""
+        """Send a line; return the reply, which may be a refusal."""
         self.protocol.transport.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
         answer: Deferred[bytes] = Deferred()
         self._asked.append(answer)
         return answer.addCallback(bytes.decode)
 
     async def ask(self, line: str | bytes) -> str:
-        """Send a line, and give what follows the `+OK`.
+        """Send a line, and return what follows `+OK`.
 
-        :raises Refused: the answer is `-ERR`.
+        :raises Refused: when the reply is `-ERR`.
         """
         answer = await self.send(line)
         if answer.startswith("-ERR "):
@@ -79,7 +79,7 @@ class LineClient(Client):
         return answer.removeprefix("+OK ")
 
     def line(self, line: bytes) -> None:
-        """Take a line without its LF."""
+        """Called with each line, without its LF."""
         if line.startswith(b"INFO ") and not self.greeting:
             self.greeting = json.loads(line.removeprefix(b"INFO "))
         elif line.startswith(_ANSWERS) and line.endswith(b"\r") and (self._asked or line.startswith(b"-ERR ")):
@@ -91,7 +91,7 @@ class LineClient(Client):
             self.news(line)
 
     def news(self, line: bytes) -> None:
-        """Take a line that is no answer."""
+        """Called with each line that is not a reply."""
         assert line.endswith(b"\r"), line
         line = line.removesuffix(b"\r")
         if line.startswith(b"{"):
@@ -103,7 +103,7 @@ class LineClient(Client):
 
 
 class TextLines(LineClient):
-    """Lines for people."""
+    """The text format."""
 
     label = "tcp-text"
     format = "text"
@@ -111,14 +111,14 @@ class TextLines(LineClient):
 
 
 class JsonLines(LineClient):
-    """Lines of JSON."""
+    """The JSON format."""
 
     label = "tcp-json"
     format = "json"
 
 
 class RawLines(LineClient):
-    """Bare data, a line each."""
+    """The raw format: one line of data per message."""
 
     label = "tcp-raw"
     format = "raw"

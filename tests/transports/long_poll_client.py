@@ -1,4 +1,4 @@
-"""A client that polls in a loop: an answer, and at once the next request from where it ended."""
+"""A client that polls in a loop: each request resumes where the last answer ended."""
 
 from twisted.internet.defer import ensureDeferred
 
@@ -7,14 +7,14 @@ from tests.transports.http_client import Answer, HttpClient, address, encode_req
 
 
 class LongPoll(Client):
-    """Long polls that give the id back by ``since``."""
+    """Long polls with the cursor in ``since``."""
 
     label = "longpoll"
     transport_name = "longpoll"
     reports_gaps = False
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Client`; the first answer does not wait, and says where to begin."""
+        """See `Client`; the first request is answered at once, with the start position."""
         self._topics = topics
         answer = await self._poll(since, 0)
         if answer.status not in (200, 204):

@@ -1,4 +1,4 @@
-"""A client of `multipart/mixed`, which reads parts and the headers that stand between them as they come (RFC 2046)."""
+"""A client of `multipart/mixed` that parses parts and their headers incrementally (RFC 2046)."""
 
 from collections.abc import Mapping
 from urllib.parse import unquote

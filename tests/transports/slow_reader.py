@@ -1,4 +1,4 @@
-"""A reader that stalls, and what it takes until the daemon notices: the kernel takes up to some megabytes first."""
+"""Clients that stop reading. The kernel buffers up to some megabytes before the daemon notices."""
 
 import socket
 
@@ -8,14 +8,14 @@ from tests.transports.client import Client
 from tests.transports.daemon import RunningDaemon, turns, until
 
 PIECE = b"x" * (64 << 10)
-ROOMY = {"history.bytes": "64MiB"}
-"""Settings with which the history holds all that a test sends."""
+LARGE_HISTORY = {"history.bytes": "64MiB"}
+"""Settings with which the history keeps everything that a test sends."""
 _MOST = 100
 _SMALL = 16 << 10
 
 
 def shrink(daemon: RunningDaemon) -> None:
-    """Make the send buffers of the daemon's open connections small."""
+    """Shrink the send buffers of the daemon's open connections."""
     from twisted.internet import reactor
 
     for reader in reactor.getReaders():
@@ -24,9 +24,9 @@ def shrink(daemon: RunningDaemon) -> None:
 
 
 async def stall(daemon: RunningDaemon, client: Client, channel: str = "a") -> list[str]:
-    """Let a peer, the first to name `channel`, read nothing, and publish until the daemon can send it no more.
+    """Stop a client, the first subscriber to `channel`, from reading, and publish until the daemon pauses it.
 
-    Gives the ids of what it was sent and will hear once it reads again.
+    Return the ids of the messages that were sent: the client receives them once it reads again.
     """
     client.stall()
     shrink(daemon)
@@ -40,7 +40,7 @@ async def stall(daemon: RunningDaemon, client: Client, channel: str = "a") -> li
 
 
 async def stall_in_replay(daemon: RunningDaemon, client: Client, slow: str | None = None) -> int:
-    """Fill channel `a`, and let a peer subscribe to all of it and then read nothing; give the number of messages."""
+    """Fill channel `a`, and have a client subscribe to all of it and stop reading; return the number of messages."""
     await daemon.publish_all(*[("a", PIECE.decode())] * _MOST)
     await client.subscribe("a", since="all", slow=slow)
     client.stall()

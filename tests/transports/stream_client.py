@@ -1,4 +1,4 @@
-"""Clients of the endless HTTP answers: server-sent events, and lines of JSON or of bare data."""
+"""Clients of HTTP streams: server-sent events, and lines of JSON or raw data."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class StreamClient(Client):
-    """A GET whose answer does not end."""
+    """A client of an HTTP stream."""
 
     resource: ClassVar[str]
     format: ClassVar[str | None] = None
@@ -24,9 +24,9 @@ class StreamClient(Client):
         await self.ask(address(self.resource, topics, since=since, slow=slow, format=self.format))
 
     async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
-        """Ask for a stream by its address.
+        """Request a stream by its path.
 
-        :raises Refused: the answer is not one.
+        :raises Refused: when the answer is not a stream.
         """
         request = encode_request("GET", path, None, {"Connection": "keep-alive"} | dict(headers or {}), version)
         self.body = b""
@@ -46,7 +46,7 @@ class StreamClient(Client):
         )
 
     def feed(self, data: bytes) -> None:
-        """Read on."""
+        """Parse a piece of the body."""
         raise NotImplementedError
 
     def _take(self, data: bytes) -> None:
@@ -78,7 +78,7 @@ class Sse(StreamClient):
             self.deliver_result(None)
 
     def read(self, event: Event) -> Item | None:
-        """Read an event; one without an id is a control object."""
+        """Decode an event; without an id it is a control object."""
         if event.id is None:
             decoded = json.loads(event.data)
             assert decoded["type"] == event.type
@@ -86,12 +86,12 @@ class Sse(StreamClient):
         return self.message(event)
 
     def message(self, event: Event) -> Item | None:
-        """Read a message."""
+        """Decode a message."""
         return Received(event.id, None, event.data.encode(), None if event.type == "message" else event.type)
 
     @classmethod
     def as_received(cls, data: bytes, kind: str = "text") -> bytes:
-        """All line ends are LF, and what is not text is in base64."""
+        """All line ends are LF, and binary data is in base64."""
         return base64.b64encode(data) if kind == "binary" else _LINE_END.sub(b"\n", data)
 
 
@@ -110,7 +110,7 @@ class SseJson(Sse):
 
     @classmethod
     def as_received(cls, data: bytes, kind: str = "text") -> bytes:
-        """Everything as it was."""
+        """Data is unchanged."""
         return data
 
 
@@ -133,12 +133,12 @@ class LineStream(StreamClient):
             self.deliver_result(self.read(line))
 
     def read(self, line: bytes) -> Item | None:
-        """Read a line."""
+        """Decode a line."""
         return message_of(json.loads(line))
 
 
 class RawStream(LineStream):
-    """Bare data, a line each."""
+    """The raw format: one line of data per message."""
 
     label = "stream-raw"
     format = "raw"

@@ -1,4 +1,4 @@
-"""A wall clock that is set by an hour drops nobody, delays no ping, breaks no order and expires nothing early."""
+"""Setting the wall clock by an hour closes no connection, delays no ping, keeps the order and expires nothing."""
 
 from types import SimpleNamespace
 

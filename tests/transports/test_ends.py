@@ -1,4 +1,4 @@
-"""How subscriptions end with their channels: at the last message of a finite stream, or when the channel is deleted."""
+"""The end of a channel: with its last message, or because the channel is deleted."""
 
 import pytest
 
@@ -12,7 +12,7 @@ CLOSING = tuple(client_class for client_class in CLIENTS if client_class.closes_
 
 
 async def check_end(client, channel, *, closes):
-    """See to it that the end is told where it can be, and that the connection closes or stays."""
+    """Check that the end is reported if the format can, and that the connection is closed or stays open."""
     if client.reports_gaps:
         assert await client.next() == End(channel)
     if closes:

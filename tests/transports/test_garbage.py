@@ -1,4 +1,4 @@
-"""Connections that have ended leave nothing for the garbage collector, which would take long behind a crowd."""
+"""Closed connections leave nothing for the garbage collector, which would take long after a mass disconnect."""
 
 import gc
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.transports.line_client import JsonLines
 from tests.transports.stream_client import LineStream, Sse
 from tests.transports.websocket_client import JsonWebSocket
 
-_PARTS = (HttpConnection, RequestReader, HttpStream, LineConnection, Subscriber, WebSocket)
+_CLASSES = (HttpConnection, RequestReader, HttpStream, LineConnection, Subscriber, WebSocket)
 _TURNS = 200
 
 
@@ -29,9 +29,9 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def parts() -> int:
-    """How many parts of connections there are that were made since the collector looked last."""
-    return sum(isinstance(found, _PARTS) for found in gc.get_objects(generation=0))
+def connection_objects() -> int:
+    """Return the number of objects of connections created since the last collection."""
+    return sum(isinstance(found, _CLASSES) for found in gc.get_objects(generation=0))
 
 
 @each_client((Sse, LineStream, JsonWebSocket, JsonLines))
@@ -39,13 +39,13 @@ async def test_a_closed_connection_is_freed_without_the_garbage_collector(start_
     daemon = await start_daemon({})
     await daemon.publish("a", "one")
     await turns()
-    before = parts()
+    before = connection_objects()
     client = client_class(daemon)
     await client.subscribe("a", since="all")
     await client.receive(1)
-    assert parts() > before
+    assert connection_objects() > before
     client.disconnect()
     for _ in range(_TURNS):
-        if parts() > before:
+        if connection_objects() > before:
             await turns(1)
-    assert parts() == before
+    assert connection_objects() == before

@@ -1,4 +1,4 @@
-"""Signs of life, and what becomes of those who give none. The test moves the time."""
+"""Keepalives, and connections that do not answer them. The test advances the clock."""
 
 from twisted.internet.defer import Deferred
 
@@ -115,7 +115,7 @@ async def test_a_websocket_that_ignores_its_close_with_4408_is_aborted(start_dae
 
 @each_client((Sse, LineStream))
 async def test_a_request_that_was_not_read_yet_does_not_time_out(start_daemon, monkeypatch, client_class):
-    """A crowd is read behind others, and may wait for longer than a client has time."""
+    """Low-priority connections may be read later than the client's time allows."""
     reactor = MovableReactor()
     daemon = await start_daemon({"limits.handshake": 10}, reactor)
     with monkeypatch.context() as busy:

@@ -1,4 +1,4 @@
-"""How connections end: the client goes, or the daemon stops; and requests that begin none."""
+"""How connections end: by the client or by a shutdown; and requests that open no stream."""
 
 from collections import Counter
 
@@ -13,11 +13,11 @@ from tests.transports.daemon import turns, until
 from tests.transports.every_client import CLIENTS, STREAMS, each_client
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
-from tests.transports.slow_reader import ROOMY, stall
+from tests.transports.slow_reader import LARGE_HISTORY, stall
 from tests.transports.stream_client import Sse
 from tests.transports.websocket_client import CommandWebSocket, JsonWebSocket
 
-# The client goes
+# By the client
 
 
 @each_client()
@@ -41,7 +41,7 @@ async def test_a_client_that_disconnects_is_removed_within_a_second(daemon, clie
 @each_client()
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
 async def test_a_stalled_client_that_disconnects_is_removed(start_daemon, client_class, how):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     await stall(daemon, client)
@@ -53,7 +53,7 @@ async def test_a_stalled_client_that_disconnects_is_removed(start_daemon, client
 @each_client((CommandWebSocket, TextLines))
 @pytest.mark.parametrize("how", ["disconnect", "abort"])
 async def test_a_stalled_client_that_disconnects_with_a_waiting_command_is_removed(start_daemon, client_class, how):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     await stall(daemon, client)
@@ -67,8 +67,8 @@ async def test_a_stalled_client_that_disconnects_with_a_waiting_command_is_remov
 @each_client(tuple(client_class for client_class in CLIENTS if client_class.transport_name == "websocket"))
 @pytest.mark.parametrize("is_stalled", [False, True])
 async def test_a_close_frame_is_answered_and_the_server_closes(start_daemon, client_class, is_stalled):
-    """Also where it has not read all that it was sent (RFC 6455, section 7.1.1: the server closes TCP first)."""
-    daemon = await start_daemon(ROOMY)
+    """Also if the client has not read everything (RFC 6455, section 7.1.1: the server closes TCP first)."""
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     sent = await stall(daemon, client) if is_stalled else []
@@ -120,7 +120,7 @@ async def test_http_1_0_gets_a_body_that_ends_with_the_connection(daemon, client
     assert await client.next() == Closed(None, True)
 
 
-# The daemon stops
+# By a shutdown
 
 
 @each_client()
@@ -137,7 +137,7 @@ async def test_a_shutdown_closes_every_connection_with_the_reason(daemon, client
 
 @each_client()
 async def test_resuming_after_a_restart_reports_the_lost_history(start_daemon, client_class):
-    """The history in memory is gone with the daemon, and that is told."""
+    """The history in memory is lost with the daemon, which is reported as a gap."""
     daemon = await start_daemon({})
     before = JsonWebSocket(daemon)
     await before.subscribe("a")
@@ -155,7 +155,7 @@ async def test_resuming_after_a_restart_reports_the_lost_history(start_daemon, c
 
 @each_client((CommandWebSocket, TextLines))
 async def test_waiting_commands_do_not_delay_a_shutdown(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow="latest")
     await stall(daemon, client)
@@ -172,7 +172,7 @@ async def test_an_idle_http_connection_does_not_delay_a_shutdown(daemon):
     assert daemon.open_connections == 0
 
 
-# One who is given up before it was answered
+# Before the request is answered
 
 HANDSHAKE = {
     "Connection": "Upgrade",
@@ -184,7 +184,7 @@ HANDSHAKE = {
 
 @pytest.mark.parametrize(("resource", "headers"), [("stream", {}), ("ws", HANDSHAKE)])
 async def test_a_request_that_is_closed_while_it_is_subscribed_is_refused(daemon, monkeypatch, resource, headers):
-    """As happens where a store is away just then."""
+    """As happens when the backend becomes unavailable meanwhile."""
     opening: Deferred[StartPosition] = Deferred()
     hub = daemon._service.hub
     monkeypatch.setattr(hub._backend, "open", lambda topics, since: opening)

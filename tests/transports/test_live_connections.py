@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -79,6 +80,10 @@ class Connection:
     def output(self) -> bytes:
         """The bytes that were sent to the client."""
         return bytes(self.transport.value())
+
+    def receive(self, data: bytes) -> None:
+        """Receive bytes of the client."""
+        self.transport.protocol.dataReceived(data)
 
     def pause(self) -> None:
         """Make the send buffer full."""
@@ -222,6 +227,58 @@ async def test_a_connection_that_the_backend_refuses_is_removed_once(
         connection.check_removed_once()
 
 
+def _frame(opcode: int, payload: bytes) -> bytes:
+    """Encode a final frame with the mask 0 (RFC 6455, section 5.2)."""
+    return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+_WEBSOCKET, _WEBSOCKET_V1, _LINES = CASES[4], CASES[5], CASES[8]
+CLOSING_INPUT = {
+    "close frame": (_WEBSOCKET, _frame(8, b"\x03\xe8")),
+    "invalid frame": (_WEBSOCKET, b"\xff\xff\xff"),
+    "text that is not UTF-8": (_WEBSOCKET_V1, _frame(1, b"\xff")),
+    "command without the subprotocol": (_WEBSOCKET, _frame(1, b"{}")),
+    "quit": (_LINES, b"PING\r\nQUIT\r\nPING\r\n"),
+    "HTTP request": (_LINES, b"GET / HTTP/1.1\r\n"),
+    "long line": (_LINES, b"x" * (3 << 20)),
+}
+
+
+@pytest.mark.parametrize(("case", "data"), CLOSING_INPUT.values(), ids=CLOSING_INPUT)
+async def test_a_connection_that_is_closed_because_of_its_input_is_removed_once(server, case, data, monkeypatch):
+    connection = Connection(server, case, monkeypatch)
+    connection.receive(data)
+    assert connection.transport.disconnecting or b"\x88" in connection.output
+    connection.receive(_frame(1, b"{}") if case.is_http else b"PING\r\n")  # ignored
+    connection.check_removed_once()
+
+
+@pytest.mark.parametrize("is_executing", [False, True])
+async def test_a_half_closed_line_connection_is_removed_once_its_commands_are_executed(
+    server, is_executing, monkeypatch
+):
+    connection = Connection(server, _LINES, monkeypatch)
+    opening: Deferred[None] = Deferred()
+    if is_executing:
+        server.backend.opening = opening
+        connection.receive(b"SUB b\r\n")
+    protocol = cast(IHalfCloseableProtocol, connection.transport.protocol)
+    protocol.readConnectionLost()
+    assert len(connection.removed) == (not is_executing)
+    opening.callback(None)
+    assert connection.output.endswith(b"+OK SUB b\r\n") == is_executing
+    connection.check_removed_once()
+
+
+@each_transport((_WEBSOCKET, _WEBSOCKET_V1))
+async def test_a_websocket_that_does_not_answer_a_ping_is_removed_once(server, case, monkeypatch):
+    connection = Connection(server, case, monkeypatch)
+    server.clock.pump([1] * 12)
+    assert connection.output.count(b"\x89\x00") == 2  # a ping every 5 seconds, and 5 seconds to answer
+    assert server.counters.refusals["no-pong"] == 1
+    connection.check_removed_once()
+
+
 @each_transport(tuple(case for case in CASES if case.is_http))
 async def test_a_subscription_that_is_refused_before_the_backend_is_asked_is_removed_once(server, case, monkeypatch):
     server.hub.max_subscriptions = 0
@@ -257,3 +314,35 @@ async def test_close_all_leaves_connections_that_have_not_read_their_queue_if_as
         transport.close_all(STOPPING, busy=True)
     assert slow.transport.disconnecting
     assert len(server.hub.connections(None, 0, 9)) == 0
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+async def test_commands_sent_before_the_handshake_is_accepted_are_executed_after_it(server, is_early, monkeypatch):
+    """Whether the command arrives with the handshake or while the backend opens the topics."""
+    opening: Deferred[None] = Deferred()
+    server.backend.opening = opening
+    command = _frame(1, b'{"ping":1}')
+    case = _WEBSOCKET_V1._replace(subscribe=_WEBSOCKET_V1.subscribe + (command if is_early else b""))
+    connection = Connection(server, case, monkeypatch)
+    if not is_early:
+        connection.receive(command)
+    assert connection.output == b""
+    opening.callback(None)
+    assert connection.output.startswith(b"HTTP/1.1 101 ")
+    assert connection.output.endswith(b'{"ref":null,"ok":true,"pong":1}')
+    await lose(connection)
+    connection.check_removed_once()
+
+
+@each_transport((CASES[0], _WEBSOCKET_V1))
+async def test_bytes_after_a_request_that_is_not_answered_yet_are_bounded(server, case, monkeypatch):
+    opening = server.backend.opening = Deferred()
+    connection = Connection(server, case, monkeypatch)
+    received = 0
+    while connection.transport.is_reading and received < 1 << 20:
+        connection.receive(b"\x00" * 4096)
+        received += 4096
+    assert received < 1 << 16
+    await lose(connection)
+    opening.callback(None)
+    connection.check_removed_once()

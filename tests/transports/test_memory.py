@@ -1,5 +1,5 @@
-"""What waits in memory in all: who sends much that does not come whole is refused where there is no room, little is
-not, and all is given back. What waits in the kernel for one who does not read is bounded as well.
+"""The memory budget: when it is used up, large incomplete input is refused, and small input is not. All is released.
+The bytes that the kernel buffers for a client that does not read are bounded, too.
 """
 
 import pytest
@@ -12,18 +12,18 @@ from tests.transports.line_client import TextLines
 from tests.transports.websocket_client import JsonWebSocket
 
 NO_ROOM = {"limits.waiting_bytes": 100_000}
-LITTLE, MUCH = 60_000, 90_000
+SMALL, LARGE = 60_000, 90_000
 PIECE = b"x" * (16 << 10)
 
 
 def begin_body(daemon, size):
-    """Send so many bytes of a body that is longer."""
+    """Send `size` bytes of a longer body."""
     request = encode_request("POST", "/pub/a", None, {"Content-Length": "500000", "Content-Type": "text/plain"})
     return daemon.connect("http", HttpClient(request + b"x" * size))
 
 
 def begin_line(daemon, size):
-    """Send so many bytes of a line."""
+    """Send `size` bytes of a line."""
     client = TextLines(daemon)
     client.open()
     client.protocol.transport.write(b"PUB a ".ljust(size, b"x"))
@@ -31,7 +31,7 @@ def begin_line(daemon, size):
 
 
 async def begin_message(daemon, size):
-    """Send so many bytes of a WebSocket message that is longer."""
+    """Send `size` bytes of a longer WebSocket message."""
     client = JsonWebSocket(daemon)
     await client.open()
     client.protocol.beginMessage()
@@ -40,8 +40,8 @@ async def begin_message(daemon, size):
     return client
 
 
-async def waits(daemon, size):
-    """Wait until about so many bytes wait in memory."""
+async def until_charged(daemon, size):
+    """Wait until about `size` bytes are charged."""
     waiting = daemon.budget
     await until(lambda: size <= waiting.used < size + 2000, f"{size} bytes waiting, not {waiting.used}")
 
@@ -49,70 +49,70 @@ async def waits(daemon, size):
 @pytest.mark.parametrize("begin", [begin_body, begin_line])
 async def test_incomplete_input_is_charged_until_it_is_complete_or_the_connection_lost(start_daemon, begin):
     daemon = await start_daemon({})
-    one, other = begin(daemon, LITTLE), begin(daemon, MUCH)
-    await waits(daemon, LITTLE + MUCH)
-    assert await daemon.metric("pushd_waiting_bytes") >= LITTLE + MUCH
+    one, other = begin(daemon, SMALL), begin(daemon, LARGE)
+    await until_charged(daemon, SMALL + LARGE)
+    assert await daemon.metric("pushd_waiting_bytes") >= SMALL + LARGE
     one.transport.abortConnection()
-    await waits(daemon, MUCH)
-    other.transport.write(b"x" * (500_000 - MUCH) + b"\n")
-    await waits(daemon, 0)
+    await until_charged(daemon, LARGE)
+    other.transport.write(b"x" * (500_000 - LARGE) + b"\n")
+    await until_charged(daemon, 0)
 
 
 async def test_an_incomplete_websocket_message_is_charged_until_it_is_complete(start_daemon):
     daemon = await start_daemon({})
-    client = await begin_message(daemon, LITTLE)
-    await waits(daemon, LITTLE)
-    client.protocol.sendMessageFrameData(b"x" * (500_000 - LITTLE))
+    client = await begin_message(daemon, SMALL)
+    await until_charged(daemon, SMALL)
+    client.protocol.sendMessageFrameData(b"x" * (500_000 - SMALL))
     client.protocol.endMessage()
-    await waits(daemon, 0)
-    client = await begin_message(daemon, LITTLE)
-    await waits(daemon, LITTLE)
+    await until_charged(daemon, 0)
+    client = await begin_message(daemon, SMALL)
+    await until_charged(daemon, SMALL)
     client.disconnect()
-    await waits(daemon, 0)
+    await until_charged(daemon, 0)
 
 
 async def test_over_the_memory_limit_a_large_body_is_refused_and_a_small_one_is_not(start_daemon):
     daemon = await start_daemon(NO_ROOM)
-    first, second = begin_body(daemon, LITTLE), begin_body(daemon, LITTLE)
-    await waits(daemon, 2 * LITTLE)
+    first, second = begin_body(daemon, SMALL), begin_body(daemon, SMALL)
+    await until_charged(daemon, 2 * SMALL)
     second.transport.write(b"x" * 20_000)
     answer = await second.answer
     assert (answer.status, answer.json["error"]["code"]) == (503, "no-room")
     assert answer.headers["retry-after"] == "1"
-    await waits(daemon, LITTLE)
-    third = begin_body(daemon, LITTLE)
-    await waits(daemon, 2 * LITTLE)
-    assert await daemon.publish("b", b"x" * LITTLE)
+    await until_charged(daemon, SMALL)
+    third = begin_body(daemon, SMALL)
+    await until_charged(daemon, 2 * SMALL)
+    assert await daemon.publish("b", b"x" * SMALL)
     assert await daemon.metric('pushd_refusals_total{code="no-room"}') == 1
     assert [line for line in daemon.log if "http 127.0.0.1: refused, no-room" in line]
     for sender in (first, third):
         sender.transport.abortConnection()
-    await waits(daemon, 0)
+    await until_charged(daemon, 0)
 
 
 async def test_over_the_memory_limit_a_long_line_is_refused_and_a_short_one_is_not(start_daemon):
     daemon = await start_daemon(NO_ROOM)
-    begin_line(daemon, LITTLE)
+    begin_line(daemon, SMALL)
     client = TextLines(daemon)
     client.open()
-    client.protocol.transport.write(b"PUB a ".ljust(LITTLE, b"x"))
-    await waits(daemon, 2 * LITTLE)
+    client.protocol.transport.write(b"PUB a ".ljust(SMALL, b"x"))
+    await until_charged(daemon, 2 * SMALL)
     other = TextLines(daemon)
     other.open()
     assert (await other.ask("PUB b short")).endswith("-1 0")
     client.protocol.transport.write(b"x" * 20_000)
     assert [await client.next(), await client.next()] == [ErrorLine("no-room"), Closed(None, True)]
-    await waits(daemon, LITTLE)
+    await until_charged(daemon, SMALL)
 
 
 async def test_over_the_memory_limit_a_large_websocket_message_is_refused(start_daemon):
     daemon = await start_daemon(NO_ROOM)
-    begin_line(daemon, LITTLE)
-    client = await begin_message(daemon, LITTLE)
-    await waits(daemon, 2 * LITTLE)
+    begin_line(daemon, SMALL)
+    client = await begin_message(daemon, SMALL)
+    await until_charged(daemon, 2 * SMALL)
     client.protocol.sendMessageFrameData(b"x" * 20_000)
     assert await client.next() == Closed(1013, True)
-    await waits(daemon, LITTLE)
+    await until_charged(daemon, SMALL)
 
 
 async def test_a_message_in_endless_empty_fragments_is_too_large(start_daemon):
@@ -144,7 +144,7 @@ async def test_a_line_can_be_received_byte_by_byte(start_daemon):
 
 @each_client((TextLines, JsonWebSocket))
 async def test_the_kernel_buffers_little_for_a_client_that_does_not_read(start_daemon, client_class):
-    """It would take megabytes before the queue begins to fill."""
+    """Otherwise the queue would begin to fill only after megabytes."""
     daemon = await start_daemon({})
     client = client_class(daemon, small=True)
     await client.subscribe("a")
@@ -156,7 +156,7 @@ async def test_the_kernel_buffers_little_for_a_client_that_does_not_read(start_d
 
 
 async def ask_for_history(daemon):
-    """Ask for much, and read nothing."""
+    """Request a large response, and do not read it."""
     client = daemon.connect("http", HttpClient(encode_request("GET", "/history/a?since=all")), small=True)
     await until(lambda: client.transport, "connected")
     client.transport.pauseProducing()
@@ -164,7 +164,7 @@ async def ask_for_history(daemon):
 
 
 async def ask_by_line(daemon):
-    """Ask for much, and read nothing."""
+    """Request a large response, and do not read it."""
     client = TextLines(daemon, small=True)
     client.open()
     client.stall()
@@ -187,7 +187,7 @@ async def test_unread_responses_are_charged_and_refused_over_the_memory_limit(st
     assert await daemon.metric('pushd_refusals_total{code="no-room"}') == 1
     for client in clients:
         client.transport.abortConnection()
-    await waits(daemon, 0)
+    await until_charged(daemon, 0)
 
 
 async def test_a_response_is_aborted_when_the_memory_limit_is_reached(start_daemon):
@@ -209,4 +209,4 @@ async def test_a_response_is_aborted_when_the_memory_limit_is_reached(start_daem
     await until(lambda: third.transport and not third.transport.connected, "the third cut off")
     for client in clients:
         client.transport.abortConnection()
-    await waits(daemon, 0)
+    await until_charged(daemon, 0)

@@ -1,4 +1,4 @@
-"""One address for all: the technique is what the client accepts."""
+"""One path for all transports: the client selects one by `Accept`."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ async def test_an_invalid_topic_is_refused_for_any_accept(daemon):
 
 
 class Named:
-    """A door that answers with its name."""
+    """A resource that answers with its name."""
 
     def __init__(self, name):
         self._name = name
@@ -87,7 +87,7 @@ NO_WEIGHTS = st.sampled_from(["nan", "inf", "-1", "1e0", "1_0", "2", "", "x", "0
 
 
 def picked(accept):
-    """Ask with `Accept`; give the name of the door."""
+    """Send a request with `Accept`; return the name of the resource."""
     request = Request(NOTHING, b"GET", b"/sub/a", {b"accept": accept})
     names: list[Any] = []
     answer: Any = DOOR.get(request)

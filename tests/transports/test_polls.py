@@ -24,7 +24,7 @@ def waiting(daemon, topics, **query):
 
 
 async def loop(daemon, topics, count, since=None, **go_on):
-    """Poll like a client that loops, until `count` messages are heard."""
+    """Poll in a loop until `count` messages are received."""
     received: list[str] = []
     while len(received) < count:
         answer = await poll(daemon, topics, since=since)
@@ -58,7 +58,7 @@ async def test_a_held_request_is_answered_with_the_next_message(daemon):
 
 @pytest.mark.parametrize("early", [0, 1, 20, -1])
 async def test_a_pipelined_request_is_answered_after_the_held_one(daemon, early):
-    """The next request comes while the first waits: nothing of it, the beginning, or all but the end."""
+    """While the first request is held, the next one is received: nothing, the beginning, or all but the end."""
     stays = encode_request("GET", address("longpoll", "a"), headers={"Connection": "keep-alive"})
     client = daemon.connect("http", HttpClient(stays))
     await until(lambda: daemon.subscribers("a"), "somebody waits")

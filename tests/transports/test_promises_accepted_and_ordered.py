@@ -1,4 +1,4 @@
-"""Promises 1 and 2: what was accepted is in the history, and each subscriber hears it once and in order."""
+"""Promises 1 and 2: an accepted message is in the history, and each subscriber receives it once and in order."""
 
 import json
 
@@ -85,7 +85,7 @@ async def test_promise_2_without_a_cursor_only_new_messages(daemon, client_class
 @each_client(ALL_CLIENTS)
 @pytest.mark.parametrize("since", ["all", "id"])
 async def test_promise_2_each_message_once_while_publishes_race_the_subscription(daemon, client_class, since):
-    """The history is longer than a page of the replay, and goes on growing while it is read."""
+    """The history is longer than a page of the replay, and grows while it is read."""
     first = (await daemon.publish_all(*[("a", f"{number}") for number in range(-1, 400)]))[0]
     publisher = TextLines(daemon)
     publisher.open()

@@ -1,4 +1,4 @@
-"""Promises 6 and 7: control information has no id, and what a publisher sends is taken for nothing but data."""
+"""Promises 6 and 7: control information has no id, and published data is never parsed as anything else."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ import pytest
 from tests.transports.client import End, Gap, Received, Refused
 from tests.transports.every_client import ALL_CLIENTS, REPORTING, each_client
 from tests.transports.line_client import TextLines
-from tests.transports.slow_reader import ROOMY, stall
+from tests.transports.slow_reader import LARGE_HISTORY, stall
 from tests.transports.stream_client import LineStream, Sse, SseJson
 from tests.transports.websocket_client import DataWebSocket, JsonWebSocket
 
@@ -46,8 +46,8 @@ TEXTS = [
 BINARIES = [b"\xff\xfe", b"\xc3(", b"\xed\xa0\x80", b"\x81\x05forged", bytes(range(256)), b"\xff\n\ndata: forged\n\n"]
 EVENTS = [
     "message too",
-    "gap",
-    "end",
+    "gaps",
+    "ended",
     "id: x",
     ":",
     " first",
@@ -143,7 +143,7 @@ async def test_promise_7_an_event_type_arrives_as_it_was_sent(daemon, client_cla
 
 
 async def refusal_by_door(daemon, **message):
-    """Give the code with which each door refuses a message."""
+    """Return the code with which each resource refuses a message."""
     as_json = {"channel": "a", "data": "x"} | message
     lines, socket = TextLines(daemon), JsonWebSocket(daemon)
     lines.open()
@@ -219,7 +219,7 @@ async def test_promise_7_base64_in_a_batch_is_decoded(daemon):
 
 @each_client(REPORTING)
 async def test_promise_6_gap_and_end_have_no_id_and_do_not_move_the_cursor(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY | {"limits.queue_messages": 2})
+    daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_messages": 2})
     client = client_class(daemon, small=True)
     await daemon.publish("a", "old")
     await client.subscribe("a", since="0000-1", slow="drop")

@@ -9,7 +9,7 @@ from tests.transports.daemon import MovableReactor, until
 from tests.transports.every_client import UNCONFINED, each_client
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
-from tests.transports.slow_reader import ROOMY, stall
+from tests.transports.slow_reader import LARGE_HISTORY, stall
 from tests.transports.websocket_client import JsonWebSocket
 
 TIGHT = {"limits.message": 1000, "limits.batch": 5000, "limits.topics": 3, "limits.headers": 2048}
@@ -127,7 +127,7 @@ async def test_promise_5_too_many_topics_of_a_connection_are_refused_and_the_oth
 @each_client()
 async def test_promise_5_a_closed_client_that_does_not_read_is_aborted_after_5_seconds(start_daemon, client_class):
     reactor = MovableReactor()
-    daemon = await start_daemon(ROOMY | {"limits.queue_messages": 2}, reactor)
+    daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_messages": 2}, reactor)
     client = client_class(daemon, small=True)
     await client.subscribe("a")
     await stall(daemon, client)

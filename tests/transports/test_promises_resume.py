@@ -1,4 +1,4 @@
-"""Promise 3: who comes back with the last id hears all it missed, or is told a gap and goes on with what is left."""
+"""Promise 3: a client that resumes with its last id receives all it has missed, or a gap and what is kept."""
 
 import pytest
 
@@ -29,7 +29,7 @@ async def test_promise_3_a_reconnect_over_any_transport_receives_what_was_missed
 
 
 async def check_gap(client, topic, start, reason, left):
-    """See to it that a gap is told first, in the way of the peer, and that what is left follows, and what is live."""
+    """Check that a gap is reported first, as the format does, followed by the kept and the live messages."""
     if client.reports_gaps:
         gap = await client.next()
         assert isinstance(gap, Gap)

@@ -1,4 +1,4 @@
-"""Promises 4 and 5: a slow subscriber delays nobody, and what happens to it has a name, a counter and a log line."""
+"""Promises 4 and 5: a slow subscriber delays no other, and is reported, counted and logged."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from tests.transports.client import Closed, ErrorLine, Gap
 from tests.transports.daemon import until
 from tests.transports.every_client import DATA_ONLY, REPORTING, each_client
 from tests.transports.line_client import TextLines
-from tests.transports.slow_reader import PIECE, ROOMY, stall
+from tests.transports.slow_reader import LARGE_HISTORY, PIECE, stall
 from tests.transports.stream_client import Sse
 from tests.transports.websocket_client import JsonWebSocket
 
-SLOW = ROOMY | {"limits.queue_messages": 5}
+SLOW = LARGE_HISTORY | {"limits.queue_messages": 5}
 
 
 @each_client()
@@ -31,18 +31,18 @@ async def test_promise_4_a_slow_subscriber_delays_neither_publishers_nor_subscri
 
 
 async def fill(daemon, client, count):
-    """Stall a peer, and then publish `count` small messages; give the ids of what was sent, and of those."""
+    """Stall a client, and publish `count` small messages; return the ids of the messages sent before, and of these."""
     sent = await stall(daemon, client)
     return sent, [await daemon.publish("a", f"{number}") for number in range(count)]
 
 
-def naming(daemon, client):
-    """Give the log lines that name a peer."""
+def log_lines_of(daemon, client):
+    """Return the log lines that name a client."""
     return [line for line in daemon.log if f"{client.transport_name} 127.0.0.1" in line]
 
 
-async def check_given_up(client):
-    """See to it that the daemon closes, in the words of the way."""
+async def check_disconnected(client):
+    """Check that the daemon closes the connection, as the protocol prescribes."""
     if client.transport_name == "tcp":
         assert await client.next() == ErrorLine("slow")
     code = 1013 if client.transport_name == "websocket" else None
@@ -57,7 +57,7 @@ async def test_promise_5_a_queue_within_its_limit_loses_nothing(start_daemon, cl
     sent, _ = await fill(daemon, client, 5)
     client.unstall()
     assert await client.data(len(sent) + 5) == [PIECE] * len(sent) + [b"0", b"1", b"2", b"3", b"4"]
-    assert naming(daemon, client) == []
+    assert log_lines_of(daemon, client) == []
 
 
 @each_client()
@@ -69,8 +69,8 @@ async def test_promise_5_disconnect_closes_and_the_cursor_stays_valid(start_daem
     await until(lambda: not daemon.subscribers("a"), "the subscriber let go")
     client.unstall()
     assert await client.data(len(sent)) == [PIECE] * len(sent)
-    await check_given_up(client)
-    assert len(naming(daemon, client)) == 1
+    await check_disconnected(client)
+    assert len(log_lines_of(daemon, client)) == 1
     assert await daemon.metric('pushd_refusals_total{code="slow"}') == 1
     if client_class.has_ids:
         assert client.last_id == sent[-1]
@@ -123,8 +123,8 @@ async def test_promise_5_drop_closes_a_data_only_format(start_daemon, client_cla
     sent, _ = await fill(daemon, client, 6)
     client.unstall()
     assert await client.data(len(sent)) == [PIECE] * len(sent)
-    await check_given_up(client)
-    assert len(naming(daemon, client)) == 1
+    await check_disconnected(client)
+    assert len(log_lines_of(daemon, client)) == 1
 
 
 @each_client()
@@ -151,12 +151,12 @@ async def test_promise_5_dropped_messages_are_logged_with_the_peer(start_daemon,
     client = client_class(daemon, small=True)
     await client.subscribe("a", slow=slow)
     await fill(daemon, client, 25)
-    assert 0 < len(naming(daemon, client)) < 20
+    assert 0 < len(log_lines_of(daemon, client)) < 20
 
 
 @each_client((Sse, JsonWebSocket, TextLines))
 async def test_promise_5_the_queue_is_limited_in_bytes(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY | {"limits.queue_bytes": "100KiB"})
+    daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_bytes": "100KiB"})
     client = client_class(daemon, small=True)
     await client.subscribe("a")
     await stall(daemon, client)
@@ -168,7 +168,7 @@ async def test_promise_5_the_queue_is_limited_in_bytes(start_daemon, client_clas
 
 @each_client()
 async def test_promise_5_one_message_of_any_size_can_be_queued(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY | {"limits.queue_bytes": "1KiB"})
+    daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_bytes": "1KiB"})
     client = client_class(daemon, small=True)
     await client.subscribe("a")
     sent = await stall(daemon, client)

@@ -1,18 +1,18 @@
-"""Who comes back and stalls while it is told what it missed: it hears all of it, or is told what went meanwhile."""
+"""Clients that stall during their replay: they receive all of it, or a gap."""
 
 from tests.transports.client import Closed, End, ErrorLine, Gap, Received
 from tests.transports.daemon import turns, until
 from tests.transports.every_client import DATA_ONLY, REPORTING, UNCONFINED, each_client
 from tests.transports.line_client import RawLines
-from tests.transports.slow_reader import PIECE, ROOMY, stall_in_replay
+from tests.transports.slow_reader import LARGE_HISTORY, PIECE, stall_in_replay
 from tests.transports.websocket_client import JsonWebSocket
 
-SLOW = ROOMY | {"limits.queue_messages": 5}
+SLOW = LARGE_HISTORY | {"limits.queue_messages": 5}
 
 
 @each_client()
 async def test_promise_5_a_reader_that_stalls_in_its_replay_receives_all_of_it(start_daemon, client_class):
-    """What it reads from the history takes no place in its queue."""
+    """Replayed messages take no room in the queue."""
     daemon = await start_daemon(SLOW)
     client = client_class(daemon, small=True)
     replayed = await stall_in_replay(daemon, client)
@@ -27,7 +27,7 @@ async def test_promise_5_a_reader_that_stalls_in_its_replay_receives_all_of_it(s
 
 @each_client(REPORTING)
 async def test_promise_3_messages_evicted_during_a_stalled_replay_are_a_gap_in_their_place(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await stall_in_replay(daemon, client)
     await daemon.publish_all(*[("a", f"{number}") for number in range(999)])
@@ -43,7 +43,7 @@ async def test_promise_3_messages_evicted_during_a_stalled_replay_are_a_gap_in_t
 
 @each_client(DATA_ONLY)
 async def test_promise_3_a_data_only_format_is_closed_where_messages_were_evicted(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     sent = await stall_in_replay(daemon, client)
     await daemon.publish_all(*[("a", f"{number}") for number in range(999)])
@@ -61,7 +61,7 @@ async def test_promise_3_a_data_only_format_is_closed_where_messages_were_evicte
 
 @each_client(UNCONFINED)
 async def test_a_command_during_a_replay_loses_nothing_of_it(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     replayed = await stall_in_replay(daemon, client)
     subscribed = client.ask(subscribe="b") if isinstance(client, JsonWebSocket) else client.send("SUB b")
@@ -75,7 +75,7 @@ async def test_a_command_during_a_replay_loses_nothing_of_it(start_daemon, clien
 
 @each_client()
 async def test_an_end_during_a_replay_is_reported_after_it(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     replayed = await stall_in_replay(daemon, client)
     await daemon.publish("a", "bye", end=1)
@@ -90,7 +90,7 @@ async def test_an_end_during_a_replay_is_reported_after_it(start_daemon, client_
 
 @each_client()
 async def test_a_client_that_disconnects_during_its_replay_is_removed(start_daemon, client_class):
-    daemon = await start_daemon(ROOMY)
+    daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)
     await stall_in_replay(daemon, client)
     client.abort()

@@ -136,7 +136,7 @@ async def test_pipelined_commands_are_answered_in_order(daemon, client_class):
 
 @each_client(TWO_WAY)
 async def test_nothing_is_received_after_the_reply_to_unsub(daemon, client_class):
-    """All in one segment, an end among it: what is on its way to the subscriber when it leaves is let go."""
+    """All in one segment, with an end: what is queued for an unsubscribed topic is discarded."""
     client = client_class(daemon)
     await client.subscribe("a,b")
     if isinstance(client, JsonWebSocket):

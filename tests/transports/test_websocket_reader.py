@@ -1,4 +1,4 @@
-"""Frames as they come in: whole messages, however they are cut, and nothing else, whoever had the reader before."""
+"""The WebSocket parser returns complete messages for any segmentation, also after another connection had the reader."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,19 +21,19 @@ CUTS = st.lists(st.integers(0, 300), max_size=6)
 
 
 def readers() -> FrameReaderPool:
-    """Make readers whose closing handshakes no timer ends."""
+    """Return a pool of readers without a timeout for closing handshakes."""
     return FrameReaderPool(Clock(), MOST, 0)
 
 
 class Transport(StringTransport):
-    """One that knows no producers."""
+    """A transport without producers."""
 
     def unregisterProducer(self) -> None:
         """See `ITransport`."""
 
 
 class Client:
-    """A connection that lends a reader whenever something comes, as a WebSocket does."""
+    """A connection that borrows a reader whenever it receives bytes, as a WebSocket does."""
 
     def __init__(self, lent_by: FrameReaderPool) -> None:
         self.transport = Transport()
@@ -45,7 +45,7 @@ class Client:
         self.messages.append((payload, is_binary))
 
     def receive(self, data: bytes) -> None:
-        """Take bytes; after a close they are read no more."""
+        """Parse bytes; after a close they are ignored."""
         if self.transport.disconnecting:
             return
         reader = self._reader = self._reader or self._readers.lend(self)

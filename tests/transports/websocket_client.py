@@ -1,4 +1,4 @@
-"""WebSocket clients on Autobahn: the subprotocol pushd.v1, by address or by command, and bare frames."""
+"""WebSocket clients, with Autobahn: the subprotocol pushd.v1, by URL or by command, and data-only frames."""
 
 import json
 from collections import deque
@@ -12,7 +12,7 @@ from tests.transports.http_client import address
 
 
 class _Client(WebSocketClientProtocol):
-    """A connection that belongs to a peer. It answers pings unless told not to, and has no timers of its own."""
+    """The connection of a client. It has no timers, and answers pings by default."""
 
     def __init__(self, owner: "WebSocketClient") -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _Client(WebSocketClientProtocol):
 
 
 class WebSocketClient(Client):
-    """A WebSocket whose topics stand in its address."""
+    """A WebSocket with its topics in the URL."""
 
     transport_name = "websocket"
     subprotocol: ClassVar[str | None] = None
@@ -59,9 +59,9 @@ class WebSocketClient(Client):
         await self.open(address("ws", topics, since=since, slow=slow))
 
     async def open(self, path: str, headers: dict[str, str] | None = None) -> None:
-        """Shake hands.
+        """Perform the handshake.
 
-        :raises Refused: the answer is not a yes.
+        :raises Refused: when it is refused.
         """
         self.headers: dict[str, str] = {}
         protocols = [self.subprotocol] if self.subprotocol else []
@@ -74,16 +74,16 @@ class WebSocketClient(Client):
         self.gap = self.headers.get("pushd-gap")
 
     def frame(self, payload: bytes, is_binary: bool) -> None:
-        """Read a message of WebSocket's."""
+        """Called with each WebSocket message."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close as RFC 6455 has it."""
+        """Start the closing handshake (RFC 6455, section 7.1.2)."""
         self.protocol.sendClose(1000)
 
 
 class DataWebSocket(WebSocketClient):
-    """Frames with bare data."""
+    """Data-only frames, without the subprotocol."""
 
     label = "websocket-bare"
     has_ids = has_channels = has_events = reports_gaps = False
@@ -95,7 +95,7 @@ class DataWebSocket(WebSocketClient):
 
 
 class JsonWebSocket(WebSocketClient):
-    """The subprotocol: the first topics in the address, more by command."""
+    """The subprotocol, with the first topics in the URL and more by command."""
 
     label = "websocket"
     subprotocol = "pushd.v1"
@@ -126,11 +126,11 @@ class JsonWebSocket(WebSocketClient):
             self.deliver_result(message_of(decoded))
 
     def ask(self, **command: object) -> "Deferred[Any]":
-        """Send a command; the whole answer comes back."""
+        """Send a command, and return the reply."""
         return self.send(json.dumps(command))
 
     def send(self, text: str, *, is_binary: bool = False) -> "Deferred[Any]":
-        """Send a frame; the whole answer comes back."""
+        """Send a frame, and return the reply."""
         self.protocol.sendMessage(text.encode(), is_binary)
         answer: Deferred[Any] = Deferred()
         self._asked.append(answer)
