@@ -11,9 +11,9 @@ from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
+from tests.backends.backend_harness import Make, Wait
 from tests.backends.contract import BackendContract
 from tests.backends.redis_server import RedisServer, until
-from tests.backends.stage import Make, Wait
 
 
 class Hearing(RedisBackend):

@@ -14,7 +14,7 @@ from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.view import View
+from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
@@ -53,7 +53,7 @@ Ask = Callable[[Callable[[HistoryReader], Any]], int]
 @pytest.fixture
 def rows(directory: Path) -> Iterator[Ask]:
     """Answer a question, and return how many rows were looked at."""
-    with closing(Directory(str(directory)).read()) as db:
+    with closing(Directory(str(directory)).open_reader()) as db:
 
         def ask(question: Callable[[HistoryReader], Any], now: float = 50.0) -> int:
             seen = 0
@@ -63,7 +63,7 @@ def rows(directory: Path) -> Iterator[Ask]:
                 seen += rows
 
             db.execute("BEGIN")
-            question(HistoryReader(View(db, 86400.0, now, HEAD, spend)))
+            question(HistoryReader(LogSnapshot(db, 86400.0, now, HEAD, spend)))
             db.execute("COMMIT")
             return seen
 
