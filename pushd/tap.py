@@ -4,7 +4,6 @@ import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from pushd.config.reload import Reload
 from pushd.config.table import SETTINGS, Config, ConfigError, Setting
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
+from pushd.net.monotonic_clock import use_monotonic_clock
 from pushd.service.backend import check_backend_usable
 from pushd.service.daemon import make_service
 
@@ -169,7 +169,7 @@ def makeService(options: Options) -> IService:
     """Build pushd for twistd. Raises SystemExit with one sentence where the log can not be written."""
     from twisted.internet import reactor
 
-    _keep_time_by_the_monotonic_clock(reactor)
+    use_monotonic_clock(reactor)
     config = options.settings
     twistd: Mapping[str, Any] = options.parent or {}
     out = _log_output(twistd, reactor)
@@ -187,14 +187,6 @@ def log_form(setting: str, environ: Mapping[str, str]) -> str:
     """Settle what `auto` means: "json" where systemd started the daemon, else "text"."""
     under_systemd = "JOURNAL_STREAM" in environ or "INVOCATION_ID" in environ
     return setting if setting != "auto" else "json" if under_systemd else "text"
-
-
-def _keep_time_by_the_monotonic_clock(reactor: Any) -> None:
-    # The wall clock, by which the reactor runs of itself, may be set back, and then every timer stops. The reactor
-    # asks this one attribute whenever it needs the time: in callLater, for the DelayedCall (which keeps it for
-    # reset), for how long to wait, and for what is due. A call scheduled before would never come, so this stands
-    # before all else.
-    reactor.seconds = time.monotonic
 
 
 def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
