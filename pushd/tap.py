@@ -145,7 +145,7 @@ def _help_text(row: Setting) -> str:
     default = " ".join(value) or "none" if row.repeatable else str(value).lower() if row.is_flag else value
     unit = f"{row.unit}, " if row.unit else ""
     repeatable = "repeatable, " if row.repeatable else ""
-    return f"{row.sentence} [{unit}{repeatable}default: {default}]"
+    return f"{row.description} [{unit}{repeatable}default: {default}]"
 
 
 for _row in SETTINGS:

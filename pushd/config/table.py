@@ -302,7 +302,7 @@ class Setting:
     name: str
     default: Any
     parse: Parser[Any]
-    sentence: str
+    description: str
     unit: str
     alias: str
     at_restart: bool

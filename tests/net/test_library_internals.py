@@ -226,7 +226,7 @@ SHARED = {
     "perMessageCompressionAccept": "a setting",
     "allowedOrigins": "a setting",
     "allowedOriginsPatterns": "a setting",
-    "trafficStats": "counters that nobody reads",
+    "trafficStats": "counters that are never read",
     "is_open": "of the handshake",
     "_valid_events": "a constant",
     "_results": "of observers, which no reader has",
