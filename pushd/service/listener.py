@@ -1,4 +1,4 @@
-"""The service of a listener."""
+"""Listeners: one service for each endpoint string."""
 
 import os
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, 
 from pushd.net.low_priority import LowPriorityReaders, deprioritize
 
 _BACKLOG = 4096
-"""Connections that may wait to be accepted, as far as the kernel permits: with the 50 of Twisted, most of many clients
-that connect at once have to retry, after a second or more.
+"""Connections that may wait to be accepted, as far as the kernel permits. With Twisted's default of 50, most of many
+clients that connect at once have to retry after a second or more.
 """
 
 
 class ListenerService(Service):
     """A listening endpoint.
 
-    :param name: of the section of its settings: ``http`` or ``tcp``.
-    :param dead_peer: seconds after which TCP gives up on a peer that does not acknowledge.
-    :param low_priority: reads the connections that only listen.
-    :param is_open: whether other machines may reach it; if not, it does not start when they can.
+    :param name: the section of its settings: ``http`` or ``tcp``.
+    :param dead_peer: seconds; see `set_dead_peer_timeout`.
+    :param low_priority: the readers of its connections, until they publish.
+    :param is_open: whether other machines may reach it. If they can and may not, it does not start.
     """
 
     log = Logger()
@@ -95,15 +95,16 @@ class ListenerService(Service):
         port, self._port = self._port, None
         return None if port is None else port.stopListening()
 
-    def read_certificates(self) -> Callable[[], None] | None:
-        """Read the certificates again; return the function that uses them from now on, None when there are none.
+    def load_certificates(self) -> Callable[[], None] | None:
+        """Load the certificates again.
 
-        :raises ValueError: when they cannot be used.
+        :return: a function that makes new connections use them; None if the endpoint has no TLS.
+        :raises ValueError: when they cannot be loaded.
         """
         return self._renewing.reload()
 
     def reconfigure(self, dead_peer: int) -> None:
-        """Change the time after which TCP gives up on a silent peer, for connections from now on."""
+        """Change the timeout of dead peers, for new connections."""
         self._dead_peer = dead_peer
         if self._port is not None:
             prepare(self._port, dead_peer)
