@@ -40,7 +40,7 @@ class Hearing(RedisBackend):
         for pattern in ("**", "$sys/**"):
             self.subscribe(pattern)
         await until(lambda: self._feed_link.protocol is not None, "the connection to Redis")
-        assert await self._listening.ready(("**", "$sys/**"), 5)
+        assert await self._subscriptions.ready(("**", "$sys/**"), 5)
 
     async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
         """Publish, and hear it."""

@@ -1,4 +1,4 @@
-"""The browsers, each started once, and a daemon for all tests that do not need their own."""
+"""The browsers, each started once, and a daemon for all tests that do not need one of their own."""
 
 import os
 import shutil
@@ -22,17 +22,17 @@ _FLAGS = [
     "--host-resolver-rules=MAP *.test 127.0.0.1",
 ]
 _WAIT_MS = 20_000
-"""How long a page may take on a machine that has other things to do. What a promise bounds, its test measures."""
+"""A generous timeout for a busy machine. Where a time limit is promised, the test measures it."""
 
 expect.set_options(timeout=_WAIT_MS)
 
 
-def program(names: tuple[str, ...], package: str) -> str:
-    """Find a browser. Where there is none the test is skipped, but in continuous integration, where it fails."""
+def find_browser(names: tuple[str, ...], package: str) -> str:
+    """Return the path of a browser. Without one, skip the test, or fail it in continuous integration."""
     for name in names:
         if path := shutil.which(name):
             return path
-    reason = f"no {names[0]} here (Debian: apt-get install {package})"
+    reason = f"{names[0]} is not installed (Debian: apt-get install {package})"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -40,8 +40,8 @@ def program(names: tuple[str, ...], package: str) -> str:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Chromium, without a window."""
-    path = program(_CHROMIUM, "chromium")
+    """Headless Chromium."""
+    path = find_browser(_CHROMIUM, "chromium")
     # As root Chromium does not start with its sandbox.
     flags = [*_FLAGS, "--no-sandbox"] if os.geteuid() == 0 else _FLAGS
     with sync_playwright() as playwright:
@@ -52,8 +52,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def running_firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
-    """Firefox, without a window."""
-    firefox = Firefox(program(_FIREFOX, "firefox-esr"), tmp_path_factory.mktemp("firefox"))
+    """Headless Firefox."""
+    firefox = Firefox(find_browser(_FIREFOX, "firefox-esr"), tmp_path_factory.mktemp("firefox"))
     try:
         yield firefox.start()
     finally:
@@ -69,45 +69,42 @@ def firefox(running_firefox: Firefox) -> Firefox:
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon with its defaults."""
+    """A daemon with the default settings."""
     daemon = Daemon(tmp_path_factory.mktemp("daemon")).start()
     yield daemon
     daemon.stop()
 
 
 @pytest.fixture(scope="session")
-def other_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that is not in its defaults, and that may be stopped and started.
-
-    It publishes how the machine does, and gives signs of life each second.
-    """
+def keepalive_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that tests may restart. It publishes system metrics, and sends keepalives every second."""
     config = '[source.performance]\nkind = "system"\ninterval = "200ms"\n[keepalive]\nstream = 1\n'
-    daemon = Daemon(tmp_path_factory.mktemp("other_daemon"), config).start()
+    daemon = Daemon(tmp_path_factory.mktemp("keepalive_daemon"), config).start()
     yield daemon
     daemon.stop()
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    """What went wrong in the page: what is left there at the end fails the test."""
+def page_errors() -> list[str]:
+    """Errors and warnings of the page. Those that a test does not remove make it fail."""
     return []
 
 
 @pytest.fixture
-def page(chromium: Browser, complaints: list[str]) -> Iterator[Page]:
-    """A new tab with nothing of other tests in it."""
+def page(chromium: Browser, page_errors: list[str]) -> Iterator[Page]:
+    """A new tab without cookies or storage of other tests."""
     context = chromium.new_context(viewport={"width": 480, "height": 640})
     context.set_default_timeout(_WAIT_MS)
 
-    def hear(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            complaints.append(f"console: {message.text} ({message.location.get('url')})")
+            page_errors.append(f"console: {message.text} ({message.location.get('url')})")
 
-    def catch(caught: WebError) -> None:
-        complaints.append(f"uncaught: {caught.error}")
+    def on_error(raised: WebError) -> None:
+        page_errors.append(f"uncaught: {raised.error}")
 
-    context.on("console", hear)
-    context.on("weberror", catch)
+    context.on("console", on_console)
+    context.on("weberror", on_error)
     yield context.new_page()
     context.close()
-    assert complaints == []
+    assert page_errors == []

@@ -1,4 +1,4 @@
-"""The daemon as a process of its own, and what a test asks of it by HTTP."""
+"""The daemon as a separate process, and the HTTP requests that tests send to it."""
 
 import json
 import os
@@ -15,16 +15,16 @@ from urllib.parse import quote, urlencode
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 HOST = "pushd.test"
-"""A name that the browsers resolve to 127.0.0.1, as a proxy's would be."""
+"""A name that the browsers resolve to 127.0.0.1, like the name of a proxy."""
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
 
 
 class Daemon:
-    """A daemon between its start and its stop.
+    """A daemon that can be started and stopped.
 
-    :param folder: where it runs and writes its log.
-    :param config: the text of its configuration file, if it has one.
+    :param folder: its working directory, which also has its log.
+    :param config: the text of its configuration file, if any.
     """
 
     def __init__(self, folder: Path, config: str = "") -> None:
@@ -39,11 +39,11 @@ class Daemon:
 
     @property
     def url(self) -> str:
-        """Where it is reached, without a slash at the end."""
+        """Its URL, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> "Daemon":
-        """Start; a second time on the same port as the first."""
+        """Start it. After a stop it uses the same port again."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
         with self._log.open("wb") as log:
             endpoint = f"tcp:{self.port}:interface=127.0.0.1"
@@ -71,7 +71,7 @@ class Daemon:
         return self
 
     def stop(self) -> None:
-        """Stop, and wait until it is gone."""
+        """Stop it, and wait for its exit."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -84,41 +84,41 @@ class Daemon:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Ask; give the status and the body."""
+        """Send a request; return the status and the body."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request(method, path, body, dict(headers or {}))
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            response = connection.getresponse()
+            return response.status, response.read()
         finally:
             connection.close()
 
     def publish(self, channel: str, data: str | bytes, content_type: str | None = None, **query: object) -> str:
-        """Publish a message; give its id."""
+        """Publish a message; return its id."""
         body = data.encode() if isinstance(data, str) else data
         path = f"/pub/{quote(channel)}?{urlencode(query)}"
-        status, answer = self.request("POST", path, body, {"Content-Type": content_type} if content_type else None)
-        assert status in (201, 202), answer
-        return str(json.loads(answer)["id"])
+        status, response = self.request("POST", path, body, {"Content-Type": content_type} if content_type else None)
+        assert status in (201, 202), response
+        return str(json.loads(response)["id"])
 
-    def forget(self, channel: str) -> None:
-        """Let a channel be as if nobody had published to it."""
-        status, answer = self.request("DELETE", f"/pub/{quote(channel)}")
-        assert status in (200, 404), answer
+    def delete_channel(self, channel: str) -> None:
+        """Delete a channel, if it exists."""
+        status, response = self.request("DELETE", f"/pub/{quote(channel)}")
+        assert status in (200, 404), response
 
     def subscribers(self, channel: str) -> int:
-        """Give how many hear a channel."""
-        status, answer = self.request("GET", f"/pub/{quote(channel)}")
-        return int(json.loads(answer)["subscribers"]) if status == 200 else 0
+        """Return the number of subscribers of a channel."""
+        status, response = self.request("GET", f"/pub/{quote(channel)}")
+        return int(json.loads(response)["subscribers"]) if status == 200 else 0
 
     def wait_for_subscribers(self, channel: str, count: int = 1, seconds: float = 15.0) -> float:
-        """Wait until so many hear a channel; give the seconds that it took."""
+        """Wait until a channel has this many subscribers; return the seconds that it took."""
         begin = time.monotonic()
         wait(lambda: self.subscribers(channel) == count, f"{count} subscribers of {channel}", seconds)
         return time.monotonic() - begin
 
     def wait_for_pings(self, count: int) -> None:
-        """Wait until a stream that begins now has received so many pings: whoever was there before has too."""
+        """Wait until a new stream has received this many pings: every older stream has received them too."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/stream/pings")
@@ -129,7 +129,7 @@ class Daemon:
             connection.close()
 
     def metric(self, name: str) -> float:
-        """Give a figure of ``/metrics``."""
+        """Return a value of ``/metrics``."""
         lines = self.request("GET", "/metrics")[1].decode().splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
@@ -140,10 +140,10 @@ class Daemon:
         return int(found[1]) if found else 0
 
 
-def wait(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> Any:
-    """Wait until `condition` gives something true, and give it."""
+def wait(condition: Callable[[], Any], description: str, seconds: float = 15.0) -> Any:
+    """Wait until `condition` returns something true, and return it."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"timeout after {seconds} s: {description}"
         time.sleep(0.02)
     return result

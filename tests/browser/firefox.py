@@ -1,4 +1,4 @@
-"""Firefox, driven by WebDriver BiDi, which it speaks itself: Debian has no driver for it, and none is needed."""
+"""Firefox, controlled over WebDriver BiDi, which it supports without a separate driver."""
 
 import base64
 import json
@@ -19,15 +19,15 @@ CALL_SECONDS = 15.0
 
 
 class Firefox:
-    """A Firefox without a window, with one tab at a time that counts.
+    """Headless Firefox, with one tab at a time.
 
-    :param folder: an empty one, for its profile.
+    :param folder: an empty directory for its profile.
     """
 
     def __init__(self, path: str, folder: Path) -> None:
         self.tab = ""
-        self.complaints: list[str] = []
-        """Errors that pages have told since the tab was opened."""
+        self.page_errors: list[str] = []
+        """Errors that pages have reported since the tab was opened."""
         self._calls = 0
         self._log = folder / "log"
         profile = folder / "profile"
@@ -43,15 +43,15 @@ class Firefox:
         self._open = ExitStack()
 
     def start(self) -> "Firefox":
-        """Connect, and open a session."""
-        address = wait(self._address, "Firefox listens", START_SECONDS)
+        """Connect to it, and open a session."""
+        address = wait(self._address, "Firefox accepts connections", START_SECONDS)
         self._socket = self._open.enter_context(connect(f"{address}/session", max_size=None, proxy=None))
         self.call("session.new", capabilities={})
         self.call("session.subscribe", events=["log.entryAdded"])
         return self
 
     def stop(self) -> None:
-        """End it."""
+        """Close it."""
         try:
             if self._socket is not None:
                 self.call("browser.close")
@@ -64,53 +64,53 @@ class Firefox:
             self._process.wait()
 
     def send(self, method: str, **params: object) -> None:
-        """Give a command; its result does not matter."""
+        """Send a command, without waiting for its result."""
         assert self._socket is not None
         self._calls += 1
         self._socket.send(json.dumps({"id": self._calls, "method": method, "params": params}))
 
     def call(self, method: str, **params: object) -> Any:
-        """Give a command; wait for its result."""
+        """Send a command; return its result."""
         self.send(method, **params)
         assert self._socket is not None
         deadline = time.monotonic() + CALL_SECONDS
-        while (answer := json.loads(self._socket.recv(deadline - time.monotonic()))).get("id") != self._calls:
-            if answer.get("method") == "log.entryAdded" and answer["params"]["level"] == "error":
-                self.complaints.append(answer["params"]["text"])
-        assert answer["type"] == "success", answer
-        return answer["result"]
+        while (response := json.loads(self._socket.recv(deadline - time.monotonic()))).get("id") != self._calls:
+            if response.get("method") == "log.entryAdded" and response["params"]["level"] == "error":
+                self.page_errors.append(response["params"]["text"])
+        assert response["type"] == "success", response
+        return response["result"]
 
     def open_tab(self) -> None:
-        """Open a new tab, in place of the one before."""
+        """Open a new tab, and close the previous one."""
         before, self.tab = self.tab, self.call("browsingContext.create", type="tab")["context"]
         if before:
             self.call("browsingContext.close", context=before)
-        self.complaints.clear()
+        self.page_errors.clear()
 
     def navigate(self, url: str, *, endless: bool = False) -> None:
-        """Go to an address, and wait for the page unless it is `endless`."""
-        give = self.send if endless else self.call
-        give("browsingContext.navigate", context=self.tab, url=url, wait="none" if endless else "complete")
+        """Navigate to an address, and wait until it is loaded unless it is `endless`."""
+        command = self.send if endless else self.call
+        command("browsingContext.navigate", context=self.tab, url=url, wait="none" if endless else "complete")
 
     def evaluate(self, script: str) -> Any:
-        """Give the value of an expression, if it is a plain one."""
+        """Return the value of an expression, if it is a string, a number or a boolean."""
         target = {"context": self.tab}
-        answer = self.call("script.evaluate", expression=script, target=target, awaitPromise=True)
-        assert answer["type"] == "success", answer
-        return answer["result"].get("value")
+        response = self.call("script.evaluate", expression=script, target=target, awaitPromise=True)
+        assert response["type"] == "success", response
+        return response["result"].get("value")
 
     def screenshot(self, side: int, left: int = 0, top: int = 0) -> bytes:
-        """Give a picture of a square on the screen: without more, of its upper left corner."""
+        """Return a screenshot of a square, by default in the upper left corner."""
         clip = {"type": "box", "x": left, "y": top, "width": side, "height": side}
 
         def capture() -> str:
             try:
-                taken = self.call("browsingContext.captureScreenshot", context=self.tab, clip=clip)
-            except AssertionError:  # between two documents there is nothing to be seen
+                result = self.call("browsingContext.captureScreenshot", context=self.tab, clip=clip)
+            except AssertionError:  # nothing is displayed between two documents
                 return ""
-            return str(taken["data"])
+            return str(result["data"])
 
-        return base64.b64decode(wait(capture, "a picture of the screen", CALL_SECONDS))
+        return base64.b64decode(wait(capture, "a screenshot", CALL_SECONDS))
 
     def _address(self) -> str:
         text = self._log.read_text(errors="replace")

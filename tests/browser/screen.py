@@ -1,4 +1,4 @@
-"""What is on the screen, and how soon."""
+"""What a browser displays, and how soon."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable
 from playwright.sync_api import Page
 
 from tests.browser.daemon import Daemon, wait
-from tests.browser.pictures import SIDE, Colour, colour_of, is_like, picture
+from tests.browser.images import SIDE, Colour, colour_of, is_similar, make_image
 
 ON_SCREEN_SECONDS = 0.3
 EVENT_SOURCE = """address => {
-  window.heard = [];
+  window.received = [];
   window.events = new EventSource(address);
   for (const type of ["message", "greeting", "gap", "end"]) {
-    events.addEventListener(type, event => heard.push([type, event.data, event.lastEventId]));
+    events.addEventListener(type, event => received.push([type, event.data, event.lastEventId]));
   }
 }"""
-"""Listens to an address, and remembers what it hears."""
-_LOOKS = 10
+"""Opens an EventSource, and records its events."""
+_CHECKS = 10
 _ROUNDS = 3
-"""A machine that is busy with other things may be late with a frame, but not in each of some rounds."""
+"""On a busy machine a frame may be late, but not in every round."""
 
 
 def open_blank(page: Page, daemon: Daemon) -> None:
@@ -28,39 +28,39 @@ def open_blank(page: Page, daemon: Daemon) -> None:
     page.evaluate("document.body.replaceChildren(), document.body.style.margin = 0")
 
 
-def shown(page: Page) -> Colour:
-    """Give the colour that is in the upper left corner of Chromium."""
+def displayed(page: Page) -> Colour:
+    """Return the colour in the upper left corner of Chromium."""
     return colour_of(page.screenshot(clip={"x": 0, "y": 0, "width": SIDE, "height": SIDE}))
 
 
-def wait_for_colour(shown: Callable[[], Colour], colour: Colour, seconds: float = 15.0) -> None:
-    """Wait until a colour is on the screen."""
-    wait(lambda: is_like(shown(), colour), f"{colour} on the screen", seconds)
+def wait_for_colour(displayed: Callable[[], Colour], colour: Colour, seconds: float = 15.0) -> None:
+    """Wait until a colour is displayed."""
+    wait(lambda: is_similar(displayed(), colour), f"{colour} displayed", seconds)
 
 
-def assert_stays(condition: Callable[[], bool]) -> None:
-    """Check that what is on the screen stays: a browser that is about to replace it does so between two looks."""
-    for _ in range(_LOOKS):
+def assert_unchanged(condition: Callable[[], bool]) -> None:
+    """Check repeatedly that the display does not change."""
+    for _ in range(_CHECKS):
         assert condition()
 
 
-def assert_prompt(
-    shown: Callable[[], Colour], daemon: Daemon, channel: str, frames: Iterable[tuple[Colour, str]]
+def assert_displayed_at_once(
+    displayed: Callable[[], Colour], daemon: Daemon, channel: str, frames: Iterable[tuple[Colour, str]]
 ) -> None:
-    """Each frame is on the screen in time; it is the last one of the stream until it is seen."""
+    """Check that each frame is displayed in time, although no other frame follows it."""
     frames = list(frames)
     rounds: list[list[int]] = []
     for _ in range(_ROUNDS):
-        took = [_seconds(shown, daemon, channel, *frame) for frame in frames]
-        rounds.append([round(1000 * seconds) for seconds in took])
-        if max(took) < ON_SCREEN_SECONDS:
+        delays = [_seconds(displayed, daemon, channel, *frame) for frame in frames]
+        rounds.append([round(1000 * seconds) for seconds in delays])
+        if max(delays) < ON_SCREEN_SECONDS:
             break
-    print(f"{channel}: ms until on screen: {rounds}")
+    print(f"{channel}: ms until displayed: {rounds}")
     assert max(rounds[-1]) < 1000 * ON_SCREEN_SECONDS, rounds
 
 
-def _seconds(shown: Callable[[], Colour], daemon: Daemon, channel: str, colour: Colour, kind: str) -> float:
+def _seconds(displayed: Callable[[], Colour], daemon: Daemon, channel: str, colour: Colour, kind: str) -> float:
     published = time.monotonic()
-    daemon.publish(channel, picture(colour, kind), f"image/{kind}")
-    wait_for_colour(shown, colour)
+    daemon.publish(channel, make_image(colour, kind), f"image/{kind}")
+    wait_for_colour(displayed, colour)
     return time.monotonic() - published

@@ -1,4 +1,4 @@
-"""Every demonstration in Chromium: it shows what is published by HTTP, in order, and its own buttons work."""
+"""Every demonstration in Chromium: it shows messages published by HTTP, in order, and its buttons work."""
 
 import re
 
@@ -7,25 +7,25 @@ from playwright.sync_api import Page, expect
 
 from pushd.api.pages import DEMOS
 from tests.browser.daemon import Daemon, wait
-from tests.browser.pictures import BLUE, GREEN, RED, colour_of, is_like, picture
+from tests.browser.images import BLUE, GREEN, RED, colour_of, is_similar, make_image
 from tests.browser.screen import wait_for_colour
 
 pytestmark = pytest.mark.system
 
 HTML = "text/html; charset=utf-8"
-NASTY = "<img src=x onerror='alert(1)'>"
-"""What a page that puts a message into its HTML would run."""
+SCRIPT = "<img src=x onerror='alert(1)'>"
+"""A script, which a page that inserts messages into its HTML would run."""
 
 
 @pytest.fixture(autouse=True)
-def nothing_published(daemon: Daemon) -> None:
-    """Leave nothing on the channels of the demonstrations that other tests have published there."""
+def empty_channels(daemon: Daemon) -> None:
+    """Delete the channels of the demonstrations, which other tests have published to."""
     for name in DEMOS:
-        daemon.forget(f"demo/{name}")
+        daemon.delete_channel(f"demo/{name}")
 
 
 def open_demo(page: Page, daemon: Daemon, name: str, subscribers: int = 1) -> str:
-    """Open a demonstration; give its channel, once it is listened to."""
+    """Open a demonstration; return its channel once it has subscribed."""
     channel = f"demo/{name}"
     page.goto(f"{daemon.url}/{channel}", wait_until="domcontentloaded")
     if subscribers:
@@ -33,7 +33,7 @@ def open_demo(page: Page, daemon: Daemon, name: str, subscribers: int = 1) -> st
     return channel
 
 
-def test_all_are_listed_and_found(page: Page, daemon: Daemon):
+def test_index_lists_all_demonstrations(page: Page, daemon: Daemon):
     page.goto(daemon.url)
     page.click("a[href='demo/']")
     expect(page).to_have_url(f"{daemon.url}/demo/")
@@ -47,24 +47,24 @@ def test_all_are_listed_and_found(page: Page, daemon: Daemon):
 
 
 @pytest.mark.parametrize("name", sorted(DEMOS))
-def test_addresses_are_relative(name: str):
-    """So the pages work below the prefix of a proxy."""
+def test_links_are_relative(name: str):
+    """The pages must work below the prefix of a proxy."""
     text = re.sub("&lt;.*?&gt;", "", DEMOS[name].decode())
     assert re.findall(r"""(?:href=|src=|src = |fetch\(|EventSource\(|\bURL\()["'`](?!\.\.?/|[a-z]+")""", text) == []
     assert "<style>/*" not in text
 
 
 def test_chat(page: Page, daemon: Daemon):
-    daemon.publish("demo/chat", "before you came")
+    daemon.publish("demo/chat", "published before")
     channel = open_demo(page, daemon, "chat")
-    daemon.publish(channel, NASTY)
+    daemon.publish(channel, SCRIPT)
     daemon.publish(channel, '{"name": "red", "text": "hello"}', "application/json")
     page.fill("#name", "blue")
-    page.fill("#text", NASTY)
+    page.fill("#text", SCRIPT)
     page.click("button")
-    said = page.locator("#log li")
-    expect(said).to_contain_text(
-        ["somebody: before you came", f"somebody: {NASTY}", "red: hello", f"blue: {NASTY}"], use_inner_text=True
+    lines = page.locator("#log li")
+    expect(lines).to_contain_text(
+        ["somebody: published before", f"somebody: {SCRIPT}", "red: hello", f"blue: {SCRIPT}"], use_inner_text=True
     )
     expect(page.locator("#text")).to_have_value("")
 
@@ -73,19 +73,19 @@ def test_websocket(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "websocket")
     expect(page.locator("#state")).to_have_text("connected")
     daemon.publish(channel, "one")
-    daemon.publish(channel, NASTY)
-    heard = page.locator("#log li:not(.note)")
-    expect(heard).to_have_text([f"{channel}: one", f"{channel}: {NASTY}"])
+    daemon.publish(channel, SCRIPT)
+    lines = page.locator("#log li:not(.note)")
+    expect(lines).to_have_text([f"{channel}: one", f"{channel}: {SCRIPT}"])
     page.fill("#data", "three")
     page.click("#publish button")
-    expect(heard).to_have_text([f"{channel}: one", f"{channel}: {NASTY}", f"{channel}: three"])
+    expect(lines).to_have_text([f"{channel}: one", f"{channel}: {SCRIPT}", f"{channel}: three"])
     page.click("#unsubscribe")
     daemon.wait_for_subscribers(channel, 0)
 
 
 def test_longpoll(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "longpoll")
-    texts = ["one", NASTY, "three", "four"]
+    texts = ["one", SCRIPT, "three", "four"]
     for text in texts[:3]:
         daemon.publish(channel, text)
     page.fill("#text", texts[3])
@@ -100,22 +100,22 @@ def test_words(page: Page, daemon: Daemon):
         daemon.publish(channel, word)
     daemon.publish(channel, "three", end=1)
     expect(page.locator("#words")).to_have_text("one two three")
-    expect(page.locator("#state")).to_contain_text("heard the end")
+    expect(page.locator("#state")).to_contain_text("received the end")
     page.fill("#text", "four five")
-    page.click("#say")
+    page.click("#publish")
     expect(page.locator("#words")).to_have_text("four five")
-    expect(page.locator("#state")).to_contain_text("heard the end")
+    expect(page.locator("#state")).to_contain_text("received the end")
 
 
 def test_image(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "image")
     live = page.locator("#live")
     for colour in (RED, GREEN, BLUE):
-        daemon.publish(channel, picture(colour), "image/png")
+        daemon.publish(channel, make_image(colour), "image/png")
         wait_for_colour(lambda: colour_of(live.screenshot()), colour)
     page.click("#start")
-    expect(page.locator("#told")).to_contain_text("pictures published")
-    wait(lambda: not is_like(colour_of(live.screenshot()), BLUE), "the picture that the page draws")
+    expect(page.locator("#result")).to_contain_text("frames published")
+    wait(lambda: not is_similar(colour_of(live.screenshot()), BLUE), "the frame that the page draws")
     page.select_option("#what", "clock")
     page.click("#start")
     expect(page.locator("#start")).to_have_text("Start")
@@ -124,12 +124,12 @@ def test_image(page: Page, daemon: Daemon):
 def test_document(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "document")
     frame = page.frame_locator("#frame")
-    daemon.publish(channel, NASTY)
-    expect(frame.locator("pre")).to_have_text(NASTY)
+    daemon.publish(channel, SCRIPT)
+    expect(frame.locator("pre")).to_have_text(SCRIPT)
     daemon.publish(channel, "<h1>page</h1>", HTML)
     expect(frame.frame_locator("iframe").locator("h1")).to_have_text("page")
     page.get_by_role("button", name="Publish").click()
-    expect(page.locator("#told")).to_have_text("Published; viewers: 1.")
+    expect(page.locator("#result")).to_have_text("Published; viewers: 1.")
     expect(frame.frame_locator("iframe").locator("#time")).to_have_text(re.compile(r"\d:\d\d"))
     with page.expect_popup() as opening:
         page.click("#open")
@@ -138,31 +138,31 @@ def test_document(page: Page, daemon: Daemon):
 
 def test_pull(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "pull", 0)
-    shown = page.frame_locator("#frame").locator("body")
-    expect(shown).to_contain_text("There is no message yet.")
-    daemon.publish(channel, NASTY)
-    expect(shown).to_contain_text(NASTY)
+    displayed = page.frame_locator("#frame").locator("body")
+    expect(displayed).to_contain_text("There is no message yet.")
+    daemon.publish(channel, SCRIPT)
+    expect(displayed).to_contain_text(SCRIPT)
     page.select_option("#interval", "0")
     daemon.wait_for_subscribers(channel)
     page.fill("#text", "by the page")
     with page.expect_event("framenavigated", lambda frame: "since=" in frame.url):
         page.click("button")
     daemon.wait_for_subscribers(channel)  # the next request waits
-    page.select_option("#interval", "2")  # Playwright does not look into a frame whose next page is on its way
-    expect(shown).to_contain_text("by the page")
+    page.select_option("#interval", "2")  # Playwright cannot inspect a frame that is loading
+    expect(displayed).to_contain_text("by the page")
 
 
-def test_performance(page: Page, other_daemon: Daemon):
-    page.goto(f"{other_daemon.url}/demo/performance")
+def test_performance(page: Page, keepalive_daemon: Daemon):
+    page.goto(f"{keepalive_daemon.url}/demo/performance")
     expect(page.locator(".meter b")).to_contain_text(["CPU", "Memory", "Disk /"])
-    expect(page.locator("#also")).to_contain_text("Measured at")
+    expect(page.locator("#summary")).to_contain_text("Measured at")
     expect(page.locator("#hint")).to_be_hidden()
     is_drawn = """() => [...document.querySelectorAll("canvas")].every(
       canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte))"""
     assert page.evaluate(is_drawn)
 
 
-def test_performance_says_how_to_switch_it_on(page: Page, daemon: Daemon):
+def test_performance_explains_how_to_enable_the_source(page: Page, daemon: Daemon):
     page.clock.install()
     page.goto(f"{daemon.url}/demo/performance")
     expect(page.locator("#hint")).to_be_hidden()

@@ -11,30 +11,30 @@ from tests.browser.screen import EVENT_SOURCE, open_blank
 pytestmark = pytest.mark.system
 
 
-def listen(page: Page, daemon: Daemon, channel: str) -> None:
-    """Open an EventSource, which remembers what it hears."""
+def subscribe(page: Page, daemon: Daemon, channel: str) -> None:
+    """Open an EventSource that records its events."""
     open_blank(page, daemon)
     page.evaluate(EVENT_SOURCE, f"/sse/{channel}")
     daemon.wait_for_subscribers(channel)
 
 
-def heard(page: Page, count: int, seconds: float = 15.0) -> list[Any]:
-    """Wait for so many events."""
-    wait(lambda: len(page.evaluate("heard")) >= count, f"{count} events", seconds)
-    found: list[Any] = page.evaluate("heard")
+def wait_for_events(page: Page, count: int, seconds: float = 15.0) -> list[Any]:
+    """Wait for this many events; return them."""
+    wait(lambda: len(page.evaluate("received")) >= count, f"{count} events", seconds)
+    found: list[Any] = page.evaluate("received")
     assert len(found) == count
     return found
 
 
 def test_messages_and_named_events(page: Page, daemon: Daemon):
-    listen(page, daemon, "events/kinds")
+    subscribe(page, daemon, "events/kinds")
     ids = [
         daemon.publish("events/kinds", "one"),
         daemon.publish("events/kinds", "two\nlines"),
         daemon.publish("events/kinds", "hello", event="greeting"),
         daemon.publish("events/kinds", "na\u00efve \u20ac"),
     ]
-    assert heard(page, 4) == [
+    assert wait_for_events(page, 4) == [
         ["message", "one", ids[0]],
         ["message", "two\nlines", ids[1]],
         ["greeting", "hello", ids[2]],
@@ -42,12 +42,12 @@ def test_messages_and_named_events(page: Page, daemon: Daemon):
     ]
 
 
-def test_the_end_stops_it(page: Page, daemon: Daemon):
-    """It comes back once, is answered 204, and stays away."""
-    listen(page, daemon, "events/finite")
+def test_end_stops_an_event_source(page: Page, daemon: Daemon):
+    """It reconnects once, receives 204, and stops."""
+    subscribe(page, daemon, "events/finite")
     daemon.publish("events/finite", "one")
     last = daemon.publish("events/finite", "two", end=1)
-    kinds = [event[:2] for event in heard(page, 3)]
+    kinds = [event[:2] for event in wait_for_events(page, 3)]
     assert kinds == [["message", "one"], ["message", "two"], ["end", '{"type":"end","channel":"events/finite"}']]
     wait(lambda: page.evaluate("events.readyState") == 2, "the EventSource stops", 6)
-    assert page.evaluate("heard.at(-1)[2]") == last
+    assert page.evaluate("received.at(-1)[2]") == last

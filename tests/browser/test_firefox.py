@@ -1,4 +1,4 @@
-"""What Firefox shows of ``/multipart/CH``: live images, and documents, which it replaces by itself."""
+"""Firefox displays ``/multipart/CH``: live images, and documents, which it replaces by itself."""
 
 from functools import partial
 from typing import Any
@@ -7,15 +7,15 @@ import pytest
 
 from tests.browser.daemon import Daemon, wait
 from tests.browser.firefox import Firefox
-from tests.browser.pictures import BLUE, COLOURS, GREEN, RED, SIDE, Colour, colour_of, is_like, picture
-from tests.browser.screen import assert_prompt, assert_stays, wait_for_colour
+from tests.browser.images import BLUE, COLOURS, GREEN, RED, SIDE, Colour, colour_of, is_similar, make_image
+from tests.browser.screen import assert_displayed_at_once, assert_unchanged, wait_for_colour
 
 pytestmark = pytest.mark.system
 
 HTML = "text/html; charset=utf-8"
 
 
-def show(firefox: Firefox, daemon: Daemon, channel: str) -> None:
+def open_image_page(firefox: Firefox, daemon: Daemon, channel: str) -> None:
     """Open a page with a live image in its upper left corner."""
     firefox.navigate(f"{daemon.url}/demo/")
     firefox.evaluate("document.body.style = 'margin: 0; padding: 0; max-width: none', 0")
@@ -25,60 +25,60 @@ def show(firefox: Firefox, daemon: Daemon, channel: str) -> None:
 
 
 def navigate(firefox: Firefox, daemon: Daemon, channel: str) -> None:
-    """Go to the stream itself."""
+    """Navigate to the stream itself."""
     firefox.navigate(f"{daemon.url}/multipart/{channel}", endless=True)
     daemon.wait_for_subscribers(channel)
 
 
-def shown(firefox: Firefox) -> Colour:
-    """Give the colour that is in the upper left corner."""
+def displayed(firefox: Firefox) -> Colour:
+    """Return the colour in the upper left corner."""
     return colour_of(firefox.screenshot(SIDE))
 
 
-def shown_as_page(firefox: Firefox) -> Colour:
-    """Give the colour in the middle, where Firefox shows a picture that is a page."""
+def displayed_in_middle(firefox: Firefox) -> Colour:
+    """Return the colour in the middle, where Firefox displays an image that is the document."""
     left, top = (firefox.evaluate(f"({side} - {SIDE}) / 2") for side in ("innerWidth", "innerHeight"))
     return colour_of(firefox.screenshot(SIDE, left, top))
 
 
 def wait_for(firefox: Firefox, script: str, value: Any) -> None:
-    def is_there() -> bool:
+    def has_value() -> bool:
         try:
             return bool(firefox.evaluate(script) == value)
-        except AssertionError:  # between two documents there is none
+        except AssertionError:  # there is none between two documents
             return False
 
-    wait(is_there, f"{script} is {value!r}", 5)
+    wait(has_value, f"{script} is {value!r}", 5)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "svg+xml"])
-def test_each_frame_is_on_screen_at_once(firefox: Firefox, daemon: Daemon, kind: str):
+def test_each_frame_is_displayed_at_once(firefox: Firefox, daemon: Daemon, kind: str):
     channel, colours = f"firefox/{kind}", COLOURS if kind == "png" else COLOURS[:4]
-    show(firefox, daemon, channel)
-    assert_prompt(partial(shown, firefox), daemon, channel, [(colour, kind) for colour in colours])
+    open_image_page(firefox, daemon, channel)
+    assert_displayed_at_once(partial(displayed, firefox), daemon, channel, [(colour, kind) for colour in colours])
 
 
-def test_a_finite_stream_keeps_its_last_picture(firefox: Firefox, daemon: Daemon):
-    show(firefox, daemon, "firefox/finite")
-    daemon.publish("firefox/finite", picture(RED), "image/png")
-    wait_for_colour(partial(shown, firefox), RED)
-    daemon.publish("firefox/finite", picture(GREEN), "image/png", end=1)
+def test_end_of_stream_keeps_the_last_image(firefox: Firefox, daemon: Daemon):
+    open_image_page(firefox, daemon, "firefox/finite")
+    daemon.publish("firefox/finite", make_image(RED), "image/png")
+    wait_for_colour(partial(displayed, firefox), RED)
+    daemon.publish("firefox/finite", make_image(GREEN), "image/png", end=1)
     daemon.wait_for_subscribers("firefox/finite", 0)
-    wait_for_colour(partial(shown, firefox), GREEN)
-    assert_stays(lambda: is_like(shown(firefox), GREEN))
+    wait_for_colour(partial(displayed, firefox), GREEN)
+    assert_unchanged(lambda: is_similar(displayed(firefox), GREEN))
 
 
-def test_a_stream_may_change_its_type(firefox: Firefox, daemon: Daemon):
-    show(firefox, daemon, "firefox/types")
+def test_stream_can_change_its_type(firefox: Firefox, daemon: Daemon):
+    open_image_page(firefox, daemon, "firefox/types")
     for colour, kind in ((RED, "png"), (GREEN, "jpeg"), (BLUE, "svg+xml"), (RED, "jpeg")):
-        daemon.publish("firefox/types", picture(colour, kind), f"image/{kind}")
-        wait_for_colour(partial(shown, firefox), colour)
+        daemon.publish("firefox/types", make_image(colour, kind), f"image/{kind}")
+        wait_for_colour(partial(displayed, firefox), colour)
 
 
-def test_documents_replace_each_other(firefox: Firefox, daemon: Daemon):
-    daemon.publish("firefox/document", "before anybody came")
+def test_document_replaces_the_previous_one(firefox: Firefox, daemon: Daemon):
+    daemon.publish("firefox/document", "published before")
     navigate(firefox, daemon, "firefox/document")
-    wait_for(firefox, "document.body.textContent", "before anybody came")
+    wait_for(firefox, "document.body.textContent", "published before")
     for number in (1, 2):
         script = f"const n = {number}; document.body.append(`script ${{n}}`)"
         daemon.publish("firefox/document", f"<title>page {number}</title><body><script>{script}</script>", HTML)
@@ -88,43 +88,43 @@ def test_documents_replace_each_other(firefox: Firefox, daemon: Daemon):
     wait_for(firefox, "document.querySelector('pre')?.textContent", "<b>text</b>")
 
 
-def test_a_document_may_not_act_as_a_page_of_the_daemon(firefox: Firefox, daemon: Daemon):
+def test_published_document_is_sandboxed(firefox: Firefox, daemon: Daemon):
     daemon.publish("firefox/stranger", "<body><script>document.body.textContent = origin</script>", HTML)
     navigate(firefox, daemon, "firefox/stranger")
     wait_for(firefox, "document.body.textContent", "null")
 
 
-def test_a_document_may_be_a_picture(firefox: Firefox, other_daemon: Daemon):
-    """And stays one while nothing but signs of life comes."""
-    navigate(firefox, other_daemon, "firefox/picture")
+def test_image_can_be_a_document(firefox: Firefox, keepalive_daemon: Daemon):
+    """An image stays displayed while only keepalives arrive."""
+    navigate(firefox, keepalive_daemon, "firefox/image")
     for colour in (RED, GREEN):
-        other_daemon.publish("firefox/picture", picture(colour), "image/png")
-        wait_for_colour(partial(shown_as_page, firefox), colour)
-    other_daemon.wait_for_pings(2)
-    assert_stays(lambda: is_like(shown_as_page(firefox), GREEN))
-    other_daemon.publish("firefox/picture", "text")
+        keepalive_daemon.publish("firefox/image", make_image(colour), "image/png")
+        wait_for_colour(partial(displayed_in_middle, firefox), colour)
+    keepalive_daemon.wait_for_pings(2)
+    assert_unchanged(lambda: is_similar(displayed_in_middle(firefox), GREEN))
+    keepalive_daemon.publish("firefox/image", "text")
     wait_for(firefox, "document.body.textContent", "text")
 
 
-def test_a_finite_stream_keeps_its_last_document(firefox: Firefox, daemon: Daemon):
+def test_end_of_stream_keeps_the_last_document(firefox: Firefox, daemon: Daemon):
     navigate(firefox, daemon, "firefox/ends")
     daemon.publish("firefox/ends", "one")
     wait_for(firefox, "document.body.textContent", "one")
     daemon.publish("firefox/ends", "<p>two", HTML, end=1)
     daemon.wait_for_subscribers("firefox/ends", 0)
     wait_for(firefox, "document.body.textContent", "two")
-    assert_stays(lambda: firefox.evaluate("document.body.textContent") == "two")
+    assert_unchanged(lambda: firefox.evaluate("document.body.textContent") == "two")
 
 
 @pytest.mark.parametrize(
-    ("name", "place"), [("chat", "log"), ("websocket", "log"), ("longpoll", "log"), ("words", "words")]
+    ("name", "element"), [("chat", "log"), ("websocket", "log"), ("longpoll", "log"), ("words", "words")]
 )
-def test_demonstrations(firefox: Firefox, daemon: Daemon, name: str, place: str):
+def test_demonstration_shows_messages_in_order(firefox: Firefox, daemon: Daemon, name: str, element: str):
     channel = f"demo/{name}"
-    daemon.forget(channel)
+    daemon.delete_channel(channel)
     firefox.navigate(f"{daemon.url}/{channel}")
     daemon.wait_for_subscribers(channel)
     daemon.publish(channel, "something")
     daemon.publish(channel, "new")
-    wait_for(firefox, f"/something[^]*new/.test(document.getElementById('{place}').textContent)", True)
-    assert firefox.complaints == []
+    wait_for(firefox, f"/something[^]*new/.test(document.getElementById('{element}').textContent)", True)
+    assert firefox.page_errors == []

@@ -13,7 +13,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon for the tests of one module."""
     daemon = Daemon(tmp_path_factory.mktemp("pushd"))
     yield daemon
-    daemon.assert_well()
+    daemon.assert_healthy()
     daemon.stop()
 
 

@@ -76,7 +76,7 @@ def doctor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoctorRunner]:
     doctor = DoctorRunner(daemon, nginx.ports)
     try:
         yield doctor
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         doctor.stop()
         nginx.stop()
@@ -115,7 +115,7 @@ def test_finds_all_problems_of_nginx_and_no_others(doctor: DoctorRunner) -> None
     for kind in ("buffered", "cut", "upgrade", "host", "body", "address"):
         assert f"\nagainst {kind} (" in out
         assert all(line in out for line in FIXES[ProblemKind(kind)]["nginx"].splitlines())
-    assert doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
+    assert doctor.daemon.request("GET", "/channels?prefix=doctor/").json()["channels"] == []
 
 
 def test_publishes_directly_if_the_proxy_refuses_publishing(doctor: DoctorRunner) -> None:
@@ -128,7 +128,7 @@ def test_publishes_directly_if_the_proxy_refuses_publishing(doctor: DoctorRunner
         out, error = process.communicate(timeout=SECONDS)
         assert (process.returncode, words in out) == (1, True)
         assert error.startswith("pushctl: nothing could be published")
-    assert doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"] == []
+    assert doctor.daemon.request("GET", "/channels?prefix=doctor/").json()["channels"] == []
 
 
 def test_host_that_pushd_does_not_serve_is_reported_with_its_fix(doctor: DoctorRunner) -> None:
@@ -141,7 +141,7 @@ def test_host_that_pushd_does_not_serve_is_reported_with_its_fix(doctor: DoctorR
 
 def test_interrupt_leaves_no_channel(doctor: DoctorRunner) -> None:
     def channels() -> Any:
-        return doctor.daemon.ask("GET", "/channels?prefix=doctor/").json()["channels"]
+        return doctor.daemon.request("GET", "/channels?prefix=doctor/").json()["channels"]
 
     process = doctor.start("documented")
     assert eventually(channels)

@@ -64,8 +64,8 @@ def test_all_kinds_of_data_and_the_end_are_received(daemon: Daemon, pushctl: Pus
     channel = f"kinds/{transport}"
     daemon.publish(channel, b"text", Content_Type="text/plain")
     daemon.publish(channel, b"\xff\r\n", Content_Type="image/x")
-    daemon.ask("POST", f"/pub/{channel}?event=%C3%A9%20e", {"Content-Type": "application/json"}, b'{"a": [1]}')
-    daemon.ask("POST", f"/pub/{channel}?end=1")
+    daemon.request("POST", f"/pub/{channel}?event=%C3%A9%20e", {"Content-Type": "application/json"}, b'{"a": [1]}')
+    daemon.request("POST", f"/pub/{channel}?end=1")
     status, out, error = pushctl.run("sub", channel, "--since", "all", "--json", "--transport", transport)
     received = [json.loads(line) for line in out.splitlines()]
     messages = [each for each in received if "id" in each]
@@ -89,7 +89,7 @@ def test_channels_info_connections_and_kick(daemon: Daemon, pushctl: Pushctl) ->
     assert json.loads(pushctl.lines("info", "look/1", "--json")[0])["channel"] == "look/1"
     assert pushctl.lines("health") == ["ready"]
     with daemon.lines() as lines:
-        assert lines.ask(b"SUB look/1") == b"+OK SUB look/1"
+        assert lines.command(b"SUB look/1") == b"+OK SUB look/1"
         (line,) = pushctl.lines("connections", "--channel", "look/1")
         id, *rest = line.split(" ")
         assert rest == ["tcp", "127.0.0.1", "0B", "0", "look/1"]
@@ -102,7 +102,7 @@ def test_channels_info_connections_and_kick(daemon: Daemon, pushctl: Pushctl) ->
 def test_tap_shows_messages_but_not_their_data(daemon: Daemon, pushctl: Pushctl) -> None:
     process = pushctl.start("tap", "tap/*")
     assert process.stdout is not None
-    assert eventually(lambda: "stream" in daemon.ask("GET", "/connections?channel=tap/1").body.decode(), SECONDS)
+    assert eventually(lambda: "stream" in daemon.request("GET", "/connections?channel=tap/1").body.decode(), SECONDS)
     receipt = daemon.publish("tap/1", b"secret", Content_Type="text/plain")
     words = ["tap/1", receipt["id"], "-", "text/plain", "6", "B", "stream=1\n"]
     assert process.stdout.readline().split(" ")[1:] == words

@@ -1,4 +1,4 @@
-"""The plainest of clients: blocking sockets, so that the bytes are the tests' own."""
+"""Clients on plain blocking sockets, so that tests control every byte."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 SECONDS = 5.0
-"""Nobody here waits longer for a word of the daemon."""
+"""The timeout of every read."""
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -18,8 +18,8 @@ HANDSHAKE = {
 }
 
 
-class Answer(NamedTuple):
-    """An HTTP answer."""
+class Response(NamedTuple):
+    """An HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -27,12 +27,12 @@ class Answer(NamedTuple):
     body: bytes
 
     def json(self) -> Any:
-        """Give the body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
     @property
     def code(self) -> str:
-        """Give the code of a refusal, having looked at its shape."""
+        """The code of a refusal, whose structure is checked."""
         refusal = self.json()
         assert list(refusal) == ["error"] and set(refusal["error"]) == {"code", "message"}, refusal
         assert refusal["error"]["message"]
@@ -41,10 +41,10 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """A socket that waits at most five seconds for anything."""
+    """A socket with a timeout of five seconds."""
 
     def __init__(self, port: int | socket.socket) -> None:
-        """`port` is one of 127.0.0.1, or a socket that is connected already."""
+        """Connect to a port of 127.0.0.1, or use a connected socket."""
         if isinstance(port, int):
             self.socket = socket.create_connection(("127.0.0.1", port), SECONDS)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -63,12 +63,12 @@ class Client:
         """Send bytes."""
         self.socket.sendall(data)
 
-    def say_no_more(self) -> None:
-        """Close this half of the connection."""
+    def half_close(self) -> None:
+        """Close the sending side of the connection."""
         self.socket.shutdown(socket.SHUT_WR)
 
-    def send_for_ever(self, block: bytes, most: int) -> int:
-        """Send a block again and again until the daemon takes no more, or `most` bytes; give how many went out."""
+    def send_until_blocked(self, block: bytes, most: int) -> int:
+        """Send a block repeatedly until the daemon stops reading, or `most` bytes; return the number of bytes sent."""
         sent = 0
         self.socket.settimeout(0.5)
         try:
@@ -80,15 +80,15 @@ class Client:
         return sent
 
     def line(self) -> bytes:
-        """Read a line, its end included; empty at the end of the connection."""
+        """Read a line with its line end; empty at the end of the connection."""
         return self._file.readline()
 
     def read(self, size: int) -> bytes:
-        """Read so many bytes, fewer only at the end of the connection."""
+        """Read this many bytes, or fewer at the end of the connection."""
         return self._file.read(size)
 
     def rest(self) -> bytes:
-        """Read until the daemon closes, be it by a reset."""
+        """Read until the daemon closes or resets the connection."""
         pieces = []
         try:
             while piece := self._file.read1(65536):
@@ -101,7 +101,7 @@ class Client:
 class Http(Client):
     """An HTTP connection."""
 
-    def request(
+    def send_request(
         self,
         method: str,
         target: str,
@@ -109,25 +109,25 @@ class Http(Client):
         body: bytes = b"",
         version: str = "1.1",
     ) -> None:
-        """Send a request, with a Host and, where there is a body, its length, unless `headers` has them."""
+        """Send a request with `Host` and, if there is a body, `Content-Length`, unless `headers` contains them."""
         usual = {"Host": "localhost"} | ({"Content-Length": str(len(body))} if body else {})
         lines = [f"{method} {target} HTTP/{version}", *(f"{n}: {v}" for n, v in (usual | dict(headers or {})).items())]
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         version: str = "1.1",
-    ) -> Answer:
-        """Send a request and read its answer."""
-        self.request(method, target, headers, body, version)
-        return self.answer(method)
+    ) -> Response:
+        """Send a request and read the response."""
+        self.send_request(method, target, headers, body, version)
+        return self.response(method)
 
-    def head(self) -> Answer:
-        """Read an answer as far as its headers go."""
+    def head(self) -> Response:
+        """Read the status line and the headers of a response."""
         status = self.line()
         assert re.fullmatch(rb"HTTP/1\.[01] [1-5][0-9][0-9] [^\r\n]*\r\n", status), status
         headers: dict[str, str] = {}
@@ -135,21 +135,21 @@ class Http(Client):
             name, colon, value = line.decode("latin-1").removesuffix("\r\n").partition(": ")
             assert colon and line.endswith(b"\r\n") and name.lower() not in headers, line
             headers[name.lower()] = value
-        return Answer(int(status[9:12]), headers, b"")
+        return Response(int(status[9:12]), headers, b"")
 
-    def answer(self, method: str = "GET") -> Answer:
-        """Read a whole answer."""
-        answer = self.head()
-        if method == "HEAD" or answer.status in (204, 304):
-            return answer
-        if answer.headers.get("transfer-encoding") == "chunked":
-            return answer._replace(body=b"".join(self.chunks()))
-        if "content-length" in answer.headers:
-            return answer._replace(body=self.read(int(answer.headers["content-length"])))
-        return answer._replace(body=self.rest())
+    def response(self, method: str = "GET") -> Response:
+        """Read a whole response."""
+        response = self.head()
+        if method == "HEAD" or response.status in (204, 304):
+            return response
+        if response.headers.get("transfer-encoding") == "chunked":
+            return response._replace(body=b"".join(self.chunks()))
+        if "content-length" in response.headers:
+            return response._replace(body=self.read(int(response.headers["content-length"])))
+        return response._replace(body=self.rest())
 
     def chunks(self) -> Iterator[bytes]:
-        """Read a body in chunks, to its end."""
+        """Yield the chunks of a body."""
         while data := self.chunk():
             yield data
 
@@ -160,28 +160,28 @@ class Http(Client):
         assert self.read(2) == b"\r\n"
         return data
 
-    def listen(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """Begin to hear a stream, and read the headers of its answer."""
-        self.request("GET", target, headers)
-        answer = self.head()
-        assert answer.status == 200, answer
-        return answer
+    def open_stream(self, target: str, headers: Mapping[str, str] | None = None) -> Response:
+        """Request a stream, and read the headers of the response."""
+        self.send_request("GET", target, headers)
+        response = self.head()
+        assert response.status == 200, response
+        return response
 
 
 class Lines(Client):
-    """A line connection."""
+    """A connection to the line listener."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.greeting = self.line()
 
-    def ask(self, line: bytes) -> bytes:
-        """Send a line; read one, without its end."""
+    def command(self, line: bytes) -> bytes:
+        """Send a command; return the next line, without its line end."""
         self.send(line + b"\r\n")
         return self.reply()
 
     def reply(self) -> bytes:
-        """Read a line, without its end."""
+        """Read a line, without its line end."""
         line = self.line()
         assert line.endswith(b"\r\n"), line
         return line[:-2]

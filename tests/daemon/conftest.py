@@ -1,4 +1,4 @@
-"""The daemons of these tests: one with small limits for nearly all, one for what takes time or fills up."""
+"""The daemons of these tests: one with small size limits, and one with short timeouts and few connections."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tests.daemon.clients import Http, Lines
 from tests.daemon.real import Daemon
 
 ORIGIN = "https://app.example"
-"""The origin whose pages may use the first daemon."""
+"""The allowed origin of the first daemon."""
 _numbers = itertools.count(1)
 
 
@@ -17,14 +17,14 @@ def run(factory: pytest.TempPathFactory, *options: str) -> Iterator[Daemon]:
     daemon = Daemon(factory.mktemp("pushd"), *options)
     try:
         yield daemon
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         daemon.stop()
 
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon with small limits. At the end of all tests it is still there, and its log has no traceback."""
+    """A daemon with small size limits. After all tests it must be running, without a traceback in its log."""
     yield from run(
         tmp_path_factory,
         *("--limits-message", "64KiB"),
@@ -38,8 +38,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="session")
-def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that has room for few, waits for nobody, and knows no origins."""
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with few connections and channels, short timeouts, and no allowed origins."""
     yield from run(
         tmp_path_factory,
         *("--limits-handshake", "1s"),
@@ -60,7 +60,7 @@ def http(daemon: Daemon) -> Iterator[Http]:
 
 @pytest.fixture
 def lines(daemon: Daemon) -> Iterator[Lines]:
-    """A line connection to the daemon."""
+    """A connection to the line listener of the daemon."""
     with daemon.lines() as lines:
         yield lines
 

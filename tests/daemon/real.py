@@ -1,4 +1,4 @@
-"""The real daemon, as a process."""
+"""The daemon as a process."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.daemon.clients import SECONDS, Answer, Http, Lines
+from tests.daemon.clients import SECONDS, Http, Lines, Response
 
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd"]
@@ -39,30 +39,30 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """All it has logged."""
+        """The log."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         return self._process.pid
 
-    def logs(self, words: str, start: int = 0) -> bool:
-        """Wait until words stand in the log behind its first `start` characters; False if they never come."""
+    def wait_for_log(self, words: str, start: int = 0) -> bool:
+        """Wait a second for words in the log after its first `start` characters; return whether they are there."""
         return eventually(lambda: words in self.log[start:], 1.0)
 
-    def assert_well(self) -> None:
-        """See that nothing broke so far."""
+    def assert_healthy(self) -> None:
+        """Check that the daemon is running and has logged no traceback."""
         assert self.is_alive, self.log[-2000:]
         assert not re.search("Traceback|Unhandled", self.log), self.log[-8000:]
 
     def stop(self) -> None:
-        """End the process."""
+        """Stop the process."""
         self._process.terminate()
         try:
             self._process.wait(SECONDS)
@@ -79,14 +79,14 @@ class Daemon:
         assert found
         return int(found[1])
 
-    # Its doors
+    # Clients
 
     def http(self) -> Http:
         """Connect to the HTTP port."""
         return Http(self.http_port)
 
     def lines(self) -> Lines:
-        """Connect to the port of lines; the greeting is read."""
+        """Connect to the line listener, and read the greeting."""
         return Lines(self.tcp_port)
 
     def websocket(self, target: str = "/ws", *, v1: bool = True, **options: Any) -> ClientConnection:
@@ -102,32 +102,34 @@ class Daemon:
         )
         return websocket
 
-    def ask(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
-        """Make one request on a connection of its own."""
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Response:
+        """Send one request on a new connection."""
         with self.http() as http:
-            return http.ask(method, target, headers, body)
+            return http.request(method, target, headers, body)
 
     def publish(self, channel: str, data: bytes = b"x", **headers: str) -> Any:
-        """Publish by HTTP; give the receipt."""
+        """Publish by HTTP; return the receipt."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self.ask("POST", f"/pub/{channel}", named, data)
-        assert answer.status in (201, 202), answer
-        return answer.json()
+        response = self.request("POST", f"/pub/{channel}", named, data)
+        assert response.status in (201, 202), response
+        return response.json()
 
     def history(self, topics: str) -> Any:
-        """Give what is kept of topics."""
-        return self.ask("GET", f"/history/{topics}?since=all").json()
+        """Return the stored messages of topics."""
+        return self.request("GET", f"/history/{topics}?since=all").json()
 
     def counter(self, series: str) -> float:
-        """Give the value of a series of the metrics, 0 where there is none."""
-        found = re.search(rf"^{re.escape(series)} (.*)$", self.ask("GET", "/metrics").body.decode(), re.MULTILINE)
+        """Return the value of a metric, or 0 if it does not exist."""
+        found = re.search(rf"^{re.escape(series)} (.*)$", self.request("GET", "/metrics").body.decode(), re.MULTILINE)
         return float(found[1]) if found else 0.0
 
 
-def eventually(holds: Any, seconds: float = SECONDS) -> bool:
-    """Wait until something holds; tell whether it came to that."""
+def eventually(condition: Any, seconds: float = SECONDS) -> bool:
+    """Wait until a condition holds; return whether it did within the time."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)

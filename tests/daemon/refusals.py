@@ -1,4 +1,4 @@
-"""The table of refusals: what is asked, door by door, and the code that comes back."""
+"""The table of refusals: requests, commands and frames, and the code with which each is refused."""
 
 import json
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ STATUS = {
     "too-many-channels": 429,
     "too-many-connections": 429,
 }
-"""The HTTP status of a code; 400 of all others."""
+"""The HTTP status of a code; 400 for all others."""
 NDJSON = {"Content-Type": "application/x-ndjson"}
 AS_JSON = {"Content-Type": "application/json"}
 
 
-class Ask(NamedTuple):
+class Request(NamedTuple):
     """An HTTP request; the target is percent-encoded ASCII."""
 
     method: str
@@ -36,11 +36,11 @@ class Ask(NamedTuple):
 
 
 class Case(NamedTuple):
-    """Something that is refused, the same way by every door that can be asked for it."""
+    """Input that is refused with the same code by HTTP, TCP lines and WebSocket."""
 
     name: str
     code: str
-    http: tuple[Ask, ...] = ()
+    http: tuple[Request, ...] = ()
     lines: tuple[bytes, ...] = ()
     frames: tuple[str, ...] = ()
     """Text frames of ``pushd.v1``."""
@@ -51,7 +51,7 @@ def _channel(name: str, channel: str, code: str = "bad-channel") -> Case:
     return Case(
         name,
         code,
-        (Ask("POST", f"/pub/{path}", {}, b"x"), Ask("PUT", f"/pub/{path}"), Ask("DELETE", f"/pub/{path}")),
+        (Request("POST", f"/pub/{path}", {}, b"x"), Request("PUT", f"/pub/{path}"), Request("DELETE", f"/pub/{path}")),
         (f"PUB {channel} x".encode(), b"PUBJ " + _json(channel=channel, data="x").encode()),
         (_json(publish=channel, data="x"),),
     )
@@ -67,67 +67,77 @@ def _unpublishable() -> Iterator[Case]:
 
 def _topics(name: str, topics: str, code: str = "bad-topic") -> Case:
     path = quote(topics, safe="/,*")
-    asks = [Ask("GET", f"/{door}/{path}") for door in ("sse", "stream", "history")]
-    asks += [Ask("GET", f"/ws/{path}", HANDSHAKE), Ask("HEAD", f"/sse/{path}")]
+    requests = [Request("GET", f"/{route}/{path}") for route in ("sse", "stream", "history")]
+    requests += [Request("GET", f"/ws/{path}", HANDSHAKE), Request("HEAD", f"/sse/{path}")]
     lines = () if not topics or " " in topics or "\n" in topics else (f"SUB {topics}".encode(),)
-    return Case(name, code, tuple(asks), lines, (_json(subscribe=topics), _json(unsubscribe=topics)))
+    return Case(name, code, tuple(requests), lines, (_json(subscribe=topics), _json(unsubscribe=topics)))
 
 
 def _unheard() -> Iterator[Case]:
     yield from (_topics(name, topic) for name, topic in BAD_TOPICS.items())
     yield _topics("too many topics", ",".join(f"a{number}" for number in range(21)), "too-many-topics")
-    for door in DOORS:
+    for route in TOPIC_ROUTES:
         for topics in ("a*", "", "a,"):
             yield Case(
-                f"topics at {door}", "bad-topic", (Ask("GET", f"{door}/{topics}"), Ask("HEAD", f"{door}/{topics}"))
+                f"topics at {route}",
+                "bad-topic",
+                (Request("GET", f"{route}/{topics}"), Request("HEAD", f"{route}/{topics}")),
             )
-        many = f"{door}/{'a,' * 20}a"
-        yield Case(f"too many topics at {door}", "too-many-topics", (Ask("GET", many),))
+        many = f"{route}/{'a,' * 20}a"
+        yield Case(f"too many topics at {route}", "too-many-topics", (Request("GET", many),))
     yield Case("each verb with topics", "bad-topic", (), (b"UNSUB a*", b"UNSUB a,", b"HIST a*", b"HIST a, 5"))
 
 
 def _since(since: str) -> Case:
     value = quote(since, safe="")
-    asks = [Ask("GET", f"/{door}/a?since={value}") for door in ("sse", "history")]
-    asks.append(Ask("GET", f"/ws/a?since={value}", HANDSHAKE))
+    requests = [Request("GET", f"/{route}/a?since={value}") for route in ("sse", "history")]
+    requests.append(Request("GET", f"/ws/a?since={value}", HANDSHAKE))
     is_word = since.isprintable() and " " not in since
     if is_word:
-        asks.append(Ask("GET", "/sse/a", {"Last-Event-ID": since}))
+        requests.append(Request("GET", "/sse/a", {"Last-Event-ID": since}))
     lines = (f"SUB a since={since}".encode(),) if is_word else ()
-    return Case(f"since {since!r}", "bad-since", tuple(asks), lines, (_json(subscribe="a", since=since),))
+    return Case(f"since {since!r}", "bad-since", tuple(requests), lines, (_json(subscribe="a", since=since),))
 
 
 def _spelled() -> Iterator[Case]:
-    for door in (*DOORS, "/ws"):
-        headers = HANDSHAKE if door == "/ws" else {}
-        asks = [Ask("GET", f"{door}/a?{word}=garbage", headers) for word in ("since", "last_event_id", "lastEventID")]
+    for route in (*TOPIC_ROUTES, "/ws"):
+        headers = HANDSHAKE if route == "/ws" else {}
+        requests = [
+            Request("GET", f"{route}/a?{word}=garbage", headers) for word in ("since", "last_event_id", "lastEventID")
+        ]
         for query in ("", "?since=all", "?last_event_id=all&lastEventID=all"):
-            asks.append(Ask("GET", f"{door}/a{query}", {"Last-Event-ID": "garbage"} | headers))
-        if door in ("/poll", "/longpoll", "/sub"):
-            asks += [Ask("GET", f"{door}/a", {"If-None-Match": etag}) for etag in ('"garbage"', "garbage", '"')]
-        if door != "/ws":
-            asks.append(Ask("HEAD", f"{door}/a?since=garbage"))
-        yield Case(f"a cursor at {door}", "bad-since", tuple(asks))
+            requests.append(Request("GET", f"{route}/a{query}", {"Last-Event-ID": "garbage"} | headers))
+        if route in ("/poll", "/longpoll", "/sub"):
+            requests += [
+                Request("GET", f"{route}/a", {"If-None-Match": etag}) for etag in ('"garbage"', "garbage", '"')
+            ]
+        if route != "/ws":
+            requests.append(Request("HEAD", f"{route}/a?since=garbage"))
+        yield Case(f"a cursor at {route}", "bad-since", tuple(requests))
 
 
 def _publication(name: str, code: str, fields: str) -> Case:
-    """Let what follows the channel in a JSON publication be wrong."""
+    """Return the case of a JSON publication whose fields after the channel are wrong."""
     line = f'{{"channel":"a",{fields}}}'.encode()
-    return Case(name, code, (Ask("POST", "/pub", NDJSON, line),), (b"PUBJ " + line,), (f'{{"publish":"a",{fields}}}',))
+    return Case(
+        name, code, (Request("POST", "/pub", NDJSON, line),), (b"PUBJ " + line,), (f'{{"publish":"a",{fields}}}',)
+    )
 
 
 def _batch(name: str, *lines: str) -> Case:
-    asks = [Ask("POST", "/pub", NDJSON, line.encode()) for line in lines]
-    return Case(name, "bad-json", tuple(asks), tuple(b"PUBJ " + line.encode() for line in lines))
+    requests = [Request("POST", "/pub", NDJSON, line.encode()) for line in lines]
+    return Case(name, "bad-json", tuple(requests), tuple(b"PUBJ " + line.encode() for line in lines))
 
 
 def _parameter(code: str, target: str, *values: str) -> Case:
     method = "POST" if target.startswith("/pub/") else "GET"
-    return Case(f"{code} at {target}", code, tuple(Ask(method, target + value) for value in values))
+    return Case(f"{code} at {target}", code, tuple(Request(method, target + value) for value in values))
 
 
 def _typed(kind: str) -> Case:
-    return Case(f"the content type {kind[:20]}", "bad-content-type", (Ask("POST", "/pub/a", {"Content-Type": kind}),))
+    return Case(
+        f"the content type {kind[:20]}", "bad-content-type", (Request("POST", "/pub/a", {"Content-Type": kind}),)
+    )
 
 
 def _line(code: str, *lines: str) -> Case:
@@ -142,8 +152,8 @@ def _json(**fields: object) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-DOORS = ("/sse", "/stream", "/multipart", "/mixed", "/longpoll", "/poll", "/sub", "/history")
-"""Where topics are heard."""
+TOPIC_ROUTES = ("/sse", "/stream", "/multipart", "/mixed", "/longpoll", "/poll", "/sub", "/history")
+"""The addresses that accept topics."""
 BAD_CHANNELS = {
     "empty": "",
     "empty segment": "a//b",
@@ -186,11 +196,20 @@ BAD_SINCE = (
 )
 TABLE: tuple[Case, ...] = (
     *_unpublishable(),
-    Case("a comma in a channel", "bad-channel", (Ask("DELETE", "/pub/a%2Cb"),), (b"PUB a,b x", b"STAT a,b")),
-    Case("a name that is not UTF-8", "bad-utf8", (Ask("POST", "/pub/%FF"), Ask("GET", "/sse/a%C3")), (b"PUB \xff x",)),
-    Case("several channels, one bad", "bad-channel", (Ask("POST", "/pub/a,b*,c", {}, b"x"), Ask("POST", "/pub/a,"))),
+    Case("a comma in a channel", "bad-channel", (Request("DELETE", "/pub/a%2Cb"),), (b"PUB a,b x", b"STAT a,b")),
+    Case(
+        "a name that is not UTF-8",
+        "bad-utf8",
+        (Request("POST", "/pub/%FF"), Request("GET", "/sse/a%C3")),
+        (b"PUB \xff x",),
+    ),
+    Case(
+        "several channels, one bad",
+        "bad-channel",
+        (Request("POST", "/pub/a,b*,c", {}, b"x"), Request("POST", "/pub/a,")),
+    ),
     _channel("a name of the daemon's", "$sys/x", "forbidden"),
-    Case("several channels, one the daemon's", "forbidden", (Ask("POST", "/pub/a,$sys/x", {}, b"x"),)),
+    Case("several channels, one the daemon's", "forbidden", (Request("POST", "/pub/a,$sys/x", {}, b"x"),)),
     *_unheard(),
     *map(_since, BAD_SINCE),
     *_spelled(),
@@ -199,11 +218,11 @@ TABLE: tuple[Case, ...] = (
     _parameter("bad-utf8", "/pub/a?event=", "%FF"),
     _parameter("bad-parameter", "/sse/a?since=", "all&since=all"),
     _parameter("bad-slow", "/sse/a?slow=", "never", "", "DROP", "drop,"),
-    *(_parameter("bad-slow", f"/{door}/a?slow=", "never") for door in ("stream", "multipart", "mixed")),
+    *(_parameter("bad-slow", f"/{route}/a?slow=", "never") for route in ("stream", "multipart", "mixed")),
     Case(
         "slow",
         "bad-slow",
-        (Ask("GET", "/ws/a?slow=never", HANDSHAKE),),
+        (Request("GET", "/ws/a?slow=never", HANDSHAKE),),
         (b"SUB a slow=never", b"SUB a slow=", b"SUB a slow=DROP"),
         ('{"subscribe":"a","slow":"never"}', '{"subscribe":"a","slow":""}'),
     ),
@@ -226,12 +245,12 @@ TABLE: tuple[Case, ...] = (
     Case(
         "a connection that is not there",
         "unknown-connection",
-        tuple(Ask("DELETE", f"/connections{below}") for below in ("", "/", "/0", "/fffffff", "/X", "/1/2", "/%00")),
+        tuple(Request("DELETE", f"/connections{below}") for below in ("", "/", "/0", "/fffffff", "/X", "/1/2", "/%00")),
     ),
     _parameter("bad-parameter", "/history/a?limit=", "0", "-1", "x", "", "10001", "1.0"),
     _parameter("bad-parameter", "/sse/a?format=", "xml", "raw", ""),
     _parameter("bad-parameter", "/stream/a?format=", "xml", ""),
-    *(_parameter("bad-parameter", f"/{door}/a?format=", "xml", "") for door in ("poll", "longpoll")),
+    *(_parameter("bad-parameter", f"/{route}/a?format=", "xml", "") for route in ("poll", "longpoll")),
     _parameter("bad-parameter", "/longpoll/a?timeout=", "-1", "301", "x", "", "nan", "inf", "0_0", "1s"),
     _parameter("bad-parameter", "/pull/a?interval=", "-1", "86401", "x", "", "1.5", "1_0", "1;url=//b"),
     _parameter("bad-parameter", "/pull/a?url=", "/b", "//b", "b", "javascript:0", "http:", "ftp://b", "http://%0Ab"),
@@ -241,8 +260,8 @@ TABLE: tuple[Case, ...] = (
     _publication("a content type with CR", "bad-content-type", r'"data":"x","content_type":"a/b\rc"'),
     _publication("a content type with LF", "bad-content-type", r'"data":"x","content_type":"a/b\n"'),
     _publication("a content type with a header", "bad-content-type", r'"data":"x","content_type":"a/b\r\nX: y"'),
-    Case("no Idempotency-Key", "bad-parameter", (Ask("POST", "/pub/a", {"Idempotency-Key": ""}, b"x"),)),
-    Case("a long Idempotency-Key", "bad-parameter", (Ask("POST", "/pub/a", {"Idempotency-Key": "k" * 256}, b"x"),)),
+    Case("no Idempotency-Key", "bad-parameter", (Request("POST", "/pub/a", {"Idempotency-Key": ""}, b"x"),)),
+    Case("a long Idempotency-Key", "bad-parameter", (Request("POST", "/pub/a", {"Idempotency-Key": "k" * 256}, b"x"),)),
     _publication("no data", "bad-json", '"event":"e"'),
     _publication("an unknown key", "bad-json", '"data":"x","colour":"red"'),
     _publication("both kinds of data", "bad-json", '"data":"x","data_base64":"eA=="'),
@@ -260,9 +279,9 @@ TABLE: tuple[Case, ...] = (
     _batch("JSON of the wrong shape", "[]", "1", "{}", '{"channel":1,"data":1}', '{"data":1}'),
     _batch("broken JSON", '{"channel":"a",', '{"channel":"a","data":1} x', "{'channel':'a','data':1}"),
     Case("no JSON", "bad-json", (), (b"PUBJ", b"PUBJ x"), ("", "x", '"x"', "null", "{", "[" * 50_000)),
-    Case("JSON that is not UTF-8", "bad-json", (Ask("POST", "/pub", NDJSON, b'{"channel":"a","data":"\xff"}'),)),
+    Case("JSON that is not UTF-8", "bad-json", (Request("POST", "/pub", NDJSON, b'{"channel":"a","data":"\xff"}'),)),
     *(
-        Case("a body that is no JSON", "bad-json", (Ask("POST", "/pub/a", AS_JSON, body),))
+        Case("a body that is no JSON", "bad-json", (Request("POST", "/pub/a", AS_JSON, body),))
         for body in (b"", b"{", b"'x'", b"1 2", b'"\xff"', rb'"\ud800"', b"[" * 60_000, b"NaN", b"\xef\xbb\xbf1")
     ),
     _command("bad-json", '{"subscribe":"a","sinse":"all"}', '{"ping":1,"auth":"x"}', '{"ping":1} x', '{"auth":1}'),
@@ -275,26 +294,29 @@ TABLE: tuple[Case, ...] = (
     _line("bad-escape", r"PUB a \q", r"PUB a \x0g", r"PUB a \x1", "PUB a \\"),
     Case("a line that is not UTF-8", "bad-utf8", (), (b"PUB a \xff", b"SUB \xff", b'PUBJ "\xff"', b"PING \xc3")),
     Case(
-        "an unknown channel", "unknown-channel", (Ask("GET", "/pub/none"), Ask("DELETE", "/pub/none")), (b"STAT none",)
+        "an unknown channel",
+        "unknown-channel",
+        (Request("GET", "/pub/none"), Request("DELETE", "/pub/none")),
+        (b"STAT none",),
     ),
-    Case("no channel", "not-found", (Ask("GET", "/pub"), Ask("HEAD", "/pub"), Ask("DELETE", "/pub"))),
-    Case("a batch of no type", "unsupported-type", (Ask("POST", "/pub", {}, b"{}"), Ask("PUT", "/pub"))),
-    Case("a batch of JSON", "unsupported-type", (Ask("POST", "/pub", AS_JSON, b"{}"),)),
+    Case("no channel", "not-found", (Request("GET", "/pub"), Request("HEAD", "/pub"), Request("DELETE", "/pub"))),
+    Case("a batch of no type", "unsupported-type", (Request("POST", "/pub", {}, b"{}"), Request("PUT", "/pub"))),
+    Case("a batch of JSON", "unsupported-type", (Request("POST", "/pub", AS_JSON, b"{}"),)),
     _publication("a message that is too large", "too-large", f'"data":"{"x" * 65_537}"'),
     _publication("a message too large for base64", "too-large", f'"data_base64":"{"AAAA" * 21_846}"'),
-    Case("a body that is too large", "too-large", (Ask("POST", "/pub/a", {}, b"x" * 65_537),)),
+    Case("a body that is too large", "too-large", (Request("POST", "/pub/a", {}, b"x" * 65_537),)),
     Case("a text that is too large", "too-large", (), (b"PUB a " + b"x" * 65_537, b"PUB a " + rb"\n" * 65_537)),
 )
 
 
-def cases(door: str) -> list[object]:
-    """Give what can be asked of one door, case by case, with the code that comes back."""
-    asked = ((getattr(case, door), case) for case in TABLE)
-    return [pytest.param(asks, case.code, id=case.name) for asks, case in asked if asks]
+def cases(protocol: str) -> list[object]:
+    """Return the parameters of a test: the inputs of each case for `http`, `lines` or `frames`, and the code."""
+    inputs = ((getattr(case, protocol), case) for case in TABLE)
+    return [pytest.param(each, case.code, id=case.name) for each, case in inputs if each]
 
 
-def shown(ask: Ask | bytes | str) -> str:
-    """Say what is asked, in short."""
-    if isinstance(ask, Ask):
-        return f"{ask.method} {ask.target} {ask.headers} {ask.body!r}"[:150]
-    return ascii(ask)[:150]
+def summary(sent: Request | bytes | str) -> str:
+    """Return a short description of an input."""
+    if isinstance(sent, Request):
+        return f"{sent.method} {sent.target} {sent.headers} {sent.body!r}"[:150]
+    return ascii(sent)[:150]

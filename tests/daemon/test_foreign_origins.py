@@ -1,4 +1,4 @@
-"""Pages of foreign origins: they may neither write nor open a WebSocket, whichever header shows what they are."""
+"""Pages of foreign origins may neither write nor open a WebSocket, whichever header identifies them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -42,9 +42,9 @@ def test_no_foreign_page_writes(daemon: Daemon, headers: dict[str, str], channel
     daemon.publish(channel, b"before")
     with daemon.http() as http:
         for method, address in [*WRITES, ("POST", f"/pub/{channel}"), ("DELETE", f"/pub/{channel}")]:
-            answer = http.ask(method, address, {"Host": HOST, **headers}, b"x")
+            response = http.request(method, address, {"Host": HOST, **headers}, b"x")
             expected = (404, "not-found") if address == "/nope" else (403, "forbidden")
-            assert (method, address, answer.status, answer.code) == (method, address, *expected)
+            assert (method, address, response.status, response.code) == (method, address, *expected)
     assert [message["data"] for message in daemon.history(channel)] == ["before"]
 
 
@@ -53,17 +53,15 @@ def test_no_foreign_page_writes(daemon: Daemon, headers: dict[str, str], channel
 def test_no_foreign_page_opens_a_websocket(
     daemon: Daemon, address: str, handshake: dict[str, str], headers: dict[str, str]
 ) -> None:
-    answer = daemon.ask("GET", address, {**handshake, "Host": HOST, **headers})
-    assert (answer.status, answer.code) == (403, "forbidden")
+    response = daemon.request("GET", address, {**handshake, "Host": HOST, **headers})
+    assert (response.status, response.code) == (403, "forbidden")
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "OPTIONS", "post"])
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 @pytest.mark.parametrize("is_split", [False, True])
-def test_no_page_speaks_to_the_line_listener_by_http(
-    daemon: Daemon, channel: str, method: str, version: str, is_split: bool
-) -> None:
-    """Browsers let every page send a body of text to any port, and a line of it could be a command."""
+def test_line_listener_refuses_http(daemon: Daemon, channel: str, method: str, version: str, is_split: bool) -> None:
+    """A page may send a text body to any port, and a line of it could be a command."""
     head = f"{method} / HTTP/{version}\r\nHost: localhost:8081\r\nContent-Type: text/plain\r\n\r\n".encode()
     body = f"PUB {channel} forged\r\nPUBJ {{}}\r\nPING x\r\n".encode()
     with daemon.lines() as lines:
@@ -76,52 +74,54 @@ def test_no_page_speaks_to_the_line_listener_by_http(
     assert daemon.history(channel) == []
 
 
-def test_text_that_looks_like_a_request_is_published(daemon: Daemon, channel: str) -> None:
+def test_text_like_a_request_line_is_published(daemon: Daemon, channel: str) -> None:
     with daemon.lines() as lines:
-        assert lines.ask(f"PUB {channel} GET / HTTP/1.1".encode()).startswith(b"+OK ")
-        assert lines.ask(b"PING x") == b"PONG x"
+        assert lines.command(f"PUB {channel} GET / HTTP/1.1".encode()).startswith(b"+OK ")
+        assert lines.command(b"PING x") == b"PONG x"
     assert [message["data"] for message in daemon.history(channel)] == ["GET / HTTP/1.1"]
 
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
-def test_a_foreign_page_may_follow_a_link(daemon: Daemon, headers: dict[str, str]) -> None:
-    """What it asks for is answered, and the browser does not show it the answer."""
+def test_foreign_page_may_read_without_cors_headers(daemon: Daemon, headers: dict[str, str]) -> None:
+    """The request is answered, but the browser does not show the response to the page."""
     for method in ("GET", "HEAD", "OPTIONS"):
-        answer = daemon.ask(method, "/channels", {"Host": HOST, **headers})
-        assert answer.status in (200, 204)
-        assert not [name for name in answer.headers if name.startswith("access-control-")]
+        response = daemon.request(method, "/channels", {"Host": HOST, **headers})
+        assert response.status in (200, 204)
+        assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
 @pytest.mark.parametrize("headers", OWN.values(), ids=OWN)
-def test_all_others_write_and_open_websockets(daemon: Daemon, headers: dict[str, str], channel: str) -> None:
+def test_other_clients_write_and_open_websockets(daemon: Daemon, headers: dict[str, str], channel: str) -> None:
     given = {"Host": HOST, **headers}
-    assert daemon.ask("POST", f"/pub/{channel}", given, b"x").status == 202
-    assert daemon.ask("DELETE", f"/pub/{channel}", given).status == 200
+    assert daemon.request("POST", f"/pub/{channel}", given, b"x").status == 202
+    assert daemon.request("DELETE", f"/pub/{channel}", given).status == 200
     for address, handshake in HANDSHAKES:
         with daemon.http() as http:
-            http.request("GET", address, {**handshake, **given})
+            http.send_request("GET", address, {**handshake, **given})
             assert http.head().status == 101
 
 
 @pytest.fixture(scope="module")
-def anybody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon for the pages of every origin."""
+def any_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that allows every origin."""
     yield from run(tmp_path_factory, "--http-allow-origins", "*")
 
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon for an extension of a browser."""
+    """A daemon that allows the origin of a browser extension."""
     yield from run(tmp_path_factory, "--http-allow-origins", "chrome-extension://abcdefgh")
 
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
-def test_every_page_may_where_every_origin_is_allowed(anybody: Daemon, headers: dict[str, str], channel: str) -> None:
-    assert anybody.ask("POST", f"/pub/{channel}", {"Host": HOST, **headers}, b"x").status == 202
+def test_every_page_may_write_if_every_origin_is_allowed(
+    any_origin: Daemon, headers: dict[str, str], channel: str
+) -> None:
+    assert any_origin.request("POST", f"/pub/{channel}", {"Host": HOST, **headers}, b"x").status == 202
 
 
-def test_an_extension_may_where_its_origin_is_named(named: Daemon, channel: str) -> None:
+def test_extension_may_write_if_its_origin_is_allowed(named: Daemon, channel: str) -> None:
     given = {"Host": HOST, "Sec-Fetch-Site": "cross-site"}
     extension = {"Origin": "chrome-extension://abcdefgh"}
-    assert named.ask("POST", f"/pub/{channel}", given | extension, b"x").status == 202
-    assert named.ask("POST", f"/pub/{channel}", given | {"Origin": "chrome-extension://other"}, b"x").status == 403
+    assert named.request("POST", f"/pub/{channel}", given | extension, b"x").status == 202
+    assert named.request("POST", f"/pub/{channel}", given | {"Origin": "chrome-extension://other"}, b"x").status == 403

@@ -1,4 +1,4 @@
-"""A daemon that is full says so, and to those who can wait when to come back."""
+"""A daemon at its limits refuses with a reason, and tells clients that can wait when to retry."""
 
 import json
 from collections.abc import Iterator
@@ -14,76 +14,78 @@ pytestmark = pytest.mark.system
 
 
 @pytest.fixture
-def full(tight: Daemon) -> Iterator[Daemon]:
-    """The daemon that has room for three channels, with three."""
-    for name in tight.ask("GET", "/channels").json()["channels"]:
-        tight.ask("DELETE", f"/pub/{name}")
+def full(limited: Daemon) -> Iterator[Daemon]:
+    """The daemon whose limit is three channels, with three channels."""
+    for name in limited.request("GET", "/channels").json()["channels"]:
+        limited.request("DELETE", f"/pub/{name}")
     for name in "xyz":
-        tight.publish(name)
-    yield tight
+        limited.publish(name)
+    yield limited
     for name in "xyz":
-        tight.ask("DELETE", f"/pub/{name}")
+        limited.request("DELETE", f"/pub/{name}")
 
 
 def test_too_many_channels(full: Daemon) -> None:
-    answer = full.ask("POST", "/pub/new", {}, b"x")
-    assert (answer.status, answer.code) == (429, "too-many-channels")
-    assert int(answer.headers["retry-after"]) > 0
-    text = full.ask("POST", "/pub/new", {"Accept": "text/plain"}, b"x")
+    response = full.request("POST", "/pub/new", {}, b"x")
+    assert (response.status, response.code) == (429, "too-many-channels")
+    assert int(response.headers["retry-after"]) > 0
+    text = full.request("POST", "/pub/new", {"Accept": "text/plain"}, b"x")
     assert (text.status, text.body.count(b"\n")) == (429, 1)
     assert int(text.headers["retry-after"]) > 0
     with full.lines() as lines, full.websocket() as websocket:
-        assert lines.ask(b"PUB new x").startswith(b"-ERR too-many-channels ")
+        assert lines.command(b"PUB new x").startswith(b"-ERR too-many-channels ")
         websocket.send('{"publish":"new","data":1,"ref":9}')
         refusal = json.loads(websocket.recv(5))
         assert (refusal["ref"], refusal["error"]["code"]) == (9, "too-many-channels")
-        assert lines.ask(b"PUB x x").startswith(b"+OK "), "those there are go on"
+        assert lines.command(b"PUB x x").startswith(b"+OK "), "existing channels accept messages"
 
 
-def test_some_of_several_channels_are_too_many(full: Daemon) -> None:
-    answer = full.ask("POST", "/pub/x,new,y", {}, b"x")
-    assert answer.status == 202
-    first, second, third = answer.json()
+def test_limit_refuses_only_new_channels_of_several(full: Daemon) -> None:
+    response = full.request("POST", "/pub/x,new,y", {}, b"x")
+    assert response.status == 202
+    first, second, third = response.json()
     assert (first["channel"], second["error"]["code"], third["channel"]) == ("x", "too-many-channels", "y")
 
 
-def test_some_of_a_batch_are_too_many(full: Daemon) -> None:
+def test_limit_refuses_only_new_channels_of_a_batch(full: Daemon) -> None:
     batch = b"\n".join(b'{"channel":"%b","data":1}' % name for name in (b"x", b"new", b"bad*", b"y"))
-    answer = full.ask("POST", "/pub", NDJSON, batch)
-    codes = [json.loads(line).get("error", {}).get("code") for line in answer.body.splitlines()]
-    assert (answer.status, codes) == (200, [None, "too-many-channels", "bad-channel", None])
+    response = full.request("POST", "/pub", NDJSON, batch)
+    codes = [json.loads(line).get("error", {}).get("code") for line in response.body.splitlines()]
+    assert (response.status, codes) == (200, [None, "too-many-channels", "bad-channel", None])
 
 
-def test_room_for_a_channel_again(full: Daemon) -> None:
-    assert full.ask("DELETE", "/pub/x").status == 200
+def test_deleted_channel_makes_room(full: Daemon) -> None:
+    assert full.request("DELETE", "/pub/x").status == 200
     assert full.publish("new")["subscribers"] == 0
-    assert full.ask("DELETE", "/pub/new").status == 200
+    assert full.request("DELETE", "/pub/new").status == 200
 
 
-def test_too_many_connections(tight: Daemon) -> None:
-    with ExitStack() as held:
+def test_too_many_connections(limited: Daemon) -> None:
+    with ExitStack() as stack:
         clients: list[Client] = []
         while len(clients) < 30:
-            client = held.enter_context(Client(tight.tcp_port))
+            client = stack.enter_context(Client(limited.tcp_port))
             if client.line().startswith(b"-ERR too-many-connections "):
                 break
             clients.append(client)
         assert 15 <= len(clients) <= 20
         assert client.rest() == b""
-        assert tight.ask("GET", "/health/ready").json() == {"ready": True}, "that can be asked all the same"
-        assert tight.ask("GET", "/stream/a").code == "too-many-connections"
-        assert tight.ask("GET", "/longpoll/a").code == "too-many-connections"
-        assert tight.ask("GET", "/ws/a", HANDSHAKE).code == "too-many-connections"
-        assert b"retry: " in tight.ask("GET", "/sse/a").body
-        assert tight.ask("GET", "/health/live").headers["connection"] == "close"
-        assert eventually(lambda: is_turned_away(held.enter_context(tight.http()))), "there is an end to it"
-    assert eventually(lambda: comes_in(tight)), "there is room again"
-    assert eventually(lambda: tight.counter('pushd_connections{transport="tcp"}') == 0)
-    assert tight.logs("tcp 127.0.0.1: refused, ")
+        assert limited.request("GET", "/health/ready").json() == {"ready": True}, "short requests are still answered"
+        assert limited.request("GET", "/stream/a").code == "too-many-connections"
+        assert limited.request("GET", "/longpoll/a").code == "too-many-connections"
+        assert limited.request("GET", "/ws/a", HANDSHAKE).code == "too-many-connections"
+        assert b"retry: " in limited.request("GET", "/sse/a").body
+        assert limited.request("GET", "/health/live").headers["connection"] == "close"
+        assert eventually(lambda: is_closed_soon(stack.enter_context(limited.http()))), (
+            "beyond that, connections are closed"
+        )
+    assert eventually(lambda: is_admitted(limited)), "new connections are accepted again"
+    assert eventually(lambda: limited.counter('pushd_connections{transport="tcp"}') == 0)
+    assert limited.wait_for_log("tcp 127.0.0.1: refused, ")
 
 
-def is_turned_away(client: Client) -> bool:
-    """Tell whether a connection is closed without having asked for anything, within a moment."""
+def is_closed_soon(client: Client) -> bool:
+    """Return whether the daemon closes a connection at once, without a request."""
     client.socket.settimeout(0.1)
     try:
         return client.socket.recv(1) == b""
@@ -93,7 +95,7 @@ def is_turned_away(client: Client) -> bool:
         return True
 
 
-def comes_in(daemon: Daemon) -> bool:
+def is_admitted(daemon: Daemon) -> bool:
     with Client(daemon.http_port) as client:
         try:
             client.send(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -105,33 +107,33 @@ def comes_in(daemon: Daemon) -> bool:
 FORWARDED = {"X-Forwarded-For": "192.0.2.1"}
 
 
-def hold(daemon: Daemon, held: ExitStack, target: str) -> Http:
-    http = held.enter_context(daemon.http())
-    http.listen(target, FORWARDED)
+def open_stream_behind_proxy(daemon: Daemon, stack: ExitStack, target: str) -> Http:
+    http = stack.enter_context(daemon.http())
+    http.open_stream(target, FORWARDED)
     return http
 
 
-def test_too_many_connections_from_one_address_behind_a_proxy(tight: Daemon) -> None:
-    with ExitStack() as held:
-        hold(tight, held, "/stream/a")
-        answer = tight.ask("GET", "/stream/a", FORWARDED)
-        assert (answer.status, answer.code) == (429, "too-many-connections")
-        assert int(answer.headers["retry-after"]) > 0
-        hold_other = held.enter_context(tight.http())
-        hold_other.listen("/stream/a", {"X-Forwarded-For": "192.0.2.1, 192.0.2.2"})
+def test_too_many_connections_from_one_address_behind_a_proxy(limited: Daemon) -> None:
+    with ExitStack() as stack:
+        open_stream_behind_proxy(limited, stack, "/stream/a")
+        response = limited.request("GET", "/stream/a", FORWARDED)
+        assert (response.status, response.code) == (429, "too-many-connections")
+        assert int(response.headers["retry-after"]) > 0
+        other = stack.enter_context(limited.http())
+        other.open_stream("/stream/a", {"X-Forwarded-For": "192.0.2.1, 192.0.2.2"})
 
 
-def test_an_event_source_is_told_to_come_back(tight: Daemon) -> None:
-    """An EventSource gives up for ever on 429, so overload answers 200 and closes."""
-    with ExitStack() as held:
-        hold(tight, held, "/sse/a")
-        http = held.enter_context(tight.http())
-        answer = http.ask("GET", "/sse/a", FORWARDED)
-        assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream")
-        assert b"retry: " in answer.body
+def test_event_source_is_asked_to_reconnect(limited: Daemon) -> None:
+    """An EventSource never reconnects after 429, so the response is 200 and an empty stream."""
+    with ExitStack() as stack:
+        open_stream_behind_proxy(limited, stack, "/sse/a")
+        http = stack.enter_context(limited.http())
+        response = http.request("GET", "/sse/a", FORWARDED)
+        assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
+        assert b"retry: " in response.body
 
 
 @pytest.mark.parametrize("forwarded", ["garbage", "", ",", "192.0.2.300", "[::1]", "a" * 3000, "\x85", "127.0.0.1"])
-def test_a_proxy_that_speaks_nonsense(tight: Daemon, forwarded: str) -> None:
-    with tight.http() as http:
-        http.listen("/stream/a", {"X-Forwarded-For": forwarded})
+def test_invalid_forwarded_address_is_ignored(limited: Daemon, forwarded: str) -> None:
+    with limited.http() as http:
+        http.open_stream("/stream/a", {"X-Forwarded-For": forwarded})

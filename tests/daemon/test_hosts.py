@@ -1,4 +1,4 @@
-"""The host that a request is for: a loopback listener serves only names that nobody else can own (DNS rebinding)."""
+"""Loopback listeners serve only hosts that nobody else can own (DNS rebinding)."""
 
 import json
 import re
@@ -10,29 +10,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.clients import HANDSHAKE, SECONDS, Answer, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Http, Response
 from tests.daemon.real import ROOT, Daemon, eventually
 from tests.daemon.test_refusals_http import ADDRESSES, METHODS
 from tests.system.test_tls_and_unix import make_certificate
 
 pytestmark = pytest.mark.system
 
-EVIL = "evil.example"
-NAMED = "push.example.org"
+FOREIGN_HOST = "evil.example"
+CONFIGURED_HOST = "push.example.org"
 EVERYWHERE = [*ADDRESSES, "/demo/", "/demo/chat", "/health", "/nope", "/favicon.ico?x"]
 HANDSHAKES = ("/ws", "/ws/a", "/sub/a")
 V1 = HANDSHAKE | {"Sec-WebSocket-Protocol": "pushd.v1"}
 LISTENERS = ("tcp", "tcp6", "tls", "proxied", "unix", "open")
-ON_LOOPBACK = ("tcp", "tcp6", "tls", "proxied")
+LOOPBACK_LISTENERS = ("tcp", "tcp6", "tls", "proxied")
 
 
 class Listeners(Daemon):
-    """A daemon that listens for HTTP in all ways, and knows one name."""
+    """A daemon with HTTP listeners of all kinds, and one configured host."""
 
     def __init__(self, folder: Path) -> None:
         key, certificate = make_certificate(folder)
         self.file = folder / "pushd.toml"
-        self.write(NAMED)
+        self.write(CONFIGURED_HOST)
         self.path = str(folder / "http.sock")
         super().__init__(
             folder,
@@ -46,11 +46,11 @@ class Listeners(Daemon):
         assert eventually(lambda: len(self._listening()) == len(LISTENERS)), self.log
 
     def write(self, hosts: str) -> None:
-        """Write the file."""
+        """Write the configuration file."""
         self.file.write_text(f"[http]\nhosts = {json.dumps(hosts.split())}\n", encoding="utf-8")
 
     def reload(self) -> None:
-        """Let it read the file again."""
+        """Reload the configuration."""
         self._process.send_signal(signal.SIGHUP)
 
     def connect(self, listener: str) -> Http:
@@ -77,22 +77,22 @@ class Listeners(Daemon):
 
 @pytest.fixture(scope="module")
 def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listeners]:
-    """The daemon."""
+    """A daemon with all kinds of listeners."""
     daemon = Listeners(tmp_path_factory.mktemp("listeners"))
     try:
         yield daemon
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         daemon.stop()
 
 
-def assert_misdirected(answer: Answer, method: str = "GET") -> None:
-    """See that an answer is the refusal of a host, and that the connection closes behind it."""
-    assert (answer.status, answer.headers["connection"]) == (421, "close")
-    assert method == "HEAD" or answer.code == "unknown-host"
+def assert_misdirected(response: Response, method: str = "GET") -> None:
+    """Check that a response refuses the host, and closes the connection."""
+    assert (response.status, response.headers["connection"]) == (421, "close")
+    assert method == "HEAD" or response.code == "unknown-host"
 
 
-def test_every_resource_of_the_daemon_is_asked_here() -> None:
+def test_addresses_cover_every_resource() -> None:
     doors = re.findall(r'b"([a-z.]+)": ', (ROOT / "pushd/service/routes.py").read_text(encoding="utf-8"))
     assert "pub" in doors
     assert {re.split(r"[/?]", address)[1] for address in EVERYWHERE} >= set(doors)
@@ -104,140 +104,148 @@ def test_no_resource_serves_a_foreign_host(daemon: Daemon, address: str) -> None
         for version in ("1.1", "1.0"):
             with daemon.http() as http:
                 body = b"x" if method in ("POST", "PUT") else b""
-                answer = http.ask(method, address, {"Host": EVIL}, body, version)
-                assert_misdirected(answer, method)
+                response = http.request(method, address, {"Host": FOREIGN_HOST}, body, version)
+                assert_misdirected(response, method)
                 assert http.rest() == b""
 
 
 @pytest.mark.parametrize("headers", [HANDSHAKE, V1], ids=["bare", "v1"])
 @pytest.mark.parametrize("address", HANDSHAKES)
-def test_no_websocket_opens_for_a_foreign_host(daemon: Daemon, address: str, headers: Mapping[str, str]) -> None:
-    """A page of that host is of the same origin, so its Origin says nothing."""
+def test_no_websocket_for_a_foreign_host(daemon: Daemon, address: str, headers: Mapping[str, str]) -> None:
+    """The origin of such a page is that of the request, so `Origin` does not identify it as foreign."""
     with daemon.http() as http:
-        assert_misdirected(http.ask("GET", address, {**headers, "Host": EVIL, "Origin": f"http://{EVIL}"}))
+        assert_misdirected(
+            http.request("GET", address, {**headers, "Host": FOREIGN_HOST, "Origin": f"http://{FOREIGN_HOST}"})
+        )
 
 
-def test_a_rebound_page_changes_nothing(daemon: Daemon, channel: str) -> None:
+def test_rebound_page_cannot_write(daemon: Daemon, channel: str) -> None:
     daemon.publish(channel, b"before")
-    page = {"Host": f"{EVIL}:8080", "Origin": f"http://{EVIL}:8080", "Sec-Fetch-Site": "same-origin"}
+    page = {"Host": f"{FOREIGN_HOST}:8080", "Origin": f"http://{FOREIGN_HOST}:8080", "Sec-Fetch-Site": "same-origin"}
     batch = {"Content-Type": "application/x-ndjson"}
     line = json.dumps({"channel": channel, "data": "forged"}).encode()
     with daemon.http() as stream:
-        stream.listen(f"/sse/{channel}")
-        (mine,) = [each["id"] for each in daemon.ask("GET", f"/connections?channel={channel}").json()]
+        stream.open_stream(f"/sse/{channel}")
+        (own_id,) = [each["id"] for each in daemon.request("GET", f"/connections?channel={channel}").json()]
         for method, address, headers, body in (
             ("POST", f"/pub/{channel}", {}, b"forged"),
             ("PUT", f"/pub/{channel}", {}, b"forged"),
             ("POST", "/pub", batch, line),
             ("DELETE", f"/pub/{channel}", {}, b""),
-            ("DELETE", f"/connections/{mine}", {}, b""),
+            ("DELETE", f"/connections/{own_id}", {}, b""),
         ):
-            assert_misdirected(daemon.ask(method, address, page | headers, body))
-        assert [each["id"] for each in daemon.ask("GET", f"/connections?channel={channel}").json()] == [mine]
+            assert_misdirected(daemon.request(method, address, page | headers, body))
+        assert [each["id"] for each in daemon.request("GET", f"/connections?channel={channel}").json()] == [own_id]
     assert [message["data"] for message in daemon.history(channel)] == ["before"]
 
 
-def test_it_is_refused_before_its_body_is_read(daemon: Daemon, http: Http, channel: str) -> None:
+def test_foreign_host_is_refused_before_the_body_is_read(daemon: Daemon, http: Http, channel: str) -> None:
     hidden = f"POST /pub/{channel} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx".encode()
     length, expect = str(len(hidden) + 10**6), "100-continue"
-    http.request("POST", f"/pub/{channel}", {"Host": EVIL, "Content-Length": length, "Expect": expect}, hidden)
-    assert_misdirected(http.answer())
+    http.send_request(
+        "POST", f"/pub/{channel}", {"Host": FOREIGN_HOST, "Content-Length": length, "Expect": expect}, hidden
+    )
+    assert_misdirected(http.response())
     assert daemon.history(channel) == []
 
 
-def test_what_is_pipelined_is_judged_request_by_request(http: Http, channel: str) -> None:
-    http.request("POST", f"/pub/{channel}", {}, b"x")
-    http.request("GET", f"/history/{channel}", {"Host": EVIL})
-    http.request("GET", f"/history/{channel}")
-    assert http.answer().status == 202
-    assert_misdirected(http.answer())
+def test_each_pipelined_request_is_checked(http: Http, channel: str) -> None:
+    http.send_request("POST", f"/pub/{channel}", {}, b"x")
+    http.send_request("GET", f"/history/{channel}", {"Host": FOREIGN_HOST})
+    http.send_request("GET", f"/history/{channel}")
+    assert http.response().status == 202
+    assert_misdirected(http.response())
     assert http.rest() == b""
 
 
 @pytest.mark.parametrize("stream", ["/stream/{}", "/sse/{}", "/longpoll/{}?timeout=0"])
-def test_a_connection_that_comes_back_from_a_stream_is_judged_again(http: Http, channel: str, stream: str) -> None:
-    assert http.ask("POST", f"/pub/{channel}?end=1", {}, b"x").status == 202
-    assert http.ask("GET", stream.format(channel) + ("&" if "?" in stream else "?") + "since=all").status == 200
-    assert http.ask("GET", "/health/live").status == 200
-    assert_misdirected(http.ask("GET", f"/history/{channel}", {"Host": EVIL}))
+def test_request_after_a_stream_is_checked(http: Http, channel: str, stream: str) -> None:
+    assert http.request("POST", f"/pub/{channel}?end=1", {}, b"x").status == 202
+    assert http.request("GET", stream.format(channel) + ("&" if "?" in stream else "?") + "since=all").status == 200
+    assert http.request("GET", "/health/live").status == 200
+    assert_misdirected(http.request("GET", f"/history/{channel}", {"Host": FOREIGN_HOST}))
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:1", "localhost.", "app.localhost:8080", "127.0.0.1", "10.0.0.7:80", "[::1]:8080"]
 )
-def test_what_nobody_else_can_own_is_served(http: Http, host: str) -> None:
-    assert http.ask("GET", "/channels", {"Host": host}).status == 200
+def test_loopback_host_is_served(http: Http, host: str) -> None:
+    assert http.request("GET", "/channels", {"Host": host}).status == 200
 
 
-@pytest.mark.parametrize("host", ["", NAMED, "localhost.evil.example", "127.0.0.1.nip.io", "127.1", "evil.example:80"])
-def test_any_other_host_is_not(http: Http, host: str) -> None:
-    assert_misdirected(http.ask("GET", "/channels", {"Host": host}))
+@pytest.mark.parametrize(
+    "host", ["", CONFIGURED_HOST, "localhost.evil.example", "127.0.0.1.nip.io", "127.1", "evil.example:80"]
+)
+def test_other_host_is_refused(http: Http, host: str) -> None:
+    assert_misdirected(http.request("GET", "/channels", {"Host": host}))
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "user@localhost", "localhost, localhost", "[::1"])
-def test_what_is_no_host_is_no_request(http: Http, host: str) -> None:
-    assert http.ask("GET", "/channels", {"Host": host}).status == 400
+def test_malformed_host_is_a_bad_request(http: Http, host: str) -> None:
+    assert http.request("GET", "/channels", {"Host": host}).status == 400
 
 
 def test_http_1_0_needs_no_host(http: Http) -> None:
     http.send(b"GET /health/live HTTP/1.0\r\n\r\n")
-    assert http.answer().json() == {"live": True}
+    assert http.response().json() == {"live": True}
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-@pytest.mark.parametrize("authority", [EVIL, f"{EVIL}:80", f"localhost@{EVIL}", f"[::1]{EVIL}", ""])
-def test_a_target_in_absolute_form_is_judged_too(http: Http, authority: str, version: str) -> None:
+@pytest.mark.parametrize(
+    "authority", [FOREIGN_HOST, f"{FOREIGN_HOST}:80", f"localhost@{FOREIGN_HOST}", f"[::1]{FOREIGN_HOST}", ""]
+)
+def test_target_in_absolute_form_is_checked(http: Http, authority: str, version: str) -> None:
     host = b"" if version == "1.0" else b"Host: localhost\r\n"
     http.send(f"GET http://{authority}/channels HTTP/{version}\r\n".encode() + host + b"\r\n")
-    assert http.answer().status in (400, 421)
+    assert http.response().status in (400, 421)
 
 
-def test_the_refusal_is_counted_and_the_log_names_peer_and_host(daemon: Daemon) -> None:
+def test_foreign_host_is_counted_and_logged(daemon: Daemon) -> None:
     start, series = len(daemon.log), 'pushd_refusals_total{code="unknown-host"}'
     before = daemon.counter(series)
 
-    def is_told() -> bool:
-        daemon.ask("GET", "/", {"Host": EVIL})
+    def is_logged() -> bool:
+        daemon.request("GET", "/", {"Host": FOREIGN_HOST})
         return (
-            f"http 127.0.0.1: refused, unknown-host: a loopback listener does not serve the host '{EVIL}'"
+            f"http 127.0.0.1: refused, unknown-host: a loopback listener does not serve the host '{FOREIGN_HOST}'"
             in (daemon.log[start:])
         )
 
-    assert eventually(is_told)
+    assert eventually(is_logged)
     assert daemon.counter(series) > before
 
 
-# Listeners of all kinds
+# All kinds of listeners
 
 
-@pytest.mark.parametrize("listener", ON_LOOPBACK)
-def test_every_loopback_listener_judges_the_host(listeners: Listeners, listener: str) -> None:
+@pytest.mark.parametrize("listener", LOOPBACK_LISTENERS)
+def test_every_loopback_listener_checks_the_host(listeners: Listeners, listener: str) -> None:
     with listeners.connect(listener) as http:
-        for host in ("localhost", NAMED, f"{NAMED.upper()}.:8443", "127.0.0.1:1", "[::1]"):
-            assert http.ask("GET", "/channels", {"Host": host}).status == 200
-        assert_misdirected(http.ask("GET", "/channels", {"Host": EVIL}))
+        for host in ("localhost", CONFIGURED_HOST, f"{CONFIGURED_HOST.upper()}.:8443", "127.0.0.1:1", "[::1]"):
+            assert http.request("GET", "/channels", {"Host": host}).status == 200
+        assert_misdirected(http.request("GET", "/channels", {"Host": FOREIGN_HOST}))
 
 
-@pytest.mark.parametrize("listener", [listener for listener in LISTENERS if listener not in ON_LOOPBACK])
-def test_no_other_listener_does(listeners: Listeners, listener: str) -> None:
-    """One that is bound to all addresses is reached by loopback here, and a Unix socket by no browser."""
+@pytest.mark.parametrize("listener", [listener for listener in LISTENERS if listener not in LOOPBACK_LISTENERS])
+def test_other_listeners_serve_every_host(listeners: Listeners, listener: str) -> None:
+    """A listener on all addresses serves every host over loopback too; no browser can connect to a Unix socket."""
     with listeners.connect(listener) as http:
-        for host in ("localhost", NAMED, EVIL):
-            assert http.ask("GET", "/channels", {"Host": host}).status == 200
-        http.request("GET", "/ws/a", HANDSHAKE | {"Host": EVIL})
+        for host in ("localhost", CONFIGURED_HOST, FOREIGN_HOST):
+            assert http.request("GET", "/channels", {"Host": host}).status == 200
+        http.send_request("GET", "/ws/a", HANDSHAKE | {"Host": FOREIGN_HOST})
         assert http.head().status == 101
 
 
-def test_other_names_hold_after_a_reload(listeners: Listeners) -> None:
+def test_hosts_change_on_reload(listeners: Listeners) -> None:
     def status(host: str) -> int:
-        return listeners.ask("GET", "/channels", {"Host": host}).status
+        return listeners.request("GET", "/channels", {"Host": host}).status
 
     try:
         listeners.write("other.example")
         listeners.reload()
         assert eventually(lambda: status("other.example") == 200)
-        assert status(NAMED) == 421
+        assert status(CONFIGURED_HOST) == 421
     finally:
-        listeners.write(NAMED)
+        listeners.write(CONFIGURED_HOST)
         listeners.reload()
-    assert eventually(lambda: status(NAMED) == 200)
+    assert eventually(lambda: status(CONFIGURED_HOST) == 200)

@@ -1,4 +1,4 @@
-"""HTTP as such: connections, framing, headers, and what is no HTTP (RFC 9112)."""
+"""HTTP/1.1: connections, framing, headers, and invalid requests (RFC 9112)."""
 
 import json
 import select
@@ -15,92 +15,96 @@ pytestmark = pytest.mark.system
 
 GET = b"GET /health/live HTTP/1.1\r\n"
 POST = b"POST /pub/smuggled HTTP/1.1\r\nHost: localhost\r\n"
-HIDDEN = b"POST /pub/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
+SMUGGLED = b"POST /pub/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
 
 
-def test_a_connection_serves_many_requests(http: Http, channel: str) -> None:
+def test_connection_serves_many_requests(http: Http, channel: str) -> None:
     for _ in range(3):
-        assert http.ask("POST", f"/pub/{channel}", {}, b"x").status == 202
-        assert http.ask("GET", "/health/live").status == 200
-        assert http.ask("GET", "/nope", {}, b"a body").status == 404
-        assert http.ask("PATCH", "/channels", {}, b"a body").status == 405
-        assert http.ask("HEAD", f"/sse/{channel}").status == 200
-        assert http.ask("OPTIONS", "/pub/a").status == 204
-        assert http.ask("POST", "/pub", {}, b"x").status == 415
+        assert http.request("POST", f"/pub/{channel}", {}, b"x").status == 202
+        assert http.request("GET", "/health/live").status == 200
+        assert http.request("GET", "/nope", {}, b"a body").status == 404
+        assert http.request("PATCH", "/channels", {}, b"a body").status == 405
+        assert http.request("HEAD", f"/sse/{channel}").status == 200
+        assert http.request("OPTIONS", "/pub/a").status == 204
+        assert http.request("POST", "/pub", {}, b"x").status == 415
 
 
 def test_pipelined_requests_are_answered_in_order(http: Http, channel: str) -> None:
     batch = b"\n".join(json.dumps({"channel": channel, "data": number}).encode() for number in range(1000))
-    http.request("POST", "/pub", NDJSON, batch)
+    http.send_request("POST", "/pub", NDJSON, batch)
     for number in range(50):
-        http.request("POST", f"/pub/{channel}", {}, b"%d" % number)
-        http.request("GET", f"/nope/{number}")
+        http.send_request("POST", f"/pub/{channel}", {}, b"%d" % number)
+        http.send_request("GET", f"/nope/{number}")
     http.send(b"GET / HTTP/9.9\r\n\r\n")
-    ids = [json.loads(line)["id"] for line in http.answer().body.splitlines()]
+    ids = [json.loads(line)["id"] for line in http.response().body.splitlines()]
     for _ in range(50):
-        answer = http.answer()
-        assert answer.status == 202
-        ids.append(answer.json()["id"])
-        assert http.answer().status == 404
+        response = http.response()
+        assert response.status == 202
+        ids.append(response.json()["id"])
+        assert http.response().status == 404
     sequence = [int(id.partition("-")[2]) for id in ids]
     assert len(sequence) == 1050
     assert sequence == sorted(set(sequence))
 
 
-def test_what_is_no_request_is_refused_behind_what_was_one(http: Http) -> None:
-    http.send(GET + b"Host: localhost\r\n\r\n" + GET + b"Host: localhost\r\nContent-Length: x\r\n\r\n" + HIDDEN)
-    assert http.answer().status == 200
-    assert http.answer().status == 400
+def test_invalid_request_after_a_valid_one_is_refused(http: Http) -> None:
+    http.send(GET + b"Host: localhost\r\n\r\n" + GET + b"Host: localhost\r\nContent-Length: x\r\n\r\n" + SMUGGLED)
+    assert http.response().status == 200
+    assert http.response().status == 400
     assert http.rest() == b""
 
 
-def test_a_connection_goes_on_behind_a_finite_stream(daemon: Daemon, http: Http, channel: str) -> None:
+def test_connection_is_reused_after_a_finite_stream(daemon: Daemon, http: Http, channel: str) -> None:
     last = daemon.publish(f"{channel}?end=1", b"only")["id"]
     for target in (f"/stream/{channel}?since=all", f"/sse/{channel}?since=all"):
-        assert b"only" in http.ask("GET", target).body
-        assert http.ask("GET", "/health/live").status == 200
-    assert http.ask("GET", f"/sse/{channel}", {"Last-Event-ID": last}).status == 204
-    http.request("GET", f"/stream/{channel}/new")
-    http.request("GET", "/health/live")
+        assert b"only" in http.request("GET", target).body
+        assert http.request("GET", "/health/live").status == 200
+    assert http.request("GET", f"/sse/{channel}", {"Last-Event-ID": last}).status == 204
+    http.send_request("GET", f"/stream/{channel}/new")
+    http.send_request("GET", "/health/live")
     assert http.head().status == 200
     daemon.publish(f"{channel}/new?end=1", b"new")
     assert [next(iter(json.loads(line))) for line in http.chunks()] == ["id", "type"]
-    assert http.answer().json() == {"live": True}
+    assert http.response().json() == {"live": True}
 
 
-def test_one_who_has_said_all_is_answered(http: Http, channel: str) -> None:
-    """As `nc -N` and some scripts do, it closes its half of the connection behind the request."""
-    http.request("POST", f"/pub/{channel}", {}, b"x" * 20_000)
-    http.request("GET", f"/pub/{channel}")
-    http.say_no_more()
-    assert http.answer().status == 202
-    assert http.answer().json()["messages"] == 1
+def test_half_closed_connection_is_answered(http: Http, channel: str) -> None:
+    """`nc -N` and some scripts close their sending side after the request."""
+    http.send_request("POST", f"/pub/{channel}", {}, b"x" * 20_000)
+    http.send_request("GET", f"/pub/{channel}")
+    http.half_close()
+    assert http.response().status == 202
+    assert http.response().json()["messages"] == 1
     assert http.rest() == b""
 
 
-@pytest.mark.parametrize("door", ["sse", "longpoll"])
-def test_one_who_waits_and_has_said_all_has_left(daemon: Daemon, http: Http, channel: str, door: str) -> None:
-    """A browser that closes a stream looks the same."""
-    http.request("GET", f"/{door}/{channel}")
-    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").status == 200)
-    http.say_no_more()
-    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").status == 404)
+@pytest.mark.parametrize("route", ["sse", "longpoll"])
+def test_half_close_ends_a_held_request(daemon: Daemon, http: Http, channel: str, route: str) -> None:
+    """To the daemon this is the same as a browser that closes a stream."""
+    http.send_request("GET", f"/{route}/{channel}")
+    assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").status == 200)
+    http.half_close()
+    assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").status == 404)
 
 
 @pytest.mark.parametrize(("version", "headers"), [("1.0", {}), ("1.1", {"Connection": "close"})])
-def test_a_connection_for_one_request(http: Http, version: str, headers: dict[str, str]) -> None:
-    assert http.ask("GET", "/health/live", headers, version=version).json() == {"live": True}
+def test_connection_closes_after_one_request(http: Http, version: str, headers: dict[str, str]) -> None:
+    assert http.request("GET", "/health/live", headers, version=version).json() == {"live": True}
     assert http.rest() == b""
 
 
-@pytest.mark.parametrize("door", ["sse", "stream"])
-def test_a_stream_by_http_1_0_is_not_chunked(daemon: Daemon, http: Http, channel: str, door: str) -> None:
-    http.request("GET", f"/{door}/{channel}", version="1.0")
-    answer = http.head()
-    assert (answer.status, "transfer-encoding" in answer.headers, "content-length" in answer.headers) == (200, 0, 0)
+@pytest.mark.parametrize("route", ["sse", "stream"])
+def test_stream_over_http_1_0_is_not_chunked(daemon: Daemon, http: Http, channel: str, route: str) -> None:
+    http.send_request("GET", f"/{route}/{channel}", version="1.0")
+    response = http.head()
+    assert (response.status, "transfer-encoding" in response.headers, "content-length" in response.headers) == (
+        200,
+        0,
+        0,
+    )
     daemon.publish(f"{channel}?end=1", b"last")
     body = http.rest()
-    if door == "sse":
+    if route == "sse":
         assert body.startswith(b":\nretry: ") and body.count(b"\n\n") == 2
     else:
         assert [next(iter(json.loads(line))) for line in body.splitlines()] == ["id", "type"]
@@ -118,20 +122,20 @@ def test_a_stream_by_http_1_0_is_not_chunked(daemon: Daemon, http: Http, channel
         b"GET /" + b"x" * 9000,
         b"x" * 9000,
     ],
-    ids=["a long one", "long together", "many", "a long address", "no request"],
+    ids=["long header", "long headers", "many headers", "long target", "no request"],
 )
-@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"], ids=["for ever", "to their end"])
-def test_headers_that_are_too_large(http: Http, head: bytes, end: bytes) -> None:
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"], ids=["incomplete", "complete"])
+def test_too_large_headers_are_refused(http: Http, head: bytes, end: bytes) -> None:
     http.send(head + end)
-    answer = http.answer()
-    assert (answer.status, answer.code) in ((431, "headers-too-large"), (400, "bad-request"))
-    assert answer.status == 431 or head[:1] in b"xG", "what is no request is not too large either"
+    response = http.response()
+    assert (response.status, response.code) in ((431, "headers-too-large"), (400, "bad-request"))
+    assert response.status == 431 or head[:1] in b"xG", "invalid requests are refused as such"
     assert http.rest() == b""
 
 
-def test_headers_within_the_limit(http: Http) -> None:
-    assert http.ask("GET", "/health/live", {"X": "x" * 7900}).status == 200
-    assert http.ask("GET", f"/history/{','.join('a' * 250 for _ in range(20))}").status == 200
+def test_headers_within_the_limit_are_accepted(http: Http) -> None:
+    assert http.request("GET", "/health/live", {"X": "x" * 7900}).status == 200
+    assert http.request("GET", f"/history/{','.join('a' * 250 for _ in range(20))}").status == 200
 
 
 @pytest.mark.parametrize(
@@ -141,12 +145,12 @@ def test_headers_within_the_limit(http: Http) -> None:
         *("X-Forwarded-For", "Cookie", "Upgrade", "Connection", "Sec-WebSocket-Protocol", "Sec-WebSocket-Version"),
     ],
 )
-def test_a_header_that_is_not_utf_8(daemon: Daemon, name: str) -> None:
+def test_header_that_is_not_utf_8(daemon: Daemon, name: str) -> None:
     statuses = {}
     for target in ("/pub/a", "/sse/a", "/stream/a", "/history/a", "/ws/a"):
         usual = HANDSHAKE if target == "/ws/a" else {}
         with daemon.http() as http:
-            http.request("POST" if target == "/pub/a" else "GET", target, usual | {name: "\xff\x85"})
+            http.send_request("POST" if target == "/pub/a" else "GET", target, usual | {name: "\xff\x85"})
             statuses[target] = http.head().status
     assert all(status < 500 for status in statuses.values()), statuses
 
@@ -160,19 +164,19 @@ SLOW = {
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["first request", "second request"])
-def test_headers_that_drip(tight: Daemon, is_first: bool) -> None:
-    slow = {name: drips for name, drips in SLOW.items() if is_first or name != "silence"}
-    with ExitStack() as held:
-        clients = {name: held.enter_context(tight.http()) for name in slow}
+def test_slow_headers_time_out(limited: Daemon, is_first: bool) -> None:
+    slow = {name: parts for name, parts in SLOW.items() if is_first or name != "silence"}
+    with ExitStack() as stack:
+        clients = {name: stack.enter_context(limited.http()) for name in slow}
         for name, client in clients.items():
-            assert is_first or client.ask("GET", "/health/live").status == 200
+            assert is_first or client.request("GET", "/health/live").status == 200
             client.send(slow[name][0])
-        began, took = time.monotonic(), dict.fromkeys(slow, 9.0)
-        while 9.0 in took.values() and time.monotonic() < began + 6:
-            for name in [name for name in slow if took[name] == 9.0]:
+        start_time, durations = time.monotonic(), dict.fromkeys(slow, 9.0)
+        while 9.0 in durations.values() and time.monotonic() < start_time + 6:
+            for name in [name for name in slow if durations[name] == 9.0]:
                 if is_closed(clients[name], slow[name][1]):
-                    took[name] = time.monotonic() - began
-    assert all(0.8 < seconds < 5 for seconds in took.values()), took
+                    durations[name] = time.monotonic() - start_time
+    assert all(0.8 < seconds < 5 for seconds in durations.values()), durations
 
 
 UPLOADS = {
@@ -182,17 +186,17 @@ UPLOADS = {
 
 
 @pytest.mark.parametrize("head_and_drip", UPLOADS.values(), ids=UPLOADS)
-def test_a_body_that_drips(tight: Daemon, head_and_drip: tuple[bytes, bytes]) -> None:
-    """However steadily: the time from one byte to the next does not matter."""
+def test_slow_body_times_out(limited: Daemon, head_and_drip: tuple[bytes, bytes]) -> None:
+    """The deadline is for the whole body, however steadily its bytes arrive."""
     head, drip = head_and_drip
-    with tight.http() as client:
+    with limited.http() as client:
         client.send(head)
-        began = time.monotonic()
-        while not is_readable(client) and time.monotonic() < began + 6:
+        start_time = time.monotonic()
+        while not is_readable(client) and time.monotonic() < start_time + 6:
             client.send(drip)
-        assert 0.8 < time.monotonic() - began < 5
-        answer = client.answer()
-        assert (answer.status, answer.code) == (408, "request-timeout")
+        assert 0.8 < time.monotonic() - start_time < 5
+        response = client.response()
+        assert (response.status, response.code) == (408, "request-timeout")
 
 
 def is_readable(client: Client) -> bool:
@@ -200,7 +204,7 @@ def is_readable(client: Client) -> bool:
 
 
 def is_closed(client: Client, drip: bytes) -> bool:
-    """Send a drop; tell whether the daemon has closed."""
+    """Send a piece; return whether the daemon has closed the connection."""
     client.socket.settimeout(0.02)
     try:
         client.send(drip)
@@ -211,58 +215,58 @@ def is_closed(client: Client, drip: bytes) -> bool:
         return True
 
 
-def test_only_the_handshake_is_in_haste(tight: Daemon) -> None:
-    with tight.http() as stream, tight.http() as idle, tight.lines() as lines, tight.websocket() as websocket:
-        stream.listen("/sse/a")
-        assert idle.ask("GET", "/health/live").status == 200
-        with tight.http() as silent:
-            silent.rest()  # Closed because it came after the others and sent nothing: their time is over too.
-        assert idle.ask("GET", "/health/live").status == 200
-        assert lines.ask(b"PUB a x").endswith(b" 1")
+def test_handshake_deadline_ends_with_the_handshake(limited: Daemon) -> None:
+    with limited.http() as stream, limited.http() as idle, limited.lines() as lines, limited.websocket() as websocket:
+        stream.open_stream("/sse/a")
+        assert idle.request("GET", "/health/live").status == 200
+        with limited.http() as silent:
+            silent.rest()  # It connected last: when it times out, the deadlines of the others are over.
+        assert idle.request("GET", "/health/live").status == 200
+        assert lines.command(b"PUB a x").endswith(b" 1")
         assert b"data: x" in stream.chunk() + stream.chunk()
         websocket.send('{"ping":1}')
         assert websocket.recv(5)
 
 
-# What is no HTTP
+# Invalid requests
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx" + HIDDEN,
-        POST + b"Content-Length: 1, 2\r\n\r\nx" + HIDDEN,
-        POST + b"Content-Length: +1\r\n\r\nx" + HIDDEN,
-        POST + b"Content-Length: -1\r\n\r\nx" + HIDDEN,
-        POST + b"Content-Length: 0x1\r\n\r\nx" + HIDDEN,
-        POST + b"Content-Length: 1_0\r\n\r\nx" + HIDDEN,
-        POST + b"Content-Length: \r\n\r\nx" + HIDDEN,
-        POST + b"Content-Length : 1\r\n\r\nx" + HIDDEN,
-        POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n" + HIDDEN,
-        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nxyz\r\n0\r\n\r\n" + HIDDEN,
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx" + SMUGGLED,
+        POST + b"Content-Length: 1, 2\r\n\r\nx" + SMUGGLED,
+        POST + b"Content-Length: +1\r\n\r\nx" + SMUGGLED,
+        POST + b"Content-Length: -1\r\n\r\nx" + SMUGGLED,
+        POST + b"Content-Length: 0x1\r\n\r\nx" + SMUGGLED,
+        POST + b"Content-Length: 1_0\r\n\r\nx" + SMUGGLED,
+        POST + b"Content-Length: \r\n\r\nx" + SMUGGLED,
+        POST + b"Content-Length : 1\r\n\r\nx" + SMUGGLED,
+        POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nxyz\r\n0\r\n\r\n" + SMUGGLED,
         POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 20_000,
-        POST + b"X: a\nContent-Length: 5\r\n\r\n" + HIDDEN,
-        POST + b"X: a\rContent-Length: 5\r\n\r\n" + HIDDEN,
-        POST + b"X: a\0\r\n\r\n" + HIDDEN,
-        POST + b"X\0: a\r\n\r\n" + HIDDEN,
-        POST + b"no colon\r\n\r\n" + HIDDEN,
-        POST + b": no name\r\n\r\n" + HIDDEN,
+        POST + b"X: a\nContent-Length: 5\r\n\r\n" + SMUGGLED,
+        POST + b"X: a\rContent-Length: 5\r\n\r\n" + SMUGGLED,
+        POST + b"X: a\0\r\n\r\n" + SMUGGLED,
+        POST + b"X\0: a\r\n\r\n" + SMUGGLED,
+        POST + b"no colon\r\n\r\n" + SMUGGLED,
+        POST + b": no name\r\n\r\n" + SMUGGLED,
     ],
     ids=lambda request_: repr(request_[len(POST) :])[2:50],
 )
-def test_a_request_of_two_meanings(daemon: Daemon, http: Http, request_: bytes) -> None:
+def test_ambiguous_framing_is_refused(daemon: Daemon, http: Http, request_: bytes) -> None:
     http.send(request_)
-    answer = http.answer()
-    assert (answer.status, answer.code) == (400, "bad-request")
+    response = http.response()
+    assert (response.status, response.code) == (400, "bad-request")
     assert http.rest() == b""
-    assert daemon.ask("GET", "/pub/smuggled").status == 404
+    assert daemon.request("GET", "/pub/smuggled").status == 404
 
 
 @pytest.mark.parametrize(
@@ -285,11 +289,11 @@ def test_a_request_of_two_meanings(daemon: Daemon, http: Http, request_: bytes) 
     ],
     ids=repr,
 )
-def test_a_request_line_that_is_none(daemon: Daemon, http: Http, line: bytes) -> None:
+def test_invalid_request_line_is_refused(daemon: Daemon, http: Http, line: bytes) -> None:
     start = len(daemon.log)
     http.send(line + b"\r\nHost: localhost\r\n\r\n")
-    answer = http.answer()
-    assert answer.status in (400, 501, 505)
+    response = http.response()
+    assert response.status in (400, 501, 505)
     assert http.rest() == b""
     assert "Traceback" not in daemon.log[start:]
 
@@ -299,11 +303,11 @@ def test_a_request_line_that_is_none(daemon: Daemon, http: Http, line: bytes) ->
     [b"", b"Host: localhost\r\nHost: b\r\n", b"Host: a b\r\n", b"Host: a/b\r\n", b"Host: a, b\r\n"],
     ids=["none", "two", "white space", "a path", "a list"],
 )
-def test_a_host_that_is_none(http: Http, headers: bytes) -> None:
+def test_invalid_host_is_refused(http: Http, headers: bytes) -> None:
     http.send(GET + headers + b"\r\n")
-    assert http.answer().status == 400
+    assert http.response().status == 400
 
 
-def test_chunks_by_http_1_0(http: Http) -> None:
+def test_chunks_over_http_1_0_are_refused(http: Http) -> None:
     http.send(POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-    assert http.answer().status == 400
+    assert http.response().status == 400

@@ -1,4 +1,4 @@
-"""Clients that offer HTTP/2 by ``Upgrade: h2c`` with each request publish what they send (RFC 9110, section 7.8)."""
+"""Clients that offer HTTP/2 by ``Upgrade: h2c`` publish complete bodies (RFC 9110, section 7.8)."""
 
 import shutil
 import subprocess
@@ -42,7 +42,7 @@ def run(*command: str) -> str:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("options", [(), ("-H", "Transfer-Encoding: chunked")], ids=["length", "chunked"])
-def test_curl_that_offers_http_2(daemon: Daemon, channel: str, options: tuple[str, ...]) -> None:
+def test_curl_offering_http_2(daemon: Daemon, channel: str, options: tuple[str, ...]) -> None:
     url = f"http://127.0.0.1:{daemon.http_port}/pub/{channel}"
     report = run("curl", "-sS", "--noproxy", "*", "--http2", "-w", " %{http_code}", *options, "-d", "the data", url)
     assert report.endswith(" 202")
@@ -50,7 +50,7 @@ def test_curl_that_offers_http_2(daemon: Daemon, channel: str, options: tuple[st
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="needs Java")
-def test_the_http_client_of_java(daemon: Daemon, channel: str, tmp_path: Path) -> None:
+def test_java_http_client(daemon: Daemon, channel: str, tmp_path: Path) -> None:
     source = tmp_path / "Post.java"
     source.write_text(JAVA)
     url = f"http://127.0.0.1:{daemon.http_port}/pub/{channel}"

@@ -1,4 +1,4 @@
-"""Addresses, methods and origins: what HTTP says where nothing, or not that, or not to that page, is to be had."""
+"""Refused addresses, methods and origins."""
 
 import pytest
 
@@ -48,56 +48,56 @@ def words(header: str) -> set[str]:
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_an_unknown_method(http: Http, address: str) -> None:
+def test_method_not_allowed(http: Http, address: str) -> None:
     for method in METHODS:
         if method not in ADDRESSES[address]:
-            answer = http.ask(method, address)
-            assert (method, answer.status, answer.code) == (method, 405, "method-not-allowed")
-            assert words(answer.headers["allow"]) == ADDRESSES[address]
+            response = http.request(method, address)
+            assert (method, response.status, response.code) == (method, 405, "method-not-allowed")
+            assert words(response.headers["allow"]) == ADDRESSES[address]
 
 
 @pytest.mark.parametrize("method", NOT_IMPLEMENTED)
-def test_a_method_that_is_not_implemented_ends_the_connection(http: Http, method: str) -> None:
-    answer = http.ask(method, "/pub/a")
-    assert (answer.status, answer.code, answer.headers["connection"]) == (501, "not-implemented", "close")
+def test_unknown_method_closes_the_connection(http: Http, method: str) -> None:
+    response = http.request(method, "/pub/a")
+    assert (response.status, response.code, response.headers["connection"]) == (501, "not-implemented", "close")
     assert http.rest() == b""
 
 
 @pytest.mark.parametrize("address", UNKNOWN)
-def test_an_unknown_address(http: Http, address: str) -> None:
+def test_unknown_address_is_not_found(http: Http, address: str) -> None:
     for method in METHODS:
-        answer = http.ask(method, address)
-        assert (method, answer.status) == (method, 404)
-        assert method == "HEAD" or answer.code == "not-found"
+        response = http.request(method, address)
+        assert (method, response.status) == (method, 404)
+        assert method == "HEAD" or response.code == "not-found"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("address", BELOW)
-def test_nothing_is_below_an_address(http: Http, address: str, method: str) -> None:
-    answer = http.ask(method, address)
-    assert answer.status == 404
-    assert method == "HEAD" or answer.code == "not-found"
+def test_path_below_an_address_is_not_found(http: Http, address: str, method: str) -> None:
+    response = http.request(method, address)
+    assert response.status == 404
+    assert method == "HEAD" or response.code == "not-found"
 
 
 @pytest.mark.parametrize("address", [*ADDRESSES, "/nope"])
 def test_head_has_no_body_and_subscribes_to_nothing(daemon: Daemon, address: str) -> None:
     with daemon.http() as http:
-        http.request("HEAD", address)
-        http.request("GET", "/health/live")
-        head = http.answer("HEAD")
-        assert http.answer().json() == {"live": True}, "nothing stands between the two answers"
-    facts = daemon.ask("GET", "/pub/a")
+        http.send_request("HEAD", address)
+        http.send_request("GET", "/health/live")
+        head = http.response("HEAD")
+        assert http.response().json() == {"live": True}, "no bytes between the two responses"
+    facts = daemon.request("GET", "/pub/a")
     assert facts.status == 404 or facts.json()["subscribers"] == 0
     if not address.startswith((*STREAMS, "/poll", "/longpoll", "/sub")):  # depends on messages
-        get = daemon.ask("GET", address)
+        get = daemon.request("GET", address)
         assert (head.status, head.headers.get("content-type")) == (get.status, get.headers.get("content-type"))
 
 
 @pytest.mark.parametrize("address", ["/sse/a", "/stream/a", "/stream/a?format=raw", "/multipart/a", "/mixed/a"])
 def test_head_of_a_stream_has_its_headers(daemon: Daemon, address: str) -> None:
-    head = daemon.ask("HEAD", address)
+    head = daemon.request("HEAD", address)
     with daemon.http() as http:
-        get = http.listen(address)
+        get = http.open_stream(address)
     assert head.status == 200
     unlike = {"date", "transfer-encoding"}
     assert {name: head.headers.get(name) for name in get.headers.keys() - unlike} == {
@@ -106,29 +106,29 @@ def test_head_of_a_stream_has_its_headers(daemon: Daemon, address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_options_tells_the_methods(http: Http, address: str) -> None:
-    answer = http.ask("OPTIONS", address)
-    assert (answer.status, words(answer.headers["allow"])) == (204, ADDRESSES[address])
-    assert not [name for name in answer.headers if name.startswith("access-control-")]
+def test_options_lists_the_methods(http: Http, address: str) -> None:
+    response = http.request("OPTIONS", address)
+    assert (response.status, words(response.headers["allow"])) == (204, ADDRESSES[address])
+    assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
 def test_options_of_the_server(http: Http) -> None:
-    assert http.ask("OPTIONS", "*").status in (200, 204)
-    assert http.ask("GET", "*").status in (400, 404, 405)
-    assert http.ask("CONNECT", "example.org:443").status in (400, 404, 405)
+    assert http.request("OPTIONS", "*").status in (200, 204)
+    assert http.request("GET", "*").status in (400, 404, 405)
+    assert http.request("CONNECT", "example.org:443").status in (400, 404, 405)
 
 
 # Origins
 
 
 def preflight(daemon: Daemon, origin: str, address: str = "/pub/a") -> dict[str, str]:
-    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    return daemon.ask("OPTIONS", address, asked).headers
+    inputs = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    return daemon.request("OPTIONS", address, inputs).headers
 
 
 @pytest.mark.parametrize("address", ["/pub/a", "/pub", "/sse/a", "/history/a"])
-def test_a_preflight_is_refused_by_default(tight: Daemon, address: str) -> None:
-    headers = preflight(tight, ORIGIN, address)
+def test_preflight_is_refused_by_default(limited: Daemon, address: str) -> None:
+    headers = preflight(limited, ORIGIN, address)
     assert not [name for name in headers if name.startswith("access-control-")]
 
 
@@ -148,30 +148,30 @@ def test_a_preflight_is_refused_by_default(tight: Daemon, address: str) -> None:
 )
 def test_other_origins_stay_out(daemon: Daemon, origin: str) -> None:
     assert not [name for name in preflight(daemon, origin) if name.startswith("access-control-")]
-    read = daemon.ask("GET", "/channels", {"Origin": origin})
+    read = daemon.request("GET", "/channels", {"Origin": origin})
     assert read.status == 200
     assert "access-control-allow-origin" not in read.headers
     for method, address in (("POST", "/pub/a"), ("PUT", "/pub/a"), ("DELETE", "/pub/a"), ("POST", "/pub")):
-        answer = daemon.ask(method, address, {"Origin": origin}, b"x")
-        assert (answer.status, answer.code) == (403, "forbidden")
-    answer = daemon.ask("GET", "/ws/a", HANDSHAKE | {"Origin": origin})
-    assert (answer.status, answer.code) == (403, "forbidden")
+        response = daemon.request(method, address, {"Origin": origin}, b"x")
+        assert (response.status, response.code) == (403, "forbidden")
+    response = daemon.request("GET", "/ws/a", HANDSHAKE | {"Origin": origin})
+    assert (response.status, response.code) == (403, "forbidden")
 
 
-def test_a_configured_origin_comes_in(daemon: Daemon, channel: str) -> None:
+def test_configured_origin_is_allowed(daemon: Daemon, channel: str) -> None:
     headers = preflight(daemon, ORIGIN)
     assert headers["access-control-allow-origin"] == ORIGIN
     assert {"POST", "PUT", "DELETE", "GET"} <= words(headers["access-control-allow-methods"])
     allowed = words(headers["access-control-allow-headers"].lower())
     assert {"last-event-id", "content-type", "idempotency-key", "if-none-match"} <= allowed
     assert "origin" in words(headers["vary"].lower())
-    for answer in (
-        daemon.ask("POST", f"/pub/{channel}", {"Origin": ORIGIN}, b"x"),
-        daemon.ask("GET", f"/history/{channel}", {"Origin": ORIGIN}),
-        daemon.ask("HEAD", f"/sse/{channel}", {"Origin": ORIGIN}),
+    for response in (
+        daemon.request("POST", f"/pub/{channel}", {"Origin": ORIGIN}, b"x"),
+        daemon.request("GET", f"/history/{channel}", {"Origin": ORIGIN}),
+        daemon.request("HEAD", f"/sse/{channel}", {"Origin": ORIGIN}),
     ):
-        assert answer.headers["access-control-allow-origin"] == ORIGIN
-        assert answer.headers["vary"].lower() == "origin"
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+        assert response.headers["vary"].lower() == "origin"
     with daemon.websocket("/ws", origin=ORIGIN) as websocket:
         websocket.send('{"ping":1}')
         assert websocket.recv(5)
@@ -187,29 +187,29 @@ def test_a_configured_origin_comes_in(daemon: Daemon, channel: str) -> None:
         ("POST", "/pub", b"x", 415),
     ],
 )
-def test_a_page_may_read_what_was_wrong(daemon: Daemon, method: str, target: str, body: bytes, status: int) -> None:
-    answer = daemon.ask(method, target, {"Origin": ORIGIN}, body)
-    assert (answer.status, answer.headers.get("access-control-allow-origin")) == (status, ORIGIN)
+def test_page_may_read_refusals(daemon: Daemon, method: str, target: str, body: bytes, status: int) -> None:
+    response = daemon.request(method, target, {"Origin": ORIGIN}, body)
+    assert (response.status, response.headers.get("access-control-allow-origin")) == (status, ORIGIN)
 
 
-def test_a_page_of_the_same_host_comes_in(daemon: Daemon, channel: str) -> None:
+def test_page_of_the_same_host_is_allowed(daemon: Daemon, channel: str) -> None:
     host = f"127.0.0.1:{daemon.http_port}"
     same = {"Host": host, "Origin": f"http://{host}"}
-    assert daemon.ask("POST", f"/pub/{channel}", same, b"x").status == 202
+    assert daemon.request("POST", f"/pub/{channel}", same, b"x").status == 202
     with daemon.websocket("/ws", origin=f"http://{host}") as websocket:
         websocket.send('{"ping":1}')
         assert websocket.recv(5)
     other = {"Host": host, "Origin": "http://127.0.0.1:1"}
-    assert daemon.ask("POST", f"/pub/{channel}", other, b"x").status == 403
+    assert daemon.request("POST", f"/pub/{channel}", other, b"x").status == 403
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_websocket_addresses_take_handshakes_only(daemon: Daemon, method: str) -> None:
-    answer = daemon.ask(method, "/ws/a", {name: value for name, value in HANDSHAKE.items() if name != "Upgrade"})
+    response = daemon.request(method, "/ws/a", {name: value for name, value in HANDSHAKE.items() if name != "Upgrade"})
     if method == "POST":
-        assert (answer.status, answer.code) == (405, "method-not-allowed")
+        assert (response.status, response.code) == (405, "method-not-allowed")
         return
-    assert (answer.status, answer.code) == (426, "upgrade-required")
-    assert answer.headers["upgrade"].lower() == "websocket"
-    assert answer.headers["sec-websocket-version"] == "13"
-    assert "upgrade" in words(answer.headers["connection"].lower())
+    assert (response.status, response.code) == (426, "upgrade-required")
+    assert response.headers["upgrade"].lower() == "websocket"
+    assert response.headers["sec-websocket-version"] == "13"
+    assert "upgrade" in words(response.headers["connection"].lower())

@@ -1,4 +1,4 @@
-"""WebSocket: handshakes that are refused, frames that end the connection, and the codes it ends with (RFC 6455)."""
+"""WebSocket: refused handshakes, frames that close the connection, and close codes (RFC 6455)."""
 
 import json
 
@@ -7,7 +7,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from tests.daemon.clients import HANDSHAKE, Http
-from tests.daemon.frames import MASK, closing, frame, open_websocket, read_frame
+from tests.daemon.frames import MASK, frame, open_websocket, read_close_code, read_frame
 from tests.daemon.real import Daemon
 
 pytestmark = pytest.mark.system
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture
 def v1(http: Http) -> Http:
-    """An open WebSocket that speaks ``pushd.v1``, byte by byte."""
+    """An open ``pushd.v1`` WebSocket, byte by byte."""
     open_websocket(http)
     return http
 
@@ -44,17 +44,17 @@ def without(name: str) -> dict[str, str]:
         (HANDSHAKE | {"Sec-WebSocket-Key": "\xe9" * 24}, 400),
     ],
 )
-def test_a_bad_handshake(http: Http, headers: dict[str, str], status: int) -> None:
-    answer = http.ask("GET", "/ws/a", headers)
-    assert (answer.status, bool(answer.code)) == (status, True)
+def test_invalid_handshake_is_refused(http: Http, headers: dict[str, str], status: int) -> None:
+    response = http.request("GET", "/ws/a", headers)
+    assert (response.status, bool(response.code)) == (status, True)
     if status == 426:
-        assert answer.headers["sec-websocket-version"] == "13"
-        assert answer.headers["upgrade"].lower() == "websocket"
-    assert http.ask("GET", "/health/live").status == 200, "the connection goes on"
+        assert response.headers["sec-websocket-version"] == "13"
+        assert response.headers["upgrade"].lower() == "websocket"
+    assert http.request("GET", "/health/live").status == 200, "the connection stays open"
 
 
 @pytest.mark.parametrize("doubled", ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13"])
-def test_a_doubled_header(http: Http, doubled: str) -> None:
+def test_repeated_header_is_refused(http: Http, doubled: str) -> None:
     lines = [
         "GET /ws/a HTTP/1.1",
         "Host: localhost",
@@ -64,20 +64,20 @@ def test_a_doubled_header(http: Http, doubled: str) -> None:
         "",
     ]
     http.send("\r\n".join(lines).encode())
-    assert http.answer().status in (400, 426)
+    assert http.response().status in (400, 426)
 
 
-def test_a_handshake_by_http_1_0(http: Http) -> None:
-    http.request("GET", "/ws/a", HANDSHAKE, version="1.0")
-    assert http.answer().status == 426
+def test_handshake_over_http_1_0_is_refused(http: Http) -> None:
+    http.send_request("GET", "/ws/a", HANDSHAKE, version="1.0")
+    assert http.response().status == 426
 
 
-def test_the_echo_of_the_tests_is_not_here(http: Http) -> None:
-    assert http.ask("GET", "/echo/any", HANDSHAKE).status == 404
+def test_daemon_has_no_echo(http: Http) -> None:
+    assert http.request("GET", "/echo/any", HANDSHAKE).status == 404
 
 
-def test_a_websocket_without_topics_needs_the_subprotocol(http: Http) -> None:
-    assert http.ask("GET", "/ws", HANDSHAKE).code == "bad-parameter"
+def test_websocket_without_topics_needs_the_subprotocol(http: Http) -> None:
+    assert http.request("GET", "/ws", HANDSHAKE).code == "bad-parameter"
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_a_websocket_without_topics_needs_the_subprotocol(http: Http) -> None:
         {"User-Agent": "a\x85Sec-WebSocket-Protocol: pushd.v1", "Accept-Language": "\x85"},
     ],
 )
-def test_a_handshake_in_other_words(http: Http, headers: dict[str, str]) -> None:
-    http.request("GET", "/ws/a", HANDSHAKE | headers)
-    answer = http.head()
-    assert answer.status == 101
-    assert answer.headers["sec-websocket-accept"] == "ICX+Yqv66kxgM0FcWaLWlFLwTAI="
-    assert "sec-websocket-protocol" not in answer.headers
+def test_handshake_with_unusual_headers(http: Http, headers: dict[str, str]) -> None:
+    http.send_request("GET", "/ws/a", HANDSHAKE | headers)
+    response = http.head()
+    assert response.status == 101
+    assert response.headers["sec-websocket-accept"] == "ICX+Yqv66kxgM0FcWaLWlFLwTAI="
+    assert "sec-websocket-protocol" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,13 @@ def test_a_handshake_in_other_words(http: Http, headers: dict[str, str]) -> None
         ("pushd.v1,other", "pushd.v1"),
     ],
 )
-def test_only_what_was_offered_is_named(http: Http, offered: str | None, named: str | None) -> None:
+def test_subprotocol_must_be_offered(http: Http, offered: str | None, named: str | None) -> None:
     extensions = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
     offer = {} if offered is None else {"Sec-WebSocket-Protocol": offered}
-    http.request("GET", "/ws/a", HANDSHAKE | extensions | offer)
-    answer = http.head()
-    assert (answer.status, answer.headers.get("sec-websocket-protocol")) == (101, named)
-    assert "sec-websocket-extensions" not in answer.headers, "off by default"
+    http.send_request("GET", "/ws/a", HANDSHAKE | extensions | offer)
+    response = http.head()
+    assert (response.status, response.headers.get("sec-websocket-protocol")) == (101, named)
+    assert "sec-websocket-extensions" not in response.headers, "no compression"
 
 
 @pytest.mark.parametrize(
@@ -136,36 +136,36 @@ def test_only_what_was_offered_is_named(http: Http, offered: str | None, named: 
         (b"\x89\xfe\0\x7e" + MASK + bytes(126), 1002),
     ],
 )
-def test_a_frame_that_ends_it(v1: Http, frames: bytes, code: int) -> None:
+def test_invalid_frame_closes_the_connection(v1: Http, frames: bytes, code: int) -> None:
     v1.send(frames)
-    assert closing(v1) == code
+    assert read_close_code(v1) == code
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0f\xa0", b"\x03\xe9"])
-def test_a_close_is_answered(v1: Http, payload: bytes) -> None:
+def test_close_frame_is_answered(v1: Http, payload: bytes) -> None:
     v1.send(frame(0x88, payload))
-    assert closing(v1) == 1000
+    assert read_close_code(v1) == 1000
     assert v1.rest() == b""
 
 
 @pytest.mark.parametrize("payload", [b"\x03", b"\x03\xed", b"\x03\xee", b"\0\0", b"\x13\x88", b"\x03\xe8\xff"])
-def test_a_close_that_is_wrong_closes(v1: Http, payload: bytes) -> None:
+def test_invalid_close_frame_closes_the_connection(v1: Http, payload: bytes) -> None:
     v1.send(frame(0x88, payload))
     assert v1.rest()[2:4] in (b"", b"\x03\xea", b"\x03\xef"), "nothing, 1002 or 1007"
 
 
 @pytest.mark.parametrize("payload", [b"", b"x" * 125])
-def test_a_ping_is_answered_within_a_message(v1: Http, payload: bytes) -> None:
+def test_ping_between_fragments_is_answered(v1: Http, payload: bytes) -> None:
     v1.send(frame(0x01, b'{"ping":') + frame(0x89, payload) + frame(0x8A, b"unasked") + frame(0x80, b"1}"))
     assert read_frame(v1) == (0x8A, payload)
-    first, answer = read_frame(v1)
-    assert (first, json.loads(answer)["pong"]) == (0x81, 1)
+    first, response = read_frame(v1)
+    assert (first, json.loads(response)["pong"]) == (0x81, 1)
 
 
-def test_a_letter_in_two_fragments(v1: Http) -> None:
+def test_character_in_two_fragments(v1: Http) -> None:
     v1.send(frame(0x01, b'{"ping":"\xc3') + frame(0x80, b'\xa9"}'))
-    first, answer = read_frame(v1)
-    assert (first, json.loads(answer)["pong"]) == (0x81, "é")
+    first, response = read_frame(v1)
+    assert (first, json.loads(response)["pong"]) == (0x81, "é")
 
 
 @pytest.mark.parametrize("offer", [None, [Subprotocol("other")]])
@@ -180,7 +180,7 @@ def test_commands_need_the_subprotocol(daemon: Daemon, command: str | bytes, off
 
 
 @pytest.mark.parametrize("payload", [b'{"ping":1}', b"", b"\xff\x00"])
-def test_a_binary_frame_is_no_command(daemon: Daemon, payload: bytes) -> None:
+def test_binary_frame_is_refused(daemon: Daemon, payload: bytes) -> None:
     with daemon.websocket() as websocket:
         websocket.send(payload)
         websocket.send('{"ping":1}')
@@ -190,22 +190,22 @@ def test_a_binary_frame_is_no_command(daemon: Daemon, payload: bytes) -> None:
 
 
 @pytest.mark.parametrize(("payload", "code"), [(b"\xff", "bad-utf8"), (b"x", "bad-command")])
-def test_what_closes_a_websocket_is_counted(daemon: Daemon, http: Http, payload: bytes, code: str) -> None:
+def test_refusal_that_closes_a_websocket_is_counted(daemon: Daemon, http: Http, payload: bytes, code: str) -> None:
     series = f'pushd_refusals_total{{code="{code}"}}'
     before = daemon.counter(series)
     open_websocket(http, "pushd.v1" if code == "bad-utf8" else "other")
     http.send(frame(0x81, payload))
-    assert closing(http) in (1007, 1008)
+    assert read_close_code(http) in (1007, 1008)
     assert daemon.counter(series) == before + 1
 
 
-def test_broken_frames_are_counted_and_fill_no_log(daemon: Daemon) -> None:
+def test_invalid_frames_are_counted_and_not_logged(daemon: Daemon) -> None:
     start, series = len(daemon.log), 'pushd_refusals_total{code="bad-frame"}'
     before = daemon.counter(series)
     for _ in range(5):
         with daemon.http() as http:
             open_websocket(http)
             http.send(frame(0x81, b"x", masked=False))
-            assert closing(http) == 1002
+            assert read_close_code(http) == 1002
     assert daemon.counter(series) == before + 5
     assert "autobahn" not in daemon.log[start:]

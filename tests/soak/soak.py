@@ -172,9 +172,9 @@ class Soak:
         """Check that the daemon still works and has no connection or internal error left over."""
         daemon = self._daemon
         try:
-            daemon.assert_well()
+            daemon.assert_healthy()
             with daemon.lines() as lines:
-                lines.ask(b"SUB afterwards")
+                lines.command(b"SUB afterwards")
                 daemon.publish("afterwards", b"still here")
                 assert lines.reply().endswith(b" still here"), "a publish was not delivered"
             for transport in ("sse", "stream", "mixed", "longpoll", "websocket", "tcp"):

@@ -91,11 +91,11 @@ def many_topics(testbed: StormTestbed, size: int) -> str:
     names = [f"many/{number}" for number in range(_CHANNELS)]
     with testbed.daemon.lines() as lines:
         topics = ",".join(names[:: len(names) // _TOPICS])
-        assert lines.ask(b"SUB " + topics.encode()).startswith(b"+OK")
+        assert lines.command(b"SUB " + topics.encode()).startswith(b"+OK")
         began = time.monotonic()
         for start in range(0, len(names), _BATCH):
             batch = "\n".join(json.dumps({"channel": name, "data": "x"}) for name in names[start : start + _BATCH])
-            response = testbed.daemon.ask("POST", "/pub", NDJSON, batch.encode())
+            response = testbed.daemon.request("POST", "/pub", NDJSON, batch.encode())
             assert response.body.count(b'"id"') == _BATCH, response.body[:500]
         took = time.monotonic() - began
         received = [lines.reply().split(b" ")[1].decode() for _ in range(_TOPICS)]
@@ -114,12 +114,12 @@ def slow_patterns(testbed: StormTestbed, size: int) -> str:
         patterns = [f"{'/'.join(words)}/end" for words in product("a*", repeat=depth)]
         with testbed.daemon.lines() as lines:
             for start in range(0, len(patterns), _TOPICS):
-                assert lines.ask(b"SUB " + ",".join(patterns[start : start + _TOPICS]).encode()).startswith(b"+OK")
+                assert lines.command(b"SUB " + ",".join(patterns[start : start + _TOPICS]).encode()).startswith(b"+OK")
             costs.append(_publish_seconds(testbed, "a/" * depth))
     deep = []
     for depth in (30, 60, 120):
         with testbed.daemon.lines() as lines:
-            assert lines.ask(f"SUB {'*/' * depth}end,{'a/' * depth}end,**".encode()).startswith(b"+OK")
+            assert lines.command(f"SUB {'*/' * depth}end,{'a/' * depth}end,**".encode()).startswith(b"+OK")
             deep.append(_publish_seconds(testbed, "a/" * depth))
     figures = [" ".join(f"{cost * 1e6:.0f}" for cost in each) for each in (costs, deep)]
     for first, second in (*pairwise(costs), *pairwise(deep)):
@@ -133,6 +133,6 @@ def _publish_seconds(testbed: StormTestbed, start: str) -> float:
     with testbed.daemon.lines() as lines:
         for number in range(_PUBLISHES):
             began = time.monotonic()
-            assert lines.ask(f"PUB {start}{number} x".encode()).startswith(b"+OK")
+            assert lines.command(f"PUB {start}{number} x".encode()).startswith(b"+OK")
             times.append(time.monotonic() - began)
     return min(times)

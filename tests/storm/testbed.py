@@ -38,7 +38,7 @@ class StormTestbed:
 
     def gauges(self) -> Mapping[str, float]:
         """Return the gauges of connections, subscriptions, queues and descriptors, by series."""
-        text = self.daemon.ask("GET", "/metrics").body.decode()
+        text = self.daemon.request("GET", "/metrics").body.decode()
         return {series: float(value) for series, value in _GAUGE.findall(text)}
 
     def peers(self) -> float:
@@ -68,12 +68,12 @@ class StormTestbed:
 
         assert eventually(holds, _SETTLE_SECONDS), f"{now} is not {before}"
         with self.daemon.lines() as lines:
-            assert lines.ask(b"SUB storm/well").startswith(b"+OK")
+            assert lines.command(b"SUB storm/well").startswith(b"+OK")
             began = time.monotonic()
             self.daemon.publish("storm/well", b"still")
             assert lines.reply().endswith(b" still")
             assert (took := time.monotonic() - began) < _MAX_PUBLISH_SECONDS, f"a publish took {took * 1000:.0f} ms"
-        self.daemon.assert_well()
+        self.daemon.assert_healthy()
 
     def idle_latency(self) -> float:
         """Return the p99 of live delivery without other load, in seconds."""

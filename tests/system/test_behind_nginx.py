@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from tests.daemon.clients import HANDSHAKE, SECONDS, Answer, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Http, Response
 from tests.daemon.real import ROOT, Daemon, eventually
 from tests.system.nginx import Nginx
 from tests.system.techniques import NEGOTIATED, STREAMS, Stream, Technique
@@ -52,10 +52,10 @@ class Door:
         self.port = port
         self.prefix = prefix
 
-    def ask(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+    def ask(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Response:
         """Make one request on a connection of its own."""
         with Http(self.port) as http:
-            return http.ask(method, self.prefix + target, headers, body)
+            return http.request(method, self.prefix + target, headers, body)
 
     def publish(self, channel: str, data: bytes, kind: str = "text/plain") -> str:
         """Publish; give the id."""
@@ -82,7 +82,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon = Daemon(tmp_path_factory.mktemp("pushd"), "--http-allow-origins", ORIGIN, *names)
     try:
         yield daemon
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         daemon.stop()
 
@@ -144,11 +144,11 @@ def test_a_stream_begins_and_goes_on_at_once(door: Door, technique: Technique, c
 def test_a_long_poll_is_answered_at_once(door: Door, channel: str):
     cursor, heard = door.publish(channel, b"before"), list[Any]()
     with Http(door.port) as http:
-        http.request("GET", f"{door.prefix}/longpoll/{channel}", {"Last-Event-ID": cursor})
+        http.send_request("GET", f"{door.prefix}/longpoll/{channel}", {"Last-Event-ID": cursor})
         assert eventually(lambda: door.ask("GET", f"/pub/{channel}").json()["subscribers"] == 1)
         start = time.monotonic()
         door.publish(channel, TEXTS[0])
-        answer = http.answer()
+        answer = http.response()
         assert at_once(start)
         for text in TEXTS[1:]:
             door.publish(channel, text)
@@ -156,10 +156,10 @@ def test_a_long_poll_is_answered_at_once(door: Door, channel: str):
             heard += [message["data"].encode() for message in answer.json()]
             if len(heard) < len(TEXTS):
                 headers = {"If-None-Match": answer.headers["etag"]}
-                answer = http.ask("GET", f"{door.prefix}/longpoll/{channel}", headers)
+                answer = http.request("GET", f"{door.prefix}/longpoll/{channel}", headers)
         assert heard == TEXTS
         headers = {"If-None-Match": answer.headers["etag"]}
-        assert http.ask("GET", f"{door.prefix}/longpoll/{channel}?timeout=0", headers).status == 304
+        assert http.request("GET", f"{door.prefix}/longpoll/{channel}?timeout=0", headers).status == 304
 
 
 def test_a_poll_hears_all_since(door: Door, channel: str):
@@ -176,11 +176,11 @@ def test_a_pulled_page_comes_with_a_change(door: Door, channel: str):
     cursor = door.publish(channel, b"before")
     assert door.ask("GET", f"/pull/{channel}").headers["refresh"] == "12"
     with Http(door.port) as http:
-        http.request("GET", f"{door.prefix}/pull/{channel}?interval=0&since={cursor}")
+        http.send_request("GET", f"{door.prefix}/pull/{channel}?interval=0&since={cursor}")
         assert eventually(lambda: door.ask("GET", f"/pub/{channel}").json()["subscribers"] == 1)
         start = time.monotonic()
         newest = door.publish(channel, b"after")
-        answer = http.answer()
+        answer = http.response()
         assert at_once(start)
     assert b"after" in answer.body
     assert answer.headers["refresh"] == f"0; url=?interval=0&since={newest}"
@@ -268,7 +268,7 @@ def test_the_public_name_of_the_proxy_is_served_where_it_is_configured(doors: di
     assert door.ask("GET", "/channels", page).status == 200
     assert door.ask("POST", f"/pub/{channel}", page, b"x").status == 202
     with Http(door.port) as http:
-        http.request("GET", f"{door.prefix}/ws/{channel}", HANDSHAKE | page)
+        http.send_request("GET", f"{door.prefix}/ws/{channel}", HANDSHAKE | page)
         assert http.head().status == 101
 
 

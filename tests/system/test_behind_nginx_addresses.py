@@ -44,12 +44,12 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
         nginx = Nginx(tmp_path_factory.mktemp("nginx"), servers, _MAP)
         stack.callback(nginx.stop)
         yield nginx.ports
-        daemon.assert_well()
+        daemon.assert_healthy()
 
 
 def status(http: Http, target: str, address: str, **more: str) -> int:
     """Ask for a stream as a client of an address; give the status of the answer, of which the headers are read."""
-    http.request("GET", target, {"X-Forwarded-For": address} | more)
+    http.send_request("GET", target, {"X-Forwarded-For": address} | more)
     return http.head().status
 
 
@@ -59,7 +59,7 @@ def test_an_event_source_over_the_limit_is_asked_to_come_back(ports: dict[str, i
     port = ports["told"]
     with Http(port) as first, Http(port) as second, Http(port) as third:
         assert status(first, target, ONE, **EVENTS) == 200
-        answer = second.ask("GET", target, {"X-Forwarded-For": ONE} | EVENTS)
+        answer = second.request("GET", target, {"X-Forwarded-For": ONE} | EVENTS)
         assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream")
         assert re.fullmatch(rb"(:.*\n)?retry: [1-9][0-9]+\n+", answer.body)
         assert status(third, target, OTHER, **EVENTS) == 200
@@ -70,7 +70,7 @@ def test_others_over_the_limit_are_refused(ports: dict[str, int], target: str):
     port, more = ports["told"], HANDSHAKE if "ws" in target else {}
     with Http(port) as first, Http(port) as second:
         assert status(first, "/sse/x", ONE) == 200
-        answer = second.ask("GET", target, {"X-Forwarded-For": ONE, **more})
+        answer = second.request("GET", target, {"X-Forwarded-For": ONE, **more})
         assert (answer.status, answer.code) == (429, "too-many-connections")
         assert int(answer.headers["retry-after"]) > 0
 

@@ -55,7 +55,7 @@ def silence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silence]:
         nginx = Nginx(tmp_path_factory.mktemp("nginx"), servers, _MAP)
         stack.callback(nginx.stop)
         yield _keep_silent(daemon, nginx.ports, stack)
-        daemon.assert_well()
+        daemon.assert_healthy()
 
 
 def _keep_silent(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> Silence:
@@ -65,7 +65,7 @@ def _keep_silent(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> Sil
 
     def poll(seconds: int) -> Http:
         http = stack.enter_context(Http(port))
-        http.request("GET", f"/longpoll/idle/poll?timeout={seconds}")
+        http.send_request("GET", f"/longpoll/idle/poll?timeout={seconds}")
         return http
 
     port = ports["short"]
@@ -100,7 +100,7 @@ def once(messages: list[bytes]) -> list[bytes]:
 def test_a_mail_parser_reads_parts_with_signs_of_life(silence: Silence):
     stream = silence.mail
     silence.daemon.publish("idle/mail", b"after")
-    silence.daemon.ask("POST", "/pub/idle/mail?end=1")
+    silence.daemon.request("POST", "/pub/idle/mail?end=1")
     parsed = email.message_from_bytes(b"Content-Type: " + stream.kind.encode() + b"\r\n\r\n" + stream.to_the_end())
     _, before, *signs, after, closing = parsed.walk()
     assert not any(part.defects for part in parsed.walk())
@@ -123,4 +123,4 @@ def test_pings_keep_a_websocket_open(silence: Silence):
 
 
 def test_a_long_poll_has_to_be_shorter_than_the_proxy_waits(silence: Silence):
-    assert [poll.answer().status for poll in silence.polls] == [204, 504]
+    assert [poll.response().status for poll in silence.polls] == [204, 504]

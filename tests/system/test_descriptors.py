@@ -28,8 +28,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
     process = psutil.Process(daemon.pid)
     with daemon.lines() as lines, daemon.http() as http:
-        assert lines.ask(b"SUB a") == b"+OK SUB a"
-        assert http.ask("GET", "/health/live").status == 200
+        assert lines.command(b"SUB a") == b"+OK SUB a"
+        assert http.request("GET", "/health/live").status == 200
         # Not told to the daemon: what it may have in connections it reckoned at its start.
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + _ROOM,) * 2)
         start = len(daemon.log)
@@ -38,14 +38,14 @@ def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
             for client in crowd[-_CROWD // 2 :]:
                 assert client.rest() == b""
             assert process.cpu_percent(_WATCHED_SECONDS) < 25, "the loop spins"
-            http.request("POST", "/pub/a", body=b"still here")
-            assert http.answer().status == 201
+            http.send_request("POST", "/pub/a", body=b"still here")
+            assert http.response().status == 201
             assert lines.reply().endswith(b" still here")
             told = daemon.log[start:].splitlines()
             assert 1 <= len(told) <= 5 and all("refused, too-many-connections" in line for line in told), told
         assert eventually(lambda: comes_in(daemon)), "there is room again"
         assert _CROWD - _ROOM <= daemon.counter('pushd_refusals_total{code="too-many-connections"}') <= _CROWD
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def comes_in(daemon: Daemon) -> bool:

@@ -77,14 +77,14 @@ def test_a_full_disk_refuses_publishes_at_every_door_and_is_forgotten_when_there
         listener.send(b"SUB small\r\n")
         assert listener.line() == b"+OK SUB small\r\n"
         accepted: list[str] = []
-        answer = daemon.ask("POST", "/pub/large", body=LARGE)
+        answer = daemon.request("POST", "/pub/large", body=LARGE)
         while answer.status == 202 and len(accepted) < 100:
             accepted.append(answer.json()["id"])
-            answer = daemon.ask("POST", "/pub/large", body=LARGE)
+            answer = daemon.request("POST", "/pub/large", body=LARGE)
         assert (answer.status, answer.code) == (507, "storage")
         assert answer.headers["retry-after"]
-        assert daemon.ask("GET", "/health/live").status == 200
-        ready = daemon.ask("GET", "/health/ready")
+        assert daemon.request("GET", "/health/live").status == 200
+        ready = daemon.request("GET", "/health/ready")
         assert (ready.status, ready.json()["ready"]) == (503, False)
         assert "disk" in ready.json()["reason"]
         with daemon.lines() as lines:
@@ -93,12 +93,12 @@ def test_a_full_disk_refuses_publishes_at_every_door_and_is_forgotten_when_there
             assert lines.line() == b"PONG\r\n"
         assert [each["id"] for each in daemon.history("large")] == accepted
         full_disk.widen(daemon)
-        assert eventually(lambda: daemon.ask("GET", "/health/ready").status == 200, 15.0)
+        assert eventually(lambda: daemon.request("GET", "/health/ready").status == 200, 15.0)
         receipt = daemon.publish("small", b"seen")
         assert receipt["subscribers"] == 1
         assert listener.line() == f"MSG small {receipt['id']} seen\r\n".encode()
     assert daemon.counter("pushd_disk_failures_total") >= 1
-    daemon.assert_well()
+    daemon.assert_healthy()
     daemon.stop()
     again = durable(data=full_disk.place / "data")
     assert [each["id"] for each in again.history("large,small")] == [*accepted, receipt["id"]]
@@ -140,12 +140,12 @@ def test_a_start_with_many_messages_is_quick_and_takes_no_memory_for_them(
     small, usual = empty.memory(), empty.processor_seconds()
     daemon = durable(*GENEROUS, home=tmp_path / "full")
     seconds = daemon.processor_seconds()
-    assert daemon.ask("GET", "/health/ready").status == 200
+    assert daemon.request("GET", "/health/ready").status == 200
     assert seconds < 2.0 and seconds - usual < 0.8
     assert daemon.counter("pushd_history_messages") == messages
     assert daemon.publish("c/7")["id"] == f"{epoch}-{messages + 1}"
     # A cursor that far back, of one channel among all the others.
-    answer = daemon.ask("GET", f"/history/c/7?since={epoch}-0&limit=10000")
+    answer = daemon.request("GET", f"/history/c/7?since={epoch}-0&limit=10000")
     assert len(answer.json()) == messages // CHANNELS + 1
     assert "pushd-gap" not in answer.headers
     # And of all channels; meanwhile others publish and hear.
@@ -164,7 +164,7 @@ def test_a_start_with_many_messages_is_quick_and_takes_no_memory_for_them(
                 waits.append(time.monotonic() - began)
         assert sorted(waits)[len(waits) // 2] < 0.5
         assert daemon.memory() - small < 60 << 20
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def fill_directory(home: Path, messages: int) -> str:

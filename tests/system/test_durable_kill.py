@@ -76,7 +76,7 @@ class HttpPublisher(Publisher):
                 while True:
                     sent = list(self.texts(self.batch))
                     body = "\n".join(json.dumps({"channel": channel, "data": text}) for channel, text in sent).encode()
-                    answer = http.ask("POST", "/pub", {"Content-Type": "application/x-ndjson"}, body)
+                    answer = http.request("POST", "/pub", {"Content-Type": "application/x-ndjson"}, body)
                     receipts = [json.loads(line)["id"] for line in answer.body.splitlines()]
                     assert len(receipts) == len(sent)
                     self.acknowledged += [(id, *each) for id, each in zip(receipts, sent, strict=True)]
@@ -156,10 +156,10 @@ def test_what_was_acknowledged_or_heard_survives_every_kill_in_order_and_once(
     kept: list[Any] = []
     try:
         since = "all"
-        while page := daemon.ask("GET", f"/history/**?since={since}&limit=10000").json():
+        while page := daemon.request("GET", f"/history/**?since={since}&limit=10000").json():
             kept += page
             since = page[-1]["id"]
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         daemon.stop()
     by_id = {message["id"]: message for message in kept}

@@ -57,7 +57,7 @@ def port() -> Iterator[int]:
 def echo(port: int) -> Iterator[Http]:
     """An open WebSocket that says back what it hears."""
     with Http(port) as http:
-        http.request("GET", "/echo/any", HANDSHAKE)
+        http.send_request("GET", "/echo/any", HANDSHAKE)
         assert http.head().status == 101
         yield http
 
@@ -241,7 +241,7 @@ def test_6_every_letter_is_text_wherever_it_is_cut(echo: Http, text: bytes) -> N
 def test_6_what_is_no_text_is_none_wherever_it_is_cut(port: int, text: bytes) -> None:
     for at in range(len(text) + 1):
         with Http(port) as echo:
-            echo.request("GET", "/echo/any", HANDSHAKE)
+            echo.send_request("GET", "/echo/any", HANDSHAKE)
             assert echo.head().status == 101
             echo.send(parts(TEXT, text[:at], text[at:]))
             assert hear(echo) == ([], BAD_TEXT)

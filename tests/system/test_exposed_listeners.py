@@ -137,7 +137,7 @@ def test_with_open_it_starts_warns_and_serves_any_host(systemd: Systemd) -> None
         assert eventually(lambda: "listens on" in daemon.said, START_SECONDS), daemon.said
         assert f"Anyone who can connect to {ENDPOINTS[0]} may publish and subscribe" in daemon.said
         with Http(port) as http:
-            assert http.ask("GET", "/channels", {"Host": "push.example.org"}).status == 200
+            assert http.request("GET", "/channels", {"Host": "push.example.org"}).status == 200
 
 
 def test_a_socket_of_systemd_on_loopback_starts_and_judges_the_host(systemd: Systemd) -> None:
@@ -148,7 +148,7 @@ def test_a_socket_of_systemd_on_loopback_starts_and_judges_the_host(systemd: Sys
         assert eventually(lambda: "listens on" in daemon.said, START_SECONDS), daemon.said
         assert "Anyone who can connect" not in daemon.said
         with socket.create_connection((host, port), SECONDS) as sock:
-            assert Http(sock).ask("GET", "/channels", {"Host": "evil.example"}).status == 421
+            assert Http(sock).request("GET", "/channels", {"Host": "evil.example"}).status == 421
 
 
 @pytest.mark.parametrize("key", ["http.listen", "tcp.listen"])

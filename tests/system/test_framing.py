@@ -46,7 +46,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     try:
         daemon.publish(f"{ENDED}?end=1", b"last")
         yield daemon
-        daemon.assert_well()
+        daemon.assert_healthy()
     finally:
         daemon.stop()
 
@@ -116,13 +116,13 @@ class Bystander:
         """Do a round of requests; return whether the connection goes on."""
         channel, body = f"by/{self._route.name}/{number}", f"bystander {number}".encode()
         headers = {"Authorization": f"Bearer {SECRET}{number}"}
-        answer = http.ask("POST", f"/pub/{channel}", headers, body)
+        answer = http.request("POST", f"/pub/{channel}", headers, body)
         receipt = answer.json()
         assert (answer.status, receipt["channel"]) == (202, channel), answer
         self.published[receipt["id"]] = body
         if "close" in answer.headers.get("connection", ""):
             return False
-        answer = http.ask("GET", f"/history/{channel}", headers)
+        answer = http.request("GET", f"/history/{channel}", headers)
         assert (answer.status, [message["data"] for message in answer.json()]) == (200, [body.decode()]), answer
         return "close" not in answer.headers.get("connection", "")
 
@@ -164,7 +164,7 @@ def test_each_request_has_one_answer_and_each_message_is_kept_once(daemon: Daemo
 def victims(daemon: Daemon, tokens: list[str]) -> dict[str, Kept]:
     """Publish a message for each stream that nothing may delete; return what the channels hold then."""
     lines = "".join(json.dumps({"channel": f"victim/{token}", "data": "victim"}) + "\n" for token in tokens)
-    answer = daemon.ask("POST", "/pub", {"Content-Type": "application/x-ndjson"}, lines.encode())
+    answer = daemon.request("POST", "/pub", {"Content-Type": "application/x-ndjson"}, lines.encode())
     receipts = [json.loads(line) for line in answer.body.splitlines()]
     return {receipt["channel"]: Kept({receipt["id"]: b"victim"}) for receipt in receipts}
 
@@ -176,7 +176,7 @@ def history(daemon: Daemon) -> dict[str, dict[str, bytes]]:
     with Http(daemon.http_port) as http:
         http.socket.settimeout(10 * SECONDS)
         while True:
-            answer = http.ask("GET", f"/history/**?since={since}&limit=10000")
+            answer = http.request("GET", f"/history/**?since={since}&limit=10000")
             messages = answer.json()
             if not messages:
                 return stored

@@ -111,12 +111,12 @@ def test_broken_input_breaks_nothing(daemon: Daemon, listener: str, seeds: Seque
         data = mutate(choose, seeds)
         answer = send(port, data)
         assert b"Traceback" not in answer and b'"internal"' not in answer, (number, data, answer)
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert daemon.counter('pushd_refusals_total{code="internal"}') == 0
     for transport in ("tcp", "websocket", "sse", "multipart"):
         assert eventually(lambda: daemon.counter(f'pushd_connections{{transport="{transport}"}}') == 0)  # noqa: B023
     with daemon.lines() as lines:
-        assert lines.ask(b"SUB well") == b"+OK SUB well"
+        assert lines.command(b"SUB well") == b"+OK SUB well"
         receipt = daemon.publish("well", b"still")
         assert (receipt["subscribers"], lines.reply()) == (1, f"MSG well {receipt['id']} still".encode())
 

@@ -37,13 +37,13 @@ def daemon(tmp_path: Path, redis: RedisServer) -> Iterator[Callable[..., Daemon]
         folder.mkdir()
         running.append(Daemon(folder, "--redis", redis.url, *options))
         one = running[-1]
-        assert eventually(lambda: one.ask("GET", "/health/ready").status == 200, 10), one.log
+        assert eventually(lambda: one.request("GET", "/health/ready").status == 200, 10), one.log
         return one
 
     yield start
     for each in running:
         if each.is_alive:
-            each.assert_well()
+            each.assert_healthy()
             each.stop()
 
 
@@ -52,7 +52,7 @@ class Listener(threading.Thread):
 
     def __init__(self, lines: Lines, topics: str) -> None:
         super().__init__(daemon=True)
-        assert lines.ask(f"SUB {topics}".encode()).startswith(b"+OK")
+        assert lines.command(f"SUB {topics}".encode()).startswith(b"+OK")
         self._lines = lines
         self.heard: list[tuple[str, str]] = []
         self.gaps: list[str] = []
@@ -125,7 +125,7 @@ def test_what_a_node_accepted_before_it_was_killed_is_heard_by_all_others(daemon
         assert [text for text in heard if text in wanted] == [text for text in accepted if text in wanted]
         assert listener.is_in_order and not listener.gaps
     assert listeners[1].texts == listeners[2].texts
-    assert one.ask("GET", "/pub/many%2Fa").json()["subscribers"] == 3
+    assert one.request("GET", "/pub/many%2Fa").json()["subscribers"] == 3
 
 
 def test_while_redis_is_away_health_is_red_and_publishes_are_refused(
@@ -136,25 +136,25 @@ def test_while_redis_is_away_health_is_red_and_publishes_are_refused(
     lines.socket.settimeout(None)
     listener = Listener(lines, "a")
     publisher = other.lines()
-    assert publisher.ask(b"PUB a before").startswith(b"+OK")
+    assert publisher.command(b"PUB a before").startswith(b"+OK")
     redis.kill()
-    assert eventually(lambda: one.ask("GET", "/health/ready").status == 503)
-    assert "Redis is away" in one.ask("GET", "/health/ready").json()["reason"]
-    metrics = one.ask("GET", "/metrics")
+    assert eventually(lambda: one.request("GET", "/health/ready").status == 503)
+    assert "Redis is unavailable" in one.request("GET", "/health/ready").json()["reason"]
+    metrics = one.request("GET", "/metrics")
     assert (metrics.status, b"\npushd_backend_up 0.0\n" in metrics.body) == (200, True)
     assert b"pushd_history_messages" not in metrics.body
-    refused = one.ask("POST", "/pub/a", None, b"x")
+    refused = one.request("POST", "/pub/a", None, b"x")
     assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "unavailable", "1")
-    assert publisher.ask(b"PUB a x").startswith(b"-ERR unavailable Redis is away")
-    assert publisher.ask(b"SUB a").startswith(b"-ERR unavailable")
-    assert one.ask("GET", "/longpoll/a?timeout=1").status == 503
-    come_back = one.ask("GET", "/sse/a")
+    assert publisher.command(b"PUB a x").startswith(b"-ERR unavailable Redis is unavailable")
+    assert publisher.command(b"SUB a").startswith(b"-ERR unavailable")
+    assert one.request("GET", "/longpoll/a?timeout=1").status == 503
+    come_back = one.request("GET", "/sse/a")
     assert (come_back.status, come_back.headers["content-type"]) == (200, "text/event-stream")
     wait = re.fullmatch(rb":\nretry: ([0-9]+)\n", come_back.body)
     assert wait and 1000 <= int(wait[1]) <= 2000
     redis.start()
-    assert eventually(lambda: all(each.ask("GET", "/health/ready").status == 200 for each in (one, other)), 10)
-    assert publisher.ask(b"PUB a after").startswith(b"+OK")
+    assert eventually(lambda: all(each.request("GET", "/health/ready").status == 200 for each in (one, other)), 10)
+    assert publisher.command(b"PUB a after").startswith(b"+OK")
     assert eventually(lambda: listener.texts == ["before", "after"])
     assert not listener.gaps
     assert one.counter("pushd_history_messages") == 2
@@ -169,9 +169,9 @@ def test_local_delivery_is_said_in_every_answer(daemon: Callable[..., Daemon], r
     before = one.publish("a", b"before")
     assert eventually(lambda: listener.texts == ["before"])
     redis.kill()
-    assert eventually(lambda: one.ask("GET", "/health/ready").status == 503)
+    assert eventually(lambda: one.request("GET", "/health/ready").status == 503)
     assert one.publish("a", b"local") == {"id": before["id"], "channel": "a", "subscribers": 1, "local": True}
-    assert one.lines().ask(b"PUB a line") == f"+OK {before['id']} 1 local".encode()
+    assert one.lines().command(b"PUB a line") == f"+OK {before['id']} 1 local".encode()
     with one.websocket() as socket:
         socket.send(json.dumps({"publish": "a", "data": "socket"}))
         answer = json.loads(socket.recv())
@@ -193,7 +193,7 @@ def test_daemons_share_a_port_and_are_one(daemon: Callable[..., Daemon]) -> None
         listeners.append(Listener(lines, "a"))
     assert nodes[0].publish("a", b"x")["subscribers"] < 20
     assert eventually(lambda: all(listener.texts == ["x"] for listener in listeners))
-    assert nodes[1].ask("GET", "/pub/a").json()["transports"] == {"tcp": 20}
+    assert nodes[1].request("GET", "/pub/a").json()["transports"] == {"tcp": 20}
     for node in nodes:
         assert f"http listens on 127.0.0.1:{http}" in node.log
 
@@ -202,6 +202,6 @@ def test_a_password_is_never_logged(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     folder.mkdir()
     node = Daemon(folder, "--redis", f"redis://somebody:s3cret@127.0.0.1:{free_port()}/3")
-    assert node.logs("no connection")
+    assert node.wait_for_log("no connection")
     node.stop()
     assert "s3cret" not in node.log

@@ -58,17 +58,17 @@ def daemon(tmp_path: Path) -> Iterator[Configured]:
     """A daemon that has just been started."""
     daemon = Configured(tmp_path)
     yield daemon
-    daemon.assert_well()
+    daemon.assert_healthy()
     daemon.stop()
 
 
 def test_what_is_changed_holds_at_once_and_nobody_is_cut(daemon: Configured) -> None:
     sockets = daemon.websocket("/ws/a,words/*", v1=False), daemon.websocket()
     with daemon.lines() as lines, sockets[0] as socket, sockets[1] as publisher, daemon.http() as http:
-        assert lines.ask(b"SUB a") == b"+OK SUB a"
+        assert lines.command(b"SUB a") == b"+OK SUB a"
         before = daemon.publish("a", b"before")["id"]
         large = b"x" * 3000
-        assert http.ask("POST", "/pub/a", body=large).status == 413
+        assert http.request("POST", "/pub/a", body=large).status == 413
         daemon.write("8KiB", "second", "channels = 7")
         said = daemon.reload()
         assert "changed: limits.message, source.first, source.second\n" in said
@@ -90,7 +90,7 @@ def test_a_wrong_file_changes_nothing_and_is_told_in_a_sentence(daemon: Configur
     assert "nothing changed: backend.kind: redis requires a URL" in daemon.reload()
     daemon._file.unlink()
     assert re.search(r"nothing changed: \S+/pushd.toml: No such file", daemon.reload())
-    assert daemon.ask("POST", "/pub/a", body=b"x" * 3000).status == 413
+    assert daemon.request("POST", "/pub/a", body=b"x" * 3000).status == 413
     daemon.write()
     assert "changed: nothing\n" in daemon.reload()
 

@@ -38,7 +38,7 @@ def durable(tmp_path: Path) -> Iterator[Start]:
 def stalled(daemon: DurableDaemon) -> Lines:
     """Connect one who reads nothing of what it asked for."""
     lines = daemon.lines()
-    assert lines.ask(b"SUB large") == b"+OK SUB large"
+    assert lines.command(b"SUB large") == b"+OK SUB large"
     for _ in range(MESSAGES):
         daemon.publish("large", LARGE)
     return lines
@@ -50,8 +50,8 @@ def test_everybody_is_told_to_come_back_and_misses_nothing(durable: Start) -> No
     with daemon.lines() as lines, daemon.websocket("/ws/a", v1=False) as socket:
         events = [daemon.http() for _ in range(5)]
         for http in events:
-            http.listen("/sse/a")
-        assert lines.ask(b"SUB a") == b"+OK SUB a"
+            http.open_stream("/sse/a")
+        assert lines.command(b"SUB a") == b"+OK SUB a"
         first = daemon.publish("a", b"first")["id"]
         daemon._process.send_signal(signal.SIGTERM)
         for http in events:
@@ -81,10 +81,10 @@ def test_everybody_is_told_to_come_back_and_misses_nothing(durable: Start) -> No
 def test_one_who_reads_late_gets_what_waits_while_health_is_red_and_nobody_is_let_in(durable: Start) -> None:
     daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "60")
     with stalled(daemon) as lines, daemon.http() as http:
-        assert http.ask("GET", "/health/ready").status == 200
+        assert http.request("GET", "/health/ready").status == 200
         daemon._process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: http.ask("GET", "/health/ready").status == 503)
-        assert http.ask("GET", "/health/live").status == 200
+        assert eventually(lambda: http.request("GET", "/health/ready").status == 503)
+        assert http.request("GET", "/health/live").status == 200
         with pytest.raises(ConnectionRefusedError):
             daemon.lines()
         for _ in range(MESSAGES):
@@ -106,8 +106,8 @@ def test_one_who_never_reads_is_waited_for_so_long_and_no_longer(durable: Start)
 def test_a_second_signal_ends_it_at_once(durable: Start) -> None:
     daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "3600")
     with stalled(daemon), daemon.http() as http:
-        http.ask("GET", "/health/ready")
+        http.request("GET", "/health/ready")
         daemon._process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: http.ask("GET", "/health/ready").status == 503)
+        assert eventually(lambda: http.request("GET", "/health/ready").status == 503)
         daemon._process.send_signal(signal.SIGTERM)
         assert daemon._process.wait(15) == -signal.SIGTERM

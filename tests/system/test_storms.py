@@ -32,7 +32,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon that nobody else uses."""
     daemon = Daemon(tmp_path_factory.mktemp("pushd"))
     yield daemon
-    daemon.assert_well()
+    daemon.assert_healthy()
     daemon.stop()
 
 
@@ -43,7 +43,7 @@ def assert_as_before(daemon: Daemon) -> None:
         assert eventually(lambda: daemon.counter(series) == 0), series  # noqa: B023
     assert eventually(lambda: daemon.counter('pushd_connections{transport="http"}') == 1), "the one that asks"
     with daemon.lines() as lines:
-        assert lines.ask(b"SUB well").startswith(b"+OK")
+        assert lines.command(b"SUB well").startswith(b"+OK")
         began = time.monotonic()
         assert daemon.publish("well", b"still")["subscribers"] == 1
         assert lines.reply().endswith(b" still")
@@ -87,8 +87,8 @@ def test_a_message_does_not_wait_behind_a_crowd(daemon: Daemon) -> None:
         daemon.publish("crowd", b"%d" % number)
     ask = f"GET /sse/crowd?since={cursor} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with daemon.lines() as publisher, daemon.lines() as lines:
-        assert lines.ask(b"SUB live").startswith(b"+OK")
-        assert publisher.ask(b"PUB live before").startswith(b"+OK")
+        assert lines.command(b"SUB live").startswith(b"+OK")
+        assert publisher.command(b"PUB live before").startswith(b"+OK")
         assert lines.reply().endswith(b" before")
         with ClientSwarm([daemon.http_port], _ASKING, ask) as swarm:
             swarm.wait_connected(_PATIENCE)
@@ -103,10 +103,10 @@ def test_a_message_does_not_wait_behind_a_crowd(daemon: Daemon) -> None:
 def test_a_subscriber_to_a_thousand_topics_among_many_channels(daemon: Daemon) -> None:
     with daemon.lines() as lines:
         topics = ",".join(f"many/{number}" for number in range(1000))
-        assert lines.ask(b"SUB " + topics.encode()).startswith(b"+OK")
+        assert lines.command(b"SUB " + topics.encode()).startswith(b"+OK")
         names = [f"many/{number}" for number in range(20_000)]
         batch = "\n".join(json.dumps({"channel": name, "data": "x"}) for name in names)
-        answer = daemon.ask("POST", "/pub", NDJSON, batch.encode())
+        answer = daemon.request("POST", "/pub", NDJSON, batch.encode())
         assert answer.body.count(b'"id"') == len(names)
         heard = [lines.reply().split(b" ")[1].decode() for _ in range(1000)]
         assert heard == names[:1000]
@@ -121,12 +121,12 @@ def test_patterns_that_all_look_alike(daemon: Daemon) -> None:
     """A thousand patterns that only the last segment tells apart cost a publish as many steps, and not more."""
     deep = [f"{'/'.join(words)}/end" for words in product("a*", repeat=9)]
     with daemon.lines() as lines:
-        assert lines.ask(b"SUB " + ",".join(deep).encode()).startswith(b"+OK")
+        assert lines.command(b"SUB " + ",".join(deep).encode()).startswith(b"+OK")
         began = time.monotonic()
         for _ in range(20):
             assert daemon.publish("a/" * 9 + "none")["subscribers"] == 0
         assert time.monotonic() - began < _AT_ONCE
         assert daemon.publish("a/" * 9 + "end", b"once")["subscribers"] == 1
         assert lines.reply().endswith(b" once")
-        assert lines.ask(b"PING x") == b"PONG x", "it is heard once"
+        assert lines.command(b"PING x") == b"PONG x", "it is heard once"
     assert_as_before(daemon)

@@ -60,7 +60,7 @@ def measure(name: str, send: Input, options: Sequence[str]) -> Figures:
                 time.sleep(_AFTER_SECONDS)
                 during = sorted([*during, *live.delays()])
                 wall, cpu = time.monotonic() - began, _cpu(daemon.pid) - cpu
-            daemon.assert_well()
+            daemon.assert_healthy()
         finally:
             daemon.stop()
     wall -= 2 * _AFTER_SECONDS

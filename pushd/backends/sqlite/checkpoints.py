@@ -14,7 +14,7 @@ _LARGE_PAGES = 16_000
 
 
 class CheckpointThread(Thread):
-    """The thread, which works from `start` to `finish`."""
+    """The thread. It runs from `start` to `finish`."""
 
     def __init__(self, db: sqlite3.Connection, ask_writer: Callable[[], None], warn: Callable[[str], None]) -> None:
         """
@@ -33,7 +33,7 @@ class CheckpointThread(Thread):
         self._is_wanted.set()
 
     def finish(self) -> None:
-        """Stop, and wait until that is done."""
+        """Stop the thread, and wait until it has stopped."""
         self._is_finishing.set()
         self._is_wanted.set()
         self.join()

@@ -16,7 +16,7 @@ _ROOM = 1 << 20
 """Bytes that must be free before publishes are accepted again: a message of the largest size by default."""
 _PRIVATE = 0o700
 _BUSY_SECONDS = 5.0
-"""How long one connection waits for another: for a checkpoint at most, since only one writes."""
+"""The lock timeout of connections: at most a checkpoint is waited for, since there is one writer."""
 _WRITER_CACHE_KIB = 16 << 10
 _READER_CACHE_KIB = 2 << 10
 
@@ -37,7 +37,7 @@ class Directory:
 
     @property
     def parts(self) -> tuple[Path, ...]:
-        """The files that are the history together."""
+        """The files of the history."""
         return tuple(self.file.with_name(self.file.name + end) for end in ("", "-wal", "-shm"))
 
     def acquire(self) -> None:
@@ -100,7 +100,7 @@ class Directory:
         return db
 
     def tend(self) -> sqlite3.Connection:
-        """Open the file, which must be there, for checkpoints."""
+        """Open the existing file for checkpoints."""
         return connect(self.file, "rw")
 
     def try_space(self) -> None:
@@ -130,7 +130,7 @@ class Directory:
             raise BackendUnusable(f"{self.file} was removed or replaced while pushd was running; restart pushd")
 
     def read(self) -> sqlite3.Connection:
-        """Open the file, which must be there, for reading."""
+        """Open the existing file for reading."""
         db = connect(self.file, "rw")
         db.execute("PRAGMA query_only = ON")
         db.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
@@ -142,7 +142,7 @@ def connect(file: Path, mode: str) -> sqlite3.Connection:
 
     :param mode: ``ro``, ``rw``, or ``rwc`` to create it if it is missing.
     """
-    # A path may hold any character, and in an address some have a meaning.
+    # A path may contain characters that are special in a URI.
     address = f"{file.absolute().as_uri()}?mode={mode}"
-    # Each connection goes from thread to thread, and is never used by two at a time.
+    # A connection moves between threads, and is never used by two at a time.
     return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)

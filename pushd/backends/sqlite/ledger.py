@@ -1,11 +1,10 @@
-"""The ledger: what is known of each channel, and the rules by which it keeps and loses messages.
+"""The ledger: the record of each channel, and the rules of retention.
 
-The rules are those of `core.log`. But where the log in memory holds the messages themselves, a record holds sums of
-them, and of its oldest ones, which have to go first, the few that come next. A channel loses from its old end by a
-higher *floor*: what is not above it is gone at once, however much it is, and its rows, *stale* now, are deleted in
-good time.
+The rules are those of `core.log`. The log in memory has the messages themselves; a record has their sums, and entries
+of its few oldest messages, which are evicted first. A channel evicts from its old end by a higher *floor*: everything
+below is gone at once, however much it is. The rows below the floor are *stale*, and are deleted later.
 
-The ledger is what will be true when the next transaction is committed. Where that fails it is thrown away.
+The ledger is the state after the next commit. If that fails, the ledger is discarded.
 """
 
 from collections import deque
@@ -18,15 +17,16 @@ from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 
 _FRONT = 64
-"""Of how many of its oldest messages a record knows more than the sum."""
+"""Number of oldest messages of which a record has single entries, not only the sum."""
 _MOST_AT_ONCE = 4096
-"""Messages that go for one that comes. More are beyond the bounds only where those were narrowed; `trim` takes them."""
+"""The most messages evicted for a new one. More exceed the bounds only after these were narrowed; `trim` evicts
+them."""
 _WORTH_SWEEPING = 64
-"""Rows of a channel that are deleted together where there is other work: they stand together, and new ones do not."""
+"""Rows of a channel that are deleted together while there is other work: they are adjacent, and new ones are not."""
 
 
 class Added(NamedTuple):
-    """A message that has no row yet."""
+    """A message whose row is not inserted yet."""
 
     message: Message
     channel: int
@@ -49,7 +49,7 @@ class Ledger:
     ) -> None:
         """
         :param head: the newest sequence.
-        :param unknown: no channel of which nothing is known any more had anything newer.
+        :param unknown: no channel whose record was dropped had a message with a greater sequence.
         :param records: the least recently used first.
         :param oldest_of: returns the oldest messages of a record, at most the given number, `added` ones too.
         """
@@ -59,31 +59,31 @@ class Ledger:
         self.unknown = unknown
         self.messages = 0
         self.bytes = 0
-        """What all kept messages count."""
+        """The bytes that count of all kept messages."""
         self.newest_loss = unknown
-        """Nothing newer was lost anywhere."""
+        """No message with a greater sequence was lost."""
         self.newest_time = 0.0
-        """What is written on the newest message."""
+        """The time of the newest message."""
         self.turned_back = 0
-        """The newest message on which an earlier time is written than on the one before."""
+        """The sequence of the newest message whose time is earlier than that of the previous one."""
         self.peak = 0.0
-        """The latest time that is written on any message before that."""
+        """The latest time of the messages before it."""
         self.active: dict[str, Record] = {}
-        """Those with messages, the least recently used first."""
+        """The records of channels with messages, the least recently used first."""
         self.idle: dict[str, Record] = {}
-        """Those that have none any more; what they lost is still known."""
+        """The records of channels without messages, which still know their losses."""
         self.deleted: dict[str, Record] = {}
         self.by_id: dict[int, Record] = {}
         self.added: dict[int, Added] = {}
-        """By sequence: what has to be inserted."""
+        """The messages to insert, by sequence."""
         self.changed: dict[int, Record] = {}
-        """By number: what has to be updated or inserted."""
+        """The records to insert or update, by number."""
         self.dropped: list[Record] = []
-        """What has to be deleted."""
+        """The records to delete."""
         self.stale: dict[int, Record] = {}
-        """By number: those that have rows below their floor."""
+        """The records with rows below their floor, by number."""
         self.ripe: dict[int, Record] = {}
-        """Those of them that have many."""
+        """Those of them with many such rows."""
         self.stale_rows = 0
         self._oldest_of = oldest_of
         self._last_id = 0
@@ -94,13 +94,13 @@ class Ledger:
 
     @property
     def channel_count(self) -> int:
-        """How many channels are known."""
+        """Number of known channels."""
         return len(self.active) + len(self.idle)
 
     # Publish
 
     def accept(self, draft: Draft, time: float, now: float) -> Message:
-        """Accept a message. What is too old must be gone already.
+        """Accept a message. Expired messages must have been removed before.
 
         :param time: unix seconds, rounded to milliseconds.
         :param now: by the log's own time.
@@ -156,7 +156,7 @@ class Ledger:
         return True
 
     def lose(self, record: Record, entry: Entry, reason: str) -> None:
-        """Remove any message, whose row the caller deletes."""
+        """Remove a message; the caller deletes its row."""
         if entry.seq <= record.floor:
             self.swept(record, 1)
             return
@@ -189,7 +189,7 @@ class Ledger:
         self._add_stale(record, -count)
         self.changed[record.id] = record
 
-    # Find and place
+    # Records
 
     def _enter(self, record: Record) -> None:
         kind = self.deleted if record.deleted else self.active if record.messages else self.idle
@@ -231,7 +231,7 @@ class Ledger:
         self._add_stale(record, -record.stale)
 
     def _place(self, record: Record) -> None:
-        """Put a record at the recently used end of its kind."""
+        """Move a record to the recently used end."""
         kind = self.active if record.messages else self.idle
         kind[record.name] = record
         self._touch(record)
@@ -241,7 +241,7 @@ class Ledger:
         record.place = self._last_place
         self.changed[record.id] = record
 
-    # Keep and lose
+    # Retention
 
     def _keep(self, record: Record, message: Message) -> None:
         size, cost = len(message.data), cost_of(message.size)
@@ -262,7 +262,7 @@ class Ledger:
             self._drop_oldest(record)
 
     def _shrink(self, count: int) -> None:
-        """Take at most `count` messages from the least recently used channels, until all is within its bound."""
+        """Evict at most `count` messages of the least recently used channels, until the total is within its bound."""
         while count > 0 and self.bytes > self.bounds.total_bytes:
             record = next(iter(self.active.values()))
             self._drop_oldest(record)

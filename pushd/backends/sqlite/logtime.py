@@ -1,4 +1,4 @@
-"""The log's own time, by which messages expire: it continues over restarts and cannot be set.
+"""Log time, by which messages expire: it continues over restarts and cannot be set.
 
 While the daemon runs it follows the monotonic clock. While it did not run, all there is to go by is the wall clock: so
 much time has passed as that says, and none where it says less than none. A clock that is set back thus makes messages
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class LogTime:
-    """Seconds since the log began, approximately."""
+    """Approximate seconds since the log was created."""
 
     def __init__(self, monotonic: Callable[[], float], now: float, asleep: float) -> None:
         """

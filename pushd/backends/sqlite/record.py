@@ -1,4 +1,4 @@
-"""A record: what is known of one channel, whether or not it has messages."""
+"""The record of a channel, with or without messages."""
 
 from collections import deque
 from typing import NamedTuple
@@ -6,16 +6,16 @@ from typing import NamedTuple
 from pushd.core.history import Bounds
 
 _BOOKKEEPING = 400
-"""See `core.log`: the bound in all is the same wherever messages are kept."""
+"""See `core.log`: the total bound is the same for all backends."""
 
 
 def cost_of(size: int) -> int:
-    """Return what a message of that size counts towards the total bytes."""
+    """Return the bytes that a message of this size counts in the total."""
     return size + _BOOKKEEPING
 
 
 class Entry(NamedTuple):
-    """What a record knows of one message."""
+    """The entry of one message in a record."""
 
     seq: int
     bytes: int
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 
 class Record:
-    """What is known of one channel; the columns of its row, in their order, and what can be read again."""
+    """The columns of the row of a channel, in their order, and a cache of its oldest messages."""
 
     __slots__ = (
         "bytes",
@@ -70,33 +70,33 @@ class Record:
         self.name = name
         self.messages = messages
         self.bytes = bytes
-        """Of the data of its messages."""
+        """Bytes of data of its messages."""
         self.cost = cost
-        """What its messages count of the bytes in all."""
+        """Bytes that its messages count in the total."""
         self.last = last
         """The sequence of its newest message, kept or not; 0 before the first."""
         self.last_time = last_time
         self.used = used
-        """The sequence that was given out when it was last published to."""
+        """The sequence of the log when the channel was last published to."""
         self.ended = ended
         self.deleted = deleted
         """Whether it was deleted on request; kept to answer older cursors correctly."""
         self.floor = floor
-        """What is not above this sequence is gone."""
+        """Messages up to this sequence are gone."""
         self.stale = stale
-        """How many rows are left below the floor."""
+        """Number of rows below the floor."""
         self.lost = lost
         """The sequence of the newest message that was lost; 0 for none."""
         self.lost_time = lost_time
         self.lost_reason = lost_reason
         self.place = place
-        """Its place among the others of its kind: the least recently used has the lowest."""
+        """Its place in the order of use: the least recently used record has the lowest."""
         self.front: deque[Entry] = deque()
         """Its oldest messages, or some of them."""
         self.is_front_whole = not messages
 
     def lose(self, seq: int, time: float, reason: str) -> None:
-        """Remember a loss, if it is the newest."""
+        """Record a loss, if it is the newest."""
         if seq > self.lost:
             self.lost, self.lost_time, self.lost_reason = seq, time, reason
 
@@ -110,5 +110,5 @@ class Record:
         self.is_front_whole = not self.messages
 
     def entry(self, seq: int, time: float, data: int, names: int) -> Entry:
-        """Make an entry of what a row says. `data`, `names`: the length of its data, and of its type and event."""
+        """Return the entry of a row. `data` and `names` are the lengths of its data, and of its types."""
         return Entry(seq, data, cost_of(data + names + len(self.name)), time)

@@ -22,11 +22,11 @@ from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.core.message import Message
 
 _LAST: Final = 1 << 62
-"""Beyond every sequence."""
+"""Greater than any sequence."""
 
 
 def put_aside(directory: Directory) -> Path:
-    """Copy the file as it is, with what of it is in the log of SQLite only; return the path of the copy."""
+    """Copy the file with its write-ahead log; return the path of the copy."""
     name = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}"
     number = len(list(directory.path.glob(f"{name}*.sqlite")))
     aside = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
@@ -66,7 +66,7 @@ def salvage(directory: Directory, aside: Path, epoch: str) -> str:
 
 
 def take_over(directory: Directory) -> None:
-    """Replace the damaged file by a finished new one, which an earlier start may have left."""
+    """Replace the damaged file with a complete new one, perhaps of an earlier start."""
     rebuilt = _rebuilt(directory)
     if rebuilt.exists():
         # Not the least frame of the old log may be applied to the new file.
@@ -90,19 +90,19 @@ class _DamagedFile:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self.names = self._names_in_index()
-        """By number. Whether a name is right the checksum of each message shows."""
+        """Channel names by number. The checksums of messages verify them."""
         self.records: dict[int, Record] = {}
-        """By number: those that are whole."""
+        """Intact records by number."""
         for row in _readable(db, RECORD_COLUMNS, "channel NOT INDEXED", "id"):
             record = record_of_row(row)
             if record is not None:
                 self.names[record.id] = record.name
                 self.records[record.id] = record
         self.expected = sum(record.messages for record in self.records.values())
-        """How many messages there were, as far as it is known."""
+        """Number of messages, as far as it is known."""
 
     def write(self, file: Path, epoch: str) -> int:
-        """Write a new file, under another name until it is finished; return the number of messages in it."""
+        """Write a new file, under another name until it is complete; return its number of messages."""
         unfinished = file.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         db = connect(unfinished, "rwc")
@@ -146,7 +146,7 @@ class _DamagedFile:
         return known
 
     def _log(self) -> tuple[int, float, float]:
-        """Return the newest sequence, and the time of the last commit by the log's own and by the wall clock."""
+        """Return the newest sequence, and the last commit in log time and by the wall clock."""
         with suppress(sqlite3.DatabaseError, TypeError, ValueError):
             seq, now, wall = self._db.execute("SELECT seq, now, wall FROM log").fetchone()
             return int(seq), float(now), float(wall)
@@ -154,7 +154,7 @@ class _DamagedFile:
 
 
 def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
-    """Read the rows of a table, passing over unreadable ones."""
+    """Iterate over the rows of a table, and skip unreadable ones."""
     query = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
     after = 0
     while after <= _LAST:
@@ -168,7 +168,7 @@ def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Ite
 
 
 def _next_readable(db: sqlite3.Connection, query: str, low: int) -> int:
-    """Find how far one has to pass over unreadable rows: by larger and larger steps, then back by halves."""
+    """Find the end of unreadable rows: by increasing steps, then by bisection."""
     high = low + 1
     while not _can_read(db, query, high):
         low, high = high, high + 2 * (high - low)

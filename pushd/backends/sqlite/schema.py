@@ -1,7 +1,7 @@
 """The tables, and the migration of a file of an older version.
 
-A file says which version it is by SQLite's `user_version`, and that it is ours by its `application_id`. Each version is
-made from the one before by one step, a new file by all of them, so old and new files cannot differ.
+The version is in `user_version` of SQLite, and `application_id` identifies a file of pushd. Each version is made from
+the previous one by one step, and a new file by all steps, so old and new files cannot differ.
 """
 
 import sqlite3
@@ -11,7 +11,7 @@ from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.errors import Damaged
 
 APPLICATION = 0x70757368
-"""``push``: what tells a history of pushd from other files of SQLite."""
+"""``push``: identifies a history among other SQLite files."""
 
 _TABLES = """
 CREATE TABLE log (

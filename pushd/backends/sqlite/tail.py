@@ -1,7 +1,7 @@
 """The tail: the newest part of the log in memory, so that a short absence needs no read of the file.
 
-It answers only where it knows the whole answer: nothing newer than the cursor was lost, of any channel, and none of the
-topics has ended or was deleted. All else is the file's to answer.
+It answers only when it has the whole answer: no message newer than the cursor was lost in any channel, and none of the
+topics has ended or was deleted. Otherwise the file is read.
 """
 
 import heapq
@@ -18,17 +18,17 @@ _MESSAGES = 10_000
 _BYTES = 16 << 20
 _WORTH_TIDYING = 1024
 _PAGE_EFFORT = 2000
-"""How many foreign messages a page passes over before it is handed out half full: about 5 ms."""
+"""Messages of other channels that a page skips before it is returned partly filled: about 5 ms."""
 
 
 class Tail:
-    """The newest messages, in id order, of those that were delivered."""
+    """The newest delivered messages, in id order."""
 
     def __init__(self, epoch: str, age: float, head: int, newest_loss: int, closed: Iterable[str]) -> None:
         """
-        :param age: how long messages are kept.
+        :param age: the retention, in seconds.
         :param head: the newest sequence.
-        :param newest_loss: nothing newer was lost anywhere.
+        :param newest_loss: no message with a greater sequence was lost.
         :param closed: the channels that have ended or were deleted.
         """
         self.epoch = epoch
@@ -37,22 +37,22 @@ class Tail:
         self._newest_loss = newest_loss
         self._closed = set(closed)
         self._start = head
-        """All that is newer than this sequence is here, unless it was lost."""
+        """All messages newer than this sequence are here, unless they were lost."""
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._of_channel: dict[str, deque[Message]] = {}
-        """Those of each channel, but for the newest."""
+        """The messages of each channel, except for the newest ones."""
         self._unsorted = 0
-        """How many of the newest are not among those: without requests nothing is sorted."""
+        """Number of newest messages that are not in `_of_channel` yet: they are sorted by the next query."""
         self._born: deque[tuple[float, int]] = deque()
-        """When messages were accepted, and the newest of those that were accepted then."""
+        """Times of acceptance, each with the sequence of its newest message."""
         self._deadlines: list[tuple[float, int]] = []
-        """A heap of the times at which messages with a time to live expire."""
+        """A heap of the times at which messages with a TTL expire."""
 
-    # What becomes known
+    # Changes
 
     def add(self, message: Message, now: float, ttl: float | None) -> None:
-        """Take the newest message, accepted at `now` by the log's own time."""
+        """Add the newest message, accepted at `now` in log time."""
         seq = self.head = message.seq
         if message.end:
             self._closed.add(message.channel)
@@ -84,7 +84,7 @@ class Tail:
         """Called when messages up to `newest_loss` may be lost."""
         self._newest_loss = max(self._newest_loss, newest_loss)
 
-    # What is asked
+    # Queries
 
     def open(self, topics: Sequence[str], since: Since, now: float) -> StartPosition | None:
         """Return where a subscription begins, or None if the file has to be read."""
@@ -119,7 +119,7 @@ class Tail:
         return Page(tuple(taken), (), MessageId(self.epoch, self.head), is_last=True)
 
     def _knows(self, seq: int, now: float) -> bool:
-        """Return whether all that is newer than `seq` is here."""
+        """Return whether all messages newer than `seq` are here."""
         while self._deadlines and self._deadlines[0][0] <= now:
             self.lose(heapq.heappop(self._deadlines)[1])
         while self._born and self._born[0][0] + self._age <= now:
@@ -146,7 +146,7 @@ class Tail:
         channels = (reversed(self._of_channel[topic]) for topic in topics if topic in self._of_channel)
         return heapq.merge(*channels, key=lambda message: message.seq, reverse=True)
 
-    # What is here
+    # Contents
 
     def _sort(self) -> None:
         for message in islice(self._messages, len(self._messages) - self._unsorted, None):

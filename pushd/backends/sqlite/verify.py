@@ -14,7 +14,7 @@ from pushd.backends.sqlite.errors import Damaged, damage_found
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
 
 _STEPS = 10_000
-"""Instructions of SQLite's machine between two looks at the clock: well below a millisecond."""
+"""Virtual machine instructions of SQLite between two checks of the time: well below a millisecond."""
 _BATCH = 500
 
 
@@ -59,7 +59,7 @@ def _is_as_written(db: sqlite3.Connection, until: float, pause: Callable[[], Non
 
 
 def _batches(db: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
-    """Read all messages with the names of their channels, the newest first; nothing is held between two batches."""
+    """Read all messages with the names of their channels, the newest first; nothing is locked between two batches."""
     before = 1 << 62
     name = "(SELECT name FROM channel WHERE id = message.channel)"
     query = f"SELECT {MESSAGE_COLUMNS}, {name} FROM message WHERE seq < ? ORDER BY seq DESC LIMIT {_BATCH}"

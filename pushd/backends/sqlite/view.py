@@ -1,4 +1,4 @@
-"""A view: the log as it is at one moment, in one read transaction.
+"""A view: the log at one moment, in one read transaction.
 
 What is too old counts as gone from the moment it is, whether or not the writer has got to it; so reads do not wait
 for the writer. All is found by index. A pattern that covers few channels is as good as their names; of one that covers
@@ -18,18 +18,17 @@ from pushd.core.names import Interest, is_pattern
 from pushd.core.patterns import UnmatchedPatterns
 
 _FEW = 1000
-"""Channels that the patterns of a request may cover together to count as their names: as many as a subscription may
-name."""
+"""The most channels that the patterns of a query are resolved to: as many as the topics of a subscription."""
 _CHUNK = 256
-"""Rows between two calls of `spend`: about half a millisecond of Python."""
+"""Rows between two calls of `spend`: about half a millisecond."""
 _BEYOND = 1 << 62
-"""More than any sequence."""
+"""Greater than any sequence."""
 _UNSWEPT = 2000
-"""Expired messages whose rows are looked at one by one; beyond that each channel is asked for its newest."""
+"""Number of expired messages up to which rows are visited; beyond that each channel is queried for its newest."""
 
 
 class ChannelLoss(NamedTuple):
-    """The newest message that was lost."""
+    """The newest message that a channel has lost."""
 
     seq: int
     time: float
@@ -37,7 +36,7 @@ class ChannelLoss(NamedTuple):
 
 
 class View:
-    """The log at one moment. For the thread that has the connection, and while it is in a transaction."""
+    """The log at one moment: only for the thread with the connection, during a transaction."""
 
     def __init__(
         self,
@@ -61,20 +60,20 @@ class View:
         log = self._row("SELECT epoch, unknown, turned_back, peak FROM log")
         self.epoch, self.unknown, self._turned_back, self._peak = log
         self._too_old = self._newest_before("born", now - age, 0)
-        """What is not above this sequence is too old."""
+        """Messages up to this sequence are expired."""
         self._is_overdue = bool(self._row("SELECT EXISTS (SELECT 1 FROM message WHERE deadline <= ?)", now)[0])
-        """Whether the time to live of some messages is over."""
+        """Whether the TTL of some messages is over."""
         self._records: dict[str, Record | None] = {}
-        """Of channels by name."""
+        """Records by channel."""
         self._covered: dict[tuple[str, ...], list[Record] | None] = {}
-        """Those that some patterns cover together; None where they are many."""
+        """The records that patterns match together; None if there are many."""
         self._losses: dict[tuple[str, ...], tuple[int, dict[str, ChannelLoss]]] = {}
-        """The newest losses of topics that are newer than a sequence."""
+        """The newest losses by topics and sequence."""
 
     # Channels
 
     def look_up(self, topics: Sequence[str]) -> None:
-        """Read the records of all these channels at once."""
+        """Read the records of channels in one query."""
         names = [topic for topic in topics if topic not in self._records and not is_pattern(topic)]
         self._records.update(dict.fromkeys(names))
         if names:
@@ -108,7 +107,7 @@ class View:
         return self._records[name]
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Return at most `limit` names of channels that begin with `prefix` and sort behind `after`, sorted."""
+        """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
         rows = self._db.execute(
             "SELECT name FROM channel WHERE name >= ? AND name > ? AND NOT deleted ORDER BY name LIMIT ?",
             (prefix, after, limit),
@@ -138,7 +137,7 @@ class View:
         return loss
 
     def newest_losses(self, topics: Sequence[str], after: int) -> dict[str, ChannelLoss]:
-        """Return, of the topics whose channels lost anything newer than `after`, the newest loss of each.
+        """Return the newest loss of each topic whose channels lost messages newer than `after`.
 
         However many patterns there are, the channels are walked once.
         """
@@ -176,7 +175,7 @@ class View:
         return losses
 
     def _noted_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Walk the channels that lost something newer than `after`, the newest loss first."""
+        """Iterate over the channels with losses newer than `after`, the newest loss first."""
         # One row for a whole chunk, which SQLite makes without the interpreter's lock.
         query = (
             "SELECT group_concat(name, char(10)), min(lost) FROM "
@@ -198,7 +197,7 @@ class View:
                 )
 
     def _too_old_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Walk the channels of messages that are too old and still have rows, the newest message first."""
+        """Iterate over the channels of expired messages that still have rows, the newest message first."""
         if self._too_old <= after:
             return
         rows = self._db.execute(
@@ -218,7 +217,7 @@ class View:
             yield name, lambda seq=seq: self._expired(seq)  # type: ignore[misc]
 
     def _overdue_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
-        """Walk the channels of messages whose time to live is over and that still have rows, the newest one first."""
+        """Iterate over the channels of messages whose TTL is over and that still have rows, the newest first."""
         if not self._is_overdue:
             return
         query = (
@@ -234,7 +233,7 @@ class View:
     # Messages
 
     def seqs(self, record: Record, after: int, *, backward: bool = False) -> Iterator[int]:
-        """Go through the messages of a channel that are newer than `after`."""
+        """Iterate over the sequences of a channel after `after`."""
         floor = max(after, record.floor, self._too_old)
         if record.last > floor:
             query = f"SELECT seq FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
@@ -242,7 +241,7 @@ class View:
             yield from (seq for (seq,) in self._db.execute(f"{query} {order}", (record.id, floor, self.head)))
 
     def all_seqs(self, after: int, *, backward: bool = False) -> Iterator[tuple[int, str]]:
-        """Go through the messages of all channels that are newer than `after`; yield their channels, too."""
+        """Iterate over the sequences of all channels after `after`, with their channels."""
         # CROSS JOIN: in the order of the messages, not of the channels.
         query = "SELECT seq, name FROM message CROSS JOIN channel ON channel.id = message.channel"
         query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive}"
@@ -285,7 +284,7 @@ class View:
         return self._newest_before("time", unix, max(0, self._turned_back - 1))
 
     def newest_before(self, record: Record, unix: float) -> int:
-        """Return the newest message of a channel with a time before `unix`, whatever was done to the clock."""
+        """Return the newest message of a channel with a time before `unix`, even if the clock was set."""
         row = self._row(
             "SELECT seq FROM message WHERE channel = ? AND seq > ? AND time < ? ORDER BY seq DESC LIMIT 1",
             record.id,
@@ -295,7 +294,7 @@ class View:
         return int(row[0]) if row else 0
 
     def _newest_before(self, column: str, value: float, low: int) -> int:
-        """Search the sequence up to which `column` is less than `value`. From `low` on it must only grow."""
+        """Find the sequence up to which `column` is less than `value`. From `low` on the column must increase."""
         first = self._row(f"SELECT {column} FROM message WHERE seq > ? ORDER BY seq LIMIT 1", low)
         if not first or first[0] >= value:
             return low
@@ -318,7 +317,7 @@ class View:
         return f"AND (deadline IS NULL OR deadline > {self._now!r})" if self._is_overdue else ""
 
     def _few_covered_by(self, patterns: Sequence[str]) -> list[Record] | None:
-        """Return the records of the channels that patterns cover, unless too many would have to be looked at."""
+        """Return the records of the channels that patterns match, unless there are too many."""
         ranges = _name_ranges(patterns)
         left = _FEW
         for condition, values in ranges:
@@ -331,7 +330,7 @@ class View:
         return [record for record in found if covers(record.name)]
 
     def _counted(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """Go through rows and report every few hundred of them to `spend`."""
+        """Iterate over rows, and call `spend` every few hundred."""
         for count, row in enumerate(rows, 1):
             if count % _CHUNK == 0:
                 self._spend(_CHUNK)
@@ -345,7 +344,7 @@ class View:
             yield record
 
     def _row(self, query: str, *values: float | str) -> tuple[Any, ...]:
-        """Return the first row; an empty one where there is none."""
+        """Return the first row; an empty one if there is none."""
         return self._db.execute(query, values).fetchone() or ()
 
 
@@ -357,5 +356,5 @@ def _name_ranges(patterns: Collection[str]) -> list[tuple[str, tuple[str, ...]]]
             return [("1", ())]
         if not prefixes or not prefix.startswith(prefixes[-1]):
             prefixes.append(prefix)
-    # A prefix ends with a slash, and a zero is what sorts next behind that.
+    # A prefix ends with a slash, and a zero sorts next after it.
     return [("name >= ? AND name < ?", (prefix, f"{prefix[:-1]}0")) for prefix in prefixes]

@@ -29,15 +29,15 @@ from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 
 _STEP = 256
-"""Rows that are deleted in one go, and pages that are given back: some milliseconds."""
+"""Rows that are deleted, and pages that are freed, in one step: some milliseconds."""
 _CLOCK_SECONDS = 1.0
-"""By so much the wall clock may be set before it is written down."""
+"""The change of the wall clock that is recorded at once."""
 _MUCH_STALE = 10_000
-"""So many stale rows are deleted wherever they stand, since they take room."""
+"""Number of stale rows from which they are deleted even if they are scattered."""
 
 
 class _Statement:
-    """A statement that takes many rows at once.
+    """A statement for many rows.
 
     Each statement gives the interpreter away and has to wait for it again, so few large ones are worth much more than
     many of one row. The sizes add up to any number, and SQLite has soon seen all of them before.
@@ -46,7 +46,7 @@ class _Statement:
     _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 
     def __init__(self, head: str, width: int, tail: str = "") -> None:
-        """`width`: how many values a row has."""
+        """`width`: the number of values of a row."""
         row = f"({', '.join('?' * width)})"
         self._texts = {size: f"{head} VALUES {', '.join([row] * size)} {tail}" for size in self._SIZES}
 
@@ -79,20 +79,20 @@ class Writer:
         self.db = db
         self._bounds = bounds
         self._due = 0.0
-        """Before this time nothing expires."""
+        """No message expires before this time."""
         self._wall_ahead = 0.0
-        """Of the log's own time, as of the last commit."""
+        """The wall clock minus log time, at the last commit."""
         self._now = 0.0
         """Log time of the last request."""
         self._inserted = 0
-        """Rows of this transaction."""
+        """Number of inserted rows of this transaction."""
         self._is_late = False
-        """Whether more has expired than this transaction removes."""
+        """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
 
     @property
     def totals(self) -> LogTotals:
-        """How much the log holds."""
+        """The content of the log, in numbers."""
         ledger = self._ledger
         return LogTotals(
             ledger.epoch, ledger.head, ledger.messages, ledger.bytes, ledger.channel_count, ledger.newest_loss
@@ -100,7 +100,7 @@ class Writer:
 
     @property
     def has_chores(self) -> bool:
-        """Whether there is something to tidy up."""
+        """Whether there is maintenance to do."""
         ledger = self._ledger
         return self._now >= self._due or ledger.is_oversized or bool(ledger.stale) or self._spare_pages() > 0
 
@@ -128,7 +128,7 @@ class Writer:
         return CommitResult(answers, self.totals, dropped)
 
     def tidy(self) -> None:
-        """Do one small piece of what can wait.
+        """Do one small step of maintenance.
 
         :raises sqlite3.Error: as above.
         """
@@ -147,7 +147,7 @@ class Writer:
         self.db.execute("COMMIT")
 
     def checkpoint(self) -> None:
-        """Bring what is in the log of SQLite into the file, so that the next commit begins the log anew."""
+        """Checkpoint the write-ahead log into the file, so that the next commit starts the log again."""
         self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def abandon(self) -> None:
@@ -189,7 +189,7 @@ class Writer:
     # Rows
 
     def _flush(self) -> None:
-        """Write what the ledger has noted of records; messages are in already."""
+        """Write the changed records of the ledger; its messages are inserted already."""
         ledger = self._ledger
         for record in ledger.dropped:
             # Before `changed`: a channel of the same name may be among those.
@@ -200,7 +200,7 @@ class Writer:
         ledger.changed.clear()
 
     def _insert(self) -> None:
-        """Write the messages that the ledger has noted."""
+        """Insert the new messages of the ledger."""
         added = self._ledger.added
         if added:
             _INSERT.execute(self.db, [row_of_message(*each) for each in added.values()])
@@ -264,7 +264,7 @@ class Writer:
             count -= wanted
 
     def _spare_pages(self) -> int:
-        """Return how many pages of the file are empty beyond what is soon used again: a quarter, and a megabyte."""
+        """Return the number of empty pages beyond the reserve: a quarter of the file, and a megabyte."""
         (empty,), (pages,) = (self.db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
         return max(0, int(empty) - max(int(pages) // 4, _STEP))
 

@@ -1,4 +1,4 @@
-"""Pictures of one colour, and the colour of what a browser shows."""
+"""Images of one colour, and the colour of a screenshot."""
 
 import io
 
@@ -21,15 +21,15 @@ COLOURS: tuple[Colour, ...] = (
     (0, 64, 64),
     (200, 160, 255),
 )
-"""All far from each other, and from white and black."""
+"""All differ clearly from each other, and from white and black."""
 
 SIDE = 64
 _TOLERANCE = 12
-"""JPEG and colour management move a colour a little."""
+"""JPEG and colour management change a colour slightly."""
 
 
-def picture(colour: Colour, kind: str = "png", side: int = SIDE) -> bytes:
-    """Make a square picture."""
+def make_image(colour: Colour, kind: str = "png", side: int = SIDE) -> bytes:
+    """Return a square image."""
     if kind == "svg+xml":
         fill = "#{:02x}{:02x}{:02x}".format(*colour)
         square = f'<rect width="{side}" height="{side}" fill="{fill}"/>'
@@ -40,13 +40,13 @@ def picture(colour: Colour, kind: str = "png", side: int = SIDE) -> bytes:
 
 
 def colour_of(screenshot: bytes) -> Colour:
-    """Give the colour of the middle of a screenshot."""
+    """Return the colour in the middle of a screenshot."""
     image = Image.open(io.BytesIO(screenshot)).convert("RGB")
     found = image.getpixel((image.width // 2, image.height // 2))
     assert isinstance(found, tuple)
     return found[0], found[1], found[2]
 
 
-def is_like(found: Colour, wanted: Colour) -> bool:
-    """Tell whether two colours are the same, but for what coding does to them."""
-    return all(abs(a - b) <= _TOLERANCE for a, b in zip(found, wanted, strict=True))
+def is_similar(actual: Colour, expected: Colour) -> bool:
+    """Return whether two colours are the same, apart from encoding errors."""
+    return all(abs(a - b) <= _TOLERANCE for a, b in zip(actual, expected, strict=True))

@@ -1,4 +1,4 @@
-"""After all that the other tests of this folder did to it, the daemon works as on its first day."""
+"""After all other tests of this folder, the daemon works as after its start."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from tests.daemon.real import Daemon, eventually
 pytestmark = pytest.mark.system
 
 
-def test_a_publish_is_heard_at_once_at_every_door(daemon: Daemon, channel: str) -> None:
+def test_publish_reaches_every_transport_at_once(daemon: Daemon, channel: str) -> None:
     with (
         daemon.http() as sse,
         daemon.http() as stream,
@@ -22,18 +22,18 @@ def test_a_publish_is_heard_at_once_at_every_door(daemon: Daemon, channel: str) 
         daemon.websocket() as v1,
         daemon.websocket(f"/ws/{channel}", v1=False) as bare,
     ):
-        sse.listen(f"/sse/{channel}")
+        sse.open_stream(f"/sse/{channel}")
         sse.chunk()
-        stream.listen(f"/stream/{channel}")
-        raw.listen(f"/stream/{channel}?format=raw")
-        replace.listen(f"/multipart/{channel}")
-        mixed.listen(f"/mixed/{channel}")
-        poll.request("GET", f"/longpoll/{channel}")
-        assert lines.ask(f"SUB {channel}".encode()).startswith(b"+OK ")
+        stream.open_stream(f"/stream/{channel}")
+        raw.open_stream(f"/stream/{channel}?format=raw")
+        replace.open_stream(f"/multipart/{channel}")
+        mixed.open_stream(f"/mixed/{channel}")
+        poll.send_request("GET", f"/longpoll/{channel}")
+        assert lines.command(f"SUB {channel}".encode()).startswith(b"+OK ")
         v1.send(json.dumps({"subscribe": channel}))
         assert json.loads(v1.recv(5))["ok"]
-        assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").json()["subscribers"] == 9)
-        began = time.monotonic()
+        assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").json()["subscribers"] == 9)
+        start_time = time.monotonic()
         receipt = daemon.publish(channel, b"still here")
         assert receipt["subscribers"] == 9
         assert b"data: still here\n" in sse.chunk()
@@ -41,20 +41,20 @@ def test_a_publish_is_heard_at_once_at_every_door(daemon: Daemon, channel: str) 
         assert raw.chunk() == b"still here\n"
         for parts in (replace, mixed):
             assert b"still here" in parts.chunk() + parts.chunk()
-        assert [message["id"] for message in poll.answer().json()] == [receipt["id"]]
+        assert [message["id"] for message in poll.response().json()] == [receipt["id"]]
         assert lines.reply() == f"MSG {channel} {receipt['id']} still here".encode()
         assert json.loads(v1.recv(5))["data"] == "still here"
         assert bare.recv(5) == "still here"
-        assert time.monotonic() - began < 3
-    assert eventually(lambda: daemon.ask("GET", f"/pub/{channel}").json()["subscribers"] == 0)
+        assert time.monotonic() - start_time < 3
+    assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").json()["subscribers"] == 0)
 
 
 @pytest.mark.parametrize("transport", ["sse", "stream", "websocket", "tcp", "multipart", "mixed", "longpoll"])
-def test_nobody_is_left(daemon: Daemon, transport: str) -> None:
+def test_no_connection_is_left(daemon: Daemon, transport: str) -> None:
     assert eventually(lambda: daemon.counter(f'pushd_connections{{transport="{transport}"}}') == 0, 6)
 
 
-def test_nothing_broke(daemon: Daemon, tight: Daemon) -> None:
-    daemon.assert_well()
-    tight.assert_well()
+def test_no_internal_error_was_logged(daemon: Daemon, limited: Daemon) -> None:
+    daemon.assert_healthy()
+    limited.assert_healthy()
     assert daemon.counter('pushd_refusals_total{code="internal"}') == 0

@@ -1,4 +1,4 @@
-"""Looking: channels, history, metrics, health, the icon; and what streams say in their headers and of binary data."""
+"""Channels, history, metrics, health, the icon; headers of streams, and binary data in text formats."""
 
 import base64
 import json
@@ -18,16 +18,16 @@ OCTETS = bytes(range(256))
 # A channel
 
 
-def test_what_is_known_of_a_channel(daemon: Daemon, http: Http, lines: Lines, channel: str) -> None:
-    assert http.ask("GET", f"/pub/{channel}").code == "unknown-channel"
+def test_channel_state(daemon: Daemon, http: Http, lines: Lines, channel: str) -> None:
+    assert http.request("GET", f"/pub/{channel}").code == "unknown-channel"
     first, last = (daemon.publish(channel, data)["id"] for data in (b"12345", b"678"))
-    http.listen(f"/sse/{channel}")
-    lines.ask(f"SUB {channel}".encode())
+    http.open_stream(f"/sse/{channel}")
+    lines.command(f"SUB {channel}".encode())
     with daemon.http() as stream, daemon.websocket(f"/ws/{channel}", v1=False), daemon.http() as pattern:
-        stream.listen(f"/stream/{channel}")
-        pattern.listen("/sse/test/*")
-        facts = daemon.ask("GET", f"/pub/{channel}").json()
-        text = daemon.ask("GET", f"/pub/{channel}", {"Accept": "text/plain"})
+        stream.open_stream(f"/stream/{channel}")
+        pattern.open_stream("/sse/test/*")
+        facts = daemon.request("GET", f"/pub/{channel}").json()
+        text = daemon.request("GET", f"/pub/{channel}", {"Accept": "text/plain"})
     assert (facts["channel"], facts["messages"], facts["bytes"], facts["ended"]) == (channel, 2, 8, False)
     assert (facts["first"], facts["last"]) == (first, last)
     assert abs(facts["time"] - time.time()) < 60
@@ -38,21 +38,21 @@ def test_what_is_known_of_a_channel(daemon: Daemon, http: Http, lines: Lines, ch
     assert (shown["channel"], shown["messages"], shown["last"], shown["subscribers"]) == (channel, "2", last, "5")
 
 
-def test_a_channel_that_is_only_listened_to(daemon: Daemon, http: Http, channel: str) -> None:
-    http.listen(f"/sse/{channel}")
-    facts = daemon.ask("GET", f"/pub/{channel}").json()
+def test_channel_without_messages_has_subscribers(daemon: Daemon, http: Http, channel: str) -> None:
+    http.open_stream(f"/sse/{channel}")
+    facts = daemon.request("GET", f"/pub/{channel}").json()
     assert (facts["messages"], facts["first"], facts["last"], facts["time"]) == (0, None, None, None)
     assert facts["subscribers"] == 1
 
 
-def test_a_channel_is_deleted_once(daemon: Daemon, http: Http, channel: str) -> None:
+def test_channel_is_deleted_once(daemon: Daemon, http: Http, channel: str) -> None:
     daemon.publish(channel)
-    http.listen(f"/sse/{channel}")
-    assert daemon.ask("DELETE", f"/pub/{channel}").status == 200
+    http.open_stream(f"/sse/{channel}")
+    assert daemon.request("DELETE", f"/pub/{channel}").status == 200
     assert b"event: end" in b"".join(http.chunks())
-    again = daemon.ask("DELETE", f"/pub/{channel}")
+    again = daemon.request("DELETE", f"/pub/{channel}")
     assert (again.status, again.code) == (404, "unknown-channel")
-    assert daemon.ask("GET", f"/pub/{channel}").status == 404
+    assert daemon.request("GET", f"/pub/{channel}").status == 404
 
 
 # Lists
@@ -64,23 +64,23 @@ def test_channels_are_paged(daemon: Daemon, channel: str) -> None:
         daemon.publish(name.replace("é", "%C3%A9"))
     found, after = [], ""
     for _ in range(3):
-        page = daemon.ask("GET", f"/channels?prefix={channel}/&limit=2&after={after}").json()
+        page = daemon.request("GET", f"/channels?prefix={channel}/&limit=2&after={after}").json()
         assert set(page) == {"channels", "next"}
         found += page["channels"]
         after = (page["next"] or "").replace("é", "%C3%A9")
     assert (found, page["next"]) == (names, None)
-    assert daemon.ask("GET", f"/channels?prefix={channel}/&limit=6").json() == {"channels": names, "next": None}
-    assert daemon.ask("GET", f"/channels?prefix={channel}/none").json() == {"channels": [], "next": None}
-    assert set(names) <= set(daemon.ask("GET", "/channels?limit=10000").json()["channels"])
+    assert daemon.request("GET", f"/channels?prefix={channel}/&limit=6").json() == {"channels": names, "next": None}
+    assert daemon.request("GET", f"/channels?prefix={channel}/none").json() == {"channels": [], "next": None}
+    assert set(names) <= set(daemon.request("GET", "/channels?limit=10000").json()["channels"])
 
 
 def test_history(daemon: Daemon, channel: str) -> None:
     ids = [daemon.publish(f"{channel}/{'ab'[number % 2]}", b"%d" % number)["id"] for number in range(6)]
 
     def heard(query: str, topics: str = f"{channel}/*") -> list[str]:
-        answer = daemon.ask("GET", f"/history/{topics}{query}")
-        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-        return [message["data"] for message in answer.json()]
+        response = daemon.request("GET", f"/history/{topics}{query}")
+        assert (response.status, response.headers["content-type"]) == (200, "application/json")
+        return [message["data"] for message in response.json()]
 
     assert heard("") == heard("?since=all") == list("012345")
     assert heard("?limit=2") == list("45"), "without a place to begin the newest"
@@ -93,28 +93,28 @@ def test_history(daemon: Daemon, channel: str) -> None:
     assert heard("?since=all", f"{channel}/b") == list("135")
     messages = daemon.history(f"{channel}/a")
     assert [message["prev"] for message in messages] == [None, ids[0], ids[2]]
-    page = daemon.ask("GET", f"/history/{channel}/*?since=all&limit=4")
+    page = daemon.request("GET", f"/history/{channel}/*?since=all&limit=4")
     assert heard(f"?since={page.headers['pushd-id']}") == list("45")
 
 
-def test_history_tells_a_gap(daemon: Daemon, channel: str) -> None:
+def test_history_reports_a_gap(daemon: Daemon, channel: str) -> None:
     daemon.publish(channel)
-    answer = daemon.ask("GET", f"/history/{channel}?since=other-1")
-    assert (answer.headers["pushd-gap"], len(answer.json())) == ("epoch", 1)
-    assert "pushd-gap" not in daemon.ask("GET", f"/history/{channel}").headers
+    response = daemon.request("GET", f"/history/{channel}?since=other-1")
+    assert (response.headers["pushd-gap"], len(response.json())) == ("epoch", 1)
+    assert "pushd-gap" not in daemon.request("GET", f"/history/{channel}").headers
 
 
-# For those who watch
+# Monitoring
 
 
 def test_metrics(daemon: Daemon, http: Http, channel: str) -> None:
-    http.listen(f"/sse/{channel}")
+    http.open_stream(f"/sse/{channel}")
     daemon.publish(channel, b"12345")
     http.chunk(), http.chunk()
-    daemon.ask("GET", "/sse/a*")
-    answer = daemon.ask("GET", "/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
+    daemon.request("GET", "/sse/a*")
+    response = daemon.request("GET", "/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(response.body.decode())}
     kinds = {name: family.type for name, family in families.items()}
     counters = ("published", "published_bytes", "delivered", "replayed", "dropped", "gaps", "refusals")
     gauges = ("connections", "history_messages", "history_bytes", "channels")
@@ -130,8 +130,8 @@ def test_metrics(daemon: Daemon, http: Http, channel: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["published_total", "published_bytes_total", "delivered_total"])
-def test_what_is_counted(daemon: Daemon, http: Http, channel: str, name: str) -> None:
-    http.listen(f"/sse/{channel}")
+def test_publish_and_delivery_are_counted(daemon: Daemon, http: Http, channel: str, name: str) -> None:
+    http.open_stream(f"/sse/{channel}")
     http.chunk()
     before = daemon.counter(f"pushd_{name}")
     for _ in range(3):
@@ -143,25 +143,25 @@ def test_what_is_counted(daemon: Daemon, http: Http, channel: str, name: str) ->
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("address", "key"), [("/health/live", "live"), ("/health/ready", "ready")])
 def test_health(http: Http, address: str, key: str, method: str) -> None:
-    answer = http.ask(method, address)
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-    assert "no-store" in answer.headers["cache-control"]
-    assert method == "HEAD" or answer.json() == {key: True}
+    response = http.request(method, address)
+    assert (response.status, response.headers["content-type"]) == (200, "application/json")
+    assert "no-store" in response.headers["cache-control"]
+    assert method == "HEAD" or response.json() == {key: True}
 
 
-def test_the_icon(http: Http) -> None:
-    head, get = http.ask("HEAD", "/favicon.ico"), http.ask("GET", "/favicon.ico?1763751574")
+def test_icon(http: Http) -> None:
+    head, get = http.request("HEAD", "/favicon.ico"), http.request("GET", "/favicon.ico?1763751574")
     assert (head.status, get.status) == (200, 200)
     assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.body))
     assert get.headers["content-type"] in ("image/x-icon", "image/vnd.microsoft.icon")
     assert get.body.startswith(b"\0\0\1\0")
 
 
-def test_the_first_page(http: Http) -> None:
-    answer = http.ask("GET", "/")
-    assert answer.headers["content-type"].startswith("text/html")
-    for door in ("/pub/", "/sse/", "/ws/", "/stream/", "/metrics", "/health/ready"):
-        assert door in answer.body.decode()
+def test_index_page(http: Http) -> None:
+    response = http.request("GET", "/")
+    assert response.headers["content-type"].startswith("text/html")
+    for route in ("/pub/", "/sse/", "/ws/", "/stream/", "/metrics", "/health/ready"):
+        assert route in response.body.decode()
 
 
 # Streams
@@ -178,8 +178,8 @@ def test_the_first_page(http: Http) -> None:
         ("/mixed/a", "multipart/mixed;boundary="),
     ],
 )
-def test_a_stream_says_that_it_is_one(http: Http, target: str, content_type: str | None) -> None:
-    headers = http.listen(target).headers
+def test_headers_of_a_stream(http: Http, target: str, content_type: str | None) -> None:
+    headers = http.open_stream(target).headers
     assert headers["content-type"].startswith(content_type or "")
     assert headers["cache-control"] == "no-store, no-transform"
     assert headers["x-accel-buffering"] == "no"
@@ -189,15 +189,15 @@ def test_a_stream_says_that_it_is_one(http: Http, target: str, content_type: str
         assert http.chunk() == b":\nretry: 3000\n"
 
 
-def test_octets_on_wires_of_text(daemon: Daemon, http: Http, lines: Lines, channel: str) -> None:
+def test_binary_data_in_text_formats(daemon: Daemon, http: Http, lines: Lines, channel: str) -> None:
     encoded = base64.b64encode(OCTETS)
-    http.listen(f"/sse/{channel}")
+    http.open_stream(f"/sse/{channel}")
     http.chunk()
     with daemon.http() as stream, daemon.lines() as objects, daemon.websocket() as websocket:
-        stream.listen(f"/stream/{channel}")
-        lines.ask(f"SUB {channel}".encode())
-        objects.ask(b"FORMAT json")
-        objects.ask(f"SUB {channel}".encode())
+        stream.open_stream(f"/stream/{channel}")
+        lines.command(f"SUB {channel}".encode())
+        objects.command(b"FORMAT json")
+        objects.command(f"SUB {channel}".encode())
         websocket.send(json.dumps({"subscribe": channel}))
         assert json.loads(websocket.recv(5))["ok"]
         id = daemon.publish(channel, OCTETS)["id"]
@@ -210,13 +210,13 @@ def test_octets_on_wires_of_text(daemon: Daemon, http: Http, lines: Lines, chann
     assert head == f"MSG {channel} ".encode()
     assert rb"\x00\x01" in text and rb"\xff" in text and rb"\n" in text and rb"\\" in text
     assert text.decode("utf-8").isprintable() or b"\t" in text
-    assert lines.ask(b"PUB " + f"{channel}/again ".encode() + text).startswith(b"+OK ")
+    assert lines.command(b"PUB " + f"{channel}/again ".encode() + text).startswith(b"+OK ")
     (message,) = daemon.history(f"{channel}/again")
     assert base64.b64decode(message["data_base64"]) == OCTETS
 
 
-def test_nothing_forges_an_event(daemon: Daemon, http: Http, channel: str) -> None:
-    http.listen(f"/sse/{channel}")
+def test_data_cannot_forge_an_event(daemon: Daemon, http: Http, channel: str) -> None:
+    http.open_stream(f"/sse/{channel}")
     http.chunk()
     daemon.publish(channel, b"a\rid: 1\nb\r\n\r\nevent: gap\n\ndata: c")
     lines = http.chunk().decode().split("\n")
