@@ -1,7 +1,7 @@
-"""The table of settings: each field is a row with its default, its parser and its sentence.
+"""The table of settings: each field is a row with its default, its parser and its description.
 
 A setting has four names: `message` under `[limits]` in the file, PUSHD_LIMITS_MESSAGE in the environment,
---limits-message as an option, and limits.message in sentences and documents.
+--limits-message as an option, and limits.message in error messages and in the documentation.
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -31,7 +31,7 @@ from pushd.config.sources import Source
 
 
 class ConfigError(ValueError):
-    """The configuration is wrong. The text is one sentence that names the place and the setting."""
+    """The configuration is invalid. The text is one sentence that names the place and the setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ class Setting:
     name: str
     default: Any
     parse: Parser[Any]
-    sentence: str
+    description: str
     unit: str
     alias: str
     at_restart: bool
@@ -310,12 +310,12 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """The name in the file and in sentences: limits.queue_bytes."""
+        """The name in the file and in error messages: limits.queue_bytes."""
         return f"{self.section}.{self.name}"
 
     @property
     def option(self) -> str:
-        """The name of the option, without dashes in front: limits-queue-bytes."""
+        """The name of the option, without the leading dashes: limits-queue-bytes."""
         return f"{self.section}-{self.name}".replace("_", "-")
 
     @property
