@@ -18,7 +18,7 @@ from twisted.python.usage import UsageError
 
 from pushd import __version__
 from pushd.backends.interface import BackendUnusable
-from pushd.config.load import check_backend, check_inherited_sockets, check_listeners, load
+from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, load
 from pushd.config.reload import Reload
 from pushd.config.table import SETTINGS, Config, ConfigError, Setting
 from pushd.logs import Threshold, log_observer

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from pushd.config.load import load
+from pushd.config.loader import load
 from pushd.service.daemon import Daemon
 from pushd.service.routes import Root
 from pushd.transports.websocket import WebSocket, WebSocketResource

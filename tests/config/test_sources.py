@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pushd.config.load import load
+from pushd.config.loader import load
 from pushd.config.sources import KINDS, CommandSource, SystemSource, WatchSource, WordsSource
 from pushd.config.table import Config, ConfigError
 from tests.sources.source_harness import SourceHarness

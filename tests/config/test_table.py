@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactor
 
-from pushd.config.load import check_backend, check_listeners, load
+from pushd.config.loader import check_backend, check_listeners, load
 from pushd.config.table import SETTINGS, AccessSettings, Config, ConfigError, HttpSettings, TcpSettings
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import maybeDeferred
 
-from pushd.config.load import load
+from pushd.config.loader import load
 from pushd.config.sources import CommandSource, Source, SystemSource, WatchSource, WordsSource
 from pushd.core.cursor import EVERYTHING
 from pushd.service.daemon import make_service
