@@ -1,4 +1,4 @@
-"""What holds for every test: it ends in time, and leaves nothing on the reactor and no failure in the log."""
+"""Checks for every test: a deadline, no leftover reactor calls, no logged failures."""
 
 import functools
 import inspect
@@ -18,77 +18,77 @@ _TEST_SECONDS = 60
 _GRACE_TURNS = 50
 _TURN_SECONDS = 0.01
 
-# A shell without job control starts background jobs with SIGINT ignored; what a test starts would inherit that.
+# A shell without job control starts background jobs with SIGINT ignored, which child processes would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine is no reason to fail: examples have no deadline of their own. And they are the same each time, so that
-# a change is to blame for what fails; `--hypothesis-profile=others` tries others, and `make fuzz` many.
+# Examples have no deadline, since the machine may be busy. They are the same each time, so that a failure is caused by
+# a change; `--hypothesis-profile=others` draws others, and `make fuzz` many.
 hypothesis.settings.register_profile("others", deadline=None)
 hypothesis.settings.register_profile("pushd", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("pushd")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every coroutine a deadline: nothing else ends a test that waits on the reactor."""
+    """Add a deadline to every coroutine test: nothing else ends a test that waits on the reactor."""
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            item.obj = _within(_TEST_SECONDS, item.obj)
+            item.obj = _with_deadline(_TEST_SECONDS, item.obj)
 
 
-def _within(seconds: float, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Deferred[None]]:
+def _with_deadline(seconds: float, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Deferred[None]]:
     @functools.wraps(test)
     def bounded(*args: object, **kwargs: object) -> Deferred[None]:
         from twisted.internet import reactor
 
-        return Deferred.fromCoroutine(test(*args, **kwargs)).addTimeout(seconds, reactor, _too_late)
+        return Deferred.fromCoroutine(test(*args, **kwargs)).addTimeout(seconds, reactor, _raise_timeout)
 
     return bounded
 
 
-def _too_late(result: object, seconds: float) -> None:
-    """Say where the test was when its time was up."""
+def _raise_timeout(result: object, seconds: float) -> None:
+    """Raise a `TimeoutError` that shows where the test waited."""
     cause = result.value if isinstance(result, Failure) else None
-    raise TimeoutError(f"not done within {seconds} s") from cause
+    raise TimeoutError(f"timeout after {seconds} s") from cause
 
 
 @pytest_twisted.async_yield_fixture(autouse=True)
-async def tidy_reactor() -> AsyncIterator[None]:
-    """Fail where a test leaves a call on the reactor; one that is due at once is waited for."""
+async def no_leftover_calls() -> AsyncIterator[None]:
+    """Fail a test that leaves delayed calls on the reactor, after waiting for those that are due."""
     from twisted.internet import reactor
 
     before = set(reactor.getDelayedCalls())
     yield
     for _ in range(_GRACE_TURNS):
-        left = set(reactor.getDelayedCalls()) - before
-        if not left:
+        leftover = set(reactor.getDelayedCalls()) - before
+        if not leftover:
             return
         await deferLater(reactor, _TURN_SECONDS)
-    for call in left:
+    for call in leftover:
         if call.active():
             call.cancel()
-    pytest.fail(f"left on the reactor: {', '.join(map(str, left))}")
+    pytest.fail(f"leftover on the reactor: {', '.join(map(str, leftover))}")
 
 
 @pytest.fixture(autouse=True)
 def logged_failures(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
-    """Fail where something broke and only the log knows, unless the test takes `expected_failures`."""
+    """Fail a test during which a failure was logged, unless it uses `expected_failures`."""
     failures: list[LogEvent] = []
 
-    def watch(event: LogEvent) -> None:
+    def record_failure(event: LogEvent) -> None:
         if "log_failure" in event:
             failures.append(event)
 
-    observer = cast(ILogObserver, watch)
+    observer = cast(ILogObserver, record_failure)
     globalLogPublisher.addObserver(observer)
     yield failures
     globalLogPublisher.removeObserver(observer)
     if failures and "expected_failures" not in request.fixturenames:
-        broken = (f"{formatEvent(event)}\n{event['log_failure'].getTraceback()}" for event in failures)
-        pytest.fail("logged:\n" + "\n".join(broken))
+        texts = (f"{formatEvent(event)}\n{event['log_failure'].getTraceback()}" for event in failures)
+        pytest.fail("logged:\n" + "\n".join(texts))
 
 
 @pytest.fixture
 def expected_failures(logged_failures: list[LogEvent]) -> list[LogEvent]:
-    """The log events of failures: a test that takes this says itself which are right."""
+    """The log events of failures, for tests that check them."""
     return logged_failures

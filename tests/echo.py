@@ -1,8 +1,7 @@
-"""`python -m tests.echo [PORT]`: pushd with one address more, which sends each WebSocket message back.
+"""`python -m tests.echo [PORT]`: pushd with an additional address that echoes WebSocket messages.
 
-It is for suites that look whether a server keeps to RFC 6455: point one at ws://127.0.0.1:9001/echo/any. What answers
-there is the daemon's own WebSocket behind the daemon's own HTTP, with its reader, its limits and its strict UTF-8. No
-setting of the daemon leads here.
+It is for conformance suites of RFC 6455: run one against ws://127.0.0.1:9001/echo/any. The echo uses the HTTP server,
+the WebSocket reader and the limits of the daemon. No setting of the daemon enables it.
 """
 
 import sys
@@ -18,27 +17,27 @@ from pushd.transports.websocket import WebSocket, WebSocketResource
 from pushd.wire.websocket_frames import BINARY, TEXT, frame
 
 MESSAGE = "8MiB"
-"""A frame and a message may be twice as large: 16 MiB, the most that the Autobahn suite sends."""
+"""Frames and messages may be twice as large: 16 MiB, the largest that the Autobahn suite sends."""
 
 
 class Echo(WebSocket):
-    """A WebSocket that sends messages back."""
+    """A WebSocket that echoes messages."""
 
     __slots__ = ()
 
     def message(self, payload: bytes, is_binary: bool) -> None:
-        """Send a message back."""
+        """Echo a message."""
         self.write(frame(BINARY if is_binary else TEXT, payload))
 
 
 class EchoResource(WebSocketResource):
-    """The resource that opens them."""
+    """The resource of the echo."""
 
     opens = Echo
 
 
 class EchoDaemon(Daemon):
-    """The daemon with that address."""
+    """The daemon with the echo."""
 
     def _make_root(self) -> Root:
         root, keepalive = super()._make_root(), self._keepalive
@@ -49,7 +48,7 @@ class EchoDaemon(Daemon):
 
 
 def main(port: int) -> None:
-    """Serve until a signal ends it; the log says where."""
+    """Serve until a signal arrives; the address is logged."""
     from twisted.internet import reactor
 
     clock: Any = reactor

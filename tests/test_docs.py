@@ -1,4 +1,4 @@
-"""The documents say what is there: every refusal, command, door and metric, and README's commands as they are."""
+"""The documents list every refusal, command, address and metric, and the commands of the README exist."""
 
 import json
 import re
@@ -27,32 +27,32 @@ ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ?([0-9]*) ?\| ?([0-9]*) ?\|", re.MULTIL
 
 
 @pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.code)
-def test_every_refusal_has_a_row_with_its_status_and_close_code(kind):
+def test_every_refusal_is_documented_with_its_codes(kind):
     rows = {code: (status, close) for code, status, close in ROW.findall(PROTOCOL)}
     status, close = rows[kind.code]
     assert status in ("", str(kind.status))
     assert close in ("", str(kind.close))
 
 
-def test_no_refusal_is_documented_that_is_not_there():
+def test_every_documented_refusal_exists():
     assert {code for code, *_ in ROW.findall(PROTOCOL)} == {kind.code for kind in REFUSALS}
 
 
 @pytest.mark.parametrize("verb", sorted(line_commands._PARSERS))
-def test_every_verb_of_a_line_connection_is_documented(verb):
+def test_every_line_command_is_documented(verb):
     assert re.search(rf"\| `{verb.decode()}[ `]", PROTOCOL)
 
 
 @pytest.mark.parametrize("verb", websocket_commands._VERBS)
-def test_every_command_of_a_websocket_is_documented(verb):
+def test_every_websocket_command_is_documented(verb):
     assert f'`{{"{verb}":' in PROTOCOL
 
 
-def test_every_door_is_documented():
+def test_every_address_is_documented():
     daemon = make_service(load(None, {}, {}), Clock())
-    doors = daemon._root.listNames()
-    assert {b"", b"pub", b"sse", b"ws", b"metrics"} <= set(doors)
-    assert [door for door in doors if f"/{door.decode()}" not in PROTOCOL] == []
+    addresses = daemon._root.listNames()
+    assert {b"", b"pub", b"sse", b"ws", b"metrics"} <= set(addresses)
+    assert [address for address in addresses if f"/{address.decode()}" not in PROTOCOL] == []
 
 
 EXPOSITION = render(Counters(), Usage(0, 0, 0, DiskUsage(0, 0, 0, 0), 0), DeliveryMetrics()).decode()
@@ -64,30 +64,30 @@ def test_every_metric_is_documented(name):
     assert re.search(rf"`{name}[`{{]", OPERATIONS)
 
 
-def test_no_metric_is_documented_that_is_not_there():
+def test_every_documented_metric_exists():
     assert set(re.findall(r"`((?:pushd|process)_\w+)", OPERATIONS)) == METRICS
 
 
 @pytest.mark.parametrize("name", ["grafana-pushd.json", "prometheus-alerts.yml"])
-def test_boards_and_alarms_name_series_that_are_there(name):
+def test_metrics_of_dashboard_and_alerts_exist(name):
     named = re.findall(r"\b(?:pushd|process)_\w+", (ROOT / "etc" / name).read_text(encoding="utf-8"))
     assert named
     assert {re.sub("_bucket$", "", each) for each in named} <= METRICS
 
 
-def test_every_alarm_is_documented_and_the_board_is_json():
-    alarms = re.findall(r"alert: (\w+)", (ROOT / "etc/prometheus-alerts.yml").read_text(encoding="utf-8"))
-    assert re.findall(r"^\| `(Pushd\w+)`", OPERATIONS, re.MULTILINE) == alarms
+def test_every_alert_is_documented_and_the_dashboard_is_json():
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "etc/prometheus-alerts.yml").read_text(encoding="utf-8"))
+    assert re.findall(r"^\| `(Pushd\w+)`", OPERATIONS, re.MULTILINE) == alerts
     assert json.loads((ROOT / "etc/grafana-pushd.json").read_text(encoding="utf-8"))["panels"]
 
 
-def test_the_board_shows_all_that_an_operator_watches():
-    board = (ROOT / "etc/grafana-pushd.json").read_text(encoding="utf-8")
-    unwatched = {"process_virtual_memory_bytes", "process_start_time_seconds", "pushd_sent_total"}
-    assert {name for name in METRICS if name not in board} == unwatched
+def test_dashboard_shows_every_important_metric():
+    dashboard = (ROOT / "etc/grafana-pushd.json").read_text(encoding="utf-8")
+    omitted = {"process_virtual_memory_bytes", "process_start_time_seconds", "pushd_sent_total"}
+    assert {name for name in METRICS if name not in dashboard} == omitted
 
 
-def test_every_file_that_is_linked_to_is_there():
+def test_linked_files_exist():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     assert len(pages) > 10
     for page in pages:
@@ -95,7 +95,7 @@ def test_every_file_that_is_linked_to_is_there():
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
-def test_readme_opens_with_the_two_commands_that_make_knows():
+def test_readme_begins_with_make_targets():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     commands = re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)
     assert commands[:2] == ["run", "test"]

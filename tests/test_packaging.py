@@ -51,31 +51,31 @@ def metadata(wheel: Path) -> Message:
 
 
 @pytest.mark.parametrize("name", ["pushd", "bench", "docs", "etc", "tests", "twisted", ".ci"])
-def test_the_source_archive_holds_every_file_of_a_directory(source: Path, name: str) -> None:
+def test_source_archive_contains_every_file_of_a_directory(source: Path, name: str) -> None:
     expected = contents(ROOT / name)
     assert expected
     assert contents(source / name) == expected
 
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py"])
-def test_the_source_archive_holds_the_files_at_the_top(source: Path, name: str) -> None:
+def test_source_archive_contains_top_level_files(source: Path, name: str) -> None:
     assert (source / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_the_wheel_serves_every_python_from_the_oldest_on(wheel: Path) -> None:
+def test_wheel_supports_every_python_from_the_oldest_on(wheel: Path) -> None:
     assert "-cp311-abi3-" in wheel.name
 
 
-def test_the_wheel_holds_the_package_with_its_data_and_the_plugin(wheel: Path) -> None:
+def test_wheel_contains_package_data_and_plugin(wheel: Path) -> None:
     data = {f"pushd/{name}" for name in contents(ROOT / "pushd") if not name.endswith(".c")}
     with zipfile.ZipFile(wheel) as opened:
         names = {name for name in opened.namelist() if ".dist-info/" not in name and not name.endswith(".so")}
     assert names == data | {"twisted/plugins/pushd_plugin.py"}
 
 
-def test_the_metadata_names_license_and_author(wheel: Path) -> None:
-    told = metadata(wheel)
-    assert (told["License-Expression"], told["License-File"]) == ("MIT", "LICENSE")
-    assert told["Author"] == "pushd contributors"
-    assert told["Requires-Python"] == ">=3.11"
-    assert "Framework :: Twisted" in told.get_all("Classifier", [])
+def test_metadata_names_license_and_author(wheel: Path) -> None:
+    fields = metadata(wheel)
+    assert (fields["License-Expression"], fields["License-File"]) == ("MIT", "LICENSE")
+    assert fields["Author"] == "pushd contributors"
+    assert fields["Requires-Python"] == ">=3.11"
+    assert "Framework :: Twisted" in fields.get_all("Classifier", [])

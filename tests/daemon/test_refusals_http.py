@@ -146,7 +146,7 @@ def test_preflight_is_refused_by_default(limited: Daemon, address: str) -> None:
         f"{ORIGIN}, {ORIGIN}",
     ],
 )
-def test_other_origins_stay_out(daemon: Daemon, origin: str) -> None:
+def test_other_origin_gets_no_cors_headers(daemon: Daemon, origin: str) -> None:
     assert not [name for name in preflight(daemon, origin) if name.startswith("access-control-")]
     read = daemon.request("GET", "/channels", {"Origin": origin})
     assert read.status == 200
@@ -204,7 +204,7 @@ def test_page_of_the_same_host_is_allowed(daemon: Daemon, channel: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_websocket_addresses_take_handshakes_only(daemon: Daemon, method: str) -> None:
+def test_websocket_addresses_accept_only_handshakes(daemon: Daemon, method: str) -> None:
     response = daemon.request(method, "/ws/a", {name: value for name, value in HANDSHAKE.items() if name != "Upgrade"})
     if method == "POST":
         assert (response.status, response.code) == (405, "method-not-allowed")

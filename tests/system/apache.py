@@ -1,4 +1,4 @@
-"""A real Apache httpd of the tests' own."""
+"""An Apache httpd process."""
 
 from pathlib import Path
 from typing import Final
@@ -32,9 +32,9 @@ MaxRequestWorkers 64
 
 
 class Apache(Proxy):
-    """An Apache with one server. Its single child process shares one pool of connections to servers.
+    """Apache with one virtual host. Its single child process shares one pool of connections to pushd.
 
-    :param config: directives of the server, as in docs/proxies.md.
+    :param config: directives of the virtual host, as in docs/proxies.md.
     """
 
     program = "apache2"

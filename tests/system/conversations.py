@@ -1,4 +1,4 @@
-"""Clients that send streams of requests from several connections at once, and read what is answered."""
+"""Clients that send request streams on several connections at once, and parse the responses."""
 
 import re
 import socket
@@ -12,120 +12,120 @@ from tests.system.rfc9112 import Reading, read
 
 @dataclass
 class Answer:
-    """An answer, as it came."""
+    """A response as received."""
 
     status: int
     headers: dict[str, str]
     """By name in lower case."""
     body: bytes
     interim: list[int]
-    """The statuses of the interim answers that came before it."""
+    """The statuses of the interim responses before it."""
     has_needless_body: bool = False
-    """Whether it is an error that has a body although it answers HEAD, as those of some proxies have."""
+    """Whether it is an error response to HEAD with a body, as some proxies send it."""
 
     @property
     def is_last(self) -> bool:
-        """Whether the connection ends behind it, as HTTP."""
+        """Whether it is the last HTTP response of its connection."""
         return self.status == 101 or "close" in self.headers.get("connection", "").lower()
 
 
 class Garbled(Exception):
-    """What was received is no sequence of answers."""
+    """The received bytes are not a sequence of responses."""
 
 
 @dataclass
 class Conversation:
-    """A stream on its connection."""
+    """A request stream and the responses on its connection."""
 
     stream: Stream
     reading: Reading
     received: bytes = b""
     is_cut: bool = False
-    """Whether the peer closed or reset the connection before all was sent."""
+    """Whether the peer closed or reset the connection before everything was sent."""
     is_incomplete: bool = False
-    """Whether the last answer breaks off."""
+    """Whether the last response is incomplete."""
     failure: str = ""
-    """Why it did not end in time, if so."""
+    """Why it did not end in time, or empty."""
     answers: list[Answer] = field(default_factory=list)
 
     def parse(self) -> tuple[list[Answer], bytes]:
-        """Return the answers that were received whole, and the rest.
+        """Return the complete responses, and the remaining bytes.
 
-        :raises Garbled: there is anything else.
+        :raises Garbled: when the bytes are not responses.
         """
         return _parse(self.received, self.reading.methods)
 
     @property
     def is_tunnel(self) -> bool:
-        """Whether the connection left HTTP."""
+        """Whether the connection was upgraded from HTTP."""
         return bool(self.answers) and self.answers[-1].status == 101
 
     def count(self) -> int:
-        """Return the number of answers that were received whole."""
+        """Return the number of complete responses."""
         return len(self.parse()[0])
 
 
 def converse(port: int, streams: Sequence[Stream]) -> list[Conversation]:
-    """Send streams on a connection each, their segments by turns, and read each to its end."""
-    talks = [Conversation(stream, read(stream.data)) for stream in streams]
-    socks = [socket.create_connection(("127.0.0.1", port), SECONDS) for _ in talks]
+    """Send each stream on its own connection, their segments alternately, and read each to its end."""
+    conversations = [Conversation(stream, read(stream.data)) for stream in streams]
+    sockets = [socket.create_connection(("127.0.0.1", port), SECONDS) for _ in conversations]
     try:
-        for turn in range(max(len(stream.segments) for stream in streams)):
-            for talk, sock in zip(talks, socks, strict=True):
-                if turn == 0:
+        for index in range(max(len(stream.segments) for stream in streams)):
+            for conversation, sock in zip(conversations, sockets, strict=True):
+                if index == 0:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if turn < len(talk.stream.segments):
-                    _send(talk, sock, turn)
-        for talk, sock in zip(talks, socks, strict=True):
-            if not talk.stream.is_aborted:
-                _finish(talk, sock)
+                if index < len(conversation.stream.segments):
+                    _send(conversation, sock, index)
+        for conversation, sock in zip(conversations, sockets, strict=True):
+            if not conversation.stream.is_aborted:
+                _finish(conversation, sock)
     finally:
-        for sock in socks:
+        for sock in sockets:
             sock.close()
-    return talks
+    return conversations
 
 
-def _send(talk: Conversation, sock: socket.socket, turn: int) -> None:
-    if talk.is_cut or talk.failure:
+def _send(conversation: Conversation, sock: socket.socket, index: int) -> None:
+    if conversation.is_cut or conversation.failure:
         return
     try:
-        while talk.stream.waits[turn] and talk.count() < talk.stream.waits[turn]:
+        while conversation.stream.waits[index] and conversation.count() < conversation.stream.waits[index]:
             piece = sock.recv(65536)
             if not piece:
-                talk.is_cut = True
+                conversation.is_cut = True
                 return
-            talk.received += piece
-        sock.sendall(talk.stream.segments[turn])
-        if talk.stream.is_half_closed and turn == len(talk.stream.segments) - 1:
+            conversation.received += piece
+        sock.sendall(conversation.stream.segments[index])
+        if conversation.stream.is_half_closed and index == len(conversation.stream.segments) - 1:
             sock.shutdown(socket.SHUT_WR)
     except TimeoutError:
-        talk.failure = f"no answer to request {talk.count()} within {SECONDS:g} s"
+        conversation.failure = f"no response to request {conversation.count()} within {SECONDS:g} s"
     except Garbled as garbled:
-        talk.failure = str(garbled)
+        conversation.failure = str(garbled)
     except OSError:
-        talk.is_cut = True
+        conversation.is_cut = True
 
 
-def _finish(talk: Conversation, sock: socket.socket) -> None:
-    """Read to the end. With the last answer the client sends its end, for which a server may wait."""
-    is_ended = talk.stream.is_half_closed
+def _finish(conversation: Conversation, sock: socket.socket) -> None:
+    """Read to the end. After the last response the client closes its sending side, which some servers wait for."""
+    is_ended = conversation.stream.is_half_closed
     try:
         while piece := sock.recv(65536):
-            talk.received += piece
-            if not is_ended and (answers := talk.parse()[0]) and answers[-1].is_last:
+            conversation.received += piece
+            if not is_ended and (answers := conversation.parse()[0]) and answers[-1].is_last:
                 is_ended = True
                 sock.shutdown(socket.SHUT_WR)
     except TimeoutError:
-        talk.failure = talk.failure or f"the connection is open after {SECONDS:g} s"
+        conversation.failure = conversation.failure or f"the connection is open after {SECONDS:g} s"
     except Garbled as garbled:
-        talk.failure = talk.failure or str(garbled)
+        conversation.failure = conversation.failure or str(garbled)
     except OSError:
-        talk.is_cut = True
+        conversation.is_cut = True
     try:
-        talk.answers, rest = talk.parse()
-        talk.is_incomplete = bool(rest) and not talk.is_tunnel
+        conversation.answers, rest = conversation.parse()
+        conversation.is_incomplete = bool(rest) and not conversation.is_tunnel
     except Garbled as garbled:
-        talk.failure = talk.failure or str(garbled)
+        conversation.failure = conversation.failure or str(garbled)
 
 
 def _parse(data: bytes, methods: Sequence[str]) -> tuple[list[Answer], bytes]:
@@ -166,7 +166,7 @@ def _fields(lines: Sequence[str]) -> dict[str, str]:
 
 
 def _body(answer: Answer, method: str, data: bytes) -> tuple[bytes, bytes] | None:
-    """Take the body of an answer from the front of what follows its head; None where it is not complete."""
+    """Split the body of a response from the received bytes; None if it is incomplete."""
     if answer.status in (101, 204, 304):
         return b"", data
     if method == "HEAD":

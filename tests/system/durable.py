@@ -1,4 +1,4 @@
-"""A daemon with a history on disk, as a process of its own, and what a file of it can be made of without one."""
+"""A daemon with durable history as a process, and history files written without a daemon."""
 
 import os
 import re
@@ -18,18 +18,18 @@ from pushd.core.message import TEXT, Message
 from tests.daemon.real import TWISTD, Daemon, eventually
 from tests.system.fork_server import ForkServer
 
-GENEROUS = ("--history-messages", "10000000", "--history-bytes", "8GiB", "--history-total-bytes", "8GiB")
-"""Options by which nothing is evicted."""
+NO_EVICTION = ("--history-messages", "10000000", "--history-bytes", "8GiB", "--history-total-bytes", "8GiB")
+"""Options with which nothing is evicted."""
 
 
 class _Forked:
-    """A process that somebody else has started, with what of `subprocess.Popen` is wanted."""
+    """A process started by the fork server, with the methods of `subprocess.Popen` that are needed."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
     def poll(self) -> int | None:
-        """Tell whether it is gone."""
+        """Return 0 if it has exited, else None."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -37,15 +37,15 @@ class _Forked:
         return None
 
     def kill(self) -> None:
-        """End it as it is."""
+        """Kill the process (SIGKILL)."""
         self._send(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Terminate the process (SIGTERM)."""
         self._send(signal.SIGTERM)
 
     def wait(self, seconds: float = 10.0) -> None:
-        """Wait until it is gone."""
+        """Wait for its exit."""
         assert eventually(lambda: self.poll() is not None, seconds)
 
     def _send(self, number: signal.Signals) -> None:
@@ -60,7 +60,7 @@ class DurableDaemon(Daemon):
         self, home: Path, *options: str, data: Path | None = None, fork_server: ForkServer | None = None
     ) -> None:
         """
-        :param home: where it logs, and unless `data` says otherwise where it keeps its history.
+        :param home: directory of the log, and of the history unless `data` is given.
         :param fork_server: starts the daemon without the time for imports.
         """
         home.mkdir(exist_ok=True)
@@ -76,23 +76,23 @@ class DurableDaemon(Daemon):
         self.http_port, self.tcp_port = self._port("http"), self._port("tcp")
 
     def kill(self) -> None:
-        """End the process as it is."""
+        """Kill the process (SIGKILL)."""
         self._process.kill()
         self._process.wait()
 
-    def processor_seconds(self) -> float:
-        """Give the time that processors have spent on it: what it takes on a machine without anything else to do."""
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the process in seconds."""
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
-        """Give the bytes of memory that are its own."""
+        """Return its anonymous resident memory in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         return int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0]) << 10
 
 
 def twistd(home: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Run a daemon that ends by itself."""
+    """Run a daemon until it exits by itself."""
     home.mkdir(exist_ok=True)
     listen = ["--http", "tcp:0:interface=127.0.0.1", "--tcp", "none"]
     return subprocess.run(
@@ -107,9 +107,9 @@ def twistd(home: Path, *options: str) -> "subprocess.CompletedProcess[str]":
 
 
 def fill(directory: Path, messages: int, channels: int, data: bytes = b"x" * 100) -> str:
-    """Make a history of so many messages in turn to `c/0`, `c/1`, ..., the oldest a minute old; give its epoch.
+    """Write a history of messages in turn to `c/0`, `c/1`, ..., the oldest a minute old; return its epoch.
 
-    The rows are those that a daemon would have written, but all of them in one go.
+    The rows are those that a daemon would have written, but all of them in one transaction.
     """
     place = Directory(str(directory))
     place.acquire()
@@ -148,5 +148,5 @@ def fill(directory: Path, messages: int, channels: int, data: bytes = b"x" * 100
 
 
 def texts(messages: list[Any]) -> list[str]:
-    """Give the data of messages in JSON."""
+    """Return the data of JSON messages."""
     return [message["data"] for message in messages]

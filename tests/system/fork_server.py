@@ -1,6 +1,6 @@
 """A fork server: a process that has imported everything, and forks a `twistd -n pushd` for each request.
 
-Otherwise each start would take a second of imports, most of the time of a test that kills twenty daemons.
+Without it each start needs a second for imports, most of the time of a test that kills twenty daemons.
 """
 
 import json

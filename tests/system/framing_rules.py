@@ -1,4 +1,4 @@
-"""What has to hold of the answers to a stream of requests, and of the messages that it leaves in the history."""
+"""The rules for the responses to a request stream, and for the messages that it leaves in the history."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from tests.system.rfc9112 import Asked, Doubt
 
 TOKEN: Final = re.compile("tk[a-z]+[0-9]+kt")
 SECRET: Final = "SECRET-"
-"""Begins the credentials of the bystander, which nobody may see."""
+"""The beginning of the bystander's credentials, which no other client may receive."""
 
 _FINE: Final = {Doubt.EXTENSION}
-"""Doubts with which requests are processed all the same, whoever reads them."""
+"""Doubts with which every recipient still processes a request."""
 _FINE_DIRECTLY: Final = _FINE | {Doubt.HANDSHAKE, Doubt.HOP_BY_HOP}
 _REFUSED_DIRECTLY: Final = {
     *(Doubt.VERSION, Doubt.NO_HOST, Doubt.HOSTS, Doubt.BAD_HOST, Doubt.AUTHORITY),
@@ -26,42 +26,44 @@ _REFUSED_DIRECTLY: Final = {
 _ANY: Final = frozenset(range(200, 500))
 
 
-def faults(talk: Conversation, *, is_direct: bool) -> Iterator[str]:
-    """Say what is wrong with the answers to a stream.
+def faults(conversation: Conversation, *, is_direct: bool) -> Iterator[str]:
+    """Yield what is wrong with the responses to a stream.
 
-    :param is_direct: nothing stands between the client and pushd.
+    :param is_direct: whether no proxy is between the client and pushd.
     """
-    if talk.failure:
-        yield talk.failure
-    if talk.is_incomplete and (is_direct or not talk.stream.is_half_closed):
+    if conversation.failure:
+        yield conversation.failure
+    if conversation.is_incomplete and (is_direct or not conversation.stream.is_half_closed):
         yield "the last answer breaks off"
-    text = talk.received.decode("latin-1")
-    if others := set(TOKEN.findall(text)) - {talk.stream.token}:
+    text = conversation.received.decode("latin-1")
+    if others := set(TOKEN.findall(text)) - {conversation.stream.token}:
         yield f"an answer tells of other streams: {', '.join(sorted(others)[:3])}"
     if SECRET in text:
         yield "an answer tells of the credentials of somebody else"
-    if not talk.stream.is_aborted:
-        yield from _faults_of_answers(talk, is_direct)
+    if not conversation.stream.is_aborted:
+        yield from _faults_of_answers(conversation, is_direct)
 
 
-def _faults_of_answers(talk: Conversation, is_direct: bool) -> Iterator[str]:
-    requests, tail, is_over = talk.reading.requests, talk.reading.tail, False
-    for number, answer in enumerate(talk.answers):
+def _faults_of_answers(conversation: Conversation, is_direct: bool) -> Iterator[str]:
+    requests, tail, is_over = conversation.reading.requests, conversation.reading.tail, False
+    for number, answer in enumerate(conversation.answers):
         if is_over:
             yield f"answer {number} comes after the end of the connection"
         if number < len(requests):
-            # Where the client has sent all it will send, the answer to its last request ends the connection.
-            is_final = talk.stream.is_half_closed and number == len(requests) - 1
+            # If the client has half-closed, the response to its last request closes the connection.
+            is_final = conversation.stream.is_half_closed and number == len(requests) - 1
             yield from _faults_of_answer(number, requests[number], answer, is_direct, is_final)
             is_over = answer.is_last or requests[number].is_last
         elif number > len(requests) or not tail:
             yield f"answer {number} is to no request"
         elif answer.status < 400:
             yield f"what is not readable ({tail}) is answered with {answer.status}"
-    if not is_over and len(talk.answers) < len(requests):
-        if not (_is_left(talk) if is_direct else talk.stream.is_half_closed or _may_break_off(talk)):
-            yield f"request {len(talk.answers)} has no answer"
-    elif is_direct and not is_over and tail and "incomplete" not in tail and len(talk.answers) == len(requests):
+    if not is_over and len(conversation.answers) < len(requests):
+        if not (
+            _is_left(conversation) if is_direct else conversation.stream.is_half_closed or _may_break_off(conversation)
+        ):
+            yield f"request {len(conversation.answers)} has no answer"
+    elif is_direct and not is_over and tail and "incomplete" not in tail and len(conversation.answers) == len(requests):
         yield f"what is not readable ({tail}) is not refused"
 
 
@@ -72,7 +74,7 @@ def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bo
         yield f"request {number} is answered with {answer.status}"
     if is_direct and not is_refused and request.doubts & _REFUSED_DIRECTLY:
         yield f"request {number} is accepted, in spite of {request.doubts}"
-    is_stream = ENDED in request.path  # its answer is the last one if half a request follows
+    is_stream = ENDED in request.path  # its response is the last one if an incomplete request follows
     may_end = is_final or is_refused or answer.status == 101 or request.may_be_last or is_stream
     if is_direct and answer.is_last and not may_end:
         yield f"the connection ends with request {number}, which is right"
@@ -87,26 +89,26 @@ def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bo
         yield f"the answer to request {number} is not about its channel"
 
 
-def _is_left(talk: Conversation) -> bool:
-    """Return whether the client left a long poll by its half-close, and with it what follows."""
-    near = talk.reading.requests[max(0, len(talk.answers) - 1) : len(talk.answers) + 1]
-    return talk.stream.is_half_closed and any(request.path.startswith("/longpoll/") for request in near)
+def _is_left(conversation: Conversation) -> bool:
+    """Return whether the client ended a long poll, and all that follows, by its half-close."""
+    near = conversation.reading.requests[max(0, len(conversation.answers) - 1) : len(conversation.answers) + 1]
+    return conversation.stream.is_half_closed and any(request.path.startswith("/longpoll/") for request in near)
 
 
-def _may_break_off(talk: Conversation) -> bool:
-    """Return whether a proxy may close without another answer: what it did not understand it has refused, or drops."""
-    near = talk.reading.requests[max(0, len(talk.answers) - 1) : len(talk.answers) + 1]
+def _may_break_off(conversation: Conversation) -> bool:
+    """Return whether a proxy may close without another response: it refused, or drops, what it did not understand."""
+    near = conversation.reading.requests[max(0, len(conversation.answers) - 1) : len(conversation.answers) + 1]
     return any(request.doubts - _FINE or request.may_be_last for request in near)
 
 
 def _channel_of(request: Asked) -> str:
-    """Return the channel of which the answer to a request has to tell; empty where that is not sure."""
+    """Return the channel that the response to a request must name; empty if that is uncertain."""
     found = re.match("/(?:pub|poll|longpoll)/(.*)", request.path)
     return found[1] if found and not request.doubts & {Doubt.TARGET, Doubt.ENCODED_PATH} else ""
 
 
 def _expected(request: Asked) -> frozenset[int]:
-    """Return the statuses with which a request may be answered."""
+    """Return the permitted statuses of the response to a request."""
     method, place = request.method, request.path.split("/", 2)[1:2]
     if request.doubts & {Doubt.METHOD, Doubt.CONNECT}:
         return frozenset()
@@ -125,15 +127,15 @@ def _expected(request: Asked) -> frozenset[int]:
 
 @dataclass
 class Kept:
-    """What a channel has to hold in the end."""
+    """The expected content of a channel."""
 
     certain: dict[str, bytes] = field(default_factory=dict)
     """Data by id of the messages that were accepted."""
     possible: list[bytes] = field(default_factory=list)
-    """Data of what was sent and not answered: each is there once, or not."""
+    """Data of requests without a response: each is stored once, or not at all."""
 
     def faults(self, stored: dict[str, bytes]) -> Iterator[str]:
-        """Say what is wrong with the messages of the channel, data by id."""
+        """Yield what is wrong with the messages of the channel, data by id."""
         for id_, data in self.certain.items():
             if stored.get(id_) != data:
                 yield f"{id_} was accepted with {data!r} and is kept as {stored.get(id_)!r}"
@@ -142,11 +144,11 @@ class Kept:
             yield f"{data!r} is kept, and nobody published it"
 
 
-def expect(talk: Conversation, channels: dict[str, Kept]) -> None:
-    """Apply to some channels what the requests of a stream did, as far as they were answered."""
+def expect(conversation: Conversation, channels: dict[str, Kept]) -> None:
+    """Apply the answered requests of a stream to the expected channels."""
     is_over = False
-    for number, request in enumerate(talk.reading.requests):
-        answer = talk.answers[number] if number < len(talk.answers) else None
+    for number, request in enumerate(conversation.reading.requests):
+        answer = conversation.answers[number] if number < len(conversation.answers) else None
         if is_over:
             break
         if answer is None or answer.status in (502, 503, 504):
@@ -161,7 +163,7 @@ def _expect_surely(request: Asked, answer: Answer, channels: dict[str, Kept]) ->
     try:
         receipt = json.loads(answer.body)
     except ValueError:
-        return  # that is a fault of the answer
+        return  # reported as a fault of the response
     if request.method in ("POST", "PUT") and "id" in receipt:
         channels.setdefault(receipt["channel"], Kept()).certain[receipt["id"]] = request.body
     elif request.method == "DELETE" and "deleted" in receipt:

@@ -1,4 +1,4 @@
-"""A real HAProxy of the tests' own."""
+"""An HAProxy process."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ _COME_BACK = (
 
 
 class HAProxy(Proxy):
-    """An HAProxy with one frontend. Its single thread shares one pool of connections to servers.
+    """HAProxy with one frontend. Its single thread shares one pool of connections to pushd.
 
-    :param config: the sections besides `global`, as in docs/proxies.md: its frontend binds to port 80.
+    :param config: the sections except `global`, as in docs/proxies.md; its frontend binds port 80.
     """
 
     program = "haproxy"

@@ -1,4 +1,4 @@
-"""A real nginx of the tests' own: its directory, its free ports, one process."""
+"""An nginx process with its own directory and ports."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,12 +26,12 @@ _SERVER = "    server {{ listen 127.0.0.1:{port}; {body} }}"
 
 
 class Nginx(Proxy):
-    """An nginx with a server, on a port of its own, for each of the configurations given."""
+    """nginx with one server block, on its own port, for each configuration."""
 
     program = "nginx"
 
     def __init__(self, directory: Path, servers: Mapping[str, str], http: str = "") -> None:
-        """`http` stands beside the servers."""
+        """Start it. `http` is the configuration outside the server blocks."""
         super().__init__(directory, servers)
         written = [_SERVER.format(port=self.ports[name], body=body) for name, body in servers.items()]
         config = directory / "nginx.conf"

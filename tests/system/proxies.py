@@ -1,4 +1,4 @@
-"""The processes of proxies that tests start: a directory and ports of their own, ended with the test."""
+"""Proxy processes for tests, each with its own directory and ports."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 
 
 class Proxy:
-    """A proxy in the foreground, logging to a file, that listens on free ports of 127.0.0.1.
+    """A proxy in the foreground on free ports of 127.0.0.1, which logs to a file.
 
     A subclass chooses `ports`, writes its configuration and calls `start`.
     """
@@ -27,7 +27,7 @@ class Proxy:
     """The name of the executable."""
 
     def __init__(self, directory: Path, names: Collection[str]) -> None:
-        """Find the executable and a free port for each of `names`; skip the test where it is not installed."""
+        """Find the executable and a free port for each of `names`; skip the test if it is not installed."""
         path = shutil.which(self.program, path=_PATH)
         if path is None:
             pytest.skip(f"{self.program} is not installed; see .ci/tools")
@@ -36,7 +36,7 @@ class Proxy:
         self._log = directory / f"{self.program}.log"
 
     def start(self, *arguments: str) -> None:
-        """Start the process; return when all ports accept connections."""
+        """Start the process, and wait until all ports accept connections."""
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(
                 [self._path, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
@@ -47,11 +47,11 @@ class Proxy:
 
     @property
     def log(self) -> str:
-        """All it has logged."""
+        """The log."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def stop(self) -> None:
-        """End the process."""
+        """Stop the process."""
         self._process.terminate()
         try:
             self._process.wait(SECONDS)
@@ -66,7 +66,7 @@ class Proxy:
 
 
 def documented(language: str) -> list[str]:
-    """Return the blocks of docs/proxies.md that are configuration of one proxy, in order."""
+    """Return the configuration blocks of one proxy in docs/proxies.md, in order."""
     text = (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8")
     blocks = re.findall(rf"```{language}\n(.*?)```", text, re.S)
     assert blocks, f"docs/proxies.md has no configuration for {language}"
@@ -74,7 +74,7 @@ def documented(language: str) -> list[str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find ports that are free now; all are held until the last is found, so that they differ."""
+    """Return different free ports."""
     holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [holder.getsockname()[1] for holder in holders]
     for holder in holders:

@@ -1,6 +1,6 @@
-"""Streams of HTTP requests that are hard to frame: right, unusual and broken ones, from a seeded generator.
+"""Streams of HTTP requests that are hard to frame: valid, unusual and invalid ones, from a seeded generator.
 
-Channels and bodies carry the token of their stream, so that what turns up anywhere else is recognized.
+Channels and bodies contain the token of their stream, so that misplaced data is recognized.
 """
 
 import random
@@ -12,7 +12,7 @@ from tests.daemon.clients import HANDSHAKE
 from tests.system.rfc9112 import Reading, read
 
 ENDED: Final = "framing/ended"
-"""A channel that has to have ended: its stream is a whole answer."""
+"""A channel that must have ended: a stream of it is a complete response."""
 
 _HANDSHAKE: Final = [f"{name}: {value}" for name, value in HANDSHAKE.items()]
 _UPGRADES: Final = (
@@ -120,26 +120,25 @@ class Stream(NamedTuple):
     token: str
     segments: list[bytes]
     waits: list[int]
-    """For each segment, the number of answers to be read before it is sent."""
+    """For each segment, the number of responses to read before it is sent."""
     is_half_closed: bool
-    """Whether the client says that no more follows; else the last request asks for the connection to close."""
+    """Whether the client half-closes at the end; otherwise the last request has `Connection: close`."""
     is_aborted: bool
-    """Whether the client leaves without reading."""
+    """Whether the client disconnects without reading."""
 
     @property
     def data(self) -> bytes:
-        """All of it."""
+        """The whole stream."""
         return b"".join(self.segments)
 
 
 class Generator:
-    """Makes streams, the same for the same seed."""
+    """Generates streams, the same ones for the same seed."""
 
     def __init__(self, seed: str, *, may_wait: bool, may_overflow: bool) -> None:
-        """Begin.
-
-        :param may_wait: a half-closed stream may end with a long poll, which nobody reads any more. Some proxies do not
-            notice that.
+        """
+        :param may_wait: a half-closed stream may end with a long poll that nobody reads. Some proxies do not
+            detect that.
         :param may_overflow: a `Content-Length` may exceed 64 bits. HAProxy 2.6 drops the upper ones.
         """
         self._choose = random.Random(seed)
@@ -147,7 +146,7 @@ class Generator:
         self._lengths = (*_LENGTHS, "184467440737095516170") if may_overflow else _LENGTHS
 
     def stream(self, token: str) -> Stream:
-        """Return a stream of some requests: half of them are all right, the others have one or two mutations."""
+        """Return a stream of some requests: half of the streams are valid, the others have one or two mutations."""
         choose = self._choose
         count = choose.choice((1, 1, 2, 2, 3, 4, 6))
         broken = set(choose.choices(range(count), k=choose.randint(1, 2))) if choose.random() < 0.5 else set()
@@ -199,7 +198,7 @@ class Generator:
         return mutate(method, target, headers, framed, body)
 
     def _body(self, token: str, number: str) -> bytes:
-        """Return a body: its own text, or what looks like requests and must never become any."""
+        """Return a body: plain text, or text that looks like requests and must not be parsed as such."""
         own, end = f"body {token} {number}", " HTTP/1.1\r\nHost: localhost\r\n"
         evil = f"POST /pub/evil/{token}{end}"
         text = self._choose.choice(
@@ -220,9 +219,9 @@ class Generator:
         return text.encode("ascii")
 
     def _framed(self, body: bytes, size: str = "") -> tuple[list[str], bytes]:
-        """Return the header lines that frame a body, and the body as it is sent.
+        """Return the header lines that frame a body, and the encoded body.
 
-        :param size: the form of the size of one of its chunks; empty: choose a framing at will.
+        :param size: the form of one chunk size; if empty, the framing is random.
         """
         choose = self._choose
         if not size and choose.random() < 0.6:
@@ -315,7 +314,7 @@ class Generator:
         return [data[start:end] for start, end in pairwise(cuts)]
 
     def _one_by_one(self, data: bytes, reading: Reading) -> tuple[list[bytes], list[int]]:
-        """Cut a stream so that each request waits for the answer to the one before."""
+        """Split a stream so that each request waits for the response to the previous one."""
         segments: list[bytes] = []
         waits: list[int] = []
         start = 0
@@ -328,7 +327,7 @@ class Generator:
 
 
 def _is_certain(reading: Reading) -> bool:
-    """Return whether each request has to be answered before the connection ends."""
+    """Return whether each request must be answered before the connection ends."""
     requests = reading.requests[:-1]
     may_end = any(request.doubts or request.may_be_last or request.path.endswith("/wait") for request in requests)
     return not (reading.tail or may_end)

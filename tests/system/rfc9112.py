@@ -1,8 +1,8 @@
-"""A strict reader of HTTP/1.1 request streams (RFC 9112), as the reference that servers are compared with.
+"""A strict reader of HTTP/1.1 request streams (RFC 9112), the reference for comparing servers.
 
-It reads what was sent, whole, and returns the requests in it. Where the RFC lets a recipient choose, the request has a
-doubt: it may be refused, or else has to be read exactly as here. At the first octet that no recipient may accept the
-reader stops.
+It reads a whole stream and returns its requests. Where the RFC lets a recipient choose, the request has a doubt: a
+server may refuse it, or else must read it exactly as here. The reader stops at the first octet that no recipient may
+accept.
 """
 
 import re
@@ -24,14 +24,14 @@ class Doubt(Enum):
     """Why a recipient may refuse a request instead of processing it."""
 
     SPACES = auto()
-    """Its first line has more spaces than two."""
+    """The request line has more than two spaces."""
     CONTROL = auto()
-    """The value of a header has a control character."""
+    """A header value has a control character."""
     METHOD = auto()
     CONNECT = auto()
     VERSION = auto()
     EMPTY_LINES = auto()
-    """Before it stands other than one empty line, or none."""
+    """It is preceded by more than one empty line."""
     BARE_LF = auto()
     FOLD = auto()
     NO_HOST = auto()
@@ -46,37 +46,37 @@ class Doubt(Enum):
     CODING = auto()
     OLD_CODING = auto()
     OLD_BODY = auto()
-    """It has a body for which its method has no use, and is of HTTP/1.0."""
+    """It is HTTP/1.0 and has a body that its method does not use."""
     EXPECT = auto()
     HANDSHAKE = auto()
-    """It is or resembles a WebSocket handshake."""
+    """It is, or resembles, a WebSocket handshake."""
     HOP_BY_HOP = auto()
-    """`Connection` names a header that belongs to the whole way, which a proxy then removes."""
+    """`Connection` names an end-to-end header, which a proxy then removes."""
     CHUNK_SPACE = auto()
-    """White space stands behind the size of a chunk."""
+    """White space follows the chunk size."""
     TRAILER = auto()
-    """A trailer is none, or has a name that is forbidden there (RFC 9110, section 6.5.1)."""
+    """A trailer is malformed, or has a forbidden name (RFC 9110, section 6.5.1)."""
     EXTENSION = auto()
     """A chunk has an extension, or there are trailers."""
 
 
 @dataclass
 class Asked:
-    """A request, as it stands in the stream."""
+    """A request of the stream."""
 
     method: str
     target: str
     is_old: bool
     """Whether it is HTTP/1.0."""
     headers: list[tuple[str, str]] = field(default_factory=list)
-    """By name in lower case, in order."""
+    """By lower-case name, in order."""
     body: bytes = b""
     doubts: set[Doubt] = field(default_factory=set)
     end: int = 0
-    """Offset behind it in the stream."""
+    """Offset of its end in the stream."""
 
     def values(self, name: str) -> list[str]:
-        """Return the elements of a header that is a list, over all of its lines."""
+        """Return the elements of a list header, over all of its lines."""
         return [item.strip(" \t") for key, value in self.headers if key == name for item in value.split(",")]
 
     @property
@@ -86,35 +86,35 @@ class Asked:
 
     @property
     def is_last(self) -> bool:
-        """Whether the connection ends with its answer (RFC 9112, section 9.3)."""
+        """Whether the connection ends with its response (RFC 9112, section 9.3)."""
         options = [option.lower() for option in self.values("connection")]
         return "keep-alive" not in options and ("close" in options or self.is_old)
 
     @property
     def may_be_last(self) -> bool:
-        """Whether the connection may end with its answer, although its client does not ask for that."""
+        """Whether the connection may end with its response although the client did not request that."""
         is_asked = "close" in [option.lower() for option in self.values("connection")]
         return is_asked or self.is_old or Doubt.TWO_FRAMINGS in self.doubts
 
 
 @dataclass
 class Reading:
-    """What a stream consists of."""
+    """The requests of a stream."""
 
     requests: list[Asked] = field(default_factory=list)
     tail: str = ""
-    """Why it can not be read any further, empty where its end was reached."""
+    """Why the reader stopped, or empty at the end of the stream."""
     tail_method: str = ""
-    """The method of the request that can not be read, as far as that is known."""
+    """The method of the request that cannot be read, if known."""
 
     @property
     def methods(self) -> list[str]:
-        """The methods of the requests, and of what can not be read."""
+        """The methods of all requests, including one that cannot be read."""
         return [*(request.method for request in self.requests), self.tail_method]
 
 
 class Unreadable(Exception):
-    """No recipient may accept what follows, or it is not complete."""
+    """No recipient may accept what follows, or it is incomplete."""
 
 
 def read(data: bytes) -> Reading:
@@ -243,7 +243,7 @@ class _Reader:
 
 
 def _judge(request: Asked) -> None:
-    """Add the doubts about a head, other than how its body is framed."""
+    """Add the doubts about a head, except those about the framing of its body."""
     doubts, target = request.doubts, request.target
     if request.method == "CONNECT":
         doubts.add(Doubt.CONNECT)

@@ -1,4 +1,4 @@
-"""Whose address counts behind nginx: the client's where the configuration trusts the proxy, else the proxy's."""
+"""Client addresses behind nginx: `X-Forwarded-For` counts only from trusted proxies."""
 
 import re
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.system
 ONE, OTHER, THIRD = "203.0.113.7", "2001:db8::7", "203.0.113.9"
 EVENTS = {"Accept": "text/event-stream"}
 _MAP = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
-_TELLS = """
-proxy_set_header X-Forwarded-For {who};
+_SERVER = """
+proxy_set_header X-Forwarded-For {value};
 proxy_http_version 1.1;
 proxy_set_header Upgrade $http_upgrade;
 proxy_set_header Connection $connection_upgrade;
@@ -26,20 +26,20 @@ location / {{ proxy_pass http://127.0.0.1:{port}; {more} }}
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """Ports of nginx before a daemon that trusts 127.0.0.1 and has room for one stream an address.
+    """Ports of nginx in front of a daemon that trusts 127.0.0.1 and allows one stream per address.
 
-    What nginx sees here are addresses of this machine, which are not counted: so it tells a header of the test in
-    place of them (`told`), or behind it, as is usual (`appended`), or from an address that is not trusted (`stranger`).
+    nginx itself sees addresses of this machine, which are not limited. So it forwards the header of the test unchanged
+    (`forwarded`), or with its own entry (`appended`), or from an address that is not trusted (`untrusted`).
     """
     with ExitStack() as stack:
         one = ("--limits-connections-per-address", "1")
         daemon = Daemon(tmp_path_factory.mktemp("pushd"), *one, "--http-trusted-proxies", "127.0.0.1")
         stack.callback(daemon.stop)
-        told, appended = "$http_x_forwarded_for", "$proxy_add_x_forwarded_for"
+        forwarded, appended = "$http_x_forwarded_for", "$proxy_add_x_forwarded_for"
         servers = {
-            "told": _TELLS.format(who=told, port=daemon.http_port, more=""),
-            "appended": _TELLS.format(who=appended, port=daemon.http_port, more=""),
-            "stranger": _TELLS.format(who=told, port=daemon.http_port, more="proxy_bind 127.0.0.2;"),
+            "forwarded": _SERVER.format(value=forwarded, port=daemon.http_port, more=""),
+            "appended": _SERVER.format(value=appended, port=daemon.http_port, more=""),
+            "untrusted": _SERVER.format(value=forwarded, port=daemon.http_port, more="proxy_bind 127.0.0.2;"),
         }
         nginx = Nginx(tmp_path_factory.mktemp("nginx"), servers, _MAP)
         stack.callback(nginx.stop)
@@ -48,15 +48,15 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
 
 
 def status(http: Http, target: str, address: str, **more: str) -> int:
-    """Ask for a stream as a client of an address; give the status of the answer, of which the headers are read."""
+    """Request a stream as a client of an address; return the status."""
     http.send_request("GET", target, {"X-Forwarded-For": address} | more)
     return http.head().status
 
 
 @pytest.mark.parametrize("target", ["/sse/x", "/sub/x"])
-def test_an_event_source_over_the_limit_is_asked_to_come_back(ports: dict[str, int], target: str):
-    """An error status would make it give up for ever."""
-    port = ports["told"]
+def test_event_source_over_the_limit_is_asked_to_reconnect(ports: dict[str, int], target: str):
+    """After an error status it would never reconnect."""
+    port = ports["forwarded"]
     with Http(port) as first, Http(port) as second, Http(port) as third:
         assert status(first, target, ONE, **EVENTS) == 200
         answer = second.request("GET", target, {"X-Forwarded-For": ONE} | EVENTS)
@@ -66,8 +66,8 @@ def test_an_event_source_over_the_limit_is_asked_to_come_back(ports: dict[str, i
 
 
 @pytest.mark.parametrize("target", ["/stream/x", "/multipart/x", "/mixed/x", "/longpoll/x", "/ws/x"])
-def test_others_over_the_limit_are_refused(ports: dict[str, int], target: str):
-    port, more = ports["told"], HANDSHAKE if "ws" in target else {}
+def test_other_transports_over_the_limit_are_refused(ports: dict[str, int], target: str):
+    port, more = ports["forwarded"], HANDSHAKE if "ws" in target else {}
     with Http(port) as first, Http(port) as second:
         assert status(first, "/sse/x", ONE) == 200
         answer = second.request("GET", target, {"X-Forwarded-For": ONE, **more})
@@ -75,8 +75,8 @@ def test_others_over_the_limit_are_refused(ports: dict[str, int], target: str):
         assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_place_is_given_back(ports: dict[str, int]):
-    port = ports["told"]
+def test_slot_is_released(ports: dict[str, int]):
+    port = ports["forwarded"]
     with Http(port) as first:
         assert status(first, "/stream/x", ONE) == 200
 
@@ -87,8 +87,8 @@ def test_a_place_is_given_back(ports: dict[str, int]):
     assert eventually(is_admitted)
 
 
-def test_the_addresses_that_trusted_proxies_append_count(ports: dict[str, int]):
-    """nginx sees 127.0.0.1, which is trusted too, and appends it: the one before it is that of the client."""
+def test_appended_address_of_a_trusted_proxy_counts(ports: dict[str, int]):
+    """nginx appends 127.0.0.1, which is trusted too: the entry before it is the client."""
     port = ports["appended"]
     with Http(port) as first, Http(port) as second, Http(port) as third:
         assert status(first, "/stream/x", ONE) == 200
@@ -96,21 +96,21 @@ def test_the_addresses_that_trusted_proxies_append_count(ports: dict[str, int]):
         assert status(third, "/stream/x", f"{ONE}, {OTHER}") == 200
 
 
-def test_the_word_of_a_proxy_that_is_not_trusted_is_ignored(ports: dict[str, int]):
-    port = ports["stranger"]
+def test_header_of_an_untrusted_proxy_is_ignored(ports: dict[str, int]):
+    port = ports["untrusted"]
     with Http(port) as first, Http(port) as second:
         assert status(first, "/stream/x", THIRD) == 200
         assert status(second, "/stream/x", THIRD) == 200
 
 
-def test_all_places_can_be_had_behind_a_proxy(tmp_path_factory: pytest.TempPathFactory):
-    """A stream needs no place besides that of the proxy's connection on which it came."""
+def test_all_slots_are_usable_behind_a_proxy(tmp_path_factory: pytest.TempPathFactory):
+    """A stream counts once, with the proxy's connection."""
     with ExitStack() as stack:
         trusting = ("--limits-connections", "2", "--http-trusted-proxies", "127.0.0.1")
         daemon = Daemon(tmp_path_factory.mktemp("pushd"), *trusting)
         stack.callback(daemon.stop)
-        server = _TELLS.format(who="$http_x_forwarded_for", port=daemon.http_port, more="")
-        nginx = Nginx(tmp_path_factory.mktemp("nginx"), {"told": server}, _MAP)
+        server = _SERVER.format(value="$http_x_forwarded_for", port=daemon.http_port, more="")
+        nginx = Nginx(tmp_path_factory.mktemp("nginx"), {"forwarded": server}, _MAP)
         stack.callback(nginx.stop)
-        clients = [stack.enter_context(Http(nginx.ports["told"])) for _ in range(2)]
+        clients = [stack.enter_context(Http(nginx.ports["forwarded"])) for _ in range(2)]
         assert [status(client, "/stream/x", ONE) for client in clients] == [200, 200]

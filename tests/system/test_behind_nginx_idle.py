@@ -1,4 +1,4 @@
-"""Silence behind an nginx that cuts after two seconds of it: what signs of life keep open, and what they do not."""
+"""Idle connections behind an nginx with a timeout of two seconds: keepalives keep them open."""
 
 import email
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from websockets.sync.client import ClientConnection, connect
 from tests.daemon.clients import SECONDS, Http
 from tests.daemon.real import Daemon
 from tests.system.nginx import Nginx
-from tests.system.techniques import NEGOTIATED, STREAMS, Stream, idle
+from tests.system.stream_clients import NEGOTIATED, STREAMS, Stream, idle
 
 pytestmark = pytest.mark.system
 
 IDLE_SECONDS = 6.0
-CUT = 2
-RAW, MIXED = (next(technique for technique in STREAMS if technique.name == name) for name in ("raw", "mixed"))
-KEPT = {technique.name: technique for technique in [*STREAMS, *NEGOTIATED] if technique is not RAW}
-"""The techniques with signs of life."""
-_HAND_ON = """
+PROXY_TIMEOUT = 2
+RAW, MIXED = (next(transport for transport in STREAMS if transport.name == name) for name in ("raw", "mixed"))
+WITH_KEEPALIVE = {transport.name: transport for transport in [*STREAMS, *NEGOTIATED] if transport is not RAW}
+"""The transports with keepalives."""
+_FORWARD = """
 proxy_http_version 1.1;
 proxy_set_header Upgrade $http_upgrade;
 proxy_set_header Connection $connection_upgrade;
@@ -30,35 +30,35 @@ location / {{ proxy_pass http://127.0.0.1:{port}; proxy_read_timeout {seconds}s;
 _MAP = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
 
 
-class Silence(NamedTuple):
-    """What there is after a time in which nobody said anything."""
+class IdleConnections(NamedTuple):
+    """The connections after a time without messages."""
 
     daemon: Daemon
     streams: dict[str, Stream]
-    """By technique; each heard `before`, then nothing but signs of life."""
+    """By transport; each has received `before`, then only keepalives."""
     mail: Stream
-    """The same, for a program that reads it as it would a mail."""
+    """The same stream, read by a parser of mail."""
     raw: Stream
     polls: tuple[Http, Http]
-    """Long polls, one shorter than the server waits and one longer."""
+    """Long polls: one shorter than the timeout of nginx, one longer."""
     socket: ClientConnection
 
 
 @pytest.fixture(scope="module")
-def silence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silence]:
-    """Let all techniques be idle at the same time, once for all tests."""
-    signs = [*("--keepalive-sse", "1"), *("--keepalive-stream", "1"), *("--keepalive-ping", "1")]
-    daemon = Daemon(tmp_path_factory.mktemp("pushd"), *signs)
-    servers = {"short": _HAND_ON.format(port=daemon.http_port, seconds=CUT)}
+def idle_connections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdleConnections]:
+    """Connections over all transports, idle at the same time, once for all tests."""
+    keepalives = [*("--keepalive-sse", "1"), *("--keepalive-stream", "1"), *("--keepalive-ping", "1")]
+    daemon = Daemon(tmp_path_factory.mktemp("pushd"), *keepalives)
+    servers = {"short": _FORWARD.format(port=daemon.http_port, seconds=PROXY_TIMEOUT)}
     with ExitStack() as stack:
         stack.callback(daemon.stop)
         nginx = Nginx(tmp_path_factory.mktemp("nginx"), servers, _MAP)
         stack.callback(nginx.stop)
-        yield _keep_silent(daemon, nginx.ports, stack)
+        yield _open_and_wait(daemon, nginx.ports, stack)
         daemon.assert_healthy()
 
 
-def _keep_silent(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> Silence:
+def _open_and_wait(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> IdleConnections:
     def websocket(port: int) -> ClientConnection:
         uri = f"ws://127.0.0.1:{port}/ws/idle/socket"
         return stack.enter_context(connect(uri, compression=None, proxy=None, ping_interval=None))
@@ -69,58 +69,64 @@ def _keep_silent(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> Sil
         return http
 
     port = ports["short"]
-    streams = {name: stack.enter_context(Stream(port, way, f"idle/{name}")) for name, way in KEPT.items()}
+    streams = {
+        name: stack.enter_context(Stream(port, transport, f"idle/{name}")) for name, transport in WITH_KEEPALIVE.items()
+    }
     raw = stack.enter_context(Stream(port, RAW, "idle/raw"))
     mail = stack.enter_context(Stream(port, MIXED, "idle/mail"))
     daemon.publish("idle/mail", b"before")
     for name in streams:
-        daemon.publish(f"idle/{name}", b"before", Content_Type=KEPT[name].publish_as)
+        daemon.publish(f"idle/{name}", b"before", Content_Type=WITH_KEEPALIVE[name].publish_as)
     for stream in (*streams.values(), mail):
-        assert stream.deliver_result(1) == [b"before"]
-    polls, socket = (poll(CUT // 2), poll(2 * CUT)), websocket(port)
+        assert stream.wait_for_messages(1) == [b"before"]
+    polls, socket = (poll(PROXY_TIMEOUT // 2), poll(2 * PROXY_TIMEOUT)), websocket(port)
     idle([*streams.values(), mail, raw], IDLE_SECONDS)
-    return Silence(daemon, streams, mail, raw, polls, socket)
+    return IdleConnections(daemon, streams, mail, raw, polls, socket)
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_signs_of_life_keep_a_stream_open(silence: Silence, name: str):
-    stream, kind = silence.streams[name], KEPT[name].publish_as
+@pytest.mark.parametrize("name", WITH_KEEPALIVE)
+def test_keepalives_keep_a_stream_open(idle_connections: IdleConnections, name: str):
+    stream, kind = idle_connections.streams[name], WITH_KEEPALIVE[name].publish_as
     assert (once(stream.messages), stream.is_closed) == ([b"before"], False)
     for data in (b"after", b"later"):
-        silence.daemon.publish(f"idle/{name}", data, Content_Type=kind)
-        stream.deliver_result(len(stream.messages) + 1)
+        idle_connections.daemon.publish(f"idle/{name}", data, Content_Type=kind)
+        stream.wait_for_messages(len(stream.messages) + 1)
     assert once(stream.messages) == [b"before", b"after", b"later"]
 
 
 def once(messages: list[bytes]) -> list[bytes]:
-    """Leave out what repeats what came before: an image is sent again as a sign of life."""
+    """Remove repetitions: the keepalive of an image stream is the same image."""
     return [data for data, _ in groupby(messages)]
 
 
-def test_a_mail_parser_reads_parts_with_signs_of_life(silence: Silence):
-    stream = silence.mail
-    silence.daemon.publish("idle/mail", b"after")
-    silence.daemon.request("POST", "/pub/idle/mail?end=1")
-    parsed = email.message_from_bytes(b"Content-Type: " + stream.kind.encode() + b"\r\n\r\n" + stream.to_the_end())
-    _, before, *signs, after, closing = parsed.walk()
+def test_mail_parser_reads_parts_and_keepalives(idle_connections: IdleConnections):
+    stream = idle_connections.mail
+    idle_connections.daemon.publish("idle/mail", b"after")
+    idle_connections.daemon.request("POST", "/pub/idle/mail?end=1")
+    parsed = email.message_from_bytes(b"Content-Type: " + stream.kind.encode() + b"\r\n\r\n" + stream.read_to_end())
+    _, before, *pings, after, closing = parsed.walk()
     assert not any(part.defects for part in parsed.walk())
     for part, text in ((before, b"before"), (after, b"after")):
         assert (part.get_payload(decode=True), part["Content-Length"]) == (text, str(len(text)))
         assert part["Pushd-Id"] and part["Pushd-Channel"] == "idle/mail"
-    assert signs and all((sign["Pushd-Ping"], sign.get_payload()) == ("1", "") for sign in signs)
+    assert pings and all((ping["Pushd-Ping"], ping.get_payload()) == ("1", "") for ping in pings)
     assert "Pushd-Ping" not in before and "Pushd-Ping" not in after
     assert closing.get_payload() == ""
 
 
-def test_nothing_keeps_bare_data_open(silence: Silence):
-    """There is nothing that it could be sent: the proxy closes, and in no good order, so that the client knows."""
-    assert (silence.raw.is_closed, silence.raw.is_complete, silence.raw.body) == (True, False, b"")
+def test_data_only_stream_is_closed(idle_connections: IdleConnections):
+    """A data-only stream has no keepalive: nginx closes it without the last chunk, which the client can detect."""
+    assert (idle_connections.raw.is_closed, idle_connections.raw.is_complete, idle_connections.raw.body) == (
+        True,
+        False,
+        b"",
+    )
 
 
-def test_pings_keep_a_websocket_open(silence: Silence):
-    silence.daemon.publish("idle/socket", b"after")
-    assert silence.socket.recv(SECONDS) == "after"
+def test_pings_keep_a_websocket_open(idle_connections: IdleConnections):
+    idle_connections.daemon.publish("idle/socket", b"after")
+    assert idle_connections.socket.recv(SECONDS) == "after"
 
 
-def test_a_long_poll_has_to_be_shorter_than_the_proxy_waits(silence: Silence):
-    assert [poll.response().status for poll in silence.polls] == [204, 504]
+def test_long_poll_must_be_shorter_than_the_proxy_timeout(idle_connections: IdleConnections):
+    assert [poll.response().status for poll in idle_connections.polls] == [204, 504]

@@ -1,4 +1,4 @@
-"""When the process may open no more files, newcomers are closed, and all else goes on."""
+"""At the limit of open files new connections are closed, and existing ones continue."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ _WATCHED_SECONDS = 1.0
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon that nobody else uses."""
+    """A daemon of its own."""
     daemon = Daemon(tmp_path)
     yield daemon
     daemon.stop()
@@ -30,7 +30,7 @@ def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
     with daemon.lines() as lines, daemon.http() as http:
         assert lines.command(b"SUB a") == b"+OK SUB a"
         assert http.request("GET", "/health/live").status == 200
-        # Not told to the daemon: what it may have in connections it reckoned at its start.
+        # The daemon has calculated its connection limit from the old value at its start.
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + _ROOM,) * 2)
         start = len(daemon.log)
         with ExitStack() as held:

@@ -1,4 +1,4 @@
-"""The real daemon with a history on disk: a full disk, a restart with a million messages, a second daemon, a check."""
+"""Durable history: a full disk, a restart with a million messages, a second daemon, `--check`."""
 
 import resource
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.real import eventually
-from tests.system.durable import GENEROUS, DurableDaemon, fill, twistd
+from tests.system.durable import NO_EVICTION, DurableDaemon, fill, twistd
 
 pytestmark = pytest.mark.system
 
@@ -19,7 +19,7 @@ LARGE = bytes(200_000)
 
 @pytest.fixture
 def durable(tmp_path: Path) -> Iterator[Callable[..., DurableDaemon]]:
-    """Start daemons; they are stopped after the test."""
+    """Start daemons, which are stopped after the test."""
     running: list[DurableDaemon] = []
 
     def start(*options: str, home: Path = tmp_path, data: Path | None = None) -> DurableDaemon:
@@ -33,7 +33,7 @@ def durable(tmp_path: Path) -> Iterator[Callable[..., DurableDaemon]]:
 
 
 class FullDisk:
-    """A small disk for the history: a file system of its own where that may be, else a limit on the size of files."""
+    """A small disk for the history: a file system if permitted, else a limit on the file size."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -42,12 +42,12 @@ class FullDisk:
         self.is_mounted = subprocess.run(options, capture_output=True, check=False).returncode == 0
 
     def limit(self, daemon: DurableDaemon) -> None:
-        """Let the disk be small."""
+        """Set it up."""
         if not self.is_mounted:
             resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))
 
     def widen(self, daemon: DurableDaemon) -> None:
-        """Let there be room."""
+        """Make room."""
         if self.is_mounted:
             subprocess.run(["mount", "-o", "remount,size=64m", str(self.place)], check=True)
         else:
@@ -55,7 +55,7 @@ class FullDisk:
             resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, unlimited)
 
     def close(self) -> None:
-        """Have it no more."""
+        """Remove it."""
         if self.is_mounted:
             subprocess.run(["umount", "-l", str(self.place)], check=True)
 
@@ -68,7 +68,7 @@ def full_disk(tmp_path: Path) -> Iterator[FullDisk]:
     disk.close()
 
 
-def test_a_full_disk_refuses_publishes_at_every_door_and_is_forgotten_when_there_is_room(
+def test_full_disk_refuses_publishes_until_there_is_room(
     full_disk: FullDisk, durable: Callable[..., DurableDaemon]
 ) -> None:
     daemon = durable("--backend-sync", "normal", data=full_disk.place / "data")
@@ -104,7 +104,7 @@ def test_a_full_disk_refuses_publishes_at_every_door_and_is_forgotten_when_there
     assert [each["id"] for each in again.history("large,small")] == [*accepted, receipt["id"]]
 
 
-def test_a_second_daemon_is_refused_with_a_sentence(tmp_path: Path, durable: Callable[..., DurableDaemon]) -> None:
+def test_second_daemon_is_refused(tmp_path: Path, durable: Callable[..., DurableDaemon]) -> None:
     daemon = durable()
     done = twistd(tmp_path / "other", "--data-dir", str(tmp_path / "data"))
     assert done.returncode == 1
@@ -113,7 +113,7 @@ def test_a_second_daemon_is_refused_with_a_sentence(tmp_path: Path, durable: Cal
     assert "id" in daemon.publish("a")
 
 
-def test_a_check_opens_and_verifies_the_file(tmp_path: Path, durable: Callable[..., DurableDaemon]) -> None:
+def test_check_verifies_the_file(tmp_path: Path, durable: Callable[..., DurableDaemon]) -> None:
     daemon = durable()
     daemon.publish("a", b"some text to be found")
     data = tmp_path / "data"
@@ -132,23 +132,23 @@ def test_a_check_opens_and_verifies_the_file(tmp_path: Path, durable: Callable[.
 
 
 @pytest.mark.parametrize("messages", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_a_start_with_many_messages_is_quick_and_takes_no_memory_for_them(
+def test_start_with_many_messages_is_fast_and_needs_little_memory(
     tmp_path: Path, durable: Callable[..., DurableDaemon], messages: int
 ) -> None:
     epoch = fill_directory(tmp_path / "full", messages)
     empty = durable(home=tmp_path / "empty")
-    small, usual = empty.memory(), empty.processor_seconds()
-    daemon = durable(*GENEROUS, home=tmp_path / "full")
-    seconds = daemon.processor_seconds()
+    small, usual = empty.memory(), empty.cpu_seconds()
+    daemon = durable(*NO_EVICTION, home=tmp_path / "full")
+    seconds = daemon.cpu_seconds()
     assert daemon.request("GET", "/health/ready").status == 200
     assert seconds < 2.0 and seconds - usual < 0.8
     assert daemon.counter("pushd_history_messages") == messages
     assert daemon.publish("c/7")["id"] == f"{epoch}-{messages + 1}"
-    # A cursor that far back, of one channel among all the others.
+    # The oldest cursor, of one of many channels.
     answer = daemon.request("GET", f"/history/c/7?since={epoch}-0&limit=10000")
     assert len(answer.json()) == messages // CHANNELS + 1
     assert "pushd-gap" not in answer.headers
-    # And of all channels; meanwhile others publish and hear.
+    # The same of all channels, while other clients publish and subscribe.
     with daemon.lines() as lines, daemon.lines() as live:
         live.send(b"SUB live\r\n")
         live.line()
@@ -168,6 +168,6 @@ def test_a_start_with_many_messages_is_quick_and_takes_no_memory_for_them(
 
 
 def fill_directory(home: Path, messages: int) -> str:
-    """Fill the directory of a daemon."""
+    """Write a large history."""
     (home / "data").mkdir(parents=True)
     return fill(home / "data", messages, CHANNELS)

@@ -1,4 +1,4 @@
-"""A listener that other machines can reach needs --open, judged by the address that it is bound to."""
+"""A listener that other machines can reach needs --open; the address of the bound socket decides."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ |= {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "pushd.socket", "LISTEN_PID": str(os.getpid())}
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""Puts a socket where systemd puts it (sd_listen_fds(3)), and becomes the daemon."""
+"""Passes a socket like systemd (sd_listen_fds(3)), and executes the daemon."""
 ENDPOINTS = (
     "systemd:domain=INET:index=0",
     "systemd:domain=INET:name=pushd.socket",
@@ -35,27 +35,27 @@ ENDPOINTS = (
 )
 
 
-class Handed(NamedTuple):
-    """A daemon that was started with a socket."""
+class StartedDaemon(NamedTuple):
+    """A daemon started with a socket."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     @property
-    def said(self) -> str:
-        """All it has said."""
+    def output(self) -> str:
+        """Its output."""
         return self.log.read_text(encoding="utf-8")
 
 
 class Systemd:
-    """Starts daemons with a socket that is bound already."""
+    """Starts daemons with a bound socket."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._stack = stack
 
-    def start(self, listener: socket.socket, listen: str, *options: str) -> Handed:
-        """Start one, which logs to a file."""
+    def start(self, listener: socket.socket, listen: str, *options: str) -> StartedDaemon:
+        """Start a daemon that logs to a file."""
         copy = fcntl.fcntl(listener, fcntl.F_DUPFD, 10)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
         log = self._folder / "log"
@@ -82,12 +82,12 @@ class Systemd:
         os.close(copy)
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
-        return Handed(process, log)
+        return StartedDaemon(process, log)
 
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[Systemd]:
-    """One that ends what it has started."""
+    """Starts daemons, and stops them after the test."""
     with ExitStack() as stack:
         yield Systemd(tmp_path, stack)
 
@@ -97,7 +97,7 @@ def bound(host: str) -> socket.socket:
     return socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::")
 
 
-def listens(key: str, endpoint: str) -> str:
+def listen_options(key: str, endpoint: str) -> str:
     return f"--http {endpoint} --tcp none" if key == "http" else f"--http none --tcp {endpoint}"
 
 
@@ -109,44 +109,44 @@ def listens(key: str, endpoint: str) -> str:
         *((key, ENDPOINTS[0], ("--check",)) for key in ("http", "tcp")),
     ],
 )
-def test_a_socket_of_systemd_that_others_reach_is_refused(
-    systemd: Systemd, key: str, endpoint: str, check: tuple[str, ...]
-) -> None:
+def test_exposed_systemd_socket_is_refused(systemd: Systemd, key: str, endpoint: str, check: tuple[str, ...]) -> None:
     with bound("0.0.0.0") as listener:
         port = listener.getsockname()[1]
-        daemon = systemd.start(listener, listens(key, endpoint), *check)
+        daemon = systemd.start(listener, listen_options(key, endpoint), *check)
         assert daemon.process.wait(START_SECONDS) == 1
-    assert daemon.said == (
+    assert daemon.output == (
         f"pushd: {key}.listen: {endpoint} is bound to 0.0.0.0:{port}, which is open to other machines: "
         "bind it to a loopback address, or start with --open to let anyone publish and subscribe\n"
     )
 
 
 @pytest.mark.parametrize("domain", ["INET6", "UNIX"])
-def test_the_domain_that_an_endpoint_claims_does_not_count(systemd: Systemd, domain: str) -> None:
+def test_domain_of_the_endpoint_does_not_count(systemd: Systemd, domain: str) -> None:
     with bound("::") as listener:
-        daemon = systemd.start(listener, listens("http", f"systemd:domain={domain}:index=0"))
+        daemon = systemd.start(listener, listen_options("http", f"systemd:domain={domain}:index=0"))
         assert daemon.process.wait(START_SECONDS) == 1
-    assert re.fullmatch(r"pushd: http.listen: [^\n]* is bound to \[::\]:[0-9]+, which is open to [^\n]*\n", daemon.said)
+    assert re.fullmatch(
+        r"pushd: http.listen: [^\n]* is bound to \[::\]:[0-9]+, which is open to [^\n]*\n", daemon.output
+    )
 
 
-def test_with_open_it_starts_warns_and_serves_any_host(systemd: Systemd) -> None:
+def test_open_daemon_warns_and_serves_every_host(systemd: Systemd) -> None:
     with bound("0.0.0.0") as listener:
         port = listener.getsockname()[1]
-        daemon = systemd.start(listener, listens("http", ENDPOINTS[0]), "--open")
-        assert eventually(lambda: "listens on" in daemon.said, START_SECONDS), daemon.said
-        assert f"Anyone who can connect to {ENDPOINTS[0]} may publish and subscribe" in daemon.said
+        daemon = systemd.start(listener, listen_options("http", ENDPOINTS[0]), "--open")
+        assert eventually(lambda: "listens on" in daemon.output, START_SECONDS), daemon.output
+        assert f"Anyone who can connect to {ENDPOINTS[0]} may publish and subscribe" in daemon.output
         with Http(port) as http:
             assert http.request("GET", "/channels", {"Host": "push.example.org"}).status == 200
 
 
-def test_a_socket_of_systemd_on_loopback_starts_and_judges_the_host(systemd: Systemd) -> None:
+def test_loopback_systemd_socket_checks_the_host(systemd: Systemd) -> None:
     host = "127.8.9.1"
     with bound(host) as listener:
         port = listener.getsockname()[1]
-        daemon = systemd.start(listener, listens("http", ENDPOINTS[0]))
-        assert eventually(lambda: "listens on" in daemon.said, START_SECONDS), daemon.said
-        assert "Anyone who can connect" not in daemon.said
+        daemon = systemd.start(listener, listen_options("http", ENDPOINTS[0]))
+        assert eventually(lambda: "listens on" in daemon.output, START_SECONDS), daemon.output
+        assert "Anyone who can connect" not in daemon.output
         with socket.create_connection((host, port), SECONDS) as sock:
             assert Http(sock).request("GET", "/channels", {"Host": "evil.example"}).status == 421
 
@@ -155,8 +155,8 @@ def test_a_socket_of_systemd_on_loopback_starts_and_judges_the_host(systemd: Sys
 @pytest.mark.parametrize(
     "endpoint", ["tcp:0:interface=0.0.0.0", r"tcp6:0:interface=\:\:", "haproxy:tcp:0:interface=0.0.0.0"]
 )
-async def test_the_daemon_itself_judges_where_it_is_bound(key: str, endpoint: str) -> None:
-    """Also where nobody has checked the text, or the text said something else."""
+async def test_daemon_checks_the_bound_address(key: str, endpoint: str) -> None:
+    """The check of the bound socket does not depend on the check of the endpoint string."""
     daemon = RunningDaemon({key: endpoint})
     try:
         with pytest.raises(CannotStart, match=rf"^{key}: .* is bound to .*, which is open to other machines"):
@@ -165,10 +165,10 @@ async def test_the_daemon_itself_judges_where_it_is_bound(key: str, endpoint: st
         await daemon.stop()
 
 
-async def test_a_listener_that_may_be_open_is_told(tmp_path: Path) -> None:
+async def test_open_listener_is_logged(tmp_path: Path) -> None:
     daemon = await RunningDaemon({"http.listen": "tcp:0:interface=0.0.0.0", "access.open": "true"}).start()
     try:
-        told = [line for line in daemon.log if line.startswith("Anyone who can connect to")]
-        assert told == ["Anyone who can connect to tcp:0:interface=0.0.0.0 may publish and subscribe"]
+        warnings = [line for line in daemon.log if line.startswith("Anyone who can connect to")]
+        assert warnings == ["Anyone who can connect to tcp:0:interface=0.0.0.0 may publish and subscribe"]
     finally:
         await daemon.stop()

@@ -1,6 +1,6 @@
-"""One answer to each request and each message once, whatever the framing: directly, and through pooling proxies.
+"""Each request has one response and each message is stored once, directly and through proxies that pool connections.
 
-FRAMING_STREAMS says how many streams go directly (a third as many through each proxy), FRAMING_SEED which.
+FRAMING_STREAMS is the number of direct streams (a third as many through each proxy), FRAMING_SEED the seed.
 """
 
 import base64
@@ -33,15 +33,15 @@ STREAMS: Final = int(os.environ.get("FRAMING_STREAMS", "4500"))
 SEED: Final = os.environ.get("FRAMING_SEED", "1")
 ROUTES: Final = ("direct", "nginx", "haproxy", "apache")
 _AT_ONCE: Final = 6
-"""Connections of a thread that send by turns."""
+"""Connections per thread, which send alternately."""
 _THREADS: Final = 4
 _SHOWN: Final = 5
-"""How many of the streams that failed are shown."""
+"""The maximum number of failed streams that are reported."""
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """The daemon at the end of all routes, with a channel that has ended."""
+    """The daemon behind all routes, with a channel that has ended."""
     daemon = Daemon(tmp_path_factory.mktemp("pushd"), "--limits-channels", "1000000")
     try:
         daemon.publish(f"{ENDED}?end=1", b"last")
@@ -55,7 +55,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def route(
     request: pytest.FixtureRequest, daemon: Daemon, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator["Route"]:
-    """Each way to the daemon: a proxy is configured as docs/proxies.md says, and keeps its connections for anybody."""
+    """The routes to the daemon: directly, and through each proxy of docs/proxies.md, which pools connections."""
     name, directory, here = request.param, tmp_path_factory.mktemp(request.param), f"127.0.0.1:{daemon.http_port}"
     with ExitStack() as stack:
         match name:
@@ -76,14 +76,14 @@ def route(
 
 
 class Route(NamedTuple):
-    """A way to the daemon."""
+    """A route to the daemon."""
 
     name: str
     port: int
 
 
 class Bystander:
-    """A client with credentials that does all right while others do not, and has to notice nothing of them."""
+    """A client with credentials that sends valid requests meanwhile, and must not be affected by the others."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -109,11 +109,11 @@ class Bystander:
                     while not self._is_stopping.is_set() and self._ask(http, number):
                         number += 1
                     number += 1
-        except Exception as failure:  # in a thread, so the test has to raise it
+        except Exception as failure:  # raised again by the test, since this is a thread
             self.failure = f"the bystander's round {number} failed: {failure!r}"
 
     def _ask(self, http: Http, number: int) -> bool:
-        """Do a round of requests; return whether the connection goes on."""
+        """Send a round of requests; return whether the connection stays open."""
         channel, body = f"by/{self._route.name}/{number}", f"bystander {number}".encode()
         headers = {"Authorization": f"Bearer {SECRET}{number}"}
         answer = http.request("POST", f"/pub/{channel}", headers, body)
@@ -127,7 +127,7 @@ class Bystander:
         return "close" not in answer.headers.get("connection", "")
 
 
-def test_each_request_has_one_answer_and_each_message_is_kept_once(daemon: Daemon, route: Route) -> None:
+def test_each_request_has_one_response_and_each_message_is_stored_once(daemon: Daemon, route: Route) -> None:
     is_direct = route.name == "direct"
     count = STREAMS if is_direct else STREAMS // 3
     generator = Generator(f"{SEED} {route.name}", may_wait=is_direct, may_overflow=route.name != "haproxy")
@@ -135,11 +135,15 @@ def test_each_request_has_one_answer_and_each_message_is_kept_once(daemon: Daemo
     expected = victims(daemon, [stream.token for stream in streams])
     groups = [streams[start : start + _AT_ONCE] for start in range(0, count, _AT_ONCE)]
     with Bystander(route) as bystander, ThreadPoolExecutor(_THREADS) as pool:
-        talks = [talk for group in pool.map(partial(converse, route.port), groups) for talk in group]
+        conversations = [
+            conversation for group in pool.map(partial(converse, route.port), groups) for conversation in group
+        ]
     assert not bystander.failure, f"FRAMING_SEED={SEED}: {bystander.failure}"
-    wrong = {talk.stream.token: list(faults(talk, is_direct=is_direct)) for talk in talks}
-    for talk in talks:
-        expect(talk, expected)
+    wrong = {
+        conversation.stream.token: list(faults(conversation, is_direct=is_direct)) for conversation in conversations
+    }
+    for conversation in conversations:
+        expect(conversation, expected)
     seen_by_bystander: dict[str, bytes] = {}
     for channel, messages in history(daemon).items():
         assert not [data for data in messages.values() if SECRET.encode() in data], channel
@@ -152,17 +156,17 @@ def test_each_request_has_one_answer_and_each_message_is_kept_once(daemon: Daemo
     for channel, kept in expected.items():
         wrong[TOKEN.findall(channel)[0]] += kept.faults({})
     assert seen_by_bystander == bystander.published
-    failed = [talk for talk in talks if wrong[talk.stream.token]]
+    failed = [conversation for conversation in conversations if wrong[conversation.stream.token]]
     kinds = Counter(re.sub("[0-9]+", "N", fault[:60]) for faults_ in wrong.values() for fault in faults_)
     assert not failed, f"FRAMING_SEED={SEED}: {len(failed)} of {count} streams; {kinds}" + "".join(
-        shown(talk, wrong[talk.stream.token]) for talk in failed[:_SHOWN]
+        shown(conversation, wrong[conversation.stream.token]) for conversation in failed[:_SHOWN]
     )
-    published = sum(answer.status == 202 for talk in talks for answer in talk.answers)
+    published = sum(answer.status == 202 for conversation in conversations for answer in conversation.answers)
     assert published > count / 2
 
 
 def victims(daemon: Daemon, tokens: list[str]) -> dict[str, Kept]:
-    """Publish a message for each stream that nothing may delete; return what the channels hold then."""
+    """Publish one last message for each stream; return the content of the channels then."""
     lines = "".join(json.dumps({"channel": f"victim/{token}", "data": "victim"}) + "\n" for token in tokens)
     answer = daemon.request("POST", "/pub", {"Content-Type": "application/x-ndjson"}, lines.encode())
     receipts = [json.loads(line) for line in answer.body.splitlines()]
@@ -170,7 +174,7 @@ def victims(daemon: Daemon, tokens: list[str]) -> dict[str, Kept]:
 
 
 def history(daemon: Daemon) -> dict[str, dict[str, bytes]]:
-    """Return all that is kept: by channel, data by id."""
+    """Return the history: by channel, data by id."""
     stored: dict[str, dict[str, bytes]] = defaultdict(dict)
     since = "all"
     with Http(daemon.http_port) as http:
@@ -187,15 +191,15 @@ def history(daemon: Daemon) -> dict[str, dict[str, bytes]]:
             since = answer.headers["pushd-id"]
 
 
-def shown(talk: Conversation, wrong: list[str]) -> str:
+def shown(conversation: Conversation, wrong: list[str]) -> str:
     """Describe a stream that failed."""
-    stream = talk.stream
+    stream = conversation.stream
     how = "aborted" if stream.is_aborted else "half-closed" if stream.is_half_closed else "read to its end"
     read = [
         (request.method, request.target, sorted(doubt.name for doubt in request.doubts))
-        for request in talk.reading.requests
+        for request in conversation.reading.requests
     ]
     return (
         f"\n\n{stream.token}, {how}: {'; '.join(wrong)}\n sent {stream.segments}\n waits {stream.waits}"
-        f"\n read {read} {talk.reading.tail}\n received {talk.received!r}"
+        f"\n read {read} {conversation.reading.tail}\n received {conversation.received!r}"
     )

@@ -1,7 +1,6 @@
-"""Whatever comes from outside, the daemon goes on: broken variants of what is right, on each listener.
+"""Mutations of valid input to each listener do not break the daemon.
 
-`make fuzz` sends ten times as many, other ones each time unless FUZZ_SEED names them. What fails is sent
-again with the same number.
+`make fuzz` sends ten times as many, with a random FUZZ_SEED. A failure is reproduced by the same seed.
 """
 
 import os
@@ -27,7 +26,7 @@ _V1 = _UPGRADE + b"Sec-WebSocket-Protocol: pushd.v1\r\n\r\n"
 
 
 def frame(payload: bytes, first: int = 0x81) -> bytes:
-    """Make a frame of a client, masked by zeroes (RFC 6455, section 5.2)."""
+    """Return a client frame, masked with zeros (RFC 6455, section 5.2)."""
     length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
     return bytes([first]) + length + bytes(4) + payload
 
@@ -61,7 +60,7 @@ SCRAPS = (b"\x00", b"\r", b"\n", b"\r\n\r\n", b"\xff", b"%00", b"%2f", b"*", b",
 
 
 def mutate(choose: random.Random, seeds: Sequence[bytes]) -> bytes:
-    """Break one of some good inputs in a few places."""
+    """Mutate one of the valid inputs in a few places."""
     data = bytearray(choose.choice(seeds))
     for _ in range(choose.randint(1, 4)):
         start = choose.randrange(len(data) + 1)
@@ -84,14 +83,14 @@ def mutate(choose: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that nobody else uses."""
+    """A daemon of its own."""
     daemon = Daemon(tmp_path_factory.mktemp("pushd"), "--limits-message", "64KiB", "--limits-handshake", "2")
     yield daemon
     daemon.stop()
 
 
-def test_the_good_inputs_are_good(daemon: Daemon, tmp_path: Path) -> None:
-    """Else their broken variants would not go deep."""
+def test_unmutated_inputs_are_valid(daemon: Daemon, tmp_path: Path) -> None:
+    """Mutations of invalid inputs would not reach much code."""
     for data in HTTP:
         assert send(daemon.http_port, data).startswith((b"HTTP/1.1 20", b"HTTP/1.0 20")), data
     for data in WEBSOCKET[:4]:
@@ -104,7 +103,7 @@ def test_the_good_inputs_are_good(daemon: Daemon, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listener", "seeds"), [("http", HTTP), ("http", WEBSOCKET), ("tcp", LINES)], ids=["http", "websocket", "lines"]
 )
-def test_broken_input_breaks_nothing(daemon: Daemon, listener: str, seeds: Sequence[bytes]) -> None:
+def test_mutated_input_does_not_break_the_daemon(daemon: Daemon, listener: str, seeds: Sequence[bytes]) -> None:
     choose = random.Random(f"{SEED} {listener}")
     port = daemon.http_port if listener == "http" else daemon.tcp_port
     for number in range(INPUTS // 3):
@@ -122,8 +121,9 @@ def test_broken_input_breaks_nothing(daemon: Daemon, listener: str, seeds: Seque
 
 
 def send(port: int, data: bytes) -> bytes:
-    """Send all that is taken, say that no more comes, and read what is answered, or leave where that may take long: a
-    long poll with another request behind it waits.
+    """Send as much as the daemon reads, half-close, and read the replies.
+
+    A long poll with another request after it is not read to its end, since that would take long.
     """
     answer = []
     with socket.create_connection(("127.0.0.1", port), SECONDS) as sock:

@@ -1,4 +1,4 @@
-"""Daemons that share a Redis, as processes: one dies amid its work, several share a port, Redis itself goes away."""
+"""Daemon processes that share a Redis: a node is killed, several share a port, Redis is unavailable."""
 
 import json
 import os
@@ -21,7 +21,7 @@ MANY = 10_000
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that loses nothing."""
+    """A Redis that loses no writes."""
     server = RedisServer(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always").start()
     yield server
     server.kill()
@@ -29,16 +29,16 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def daemon(tmp_path: Path, redis: RedisServer) -> Iterator[Callable[..., Daemon]]:
-    """Start a daemon on the Redis."""
+    """Start nodes, which are stopped after the test."""
     running: list[Daemon] = []
 
     def start(*options: str) -> Daemon:
         folder = tmp_path / f"node{len(running)}"
         folder.mkdir()
         running.append(Daemon(folder, "--redis", redis.url, *options))
-        one = running[-1]
-        assert eventually(lambda: one.request("GET", "/health/ready").status == 200, 10), one.log
-        return one
+        first = running[-1]
+        assert eventually(lambda: first.request("GET", "/health/ready").status == 200, 10), first.log
+        return first
 
     yield start
     for each in running:
@@ -47,14 +47,14 @@ def daemon(tmp_path: Path, redis: RedisServer) -> Iterator[Callable[..., Daemon]
             each.stop()
 
 
-class Listener(threading.Thread):
-    """A line connection that notes what it hears: ids and texts."""
+class LineSubscriber(threading.Thread):
+    """A TCP line connection that records the ids and texts it receives."""
 
     def __init__(self, lines: Lines, topics: str) -> None:
         super().__init__(daemon=True)
         assert lines.command(f"SUB {topics}".encode()).startswith(b"+OK")
         self._lines = lines
-        self.heard: list[tuple[str, str]] = []
+        self.received: list[tuple[str, str]] = []
         self.gaps: list[str] = []
         self.start()
 
@@ -63,7 +63,7 @@ class Listener(threading.Thread):
         while line := self._read():
             words = line.decode().rstrip("\r\n").split(" ", 3)
             if words[0] == "MSG":
-                self.heard.append((words[2], words[3]))
+                self.received.append((words[2], words[3]))
             elif words[0] == "GAP":
                 self.gaps.append(line.decode())
 
@@ -75,24 +75,24 @@ class Listener(threading.Thread):
 
     @property
     def texts(self) -> list[str]:
-        """Give what was said."""
-        return [text for _, text in self.heard]
+        """The received texts."""
+        return [text for _, text in self.received]
 
     @property
     def is_in_order(self) -> bool:
-        """Tell whether ids only grow."""
-        seqs = [int(id.rpartition("-")[2]) for id, _ in self.heard]
+        """Whether the ids increase."""
+        seqs = [int(id.rpartition("-")[2]) for id, _ in self.received]
         return seqs == sorted(set(seqs))
 
 
-def test_what_a_node_accepted_before_it_was_killed_is_heard_by_all_others(daemon: Callable[..., Daemon]) -> None:
-    dying, one, other = daemon(), daemon(), daemon()
-    listeners = []
-    for node, topics in ((one, "many/a"), (one, "many/*"), (other, "many/a,many/b,many/c")):
+def test_other_nodes_deliver_what_a_killed_node_accepted(daemon: Callable[..., Daemon]) -> None:
+    killed, first, second = daemon(), daemon(), daemon()
+    subscribers = []
+    for node, topics in ((first, "many/a"), (first, "many/*"), (second, "many/a,many/b,many/c")):
         lines = node.lines()
         lines.socket.settimeout(None)
-        listeners.append(Listener(lines, topics))
-    publisher = dying.lines()
+        subscribers.append(LineSubscriber(lines, topics))
+    publisher = killed.lines()
     sent = [(f"many/{'abc'[number % 3]}", f"text{number}") for number in range(MANY)]
     accepted: list[str] = []
 
@@ -111,97 +111,95 @@ def test_what_a_node_accepted_before_it_was_killed_is_heard_by_all_others(daemon
     thread = threading.Thread(target=publish)
     thread.start()
     assert eventually(lambda: len(accepted) >= MANY // 2, 30)
-    os.kill(dying.pid, signal.SIGKILL)
+    os.kill(killed.pid, signal.SIGKILL)
     thread.join(10)
     assert MANY // 2 <= len(accepted) < MANY
-    one.publish("many/a", b"last")
+    first.publish("many/a", b"last")
     channels = {text: channel for channel, text in sent}
-    for listener, names in zip(listeners, ("a", "abc", "abc"), strict=True):
-        wanted = {text for text in accepted if channels[text][-1] in names}
-        assert eventually(lambda: "last" in listener.texts[-1:], 10)  # noqa: B023
-        heard = [text for text in listener.texts if text != "last"]
-        assert len(heard) == len(set(heard))
-        assert wanted <= set(heard) <= channels.keys()
-        assert [text for text in heard if text in wanted] == [text for text in accepted if text in wanted]
-        assert listener.is_in_order and not listener.gaps
-    assert listeners[1].texts == listeners[2].texts
-    assert one.request("GET", "/pub/many%2Fa").json()["subscribers"] == 3
+    for subscriber, names in zip(subscribers, ("a", "abc", "abc"), strict=True):
+        expected = {text for text in accepted if channels[text][-1] in names}
+        assert eventually(lambda: "last" in subscriber.texts[-1:], 10)  # noqa: B023
+        received = [text for text in subscriber.texts if text != "last"]
+        assert len(received) == len(set(received))
+        assert expected <= set(received) <= channels.keys()
+        assert [text for text in received if text in expected] == [text for text in accepted if text in expected]
+        assert subscriber.is_in_order and not subscriber.gaps
+    assert subscribers[1].texts == subscribers[2].texts
+    assert first.request("GET", "/pub/many%2Fa").json()["subscribers"] == 3
 
 
-def test_while_redis_is_away_health_is_red_and_publishes_are_refused(
-    daemon: Callable[..., Daemon], redis: RedisServer
-) -> None:
-    one, other = daemon("--backend-publish-timeout", "500ms"), daemon("--backend-publish-timeout", "500ms")
-    lines = one.lines()
+def test_redis_outage_is_reported_and_publishes_are_refused(daemon: Callable[..., Daemon], redis: RedisServer) -> None:
+    first, second = daemon("--backend-publish-timeout", "500ms"), daemon("--backend-publish-timeout", "500ms")
+    lines = first.lines()
     lines.socket.settimeout(None)
-    listener = Listener(lines, "a")
-    publisher = other.lines()
+    subscriber = LineSubscriber(lines, "a")
+    publisher = second.lines()
     assert publisher.command(b"PUB a before").startswith(b"+OK")
     redis.kill()
-    assert eventually(lambda: one.request("GET", "/health/ready").status == 503)
-    assert "Redis is unavailable" in one.request("GET", "/health/ready").json()["reason"]
-    metrics = one.request("GET", "/metrics")
+    assert eventually(lambda: first.request("GET", "/health/ready").status == 503)
+    assert "Redis is unavailable" in first.request("GET", "/health/ready").json()["reason"]
+    metrics = first.request("GET", "/metrics")
     assert (metrics.status, b"\npushd_backend_up 0.0\n" in metrics.body) == (200, True)
     assert b"pushd_history_messages" not in metrics.body
-    refused = one.request("POST", "/pub/a", None, b"x")
+    refused = first.request("POST", "/pub/a", None, b"x")
     assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "unavailable", "1")
     assert publisher.command(b"PUB a x").startswith(b"-ERR unavailable Redis is unavailable")
     assert publisher.command(b"SUB a").startswith(b"-ERR unavailable")
-    assert one.request("GET", "/longpoll/a?timeout=1").status == 503
-    come_back = one.request("GET", "/sse/a")
-    assert (come_back.status, come_back.headers["content-type"]) == (200, "text/event-stream")
-    wait = re.fullmatch(rb":\nretry: ([0-9]+)\n", come_back.body)
+    assert first.request("GET", "/longpoll/a?timeout=1").status == 503
+    reconnect = first.request("GET", "/sse/a")
+    assert (reconnect.status, reconnect.headers["content-type"]) == (200, "text/event-stream")
+    wait = re.fullmatch(rb":\nretry: ([0-9]+)\n", reconnect.body)
     assert wait and 1000 <= int(wait[1]) <= 2000
     redis.start()
-    assert eventually(lambda: all(each.request("GET", "/health/ready").status == 200 for each in (one, other)), 10)
+    assert eventually(lambda: all(each.request("GET", "/health/ready").status == 200 for each in (first, second)), 10)
     assert publisher.command(b"PUB a after").startswith(b"+OK")
-    assert eventually(lambda: listener.texts == ["before", "after"])
-    assert not listener.gaps
-    assert one.counter("pushd_history_messages") == 2
-    assert 0 <= one.counter("pushd_canary_age_seconds") < 4
+    assert eventually(lambda: subscriber.texts == ["before", "after"])
+    assert not subscriber.gaps
+    assert first.counter("pushd_history_messages") == 2
+    assert 0 <= first.counter("pushd_canary_age_seconds") < 4
 
 
-def test_local_delivery_is_said_in_every_answer(daemon: Callable[..., Daemon], redis: RedisServer) -> None:
-    one = daemon("--backend-publish-timeout", "300ms", "--backend-when-away", "local")
-    lines = one.lines()
+def test_local_delivery_is_marked_in_receipts(daemon: Callable[..., Daemon], redis: RedisServer) -> None:
+    first = daemon("--backend-publish-timeout", "300ms", "--backend-when-away", "local")
+    lines = first.lines()
     lines.socket.settimeout(None)
-    listener = Listener(lines, "a")
-    before = one.publish("a", b"before")
-    assert eventually(lambda: listener.texts == ["before"])
+    subscriber = LineSubscriber(lines, "a")
+    before = first.publish("a", b"before")
+    assert eventually(lambda: subscriber.texts == ["before"])
     redis.kill()
-    assert eventually(lambda: one.request("GET", "/health/ready").status == 503)
-    assert one.publish("a", b"local") == {"id": before["id"], "channel": "a", "subscribers": 1, "local": True}
-    assert one.lines().command(b"PUB a line") == f"+OK {before['id']} 1 local".encode()
-    with one.websocket() as socket:
+    assert eventually(lambda: first.request("GET", "/health/ready").status == 503)
+    assert first.publish("a", b"local") == {"id": before["id"], "channel": "a", "subscribers": 1, "local": True}
+    assert first.lines().command(b"PUB a line") == f"+OK {before['id']} 1 local".encode()
+    with first.websocket() as socket:
         socket.send(json.dumps({"publish": "a", "data": "socket"}))
         answer = json.loads(socket.recv())
         assert (answer["ok"], answer["local"]) == (True, True)
-    assert eventually(lambda: listener.texts == ["before", "local", "line", "socket"])
+    assert eventually(lambda: subscriber.texts == ["before", "local", "line", "socket"])
 
 
-def test_daemons_share_a_port_and_are_one(daemon: Callable[..., Daemon]) -> None:
+def test_nodes_share_a_port(daemon: Callable[..., Daemon]) -> None:
     http, tcp = free_port(), free_port()
     shared = (
         *("--http", f"tcp:{http}:interface=127.0.0.1", "--http-reuse-port", "yes"),
         *("--tcp", f"tcp:{tcp}:interface=127.0.0.1", "--tcp-reuse-port", "yes"),
     )
     nodes = [daemon(*shared), daemon(*shared)]
-    listeners = []
+    subscribers = []
     for _ in range(20):
         lines = Lines(tcp)
         lines.socket.settimeout(None)
-        listeners.append(Listener(lines, "a"))
+        subscribers.append(LineSubscriber(lines, "a"))
     assert nodes[0].publish("a", b"x")["subscribers"] < 20
-    assert eventually(lambda: all(listener.texts == ["x"] for listener in listeners))
+    assert eventually(lambda: all(subscriber.texts == ["x"] for subscriber in subscribers))
     assert nodes[1].request("GET", "/pub/a").json()["transports"] == {"tcp": 20}
     for node in nodes:
         assert f"http listens on 127.0.0.1:{http}" in node.log
 
 
-def test_a_password_is_never_logged(tmp_path: Path) -> None:
+def test_password_is_not_logged(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     folder.mkdir()
-    node = Daemon(folder, "--redis", f"redis://somebody:s3cret@127.0.0.1:{free_port()}/3")
+    node = Daemon(folder, "--redis", f"redis://user:s3cret@127.0.0.1:{free_port()}/3")
     assert node.wait_for_log("no connection")
     node.stop()
     assert "s3cret" not in node.log

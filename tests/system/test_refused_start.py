@@ -1,4 +1,4 @@
-"""The real twistd: a start that can not be ends with one sentence and a status that scripts see."""
+"""A failed start prints one sentence and exits with a nonzero status."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ def twistd(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def taken():
-    """The endpoint of a port that another program has, and the sentence about it."""
+    """The endpoint of a port in use, and the sentence about it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         yield (
@@ -43,7 +43,7 @@ def taken():
         )
 
 
-def test_a_wrong_setting(tmp_path):
+def test_invalid_setting(tmp_path):
     done = twistd(tmp_path, "-n", "pushd", "--log-level", "loud")
     sentence = "pushd: option --log-level: 'loud' is not one of debug, info, warn, error, critical\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
@@ -55,7 +55,7 @@ def test_check(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_taken_port_in_the_foreground(tmp_path, taken):
+def test_port_in_use_in_the_foreground(tmp_path, taken):
     endpoint, sentence = taken
     done = twistd(tmp_path, "-n", "pushd", "--http", endpoint, "--tcp", "none")
     assert (done.returncode, done.stderr) == (1, f"pushd: {sentence}\n")
@@ -63,7 +63,7 @@ def test_a_taken_port_in_the_foreground(tmp_path, taken):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_taken_port_of_a_daemon(tmp_path, taken):
+def test_port_in_use_in_the_background(tmp_path, taken):
     endpoint, sentence = taken
     done = twistd(tmp_path, "pushd", "--http", endpoint, "--tcp", "none", "--log-format", "text")
     assert (done.returncode, sentence in done.stderr) == (1, True)

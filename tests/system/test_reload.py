@@ -1,4 +1,4 @@
-"""The configuration is read again on SIGHUP, and those who are connected notice nothing but what they are to."""
+"""SIGHUP reloads the configuration without closing connections."""
 
 import json
 import os
@@ -33,7 +33,7 @@ SECONDS = 10
 
 
 class Configured(Daemon):
-    """The daemon with a file that can be changed."""
+    """A daemon whose configuration file can be changed."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self._file = folder / "pushd.toml"
@@ -45,24 +45,24 @@ class Configured(Daemon):
         self._file.write_text(SETTINGS.format(message=message, source=source, more=more), encoding="utf-8")
 
     def reload(self) -> str:
-        """Let it read the file; give what it says to that."""
+        """Reload the configuration; return what is logged."""
         before = len(self.log)
         self._process.send_signal(signal.SIGHUP)
-        said = re.compile("(Configuration reloaded|Configuration not reloaded)[^\n]*\n")
-        assert eventually(lambda: said.search(self.log, before)), self.log
+        output = re.compile("(Configuration reloaded|Configuration not reloaded)[^\n]*\n")
+        assert eventually(lambda: output.search(self.log, before)), self.log
         return self.log[before:]
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Configured]:
-    """A daemon that has just been started."""
+    """A started daemon."""
     daemon = Configured(tmp_path)
     yield daemon
     daemon.assert_healthy()
     daemon.stop()
 
 
-def test_what_is_changed_holds_at_once_and_nobody_is_cut(daemon: Configured) -> None:
+def test_changes_apply_at_once_without_closing_connections(daemon: Configured) -> None:
     sockets = daemon.websocket("/ws/a,words/*", v1=False), daemon.websocket()
     with daemon.lines() as lines, sockets[0] as socket, sockets[1] as publisher, daemon.http() as http:
         assert lines.command(b"SUB a") == b"+OK SUB a"
@@ -70,20 +70,20 @@ def test_what_is_changed_holds_at_once_and_nobody_is_cut(daemon: Configured) -> 
         large = b"x" * 3000
         assert http.request("POST", "/pub/a", body=large).status == 413
         daemon.write("8KiB", "second", "channels = 7")
-        said = daemon.reload()
-        assert "changed: limits.message, source.first, source.second\n" in said
+        output = daemon.reload()
+        assert "changed: limits.message, source.first, source.second\n" in output
         assert eventually(lambda: "Settings that need a restart: limits.channels\n" in daemon.log)
         publisher.send(json.dumps({"publish": "a", "data": large.decode()}))
         after = json.loads(publisher.recv(SECONDS))["id"]
         assert [message["id"] for message in daemon.history("a")] == [before, after]
         assert lines.reply().endswith(b" before")
         assert lines.reply() == f"MSG a {after} ".encode() + large
-        heard = iter(lambda: socket.recv(SECONDS), large.decode())
-        assert "before" in list(heard)
+        received = iter(lambda: socket.recv(SECONDS), large.decode())
+        assert "before" in list(received)
     assert daemon.history("words/second")
 
 
-def test_a_wrong_file_changes_nothing_and_is_told_in_a_sentence(daemon: Configured) -> None:
+def test_invalid_file_changes_nothing(daemon: Configured) -> None:
     daemon.write("8KiB", more="colour = 1")
     assert re.search(r"nothing changed: \S+/pushd.toml: unknown key limits.colour", daemon.reload())
     daemon.write("8KiB", more='[backend]\nkind = "redis"')
@@ -96,13 +96,13 @@ def test_a_wrong_file_changes_nothing_and_is_told_in_a_sentence(daemon: Configur
 
 
 def connect(port: int, certificate: Path) -> ssl.SSLSocket:
-    """Connect to a listener that has to have that certificate."""
+    """Connect to a listener, and verify its certificate."""
     plain = socket.create_connection(("127.0.0.1", port), SECONDS)
     context = ssl.create_default_context(cafile=str(certificate))
     return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
-def test_a_renewed_certificate_is_for_those_who_come_and_the_others_stay(tmp_path: Path) -> None:
+def test_renewed_certificate_is_used_by_new_connections(tmp_path: Path) -> None:
     key, certificate = make_certificate(tmp_path)
     daemon = Configured(tmp_path, "--http", f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1")
     assert eventually(lambda: len(re.findall("http listens on", daemon.log)) == 2)
@@ -123,8 +123,8 @@ def test_a_renewed_certificate_is_for_those_who_come_and_the_others_stay(tmp_pat
     assert "Traceback" not in daemon.log
 
 
-def test_a_daemon_ends_with_its_terminal(tmp_path: Path) -> None:
-    """Closing the window of a daemon in the foreground ends it: that is the same signal."""
+def test_daemon_exits_with_its_terminal(tmp_path: Path) -> None:
+    """The terminal of a foreground daemon sends SIGHUP when it closes."""
     near, far = pty.openpty()
     log = tmp_path / "log"
     log.touch()

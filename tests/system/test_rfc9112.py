@@ -17,7 +17,7 @@ HEAD = b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\n"
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n" + HEAD + b"\r\n", [b"abc", b""]),
     ],
 )
-def test_what_is_right_is_read_without_doubts(data: bytes, bodies: list[bytes]):
+def test_valid_request_has_no_doubts(data: bytes, bodies: list[bytes]):
     reading = read(data)
     assert [request.body for request in reading.requests] == bodies
     assert (reading.tail, [request.doubts for request in reading.requests]) == ("", [set() for _ in bodies])
@@ -37,7 +37,7 @@ def test_what_is_right_is_read_without_doubts(data: bytes, bodies: list[bytes]):
         (b"Content-Length: 3\r\nConnection: content-length\r\n", Doubt.HOP_BY_HOP),
     ],
 )
-def test_what_may_be_refused_is_read_with_a_doubt(lines: bytes, doubt: Doubt):
+def test_unusual_request_has_a_doubt(lines: bytes, doubt: Doubt):
     reading = read(HEAD + lines + b"\r\nabc")
     assert [(request.body, request.doubts) for request in reading.requests] == [(b"abc", {doubt})]
     assert not reading.tail
@@ -46,12 +46,12 @@ def test_what_may_be_refused_is_read_with_a_doubt(lines: bytes, doubt: Doubt):
 @pytest.mark.parametrize(
     "target", ["http://other/pub/a", "pub/a", "/%70ub/a", "*"], ids=["authority", "relative", "encoded", "asterisk"]
 )
-def test_an_unusual_target_has_a_doubt(target: str):
+def test_unusual_target_has_a_doubt(target: str):
     reading = read(f"POST {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert len(reading.requests[0].doubts) == 1
 
 
-def test_of_two_framings_the_chunks_count_and_the_connection_may_end():
+def test_chunked_framing_takes_precedence():
     reading = read(HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\na\r\n0\r\nT: u\r\n\r\n")
     assert reading.requests[0].body == b"a"
     assert reading.requests[0].doubts == {Doubt.TWO_FRAMINGS, Doubt.EXTENSION}
@@ -78,7 +78,7 @@ def test_of_two_framings_the_chunks_count_and_the_connection_may_end():
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n",
     ],
 )
-def test_at_a_fault_the_reader_stops(data: bytes):
+def test_reader_stops_at_an_invalid_request(data: bytes):
     reading = read(HEAD + b"\r\n" + data)
     assert len(reading.requests) == 1
     assert reading.tail

@@ -1,4 +1,4 @@
-"""A stop of the real daemon: everybody is told to come back, slow readers get what waits for them, and it ends."""
+"""Shutdown: clients are asked to reconnect, slow readers receive what is queued, and the process exits."""
 
 import re
 import signal
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.system
 Start = Callable[..., DurableDaemon]
 MESSAGES = 20
 LARGE = b"x" * 1_000_000
-"""So many of these are more than the kernel takes for one who does not read."""
+"""MESSAGES of these exceed the socket buffers."""
 
 
 @pytest.fixture
 def durable(tmp_path: Path) -> Iterator[Start]:
-    """Start a daemon, or start it anew with the same history."""
+    """Start a daemon, again with the same history."""
     running: list[DurableDaemon] = []
 
     def start(*options: str) -> DurableDaemon:
@@ -36,7 +36,7 @@ def durable(tmp_path: Path) -> Iterator[Start]:
 
 
 def stalled(daemon: DurableDaemon) -> Lines:
-    """Connect one who reads nothing of what it asked for."""
+    """Return a connection with queued messages that it does not read."""
     lines = daemon.lines()
     assert lines.command(b"SUB large") == b"+OK SUB large"
     for _ in range(MESSAGES):
@@ -44,7 +44,7 @@ def stalled(daemon: DurableDaemon) -> Lines:
     return lines
 
 
-def test_everybody_is_told_to_come_back_and_misses_nothing(durable: Start) -> None:
+def test_clients_are_asked_to_reconnect_and_miss_nothing(durable: Start) -> None:
     daemon = durable()
     waits = []
     with daemon.lines() as lines, daemon.websocket("/ws/a", v1=False) as socket:
@@ -78,7 +78,7 @@ def test_everybody_is_told_to_come_back_and_misses_nothing(durable: Start) -> No
     daemon.stop()
 
 
-def test_one_who_reads_late_gets_what_waits_while_health_is_red_and_nobody_is_let_in(durable: Start) -> None:
+def test_slow_reader_receives_its_queue_while_listeners_are_closed(durable: Start) -> None:
     daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "60")
     with stalled(daemon) as lines, daemon.http() as http:
         assert http.request("GET", "/health/ready").status == 200
@@ -95,7 +95,7 @@ def test_one_who_reads_late_gets_what_waits_while_health_is_red_and_nobody_is_le
     assert "Traceback" not in daemon.log
 
 
-def test_one_who_never_reads_is_waited_for_so_long_and_no_longer(durable: Start) -> None:
+def test_patience_bounds_the_shutdown(durable: Start) -> None:
     daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "0.5")
     with stalled(daemon):
         daemon._process.send_signal(signal.SIGTERM)
@@ -103,7 +103,7 @@ def test_one_who_never_reads_is_waited_for_so_long_and_no_longer(durable: Start)
     assert "Traceback" not in daemon.log
 
 
-def test_a_second_signal_ends_it_at_once(durable: Start) -> None:
+def test_second_signal_exits_at_once(durable: Start) -> None:
     daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "3600")
     with stalled(daemon), daemon.http() as http:
         http.request("GET", "/health/ready")

@@ -1,4 +1,4 @@
-"""The units for systemd, and the daemon as systemd runs it: it tells how it is, and takes sockets that it is handed."""
+"""The systemd units, and the daemon under systemd: notifications and socket activation."""
 
 import fcntl
 import os
@@ -21,28 +21,28 @@ UNITS = [*sorted(path.name for path in (ROOT / "etc").glob("pushd*.service")), "
 SECONDS = 30
 LIKE_SYSTEMD = """\
 import os, sys
-for number, handed in enumerate(sys.argv[1:3], 3):
-    os.dup2(int(handed), number)
+for number, descriptor in enumerate(sys.argv[1:3], 3):
+    os.dup2(int(descriptor), number)
 os.environ |= {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "pushd.socket:pushd.socket", "LISTEN_PID": str(os.getpid())}
 os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Puts the sockets where systemd puts them (sd_listen_fds(3)), and becomes the daemon."""
+"""Passes the sockets like systemd (sd_listen_fds(3)), and executes the daemon."""
 
 
 @pytest.fixture
 def analyze() -> str:
-    """The program that judges units. Where there is none the test is skipped, but in continuous integration."""
+    """The path of systemd-analyze. Without it, skip the test, or fail it in continuous integration."""
     path = shutil.which("systemd-analyze")
     if path is None and os.environ.get("CI"):
-        pytest.fail("no systemd-analyze here (Debian: apt-get install systemd)")
+        pytest.fail("systemd-analyze is not installed (Debian: apt-get install systemd)")
     if path is None:
-        pytest.skip("no systemd-analyze here")
+        pytest.skip("systemd-analyze is not installed")
     return path
 
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units, with a program that is there."""
+    """The units, with an executable that exists."""
     for name in UNITS:
         text = (ROOT / "etc" / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace("/opt/pushd/bin/twistd", "/bin/true"), encoding="utf-8")
@@ -50,7 +50,7 @@ def units(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_systemd_finds_nothing_wrong(analyze: str, units: Path, name: str) -> None:
+def test_unit_is_valid(analyze: str, units: Path, name: str) -> None:
     instance = name.replace("@", "@1")
     (units / name).rename(units / instance)
     command = [analyze, "verify", "--man=no", str(units / instance)]
@@ -60,7 +60,7 @@ def test_systemd_finds_nothing_wrong(analyze: str, units: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
-def test_a_service_is_exposed_to_little(analyze: str, name: str) -> None:
+def test_service_has_few_permissions(analyze: str, name: str) -> None:
     command = [analyze, "security", "--offline=yes", "--no-pager", str(ROOT / "etc" / name)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -69,12 +69,12 @@ def test_a_service_is_exposed_to_little(analyze: str, name: str) -> None:
 
 
 class Supervised:
-    """The daemon as systemd starts it: with a socket to tell how it is, and with the sockets that it listens on."""
+    """The daemon as systemd starts it: with a notification socket and with its listening sockets."""
 
     def __init__(self, folder: Path) -> None:
-        self._ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._ear.bind(str(folder / "notify"))
-        self._ear.settimeout(SECONDS)
+        self._notify_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify_socket.bind(str(folder / "notify"))
+        self._notify_socket.settimeout(SECONDS)
         self._log = folder / "log"
         listening = [socket.create_server(("127.0.0.1", 0), backlog=100) for _ in range(2)]
         self.http, self.tcp = (each.getsockname()[1] for each in listening)
@@ -99,44 +99,44 @@ class Supervised:
 
     @property
     def log(self) -> str:
-        """All it has logged."""
+        """The log."""
         return self._log.read_text(encoding="utf-8")
 
-    def deliver_result(self, word: str) -> None:
-        """Wait until it says a word, or what begins with it."""
+    def wait_for_notification(self, word: str) -> None:
+        """Wait for a notification that begins with `word`."""
         try:
-            while not self._ear.recv(4096).decode().startswith(word):
+            while not self._notify_socket.recv(4096).decode().startswith(word):
                 pass
         except TimeoutError:
-            raise AssertionError(f"it did not say {word}: {self.log}") from None
+            raise AssertionError(f"no notification {word}: {self.log}") from None
 
     def close(self) -> None:
-        """End it."""
+        """Kill the daemon."""
         self.process.kill()
         self.process.wait()
-        self._ear.close()
+        self._notify_socket.close()
 
 
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[Supervised]:
-    """A daemon that has just been started."""
+    """A started daemon."""
     daemon = Supervised(tmp_path)
     yield daemon
     daemon.close()
 
 
-def test_it_is_ready_when_it_listens_and_alive_until_it_has_stopped(supervised: Supervised) -> None:
-    supervised.deliver_result("READY=1")
+def test_daemon_notifies_systemd(supervised: Supervised) -> None:
+    supervised.wait_for_notification("READY=1")
     for port in (supervised.http, supervised.tcp):
         socket.create_connection(("127.0.0.1", port), SECONDS).close()
     with socket.create_connection(("127.0.0.1", supervised.tcp), SECONDS) as lines:
         assert lines.recv(100).startswith(b"INFO ")
-    supervised.deliver_result("WATCHDOG=1")
-    supervised.deliver_result("WATCHDOG=1")
+    supervised.wait_for_notification("WATCHDOG=1")
+    supervised.wait_for_notification("WATCHDOG=1")
     supervised.process.send_signal(signal.SIGHUP)
-    supervised.deliver_result("RELOADING=1\nMONOTONIC_USEC=")
-    supervised.deliver_result("READY=1")
+    supervised.wait_for_notification("RELOADING=1\nMONOTONIC_USEC=")
+    supervised.wait_for_notification("READY=1")
     supervised.process.send_signal(signal.SIGTERM)
-    supervised.deliver_result("STOPPING=1")
+    supervised.wait_for_notification("STOPPING=1")
     assert eventually(lambda: supervised.process.poll() is not None, SECONDS)
     assert "Traceback" not in supervised.log

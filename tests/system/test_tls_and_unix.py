@@ -1,4 +1,4 @@
-"""Listeners of other kinds than plain TCP: the same daemon answers by TLS and by a Unix socket."""
+"""TLS and Unix socket listeners."""
 
 import datetime
 import ipaddress
@@ -26,7 +26,7 @@ LARGE = b"x" * 300_000
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a key, and a certificate for this machine that it signs itself."""
+    """Write a key and a self-signed certificate for this machine."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -46,11 +46,11 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class Peer:
-    """A connection to one of the listeners, whatever its kind."""
+    """A connection to one of the listeners."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._heard = b""
+        self._received = b""
 
     def send(self, data: bytes) -> "Peer":
         """Send bytes."""
@@ -58,17 +58,17 @@ class Peer:
         return self
 
     def until(self, words: bytes) -> bytes:
-        """Read until something comes; give all up to its end."""
-        while words not in self._heard:
+        """Read until some bytes arrive; return everything up to them."""
+        while words not in self._received:
             more = self.sock.recv(65536)
-            assert more, f"closed after {self._heard[-200:]!r}"
-            self._heard += more
-        head, words, self._heard = self._heard.partition(words)
+            assert more, f"closed after {self._received[-200:]!r}"
+            self._received += more
+        head, words, self._received = self._received.partition(words)
         return head + words
 
 
-class Doors:
-    """The listeners of one daemon."""
+class Listeners:
+    """The listeners of a daemon."""
 
     def __init__(self, daemon: Daemon, folder: Path) -> None:
         assert eventually(lambda: len(self._listeners(daemon, "tcp")) == 2), daemon.log
@@ -84,7 +84,7 @@ class Doors:
         return re.findall(rf"{name} listens on (\S+)", daemon.log)
 
     def connect(self, kind: str, port: int = 0) -> Peer:
-        """Connect by ``tls`` or ``unix``."""
+        """Connect over ``tls`` or ``unix``."""
         if kind == "unix":
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(10)
@@ -96,18 +96,18 @@ class Doors:
 
     @property
     def tls_port(self) -> int:
-        """Where HTTP is spoken over TLS."""
+        """The port of the TLS listener for HTTP."""
         return int(self.http[1].rpartition(":")[2])
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    """A daemon that listens in all ways."""
+def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listeners]:
+    """A daemon with all kinds of listeners."""
     folder = tmp_path_factory.mktemp("listeners")
     key, certificate = make_certificate(folder)
     tls = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
     daemon = Daemon(folder, "--http", tls, "--http", f"unix:{folder}/http.sock", "--tcp", tls)
-    yield Doors(daemon, folder)
+    yield Listeners(daemon, folder)
     daemon.stop()
     assert "Traceback" not in daemon.log
 
@@ -118,42 +118,42 @@ def request(method: str, target: str, body: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["tls", "unix"])
-def test_a_connection_serves_requests_and_a_finite_stream_between_them(doors: Doors, kind: str):
+def test_connection_serves_requests_around_a_finite_stream(listeners: Listeners, kind: str):
     channel = f"finite/{kind}"
-    peer = doors.connect(kind)
+    peer = listeners.connect(kind)
     assert peer.send(request("POST", f"/pub/{channel}", LARGE)).until(b"}\n").startswith(b"HTTP/1.1 202 ")
     peer.send(request("GET", f"/stream/{channel}?since=all"))
     assert LARGE in peer.until(b'"}\n')
-    doors.daemon.publish(f"{channel}?end=1", b"")
+    listeners.daemon.publish(f"{channel}?end=1", b"")
     peer.until(b"0\r\n\r\n")
     assert peer.send(request("GET", "/health/live")).until(b'{"live":true}').startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("kind", ["tls", "unix"])
-def test_a_stream_hears_large_messages_in_order(doors: Doors, kind: str):
+def test_stream_receives_large_messages_in_order(listeners: Listeners, kind: str):
     channel = f"stream/{kind}"
-    peer = doors.connect(kind).send(request("GET", f"/sse/{channel}"))
+    peer = listeners.connect(kind).send(request("GET", f"/sse/{channel}"))
     peer.until(b"retry: 3000\n")
     for number in range(0, 20, 2):
         for each in (number, number + 1):
-            doors.daemon.publish(channel, b"%d " % each + LARGE)
+            listeners.daemon.publish(channel, b"%d " % each + LARGE)
         for each in (number, number + 1):
             assert b"data: %d x" % each in peer.until(b"\n\n")
 
 
-def test_a_websocket_over_tls(doors: Doors):
-    uri = f"wss://127.0.0.1:{doors.tls_port}/ws"
+def test_websocket_over_tls(listeners: Listeners):
+    uri = f"wss://127.0.0.1:{listeners.tls_port}/ws"
     options: dict[str, Any] = {"subprotocols": [Subprotocol("pushd.v1")], "compression": None, "proxy": None}
-    with connect(uri, ssl=doors.context, **options) as websocket:
+    with connect(uri, ssl=listeners.context, **options) as websocket:
         websocket.send(json.dumps({"subscribe": "wss"}))
         assert json.loads(websocket.recv(10))["ok"]
-        doors.daemon.publish("wss", LARGE)
+        listeners.daemon.publish("wss", LARGE)
         assert json.loads(websocket.recv(10))["data"] == LARGE.decode()
         assert websocket.ping().wait(10)
 
 
-def test_lines_over_tls(doors: Doors):
-    peer = doors.connect("tls", int(doors.tcp[1].rpartition(":")[2]))
+def test_lines_over_tls(listeners: Listeners):
+    peer = listeners.connect("tls", int(listeners.tcp[1].rpartition(":")[2]))
     peer.send(b"SUB lines\r\n").until(b"+OK SUB lines\r\n")
     peer.send(b"PUB lines hello\r\n")
     assert b"MSG lines " in peer.until(b" hello\r\n")

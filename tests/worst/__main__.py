@@ -12,42 +12,42 @@ from typing import NamedTuple
 from tests.daemon.real import Daemon
 from tests.soak.transports import Ports
 from tests.storm.live_latency import LatencyProbe, p99
-from tests.worst.inputs import FURTHER, INPUTS, Input
+from tests.worst.inputs import HISTORY_INPUTS, INPUTS, Input
 
-_NORMAL_SECONDS = 1.0
+_BASELINE_SECONDS = 1.0
 _AFTER_SECONDS = 0.5
-"""After the input, and after its connections are closed, while what is left to do is done."""
-_NICER = 10
-"""Those who send the inputs leave the processors to the daemon and to those who measure."""
+"""After the input, and again after its connections are closed: the remaining work is done in this time."""
+_NICENESS = 10
+"""The niceness of the processes that send the inputs, so that the daemon and the measurement have the CPU."""
 _TICKS = os.sysconf("SC_CLK_TCK")
-_ROW = "{:30} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}"
+_ROW = "{:30} {:>9} {:>9} {:>9} {:>9} {:>7} {:>8}"
 
 
 class Figures(NamedTuple):
-    """What an input does to others, in seconds."""
+    """The effect of an input on other clients, in seconds."""
 
     normal: float
-    """99 of 100 deliveries take less while nothing else is done."""
+    """The 99th percentile of the delivery time without the input."""
     normal_longest: float
     usual: float
-    """99 of 100 deliveries take less while the input is worked on."""
+    """The 99th percentile of the delivery time during the input."""
     longest: float
-    """The longest delivery while the input is worked on."""
+    """The longest delivery time during the input."""
     cpu: float
-    """CPU time of the daemon meanwhile."""
+    """The CPU time of the daemon during the input."""
     wall: float
-    """How long that takes."""
+    """The duration of the input."""
 
 
 def measure(name: str, send: Input, options: Sequence[str]) -> Figures:
-    """Send an input to a daemon of its own, while others publish and subscribe."""
+    """Send an input to a new daemon, while other clients publish and subscribe."""
     with tempfile.TemporaryDirectory() as directory:
         daemon = Daemon(Path(directory), *options)
         try:
             ports = Ports(daemon.http_port, daemon.tcp_port)
             with LatencyProbe(ports) as live:
                 live.delays()
-                time.sleep(_NORMAL_SECONDS)
+                time.sleep(_BASELINE_SECONDS)
                 normal = live.delays()
                 steps = send(ports)
                 next(steps)
@@ -68,7 +68,7 @@ def measure(name: str, send: Input, options: Sequence[str]) -> Figures:
 
 
 def _cpu(pid: int) -> float:
-    """Return the CPU seconds of a process so far."""
+    """Return the CPU time of a process so far in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -78,22 +78,22 @@ def _milliseconds(seconds: float) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure the inputs that are named, or all; return the status of the process."""
-    inputs = INPUTS | FURTHER
+    """Measure the named inputs, or all; return the exit status."""
+    inputs = INPUTS | HISTORY_INPUTS
     own, _, options = " ".join(arguments).partition("-- ")
     parser = argparse.ArgumentParser(prog="python -m tests.worst", description=__doc__)
     parser.add_argument("inputs", nargs="*", choices=[*inputs, []], metavar="INPUT", help=", ".join(inputs))
     names = parser.parse_args(own.split()).inputs or list(inputs)
-    os.nice(_NICER)
-    print("The delay from a publish to a subscriber, of others than those who send the input:")
-    print(_ROW.format("input", "longest", "p99", "normal", "p99", "CPU", "took"), flush=True)
+    os.nice(_NICENESS)
+    print("Delivery times of clients that have nothing to do with the input:")
+    print(_ROW.format("input", "longest", "p99", "normal", "p99", "CPU", "duration"), flush=True)
     broken = 0
     for name in names:
         try:
             figures = measure(name, inputs[name], options.split())
         except (AssertionError, OSError) as error:
             broken += 1
-            print(f"{name:30} BROKEN: {error}", flush=True)
+            print(f"{name:30} FAILED: {error}", flush=True)
             continue
         delays = (figures.longest, figures.usual, figures.normal_longest, figures.normal)
         row = [*map(_milliseconds, delays), f"{figures.cpu:.2f} s", f"{figures.wall:.1f} s"]

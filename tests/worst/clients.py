@@ -1,4 +1,4 @@
-"""Blocking clients that ask for much at once; they run in threads or processes of their own."""
+"""Blocking clients that send many requests at once, for threads and child processes."""
 
 import json
 import select
@@ -34,7 +34,7 @@ class Connection:
         self.socket.sendall(data)
 
     def read_until(self, mark: bytes, count: int = 1) -> bytes:
-        """Read until `mark` was there `count` times; return what came."""
+        """Read until `mark` has occurred `count` times; return the bytes."""
         pieces, seen, tail = [self._rest], self._rest.count(mark), self._rest[-len(mark) + 1 :]
         while seen < count:
             piece = self.socket.recv(_READ)
@@ -47,7 +47,7 @@ class Connection:
         return b"".join(pieces)
 
     def exchange(self, data: bytes, mark: bytes, count: int) -> None:
-        """Send much and read meanwhile, until `mark` was there `count` times."""
+        """Send data while reading, until `mark` has occurred `count` times."""
         view, seen, tail = memoryview(data), 0, b""
         while seen < count:
             readable, writable, _ = select.select([self.socket], [self.socket] if view else [], [], _SECONDS)
@@ -64,7 +64,7 @@ class Connection:
 
 
 def request(ports: Ports, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> int:
-    """Make a request on a connection of its own; return the status of the answer, which is read to its end."""
+    """Send a request on a new connection; return the status after reading the whole response."""
     connection = Connection(ports.http)
     named = {"Host": "localhost", "Connection": "close", "Content-Length": str(len(body))} | dict(headers or {})
     head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
@@ -85,7 +85,7 @@ def publish(ports: Ports, messages: Iterable[tuple[str, str]]) -> None:
 
 
 def stream(stack: ExitStack, ports: Ports, target: str, *, small: bool = False) -> Connection:
-    """Open a stream by HTTP; its head is read."""
+    """Open a stream, and read its headers."""
     connection = Connection(ports.http, small=small)
     stack.callback(connection.close)
     connection.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -94,7 +94,7 @@ def stream(stack: ExitStack, ports: Ports, target: str, *, small: bool = False) 
 
 
 def websocket(stack: ExitStack, ports: Ports) -> Connection:
-    """Open a WebSocket that speaks pushd.v1."""
+    """Open a ``pushd.v1`` WebSocket."""
     connection = Connection(ports.http)
     stack.callback(connection.close)
     headers = HANDSHAKE | {"Host": "localhost", "Sec-WebSocket-Protocol": "pushd.v1"}
@@ -105,7 +105,7 @@ def websocket(stack: ExitStack, ports: Ports) -> Connection:
 
 
 def frame(value: object) -> bytes:
-    """Encode a command as a text frame whose mask changes nothing."""
+    """Encode a command as a text frame with a mask of zeros."""
     data = json.dumps(value).encode()
     size = len(data)
     if size < 126:
@@ -116,7 +116,7 @@ def frame(value: object) -> bytes:
 
 
 def lines(stack: ExitStack, ports: Ports, *, small: bool = False) -> Connection:
-    """Connect to the port of lines; the greeting is read."""
+    """Connect to the line listener, and read the greeting."""
     connection = Connection(ports.tcp, small=small)
     stack.callback(connection.close)
     connection.read_until(b"\n")
@@ -124,7 +124,7 @@ def lines(stack: ExitStack, ports: Ports, *, small: bool = False) -> Connection:
 
 
 def subscribe(connection: Connection, topics: list[str], options: str = "") -> None:
-    """Subscribe by lines to many topics, a thousand with each command."""
+    """Subscribe to many topics with line commands, a thousand per command."""
     for first in range(0, len(topics), 1000):
         connection.send(f"SUB {','.join(topics[first : first + 1000])}{options}\r\n".encode())
         connection.read_until(b"+OK")

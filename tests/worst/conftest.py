@@ -1,4 +1,4 @@
-"""A daemon for the worst inputs, and a garbage collector that looks at new objects only, as in the real one."""
+"""A daemon for the most expensive inputs, with the garbage collector settings of the real one."""
 
 import gc
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.daemon_fixtures import start_daemon as start_daemon
 
 @pytest.fixture(autouse=True)
 def spared_garbage() -> Iterator[None]:
-    """Let the garbage collector work as the daemon has it, and not look at what the tests before left."""
+    """Apply the garbage collector settings of the daemon, and exempt existing objects."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Histories at the limits, written directly into the stores, and patterns that are costly to compare with channels."""
+"""Histories at the limits, written directly to the backends, and patterns that are expensive to match."""
 
 import gc
 import itertools
@@ -30,7 +30,7 @@ def channel(number: int) -> str:
 
 
 def costly_patterns() -> list[str]:
-    """Return patterns that match none of the channels, though half of them agree with the first segments of all."""
+    """Return patterns that match no channel, although half of them agree with the first segments of all."""
     overlapping = ["/".join((*segments, "*", "none")) for segments in itertools.product("*a", repeat=9)]
     literal = [f"*/*/x{number}/*" for number in range(TOPICS)]
     return [*overlapping[: TOPICS // 2], *literal[: TOPICS // 2]]
@@ -38,7 +38,7 @@ def costly_patterns() -> list[str]:
 
 @contextmanager
 def spared_garbage_collector() -> Iterator[None]:
-    """Let the garbage collector pass over all that is there already, as it does in the daemon."""
+    """Exempt existing objects from garbage collection, as the daemon does."""
     gc.collect()
     gc.freeze()
     try:
@@ -95,7 +95,7 @@ def fill_file(directory: Path) -> None:
 
 
 def fill_redis(server: RedisServer, prefix: str, channels: int = CHANNELS) -> None:
-    """Write into Redis that each channel has published two messages, has lost the first and keeps the second."""
+    """Write the same history to Redis."""
     began = round(time.time() * 1000)
     keys = f"{prefix}{EPOCH}:"
     encode = msgspec.msgpack.encode

@@ -1,7 +1,7 @@
-"""The worst inputs: each prepares, and then asks for as much as the default limits allow.
+"""The most expensive inputs: each prepares, and then requests as much as the default limits allow.
 
-An input is a generator. What it does before it yields is preparation, and what it does then, until it yields again, is
-measured. Its end closes all its connections, which is measured as well.
+An input is a generator. What it does before the first `yield` is preparation. What it does between the first and
+the second one is measured, and so is the end, which closes all its connections.
 """
 
 import json
@@ -46,8 +46,8 @@ def multipart_viewers(ports: Ports) -> Iterator[None]:
         yield
 
 
-def stalled_crowd(ports: Ports) -> Iterator[None]:
-    """Publish 5,000 messages to 300 stalled subscribers of one channel that lose the oldest."""
+def many_stalled_subscribers(ports: Ports) -> Iterator[None]:
+    """Publish 5,000 messages to 300 stalled subscribers of one channel with the policy `drop`."""
     with ExitStack() as stack:
         for _ in range(300):
             stream(stack, ports, "/sse/c?slow=drop", small=True)
@@ -57,8 +57,8 @@ def stalled_crowd(ports: Ports) -> Iterator[None]:
         yield
 
 
-def crowd_of_many_channels(ports: Ports) -> Iterator[None]:
-    """Publish to 1,000 channels at once, each of which 800 subscribers hear by a pattern."""
+def many_subscribers_of_many_channels(ports: Ports) -> Iterator[None]:
+    """Publish to 1,000 channels at once, to all of which 800 clients subscribe by a pattern."""
     with ExitStack() as stack:
         for _ in range(800):
             stream(stack, ports, "/sse/p/**")
@@ -79,7 +79,7 @@ def large_message_for_many(ports: Ports) -> Iterator[None]:
 
 
 def subscriptions_one_by_one(ports: Ports) -> Iterator[None]:
-    """Subscribe to 10,000 patterns and unsubscribe, a command each, all sent at once by lines."""
+    """Subscribe to 10,000 patterns and unsubscribe, one line command each, all sent at once."""
     with ExitStack() as stack:
         peer = lines(stack, ports)
         yield
@@ -89,7 +89,7 @@ def subscriptions_one_by_one(ports: Ports) -> Iterator[None]:
 
 
 def subscriptions_by_the_thousand(ports: Ports) -> Iterator[None]:
-    """Subscribe ten times to 1,000 patterns and unsubscribe, by a WebSocket and by lines."""
+    """Subscribe ten times to 1,000 patterns and unsubscribe, over a WebSocket and over TCP lines."""
     with ExitStack() as stack:
         peer, other = websocket(stack, ports), lines(stack, ports)
         yield
@@ -101,7 +101,7 @@ def subscriptions_by_the_thousand(ports: Ports) -> Iterator[None]:
         yield
 
 
-def departures(ports: Ports) -> Iterator[None]:
+def disconnects(ports: Ports) -> Iterator[None]:
     """Disconnect ten subscribers of 10,000 patterns each at once."""
     with ExitStack() as stack:
         for number in range(10):
@@ -113,7 +113,7 @@ def departures(ports: Ports) -> Iterator[None]:
 
 
 def unsubscriptions_while_stalled(ports: Ports) -> Iterator[None]:
-    """Unsubscribe one by one from 9,000 patterns while 1,000 messages wait."""
+    """Unsubscribe one by one from 9,000 patterns while 1,000 messages are queued."""
     with ExitStack() as stack:
         peer = websocket(stack, ports)
         patterns = [f"u/{number}/**" for number in range(_TOPICS)]
@@ -128,7 +128,7 @@ def unsubscriptions_while_stalled(ports: Ports) -> Iterator[None]:
 
 
 def batch_of_tiny_lines(ports: Ports) -> Iterator[None]:
-    """Publish a batch of 50,000 lines, and one whose 50,000 lines are all wrong."""
+    """Publish a batch of 50,000 lines, and one of 50,000 invalid lines."""
     with ExitStack():
         yield
         for line in (b'{"channel":"b","data":"x"}\n', b"{}\n"):
@@ -147,7 +147,7 @@ def batch_of_empty_lines(ports: Ports) -> Iterator[None]:
 
 
 def pipelined_publishes(ports: Ports) -> Iterator[None]:
-    """Send 20,000 publishes at once by lines, and 5,000 by a WebSocket."""
+    """Send 20,000 publishes at once over TCP lines, and 5,000 over a WebSocket."""
     with ExitStack() as stack:
         peer, other = lines(stack, ports), websocket(stack, ports)
         yield
@@ -157,7 +157,7 @@ def pipelined_publishes(ports: Ports) -> Iterator[None]:
 
 
 def pipelined_history(ports: Ports) -> Iterator[None]:
-    """Ask 50 times at once for the newest 1,000 messages of all channels."""
+    """Request the newest 1,000 messages of all channels 50 times at once."""
     with ExitStack() as stack:
         peer = lines(stack, ports)
         publish(ports, [(f"h/{number}", json.dumps([number] * 100)) for number in range(5_000)])
@@ -167,7 +167,7 @@ def pipelined_history(ports: Ports) -> Iterator[None]:
 
 
 def history_by_patterns(ports: Ports) -> Iterator[None]:
-    """Ask for the history of 1,000 patterns, of which each covers some of 100,000 channels."""
+    """Request the history of 1,000 patterns, each of which covers some of 100,000 channels."""
     with ExitStack():
         _fill(ports)
         yield
@@ -177,19 +177,19 @@ def history_by_patterns(ports: Ports) -> Iterator[None]:
 
 
 def pipelined_heads(ports: Ports) -> Iterator[None]:
-    """Ask 20 times at once, by HEAD, for the history of 100,000 channels."""
+    """Request the history of 100,000 channels by HEAD, 20 times at once."""
     with ExitStack() as stack:
         _fill(ports)
         peer = Connection(ports.http)
         stack.callback(peer.close)
         yield
-        ask = b"HEAD /history/**?since=all HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        peer.exchange(ask * 20, b"\r\n\r\n", 20)
+        head = b"HEAD /history/**?since=all HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        peer.exchange(head * 20, b"\r\n\r\n", 20)
         yield
 
 
 def _fill(ports: Ports) -> None:
-    """Publish a message to each of 100,000 channels, less those of others."""
+    """Publish a message to each of 100,000 channels, minus those of other tests."""
     channels = [f"f/{number // 1_000}/{number % 1_000}" for number in range(_CHANNELS)]
     for first in range(0, len(channels), 20_000):
         publish(ports, [(channel, "x") for channel in channels[first : first + 20_000]])
@@ -203,12 +203,12 @@ INPUTS = _by_name(
     (
         stalled_patterns,
         multipart_viewers,
-        stalled_crowd,
-        crowd_of_many_channels,
+        many_stalled_subscribers,
+        many_subscribers_of_many_channels,
         large_message_for_many,
         subscriptions_one_by_one,
         subscriptions_by_the_thousand,
-        departures,
+        disconnects,
         unsubscriptions_while_stalled,
         batch_of_tiny_lines,
         batch_of_empty_lines,
@@ -216,7 +216,7 @@ INPUTS = _by_name(
         pipelined_history,
     )
 )
-"""Those of which each turn is measured."""
+"""The inputs of which each reactor turn is measured."""
 
-FURTHER = _by_name((history_by_patterns, pipelined_heads))
-"""Those of the history, whose turns are measured beside it."""
+HISTORY_INPUTS = _by_name((history_by_patterns, pipelined_heads))
+"""Inputs whose turns are measured in test_history.py."""

@@ -1,6 +1,6 @@
-"""Whatever a peer asks of the history, with all limits at their defaults, no turn of the reactor takes long.
+"""No request for the history causes a long reactor turn, with all limits at their defaults.
 
-The log is filled without the network: with as many channels as there may be, each of which has lost a message.
+The log is filled directly: with the maximum number of channels, each of which has lost a message.
 """
 
 import gc
@@ -23,22 +23,22 @@ from pushd.core.message import draft
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from tests.transports.daemon import RunningDaemon
-from tests.worst.turns import MOST_SECONDS, ReactorTurns
+from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
 CHANNELS = 100_000
 NO_MATCH = tuple(f"*/{number}/*" for number in range(1000))
-"""As many patterns as a subscription may have, which look at two segments of each channel and match none."""
+"""The maximum number of patterns of a subscription, which compare two segments of each channel and match none."""
 DEEP = tuple(
     "/".join(["a" if number >> bit & 1 else "*" for bit in range(10)] + ["*"] * 99 + ["end"]) for number in range(1000)
 )
-"""Patterns that match a deep channel almost to its end."""
+"""Patterns that match a deep channel except for its last segments."""
 
 SINCE = [EVERYTHING, Last(10_000), Age(3600.0), MessageId("E", 1), MessageId("F", 1)]
 
 
 @contextmanager
 def frozen() -> Iterator[None]:
-    """Spare the garbage collector what stays, as the daemon does."""
+    """Exempt existing objects from garbage collection, as the daemon does."""
     threshold = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -50,106 +50,106 @@ def frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def backend() -> MemoryBackend:
-    """A store with as many channels as there may be, each with one message and one that was let go."""
+def fill_backend() -> MemoryBackend:
+    """Return a backend with the maximum number of channels, each with one message and one evicted message."""
     from twisted.internet import reactor
 
-    store = MemoryBackend(Bounds(messages=1), reactor, time.time, "E")
+    filled_backend = MemoryBackend(Bounds(messages=1), reactor, time.time, "E")
     names = [f"a/b{number}/c" for number in range(CHANNELS - 1000)]
     names += ["/".join(["a"] * 109 + [str(number)]) for number in range(1000)]
     now = reactor.seconds()
     for _ in range(2):
         for name in names:
-            store._log.append(draft(name, b"x"), time.time(), now)
-    return store
+            filled_backend._log.append(draft(name, b"x"), time.time(), now)
+    return filled_backend
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[MemoryBackend]:
-    made = backend()
+def filled_backend() -> Iterator[MemoryBackend]:
+    made = fill_backend()
     with frozen():
         yield made
 
 
 @pytest.mark.parametrize("topics", [NO_MATCH, DEEP, ("**",), ("none/*",)], ids=["no match", "deep", "all", "one"])
 @pytest.mark.parametrize("since", SINCE, ids=str)
-async def test_no_query_of_all_channels_takes_a_long_turn(
-    store: MemoryBackend, topics: tuple[str, ...], since: Since
+async def test_query_of_all_channels_has_short_turns(
+    filled_backend: MemoryBackend, topics: tuple[str, ...], since: Since
 ) -> None:
     from twisted.internet import reactor
 
-    hub = Hub(store, reactor, Counters())
+    hub = Hub(filled_backend, reactor, Counters())
     with ReactorTurns() as turns:
-        recalled = await hub.history(topics, since, 10_000, 16 << 20)
+        history = await hub.history(topics, since, 10_000, 16 << 20)
         await hub._turns.next_turn()
         await hub._turns.next_turn()
-    assert turns.longest < MOST_SECONDS
-    assert len(recalled.messages) == (10_000 if topics == ("**",) else 0)
-    is_told = isinstance(since, Age | MessageId) and topics == ("**",)
-    assert bool(recalled.gaps) == (is_told or since == MessageId("F", 1))
+    assert turns.longest < MAX_TURN_SECONDS
+    assert len(history.messages) == (10_000 if topics == ("**",) else 0)
+    is_reported = isinstance(since, Age | MessageId) and topics == ("**",)
+    assert bool(history.gaps) == (is_reported or since == MessageId("F", 1))
 
 
-async def test_many_queries_at_once_take_no_long_turn(store: MemoryBackend) -> None:
+async def test_simultaneous_queries_have_short_turns(filled_backend: MemoryBackend) -> None:
     with ReactorTurns() as turns:
-        asked = [
-            Deferred.fromCoroutine(store.open((f"x{number}/*", *NO_MATCH[:-1]), MessageId("E", number)))
+        opened = [
+            Deferred.fromCoroutine(filled_backend.open((f"x{number}/*", *NO_MATCH[:-1]), MessageId("E", number)))
             for number in range(5)
         ]
-        assert all(succeeded for succeeded, _ in await DeferredList(asked))
-        names = await store.names("a/", "", 10_001)
-        await store._slices.next_turn()
-        await store._slices.next_turn()
+        assert all(succeeded for succeeded, _ in await DeferredList(opened))
+        names = await filled_backend.names("a/", "", 10_001)
+        await filled_backend._slices.next_turn()
+        await filled_backend._slices.next_turn()
     assert len(names) == 10_001
     assert names == sorted(names)
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
-async def test_messages_that_expire_all_at_once_take_no_long_turn() -> None:
+async def test_simultaneous_expiry_has_short_turns() -> None:
     from twisted.internet import reactor
 
-    store = MemoryBackend(Bounds(age=60.0), reactor, time.time, "E")
+    filled_backend = MemoryBackend(Bounds(age=60.0), reactor, time.time, "E")
     began = reactor.seconds() - 61.0
     for number in range(200_000):
-        store._log.append(draft(f"a/{number % 1000}", b"x"), time.time(), began)
+        filled_backend._log.append(draft(f"a/{number % 1000}", b"x"), time.time(), began)
     with frozen(), ReactorTurns() as turns:
-        opening = await store.open(("**",), EVERYTHING)
-        page = await store.page(("**",), opening.position, 1000, 1 << 20)
-        await store._slices.next_turn()
-        await store._slices.next_turn()
+        opening = await filled_backend.open(("**",), EVERYTHING)
+        page = await filled_backend.page(("**",), opening.position, 1000, 1 << 20)
+        await filled_backend._slices.next_turn()
+        await filled_backend._slices.next_turn()
     assert page.messages == ()
-    assert len(store._log) == 0
+    assert len(filled_backend._log) == 0
     assert turns.count > 50
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
-async def test_large_messages_that_push_out_many_small_ones_take_no_long_turn() -> None:
+async def test_eviction_of_many_messages_has_short_turns() -> None:
     from twisted.internet import reactor
 
-    store = MemoryBackend(Bounds(total_bytes=32 << 20), reactor, time.time, "E")
+    filled_backend = MemoryBackend(Bounds(total_bytes=32 << 20), reactor, time.time, "E")
     small = [draft(f"a/{number}", b"x") for number in range(50_000)]
     for each in small * 3:
-        store._log.append(each, time.time(), reactor.seconds())
-    kept = len(store._log)
-    hub = Hub(store, reactor, Counters())
+        filled_backend._log.append(each, time.time(), reactor.seconds())
+    kept = len(filled_backend._log)
+    hub = Hub(filled_backend, reactor, Counters())
     with frozen(), ReactorTurns() as turns:
         await hub.publish_all([draft("large", b"x" * (1 << 20))] * 16)
         await hub._turns.next_turn()
         await hub._turns.next_turn()
-    assert kept - len(store._log) > 5_000
-    assert turns.longest < MOST_SECONDS
+    assert kept - len(filled_backend._log) > 5_000
+    assert turns.longest < MAX_TURN_SECONDS
 
 
 @pytest_twisted.async_yield_fixture
-async def daemon(store: MemoryBackend) -> AsyncIterator[RunningDaemon]:
-    """A daemon at its defaults with all those channels."""
+async def daemon(filled_backend: MemoryBackend) -> AsyncIterator[RunningDaemon]:
+    """A daemon with default settings and all those channels."""
     running = await RunningDaemon({}).start()
-    running._service.hub._backend._log = store._log
+    running._service.hub._backend._log = filled_backend._log
     yield running
     await running.stop()
 
 
-def ask(port: int, requests: bytes, count: int) -> list[bytes]:
-    """Send requests at once on one connection; return the status lines of so many answers, read to the end."""
+def send_pipelined(port: int, requests: bytes, count: int) -> list[bytes]:
+    """Send requests at once on one connection; return the status lines of this many responses."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(requests)
         received = b""
@@ -182,15 +182,15 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("method", "count"), [("HEAD", 20), ("GET", 5)])
-async def test_pipelined_requests_take_no_long_turn(daemon: RunningDaemon, method: str, count: int, path: str) -> None:
+async def test_pipelined_requests_have_short_turns(daemon: RunningDaemon, method: str, count: int, path: str) -> None:
     with ReactorTurns() as turns:
-        answers = await deferToThread(ask, daemon.ports["http"], pipelined(method, path, count), count)
+        answers = await deferToThread(send_pipelined, daemon.ports["http"], pipelined(method, path, count), count)
     assert {answer.split()[1] for answer in answers} <= {b"200", b"204"}
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_head_asks_nothing_of_the_store(daemon: RunningDaemon, path: str) -> None:
+async def test_head_does_not_query_the_backend(daemon: RunningDaemon, path: str) -> None:
     backend = daemon._service.hub._backend
     with patch.multiple(backend, open=None, page=None, names=None, usage=None):
         answer = await daemon.request("HEAD", path)
@@ -198,8 +198,8 @@ async def test_head_asks_nothing_of_the_store(daemon: RunningDaemon, path: str) 
     assert "content-length" not in answer.headers or answer.status == 204
 
 
-async def test_many_short_requests_on_one_connection_leave_turns_to_others(daemon: RunningDaemon) -> None:
+async def test_many_pipelined_requests_have_short_turns(daemon: RunningDaemon) -> None:
     path = "/history/none?since=all"
     with ReactorTurns() as turns:
-        await deferToThread(ask, daemon.ports["http"], pipelined("GET", path, 2000), 2000)
-    assert turns.longest < MOST_SECONDS
+        await deferToThread(send_pipelined, daemon.ports["http"], pipelined("GET", path, 2000), 2000)
+    assert turns.longest < MAX_TURN_SECONDS

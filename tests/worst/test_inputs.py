@@ -1,4 +1,4 @@
-"""No input keeps the reactor busy for long, with all limits at their defaults."""
+"""No input causes a long reactor turn, with all limits at their defaults."""
 
 import pytest
 from twisted.internet.threads import deferToThread
@@ -8,14 +8,14 @@ from tests.soak.transports import Ports
 from tests.transports.daemon import turns as some_turns
 from tests.transports.daemon import until
 from tests.worst.inputs import INPUTS
-from tests.worst.turns import MOST_SECONDS, ReactorTurns
+from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
-STALLED = {"stalled-patterns": 10, "multipart-viewers": 30, "stalled-crowd": 300}
-"""Subscribers that do not read, by the input."""
+STALLED = {"stalled-patterns": 10, "multipart-viewers": 30, "many-stalled-subscribers": 300}
+"""The number of subscribers that do not read, by input."""
 
 
 @pytest.mark.parametrize("name", INPUTS)
-async def test_no_turn_is_long(name: str, start_daemon: Start) -> None:
+async def test_input_has_short_turns(name: str, start_daemon: Start) -> None:
     daemon = await start_daemon({})
     steps = INPUTS[name](Ports(daemon.ports["http"], daemon.ports["tcp"]))
     await deferToThread(next, steps)
@@ -29,4 +29,4 @@ async def test_no_turn_is_long(name: str, start_daemon: Start) -> None:
         await until(lambda: not daemon.open_connections, "all connections closed", 30)
         await some_turns()
 
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS

@@ -1,4 +1,4 @@
-"""The store in Redis at the default limits, asked for what costs it most."""
+"""The most expensive requests to the Redis backend at the default limits."""
 
 import re
 import time
@@ -20,12 +20,12 @@ from pushd.core.history import Bounds
 from pushd.core.message import draft
 from tests.backends.redis_server import RedisServer, until
 from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_redis, spared_garbage_collector
-from tests.worst.turns import MOST_SECONDS, ReactorTurns
+from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
-MOST_SCRIPT_SECONDS = 0.05
-"""CPU seconds of Redis that a call may take."""
-MOST_BLOCKED = 2.5
-"""Seconds that a script may keep Redis even on a busy machine: after five, others are answered BUSY."""
+MAX_SCRIPT_SECONDS = 0.05
+"""The maximum CPU time of one call in Redis, in seconds."""
+MAX_BLOCKED_SECONDS = 2.5
+"""The maximum time of one script, even on a busy machine: after five seconds Redis answers BUSY to others."""
 OLD = MessageId(EPOCH, 0)
 PATTERNS = costly_patterns()
 
@@ -43,11 +43,11 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest_twisted.async_yield_fixture
 async def backend(redis: RedisServer) -> AsyncIterator[RedisBackend]:
-    """A node on it."""
+    """A node on that Redis."""
     from twisted.internet import reactor
 
     backend = RedisBackend(parse_url(redis.url), RedisOptions(), Bounds(messages=1), reactor, time.time)
-    await backend.start(BackendEvents(lambda message: None, lambda channel: None, lambda ailment: None))
+    await backend.start(BackendEvents(lambda message: None, lambda channel: None, lambda reason: None))
     await until(lambda: backend._feed_link.protocol is not None, "the connection to Redis")
     for topic in PATTERNS:
         backend.subscribe(topic)
@@ -60,7 +60,7 @@ async def backend(redis: RedisServer) -> AsyncIterator[RedisBackend]:
 
 
 class Scripts:
-    """How often each script is called while the context is open, and what Redis spends on them."""
+    """Counts the calls of each script while the context is open, and the CPU time of Redis."""
 
     def __init__(self, redis: RedisServer, backend: RedisBackend) -> None:
         self.counts = dict.fromkeys((script.name for script in ALL), 0)
@@ -79,12 +79,12 @@ class Scripts:
         self.cpu_seconds = self._cpu() - self._began
 
     def assert_short(self) -> None:
-        """Check that no script kept Redis for long. All calls of a walk take the same, so their mean is judged."""
+        """Check that no script blocked Redis for long. All calls of a walk cost the same, so their mean counts."""
         calls = sum(self.counts.values())
         assert calls
-        assert self.cpu_seconds / calls < MOST_SCRIPT_SECONDS
+        assert self.cpu_seconds / calls < MAX_SCRIPT_SECONDS
         entries = self._redis.ask("SLOWLOG", "GET", "-1")
-        assert max((entry[2] for entry in entries), default=0) / 1e6 < MOST_BLOCKED
+        assert max((entry[2] for entry in entries), default=0) / 1e6 < MAX_BLOCKED_SECONDS
         assert b"BUSY" not in self._redis.ask("INFO", "errorstats")
 
     async def _counted(self, script: Any, *args: Any) -> Any:
@@ -97,11 +97,11 @@ class Scripts:
 
 
 WALK = -(-(CHANNELS - 200) // reader._WALKED)
-"""Calls after the first, if the channels are walked once."""
+"""The calls after the first one, if each channel is visited once."""
 
 
 @pytest.mark.parametrize("since", [OLD, MessageId("Other", 5), EVERYTHING, Time(0.0), Age(1e9)], ids=str)
-async def test_an_opening_walks_the_channels_once_in_short_scripts_and_turns(
+async def test_open_visits_each_channel_once_in_short_scripts(
     redis: RedisServer, backend: RedisBackend, since: Since
 ) -> None:
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
@@ -109,10 +109,10 @@ async def test_an_opening_walks_the_channels_once_in_short_scripts_and_turns(
     assert {gap.reason for gap in opening.gaps} <= {"epoch"}
     assert scripts.counts[LOSSES.name] == WALK
     scripts.assert_short()
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
-async def test_one_who_comes_now_walks_nothing(redis: RedisServer, backend: RedisBackend) -> None:
+async def test_open_at_the_newest_position_visits_no_channel(redis: RedisServer, backend: RedisBackend) -> None:
     with Scripts(redis, backend) as scripts:
         await backend.open(PATTERNS, MessageId(EPOCH, 2 * CHANNELS))
         await backend.open(PATTERNS, NOW)
@@ -120,7 +120,7 @@ async def test_one_who_comes_now_walks_nothing(redis: RedisServer, backend: Redi
     assert scripts.counts[LOSSES.name] == 0
 
 
-async def test_pages_read_a_bounded_piece_in_short_scripts_and_turns(redis: RedisServer, backend: RedisBackend) -> None:
+async def test_page_reads_a_bounded_part_in_short_scripts(redis: RedisServer, backend: RedisBackend) -> None:
     position, complete, pages = MessageId(EPOCH, CHANNELS), False, 0
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
         while not complete:
@@ -130,17 +130,17 @@ async def test_pages_read_a_bounded_piece_in_short_scripts_and_turns(redis: Redi
     assert pages >= CHANNELS // 2001
     assert scripts.counts[LOSSES.name] == 0
     scripts.assert_short()
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
-async def test_the_newest_messages_are_looked_for_in_short_scripts(redis: RedisServer, backend: RedisBackend) -> None:
+async def test_newest_messages_are_found_in_short_scripts(redis: RedisServer, backend: RedisBackend) -> None:
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
         await backend.open(PATTERNS, Last(10))
     scripts.assert_short()
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
-async def test_full_pages_are_read_in_short_turns(backend: RedisBackend) -> None:
+async def test_full_page_has_short_turns(backend: RedisBackend) -> None:
     from twisted.internet import reactor
 
     backend.subscribe("w/**")
@@ -149,7 +149,7 @@ async def test_full_pages_are_read_in_short_turns(backend: RedisBackend) -> None
         for _ in range(3):
             await deferLater(reactor, 0)
     assert len(page.messages) == 256
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
 async def test_other_scripts_are_short(redis: RedisServer, backend: RedisBackend) -> None:
@@ -162,34 +162,32 @@ async def test_other_scripts_are_short(redis: RedisServer, backend: RedisBackend
         await backend.delete(channel(5))
     assert len(missed.rows) == 6000
     scripts.assert_short()
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
-async def test_what_a_node_has_missed_is_read_in_short_turns(redis: RedisServer, backend: RedisBackend) -> None:
+async def test_missed_messages_are_read_in_short_turns(redis: RedisServer, backend: RedisBackend) -> None:
     backend._feed.lost()
     backend._feed.position = MessageId(EPOCH, CHANNELS - 1000)
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
         await backend._feed.resync()
     assert scripts.counts[MISSED.name] > 10
     scripts.assert_short()
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
-async def test_long_walks_delay_neither_each_other_for_long_nor_anybody_else(
-    redis: RedisServer, backend: RedisBackend
-) -> None:
+async def test_long_walks_do_not_delay_short_requests(redis: RedisServer, backend: RedisBackend) -> None:
     done: list[str] = []
 
-    def ask(name: str, question: Any) -> "Deferred[Any]":
-        return Deferred.fromCoroutine(question).addCallback(lambda _: done.append(name))
+    def record(name: str, query: Any) -> "Deferred[Any]":
+        return Deferred.fromCoroutine(query).addCallback(lambda _: done.append(name))
 
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
-        asked = [ask("long", backend.open(PATTERNS, OLD)) for _ in range(4)]
-        asked += [ask("long", backend.page(PATTERNS, OLD, 256, 1 << 20)) for _ in range(4)]
-        asked += [ask("short", backend.info(channel(7))) for _ in range(20)]
-        asked += [ask("short", backend.publish([draft("new", b"x")])) for _ in range(20)]
-        await gatherResults(asked)
+        requests = [record("long", backend.open(PATTERNS, OLD)) for _ in range(4)]
+        requests += [record("long", backend.page(PATTERNS, OLD, 256, 1 << 20)) for _ in range(4)]
+        requests += [record("short", backend.info(channel(7))) for _ in range(20)]
+        requests += [record("short", backend.publish([draft("new", b"x")])) for _ in range(20)]
+        await gatherResults(requests)
     assert done.count("long") == 8
     assert done.index("long") >= done.count("short"), "a short request waited for a walk"
     scripts.assert_short()
-    assert turns.longest < MOST_SECONDS
+    assert turns.longest < MAX_TURN_SECONDS

@@ -4,15 +4,15 @@ import time
 from types import TracebackType
 from typing import Any
 
-MOST_SECONDS = 0.05
-"""CPU seconds that no turn may exceed, whatever a peer asks for."""
+MAX_TURN_SECONDS = 0.05
+"""The maximum CPU time of a turn in seconds, for any input."""
 
 
 class ReactorTurns:
-    """Records the CPU time of every turn of the reactor while the context is open.
+    """Records the CPU time of every reactor turn while the context is open.
 
-    A turn begins with the calls that are due and ends after the sockets that are ready were served. Only the reactor's
-    thread is counted, so clients belong into other threads or processes.
+    A turn begins with the delayed calls that are due, and ends when the ready sockets have been served. Only the thread
+    of the reactor counts, so clients belong in other threads or processes.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The techniques whose answer does not end, and a client for all of them that tells when what came."""
+"""Endless HTTP responses of every transport, and a client that reads them and measures delays."""
 
 import json
 import re
@@ -14,94 +14,96 @@ from tests.daemon.clients import SECONDS
 _BLOCK = 65536
 
 
-class Technique(NamedTuple):
-    """A way to ask for a stream, and how to read it."""
+class StreamTransport(NamedTuple):
+    """A stream address, and the parser of its body."""
 
     name: str
     target: str
     read: Callable[[bytes, str], list[bytes]]
-    """Gives the data of the messages that a body, as far as it came, and its content type show."""
+    """Returns the data of the complete messages in a partial body, given its content type."""
     accept: str = "*/*"
     publish_as: str = "text/plain"
 
 
 def events(body: bytes, _: str) -> list[bytes]:
-    """Read server-sent events; those without an id are about the stream itself."""
+    """Parse server-sent events; those without an id are control events."""
     blocks = [block for block in body.split(b"\n\n")[:-1] if re.search(rb"^id: ", block, re.MULTILINE)]
     return [b"\n".join(re.findall(rb"^data: (.*)$", block, re.MULTILINE)) for block in blocks]
 
 
 def json_events(body: bytes, kind: str) -> list[bytes]:
-    """Read server-sent events of JSON messages."""
+    """Parse server-sent events with JSON messages."""
     return [json.loads(data)["data"].encode() for data in events(body, kind)]
 
 
 def json_lines(body: bytes, _: str) -> list[bytes]:
-    """Read JSON messages, a line each."""
-    said = [json.loads(line) for line in body.split(b"\n")[:-1]]
-    return [each["data"].encode() for each in said if "id" in each]
+    """Parse JSON lines."""
+    objects = [json.loads(line) for line in body.split(b"\n")[:-1]]
+    return [each["data"].encode() for each in objects if "id" in each]
 
 
 def lines(body: bytes, _: str) -> list[bytes]:
-    """Read bare data, a line each."""
+    """Parse lines of data."""
     return body.split(b"\n")[:-1]
 
 
 def parts(body: bytes, kind: str) -> list[bytes]:
-    """Read parts as browsers do: one shows when the boundary line behind it is there, an image not before Chromium
-    has the headers of the next part. An empty part shows nothing.
+    """Parse parts as browsers do: a part is complete with the boundary line after it, an image in Chromium only with
+    the headers of the next part. Empty parts are skipped.
     """
     boundary = re.search(r";boundary=(\w+)", kind)
     assert boundary, kind
     _, *pieces = (b"\r\n" + body).split(b"\r\n--" + boundary[1].encode())
-    shown = []
+    complete = []
     for piece, following in pairwise(pieces):
         head, blank, data = piece.partition(b"\r\n\r\n")
         assert blank and all(re.fullmatch(rb"[\w-]+: .*", line) for line in head.split(b"\r\n")[1:]), piece
-        is_there = b"\r\n\r\n" in following if b"Content-Type: image/" in head else following.startswith(b"\r\n")
-        if data and (is_there or following.startswith(b"--\r\n")):
-            shown.append(data)
-    return shown
+        is_shown = b"\r\n\r\n" in following if b"Content-Type: image/" in head else following.startswith(b"\r\n")
+        if data and (is_shown or following.startswith(b"--\r\n")):
+            complete.append(data)
+    return complete
 
 
 STREAMS = (
-    Technique("sse", "/sse/{}", events),
-    Technique("sse-json", "/sse/{}?format=json", json_events),
-    Technique("stream", "/stream/{}", json_lines),
-    Technique("raw", "/stream/{}?format=raw", lines),
-    Technique("multipart", "/multipart/{}", parts),
-    Technique("image", "/multipart/{}", parts, publish_as="image/png"),
-    Technique("mixed", "/mixed/{}", parts),
+    StreamTransport("sse", "/sse/{}", events),
+    StreamTransport("sse-json", "/sse/{}?format=json", json_events),
+    StreamTransport("stream", "/stream/{}", json_lines),
+    StreamTransport("raw", "/stream/{}?format=raw", lines),
+    StreamTransport("multipart", "/multipart/{}", parts),
+    StreamTransport("image", "/multipart/{}", parts, publish_as="image/png"),
+    StreamTransport("mixed", "/mixed/{}", parts),
 )
 NEGOTIATED = (
-    Technique("sub-sse", "/sub/{}", events, "text/event-stream"),
-    Technique("sub-stream", "/sub/{}", json_lines, "application/x-ndjson"),
-    Technique("sub-multipart", "/sub/{}", parts, "multipart/x-mixed-replace"),
-    Technique("sub-mixed", "/sub/{}", parts, "multipart/mixed"),
+    StreamTransport("sub-sse", "/sub/{}", events, "text/event-stream"),
+    StreamTransport("sub-stream", "/sub/{}", json_lines, "application/x-ndjson"),
+    StreamTransport("sub-multipart", "/sub/{}", parts, "multipart/x-mixed-replace"),
+    StreamTransport("sub-mixed", "/sub/{}", parts, "multipart/mixed"),
 )
 
 
 class Stream:
-    """An answer in chunks (RFC 9112, section 7.1), as far as it came."""
+    """A chunked response (RFC 9112, section 7.1), as far as received."""
 
-    def __init__(self, port: int, technique: Technique, channel: str, headers: Mapping[str, str] | None = None) -> None:
-        """Ask, and wait for the headers."""
+    def __init__(
+        self, port: int, transport: StreamTransport, channel: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send the request, and wait for the headers."""
         self.body = b""
         self.is_complete = False
-        """Whether the last chunk came."""
+        """Whether the last chunk was received."""
         self.is_closed = False
-        """Whether nothing more comes."""
-        self._technique = technique
+        """Whether the connection is closed."""
+        self._technique = transport
         self._raw = b""
         self._socket = socket.create_connection(("127.0.0.1", port), SECONDS)
-        given = {"Host": "localhost", "Accept": technique.accept} | dict(headers or {})
-        asked = [f"GET {technique.target.format(channel)} HTTP/1.1", *(f"{n}: {v}" for n, v in given.items())]
+        all_headers = {"Host": "localhost", "Accept": transport.accept} | dict(headers or {})
+        lines = [f"GET {transport.target.format(channel)} HTTP/1.1", *(f"{n}: {v}" for n, v in all_headers.items())]
         start = time.monotonic()
-        self._socket.sendall("\r\n".join([*asked, "", ""]).encode())
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
         while b"\r\n\r\n" not in self._raw and not self.is_closed:
             self._receive()
         self.seconds = time.monotonic() - start
-        """How long the headers took."""
+        """The time until the headers arrived."""
         head, _, rest = self._raw.partition(b"\r\n\r\n")
         self.head = head.decode("latin-1").lower()
         self._raw = rest
@@ -114,7 +116,7 @@ class Stream:
         self._socket.close()
 
     def fileno(self) -> int:
-        """Let `select` wait for it."""
+        """Return the file descriptor, for `select`."""
         return self._socket.fileno()
 
     @property
@@ -125,25 +127,25 @@ class Stream:
 
     @property
     def messages(self) -> list[bytes]:
-        """The data of the messages that came."""
+        """The data of the messages received so far."""
         return self._technique.read(self.body, self.kind)
 
-    def deliver_result(self, count: int) -> list[bytes]:
-        """Wait for so many messages in all; give them, or fewer where no more come."""
+    def wait_for_messages(self, count: int) -> list[bytes]:
+        """Wait for this many messages in total; return all, or fewer if the connection closes or time is up."""
         deadline = time.monotonic() + SECONDS
         while len(self.messages) < count and not self.is_closed and time.monotonic() < deadline:
-            self.take()
+            self.receive()
         return self.messages
 
-    def take(self) -> None:
-        """Take what comes next."""
+    def receive(self) -> None:
+        """Receive more bytes."""
         self._receive()
         self._dechunk()
 
-    def to_the_end(self) -> bytes:
-        """Wait for the last chunk, or for the connection to close; give the body."""
+    def read_to_end(self) -> bytes:
+        """Wait for the last chunk, or for the connection to close; return the body."""
         while not self.is_complete and not self.is_closed:
-            self.take()
+            self.receive()
         return self.body
 
     def _receive(self) -> None:
@@ -165,8 +167,8 @@ class Stream:
 
 
 def idle(streams: Sequence[Stream], seconds: float) -> None:
-    """Take what comes on any of some streams for a time."""
+    """Receive from several streams for some time."""
     deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        for stream in select.select([each for each in streams if not each.is_closed], [], [], left)[0]:
-            stream.take()
+    while (remaining := deadline - time.monotonic()) > 0:
+        for stream in select.select([each for each in streams if not each.is_closed], [], [], remaining)[0]:
+            stream.receive()
