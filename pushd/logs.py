@@ -41,7 +41,7 @@ class Threshold(LogLevelFilterPredicate):
     """
 
     def __init__(self, level: str, levels: Iterable[str] = ()) -> None:
-        super().__init__(defaultLogLevel=LogLevel.levelWithName(level))
+        super().__init__()
         self.reconfigure(level, levels)
 
     def reconfigure(self, level: str, levels: Iterable[str] = ()) -> None:

@@ -99,10 +99,15 @@ class Counters:
 
     def count_refusal(self, refusal: Refusal, peer: str) -> None:
         """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code."""
-        code = refusal.code
-        self.refusals[code] += 1
-        if not refusal.is_limit:
-            return
+        self.refusals[refusal.code] += 1
+        if refusal.is_limit:
+            self._log_refusal(refusal.code, peer, str(refusal))
+
+    def log_refused_origin(self, peer: str, origin: str) -> None:
+        """Log a request from a page of a foreign origin, at most once a second: an attack, or a missing setting."""
+        self._log_refusal("forbidden", peer, f"origin {origin} is not in http.allow_origins")
+
+    def _log_refusal(self, code: str, peer: str, reason: str) -> None:
         now = self._seconds()
         if now - self._logged_at.get(code, -_LOG_INTERVAL_SECONDS) < _LOG_INTERVAL_SECONDS:
             self._suppressed[code] += 1
@@ -112,7 +117,7 @@ class Counters:
         line = "{peer}: refused, {code}: {reason}"
         if suppressed:
             line += " ({suppressed} similar refusals not logged)"
-        self.log.warn(line, peer=peer, code=code, reason=str(refusal), suppressed=suppressed)
+        self.log.warn(line, peer=peer, code=code, reason=reason, suppressed=suppressed)
 
 
 class _Snapshot:

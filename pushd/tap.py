@@ -1,10 +1,9 @@
-"""pushd for twistd: its options, which follow the table of settings, and the service it runs."""
+"""The twistd plugin: command-line options, made from the table of settings, and the service that twistd runs."""
 
 import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,19 +18,12 @@ from twisted.python.usage import UsageError
 
 from pushd import __version__
 from pushd.backends.interface import BackendUnusable
+from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, load
 from pushd.config.reload import Reload
-from pushd.config.table import (
-    SETTINGS,
-    Config,
-    ConfigError,
-    Setting,
-    check_backend,
-    check_inherited_sockets,
-    check_listeners,
-    load,
-)
+from pushd.config.table import SETTINGS, Config, ConfigError, Setting
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
+from pushd.net.monotonic_clock import use_monotonic_clock
 from pushd.service.backend import check_backend_usable
 from pushd.service.daemon import make_service
 
@@ -39,13 +31,18 @@ _log = Logger()
 
 
 GARBAGE = (2_000, 5, 2_000)
-"""New objects before the garbage collector looks at them; times of that before it looks at the older, and at all. The
-older are some 700 connections that came meanwhile: that look takes 5 ms, and while a crowd comes there are many.
+"""Thresholds of the garbage collector (``gc.set_threshold``): new objects before a collection of the youngest
+generation, and collections of each generation before one of the next. A collection of the middle generation, some 700
+connections, takes 5 ms, and there are many while clients reconnect.
 """
 
 
 class Options(UsageOptions):
-    """The command line of `twistd pushd`. What it says ends up in `settings`, checked."""
+    """The command line of ``twistd pushd``.
+
+    :ivar settings: the configuration, checked. It is set by `postOptions`.
+    :ivar given: the texts of the options that are settings, by key.
+    """
 
     synopsis = "[options]"
     longdesc = (
@@ -67,32 +64,44 @@ class Options(UsageOptions):
         raise SystemExit
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line; what is wrong there or in a setting ends the process with one sentence."""
+        """Parse the command line.
+
+        :raises SystemExit: with one sentence, when an option or a setting is invalid.
+        """
         try:
             super().parseOptions(options)
         except (UsageError, ConfigError) as error:
             raise SystemExit(f"pushd: {error}") from error
 
     def parseArgs(self, *words: str) -> None:
-        """Refuse what is not an option. Raises UsageError."""
+        """Refuse positional arguments.
+
+        :raises UsageError: when there is one.
+        """
         if words:
             raise UsageError(f"unexpected argument {words[0]!r}: only options are accepted")
 
     def postOptions(self) -> None:
-        """Load the settings and check them. Raises ConfigError."""
+        """Load the configuration and check it; with ``--check``, report the result and exit.
+
+        :raises ConfigError: when it is invalid.
+        :raises UsageError: with ``--check``, when the stored history cannot be used.
+        """
         from twisted.internet import reactor
 
-        self.settings = self.read(Path())
+        self.settings = self.load(Path())
         check_inherited_sockets(self.settings, reactor)
         if self["check"]:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             self._check_backend()
             raise SystemExit
 
-    def read(self, folder: Path) -> Config:
-        """Load the settings and check them. Raises ConfigError.
+    def load(self, folder: Path) -> Config:
+        """Load the configuration and check it.
 
-        :param folder: where the daemon was started, since it may go elsewhere, and the name of the file does not.
+        :param folder: the working directory at the start, to which the name of the file is relative; the daemon may
+            have changed it since.
+        :raises ConfigError: when it is invalid.
         """
         from twisted.internet import reactor
 
@@ -103,7 +112,10 @@ class Options(UsageOptions):
         return settings
 
     def _check_backend(self) -> None:
-        """Say how it is with what is stored. Raises UsageError where that is not well."""
+        """Print the result of checking the stored history.
+
+        :raises UsageError: when it cannot be used.
+        """
         try:
             sentence = check_backend_usable(self.settings)
         except BackendUnusable as fault:
@@ -112,54 +124,55 @@ class Options(UsageOptions):
             print(f"pushd: {sentence}")
 
 
-def _taking_text(row: Setting) -> Callable[[Options, str], None]:
+def _text_option(row: Setting) -> Callable[[Options, str], None]:
     def take(self: Options, text: str) -> None:
         self.given.setdefault(row.key, []).append(text)
 
-    take.__doc__ = _explained(row)
+    take.__doc__ = _help_text(row)
     return take
 
 
-def _taking_nothing(row: Setting) -> Callable[[Options], None]:
+def _flag_option(row: Setting) -> Callable[[Options], None]:
     def take(self: Options) -> None:
         self.given[row.key] = ["true"]
 
-    take.__doc__ = _explained(row)
+    take.__doc__ = _help_text(row)
     return take
 
 
-def _explained(row: Setting) -> str:
+def _help_text(row: Setting) -> str:
     value = row.default
     default = " ".join(value) or "none" if row.repeatable else str(value).lower() if row.is_flag else value
     unit = f"{row.unit}, " if row.unit else ""
     repeatable = "repeatable, " if row.repeatable else ""
-    return f"{row.sentence} [{unit}{repeatable}default: {default}]"
+    return f"{row.description} [{unit}{repeatable}default: {default}]"
 
 
 for _row in SETTINGS:
-    setattr(Options, f"opt_{_row.option}".replace("-", "_"), _taking_text(_row))
+    setattr(Options, f"opt_{_row.option}".replace("-", "_"), _text_option(_row))
     if _row.alias:
-        setattr(Options, f"opt_{_row.alias}", _taking_nothing(_row) if _row.is_flag else _taking_text(_row))
+        setattr(Options, f"opt_{_row.alias}", _flag_option(_row) if _row.is_flag else _text_option(_row))
 
 
 class RootService(StartOrExit):
-    """pushd as twistd runs it: logs as the settings say, and leaves with one sentence where a port is taken."""
+    """The service that twistd runs: it sets the log observer, and exits with one sentence if it cannot start."""
 
-    def __init__(self, observer: ILogObserver | None, tell: Callable[[str], None]) -> None:
-        """`observer` is None where twistd keeps its own log."""
-        super().__init__(tell)
+    def __init__(self, observer: ILogObserver | None, report: Callable[[str], None]) -> None:
+        """`observer` is None if twistd keeps its own log."""
+        super().__init__(report)
         self._observer = observer
 
     def setServiceParent(self, parent: Componentized) -> None:
-        """Join the application, where twistd looks for the observer of the log before it starts anything."""
+        """Set the log observer of the application: twistd reads it before it starts anything."""
         if self._observer is not None:
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
-        """Start, and spare the garbage collector what stays for good.
+        """Start, and exclude from garbage collection the objects that exist by then.
 
-        A look at everything takes some 100 ms with ten thousand connections, which live long and are freed without it.
+        A full collection takes some 100 ms with ten thousand connections, which live long and are freed by their
+        reference counts.
         """
         super().startService()
         gc.collect()
@@ -167,46 +180,44 @@ class RootService(StartOrExit):
         gc.set_threshold(*GARBAGE)
 
     def stopService(self) -> Any:
-        """Stop. Whoever does not want to wait for that signals again, and the process ends at once."""
+        """Stop. A second signal ends the process immediately."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         return super().stopService()
 
 
 def makeService(options: Options) -> IService:
-    """Build pushd for twistd. Raises SystemExit with one sentence where the log can not be written."""
+    """Return the service of pushd for twistd.
+
+    :raises SystemExit: with one sentence, when the log cannot be written.
+    """
     from twisted.internet import reactor
 
-    _keep_time_by_the_monotonic_clock(reactor)
+    use_monotonic_clock(reactor)
     config = options.settings
     twistd: Mapping[str, Any] = options.parent or {}
     out = _log_output(twistd, reactor)
     threshold = Threshold(config.log.level, config.log.levels)
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
-    program = RootService(observer, _tell_terminal if out is sys.stdout else _tell_terminal_and_log)
+    program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
     daemon = make_service(config, reactor)
     daemon.setServiceParent(program)
-    read = partial(options.read, Path.cwd())
-    Reload(read, config, daemon, threshold, reactor).setServiceParent(program)
+    load = partial(options.load, Path.cwd())
+    Reload(load, config, daemon, threshold, reactor).setServiceParent(program)
     return program
 
 
 def log_form(setting: str, environ: Mapping[str, str]) -> str:
-    """Settle what `auto` means: "json" where systemd started the daemon, else "text"."""
+    """Return the format of the log; ``auto`` is "json" if systemd started the daemon, else "text"."""
     under_systemd = "JOURNAL_STREAM" in environ or "INVOCATION_ID" in environ
     return setting if setting != "auto" else "json" if under_systemd else "text"
 
 
-def _keep_time_by_the_monotonic_clock(reactor: Any) -> None:
-    # The wall clock, by which the reactor runs of itself, may be set back, and then every timer stops. The reactor
-    # asks this one attribute whenever it needs the time: in callLater, for the DelayedCall (which keeps it for
-    # reset), for how long to wait, and for what is due. A call scheduled before would never come, so this stands
-    # before all else.
-    reactor.seconds = time.monotonic
-
-
 def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
-    """Where twistd would log, by its own rules; None where it was told to do it in another way."""
+    """Return the stream to which twistd would log; None if its options select a logger or syslog.
+
+    :raises SystemExit: with one sentence, when it cannot be opened.
+    """
     if "nodaemon" not in twistd or twistd["logger"] or twistd.get("syslog"):
         return None
     name = twistd["logfile"]
@@ -224,10 +235,10 @@ def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
     return output
 
 
-def _tell_terminal(sentence: str) -> None:
+def _report_to_terminal(sentence: str) -> None:
     print(f"pushd: {sentence}", file=sys.__stderr__)
 
 
-def _tell_terminal_and_log(sentence: str) -> None:
-    _tell_terminal(sentence)
+def _report_to_terminal_and_log(sentence: str) -> None:
+    _report_to_terminal(sentence)
     _log.critical("{sentence}", sentence=sentence)

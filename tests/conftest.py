@@ -22,8 +22,8 @@ _TURN_SECONDS = 0.01
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Examples have no deadline, since the machine may be busy. They are the same each time, so that a failure is due to a
-# change; `--hypothesis-profile=others` draws others, and `make fuzz` many.
+# Examples have no deadline, since the machine may be busy. They are the same each time, so that a failure is caused by
+# a change; `--hypothesis-profile=others` draws others, and `make fuzz` many.
 hypothesis.settings.register_profile("others", deadline=None)
 hypothesis.settings.register_profile("pushd", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("pushd")

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from pushd.config.table import load
+from pushd.config.loader import load
 from pushd.service.daemon import Daemon
 from pushd.service.routes import Root
 from pushd.transports.websocket import WebSocket, WebSocketResource

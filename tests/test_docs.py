@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from pushd.backends.interface import DiskUsage, Usage
-from pushd.config.table import load
+from pushd.config.loader import load
 from pushd.core import errors
 from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.service.daemon import make_service

@@ -1,4 +1,4 @@
-"""The options of `twistd pushd`, and the service that they configure."""
+"""The options of ``twistd pushd``, and the service that is made of them."""
 
 import os
 import runpy
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from twisted.application.service import Application, IServiceCollection, IServiceMaker, MultiService
-from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogLevel
 from twisted.python.usage import Options as UsageOptions
@@ -24,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """Environment variables of the user do not affect the tests."""
+    """Remove the variables that configure pushd."""
     for name in list(os.environ):
         if name.startswith("PUSHD_"):
             monkeypatch.delenv(name)
@@ -33,14 +32,14 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def reactor(monkeypatch):
-    """A fake reactor in place of the real one."""
+    """A reactor in memory, in place of the real one."""
     reactor = MemoryReactorClock()
     monkeypatch.setattr("twisted.internet.reactor", reactor)
     return reactor
 
 
 @pytest.fixture
-def services(monkeypatch):
+def made(monkeypatch):
     """The arguments of each call of `make_service`, which returns an empty service."""
     arguments = []
 
@@ -53,7 +52,7 @@ def services(monkeypatch):
 
 
 def parsed(*words: str, **twistd: object) -> Options:
-    """Parse options as twistd does; `twistd` contains options of twistd that differ from `twistd -n pushd`."""
+    """Return the options as twistd passes them; `twistd` has its own, if they differ from those of `twistd -n`."""
     options = Options()
     options.parent = UsageOptions()
     options.parent.update({"nodaemon": True, "logger": None, "logfile": None, "syslog": False} | twistd)
@@ -62,7 +61,7 @@ def parsed(*words: str, **twistd: object) -> Options:
 
 
 def refusal(capsys, *words: str) -> str:
-    """Return the message with which the process exits; Python prints it and exits with status 1."""
+    """Return the sentence with which the process ends: Python prints it and exits with status 1."""
     with pytest.raises(SystemExit) as caught:
         parsed(*words)
     assert capsys.readouterr().out == ""
@@ -70,20 +69,20 @@ def refusal(capsys, *words: str) -> str:
     return caught.value.code
 
 
-def test_defaults_without_options():
+def test_settings_without_options_are_the_defaults():
     assert parsed().settings == Config()
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
-def test_each_setting_is_a_documented_option(row, capsys):
+def test_setting_is_an_option_described_by_help(row, capsys):
     options = Options()
     assert f"{row.option}=" in options.longOpt
     default = {list: "tcp:80" if row.default else "none", bool: "false"}.get(type(row.default), str(row.default))
-    sentence = options.docs[row.option]
-    assert sentence.startswith(row.sentence)
-    assert sentence.endswith("]")
-    assert f"default: {default}" in sentence
-    assert not row.alias or options.docs[row.alias] == sentence
+    shown = options.docs[row.option]
+    assert shown.startswith(row.description)
+    assert shown.endswith("]")
+    assert f"default: {default}" in shown
+    assert not row.alias or options.docs[row.alias] == shown
 
 
 def test_help_lists_the_options(capsys):
@@ -95,13 +94,13 @@ def test_help_lists_the_options(capsys):
         assert f" {option} " in out
 
 
-def test_short_and_long_options_are_equivalent():
+def test_alias_sets_the_same_setting():
     options = parsed("--http", "tcp:1", "--http-listen", "unix:/run/p", "--tcp", "none", "--open")
     assert options.settings.http.listen == ("tcp:1", "unix:/run/p")
     assert (options.settings.tcp.listen, options.settings.access.open) == ((), True)
 
 
-def test_options_override_environment_and_file(environment, tmp_path):
+def test_options_override_the_environment_which_overrides_the_file(environment, tmp_path):
     file = tmp_path / "pushd.toml"
     file.write_text("[limits]\nmessage = 1\nevent = 1\ntopics = 1\n")
     environment.setenv("PUSHD_LIMITS_MESSAGE", "2")
@@ -134,13 +133,13 @@ def test_options_override_environment_and_file(environment, tmp_path):
         ),
     ],
 )
-def test_invalid_options_exit_with_one_sentence(capsys, words, sentence):
+def test_invalid_command_line_ends_the_process_with_one_sentence(capsys, words, sentence):
     assert refusal(capsys, *words) == f"pushd: {sentence}"
     assert refusal(capsys, "--check", *words) == f"pushd: {sentence}"
 
 
 @pytest.mark.parametrize(("words", "where"), [([], "no file"), (["--config", "pushd.toml"], "pushd.toml")])
-def test_check_of_a_valid_configuration(capsys, environment, tmp_path, words, where):
+def test_check_reports_a_valid_configuration_and_starts_nothing(capsys, environment, tmp_path, words, where):
     environment.chdir(tmp_path)
     (tmp_path / "pushd.toml").touch()
     with pytest.raises(SystemExit) as caught:
@@ -148,7 +147,7 @@ def test_check_of_a_valid_configuration(capsys, environment, tmp_path, words, wh
     assert (capsys.readouterr().out, caught.value.code) == (f"pushd: configuration is valid ({where})\n", None)
 
 
-def test_check_reports_the_history_on_disk(capsys, tmp_path):
+def test_check_reports_on_the_history_on_disk(capsys, tmp_path):
     with pytest.raises(SystemExit) as caught:
         parsed("--check", "--data-dir", str(tmp_path / "data"))
     assert caught.value.code is None
@@ -160,35 +159,22 @@ def test_check_reports_the_history_on_disk(capsys, tmp_path):
     assert caught.value.code == f"pushd: {tmp_path / 'file'} is not a readable and writable directory"
 
 
-def test_version(capsys):
+def test_version_of_pushd_is_printed(capsys):
     with pytest.raises(SystemExit):
         parsed("--version")
     assert capsys.readouterr().out == f"pushd {__version__}\n"
 
 
-def test_service_gets_settings_and_reactor(reactor, services):
+def test_service_is_made_of_the_settings_and_the_reactor(reactor, made):
     options = parsed("--limits-message", "7")
     daemon = makeService(options)
-    assert services == [(options.settings, reactor)]
+    assert made == [(options.settings, reactor)]
     assert [type(each) for each in IServiceCollection(daemon)] == [MultiService, Reload]
 
 
-def test_timers_use_the_monotonic_clock(monkeypatch, services):
-    reactor, now = SelectReactor(), [100.0]
-    calls: list[str] = []
-    monkeypatch.setattr("twisted.internet.reactor", reactor)
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_timers_use_the_monotonic_clock(reactor, made):
     makeService(parsed())
-    call = reactor.callLater(5, calls.append, "due")
-    reactor.callLater(50, calls.append, "later")
-    assert (call.getTime(), reactor.timeout()) == (105, 5)
-    now[0] += 4
-    reactor.runUntilCurrent()
-    assert calls == []
-    now[0] += 2
-    reactor.runUntilCurrent()
-    assert (calls, reactor.timeout()) == (["due"], 44)
-    reactor.disconnectAll()
+    assert reactor.seconds is time.monotonic
 
 
 def observer_of(options: Options) -> Any:
@@ -205,12 +191,12 @@ def event(level: LogLevel = LogLevel.warn) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("logfile", [None, "", "-"])
-def test_foreground_logs_to_the_terminal(reactor, services, capsys, logfile):
+def test_log_of_a_foreground_process_goes_to_standard_output(reactor, made, capsys, logfile):
     observer_of(parsed("--log-format", "json", logfile=logfile))(event())
     assert '"message": "hello"' in capsys.readouterr().out
 
 
-def test_log_level(reactor, services, capsys):
+def test_events_below_the_level_are_not_logged(reactor, made, capsys):
     observer = observer_of(parsed("--log-level", "warn"))
     observer(event(LogLevel.info))
     observer(event(LogLevel.error))
@@ -219,7 +205,7 @@ def test_log_level(reactor, services, capsys):
 
 @pytest.fixture
 def usr1():
-    """SIGUSR1, which rotates the log, with its default handler."""
+    """Reset the signal that rotates the log to its default action."""
     before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGUSR1, before)
@@ -233,13 +219,13 @@ def usr1():
         ({"nodaemon": True, "logfile": "own.log"}, "own.log"),
     ],
 )
-def test_log_file_is_that_of_twistd(reactor, services, environment, tmp_path, usr1, twistd, name):
+def test_log_of_a_daemon_goes_to_the_file_of_twistd(reactor, made, environment, tmp_path, usr1, twistd, name):
     environment.chdir(tmp_path)
     observer_of(parsed("--log-format", "text", **twistd))(event())
     assert (tmp_path / name).read_text().endswith("[x#warn] hello\n")
 
 
-def test_usr1_rotates_the_log(reactor, services, tmp_path, usr1):
+def test_sigusr1_rotates_the_log(reactor, made, tmp_path, usr1):
     observer_of(parsed(logfile=str(tmp_path / "own.log")))
     reactor.callFromThread = lambda call: call()
     signal.raise_signal(signal.SIGUSR1)
@@ -247,7 +233,7 @@ def test_usr1_rotates_the_log(reactor, services, tmp_path, usr1):
 
 
 @pytest.mark.parametrize("twistd", [{"logger": object()}, {"syslog": True}])
-def test_logger_and_syslog_options_of_twistd_are_respected(reactor, services, twistd):
+def test_logger_or_syslog_of_twistd_is_kept(reactor, made, twistd):
     assert observer_of(parsed(**twistd)) is None
 
 
@@ -258,7 +244,7 @@ def test_logger_and_syslog_options_of_twistd_are_respected(reactor, services, tw
         ({"logfile": "nowhere/own.log"}, "pushd: cannot log to nowhere/own.log: No such file or directory"),
     ],
 )
-def test_impossible_log_exits_with_a_sentence(reactor, services, environment, tmp_path, twistd, sentence):
+def test_unwritable_log_ends_the_process_with_one_sentence(reactor, made, environment, tmp_path, twistd, sentence):
     environment.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:
         makeService(parsed(**twistd))
@@ -275,16 +261,16 @@ def test_impossible_log_exits_with_a_sentence(reactor, services, environment, tm
         ("json", {}, "json"),
     ],
 )
-def test_auto_log_format_depends_on_systemd(setting, environ, form):
+def test_automatic_log_format_is_json_under_systemd(setting, environ, form):
     assert log_form(setting, environ) == form
 
 
-def test_plugin_names_the_service_maker():
+def test_plugin_names_the_options_and_the_service():
     plugin = runpy.run_path(str(ROOT / "twisted/plugins/pushd_plugin.py"))["pushd"]
     assert IServiceMaker.providedBy(plugin)
     assert (plugin.tapname, plugin.options, plugin.makeService) == ("pushd", Options, makeService)
 
 
 def test_plugin_directories_are_not_packages():
-    """An __init__.py there would hide Twisted itself."""
+    """An ``__init__.py`` there would hide Twisted itself."""
     assert list((ROOT / "twisted").rglob("__init__.py")) == []

@@ -17,6 +17,8 @@ _CLEAN = re.compile(r"[^\x00-\x1f\x7f]*")
 class ChannelsResource(HttpResource):
     """``GET /channels?prefix=&limit=&after=``: the channels by name, in pages."""
 
+    parameters = frozenset({"after", "limit", "prefix"})
+
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub

@@ -21,6 +21,8 @@ _ID = re.compile(r"[1-9a-f][0-9a-f]{0,15}")
 class ConnectionsResource(HttpResource):
     """``GET /connections?channel=&limit=&after=``: the connections, in pages. ``DELETE /connections/ID``: kick one."""
 
+    parameters = frozenset({"after", "channel", "limit"})
+
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub
@@ -29,7 +31,6 @@ class ConnectionsResource(HttpResource):
         """Answer with the headers of GET; the connections are not read."""
         _page(request)
         request.setHeader(b"Content-Type", JSON)
-        request.setHeader(b"Cache-Control", b"no-store")
         request.answer_head()
         return None
 
@@ -37,7 +38,6 @@ class ConnectionsResource(HttpResource):
         """Answer with a page of connections."""
         channel, after, limit = _page(request)
         found = self._hub.connections(channel, after, limit)
-        request.setHeader(b"Cache-Control", b"no-store")
         return json_answer(request, [_facts(subscriber) for subscriber in _bounded(found)])
 
     async def delete(self, request: Request) -> Answer:

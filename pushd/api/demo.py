@@ -12,6 +12,8 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 class DemoResource(HttpResource):
     """The pages and their list. All links are relative, so they work below any prefix."""
 
+    parameters = None
+
     def __init__(self, context: HttpContext, pages: Mapping[str, bytes] = DEMOS) -> None:
         super().__init__(context)
         self._pages = pages
@@ -26,6 +28,5 @@ class DemoResource(HttpResource):
         if page is None:
             raise NotFound("there is no such page; /demo/ lists them")
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
         request.setHeader(b"Cache-Control", b"no-cache")
         return page

@@ -17,7 +17,6 @@ class HealthResource(HttpResource):
 
     async def get(self, request: Request) -> Answer:
         """Answer with the liveness or the readiness."""
-        request.setHeader(b"Cache-Control", b"no-store")
         match name_in_path(request):
             case "live":
                 return json_answer(request, {"live": True})

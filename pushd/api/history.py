@@ -3,7 +3,7 @@
 from pushd.core.cursor import Since
 from pushd.core.names import parse_topics
 from pushd.http.answers import JSON, json_array
-from pushd.http.query import name_in_path, since_of, whole_number
+from pushd.http.query import CURSOR_PARAMETERS, name_in_path, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -16,6 +16,8 @@ _MAX_HISTORY_BYTES = 16 << 20
 
 class HistoryResource(HttpResource):
     """``GET /history/TOPICS?since=&limit=``: stored messages as a JSON array, oldest first."""
+
+    parameters = frozenset({"limit", *CURSOR_PARAMETERS})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)

@@ -32,6 +32,8 @@ _MAX_CHANNELS = 1000
 class PublishResource(HttpResource):
     """``POST``: publish. ``GET``: the status of a channel. ``DELETE``: delete a channel."""
 
+    write_parameters = frozenset({"end", "event", "ttl"})
+
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub

@@ -8,6 +8,8 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 class PageResource(HttpResource):
     """A static page."""
 
+    parameters = None
+
     def __init__(self, context: HttpContext, content_type: bytes, body: bytes) -> None:
         super().__init__(context)
         self._content_type = content_type
@@ -17,5 +19,4 @@ class PageResource(HttpResource):
         """Answer with the page."""
         require_no_subpath(request)
         request.setHeader(b"Content-Type", self._content_type)
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
         return self._body

@@ -1,9 +1,18 @@
-"""The interface of a backend, and its guarantees to the hub.
+"""The interface of a backend: the methods that the hub calls, the callbacks that a backend calls, and the guarantees.
 
-Operations that may take time are coroutines; a backend that answers at once completes them without a reactor turn.
-Live messages are delivered by callback, each once and, within a channel, in id order. An accepted message is in the
-history before `publish` returns and before the callback is called with it. So a message whose callback was missed is
-in the next page.
+A backend keeps one log of messages over all channels. It assigns ids in one sequence and keeps the history within the
+bounds of retention. `tests/backends/contract.py` tests these guarantees for each backend:
+
+- Each accepted message is passed to `on_message` once and, within a channel, in id order. When that cannot be
+  guaranteed, `on_resync` or `on_lost` is called.
+- A message is in the history, as far as the bounds allow, before `publish` returns and before `on_message` is called
+  with it. So a message that came too early for a subscription is in its next `page`. Only messages with
+  `Message.is_local` are in no history.
+- A gap covers all messages that are missing in a `page` because they were evicted, expired or otherwise lost.
+
+Coroutines that need not wait complete without a reactor turn. All methods are called, and all callbacks must be called,
+in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: those of a backend are `StorageFailed`,
+`Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,10 +30,11 @@ class Audience(NamedTuple):
     named: bool
     """Whether there is a subscriber to the channel itself, not only to a pattern that matches it."""
     transports: Mapping[str, int]
-    """Subscribers by transport, including those to a pattern that matches the channel."""
+    """The number of subscribers by transport, including those to a pattern that matches the channel."""
 
 
 NOBODY: Final = Audience(False, {})
+"""The audience of a channel without subscribers."""
 
 
 def _ignore(*_: object) -> None:
@@ -32,22 +42,22 @@ def _ignore(*_: object) -> None:
 
 
 class BackendEvents(NamedTuple):
-    """The callbacks of a backend. They must not block."""
+    """The callbacks of a backend. They do not block and do not wait."""
 
     on_message: Callable[[Message], None]
-    """Called with each accepted message."""
+    """Called with each accepted message whose channel matches a subscribed topic, and perhaps with others."""
     on_deleted: Callable[[str], None]
     """Called with the name of each deleted channel."""
     on_health: Callable[[str | None], None]
-    """Called with a phrase for the operator when publishes are refused from now on; with None when they are accepted
-    again."""
+    """Called with a reason, worded for the operator, when the backend becomes unavailable: publishes are refused from
+    now on. Called with None when it is healthy again."""
     on_resync: Callable[[MessageId, Collection[str] | None], None] = _ignore
-    """Called with a position and channels (None: all) when messages after the position may not be delivered live: the
-    subscribers of these channels must be replayed from there. In a new epoch, too: the position is the last of the old
-    epoch."""
+    """Called with a position and channels (None: all) when messages after the position may not have been delivered. The
+    subscribers of these channels must replay the history from there. If a new epoch has begun, the position is the last
+    one of the old epoch."""
     on_lost: Callable[[str | None, MessageId, MessageId, str], None] = _ignore
-    """Called with a channel (None: any), two positions and a reason when messages between them are lost and were not
-    delivered."""
+    """Called with a channel (None: any), two positions and the reason of a gap when messages after the first position,
+    up to the second one, are lost and were not delivered."""
     local_audience: Callable[[str], Audience] = lambda _: NOBODY
     """Returns the audience of a channel at this node."""
     is_behind: Callable[[], bool] = lambda: False
@@ -55,7 +65,7 @@ class BackendEvents(NamedTuple):
 
 
 class Duplicate(NamedTuple):
-    """A message that was published before with the same idempotency key, with the values of the first receipt."""
+    """The result of a publish whose idempotency key was used before: the values of the first receipt."""
 
     id: str
     subscribers: int
@@ -65,26 +75,29 @@ PublishResult = Message | Refusal | Duplicate
 
 
 class DiskUsage(NamedTuple):
-    """The disk usage of a backend."""
+    """The disk usage of a backend, and its commits since the start."""
 
     bytes: int
-    """Bytes of its files."""
+    """The total size of its files."""
     commits: int
+    """The number of successful commits."""
     failures: int
-    """Failed commits."""
+    """The number of failed commits."""
     pending: int
-    """Messages that are not committed yet."""
+    """The number of messages that wait for a commit."""
 
 
 class Usage(NamedTuple):
-    """How much a backend holds. The counts are None while the backend is unavailable."""
+    """The content of a backend, as counts. They are None while the backend is unavailable."""
 
     messages: int | None
     bytes: int | None
+    """What the messages count towards `Bounds.total_bytes`: their data and names, and an overhead for each."""
     channels: int | None
     disk: DiskUsage | None = None
+    """None for a backend without files."""
     canary_age: float | None = None
-    """Seconds since the last canary returned from a backend on the network; None for others."""
+    """Seconds since the last heartbeat came back through a backend on the network; None for other backends."""
 
 
 class BackendUnusable(Exception):
@@ -92,48 +105,82 @@ class BackendUnusable(Exception):
 
 
 class Backend(Protocol):
-    """A log of messages over all channels."""
+    """A log of messages over all channels, with live delivery."""
 
     async def start(self, events: BackendEvents) -> None:
-        """Start. Callbacks are called from now on.
+        """Start. Called once; the backend may call the callbacks from now on.
 
         :raises BackendUnusable: when the daemon must not start; raised before the coroutine waits for anything.
         """
 
     async def stop(self) -> None:
-        """Stop, and release all resources."""
+        """Process pending requests, or refuse them with `Stopping` or `Unavailable`, and release all resources."""
 
     async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
-        """Publish messages in their order, and return for each the message, or the refusal when it was not accepted.
+        """Publish messages in their order. Never raises a refusal.
+
+        Each message is accepted or refused on its own. Messages of concurrent calls may be interleaved.
 
         :param key: the idempotency key. A backend shared by several nodes remembers the results for two minutes and
-            returns them again; within one node the hub does.
+            returns them again as `Duplicate`. Others ignore it: within one node the hub remembers them.
+        :return: for each draft, the message if it was accepted, or else the refusal.
         """
 
     def subscribe(self, topic: str) -> None:
-        """Called when this node has its first subscriber to a topic. Its messages are delivered live at the latest when
-        an `open` of the topic returns, perhaps earlier."""
+        """Start live delivery of a topic, a channel or a pattern. Called for the first subscriber of this node.
+
+        Delivery has started when an `open` of the topic returns, or earlier.
+        """
 
     def unsubscribe(self, topic: str) -> None:
-        """Called when this node has no subscriber to a topic any more."""
+        """Stop live delivery of a topic. Called when this node has no subscriber to it any more."""
 
     async def audience(self, channel: str) -> Audience:
-        """Return the audience of a channel at all nodes together."""
+        """Return the audience of a channel, summed over all nodes.
+
+        :raises Refusal: when the other nodes cannot be asked.
+        """
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
-        """Return where a subscription starts, and the gaps that are known already."""
+        """Return where a subscription starts, and the gaps that are known at that point, in the order of the topics.
+
+        :raises Refusal: when the history cannot be read now.
+        """
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        """Return the messages after a position: at most `count`, and no further one once they have `size` bytes."""
+        """Return the next messages of topics after a position, in id order, and the gaps since that position.
+
+        A page that is not the last one has a later position, but perhaps no messages.
+
+        :param after: the position of the start or of the page before. If it is of another epoch, the page starts at the
+            oldest message, with a gap for each topic.
+        :param count: the most messages.
+        :param size: no further message is added once the messages have this many bytes (`Message.size`). The first one
+            is added whatever its size.
+        :raises Refusal: when the history cannot be read now.
+        """
 
     async def info(self, channel: str) -> ChannelInfo | None:
-        """Return what is known about a channel; None when it is unknown."""
+        """Return the state of a channel; None if it is unknown or deleted.
+
+        :raises Refusal: when the history cannot be read now.
+        """
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
+        """Return at most `limit` names of channels that begin with `prefix` and sort after `after`.
+
+        They are sorted by code points. Deleted channels are left out.
+
+        :raises Refusal: when the history cannot be read now.
+        """
 
     async def delete(self, channel: str) -> bool:
-        """Delete a channel; return whether it was known."""
+        """Delete a channel and its messages, and return whether it existed. If it did, `on_deleted` is called.
+
+        A subscriber that reconnects with an older cursor receives a gap. A later publish creates the channel again.
+
+        :raises Refusal: when the channel cannot be deleted now.
+        """
 
     async def usage(self) -> Usage:
-        """Return how much is held; at once when the backend is known to be unavailable."""
+        """Return the size of the content. Does not wait for a backend that is known to be unavailable."""

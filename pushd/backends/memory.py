@@ -41,7 +41,7 @@ class MemoryBackend:
         self._sweep.clock = clock
 
     async def start(self, events: BackendEvents) -> None:
-        """See `pushd.backends.interface.Backend`; likewise for the methods below."""
+        """See `pushd.backends.interface.Backend`, here and below."""
         self._events = events
         self._sweep.start(_SWEEP_SECONDS, now=False)
 

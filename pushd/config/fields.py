@@ -11,26 +11,26 @@ T = TypeVar("T")
 
 
 def setting(
-    default: object, parse: Parser[T], sentence: str, unit: str = "", alias: str = "", *, at_restart: bool = False
+    default: object, parse: Parser[T], description: str, unit: str = "", alias: str = "", *, at_restart: bool = False
 ) -> T:
     """Return the dataclass field of a setting.
 
     :param default: the value as it would be written in the file.
     :param parse: returns the value of the setting, or raises ValueError.
-    :param sentence: the description in help texts and in the documentation.
+    :param description: a sentence for help texts and the documentation.
     :param unit: of the value, also for the documentation.
     :param alias: a second name of the command-line option.
     :param at_restart: whether a new value takes effect only at the next start, and not by a reload.
     """
-    row = {"default": default, "parse": parse, "sentence": sentence, "unit": unit, "alias": alias}
+    row = {"default": default, "parse": parse, "description": description, "unit": unit, "alias": alias}
     row["at_restart"] = at_restart
     value: T = field(default=parse(default), metadata=row)
     return value
 
 
-def required(parse: Parser[T], sentence: str, unit: str = "") -> T:
+def required(parse: Parser[T], description: str, unit: str = "") -> T:
     """Return the dataclass field of a setting without a default, which the file must set; see `setting`."""
-    value: T = field(metadata={"parse": parse, "sentence": sentence, "unit": unit})
+    value: T = field(metadata={"parse": parse, "description": description, "unit": unit})
     return value
 
 

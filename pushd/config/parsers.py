@@ -23,7 +23,7 @@ _SIZE = re.compile(r"([0-9]{1,15})(B|KiB|MiB|GiB|)")
 
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
-"""Underscores are in no name of the internet, but in those that proxies and containers make up."""
+"""Public host names have no underscores, but those of proxies and containers may."""
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|)")
 _PREFIX = re.compile(r"[A-Za-z0-9:._/-]{1,64}")
 _TEN_YEARS = 10 * 365 * 86400
@@ -154,7 +154,7 @@ def namespace_level(text: str) -> str:
 
 
 def endpoint(text: str) -> str:
-    """Return an endpoint string. Only its outline is checked here; the rest is when the daemon listens."""
+    """Return an endpoint string. Only its form is checked here; `check_endpoint` checks the rest."""
     kind, colon, _ = text.partition(":")
     if not (kind and colon):
         raise ValueError(f"{text!r} is not an endpoint string (example: tcp:8080:interface=127.0.0.1)")

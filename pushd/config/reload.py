@@ -1,7 +1,6 @@
-"""Reading the configuration again while the daemon runs, on SIGHUP.
+"""Reload: on SIGHUP the configuration is loaded again and applied, without closing a connection or losing a message.
 
-What can change does, without a connection closed or a message forgotten. What can not waits for a restart, and the log
-says so. Where anything is wrong, nothing changes.
+Settings that need a restart keep their values, and are logged. An invalid configuration changes nothing.
 """
 
 import os
@@ -21,11 +20,11 @@ from pushd.net.supervisor import Supervisor
 
 
 class Reconfigurable(Protocol):
-    """What a reload reaches: the daemon."""
+    """An object that a reload reconfigures: the daemon."""
 
     @property
     def supervisor(self) -> Supervisor:
-        """The link to the service manager."""
+        """The notifier of the service manager."""
 
     async def reconfigure(self, config: Config) -> None:
         """Apply a configuration.
@@ -35,51 +34,52 @@ class Reconfigurable(Protocol):
 
 
 class ConfigChange(NamedTuple):
-    """What reading the configuration again comes to."""
+    """The difference between the configuration in use and the one that was loaded."""
 
     config: Config
-    """What holds from now on."""
-    taken: tuple[str, ...]
-    """The keys that have changed in it."""
-    waiting: tuple[str, ...]
-    """The keys whose new values hold from the next start on."""
+    """The configuration to apply."""
+    applied: tuple[str, ...]
+    """Keys of the settings that a reload changes."""
+    at_restart: tuple[str, ...]
+    """Keys of the settings that have another value only after a restart."""
 
 
-def compare(now: Config, read: Config) -> ConfigChange:
-    """Find what changes when `read` comes after `now`."""
-    taken, waiting = [], []
-    config = replace(now, sources=read.sources)
+def compare(now: Config, loaded: Config) -> ConfigChange:
+    """Return the change from the configuration in use to the loaded one."""
+    applied, at_restart = [], []
+    config = replace(now, sources=loaded.sources)
     for row in SETTINGS:
-        value = getattr(getattr(read, row.section), row.name)
+        value = getattr(getattr(loaded, row.section), row.name)
         section = getattr(now, row.section)
         if value == getattr(section, row.name):
             continue
         if row.at_restart:
-            waiting.append(row.key)
+            at_restart.append(row.key)
             continue
-        taken.append(row.key)
+        applied.append(row.key)
         config = replace(config, **{row.section: replace(getattr(config, row.section), **{row.name: value})})
-    before, after = ({source.name: source for source in each.sources} for each in (now, read))
+    before, after = ({source.name: source for source in each.sources} for each in (now, loaded))
     names = dict.fromkeys([*before, *after])
-    taken += [f"source.{name}" for name in names if before.get(name) != after.get(name)]
-    return ConfigChange(config, tuple(taken), tuple(waiting))
+    applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]
+    return ConfigChange(config, tuple(applied), tuple(at_restart))
 
 
 class Reload(Service):
-    """Reads the configuration again on SIGHUP.
+    """Reloads the configuration on SIGHUP.
 
-    A terminal that goes away sends the same signal (termios(3)): then the daemon that was started there ends.
+    A terminal that is closed sends the same signal (termios(3)): then a daemon that was started there stops.
 
-    :param read: gives the whole configuration, checked; raises ConfigError.
-    :param config: what holds at the start.
+    :param load: returns the whole configuration, checked; raises ConfigError.
+    :param config: the configuration at the start.
+    :param threshold: the levels of the log, which are reconfigured too.
     """
 
     log = Logger()
 
     def __init__(
-        self, read: Callable[[], Config], config: Config, daemon: Reconfigurable, threshold: Threshold, reactor: Any
+        self, load: Callable[[], Config], config: Config, daemon: Reconfigurable, threshold: Threshold, reactor: Any
     ) -> None:
-        self._read = read
+        self._load = load
         self._config = config
         self._daemon = daemon
         self._threshold = threshold
@@ -88,16 +88,16 @@ class Reload(Service):
         self._has_terminal = _has_terminal()
 
     def startService(self) -> None:
-        """Heed the signal."""
+        """Handle the signal from now on."""
         super().startService()
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hear))
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._on_signal))
 
     def stopService(self) -> None:
-        """Heed it no more: the daemon stops."""
+        """Ignore the signal: the daemon is stopping."""
         super().stopService()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    def _hear(self) -> None:
+    def _on_signal(self) -> None:
         if self._has_terminal and not _has_terminal():
             self._reactor.stop()
         elif self.running:
@@ -105,34 +105,34 @@ class Reload(Service):
             reloading.addErrback(lambda failure: self.log.failure("Reloading the configuration failed", failure))
 
     async def reload(self) -> None:
-        """Read the configuration, and let the daemon go by it."""
+        """Load the configuration and reconfigure the daemon. If either fails, log the reason and change nothing."""
         supervisor = self._daemon.supervisor
         supervisor.reloading()
         try:
-            change = compare(self._config, self._read())
+            change = compare(self._config, self._load())
             await self._daemon.reconfigure(change.config)
         except ConfigError as error:
             self.log.error("Configuration not reloaded, nothing changed: {reason}", reason=str(error))
         else:
             before, self._config = self._config.log, change.config
             now = change.config.log
-            # What is told passes if it would before or does from now on.
+            # The result is logged if either the old or the new level permits it.
             self._threshold.reconfigure(min(before.level, now.level, key=LogLevel.levelWithName), now.levels)
-            self._tell(change)
+            self._log_change(change)
             self._threshold.reconfigure(now.level, now.levels)
         finally:
             supervisor.reloaded()
 
-    def _tell(self, change: ConfigChange) -> None:
-        """Say what came of it; keys only, for a value may be a secret."""
-        changed = ", ".join(change.taken) or "nothing"
+    def _log_change(self, change: ConfigChange) -> None:
+        """Log the keys of the changed settings. A value may be a secret."""
+        changed = ", ".join(change.applied) or "nothing"
         self.log.info("Configuration reloaded; changed: {changed}", changed=changed)
-        if change.waiting:
-            self.log.warn("Settings that need a restart: {waiting}", waiting=", ".join(change.waiting))
+        if change.at_restart:
+            self.log.warn("Settings that need a restart: {waiting}", waiting=", ".join(change.at_restart))
 
 
 def _has_terminal() -> bool:
-    """Tell whether somebody sits at a terminal that is still there."""
+    """Return whether standard input is a terminal that is still open."""
     try:
         return os.isatty(sys.__stdin__.fileno()) if sys.__stdin__ is not None else False
     except ValueError:  # closed, as in the background

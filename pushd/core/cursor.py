@@ -5,6 +5,7 @@ Without a cursor, a subscriber receives only messages published from now on.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pushd.core.errors import BadSince
@@ -58,6 +59,23 @@ NOW: Final = Now()
 EVERYTHING: Final = Everything()
 
 
+def parse_id(text: str) -> MessageId | None:
+    """Return a message id; None when the text is none."""
+    found = _ID.fullmatch(text)
+    return MessageId(found[1], int(found[2])) if found else None
+
+
+def newest_of(cursors: Sequence[Since]) -> Since:
+    """Return the cursor that counts when a client gives several: the newest id in the epoch of the first one.
+
+    :param cursors: at least one.
+    """
+    first = cursors[0]
+    if not isinstance(first, MessageId):
+        return first
+    return max(each for each in cursors if isinstance(each, MessageId) and each.epoch == first.epoch)
+
+
 def parse_since(text: str) -> Since:
     """Parse a ``since`` parameter; an empty one means from now on.
 
@@ -67,8 +85,8 @@ def parse_since(text: str) -> Since:
         return NOW
     if text == "all":
         return EVERYTHING
-    if found := _ID.fullmatch(text):
-        return MessageId(found[1], int(found[2]))
+    if found_id := parse_id(text):
+        return found_id
     if found := _LAST.fullmatch(text):
         return Last(int(found[1]))
     if found := _DURATION.fullmatch(text):

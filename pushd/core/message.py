@@ -18,6 +18,9 @@ JSON = "application/json"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTUAL = re.compile(r"(?:text/.*|.*/(?:.*\+)?(?:json|xml)|application/(?:javascript|x-ndjson|yaml|toml))")
+_RESERVED_EVENTS = frozenset({"begin", "end", "expired", "expiring", "gap"})
+_RESERVED_PREFIX = "presence."
+"""Event types of the daemon itself: an EventSource could not tell them from those of a publisher."""
 _MAX_TYPE = 255
 """Characters of a content type."""
 _CACHE_SIZE = 1024
@@ -118,6 +121,9 @@ def draft(
 
 
 def _check_event(event: str, most: int) -> None:
+    if event in _RESERVED_EVENTS or event.startswith(_RESERVED_PREFIX):
+        reserved = ", ".join(sorted(_RESERVED_EVENTS))
+        raise BadEvent(f"event type is reserved for the daemon: {reserved} and {_RESERVED_PREFIX}… must not be used")
     if _CONTROL.search(event) or len(event.encode("utf-8", "surrogatepass")) > most:
         raise BadEvent(f"event type must have at most {most} bytes and no control characters")
     if any("\ud800" <= letter <= "\udfff" for letter in event):

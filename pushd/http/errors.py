@@ -9,6 +9,7 @@ from pushd.wire.json_messages import refusal_object
 def render_refusal(request: Request, refusal: Refusal) -> bytes:
     """Set the status and the headers of a refusal and return its body."""
     request.setResponseCode(refusal.status)
+    request.setHeader(b"Cache-Control", b"no-store")
     if refusal.retry_after is not None:
         request.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
     if prefers_text(request):

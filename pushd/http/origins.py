@@ -6,7 +6,8 @@ A page cannot set these headers. A client that sends none of them is not a brows
 import socket
 from collections.abc import Collection
 
-_SCHEMES = (b"http", b"https")
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+"""The ports that browsers leave out of an origin, and some clients and proxies put into ``Host``."""
 
 
 def is_known_host(authority: bytes, names: Collection[str]) -> bool:
@@ -38,7 +39,9 @@ def is_same_origin(origin: bytes, host: bytes) -> bool:
     A browser extension has another scheme, and can choose its host.
     """
     scheme, _, authority = origin.lower().partition(b"://")
-    return scheme in _SCHEMES and authority == host.lower() != b""
+    port = _DEFAULT_PORTS.get(scheme)
+    host = host.lower()
+    return port is not None and host != b"" and authority.removesuffix(port) == host.removesuffix(port)
 
 
 def is_cross_site(fetch_site: bytes | None) -> bool:

@@ -1,12 +1,26 @@
 """Parses requests: names in the path, parameters of the query, the start position, the slow-consumer policy."""
 
 import re
+from collections.abc import Collection
 
-from pushd.core.cursor import Since, parse_since
-from pushd.core.errors import BadParameter, BadUtf8, NotFound
+from pushd.core.cursor import MessageId, Since, newest_of, parse_id, parse_since
+from pushd.core.edit_distance import edit_distance
+from pushd.core.errors import BadParameter, BadSince, BadUtf8, NotFound
 from pushd.core.outbox import Policy, parse_policy
 from pushd.http.request import Request
 
+RECONNECT_PARAMETERS = (b"lastEventId", b"lastEventID", b"last_event_id", b"Last-Event-ID")
+"""Parameters in which polyfills of EventSource and other clients send the last id when they reconnect."""
+CURSOR_PARAMETERS = ("since", *(name.decode("ascii") for name in RECONNECT_PARAMETERS))
+"""All parameters of a cursor."""
+_TYPING_ERROR = 2
+"""Edits between a name and the one that was probably meant."""
+_SHOWN_NAME = 40
+"""Characters of an unknown name that its refusal shows."""
+_TAG = re.compile(r'"([^"]*)"')
+_TAGS = re.compile(r'(?:(?:W/)?"[^"]*"(?:\s*,\s*|\Z))+')
+_CODING = re.compile(r"-{1,2}(?:gzip|br|deflate|zstd)\Z")
+"""Appended to a tag by proxies that compress the answer."""
 _DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
@@ -38,6 +52,24 @@ def parameter(request: Request, name: bytes) -> str | None:
         raise BadUtf8(f"{name.decode('ascii')} is not valid percent-encoded UTF-8") from None
 
 
+def check_parameters(request: Request, known: Collection[str], *, is_strict: bool) -> None:
+    """Check the names of the parameters of the query.
+
+    :param known: the names that the resource uses.
+    :param is_strict: whether any other name is refused; if not, only one that looks like a typing error.
+    :raises BadParameter: when a name is refused; the text suggests the one that was probably meant.
+    """
+    for raw in request.args:
+        name = raw.decode("utf-8", "replace")
+        if name in known:
+            continue
+        similar = min(known, key=lambda each: edit_distance(each, name), default="")
+        is_similar = bool(similar) and edit_distance(similar, name) <= _TYPING_ERROR
+        if is_strict or is_similar:
+            hint = f"; did you mean {similar}?" if is_similar else ""
+            raise BadParameter(f"unknown parameter {name[:_SHOWN_NAME]!r}{hint}")
+
+
 def whole_number(request: Request, name: bytes, default: int, low: int, high: int) -> int:
     """Return a parameter that is a whole number; `default` if it is missing.
 
@@ -65,17 +97,48 @@ def decimal(request: Request, name: bytes) -> float | None:
 
 
 def since_of(request: Request) -> Since:
-    """Return the start position: that of ``Last-Event-ID``, or else of the parameters.
+    """Return the cursor of a request: what a client adds when it reconnects, else ``since=``, else `NOW`.
+
+    A client adds ``Last-Event-ID``, as a header (WHATWG HTML, section 9.2) or, like the polyfills of EventSource, as a
+    parameter. That wins over the URL of the page, which stays the same at each reconnect.
 
     :raises BadSince: when it is invalid.
     """
-    header = request.getHeader(b"last-event-id")
-    if header:
-        return parse_since(header.decode("latin-1"))
-    for name in (b"since", b"last_event_id", b"lastEventID"):
+    cursor = reconnect_cursor(request)
+    return parse_since(parameter(request, b"since") or "") if cursor is None else cursor
+
+
+def reconnect_cursor(request: Request) -> Since | None:
+    """Return the cursor that a client has added when it reconnected: of several the newest; None if there is none.
+
+    :raises BadSince: when one is invalid.
+    """
+    cursors: list[Since] = []
+    if header := request.getHeader(b"last-event-id"):
+        cursor = parse_id(header.decode("latin-1"))
+        if cursor is None:
+            raise BadSince("Last-Event-ID must be the id of a message, as in an event or in Pushd-Id")
+        cursors.append(cursor)
+    for name in RECONNECT_PARAMETERS if request.query else ():
         if text := parameter(request, name):
-            return parse_since(text)
-    return parse_since("")
+            cursors.append(parse_since(text))
+    return newest_of(cursors) if cursors else None
+
+
+def validator_of(request: Request) -> Since | None:
+    """Return the cursor in ``If-None-Match`` (RFC 9110, section 13.1.2); None if there is none.
+
+    Weak tags, lists, of which the newest id counts, and the suffixes that compressing proxies append are accepted.
+
+    :raises BadSince: when there is another tag among them.
+    """
+    header = (request.getHeader(b"if-none-match") or b"").decode("latin-1").strip()
+    if header in ("", "*"):
+        return None
+    tags = _TAG.findall(header) if _TAGS.fullmatch(header) else [header]
+    cursors = [parse_since(_CODING.sub("", tag)) for tag in tags]
+    ids = [cursor for cursor in cursors if isinstance(cursor, MessageId)]
+    return newest_of(ids or cursors)
 
 
 def policy_of(request: Request, default: Policy = Policy.DISCONNECT) -> Policy:

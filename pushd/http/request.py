@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress
-from twisted.web.http import parse_qs
 
 from pushd.core.errors import Refusal
 from pushd.http.access_log import CLIENT_LEFT, AccessLogEntry
@@ -20,6 +19,8 @@ from pushd.net.admission import Slot
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
+_DEFAULTS = {b"Cache-Control": b"no-store"}
+"""The headers of an answer before any is set. Whatever depends on state must not be stored by a cache."""
 _BODILESS = (204, 304)
 """The statuses of answers without a body (RFC 9110, section 6.4.1)."""
 _ESCAPED_UNRESERVED = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
@@ -143,7 +144,7 @@ class Request:
         """Its entry of the access log, if the log has picked it."""
         self._connection: RequestConnection | None = connection
         self._headers = headers
-        self._out: dict[bytes, bytes] = {}
+        self._out: dict[bytes, bytes] = _DEFAULTS.copy()
         self._args: dict[bytes, list[bytes]] | None = None
 
     # The request
@@ -167,7 +168,7 @@ class Request:
     def args(self) -> dict[bytes, list[bytes]]:
         """The parameters of the query, decoded."""
         if self._args is None:
-            self._args = parse_qs(self.query, keep_blank_values=True) if self.query else {}
+            self._args = _parse_query(self.query)
         return self._args
 
     def getHeader(self, name: bytes) -> bytes | None:
@@ -289,3 +290,13 @@ class Request:
 
 _PRINTABLE = bytes(code if code >= 32 and code != 127 else 32 for code in range(256))
 """Replaces control characters, so that no value ends its line (RFC 9110, section 5.5)."""
+
+
+def _parse_query(query: bytes) -> dict[bytes, list[bytes]]:
+    """Parse a query (WHATWG URL, section 5.1): only ``&`` separates parameters, and one may have no ``=``."""
+    parameters: dict[bytes, list[bytes]] = {}
+    for pair in query.replace(b"+", b" ").split(b"&"):
+        if pair:
+            name, _, value = pair.partition(b"=")
+            parameters.setdefault(unquote_to_bytes(name), []).append(unquote_to_bytes(value))
+    return parameters

@@ -10,6 +10,7 @@ from httptools import (
     HttpParserCallbackError,
     HttpParserError,
     HttpParserInvalidMethodError,
+    HttpParserInvalidURLError,
     HttpParserUpgrade,
     HttpRequestParser,
 )
@@ -47,6 +48,9 @@ _METHOD: Final = re.compile(rb"[\r\n]*[A-Za-z0-9!#$%&'*+.^_`|~-]{0,40}(?: |\Z)")
 _UNKNOWN_METHOD: Final = "the request method is not one that pushd implements (RFC 9110, section 15.6.2)"
 _METHODS: Final = b"DELETE, GET, HEAD, OPTIONS, POST, PUT"
 _NO_HTTP: Final = "request is not valid HTTP/1.1 (RFC 9112)"
+_BAD_TARGET: Final = (
+    "request target must be ASCII without spaces: percent-encode other characters (RFC 3986, section 2.1)"
+)
 _BAD_BODY: Final = "chunk extensions or trailers of the request body are too long (RFC 9112, section 7.1)"
 _OVERFLOW: Final = "Content-Length overflow"
 """The error of the parser for a number of more than 64 bits."""
@@ -136,6 +140,8 @@ class RequestReader:
             # The position of the method is unknown, except that a request before it may have ended in this segment.
             is_method = before < len(connection.queue) or _METHOD.match(data)
             self.refuse(UnknownMethod(_UNKNOWN_METHOD) if is_method else BadRequest(_NO_HTTP))
+        except HttpParserInvalidURLError:
+            self.refuse(BadRequest(_BAD_TARGET))
         except HttpParserError as error:
             self.refuse(TooLarge(str(error)) if _OVERFLOW in str(error) else BadRequest(_NO_HTTP))
         if before == len(connection.queue):

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,13 +17,20 @@ from pushd.http.addresses import host_of, is_ip_address, without_port
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import is_cross_site, is_known_host, is_same_origin
+from pushd.http.query import check_parameters
 from pushd.http.request import Request
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager_task import run_eagerly
 
-_EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, Pushd-End, ETag, Last-Event-ID"
-_REQUEST_HEADERS = b"Content-Type, Last-Event-ID, If-None-Match, Idempotency-Key, Authorization"
+_EXPOSED_HEADERS = b"Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, Retry-After"
+_REQUEST_HEADERS = (
+    b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"
+)
+
+
+_SHOWN_ORIGIN = 255
+"""Bytes of a refused origin that are logged."""
 
 
 @dataclass
@@ -67,12 +74,19 @@ class HttpContext:
         return peer or "unix"
 
     def open_cors(self, request: Request) -> None:
-        """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2)."""
+        """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).
+
+        Pages of an origin that is named may send credentials; for ``*`` that would let any page act for the user.
+        """
+        if not self.allow_origins:
+            return
+        request.setHeader(b"Vary", b"Origin")
         origin = request.getHeader(b"origin")
         if origin is not None and self._is_allowed(origin):
             request.setHeader(b"Access-Control-Allow-Origin", origin)
             request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
-            request.setHeader(b"Vary", b"Origin")
+            if origin.decode("latin-1") in self.allow_origins:
+                request.setHeader(b"Access-Control-Allow-Credentials", b"true")
 
     def check_origin(self, request: Request) -> None:
         """Check the origin of a request that writes or opens a WebSocket.
@@ -84,6 +98,8 @@ class HttpContext:
             return
         is_foreign = origin is not None and not is_same_origin(origin, request.getHeader(b"host") or b"")
         if is_foreign or is_cross_site(fetch_site):
+            peer, shown = f"http {self.client_of(request)}", (origin or b"cross-site")[:_SHOWN_ORIGIN]
+            self.counters.log_refused_origin(peer, shown.decode("ascii", "backslashreplace"))
             raise Forbidden(
                 "pages of other origins may not write or open a WebSocket, unless http.allow_origins names them"
             )
@@ -123,6 +139,10 @@ class HttpResource(Resource):
 
     isLeaf = True
     log = Logger()
+    parameters: ClassVar[frozenset[str] | None] = frozenset()
+    """The parameters of GET and HEAD. Others are refused if they look like one of them. None: all are accepted."""
+    write_parameters: ClassVar[frozenset[str]] = frozenset()
+    """The parameters of the other methods. All others are refused."""
 
     def __init__(self, context: HttpContext) -> None:
         super().__init__()
@@ -157,11 +177,22 @@ class HttpResource(Resource):
         if request.method not in _SAFE:
             self.context.check_origin(request)
         method = self._methods.get(request.method)
-        return await (self._answer_other(request) if method is None else method(request))
+        if method is None:
+            return await self._answer_other(request)
+        if request.query:
+            self._check_parameters(request)
+        return await method(request)
+
+    def _check_parameters(self, request: Request) -> None:
+        if request.method not in _SAFE:
+            check_parameters(request, self.write_parameters, is_strict=True)
+        elif self.parameters is not None:
+            check_parameters(request, self.parameters, is_strict=False)
 
     async def _answer_other(self, request: Request) -> Answer:
         methods = self._methods
         if request.method == b"HEAD" and b"GET" in methods:
+            self._check_parameters(request)
             return await self.head(request)
         allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))
         if request.method == b"OPTIONS":

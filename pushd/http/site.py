@@ -27,6 +27,7 @@ _LINGER_SECONDS: Final = 5.0
 """How long a client may take to read the last answer before the connection is aborted."""
 _IDLE_SECONDS: Final = 60.0
 """How long a connection may wait for its next request, and a body for its next bytes."""
+_SHARED: Final = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\nDate: %b\r\n"
 _SHOWN_HOST: Final = 255
 """Bytes of an unknown host that its refusal shows: no host name is longer."""
 
@@ -146,7 +147,9 @@ class PushSite(ServerFactory):
         now = int(time.time())
         if now != self._second:
             self._second = now
-            self._date = b"Server: pushd\r\nDate: %b\r\n" % format_date_time(now).encode("ascii")
+            self._date = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\nDate: %b\r\n" % format_date_time(
+                now
+            ).encode("ascii")
         return self._date
 
     def _deadlines(self) -> tuple[Deadlines[HttpConnection], ...]:

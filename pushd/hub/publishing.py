@@ -57,16 +57,20 @@ class _KeyLocks:
 class Publisher:
     """Publishes to the backend.
 
-    :param count_subscribers: returns the number of subscribers of a channel at this node.
+    :param subscribers_of: returns the subscribers of a channel at this node.
     """
 
     def __init__(
-        self, backend: Backend, clock: IReactorTime, counters: Counters, count_subscribers: Callable[[str], int]
+        self,
+        backend: Backend,
+        clock: IReactorTime,
+        counters: Counters,
+        subscribers_of: Callable[[str], Sequence[object]],
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
-        self._count_subscribers = count_subscribers
+        self._subscribers_of = subscribers_of
         self._remembered: IdempotencyCache[list[Receipt | Refusal]] = IdempotencyCache()
         self._keys = _KeyLocks()
 
@@ -116,7 +120,7 @@ class Publisher:
                 continue
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
-            subscribers = self._count_subscribers(draft.channel)
+            subscribers = len(self._subscribers_of(draft.channel))
             receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
         return receipts
 

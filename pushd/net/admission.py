@@ -85,7 +85,7 @@ class Admission:
         return Slot(self._bound_release, network)
 
     def admit_spare(self, address: str | None, *, count_address: bool = True) -> Slot:
-        """Admit a connection, with a spare slot if the total is reached; see `enter`."""
+        """Admit a connection, with a spare slot if the total is reached; see `admit`."""
         if self._admitted < self._total:
             return self.admit(address, count_address=count_address)
         self._check(self._total + _SPARE)

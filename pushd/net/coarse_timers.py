@@ -25,7 +25,7 @@ class Expiring(Protocol):
 
 
 class CoarseTimers:
-    """Calls `Waiting.time_is_up` when a timeout expires, less than an eighth of a second late."""
+    """Calls `Expiring.expire` when a timeout expires, less than an eighth of a second late."""
 
     log = Logger()
 

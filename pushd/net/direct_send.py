@@ -2,6 +2,9 @@
 
 Twisted's own `write` always buffers: it registers the socket with epoll for writing, sends in the next reactor turn and
 unregisters the socket. Those are three system calls more than the one that is needed while the peer keeps up.
+
+This is the only module that reads or changes the write buffer of a Twisted connection: `dataBuffer` from `offset`, then
+`_tempDataBuffer`.
 """
 
 import socket
@@ -69,7 +72,8 @@ class DirectServer(_DirectSend, tcp.Server):
     """A TCP connection with direct send.
 
     Unlike Twisted's own class it formats its log prefix and `repr` only on demand. Storing them would take 160 bytes,
-    and most of the time that it takes to create a connection.
+    and most of the time that it takes to create a connection. So the constructor of `twisted.internet.tcp.Server` and
+    of its base classes is not called: this one sets the same attributes, but for `hostname`, `logstr` and `repstr`.
     """
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
@@ -119,6 +123,11 @@ def enable_direct_send(port: Any) -> None:
     transport_class = _DIRECT.get(getattr(port, "transport", None))
     if transport_class is not None:
         port.transport = transport_class
+
+
+def has_empty_buffer(transport: Any) -> bool:
+    """Return whether a TCP connection of Twisted is open and has nothing to send, so that its socket may be used."""
+    return bool(transport.connected) and not transport.dataBuffer and not transport._tempDataBuffer
 
 
 def socket_of(transport: Any) -> socket.socket | None:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 def run_eagerly(coroutine: Coroutine[Any, Any, None], on_error: Callable[[Failure], object]) -> None:
     """Run a coroutine eagerly.
 
-    :param broken: called with the failure when the coroutine raises an exception.
+    :param on_error: called with the failure when the coroutine raises an exception.
     """
     try:
         awaited = coroutine.send(None)

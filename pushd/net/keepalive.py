@@ -80,7 +80,7 @@ class Wheel:
 
     @property
     def now(self) -> int:
-        """The current tick, for `Pingable.spoke`."""
+        """The current tick, for `Pingable.last_write`."""
         return self._ticks.now
 
     def add(self, peer: Pingable) -> None:

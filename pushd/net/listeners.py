@@ -85,7 +85,10 @@ def prepare(port: Any, dead_peer: int) -> None:
 
 def on_too_many_files(port: Any, callback: Callable[[str | None], None]) -> None:
     """Call `callback` with the host of each connection that a port closes at once because the process cannot open more
-    files. Twisted alone would log three lines for each.
+    files.
+
+    Twisted closes them itself, and only logs that, in three lines for each. So the logger of the port is replaced by
+    one whose observer recognizes these lines.
     """
     usual = port._logger.observer
 

@@ -10,7 +10,7 @@ _INTERVAL_SECONDS = 1.0
 class LoopDelay:
     """Reports the loop delay in seconds, once a second.
 
-    :param tell: called with each delay.
+    :param observe: called with each delay.
     """
 
     def __init__(self, clock: IReactorTime, observe: Callable[[float], None]) -> None:

@@ -102,7 +102,11 @@ class LowPriorityReaders:
     # Internal
 
     def _serve(self, connection: Any) -> None:
-        """Read from a connection, as the reactor would."""
+        """Read from a connection, as the reactor does in ``_doReadOrWrite``.
+
+        `_disconnectSelectable` has no public equivalent. It reports a half-closed connection to the protocols that
+        expect it, and a lost one to all others.
+        """
         try:
             reason = connection.doRead()
         except Exception as error:
@@ -121,7 +125,11 @@ class LowPriorityReaders:
 
 
 def deprioritize(port: Any, readers: LowPriorityReaders) -> None:
-    """Make a port with direct send accept only a few connections per reactor turn, and read them with low priority."""
+    """Make a port with direct send accept only a few connections per reactor turn, and read them with low priority.
+
+    Twisted adapts the number of accepts (`numberAccepts`) to the load at the end of each `doRead`, and has no option
+    for it. So `doRead` is wrapped, and resets the number.
+    """
     port.low_priority = readers
     accept = port.doRead
 

@@ -1,28 +1,16 @@
 """TCP ports that several processes share with SO_REUSEPORT: Linux hands each new connection to one of them (socket(7)).
 
-Twisted's endpoints have no such option, but they listen through the reactor that is passed to them. This one creates
-shared ports.
+Endpoint strings have no such option, but endpoints listen through the reactor that is passed to them. This one adds the
+option. A listener with TLS listens through `RenewingReactor`, which calls `listenTCP` too.
 """
 
-import socket
 from typing import Any
 
-from twisted.internet.tcp import Port
-from twisted.protocols.tls import TLSMemoryBIOFactory
-
-
-class _SharedPort(Port):
-    """A TCP port that other processes may listen on too."""
-
-    def createInternetSocket(self) -> socket.socket:
-        """Create the socket, with the option set before it is bound."""
-        sock: socket.socket = super().createInternetSocket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return sock
+from twisted.internet.tcp import makeBinding
 
 
 class SharingReactor:
-    """A proxy of the reactor whose TCP and TLS ports are shared."""
+    """A proxy of the reactor whose TCP ports are shared."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -30,14 +18,7 @@ class SharingReactor:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See `IReactorTCP`."""
-        shared = _SharedPort(port, factory, backlog, interface, self._reactor)
-        shared.startListening()
-        return shared
-
-    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> Port:
-        """See `IReactorSSL`."""
-        shared = self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), backlog, interface)
-        shared._type = "TLS"
-        return shared
+        binding = makeBinding(interface, port, reuseAddress=True, reusePort=True)
+        return self._reactor.listenTCP(binding, factory, backlog, interface)

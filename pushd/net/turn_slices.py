@@ -47,7 +47,7 @@ class Slices:
     def _serve(self) -> None:
         deadline = self._clock.seconds() + SLICE_SECONDS
         for _ in range(len(self._waiting)):
-            # It stays in the queue during its callback, so that `turn` does not schedule a second call of `_serve`.
+            # It stays in the queue during its callback, so that `next_turn` does not schedule another call of `_serve`.
             self._waiting[0].callback(None)
             self._waiting.popleft()
             if self._clock.seconds() >= deadline:

@@ -1,4 +1,4 @@
-"""The daemon: its parts, how they are connected, and how they are started, reconfigured and stopped."""
+"""The daemon: the object graph, and its start, reconfiguration and shutdown."""
 
 import ipaddress
 import os
@@ -38,9 +38,9 @@ from pushd.transports.websocket import WebSocket
 from pushd.wire.line_commands import CommandLimits
 
 _TICK_SECONDS = 0.02
-"""Seconds between two looks at whether connections are drained or closed."""
+"""The interval at which the shutdown checks whether connections are drained or closed."""
 _MAX_CLOSE_TICKS = 50
-"""Number of looks at whether all connections are closed, before the daemon stops without them: one second."""
+"""The most checks for closed connections before the daemon stops without waiting for them: one second."""
 
 
 def make_service(config: Config, reactor: Any) -> "Daemon":
@@ -54,9 +54,9 @@ def make_service(config: Config, reactor: Any) -> "Daemon":
 
 
 class Daemon(MultiService):
-    """Everything, from the backend to the listeners.
+    """All parts, from the backend to the listeners.
 
-    What a reload changes is `_on_reload`: each part that has settings is registered there where it is built.
+    Each part that has settings is registered in `_on_reload` where it is built.
     """
 
     log = Logger()
@@ -102,14 +102,14 @@ class Daemon(MultiService):
     # Reload
 
     async def reconfigure(self, config: Config) -> None:
-        """Apply other settings while the daemon runs: those whose row in the table is not `at_restart`.
+        """Apply the settings that do not need a restart.
 
-        What a connection is given when it begins, such as the limits of its queue, applies to new connections.
+        Those that a connection gets at its start, such as the limits of its queue, apply to new connections.
 
-        :raises ConfigError: when certificates cannot be read; nothing is changed then.
+        :raises ConfigError: when certificates cannot be loaded; nothing is changed then.
         """
         try:
-            renewals = [listener.read_certificates() for listener in self._listeners]
+            renewals = [listener.load_certificates() for listener in self._listeners]
         except ValueError as error:
             raise ConfigError(str(error)) from error
         self._config = config
@@ -123,7 +123,7 @@ class Daemon(MultiService):
     # Stop
 
     def stopService(self) -> Deferred[Any]:
-        """Report not ready, stop listening, let clients read their queues, close all connections, and stop."""
+        """Report not ready, stop listening, drain and close all connections, and stop."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -139,7 +139,7 @@ class Daemon(MultiService):
             await deferLater(self._reactor, _TICK_SECONDS)
 
     async def _close_connections(self) -> None:
-        """Close all connections; those with a queue may read it first, for at most `stop.patience` seconds."""
+        """Close all connections: those with a queue when it is drained, or after `stop.patience` seconds."""
         why = Stopping("the daemon is shutting down")
         until = self._reactor.seconds() + self._config.stop.patience
         is_over = False

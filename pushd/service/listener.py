@@ -1,11 +1,11 @@
-"""The service of a listener."""
+"""Listeners: one service for each endpoint string."""
 
 import os
 from collections.abc import Callable
 from typing import Any
 
-from twisted.application.service import MultiService
-from twisted.application.strports import service as listen
+from twisted.application.service import Service
+from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -16,18 +16,18 @@ from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, 
 from pushd.net.low_priority import LowPriorityReaders, deprioritize
 
 _BACKLOG = 4096
-"""Connections that may wait to be accepted, as far as the kernel permits: with the 50 of Twisted, most of many clients
-that connect at once have to retry, after a second or more.
+"""Connections that may wait to be accepted, as far as the kernel permits. With Twisted's default of 50, most of many
+clients that connect at once have to retry after a second or more.
 """
 
 
-class ListenerService(MultiService):
+class ListenerService(Service):
     """A listening endpoint.
 
-    :param name: of the section of its settings: ``http`` or ``tcp``.
-    :param dead_peer: seconds after which TCP gives up on a peer that does not acknowledge.
-    :param low_priority: reads the connections that only listen.
-    :param is_open: whether other machines may reach it; if not, it does not start when they can.
+    :param name: the section of its settings: ``http`` or ``tcp``.
+    :param dead_peer: seconds; see `set_dead_peer_timeout`.
+    :param low_priority: the readers of its connections, until they publish.
+    :param is_open: whether other machines may reach it. If they can and may not, it does not start.
     """
 
     log = Logger()
@@ -53,49 +53,33 @@ class ListenerService(MultiService):
         self._port: Any = None
         if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
             endpoint += f":backlog={_BACKLOG}"
+        self._factory = factory
         self._renewing = RenewingReactor(endpoint, factory, reactor)
-        self._server = listen(endpoint, factory, self._renewing)  # type: ignore[arg-type]
-        self._server.setServiceParent(self)
+        self._listen_on: Any = serverFromString(self._renewing, endpoint)
+
+    def privilegedStartService(self) -> None:
+        """Open the port, perhaps with the privileges of root.
+
+        :raises CannotListenError: when the port is in use or may not be opened.
+        """
+        super().privilegedStartService()
+        outcomes: list[Any] = []
+        self._listen_on.listen(self._factory).addBoth(outcomes.append)
+        [outcome] = outcomes  # all endpoints of Twisted listen synchronously
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+        self._port = outcome
 
     def startService(self) -> None:
-        """Start to listen.
+        """Open the port, if `privilegedStartService` has not; configure it and log its address.
 
+        :raises CannotListenError: when the port is in use or may not be opened.
         :raises CannotStart: when other machines can reach the endpoint, and may not.
         """
         super().startService()
-        waiting = self._server._waitingForPort
-        if waiting is not None:
-            refused: list[CannotStart] = []
-            waiting.addCallback(self._on_listening)
-            waiting.addErrback(self._on_refused, refused)
-            if refused:
-                raise refused[0]
-
-    def read_certificates(self) -> Callable[[], None] | None:
-        """Read the certificates again; return the function that uses them from now on, None when there are none.
-
-        :raises ValueError: when they cannot be used.
-        """
-        return self._renewing.reload()
-
-    def reconfigure(self, dead_peer: int) -> None:
-        """Change the time after which TCP gives up on a silent peer, for connections from now on."""
-        self._dead_peer = dead_peer
-        if self._port is not None:
-            prepare(self._port, dead_peer)
-
-    def _on_refused(self, failure: Failure, refused: list[CannotStart]) -> Any:
-        if not isinstance(failure.value, CannotStart):
-            return failure
-        refused.append(failure.value)
-        return self._port
-
-    def _on_listening(self, port: Any) -> Any:
-        """Configure the port, and log its address.
-
-        :raises CannotStart: when other machines can reach it, and may not.
-        """
-        self._port = port
+        if self._port is None:
+            self.privilegedStartService()
+        port = self._port
         prepare(port, self._dead_peer)
         if port.reach is Reach.OTHERS:
             if not self._is_open:
@@ -104,7 +88,26 @@ class ListenerService(MultiService):
         deprioritize(port, self._low_priority)
         on_too_many_files(port, self._on_too_many_files)
         self.log.info("{name} listens on {where}", name=self._name, where=_address(port.getHost()))
-        return port
+
+    def stopService(self) -> Any:
+        """Close the port; the Deferred fires when it is closed."""
+        super().stopService()
+        port, self._port = self._port, None
+        return None if port is None else port.stopListening()
+
+    def load_certificates(self) -> Callable[[], None] | None:
+        """Load the certificates again.
+
+        :return: a function that makes new connections use them; None if the endpoint has no TLS.
+        :raises ValueError: when they cannot be loaded.
+        """
+        return self._renewing.reload()
+
+    def reconfigure(self, dead_peer: int) -> None:
+        """Change the timeout of dead peers, for new connections."""
+        self._dead_peer = dead_peer
+        if self._port is not None:
+            prepare(self._port, dead_peer)
 
     def _on_too_many_files(self, host: str | None) -> None:
         refusal = TooManyConnections("open file limit reached")

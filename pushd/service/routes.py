@@ -1,4 +1,4 @@
-"""The routes: which resource serves which address."""
+"""The routes: the resource of each path."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ class Keepalive:
 
 
 class Root(Resource):
-    """The root of the resources: one for each first path segment, and one for everything else.
+    """The root of the resources: one for each first path segment, and one for all other paths.
 
     :ivar transports: the resources with live connections.
     """
@@ -88,5 +88,5 @@ class Root(Resource):
             self.putChild(segment, resource)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        """Return the resource for addresses that do not exist."""
+        """Return the resource for paths that do not exist."""
         return self._not_found

@@ -18,7 +18,7 @@ from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.http.query import name_in_path, policy_of, since_of
+from pushd.http.query import CURSOR_PARAMETERS, name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -159,6 +159,8 @@ class HttpStream(Backpressure):
 class StreamResource(HttpResource):
     """An HTTP resource that streams topics."""
 
+    parameters = frozenset({"format", "slow", *CURSOR_PARAMETERS})
+
     transport_name = "stream"
 
     def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
@@ -191,11 +193,14 @@ class StreamResource(HttpResource):
         raise NotImplementedError
 
     async def head(self, request: Request) -> Answer:
-        """Answer with the headers, or refuse as GET would; nothing is subscribed."""
-        parse_topics(name_in_path(request), self.context.limits.topics)
-        self.since_of(request)
+        """Answer with the status and headers of GET, or refuse as GET would; nothing is subscribed."""
+        topics = parse_topics(name_in_path(request), self.context.limits.topics)
+        since, shape = self.since_of(request), self.format_of(request)
         self.policy_of(request)
-        self.set_headers(request, self.format_of(request))
+        if (await self.hub.start_position(topics, since)).is_complete:
+            request.setResponseCode(204)
+            return b""
+        self.set_headers(request, shape)
         request.answer_head()
         return None
 
@@ -246,7 +251,7 @@ class StreamResource(HttpResource):
         if request.closes_connection:
             request.setHeader(b"Connection", b"close")
         request.setHeader(b"Content-Type", stream_format.content_type)
-        request.setHeader(b"Cache-Control", b"no-cache, no-transform")
+        request.setHeader(b"Cache-Control", b"no-store, no-transform")
         request.setHeader(b"X-Accel-Buffering", b"no")
         if stream_format.plain.data_only and opening is not None and opening.gaps:
             request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

@@ -70,7 +70,6 @@ class ReplaceResource(StreamResource):
         """Open a stream. Chromium shows only images, so a navigation of it gets a page that shows the parts."""
         if b"Chrome/" in (request.getHeader(b"user-agent") or b"") and _is_navigation(request):
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
-            request.setHeader(b"Cache-Control", b"no-store")
             request.addHeader(b"Vary", _VARY)
             return REPLACING_PAGE
         return await super().get(request)

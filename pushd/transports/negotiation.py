@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
+from pushd.http.query import CURSOR_PARAMETERS
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 
@@ -31,6 +32,8 @@ class NegotiatingResource(HttpResource):
     :param default: the resource for all other requests.
     """
 
+    parameters = frozenset({"format", "slow", "timeout", *CURSOR_PARAMETERS})
+
     def __init__(
         self,
         context: HttpContext,
@@ -45,6 +48,7 @@ class NegotiatingResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of the selected transport."""
+        request.addHeader(b"Vary", b"Accept, Upgrade")
         return await self._choose(request).head(request)
 
     async def get(self, request: Request) -> Answer:

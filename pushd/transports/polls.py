@@ -4,19 +4,18 @@ The id of the last message in an answer is its ``ETag``. So a client continues b
 section 13.1.2), by ``Last-Event-ID`` or by ``since=``.
 """
 
-import re
 from functools import partial
 from typing import NamedTuple
 
 from twisted.python.failure import Failure
 
-from pushd.core.cursor import Last, Now, Since, parse_since
+from pushd.core.cursor import Last, Now, Since
 from pushd.core.errors import BadParameter
 from pushd.core.message import Message
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
-from pushd.http.answers import json_array, sandbox
-from pushd.http.query import decimal, name_in_path, parameter, since_of
+from pushd.http.answers import JSON, json_array, sandbox
+from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, since_of, validator_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -26,7 +25,6 @@ from pushd.wire.multipart import percent_encoded
 
 _TIMEOUT = 25.0
 _MOST_SECONDS = 300.0
-_ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
 
 
 class _PollRequest(NamedTuple):
@@ -34,10 +32,13 @@ class _PollRequest(NamedTuple):
     since: Since
     is_raw: bool
     is_conditional: bool
+    """Whether the cursor is from ``If-None-Match``, so that nothing new is answered by 304."""
 
 
 class PollResource(HttpResource):
     """Answers at once with the messages after the cursor, or with the newest message when there is no cursor."""
+
+    parameters = frozenset({"format", *CURSOR_PARAMETERS})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
@@ -45,21 +46,21 @@ class PollResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, without reading the history."""
-        _parse_request(request, self.context)
-        request.setResponseCode(204)
-        return b""
+        _answer_head(request, _parse_request(request, self.context))
+        return None
 
     async def get(self, request: Request) -> Answer:
         """Answer with messages."""
         poll = _parse_request(request, self.context)
         since = Last(1) if isinstance(poll.since, Now) else poll.since
         page = await self._hub.history(poll.topics, since, ANSWER.messages, ANSWER.bytes)
-        request.setHeader(b"Cache-Control", b"no-cache")
         return _answer(request, poll, PollResult(page.messages, page.gaps, str(page.position)))
 
 
 class LongPollResource(HttpResource):
     """Holds a request until there are messages, or until its timeout."""
+
+    parameters = frozenset({"format", "timeout", *CURSOR_PARAMETERS})
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -67,14 +68,12 @@ class LongPollResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, without a subscription."""
-        _parse_request(request, self.context)
-        request.setResponseCode(204)
-        return b""
+        _answer_head(request, _parse_request(request, self.context))
+        return None
 
     async def get(self, request: Request) -> Answer:
         """Hold the request until there are messages."""
         poll, seconds = _parse_request(request, self.context), _timeout(request)
-        request.setHeader(b"Cache-Control", b"no-store")
         deliver = partial(self._deliver, request, poll)
         await self._held_requests.hold(request, "longpoll", poll.topics, poll.since, seconds, deliver)
         request.release()
@@ -94,14 +93,18 @@ def _parse_request(request: Request, context: HttpContext) -> _PollRequest:
     format_name = parameter(request, b"format")
     if format_name not in (None, "json", "raw"):
         raise BadParameter("unknown format of a poll: must be json or raw")
-    etag = request.getHeader(b"if-none-match")
-    if etag and not request.getHeader(b"last-event-id"):
-        text = etag.decode("latin-1")
-        found = _ETAG.fullmatch(text)
-        since = parse_since(found[1] if found else text)
-    else:
-        since = since_of(request)
-    return _PollRequest(topics, since, format_name == "raw", bool(etag))
+    # A cache revalidates by If-None-Match of its own accord, so it must not overrule a cursor that the client gave.
+    since, validator = since_of(request), validator_of(request)
+    if validator is not None and isinstance(since, Now):
+        return _PollRequest(topics, validator, format_name == "raw", is_conditional=True)
+    return _PollRequest(topics, since, format_name == "raw", is_conditional=False)
+
+
+def _answer_head(request: Request, poll: _PollRequest) -> None:
+    """Answer HEAD with the headers that do not depend on the messages."""
+    if not poll.is_raw:
+        request.setHeader(b"Content-Type", JSON)
+    request.answer_head()
 
 
 def _timeout(request: Request) -> float:
@@ -134,7 +137,6 @@ def _answer(request: Request, poll: _PollRequest, result: PollResult) -> bytes:
 def _empty_answer(request: Request, poll: _PollRequest) -> bytes:
     if poll.is_conditional:
         request.setResponseCode(304)
-        request.setHeader(b"ETag", f'"{poll.since}"'.encode("ascii"))
     else:
         request.setResponseCode(204)
     return b""
@@ -142,7 +144,6 @@ def _empty_answer(request: Request, poll: _PollRequest) -> bytes:
 
 def _raw_answer(request: Request, message: Message) -> bytes:
     request.setHeader(b"Content-Type", message.content_type.encode("latin-1"))
-    request.setHeader(b"X-Content-Type-Options", b"nosniff")
     sandbox(request)
     request.setHeader(b"Pushd-Channel", percent_encoded(message.channel))
     if message.event is not None:

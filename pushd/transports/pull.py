@@ -13,7 +13,7 @@ from pushd.core.message import Message
 from pushd.core.names import check_channel
 from pushd.core.poll import PollResult
 from pushd.http.answers import sandbox
-from pushd.http.query import name_in_path, parameter, since_of, whole_number
+from pushd.http.query import CURSOR_PARAMETERS, name_in_path, parameter, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -36,6 +36,8 @@ _PAGE = """\
 class PullResource(HttpResource):
     """Pages that reload themselves after an interval."""
 
+    parameters = frozenset({"interval", "url", *CURSOR_PARAMETERS})
+
     def __init__(self, context: HttpContext, hub: Hub, held_requests: HeldRequests) -> None:
         super().__init__(context)
         self._hub = hub
@@ -45,7 +47,8 @@ class PullResource(HttpResource):
         """Answer at once, for any interval."""
         check_channel(name_in_path(request))
         _set_headers(request, self._refresh(request, None))
-        return b""
+        request.answer_head()
+        return None
 
     async def get(self, request: Request) -> Answer:
         """Answer with a page."""
@@ -104,7 +107,6 @@ def _interval(request: Request) -> int:
 def _set_headers(request: Request, refresh: str) -> None:
     request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
     request.setHeader(b"Refresh", refresh.encode("ascii"))
-    request.setHeader(b"Cache-Control", b"no-store")
     sandbox(request)
 
 

@@ -39,7 +39,7 @@ class SseResource(StreamResource):
         """Return a stream that ends at once: after an error status an EventSource never reconnects."""
         self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")
         request.setHeader(b"Content-Type", b"text/event-stream")
-        request.setHeader(b"Cache-Control", b"no-cache, no-transform")
+        request.setHeader(b"Cache-Control", b"no-store, no-transform")
         return PREAMBLE % self._come_back_after(refusal)
 
     def farewell(self, refusal: Refusal) -> bytes:

@@ -28,7 +28,7 @@ from pushd.core.outbox import Policy
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.http.query import name_in_path, policy_of, since_of
+from pushd.http.query import CURSOR_PARAMETERS, name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -283,6 +283,8 @@ _READER_CLOSES: dict[int | None, Refusal] = {
 
 class WebSocketResource(HttpResource):
     """The HTTP resource that opens WebSockets."""
+
+    parameters = frozenset({"slow", *CURSOR_PARAMETERS})
 
     opens = WebSocket
     """The class of the opened WebSockets."""

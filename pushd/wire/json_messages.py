@@ -1,19 +1,31 @@
 """Messages and control objects as JSON (docs/protocol.md, "The message as JSON").
 
-Each is one line: the encoding contains no line end, whatever the publisher sent.
+Each is one line, whatever the publisher sent: the encoding contains no line end, and none of the characters at which
+the `str.splitlines` of Python, and so httpx and requests, or the readline of Node.js split lines besides.
 """
 
 import base64
+import re
 
 import msgspec
 
 from pushd.core.errors import Refusal
 from pushd.core.message import Gap, Message
 
-_encode = msgspec.json.Encoder().encode
+_encode_raw = msgspec.json.Encoder().encode
+_SEPARATORS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
+"""U+0085, U+2028 and U+2029 in UTF-8. In valid JSON they can only be in strings."""
+_ESCAPES = {b"\xc2\x85": b"\\u0085", b"\xe2\x80\xa8": b"\\u2028", b"\xe2\x80\xa9": b"\\u2029"}
 _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 PING = b'{"type":"ping"}'
+
+
+def _encode(value: object) -> bytes:
+    encoded = _encode_raw(value)
+    if not encoded.isascii() and (b"\xe2\x80" in encoded or b"\xc2\x85" in encoded):
+        return _SEPARATORS.sub(lambda found: _ESCAPES[found[0]], encoded)
+    return encoded
 
 
 class _Object(msgspec.Struct, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""What the tests of all backends stand on: a clock that only the test moves, and a stage that records."""
+"""Fixtures of the backend tests: clocks, harnesses, and Redis servers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -8,23 +8,23 @@ import pytest
 import pytest_twisted
 
 from pushd.core.history import Bounds
-from tests.backends.disk import DiskStore
+from tests.backends.backend_harness import BackendHarness, Make, ManualClock, Wait
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer
-from tests.backends.stage import Make, Stage, StageClock, Wait
+from tests.backends.sqlite_harness import SqliteHarness
 
-Start = Callable[..., Awaitable[Stage]]
-
-
-@pytest.fixture
-def clock() -> StageClock:
-    """The seconds by which a backend goes, and the wall clock too. They pass only when the test says so."""
-    return StageClock()
+Start = Callable[..., Awaitable[BackendHarness]]
 
 
 @pytest.fixture
-def wait(clock: StageClock) -> Wait:
-    """Let seconds pass. A backend that can not be handed a clock has a fixture of its own that really waits."""
+def clock() -> ManualClock:
+    """The monotonic and wall clock of a backend. Only the test advances it."""
+    return ManualClock()
+
+
+@pytest.fixture
+def wait(clock: ManualClock) -> Wait:
+    """Advance the clock. A backend with a clock of its own overrides this with a fixture that really waits."""
 
     async def wait(seconds: float) -> None:
         clock.advance(seconds)
@@ -34,23 +34,23 @@ def wait(clock: StageClock) -> Wait:
 
 @pytest_twisted.async_yield_fixture
 async def start(make: Make, wait: Wait) -> AsyncIterator[Start]:
-    """Start a backend with some bounds: `stage = await start(messages=2)`. It is stopped after the test."""
-    running: list[Stage] = []
+    """Start a backend with bounds, to be stopped after the test: `harness = await start(messages=2)`."""
+    running: list[BackendHarness] = []
 
-    async def start(**bounds: float) -> Stage:
-        stage = Stage(make(Bounds(**bounds)), wait)  # type: ignore[arg-type]
-        running.append(stage)
-        await stage.start()
-        return stage
+    async def start(**bounds: float) -> BackendHarness:
+        harness = BackendHarness(make(Bounds(**bounds)), wait)  # type: ignore[arg-type]
+        running.append(harness)
+        await harness.start()
+        return harness
 
     yield start
-    for stage in running:
-        await stage.stop()
+    for harness in running:
+        await harness.stop()
 
 
 @pytest.fixture(scope="session")
 def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis for all cheap tests."""
+    """A Redis server that tests share."""
     server = RedisServer(tmp_path_factory.mktemp("redis")).start()
     yield server
     server.kill()
@@ -58,14 +58,14 @@ def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
 
 @pytest.fixture
 def redis(one_redis: RedisServer) -> RedisServer:
-    """The Redis for cheap tests, empty."""
+    """The shared Redis server, empty."""
     one_redis.ask("FLUSHALL")
     return one_redis
 
 
 @pytest_twisted.async_yield_fixture
 async def node() -> AsyncIterator[Callable[..., Awaitable[Node]]]:
-    """Start a node: `one = await node(redis.url)`. It is stopped after the test."""
+    """Start a node, to be stopped after the test: `one = await node(redis.url)`."""
     running: list[Node] = []
 
     async def start(url: str, **options: Any) -> Node:
@@ -79,7 +79,7 @@ async def node() -> AsyncIterator[Callable[..., Awaitable[Node]]]:
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
-    """Start a Redis that a test may break: `redis = own_redis("--appendonly", "yes")`."""
+    """Start a Redis server that the test may break: `redis = own_redis("--appendonly", "yes")`."""
     servers: list[RedisServer] = []
 
     def start(*options: str, name: str = "redis", **rest: Any) -> RedisServer:
@@ -92,14 +92,14 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[..., DiskStore]]:
-    """Start a store on disk: `store = disk(messages=2)`. It is stopped after the test."""
-    stores: list[DiskStore] = []
+def sqlite(tmp_path: Path) -> Iterator[Callable[..., SqliteHarness]]:
+    """Start a SQLite backend, to be stopped after the test: `harness = sqlite(messages=2)`."""
+    harnesses: list[SqliteHarness] = []
 
-    def start(name: str = "data", **rest: Any) -> DiskStore:
-        stores.append(DiskStore(tmp_path / name, **rest))
-        return stores[-1].start()
+    def start(name: str = "data", **rest: Any) -> SqliteHarness:
+        harnesses.append(SqliteHarness(tmp_path / name, **rest))
+        return harnesses[-1].start()
 
     yield start
-    for store in stores:
-        store.stop()
+    for harness in harnesses:
+        harness.stop()

@@ -1,4 +1,4 @@
-"""The store in memory keeps what every store promises."""
+"""The memory backend passes the contract."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ import pytest
 from twisted.internet.interfaces import IDelayedCall
 
 from pushd.backends.memory import MemoryBackend
+from tests.backends.backend_harness import Make, ManualClock
 from tests.backends.contract import BackendContract
-from tests.backends.stage import Make, StageClock
 
 
-class TurningClock(StageClock):
-    """A clock that only the test moves, but what is due at once is called in the next turn of the reactor."""
+class TurningClock(ManualClock):
+    """A clock that only the test advances; calls without a delay are made in the next reactor turn."""
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         """See `IReactorTime`."""
@@ -23,14 +23,14 @@ class TurningClock(StageClock):
 
 
 class TestMemory(BackendContract):
-    """All that every store promises, in memory."""
+    """The contract, for the memory backend."""
 
     @pytest.fixture
-    def clock(self) -> StageClock:
-        """Long answers take several turns of the reactor."""
+    def clock(self) -> ManualClock:
+        """Long operations take several reactor turns."""
         return TurningClock()
 
     @pytest.fixture
-    def make(self, clock: StageClock) -> Make:
-        """Make it."""
+    def make(self, clock: ManualClock) -> Make:
+        """Return memory backends."""
         return lambda bounds: MemoryBackend(bounds, clock, clock.wall, "E")

@@ -11,9 +11,9 @@ from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
+from tests.backends.backend_harness import Make, Wait
 from tests.backends.contract import BackendContract
 from tests.backends.redis_server import RedisServer, until
-from tests.backends.stage import Make, Wait
 
 
 class Hearing(RedisBackend):
@@ -40,7 +40,7 @@ class Hearing(RedisBackend):
         for pattern in ("**", "$sys/**"):
             self.subscribe(pattern)
         await until(lambda: self._feed_link.protocol is not None, "the connection to Redis")
-        assert await self._listening.ready(("**", "$sys/**"), 5)
+        assert await self._subscriptions.ready(("**", "$sys/**"), 5)
 
     async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
         """Publish, and hear it."""

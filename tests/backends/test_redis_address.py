@@ -3,7 +3,7 @@
 import pytest
 
 from pushd.backends.redis.address import Address, parse_url
-from pushd.backends.redis.names import of_topic
+from pushd.backends.redis.key_names import of_topic
 
 
 @pytest.mark.parametrize(

@@ -364,13 +364,13 @@ async def test_what_was_published_while_nobody_listened_is_no_loss_to_who_comes_
 ) -> None:
     from pushd.core.history import Bounds
 
-    monkeypatch.setattr("pushd.backends.redis.listening._LINGER_SECONDS", 0.05)
+    monkeypatch.setattr("pushd.backends.redis.subscriptions._LINGER_SECONDS", 0.05)
     one, other = await node(redis.url, bounds=Bounds(messages=2)), await node(redis.url, bounds=Bounds(messages=2))
     first = await one.ear("a")
     await other.publish("a", "0")
     await until(lambda: first.texts == ["0"], "the first message")
     one.hub.remove(first.subscriber)
-    await until(lambda: not one.backend._listening.topics_of("a"), "that nobody listens")
+    await until(lambda: not one.backend._subscriptions.topics_of("a"), "that nobody listens")
     for number in range(1, 6):
         await other.publish("a", str(number))
     second = await one.ear("a")
@@ -514,7 +514,7 @@ def _deafen(node: Node, unwanted: Callable[[bytes], bool]) -> list[bytes]:
 
 def _before_asking(node: Node, name: str, meanwhile: Callable[[], Awaitable[object]]) -> None:
     """Let something happen each time before a node asks the log."""
-    reading = node.backend._reading
+    reading = node.backend._reader
     ask = getattr(reading, name)
 
     async def asked(*arguments: object) -> object:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import deferLater
 
-from pushd.backends.redis import reading
+from pushd.backends.redis import reader
 from pushd.backends.redis.scripts import LOSSES
 from pushd.core.cursor import MessageId
 from pushd.core.history import Bounds
@@ -23,7 +23,7 @@ KEYS = "pushd:"
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a walk take many calls."""
-    monkeypatch.setattr(reading, "_WALKED", 7)
+    monkeypatch.setattr(reader, "_WALKED", 7)
 
 
 async def publish(node: Node, channel: str, **rest: Any) -> Message:
@@ -47,7 +47,7 @@ async def lossy(node: Start, redis: RedisServer, **bounds: int) -> tuple[Node, d
 
 def between(node: Node, act: Callable[[], Awaitable[object]], at: int = 1) -> list[int]:
     """Do something before a walk goes on for the `at`-th time; return a list that grows with each time it goes on."""
-    call, calls = node.backend._reading._call, list[int]()
+    call, calls = node.backend._reader._call, list[int]()
 
     async def watched(script: Any, *args: Any) -> Any:
         if script is LOSSES:
@@ -56,7 +56,7 @@ def between(node: Node, act: Callable[[], Awaitable[object]], at: int = 1) -> li
                 await act()
         return await call(script, *args)
 
-    node.backend._reading._call = watched
+    node.backend._reader._call = watched
     return calls
 
 
@@ -155,7 +155,7 @@ async def test_a_channel_that_is_dropped_during_the_walk_is_still_told(
     redis.ask("ZADD", f"{KEYS}{first['c/1'].epoch}:idle", "0", "c/1")
 
     async def change() -> None:
-        publishing = one.backend._publishing
+        publishing = one.backend._publisher
         publishing._bounds = [*publishing._bounds[:-1], b"1"]  # channels
         await publish(one, "new")
 
@@ -183,7 +183,7 @@ async def test_a_walk_that_can_not_go_on_begins_again(redis: RedisServer, node: 
             redis.ask("HSET", f"{KEYS}log", "walk", "1")
             await publish(one, "c/1")
             if "again" in fault:
-                await one.backend._reading.page(("none/*",), MessageId(epoch, 0), 10, 1 << 20)
+                await one.backend._reader.page(("none/*",), MessageId(epoch, 0), 10, 1 << 20)
 
     calls = between(one, break_, at=3)
     told = await gaps(one, "*/1", "none/*", kind=kind)
@@ -201,7 +201,7 @@ async def test_a_pattern_is_told_what_expires_in_the_very_script_that_reads(redi
     one = await node(redis.url)
     messages = [await publish(one, f"e/{number}", ttl=0.02) for number in range(3)]
     since = MessageId(messages[0].epoch, 0)
-    one.backend._pulse.stop()
+    one.backend._heartbeat.stop()
     await deferLater(reactor, 0.1)
     page = await one.backend.page(("e/*",), since, 10, 1 << 20)
     assert [(gap.topic, gap.end, gap.reason) for gap in page.gaps] == [("e/*", messages[-1].id, "expired")]

@@ -86,8 +86,8 @@ async def test_a_node_listens_only_to_what_its_subscribers_ask_for(redis: RedisS
     assert sum(len(ear.texts) for ear in ears) == 4
     for ear in ears:
         one.hub.remove(ear.subscriber)
-    one.backend._listening._lingering = dict.fromkeys(one.backend._listening._lingering, 0.0)
-    one.backend._listening._tidying.reset(0)
+    one.backend._subscriptions._lingering = dict.fromkeys(one.backend._subscriptions._lingering, 0.0)
+    one.backend._subscriptions._tidying.reset(0)
     await until(lambda: listened() == 0 and redis.ask("PUBSUB", "NUMPAT") == 0, "nothing listened to")
 
 

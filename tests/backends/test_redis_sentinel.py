@@ -7,7 +7,7 @@ import pytest
 
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.link import NotUsable
-from pushd.backends.redis.places import Places
+from pushd.backends.redis.locator import Locator
 from tests.backends.nodes import Node
 from tests.backends.redis_server import free_port
 from tests.backends.sentinels import Watched
@@ -55,9 +55,9 @@ async def _find_among_others(watched: Watched) -> None:
     from twisted.internet import reactor
 
     gone = f"127.0.0.1:{free_port()}"
-    places = Places(parse_url(watched.url.replace("://", f"://{gone},")), "", reactor)
+    places = Locator(parse_url(watched.url.replace("://", f"://{gone},")), "", reactor)
     assert await places._ask_sentinels() == ("127.0.0.1", watched.master.port)
     with pytest.raises(NotUsable, match="no Sentinel names a master other"):
-        await Places(parse_url(watched.url.replace("mymaster", "other")), "", reactor).find()
+        await Locator(parse_url(watched.url.replace("mymaster", "other")), "", reactor).find()
     with pytest.raises(NotUsable, match="no Sentinel"):
-        await Places(parse_url(f"redis+sentinel://{gone}/mymaster"), "", reactor).find()
+        await Locator(parse_url(f"redis+sentinel://{gone}/mymaster"), "", reactor).find()

@@ -1,38 +1,38 @@
-"""The store on disk keeps what every store promises, whatever answers: the tail in memory, an index, or the log."""
+"""The SQLite backend passes the contract, whether it answers from memory, by index, or by a scan of the log."""
 
 from pathlib import Path
 
 import pytest
 
-from pushd.backends.sqlite import tail, view
+from pushd.backends.sqlite import log_snapshot, tail
 from pushd.backends.sqlite.backend import SqliteBackend
+from tests.backends.backend_harness import Make, ManualClock
 from tests.backends.contract import BackendContract
-from tests.backends.stage import Make, StageClock
 
 
 class TestSqlite(BackendContract):
-    """All that every store promises, on disk."""
+    """The contract, for the SQLite backend."""
 
     @pytest.fixture
-    def make(self, clock: StageClock, tmp_path: Path) -> Make:
-        """Make it, each in a directory of its own."""
+    def make(self, clock: ManualClock, tmp_path: Path) -> Make:
+        """Return SQLite backends, each with a directory of its own."""
         directories = (tmp_path / str(number) for number in range(100))
         return lambda bounds: SqliteBackend(str(next(directories)), bounds, clock, clock.wall, "normal")
 
 
-class TestByIndex(TestSqlite):
-    """The same with nothing in memory."""
+class TestSqliteByIndex(TestSqlite):
+    """The same with no messages in memory."""
 
     @pytest.fixture(autouse=True)
     def without_tail(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Keep no tail."""
-        monkeypatch.setattr(tail, "_MESSAGES", 0)
+        """Keep no messages in the tail."""
+        monkeypatch.setattr(tail, "_MAX_MESSAGES", 0)
 
 
-class TestThroughTheLog(TestByIndex):
-    """The same where each pattern counts as one that covers many channels."""
+class TestSqliteByScan(TestSqliteByIndex):
+    """The same with each pattern handled as one that matches many channels."""
 
     @pytest.fixture(autouse=True)
-    def without_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let nothing be few."""
-        monkeypatch.setattr(view, "_FEW", 0)
+    def without_few_channels(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Replace no pattern by channel names."""
+        monkeypatch.setattr(log_snapshot, "_FEW_CHANNELS", 0)

@@ -1,4 +1,4 @@
-"""Whatever happens, the store on disk answers what the log in memory answers: after restarts too."""
+"""The SQLite backend returns what the log in memory returns, whatever the operations, restarts included."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pushd.backends.interface import BackendEvents
-from pushd.backends.sqlite import ledger, tail, view
+from pushd.backends.sqlite import ledger, log_snapshot, tail
 from pushd.backends.sqlite.backend import SqliteBackend
-from pushd.backends.sqlite.requests import TickRequest
+from pushd.backends.sqlite.writer_requests import TickRequest
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message, draft
 from pushd.core.replay import Page, StartPosition
-from tests.backends.threads import ThreadedClock
+from tests.backends.threaded_clock import ThreadedClock
 from tests.build import Log, cost
 
 ALL = 1 << 30
@@ -49,8 +49,8 @@ SINCES = st.one_of(
     st.builds(Time, st.sampled_from([900.0, 998.0, 1000.0, 1000.5, 1001.0, 1002.5, 1004.0])),
     st.builds(lambda seq: MessageId("", seq), st.integers(0, 30)),
 )
-ASKED = st.tuples(
-    st.just("ask"),
+QUERIES = st.tuples(
+    st.just("query"),
     st.lists(st.sampled_from(TOPICS), min_size=1, max_size=3, unique=True),
     SINCES,
     st.integers(1, 4),
@@ -60,54 +60,54 @@ STEPS = st.lists(
         st.tuples(st.just("publish"), st.lists(st.one_of(DRAFTS, DRAFTS, DRAFTS, MARKS), min_size=1, max_size=4)),
         st.tuples(st.just("publish"), st.lists(DRAFTS, min_size=1, max_size=2)),
         st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 4.0])),
-        st.tuples(st.just("forget"), st.sampled_from(CHANNELS)),
-        st.tuples(st.just("set_clock"), st.sampled_from([-2.0, -0.5, 3.0])),
+        st.tuples(st.just("delete"), st.sampled_from(CHANNELS)),
+        st.tuples(st.just("set_wall_clock"), st.sampled_from([-2.0, -0.5, 3.0])),
         st.tuples(st.just("tick")),
         st.tuples(st.just("restart")),
-        ASKED,
-        ASKED,
+        QUERIES,
+        QUERIES,
     ),
     min_size=8,
     max_size=30,
 )
 
 
-class Both:
-    """The log in memory and the store on disk, which are asked the same."""
+class MemoryAndSqlite:
+    """The log in memory and the SQLite backend, with the same operations."""
 
     def __init__(self, bounds: Bounds, directory: str) -> None:
         self.bounds = bounds
         self.directory = directory
         self.clock = ThreadedClock()
-        self.heard: list[Message] = []
-        self.told: list[Message] = []
+        self.delivered: list[Message] = []
+        self.expected_messages: list[Message] = []
         self.backend = self._start()
         self.log = Log(self.epoch, bounds)
 
     def run(self, steps: list[Step]) -> None:
         for name, *values in steps:
             getattr(self, str(name))(*values)
-        self.look()
+        self.check_all()
 
-    # What happens
+    # Operations
 
     def publish(self, drafts: list[Draft]) -> None:
         expected = [self._append(each) for each in drafts]
         got = self.clock.wait(self.backend.publish(drafts))
-        assert [shown(each) for each in got] == [shown(each) for each in expected]
-        self.told += [each for each in expected if isinstance(each, Message)]
-        assert [shown(each) for each in self.heard] == [shown(each) for each in self.told]
+        assert [visible(each) for each in got] == [visible(each) for each in expected]
+        self.expected_messages += [each for each in expected if isinstance(each, Message)]
+        assert [visible(each) for each in self.delivered] == [visible(each) for each in self.expected_messages]
 
     def wait(self, seconds: float) -> None:
         self.clock.rightNow += seconds
 
-    def forget(self, channel: str) -> None:
-        # The log in memory learns what is too old when it is asked, the store on disk with each request.
+    def delete(self, channel: str) -> None:
+        # The SQLite backend expires messages with each request, the log in memory only on request.
         self.log.expire_now(self.clock.seconds())
         assert self.clock.wait(self.backend.delete(channel)) == self.log.delete(channel)
 
-    def set_clock(self, seconds: float) -> None:
-        self.clock.set_by += seconds
+    def set_wall_clock(self, seconds: float) -> None:
+        self.clock.wall_offset += seconds
         self.tick()
 
     def tick(self) -> None:
@@ -119,34 +119,34 @@ class Both:
         self.backend = self._start()
         assert self.epoch == self.log.epoch
 
-    # What is asked
+    # Queries
 
-    def ask(self, topics: list[str], since: Since, count: int) -> None:
+    def query(self, topics: list[str], since: Since, count: int) -> None:
         if isinstance(since, MessageId) and not since.epoch:
             since = MessageId(self.epoch, since.seq)
         now, wall = self.clock.seconds(), self.clock.wall()
-        expected = follow(
+        expected = read_to_end(
             topics,
             self.log.open_now(topics, since, wall, now),
             lambda after: self.log.page_now(topics, after, count, ALL, now),
         )
-        got = follow(
+        got = read_to_end(
             topics,
             self.clock.wait(self.backend.open(topics, since)),
             lambda after: self.clock.wait(self.backend.page(topics, after, count, ALL)),
         )
         assert got == expected
 
-    def look(self) -> None:
-        """Ask for everything there is to see."""
+    def check_all(self) -> None:
+        """Compare everything that can be queried."""
         self.log.expire_now(self.clock.seconds())
         for channel in [*CHANNELS, "silent"]:
             assert self.clock.wait(self.backend.info(channel)) == self.log.info(channel)
         for prefix, after in (("", ""), ("c/", ""), ("", "a"), ("c", "c/1")):
             assert self.clock.wait(self.backend.names(prefix, after, 10)) == self.log.names_now(prefix, after, 10)
         for topic in TOPICS:
-            self.ask([topic], EVERYTHING, 100)
-            self.ask([topic], MessageId(self.epoch, 0), 100)
+            self.query([topic], EVERYTHING, 100)
+            self.query([topic], MessageId(self.epoch, 0), 100)
         self.tick()
         usage = self.clock.wait(self.backend.usage())
         assert usage[:3] == (len(self.log), self.log.bytes, len(self.log.channels))
@@ -166,7 +166,9 @@ class Both:
 
     def _start(self) -> SqliteBackend:
         backend = SqliteBackend(self.directory, self.bounds, self.clock, self.clock.wall, "normal")
-        self.clock.wait(backend.start(BackendEvents(self.heard.append, lambda channel: None, self._never_unavailable)))
+        self.clock.wait(
+            backend.start(BackendEvents(self.delivered.append, lambda channel: None, self._never_unavailable))
+        )
         return backend
 
     async def _tick(self) -> None:
@@ -176,43 +178,43 @@ class Both:
         raise AssertionError(reason)
 
 
-def follow(topics: list[str], opening: StartPosition, page: Callable[[MessageId], Page]) -> object:
-    """Read from an opening to the end; give what one who comes back hears and is told."""
-    heard: list[object] = []
-    gaps = list(opening.gaps)
-    told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
-    position, complete = opening.position, False
+def read_to_end(topics: list[str], start: StartPosition, page: Callable[[MessageId], Page]) -> object:
+    """Read all pages from a start position; return everything that a subscriber receives."""
+    delivered: list[object] = []
+    gaps = list(start.gaps)
+    expected_messages = {(gap.topic, gap.end) for gap in (*start.gaps, *start.known_gaps)}
+    position, complete = start.position, False
     ended: tuple[str, ...] = ()
     while not complete:
         read = page(position)
-        gaps += [gap for gap in read.gaps if (gap.topic, gap.end) not in told]
-        told |= {(gap.topic, gap.end) for gap in read.gaps}
-        heard += map(shown, read.messages)
+        gaps += [gap for gap in read.gaps if (gap.topic, gap.end) not in expected_messages]
+        expected_messages |= {(gap.topic, gap.end) for gap in read.gaps}
+        delivered += map(visible, read.messages)
         position, complete, ended = read.position, read.is_last, read.ended
-    return heard, [(gap.topic, gap.end, gap.reason) for gap in gaps], position, ended, opening.is_complete
+    return delivered, [(gap.topic, gap.end, gap.reason) for gap in gaps], position, ended, start.is_complete
 
 
-def shown(answer: Message | Refusal) -> object:
-    """Give all that can be seen of a message or a refusal."""
-    if isinstance(answer, Refusal):
-        return type(answer), str(answer)
-    return tuple(getattr(answer, name) for name in Message.__struct_fields__)
+def visible(result: Message | Refusal) -> object:
+    """Return all fields of a message, or the type and text of a refusal."""
+    if isinstance(result, Refusal):
+        return type(result), str(result)
+    return tuple(getattr(result, name) for name in Message.__struct_fields__)
 
 
 @contextmanager
-def sizes(tail_messages: int, few: int, front: int) -> Iterator[str]:
-    """Give a directory, and let what is remembered, counts as few and is looked at in advance be small."""
+def small_limits(tail_messages: int, few: int, oldest: int) -> Iterator[str]:
+    """Lower the limits of the tail, of few channels and of entries; yield an empty directory."""
     with (
-        patch.object(tail, "_MESSAGES", tail_messages),
-        patch.object(view, "_FEW", few),
-        patch.object(ledger, "_FRONT", front),
+        patch.object(tail, "_MAX_MESSAGES", tail_messages),
+        patch.object(log_snapshot, "_FEW_CHANNELS", few),
+        patch.object(ledger, "_OLDEST_ENTRIES", oldest),
         TemporaryDirectory(dir=_memory()) as directory,
     ):
         yield directory
 
 
 def _memory() -> str | None:
-    """Give a place that costs no disk, where there is one."""
+    """Return a directory in memory, if there is one."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -221,15 +223,17 @@ SIZES = st.sampled_from([(10_000, 1000, 64), (0, 1000, 1), (0, 0, 2), (2, 2, 1)]
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(SIZES, BOUNDS, STEPS)
-def test_memory_and_disk_answer_the_same(some: tuple[int, int, int], bounds: Bounds, steps: list[Step]) -> None:
-    compare(some, bounds, steps)
+def test_memory_and_sqlite_return_the_same_results(
+    limits: tuple[int, int, int], bounds: Bounds, steps: list[Step]
+) -> None:
+    compare(limits, bounds, steps)
 
 
-def compare(some: tuple[int, int, int], bounds: Bounds, steps: list[Step]) -> None:
-    """Run the same steps in memory and on disk, and compare the answers."""
-    with sizes(*some) as directory:
-        both = Both(bounds, directory)
+def compare(limits: tuple[int, int, int], bounds: Bounds, steps: list[Step]) -> None:
+    """Run the same steps on both, and compare the results."""
+    with small_limits(*limits) as directory:
+        backends = MemoryAndSqlite(bounds, directory)
         try:
-            both.run(steps)
+            backends.run(steps)
         finally:
-            both.stop()
+            backends.stop()

@@ -1,213 +1,216 @@
-"""What a restart, a crash and a clock that somebody sets leave as it was."""
+"""The history survives restarts, crashes and changes of the wall clock."""
 
 import pytest
 
 from pushd.backends.sqlite import history_file
 from pushd.core.cursor import NOW, Age, MessageId
-from tests.backends.disk import data
+from tests.backends.sqlite_harness import data
 
 
-def test_a_restart_goes_on_where_the_log_was(disk):
-    store = disk()
-    first, second = store.publish("a", b"1", event="e"), store.publish("b", b"2")
-    epoch = store.epoch
-    store.restart()
-    assert store.epoch == epoch
-    assert [each.id for each in store.kept()] == [first.id, second.id]
-    third = store.publish("a", b"3")
+def test_restart_continues_the_log(sqlite):
+    harness = sqlite()
+    first, second = harness.publish("a", b"1", event="e"), harness.publish("b", b"2")
+    epoch = harness.epoch
+    harness.restart()
+    assert harness.epoch == epoch
+    assert [each.id for each in harness.stored()] == [first.id, second.id]
+    third = harness.publish("a", b"3")
     assert (third.seq, third.prev) == (3, first.id)
-    assert data(store.kept("a", MessageId(epoch, 1))) == [b"3"]
+    assert data(harness.stored("a", MessageId(epoch, 1))) == [b"3"]
 
 
-def test_no_gap_is_told_where_none_is(disk):
-    store = disk()
-    sent = store.publish_each("abab")
-    store.restart()
+def test_restart_causes_no_gaps(sqlite):
+    harness = sqlite()
+    sent = harness.publish_each("abab")
+    harness.restart()
     for seq in range(5):
-        messages, gaps = store.come_back("a,b,*", store.at(seq))
+        messages, gaps = harness.replay_since("a,b,*", harness.cursor_at(seq))
         assert (messages and [each.seq for each in messages]) == [each.seq for each in sent[seq:]]
         assert gaps == []
 
 
-def test_what_was_lost_before_a_restart_is_told_after_it(disk):
-    store = disk(messages=1)
-    store.publish_each("aab")
-    store.forget("b")
-    store.restart()
-    assert store.open("a", store.at(0)).gaps == (("a", f"{store.epoch}-0", f"{store.epoch}-1", "evicted"),)
-    assert store.open("b", store.at(0)).gaps == (("b", f"{store.epoch}-0", f"{store.epoch}-3", "evicted"),)
-    assert store.open("b", store.at(3)).is_complete
+def test_losses_before_a_restart_are_reported_after_it(sqlite):
+    harness = sqlite(messages=1)
+    harness.publish_each("aab")
+    harness.delete("b")
+    harness.restart()
+    assert harness.open("a", harness.cursor_at(0)).gaps == (
+        ("a", f"{harness.epoch}-0", f"{harness.epoch}-1", "evicted"),
+    )
+    assert harness.open("b", harness.cursor_at(0)).gaps == (
+        ("b", f"{harness.epoch}-0", f"{harness.epoch}-3", "evicted"),
+    )
+    assert harness.open("b", harness.cursor_at(3)).is_complete
 
 
-def test_an_end_outlasts_a_restart(disk):
-    store = disk()
-    store.publish("a", b"last", end=True)
-    store.restart()
-    assert store.open("a", NOW).is_complete
-    assert store.clock.wait(store.backend.page(("a",), store.at(0), 10, 1000)).ended == ("a",)
+def test_end_of_a_channel_survives_a_restart(sqlite):
+    harness = sqlite()
+    harness.publish("a", b"last", end=True)
+    harness.restart()
+    assert harness.open("a", NOW).is_complete
+    assert harness.clock.wait(harness.backend.page(("a",), harness.cursor_at(0), 10, 1000)).ended == ("a",)
 
 
 @pytest.mark.parametrize("sync", ["full", "normal"])
-def test_what_was_acknowledged_is_on_disk_at_that_moment(disk, sync):
-    """Without a word to the store that is about to die."""
-    store = disk(sync=sync)
+def test_acknowledged_messages_survive_a_crash(sqlite, sync):
+    """Crash without a stop."""
+    harness = sqlite(sync=sync)
     for number in range(20):
-        store.publish("a", b"%d" % number)
-    again = store.crash()
+        harness.publish("a", b"%d" % number)
+    again = harness.crash()
     try:
-        assert data(again.kept()) == [b"%d" % number for number in range(20)]
-        assert again.epoch == store.epoch
+        assert data(again.stored()) == [b"%d" % number for number in range(20)]
+        assert again.epoch == harness.epoch
         assert again.publish("a").seq == 21
     finally:
         again.stop()
 
 
-def test_nobody_hears_what_is_not_on_disk(disk):
-    store = disk()
-    kept = []
+def test_message_is_committed_before_it_is_delivered(sqlite):
+    harness = sqlite()
+    stored = []
 
-    def look(message):
-        kept.append(store.sql("SELECT max(seq) FROM message")[0][0] >= message.seq)
-        store.heard.append(message)
+    def on_message(message):
+        stored.append(harness.sql("SELECT max(seq) FROM message")[0][0] >= message.seq)
+        harness.delivered.append(message)
 
-    store.backend._events = store.backend._events._replace(on_message=look)
-    store.publish_each("abc")
-    assert kept == [True, True, True]
+    harness.backend._events = harness.backend._events._replace(on_message=on_message)
+    harness.publish_each("abc")
+    assert stored == [True, True, True]
 
 
-def test_a_file_that_was_deleted_gives_a_new_epoch(disk):
-    store = disk()
-    old = store.publish("a")
-    store.stop()
-    store.file.unlink()
-    store.start()
-    assert store.epoch != old.epoch
-    assert store.kept() == []
-    (gap,) = store.open("a", MessageId(old.epoch, old.seq)).gaps
+def test_deleted_file_starts_a_new_epoch(sqlite):
+    harness = sqlite()
+    old = harness.publish("a")
+    harness.stop()
+    harness.file.unlink()
+    harness.start()
+    assert harness.epoch != old.epoch
+    assert harness.stored() == []
+    (gap,) = harness.open("a", MessageId(old.epoch, old.seq)).gaps
     assert (gap.reason, gap.start) == ("epoch", old.id)
 
 
 # Time
 
 
-def test_the_age_of_a_message_counts_over_restarts(disk):
-    store = disk(age=100.0)
-    store.publish("a")
-    store.stop()
-    store.clock.rightNow += 60
-    store.start()
-    store.publish("b")
-    assert len(store.kept()) == 2
-    store.clock.rightNow += 50
-    assert [each.channel for each in store.kept()] == ["b"]
-    assert store.open("a", store.at(0)).gaps[0].reason == "expired"
+def test_age_of_a_message_continues_over_a_restart(sqlite):
+    harness = sqlite(age=100.0)
+    harness.publish("a")
+    harness.stop()
+    harness.clock.rightNow += 60
+    harness.start()
+    harness.publish("b")
+    assert len(harness.stored()) == 2
+    harness.clock.rightNow += 50
+    assert [each.channel for each in harness.stored()] == ["b"]
+    assert harness.open("a", harness.cursor_at(0)).gaps[0].reason == "expired"
 
 
-def test_a_time_to_live_counts_over_restarts(disk):
-    store = disk()
-    store.publish("a", ttl=10.0)
-    store.restart()
-    assert len(store.kept()) == 1
-    store.stop()
-    store.clock.rightNow += 11
-    store.start()
-    assert store.kept() == []
-    assert store.open("a", store.at(0)).gaps[0].reason == "expired"
+def test_ttl_continues_over_a_restart(sqlite):
+    harness = sqlite()
+    harness.publish("a", ttl=10.0)
+    harness.restart()
+    assert len(harness.stored()) == 1
+    harness.stop()
+    harness.clock.rightNow += 11
+    harness.start()
+    assert harness.stored() == []
+    assert harness.open("a", harness.cursor_at(0)).gaps[0].reason == "expired"
 
 
 @pytest.mark.parametrize("while_running", [True, False])
-def test_a_clock_that_is_set_back_loses_nothing_and_stops_nothing(disk, while_running):
-    store = disk(age=100.0)
-    first = store.publish("a")
+def test_wall_clock_that_is_set_back_loses_nothing(sqlite, while_running):
+    harness = sqlite(age=100.0)
+    first = harness.publish("a")
     if not while_running:
-        store.stop()
-    store.clock.set_by -= 1_000_000
+        harness.stop()
+    harness.clock.wall_offset -= 1_000_000
     if not while_running:
-        store.start()
-    second = store.publish("a")
+        harness.start()
+    second = harness.publish("a")
     assert second.seq == first.seq + 1
     assert second.time < first.time
-    store.restart()
-    assert [each.seq for each in store.kept()] == [1, 2]
-    store.clock.rightNow += 99
-    assert len(store.kept()) == 2
-    store.clock.rightNow += 2
-    assert store.kept() == []
+    harness.restart()
+    assert [each.seq for each in harness.stored()] == [1, 2]
+    harness.clock.rightNow += 99
+    assert len(harness.stored()) == 2
+    harness.clock.rightNow += 2
+    assert harness.stored() == []
 
 
-def test_a_clock_that_was_ahead_and_is_right_again_does_not_end_messages_early(disk):
-    store = disk(age=100.0)
-    store.clock.set_by += 1_000_000
-    store.publish("a")
-    store.stop()
-    store.clock.set_by -= 1_000_000
-    store.start()
-    store.publish("a")
-    store.clock.rightNow += 50
-    store.restart()
-    assert len(store.kept()) == 2
+def test_wall_clock_that_is_corrected_expires_nothing_early(sqlite):
+    harness = sqlite(age=100.0)
+    harness.clock.wall_offset += 1_000_000
+    harness.publish("a")
+    harness.stop()
+    harness.clock.wall_offset -= 1_000_000
+    harness.start()
+    harness.publish("a")
+    harness.clock.rightNow += 50
+    harness.restart()
+    assert len(harness.stored()) == 2
 
 
-def test_a_clock_that_was_set_while_nobody_published_is_known_at_the_next_start(disk):
-    store = disk(age=100.0)
-    store.publish("a")
-    store.clock.set_by += 1_000_000
-    store.tick()
-    store.restart()
-    assert len(store.kept()) == 1
+def test_change_of_the_wall_clock_without_publishes_is_recorded(sqlite):
+    harness = sqlite(age=100.0)
+    harness.publish("a")
+    harness.clock.wall_offset += 1_000_000
+    harness.tick()
+    harness.restart()
+    assert len(harness.stored()) == 1
 
 
-def test_one_who_asks_for_a_time_is_answered_truly_after_the_clock_was_set_back(disk):
-    store = disk()
+def test_since_a_time_is_correct_after_the_wall_clock_was_set_back(sqlite):
+    harness = sqlite()
     for moved in (0, -500, 100, 100):
-        store.clock.set_by += moved
-        store.publish("a")
-    # The first says 1000, the others 500, 600 and 700, and it is 700 now.
-    for seconds, wanted in ((50.0, [4]), (150.0, [3, 4]), (250.0, [1, 2, 3, 4]), (1000.0, [1, 2, 3, 4])):
-        store.restart()
+        harness.clock.wall_offset += moved
+        harness.publish("a")
+    # The timestamps are 1000, 500, 600 and 700, and the time is 700.
+    for seconds, expected in ((50.0, [4]), (150.0, [3, 4]), (250.0, [1, 2, 3, 4]), (1000.0, [1, 2, 3, 4])):
+        harness.restart()
         since = Age(seconds)
-        assert [each.seq for each in store.kept("a", since)] == wanted
-        assert [each.seq for each in store.kept("*", since)] == wanted
+        assert [each.seq for each in harness.stored("a", since)] == expected
+        assert [each.seq for each in harness.stored("*", since)] == expected
 
 
-# Machines that go down
+# Crashes of the machine
 
 
-def boot(store, name, monkeypatch, tmp_path):
-    """Let the machine have been started anew."""
-
+def set_boot_id(harness, name, monkeypatch, tmp_path):
+    """Pretend that the machine was booted again."""
     file = tmp_path / name
     file.write_text(name)
-    monkeypatch.setattr(history_file, "_BOOT", file)
+    monkeypatch.setattr(history_file, "_BOOT_ID", file)
 
 
 @pytest.mark.parametrize(
     ("sync", "is_clean", "is_new"), [("normal", False, True), ("normal", True, False), ("full", False, False)]
 )
-def test_after_a_power_cut_no_id_is_given_twice(disk, monkeypatch, tmp_path, sync, is_clean, is_new):
-    boot(None, "first", monkeypatch, tmp_path)
-    store = disk(sync=sync)
-    sent = store.publish_each("ab")
+def test_no_id_is_assigned_twice_after_a_power_cut(sqlite, monkeypatch, tmp_path, sync, is_clean, is_new):
+    set_boot_id(None, "first", monkeypatch, tmp_path)
+    harness = sqlite(sync=sync)
+    sent = harness.publish_each("ab")
     if is_clean:
-        store.stop()
-    boot(None, "second", monkeypatch, tmp_path)
-    again = store.crash()
+        harness.stop()
+    set_boot_id(None, "second", monkeypatch, tmp_path)
+    again = harness.crash()
     try:
-        assert (again.epoch != store.epoch) is is_new
-        assert [each.seq for each in again.kept()] == [1, 2]
+        assert (again.epoch != harness.epoch) is is_new
+        assert [each.seq for each in again.stored()] == [1, 2]
         assert again.publish("a").id not in {each.id for each in sent}
-        gaps = again.open("a", MessageId(store.epoch, 1)).gaps
+        gaps = again.open("a", MessageId(harness.epoch, 1)).gaps
         assert [gap.reason for gap in gaps] == ["epoch"] * is_new
     finally:
         again.stop()
 
 
-def test_the_death_of_the_process_alone_leaves_the_epoch(disk, monkeypatch, tmp_path):
-    boot(None, "first", monkeypatch, tmp_path)
-    store = disk(sync="normal")
-    store.publish("a")
-    again = store.crash()
+def test_death_of_the_process_keeps_the_epoch(sqlite, monkeypatch, tmp_path):
+    set_boot_id(None, "first", monkeypatch, tmp_path)
+    harness = sqlite(sync="normal")
+    harness.publish("a")
+    again = harness.crash()
     try:
-        assert again.epoch == store.epoch
+        assert again.epoch == harness.epoch
     finally:
         again.stop()

@@ -1,8 +1,10 @@
-"""Settings that are read again: which hold at once, which wait for a restart, and that none is forgotten."""
+"""Reload: every setting is applied, or reported as needing a restart, and a reload equals a restart."""
 
 import io
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, NamedTuple
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -15,7 +17,7 @@ from pushd.config.table import SETTINGS, Config, Setting
 from pushd.logs import Threshold, log_observer
 from pushd.service.daemon import Daemon
 
-VALUES = {
+OTHER_VALUES = {
     "http.allow_origins": ("https://example.org",),
     "http.hosts": ("example.org",),
     "http.pull_hosts": ("example.org",),
@@ -24,18 +26,25 @@ VALUES = {
     "log.level": "warn",
     "log.levels": ("pushd=warn",),
 }
-"""What can not be made another value by adding one; the file limit may allow no more connections."""
-LIVE = [row for row in SETTINGS if not row.at_restart]
-LATE = [row for row in SETTINGS if row.at_restart]
+"""Values for settings that `with_other_value` cannot derive from the default: the file limit may allow fewer
+connections than the default.
+"""
+APPLIED = [row for row in SETTINGS if not row.at_restart]
+AT_RESTART = [row for row in SETTINGS if row.at_restart]
+READ_WHEN_USED = {"stop.patience"}
+"""Settings of which no part has a copy: the daemon reads them from its configuration."""
 
 
-def changed(row: Setting) -> Config:
-    """The defaults, but for one setting."""
+VALUES = (type(None), bool, int, float, str, bytes, IPv4Network, IPv6Network, type(LogLevel.info))
+
+
+def with_other_value(row: Setting) -> Config:
+    """Return the default configuration with another value of one setting."""
     config = Config()
     section = getattr(config, row.section)
     value = getattr(section, row.name)
-    if row.key in VALUES:
-        value = VALUES[row.key]
+    if row.key in OTHER_VALUES:
+        value = OTHER_VALUES[row.key]
     elif isinstance(value, (bool, tuple, str)):
         value = {bool: not value, tuple: ("unix:/tmp/p",), str: f"{value}x"}[type(value)]
     else:
@@ -43,75 +52,129 @@ def changed(row: Setting) -> Config:
     return replace(config, **{row.section: replace(section, **{row.name: value})})
 
 
-def held(daemon: Daemon) -> list[Any]:
-    """All that a daemon has of its settings, wherever it is."""
-    rules, site, lines, root, keepalive = (
-        daemon._context,
-        daemon._site,
-        daemon._lines,
-        daemon._root,
-        daemon._keepalive,
-    )
-    socket = root.websocket
-    return [
-        rules.limits,
-        (rules.allow_origins, rules.hosts, rules.pull_hosts, rules.proxies, rules.access.share),
-        (site.limits, site.on_head.seconds, site.on_body.seconds),
-        (lines.limits, lines.greeting),
-        (socket.commands, socket.readers._factory.maxMessagePayloadSize),
-        (daemon._admission._total, daemon._admission._per_address),
-        (daemon.hub.max_subscriptions, daemon.hub.budget.limit),
-        [(wheel._seconds, len(wheel._slots)) for wheel in (keepalive.sse, keepalive.stream, keepalive.ping)],
-        keepalive.pongs.seconds,
-        (root.sse.spread, daemon._config.stop),
-        [listener._dead_peer for listener in daemon._listeners],
-    ]
+class Running(NamedTuple):
+    """What a reload reconfigures."""
+
+    daemon: Daemon
+    threshold: Threshold
 
 
-@pytest.mark.parametrize("row", [row for row in LIVE if not row.key.startswith("log.level")], ids=lambda row: row.key)
-def test_what_holds_after_a_reload_is_what_would_hold_after_a_restart(row: Setting) -> None:
-    daemon = Daemon(Config(), Clock())
-    before = held(daemon)
-    going = Deferred.fromCoroutine(daemon.reconfigure(compare(Config(), changed(row)).config))
-    assert going.called
-    assert held(daemon) == held(Daemon(changed(row), Clock())) != before
+def start(config: Config) -> Running:
+    """Return a daemon and a log with a configuration, as after a restart."""
+    return Running(Daemon(config, Clock()), Threshold(config.log.level, config.log.levels))
 
 
-@pytest.mark.parametrize("row", LIVE, ids=lambda row: row.key)
-def test_a_setting_that_can_change_does(row: Setting) -> None:
-    assert compare(Config(), changed(row)) == (changed(row), (row.key,), ())
+def reload(running: Running, before: Config, after: Config) -> None:
+    """Change the configuration by a reload."""
+    reloading = Reload(lambda: after, before, running.daemon, running.threshold, Clock())
+    assert Deferred.fromCoroutine(reloading.reload()).called
 
 
-@pytest.mark.parametrize("row", LATE, ids=lambda row: row.key)
-def test_a_setting_that_can_not_change_stays_and_is_told(row: Setting) -> None:
-    assert compare(Config(), changed(row)) == (Config(), (), (row.key,))
+def state_of(running: Running) -> dict[str, object]:
+    """Return every value in the objects of pushd and Autobahn that can be reached from a daemon, by its path.
+
+    Values that are random, and so differ between two daemons of one configuration, are left out.
+    """
+    return {path: value for path, value in values_in(running, "", set()) if path not in RANDOM}
 
 
-def test_where_both_kinds_change_each_goes_its_way() -> None:
+def values_in(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, object]]:
+    """Yield the path and the value of everything in an object. An object with several paths is visited once."""
+    if isinstance(thing, VALUES):
+        yield path, thing
+        return
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    if isinstance(thing, Mapping):
+        yield f"{path} length", len(thing)
+        parts = [(f"{path}[{key!r}]", part) for key, part in thing.items() if isinstance(key, (str, int, bytes))]
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        yield f"{path} length", len(thing)
+        elements = sorted(thing, key=repr) if isinstance(thing, (set, frozenset)) else thing
+        parts = [(f"{path}[{index}]", part) for index, part in enumerate(elements)]
+    elif type(thing).__module__.startswith(("pushd.", "autobahn.")):
+        slots = [each.__dict__.get("__slots__", ()) for each in type(thing).__mro__]
+        names = [*getattr(thing, "__dict__", ()), *(name for each in slots for name in each)]
+        parts = [(f"{path}.{name}", getattr(thing, name)) for name in names if hasattr(thing, name)]
+    else:
+        return
+    for where, part in parts:
+        yield from values_in(part, where, seen)
+
+
+ONE, OTHER = (dict(values_in(start(Config()), "", set())) for _ in range(2))
+RANDOM = {path for path in ONE | OTHER if ONE.get(path) != OTHER.get(path)}
+
+
+def test_few_values_are_random_and_many_are_compared() -> None:
+    assert 0 < len(RANDOM) < 20
+    assert len(state_of(start(Config()))) > 400
+
+
+@pytest.mark.parametrize("row", APPLIED, ids=lambda row: row.key)
+def test_reload_equals_restart(row: Setting) -> None:
+    running = start(Config())
+    before = state_of(running)
+    reload(running, Config(), with_other_value(row))
+    after = state_of(running)
+    assert after == state_of(start(with_other_value(row)))
+    changed = {path for path in before | after if before.get(path) != after.get(path)}
+    copies = {path for path in changed if "._config." not in path}
+    assert (not copies) is (row.key in READ_WHEN_USED), changed
+
+
+def test_reload_of_all_settings_at_once_equals_restart() -> None:
+    config = Config()
+    for row in APPLIED:
+        section = getattr(with_other_value(row), row.section)
+        config = replace(
+            config, **{row.section: replace(getattr(config, row.section), **{row.name: getattr(section, row.name)})}
+        )
+    running = start(Config())
+    reload(running, Config(), config)
+    assert state_of(running) == state_of(start(config))
+
+
+@pytest.mark.parametrize("row", APPLIED, ids=lambda row: row.key)
+def test_setting_is_applied_by_a_reload(row: Setting) -> None:
+    assert compare(Config(), with_other_value(row)) == (with_other_value(row), (row.key,), ())
+
+
+@pytest.mark.parametrize("row", AT_RESTART, ids=lambda row: row.key)
+def test_setting_that_needs_a_restart_is_kept_and_reported(row: Setting) -> None:
+    running = start(Config())
+    before = state_of(running)
+    assert compare(Config(), with_other_value(row)) == (Config(), (), (row.key,))
+    reload(running, Config(), with_other_value(row))
+    assert state_of(running) == before
+
+
+def test_settings_of_both_kinds_may_change_together() -> None:
     now = Config()
-    read = replace(now, limits=replace(now.limits, channels=1, message=2), stop=replace(now.stop, spread=3.0))
-    change = compare(now, read)
-    assert change.config == replace(now, limits=replace(now.limits, message=2), stop=read.stop)
-    assert (change.taken, change.waiting) == (("limits.message", "stop.spread"), ("limits.channels",))
+    loaded = replace(now, limits=replace(now.limits, channels=1, message=2), stop=replace(now.stop, spread=3.0))
+    change = compare(now, loaded)
+    assert change.config == replace(now, limits=replace(now.limits, message=2), stop=loaded.stop)
+    assert (change.applied, change.at_restart) == (("limits.message", "stop.spread"), ("limits.channels",))
 
 
-def test_sources_that_came_went_and_changed_are_named() -> None:
-    stays, goes = WordsSource(name="stays", channel="a"), WordsSource(name="goes", channel="a")
-    old, new = WordsSource(name="other", channel="a"), CommandSource(name="other", channel="a", run=("true",))
-    comes = WordsSource(name="comes", channel="a")
-    change = compare(Config(sources=(stays, goes, old)), Config(sources=(stays, new, comes)))
-    assert change.taken == ("source.goes", "source.other", "source.comes")
-    assert change.config.sources == (stays, new, comes)
+def test_added_removed_and_changed_sources_are_reported() -> None:
+    kept, removed = WordsSource(name="kept", channel="a"), WordsSource(name="removed", channel="a")
+    old, new = WordsSource(name="changed", channel="a"), CommandSource(name="changed", channel="a", run=("true",))
+    added = WordsSource(name="added", channel="a")
+    change = compare(Config(sources=(kept, removed, old)), Config(sources=(kept, new, added)))
+    assert change.applied == ("source.removed", "source.changed", "source.added")
+    assert change.config.sources == (kept, new, added)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_told"), [("error", "info", True), ("info", "error", True), ("error", "error", False)]
+    ("before", "after", "is_logged"), [("error", "info", True), ("info", "error", True), ("error", "error", False)]
 )
-def test_a_reload_is_told_where_either_level_lets_it_pass(before: str, after: str, is_told: bool) -> None:
-    now, read = (Config(log=replace(Config().log, level=level)) for level in (before, after))
-    threshold, out = Threshold(before), io.StringIO()
-    reload = Reload(lambda: read, now, Daemon(now, Clock()), threshold, Clock())
-    reload.log = Logger(observer=log_observer(out, "text", threshold))
-    assert Deferred.fromCoroutine(reload.reload()).called
-    assert ("Configuration reloaded" in out.getvalue()) is is_told
-    assert threshold.logLevelForNamespace("pushd") is LogLevel.levelWithName(after)
+def test_reload_is_logged_if_the_old_or_the_new_level_permits_it(before: str, after: str, is_logged: bool) -> None:
+    now, loaded = (Config(log=replace(Config().log, level=level)) for level in (before, after))
+    running, out = start(now), io.StringIO()
+    reloading = Reload(lambda: loaded, now, running.daemon, running.threshold, Clock())
+    reloading.log = Logger(observer=log_observer(out, "text", running.threshold))
+    assert Deferred.fromCoroutine(reloading.reload()).called
+    assert ("Configuration reloaded" in out.getvalue()) is is_logged
+    assert running.threshold.logLevelForNamespace("pushd") is LogLevel.levelWithName(after)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from pushd.config.loader import load
 from pushd.config.sources import KINDS, CommandSource, SystemSource, WatchSource, WordsSource
-from pushd.config.table import Config, ConfigError, load
+from pushd.config.table import Config, ConfigError
 from tests.sources.source_harness import SourceHarness
 
 ROOT = Path(__file__).parents[2]
@@ -211,7 +212,7 @@ def test_sample_file_has_one_commented_source_of_each_kind(tmp_path):
 @pytest.mark.parametrize(("kind", "row"), ROWS, ids=ROW_NAMES)
 def test_keys_are_in_the_sample_file(kind, row):
     section = next(part for part in sample().split("\n#[source.") if f'\n#kind = "{kind}"\n' in part)
-    assert f"# {row.metadata['sentence']}\n#{row.name} = " in section
+    assert f"# {row.metadata['description']}\n#{row.name} = " in section
     if row.default is not MISSING:
         held = tomllib.loads("[source." + re.sub(r"(?m)^#(?! )", "", section))
         ((table,),) = (tables.values() for tables in held.values())
@@ -224,7 +225,7 @@ def test_keys_are_documented(kind, row):
     manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     section = manual.partition(f"\n### The kind `{kind}`\n")[2].partition("\n### ")[0]
     default = "must be given" if row.default is MISSING else f"`{json.dumps(row.metadata['default'])}`"
-    assert f"| `{row.name}` | {default} | {row.metadata['unit']} | {row.metadata['sentence']} |\n" in section
+    assert f"| `{row.name}` | {default} | {row.metadata['unit']} | {row.metadata['description']} |\n" in section
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""The configuration: where settings come from, which wins, and what is said about a wrong one."""
+"""The configuration: its sources, their precedence, and the errors about invalid settings."""
 
 import dataclasses
 import json
@@ -9,17 +9,8 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactor
 
-from pushd.config.table import (
-    SETTINGS,
-    AccessSettings,
-    Config,
-    ConfigError,
-    HttpSettings,
-    TcpSettings,
-    check_backend,
-    check_listeners,
-    load,
-)
+from pushd.config.loader import check_backend, check_listeners, load
+from pushd.config.table import SETTINGS, AccessSettings, Config, ConfigError, HttpSettings, TcpSettings
 
 ROOT = Path(__file__).parent.parent.parent
 KIB, MIB = 1 << 10, 1 << 20
@@ -75,13 +66,14 @@ DEFAULTS = {
 }
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def config_file(tmp_path: Path, text: str) -> Path:
+    """Write a configuration file."""
     file = tmp_path / "pushd.toml"
     file.write_text(text, encoding="utf-8")
     return file
 
 
-def test_defaults_are_those_of_the_contract():
+def test_defaults_are_as_documented():
     assert {
         f"{section}.{name}": value
         for section, rows in dataclasses.asdict(load(None, {}, {})).items()
@@ -90,12 +82,12 @@ def test_defaults_are_those_of_the_contract():
     } == DEFAULTS
 
 
-def test_a_config_made_without_arguments_is_the_default():
+def test_config_without_arguments_has_the_defaults():
     assert Config() == load(None, {}, {})
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
-def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, tmp_path):
+def test_setting_is_read_from_the_file_the_environment_and_an_option(row, tmp_path):
     special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
     special |= {
         "http.hosts": "example.org",
@@ -106,7 +98,7 @@ def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, 
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
-    file = written(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
+    file = config_file(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
     expected = row.parse(text)
     assert expected != DEFAULTS[row.key]
     for config in (
@@ -117,14 +109,14 @@ def test_each_setting_can_come_from_the_file_the_environment_and_an_option(row, 
         assert getattr(getattr(config, row.section), row.name) == expected
 
 
-def test_an_option_wins_over_the_environment_and_that_over_the_file(tmp_path):
-    file = written(tmp_path, "[limits]\nmessage = 1\nevent = 1\ntopics = 1\n")
+def test_options_override_the_environment_which_overrides_the_file(tmp_path):
+    file = config_file(tmp_path, "[limits]\nmessage = 1\nevent = 1\ntopics = 1\n")
     environ = {"PUSHD_LIMITS_MESSAGE": "2", "PUSHD_LIMITS_EVENT": "2", "PATH": "/bin"}
     limits = load(file, environ, {"limits.message": ["3"]}).limits
     assert (limits.message, limits.event, limits.topics) == (3, 2, 1)
 
 
-def test_a_repeated_option_adds_to_a_list_and_else_the_last_one_counts():
+def test_repeated_option_extends_a_list_or_replaces_another_value():
     options = {"http.listen": ["tcp:1", "tcp:2,tcp:3"], "limits.event": ["10", "20"]}
     config = load(None, {}, options)
     assert (config.http.listen, config.limits.event) == (("tcp:1", "tcp:2", "tcp:3"), 20)
@@ -151,13 +143,13 @@ def test_a_repeated_option_adds_to_a_list_and_else_the_last_one_counts():
         ("stop.spread", "86400", "86401"),
     ],
 )
-def test_each_number_has_its_bounds(key, within, beyond):
+def test_number_is_bounded(key, within, beyond):
     load(None, {}, {key: [within]})
     with pytest.raises(ConfigError):
         load(None, {}, {key: [beyond]})
 
 
-def test_none_switches_a_listener_off():
+def test_none_disables_a_listener():
     assert load(None, {}, {"tcp.listen": ["none"]}).tcp.listen == ()
 
 
@@ -177,19 +169,19 @@ def test_none_switches_a_listener_off():
         ("[log]\nformat = 5", ": log.format: 5 is not one of auto, text, json"),
     ],
 )
-def test_a_wrong_file_is_told_in_one_sentence(tmp_path, text, sentence):
-    file = written(tmp_path, text)
+def test_invalid_file_is_reported_in_one_sentence(tmp_path, text, sentence):
+    file = config_file(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         load(file, {}, {})
     assert str(caught.value) == f"{file}{sentence}"
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_missing_file_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file or directory$"):
         load(tmp_path / "nowhere.toml", {}, {})
 
 
-def test_a_file_that_is_not_text_is_told(tmp_path):
+def test_file_that_is_not_text_is_reported(tmp_path):
     file = tmp_path / "pushd.toml"
     file.write_bytes(b"[log]\nlevel = '\xff'")
     with pytest.raises(ConfigError, match=r"pushd\.toml: not UTF-8 at byte 15$"):
@@ -210,12 +202,12 @@ def test_a_file_that_is_not_text_is_told(tmp_path):
         ({}, {"history.age": ["0"]}, "option --history-age: '0' is too small (must be at least 1 seconds)"),
     ],
 )
-def test_a_wrong_variable_or_option_is_told_by_its_name(environ, options, sentence):
+def test_invalid_variable_or_option_is_reported_by_name(environ, options, sentence):
     with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
         load(None, environ, options)
 
 
-def test_a_wrong_value_counts_also_where_another_one_wins():
+def test_overridden_value_is_checked_too():
     with pytest.raises(ConfigError, match=r"^environment PUSHD_LOG_LEVEL"):
         load(None, {"PUSHD_LOG_LEVEL": "loud"}, {"log.level": ["info"]})
 
@@ -233,7 +225,7 @@ def config_with(http: tuple[str, ...] = (), tcp: tuple[str, ...] = (), open: boo
         (config_with(), "http.listen and tcp.listen must not both be empty"),
     ],
 )
-def test_listeners_that_can_not_be_are_told(config, sentence):
+def test_invalid_listeners_are_reported(config, sentence):
     with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
         check_listeners(config, MemoryReactor())
 
@@ -247,33 +239,33 @@ def test_listeners_that_can_not_be_are_told(config, sentence):
         config_with(http=("tcp:80",), tcp=("tcp6:81",), open=True),
     ],
 )
-def test_listeners_that_can_be_pass(config):
+def test_valid_listeners_are_accepted(config):
     check_listeners(config, MemoryReactor())
 
 
-def test_the_sample_file_uncommented_is_exactly_the_default():
+def test_uncommented_sample_file_has_the_defaults():
     sample = (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
-    held = tomllib.loads(re.sub(r"(?m)^#(?! )", "", sample))
-    del held["source"]  # of which there is none by default
-    found = [(f"{section}.{name}", value) for section, rows in held.items() for name, value in rows.items()]
+    content = tomllib.loads(re.sub(r"(?m)^#(?! )", "", sample))
+    del content["source"]  # there are none by default
+    found = [(f"{section}.{name}", value) for section, rows in content.items() for name, value in rows.items()]
     assert found == [(row.key, row.default) for row in SETTINGS]
 
 
-def test_the_sample_file_as_it_is_changes_nothing():
+def test_sample_file_changes_nothing():
     assert load(ROOT / "etc/pushd.toml", {}, {}) == Config()
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
-def test_each_setting_is_documented(row):
+def test_setting_is_documented(row):
     sample = (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
     manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     default = json.dumps(row.default)
-    assert f"# {row.sentence}\n#{row.name} = {default}\n" in sample
-    assert f"| `{row.key}` | `{default}` | {row.unit} | {row.sentence} |\n" in manual
+    assert f"# {row.description}\n#{row.name} = {default}\n" in sample
+    assert f"| `{row.key}` | `{default}` | {row.unit} | {row.description} |\n" in manual
     assert not row.alias or f"| `--{row.alias}" in manual
 
 
-def test_nothing_is_documented_that_is_no_setting():
+def test_documented_settings_exist():
     manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| `([a-z_]+\.[a-z_]+)` \|", manual)
     assert rows == [row.key for row in SETTINGS]
@@ -293,7 +285,7 @@ def test_nothing_is_documented_that_is_no_setting():
         ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "must not be set for"),
     ],
 )
-def test_what_does_not_go_together_with_a_redis_is_told(options, sentence):
+def test_conflicting_backend_settings_are_reported(options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         check_backend(load(None, {}, options))
 
@@ -301,13 +293,13 @@ def test_what_does_not_go_together_with_a_redis_is_told(options, sentence):
 @pytest.mark.parametrize(
     ("key", "text"), [("backend.url", "redis://s3cret@a"), ("backend.url", "http://a"), ("backend.prefix", "a b")]
 )
-def test_a_url_or_prefix_that_can_not_be_stops_the_start_without_telling_a_password(key, text):
-    with pytest.raises(ConfigError, match=key.replace(".", "-")) as told:
+def test_invalid_url_or_prefix_is_reported_without_its_password(key, text):
+    with pytest.raises(ConfigError, match=key.replace(".", "-")) as caught:
         load(None, {}, {key: [text]})
-    assert "s3cret" not in str(told.value)
+    assert "s3cret" not in str(caught.value)
 
 
-def test_the_manual_names_what_waits_for_a_restart():
+def test_settings_that_need_a_restart_are_documented():
     manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     section = manual.partition("\n## Reading it again\n")[2].partition("\n## ")[0]
     assert re.findall(r"`([a-z_]+\.[a-z_]+)`", section) == [row.key for row in SETTINGS if row.at_restart]

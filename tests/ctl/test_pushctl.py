@@ -28,9 +28,9 @@ def test_published_messages_are_in_the_history(daemon: Daemon, pushctl: Pushctl,
     assert len(pushctl.lines("pub", "p/1", "--lines", stdin="one\r\ntwo")) == 2
     pushctl.lines("pub", "p/1", "--type", "image/x", "--file", str(file))
     pushctl.lines("pub", "p/1", "--type", "application/json", "--end", '{"a":1}')
-    heard = [(each.get("data", each.get("data_base64")), each.get("event")) for each in daemon.history("p/1")]
+    stored = [(each.get("data", each.get("data_base64")), each.get("event")) for each in daemon.history("p/1")]
     plain = [("to both", None), ("one", None), ("two", None), ("/wA=", None), ({"a": 1}, None)]
-    assert heard == [("text", "greet"), *plain]
+    assert stored == [("text", "greet"), *plain]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -67,12 +67,12 @@ def test_all_kinds_of_data_and_the_end_are_received(daemon: Daemon, pushctl: Pus
     daemon.request("POST", f"/pub/{channel}?event=%C3%A9%20e", {"Content-Type": "application/json"}, b'{"a": [1]}')
     daemon.request("POST", f"/pub/{channel}?end=1")
     status, out, error = pushctl.run("sub", channel, "--since", "all", "--json", "--transport", transport)
-    heard = [json.loads(line) for line in out.splitlines()]
-    messages = [each for each in heard if "id" in each]
+    received = [json.loads(line) for line in out.splitlines()]
+    messages = [each for each in received if "id" in each]
     assert (status, error) == (0, "")
     assert [each.get("data", each.get("data_base64")) for each in messages] == ["text", "/w0K", {"a": [1]}]
     assert [each.get("event") for each in messages] == [None, None, "é e"]
-    assert heard[3:] == ([] if transport == "longpoll" else [{"type": "end", "channel": channel}])
+    assert received[3:] == ([] if transport == "longpoll" else [{"type": "end", "channel": channel}])
 
 
 def test_program_is_run_for_each_message(daemon: Daemon, pushctl: Pushctl) -> None:

@@ -181,7 +181,7 @@ def test_index_page(http: Http) -> None:
 def test_headers_of_a_stream(http: Http, target: str, content_type: str | None) -> None:
     headers = http.open_stream(target).headers
     assert headers["content-type"].startswith(content_type or "")
-    assert headers["cache-control"] == "no-cache, no-transform"
+    assert headers["cache-control"] == "no-store, no-transform"
     assert headers["x-accel-buffering"] == "no"
     assert headers["transfer-encoding"] == "chunked"
     assert "content-length" not in headers

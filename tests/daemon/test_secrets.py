@@ -31,6 +31,8 @@ def test_neither_tokens_nor_messages_are_logged(verbose: Daemon) -> None:
     for body in (BODY.encode(), BODY.encode() * 100):
         for target in (f"/pub/a?{query}", f"/pub/b?{query}", f"/nowhere?{query}", f"/a%3Ftoken={SECRET}"):
             verbose.request("POST", target, header, body)
+        for channel in "ab":
+            verbose.request("POST", f"/pub/{channel}", header, body)
     verbose.request("GET", f"/history/a?{query}&since={SECRET}", header)
     verbose.request("GET", f"http://user:{SECRET}@localhost/history/a", header)
     verbose.request("GET", "/history/a", header | {"Host": f"user:{SECRET}@localhost"})

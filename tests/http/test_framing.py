@@ -590,7 +590,7 @@ async def test_a_held_request_is_answered_at_once_when_many_bytes_follow_it(daem
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize(
     ("target", "status"),
-    [(b"/pub", 415), (b"/%70ub", 415), (b"http://localhost/p%75b", 415), (b"/pub?x", 415)]
+    [(b"/pub", 415), (b"/%70ub", 415), (b"http://localhost/p%75b", 415), (b"/pub?", 415)]
     + [(target, 413) for target in (b"/pub/", b"/pub/a", b"//pub", b"/pub%2F", b"/./pub", b"/PUB", b"/", b"/sse/a")],
 )
 async def test_the_limit_of_a_body_is_that_of_its_resource(start_daemon, target, status, framing):

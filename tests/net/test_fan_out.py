@@ -86,7 +86,7 @@ def test_c_extension_refuses_invalid_arguments(wrong):
         fan_out.send_each(*wrong)
 
 
-def test_without_the_helper_in_c_the_loop_in_python_takes_its_place():
+def test_loop_in_python_is_used_without_the_c_extension():
     script = "import tests.without_extension\nfrom pushd.net.fan_out import send_each\nprint(send_each.__name__)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "send_one_by_one\n"

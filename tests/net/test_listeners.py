@@ -1,4 +1,4 @@
-"""Endpoint strings are read as Twisted reads them, and a taken port ends the start with one sentence."""
+"""Endpoint strings are parsed as Twisted parses them, and a port in use ends the start with one sentence."""
 
 import errno
 import os
@@ -55,14 +55,14 @@ BOUND = [
 
 
 def bound_interface(text: str) -> str:
-    """Where Twisted itself would bind."""
+    """Return the interface that Twisted binds for an endpoint string."""
     reactor = MemoryReactor()
     serverFromString(reactor, text).listen(Factory())
     return reactor.tcpServers[0][3]
 
 
 @pytest.mark.parametrize(("text", "local"), BOUND)
-def test_only_what_binds_loopback_is_local(text, local):
+def test_endpoint_bound_to_loopback_is_local(text, local):
     assert is_local(text) is local
     bound = bound_interface(text)
     assert not local or bound in ("localhost", "::1") or bound.startswith("127.")
@@ -71,17 +71,17 @@ def test_only_what_binds_loopback_is_local(text, local):
 @pytest.mark.parametrize(
     "text", ["unix:/run/pushd.sock", "unix:/run/pushd.sock:mode=660", "systemd:domain=INET:index=0"]
 )
-def test_what_the_file_system_or_systemd_guards_is_local(text):
+def test_unix_and_inherited_sockets_are_local(text):
     assert is_local(text)
 
 
 @pytest.mark.parametrize("text", ["ssl:8443:privateKey=k.pem", "tls:certs:443", "stdio:", "autobahn:tcp\\:80", "x:"])
-def test_all_else_is_not_local(text):
+def test_other_endpoints_are_not_local(text):
     assert not is_local(text)
 
 
 @pytest.mark.parametrize("text", [text for text, _ in BOUND if "interface=127.0.0.1:" not in text])
-def test_endpoint_strings_of_twisted_pass(text):
+def test_valid_endpoint_strings_are_accepted(text):
     check_endpoint(text, MemoryReactor())
 
 
@@ -99,7 +99,7 @@ def test_endpoint_strings_of_twisted_pass(text):
         ("tcp:-1", "'tcp:-1' has an invalid port: must be between 0 and 65535"),
     ],
 )
-def test_a_wrong_endpoint_string_is_told(text, phrase):
+def test_invalid_endpoint_string_is_reported(text, phrase):
     with pytest.raises(ValueError, match=re.escape(phrase)):
         check_endpoint(text, MemoryReactor())
 
@@ -122,14 +122,14 @@ def test_a_wrong_endpoint_string_is_told(text, phrase):
         (b"\0pushd", Reach.UNIX),
     ],
 )
-def test_the_bound_address_tells_from_where_a_listener_can_be_reached(name, reach):
+def test_reach_of_a_listener_follows_from_its_bound_address(name, reach):
     assert reach_of(name) is reach
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")])
 @pytest.mark.parametrize("domain", ["INET", "INET6", "UNIX"])
 @pytest.mark.parametrize("prefix", ["", "haproxy:"])
-def test_an_inherited_socket_is_judged_by_itself_and_not_by_what_is_said_of_it(
+def test_address_of_an_inherited_socket_is_that_of_the_socket_not_of_its_endpoint_string(
     monkeypatch, family, host, domain, prefix
 ):
     with socket.create_server((host, 0), family=family) as listener:
@@ -140,17 +140,17 @@ def test_an_inherited_socket_is_judged_by_itself_and_not_by_what_is_said_of_it(
 
 
 @pytest.mark.parametrize("text", [text for text, _ in BOUND] + ["unix:/run/pushd.sock"])
-def test_nothing_else_is_inherited(text):
+def test_other_endpoints_are_not_inherited(text):
     assert inherited_name(text, MemoryReactor()) is None
 
 
-def test_the_sentence_about_an_exposed_listener_names_endpoint_and_address():
+def test_error_about_an_exposed_listener_names_endpoint_and_address():
     sentence = exposed("systemd:domain=INET:index=0", ("0.0.0.0", 80))
     assert sentence.startswith("systemd:domain=INET:index=0 is bound to 0.0.0.0:80, which is open to other machines")
 
 
 class Accepted(Protocol):
-    """Passes its connection on."""
+    """Fires a Deferred with its transport."""
 
     def __init__(self, accepted: Deferred[ITCPTransport]) -> None:
         self._accepted = accepted
@@ -160,7 +160,7 @@ class Accepted(Protocol):
 
 
 class Accepting(ServerFactory):
-    """Keeps the connection that it accepts."""
+    """Accepts one connection."""
 
     noisy = False
 
@@ -175,8 +175,8 @@ class Accepting(ServerFactory):
     ("interface", "is_prepared", "is_on"),
     [("127.0.0.1", True, True), ("0.0.0.0", True, False), ("0.0.0.0", False, True)],
 )
-async def test_a_connection_by_loopback_is_not_one_to_a_loopback_listener(interface, is_prepared, is_on):
-    """One that nobody has prepared counts as the stricter kind."""
+async def test_connection_from_loopback_to_another_listener_is_not_on_loopback(interface, is_prepared, is_on):
+    """A listener that was not prepared counts as one on loopback, for which the rules are stricter."""
     from twisted.internet import reactor
 
     factory = Accepting()
@@ -222,29 +222,29 @@ class Failing(Service):
         ),
     ],
 )
-def test_a_port_that_can_not_be_had_ends_the_process_with_one_sentence(start, error, sentence):
-    told: list[str] = []
-    root = StartOrExit(told.append)
+def test_port_that_cannot_be_opened_ends_the_process_with_one_sentence(start, error, sentence):
+    reported: list[str] = []
+    root = StartOrExit(reported.append)
     Failing(error).setServiceParent(root)
     with pytest.raises(CannotStart) as caught:
         getattr(root, start)()
-    assert (told, str(caught.value), caught.value.code) == ([sentence], sentence, 1)
+    assert (reported, str(caught.value), caught.value.code) == ([sentence], sentence, 1)
 
 
-def test_any_other_failure_of_the_start_is_left_alone():
+def test_other_failure_of_the_start_is_raised():
     root = StartOrExit(lambda sentence: pytest.fail(sentence))
     Failing(RuntimeError("a bug")).setServiceParent(root)
     with pytest.raises(RuntimeError, match="a bug"):
         root.startService()
 
 
-def test_the_end_suits_twistd_and_python():
-    """twistd tidies up after an Exception, Python is silent about a SystemExit."""
+def test_exception_is_handled_by_twistd_and_python():
+    """twistd removes its pid file after an Exception; Python prints no traceback of a SystemExit."""
     assert issubclass(CannotStart, Exception)
     assert issubclass(CannotStart, SystemExit)
 
 
-def test_a_taken_port_is_such_a_port():
+def test_port_in_use_ends_the_process_with_one_sentence():
     from twisted.internet import reactor
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

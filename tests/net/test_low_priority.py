@@ -60,7 +60,7 @@ class Harness(ServerFactory):
         """The protocols in the order in which they were read."""
         self.readers = []
         self.clients = []
-        self.row = LowPriorityReaders(self)
+        self.low_priority = LowPriorityReaders(self)
         self._path = path
         self.port: Any = (
             reactor.listenTCP(0, self, interface="127.0.0.1")
@@ -68,8 +68,8 @@ class Harness(ServerFactory):
             else IReactorUNIX(reactor).listenUNIX(path, self)
         )
         enable_direct_send(self.port)
-        deprioritize(self.port, self.row)
-        self.row.start()
+        deprioritize(self.port, self.low_priority)
+        self.low_priority.start()
 
     def __getattr__(self, name):
         return getattr(self.reactor, name)
@@ -108,7 +108,7 @@ class Harness(ServerFactory):
         await self.until(lambda: all(reader.lost for reader in self.readers))
         for reader in self.readers:
             reader.transport.abortConnection()
-        self.row.stop()
+        self.low_priority.stop()
         await self.port.stopListening()
         await self.turn()
 
@@ -124,9 +124,9 @@ async def test_many_connections_are_read_one_slice_per_turn(harness):
     await harness.connect(4 * _AT_ONCE)
     for client in harness.clients:
         client.send(b"here")
-    harness.row.doRead()
+    harness.low_priority.doRead()
     assert len(harness.order) == _AT_ONCE
-    harness.row.doRead()
+    harness.low_priority.doRead()
     assert len(set(harness.order)) == 2 * _AT_ONCE, "a connection was read twice while others waited"
     await harness.until(lambda: len(harness.order) == 4 * _AT_ONCE)
     assert {reader.received for reader in harness.readers} == {b"here"}
@@ -137,7 +137,7 @@ async def test_prioritized_connection_is_read_by_the_reactor(harness):
     publisher = harness.readers[-1]
     prioritize(publisher.transport)
     prioritize(publisher.transport)
-    assert len(harness.row) == 3 * _AT_ONCE - 1
+    assert len(harness.low_priority) == 3 * _AT_ONCE - 1
     for client in harness.clients:
         client.send(b"here")
     await harness.turn()
@@ -150,7 +150,7 @@ async def test_prioritized_connection_is_read_by_the_reactor(harness):
     assert publisher.received == b"here"
     publisher.transport.resumeProducing()
     await harness.until(lambda: publisher.received == b"here again")
-    assert len(harness.row) == 3 * _AT_ONCE - 1
+    assert len(harness.low_priority) == 3 * _AT_ONCE - 1
 
 
 async def test_paused_connection_is_not_read(harness):
@@ -161,7 +161,7 @@ async def test_paused_connection_is_not_read(harness):
         client.send(b"here")
     await harness.until(lambda: other.received)
     await harness.turn()
-    assert (paused.received, len(harness.row)) == (b"", 1)
+    assert (paused.received, len(harness.low_priority)) == (b"", 1)
     paused.transport.resumeProducing()
     await harness.until(lambda: paused.received == b"here")
 
@@ -170,7 +170,7 @@ async def test_half_closed_connection_is_reported_and_no_longer_read(harness):
     await harness.connect(2)
     harness.clients[0].shutdown(socket.SHUT_WR)
     await harness.until(lambda: harness.readers[0].lost == ["read"])
-    assert len(harness.row) == 1
+    assert len(harness.low_priority) == 1
 
 
 async def test_lost_connection_is_removed(harness):
@@ -179,7 +179,7 @@ async def test_lost_connection_is_removed(harness):
     harness.readers[0].transport.abortConnection()
     harness.clients[1].close()
     await harness.until(lambda: all(reader.lost for reader in harness.readers))
-    assert len(harness.row) == 0
+    assert len(harness.low_priority) == 0
 
 
 async def test_read_failure_is_logged_and_closes_only_that_connection(harness, expected_failures):
@@ -203,8 +203,8 @@ async def test_close_failure_is_logged_and_others_are_read(harness, expected_fai
 
 async def test_connections_are_returned_to_the_reactor_on_stop(harness):
     await harness.connect(2)
-    harness.row.stop()
-    assert len(harness.row) == 0
+    harness.low_priority.stop()
+    assert len(harness.low_priority) == 0
     harness.readers[0].transport.pauseProducing()
     for client in harness.clients:
         client.send(b"here")

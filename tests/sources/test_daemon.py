@@ -10,8 +10,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import maybeDeferred
 
+from pushd.config.loader import load
 from pushd.config.sources import CommandSource, Source, SystemSource, WatchSource, WordsSource
-from pushd.config.table import load
 from pushd.core.cursor import EVERYTHING
 from pushd.service.daemon import make_service
 from pushd.sources.words import WordsRunner

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pushd.backends.sqlite.channel_record import ChannelRecord, cost_of
 from pushd.backends.sqlite.directory import Directory
-from pushd.backends.sqlite.record import Record, cost_of
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, MessageRow, row_of_message, row_of_record
 from pushd.backends.sqlite.schema import migrate
 from pushd.core.message import TEXT, Message
@@ -113,12 +113,12 @@ def fill(directory: Path, messages: int, channels: int, data: bytes = b"x" * 100
     """
     place = Directory(str(directory))
     place.acquire()
-    db = place.write("normal")
+    db = place.open_writer("normal")
     began = time.time() - 60
     migrate(db, "Filled", began)
     db.execute("PRAGMA journal_mode = OFF")
     db.execute("PRAGMA synchronous = OFF")
-    records = [Record(number + 1, f"c/{number}") for number in range(channels)]
+    records = [ChannelRecord(number + 1, f"c/{number}") for number in range(channels)]
     rate = messages / 50
 
     def rows() -> Iterator[MessageRow]:

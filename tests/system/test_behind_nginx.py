@@ -220,7 +220,7 @@ def test_head_has_the_headers_of_a_stream(proxy: Proxy, transport: StreamTranspo
     response = proxy.request("HEAD", transport.target.format(channel), {"Accept": transport.accept})
     with proxy.stream(transport, channel) as stream:
         assert (response.status, response.headers["content-type"].lower()) == (200, stream.kind)
-    assert response.headers["cache-control"] == "no-cache, no-transform"
+    assert response.headers["cache-control"] == "no-store, no-transform"
 
 
 @pytest.mark.parametrize(

@@ -137,13 +137,13 @@ def test_redis_outage_is_reported_and_publishes_are_refused(daemon: Callable[...
     assert publisher.command(b"PUB a before").startswith(b"+OK")
     redis.kill()
     assert eventually(lambda: first.request("GET", "/health/ready").status == 503)
-    assert "Redis is away" in first.request("GET", "/health/ready").json()["reason"]
+    assert "Redis is unavailable" in first.request("GET", "/health/ready").json()["reason"]
     metrics = first.request("GET", "/metrics")
     assert (metrics.status, b"\npushd_backend_up 0.0\n" in metrics.body) == (200, True)
     assert b"pushd_history_messages" not in metrics.body
     refused = first.request("POST", "/pub/a", None, b"x")
     assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "unavailable", "1")
-    assert publisher.command(b"PUB a x").startswith(b"-ERR unavailable Redis is away")
+    assert publisher.command(b"PUB a x").startswith(b"-ERR unavailable Redis is unavailable")
     assert publisher.command(b"SUB a").startswith(b"-ERR unavailable")
     assert first.request("GET", "/longpoll/a?timeout=1").status == 503
     reconnect = first.request("GET", "/sse/a")

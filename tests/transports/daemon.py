@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from pushd.config.table import load
+from pushd.config.loader import load
 from pushd.core.budget import Budget
 from pushd.core.subscriber import Subscriber
 from pushd.service.daemon import make_service

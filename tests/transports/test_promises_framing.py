@@ -46,8 +46,8 @@ TEXTS = [
 BINARIES = [b"\xff\xfe", b"\xc3(", b"\xed\xa0\x80", b"\x81\x05forged", bytes(range(256)), b"\xff\n\ndata: forged\n\n"]
 EVENTS = [
     "message too",
-    "gap",
-    "end",
+    "gaps",
+    "ended",
     "id: x",
     ":",
     " first",

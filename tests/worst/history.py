@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from pushd.backends.sqlite.channel_record import ChannelRecord, cost_of
 from pushd.backends.sqlite.directory import Directory
-from pushd.backends.sqlite.record import Record, cost_of
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, MessageRow, row_of_message, row_of_record
 from pushd.backends.sqlite.schema import migrate
 from pushd.core.message import TEXT, Message
@@ -51,7 +51,7 @@ def fill_file(directory: Path) -> None:
     """Write a file in which each channel has published two messages, has lost the first and keeps the second."""
     place = Directory(str(directory))
     place.acquire()
-    db = place.write("normal")
+    db = place.open_writer("normal")
     began = round(time.time() - 60, 3)
     migrate(db, EPOCH, began)
     db.execute("PRAGMA journal_mode = OFF")
@@ -63,11 +63,11 @@ def fill_file(directory: Path) -> None:
             message = Message(EPOCH, seq, None, channel(number), began, DATA, TEXT, "text")
             yield row_of_message(message, number + 1, number + 1, 1.0, None)
 
-    def records() -> Iterator[Record]:
+    def records() -> Iterator[ChannelRecord]:
         for number in range(CHANNELS):
             lost, seq, name = number + 1, CHANNELS + number + 1, channel(number)
             cost = cost_of(len(DATA) + len(name) + len(TEXT))
-            yield Record(
+            yield ChannelRecord(
                 number + 1,
                 name,
                 messages=1,

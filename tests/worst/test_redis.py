@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from pushd.backends.interface import BackendEvents
-from pushd.backends.redis import reading
+from pushd.backends.redis import reader
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.backends.redis.scripts import ALL, LOSSES, MISSED, OPEN
@@ -51,7 +51,7 @@ async def backend(redis: RedisServer) -> AsyncIterator[RedisBackend]:
     await until(lambda: backend._feed_link.protocol is not None, "the connection to Redis")
     for topic in PATTERNS:
         backend.subscribe(topic)
-    assert await backend._listening.ready(PATTERNS, 5)
+    assert await backend._subscriptions.ready(PATTERNS, 5)
     redis.ask("SLOWLOG", "RESET")
     redis.ask("CONFIG", "RESETSTAT")
     with spared_garbage_collector():
@@ -65,17 +65,17 @@ class Scripts:
     def __init__(self, redis: RedisServer, backend: RedisBackend) -> None:
         self.counts = dict.fromkeys((script.name for script in ALL), 0)
         self._redis = redis
-        self._reading: Any = backend._reading
+        self._reader: Any = backend._reader
 
     def __enter__(self) -> "Scripts":
-        self._call = self._reading._call
-        self._reading._call = self._counted
+        self._call = self._reader._call
+        self._reader._call = self._counted
         self._redis.ask("SLOWLOG", "RESET")
         self._began = self._cpu()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reading._call = self._call
+        self._reader._call = self._call
         self.cpu_seconds = self._cpu() - self._began
 
     def assert_short(self) -> None:
@@ -96,7 +96,7 @@ class Scripts:
         return sum(float(value) for value in re.findall(r"used_cpu_(?:user|sys)_main_thread:([0-9.]+)", facts))
 
 
-WALK = -(-(CHANNELS - 200) // reading._WALKED)
+WALK = -(-(CHANNELS - 200) // reader._WALKED)
 """The calls after the first one, if each channel is visited once."""
 
 
@@ -157,7 +157,7 @@ async def test_other_scripts_are_short(redis: RedisServer, backend: RedisBackend
         assert len(await backend.names("w/3/", "", 1000)) == 1000
         assert await backend.info(channel(7)) is not None
         await backend.usage()
-        missed = await backend._reading.missed(MessageId(EPOCH, 0), 0)
+        missed = await backend._reader.missed(MessageId(EPOCH, 0), 0)
         await backend.publish([draft(channel(5), b"x" * 10)])
         await backend.delete(channel(5))
     assert len(missed.rows) == 6000
@@ -169,7 +169,7 @@ async def test_missed_messages_are_read_in_short_turns(redis: RedisServer, backe
     backend._feed.lost()
     backend._feed.position = MessageId(EPOCH, CHANNELS - 1000)
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
-        await backend._feed.mend()
+        await backend._feed.resync()
     assert scripts.counts[MISSED.name] > 10
     scripts.assert_short()
     assert turns.longest < MAX_TURN_SECONDS

@@ -14,7 +14,7 @@ from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.view import View
+from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
@@ -53,7 +53,7 @@ CountRows = Callable[[Callable[[HistoryReader], Any]], int]
 @pytest.fixture
 def rows(directory: Path) -> Iterator[CountRows]:
     """A function that executes a query and returns how many rows it visited."""
-    with closing(Directory(str(directory)).read()) as db:
+    with closing(Directory(str(directory)).open_reader()) as db:
 
         def count_rows(query: Callable[[HistoryReader], Any], now: float = 50.0) -> int:
             visited = 0
@@ -63,7 +63,7 @@ def rows(directory: Path) -> Iterator[CountRows]:
                 visited += rows
 
             db.execute("BEGIN")
-            query(HistoryReader(View(db, 86400.0, now, HEAD, spend)))
+            query(HistoryReader(LogSnapshot(db, 86400.0, now, HEAD, spend)))
             db.execute("COMMIT")
             return visited
 

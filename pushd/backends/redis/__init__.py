@@ -1,7 +1,7 @@
-"""The store in Redis or Valkey, which joins many nodes to one. The only room that knows txredisapi.
+"""The backend in Redis or Valkey, which many nodes share. Only this package uses txredisapi.
 
-`backend` is what the rest of pushd sees. `publishing` puts messages into the log, by scripts (`lua/`); `feed` takes
-them from pub/sub, in order, and mends what pub/sub loses; `listening` says what of; `reading` answers cursors;
-`audiences` asks the other nodes; `pulse` is the health. `commands` calls scripts over the one connection for commands,
-`link` keeps connections, `places` finds the master, `address` reads a URL.
+`backend` is what the hub calls. `publisher` appends messages to the log, by scripts (`lua/`). `feed` receives them from
+pub/sub, in order, and reads what pub/sub has lost; `subscriptions` are the topics that it receives. `reader` answers
+cursors, `audiences` asks the other nodes, `heartbeat` is the health. `command_runner` calls scripts over the command
+connection, `link` reconnects, `locator` finds the master, `address` parses the URL.
 """

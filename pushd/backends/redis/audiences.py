@@ -1,6 +1,6 @@
-"""Audiences: who hears a channel, at all nodes together. Every node is asked and answers for itself, over pub/sub.
+"""Audiences: the subscribers of a channel at all nodes. Each node is asked over pub/sub, and replies for itself.
 
-A node that is gone has no connection and is not waited for; so nothing is kept that would have to expire.
+A node that is down has no connection and is not waited for, so nothing is stored that would have to expire.
 """
 
 from collections import Counter
@@ -11,17 +11,17 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pushd.backends.interface import Audience
-from pushd.backends.redis.commands import Commands
-from pushd.backends.redis.names import ALL, of_node
+from pushd.backends.redis.command_runner import CommandRunner
+from pushd.backends.redis.key_names import ALL, of_node
 
-_PATIENCE_SECONDS: Final = 0.5
-"""How long a node that is frozen, or whose connection Redis does not know to be dead, is waited for."""
+_TIMEOUT_SECONDS: Final = 0.5
+"""How long a reply is waited for, of a node that is frozen or whose dead connection Redis has not noticed."""
 
 _decode = msgspec.json.Decoder(tuple[bool, dict[str, int]]).decode
 
 
-class _Question:
-    """What was asked of all nodes, and what they have said."""
+class _AudienceQuery:
+    """A query to all nodes, with the sum of the replies so far."""
 
     def __init__(self, own: Audience) -> None:
         self.named = own.named
@@ -30,65 +30,65 @@ class _Question:
         self.wanted: int | None = None
         self.done: Deferred[None] = Deferred()
 
-    def take(self, named: bool, transports: dict[str, int]) -> None:
-        """Take an answer."""
+    def add_reply(self, named: bool, transports: dict[str, int]) -> None:
+        """Add the reply of a node."""
         self.answers += 1
         self.named = self.named or named
         self.transports.update(transports)
-        self.look()
+        self.check_complete()
 
-    def look(self) -> None:
-        """See whether all have answered."""
+    def check_complete(self) -> None:
+        """Finish when all nodes have replied."""
         if self.wanted is not None and self.answers >= self.wanted and not self.done.called:
             self.done.callback(None)
 
 
-class Audiences:
-    """Asks the other nodes, and answers them.
+class AudienceQueries:
+    """Queries the other nodes, and replies to their queries.
 
-    :param own: tells who hears a channel here.
+    :param own: returns the audience of a channel at this node.
     """
 
-    def __init__(self, commands: Commands, node: str, own: Callable[[str], Audience], clock: Any) -> None:
+    def __init__(self, commands: CommandRunner, node: str, own: Callable[[str], Audience], clock: Any) -> None:
         self._commands = commands
         self._node = node
         self._own = own
         self._clock = clock
         self._number = 0
-        self._questions: dict[int, _Question] = {}
+        self._queries: dict[int, _AudienceQuery] = {}
 
     async def of(self, channel: str) -> Audience:
-        """Tell who hears a channel, at all nodes together.
+        """Return the audience of a channel at all nodes.
 
-        :raises Unavailable: Redis is away.
+        :raises Unavailable: when Redis is unavailable.
         """
         self._number += 1
-        number, question = self._number, _Question(self._own(channel))
-        self._questions[number] = question
+        number, query = self._number, _AudienceQuery(self._own(channel))
+        self._queries[number] = query
         try:
             words = f"ask {self._node} {number}\n{channel}"
-            question.wanted = await self._commands.publish(ALL, words.encode()) - 1
-            question.look()
-            await question.done.addTimeout(_PATIENCE_SECONDS, self._clock, lambda *_: None)
+            query.wanted = await self._commands.publish(ALL, words.encode()) - 1
+            query.check_complete()
+            await query.done.addTimeout(_TIMEOUT_SECONDS, self._clock, lambda *_: None)
         finally:
-            del self._questions[number]
-        return Audience(question.named, dict(question.transports))
+            del self._queries[number]
+        return Audience(query.named, dict(query.transports))
 
-    def heard(self, raw: bytes) -> bool:
-        """Take what came, if it is a question or an answer; tell whether it is."""
+    def handle_message(self, raw: bytes) -> bool:
+        """Handle a query or a reply; return whether it was one."""
         if raw.startswith(b"ask "):
             head, _, channel = raw.partition(b"\n")
             _, node, number = head.decode().split(" ")
             if node != self._node:
                 own = self._own(channel.decode())
                 answer = b"told %b\n%b" % (number.encode(), msgspec.json.encode((own.named, dict(own.transports))))
-                telling = Deferred.fromCoroutine(self._commands.publish(of_node(node), answer))
-                telling.addErrback(lambda _: None)  # who asked does not wait for long
+                replying = Deferred.fromCoroutine(self._commands.publish(of_node(node), answer))
+                replying.addErrback(lambda _: None)  # the other node does not wait for long
             return True
         if raw.startswith(b"told "):
             head, _, answer = raw.partition(b"\n")
-            question = self._questions.get(int(head[5:]))
-            if question is not None:
-                question.take(*_decode(answer))
+            query = self._queries.get(int(head[5:]))
+            if query is not None:
+                query.add_reply(*_decode(answer))
             return True
         return False

@@ -11,18 +11,18 @@ from twisted.internet.defer import DeferredSemaphore
 
 from pushd.backends.interface import Audience, BackendEvents, PublishResult, Usage
 from pushd.backends.redis.address import Address
-from pushd.backends.redis.audiences import Audiences
-from pushd.backends.redis.commands import Commands
+from pushd.backends.redis.audiences import AudienceQueries
+from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.feed import Feed
+from pushd.backends.redis.heartbeat import OVERDUE_SECONDS, Heartbeat, HeartbeatReply
+from pushd.backends.redis.key_names import ALL, of_node
 from pushd.backends.redis.link import Link, NotUsable
-from pushd.backends.redis.listening import Listening
-from pushd.backends.redis.names import ALL, of_node
-from pushd.backends.redis.places import Places, log_in
+from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
-from pushd.backends.redis.publishing import NotSent, Publishing
-from pushd.backends.redis.pulse import OVERDUE_SECONDS, Beat, Pulse
-from pushd.backends.redis.reading import Reading
+from pushd.backends.redis.publisher import NotSent, Publisher
+from pushd.backends.redis.reader import Reader
 from pushd.backends.redis.scripts import JOIN
+from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
@@ -46,16 +46,16 @@ class RedisOptions:
     publish_timeout: float = 5.0
     """Seconds that anybody waits for Redis at most."""
     is_local_when_away: bool = False
-    """Whether messages go to the subscribers of this node while Redis is away."""
+    """Whether messages go to the subscribers of this node while Redis is unavailable."""
     ca_file: str = ""
     """Certificates that are trusted instead of the system's; empty: the system's."""
 
 
 class RedisBackend:
-    """A log that many nodes share.
+    """The backend in Redis.
 
-    :param reactor: gives monotonic seconds, and connections.
-    :param wall: gives unix seconds, for messages that never reach Redis.
+    :param reactor: the reactor; its `seconds` must be monotonic.
+    :param wall: returns unix seconds, for messages that are delivered locally.
     """
 
     def __init__(
@@ -69,122 +69,124 @@ class RedisBackend:
         self._patience = options.publish_timeout
         self._node = secrets.token_hex(6)
         feed = f"{options.prefix}{address.db}:"
-        self._commands = Commands(options.prefix, feed, reactor, self._patience)
-        places = self._places = Places(address, options.ca_file, reactor)
+        self._commands = CommandRunner(options.prefix, feed, reactor, self._patience)
+        locator = self._locator = Locator(address, options.ca_file, reactor)
         self._commands.link = Link(
             str(address),
-            places.find,
+            locator.find,
             lambda: CommandProtocol(self._patience, reactor),
             self._prepare_commands,
-            self._commands_changed,
+            self._on_command_link,
             reactor,
             self._patience,
         )
         self._feed_link: Link[PubSubProtocol] = Link(
             f"{address}, listening",
-            places.find,
+            locator.find,
             self._make_feed,
             self._prepare_feed,
-            self._feed_changed,
+            self._on_feed_link,
             reactor,
             self._patience,
         )
-        self._publishing = Publishing(self._commands, self._node, bounds, reactor, self._patience)
-        self._reading = Reading(self._commands, bounds.age)
-        self._listening = Listening(feed, (ALL, of_node(self._node)), reactor)
-        self._pulse = Pulse(self._commands, self._node, bounds.age, reactor, self._beaten, self._judge)
+        self._publisher = Publisher(self._commands, self._node, bounds, reactor, self._patience)
+        self._reader = Reader(self._commands, bounds.age)
+        self._subscriptions = TopicSubscriptions(feed, (ALL, of_node(self._node)), reactor)
+        self._heartbeat = Heartbeat(
+            self._commands, self._node, bounds.age, reactor, self._on_heartbeat, self._update_health
+        )
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
-        self._audiences: Audiences
+        self._audiences: AudienceQueries
         self._told: str | None = None
         self._is_stopping = False
 
     async def start(self, events: BackendEvents) -> None:
         """See `pushd.backends.interface.Backend`, here and below."""
-        self._places.load()
+        self._locator.load()
         self._events = events
-        self._feed = Feed(self._listening, self._reading, events, self._feed_link.drop, self._pulse.back)
-        self._audiences = Audiences(self._commands, self._node, events.local_audience, self._clock)
+        self._feed = Feed(self._subscriptions, self._reader, events, self._feed_link.drop, self._heartbeat.returned)
+        self._audiences = AudienceQueries(self._commands, self._node, events.local_audience, self._clock)
         self._commands.link.start()
         self._feed_link.start()
-        self._pulse.start()
+        self._heartbeat.start()
 
     async def stop(self) -> None:
         self._is_stopping = True
-        self._pulse.stop()
-        self._publishing.stop()
-        self._listening.stop()
+        self._heartbeat.stop()
+        self._publisher.stop()
+        self._subscriptions.stop()
         await self._feed_link.stop()
         await self._commands.link.stop()
 
     async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
         heard = [sum(self._events.local_audience(draft.channel).transports.values()) if key else 0 for draft in drafts]
         try:
-            return await self._publishing.publish(drafts, heard, key)
+            return await self._publisher.publish(drafts, heard, key)
         except NotSent as refusal:
             if self._options.is_local_when_away and self._feed.position is not None:
-                return [self._publish_here(draft, refusal) for draft in drafts]
+                return [self._publish_locally(draft, refusal) for draft in drafts]
             return [Unavailable(str(refusal)) for _ in drafts]
         except Unavailable as refusal:
             return [Unavailable(str(refusal)) for _ in drafts]
 
     def subscribe(self, topic: str) -> None:
-        self._listening.listen(topic)
+        self._subscriptions.subscribe(topic)
 
     def unsubscribe(self, topic: str) -> None:
-        self._listening.mute(topic)
+        self._subscriptions.unsubscribe(topic)
 
     async def audience(self, channel: str) -> Audience:
         return await self._audiences.of(channel)
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         await self._until_live()
-        if not await self._listening.ready(topics, self._patience):
-            raise self._commands.away()
-        opening, head = await self._reading.open(topics, since)
-        self._feed.know(*head)
-        self._listening.settle(topics, head.seq)
+        if not await self._subscriptions.ready(topics, self._patience):
+            raise self._commands.unavailable()
+        opening, head = await self._reader.open(topics, since)
+        self._feed.advance(*head)
+        self._subscriptions.settle(topics, head.seq)
         return opening
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
         await self._until_live()
         await self._pages.acquire()
         try:
-            page, head = await self._reading.page(topics, after, count, size)
+            page, head = await self._reader.page(topics, after, count, size)
         finally:
             self._pages.release()
-        self._feed.know(*head)
+        self._feed.advance(*head)
         return page
 
     async def info(self, channel: str) -> ChannelInfo | None:
-        return await self._reading.info(channel)
+        return await self._reader.info(channel)
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        return await self._reading.names(prefix, after, limit)
+        return await self._reader.names(prefix, after, limit)
 
     async def delete(self, channel: str) -> bool:
         audience = await self.audience(channel)
-        return await self._reading.forget(channel, self._bounds.channels, is_named=audience.named)
+        return await self._reader.forget(channel, self._bounds.channels, is_named=audience.named)
 
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)
         if self._commands.link.protocol is not None:
             with suppress(Unavailable):
-                usage = await self._reading.usage()
-        return usage._replace(canary_age=self._pulse.silence)
+                usage = await self._reader.usage()
+        return usage._replace(canary_age=self._heartbeat.silence)
 
-    # While Redis is away
+    # While Redis is unavailable
 
     async def _until_live(self) -> None:
-        """Wait until live messages come: whoever reads before would go on where nothing does."""
+        """Wait until live messages are received: a replay that ended before would miss some."""
         if self._feed_link.protocol is None:
             if self._clock.seconds() - self._feed_link.away_since < self._patience:
                 await self._feed_link.up(self._patience)
             if self._feed_link.protocol is None:
-                raise Unavailable(f"Redis is away: {self._feed_link.trouble}")
+                raise Unavailable(f"Redis is unavailable: {self._feed_link.trouble}")
 
-    def _publish_here(self, draft: Draft, refusal: Refusal) -> PublishResult:
+    def _publish_locally(self, draft: Draft, refusal: Refusal) -> PublishResult:
         position = self._feed.position
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
@@ -212,17 +214,17 @@ class RedisBackend:
             await protocol.execute_command("SELECT", self._address.db)
         self._commands.run = await self._run_of(protocol)
         position = self._feed.position or MessageId("", 0)
-        newest = max(position.seq, self._publishing.newest)
+        newest = max(position.seq, self._publisher.newest)
         raw = await self._commands.call_over(protocol, JOIN, position.epoch, newest)
         epoch, head, _, now, forgets = _joined(raw)
         self._set_clock(now, self._clock.seconds())
         if self._feed.position is None:
             self._feed.forgets = forgets
-        self._feed.know(epoch, head)
+        self._feed.advance(epoch, head)
 
     def _make_feed(self) -> PubSubProtocol:
-        confirm, is_behind = self._listening.confirm, self._events.is_behind
-        return PubSubProtocol(self._patience, self._clock, self._heard, confirm, is_behind)
+        confirm, is_behind = self._subscriptions.confirm, self._events.is_behind
+        return PubSubProtocol(self._patience, self._clock, self._on_pubsub_message, confirm, is_behind)
 
     async def _prepare_feed(self, protocol: PubSubProtocol) -> None:
         await log_in(protocol, self._address)
@@ -232,11 +234,11 @@ class RedisBackend:
             raise NotUsable(self._commands.link.trouble)
         if run != self._commands.run:
             raise NotUsable("it is not the Redis server of the command connection")
-        await self._listening.connected(protocol)
-        await self._feed.mend()
+        await self._subscriptions.connected(protocol)
+        await self._feed.resync()
 
     async def _run_of(self, protocol: Any) -> bytes:
-        """Make sure that a Redis is a master and new enough; give the name of its run."""
+        """Check that a Redis is a master and new enough; return its run id."""
         (role, *_) = await protocol.execute_command("ROLE")
         if role != b"master":
             raise NotUsable("it is a replica")
@@ -247,45 +249,45 @@ class RedisBackend:
             raise NotUsable(f"Redis {'.'.join(map(str, version))} is too old: pushd needs 6.2 or newer")
         return bytes(facts[b"run_id"])
 
-    def _commands_changed(self) -> None:
+    def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:
-            self._publishing.connected()
-        self._judge()
+            self._publisher.connected()
+        self._update_health()
 
-    def _feed_changed(self) -> None:
+    def _on_feed_link(self) -> None:
         if self._feed_link.protocol is None:
-            self._listening.lost()
+            self._subscriptions.lost()
             self._feed.lost()
         else:
-            self._pulse.back()
-        self._judge()
+            self._heartbeat.returned()
+        self._update_health()
 
-    def _heard(self, raw: bytes) -> None:
-        if not self._audiences.heard(raw):
-            self._feed.heard(raw)
+    def _on_pubsub_message(self, raw: bytes) -> None:
+        if not self._audiences.handle_message(raw):
+            self._feed.handle_message(raw)
 
     # Health
 
-    def _beaten(self, beat: Beat, sent: float) -> None:
+    def _on_heartbeat(self, beat: HeartbeatReply, sent: float) -> None:
         self._set_clock(beat.now, (sent + self._clock.seconds()) / 2)
-        self._feed.know(beat.epoch, beat.head)
-        self._feed.know_beyond(beat.epoch, beat.beyond)
+        self._feed.advance(beat.epoch, beat.head)
+        self._feed.advance_beyond(beat.epoch, beat.beyond)
 
     def _set_clock(self, milliseconds: int, now: float) -> None:
-        self._publishing.behind = milliseconds / 1000 - now
+        self._publisher.behind = milliseconds / 1000 - now
 
-    def _judge(self) -> None:
+    def _update_health(self) -> None:
         """Report the health if it has changed."""
-        ailment = self._ailment()
+        ailment = self._unavailable_reason()
         if ailment != self._told and not self._is_stopping:
             self._told = ailment
             self._events.on_health(ailment)
 
-    def _ailment(self) -> str | None:
+    def _unavailable_reason(self) -> str | None:
         for link in (self._commands.link, self._feed_link):
             if link.protocol is None:
-                return f"Redis is away: {link.trouble}"
-        if self._pulse.silence > OVERDUE_SECONDS:
-            self._feed_link.drop(f"no sign of life came back for {self._pulse.silence:.0f} s")
-            return f"Redis is away: {self._feed_link.trouble}"
-        return self._pulse.trouble
+                return f"Redis is unavailable: {link.trouble}"
+        if self._heartbeat.silence > OVERDUE_SECONDS:
+            self._feed_link.drop(f"no sign of life came back for {self._heartbeat.silence:.0f} s")
+            return f"Redis is unavailable: {self._feed_link.trouble}"
+        return self._heartbeat.trouble

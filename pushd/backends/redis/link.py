@@ -1,7 +1,7 @@
 """Connections to Redis, re-established when they are lost and dropped when replies are overdue.
 
-txredisapi's own factories are not used: they queue calls without limit while Redis is away, and wait up to ten seconds
-before they try again.
+txredisapi's own factories are not used: they queue calls without limit while Redis is unavailable, and wait up to ten
+seconds before they try again.
 """
 
 import random
@@ -22,25 +22,25 @@ from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.core.errors import Refusal
 
 _RETRY_SECONDS: Final = (0.1, 0.9)
-"""The wait before a connection is tried again is a random one of these: within a second, and not all nodes at once."""
+"""Bounds of the random wait before the next attempt: within a second, and not all nodes at once."""
 
 A = TypeVar("A")
 
 
 class NotUsable(Exception):
-    """What answers is not the Redis that is wanted. The text says why, for the operator."""
+    """The server is not usable. The text says why, for the operator."""
 
 
 P = TypeVar("P", CommandProtocol, PubSubProtocol)
 
 
 class Link(Generic[P]):
-    """One connection, kept.
+    """A connection that is re-established whenever it is lost.
 
-    :param find: says where to connect; asked for each attempt, since a master may move.
-    :param prepare: makes a fresh connection usable, or fails.
-    :param changed: is called whenever the connection has become usable, or is not any more.
-    :param patience: seconds for each step of an attempt.
+    :param find: returns the endpoint; called for each attempt, since a master may move.
+    :param prepare: prepares a new connection, or raises an exception.
+    :param changed: called whenever the connection has become usable, or is not usable any more.
+    :param patience: the timeout of each step of an attempt, in seconds.
     """
 
     log = Logger()
@@ -58,7 +58,7 @@ class Link(Generic[P]):
         self.protocol: P | None = None
         """The connection, while it is usable."""
         self.away_since = clock.seconds()
-        """Monotonic seconds; means something while there is no connection."""
+        """When the connection was lost, in monotonic seconds; valid while there is none."""
         self.trouble = "not connected yet"
         """Why there is no connection: a phrase for the operator."""
         self._name = name
@@ -75,12 +75,12 @@ class Link(Generic[P]):
         self._is_stopping = False
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start to connect."""
         self._keeping = Deferred.fromCoroutine(self._keep())
         self._keeping.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def stop(self) -> None:
-        """Close the connection, and connect no more."""
+        """Close the connection, and stop reconnecting."""
         self._is_stopping = True
         if self._keeping is not None:
             self._keeping.cancel()
@@ -113,7 +113,7 @@ class Link(Generic[P]):
                 self._fail(str(error) or type(error).__name__)
             except CancelledError:
                 raise
-            except Exception as error:  # whatever breaks here must not end the attempts
+            except Exception as error:  # no exception may end the attempts
                 if self._is_stopping:  # an attempt that is cancelled fails in ways of its own
                     return
                 self.log.failure("Redis ({name}): the connection could not be prepared", name=self._name)
@@ -122,11 +122,11 @@ class Link(Generic[P]):
                 await deferLater(self._clock, random.uniform(*_RETRY_SECONDS))
 
     async def _connect(self) -> None:
-        """Connect, and stay until the connection is lost."""
+        """Connect, and return when the connection is lost."""
         endpoint = await _within(self._patience, self._find(), self._clock)
         made = self._current = self._make()
         try:
-            await endpoint.connect(Ready(made)).addTimeout(self._patience, self._clock)
+            await endpoint.connect(SingleProtocolFactory(made)).addTimeout(self._patience, self._clock)
             preparing = Deferred.fromCoroutine(_coroutine(self._prepare(made)))
             made.lost.addCallback(lambda _: preparing.cancel())
             try:
@@ -136,7 +136,7 @@ class Link(Generic[P]):
                     raise
                 raise NotUsable(f"the connection was lost while it was prepared: {made.reason}") from None
             self.protocol, self.trouble = made, "the connection was lost"
-            self._tell_up()
+            self._on_up()
             await _lost(made)
         finally:
             if self.protocol is not None:
@@ -146,7 +146,7 @@ class Link(Generic[P]):
                 made.transport.abortConnection()
         self._fail(self.trouble)
 
-    def _tell_up(self) -> None:
+    def _on_up(self) -> None:
         self._told = ""
         self.log.info("Redis ({name}): connected", name=self._name)
         waiting, self._waiting = self._waiting, []
@@ -162,8 +162,8 @@ class Link(Generic[P]):
             self.log.warn("Redis ({name}): no connection: {why}", name=self._name, why=why)
 
 
-class Ready(Factory):
-    """Hands out one protocol."""
+class SingleProtocolFactory(Factory):
+    """Builds one given protocol."""
 
     noisy = False
 
@@ -185,7 +185,7 @@ async def _within(seconds: float, awaitable: Awaitable[A], clock: Any) -> A:
 
 
 async def _lost(protocol: CommandProtocol | PubSubProtocol) -> None:
-    """Wait until a connection is lost; who waits may be cancelled and takes nothing from others."""
+    """Wait until a connection is lost. Cancelling one wait does not affect others."""
     waiting: Deferred[None] = Deferred()
 
     def tell(_: None) -> None:

@@ -1,6 +1,6 @@
-"""Two protocols of Redis: one for commands, one that listens. txredisapi reads the replies, by hiredis.
+"""Two protocols of Redis: one for commands, one for pub/sub. txredisapi parses the replies, by hiredis.
 
-What txredisapi does with a command is not used: it makes two Deferreds and a timer for each, and text of bytes.
+The commands of txredisapi are not used: each takes two Deferreds and a timer, and converts bytes to text.
 """
 
 from collections import deque
@@ -12,21 +12,23 @@ from twisted.internet.tcp import Connection
 from txredisapi import ConnectionError as LostConnection
 from txredisapi import RedisProtocol, SubscriberProtocol
 
+from pushd.net.direct_send import has_empty_buffer
+
 _REST_SECONDS: Final = 0.01
 _CONFIRMED: Final = frozenset((b"subscribe", b"psubscribe"))
 _CONFIRMATIONS: Final = frozenset((*_CONFIRMED, b"unsubscribe", b"punsubscribe"))
 
 
 def encode_command(words: tuple[object, ...]) -> bytes:
-    """Write a command (RESP2: an array of bulk strings)."""
+    """Encode a command (RESP2: an array of bulk strings)."""
     raw = [word if type(word) is bytes else str(word).encode() for word in words]
     return b"*%d\r\n" % len(raw) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in raw])
 
 
-class _AtOnce:
-    """A transport that sends at once what the kernel takes, and leaves only the rest to Twisted, which takes longer.
+class _DirectTransport:
+    """A transport that sends immediately what the kernel accepts; only the rest is buffered by Twisted.
 
-    One with TLS, which hands on the attributes of the socket below it, stays as it is.
+    A transport with TLS, which has the attributes of the socket below it, is not changed.
     """
 
     def __init__(self, transport: Any) -> None:
@@ -39,34 +41,34 @@ class _AtOnce:
     def write(self, data: bytes) -> None:
         """Send."""
         transport, sent = self._transport, 0
-        if self._can and transport.connected and not transport.dataBuffer and not transport._tempDataBuffer:
+        if self._can and has_empty_buffer(transport):
             try:
                 sent = transport.socket.send(data)
-            except OSError:  # full, or lost, which the reactor finds out in its own turn
+            except OSError:  # would block, or lost, which the reactor detects
                 sent = 0
         if sent < len(data):
             transport.write(data[sent:])
 
 
-class _Asking:
-    """What both have in common: commands out, replies in, in order, and no reply later than it may be."""
+class _CommandQueue:
+    """The common part: commands and their replies, in order, with a timeout."""
 
     transport: Any
     connected: int
 
     def prepare(self, reply_seconds: float, clock: Any) -> None:
-        """Begin, not connected yet."""
+        """Initialize, before the connection is made."""
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
         """Why the connection was lost."""
         self._reply_seconds = reply_seconds
         self._clock = clock
-        self._asked: deque[tuple[float, Deferred[Any]]] = deque()
+        self._pending: deque[tuple[float, Deferred[Any]]] = deque()
         self._timer: Any = None
 
     def makeConnection(self, transport: Any) -> None:
         """See `IProtocol`."""
-        super().makeConnection(_AtOnce(transport))  # type: ignore[misc] # of txredisapi, which stands behind
+        super().makeConnection(_DirectTransport(transport))  # type: ignore[misc] # of txredisapi, the next base class
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
 
@@ -75,51 +77,51 @@ class _Asking:
         return data
 
     def execute_command(self, *words: object, **_: object) -> Deferred[Any]:
-        """Send a command; the reply comes.
+        """Send a command; return a Deferred for its reply.
 
-        :raises LostConnection: there is no connection.
+        :raises LostConnection: when there is no connection.
         """
         if not self.connected:
             raise LostConnection("not connected")
         asked: Deferred[Any] = Deferred()
-        self._asked.append((self._clock.seconds() + self._reply_seconds, asked))
+        self._pending.append((self._clock.seconds() + self._reply_seconds, asked))
         if self._timer is None:
-            self._timer = self._clock.callLater(self._reply_seconds, self._look)
+            self._timer = self._clock.callLater(self._reply_seconds, self._check_overdue)
         self.transport.write(encode_command(words))
         return asked
 
     def replyReceived(self, reply: Any) -> None:
-        """Take a reply."""
-        _, asked = self._asked.popleft()
+        """Called with each reply."""
+        _, asked = self._pending.popleft()
         if isinstance(reply, Exception):
             asked.errback(reply)
         else:
             asked.callback(reply)
 
     def connectionLost(self, why: Any) -> None:
-        """Fail all that waits for a reply, and tell."""
+        """Connection lost: fail all pending commands."""
         self.reason = why.getErrorMessage()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         super().connectionLost(why)  # type: ignore[misc]
-        while self._asked:
-            self._asked.popleft()[1].errback(LostConnection(self.reason))
+        while self._pending:
+            self._pending.popleft()[1].errback(LostConnection(self.reason))
         self.lost.callback(None)
 
-    def _look(self) -> None:
-        """Drop the connection if a reply is overdue: a frozen Redis shows in no other way."""
+    def _check_overdue(self) -> None:
+        """Abort the connection if a reply is overdue: a frozen Redis is detected in no other way."""
         self._timer = None
-        if not self._asked:
+        if not self._pending:
             return
-        wait = self._asked[0][0] - self._clock.seconds()
+        wait = self._pending[0][0] - self._clock.seconds()
         if wait > 0:
-            self._timer = self._clock.callLater(wait, self._look)
+            self._timer = self._clock.callLater(wait, self._check_overdue)
         else:
             self.transport.abortConnection()
 
 
-class CommandProtocol(_Asking, RedisProtocol):
+class CommandProtocol(_CommandQueue, RedisProtocol):
     """A connection for commands. Bytes go in, bytes come out."""
 
     def __init__(self, reply_seconds: float, clock: Any) -> None:
@@ -127,7 +129,7 @@ class CommandProtocol(_Asking, RedisProtocol):
         self.prepare(reply_seconds, clock)
 
 
-class PubSubProtocol(_Asking, SubscriberProtocol):
+class PubSubProtocol(_CommandQueue, SubscriberProtocol):
     """A connection that listens.
 
     :param heard: is called with each message.

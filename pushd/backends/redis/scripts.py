@@ -1,4 +1,4 @@
-"""The scripts that run in Redis, each one atomic: `lua/`, with what they share in front of them."""
+"""The scripts that run in Redis, each atomic: the files in `lua/`, after the parts that they share."""
 
 from dataclasses import dataclass
 from hashlib import sha1
@@ -9,7 +9,7 @@ _FOLDER = resources.files("pushd.backends.redis") / "lua"
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script, and the name by which Redis remembers it."""
+    """A script, with the digest by which Redis caches it."""
 
     name: str
     source: bytes

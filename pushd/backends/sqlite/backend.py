@@ -1,7 +1,7 @@
-"""The durable backend, as the hub uses it.
+"""The SQLite backend as the hub uses it.
 
-Requests for the newest part of the log are answered at once from memory; all others go to the threads. A message is
-delivered after its commit, in one call with all messages of that commit.
+Reads of the newest part of the log are answered at once from memory (`tail`); other requests are passed to the threads.
+Messages are delivered after their commit, all messages of a commit in one reactor turn.
 """
 
 import sqlite3
@@ -15,12 +15,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
-from pushd.backends.sqlite.errors import Damaged, phrase
+from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.requests import CommitResult, DeleteRequest, LogTotals, PublishRequest, Request, TickRequest
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.worker_threads import WorkerThreads
-from pushd.backends.sqlite.writer_thread import Job, ResultCallbacks
+from pushd.backends.sqlite.writer_requests import (
+    CommitResult,
+    DeleteRequest,
+    LogTotals,
+    PublishRequest,
+    Request,
+    TickRequest,
+)
+from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -28,20 +35,20 @@ from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _TICK_SECONDS = 1.0
-_MOST_WAITING = 50_000
-_MOST_WAITING_BYTES = 64 << 20
-"""The most messages and bytes that wait for a commit. Publishers wait for answers, so only very many reach it."""
+_MAX_WAITING = 50_000
+_MAX_WAITING_BYTES = 64 << 20
+"""The most messages, and bytes of their data, that may wait for a commit; further publishes are refused."""
 
 T = TypeVar("T")
 
 
 class SqliteBackend:
-    """A log in a file.
+    """A backend with its log in a file.
 
-    :param directory: the path of the directory that is the log's own.
-    :param reactor: source of monotonic seconds and of `callFromThread`.
-    :param wall: returns unix seconds.
-    :param sync: ``full`` or ``normal``: whether each commit waits until the disk has it.
+    :param directory: the path of the directory of the history, which no other program may use.
+    :param reactor: provides monotonic seconds and `callFromThread`.
+    :param wall: returns the time in unix seconds.
+    :param sync: what a commit survives: ``full``, a power cut; ``normal``, the death of the process.
     """
 
     log = Logger()
@@ -52,17 +59,22 @@ class SqliteBackend:
         self._bounds = bounds
         self._reactor = reactor
         self._wall = wall
-        reports = ResultCallbacks(
-            self._committed, self._tidied, self._failed, self._refused, self._recovered, self._stopped
+        callbacks = ResultCallbacks(
+            self._on_committed,
+            self._on_maintained,
+            self._on_failed,
+            self._on_refused,
+            self._on_recovered,
+            self._on_stopped,
         )
-        self._threads = WorkerThreads(directory, bounds, reactor, wall, sync, reports)
+        self._threads = WorkerThreads(directory, bounds, reactor, wall, sync, callbacks)
         self._totals = LogTotals("", 0, 0, 0, 0, 0)
         self._tail = Tail("", bounds.age, 0, 0, ())
         self._events: BackendEvents
         self._unavailable_reason: str | None = None
         self._is_stopping = False
         self._when_stopped: Deferred[None] = Deferred()
-        self._submitted: list[Job] = []
+        self._submitted: list[PendingRequest] = []
         self._waiting = self._waiting_bytes = 0
         self._commits = self._failures = 0
         self._ticking = LoopingCall(self._tick)
@@ -70,9 +82,9 @@ class SqliteBackend:
         self._tick_is_done = True
 
     async def start(self, events: BackendEvents) -> None:
-        """Open the file before the first suspension, so that no client connects before.
+        """Open the file and start the threads, before the coroutine waits for anything.
 
-        :raises BackendUnusable: when it cannot be used; the text is a sentence.
+        :raises BackendUnusable: when the file cannot be used; the text is a sentence.
         """
         self._events = events
         self._totals, self._tail, reason = self._threads.open()
@@ -81,7 +93,7 @@ class SqliteBackend:
             self._set_unavailable(reason)
 
     async def stop(self) -> None:
-        """Commit pending requests and close the file."""
+        """Commit pending requests, stop the threads and close the file."""
         if self._ticking.running:
             self._ticking.stop()
             self._is_stopping = True
@@ -89,62 +101,62 @@ class SqliteBackend:
             self._threads.stop()
             await self._when_stopped
 
-    # Write
+    # Writes
 
     async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Message | Refusal]:
         """See `pushd.backends.interface.Backend`, here and below."""
         if not drafts:
             return []
         size = sum([len(draft.data) for draft in drafts])
-        refusal = self._refusal_now(len(drafts), size)
+        refusal = self._refusal(len(drafts), size)
         if refusal is not None:
             return [refusal.without_traceback() for _ in drafts]
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
-            answers: list[Message | Refusal] = await self._submit(PublishRequest(drafts, size, *self._time()))
-            return answers
-        except Refusal as failed:
-            return [failed.without_traceback() for _ in drafts]
+            results: list[Message | Refusal] = await self._submit(PublishRequest(drafts, size, *self._time()))
+            return results
+        except Refusal as refused:
+            return [refused.without_traceback() for _ in drafts]
         finally:
             self._waiting -= len(drafts)
             self._waiting_bytes -= size
 
     async def delete(self, channel: str) -> bool:
-        refusal = self._refusal_now()
+        refusal = self._refusal()
         if refusal is not None:
             raise refusal
         known: bool = await self._submit(DeleteRequest(channel, *self._time()))
         return known
 
-    # Read
+    # Reads
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         now, unix = self._threads.now(), self._wall()
-        opening = self._tail.open(topics, since, now)
-        if opening is None:
-            opening = await self._read(lambda answers: answers.open(topics, since, unix), now)
-        return opening
+        start = self._tail.open(topics, since, now)
+        if start is None:
+            start = await self._read(lambda reader: reader.open(topics, since, unix), now)
+        return start
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
         now = self._threads.now()
         page = self._tail.page(topics, after, count, size, now)
         if page is None:
-            page = await self._read(lambda answers: answers.page(topics, after, count, size), now)
+            page = await self._read(lambda reader: reader.page(topics, after, count, size), now)
         return page
 
     async def info(self, channel: str) -> ChannelInfo | None:
-        return await self._read(lambda answers: answers.info(channel), self._threads.now())
+        return await self._read(lambda reader: reader.info(channel), self._threads.now())
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        return await self._read(lambda answers: answers.names(prefix, after, limit), self._threads.now())
+        return await self._read(lambda reader: reader.names(prefix, after, limit), self._threads.now())
 
     async def usage(self) -> Usage:
         totals = self._totals
         disk = DiskUsage(self._threads.size(), self._commits, self._failures, self._waiting)
         return Usage(totals.messages, totals.bytes, totals.channels, disk)
 
-    # Subscriptions: every accepted message is delivered
+    # Subscriptions: all accepted messages are delivered
 
     def subscribe(self, topic: str) -> None:
         pass
@@ -155,16 +167,16 @@ class SqliteBackend:
     async def audience(self, channel: str) -> Audience:
         return self._events.local_audience(channel) if self._ticking.running else NOBODY
 
-    # Between the threads and the reactor
+    # Requests to the threads
 
-    def _refusal_now(self, messages: int = 0, size: int = 0) -> Refusal | None:
-        """Return why a request is refused now; None when it is accepted, as is any single request."""
+    def _refusal(self, messages: int = 0, size: int = 0) -> Refusal | None:
+        """Return the refusal of a request; None to accept it. A request is accepted whatever its size if none waits."""
         if self._is_stopping:
             return Stopping("the daemon is shutting down")
         if self._unavailable_reason is not None:
             return self._storage_failed()
-        is_much = self._waiting + messages > _MOST_WAITING or self._waiting_bytes + size > _MOST_WAITING_BYTES
-        return Overloaded("too much data is waiting to be stored") if is_much and self._waiting else None
+        is_full = self._waiting + messages > _MAX_WAITING or self._waiting_bytes + size > _MAX_WAITING_BYTES
+        return Overloaded("too much data is waiting to be stored") if is_full and self._waiting else None
 
     def _time(self) -> tuple[float, float]:
         """Return unix seconds, and seconds of log time."""
@@ -172,21 +184,21 @@ class SqliteBackend:
 
     def _submit(self, request: Request) -> "Deferred[Any]":
         waiting: Deferred[Any] = Deferred()
-        # All jobs of one reactor turn are submitted together: a thread that started with the first would compete for
-        # the interpreter with the reactor, which makes the others.
+        # All requests of one reactor turn are submitted together: a thread that starts with the first one would compete
+        # for the interpreter's lock with the reactor, which makes the others.
         if not self._submitted:
             self._reactor.callFromThread(self._flush_submitted)
-        self._submitted.append(Job(request, waiting))
+        self._submitted.append(PendingRequest(request, waiting))
         return waiting
 
     def _flush_submitted(self) -> None:
-        jobs, self._submitted = self._submitted, []
-        if jobs:
-            self._threads.submit(jobs)
+        pending, self._submitted = self._submitted, []
+        if pending:
+            self._threads.submit(pending)
 
-    async def _read(self, question: Callable[[HistoryReader], T], now: float) -> T:
+    async def _read(self, query: Callable[[HistoryReader], T], now: float) -> T:
         try:
-            answer, damaged = await self._threads.read(question, now, self._tail.head)
+            result, damaged = await self._threads.read(query, now, self._tail.head)
         except (sqlite3.Error, Damaged, BackendUnusable) as error:
             if self._is_stopping:
                 raise Stopping("the daemon is shutting down") from error
@@ -197,50 +209,52 @@ class SqliteBackend:
             self._threads.report_damage(
                 Damaged(f"message {seq} of channel {channel} fails its checksum and is skipped")
             )
-        return answer
+        return result
 
-    def _committed(self, jobs: list[Job], outcome: CommitResult) -> None:
+    # Callbacks of the writer thread
+
+    def _on_committed(self, pending: list[PendingRequest], result: CommitResult) -> None:
         self._commits += 1
-        self._set_totals(outcome.totals)
-        self._tail.drop(outcome.dropped)
-        self._threads.committed()
-        for job, answer in zip(jobs, outcome.answers, strict=True):
+        self._set_totals(result.totals)
+        self._tail.drop_channels(result.dropped)
+        self._threads.on_committed()
+        for each, value in zip(pending, result.results, strict=True):
             try:
-                self._deliver(job.request, answer)
-            except Exception:  # a bug in the receiver; the request is committed all the same
+                self._deliver(each.request, value)
+            except Exception:  # a bug in a callback; the request is committed nevertheless
                 self.log.failure("Internal error while delivering a committed message")
-            job.deferred.callback(answer)
+            each.deferred.callback(value)
 
-    def _deliver(self, request: Request, answer: Any) -> None:
+    def _deliver(self, request: Request, result: Any) -> None:
         if isinstance(request, PublishRequest):
-            for draft, message in zip(request.drafts, answer, strict=True):
+            for draft, message in zip(request.drafts, result, strict=True):
                 if isinstance(message, Message):
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
-        elif isinstance(request, DeleteRequest) and answer:
-            self._tail.forget(request.name)
+        elif isinstance(request, DeleteRequest) and result:
+            self._tail.delete(request.name)
             self._events.on_deleted(request.name)
 
-    def _tidied(self, totals: LogTotals) -> None:
+    def _on_maintained(self, totals: LogTotals) -> None:
         self._set_totals(totals)
-        self._threads.committed()
+        self._threads.on_committed()
 
-    def _failed(self, jobs: list[Job], error: Exception) -> None:
-        if jobs:
+    def _on_failed(self, pending: list[PendingRequest], error: Exception) -> None:
+        if pending:
             self._failures += 1
-            self.log.warn("Commit failed, its messages are refused: {error!r}", error=error)
-        self._set_unavailable(phrase(error))
+            self.log.warn("Commit failed; its messages are refused: {error!r}", error=error)
+        self._set_unavailable(reason_for(error))
         if isinstance(error, Damaged):
             self._threads.report_damage(error)
         elif not isinstance(error, (sqlite3.Error, OSError, BackendUnusable)):
-            self.log.failure("Internal error in the thread that writes the history", _failure_of(error))
-        self._refused(jobs)
+            self.log.failure("Internal error in the writer thread", _failure_of(error))
+        self._on_refused(pending)
 
-    def _refused(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            job.deferred.errback(self._storage_failed())
+    def _on_refused(self, pending: list[PendingRequest]) -> None:
+        for each in pending:
+            each.deferred.errback(self._storage_failed())
 
-    def _recovered(self, totals: LogTotals) -> None:
+    def _on_recovered(self, totals: LogTotals) -> None:
         last = self._totals
         if totals.epoch != last.epoch:
             self._events.on_resync(MessageId(last.epoch, last.head), None)
@@ -248,13 +262,13 @@ class SqliteBackend:
         self._set_totals(totals)
         self._set_unavailable(None)
 
-    def _stopped(self) -> None:
+    def _on_stopped(self) -> None:
         self._threads.release()
         self._when_stopped.callback(None)
 
     def _set_totals(self, totals: LogTotals) -> None:
         self._totals = totals
-        self._tail.lose(totals.newest_loss)
+        self._tail.raise_newest_loss(totals.newest_loss)
 
     def _set_unavailable(self, reason: str | None) -> None:
         self._unavailable_reason = reason

@@ -10,13 +10,13 @@ from pushd.backends.sqlite.schema import version_of
 
 _FILE = "history.sqlite"
 _LOCK = "lock"
-_SUSPECT = "suspect"
+_VERIFY_MARKER = "suspect"
 _PROBE = "probe"
-_ROOM = 1 << 20
-"""Bytes that must be free before publishes are accepted again: a message of the largest size by default."""
-_PRIVATE = 0o700
+_PROBE_BYTES = 1 << 20
+"""Bytes that must be free before publishes are accepted again: the size of the largest message by default."""
+_DIRECTORY_MODE = 0o700
 _BUSY_SECONDS = 5.0
-"""How long one connection waits for another: for a checkpoint at most, since only one writes."""
+"""The longest time that a connection waits for another one's lock. Only a checkpoint can hold one for long."""
 _WRITER_CACHE_KIB = 16 << 10
 _READER_CACHE_KIB = 2 << 10
 
@@ -24,29 +24,29 @@ _READER_CACHE_KIB = 2 << 10
 class Directory:
     """The directory of one history.
 
-    :raises BackendUnusable: it cannot be created, read or written.
+    :param path: its path; `acquire` creates it, but not its parent.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self.file = self.path / _FILE
-        self.suspect = self.path / _SUSPECT
-        """Marker that damage was found at run time: the next start verifies all of the file."""
+        self.verify_marker = self.path / _VERIFY_MARKER
+        """A file that exists when damage was found at run time: the next start verifies the whole history."""
         self._lock: int | None = None
         self._inode = 0
 
     @property
-    def parts(self) -> tuple[Path, ...]:
-        """The files that are the history together."""
+    def files(self) -> tuple[Path, ...]:
+        """The database, its write-ahead log and the index of that."""
         return tuple(self.file.with_name(self.file.name + end) for end in ("", "-wal", "-shm"))
 
     def acquire(self) -> None:
-        """Lock the directory until the process ends or `release`.
+        """Create the directory if it does not exist, and lock it until `release` or the end of the process.
 
-        :raises BackendUnusable: another process has locked it.
+        :raises BackendUnusable: when it cannot be created or read, or another process has locked it.
         """
         try:
-            self.path.mkdir(mode=_PRIVATE, exist_ok=True)
+            self.path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
             lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise BackendUnusable(f"{self.path}: {error.strerror}") from error
@@ -61,7 +61,7 @@ class Directory:
             os.ftruncate(lock, 0)
             os.write(lock, b"%d\n" % os.getpid())
         except OSError:
-            pass  # A full disk: then the sentence above names no process.
+            pass  # a full disk: the error of a second process then names no process id
         self._lock = lock
 
     def release(self) -> None:
@@ -72,26 +72,28 @@ class Directory:
 
     def size(self) -> int:
         """Return the total size of all files, in bytes."""
-        return sum(part.stat().st_size for part in self.parts if part.exists())
+        return sum(part.stat().st_size for part in self.files if part.exists())
 
-    def write(self, sync: str, *, create: bool = True) -> sqlite3.Connection:
-        """Open the file for writing; create it if there is none.
+    def open_writer(self, sync: str, *, create: bool = True) -> sqlite3.Connection:
+        """Open the file for writing.
 
         :param sync: ``full`` or ``normal``.
-        :raises BackendUnusable: it belongs to another program.
+        :param create: whether to create the file if there is none.
+        :raises BackendUnusable: when it belongs to another program, or was written by a newer pushd.
+        :raises sqlite3.Error, OSError: when it cannot be opened.
         """
         if create:
-            # SQLite gives what it makes beside the file the same rights.
+            # SQLite creates the other files with the permissions of this one.
             os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         db = connect(self.file, "rw")
         try:
             version_of(db)
-            # These hold from the first table on. Where there are tables already, they change nothing.
+            # These take effect when the first table is created; later they change nothing.
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("PRAGMA journal_mode = WAL").fetchone()
             db.execute(f"PRAGMA synchronous = {sync.upper()}")
             db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
-            # `checkpoints` makes them, beside the writer.
+            # `checkpoint_thread` runs the checkpoints.
             db.execute("PRAGMA wal_autocheckpoint = 0")
             self._inode = os.stat(self.file).st_ino
         except BaseException:
@@ -99,28 +101,28 @@ class Directory:
             raise
         return db
 
-    def tend(self) -> sqlite3.Connection:
-        """Open the file, which must be there, for checkpoints."""
+    def open_checkpointer(self) -> sqlite3.Connection:
+        """Open the existing file for checkpoints."""
         return connect(self.file, "rw")
 
-    def try_space(self) -> None:
-        """Check that the disk has space to write.
+    def check_space(self) -> None:
+        """Check that the disk can be written and has space.
 
-        :raises OSError: there is not.
+        :raises OSError: when it cannot, or has not.
         """
         probe = self.path / _PROBE
         try:
             with probe.open("wb") as file:
-                file.write(bytes(_ROOM))
+                file.write(bytes(_PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
         finally:
             probe.unlink(missing_ok=True)
 
     def check_presence(self) -> None:
-        """Check that the file is still the one that was opened.
+        """Check that the file is still the one that was opened for writing.
 
-        :raises BackendUnusable: it is not.
+        :raises BackendUnusable: when it was removed or replaced.
         """
         try:
             is_there = os.stat(self.file).st_ino == self._inode
@@ -129,8 +131,8 @@ class Directory:
         if not is_there:
             raise BackendUnusable(f"{self.file} was removed or replaced while pushd was running; restart pushd")
 
-    def read(self) -> sqlite3.Connection:
-        """Open the file, which must be there, for reading."""
+    def open_reader(self) -> sqlite3.Connection:
+        """Open the existing file for reading."""
         db = connect(self.file, "rw")
         db.execute("PRAGMA query_only = ON")
         db.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
@@ -138,11 +140,11 @@ class Directory:
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:
-    """Open a file of SQLite. Transactions are begun and ended explicitly.
+    """Open a SQLite file in autocommit mode: transactions are begun and ended explicitly.
 
     :param mode: ``ro``, ``rw``, or ``rwc`` to create it if it is missing.
     """
-    # A path may hold any character, and in an address some have a meaning.
-    address = f"{file.absolute().as_uri()}?mode={mode}"
-    # Each connection goes from thread to thread, and is never used by two at a time.
-    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    # A path may contain characters that have a meaning in a URI.
+    uri = f"{file.absolute().as_uri()}?mode={mode}"
+    # A connection may pass from one thread to another, but is never used by two at a time.
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)

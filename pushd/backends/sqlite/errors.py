@@ -1,4 +1,4 @@
-"""Errors of a history file, and their texts for the operator."""
+"""Errors of a history file, and how they are worded for the operator."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ _PHRASES = {
     sqlite3.SQLITE_IOERR: "the disk reported an I/O error",
 }
 _PRIMARY = 0xFF
-"""Mask of the primary result code in an extended one."""
+"""The bits of SQLite's primary result code in an extended one."""
 
 
 class Damaged(Exception):
-    """The file is damaged. The text is a phrase."""
+    """The file is damaged. The text says what was found, without a period."""
 
     copy: Path | None = None
-    """Path of the copy of the damaged file."""
+    """The copy of the damaged file, once there is one."""
 
 
 @contextmanager
-def damage_found() -> Iterator[None]:
+def corruption_as_damaged() -> Iterator[None]:
     """Turn errors that SQLite raises for a corrupt file into `Damaged`."""
     try:
         yield
@@ -33,11 +33,11 @@ def damage_found() -> Iterator[None]:
         if getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_CORRUPT:
             raise Damaged(str(error)) from error
         raise
-    except UnicodeDecodeError as error:  # SQLite quotes what it does not understand
+    except UnicodeDecodeError as error:  # in an error message of SQLite, which quotes the file
         raise Damaged("its structure is unreadable") from error
 
 
-def phrase(error: Exception) -> str:
+def reason_for(error: Exception) -> str:
     """Return the reason for a failure, worded for the operator."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY

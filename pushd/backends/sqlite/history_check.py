@@ -1,20 +1,21 @@
-"""The check of a history by `twistd pushd --check`: read-only, also while a daemon has it open."""
+"""The check of a history by `twistd pushd --check`. It is read-only, and a daemon may have the history open."""
 
 import os
 from contextlib import closing
 
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.directory import Directory, connect
-from pushd.backends.sqlite.errors import damage_found
+from pushd.backends.sqlite.errors import corruption_as_damaged
 from pushd.backends.sqlite.history_file import errors_as_unusable
 from pushd.backends.sqlite.schema import VERSION, check_tables, version_of
-from pushd.backends.sqlite.verify import verify
+from pushd.backends.sqlite.verification import verify
 
 
 def check_history(path: str) -> str:
-    """Verify all of the history in a directory and return a one-line summary.
+    """Verify the whole history in a directory; return a one-line summary.
 
-    :raises BackendUnusable: it is damaged or unusable.
+    :param path: the path of the directory.
+    :raises BackendUnusable: when it is damaged or unusable; the text is a sentence.
     """
     directory = Directory(path)
     if not directory.path.exists() and directory.path.parent.is_dir():
@@ -27,7 +28,7 @@ def check_history(path: str) -> str:
         version = version_of(db)
         if not version:
             return f"no history in {directory.file} yet"
-        with damage_found():
+        with corruption_as_damaged():
             check_tables(db, version)
             verify(db)
         messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()

@@ -1,87 +1,89 @@
-"""Queries of the history in a file; the rules are those of `core.log_reader`, line by line where possible."""
+"""Queries of the history in a file. The rules are those of `core.log_reader`, line by line where possible."""
 
 import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 
-from pushd.backends.sqlite.view import View
+from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
-_PAGE_EFFORT = 20_000
+_PAGE_SKIP_LIMIT = 20_000
 """Messages of other channels that a page skips before it is returned partly filled: about 30 ms."""
 
 
 class HistoryReader:
-    """Reads one view of the file."""
+    """Answers queries from one snapshot."""
 
-    def __init__(self, view: View) -> None:
-        self._view = view
+    def __init__(self, snapshot: LogSnapshot) -> None:
+        self._snapshot = snapshot
         self.damaged: list[tuple[int, str]] = []
         """The sequences and channels of damaged messages, which are skipped."""
 
     def open(self, topics: Sequence[str], since: Since, time: float) -> StartPosition:
-        """Return where a subscription of `topics` begins and its gaps, in the order of the topics.
+        """Return where a subscription of `topics` starts, and its gaps, in the order of the topics.
 
-        :param time: unix seconds.
+        :param time: the current time, in unix seconds.
         """
-        self._view.look_up(topics)
-        seq, gaps = self._begin(topics, since, time)
-        position = MessageId(self._view.epoch, seq)
+        self._snapshot.load_records(topics)
+        seq, gaps = self._start_sequence(topics, since, time)
+        position = MessageId(self._snapshot.epoch, seq)
         returning = isinstance(since, MessageId)
-        ended = sum(self._is_finished(topic, seq, returning) for topic in topics)
-        behind = seq < self._view.head or ended > 0
+        ended = sum(self._is_complete(topic, seq, returning) for topic in topics)
+        behind = seq < self._snapshot.head or ended > 0
         finished = ended == len(topics) and not gaps
         return StartPosition(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        """Return the next page: at most `count` messages, none after they have `size` bytes."""
-        view = self._view
-        view.look_up(topics)
-        if after.epoch != view.epoch:
-            seq, gaps = 0, self._all_gone(topics, after, "epoch")
+        """Return the next page; see `pushd.backends.interface.Backend.page`."""
+        snapshot = self._snapshot
+        snapshot.load_records(topics)
+        if after.epoch != snapshot.epoch:
+            seq, gaps = 0, self._gaps_for_all(topics, after, "epoch")
         else:
             seq, gaps = after.seq, self._gaps(topics, after)
         taken: list[Message] = []
         taken_bytes = 0
         covers = Interest(topics).covers
-        for effort, (next_seq, channel) in enumerate(self._source(topics, seq)):
-            if len(taken) >= count or taken_bytes >= size or effort >= _PAGE_EFFORT:
-                return Page(tuple(taken), gaps + self._damage_gaps(topics, after), MessageId(view.epoch, seq), False)
+        for skipped, (next_seq, channel) in enumerate(self._messages_after(topics, seq)):
+            if len(taken) >= count or taken_bytes >= size or skipped >= _PAGE_SKIP_LIMIT:
+                return Page(
+                    tuple(taken), gaps + self._damage_gaps(topics, after), MessageId(snapshot.epoch, seq), False
+                )
             seq = next_seq
             if covers(channel):
-                message = view.message(seq, channel)
+                message = snapshot.message(seq, channel)
                 if message is None:
                     self.damaged.append((seq, channel))
                 else:
                     taken.append(message)
                     taken_bytes += message.size
-        ended = tuple(topic for topic in topics if self._is_finished(topic, view.head, returning=False))
-        position = MessageId(view.epoch, view.head)
+        ended = tuple(topic for topic in topics if self._is_complete(topic, snapshot.head, returning=False))
+        position = MessageId(snapshot.epoch, snapshot.head)
         return Page(tuple(taken), gaps + self._damage_gaps(topics, after), position, True, ended)
 
     def info(self, name: str) -> ChannelInfo | None:
         """Return the state of a channel; None if it is unknown."""
-        record = self._view.record(name)
+        record = self._snapshot.record(name)
         if record is None or record.deleted:
             return None
-        count, size = self._view.sums(record)
-        oldest = next(self._view.seqs(record, 0), None)
+        count, size = self._snapshot.message_totals(record)
+        oldest = next(self._snapshot.sequences(record, 0), None)
         first = self._id(oldest) if oldest is not None else None
         last = self._id(record.last) if record.last else None
         return ChannelInfo(name, count, size, first, last, record.last_time or None, record.ended)
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
-        return self._view.names(prefix, after, limit)
+        return self._snapshot.names(prefix, after, limit)
 
-    # Where a subscription begins
+    # Where a subscription starts
 
-    def _begin(self, topics: Sequence[str], since: Since, time: float) -> tuple[int, tuple[Gap, ...]]:
-        epoch, head = self._view.epoch, self._view.head
+    def _start_sequence(self, topics: Sequence[str], since: Since, time: float) -> tuple[int, tuple[Gap, ...]]:
+        epoch, head = self._snapshot.epoch, self._snapshot.head
         match since:
             case Now():
                 return head, ()
@@ -94,21 +96,21 @@ class HistoryReader:
             case Time(unix):
                 return self._before_time(topics, unix)
             case MessageId(other, _) if other != epoch:
-                return 0, self._all_gone(topics, since, "epoch")
+                return 0, self._gaps_for_all(topics, since, "epoch")
             case MessageId(_, seq) if seq > head:
-                return 0, self._all_gone(topics, since, "unknown")
+                return 0, self._gaps_for_all(topics, since, "unknown")
             case MessageId(_, seq):
                 return seq, self._gaps(topics, since)
 
     def _before_last(self, topics: Sequence[str], count: int) -> int:
         newest = deque(islice(self._newest_first(topics), count), maxlen=1)
-        return newest[0] - 1 if newest else self._view.head
+        return newest[0] - 1 if newest else self._snapshot.head
 
     def _before_time(self, topics: Sequence[str], unix: float) -> tuple[int, tuple[Gap, ...]]:
-        edge = self._view.before_time(unix)
-        firsts = self._firsts_after(topics, edge) if edge is not None else self._firsts_by_channel(topics, unix)
-        seq = min((first - 1 for first in firsts), default=self._view.head)
-        losses = self._view.newest_losses(topics, 0)
+        boundary = self._snapshot.before_time(unix)
+        firsts = self._firsts_after(topics, boundary) if boundary is not None else self._firsts_by_channel(topics, unix)
+        seq = min((first - 1 for first in firsts), default=self._snapshot.head)
+        losses = self._snapshot.newest_losses(topics, 0)
         gaps = tuple(
             Gap(topic, self._id(0), self._id(loss.seq), loss.reason)
             for topic in topics
@@ -118,40 +120,40 @@ class HistoryReader:
 
     def _firsts_after(self, topics: Sequence[str], seq: int) -> Iterator[int]:
         """Return the first sequence after `seq` of each channel; if there are many, a sequence before all of them."""
-        records = self._view.records(topics)
+        records = self._snapshot.records(topics)
         if records is not None:
             for record in records:
-                yield from islice(self._view.seqs(record, seq), 1)
+                yield from islice(self._snapshot.sequences(record, seq), 1)
             return
         covers = Interest(topics).covers
-        for effort, (next_seq, channel) in enumerate(self._view.all_seqs(seq)):
-            if effort >= _PAGE_EFFORT or covers(channel):
+        for skipped, (next_seq, channel) in enumerate(self._snapshot.all_sequences(seq)):
+            if skipped >= _PAGE_SKIP_LIMIT or covers(channel):
                 yield next_seq
                 return
 
     def _firsts_by_channel(self, topics: Sequence[str], unix: float) -> Iterator[int]:
         """Return for each channel the first of its newest messages that all have a time of `unix` or later."""
-        view = self._view
-        for record in view.all_records(topics):
-            yield from islice(view.seqs(record, view.newest_before(record, unix)), 1)
+        snapshot = self._snapshot
+        for record in snapshot.all_records(topics):
+            yield from islice(snapshot.sequences(record, snapshot.newest_before(record, unix)), 1)
 
     # Losses
 
     def _gaps(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
         gaps = []
-        unknown = self._view.unknown
-        losses = self._view.newest_losses(topics, after.seq)
+        unknown = self._snapshot.unknown
+        losses = self._snapshot.newest_losses(topics, after.seq)
         for topic in topics:
             loss = losses.get(topic)
             lost, reason = (loss.seq, loss.reason) if loss else (after.seq, "")
-            if unknown > lost and (is_pattern(topic) or self._view.record(topic) is None):
+            if unknown > lost and (is_pattern(topic) or self._snapshot.record(topic) is None):
                 lost, reason = unknown, "unknown"
             if reason:
                 gaps.append(Gap(topic, str(after), self._id(lost), reason))
         return tuple(gaps)
 
-    def _all_gone(self, topics: Sequence[str], after: MessageId, reason: str) -> tuple[Gap, ...]:
-        newest = self._view.newest_losses(topics, 0)
+    def _gaps_for_all(self, topics: Sequence[str], after: MessageId, reason: str) -> tuple[Gap, ...]:
+        newest = self._snapshot.newest_losses(topics, 0)
         losses = ((topic, newest.get(topic)) for topic in topics)
         return tuple(Gap(topic, str(after), self._id(loss.seq if loss else 0), reason) for topic, loss in losses)
 
@@ -164,32 +166,32 @@ class HistoryReader:
             if matches(topic, channel)
         )
 
-    def _is_finished(self, topic: str, seq: int, returning: bool) -> bool:
-        record = None if is_pattern(topic) else self._view.record(topic)
+    def _is_complete(self, topic: str, seq: int, returning: bool) -> bool:
+        record = None if is_pattern(topic) else self._snapshot.record(topic)
         if record is None:
             return False
         if record.deleted:
             return returning
         if not record.ended:
             return False
-        newest = next(self._view.seqs(record, 0, backward=True), None)
-        return (self._view.loss_of(record).seq if newest is None else newest) <= seq
+        newest = next(self._snapshot.sequences(record, 0, backward=True), None)
+        return (self._snapshot.loss_of(record).seq if newest is None else newest) <= seq
 
     # Finding messages
 
-    def _source(self, topics: Sequence[str], seq: int) -> Iterator[tuple[int, str]]:
+    def _messages_after(self, topics: Sequence[str], seq: int) -> Iterator[tuple[int, str]]:
         """Iterate over the messages newer than `seq`, oldest first: those of the topics, or all."""
-        records = self._view.records(topics)
+        records = self._snapshot.records(topics)
         if records is None:
-            return self._view.all_seqs(seq)
-        return heapq.merge(*(zip(self._view.seqs(record, seq), repeat(record.name)) for record in records))
+            return self._snapshot.all_sequences(seq)
+        return heapq.merge(*(zip(self._snapshot.sequences(record, seq), repeat(record.name)) for record in records))
 
     def _newest_first(self, topics: Sequence[str]) -> Iterator[int]:
-        records = self._view.records(topics)
+        records = self._snapshot.records(topics)
         if records is None:
             covers = Interest(topics).covers
-            return (seq for seq, channel in self._view.all_seqs(0, backward=True) if covers(channel))
-        return heapq.merge(*(self._view.seqs(record, 0, backward=True) for record in records), reverse=True)
+            return (seq for seq, channel in self._snapshot.all_sequences(0, backward=True) if covers(channel))
+        return heapq.merge(*(self._snapshot.sequences(record, 0, backward=True) for record in records), reverse=True)
 
     def _id(self, seq: int) -> str:
-        return f"{self._view.epoch}-{seq}"
+        return f"{self._snapshot.epoch}-{seq}"

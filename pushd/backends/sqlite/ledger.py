@@ -1,42 +1,45 @@
-"""The ledger: what is known of each channel, and the rules by which it keeps and loses messages.
+"""The ledger: the state of all channels in memory, and the rules of retention.
 
-The rules are those of `core.log`. But where the log in memory holds the messages themselves, a record holds sums of
-them, and of its oldest ones, which have to go first, the few that come next. A channel loses from its old end by a
-higher *floor*: what is not above it is gone at once, however much it is, and its rows, *stale* now, are deleted in
-good time.
+The rules are those of `core.log`, but a record holds totals instead of messages, and entries of the few oldest ones,
+which are evicted next. A channel evicts by raising its *floor*, a sequence: messages up to the floor are gone at once,
+however many they are. Their rows are then *stale* and are deleted later.
 
-The ledger is what will be true when the next transaction is committed. Where that fails it is thrown away.
+The ledger is the state after the next commit. If the commit fails, the ledger is discarded.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from pushd.backends.sqlite.record import Entry, Record, cost_of
+from pushd.backends.sqlite.channel_record import ChannelRecord, Entry, cost_of
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 
-_FRONT = 64
-"""Of how many of its oldest messages a record knows more than the sum."""
-_MOST_AT_ONCE = 4096
-"""Messages that go for one that comes. More are beyond the bounds only where those were narrowed; `trim` takes them."""
-_WORTH_SWEEPING = 64
-"""Rows of a channel that are deleted together where there is other work: they stand together, and new ones do not."""
+_OLDEST_ENTRIES = 64
+"""The most entries of its oldest messages that a record holds."""
+_MAX_EVICTIONS = 4096
+"""The most messages evicted for one that is added. Only lowered bounds leave more to evict; see `evict_excess`."""
+_SWEEPABLE_ROWS = 64
+"""The fewest stale rows of a channel that are worth deleting during a commit: together they share pages."""
 
 
-class Added(NamedTuple):
-    """A message that has no row yet."""
+class NewMessage(NamedTuple):
+    """A message that is not inserted yet; see `rows.row_of_message`."""
 
     message: Message
     channel: int
+    """The id of its record."""
     prev: int
+    """The sequence of the message before it in its channel; 0 for none."""
     born: float
+    """When it was accepted, in seconds of log time."""
     deadline: float | None
+    """When its time to live is over, in seconds of log time."""
 
 
 class Ledger:
-    """All records."""
+    """The records of all channels, and the changes that the next commit writes."""
 
     def __init__(
         self,
@@ -44,14 +47,15 @@ class Ledger:
         epoch: str,
         head: int,
         unknown: int,
-        records: Iterable[Record],
-        oldest_of: Callable[[Record, int], list[Entry]],
+        records: Iterable[ChannelRecord],
+        oldest_of: Callable[[ChannelRecord, int], list[Entry]],
     ) -> None:
         """
         :param head: the newest sequence.
-        :param unknown: no channel of which nothing is known any more had anything newer.
+        :param unknown: the newest sequence that channels without a record may have lost.
         :param records: the least recently used first.
-        :param oldest_of: returns the oldest messages of a record, at most the given number, `added` ones too.
+        :param oldest_of: returns entries of the oldest messages of a record, at most the given number, including those
+            in `added`.
         """
         self.bounds = bounds
         self.epoch = epoch
@@ -59,55 +63,55 @@ class Ledger:
         self.unknown = unknown
         self.messages = 0
         self.bytes = 0
-        """What all kept messages count."""
+        """What all kept messages count towards `Bounds.total_bytes`."""
         self.newest_loss = unknown
-        """Nothing newer was lost anywhere."""
+        """The newest sequence that any channel lost."""
         self.newest_time = 0.0
-        """What is written on the newest message."""
+        """The timestamp of the newest message, in unix seconds."""
         self.turned_back = 0
-        """The newest message on which an earlier time is written than on the one before."""
+        """The sequence of the newest message whose timestamp is earlier than that of its predecessor; 0 for none."""
         self.peak = 0.0
-        """The latest time that is written on any message before that."""
-        self.active: dict[str, Record] = {}
-        """Those with messages, the least recently used first."""
-        self.idle: dict[str, Record] = {}
-        """Those that have none any more; what they lost is still known."""
-        self.deleted: dict[str, Record] = {}
-        self.by_id: dict[int, Record] = {}
-        self.added: dict[int, Added] = {}
-        """By sequence: what has to be inserted."""
-        self.changed: dict[int, Record] = {}
-        """By number: what has to be updated or inserted."""
-        self.dropped: list[Record] = []
-        """What has to be deleted."""
-        self.stale: dict[int, Record] = {}
-        """By number: those that have rows below their floor."""
-        self.ripe: dict[int, Record] = {}
-        """Those of them that have many."""
+        """The latest timestamp of all messages before `turned_back`."""
+        self.active: dict[str, ChannelRecord] = {}
+        """Records of channels with messages by name, the least recently used first."""
+        self.idle: dict[str, ChannelRecord] = {}
+        """Records of channels without messages by name, likewise; they tell which messages were lost."""
+        self.deleted: dict[str, ChannelRecord] = {}
+        """Records of deleted channels by name, likewise."""
+        self.by_id: dict[int, ChannelRecord] = {}
+        self.added: dict[int, NewMessage] = {}
+        """Messages to insert, by sequence."""
+        self.changed: dict[int, ChannelRecord] = {}
+        """Records to insert or update, by id."""
+        self.dropped: list[ChannelRecord] = []
+        """Records to delete."""
+        self.stale: dict[int, ChannelRecord] = {}
+        """Records with rows at or below their floor, by id."""
+        self.sweepable: dict[int, ChannelRecord] = {}
+        """Those that have at least `_SWEEPABLE_ROWS` of them."""
         self.stale_rows = 0
         self._oldest_of = oldest_of
         self._last_id = 0
         self._last_place = 0
         for record in records:
-            self._enter(record)
-        self._oversized = [record for record in self.active.values() if record.exceeds(bounds)]
+            self._load_record(record)
+        self._over_bounds = [record for record in self.active.values() if record.exceeds(bounds)]
 
     @property
     def channel_count(self) -> int:
-        """How many channels are known."""
+        """The number of channels that were not deleted."""
         return len(self.active) + len(self.idle)
 
     # Publish
 
     def accept(self, draft: Draft, time: float, now: float) -> Message:
-        """Accept a message. What is too old must be gone already.
+        """Accept a message. Expired messages must have been removed.
 
         :param time: unix seconds, rounded to milliseconds.
-        :param now: by the log's own time.
-
-        :raises TooManyChannels: it is the first of its channel, and no other channel can be forgotten for it.
+        :param now: seconds of log time.
+        :raises TooManyChannels: when its channel is new and all channels that are allowed have messages.
         """
-        record = self._take(draft.channel)
+        record = self._claim_record(draft.channel)
         self.head += 1
         seq, prev = self.head, record.last
         message = Message(
@@ -129,71 +133,71 @@ class Ledger:
                 self.turned_back, self.peak = seq, max(self.peak, self.newest_time)
             self.newest_time = message.time
             deadline = None if draft.ttl is None or draft.ttl >= self.bounds.age else now + draft.ttl
-            self.added[seq] = Added(message, record.id, prev, now, deadline)
-            self._keep(record, message)
-        self._place(record)
-        self._shrink(_MOST_AT_ONCE)
+            self.added[seq] = NewMessage(message, record.id, prev, now, deadline)
+            self._add_message(record, message)
+        self._mark_used(record)
+        self._evict_least_recent(_MAX_EVICTIONS)
         return message
 
     # Remove
 
-    def forget(self, name: str) -> bool:
+    def delete(self, name: str) -> bool:
         """Delete a channel with all its messages; return whether it was known."""
         record = self.active.pop(name, None) or self.idle.pop(name, None)
         if record is None:
             return False
         if record.messages:
-            self._lose(record, record.last, record.last_time, "evicted")
+            self._record_loss(record, record.last, record.last_time, "evicted")
             self._add_stale(record, record.messages)
-            self._count_out(record, record.messages, record.bytes, record.cost)
+            self._subtract(record, record.messages, record.bytes, record.cost)
         record.floor = max(record.floor, record.last)
         record.deleted = True
-        record.forget_front()
+        record.clear_oldest()
         self.deleted[name] = record
         self._touch(record)
         if len(self.deleted) > self.bounds.channels:
             self._drop(self.deleted.pop(next(iter(self.deleted))))
         return True
 
-    def lose(self, record: Record, entry: Entry, reason: str) -> None:
-        """Remove any message, whose row the caller deletes."""
+    def remove_message(self, record: ChannelRecord, entry: Entry, reason: str) -> None:
+        """Remove one message, not necessarily the oldest. The caller deletes its row."""
         if entry.seq <= record.floor:
-            self.swept(record, 1)
+            self.on_rows_deleted(record, 1)
             return
-        self._count_out(record, 1, entry.bytes, entry.cost)
-        self._lose(record, entry.seq, entry.time, reason)
-        record.forget_front()
+        self._subtract(record, 1, entry.bytes, entry.cost)
+        self._record_loss(record, entry.seq, entry.time, reason)
+        record.clear_oldest()
         self.changed[record.id] = record
-        self._settle(record)
+        self._move_if_emptied(record)
 
-    def trim(self, count: int) -> None:
-        """Evict at most `count` messages beyond the bounds, which are narrower than they were."""
-        while count > 0 and self._oversized:
-            record = self._oversized[-1]
+    def evict_excess(self, count: int) -> None:
+        """Evict at most `count` messages that exceed bounds which were lowered."""
+        while count > 0 and self._over_bounds:
+            record = self._over_bounds[-1]
             while count > 0 and record.exceeds(self.bounds):
-                self._drop_oldest(record)
+                self._evict_oldest(record)
                 count -= 1
             if not record.exceeds(self.bounds):
-                self._oversized.pop()
+                self._over_bounds.pop()
             self.changed[record.id] = record
-            self._settle(record)
-        self._shrink(count)
+            self._move_if_emptied(record)
+        self._evict_least_recent(count)
 
     @property
-    def is_oversized(self) -> bool:
-        """Whether there is something to trim."""
-        return bool(self._oversized) or self.bytes > self.bounds.total_bytes
+    def exceeds_bounds(self) -> bool:
+        """Whether `evict_excess` has something to evict."""
+        return bool(self._over_bounds) or self.bytes > self.bounds.total_bytes
 
-    def swept(self, record: Record, count: int) -> None:
-        """Called when `count` rows below the floor were deleted."""
+    def on_rows_deleted(self, record: ChannelRecord, count: int) -> None:
+        """Called when `count` rows at or below the floor were deleted."""
         self._add_stale(record, -count)
         self.changed[record.id] = record
 
-    # Find and place
+    # Records
 
-    def _enter(self, record: Record) -> None:
-        kind = self.deleted if record.deleted else self.active if record.messages else self.idle
-        kind[record.name] = record
+    def _load_record(self, record: ChannelRecord) -> None:
+        group = self.deleted if record.deleted else self.active if record.messages else self.idle
+        group[record.name] = record
         self.by_id[record.id] = record
         self.messages += record.messages
         self.bytes += record.cost
@@ -203,7 +207,8 @@ class Ledger:
         stale, record.stale = record.stale, 0
         self._add_stale(record, stale)
 
-    def _take(self, name: str) -> Record:
+    def _claim_record(self, name: str) -> ChannelRecord:
+        """Remove the record of a channel from its group and return it; make one if there is none."""
         known = self.active.pop(name, None) or self.idle.pop(name, None)
         if known is not None:
             return known
@@ -216,34 +221,34 @@ class Ledger:
         record = self.deleted.pop(name, None)
         if record is None:
             self._last_id += 1
-            record = self.by_id[self._last_id] = Record(self._last_id, name)
+            record = self.by_id[self._last_id] = ChannelRecord(self._last_id, name)
         record.last, record.last_time, record.deleted = 0, 0.0, False
         if record.lost <= self.unknown:
             record.lost, record.lost_time, record.lost_reason = self.unknown, 0.0, "unknown"
         return record
 
-    def _drop(self, record: Record) -> None:
-        """Drop the record of a channel."""
+    def _drop(self, record: ChannelRecord) -> None:
+        """Drop the record of a channel, and remember the newest loss among dropped ones."""
         self.unknown = max(self.unknown, record.lost)
         del self.by_id[record.id]
         self.changed.pop(record.id, None)
         self.dropped.append(record)
         self._add_stale(record, -record.stale)
 
-    def _place(self, record: Record) -> None:
-        """Put a record at the recently used end of its kind."""
-        kind = self.active if record.messages else self.idle
-        kind[record.name] = record
+    def _mark_used(self, record: ChannelRecord) -> None:
+        """Put a record at the most recently used end of its group."""
+        group = self.active if record.messages else self.idle
+        group[record.name] = record
         self._touch(record)
 
-    def _touch(self, record: Record) -> None:
+    def _touch(self, record: ChannelRecord) -> None:
         self._last_place += 1
         record.place = self._last_place
         self.changed[record.id] = record
 
-    # Keep and lose
+    # Messages
 
-    def _keep(self, record: Record, message: Message) -> None:
+    def _add_message(self, record: ChannelRecord, message: Message) -> None:
         size, cost = len(message.data), cost_of(message.size)
         record.messages += 1
         record.bytes += size
@@ -251,59 +256,59 @@ class Ledger:
         record.last, record.last_time = message.seq, message.time
         self.messages += 1
         self.bytes += cost
-        if record.is_front_whole:
-            record.front.append(Entry(message.seq, size, cost, message.time))
-            if len(record.front) > _FRONT:
-                record.front.pop()
-                record.is_front_whole = False
-        for _ in range(_MOST_AT_ONCE):
+        if record.has_all_entries:
+            record.oldest.append(Entry(message.seq, size, cost, message.time))
+            if len(record.oldest) > _OLDEST_ENTRIES:
+                record.oldest.pop()
+                record.has_all_entries = False
+        for _ in range(_MAX_EVICTIONS):
             if not record.exceeds(self.bounds):
                 break
-            self._drop_oldest(record)
+            self._evict_oldest(record)
 
-    def _shrink(self, count: int) -> None:
-        """Take at most `count` messages from the least recently used channels, until all is within its bound."""
+    def _evict_least_recent(self, count: int) -> None:
+        """Evict at most `count` messages of the least recently used channels, until the total is within its bound."""
         while count > 0 and self.bytes > self.bounds.total_bytes:
             record = next(iter(self.active.values()))
-            self._drop_oldest(record)
+            self._evict_oldest(record)
             self.changed[record.id] = record
-            self._settle(record)
+            self._move_if_emptied(record)
             count -= 1
 
-    def _drop_oldest(self, record: Record) -> None:
-        if not record.front:
-            record.front = deque(self._oldest_of(record, _FRONT))
-            record.is_front_whole = len(record.front) == record.messages
-        oldest = record.front.popleft()
+    def _evict_oldest(self, record: ChannelRecord) -> None:
+        if not record.oldest:
+            record.oldest = deque(self._oldest_of(record, _OLDEST_ENTRIES))
+            record.has_all_entries = len(record.oldest) == record.messages
+        oldest = record.oldest.popleft()
         record.floor = oldest.seq
         if self.added.pop(oldest.seq, None) is None:
             self._add_stale(record, 1)
-        self._count_out(record, 1, oldest.bytes, oldest.cost)
-        self._lose(record, oldest.seq, oldest.time, "evicted")
+        self._subtract(record, 1, oldest.bytes, oldest.cost)
+        self._record_loss(record, oldest.seq, oldest.time, "evicted")
 
-    def _settle(self, record: Record) -> None:
+    def _move_if_emptied(self, record: ChannelRecord) -> None:
         if not record.messages and record.name in self.active:
             del self.active[record.name]
-            self._place(record)
+            self._mark_used(record)
 
-    def _lose(self, record: Record, seq: int, time: float, reason: str) -> None:
-        record.lose(seq, time, reason)
+    def _record_loss(self, record: ChannelRecord, seq: int, time: float, reason: str) -> None:
+        record.record_loss(seq, time, reason)
         self.newest_loss = max(self.newest_loss, seq)
 
-    def _count_out(self, record: Record, count: int, size: int, cost: int) -> None:
+    def _subtract(self, record: ChannelRecord, count: int, size: int, cost: int) -> None:
         record.messages -= count
         record.bytes -= size
         record.cost -= cost
         self.messages -= count
         self.bytes -= cost
 
-    def _add_stale(self, record: Record, count: int) -> None:
+    def _add_stale(self, record: ChannelRecord, count: int) -> None:
         if not count:
             return
         record.stale += count
         self.stale_rows += count
-        for kind, least in ((self.stale, 1), (self.ripe, _WORTH_SWEEPING)):
+        for group, least in ((self.stale, 1), (self.sweepable, _SWEEPABLE_ROWS)):
             if record.stale >= least:
-                kind[record.id] = record
-            elif record.id in kind:
-                del kind[record.id]
+                group[record.id] = record
+            elif record.id in group:
+                del group[record.id]

@@ -1,8 +1,8 @@
-"""The reader threads, each with its own connection to the file: neither the reactor nor the writer waits for them.
+"""The reader threads: each has its own connection to the file, so neither the reactor nor the writer waits for them.
 
-A query that turns out to be long, because its patterns match against many channels, is aborted and run again by a
-thread for long queries, one after the other, in small pieces with pauses. So long queries delay each other, but neither
-short ones nor, by holding the lock of the interpreter, the reactor.
+A query that turns out to be long, because its patterns are compared with many channels, is aborted and run again in the
+thread for long queries. That thread runs one query at a time and pauses often, so long queries delay each other, but
+not short ones. The pauses let the reactor get the interpreter's lock.
 """
 
 import sqlite3
@@ -17,47 +17,46 @@ from twisted.python.threadpool import ThreadPool
 
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.view import View
+from pushd.backends.sqlite.log_snapshot import LogSnapshot
 
 _THREADS: Final = 3
 _SHORT_ROWS: Final = 5000
-"""Rows that a query may read before it counts as long: about ten milliseconds."""
+"""The most rows that a short query reads: about ten milliseconds."""
 _PAUSE_SECONDS: Final = 0.0005
-"""Seconds between two pieces of a query, in which the reactor can get the lock of the interpreter: it would wait up to
-five milliseconds for a thread without pauses."""
+"""Seconds of each pause. Without pauses the reactor would wait up to five milliseconds for the interpreter's lock."""
 
 T = TypeVar("T")
 
 
-class _Thread(Thread):
-    """A daemon thread: the end of the process may end it at once."""
+class _DaemonThread(Thread):
+    """A thread that does not keep the process alive."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, daemon=True, **kwargs)
 
 
-class _TooLong(Exception):
-    """A query reads more rows than a short one may."""
+class _QueryTooLong(Exception):
+    """A query reads more rows than its limit."""
 
 
 class ReaderThreads:
-    """The threads. They run from `start` to `stop`."""
+    """The threads, which run from `start` to `stop`."""
 
     def __init__(self, directory: Directory, age: float, reactor: Any) -> None:
         """
         :param age: the retention of messages, in seconds.
-        :param reactor: in which results are delivered.
+        :param reactor: the reactor in whose thread results are delivered.
         """
         self._directory = directory
         self._age = age
         self._reactor = reactor
         self._pool = ThreadPool(0, _THREADS, "pushd-readers")
-        self._pool.threadFactory = _Thread
+        self._pool.threadFactory = _DaemonThread
         self._long = ThreadPool(0, 1, "pushd-long-reader")
-        self._long.threadFactory = _Thread
+        self._long.threadFactory = _DaemonThread
         self._is_stopped = False
         self._free: list[sqlite3.Connection] = []
-        self._busy: set[sqlite3.Connection] = set()
+        self._in_use: set[sqlite3.Connection] = set()
 
     def start(self) -> None:
         """Start the threads."""
@@ -67,7 +66,7 @@ class ReaderThreads:
     def stop(self) -> None:
         """Interrupt running queries, stop the threads and close the connections."""
         self._is_stopped = True
-        for db in list(self._busy):
+        for db in list(self._in_use):
             db.interrupt()
         self._pool.stop()
         self._long.stop()
@@ -78,40 +77,42 @@ class ReaderThreads:
     def read(
         self, query: Callable[[HistoryReader], T], now: float, head: int
     ) -> "Deferred[tuple[T, list[tuple[int, str]]]]":
-        """Run a query on the current log; return its result and the damaged messages found.
+        """Run a query on a snapshot of the log.
 
         :param now: seconds of log time.
         :param head: the newest sequence that was delivered.
+        :return: a Deferred of the result, and of the sequences and channels of damaged messages that were skipped. It
+            fails with `sqlite3.Error`, `Damaged` or `BackendUnusable` when the file cannot be read.
         """
         return Deferred.fromCoroutine(self._read(query, now, head))
 
     async def _read(
         self, query: Callable[[HistoryReader], T], now: float, head: int
     ) -> tuple[T, list[tuple[int, str]]]:
-        for pool, most in ((self._pool, _SHORT_ROWS), (self._long, None)):
+        for pool, limit in ((self._pool, _SHORT_ROWS), (self._long, None)):
             self._check_running()
-            spend = self._row_counter(most)
-            answer = await deferToThreadPool(self._reactor, pool, self._run, query, now, head, spend)
-            if answer is not None:
+            on_rows_read = self._row_counter(limit)
+            result = await deferToThreadPool(self._reactor, pool, self._run, query, now, head, on_rows_read)
+            if result is not None:
                 break
-        assert answer is not None
-        return answer
+        assert result is not None
+        return result
 
     def _run(
-        self, query: Callable[[HistoryReader], T], now: float, head: int, spend: Callable[[int], None]
+        self, query: Callable[[HistoryReader], T], now: float, head: int, on_rows_read: Callable[[int], None]
     ) -> tuple[T, list[tuple[int, str]]] | None:
-        """Run a query; return None when it is too long."""
+        """Run a query; return None if it exceeds its limit."""
         self._check_running()
-        db = self._free.pop() if self._free else self._directory.read()
-        self._busy.add(db)
+        db = self._free.pop() if self._free else self._directory.open_reader()
+        self._in_use.add(db)
         result = None
         try:
             db.execute("BEGIN")
             try:
-                answers = HistoryReader(View(db, self._age, now, head, spend))
-                result = query(answers), answers.damaged
-            except _TooLong:
-                pass  # not raised further: its traceback refers to statements, and they to the transaction
+                reader = HistoryReader(LogSnapshot(db, self._age, now, head, on_rows_read))
+                result = query(reader), reader.damaged
+            except _QueryTooLong:
+                pass  # not re-raised: its traceback would keep statements alive, and they the transaction
             db.execute("COMMIT")
         except BaseException:
             db.close()
@@ -119,22 +120,25 @@ class ReaderThreads:
         else:
             self._free.append(db)
         finally:
-            self._busy.discard(db)
+            self._in_use.discard(db)
         return result
 
-    def _row_counter(self, most: int | None) -> Callable[[int], None]:
-        """Return the function that a query calls with the number of rows it has read; it raises beyond `most`."""
+    def _row_counter(self, limit: int | None) -> Callable[[int], None]:
+        """Return a function for a query to call with the number of rows it has read.
+
+        The function pauses. It raises `_QueryTooLong` beyond `limit`, and an error when the threads are stopped.
+        """
         seen = 0
 
-        def spend(rows: int) -> None:
+        def on_rows_read(rows: int) -> None:
             nonlocal seen
             seen += rows
-            if most is not None and seen > most:
-                raise _TooLong
+            if limit is not None and seen > limit:
+                raise _QueryTooLong
             time.sleep(_PAUSE_SECONDS)
             self._check_running()
 
-        return spend
+        return on_rows_read
 
     def _check_running(self) -> None:
         if self._is_stopped:

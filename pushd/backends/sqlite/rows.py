@@ -1,13 +1,13 @@
-"""The rows of messages and records, each with a checksum, so that a flipped bit is never served.
+"""The rows of messages and records, each with a checksum, so that corrupt data is never delivered.
 
-SQLite itself has no checksums: it notices damage to its structure, not to what is stored in it.
+SQLite has no checksums of its own: it detects damage to the structure of a file, not to the values in it.
 """
 
 from zlib import crc32
 
 import msgspec
 
-from pushd.backends.sqlite.record import Record
+from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.core.message import Message
 
 MESSAGE_COLUMNS = "seq, channel, prev, time, born, deadline, content_type, form, event, end, crc, data"
@@ -19,11 +19,17 @@ RECORD_COLUMNS = (
 MessageRow = tuple[int, int, int, float, float, float | None, str, str, str | None, int, int, bytes]
 RecordRow = tuple[int, str, int, int, int, int, float, int, int, int, int, int, int, float, str, int, int]
 
-_packed = msgspec.msgpack.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 
 def row_of_message(message: Message, channel: int, prev: int, born: float, deadline: float | None) -> MessageRow:
-    """Return the row of a message. `channel`: the number of its channel; `prev`: a sequence, 0 for none."""
+    """Return the row of a message.
+
+    :param channel: the id of the record of its channel.
+    :param prev: the sequence of the message before it in its channel; 0 for none.
+    :param born: when it was accepted, in seconds of log time.
+    :param deadline: when its time to live is over, in seconds of log time.
+    """
     kind, form, event, end = message.content_type, message.encoding, message.event, int(message.end)
     crc = _crc_of_message(
         message.channel, message.seq, prev, message.time, born, deadline, kind, form, event, end, message.data
@@ -32,18 +38,21 @@ def row_of_message(message: Message, channel: int, prev: int, born: float, deadl
 
 
 def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
-    """Return the message of a row; None if it is damaged. `name`: that of its channel."""
+    """Return the message of a row; None if it is damaged.
+
+    :param name: the name of its channel.
+    """
     seq, _, prev, time, born, deadline, kind, form, event, end, crc, data = row
     try:
         if _crc_of_message(name, seq, prev, time, born, deadline, kind, form, event, end, data) != crc:
             return None
-    except (TypeError, ValueError):  # a value that is not even of its type
+    except (TypeError, ValueError):  # a value of the wrong type
         return None
     before = f"{epoch}-{prev}" if prev else None
     return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end))
 
 
-def row_of_record(record: Record) -> RecordRow:
+def row_of_record(record: ChannelRecord) -> RecordRow:
     """Return the row of a record."""
     values = (
         record.id,
@@ -63,14 +72,14 @@ def row_of_record(record: Record) -> RecordRow:
         record.lost_reason,
         record.place,
     )
-    return (*values, crc32(_packed(values)))
+    return (*values, crc32(_pack(values)))
 
 
-def record_of_row(row: RecordRow) -> Record | None:
+def record_of_row(row: RecordRow) -> ChannelRecord | None:
     """Return the record of a row; None if it is damaged."""
-    if crc32(_packed(row[:-1])) != row[-1]:
+    if crc32(_pack(row[:-1])) != row[-1]:
         return None
-    return Record(*row[:8], bool(row[8]), bool(row[9]), *row[10:16])
+    return ChannelRecord(*row[:8], bool(row[8]), bool(row[9]), *row[10:16])
 
 
 def _crc_of_message(
@@ -86,4 +95,4 @@ def _crc_of_message(
     end: int,
     data: bytes,
 ) -> int:
-    return crc32(data, crc32(_packed((channel, seq, prev, time, born, deadline, kind, form, event, end))))
+    return crc32(data, crc32(_pack((channel, seq, prev, time, born, deadline, kind, form, event, end))))

@@ -1,7 +1,7 @@
-"""The tables, and the migration of a file of an older version.
+"""The tables of a history file, and the migration of older files.
 
-A file says which version it is by SQLite's `user_version`, and that it is ours by its `application_id`. Each version is
-made from the one before by one step, a new file by all of them, so old and new files cannot differ.
+SQLite's `application_id` marks a file as a history of pushd, and `user_version` is the version of its schema. Each
+version has one migration step from the version before. A new file runs all steps, so new and migrated files are equal.
 """
 
 import sqlite3
@@ -10,8 +10,8 @@ from contextlib import closing
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.errors import Damaged
 
-APPLICATION = 0x70757368
-"""``push``: what tells a history of pushd from other files of SQLite."""
+APPLICATION_ID = 0x70757368
+"""``push`` in ASCII."""
 
 _TABLES = """
 CREATE TABLE log (
@@ -80,11 +80,11 @@ VERSION = len(_STEPS)
 def version_of(db: sqlite3.Connection) -> int:
     """Return the schema version of a file; 0 for an empty one.
 
-    :raises BackendUnusable: it belongs to another program, or is newer than this program.
+    :raises BackendUnusable: when it belongs to another program, or was written by a newer pushd.
     """
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if application != APPLICATION and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
+    if application != APPLICATION_ID and (version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
         raise BackendUnusable("belongs to another program (its application_id is not that of pushd)")
     if version > VERSION:
         raise BackendUnusable(f"was written by a newer pushd (file version {version}, supported up to {VERSION})")
@@ -94,7 +94,7 @@ def version_of(db: sqlite3.Connection) -> int:
 def check_tables(db: sqlite3.Connection, version: int) -> None:
     """Check that a file has the tables of its version.
 
-    :raises Damaged: its tables differ.
+    :raises Damaged: when its tables differ.
     """
     query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
@@ -103,20 +103,20 @@ def check_tables(db: sqlite3.Connection, version: int) -> None:
             raise Damaged(f"its tables do not match the schema of version {version}")
 
 
-def migrate(db: sqlite3.Connection, epoch: str, wall: float, upto: int = VERSION) -> None:
+def migrate(db: sqlite3.Connection, epoch: str, wall: float, target: int = VERSION) -> None:
     """Migrate an empty or older file to the current version in one transaction.
 
-    :param epoch: that of the log, if it begins now.
+    :param epoch: the epoch of the log, if the file is empty.
     :param wall: unix seconds.
-    :param upto: the version at which to stop, for tests.
+    :param target: the version at which to stop; for `check_tables` and tests.
     """
     version = version_of(db)
-    if version >= upto:
+    if version >= target:
         return
-    steps = "".join(_STEPS[version:upto])
+    steps = "".join(_STEPS[version:target])
     if not version:
         columns = "id, epoch, seq, unknown, now, wall, turned_back, peak"
         steps += f"INSERT INTO log ({columns}) VALUES (1, '{epoch}', 0, 0, 0, {wall!r}, 0, 0);"
     db.executescript(
-        f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {upto}; COMMIT"
+        f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {target}; COMMIT"
     )

@@ -1,7 +1,7 @@
-"""The tail: the newest part of the log in memory, so that a short absence needs no read of the file.
+"""The tail: the newest messages of the log in memory, so that clients that reconnect soon need no read of the file.
 
-It answers only where it knows the whole answer: nothing newer than the cursor was lost, of any channel, and none of the
-topics has ended or was deleted. All else is the file's to answer.
+It answers a request only if it holds everything that the answer needs: no channel lost anything newer than the cursor,
+and none of the topics has ended or was deleted. All other requests read the file.
 """
 
 import heapq
@@ -14,22 +14,23 @@ from pushd.core.message import Message
 from pushd.core.names import Interest, is_pattern
 from pushd.core.replay import Page, StartPosition
 
-_MESSAGES = 10_000
-_BYTES = 16 << 20
-_WORTH_TIDYING = 1024
-_PAGE_EFFORT = 2000
-"""How many foreign messages a page passes over before it is handed out half full: about 5 ms."""
+_MAX_MESSAGES = 10_000
+_MAX_BYTES = 16 << 20
+_HEAP_SLACK = 1024
+"""Deadlines of evicted messages that may stay in the heap, beside two for each message."""
+_PAGE_SKIP_LIMIT = 2000
+"""Messages of other channels that a page skips before it is returned partly filled: about 5 ms."""
 
 
 class Tail:
-    """The newest messages, in id order, of those that were delivered."""
+    """The newest delivered messages, in id order."""
 
     def __init__(self, epoch: str, age: float, head: int, newest_loss: int, closed: Iterable[str]) -> None:
         """
-        :param age: how long messages are kept.
+        :param age: the retention of messages, in seconds.
         :param head: the newest sequence.
-        :param newest_loss: nothing newer was lost anywhere.
-        :param closed: the channels that have ended or were deleted.
+        :param newest_loss: the newest sequence that any channel lost.
+        :param closed: the names of channels that have ended or were deleted.
         """
         self.epoch = epoch
         self.head = head
@@ -37,22 +38,26 @@ class Tail:
         self._newest_loss = newest_loss
         self._closed = set(closed)
         self._start = head
-        """All that is newer than this sequence is here, unless it was lost."""
+        """All kept messages newer than this sequence are here."""
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._of_channel: dict[str, deque[Message]] = {}
-        """Those of each channel, but for the newest."""
+        """Messages by channel, oldest first, except the newest `_unsorted` ones."""
         self._unsorted = 0
-        """How many of the newest are not among those: without requests nothing is sorted."""
+        """The number of newest messages not yet in `_of_channel`, which is only filled when it is needed."""
         self._born: deque[tuple[float, int]] = deque()
-        """When messages were accepted, and the newest of those that were accepted then."""
+        """Times of acceptance in seconds of log time, each with the newest sequence accepted at that time."""
         self._deadlines: list[tuple[float, int]] = []
-        """A heap of the times at which messages with a time to live expire."""
+        """A heap of the deadlines and sequences of messages with a time to live."""
 
-    # What becomes known
+    # Changes
 
     def add(self, message: Message, now: float, ttl: float | None) -> None:
-        """Take the newest message, accepted at `now` by the log's own time."""
+        """Add the newest message.
+
+        :param now: when it was accepted, in seconds of log time.
+        :param ttl: its time to live, in seconds.
+        """
         seq = self.head = message.seq
         if message.end:
             self._closed.add(message.channel)
@@ -68,32 +73,32 @@ class Tail:
         else:
             self._born.append((now, seq))
         if ttl is not None:
-            self._expect_end(now + ttl, seq)
-        while self._bytes > _BYTES or len(self._messages) > _MESSAGES:
-            self._leave_out_oldest()
+            self._add_deadline(now + ttl, seq)
+        while self._bytes > _MAX_BYTES or len(self._messages) > _MAX_MESSAGES:
+            self._evict_oldest()
 
-    def forget(self, channel: str) -> None:
+    def delete(self, channel: str) -> None:
         """Called when a channel was deleted."""
         self._closed.add(channel)
 
-    def drop(self, channels: Iterable[str]) -> None:
+    def drop_channels(self, channels: Iterable[str]) -> None:
         """Called when the records of channels were dropped."""
         self._closed.difference_update(channels)
 
-    def lose(self, newest_loss: int) -> None:
+    def raise_newest_loss(self, newest_loss: int) -> None:
         """Called when messages up to `newest_loss` may be lost."""
         self._newest_loss = max(self._newest_loss, newest_loss)
 
-    # What is asked
+    # Requests
 
     def open(self, topics: Sequence[str], since: Since, now: float) -> StartPosition | None:
-        """Return where a subscription begins, or None if the file has to be read."""
+        """Return where a subscription starts; None if the file must be read."""
         if not self._closed.isdisjoint(topics):
             return None
         match since:
             case Now():
                 seq = self.head
-            case MessageId(self.epoch, seq) if self._knows(seq, now):
+            case MessageId(self.epoch, seq) if self._is_complete_after(seq, now):
                 pass
             case Last(count) if (before := self._before_last(topics, count, now)) is not None:
                 seq = before
@@ -102,15 +107,22 @@ class Tail:
         return StartPosition(MessageId(self.epoch, seq), (), needs_replay=seq < self.head, is_complete=False)
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Page | None:
-        """Return the next page, or None if the file has to be read."""
-        if after.epoch != self.epoch or not self._knows(after.seq, now) or not self._closed.isdisjoint(topics):
+        """Return the next page; None if the file must be read.
+
+        See `pushd.backends.interface.Backend.page`; `now` is in seconds of log time.
+        """
+        if (
+            after.epoch != self.epoch
+            or not self._is_complete_after(after.seq, now)
+            or not self._closed.isdisjoint(topics)
+        ):
             return None
         covers = Interest(topics).covers
         taken: list[Message] = []
         taken_bytes = 0
         position = after.seq
-        for effort, message in enumerate(self._after(topics, after.seq)):
-            if len(taken) >= count or taken_bytes >= size or effort - len(taken) >= _PAGE_EFFORT:
+        for skipped, message in enumerate(self._messages_newer(topics, after.seq)):
+            if len(taken) >= count or taken_bytes >= size or skipped - len(taken) >= _PAGE_SKIP_LIMIT:
                 return Page(tuple(taken), (), MessageId(self.epoch, position), is_last=False)
             position = message.seq
             if covers(message.channel):
@@ -118,25 +130,27 @@ class Tail:
                 taken_bytes += message.size
         return Page(tuple(taken), (), MessageId(self.epoch, self.head), is_last=True)
 
-    def _knows(self, seq: int, now: float) -> bool:
-        """Return whether all that is newer than `seq` is here."""
+    def _is_complete_after(self, seq: int, now: float) -> bool:
+        """Return whether all messages after `seq` are here and none was lost; evict those that expired."""
         while self._deadlines and self._deadlines[0][0] <= now:
-            self.lose(heapq.heappop(self._deadlines)[1])
+            self.raise_newest_loss(heapq.heappop(self._deadlines)[1])
         while self._born and self._born[0][0] + self._age <= now:
-            self._leave_out_oldest()
+            self._evict_oldest()
         return max(self._start, self._newest_loss) <= seq <= self.head
 
     def _before_last(self, topics: Sequence[str], count: int, now: float) -> int | None:
-        """Return where the newest `count` messages begin, if they are all here."""
+        """Return the sequence before the newest `count` messages of the topics; None if they are not all here."""
         if count > len(self._messages):
             return None
         covers = Interest(topics).covers
         newest = (message.seq for message in self._newest_first(topics) if covers(message.channel))
-        seqs = list(islice(newest, count))
-        return seqs[-1] - 1 if len(seqs) == count and self._knows(seqs[-1] - 1, now) else None
+        sequences = list(islice(newest, count))
+        return (
+            sequences[-1] - 1 if len(sequences) == count and self._is_complete_after(sequences[-1] - 1, now) else None
+        )
 
-    def _after(self, topics: Sequence[str], seq: int) -> Iterable[Message]:
-        """Return the messages newer than `seq`, oldest first: those of the topics, or all."""
+    def _messages_newer(self, topics: Sequence[str], seq: int) -> Iterable[Message]:
+        """Return the messages after `seq`, oldest first: those of the topics, or all if there are patterns."""
         return reversed(list(takewhile(lambda message: message.seq > seq, self._newest_first(topics))))
 
     def _newest_first(self, topics: Sequence[str]) -> Iterator[Message]:
@@ -146,20 +160,20 @@ class Tail:
         channels = (reversed(self._of_channel[topic]) for topic in topics if topic in self._of_channel)
         return heapq.merge(*channels, key=lambda message: message.seq, reverse=True)
 
-    # What is here
+    # Messages
 
     def _sort(self) -> None:
         for message in islice(self._messages, len(self._messages) - self._unsorted, None):
             self._of_channel.setdefault(message.channel, deque()).append(message)
         self._unsorted = 0
 
-    def _expect_end(self, deadline: float, seq: int) -> None:
+    def _add_deadline(self, deadline: float, seq: int) -> None:
         heapq.heappush(self._deadlines, (deadline, seq))
-        if len(self._deadlines) > 2 * len(self._messages) + _WORTH_TIDYING:
+        if len(self._deadlines) > 2 * len(self._messages) + _HEAP_SLACK:
             self._deadlines = [entry for entry in self._deadlines if entry[1] > self._start]
             heapq.heapify(self._deadlines)
 
-    def _leave_out_oldest(self) -> None:
+    def _evict_oldest(self) -> None:
         if self._unsorted == len(self._messages):
             self._unsorted -= 1
         else:

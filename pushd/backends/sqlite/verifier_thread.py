@@ -1,4 +1,4 @@
-"""The thread that slowly verifies the file when the start had no time to verify all of it."""
+"""The thread that verifies the file in the background, when it was too large for the start to verify all of it."""
 
 import sqlite3
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from contextlib import suppress
 from threading import Event, Thread
 
 from pushd.backends.sqlite.errors import Damaged
-from pushd.backends.sqlite.verify import verify
+from pushd.backends.sqlite.verification import verify
 
 _PAUSE_SECONDS = 0.03
-"""Seconds between two pieces of some milliseconds: about a tenth of one processor."""
+"""Seconds between two batches, which take some milliseconds each: the thread uses about a tenth of a core."""
 
 
 class _Finished(Exception):
@@ -17,14 +17,14 @@ class _Finished(Exception):
 
 
 class VerifierThread(Thread):
-    """The thread. It runs from `start` until everything is verified, or until `finish`."""
+    """Runs from `start` until the whole file is verified, or until `finish`."""
 
     def __init__(self, db: sqlite3.Connection, found: Callable[[Damaged], None]) -> None:
         """
         :param db: a connection of its own.
-        :param found: called with damage.
+        :param found: called in this thread when the file is damaged.
         """
-        super().__init__(name="pushd-watching", daemon=True)
+        super().__init__(name="pushd-verifier", daemon=True)
         self._db = db
         self._found = found
         self._is_finishing = Event()
@@ -32,7 +32,7 @@ class VerifierThread(Thread):
     def finish(self) -> None:
         """Stop the thread, and wait until it has stopped."""
         self._is_finishing.set()
-        with suppress(sqlite3.ProgrammingError):  # it has finished, and has closed the connection
+        with suppress(sqlite3.ProgrammingError):  # the thread has closed the connection
             self._db.interrupt()
         self.join()
 
@@ -44,7 +44,7 @@ class VerifierThread(Thread):
             if not self._is_finishing.is_set():
                 self._found(damage)
         except (sqlite3.Error, _Finished):
-            pass  # the disk fails: the reader and writer threads report it
+            pass  # stopped, or a failing disk, which the other threads report
         finally:
             self._db.close()
 

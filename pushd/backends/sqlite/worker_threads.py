@@ -1,5 +1,6 @@
-"""The threads that work on one file, from when it is opened until it is closed: one writes, a few read, one runs
-checkpoints, and one verifies.
+"""The threads that work on one file: one writes, a few read, one runs checkpoints, and one verifies.
+
+They run from when the file is opened until it is closed.
 """
 
 from collections.abc import Callable
@@ -9,37 +10,37 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pushd.backends.sqlite.checkpoints import CheckpointThread
+from pushd.backends.sqlite.checkpoint_thread import CheckpointThread
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.history_file import close_history, open_history, reopen_history
 from pushd.backends.sqlite.history_reader import HistoryReader
-from pushd.backends.sqlite.logtime import LogTime
+from pushd.backends.sqlite.log_time import LogTime
 from pushd.backends.sqlite.reader_threads import ReaderThreads
-from pushd.backends.sqlite.requests import LogTotals
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.verifier_thread import VerifierThread
 from pushd.backends.sqlite.writer import Writer
-from pushd.backends.sqlite.writer_thread import Job, ResultCallbacks, WriterThread
+from pushd.backends.sqlite.writer_requests import LogTotals
+from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks, WriterThread
 from pushd.core.history import Bounds
 
 T = TypeVar("T")
 
-_MOST_DAMAGE = 100
-"""The most findings of damage that are logged."""
+_MAX_LOGGED_DAMAGE = 100
+"""The most reports of damage that are logged."""
 
 
 class OpenedLog(NamedTuple):
-    """The log in a file that was opened."""
+    """The state of a log that was opened."""
 
     totals: LogTotals
     tail: Tail
     unavailable_reason: str | None
-    """Why nothing can be written now; None when it can."""
+    """Why the file cannot be written now; None when it can."""
 
 
 class WorkerThreads:
-    """All threads, and the directory of the file."""
+    """Starts and stops the threads, and holds the directory of the file."""
 
     log = Logger()
 
@@ -50,15 +51,15 @@ class WorkerThreads:
         reactor: Any,
         wall: Callable[[], float],
         sync: str,
-        reports: ResultCallbacks,
+        callbacks: ResultCallbacks,
     ) -> None:
-        """See `SqliteBackend`. `reports`: callbacks for results."""
+        """See `SqliteBackend`; the callbacks are those of the writer thread."""
         self._directory = Directory(directory)
         self._bounds = bounds
         self._reactor = reactor
         self._wall = wall
-        self._sync = sync
-        self._reports = reports
+        self._fsync = sync
+        self._callbacks = callbacks
         self._readers = ReaderThreads(self._directory, bounds.age, reactor)
         self._time: LogTime
         self._writer_thread: WriterThread
@@ -75,15 +76,15 @@ class WorkerThreads:
         directory = self._directory
         directory.acquire()
         try:
-            opened = open_history(directory, self._bounds, self._sync, self._wall())
+            opened = open_history(directory, self._bounds, self._fsync, self._wall())
             for sentence in opened.warnings:
                 self.log.warn("{sentence}", sentence=sentence)
-            ready = self._load(opened.writer, opened.unavailable_reason)
+            opened_log = self._load(opened.writer, opened.unavailable_reason)
             self.log.info(
                 "Opened history {file}: {messages} messages in {channels} channels",
                 file=str(directory.file),
-                messages=ready.totals.messages,
-                channels=ready.totals.channels,
+                messages=opened_log.totals.messages,
+                channels=opened_log.totals.channels,
             )
         except BaseException:
             directory.release()
@@ -91,24 +92,26 @@ class WorkerThreads:
         call = self._reactor.callFromThread
         writer: Writer | None = opened.writer
         if opened.unavailable_reason is not None:
-            opened.writer.abandon()
+            opened.writer.roll_back()
             writer = None
         self._writer_thread = WriterThread(
-            writer, self._reopen, close_history, directory.check_presence, call, self._reports
+            writer, self._reopen, close_history, directory.check_presence, call, self._callbacks
         )
         self._checkpoints = CheckpointThread(
-            directory.tend(), self._writer_thread.request_checkpoint, lambda why: call(self._warn_of_checkpoints, why)
+            directory.open_checkpointer(),
+            self._writer_thread.request_checkpoint,
+            lambda reason: call(self._on_checkpoint_failed, reason),
         )
         self._readers.start()
         self._writer_thread.start()
         self._checkpoints.start()
         if not opened.is_verified:
-            self._verifier = VerifierThread(directory.read(), lambda damage: call(self.report_damage, damage))
+            self._verifier = VerifierThread(directory.open_reader(), lambda damage: call(self.report_damage, damage))
             self._verifier.start()
-        return ready
+        return opened_log
 
     def stop(self) -> None:
-        """Finish pending work, close the file, and report `stopped`."""
+        """Finish pending requests and close the file; `ResultCallbacks.on_stopped` is called afterwards."""
         if self._verifier is not None:
             self._verifier.finish()
         self._checkpoints.finish()
@@ -116,18 +119,18 @@ class WorkerThreads:
         self._writer_thread.finish()
 
     def release(self) -> None:
-        """Release the lock on the directory, once all is closed."""
+        """Release the lock on the directory, once the file is closed."""
         self._directory.release()
 
-    # Work
+    # Requests
 
     def now(self) -> float:
         """Return the log time, in seconds."""
         return self._time.now()
 
-    def submit(self, jobs: list[Job]) -> None:
-        """Submit jobs to the writing thread."""
-        self._writer_thread.submit(jobs)
+    def submit(self, pending: list[PendingRequest]) -> None:
+        """Submit requests to the writer thread."""
+        self._writer_thread.submit(pending)
 
     def read(
         self, query: Callable[[HistoryReader], T], now: float, head: int
@@ -135,17 +138,17 @@ class WorkerThreads:
         """Run a query in a reader thread; see `ReaderThreads`."""
         return self._readers.read(query, now, head)
 
-    def committed(self) -> None:
-        """Called when there are new commits."""
-        self._checkpoints.want()
+    def on_committed(self) -> None:
+        """Called when there are new commits, so that the next checkpoint is due."""
+        self._checkpoints.request()
 
     def size(self) -> int:
         """Return the total size of all files, in bytes."""
         return self._directory.size()
 
     def report_damage(self, damage: Damaged) -> None:
-        """Log damage that the start did not find, once, and make the next start verify all of the file."""
-        if str(damage) in self._known_damage or len(self._known_damage) >= _MOST_DAMAGE:
+        """Log damage that the start did not find, once each; the next start will verify the whole file."""
+        if str(damage) in self._known_damage or len(self._known_damage) >= _MAX_LOGGED_DAMAGE:
             return
         self._known_damage.add(str(damage))
         self.log.error(
@@ -154,7 +157,7 @@ class WorkerThreads:
             damage=str(damage),
         )
         with suppress(OSError):
-            self._directory.suspect.touch()
+            self._directory.verify_marker.touch()
 
     def _load(self, writer: Writer, reason: str | None) -> OpenedLog:
         totals = writer.totals
@@ -164,10 +167,10 @@ class WorkerThreads:
         return OpenedLog(totals, Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, closed), reason)
 
     def _reopen(self) -> Writer:
-        self._directory.try_space()
-        return reopen_history(self._directory, self._bounds, self._sync)
+        self._directory.check_space()
+        return reopen_history(self._directory, self._bounds, self._fsync)
 
-    def _warn_of_checkpoints(self, why: str) -> None:
-        if why != self._checkpoint_warning:
-            self._checkpoint_warning = why
-            self.log.warn("SQLite checkpoint failed, the write-ahead log keeps growing: {why}", why=why)
+    def _on_checkpoint_failed(self, reason: str) -> None:
+        if reason != self._checkpoint_warning:
+            self._checkpoint_warning = reason
+            self.log.warn("SQLite checkpoint failed; the write-ahead log keeps growing: {reason}", reason=reason)

@@ -1,6 +1,6 @@
-"""The writer: it turns requests into rows, many requests in one transaction.
+"""The writer: it executes requests against the file, many of them in one transaction.
 
-A transaction takes effect for all readers when it is committed, and for none if that fails; then the writer is
+Readers see all of a transaction once it is committed, or nothing if the commit fails. After a failure the writer is
 discarded, and a new one loads its state from the file.
 """
 
@@ -11,44 +11,46 @@ from itertools import chain
 from math import inf
 from typing import Any
 
+from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.ledger import Ledger
-from pushd.backends.sqlite.record import Entry, Record
-from pushd.backends.sqlite.requests import (
-    Answer,
+from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, record_of_row, row_of_message, row_of_record
+from pushd.backends.sqlite.writer_requests import (
     CommitResult,
     DeleteRequest,
     LogTotals,
     PublishRequest,
     Request,
+    RequestResult,
     TickRequest,
 )
-from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, record_of_row, row_of_message, row_of_record
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 
-_STEP = 256
-"""Rows that are deleted in one go, and pages that are given back: some milliseconds."""
+_STEP_SIZE = 256
+"""The most rows that one statement deletes, and pages that one vacuum frees: some milliseconds."""
 _CLOCK_SECONDS = 1.0
-"""By so much the wall clock may be set before it is written down."""
-_MUCH_STALE = 10_000
-"""So many stale rows are deleted wherever they stand, since they take room."""
+"""The change between wall clock and log time that is written to the file even if there is nothing to commit."""
+_MAX_STALE_ROWS = 10_000
+"""With more stale rows than these, a commit deletes those of any channel, to bound the size of the file."""
 
 
 class _Statement:
-    """A statement that takes many rows at once.
+    """An INSERT of many rows at a time.
 
-    Each statement gives the interpreter away and has to wait for it again, so few large ones are worth much more than
-    many of one row. The sizes add up to any number, and SQLite has soon seen all of them before.
+    Each statement releases the interpreter's lock and has to acquire it again, so a few large statements are much
+    faster than one for each row. Any number of rows is a sum of the sizes, so few different statements are prepared.
     """
 
     _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 
-    def __init__(self, head: str, width: int, tail: str = "") -> None:
-        """`width`: how many values a row has."""
+    def __init__(self, head: str, width: int, suffix: str = "") -> None:
+        """
+        :param width: the number of values of a row.
+        """
         row = f"({', '.join('?' * width)})"
-        self._texts = {size: f"{head} VALUES {', '.join([row] * size)} {tail}" for size in self._SIZES}
+        self._texts = {size: f"{head} VALUES {', '.join([row] * size)} {suffix}" for size in self._SIZES}
 
     def execute(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Execute the statement for all rows."""
@@ -70,111 +72,117 @@ _UPSERT = _Statement(
 
 
 class Writer:
-    """Writes requests to a file. Not thread-safe.
+    """Executes requests against the file. Not thread-safe.
 
-    :raises Damaged: the content of the file is inconsistent.
+    :raises Damaged: when the content of the file is inconsistent.
     """
 
     def __init__(self, db: sqlite3.Connection, bounds: Bounds) -> None:
         self.db = db
         self._bounds = bounds
-        self._due = 0.0
-        """Before this time nothing expires."""
-        self._wall_ahead = 0.0
-        """Of the log's own time, as of the last commit."""
+        self._next_expiry = 0.0
+        """Nothing expires earlier than this, in seconds of log time."""
+        self._wall_offset = 0.0
+        """Unix seconds minus log time, at the last commit."""
         self._now = 0.0
-        """Log time of the last request."""
+        """The log time of the last request."""
         self._inserted = 0
-        """Rows of this transaction."""
-        self._is_late = False
-        """Whether more has expired than this transaction removes."""
+        """Messages inserted in this transaction."""
+        self._has_more_expired = False
+        """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
 
     @property
     def totals(self) -> LogTotals:
-        """How much the log holds."""
+        """The state of the log, including the open transaction."""
         ledger = self._ledger
         return LogTotals(
             ledger.epoch, ledger.head, ledger.messages, ledger.bytes, ledger.channel_count, ledger.newest_loss
         )
 
     @property
-    def has_chores(self) -> bool:
-        """Whether there is something to tidy up."""
+    def has_maintenance(self) -> bool:
+        """Whether `maintain` has something to do."""
         ledger = self._ledger
-        return self._now >= self._due or ledger.is_oversized or bool(ledger.stale) or self._spare_pages() > 0
+        return self._now >= self._next_expiry or ledger.exceeds_bounds or bool(ledger.stale) or self._excess_pages() > 0
 
     # Transactions
 
     def commit(self, requests: Sequence[Request]) -> CommitResult:
         """Commit requests in one transaction.
 
-        :raises sqlite3.Error: nothing was done, and the writer is of no more use.
+        :raises sqlite3.Error: when the commit fails. Nothing was done, and the writer must be discarded.
+        :raises Damaged: when the file turns out to be damaged; likewise.
         """
         ledger, last = self._ledger, requests[-1]
         self._now = last.now
-        is_idle = all(isinstance(request, TickRequest) for request in requests) and last.now < self._due
-        if is_idle and abs(last.time - last.now - self._wall_ahead) < _CLOCK_SECONDS:
+        is_idle = all(isinstance(request, TickRequest) for request in requests) and last.now < self._next_expiry
+        if is_idle and abs(last.time - last.now - self._wall_offset) < _CLOCK_SECONDS:
             return CommitResult([None] * len(requests), self.totals, [])
         self.db.execute("BEGIN IMMEDIATE")
-        self._inserted, self._is_late = 0, False
-        answers = [self._execute(request) for request in requests]
+        self._inserted, self._has_more_expired = 0, False
+        results = [self._execute(request) for request in requests]
         self._insert()
-        # New rows make others stale: more go than come, so that they do not pile up where there is never a pause.
-        self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MUCH_STALE else ledger.ripe)
+        # Twice as many rows are deleted as inserted, so that stale ones do not accumulate when there is never a pause.
+        self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MAX_STALE_ROWS else ledger.sweepable)
         dropped = [record.name for record in ledger.dropped]
         self._flush()
-        self._end(last.now, last.time)
-        return CommitResult(answers, self.totals, dropped)
+        self._commit(last.now, last.time)
+        return CommitResult(results, self.totals, dropped)
 
-    def tidy(self) -> None:
-        """Do one small piece of what can wait.
+    def maintain(self) -> None:
+        """Do a little maintenance: remove expired or excess messages, delete stale rows, or shrink the file.
 
-        :raises sqlite3.Error: as above.
+        :raises sqlite3.Error: as for `commit`.
+        :raises Damaged: as for `commit`.
         """
-        spare = 0 if self._now >= self._due or self._ledger.is_oversized or self._ledger.stale else self._spare_pages()
+        spare = (
+            0
+            if self._now >= self._next_expiry or self._ledger.exceeds_bounds or self._ledger.stale
+            else self._excess_pages()
+        )
         if spare:
-            # Each step of this statement gives one page back, and `execute` takes only the first.
-            self.db.executescript(f"PRAGMA incremental_vacuum({min(_STEP, spare)})")
+            # Each step of this statement frees one page, and `execute` runs only the first step.
+            self.db.executescript(f"PRAGMA incremental_vacuum({min(_STEP_SIZE, spare)})")
             return
         self.db.execute("BEGIN IMMEDIATE")
-        if self._now >= self._due:
+        if self._now >= self._next_expiry:
             self._expire(self._now)
         else:
-            self._ledger.trim(_STEP)
-            self._sweep(_STEP, self._ledger.stale)
+            self._ledger.evict_excess(_STEP_SIZE)
+            self._sweep(_STEP_SIZE, self._ledger.stale)
         self._flush()
         self.db.execute("COMMIT")
 
     def checkpoint(self) -> None:
-        """Bring what is in the log of SQLite into the file, so that the next commit begins the log anew."""
+        """Copy the rest of the write-ahead log into the file, so that the next commit can overwrite the log."""
         self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def abandon(self) -> None:
+    def roll_back(self) -> None:
         """Roll back the open transaction and close the file."""
         with suppress(sqlite3.Error):
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
         self.db.close()
 
-    def _end(self, now: float, time: float) -> None:
+    def _commit(self, now: float, time: float) -> None:
         ledger = self._ledger
         self.db.execute(
             "UPDATE log SET seq = ?, unknown = ?, turned_back = ?, peak = ?, now = ?, wall = ?",
             (ledger.head, ledger.unknown, ledger.turned_back, ledger.peak, now, time),
         )
-        self._wall_ahead = time - now
+        self._wall_offset = time - now
         self.db.execute("COMMIT")
 
     # Requests
 
-    def _execute(self, request: Request) -> Answer:
-        if request.now >= self._due and not self._is_late:
+    def _execute(self, request: Request) -> RequestResult:
+        if request.now >= self._next_expiry and not self._has_more_expired:
             self._expire(request.now)
         if isinstance(request, PublishRequest):
             time, now = round(request.time, 3), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
-        return self._ledger.forget(request.name) if isinstance(request, DeleteRequest) else None
+        return self._ledger.delete(request.name) if isinstance(request, DeleteRequest) else None
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
         try:
@@ -182,17 +190,17 @@ class Writer:
         except Refusal as refusal:
             return refusal.without_traceback()
         due = now + (self._bounds.age if draft.ttl is None else min(draft.ttl, self._bounds.age))
-        if due < self._due:
-            self._due = due
+        if due < self._next_expiry:
+            self._next_expiry = due
         return message
 
     # Rows
 
     def _flush(self) -> None:
-        """Write what the ledger has noted of records; messages are in already."""
+        """Write the changed records of the ledger; its messages have been inserted."""
         ledger = self._ledger
         for record in ledger.dropped:
-            # Before `changed`: a channel of the same name may be among those.
+            # Before `changed`, which may have a new record of the same name.
             self.db.execute("DELETE FROM message WHERE channel = ?", (record.id,))
             self.db.execute("DELETE FROM channel WHERE id = ?", (record.id,))
         _UPSERT.execute(self.db, [row_of_record(record) for record in ledger.changed.values()])
@@ -200,14 +208,14 @@ class Writer:
         ledger.changed.clear()
 
     def _insert(self) -> None:
-        """Write the messages that the ledger has noted."""
+        """Insert the new messages of the ledger."""
         added = self._ledger.added
         if added:
             _INSERT.execute(self.db, [row_of_message(*each) for each in added.values()])
             self._inserted += len(added)
             added.clear()
 
-    def _oldest_of(self, record: Record, count: int) -> list[Entry]:
+    def _oldest_of(self, record: ChannelRecord, count: int) -> list[Entry]:
         self._insert()
         rows = self.db.execute(
             f"SELECT {_ENTRY_COLUMNS} FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
@@ -218,61 +226,62 @@ class Writer:
         return [record.entry(*row[1:]) for row in rows]
 
     def _expire(self, now: float) -> None:
-        """Remove expired messages, or some of them if there are very many."""
+        """Remove expired messages, at most `_STEP_SIZE` of them."""
         self._insert()
         newest = "(SELECT max(seq) FROM (SELECT seq, born FROM message ORDER BY seq LIMIT ?) WHERE born < ?)"
-        is_more = self._lose(
+        is_more = self._remove(
             f"SELECT {_ENTRY_COLUMNS} FROM message WHERE seq <= {newest} ORDER BY seq",
-            (_STEP, now - self._bounds.age),
-        ) or self._lose(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?", (now, _STEP)
+            (_STEP_SIZE, now - self._bounds.age),
+        ) or self._remove(
+            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?",
+            (now, _STEP_SIZE),
         )
-        self._is_late = is_more
-        self._due = now if is_more else self._next_due()
+        self._has_more_expired = is_more
+        self._next_expiry = now if is_more else self._find_next_expiry()
 
-    def _lose(self, query: str, values: tuple[float, ...]) -> bool:
-        """Remove at most `_STEP` messages; return whether there may be more."""
+    def _remove(self, query: str, values: tuple[float, ...]) -> bool:
+        """Remove at most `_STEP_SIZE` messages; return whether there may be more."""
         rows = self.db.execute(query, values).fetchall()
         for channel, *rest in rows:
             record = self._ledger.by_id.get(channel)
             if record is None:
                 raise Damaged("a message belongs to no channel")
-            self._ledger.lose(record, record.entry(*rest), "expired")
+            self._ledger.remove_message(record, record.entry(*rest), "expired")
         self.db.executemany("DELETE FROM message WHERE seq = ?", [(row[1],) for row in rows])
-        return len(rows) == _STEP
+        return len(rows) == _STEP_SIZE
 
-    def _next_due(self) -> float:
+    def _find_next_expiry(self) -> float:
         deadline = self.db.execute("SELECT min(deadline) FROM message WHERE deadline IS NOT NULL").fetchone()[0]
         oldest = self.db.execute("SELECT born FROM message ORDER BY seq LIMIT 1").fetchone()
         return min(inf if deadline is None else deadline, oldest[0] + self._bounds.age if oldest else inf)
 
-    def _sweep(self, count: int, records: dict[int, Record]) -> None:
-        """Delete some stale rows.
+    def _sweep(self, count: int, records: dict[int, ChannelRecord]) -> None:
+        """Delete at most `count` stale rows.
 
-        :param records: those that may be swept.
+        :param records: the records whose rows may be deleted, by id.
         """
         while count > 0 and records:
             record = next(iter(records.values()))
-            wanted = min(count, _STEP, record.stale)
+            wanted = min(count, _STEP_SIZE, record.stale)
             deleted = self.db.execute(
                 "DELETE FROM message WHERE seq IN "
                 "(SELECT seq FROM message WHERE channel = ? AND seq <= ? ORDER BY seq LIMIT ?)",
                 (record.id, record.floor, wanted),
             ).rowcount
-            # Fewer than it says: then none is left.
-            self._ledger.swept(record, deleted if deleted == wanted else record.stale)
+            # If there were fewer rows than the record counts, none is left.
+            self._ledger.on_rows_deleted(record, deleted if deleted == wanted else record.stale)
             count -= wanted
 
-    def _spare_pages(self) -> int:
-        """Return how many pages of the file are empty beyond what is soon used again: a quarter, and a megabyte."""
+    def _excess_pages(self) -> int:
+        """Return the number of free pages beyond the reserve: a quarter of the file, and at least a megabyte."""
         (empty,), (pages,) = (self.db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
-        return max(0, int(empty) - max(int(pages) // 4, _STEP))
+        return max(0, int(empty) - max(int(pages) // 4, _STEP_SIZE))
 
     def _load(self) -> Ledger:
         log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now FROM log").fetchone()
         if log is None:
             raise Damaged("the table log is empty")
-        epoch, head, unknown, turned_back, peak, self._wall_ahead = log
+        epoch, head, unknown, turned_back, peak, self._wall_offset = log
         records = list(map(record_of_row, self.db.execute(f"SELECT {RECORD_COLUMNS} FROM channel ORDER BY place")))
         newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
         if None in records or newest[0] > head:

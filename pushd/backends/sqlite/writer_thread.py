@@ -1,8 +1,8 @@
-"""The writer thread: it commits all waiting requests in one transaction.
+"""The writer thread: it commits all waiting requests in one transaction (group commit).
 
-The more clients publish at a time, the more messages share a commit, which takes as long as the disk needs, however
-many they are. If a commit fails, its requests are refused, and so are all that follow until the file can be written
-again, which is tried every few seconds.
+A commit takes as long as the disk needs, however many messages it has. So the more clients publish at a time, the more
+messages share a commit. If a commit fails, its requests are refused, and so are later ones until the file can be
+written again. Every few seconds the thread tries to reopen it.
 """
 
 import time
@@ -14,46 +14,47 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from pushd.backends.sqlite.requests import CommitResult, LogTotals, PublishRequest, Request, TickRequest
 from pushd.backends.sqlite.writer import Writer
+from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, PublishRequest, Request, TickRequest
 
-_GROUP_MESSAGES = 1000
-_GROUP_BYTES = 4 << 20
-"""Size of one transaction, plus at most the requests of one reactor turn: some 20 ms of work."""
+_BATCH_MESSAGES = 1000
+_BATCH_BYTES = 4 << 20
+"""At this size no further requests are added to a transaction: some 20 ms of work."""
 _PAUSE_SECONDS = 0.02
-"""Seconds without a request before maintenance is done."""
+"""Seconds without a request before maintenance starts."""
 _RETRY_SECONDS = 1.0
-_LONGEST_RETRY_SECONDS = 8.0
-_WELL_SECONDS = 10.0
-"""Seconds after a failure within which another one doubles the time until the next attempt."""
+_MAX_RETRY_SECONDS = 8.0
+_HEALTHY_SECONDS = 10.0
+"""A failure within these seconds of a recovery doubles the retry interval; a later one resets it."""
 
 
-class Job(NamedTuple):
-    """A request, and the Deferred for its result, which only the reactor thread uses."""
+class PendingRequest(NamedTuple):
+    """A request and the Deferred of its result, which only the reactor thread may use."""
 
     request: Request
     deferred: "Deferred[Any]"
 
 
 class ResultCallbacks(NamedTuple):
-    """Callbacks of the thread, called in the reactor."""
+    """The callbacks of the writer thread, called in the reactor thread."""
 
-    committed: Callable[[list[Job], CommitResult], None]
-    """Called with committed jobs, in their order."""
-    tidied: Callable[[LogTotals], None]
+    on_committed: Callable[[list[PendingRequest], CommitResult], None]
+    """Called with committed requests, in their order."""
+    on_maintained: Callable[[LogTotals], None]
     """Called after maintenance, which may have removed messages."""
-    failed: Callable[[list[Job], Exception], None]
-    """Called with the jobs of a failed commit, perhaps none; further ones are refused for now."""
-    refused: Callable[[list[Job]], None]
-    """Called with jobs that were submitted while nothing could be written."""
-    recovered: Callable[[LogTotals], None]
+    on_failed: Callable[[list[PendingRequest], Exception], None]
+    """Called with the requests of a failed commit, or with none when maintenance or reopening the file fails.
+    Further requests are refused until `on_recovered`."""
+    on_refused: Callable[[list[PendingRequest]], None]
+    """Called with requests that were submitted while the file could not be written."""
+    on_recovered: Callable[[LogTotals], None]
     """Called when requests are accepted again."""
-    stopped: Callable[[], None]
-    """Called when the file is closed."""
+    on_stopped: Callable[[], None]
+    """Called when the thread has closed the file."""
 
 
 class WriterThread(Thread):
-    """The thread. It runs from `start` until it has executed all jobs submitted before `finish`."""
+    """Runs from `start` until it has processed all requests that were submitted before `finish`."""
 
     def __init__(
         self,
@@ -62,124 +63,125 @@ class WriterThread(Thread):
         close: Callable[[Writer], None],
         check_presence: Callable[[], None],
         call: Callable[..., None],
-        reports: ResultCallbacks,
+        callbacks: ResultCallbacks,
     ) -> None:
         """
         :param writer: None when the file cannot be written now.
         :param reopen: returns a new writer, or raises any exception.
-        :param look: checks that the file is still there, and raises if it is not.
+        :param close: closes the file.
+        :param check_presence: raises an exception when the file was removed or replaced.
         :param call: calls a function in the reactor thread.
         """
-        # A daemon thread: the end of the process may end it at once, as a crash would.
+        # A daemon thread: if the process ends without `finish`, the effect is that of a crash.
         super().__init__(name="pushd-history", daemon=True)
         self._writer = writer
         self._reopen = reopen
         self._close = close
         self._check_presence = check_presence
         self._call = call
-        self._reports = reports
-        self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._callbacks = callbacks
+        self._pending: SimpleQueue[list[PendingRequest] | None] = SimpleQueue()
         self._is_finishing = False
         self._checkpoint_is_due = False
 
-    def submit(self, jobs: list[Job]) -> None:
-        """Submit jobs, after all earlier ones."""
-        self._jobs.put(jobs)
+    def submit(self, pending: list[PendingRequest]) -> None:
+        """Submit requests, to be processed after all earlier ones."""
+        self._pending.put(pending)
 
     def finish(self) -> None:
-        """Stop after all earlier jobs."""
-        self._jobs.put(None)
+        """Stop after all requests that were submitted. Does not wait for it."""
+        self._pending.put(None)
 
     def request_checkpoint(self) -> None:
-        """Finish a checkpoint between two commits. May be called from any thread."""
+        """Finish a checkpoint after the current commit. May be called from any thread."""
         self._checkpoint_is_due = True
 
     def run(self) -> None:
-        """Commit jobs until `finish`."""
-        well_since = time.monotonic()
+        """Process requests until `finish`."""
+        healthy_since = time.monotonic()
         retry = _RETRY_SECONDS
         while not self._is_finishing:
             if self._writer is None:
                 self._recover(retry)
-                well_since = time.monotonic()
-            elif not self._serve(self._writer):
-                is_often = time.monotonic() - well_since < _WELL_SECONDS
-                retry = min(2 * retry, _LONGEST_RETRY_SECONDS) if is_often else _RETRY_SECONDS
+                healthy_since = time.monotonic()
+            elif not self._process_requests(self._writer):
+                is_often = time.monotonic() - healthy_since < _HEALTHY_SECONDS
+                retry = min(2 * retry, _MAX_RETRY_SECONDS) if is_often else _RETRY_SECONDS
         if self._writer is not None:
-            with suppress(Exception):  # it was closed as well as could be; what is committed is safe
+            with suppress(Exception):  # committed messages are safe even if the file was not closed cleanly
                 self._close(self._writer)
-        self._call(self._reports.stopped)
+        self._call(self._callbacks.on_stopped)
 
     # While the file can be written
 
-    def _serve(self, writer: Writer) -> bool:
-        """Commit jobs until `finish`, or until something fails; return False if it failed."""
-        group: list[Job] = []
+    def _process_requests(self, writer: Writer) -> bool:
+        """Commit requests until `finish`; return False on the first failure."""
+        batch: list[PendingRequest] = []
         try:
             while not self._is_finishing:
-                group = self._next_group(writer)
-                if group:
-                    if any(isinstance(job.request, TickRequest) for job in group):
+                batch = self._next_batch(writer)
+                if batch:
+                    if any(isinstance(each.request, TickRequest) for each in batch):
                         self._check_presence()
-                    outcome = writer.commit([job.request for job in group])
-                    self._call(self._reports.committed, group, outcome)
-                    group = []
+                    result = writer.commit([each.request for each in batch])
+                    self._call(self._callbacks.on_committed, batch, result)
+                    batch = []
                 elif not self._is_finishing:
-                    writer.tidy()
-                    self._call(self._reports.tidied, writer.totals)
+                    writer.maintain()
+                    self._call(self._callbacks.on_maintained, writer.totals)
                 if self._checkpoint_is_due:
                     self._checkpoint_is_due = False
                     writer.checkpoint()
-        except Exception as error:  # of SQLite, of the disk, or a bug: nothing of the group is in the file
+        except Exception as error:  # of SQLite, of the disk, or a bug: the transaction is rolled back
             self._writer = None
-            writer.abandon()
-            self._call(self._reports.failed, group, error)
+            writer.roll_back()
+            self._call(self._callbacks.on_failed, batch, error)
             return False
         return True
 
-    def _next_group(self, writer: Writer) -> list[Job]:
-        """Wait for jobs and return those of one transaction; none when there is time for maintenance."""
-        group: list[Job] = []
+    def _next_batch(self, writer: Writer) -> list[PendingRequest]:
+        """Wait for requests, and return those of one transaction; none when it is time for maintenance."""
+        batch: list[PendingRequest] = []
         messages = size = 0
         with suppress(Empty):
-            while messages < _GROUP_MESSAGES and size < _GROUP_BYTES:
-                jobs = self._jobs.get_nowait() if group else self._first_jobs(writer)
-                if jobs is None:
+            while messages < _BATCH_MESSAGES and size < _BATCH_BYTES:
+                pending = self._pending.get_nowait() if batch else self._first_requests(writer)
+                if pending is None:
                     self._is_finishing = True
                     break
-                group += jobs
-                publishes = [job.request for job in jobs if isinstance(job.request, PublishRequest)]
+                batch += pending
+                publishes = [each.request for each in pending if isinstance(each.request, PublishRequest)]
                 messages += sum([len(publish.drafts) for publish in publishes])
                 size += sum([publish.size for publish in publishes])
-        return group
+        return batch
 
-    def _first_jobs(self, writer: Writer) -> list[Job] | None:
-        """Wait for jobs; only shortly if there is maintenance to do.
+    def _first_requests(self, writer: Writer) -> list[PendingRequest] | None:
+        """Wait for requests and return them; None at the end.
 
-        :raises Empty: when there is time for maintenance.
+        :raises Empty: when there was no request for `_PAUSE_SECONDS` and there is maintenance to do.
         """
         try:
-            return self._jobs.get(timeout=_PAUSE_SECONDS)
+            return self._pending.get(timeout=_PAUSE_SECONDS)
         except Empty:
-            if writer.has_chores:
+            if writer.has_maintenance:
                 raise
-        return self._jobs.get()
+        return self._pending.get()
 
-    # While it cannot
+    # While it cannot be written
 
     def _recover(self, seconds: float) -> None:
-        """Refuse jobs for some seconds, then try to reopen the file."""
+        """Refuse requests for some seconds, then try to reopen the file."""
         until = time.monotonic() + seconds
         with suppress(Empty):
             while (left := until - time.monotonic()) > 0:
-                jobs = self._jobs.get(timeout=left)
-                if jobs is None:
+                pending = self._pending.get(timeout=left)
+                if pending is None:
                     self._is_finishing = True
                     return
-                self._call(self._reports.refused, jobs)
+                self._call(self._callbacks.on_refused, pending)
         try:
             self._writer = self._reopen()
         except Exception as error:
-            self._call(self._reports.failed, [], error)
+            self._call(self._callbacks.on_failed, [], error)
         else:
-            self._call(self._reports.recovered, self._writer.totals)
+            self._call(self._callbacks.on_recovered, self._writer.totals)

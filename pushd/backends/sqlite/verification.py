@@ -1,7 +1,7 @@
-"""Verification of a file: its structure by SQLite, and every row by its checksum.
+"""Verification of a file: SQLite checks its structure, and the checksum of each row is compared.
 
-A large file takes seconds to verify. So a start verifies the newest messages for a moment, and a thread verifies the
-whole file afterwards (`watching`).
+A large file takes seconds to verify. So a start verifies the newest messages for a fraction of a second, and
+`verifier_thread` verifies the whole file afterwards.
 """
 
 import sqlite3
@@ -10,27 +10,28 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
-from pushd.backends.sqlite.errors import Damaged, damage_found
+from pushd.backends.sqlite.errors import Damaged, corruption_as_damaged
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
 
-_STEPS = 10_000
-"""Instructions of SQLite's machine between two looks at the clock: well below a millisecond."""
+_VM_STEPS = 10_000
+"""Instructions of SQLite's virtual machine between two checks of the time: well below a millisecond."""
 _BATCH = 500
+"""Messages that are read at a time."""
 
 
 def verify(db: sqlite3.Connection, seconds: float = inf, pause: Callable[[], None] = lambda: None) -> bool:
     """Verify a file for at most `seconds`; return whether all of it was verified.
 
-    :param pause: called between batches.
-    :raises Damaged: it is damaged.
+    :param pause: called between batches of messages. It may raise an exception to abort.
+    :raises Damaged: when the file is damaged.
     """
     until = time.monotonic() + seconds
-    with damage_found():
-        return _is_sound(db, (until + time.monotonic()) / 2) & _is_as_written(db, until, pause)
+    with corruption_as_damaged():
+        return _verify_structure(db, (until + time.monotonic()) / 2) & _verify_checksums(db, until, pause)
 
 
-def _is_sound(db: sqlite3.Connection, until: float) -> bool:
-    db.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+def _verify_structure(db: sqlite3.Connection, until: float) -> bool:
+    db.set_progress_handler(lambda: time.monotonic() > until, _VM_STEPS)
     try:
         (word,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.OperationalError as error:
@@ -44,7 +45,7 @@ def _is_sound(db: sqlite3.Connection, until: float) -> bool:
     return True
 
 
-def _is_as_written(db: sqlite3.Connection, until: float, pause: Callable[[], None]) -> bool:
+def _verify_checksums(db: sqlite3.Connection, until: float, pause: Callable[[], None]) -> bool:
     for row in db.execute(f"SELECT {RECORD_COLUMNS} FROM channel"):
         if record_of_row(row) is None:
             raise Damaged("the checksum of a channel does not match")
@@ -59,7 +60,10 @@ def _is_as_written(db: sqlite3.Connection, until: float, pause: Callable[[], Non
 
 
 def _batches(db: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
-    """Read all messages with the names of their channels, the newest first; nothing is held between two batches."""
+    """Yield the rows of all messages with the names of their channels, the newest first.
+
+    No read transaction is open between two batches.
+    """
     before = 1 << 62
     name = "(SELECT name FROM channel WHERE id = message.channel)"
     query = f"SELECT {MESSAGE_COLUMNS}, {name} FROM message WHERE seq < ? ORDER BY seq DESC LIMIT {_BATCH}"

@@ -1,7 +1,4 @@
-"""The pulse: a sign of life that goes through Redis and comes back by the way that messages take.
-
-Its age is the health.
-"""
+"""The heartbeat: a message through Redis and back over pub/sub, the way of all messages. Its age is the health."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,19 +9,19 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from txredisapi import RedisError
 
-from pushd.backends.redis.commands import Commands
+from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.scripts import BEAT
 from pushd.core.errors import Refusal
 
-BEAT_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 1.0
 OVERDUE_SECONDS: Final = 4.0
-"""The age at which the connection that listens counts as dead."""
+"""Age of the last heartbeat at which the pub/sub connection counts as dead."""
 _NODE_MILLISECONDS: Final = 10_000
-"""How long a node counts as alive after a beat."""
+"""How long a node counts as alive after a heartbeat."""
 
 
-class Beat(msgspec.Struct, array_like=True):
-    """What a beat tells."""
+class HeartbeatReply(msgspec.Struct, array_like=True):
+    """The reply to a heartbeat."""
 
     epoch: str
     head: int
@@ -33,68 +30,68 @@ class Beat(msgspec.Struct, array_like=True):
     """The time of Redis, in unix milliseconds."""
     nodes: int
     is_tidy: bool
-    """Whether nothing more is too old."""
+    """Whether no expired message is left."""
 
 
-_decode = msgspec.msgpack.Decoder(Beat).decode
+_decode = msgspec.msgpack.Decoder(HeartbeatReply).decode
 
 
-class Pulse:
-    """Beats, and how long ago one came back.
+class Heartbeat:
+    """Sends heartbeats, and records when one has returned.
 
-    :param beaten: is called with what each beat told, and when it was sent.
-    :param looked: is called after each attempt.
+    :param on_reply: called with each reply, and the time at which the heartbeat was sent.
+    :param on_attempt: called after each attempt.
     """
 
     log = Logger()
 
     def __init__(
         self,
-        commands: Commands,
+        commands: CommandRunner,
         node: str,
         age: float,
         clock: Any,
-        beaten: Callable[[Beat, float], None],
-        looked: Callable[[], None],
+        on_reply: Callable[[HeartbeatReply, float], None],
+        on_attempt: Callable[[], None],
     ) -> None:
         self.trouble: str | None = None
-        """Why the last beat did not go out."""
+        """Why the last heartbeat was not sent; None when it was."""
         self._commands = commands
         self._node = node
         self._age = round(age * 1000)
         self._clock = clock
-        self._beaten = beaten
-        self._looked = looked
+        self._on_reply = on_reply
+        self._on_attempt = on_attempt
         self._number = 0
         self._back = clock.seconds()
-        self._loop = LoopingCall(self._beat)
+        self._loop = LoopingCall(self._send_next)
         self._loop.clock = clock
 
     @property
     def silence(self) -> float:
-        """How many seconds ago a beat came back, or the connection began."""
+        """Seconds since a heartbeat has returned, or since the connection was made."""
         return float(self._clock.seconds() - self._back)
 
     def start(self) -> None:
-        """Begin to beat."""
-        self._loop.start(BEAT_SECONDS).addErrback(
+        """Start to send heartbeats."""
+        self._loop.start(HEARTBEAT_SECONDS).addErrback(
             lambda failure: self.log.failure("Redis heartbeat stopped by an internal error; no more are sent", failure)
         )
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop sending heartbeats."""
         if self._loop.running:
             self._loop.stop()
 
-    def back(self, _: int = 0) -> None:
-        """Know that a beat came back, or that the connection that listens is fresh."""
+    def returned(self, _: int = 0) -> None:
+        """Called when a heartbeat has returned, or when the pub/sub connection is new."""
         self._back = self._clock.seconds()
 
-    def _beat(self) -> None:
+    def _send_next(self) -> None:
         Deferred.fromCoroutine(self._send()).addErrback(
             lambda failure: self.log.failure("Redis heartbeat failed by an internal error; trying again", failure)
         )
-        self._looked()
+        self._on_attempt()
 
     async def _send(self) -> None:
         protocol = self._commands.link.protocol
@@ -104,10 +101,10 @@ class Pulse:
         sent = self._clock.seconds()
         arguments = (self._age, self._node, self._number, _NODE_MILLISECONDS)
         try:
-            beat = _decode(await self._commands.call_over(protocol, BEAT, *arguments))
+            reply = _decode(await self._commands.call_over(protocol, BEAT, *arguments))
         except (RedisError, Refusal) as error:
             self.trouble = str(error)
         else:
             self.trouble = None
-            self._beaten(beat, sent)
-        self._looked()
+            self._on_reply(reply, sent)
+        self._on_attempt()

@@ -1,8 +1,8 @@
-"""Recovery from a damaged file: it is copied, and its intact rows go into a new file.
+"""Recovery of a damaged file: it is copied, and its intact rows are written to a new file.
 
-The new file has a new epoch, since it is unknown which messages are missing: so a returning subscriber receives a gap
-and then all messages that are kept. It is written under another name and replaces the damaged one
-in one step.
+The new file has a new epoch, since it is unknown which messages are missing. So a subscriber that reconnects receives a
+gap and then all messages that are kept. The new file is written under another name and replaces the damaged one
+atomically.
 """
 
 import os
@@ -15,72 +15,72 @@ from pathlib import Path
 from typing import Any, Final
 
 from pushd.backends.interface import BackendUnusable
+from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.directory import Directory, connect
-from pushd.backends.sqlite.record import Record
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row, row_of_record
 from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.core.message import Message
 
-_LAST: Final = 1 << 62
-"""Beyond every sequence."""
+_MAX_SEQUENCE: Final = 1 << 62
+"""Greater than any sequence."""
 
 
-def put_aside(directory: Directory) -> Path:
-    """Copy the file as it is, with what of it is in the log of SQLite only; return the path of the copy."""
+def copy_damaged(directory: Directory) -> Path:
+    """Copy the file and its write-ahead log as they are; return the path of the copy."""
     name = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}"
     number = len(list(directory.path.glob(f"{name}*.sqlite")))
-    aside = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
-    for part, copy in zip(directory.parts, (aside, _log_of(aside)), strict=False):
+    copy = directory.file.with_name(f"{name}-{number}.sqlite" if number else f"{name}.sqlite")
+    for part, target in zip(directory.files, (copy, _wal_of(copy)), strict=False):
         if part.exists():
-            shutil.copyfile(part, copy)
-    return aside
+            shutil.copyfile(part, target)
+    return copy
 
 
-def salvage(directory: Directory, aside: Path, epoch: str) -> str:
+def recover_file(directory: Directory, copy: Path, epoch: str) -> str:
     """Write the intact rows of a damaged copy to a new file; return a one-line summary.
 
-    :param epoch: that of the new file.
-    :raises BackendUnusable: nothing in it is readable.
+    :param copy: the path of the copy.
+    :param epoch: the epoch of the new file.
+    :raises BackendUnusable: when nothing in it is readable.
     """
-    damaged = connect(aside, "ro")
+    damaged = connect(copy, "ro")
     try:
-        # Without this SQLite reads nothing of a file that is shorter than it says.
+        # Without this SQLite reads nothing from a file that is shorter than its header says.
         damaged.execute("PRAGMA writable_schema = ON")
         version_of(damaged)
-        found = _DamagedFile(damaged)
-        kept = found.write(_rebuilt(directory), epoch) if found.names else 0
+        damaged_file = _DamagedFile(damaged)
+        kept = damaged_file.write(_rebuilt_path(directory), epoch) if damaged_file.names else 0
         if not kept:
-            _rebuilt(directory).unlink(missing_ok=True)
+            _rebuilt_path(directory).unlink(missing_ok=True)
             raise BackendUnusable(
                 "is damaged, and nothing in it is readable; move it away to start with an empty history"
             )
     finally:
         damaged.close()
-        aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)
-    take_over(directory)
-    missing = found.expected - kept
+        copy.with_name(f"{copy.name}-shm").unlink(missing_ok=True)
+    install_rebuilt(directory)
+    missing = damaged_file.expected - kept
     loss = f", {missing} lost" if missing > 0 else ""
-    return (
-        f"Recovered {kept} messages in {len(found.names)} channels{loss}; the damaged file was copied to {aside.name}"
-    )
+    content = f"{kept} messages in {len(damaged_file.names)} channels{loss}"
+    return f"Recovered {content}; the damaged file was copied to {copy.name}"
 
 
-def take_over(directory: Directory) -> None:
-    """Replace the damaged file by a finished new one, which an earlier start may have left."""
-    rebuilt = _rebuilt(directory)
+def install_rebuilt(directory: Directory) -> None:
+    """Replace the damaged file with the recovered one, if there is one: an interrupted start may have left it."""
+    rebuilt = _rebuilt_path(directory)
     if rebuilt.exists():
-        # Not the least frame of the old log may be applied to the new file.
-        for part in directory.parts[1:]:
+        # No frame of the old write-ahead log may be applied to the new file.
+        for part in directory.files[1:]:
             part.unlink(missing_ok=True)
         os.replace(rebuilt, directory.file)
-        _sync(directory.path)
+        _fsync(directory.path)
 
 
-def _log_of(file: Path) -> Path:
+def _wal_of(file: Path) -> Path:
     return file.with_name(f"{file.name}-wal")
 
 
-def _rebuilt(directory: Directory) -> Path:
+def _rebuilt_path(directory: Directory) -> Path:
     return directory.file.with_suffix(".rebuilt")
 
 
@@ -90,19 +90,19 @@ class _DamagedFile:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self.names = self._names_in_index()
-        """By number. Whether a name is right the checksum of each message shows."""
-        self.records: dict[int, Record] = {}
-        """By number: those that are whole."""
+        """Channel names by id. They may be wrong: the checksum of each message shows it."""
+        self.records: dict[int, ChannelRecord] = {}
+        """The intact records, by id."""
         for row in _readable(db, RECORD_COLUMNS, "channel NOT INDEXED", "id"):
             record = record_of_row(row)
             if record is not None:
                 self.names[record.id] = record.name
                 self.records[record.id] = record
         self.expected = sum(record.messages for record in self.records.values())
-        """How many messages there were, as far as it is known."""
+        """The number of messages according to the intact records."""
 
     def write(self, file: Path, epoch: str) -> int:
-        """Write a new file, under another name until it is finished; return the number of messages in it."""
+        """Write the intact rows to a new file, which appears when it is complete; return the number of messages."""
         unfinished = file.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         db = connect(unfinished, "rwc")
@@ -110,21 +110,21 @@ class _DamagedFile:
         head, now, wall = self._log()
         migrate(db, epoch, wall)
         db.execute("BEGIN")
-        kept = {number: self._without_messages(number) for number in self.names}
+        kept = {number: self._emptied_record(number) for number in self.names}
         for row in _readable(self._db, MESSAGE_COLUMNS, "message NOT INDEXED", "seq"):
             record = kept.get(row[1])
             message = message_of_row(row, epoch, record.name) if record else None
             if record is not None and message is not None and message.seq > record.floor:
-                db.execute(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES {_places(12)}", row)
-                _count(record, message)
+                db.execute(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES {_placeholders(12)}", row)
+                _add_to_record(record, message)
                 head, now = max(head, message.seq), max(now, row[4])
         for record in kept.values():
-            db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_places(17)}", row_of_record(record))
-        # As if the clock had been set back just now: then no query relies on the order of times.
+            db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_placeholders(17)}", row_of_record(record))
+        # As if the wall clock had just been set back: then no query relies on the order of timestamps.
         db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?, peak = 1e308", (head, now, head))
         db.execute("COMMIT")
         db.close()
-        _sync(unfinished)
+        _fsync(unfinished)
         os.replace(unfinished, file)
         return sum(record.messages for record in kept.values())
 
@@ -138,15 +138,15 @@ class _DamagedFile:
                     names[number] = name
         return names
 
-    def _without_messages(self, number: int) -> Record:
+    def _emptied_record(self, number: int) -> ChannelRecord:
         known = self.records.get(number)
         if known is None:
-            return Record(number, self.names[number])
+            return ChannelRecord(number, self.names[number])
         known.messages = known.bytes = known.cost = known.stale = 0
         return known
 
     def _log(self) -> tuple[int, float, float]:
-        """Return the newest sequence, and the time of the last commit by the log's own and by the wall clock."""
+        """Return the newest sequence, and the log time and unix seconds of the last commit."""
         with suppress(sqlite3.DatabaseError, TypeError, ValueError):
             seq, now, wall = self._db.execute("SELECT seq, now, wall FROM log").fetchone()
             return int(seq), float(now), float(wall)
@@ -154,10 +154,10 @@ class _DamagedFile:
 
 
 def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
-    """Read the rows of a table, passing over unreadable ones."""
+    """Yield the readable rows of a table in the order of a key."""
     query = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
     after = 0
-    while after <= _LAST:
+    while after <= _MAX_SEQUENCE:
         try:
             for row in db.execute(query, (after,)):
                 after = row[0]
@@ -168,11 +168,11 @@ def _readable(db: sqlite3.Connection, columns: str, table: str, key: str) -> Ite
 
 
 def _next_readable(db: sqlite3.Connection, query: str, low: int) -> int:
-    """Find how far one has to pass over unreadable rows: by larger and larger steps, then back by halves."""
+    """Return a key from which rows can be read again: found by growing steps, then by bisection."""
     high = low + 1
     while not _can_read(db, query, high):
         low, high = high, high + 2 * (high - low)
-        if high > _LAST:
+        if high > _MAX_SEQUENCE:
             return high
     while high - low > 1:
         middle = (low + high) // 2
@@ -188,7 +188,7 @@ def _can_read(db: sqlite3.Connection, query: str, after: int) -> bool:
     return True
 
 
-def _count(record: Record, message: Message) -> None:
+def _add_to_record(record: ChannelRecord, message: Message) -> None:
     size = len(message.data)
     one = record.entry(message.seq, message.time, size, len(message.content_type) + len(message.event or ""))
     record.messages += 1
@@ -201,11 +201,11 @@ def _count(record: Record, message: Message) -> None:
         record.ended = message.end
 
 
-def _places(count: int) -> str:
+def _placeholders(count: int) -> str:
     return f"({', '.join('?' * count)})"
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,30 +1,33 @@
-"""A record: what is known of one channel, whether or not it has messages."""
+"""The record of one channel, whether or not it has messages."""
 
 from collections import deque
 from typing import NamedTuple
 
 from pushd.core.history import Bounds
 
-_BOOKKEEPING = 400
-"""See `core.log`: the bound in all is the same wherever messages are kept."""
+_OVERHEAD = 400
+"""As in `core.log`, so that `Bounds.total_bytes` has the same effect in both backends."""
 
 
 def cost_of(size: int) -> int:
-    """Return what a message of that size counts towards the total bytes."""
-    return size + _BOOKKEEPING
+    """Return what a message of `size` bytes counts towards `Bounds.total_bytes`."""
+    return size + _OVERHEAD
 
 
 class Entry(NamedTuple):
-    """What a record knows of one message."""
+    """What a record holds of one message."""
 
     seq: int
     bytes: int
+    """Bytes of its data."""
     cost: int
+    """See `cost_of`."""
     time: float
+    """Its timestamp, in unix seconds."""
 
 
-class Record:
-    """What is known of one channel; the columns of its row, in their order, and what can be read again."""
+class ChannelRecord:
+    """The state of one channel: the columns of its row, in their order, and entries that can be read again."""
 
     __slots__ = (
         "bytes",
@@ -32,9 +35,8 @@ class Record:
         "deleted",
         "ended",
         "floor",
-        "front",
+        "has_all_entries",
         "id",
-        "is_front_whole",
         "last",
         "last_time",
         "lost",
@@ -42,6 +44,7 @@ class Record:
         "lost_time",
         "messages",
         "name",
+        "oldest",
         "place",
         "stale",
         "used",
@@ -70,33 +73,34 @@ class Record:
         self.name = name
         self.messages = messages
         self.bytes = bytes
-        """Of the data of its messages."""
+        """Bytes of the data of its messages."""
         self.cost = cost
-        """What its messages count of the bytes in all."""
+        """What its messages count towards `Bounds.total_bytes`."""
         self.last = last
-        """The sequence of its newest message, kept or not; 0 before the first."""
+        """The sequence of its newest message, kept or not; 0 for none."""
         self.last_time = last_time
         self.used = used
-        """The sequence that was given out when it was last published to."""
+        """The sequence of the last publish to it; that of an end mark counts, too."""
         self.ended = ended
         self.deleted = deleted
         """Whether it was deleted on request; kept to answer older cursors correctly."""
         self.floor = floor
-        """What is not above this sequence is gone."""
+        """Messages up to this sequence are gone."""
         self.stale = stale
-        """How many rows are left below the floor."""
+        """The number of rows that are left at or below the floor."""
         self.lost = lost
         """The sequence of the newest message that was lost; 0 for none."""
         self.lost_time = lost_time
         self.lost_reason = lost_reason
         self.place = place
-        """Its place among the others of its kind: the least recently used has the lowest."""
-        self.front: deque[Entry] = deque()
-        """Its oldest messages, or some of them."""
-        self.is_front_whole = not messages
+        """Its rank in the order of use: the least recently used record has the lowest."""
+        self.oldest: deque[Entry] = deque()
+        """Entries of its oldest messages, or none when they have to be read from the file."""
+        self.has_all_entries = not messages
+        """Whether `oldest` has an entry of each of its messages."""
 
-    def lose(self, seq: int, time: float, reason: str) -> None:
-        """Remember a loss, if it is the newest."""
+    def record_loss(self, seq: int, time: float, reason: str) -> None:
+        """Record the loss of a message, if no newer one was lost."""
         if seq > self.lost:
             self.lost, self.lost_time, self.lost_reason = seq, time, reason
 
@@ -104,11 +108,15 @@ class Record:
         """Return whether the oldest message has to be evicted."""
         return self.messages > bounds.messages or self.bytes > bounds.bytes
 
-    def forget_front(self) -> None:
-        """Drop the entries of single messages."""
-        self.front.clear()
-        self.is_front_whole = not self.messages
+    def clear_oldest(self) -> None:
+        """Discard the entries of messages; they are read again when they are needed."""
+        self.oldest.clear()
+        self.has_all_entries = not self.messages
 
     def entry(self, seq: int, time: float, data: int, names: int) -> Entry:
-        """Make an entry of what a row says. `data`, `names`: the length of its data, and of its type and event."""
+        """Return the entry of a row.
+
+        :param data: bytes of its data.
+        :param names: bytes of its content type and event type.
+        """
         return Entry(seq, data, cost_of(data + names + len(self.name)), time)

@@ -1,4 +1,4 @@
-"""Scripts, called over the one connection for commands, with a deadline, and never while Redis is known to be away."""
+"""Calls of scripts over the command connection, with a timeout; they fail at once while Redis is unavailable."""
 
 import re
 from secrets import token_hex
@@ -12,7 +12,7 @@ from pushd.backends.redis.protocols import CommandProtocol
 from pushd.backends.redis.scripts import Script
 from pushd.core.errors import Unavailable
 
-_TROUBLES: Final = {
+_REASONS: Final = {
     "OOM": "Redis has no memory left",
     "READONLY": "this Redis is a replica and accepts no writes",
     "MISCONF": "Redis cannot save to its disk and accepts no writes",
@@ -23,40 +23,41 @@ _TROUBLES: Final = {
     "NOAUTH": "Redis requires a password",
     "BUSY": "Redis is busy with a script of another client",
 }
-_TROUBLE = re.compile(rf"(?:^|[ -])({'|'.join(_TROUBLES)})\b")
+_REASON = re.compile(rf"(?:^|[ -])({'|'.join(_REASONS)})\b")
 _MOVED: Final = frozenset(("READONLY", "MASTERDOWN"))
-"""Answers of a Redis that is not the master any more: the connection leads to the wrong one."""
+"""Errors of a Redis that is not the master any more, so that the connection has to be replaced."""
 
 
-class Commands:
-    """The way to Redis for everything but listening.
+class CommandRunner:
+    """Runs everything except subscriptions.
 
-    :param prefix: of all keys. :param feed: of all channels of pub/sub.
-    :param patience: seconds that anybody waits at most.
+    :param prefix: the prefix of all keys.
+    :param feed: the prefix of all pub/sub channels.
+    :param patience: the timeout of a call, in seconds.
     """
 
     def __init__(self, prefix: str, feed: str, clock: Any, patience: float) -> None:
         self.link: Link[CommandProtocol]
         self.run = b""
-        """The run of Redis to which the connection leads; it changes with a restart and a failover."""
+        """The run id of the connected Redis; it changes with a restart and a failover."""
         self.feed = feed.encode()
         self._prefix = prefix.encode()
         self._clock = clock
         self._patience = patience
 
     @property
-    def is_away(self) -> bool:
-        """Whether Redis has been away for so long that nobody needs to wait for it."""
+    def is_unavailable(self) -> bool:
+        """Whether Redis has been unavailable for longer than the timeout, so that calls fail at once."""
         return self.link.protocol is None and self._clock.seconds() - self.link.away_since >= self._patience
 
-    def away(self) -> Unavailable:
+    def unavailable(self) -> Unavailable:
         """Return the refusal for calls made while Redis is unavailable."""
-        return Unavailable(f"Redis is away: {self.link.trouble}")
+        return Unavailable(f"Redis is unavailable: {self.link.trouble}")
 
     async def call(self, script: Script, *args: object) -> Any:
-        """Call a script that may be called twice; give what it gives.
+        """Call a script that may be called twice; return its reply.
 
-        :raises Unavailable: Redis is away or takes nothing, or did not answer in time.
+        :raises Unavailable: when Redis is unavailable, accepts no writes, or did not reply in time.
         """
         until = self._clock.seconds() + self._patience
         while True:
@@ -69,8 +70,8 @@ class Commands:
     async def call_over(self, protocol: CommandProtocol, script: Script, *args: object) -> Any:
         """Call a script over a given connection.
 
-        :raises Unavailable: Redis takes nothing now.
-        :raises LostConnection: it is not known whether the script ran.
+        :raises Unavailable: when Redis accepts no writes now.
+        :raises LostConnection: when it is unknown whether the script has run.
         """
         rest = (b"1", self._prefix + b"log", self._prefix, token_hex(5), self.run, self.feed, *args)
         try:
@@ -84,26 +85,26 @@ class Commands:
             raise self._refusal(error) from None
 
     async def publish(self, channel: bytes, payload: bytes) -> int:
-        """Say something on pub/sub that is no message of the log; give to how many connections."""
+        """Publish something on pub/sub that is not in the log; return the number of receiving connections."""
         protocol = await self._connection(self._clock.seconds() + self._patience)
         try:
             return int(await protocol.execute_command(b"PUBLISH", self.feed + channel, payload))
         except LostConnection:
-            raise self.away() from None
+            raise self.unavailable() from None
         except ResponseError as error:
             raise self._refusal(error) from None
 
     async def _connection(self, until: float) -> CommandProtocol:
-        if self.link.protocol is None and not self.is_away:
+        if self.link.protocol is None and not self.is_unavailable:
             await self.link.up(until - self._clock.seconds())
         if self.link.protocol is None or self._clock.seconds() >= until:
-            raise self.away()
+            raise self.unavailable()
         return self.link.protocol
 
     def _refusal(self, error: ResponseError) -> Exception:
-        found = _TROUBLE.search(str(error))
+        found = _REASON.search(str(error))
         if not found:
             return error
         if found[1] in _MOVED:
-            self.link.drop(_TROUBLES[found[1]])
-        return Unavailable(_TROUBLES[found[1]])
+            self.link.drop(_REASONS[found[1]])
+        return Unavailable(_REASONS[found[1]])

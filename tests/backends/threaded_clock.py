@@ -1,4 +1,4 @@
-"""What stands for a reactor to the store on disk: threads are real, and their calls are made while a test waits."""
+"""A reactor for blocking tests of threads: their calls run while the test waits."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -15,25 +15,25 @@ _SECONDS = 30
 
 
 class ThreadedClock(Clock):
-    """A clock that only the test moves, and the calls that threads have made."""
+    """A clock that only the test advances, and a queue of the calls from threads."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rightNow = 1000.0
-        self.set_by = 0.0
-        """By how much somebody has set the wall clock."""
+        self.wall_offset = 0.0
+        """Seconds by which the wall clock was set forward."""
         self._calls: SimpleQueue[tuple[Callable[..., Any], Any, Any]] = SimpleQueue()
 
     def wall(self) -> float:
-        """Give unix seconds."""
-        return self.seconds() + self.set_by
+        """Return the time in unix seconds."""
+        return self.seconds() + self.wall_offset
 
     def callFromThread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """See `IReactorFromThreads`."""
         self._calls.put((call, args, kwargs))
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Make the calls of threads until a coroutine is done; give what it returns."""
+        """Run calls from threads until a coroutine is done; return its result."""
         results: list[Any] = []
         Deferred.fromCoroutine(coroutine).addBoth(results.append)
         self.until(lambda: results)
@@ -43,7 +43,7 @@ class ThreadedClock(Clock):
         return result
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Make the calls of threads until something holds."""
+        """Run calls from threads until a condition holds."""
         deadline = time.monotonic() + _SECONDS
         while not condition():
             assert time.monotonic() < deadline

@@ -1,21 +1,22 @@
-"""The names of pub/sub: which channel of Redis carries what, and which pattern of Redis covers a pattern of ours."""
+"""The names of pub/sub channels and patterns in Redis."""
 
 from typing import Final
 
 from pushd.core.names import is_pattern
 
 ALL: Final = b"all"
-"""What concerns every node."""
+"""The channel to which every node subscribes."""
 _SPECIAL = {ord(sign): f"\\{sign}" for sign in "[]?*^-\\"}
 
 
 def of_node(node: str) -> bytes:
-    """Name the channel that one node listens to."""
+    """Return the channel of one node."""
     return b"n:" + node.encode()
 
 
 def of_topic(prefix: str, topic: str) -> bytes:
-    """Name what carries the messages of a topic. Redis lets `*` stand for `/` too: what is too much is passed over."""
+    """Return the channel or pattern of a topic. In Redis `*` matches `/` too; messages of other channels are
+    skipped."""
     if not is_pattern(topic):
         return f"{prefix}f:{topic}".encode()
     segments = topic.split("/")

@@ -1,4 +1,4 @@
-"""A store on disk for tests that open, break and restart it; all waits, so that tests read from top to bottom."""
+"""A harness for the SQLite backend: its methods block, so tests that break and restart it read from top to bottom."""
 
 import sqlite3
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from typing import Any
 
 from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
-from pushd.backends.sqlite.requests import TickRequest
+from pushd.backends.sqlite.writer_requests import TickRequest
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import StartPosition
-from tests.backends.threads import ThreadedClock
+from tests.backends.threaded_clock import ThreadedClock
 
 
-class DiskStore:
-    """A store, and what it has called back since it was last started."""
+class SqliteHarness:
+    """A SQLite backend with its callbacks recorded since the last start."""
 
     def __init__(
         self, directory: Path, sync: str = "normal", clock: ThreadedClock | None = None, **bounds: Any
@@ -26,100 +26,100 @@ class DiskStore:
         self.clock = clock or ThreadedClock()
         self.bounds = Bounds(**bounds)
         self.sync = sync
-        self.heard: list[Message] = []
-        self.forgotten: list[str] = []
+        self.delivered: list[Message] = []
+        self.deleted: list[str] = []
         self.health_reasons: list[str | None] = []
         self.backend: SqliteBackend
 
-    def start(self) -> "DiskStore":
-        """Start it."""
-        self.heard, self.forgotten, self.health_reasons = [], [], []
+    def start(self) -> "SqliteHarness":
+        """Start a new backend on the directory."""
+        self.delivered, self.deleted, self.health_reasons = [], [], []
         self.backend = SqliteBackend(str(self.directory), self.bounds, self.clock, self.clock.wall, self.sync)
         self.clock.wait(
-            self.backend.start(BackendEvents(self.heard.append, self.forgotten.append, self.health_reasons.append))
+            self.backend.start(BackendEvents(self.delivered.append, self.deleted.append, self.health_reasons.append))
         )
         return self
 
     def stop(self) -> None:
-        """Stop it, if it runs."""
+        """Stop the backend, if it runs."""
         self.clock.wait(self.backend.stop())
 
-    def restart(self, **bounds: Any) -> "DiskStore":
-        """Stop and start it, with other bounds perhaps."""
+    def restart(self, **bounds: Any) -> "SqliteHarness":
+        """Stop it and start a new one, perhaps with other bounds."""
         self.stop()
         self.bounds = self.bounds._replace(**bounds)
         return self.start()
 
-    def crash(self) -> "DiskStore":
-        """Start another one on a copy of what is on disk now, as if this one had been killed."""
+    def crash(self) -> "SqliteHarness":
+        """Start a backend on a copy of the files as they are now, as after a crash of this one."""
         copy = self.directory.with_name(f"{self.directory.name}-again")
         copy.mkdir()
         for part in self.directory.iterdir():
             (copy / part.name).write_bytes(part.read_bytes())
-        return DiskStore(copy, self.sync, self.clock, **self.bounds._asdict()).start()
+        return SqliteHarness(copy, self.sync, self.clock, **self.bounds._asdict()).start()
 
-    # Ask
+    # Requests
 
     def publish(self, channel: str, data: bytes = b"x", **rest: Any) -> Message:
         """Publish one message, which must be accepted."""
-        (accepted,) = self.try_all(draft(channel, data, **rest))
+        (accepted,) = self.publish_all(draft(channel, data, **rest))
         assert isinstance(accepted, Message), accepted
         return accepted
 
     def publish_each(self, channels: str) -> list[Message]:
-        """Publish to channels of one letter each."""
+        """Publish to channels of one letter each, one message after the other."""
         return [self.publish(channel) for channel in channels]
 
-    def try_all(self, *drafts: Draft) -> Any:
-        """Publish several at once, accepted or not."""
+    def publish_all(self, *drafts: Draft) -> Any:
+        """Publish several messages at once; return the results."""
         return self.clock.wait(self.backend.publish(drafts))
 
-    def forget(self, channel: str) -> bool:
+    def delete(self, channel: str) -> bool:
         """Delete a channel."""
         return self.clock.wait(self.backend.delete(channel))
 
     def open(self, topics: str, since: Since) -> StartPosition:
-        """Open at topics, joined by commas."""
+        """Open topics, separated by commas."""
         return self.clock.wait(self.backend.open(tuple(topics.split(",")), since))
 
-    def come_back(self, topics: str, since: Since, count: int = 10_000) -> tuple[list[Message], list[Gap]]:
-        """Open and read to the end; give the messages and the gaps that are told."""
-        opening = self.open(topics, since)
+    def replay_since(self, topics: str, since: Since, count: int = 10_000) -> tuple[list[Message], list[Gap]]:
+        """Open topics and read all pages; return the messages and the gaps."""
+        start_position = self.open(topics, since)
         messages: list[Message] = []
-        gaps = list(opening.gaps)
-        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
-        position, complete = opening.position, not opening.needs_replay
+        gaps = list(start_position.gaps)
+        reported = {(gap.topic, gap.end) for gap in (*start_position.gaps, *start_position.known_gaps)}
+        position, complete = start_position.position, not start_position.needs_replay
         while not complete:
             page = self.clock.wait(self.backend.page(tuple(topics.split(",")), position, count, 1 << 30))
-            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in told]
-            told |= {(gap.topic, gap.end) for gap in page.gaps}
+            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in reported]
+            reported |= {(gap.topic, gap.end) for gap in page.gaps}
             messages += page.messages
             position, complete = page.position, page.is_last
         return messages, gaps
 
-    def kept(self, topics: str = "**", since: Since = EVERYTHING) -> list[Message]:
-        """Give all that is kept."""
-        return self.come_back(topics, since)[0]
+    def stored(self, topics: str = "**", since: Since = EVERYTHING) -> list[Message]:
+        """Return all stored messages of topics."""
+        return self.replay_since(topics, since)[0]
 
     def tick(self) -> None:
-        """Let the writer know what time it is."""
+        """Process a tick, so that messages expire."""
         self.clock.wait(self._tick())
 
-    def until(self, condition: Callable[[], object]) -> None:
-        """Let the threads work until something holds."""
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Run calls of the threads until a condition holds."""
         self.clock.until(condition)
 
     @property
     def epoch(self) -> str:
-        """The epoch."""
+        """The epoch of the log."""
         return self.backend._totals.epoch
 
-    def at(self, seq: int) -> MessageId:
-        """Give the cursor of one who heard all up to a sequence."""
+    def cursor_at(self, seq: int) -> MessageId:
+        """Return the cursor of a client that has everything up to a sequence."""
         return MessageId(self.epoch, seq)
 
     def sql(self, query: str, *values: object) -> list[Any]:
-        """Ask the file itself; also where no store runs."""
+        """Run a query on the file itself."""
         db = sqlite3.connect(self.file, isolation_level=None)
         try:
             return db.execute(query, values).fetchall()
@@ -131,5 +131,5 @@ class DiskStore:
 
 
 def data(messages: list[Message]) -> list[bytes]:
-    """Give the data of messages."""
+    """Return the data of messages."""
     return [message.data for message in messages]

@@ -1,7 +1,7 @@
-"""What patterns have lost: the channels that lost messages are walked once, in parts, for all patterns together.
+"""The losses of patterns: one walk over the channels with losses, in pages, for all patterns at once.
 
-The first part comes with the answer of a script, and the whole walk tells what was true at that moment. While it lasts
-Redis journals the losses that follow: of a channel that appears in the journal what counts is what it had lost before.
+The first page is part of the reply of a script, and the result of the walk is that of this moment. During the walk
+Redis journals further losses: for a channel in the journal, its loss before the walk counts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +15,8 @@ Row = str | int
 """Four in a row: a channel, the sequence of the newest message that it lost, its time, and the reason."""
 
 
-class Loss(NamedTuple):
-    """The newest message that was let go."""
+class RecordedLoss(NamedTuple):
+    """The newest message that a channel has lost."""
 
     seq: int
     at: int
@@ -24,21 +24,21 @@ class Loss(NamedTuple):
     why: str
 
 
-class Part(msgspec.Struct, array_like=True):
-    """What one call of `lua/losses.lua` gives."""
+class LossPage(msgspec.Struct, array_like=True):
+    """The reply of `lua/losses.lua`."""
 
     holds: bool
-    """Whether the walk can go on; if not, it has to begin again."""
+    """Whether the walk can continue; if not, it has to start again."""
     changes: int
     before: list[Row]
-    """The channels that have lost messages since the walk began, with what they had lost before."""
+    """The channels that have lost messages since the walk started, with their losses before."""
     found: list[Row]
     """The next channels, the newest loss first."""
     more: str
-    """Where to go on; empty at the end."""
+    """Where to continue; empty at the end."""
 
 
-decode_part = msgspec.msgpack.Decoder(Part).decode
+decode_part = msgspec.msgpack.Decoder(LossPage).decode
 
 
 class LossWalk:
@@ -46,14 +46,14 @@ class LossWalk:
 
     def __init__(self, patterns: Sequence[str], after: int) -> None:
         """
-        :param after: losses up to this sequence do not count.
+        :param after: losses up to this sequence are ignored.
         """
         self._patterns = patterns
         self._after = after
         self._unmatched: UnmatchedPatterns | None = None
-        """Made when it is needed: most have lost nothing."""
-        self._before: dict[str, Loss] = {}
-        self._newest: dict[str, Loss] = {}
+        """Made when it is needed: most patterns have no losses."""
+        self._before: dict[str, RecordedLoss] = {}
+        self._newest: dict[str, RecordedLoss] = {}
 
     @property
     def is_done(self) -> bool:
@@ -61,7 +61,7 @@ class LossWalk:
         return self._unmatched is not None and self._unmatched.is_empty
 
     def take(self, before: list[Row], found: list[Row]) -> None:
-        """Take one part; see `Part`."""
+        """Add a page."""
         for channel, loss in _losses(before):
             self._before.setdefault(channel, loss)
         if found and self._unmatched is None:
@@ -70,7 +70,7 @@ class LossWalk:
             if self._unmatched is not None and channel not in self._before:
                 self._newest.update(dict.fromkeys(self._unmatched.take(channel), loss))
 
-    def finish(self) -> dict[str, Loss]:
+    def finish(self) -> dict[str, RecordedLoss]:
         """Return the newest loss of each pattern that has lost anything."""
         changed = [(loss, channel) for channel, loss in self._before.items() if loss.seq > self._after]
         if changed:
@@ -81,6 +81,6 @@ class LossWalk:
         return self._newest
 
 
-def _losses(rows: list[Any]) -> Iterator[tuple[str, Loss]]:
+def _losses(rows: list[Any]) -> Iterator[tuple[str, RecordedLoss]]:
     fields: Iterable[tuple[str, int, int, str]] = zip(rows[::4], rows[1::4], rows[2::4], rows[3::4], strict=True)
-    return ((channel, Loss(seq, at, why)) for channel, seq, at, why in fields)
+    return ((channel, RecordedLoss(seq, at, why)) for channel, seq, at, why in fields)

@@ -7,10 +7,10 @@ import msgspec
 from twisted.internet.defer import DeferredSemaphore
 
 from pushd.backends.interface import Usage
-from pushd.backends.redis.commands import Commands
-from pushd.backends.redis.losses import LossWalk, Row, decode_part
+from pushd.backends.redis.command_runner import CommandRunner
+from pushd.backends.redis.encoding import decode_message
+from pushd.backends.redis.loss_walk import LossWalk, Row, decode_part
 from pushd.backends.redis.scripts import FETCH, FORGET, LAST, LINK, LOOK, LOSSES, MISSED, OPEN, PAGE
-from pushd.backends.redis.wire import decode_message
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.errors import Unavailable
 from pushd.core.message import Gap, Message
@@ -25,7 +25,7 @@ _ATTEMPTS: Final = 5
 """How often a walk begins again because Redis has not kept what had changed meanwhile."""
 
 
-class _Fact(msgspec.Struct, array_like=True):
+class _ChannelState(msgspec.Struct, array_like=True):
     """What has become of a topic."""
 
     lost: int
@@ -36,14 +36,14 @@ class _Fact(msgspec.Struct, array_like=True):
     newest: int
 
 
-class _Opened(msgspec.Struct, array_like=True):
+class _OpenReply(msgspec.Struct, array_like=True):
     epoch: str
     head: int
     unknown: int
     beyond: int
     now: int
     place: int
-    facts: list[_Fact]
+    facts: list[_ChannelState]
     after: int
     """The walk over losses looks for newer ones than this sequence."""
     changes: int
@@ -52,7 +52,7 @@ class _Opened(msgspec.Struct, array_like=True):
     more: str
 
 
-class _Found(msgspec.Struct, array_like=True):
+class _LossReply(msgspec.Struct, array_like=True):
     epoch: str
     head: int
     place: int
@@ -60,12 +60,12 @@ class _Found(msgspec.Struct, array_like=True):
     more: str
 
 
-class _Paged(msgspec.Struct, array_like=True):
+class _PageReply(msgspec.Struct, array_like=True):
     epoch: str
     head: int
     unknown: int
     beyond: int
-    facts: list[_Fact]
+    facts: list[_ChannelState]
     position: int
     complete: bool
     after: int
@@ -74,7 +74,7 @@ class _Paged(msgspec.Struct, array_like=True):
     more: str
 
 
-class Missed(msgspec.Struct, array_like=True):
+class MissedReply(msgspec.Struct, array_like=True):
     """What a node has missed."""
 
     epoch: str
@@ -92,10 +92,10 @@ class Missed(msgspec.Struct, array_like=True):
     """Whether these are all channels that lost messages, have ended or were deleted."""
 
 
-A = TypeVar("A", _Opened, tuple[_Paged, list[bytes]])
+A = TypeVar("A", _OpenReply, tuple[_PageReply, list[bytes]])
 
 
-class Linked(NamedTuple):
+class LinkReply(NamedTuple):
     """Messages of one channel, and what it lost."""
 
     epoch: str
@@ -104,21 +104,21 @@ class Linked(NamedTuple):
     why: str
 
 
-_opened = msgspec.msgpack.Decoder(_Opened).decode
-_found = msgspec.msgpack.Decoder(_Found).decode
-_paged = msgspec.msgpack.Decoder(_Paged).decode
-_missed = msgspec.msgpack.Decoder(Missed).decode
+_opened = msgspec.msgpack.Decoder(_OpenReply).decode
+_found = msgspec.msgpack.Decoder(_LossReply).decode
+_paged = msgspec.msgpack.Decoder(_PageReply).decode
+_missed = msgspec.msgpack.Decoder(MissedReply).decode
 _info = msgspec.msgpack.Decoder(list[Any]).decode
 _counted = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
 
-class Reading:
+class Reader:
     """All that is asked of the log.
 
     :param age: seconds after which messages are let go.
     """
 
-    def __init__(self, commands: Commands, age: float) -> None:
+    def __init__(self, commands: CommandRunner, age: float) -> None:
         self._commands = commands
         self._call = commands.call
         self._walks = DeferredSemaphore(_WALKS)
@@ -146,13 +146,13 @@ class Reading:
         """Read on; see `Backend.page`. Give also how far the log is."""
         arguments = (after.seq, after.epoch, count, size, _has_pattern(topics), *topics)
 
-        async def read() -> tuple[_Paged, list[bytes]]:
+        async def read() -> tuple[_PageReply, list[bytes]]:
             packed, *raw = await self._call(PAGE, self._age, *arguments)
             return _paged(packed), raw
 
         state, raw = await self._know_losses(topics, read, lambda answer: answer[0])
         is_other = after.epoch != state.epoch
-        gaps = _all_gone(topics, after, "epoch", state) if is_other else _gaps(topics, after, state)
+        gaps = _epoch_gaps(topics, after, "epoch", state) if is_other else _gaps(topics, after, state)
         ended: tuple[str, ...] = ()
         if state.complete:
             facts = zip(topics, state.facts, strict=True)
@@ -198,7 +198,7 @@ class Reading:
 
     # For the feed
 
-    async def missed(self, after: MessageId, forgets: int) -> Missed:
+    async def missed(self, after: MessageId, forgets: int) -> MissedReply:
         """Tell what came behind `after`, a part at a time."""
         return _missed(await self._call(MISSED, self._age, after.seq, after.epoch, forgets))
 
@@ -208,10 +208,10 @@ class Reading:
         _, *raw = await self._call(FETCH, *arguments)
         return [None if each is None else decode_message(each) for each in raw]
 
-    async def between(self, channel: str, start: int, end: int, most: int) -> Linked:
+    async def between(self, channel: str, start: int, end: int, most: int) -> LinkReply:
         """Give the messages of a channel between two sequences."""
         epoch, lost, why, *raw = await self._call(LINK, channel, start, end, most)
-        return Linked(epoch.decode(), [decode_message(each) for each in raw], int(lost), why.decode())
+        return LinkReply(epoch.decode(), [decode_message(each) for each in raw], int(lost), why.decode())
 
     async def _open_last(self, topics: Sequence[str], count: int) -> tuple[StartPosition, MessageId]:
         wanted, upto = count, "+"
@@ -226,14 +226,14 @@ class Reading:
         state = await self._state("at", place, found.epoch, topics)
         return _opening(topics, place if state.epoch == found.epoch else 0, (), False, state)
 
-    async def _state(self, kind: str, value: int, epoch: str, topics: Sequence[str]) -> _Opened:
-        async def read() -> _Opened:
+    async def _state(self, kind: str, value: int, epoch: str, topics: Sequence[str]) -> _OpenReply:
+        async def read() -> _OpenReply:
             return _opened(await self._call(OPEN, self._age, kind, value, epoch, _has_pattern(topics), *topics))
 
         return await self._know_losses(topics, read, lambda answer: answer)
 
     async def _know_losses(
-        self, topics: Sequence[str], read: Callable[[], Awaitable[A]], state_of: Callable[[A], _Opened | _Paged]
+        self, topics: Sequence[str], read: Callable[[], Awaitable[A]], state_of: Callable[[A], _OpenReply | _PageReply]
     ) -> A:
         """Read something, and put what patterns have lost at that moment among its facts.
 
@@ -258,11 +258,11 @@ class Reading:
         for number, topic in enumerate(topics):
             loss = losses.get(topic)
             if loss is not None:
-                facts[number] = _Fact(*loss, 0, 0, 0)
+                facts[number] = _ChannelState(*loss, 0, 0, 0)
         return answer
 
     async def _walk(
-        self, patterns: Sequence[str], state: _Opened | _Paged, run: bytes, *, is_short: bool
+        self, patterns: Sequence[str], state: _OpenReply | _PageReply, run: bytes, *, is_short: bool
     ) -> LossWalk | None:
         """Go through the channels that lost messages; None where the walk has to begin again, or is not short."""
         walk = LossWalk(patterns, state.after)
@@ -284,7 +284,7 @@ def _has_pattern(topics: Sequence[str]) -> int:
     return int(any(map(is_pattern, topics)))
 
 
-def _begin(topics: Sequence[str], since: Since, state: _Opened, value: int) -> tuple[int, tuple[Gap, ...], bool]:
+def _begin(topics: Sequence[str], since: Since, state: _OpenReply, value: int) -> tuple[int, tuple[Gap, ...], bool]:
     """Give the sequence where a subscription begins, what is gone, and whether it returns."""
     match since:
         case Now():
@@ -292,9 +292,9 @@ def _begin(topics: Sequence[str], since: Since, state: _Opened, value: int) -> t
         case Everything():
             return 0, (), False
         case MessageId(epoch, _) if epoch != state.epoch:
-            return 0, _all_gone(topics, since, "epoch", state), True
+            return 0, _epoch_gaps(topics, since, "epoch", state), True
         case MessageId(_, seq) if seq > state.head:
-            return 0, _all_gone(topics, since, "unknown", state), True
+            return 0, _epoch_gaps(topics, since, "unknown", state), True
         case MessageId(_, seq):
             return seq, _gaps(topics, since, state), True
     gaps = [
@@ -306,7 +306,7 @@ def _begin(topics: Sequence[str], since: Since, state: _Opened, value: int) -> t
 
 
 def _opening(
-    topics: Sequence[str], seq: int, gaps: tuple[Gap, ...], returning: bool, state: _Opened
+    topics: Sequence[str], seq: int, gaps: tuple[Gap, ...], returning: bool, state: _OpenReply
 ) -> tuple[StartPosition, MessageId]:
     position = MessageId(state.epoch, seq)
     ended = sum(_is_finished(fact, seq, returning) for fact in state.facts)
@@ -316,7 +316,7 @@ def _opening(
     return StartPosition(position, gaps, behind, finished, known), MessageId(state.epoch, state.head)
 
 
-def _gaps(topics: Sequence[str], after: MessageId, state: _Opened | _Paged) -> tuple[Gap, ...]:
+def _gaps(topics: Sequence[str], after: MessageId, state: _OpenReply | _PageReply) -> tuple[Gap, ...]:
     gaps = []
     for topic, fact in zip(topics, state.facts, strict=True):
         lost, why = (fact.lost, fact.why) if fact.lost > after.seq else (after.seq, "")
@@ -329,12 +329,12 @@ def _gaps(topics: Sequence[str], after: MessageId, state: _Opened | _Paged) -> t
     return tuple(gaps)
 
 
-def _all_gone(topics: Sequence[str], after: MessageId, why: str, state: _Opened | _Paged) -> tuple[Gap, ...]:
+def _epoch_gaps(topics: Sequence[str], after: MessageId, why: str, state: _OpenReply | _PageReply) -> tuple[Gap, ...]:
     facts = zip(topics, state.facts, strict=True)
     return tuple(Gap(topic, str(after), f"{state.epoch}-{fact.lost}", why) for topic, fact in facts)
 
 
-def _is_finished(fact: _Fact, seq: int, returning: bool) -> bool:
+def _is_finished(fact: _ChannelState, seq: int, returning: bool) -> bool:
     if fact.known == 2:
         return returning
     return bool(fact.ended) and fact.newest <= seq

@@ -1,7 +1,7 @@
-"""Listening: what this node is subscribed to in Redis, which is what its own subscribers ask for and no more.
+"""The subscriptions of this node in Redis: the topics of its subscribers, and no others.
 
-Topics come and go with subscribers. They are subscribed to together, one command for all of a reactor turn, and stay
-for a while when the last subscriber is gone: polls come back at once.
+The topics of one reactor turn are subscribed to with one command. A topic stays subscribed for a while after its last
+subscriber has left, because polls return at once.
 """
 
 from collections import Counter
@@ -12,20 +12,21 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from pushd.backends.redis.names import of_topic
+from pushd.backends.redis.key_names import of_topic
 from pushd.backends.redis.protocols import PubSubProtocol
 from pushd.core.index import TopicIndex
 from pushd.core.names import is_pattern
 
 _LINGER_SECONDS: Final = 10.0
 _NAMES: Final = 500
-"""Names in one command."""
+"""The most names in one command."""
 
 
-class Listening:
-    """Which topics are wanted, and which of them Redis has confirmed.
+class TopicSubscriptions:
+    """The subscribed topics, and which of them Redis has confirmed.
 
-    :param prefix: of all channels of pub/sub. :param own: the channels that every node listens to.
+    :param prefix: the prefix of all pub/sub channels.
+    :param own: the channels that every node subscribes to.
     """
 
     def __init__(self, prefix: str, own: Iterable[bytes], clock: Any) -> None:
@@ -35,22 +36,22 @@ class Listening:
         self._protocol: PubSubProtocol | None = None
         self._index: TopicIndex[str] = TopicIndex()
         self._since: dict[str, float] = {}
-        """Of each topic: all messages newer than this sequence have to come."""
+        """By topic: all messages with greater sequences are expected to arrive."""
         self._lingering: dict[str, float] = {}
-        """Topics that nobody wants any more, and until when they stay."""
+        """Topics without subscribers, and until when they stay subscribed."""
         self._names: Counter[tuple[bool, bytes]] = Counter()
-        """How many topics need a name; a pattern of Redis, or a channel."""
+        """Number of topics by name in Redis: whether it is a pattern, and the name."""
         self._pending: set[tuple[bool, bytes]] = set()
-        """Names that are to be subscribed to with the next command."""
+        """Names for the next command."""
         self._confirmed: set[bytes] = set()
         self._waiting: dict[bytes, list[Deferred[None]]] = {}
         self._flushing: Any = None
         self._tidying: Any = None
 
-    # What is wanted
+    # Topics
 
-    def listen(self, topic: str) -> None:
-        """Want a topic."""
+    def subscribe(self, topic: str) -> None:
+        """Subscribe to a topic."""
         if self._lingering.pop(topic, None) is not None or topic in self._since:
             return
         self._since[topic] = inf
@@ -61,37 +62,37 @@ class Listening:
             self._pending.add(name)
             self._flush_soon()
 
-    def mute(self, topic: str) -> None:
-        """Want a topic no more."""
+    def unsubscribe(self, topic: str) -> None:
+        """Unsubscribe from a topic, after a while."""
         if topic in self._since:
             self._lingering[topic] = self._clock.seconds() + _LINGER_SECONDS
             if self._tidying is None:
-                self._tidying = self._clock.callLater(_LINGER_SECONDS, self._tidy)
+                self._tidying = self._clock.callLater(_LINGER_SECONDS, self._unsubscribe_lingering)
 
     def topics_of(self, channel: str) -> Collection[str]:
-        """Give the topics by which a channel is listened to."""
+        """Return the topics that match a channel."""
         return self._index.match(channel)
 
     def since(self, channel: str) -> float:
-        """Give the sequence behind which every message of a channel has to come; infinite while none has to."""
+        """Return the sequence after which every message of a channel is expected; infinite while none is."""
         return min((self._since[topic] for topic in self._index.match(channel)), default=inf)
 
     def settle(self, topics: Iterable[str], seq: int) -> None:
-        """Know that messages of confirmed topics have to come from `seq` on, where that was not known yet."""
+        """Expect the messages of confirmed topics after `seq`, unless they are expected already."""
         for topic in topics:
             if self._since.get(topic) == inf:
                 self._since[topic] = seq
 
     def settle_all(self, seq: int) -> None:
-        """Know that for all topics that were settled before, everything up to `seq` is dealt with."""
+        """Expect only messages after `seq` of all settled topics."""
         for topic, since in self._since.items():
             if since != inf:
                 self._since[topic] = seq
 
-    # What is confirmed
+    # Confirmations
 
     async def ready(self, topics: Iterable[str], seconds: float) -> bool:
-        """Wait until those of the topics that are wanted are confirmed; tell whether that came in time."""
+        """Wait until the subscribed ones of some topics are confirmed; return whether all were in time."""
         waiting = []
         for name in {self._name(topic)[1] for topic in topics if topic in self._since}:
             if name not in self._confirmed:
@@ -103,7 +104,7 @@ class Listening:
         return all(self._name(topic)[1] in self._confirmed for topic in topics if topic in self._since)
 
     async def connected(self, protocol: PubSubProtocol) -> None:
-        """Subscribe to everything over a fresh connection, and wait until all of it is confirmed."""
+        """Subscribe to everything over a new connection, and wait until all is confirmed."""
         self.lost()
         self._protocol = protocol
         own = [self._when_confirmed(name) for name in self._own]
@@ -115,19 +116,19 @@ class Listening:
             await confirmed
 
     def lost(self) -> None:
-        """Know that the connection is gone; what waits waits for the next."""
+        """Called when the connection is lost; waiting callers wait for the next one."""
         self._protocol = None
         self._confirmed.clear()
 
     def confirm(self, name: bytes) -> None:
-        """Know that Redis has confirmed a name."""
+        """Called when Redis has confirmed a name."""
         self._confirmed.add(name)
         for waiting in self._waiting.pop(name, ()):
             if not waiting.called:
                 waiting.callback(None)
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop all timers."""
         for call in (self._flushing, self._tidying):
             if call is not None and call.active():
                 call.cancel()
@@ -152,9 +153,9 @@ class Listening:
             self._pending.clear()
 
     def _subscribe(self, names: Iterable[tuple[bool, bytes]]) -> None:
-        self._say((b"SUBSCRIBE", b"PSUBSCRIBE"), names)
+        self._send((b"SUBSCRIBE", b"PSUBSCRIBE"), names)
 
-    def _say(self, verbs: tuple[bytes, bytes], names: Iterable[tuple[bool, bytes]]) -> None:
+    def _send(self, verbs: tuple[bytes, bytes], names: Iterable[tuple[bool, bytes]]) -> None:
         chosen = list(names)
         for wild, verb in enumerate(verbs):
             rest = iter([name for is_wild, name in chosen if is_wild == bool(wild)])
@@ -162,8 +163,8 @@ class Listening:
                 if self._protocol is not None:
                     self._protocol.send(verb, *part)
 
-    def _tidy(self) -> None:
-        """Let go of the topics that nobody has wanted for a while."""
+    def _unsubscribe_lingering(self) -> None:
+        """Unsubscribe from the topics that have had no subscriber for a while."""
         self._tidying = None
         now = self._clock.seconds()
         over = [topic for topic, until in self._lingering.items() if until <= now]
@@ -179,7 +180,7 @@ class Listening:
                 self._pending.discard(name)
                 self._waiting.pop(name[1], None)
                 dropped.append(name)
-        self._say((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), dropped)
+        self._send((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), dropped)
         if self._lingering:
             wait = min(self._lingering.values()) - now
-            self._tidying = self._clock.callLater(max(wait, 0.1), self._tidy)
+            self._tidying = self._clock.callLater(max(wait, 0.1), self._unsubscribe_lingering)

@@ -14,17 +14,17 @@ from txredisapi import RedisError, ResponseError
 
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.redis.address import Address
-from pushd.backends.redis.link import NotUsable, Ready
+from pushd.backends.redis.link import NotUsable, SingleProtocolFactory
 from pushd.backends.redis.protocols import CommandProtocol
 
 _SENTINEL_SECONDS: Final = 1.0
 """How long one Sentinel may take to answer before the next is asked."""
 
 
-class Places:
-    """Where Redis is now.
+class Locator:
+    """Finds the current address of Redis.
 
-    :param ca_file: certificates in PEM that are trusted instead of the system's; empty: the system's.
+    :param ca_file: a file of trusted certificates in PEM; if empty, those of the system are trusted.
     """
 
     def __init__(self, address: Address, ca_file: str, reactor: Any) -> None:
@@ -35,9 +35,9 @@ class Places:
         self._sentinels = list(address.hosts)
 
     def load(self) -> None:
-        """Read the certificates that are trusted.
+        """Read the trusted certificates.
 
-        :raises BackendUnusable: they cannot be read.
+        :raises BackendUnusable: when they cannot be read.
         """
         if self._ca_file:
             try:
@@ -50,9 +50,9 @@ class Places:
                 raise BackendUnusable(f"backend.ca_file: {self._ca_file} holds no certificates")
 
     async def find(self) -> IStreamClientEndpoint:
-        """Say where to connect.
+        """Return the endpoint of the master.
 
-        :raises NotUsable: no Sentinel knows a master.
+        :raises NotUsable: when no Sentinel knows a master.
         """
         if self._address.path:
             return UNIXClientEndpoint(self._reactor, self._address.path)
@@ -68,22 +68,22 @@ class Places:
 
     async def _ask_sentinels(self) -> tuple[str, int]:
         reasons = []
-        for place in list(self._sentinels):
+        for sentinel in list(self._sentinels):
             try:
-                master = await self._ask(*place)
+                master = await self._ask(*sentinel)
             except (RedisError, ConnectError, OSError, TooLate) as error:
                 reasons.append(str(error) or type(error).__name__)
                 continue
             if master is not None:
-                self._sentinels.remove(place)
-                self._sentinels.insert(0, place)
+                self._sentinels.remove(sentinel)
+                self._sentinels.insert(0, sentinel)
                 return master
             reasons.append("a Sentinel does not know this master")
         raise NotUsable(f"no Sentinel names a master {self._address.service}: {'; '.join(dict.fromkeys(reasons))}")
 
     async def _ask(self, host: str, port: int) -> tuple[str, int] | None:
         protocol = CommandProtocol(_SENTINEL_SECONDS, self._reactor)
-        connecting: Deferred[Any] = self._network(host, port).connect(Ready(protocol))
+        connecting: Deferred[Any] = self._network(host, port).connect(SingleProtocolFactory(protocol))
         await connecting.addTimeout(_SENTINEL_SECONDS, self._reactor)
         try:
             question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
@@ -100,9 +100,9 @@ class Places:
 
 
 async def log_in(protocol: Any, address: Address) -> None:
-    """Say who one is, where the address has a password.
+    """Authenticate, if the address has a password.
 
-    :raises RedisError: Redis does not agree.
+    :raises RedisError: when Redis refuses.
     """
     if address.password is not None:
         user = () if address.user is None else (address.user,)

@@ -1,4 +1,4 @@
-"""A backend at work: what is asked of it in few words, and all that it calls back."""
+"""A harness for a backend of any kind: it records the callbacks, and shortens requests."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -13,25 +13,26 @@ from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 Make = Callable[[Bounds], Backend]
-"""Makes a backend that was not started yet."""
+"""Returns a new backend with given bounds, not started."""
 Wait = Callable[[float], Awaitable[None]]
-"""Lets seconds pass."""
+"""Waits until seconds have passed by the clock of the backend."""
 
 ALL = 1 << 30
+"""More bytes than any history has."""
 
 
-class StageClock(Clock):
-    """A clock that only the test moves, on a reactor whose threads are real."""
+class ManualClock(Clock):
+    """A clock that only the test advances, with `callFromThread` of the real reactor."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rightNow = 1000.0
-        self.set_by = 0.0
-        """By how much somebody has set the wall clock."""
+        self.wall_offset = 0.0
+        """Seconds by which the wall clock was set forward."""
 
     def wall(self) -> float:
-        """Give unix seconds."""
-        return self.seconds() + self.set_by
+        """Return the time in unix seconds."""
+        return self.seconds() + self.wall_offset
 
     def callFromThread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """See `IReactorFromThreads`."""
@@ -40,32 +41,33 @@ class StageClock(Clock):
         IReactorFromThreads(reactor).callFromThread(call, *args, **kwargs)
 
 
-class Stage:
-    """A backend between its start and its stop."""
+class BackendHarness:
+    """A backend with its callbacks recorded."""
 
     def __init__(self, backend: Backend, wait: Callable[[float], Awaitable[None]]) -> None:
         self.backend = backend
         self.wait = wait
-        self.heard: list[Message] = []
-        """What came by callback."""
-        self.forgotten: list[str] = []
+        self.delivered: list[Message] = []
+        """The messages that were passed to `on_message`."""
+        self.deleted: list[str] = []
+        """The channels that were passed to `on_deleted`."""
         self.health_reasons: list[str | None] = []
-        self.when_heard: Callable[[Message], None] = lambda message: None
-        """Is called with each message as it comes."""
+        self.on_delivered: Callable[[Message], None] = lambda message: None
+        """Called with each message as it is delivered."""
         self._is_running = False
 
     async def start(self) -> None:
         """Start the backend."""
-        await self.backend.start(BackendEvents(self._hear, self.forgotten.append, self.health_reasons.append))
+        await self.backend.start(BackendEvents(self._on_message, self.deleted.append, self.health_reasons.append))
         self._is_running = True
 
     async def stop(self) -> None:
-        """Stop it, once."""
+        """Stop the backend, if it runs."""
         if self._is_running:
             self._is_running = False
             await self.backend.stop()
 
-    # Ask
+    # Requests
 
     async def publish(self, channel: str, data: bytes = b"x", **rest: Any) -> Message:
         """Publish one message, which must be accepted."""
@@ -74,72 +76,72 @@ class Stage:
         return accepted
 
     async def publish_each(self, channels: str) -> list[Message]:
-        """Publish to channels of one letter each, one after the other."""
+        """Publish to channels of one letter each, one message after the other."""
         return [await self.publish(channel) for channel in channels]
 
     async def bytes(self) -> int:
-        """Return how many bytes the history takes."""
-        held = (await self.backend.usage()).bytes
-        assert held is not None
-        return held
+        """Return `Usage.bytes`."""
+        size = (await self.backend.usage()).bytes
+        assert size is not None
+        return size
 
-    async def try_all(self, *drafts: Draft) -> Sequence[PublishResult]:
-        """Publish several at once, accepted or not."""
+    async def publish_all(self, *drafts: Draft) -> Sequence[PublishResult]:
+        """Publish several messages at once; return the results."""
         return await self.backend.publish(drafts)
 
     async def open(self, topics: str, since: Since) -> StartPosition:
-        """Open at `topics`, joined by commas."""
+        """Open `topics`, separated by commas."""
         return await self.backend.open(tuple(topics.split(",")), since)
 
     async def page(self, topics: str, after: MessageId, count: int = 10_000, size: int = ALL) -> Page:
         """Read one page."""
         return await self.backend.page(tuple(topics.split(",")), after, count, size)
 
-    async def follow(
-        self, topics: str, opening: StartPosition, count: int = 10_000, size: int = ALL
+    async def replay(
+        self, topics: str, start_position: StartPosition, count: int = 10_000, size: int = ALL
     ) -> tuple[list[Message], list[Gap]]:
-        """Read from an opening to the end; give the messages and the gaps that are news, once each."""
+        """Read all pages from a start position; return the messages, and each new gap once."""
         messages: list[Message] = []
-        gaps = list(opening.gaps)
-        told = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
-        position, complete = opening.position, not opening.needs_replay
+        gaps = list(start_position.gaps)
+        reported = {(gap.topic, gap.end) for gap in (*start_position.gaps, *start_position.known_gaps)}
+        position, complete = start_position.position, not start_position.needs_replay
         while not complete:
             page = await self.page(topics, position, count, size)
-            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in told]
-            told |= {(gap.topic, gap.end) for gap in page.gaps}
+            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in reported]
+            reported |= {(gap.topic, gap.end) for gap in page.gaps}
             messages += page.messages
             assert len(page.messages) <= count
             assert page.position.seq >= max([each.seq for each in page.messages], default=0)
-            assert page.is_last or page.position.seq > position.seq, "a page that does not get on"
+            assert page.is_last or page.position.seq > position.seq, "page makes no progress"
             position, complete = page.position, page.is_last
         return messages, gaps
 
-    async def come_back(
+    async def replay_since(
         self, topics: str, since: Since, count: int = 10_000, size: int = ALL
     ) -> tuple[list[Message], list[Gap]]:
-        """Open and read to the end; give the messages and the gaps that are told."""
-        return await self.follow(topics, await self.open(topics, since), count, size)
+        """Open topics and read all pages; return the messages and the gaps."""
+        return await self.replay(topics, await self.open(topics, since), count, size)
 
-    async def kept(self, topics: str = "**", since: Since = EVERYTHING) -> list[Message]:
-        """Give all that is kept."""
-        return (await self.come_back(topics, since))[0]
+    async def stored(self, topics: str = "**", since: Since = EVERYTHING) -> list[Message]:
+        """Return all stored messages of topics."""
+        return (await self.replay_since(topics, since))[0]
 
     async def info(self, channel: str) -> ChannelInfo:
-        """Give what is known of a channel, which must be something."""
+        """Return the state of a channel, which must exist."""
         info = await self.backend.info(channel)
         assert info is not None
         return info
 
-    def _hear(self, message: Message) -> None:
-        self.heard.append(message)
-        self.when_heard(message)
+    def _on_message(self, message: Message) -> None:
+        self.delivered.append(message)
+        self.on_delivered(message)
 
 
 def ids(messages: list[Message]) -> list[str]:
-    """Give the ids of messages."""
+    """Return the ids of messages."""
     return [message.id for message in messages]
 
 
 def cursor(message: Message) -> MessageId:
-    """Give the cursor of one who heard all up to a message."""
+    """Return the cursor of a client that has everything up to a message."""
     return MessageId(message.epoch, message.seq)

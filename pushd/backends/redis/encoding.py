@@ -1,7 +1,7 @@
-"""The form in which a message stands in Redis, in streams and on pub/sub alike, so that it is made once.
+"""The encoding of a message in Redis, the same in streams and on pub/sub, so that it is made once.
 
-``m EPOCH SEQ PREV MILLISECONDS`` and LF, which the script puts in front, then a MessagePack array of what the publisher
-gave. A deletion is ``x EPOCH COUNT`` and LF, then the channel.
+``m EPOCH SEQ PREV MILLISECONDS`` and LF, which the script prepends, then a MessagePack array of the published fields. A
+deletion is ``x EPOCH COUNT`` and LF, then the channel.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ import msgspec
 from pushd.core.message import Draft, Message
 
 END, MARK = 1, 2
-"""Kinds of messages to the script: the last of a stream, and one that is nothing but the mark of it."""
+"""Kinds of messages for the script: the last one of a channel, and a mere end mark."""
 
 
 class _Body(msgspec.Struct, array_like=True, frozen=True):
@@ -28,22 +28,22 @@ _decode = msgspec.msgpack.Decoder(_Body).decode
 _FOREVER: Final = 0
 
 
-def encode_draft(draft: Draft, heard: int) -> tuple[object, ...]:
-    """Give what the script takes for one message. `heard`: how many subscribers of this node hear it."""
+def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
+    """Return the arguments of the script for one message, with the number of its subscribers at this node."""
     body = _encode((draft.channel, draft.data, draft.content_type, draft.encoding, draft.event, draft.end))
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
     kind = 0 if not draft.end else END if draft.data else MARK
-    return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, heard)
+    return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers)
 
 
 def _as_text(data: bytes) -> msgspec.Raw:
-    """Write bytes as MessagePack text: the reader of Redis, of before 2013, knows no other bytes."""
+    """Encode bytes as MessagePack text: the parser in Redis, older than 2013, has no type for bytes."""
     return msgspec.Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)
 
 
 def accepted(draft: Draft, epoch: str, seq: int, prev: int, milliseconds: int) -> Message:
-    """Make the message that a draft has become."""
+    """Return the accepted message of a draft."""
     return Message(
         epoch=epoch,
         seq=seq,
@@ -59,9 +59,9 @@ def accepted(draft: Draft, epoch: str, seq: int, prev: int, milliseconds: int) -
 
 
 def decode_message(raw: bytes) -> Message:
-    """Read a message.
+    """Decode a message.
 
-    :raises ValueError: it is none, so somebody else writes under our prefix.
+    :raises ValueError: when it is malformed, so another client publishes under this prefix.
     """
     head, _, rest = raw.partition(b"\n")
     kind, epoch_raw, seq, prev, milliseconds = head.split(b" ")
@@ -83,5 +83,5 @@ def decode_message(raw: bytes) -> Message:
 
 
 def prev_of(message: Message) -> int:
-    """Give the sequence of the message before; 0 for none."""
+    """Return the sequence of the previous message in the channel; 0 if there is none."""
     return int(message.prev.rpartition("-")[2]) if message.prev else 0

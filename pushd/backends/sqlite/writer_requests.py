@@ -1,0 +1,62 @@
+"""Requests to the writer, and their results."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pushd.core.errors import Refusal
+from pushd.core.message import Draft, Message
+
+
+class PublishRequest(NamedTuple):
+    """Publish messages in their order. Its result is a list: for each draft, the message or the refusal."""
+
+    drafts: Sequence[Draft]
+    size: int
+    """Bytes of their data."""
+    time: float
+    """The timestamp of the messages, in unix seconds."""
+    now: float
+    """Seconds of log time."""
+
+
+class DeleteRequest(NamedTuple):
+    """Delete a channel. Its result is whether the channel was known."""
+
+    name: str
+    time: float
+    now: float
+
+
+class TickRequest(NamedTuple):
+    """Advance the log time, so that messages expire. Its result is None."""
+
+    time: float
+    now: float
+
+
+Request = PublishRequest | DeleteRequest | TickRequest
+RequestResult = list[Message | Refusal] | bool | None
+
+
+class LogTotals(NamedTuple):
+    """The state of the log after a commit."""
+
+    epoch: str
+    head: int
+    """The newest sequence."""
+    messages: int
+    bytes: int
+    """What the messages count towards `Bounds.total_bytes`."""
+    channels: int
+    newest_loss: int
+    """The newest sequence that any channel lost."""
+
+
+class CommitResult(NamedTuple):
+    """The result of one transaction."""
+
+    results: list[RequestResult]
+    """The result of each request, in the order of the requests."""
+    totals: LogTotals
+    dropped: list[str]
+    """The channels whose records were dropped."""

@@ -1,0 +1,137 @@
+"""Loading the configuration: from the file, the environment and the command line, checked as a whole."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pushd.config.fields import suggestion
+from pushd.config.sources import Source, read_sources
+from pushd.config.table import SECTIONS, SETTINGS, Config, ConfigError, Setting
+from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
+
+_BY_KEY = {row.key: row for row in SETTINGS}
+_BY_VARIABLE = {row.variable: row for row in SETTINGS}
+
+_Given = tuple[str, Setting, object]
+
+
+def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Sequence[str]]) -> Config:
+    """Load the configuration. Options override the environment, which overrides the file, which overrides the defaults.
+
+    :param environ: environment variables; those that do not begin with ``PUSHD_`` are ignored.
+    :param options: texts by key, such as ``limits.message``, in their order: a list takes all, other settings the last.
+    :raises ConfigError: for the first error.
+    """
+    chosen: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+    content = _read(file) if file else {}
+    tables = content.pop("source", {})
+    places = (_of_file(file, content) if file else (), _of_environment(environ), _of_options(options))
+    for where, row, raw in (given for place in places for given in place):
+        try:
+            chosen[row.section][row.name] = row.parse(raw)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from error
+    sections = {section: kind(**chosen[section]) for section, kind in SECTIONS.items()}
+    return Config(**sections, sources=_sources(file, tables))
+
+
+def check_listeners(config: Config, reactor: Any) -> None:
+    """Check the endpoint strings of the listeners.
+
+    :raises ConfigError: when one is invalid, or needs `access.open`.
+    """
+    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
+        for endpoint_text in endpoints:
+            try:
+                check_endpoint(endpoint_text, reactor)
+            except ValueError as error:
+                raise ConfigError(f"{key}: {error}") from error
+            if not (config.access.open or is_local(endpoint_text)):
+                raise ConfigError(
+                    f"{key}: {endpoint_text} is open to other machines; add interface=127.0.0.1, "
+                    "or start with --open to let anyone publish and subscribe"
+                )
+    if not (config.http.listen or config.tcp.listen):
+        raise ConfigError("http.listen and tcp.listen must not both be empty: at least one listener is required")
+
+
+def check_inherited_sockets(config: Config, reactor: Any) -> None:
+    """Check the sockets inherited from systemd. Only at the start: later a descriptor may be another one.
+
+    :raises ConfigError: when one needs `access.open`.
+    """
+    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
+        for endpoint_text in endpoints:
+            try:
+                name = inherited_name(endpoint_text, reactor)
+            except OSError as error:
+                raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
+            if name is not None and reach_of(name) is Reach.OTHERS and not config.access.open:
+                raise ConfigError(f"{key}: {exposed(endpoint_text, name)}")
+
+
+def check_backend(config: Config) -> None:
+    """Check that the settings of the backend agree.
+
+    :raises ConfigError: when they do not.
+    """
+    backend = config.backend
+    if backend.kind == "sqlite" and not backend.data_dir:
+        raise ConfigError("backend.kind: sqlite requires a directory; use --data-dir DIR")
+    if backend.kind == "redis" and not backend.url:
+        raise ConfigError("backend.kind: redis requires a URL; use --redis redis://HOST")
+    if backend.kind not in ("auto", "sqlite") and backend.data_dir:
+        raise ConfigError(f"backend.data_dir: must not be set for the backend {backend.kind}")
+    if backend.kind not in ("auto", "redis") and backend.url:
+        raise ConfigError(f"backend.url: must not be set for the backend {backend.kind}")
+    if backend.data_dir and backend.url:
+        raise ConfigError(
+            "backend.data_dir and backend.url must not both be set: the history is kept either on disk or in Redis"
+        )
+
+
+def _of_file(file: Path, content: Mapping[str, object]) -> Iterator[_Given]:
+    for section, rows in content.items():
+        if section not in SECTIONS:
+            raise ConfigError(
+                f"{file}: unknown section [{section}]{suggestion(section, (*SECTIONS, 'source'), '[{}]')}"
+            )
+        if not isinstance(rows, dict):
+            raise ConfigError(f"{file}: {section} must be a section, written [{section}]")
+        for name, raw in rows.items():
+            key = f"{section}.{name}"
+            if key not in _BY_KEY:
+                raise ConfigError(f"{file}: unknown key {key}{suggestion(key, _BY_KEY)}")
+            yield f"{file}: {key}", _BY_KEY[key], raw
+
+
+def _sources(file: Path | None, tables: object) -> tuple[Source, ...]:
+    try:
+        return read_sources(tables)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+
+
+def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    for variable in sorted(name for name in environ if name.startswith("PUSHD_")):
+        if variable not in _BY_VARIABLE:
+            raise ConfigError(f"environment: unknown variable {variable}{suggestion(variable, _BY_VARIABLE)}")
+        yield f"environment {variable}", _BY_VARIABLE[variable], environ[variable]
+
+
+def _of_options(options: Mapping[str, Sequence[str]]) -> Iterator[_Given]:
+    for key, texts in options.items():
+        row = _BY_KEY[key]
+        yield f"option --{row.option}", row, " ".join(texts) if row.repeatable else texts[-1]
