@@ -95,6 +95,13 @@ def test_linked_files_exist():
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
+def test_places_to_change_exist():
+    table = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("## Where to change what")[2]
+    paths = set(re.findall(r"(?<![\w/.])((?:[a-z_]+/)+(?:[a-z_]+\.py)?)", table))
+    assert {"core/outbox.py", "hub/replay.py", "wire/sse.py", "backends/redis/link.py"} <= paths
+    assert [path for path in paths if not (ROOT / "pushd" / path).exists() and not (ROOT / path).exists()] == []
+
+
 def test_readme_begins_with_make_targets():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     commands = re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)
