@@ -1,4 +1,4 @@
-"""What several tests build: messages, a wire of plain words, and a peer that records what it hears."""
+"""Builders shared by tests: messages, logs, a readable wire, and a peer that records what it receives."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def done(steps: Steps[T]) -> T:
-    """Do all steps at once, and return the result."""
+    """Run all steps at once, and return the result."""
     while True:
         try:
             next(steps)
@@ -29,7 +29,7 @@ def done(steps: Steps[T]) -> T:
 
 
 class Log(core_log.Log):
-    """A log with its reader, all of whose steps are done at once."""
+    """A log with its reader, whose steps run at once."""
 
     def __init__(self, epoch: str, bounds: Bounds) -> None:
         super().__init__(epoch, bounds)
@@ -68,7 +68,7 @@ def message(
     epoch: str = "E",
     time: float = 0.0,
 ) -> Message:
-    """Make a message as a log would; `prev` is the sequence of the one before it."""
+    """Return a message as a log creates it; `prev` is the sequence of the previous one."""
     checked = draft(channel, data, content_type, event, end=end)
     before = None if prev is None else f"{epoch}-{prev}"
     kind, form = checked.content_type, checked.encoding
@@ -89,7 +89,7 @@ def publish(
 
 
 def log_of(channels: str, bounds: Bounds | None = None) -> Log:
-    """Publish to channels of one letter each, a second apart, beginning at second 1 with sequence 1."""
+    """Return a log with messages in channels of one letter each, a second apart, from second 1 and sequence 1."""
     log = Log("E", bounds or Bounds())
     for second, channel in enumerate(channels, 1):
         publish(log, channel, now=float(second))
@@ -97,26 +97,26 @@ def log_of(channels: str, bounds: Bounds | None = None) -> Log:
 
 
 def open_log(log: Log, topics: str, since: Since, now: float = 100.0) -> StartPosition:
-    """Open a log at `topics`, joined by commas."""
+    """Open a log at `topics`, separated by commas."""
     return log.open_now(tuple(topics.split(",")), since, now, now)
 
 
 def read_log(log: Log, topics: str, after: MessageId, now: float = 100.0) -> list[int]:
-    """Read a log to its end in one page; give the sequences."""
+    """Read a log to its end in one page; return the sequences."""
     page = log.page_now(tuple(topics.split(",")), after, 10_000, 1 << 30, now)
     assert page.is_last
     return [each.seq for each in page.messages]
 
 
 def cost(data: bytes = b"x", channel: str = "a") -> int:
-    """Give what a message takes of the bytes that a log may have in all."""
+    """Return the cost of a message in the limit of the whole history."""
     log = Log("E", Bounds())
     publish(log, channel, data)
     return log.bytes
 
 
 def at(seq: int) -> MessageId:
-    """Give the cursor of one who heard all up to `seq`, in the epoch of all that is built here."""
+    """Return the cursor after `seq`, in the epoch of all messages here."""
     return MessageId("E", seq)
 
 
@@ -126,12 +126,12 @@ def batch(*messages: Message) -> Batch:
 
 
 def page(*messages: Message, upto: int, more: bool = False, **rest: Any) -> Page:
-    """Make a page of history that has got as far as sequence `upto`."""
+    """Return a page of history that extends to sequence `upto`."""
     return Page(messages, rest.pop("gaps", ()), at(upto), is_last=not more, **rest)
 
 
-class Words(StatelessWire):
-    """A wire a person can read, which remembers what it was asked to encode."""
+class ReadableWire(StatelessWire):
+    """A readable wire that records which messages it encodes."""
 
     def __init__(self, *, data_only: bool = False) -> None:
         self.data_only = data_only
@@ -139,90 +139,90 @@ class Words(StatelessWire):
         self.blocks = 0
 
     def message(self, message: Message) -> bytes:
-        """Say ``CHANNEL:SEQ``."""
+        """Return ``CHANNEL:SEQ``."""
         self.encoded.append(message.seq)
         return f"{message.channel}:{message.seq} ".encode()
 
     def gap(self, gap: Gap) -> bytes:
-        """Say ``gap:TOPIC:FROM:TO:REASON``."""
+        """Return ``gap:TOPIC:FROM:TO:REASON``."""
         return b"" if self.data_only else ("gap:" + ":".join(gap) + " ").encode()
 
     def end(self, channel: str) -> bytes:
-        """Say ``end:CHANNEL``."""
+        """Return ``end:CHANNEL``."""
         return b"" if self.data_only else f"end:{channel} ".encode()
 
     def ping(self) -> bytes:
-        """Say nothing."""
+        """Return nothing."""
         return b""
 
     def block(self, frames: Sequence[bytes]) -> bytes:
-        """Join words."""
+        """Join frames, and count the blocks."""
         self.blocks += 1
         return super().block(frames)
 
 
-class Following(Words):
-    """A fluid wire: it says of each message which channel it follows, and has one form for each."""
+class StatefulWire(ReadableWire):
+    """A stateful wire: each frame names the channel of the previous message."""
 
     is_stateful = True
 
-    def __init__(self, *, before: str = "", forms: dict[str, "Following"] | None = None) -> None:
+    def __init__(self, *, before: str = "", forms: dict[str, "StatefulWire"] | None = None) -> None:
         super().__init__()
         self._before = before
         self._forms = {before: self} if forms is None else forms
 
     def message(self, message: Message) -> bytes:
-        """Say ``BEFORE>CHANNEL:SEQ``."""
+        """Return ``BEFORE>CHANNEL:SEQ``."""
         return self._before.encode() + b">" + super().message(message)
 
-    def after(self, message: Message) -> "Following":
-        """Give the form for what follows a message."""
+    def after(self, message: Message) -> "StatefulWire":
+        """Return the wire for the message after this one."""
         name = message.channel
         if name not in self._forms:
-            self._forms[name] = Following(before=name, forms=self._forms)
+            self._forms[name] = StatefulWire(before=name, forms=self._forms)
         return self._forms[name]
 
 
 class FakePeer:
-    """An outlet that records, with the subscriber whose it is."""
+    """An outlet that records, with its subscriber."""
 
     def __init__(
-        self, wire: Words | None = None, limits: QueueLimits | None = None, policy: Policy = Policy.DISCONNECT
+        self, wire: ReadableWire | None = None, limits: QueueLimits | None = None, policy: Policy = Policy.DISCONNECT
     ) -> None:
-        self.subscriber = Subscriber(self, wire or Words(), limits or QueueLimits(), policy, Peer("tcp", "::1"))
+        self.subscriber = Subscriber(self, wire or ReadableWire(), limits or QueueLimits(), policy, Peer("tcp", "::1"))
         self.writes: list[str] = []
         self.ends: list[str] = []
-        self.fills_up = False
-        """Whether each write is more than the transport can take at once."""
-        self.breaks: Exception | None = None
-        """What a write fails with."""
-        self.given_up: Refusal | None = None
+        self.is_full_after_write = False
+        """Whether each write fills the transport."""
+        self.write_error: Exception | None = None
+        """The exception that writes raise, if any."""
+        self.closed_with: Refusal | None = None
         self.on_close: Callable[[Subscriber, Refusal], None] = lambda subscriber, why: subscriber.close(why)
 
     @property
-    def heard(self) -> list[str]:
-        """All that was said to it, word by word."""
+    def received(self) -> list[str]:
+        """The frames received so far."""
         return " ".join(self.writes).split()
 
-    def listen(self, *topics: str, after: int = 0) -> "FakePeer":
-        """Be live on `topics`, with all up to `after` heard."""
+    def subscribe_live(self, *topics: str, after: int = 0) -> "FakePeer":
+        """Subscribe live to `topics` after sequence `after`."""
         self.subscriber.start_replay(topics)
         self.subscriber.go_live(topics, after)
         return self
 
     def write(self, data: bytes) -> None:
-        """Take what is sent."""
-        if self.breaks is not None:
-            raise self.breaks
+        """Record a block."""
+        if self.write_error is not None:
+            raise self.write_error
         self.writes.append(data.decode().strip())
-        if self.fills_up:
+        if self.is_full_after_write:
             self.subscriber.pause()
 
     def channel_ended(self, channel: str) -> None:
-        """Take note of an end."""
+        """Record the end of a channel."""
         self.ends.append(channel)
 
     def close(self, why: Refusal) -> None:
-        """Record the refusal, and leave the hub as a connection does."""
-        self.given_up = why
+        """Record the refusal, and leave the hub like a connection."""
+        self.closed_with = why
         self.on_close(self.subscriber, why)

@@ -51,9 +51,9 @@ def test_numbers_override_quick():
 def test_invalid_options_are_refused_with_one_sentence(arguments, sentence, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(arguments)
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert stop.value.code == 2
-    assert said.startswith(f"bench: {sentence}") and said.count("\n") == 1
+    assert output.startswith(f"bench: {sentence}") and output.count("\n") == 1
 
 
 def test_subscribers_are_limited_by_open_files(monkeypatch):

@@ -46,9 +46,9 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(rounds, "open_testbed", lambda stack, scenario, *rest: FakeTestbed(scenario))
 
     def run(case, peers=("pushd", "nchan", "c"), count=2, seconds=60.0):
-        said: list[str] = []
-        figures = Rounds(peers, Scale(rounds=count), tmp_path, tmp_path, PLACE, seconds, said.append).run([case])
-        return figures, said
+        output: list[str] = []
+        figures = Rounds(peers, Scale(rounds=count), tmp_path, tmp_path, PLACE, seconds, output.append).run([case])
+        return figures, output
 
     return run
 
@@ -69,10 +69,10 @@ def test_only_chosen_peers_run(run):
 
 def test_failing_row_is_omitted_and_others_continue(run):
     case = Three(broken="nchan")
-    figures, said = run(case)
+    figures, output = run(case)
     assert case.order == ["pushd", "c", "c", "pushd"]
     assert figures.notes == ["nchan SSE is omitted: it is broken"]
-    assert figures.notes[0] in said
+    assert figures.notes[0] in output
 
 
 def test_rounds_are_reduced_to_three_when_time_is_short(run):

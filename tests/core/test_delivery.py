@@ -3,19 +3,19 @@
 from msgspec import structs
 
 from pushd.core.delivery import Batch, Delivery, Recent, encode
-from tests.build import Following, Words, message
+from tests.build import ReadableWire, StatefulWire, message
 
 
 def test_message_is_encoded_once_per_wire() -> None:
     delivery = Delivery(message(1, "a"))
-    one, other = Words(), Words()
+    one, other = ReadableWire(), ReadableWire()
     frames = [delivery.frame(wire) for wire in (one, other, one, other, one)]
     assert frames == [b"a:1 "] * 5
     assert one.encoded == other.encoded == [1]
 
 
 def test_empty_frame_is_cached() -> None:
-    class EmptyWire(Words):
+    class EmptyWire(ReadableWire):
         def message(self, message: object) -> bytes:
             self.encoded.append(0)
             return b""
@@ -28,7 +28,7 @@ def test_empty_frame_is_cached() -> None:
 
 def test_batch_is_joined_once_per_wire_from_cached_frames() -> None:
     deliveries = [Delivery(message(1)), Delivery(message(3, "b")), Delivery(message(4))]
-    wire, other = Words(), Words()
+    wire, other = ReadableWire(), ReadableWire()
     deliveries[1].frame(wire)
     batch = Batch(deliveries)
     assert batch.block(wire) == batch.block(wire) == b"a:1 b:3 a:4 "
@@ -43,7 +43,7 @@ def test_batch_has_first_and_last_sequence() -> None:
 
 
 def test_stateful_wire_encodes_frames_in_sequence_and_returns_next_state() -> None:
-    wire = Following()
+    wire = StatefulWire()
     deliveries = [Delivery(message(1, "a")), Delivery(message(2, "b")), Delivery(message(3, "b"))]
     frames, following = encode(deliveries, wire)
     assert frames == [b">a:1 ", b"a>b:2 ", b"b>b:3 "]
@@ -52,7 +52,7 @@ def test_stateful_wire_encodes_frames_in_sequence_and_returns_next_state() -> No
 
 
 def test_batch_is_joined_once_per_state_of_stateful_wire() -> None:
-    wire = Following()
+    wire = StatefulWire()
     batch = Batch([Delivery(message(1, "a")), Delivery(message(2, "a"))])
     later = wire.after(message(0, "b"))
     assert batch.block(wire) == batch.block(wire) == b">a:1 a>a:2 "
@@ -62,7 +62,7 @@ def test_batch_is_joined_once_per_state_of_stateful_wire() -> None:
 
 
 def test_stateless_wire_returns_itself_and_ends_without_bytes() -> None:
-    wire = Words()
+    wire = ReadableWire()
     assert not wire.is_stateful
     assert wire.after(message()) is wire
     assert wire.last() == b""

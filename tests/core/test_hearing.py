@@ -16,7 +16,7 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.history import Bounds
 from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import FakePeer, Log, Words, at, publish
+from tests.build import FakePeer, Log, ReadableWire, at, publish
 
 CHANNELS = ["a", "b", "c/1"]
 SOME_TOPICS = st.lists(st.sampled_from([*CHANNELS, "*", "**", "c/*"]), min_size=1, max_size=3, unique=True)
@@ -36,9 +36,9 @@ class Scene:
         self.recent = Recent()
         self.dispatcher = Dispatcher(self.recent)
         self.published: list[tuple[str, int]] = []
-        self.peer = FakePeer(Words(data_only=data_only), limits, policy)
+        self.peer = FakePeer(ReadableWire(data_only=data_only), limits, policy)
         for _ in range(2):
-            other = FakePeer().listen("**")
+            other = FakePeer().subscribe_live("**")
             self.dispatcher.subscribe(["**"], other.subscriber)
         for channel in history:
             self._publish(channel)
@@ -77,7 +77,7 @@ class Scene:
             self._page()
             self._turn(1)
             if self.is_live and self.dispatcher.is_idle:
-                return self.peer.heard
+                return self.peer.received
         raise AssertionError("it never catches up")
 
     def wanted(self, seq: int) -> list[str]:
@@ -154,7 +154,7 @@ def test_one_that_loses_messages_is_told_a_gap_where_they_would_have_stood(
         else:
             assert int(word.partition(":")[2]) > newest
             newest = int(word.partition(":")[2])
-    heard = [word for word in scene.peer.heard if not word.startswith("gap:")]
+    heard = [word for word in scene.peer.received if not word.startswith("gap:")]
     wanted = scene.wanted(cursor)
     assert set(heard) <= set(wanted)
     assert set(wanted) - set(heard) <= told

@@ -8,7 +8,7 @@ from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
 from pushd.core.replay import Page
-from tests.build import Words, batch, message, page
+from tests.build import ReadableWire, batch, message, page
 
 GAP = Gap("a", "E-1", "E-3", "evicted")
 
@@ -17,7 +17,7 @@ class Asker:
     """One who polls, and closes the poll once it was answered."""
 
     def __init__(self, *topics: str, limits: QueueLimits | None = None) -> None:
-        self.poll = Poll(self, Words(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1"))
+        self.poll = Poll(self, ReadableWire(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1"))
         self.catch_up = self.poll.start_replay(topics or ("a",))
         self.answers: list[PollResult] = []
         self.ends: list[str] = []
@@ -54,34 +54,34 @@ def a(*seqs: int, data: bytes = b"x") -> list[Message]:
 def test_all_that_waits_is_one_answer_however_many_pages_it_takes() -> None:
     asker = Asker()
     assert not asker.read(page(*a(1, 2), upto=2, more=True))
-    assert asker.heard == []
+    assert asker.received == []
     assert asker.read(page(*a(3), upto=7))
-    assert asker.heard == [(["a:1", "a:2", "a:3"], [], "E-3")]
+    assert asker.received == [(["a:1", "a:2", "a:3"], [], "E-3")]
 
 
 def test_where_nothing_waits_the_first_that_comes_is_the_answer_and_the_only_one() -> None:
     asker = Asker()
     assert asker.read(page(upto=7))
     asker.poll.deliver(batch(*a(7)))
-    assert asker.heard == []
+    assert asker.received == []
     assert asker.poll.position == "E-7"
     asker.poll.deliver(batch(*a(8, 9)))
     asker.poll.deliver(batch(*a(10)))
-    assert asker.heard == [(["a:8", "a:9"], [], "E-9")]
+    assert asker.received == [(["a:8", "a:9"], [], "E-9")]
 
 
 def test_what_came_while_the_history_was_read_belongs_to_the_answer() -> None:
     asker = Asker()
     asker.poll.deliver(batch(*a(2, 3)))
     asker.read(page(*a(1, 2), upto=2))
-    assert asker.heard == [(["a:1", "a:2", "a:3"], [], "E-3")]
+    assert asker.received == [(["a:1", "a:2", "a:3"], [], "E-3")]
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
 def test_an_answer_holds_so_much_and_names_the_last_of_it(limits: QueueLimits) -> None:
     asker = Asker(limits=limits)
     asker.read(page(*a(1, 2, 3, data=b"x" * 10), upto=3, more=True))
-    assert asker.heard == [(["a:1", "a:2"], [], "E-2")]
+    assert asker.received == [(["a:1", "a:2"], [], "E-2")]
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
@@ -89,21 +89,21 @@ def test_a_live_answer_holds_no_more_either(limits: QueueLimits) -> None:
     asker = Asker(limits=limits)
     asker.read(page(upto=0))
     asker.poll.deliver(batch(*a(1, 2, 3, data=b"x" * 10)))
-    assert asker.heard == [(["a:1", "a:2"], [], "E-2")]
+    assert asker.received == [(["a:1", "a:2"], [], "E-2")]
 
 
 def test_an_answer_that_is_just_full_waits_to_know_whether_there_is_more() -> None:
     asker = Asker(limits=QueueLimits(messages=2))
     asker.read(page(*a(1, 2), upto=2, more=True))
-    assert asker.heard == []
+    assert asker.received == []
     asker.read(page(upto=9))
-    assert asker.heard == [(["a:1", "a:2"], [], "E-2")]
+    assert asker.received == [(["a:1", "a:2"], [], "E-2")]
 
 
 def test_one_message_is_an_answer_whatever_its_size() -> None:
     asker = Asker(limits=QueueLimits(messages=0, bytes=1))
     asker.read(page(*a(1, 2, data=b"x" * 10), upto=2))
-    assert asker.heard == [(["a:1"], [], "E-1")]
+    assert asker.received == [(["a:1"], [], "E-1")]
 
 
 def test_gaps_belong_to_the_answer_each_once() -> None:
@@ -112,20 +112,20 @@ def test_gaps_belong_to_the_answer_each_once() -> None:
     asker.poll.gap(asker.catch_up.unreported([GAP]))
     asker.read(page(*a(4), upto=4, more=True, gaps=(GAP,)))
     asker.read(page(*a(6), upto=6, gaps=(GAP, later)))
-    assert asker.heard == [(["a:4", "a:6"], [GAP, later], "E-6")]
+    assert asker.received == [(["a:4", "a:6"], [GAP, later], "E-6")]
 
 
 def test_a_gap_alone_is_an_answer_that_leads_behind_what_is_gone() -> None:
     asker = Asker()
     asker.poll.gap([GAP])
     asker.read(page(upto=7))
-    assert asker.heard == [([], [GAP], "E-7")]
+    assert asker.received == [([], [GAP], "E-7")]
 
 
 def test_an_end_is_known_where_there_is_nothing_else_to_hear() -> None:
     asker = Asker("a", "b")
     asker.read(page(upto=7, ended=("a",)))
-    assert (asker.heard, asker.ends) == ([], ["a"])
+    assert (asker.received, asker.ends) == ([], ["a"])
     asker.poll.end("b")
     assert asker.ends == ["a", "b"]
 
@@ -134,4 +134,4 @@ def test_what_is_not_of_its_topics_is_no_answer() -> None:
     asker = Asker("a")
     asker.read(page(upto=7))
     asker.poll.deliver(batch(message(8, "b")))
-    assert asker.heard == []
+    assert asker.received == []

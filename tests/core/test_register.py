@@ -6,11 +6,11 @@ from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.subscriber import Subscriber
-from tests.build import FakePeer, Words
+from tests.build import FakePeer, ReadableWire
 
 
 def new_subscriber() -> Subscriber:
-    return Subscriber(FakePeer(), Words(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1"))
+    return Subscriber(FakePeer(), ReadableWire(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1"))
 
 
 def entered(register: Register, count: int) -> list[Subscriber]:

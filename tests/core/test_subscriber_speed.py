@@ -4,7 +4,7 @@ import pytest
 
 from pushd.core.errors import NoRoom, TooSlow
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import FakePeer, Words, batch, message
+from tests.build import FakePeer, ReadableWire, batch, message
 
 LARGE = b"x" * 40_000
 
@@ -19,7 +19,7 @@ def send(peer: FakePeer, *seqs: int, channel: str = "a", data: bytes = b"x") -> 
 def busy(
     *topics: str, policy: Policy = Policy.DISCONNECT, limits: QueueLimits | None = None, data_only: bool = False
 ) -> FakePeer:
-    peer = FakePeer(Words(data_only=data_only), limits, policy).listen(*topics or ("a",))
+    peer = FakePeer(ReadableWire(data_only=data_only), limits, policy).subscribe_live(*topics or ("a",))
     peer.subscriber.pause()
     return peer
 
@@ -43,13 +43,13 @@ def test_what_comes_while_it_is_busy_waits_and_comes_in_order_in_one_write() -> 
 def test_no_more_is_written_at_once_than_the_transport_takes_and_the_rest_waits_on() -> None:
     peer = busy()
     send(peer, 1, 2, 3, 4, 5, data=LARGE)
-    peer.fills_up = True
+    peer.is_full_after_write = True
     peer.subscriber.resume()
     assert peer.writes == ["a:1 a:2"]
     send(peer, 6)
     peer.subscriber.resume()
     assert peer.writes == ["a:1 a:2", "a:3 a:4"]
-    peer.fills_up = False
+    peer.is_full_after_write = False
     peer.subscriber.resume()
     assert peer.writes == ["a:1 a:2", "a:3 a:4", "a:5 a:6"]
 
@@ -57,7 +57,7 @@ def test_no_more_is_written_at_once_than_the_transport_takes_and_the_rest_waits_
 def test_one_whose_last_write_filled_its_transport_is_busy_with_nothing_waiting() -> None:
     peer = busy()
     send(peer, 1)
-    peer.fills_up = True
+    peer.is_full_after_write = True
     peer.subscriber.resume()
     assert peer.writes == ["a:1"]
     assert peer.subscriber.is_paused
@@ -65,8 +65,8 @@ def test_one_whose_last_write_filled_its_transport_is_busy_with_nothing_waiting(
 
 
 def test_a_live_write_that_fills_the_transport_makes_it_busy() -> None:
-    peer = FakePeer().listen("a")
-    peer.fills_up = True
+    peer = FakePeer().subscribe_live("a")
+    peer.is_full_after_write = True
     send(peer, 1, 2)
     assert peer.writes == ["a:1"]
 
@@ -84,11 +84,11 @@ def test_who_waits_for_it_to_be_ready_is_called_once_when_nothing_waits_any_more
     calls: list[list[str]] = []
     peer = busy()
     send(peer, 1, 2, 3, 4, data=LARGE)
-    peer.subscriber.when_drained(lambda: calls.append(peer.heard))
-    peer.fills_up = True
+    peer.subscriber.when_drained(lambda: calls.append(peer.received))
+    peer.is_full_after_write = True
     peer.subscriber.resume()
     assert calls == []
-    peer.fills_up = False
+    peer.is_full_after_write = False
     peer.subscriber.resume()
     peer.subscriber.resume()
     assert calls == [["a:1", "a:2", "a:3", "a:4"]]
@@ -126,19 +126,19 @@ def test_a_gap_from_the_beginning_of_a_channel_begins_at_sequence_zero() -> None
     peer = busy(policy=Policy.DROP, limits=QueueLimits(messages=1))
     send(peer, 1, 2)
     peer.subscriber.resume()
-    assert peer.heard == ["gap:a:E-0:E-1:slow", "a:2"]
+    assert peer.received == ["gap:a:E-0:E-1:slow", "a:2"]
 
 
 def test_what_is_let_go_after_a_part_was_written_is_told_behind_that_part() -> None:
     peer = busy(policy=Policy.DROP, limits=QueueLimits(messages=3))
     send(peer, 1, 2, 3, data=LARGE)
-    peer.fills_up = True
+    peer.is_full_after_write = True
     peer.subscriber.resume()
-    assert peer.heard == ["a:1", "a:2"]
+    assert peer.received == ["a:1", "a:2"]
     assert send(peer, 4, 5, 6) == 1
-    peer.fills_up = False
+    peer.is_full_after_write = False
     peer.subscriber.resume()
-    assert peer.heard == ["a:1", "a:2", "gap:a:E-2:E-3:slow", "a:4", "a:5", "a:6"]
+    assert peer.received == ["a:1", "a:2", "gap:a:E-2:E-3:slow", "a:4", "a:5", "a:6"]
 
 
 def test_a_gap_names_the_topic_by_which_the_channel_is_heard() -> None:
@@ -147,23 +147,23 @@ def test_a_gap_names_the_topic_by_which_the_channel_is_heard() -> None:
     send(peer, 6, channel="y")
     send(peer, 8, channel="x/2")
     peer.subscriber.resume()
-    assert peer.heard == ["gap:x/*:E-2:E-3:slow", "gap:y:E-5:E-6:slow", "x/2:8"]
+    assert peer.received == ["gap:x/*:E-2:E-3:slow", "gap:y:E-5:E-6:slow", "x/2:8"]
 
 
 def test_gaps_of_very_many_channels_are_told_while_the_transport_takes_them() -> None:
     peer = busy("x/*", policy=Policy.DROP, limits=QueueLimits(messages=1))
     for seq in range(1, 2001):
         send(peer, seq, channel=f"x/{seq}")
-    peer.fills_up = True
+    peer.is_full_after_write = True
     for _ in range(2):
         peer.subscriber.resume()
-    assert [word.split(":")[0] for word in peer.heard] == ["gap"] * 1000
+    assert [word.split(":")[0] for word in peer.received] == ["gap"] * 1000
     assert peer.subscriber.is_paused
-    peer.fills_up = False
+    peer.is_full_after_write = False
     peer.subscriber.resume()
-    assert peer.heard[:2] == ["gap:x/*:E-0:E-1:slow", "gap:x/*:E-1:E-2:slow"]
-    assert len(peer.heard) == 2000
-    assert peer.heard[-1] == "x/2000:2000"
+    assert peer.received[:2] == ["gap:x/*:E-0:E-1:slow", "gap:x/*:E-1:E-2:slow"]
+    assert len(peer.received) == 2000
+    assert peer.received[-1] == "x/2000:2000"
 
 
 def test_a_gap_of_a_topic_that_was_parted_from_is_not_told() -> None:
@@ -172,7 +172,7 @@ def test_a_gap_of_a_topic_that_was_parted_from_is_not_told() -> None:
     send(peer, 2, channel="b")
     peer.subscriber.unsubscribe("a")
     peer.subscriber.resume()
-    assert peer.heard == ["b:2"]
+    assert peer.received == ["b:2"]
 
 
 def test_a_gap_is_told_even_where_nothing_waits_any_more() -> None:
@@ -181,7 +181,7 @@ def test_a_gap_is_told_even_where_nothing_waits_any_more() -> None:
     send(peer, 2, channel="b")
     peer.subscriber.unsubscribe("b")
     peer.subscriber.resume()
-    assert peer.heard == ["gap:a:E-0:E-1:slow"]
+    assert peer.received == ["gap:a:E-0:E-1:slow"]
 
 
 def test_with_latest_only_the_newest_of_each_channel_waits_and_nothing_is_said() -> None:
@@ -212,7 +212,7 @@ def test_a_bare_wire_with_latest_keeps_the_newest() -> None:
     peer = busy(policy=Policy.LATEST, limits=QueueLimits(messages=2), data_only=True)
     assert send(peer, 1, 2, 3) == 2
     peer.subscriber.resume()
-    assert peer.heard == ["a:3"]
+    assert peer.received == ["a:3"]
 
 
 # The end and the close
@@ -223,14 +223,14 @@ def test_an_end_is_told_behind_all_that_waits() -> None:
     peer = busy()
     send(peer, 1, 2, 3, data=LARGE)
     peer.subscriber.end("a")
-    peer.subscriber.when_drained(lambda: calls.append(peer.heard))
-    peer.fills_up = True
+    peer.subscriber.when_drained(lambda: calls.append(peer.received))
+    peer.is_full_after_write = True
     peer.subscriber.resume()
-    assert (peer.heard, peer.ends) == (["a:1", "a:2"], [])
-    peer.fills_up = False
+    assert (peer.received, peer.ends) == (["a:1", "a:2"], [])
+    peer.is_full_after_write = False
     peer.subscriber.resume()
-    assert (peer.heard, peer.ends) == (["a:1", "a:2", "a:3", "end:a"], ["a"])
-    assert calls == [peer.heard]
+    assert (peer.received, peer.ends) == (["a:1", "a:2", "a:3", "end:a"], ["a"])
+    assert calls == [peer.received]
 
 
 def test_several_ends_are_told_in_the_order_they_came() -> None:
@@ -238,7 +238,7 @@ def test_several_ends_are_told_in_the_order_they_came() -> None:
     peer.subscriber.end("b")
     peer.subscriber.end("a")
     peer.subscriber.resume()
-    assert (peer.heard, peer.ends) == (["end:b", "end:a"], ["b", "a"])
+    assert (peer.received, peer.ends) == (["end:b", "end:a"], ["b", "a"])
 
 
 def test_an_end_is_told_once_however_often_the_channel_ends_meanwhile() -> None:
@@ -248,7 +248,7 @@ def test_an_end_is_told_once_however_often_the_channel_ends_meanwhile() -> None:
     peer.subscriber.end("a")
     peer.subscriber.end("a")
     peer.subscriber.resume()
-    assert (peer.heard, peer.ends) == (["a:1", "end:a"], ["a"])
+    assert (peer.received, peer.ends) == (["a:1", "end:a"], ["a"])
 
 
 def test_an_end_that_waits_is_not_told_to_one_who_has_parted() -> None:
@@ -256,7 +256,7 @@ def test_an_end_that_waits_is_not_told_to_one_who_has_parted() -> None:
     peer.subscriber.end("a")
     peer.subscriber.unsubscribe("a")
     peer.subscriber.resume()
-    assert (peer.heard, peer.ends) == ([], [])
+    assert (peer.received, peer.ends) == ([], [])
 
 
 def test_one_that_is_closed_hears_nothing_more() -> None:
@@ -288,7 +288,7 @@ def test_one_that_is_closed_by_its_own_write_is_not_written_to_again() -> None:
             super().write(data)
             self.subscriber.close()
 
-    peer = Fragile().listen("a")
+    peer = Fragile().subscribe_live("a")
     peer.subscriber.pause()
     send(peer, 1, 2, 3, 4, data=LARGE)
     peer.subscriber.end("a")
@@ -331,13 +331,13 @@ def test_one_that_may_lose_nothing_or_can_not_be_told_has_nothing_to_shed(policy
 
 
 def test_one_that_is_ready_sheds_nothing() -> None:
-    assert FakePeer().listen("a").subscriber.shed() == 0
+    assert FakePeer().subscribe_live("a").subscriber.shed() == 0
 
 
 def test_what_is_on_its_way_and_was_made_for_one_alone_counts_until_it_is_sent() -> None:
     peer = busy(limits=(limits := QueueLimits()))
     send(peer, 1, 2, data=LARGE)
-    peer.fills_up = True
+    peer.is_full_after_write = True
     peer.subscriber.resume()
     words = len("a:1 a:2 ")
     assert (peer.subscriber.queued_bytes, peer.subscriber.held_bytes, limits.budget.used) == (0, words, words)
@@ -358,9 +358,9 @@ def test_one_who_leaves_owes_nothing() -> None:
 
 def test_what_goes_to_many_does_not_count_for_each() -> None:
     limits = QueueLimits()
-    peers = [FakePeer(limits=limits).listen("a") for _ in range(2)]
+    peers = [FakePeer(limits=limits).subscribe_live("a") for _ in range(2)]
     for peer in peers:
-        peer.fills_up = True
+        peer.is_full_after_write = True
         send(peer, 1)
         assert peer.subscriber.is_paused
     assert limits.budget.used == 0

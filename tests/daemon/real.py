@@ -71,11 +71,11 @@ class Daemon:
             self._process.wait(SECONDS)
 
     def _port(self, name: str) -> int:
-        listens = re.compile(rf"{name} listens on 127\.0\.0\.1:([0-9]+)")
-        if not eventually(lambda: listens.search(self.log) or not self.is_alive, START_SECONDS) or not self.is_alive:
+        listening = re.compile(rf"{name} listens on 127\.0\.0\.1:([0-9]+)")
+        if not eventually(lambda: listening.search(self.log) or not self.is_alive, START_SECONDS) or not self.is_alive:
             self.stop()
             raise AssertionError(f"the daemon did not start: {self.log}")
-        found = listens.search(self.log)
+        found = listening.search(self.log)
         assert found
         return int(found[1])
 

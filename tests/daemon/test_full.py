@@ -1,4 +1,4 @@
-"""A daemon at its limits refuses with a reason, and tells clients that can wait when to retry."""
+"""A daemon at its limits refuses with a reason, and asks clients that can wait to retry later."""
 
 import json
 from collections.abc import Iterator

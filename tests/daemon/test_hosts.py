@@ -93,9 +93,9 @@ def assert_misdirected(response: Response, method: str = "GET") -> None:
 
 
 def test_addresses_cover_every_resource() -> None:
-    doors = re.findall(r'b"([a-z.]+)": ', (ROOT / "pushd/service/routes.py").read_text(encoding="utf-8"))
-    assert "pub" in doors
-    assert {re.split(r"[/?]", address)[1] for address in EVERYWHERE} >= set(doors)
+    routes = re.findall(r'b"([a-z.]+)": ', (ROOT / "pushd/service/routes.py").read_text(encoding="utf-8"))
+    assert "pub" in routes
+    assert {re.split(r"[/?]", address)[1] for address in EVERYWHERE} >= set(routes)
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)

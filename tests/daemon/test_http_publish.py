@@ -76,8 +76,8 @@ def test_body_is_stored_unchanged(
         http.open_stream(f"/stream/{channel}?format=raw")
         publish(daemon, channel, body)
         assert b"".join(http.chunk() for _ in range(1)) == body + b"\n"
-        heard = websocket.recv(5)
-        assert (heard.encode() if isinstance(heard, str) else heard) == body
+        received = websocket.recv(5)
+        assert (received.encode() if isinstance(received, str) else received) == body
     (message,) = daemon.history(channel)
     assert data_of(message) == body
 

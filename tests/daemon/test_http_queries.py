@@ -77,24 +77,24 @@ def test_channels_are_paged(daemon: Daemon, channel: str) -> None:
 def test_history(daemon: Daemon, channel: str) -> None:
     ids = [daemon.publish(f"{channel}/{'ab'[number % 2]}", b"%d" % number)["id"] for number in range(6)]
 
-    def heard(query: str, topics: str = f"{channel}/*") -> list[str]:
+    def received(query: str, topics: str = f"{channel}/*") -> list[str]:
         response = daemon.request("GET", f"/history/{topics}{query}")
         assert (response.status, response.headers["content-type"]) == (200, "application/json")
         return [message["data"] for message in response.json()]
 
-    assert heard("") == heard("?since=all") == list("012345")
-    assert heard("?limit=2") == list("45"), "without a place to begin the newest"
-    assert heard("?since=all&limit=2") == list("01")
-    assert heard(f"?since={ids[1]}&limit=2") == list("23")
-    assert heard(f"?since={ids[5]}") == []
-    assert heard("?since=last:3") == list("345")
-    assert heard("?since=1h") == list("012345")
-    assert heard("", f"{channel}/a,{channel}/b") == list("012345")
-    assert heard("?since=all", f"{channel}/b") == list("135")
+    assert received("") == received("?since=all") == list("012345")
+    assert received("?limit=2") == list("45"), "without a place to begin the newest"
+    assert received("?since=all&limit=2") == list("01")
+    assert received(f"?since={ids[1]}&limit=2") == list("23")
+    assert received(f"?since={ids[5]}") == []
+    assert received("?since=last:3") == list("345")
+    assert received("?since=1h") == list("012345")
+    assert received("", f"{channel}/a,{channel}/b") == list("012345")
+    assert received("?since=all", f"{channel}/b") == list("135")
     messages = daemon.history(f"{channel}/a")
     assert [message["prev"] for message in messages] == [None, ids[0], ids[2]]
     page = daemon.request("GET", f"/history/{channel}/*?since=all&limit=4")
-    assert heard(f"?since={page.headers['pushd-id']}") == list("45")
+    assert received(f"?since={page.headers['pushd-id']}") == list("45")
 
 
 def test_history_reports_a_gap(daemon: Daemon, channel: str) -> None:

@@ -18,7 +18,7 @@ from pushd.core.replay import Page
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.metrics import Counters
-from tests.build import FakePeer, Words
+from tests.build import FakePeer, ReadableWire
 
 
 class Shared(MemoryBackend):
@@ -102,13 +102,13 @@ async def test_a_new_epoch_is_told_once_to_each_and_what_is_new_follows() -> Non
     scene.backend.flush()
     await scene.publish("a")
     scene.turn()
-    assert peers[0].heard == ["a:1", "gap:a:E-2:F-0:epoch", "a:1"]
-    assert peers[1].heard == ["a:1", "b:2", "gap:*:E-2:F-0:epoch", "a:1"]
-    assert peers[2].heard == ["a:1", "b:2", "gap:a:E-2:F-0:epoch", "gap:b:E-2:F-0:epoch", "a:1"]
+    assert peers[0].received == ["a:1", "gap:a:E-2:F-0:epoch", "a:1"]
+    assert peers[1].received == ["a:1", "b:2", "gap:*:E-2:F-0:epoch", "a:1"]
+    assert peers[2].received == ["a:1", "b:2", "gap:a:E-2:F-0:epoch", "gap:b:E-2:F-0:epoch", "a:1"]
     await scene.publish("b", "a")
     scene.turn()
-    assert peers[2].heard[-2:] == ["b:2", "a:3"]
-    assert not any(peer.given_up for peer in peers)
+    assert peers[2].received[-2:] == ["b:2", "a:3"]
+    assert not any(peer.closed_with for peer in peers)
 
 
 async def test_a_new_epoch_reaches_those_who_are_slow_or_catching_up() -> None:
@@ -124,8 +124,8 @@ async def test_a_new_epoch_reaches_those_who_are_slow_or_catching_up() -> None:
     following = Deferred.fromCoroutine(scene.hub.replay_and_go_live(late.subscriber, opening))
     slow.subscriber.resume()
     scene.turn()
-    assert slow.heard == ["a:1", "a:2", "a:3", "gap:a:E-3:F-0:epoch", "a:1"]
-    assert late.heard == ["gap:a:E-0:F-0:epoch", "a:1"]
+    assert slow.received == ["a:1", "a:2", "a:3", "gap:a:E-3:F-0:epoch", "a:1"]
+    assert late.received == ["gap:a:E-0:F-0:epoch", "a:1"]
     await following
 
 
@@ -138,19 +138,19 @@ async def test_only_those_who_hear_a_channel_that_lost_messages_read_on_in_the_h
     scene.backend._events = scene.backend.listener
     scene.backend.listener.on_resync(MessageId("E", 2), ["a"])
     scene.turn()
-    assert (one.heard, other.heard) == (["a:1", "a:3"], ["b:2"])
+    assert (one.received, other.received) == (["a:1", "a:3"], ["b:2"])
 
 
 async def test_what_is_gone_is_told_to_those_it_concerns_and_ends_what_can_not_tell() -> None:
     scene = await Scene().begin()
-    data_only = FakePeer(Words(data_only=True))
+    data_only = FakePeer(ReadableWire(data_only=True))
     peers = [await scene.listen("a"), await scene.listen("*", "b"), await scene.listen("b")]
     await scene.listen("a", peer=data_only)
     scene.backend.listener.on_lost("a", MessageId("E", 3), MessageId("E", 5), "evicted")
-    assert [peer.heard for peer in peers] == [["gap:a:E-3:E-5:evicted"], ["gap:*:E-3:E-5:evicted"], []]
-    assert isinstance(data_only.given_up, TooSlow)
+    assert [peer.received for peer in peers] == [["gap:a:E-3:E-5:evicted"], ["gap:*:E-3:E-5:evicted"], []]
+    assert isinstance(data_only.closed_with, TooSlow)
     scene.backend.listener.on_lost(None, MessageId("E", 3), MessageId("E", 5), "unknown")
-    assert [len(peer.heard) for peer in peers] == [2, 3, 1]
+    assert [len(peer.received) for peer in peers] == [2, 3, 1]
 
 
 async def test_a_replay_waits_while_the_store_is_away() -> None:
@@ -160,11 +160,11 @@ async def test_a_replay_waits_while_the_store_is_away() -> None:
     scene.backend.is_away = True
     scene.backend.flush()
     scene.turn()
-    assert (peer.heard, peer.given_up) == ([], None)
+    assert (peer.received, peer.closed_with) == ([], None)
     scene.backend.is_away = False
     scene.clock.advance(1)
     scene.turn()
-    assert peer.heard == ["gap:a:E-1:F-0:epoch"]
+    assert peer.received == ["gap:a:E-1:F-0:epoch"]
 
 
 async def test_the_store_is_told_what_is_wanted() -> None:
@@ -191,7 +191,7 @@ async def test_one_with_many_topics_leaves_at_once_and_its_topics_are_removed_tu
     scene.turn()
     assert scene.backend.wanted == []
     assert not scene.hub.dispatcher.subscribers()
-    assert first.heard == second.heard == []
+    assert first.received == second.received == []
 
 
 async def test_a_repeat_of_what_is_to_be_tried_again_is_published_and_a_repeat_of_that_is_not(
@@ -257,7 +257,7 @@ async def test_where_too_much_waits_in_all_those_for_whom_most_waits_lose_it_fir
     await scene.publish("few1")
     scene.turn()
     assert scene.hub.budget.used == 4 * one, "two, one and one"
-    assert isinstance(peers["most"].given_up, NoRoom)
+    assert isinstance(peers["most"].closed_with, NoRoom)
     assert scene.counters.refusals["no-room"] == scene.counters.disconnects["no-room"] == 1
     assert scene.counters.lagging == {"drop": 1, "latest": 1}
     text = (await scene.hub.metrics()).decode()
@@ -266,9 +266,9 @@ async def test_where_too_much_waits_in_all_those_for_whom_most_waits_lose_it_fir
     assert f"pushd_waiting_bytes {4.0 * one}" in text
     for name in ("few1", "drop", "last"):
         peers[name].subscriber.resume()
-    assert peers["few1"].heard == ["few1:1", "few1:17"]
-    assert peers["drop"].heard == ["gap:drop:E-0:E-11:slow", "drop:12"]
-    assert peers["last"].heard == ["last:16"]
+    assert peers["few1"].received == ["few1:1", "few1:17"]
+    assert peers["drop"].received == ["gap:drop:E-0:E-11:slow", "drop:12"]
+    assert peers["last"].received == ["last:16"]
 
 
 async def test_no_more_is_let_go_than_makes_room() -> None:
@@ -282,9 +282,9 @@ async def test_no_more_is_let_go_than_makes_room() -> None:
     scene.turn()
     scene.hub.budget.limit = scene.hub.budget.used
     await scene.publish("a")
-    assert not (first.given_up or second.given_up)
+    assert not (first.closed_with or second.closed_with)
     scene.turn()
-    assert first.given_up and not second.given_up
+    assert first.closed_with and not second.closed_with
 
 
 async def test_the_last_to_go_are_those_to_whom_much_is_on_its_way() -> None:
@@ -293,16 +293,16 @@ async def test_the_last_to_go_are_those_to_whom_much_is_on_its_way() -> None:
     await scene.publish(*["a"] * 3)
     first, second = (FakePeer(limits=limits, policy=Policy.DROP) for _ in range(2))
     for peer in (first, second):
-        peer.fills_up = True
+        peer.is_full_after_write = True
         await scene.listen("a", since=EVERYTHING, peer=peer)
     assert scene.hub.budget.used == sum(peer.subscriber.held_bytes for peer in (first, second)) > 0
     scene.hub.budget.limit = scene.hub.budget.used
-    assert not (first.given_up or second.given_up)
+    assert not (first.closed_with or second.closed_with)
     third = FakePeer(limits=limits)
-    third.fills_up = True
+    third.is_full_after_write = True
     await scene.listen("a", since=EVERYTHING, peer=third)
-    assert isinstance(third.given_up, NoRoom)
-    assert not (first.given_up and second.given_up)
+    assert isinstance(third.closed_with, NoRoom)
+    assert not (first.closed_with and second.closed_with)
     assert not scene.hub.budget.is_over
 
 
@@ -328,12 +328,12 @@ async def test_where_making_room_does_not_help_it_is_not_tried_at_each_turn() ->
         peer.subscriber.pause()
         await scene.publish("a")
         scene.turn()
-        looks.append(peer.given_up is not None)
+        looks.append(peer.closed_with is not None)
     assert looks == [True, False, False]
     scene.clock.advance(1)
     await scene.publish("a")
     scene.turn()
-    assert isinstance(peer.given_up, NoRoom)
+    assert isinstance(peer.closed_with, NoRoom)
 
 
 async def test_what_is_let_go_while_an_answer_from_the_history_is_read_is_a_gap() -> None:

@@ -44,7 +44,7 @@ from pushd.core.subscriber import SubscriberClosed
 from pushd.hub.hub import Hub
 from pushd.hub.session import Session, SessionContext
 from pushd.metrics import Counters
-from tests.build import FakePeer, Words
+from tests.build import FakePeer, ReadableWire
 
 
 class Item:
@@ -58,11 +58,11 @@ class Item:
 class Connection:
     """A connection whose session executes items, and that records what the session calls."""
 
-    def __init__(self, hub: Hub, clock: Clock, scope: Scope | None = None, wire: Words | None = None) -> None:
+    def __init__(self, hub: Hub, clock: Clock, scope: Scope | None = None, wire: ReadableWire | None = None) -> None:
         self.peer = FakePeer(wire)
         self.subscriber = self.peer.subscriber
         hub.add(self.subscriber)
-        context = SessionContext(hub, clock, {"words": Words(), "bare": Words(data_only=True)})
+        context = SessionContext(hub, clock, {"words": ReadableWire(), "bare": ReadableWire(data_only=True)})
         self.session: Session[Item] = Session(context, self.subscriber, scope)
         self.idle = 0
         self.closed: list[Refusal] = []
@@ -229,7 +229,7 @@ async def test_the_reply_to_a_subscription_comes_before_its_replay(connection, h
 
 
 async def test_a_gap_is_reported_once_by_the_reply_if_the_format_cannot_report_it(hub, clock):
-    reporting, bare = Connection(hub, clock), Connection(hub, clock, wire=Words(data_only=True))
+    reporting, bare = Connection(hub, clock), Connection(hub, clock, wire=ReadableWire(data_only=True))
     command = Subscribe(("a",), since=MessageId("another epoch", 7))
     assert await reporting.ask(command) == Subscribed(("a",), None)
     assert [write.rpartition(":")[2] for write in reporting.peer.writes] == ["epoch"]

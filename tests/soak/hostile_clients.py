@@ -17,7 +17,7 @@ _BURST = 200
 _BURST_PAUSE = 10.0
 
 
-async def send_junk(ports: Ports, rng: random.Random) -> None:
+async def send_malformed_input(ports: Ports, rng: random.Random) -> None:
     """Send malformed input to each listener in turn, until cancelled."""
     targets: Sequence[tuple[int, Sequence[bytes]]] = ((ports.http, HTTP), (ports.http, WEBSOCKET), (ports.tcp, LINES))
     while True:

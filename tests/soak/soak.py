@@ -11,7 +11,7 @@ from statistics import median
 import psutil
 
 from tests.daemon.real import Daemon
-from tests.soak.hostile_clients import connect_in_bursts, read_nothing, send_junk
+from tests.soak.hostile_clients import connect_in_bursts, read_nothing, send_malformed_input
 from tests.soak.publishers import PUBLISHERS, publish
 from tests.soak.sequence_check import SequenceCheck
 from tests.soak.transports import CHANNELS, TRANSPORTS, Ports, ReceivedMessage
@@ -78,7 +78,11 @@ class Soak:
             for kind in PUBLISHERS
         ]
         clients = [self._subscribe_repeatedly(f"subscriber {number}") for number in range(SUBSCRIBERS)]
-        clients += [send_junk(self._ports, self._random), read_nothing(self._ports), connect_in_bursts(self._ports)]
+        clients += [
+            send_malformed_input(self._ports, self._random),
+            read_nothing(self._ports),
+            connect_in_bursts(self._ports),
+        ]
         client_tasks = [asyncio.ensure_future(client) for client in clients]
         await self._watch([*publishers, *client_tasks])
         self._publishing_stopped.set()

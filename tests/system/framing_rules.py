@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.system.conversations import Answer, Conversation
 from tests.system.request_streams import ENDED
-from tests.system.rfc9112 import Asked, Doubt
+from tests.system.rfc9112 import Doubt, ParsedRequest
 
 TOKEN: Final = re.compile("tk[a-z]+[0-9]+kt")
 SECRET: Final = "SECRET-"
@@ -37,9 +37,9 @@ def faults(conversation: Conversation, *, is_direct: bool) -> Iterator[str]:
         yield "the last answer breaks off"
     text = conversation.received.decode("latin-1")
     if others := set(TOKEN.findall(text)) - {conversation.stream.token}:
-        yield f"an answer tells of other streams: {', '.join(sorted(others)[:3])}"
+        yield f"a response contains data of other streams: {', '.join(sorted(others)[:3])}"
     if SECRET in text:
-        yield "an answer tells of the credentials of somebody else"
+        yield "a response contains credentials of another client"
     if not conversation.stream.is_aborted:
         yield from _faults_of_answers(conversation, is_direct)
 
@@ -60,14 +60,18 @@ def _faults_of_answers(conversation: Conversation, is_direct: bool) -> Iterator[
             yield f"what is not readable ({tail}) is answered with {answer.status}"
     if not is_over and len(conversation.answers) < len(requests):
         if not (
-            _is_left(conversation) if is_direct else conversation.stream.is_half_closed or _may_break_off(conversation)
+            _has_client_left(conversation)
+            if is_direct
+            else conversation.stream.is_half_closed or _may_break_off(conversation)
         ):
             yield f"request {len(conversation.answers)} has no answer"
     elif is_direct and not is_over and tail and "incomplete" not in tail and len(conversation.answers) == len(requests):
         yield f"what is not readable ({tail}) is not refused"
 
 
-def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bool, is_final: bool) -> Iterator[str]:
+def _faults_of_answer(
+    number: int, request: ParsedRequest, answer: Answer, is_direct: bool, is_final: bool
+) -> Iterator[str]:
     doubts = request.doubts - (_FINE_DIRECTLY if is_direct else _FINE)
     is_refused, expected = answer.status >= 400, _expected(request)
     if not (is_refused and doubts) and answer.status not in expected:
@@ -83,13 +87,13 @@ def _faults_of_answer(number: int, request: Asked, answer: Answer, is_direct: bo
     if is_direct and answer.has_needless_body and Doubt.TARGET not in request.doubts:
         yield f"request {number} is a HEAD and answered with a body"
     if 100 in answer.interim and not request.values("expect"):
-        yield f"request {number} is told to continue, which it did not ask for"
+        yield f"request {number} gets 100 Continue, which it did not expect"
     channel = _channel_of(request)
     if channel and not is_refused and answer.body and channel not in answer.body.decode("latin-1"):
         yield f"the answer to request {number} is not about its channel"
 
 
-def _is_left(conversation: Conversation) -> bool:
+def _has_client_left(conversation: Conversation) -> bool:
     """Return whether the client ended a long poll, and all that follows, by its half-close."""
     near = conversation.reading.requests[max(0, len(conversation.answers) - 1) : len(conversation.answers) + 1]
     return conversation.stream.is_half_closed and any(request.path.startswith("/longpoll/") for request in near)
@@ -101,13 +105,13 @@ def _may_break_off(conversation: Conversation) -> bool:
     return any(request.doubts - _FINE or request.may_be_last for request in near)
 
 
-def _channel_of(request: Asked) -> str:
+def _channel_of(request: ParsedRequest) -> str:
     """Return the channel that the response to a request must name; empty if that is uncertain."""
     found = re.match("/(?:pub|poll|longpoll)/(.*)", request.path)
     return found[1] if found and not request.doubts & {Doubt.TARGET, Doubt.ENCODED_PATH} else ""
 
 
-def _expected(request: Asked) -> frozenset[int]:
+def _expected(request: ParsedRequest) -> frozenset[int]:
     """Return the permitted statuses of the response to a request."""
     method, place = request.method, request.path.split("/", 2)[1:2]
     if request.doubts & {Doubt.METHOD, Doubt.CONNECT}:
@@ -159,7 +163,7 @@ def expect(conversation: Conversation, channels: dict[str, Kept]) -> None:
             is_over = answer.is_last or request.is_last
 
 
-def _expect_surely(request: Asked, answer: Answer, channels: dict[str, Kept]) -> None:
+def _expect_surely(request: ParsedRequest, answer: Answer, channels: dict[str, Kept]) -> None:
     try:
         receipt = json.loads(answer.body)
     except ValueError:
@@ -170,7 +174,7 @@ def _expect_surely(request: Asked, answer: Answer, channels: dict[str, Kept]) ->
         channels.setdefault(receipt["deleted"], Kept()).certain.clear()
 
 
-def _expect_perhaps(request: Asked, channels: dict[str, Kept]) -> None:
+def _expect_perhaps(request: ParsedRequest, channels: dict[str, Kept]) -> None:
     _, found, rest = request.path.partition("/pub/")
     if not found or request.method not in ("POST", "PUT", "DELETE"):
         return

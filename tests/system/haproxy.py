@@ -25,8 +25,8 @@ class HAProxy(Proxy):
 
     def __init__(self, directory: Path, config: str) -> None:
         super().__init__(directory, ["www"])
-        come_back, path = directory / "come-back.http", directory / "haproxy.cfg"
-        come_back.write_bytes(_COME_BACK)
+        reconnect, path = directory / "come-back.http", directory / "haproxy.cfg"
+        reconnect.write_bytes(_COME_BACK)
         config = config.replace("bind :80\n", f"bind 127.0.0.1:{self.ports['www']}\n")
-        path.write_text(_GLOBAL + config.replace("/etc/haproxy/come-back.http", str(come_back)))
+        path.write_text(_GLOBAL + config.replace("/etc/haproxy/come-back.http", str(reconnect)))
         self.start("-db", "-f", str(path))

@@ -62,7 +62,7 @@ class Proxy:
     def _is_up(self) -> bool:
         if self._process.poll() is not None:
             raise AssertionError(f"{self.program} did not start: {self.log}")
-        return all(_listens(port) for port in self.ports.values())
+        return all(_is_listening(port) for port in self.ports.values())
 
 
 def documented(language: str) -> list[str]:
@@ -82,6 +82,6 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _listens(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -61,7 +61,7 @@ class Doubt(Enum):
 
 
 @dataclass
-class Asked:
+class ParsedRequest:
     """A request of the stream."""
 
     method: str
@@ -93,15 +93,15 @@ class Asked:
     @property
     def may_be_last(self) -> bool:
         """Whether the connection may end with its response although the client did not request that."""
-        is_asked = "close" in [option.lower() for option in self.values("connection")]
-        return is_asked or self.is_old or Doubt.TWO_FRAMINGS in self.doubts
+        is_requested = "close" in [option.lower() for option in self.values("connection")]
+        return is_requested or self.is_old or Doubt.TWO_FRAMINGS in self.doubts
 
 
 @dataclass
 class Reading:
     """The requests of a stream."""
 
-    requests: list[Asked] = field(default_factory=list)
+    requests: list[ParsedRequest] = field(default_factory=list)
     tail: str = ""
     """Why the reader stopped, or empty at the end of the stream."""
     tail_method: str = ""
@@ -135,7 +135,7 @@ class _Reader:
         self._doubts: set[Doubt] = set()
         self.method = ""
 
-    def request(self) -> Asked | None:
+    def request(self) -> ParsedRequest | None:
         """Return the next request; None at the end."""
         self._doubts, self.method = set(), ""
         rest = self._data[self._at :].lstrip(b"\r\n")
@@ -153,7 +153,7 @@ class _Reader:
         if not found:
             raise Unreadable("bad request line")
         target, version = found[3].decode("latin-1"), found[5].decode("ascii")
-        request = Asked(self.method, target, is_old=version == "1.0", doubts=self._doubts)
+        request = ParsedRequest(self.method, target, is_old=version == "1.0", doubts=self._doubts)
         if (found[2], found[4], found[6]) != (b" ", b" ", b""):
             self._doubts.add(Doubt.SPACES)
         if version not in ("1.0", "1.1"):
@@ -193,7 +193,7 @@ class _Reader:
             headers.append((found[1].decode("ascii").lower(), found[2].decode("latin-1").strip(" \t")))
         return headers
 
-    def _body(self, request: Asked) -> bytes:
+    def _body(self, request: ParsedRequest) -> bytes:
         lengths, codings = request.values("content-length"), request.values("transfer-encoding")
         if not all(re.fullmatch("[0-9]+", length) for length in lengths) or len(set(lengths)) > 1:
             raise Unreadable("bad length")
@@ -242,7 +242,7 @@ class _Reader:
         return body
 
 
-def _judge(request: Asked) -> None:
+def _judge(request: ParsedRequest) -> None:
     """Add the doubts about a head, except those about the framing of its body."""
     doubts, target = request.doubts, request.target
     if request.method == "CONNECT":

@@ -43,13 +43,15 @@ def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
             http.send_request("POST", "/pub/a", body=b"still here")
             assert http.response().status == 201
             assert lines.reply().endswith(b" still here")
-            told = daemon.log[start:].splitlines()
-            assert 1 <= len(told) <= 5 and all("refused, too-many-connections" in line for line in told), told
-        assert eventually(lambda: comes_in(daemon)), "there is room again"
+            lines_logged = daemon.log[start:].splitlines()
+            assert 1 <= len(lines_logged) <= 5 and all(
+                "refused, too-many-connections" in line for line in lines_logged
+            ), lines_logged
+        assert eventually(lambda: is_admitted(daemon)), "there is room again"
         assert _CLIENTS - _ROOM <= daemon.counter('pushd_refusals_total{code="too-many-connections"}') <= _CLIENTS
     daemon.assert_healthy()
 
 
-def comes_in(daemon: Daemon) -> bool:
+def is_admitted(daemon: Daemon) -> bool:
     with Client(daemon.tcp_port) as client:
         return client.line().startswith(b"INFO ")

@@ -91,14 +91,14 @@ class Subscriber(threading.Thread):
         super().__init__(daemon=True)
         self.lines = Lines(port)
         self.lines.send(f"FORMAT json\r\nSUB ** since={cursor}\r\n".encode())
-        self.heard: list[Any] = []
+        self.received: list[Any] = []
 
     def run(self) -> None:
         """Receive."""
         try:
             while (line := self.lines.line()).endswith(b"\n"):
                 if line.startswith(b"{"):
-                    self.heard.append(json.loads(line))
+                    self.received.append(json.loads(line))
                 else:
                     assert line.startswith(b"+OK"), line
         except OSError:
@@ -128,7 +128,7 @@ def test_acknowledged_and_delivered_messages_survive_kills(
     chance = random.Random(sync)
     options = (*NO_EVICTION, "--backend-sync", sync)
     acknowledged: list[tuple[str, str, str]] = []
-    heard: list[Any] = []
+    received: list[Any] = []
     cursor = "all"
     for number in range(rounds):
         daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
@@ -150,8 +150,8 @@ def test_acknowledged_and_delivered_messages_survive_kills(
             assert not thread.is_alive()
         for publisher in publishers:
             acknowledged += publisher.acknowledged
-        heard += subscriber.heard
-        cursor = subscriber.heard[-1]["id"] if subscriber.heard else cursor
+        received += subscriber.received
+        cursor = subscriber.received[-1]["id"] if subscriber.received else cursor
     daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
     kept: list[Any] = []
     try:
@@ -174,5 +174,5 @@ def test_acknowledged_and_delivered_messages_survive_kills(
     for name in ("lines", "line", "batch", "post"):
         numbers = [int(each["data"].split()[1]) for each in kept if each["data"].startswith(f"{name} ")]
         assert numbers == sorted(numbers), "the order of each publisher is preserved"
-    assert [message.get("type") for message in heard if "type" in message] == [], "no gap is reported"
-    assert [message["id"] for message in heard] == [message["id"] for message in kept[: len(heard)]]
+    assert [message.get("type") for message in received if "type" in message] == [], "no gap is reported"
+    assert [message["id"] for message in received] == [message["id"] for message in kept[: len(received)]]

@@ -106,13 +106,13 @@ class Bystander:
         try:
             while not self._is_stopping.is_set():
                 with Http(self._route.port) as http:
-                    while not self._is_stopping.is_set() and self._ask(http, number):
+                    while not self._is_stopping.is_set() and self._send_round(http, number):
                         number += 1
                     number += 1
         except Exception as failure:  # raised again by the test, since this is a thread
             self.failure = f"the bystander's round {number} failed: {failure!r}"
 
-    def _ask(self, http: Http, number: int) -> bool:
+    def _send_round(self, http: Http, number: int) -> bool:
         """Send a round of requests; return whether the connection stays open."""
         channel, body = f"by/{self._route.name}/{number}", f"bystander {number}".encode()
         headers = {"Authorization": f"Bearer {SECRET}{number}"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pushd.core.message import Gap
 from pushd.wire.chunked import Chunked, chunk
 from pushd.wire.ndjson import JsonLines, RawLines
-from tests.build import Following, message
+from tests.build import StatefulWire, message
 
 
 class ResponseSocket:
@@ -58,7 +58,7 @@ def test_empty_block_is_not_encoded_as_last_chunk() -> None:
 
 
 def test_stateful_wire_has_one_chunked_wire_per_state() -> None:
-    inner = Following()
+    inner = StatefulWire()
     wire = Chunked(inner)
     a, b = message(1, "a"), message(2, "b")
     assert wire.is_stateful
