@@ -16,14 +16,14 @@ from twisted.python.failure import Failure
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
-from pushd.core.cursor import NOW, MessageId, Now, Since
+from pushd.core.cursor import NOW, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import InternalError, Kicked, Refusal, TooManySubscriptions, UnknownChannel, UnknownConnection
+from pushd.core.errors import InternalError, Kicked, Refusal, UnknownChannel, UnknownConnection
 from pushd.core.message import Draft, Message
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.core.subscriber import Subscriber
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
@@ -37,11 +37,13 @@ from pushd.net.turn_slices import Slices
 
 _NOT_STARTED = "the backend has not started yet"
 _STOPPING = "the daemon is stopping"
+_INTERNAL = "internal error; the log of the daemon has the details"
 
 
 class Hub:
     """Everything that transports, the API and sources do with messages and subscribers.
 
+    :param max_subscriptions: the maximum number of topics of a connection.
     :param wall: returns unix seconds, for the times shown to operators.
     """
 
@@ -61,8 +63,6 @@ class Hub:
         self._wall = wall
         self.budget = Budget() if budget is None else budget
         """The memory limit for queued data: that of all subscribers, and incomplete data of all publishers."""
-        self.max_subscriptions = max_subscriptions
-        """The most topics of one connection."""
         self.unavailable_reason: str | None = _NOT_STARTED
         """Why publishes are refused now, as a phrase; None when they are accepted."""
         self._clock = clock
@@ -73,7 +73,7 @@ class Hub:
         self._register = Register()
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self.disconnect)
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._subscriptions = Subscriptions(backend, self.dispatcher, clock)
+        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, max_subscriptions)
         self._publisher = Publisher(backend, clock, counters, self.dispatcher.subscribers_of)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self.budget, counters, turns)
@@ -98,8 +98,8 @@ class Hub:
         self._scheduler.flush()
 
     def reconfigure(self, max_subscriptions: int) -> None:
-        """Change the most topics of one connection, for subscriptions from now on."""
-        self.max_subscriptions = max_subscriptions
+        """Change the maximum number of topics of a connection, for subscriptions from now on."""
+        self._subscriptions.reconfigure(max_subscriptions)
 
     @property
     def has_backlog(self) -> bool:
@@ -159,23 +159,9 @@ class Hub:
 
         :raises TooManySubscriptions: when the connection would have too many topics.
         :raises Unavailable: when the backend cannot open the topics.
-        :raises SubscriberClosed: when the subscriber was closed meanwhile.
+        :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
-        fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
-        if not fresh:
-            return StartPosition(MessageId("", 0), (), needs_replay=False, is_complete=False)
-        if len(subscriber.starts.keys() | set(fresh)) > self.max_subscriptions:
-            raise TooManySubscriptions(f"a connection must not subscribe to more than {self.max_subscriptions} topics")
-        self._subscriptions.add(fresh, subscriber)
-        subscriber.start_replay(fresh)
-        try:
-            opening = await self._backend.open(fresh, since)
-        except BaseException:
-            self.unsubscribe(subscriber, fresh)
-            raise
-        if subscriber.is_closed:
-            raise SubscriberClosed(subscriber.closed_for)
-        return opening
+        return await self._subscriptions.subscribe(subscriber, topics, since)
 
     async def start_position(self, topics: Sequence[str], since: Since) -> StartPosition:
         """Return where a subscription would start; nothing is subscribed.
@@ -204,7 +190,7 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Unsubscribe from topics; return those that the subscriber had."""
-        return self._subscriptions.remove(topics, subscriber)
+        return self._subscriptions.unsubscribe(subscriber, topics)
 
     def remove(self, subscriber: Subscriber, why: Refusal | None = None) -> None:
         """Remove the subscriber of a connection that is closing or closed, once.
@@ -296,6 +282,3 @@ class Hub:
             if not audience.named:
                 raise UnknownChannel(NO_CHANNEL)
             self._listener.on_deleted(channel)
-
-
-_INTERNAL = "internal error; the log of the daemon has the details"

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.backends.interface import Backend
+from pushd.core.cursor import MessageId, Now, Since
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.subscriber import Subscriber
+from pushd.core.errors import Refusal, TooManySubscriptions
+from pushd.core.replay import StartPosition
+from pushd.core.subscriber import Subscriber, SubscriberClosed
 
 _FEW_TOPICS = 32
 """Number of topics that are removed at once when their subscriber is removed."""
@@ -16,27 +19,46 @@ _TOPICS_PER_TURN = 1000
 
 
 class Subscriptions:
-    """The topics of all subscribers. The backend is called with the first and with the last subscriber of a topic."""
+    """The topics of all subscribers. The backend is called with the first and with the last subscriber of a topic.
 
-    def __init__(self, backend: Backend, dispatcher: Dispatcher, clock: IReactorTime) -> None:
+    :param max_topics: the maximum number of topics of a subscriber.
+    """
+
+    def __init__(self, backend: Backend, dispatcher: Dispatcher, clock: IReactorTime, max_topics: int) -> None:
         self._backend = backend
         self._dispatcher = dispatcher
         self._clock = clock
+        self._max_topics = max_topics
         self._counts: Counter[str] = Counter()
         """Number of subscribers at this node, by topic."""
         self._removed: deque[tuple[Subscriber, list[str]]] = deque()
         """Removed subscribers, with those of their topics that are still in the index."""
 
-    def add(self, topics: Sequence[str], subscriber: Subscriber) -> None:
-        """Subscribe to topics, some of which the subscriber may have already."""
-        for topic in topics:
-            if topic not in subscriber.starts:
-                self._counts[topic] += 1
-                if self._counts[topic] == 1:
-                    self._backend.subscribe(topic)
-        self._dispatcher.subscribe(topics, subscriber)
+    def reconfigure(self, max_topics: int) -> None:
+        """Change the maximum number of topics of a subscriber, for subscriptions from now on."""
+        self._max_topics = max_topics
 
-    def remove(self, topics: Iterable[str], subscriber: Subscriber) -> list[str]:
+    async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since) -> StartPosition:
+        """See `Hub.subscribe`."""
+        _check_open(subscriber)
+        fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
+        if not fresh:
+            return StartPosition(MessageId("", 0), (), needs_replay=False, is_complete=False)
+        if len(subscriber.starts.keys() | set(fresh)) > self._max_topics:
+            raise TooManySubscriptions(f"a connection must not subscribe to more than {self._max_topics} topics")
+        self._add(fresh, subscriber)
+        subscriber.start_replay(fresh)
+        try:
+            opening = await self._backend.open(fresh, since)
+        except BaseException as error:
+            self.unsubscribe(subscriber, fresh)
+            if isinstance(error, Refusal):
+                _check_open(subscriber)
+            raise
+        _check_open(subscriber)
+        return opening
+
+    def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Unsubscribe from topics; return those that the subscriber had."""
         found = [topic for topic in topics if topic in subscriber.starts]
         if found:
@@ -57,17 +79,26 @@ class Subscriptions:
         self._removed.append((subscriber, topics))
 
     def stop(self) -> None:
-        """Forget the topics that are still to be removed."""
+        """Leave the topics that are still to be removed."""
         self._removed.clear()
+
+    def _add(self, topics: Sequence[str], subscriber: Subscriber) -> None:
+        """Add a subscriber to topics, some of which it may have already."""
+        for topic in topics:
+            if topic not in subscriber.starts:
+                self._counts[topic] += 1
+                if self._counts[topic] == 1:
+                    self._backend.subscribe(topic)
+        self._dispatcher.subscribe(topics, subscriber)
 
     def _discard_some(self) -> None:
         left = _TOPICS_PER_TURN
         while self._removed and left > 0:
             subscriber, topics = self._removed[0]
-            part = topics[-left:]
+            some = topics[-left:]
             del topics[-left:]
-            self._discard(subscriber, part)
-            left -= len(part)
+            self._discard(subscriber, some)
+            left -= len(some)
             if not topics:
                 self._removed.popleft()
         if self._removed:
@@ -83,3 +114,12 @@ class Subscriptions:
             if not self._counts[topic]:
                 del self._counts[topic]
                 self._backend.unsubscribe(topic)
+
+
+def _check_open(subscriber: Subscriber) -> None:
+    """Check that a subscriber is open.
+
+    :raises SubscriberClosed: when it is closed.
+    """
+    if subscriber.is_closed:
+        raise SubscriberClosed(subscriber.closed_for)

@@ -281,7 +281,7 @@ async def test_a_websocket_that_does_not_answer_a_ping_is_removed_once(server, c
 
 @each_transport(tuple(case for case in CASES if case.is_http))
 async def test_a_subscription_that_is_refused_before_the_backend_is_asked_is_removed_once(server, case, monkeypatch):
-    server.hub.max_subscriptions = 0
+    server.hub.reconfigure(max_subscriptions=0)
     connection = Connection(server, case, monkeypatch)
     assert connection.output.startswith(b"HTTP/1.1 429 ")
     connection.check_removed_once()
