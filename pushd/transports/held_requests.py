@@ -92,8 +92,7 @@ class _HeldRequest:
 
     def client_disconnected(self) -> None:
         """Called when the client has disconnected, perhaps after the end and before the answer."""
-        if not self.subscriber.is_closed:
-            self._requests.live.remove(self)
+        if self._requests.live.discard(self):
             self._answer(None)
 
     def hurry(self) -> None:

@@ -74,17 +74,20 @@ class LiveConnections(Generic[C]):
         slot = self._live.pop(connection)
         subscriber = connection.subscriber
         self._counters.connections[subscriber.peer.transport] -= 1
-        self._hub.remove(subscriber, why)
+        if not subscriber.is_closed:  # else the hub has removed it, because closing the connection failed
+            self._hub.remove(subscriber, why)
         if slot is not None:
             slot.release()
         if self._access is not None:
             self._access.stream_closed(connection, str(subscriber.peer))
         self._on_removed(connection)
 
-    def discard(self, connection: C, why: Refusal | None = None) -> None:
-        """Remove a connection that is lost, unless it was removed when it started to close."""
-        if connection in self._live:
+    def discard(self, connection: C, why: Refusal | None = None) -> bool:
+        """Remove a lost connection, unless it was removed when it started to close; return whether it was live."""
+        is_live = connection in self._live
+        if is_live:
             self.remove(connection, why)
+        return is_live
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """Close all connections; see `Transport`."""

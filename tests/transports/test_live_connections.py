@@ -165,6 +165,21 @@ async def test_an_open_connection_is_added_once_and_removed_once(server, case, e
     assert server.counters.disconnects.total() == (ending in ("kick", "slow", "bug"))
 
 
+@each_transport()
+async def test_a_connection_that_fails_to_close_is_removed_once(server, case, monkeypatch, expected_failures):
+    connection = Connection(server, case, monkeypatch)
+
+    def fail(self: object, why: Refusal) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(type(connection.added[0].outlet), "close", fail)
+    await kick(connection)
+    assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["a bug"]
+    assert list(server.hub.connections(None, 0, 9)) == []
+    server.lose(connection.transport)
+    connection.check_removed_once()
+
+
 OPENING_ENDINGS = {
     "kick": kick,
     "lost": lose,
