@@ -35,7 +35,7 @@ coverage: .venv/.test ## Measure the branch coverage of the tests that start no 
 	@$(PYTEST) -m "not slow and not system" --ignore=tests/worst --cov --cov-report=term $(ARGS)
 
 test-no-extension: .venv/.test ## Run the tests of sockets, hub and transports without the C extension.
-	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/hub/test_hub.py $(ARGS)
+	@$(PYTEST) -p tests.without_extension -m "not slow and not system" tests/net tests/transports tests/hub $(ARGS)
 
 fuzz: .venv/.fuzz ## Fuzz parsers and wires for FUZZ_SECONDS each, and a daemon with 10,000 inputs and 40,000 request streams from FUZZ_SEED.
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -1,0 +1,86 @@
+"""Memory relief: which queues are dropped, and who is disconnected, when the memory limit is exceeded."""
+
+from pushd.core.cursor import EVERYTHING
+from pushd.core.errors import NoRoom
+from pushd.core.outbox import Policy
+from tests.hub.hub_fixture import HubFixture
+
+
+async def test_the_longest_queues_are_dropped_first_as_their_policies_permit() -> None:
+    fixture = await HubFixture().start()
+    queued = {"short": 1, "longest": 6, "drop": 5, "latest": 4}
+    policies = {"drop": Policy.DROP, "latest": Policy.LATEST}
+    peers = {}
+    for name in queued:
+        peers[name] = await fixture.subscribe(name, peer=fixture.add_limited(policies.get(name, Policy.DISCONNECT)))
+        peers[name].subscriber.pause()
+    await fixture.publish(*[name for name, count in queued.items() for _ in range(count)])
+    fixture.turn()
+    one = fixture.hub.budget.used // sum(queued.values())
+    fixture.hub.budget.limit = 5 * one
+    await fixture.publish("short")
+    fixture.turn()
+    assert fixture.hub.budget.used == 4 * one, "two, one and one"
+    assert isinstance(peers["longest"].closed_with, NoRoom)
+    assert fixture.counters.refusals["no-room"] == fixture.counters.disconnects["no-room"] == 1
+    assert fixture.counters.lagging == {"drop": 1, "latest": 1}
+    text = (await fixture.hub.metrics()).decode()
+    assert 'pushd_dropped_total{policy="drop"} 4.0' in text
+    assert 'pushd_dropped_total{policy="latest"} 3.0' in text
+    assert f"pushd_waiting_bytes {4.0 * one}" in text
+    for name in ("short", "drop", "latest"):
+        peers[name].subscriber.resume()
+    assert peers["short"].received == ["short:1", "short:17"]
+    assert peers["drop"].received == ["gap:drop:E-0:E-11:slow", "drop:12"]
+    assert peers["latest"].received == ["latest:16"]
+
+
+async def test_no_more_is_dropped_than_necessary() -> None:
+    fixture = await HubFixture().start()
+    long, short = fixture.add_limited(), fixture.add_limited()
+    for channel, peer in (("a", long), ("b", short)):
+        await fixture.subscribe(channel, peer=peer)
+        peer.subscriber.pause()
+    await fixture.publish("a", "a", "b")
+    fixture.turn()
+    fixture.hub.budget.limit = fixture.hub.budget.used
+    await fixture.publish("a")
+    assert not (long.closed_with or short.closed_with)
+    fixture.turn()
+    assert long.closed_with and not short.closed_with
+
+
+async def test_subscribers_with_unsent_bytes_in_their_transport_are_disconnected_last() -> None:
+    fixture = await HubFixture().start()
+    await fixture.publish(*["a"] * 3)
+    first, second = fixture.add_limited(Policy.DROP), fixture.add_limited(Policy.DROP)
+    for peer in (first, second):
+        peer.is_full_after_write = True
+        await fixture.subscribe("a", since=EVERYTHING, peer=peer)
+    assert fixture.hub.budget.used == sum(peer.subscriber.held_bytes for peer in (first, second)) > 0
+    fixture.hub.budget.limit = fixture.hub.budget.used
+    assert not (first.closed_with or second.closed_with)
+    third = fixture.add_limited()
+    third.is_full_after_write = True
+    await fixture.subscribe("a", since=EVERYTHING, peer=third)
+    assert isinstance(third.closed_with, NoRoom)
+    assert not (first.closed_with and second.closed_with)
+    assert not fixture.hub.budget.is_over
+
+
+async def test_an_attempt_that_did_not_free_enough_is_repeated_after_a_second() -> None:
+    fixture = await HubFixture().start()
+    fixture.hub.budget.limit = 0
+    fixture.hub.budget.recount(0, 1000)  # of a publisher
+    is_closed = []
+    for _ in range(3):
+        peer = await fixture.subscribe("a", peer=fixture.add_limited())
+        peer.subscriber.pause()
+        await fixture.publish("a")
+        fixture.turn()
+        is_closed.append(peer.closed_with is not None)
+    assert is_closed == [True, False, False]
+    fixture.clock.advance(1)
+    await fixture.publish("a")
+    fixture.turn()
+    assert isinstance(peer.closed_with, NoRoom)
