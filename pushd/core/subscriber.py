@@ -1,34 +1,26 @@
 """A subscriber: the receiving side of one connection, whatever its transport.
 
-It is ready (batches are written at once), paused (deliveries wait in its outbox until `resume`), or closed. The states
-of its topics are in `pushd.core.topic_filter`.
+The states of its topics are in `pushd.core.topic_filter`, those of its output in `pushd.core.queued_output`.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
 
 from pushd.core.catch_up import CatchUp
-from pushd.core.delivery import Batch, Delivery, Recent, Wire, encode
+from pushd.core.delivery import Batch, Delivery, Recent, Wire
 from pushd.core.errors import Refusal, TooSlow
-from pushd.core.message import Gap, Message
+from pushd.core.message import Message
 from pushd.core.names import Interest
-from pushd.core.outbox import Outbox, Policy, QueueLimits
+from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.outlet import CLOSED_OUTLET, Outlet
 from pushd.core.peer import Peer
+from pushd.core.queued_output import NEVER, QueuedOutput
 from pushd.core.replay import Page, StartPosition
-from pushd.core.topic_filter import FEW_TOPICS, REPLAYING, UNKNOWN, TopicFilter
-
-_NEVER: Final = REPLAYING
-"""The threshold of a subscriber to which no batch can be sent by its handle."""
-_WRITE: Final = 64 << 10
-"""Bytes taken from the outbox for one write: the size at which the transports of Twisted pause their producer."""
-_GAPS: Final = 500
-"""Gaps reported in one write."""
+from pushd.core.topic_filter import FEW_TOPICS, REPLAYING, UNKNOWN
 
 
 class SubscriberClosed(Exception):
-    """A subscriber was closed while its subscription was opened."""
+    """A subscriber is closed, or was closed while its topics were opened."""
 
     def __init__(self, why: Refusal | None) -> None:
         """`why` is the refusal with which it was closed; None when its client has disconnected."""
@@ -36,75 +28,26 @@ class SubscriberClosed(Exception):
         self.why = why
 
 
-class Subscriber(TopicFilter):
+class Subscriber(QueuedOutput):
     """The receiving side of a connection. The hub has it from `Hub.add` on; its transport calls `pause` and `resume`.
 
-    It is one long class, since parts of its own would cost memory per connection and references per delivery.
+    Its topics and its output are base classes: the topics as an object of their own would cost 40 bytes per
+    subscriber, in addition to about 470.
     """
 
-    __slots__ = (
-        "_ends",
-        "_limits",
-        "_on_drained",
-        "_outbox",
-        "_unsent",
-        "catch_up",
-        "closed_for",
-        "handle",
-        "is_closed",
-        "is_lagging",
-        "last_write",
-        "mark",
-        "newest",
-        "outlet",
-        "peer",
-        "policy",
-        "sent",
-        "threshold",
-        "wire",
-    )
+    __slots__ = ("catch_up", "closed_for", "last_write", "mark", "peer")
 
     def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy, peer: Peer) -> None:
-        super().__init__()
-        self.outlet: Outlet = outlet
-        self.wire = wire
-        self.policy = policy
+        super().__init__(outlet, wire, limits, policy)
         self.peer = peer
-        self.is_closed = False
         self.closed_for: Refusal | None = None
         """The refusal with which it was closed; None when its client has disconnected, or when it is open."""
-        self.threshold: int = _NEVER
-        """A batch whose first sequence is greater can be sent by `handle` as it is; others need `deliver`."""
-        self.handle: Any = None
-        """Sends bytes without the outlet; see `attach`."""
         self.mark = 0
         """The mark of the dispatcher; see there."""
-        self.sent = 0
-        """Number of messages sent; the dispatcher counts those that it sends by the handle."""
         self.last_write = 0
         """The tick of the keepalive at the last write."""
-        self.is_lagging = False
-        """Whether messages were dropped since the outbox was last empty."""
-        self.newest: Delivery | None = None
-        """With a stateful wire, the last message that was sent; it is sent again as a keepalive."""
-        self._limits = limits
-        self._outbox: Outbox | None = None
-        """None when ready."""
-        self._unsent = 0
-        """Approximate number of bytes encoded for this subscriber alone that its transport has not sent yet."""
         self.catch_up: CatchUp | None = None
         """The replay in progress."""
-        self._ends: OrderedDict[str, None] | None = None
-        """The channels whose end has not been reported yet, in their order."""
-        self._on_drained: Callable[[], None] | None = None
-
-    def attach(self, handle: Any) -> None:
-        """Set the handle by which the `SendEach` of the dispatcher sends; None: only by the outlet.
-
-        It is used only while everything sent before was accepted: otherwise the outlet calls `pause` at once.
-        """
-        self.handle = handle
-        self._set_threshold()
 
     # Topics
 
@@ -215,10 +158,6 @@ class Subscriber(TopicFilter):
             self.end(channel)
         return done
 
-    def gap(self, gaps: Iterable[Gap]) -> None:
-        """Report gaps at once."""
-        self._write([self.wire.gap(gap) for gap in gaps])
-
     def end(self, channel: str) -> None:
         """Report the end of a channel, after everything that is queued."""
         if self.is_closed or channel not in self.starts or (self._ends and channel in self._ends):
@@ -240,7 +179,7 @@ class Subscriber(TopicFilter):
         """
         self.is_closed = True
         self.closed_for = why
-        self.threshold = _NEVER
+        self.threshold = NEVER
         self.starts.clear()
         if self._outbox is not None:
             self._outbox.clear()
@@ -250,76 +189,6 @@ class Subscriber(TopicFilter):
         self._set_unsent(0)
         self.outlet = CLOSED_OUTLET
         self._call_on_drained()
-
-    # Backpressure
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the transport cannot send more for now."""
-        return self._outbox is not None
-
-    @property
-    def held_bytes(self) -> int:
-        """Number of bytes in the outbox and, made for this subscriber alone, in the transport."""
-        return self.queued_bytes + self._unsent
-
-    @property
-    def queued_bytes(self) -> int:
-        """Number of bytes in the outbox."""
-        return self._outbox.bytes if self._outbox is not None else 0
-
-    def pause(self) -> None:
-        """Called when the transport cannot send more for now: queue deliveries in the outbox."""
-        if self._outbox is None and not self.is_closed:
-            self._outbox = Outbox(self._limits)
-            self.threshold = _NEVER
-
-    def resume(self) -> None:
-        """Called when the transport has sent everything: send the outbox until it is empty or the transport is full."""
-        outbox, self._outbox = self._outbox, None
-        self._set_unsent(0)
-        while outbox and self._outbox is None and not self.is_closed:
-            frames = [self.wire.gap(gap) for gap in self._gaps_of_drops(outbox)]
-            deliveries = [] if outbox.has_dropped else outbox.take(_WRITE)
-            self._write(frames + self._encode(deliveries))
-        if self.is_closed:
-            if outbox is not None:
-                outbox.clear()
-            return
-        if outbox:
-            self._outbox = outbox
-        elif self._outbox is None:
-            self.is_lagging = False
-            self._set_threshold()
-            self._send_ends()
-            if self._outbox is None:
-                self._call_on_drained()
-
-    def count_reply(self, size: int) -> None:
-        """Count the bytes of a reply, which was encoded for this connection alone.
-
-        :raises NoRoom: when the reply is queued by the transport, and the memory limit is exceeded.
-        """
-        if self._outbox is not None:
-            self._unsent = self._limits.budget.grow(self._unsent, self._unsent + size)
-
-    def shed(self) -> int:
-        """Drop as many queued messages as the policy permits; return their number.
-
-        :raises NoRoom: when the policy does not permit it, or the wire cannot report it.
-        """
-        return self._outbox.shed(self._policy) if self._outbox is not None else 0
-
-    def when_drained(self, call: Callable[[], None]) -> None:
-        """Call a function once, as soon as the subscriber is ready or closed; only one call can wait."""
-        self._on_drained = call
-        if self._outbox is None:
-            self._call_on_drained()
-
-    @property
-    def _policy(self) -> Policy:
-        """The policy that the wire permits: nothing is dropped where the gap cannot be reported."""
-        return Policy.DISCONNECT if self.wire.data_only and self.policy is Policy.DROP else self.policy
 
     def _accepts(self, delivery: Delivery) -> bool:
         message = delivery.message
@@ -345,44 +214,3 @@ class Subscriber(TopicFilter):
             self._floor = self._highest_start()
             self._set_threshold()
         return self._floor
-
-    def _set_threshold(self) -> None:
-        is_open = self.handle is not None and self._outbox is None and not self.is_closed
-        self.threshold = self._floor if is_open and not self.wire.is_stateful else _NEVER
-
-    def _gaps_of_drops(self, outbox: Outbox) -> list[Gap]:
-        gaps = []
-        for channel, lost in outbox.take_dropped(_GAPS).items():
-            if topic := self.topic_of(channel):
-                start = lost.start or f"{lost.end.partition('-')[0]}-0"
-                gaps.append(Gap(topic, start, lost.end, "slow"))
-        return gaps
-
-    def _send_ends(self) -> None:
-        while self._ends and self._outbox is None:
-            channel, _ = self._ends.popitem(last=False)
-            self._write([self.wire.end(channel)])
-            self.outlet.channel_ended(channel)
-
-    def _encode(self, deliveries: Sequence[Delivery]) -> list[bytes]:
-        if self.wire.is_stateful and deliveries:
-            self.newest = deliveries[-1]
-        self.sent += len(deliveries)
-        frames, self.wire = encode(deliveries, self.wire)
-        return frames
-
-    def _call_on_drained(self) -> None:
-        call, self._on_drained = self._on_drained, None
-        if call is not None:
-            call()
-
-    def _write(self, frames: Sequence[bytes]) -> None:
-        if not self.is_closed and any(frames):
-            block = self.wire.block(frames)
-            self.outlet.write(block)
-            if self._outbox is not None:
-                self._set_unsent(self._unsent + len(block))
-
-    def _set_unsent(self, size: int) -> None:
-        if size != self._unsent:
-            self._unsent = self._limits.budget.recount(self._unsent, size)

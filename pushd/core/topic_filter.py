@@ -23,7 +23,7 @@ FEW_TOPICS: Final = 16
 
 
 class TopicFilter:
-    """The base class of a subscriber; a part of its own would cost a reference for each delivery."""
+    """The base class of a subscriber with its topics; `Subscriber` has the reason."""
 
     __slots__ = ("_floor", "_lookup", "_unsubscribed_up_to", "starts")
 
