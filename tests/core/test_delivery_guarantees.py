@@ -1,7 +1,7 @@
-"""The promise to a subscriber: each message of its topics once, in id order, or a gap in its place.
+"""The guarantee to a subscriber: each message of its topics once, in id order, or a gap in its place.
 
-Log, dispatcher and subscriber together, in any interleaving of publishes, turns and pages, while the
-transport says stop and go.
+Log, dispatcher and subscriber together, in any interleaving of publishes, turns and pages, while the transport pauses
+and resumes.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ STEPS = st.lists(
 )
 
 
-class Scene:
-    """One subscriber that comes back to a busy log, among two others who are served before it."""
+class Reconnect:
+    """A subscriber that resumes from a cursor while messages are published, after two others that are served first."""
 
     def __init__(
         self, bounds: Bounds, limits: QueueLimits, policy: Policy, history: Sequence[str], *, data_only: bool = False
@@ -43,8 +43,8 @@ class Scene:
         for channel in history:
             self._publish(channel)
 
-    def come_back(self, topics: list[str], since: Since) -> None:
-        """Subscribe as the hub does it."""
+    def subscribe(self, topics: list[str], since: Since) -> None:
+        """Subscribe as the hub does."""
         self.topics = topics
         for topic in topics:
             self.dispatcher.subscribe([topic], self.peer.subscriber)
@@ -56,7 +56,7 @@ class Scene:
         self.is_live = False
 
     def run(self, steps: Sequence[str]) -> list[str]:
-        """Do what the steps say, then all that is left to do; give what was heard."""
+        """Run steps, then everything that is left to do; return the frames received."""
         subscriber = self.peer.subscriber
         for step in steps:
             match step:
@@ -78,10 +78,10 @@ class Scene:
             self._turn(1)
             if self.is_live and self.dispatcher.is_idle:
                 return self.peer.received
-        raise AssertionError("it never catches up")
+        raise AssertionError("the replay never ends")
 
-    def wanted(self, seq: int) -> list[str]:
-        """All that it ought to hear, were nothing lost."""
+    def expected(self, seq: int) -> list[str]:
+        """Return the frames after a sequence when no message is lost."""
         return [
             f"{channel}:{number}"
             for channel, number in self.published
@@ -105,26 +105,26 @@ class Scene:
 
 @settings(max_examples=150)
 @given(st.lists(PUBLISH, max_size=6), SOME_TOPICS, st.integers(0, 6), STEPS, st.sampled_from([1, 2, 1000]))
-def test_one_that_keeps_up_hears_everything_once_and_in_order(
+def test_a_subscriber_that_reads_at_once_receives_everything_once_in_order(
     history: list[str], topics: list[str], seq: int, steps: list[str], most: int
 ) -> None:
-    """Whatever the interleaving, and however little may be held beside the replay."""
-    scene = Scene(Bounds(), QueueLimits(messages=most), Policy.DISCONNECT, history)
-    cursor = min(seq, scene.log.head)
-    scene.come_back(topics, at(cursor))
-    heard = scene.run([step for step in steps if step != "pause"])
-    assert heard == scene.wanted(cursor)
+    """In any interleaving, and with any limit for messages held beside the replay."""
+    reconnect = Reconnect(Bounds(), QueueLimits(messages=most), Policy.DISCONNECT, history)
+    cursor = min(seq, reconnect.log.head)
+    reconnect.subscribe(topics, at(cursor))
+    received = reconnect.run([step for step in steps if step != "pause"])
+    assert received == reconnect.expected(cursor)
 
 
 @settings(max_examples=150)
 @given(st.lists(PUBLISH, max_size=6), SOME_TOPICS, st.integers(0, 6), STEPS)
-def test_one_that_is_slow_within_its_limits_hears_everything_once_and_in_order(
+def test_a_slow_subscriber_within_its_limits_receives_everything_once_in_order(
     history: list[str], topics: list[str], seq: int, steps: list[str]
 ) -> None:
-    scene = Scene(Bounds(), QueueLimits(), Policy.DISCONNECT, history)
-    cursor = min(seq, scene.log.head)
-    scene.come_back(topics, at(cursor))
-    assert scene.run(steps) == scene.wanted(cursor)
+    reconnect = Reconnect(Bounds(), QueueLimits(), Policy.DISCONNECT, history)
+    cursor = min(seq, reconnect.log.head)
+    reconnect.subscribe(topics, at(cursor))
+    assert reconnect.run(steps) == reconnect.expected(cursor)
 
 
 @settings(max_examples=150)
@@ -136,35 +136,41 @@ def test_one_that_is_slow_within_its_limits_hears_everything_once_and_in_order(
     st.sampled_from([1, 2, 3]),
     st.sampled_from([1, 2, 5]),
 )
-def test_one_that_loses_messages_is_told_a_gap_where_they_would_have_stood(
+def test_lost_messages_are_reported_by_a_gap_in_their_place(
     history: list[str], topics: list[str], seq: int, steps: list[str], most: int, kept: int
 ) -> None:
-    """Its queue drops the oldest, the history keeps little: it hears in order and never silently less."""
-    scene = Scene(Bounds(messages=kept), QueueLimits(messages=most), Policy.DROP, history)
-    cursor = min(seq, scene.log.head)
-    scene.come_back(topics, at(cursor))
-    told: set[str] = set()
+    """The queue drops the oldest messages, and the history keeps few: nothing is out of order or lost silently."""
+    reconnect = Reconnect(Bounds(messages=kept), QueueLimits(messages=most), Policy.DROP, history)
+    cursor = min(seq, reconnect.log.head)
+    reconnect.subscribe(topics, at(cursor))
+    reported: set[str] = set()
     newest = 0
-    for word in scene.run(steps):
+    for word in reconnect.run(steps):
         if word.startswith("gap:"):
             _, topic, start, end, reason = word.split(":")
             assert reason in ("slow", "evicted")
             covered = range(int(start.removeprefix("E-")) + 1, int(end.removeprefix("E-")) + 1)
-            told |= {f"{name}:{seq}" for name, seq in scene.published if seq in covered and matches(topic, name)}
+            reported |= {
+                f"{name}:{seq}" for name, seq in reconnect.published if seq in covered and matches(topic, name)
+            }
         else:
             assert int(word.partition(":")[2]) > newest
             newest = int(word.partition(":")[2])
-    heard = [word for word in scene.peer.received if not word.startswith("gap:")]
-    wanted = scene.wanted(cursor)
-    assert set(heard) <= set(wanted)
-    assert set(wanted) - set(heard) <= told
+    received = [word for word in reconnect.peer.received if not word.startswith("gap:")]
+    expected = reconnect.expected(cursor)
+    assert set(received) <= set(expected)
+    assert set(expected) - set(received) <= reported
 
 
 @pytest.mark.parametrize("data_only", [False, True])
 @pytest.mark.parametrize("since", [EVERYTHING, Last(2)], ids=str)
 @pytest.mark.parametrize("topic", ["a", "*"])
-def test_one_who_asks_for_what_is_kept_hears_it_and_no_gap(topic: str, since: Since, data_only: bool) -> None:
-    """A bare wire that could not tell a gap is not broken off either: there is none to tell."""
-    scene = Scene(Bounds(messages=2), QueueLimits(), Policy.DISCONNECT, ["a", "a", "a", "a"], data_only=data_only)
-    scene.come_back([topic], since)
-    assert scene.run(["page", "a", "turn"]) == ["a:3", "a:4", "a:5"]
+def test_a_subscriber_that_asks_for_the_kept_messages_receives_them_and_no_gap(
+    topic: str, since: Since, data_only: bool
+) -> None:
+    """Nor is a data-only wire, which cannot report a gap, disconnected: there is none to report."""
+    reconnect = Reconnect(
+        Bounds(messages=2), QueueLimits(), Policy.DISCONNECT, ["a", "a", "a", "a"], data_only=data_only
+    )
+    reconnect.subscribe([topic], since)
+    assert reconnect.run(["page", "a", "turn"]) == ["a:3", "a:4", "a:5"]

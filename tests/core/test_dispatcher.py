@@ -1,4 +1,4 @@
-"""Fan-out: what is accepted in one turn goes out together, in order, encoded once, and nobody waits."""
+"""Fan-out: the messages of a turn are sent together, in order, encoded once; failures; ends of channels."""
 
 import pytest
 
@@ -9,26 +9,10 @@ from pushd.core.message import Message
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.wire.chunked import Chunked
 from tests.build import FakePeer, ReadableWire, message, page
-
-ALL = 1_000_000
-
-
-def dispatcher_of(*peers: FakePeer) -> Dispatcher:
-    dispatcher = Dispatcher(Recent())
-    for peer in peers:
-        for topic in peer.subscriber.starts:
-            dispatcher.subscribe([topic], peer.subscriber)
-    return dispatcher
+from tests.core.dispatching import ALL, accept, dispatcher_of
 
 
-def accept(dispatcher: Dispatcher, text: str) -> None:
-    """Accept messages written as ``CHANNEL:SEQ``."""
-    for word in text.split():
-        channel, _, seq = word.partition(":")
-        dispatcher.accept(message(int(seq), channel))
-
-
-def test_a_turn_is_one_write_a_subscriber_in_the_order_of_ids() -> None:
+def test_the_messages_of_a_turn_are_one_write_per_subscriber_in_id_order() -> None:
     only_a, only_b, both, pattern, none = [
         FakePeer().subscribe_live(*topics) for topics in (["a"], ["b"], ["a", "b"], ["*"], ["c"])
     ]
@@ -43,7 +27,7 @@ def test_a_turn_is_one_write_a_subscriber_in_the_order_of_ids() -> None:
     assert dispatcher.is_idle
 
 
-def test_a_second_turn_is_a_write_of_its_own() -> None:
+def test_each_turn_is_a_separate_write() -> None:
     peer = FakePeer().subscribe_live("a")
     dispatcher = dispatcher_of(peer)
     for text in ("a:1 a:2", "a:3"):
@@ -52,7 +36,7 @@ def test_a_second_turn_is_a_write_of_its_own() -> None:
     assert peer.writes == ["a:1 a:2", "a:3"]
 
 
-def test_a_message_is_encoded_once_a_wire_and_a_block_joined_once_for_all_who_hear_the_same() -> None:
+def test_a_message_is_encoded_once_per_wire_and_a_block_joined_once_per_group() -> None:
     wire, other = ReadableWire(), ReadableWire()
     peers = [FakePeer(wire).subscribe_live("a") for _ in range(50)] + [
         FakePeer(other).subscribe_live("a") for _ in range(50)
@@ -68,188 +52,29 @@ def test_a_message_is_encoded_once_a_wire_and_a_block_joined_once_for_all_who_he
     assert (wire.blocks, other.blocks) == (2, 1)
 
 
-def test_one_who_comes_back_shares_what_was_encoded_for_those_who_stayed() -> None:
+def test_a_replay_shares_the_frames_of_live_subscribers() -> None:
     wire, recent = ReadableWire(), Recent()
     dispatcher = Dispatcher(recent)
-    stayed, returning = FakePeer(wire).subscribe_live("a"), FakePeer(wire)
-    dispatcher.subscribe(["a"], stayed.subscriber)
+    live, replaying = FakePeer(wire).subscribe_live("a"), FakePeer(wire)
+    dispatcher.subscribe(["a"], live.subscriber)
     kept = message(1)
     dispatcher.accept(kept)
     dispatcher.run(ALL)
-    returning.subscriber.replay(returning.subscriber.start_replay(["a"]), page(kept, upto=1), recent)
-    assert stayed.received == returning.received == ["a:1"]
+    replaying.subscriber.replay(replaying.subscriber.start_replay(["a"]), page(kept, upto=1), recent)
+    assert live.received == replaying.received == ["a:1"]
     assert wire.encoded == [1]
 
 
-def test_what_nobody_hears_makes_no_work() -> None:
+def test_a_message_without_subscribers_makes_no_work() -> None:
     dispatcher = dispatcher_of(FakePeer().subscribe_live("a"))
     accept(dispatcher, "b:1")
     assert dispatcher.is_idle
 
 
-# Slices
+# Subscribers that are added and removed meanwhile
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-def test_slices_serve_everybody_everything_in_order(limit: int) -> None:
-    peers = [FakePeer().subscribe_live("a") for _ in range(7)] + [FakePeer().subscribe_live("a", "b") for _ in range(3)]
-    dispatcher = dispatcher_of(*peers)
-    accept(dispatcher, "a:1 b:2")
-    dispatcher.run(limit)
-    accept(dispatcher, "a:3")
-    dispatcher.run(limit)
-    accept(dispatcher, "b:4 a:5")
-    for _ in range(100):
-        dispatcher.run(limit)
-    assert dispatcher.is_idle
-    assert all(peer.received == ["a:1", "a:3", "a:5"] for peer in peers[:7])
-    assert all(peer.received == ["a:1", "b:2", "a:3", "b:4", "a:5"] for peer in peers[7:])
-
-
-def test_a_slice_serves_no_more_than_its_limit_and_the_next_goes_on_from_there() -> None:
-    peers = [FakePeer().subscribe_live("a") for _ in range(5)]
-    dispatcher = dispatcher_of(*peers)
-    accept(dispatcher, "a:1")
-    for served in (2, 4, 5):
-        assert not dispatcher.is_idle
-        dispatcher.run(2)
-        assert sum(len(peer.writes) for peer in peers) == served
-    assert dispatcher.is_idle
-
-
-def test_what_came_first_is_finished_first() -> None:
-    crowd, other = [FakePeer().subscribe_live("a") for _ in range(3)], FakePeer().subscribe_live("b")
-    dispatcher = dispatcher_of(*crowd, other)
-    accept(dispatcher, "a:1")
-    dispatcher.run(2)
-    accept(dispatcher, "b:2")
-    dispatcher.run(1)
-    assert (crowd[2].received, other.received) == (["a:1"], [])
-    dispatcher.run(1)
-    assert other.received == ["b:2"]
-
-
-@pytest.mark.parametrize("data", [b"x", b"x" * 50_000])
-def test_a_turn_of_very_many_is_cut_into_writes_that_fit_a_queue(data: bytes) -> None:
-    """A subscriber with the default queue may be busy between two of them, and is not too slow by that."""
-    peer = FakePeer().subscribe_live("a")
-    dispatcher = dispatcher_of(peer)
-    for seq in range(1, 3001):
-        dispatcher.accept(message(seq, data=data))
-    dispatcher.run(ALL)
-    assert peer.received == [f"a:{seq}" for seq in range(1, 3001)]
-    limits = QueueLimits()
-    for write in peer.writes:
-        count = len(write.split())
-        assert count <= limits.messages
-        assert (count - 1) * len(data) <= limits.bytes
-
-
-# Work in turns
-
-
-def runs(dispatcher: Dispatcher, limit: int = 500) -> int:
-    """Run until everybody is served; return how many turns that took."""
-    count = 0
-    while not dispatcher.is_idle:
-        assert dispatcher.run(limit) == []
-        count += 1
-        assert count < 10_000, "it never ends"
-    return count
-
-
-def stalled(count: int) -> list[FakePeer]:
-    """Make peers of channel ``a`` that do not read."""
-    peers = [FakePeer().subscribe_live("a") for _ in range(count)]
-    for peer in peers:
-        peer.subscriber.pause()
-    return peers
-
-
-def test_those_who_are_not_ready_take_more_of_a_turn_the_more_messages_they_hear() -> None:
-    few, many = dispatcher_of(*stalled(100)), dispatcher_of(*stalled(100))
-    accept(few, "a:1")
-    accept(many, " ".join(f"a:{seq}" for seq in range(1, 1000)))
-    assert runs(few) == 1
-    assert runs(many) > 20
-
-
-def test_those_who_are_ready_do_not_wait_for_the_others() -> None:
-    slow, ready = stalled(100), FakePeer().subscribe_live("a")
-    sent: list[object] = []
-
-    def send_each(handles: list[object], block: bytes) -> list[tuple[int, int]]:
-        sent.extend(handles)
-        return []
-
-    ready.subscriber.attach(ready)
-    dispatcher = Dispatcher(Recent(), send_each)
-    for peer in (*slow, ready):
-        dispatcher.subscribe(["a"], peer.subscriber)
-    accept(dispatcher, " ".join(f"a:{seq}" for seq in range(1, 1000)))
-    dispatcher.run(500)
-    assert sent == [ready]
-    assert not dispatcher.is_idle
-
-
-def test_large_batches_take_more_of_a_turn() -> None:
-    dispatcher = dispatcher_of(*[FakePeer().subscribe_live("a") for _ in range(100)])
-    dispatcher.accept(message(1, data=bytes(1 << 20)))
-    assert runs(dispatcher) > 5
-
-
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_message_that_is_more_than_a_turn_is_delivered(busy: bool) -> None:
-    peers = stalled(3) if busy else [FakePeer().subscribe_live("a") for _ in range(3)]
-    dispatcher = dispatcher_of(*peers)
-    dispatcher.accept(message(1, data=bytes(20 << 20)))
-    assert runs(dispatcher) == 3
-    for peer in peers:
-        peer.subscriber.resume()
-    assert [peer.received for peer in peers] == [["a:1"]] * 3
-
-
-@pytest.mark.parametrize("limit", [1, 500])
-def test_a_batch_that_is_much_for_one_alone_is_cut_and_stays_in_order(limit: int) -> None:
-    topics = [f"a/{number}/*" for number in range(3000)]
-    live, late = (
-        FakePeer(limits=QueueLimits(2000)).subscribe_live(*topics),
-        FakePeer(limits=QueueLimits(2000)).subscribe_live(*topics),
-    )
-    late.subscriber.start_replay(topics)
-    live.subscriber.pause()
-    dispatcher = dispatcher_of(live, late)
-    words = [f"a/{seq % 3000}/x:{seq}" for seq in range(1, 1200)]
-    accept(dispatcher, " ".join(words))
-    assert runs(dispatcher, limit) > 3
-    live.subscriber.resume()
-    catching = late.subscriber.catch_up
-    assert catching is not None
-    late.subscriber.replay(catching, page(upto=0), Recent())
-    assert live.received == late.received == words
-
-
-@pytest.mark.parametrize("limit", [1, 500])
-def test_who_hears_what_of_many_channels_is_worked_out_in_turns(limit: int) -> None:
-    channels = [f"c{number}" for number in range(100)]
-    everything = [FakePeer().subscribe_live("**") for _ in range(500)]
-    each = [FakePeer().subscribe_live(channel) for channel in channels]
-    dispatcher = dispatcher_of(*everything, *each)
-    words = [f"{channel}:{seq}" for seq, channel in enumerate(channels * 2, 1)]
-    accept(dispatcher, " ".join(words))
-    dispatcher.run(limit)
-    accept(dispatcher, "c0:1000")
-    assert runs(dispatcher, limit) > 3
-    assert all(peer.received == [*words, "c0:1000"] for peer in everything)
-    assert all(len(peer.writes) == 2 for peer in everything)
-    assert [peer.received for peer in each[1:]] == [[words[place], words[place + 100]] for place in range(1, 100)]
-    assert dispatcher.delivered == 501 * len(words) + 501
-
-
-# Those who come and go meanwhile
-
-
-def test_one_who_parts_in_the_same_turn_hears_nothing_more() -> None:
+def test_a_topic_unsubscribed_in_the_same_turn_is_not_received() -> None:
     peer = FakePeer().subscribe_live("a", "b")
     dispatcher = dispatcher_of(peer)
     accept(dispatcher, "a:1 b:2")
@@ -259,7 +84,7 @@ def test_one_who_parts_in_the_same_turn_hears_nothing_more() -> None:
 
 
 @pytest.mark.parametrize("topics", [["a"], ["a", "b"], ["a", "b/*"]])
-def test_one_who_parts_between_two_slices_hears_nothing_more_of_that(topics: list[str]) -> None:
+def test_a_topic_unsubscribed_between_two_slices_is_not_received(topics: list[str]) -> None:
     first, last = FakePeer().subscribe_live("a"), FakePeer().subscribe_live(*topics)
     dispatcher = dispatcher_of(first, last)
     accept(dispatcher, "a:1 b:2 a:3")
@@ -272,7 +97,7 @@ def test_one_who_parts_between_two_slices_hears_nothing_more_of_that(topics: lis
     assert last.received == (["b:2", "b:5"] if "b" in topics else [])
 
 
-def test_one_who_comes_in_the_same_turn_hears_only_what_is_newer_than_its_cursor() -> None:
+def test_a_subscriber_added_in_the_same_turn_receives_only_messages_after_its_cursor() -> None:
     peer, late = FakePeer().subscribe_live("a"), FakePeer().subscribe_live("a", after=1)
     dispatcher = dispatcher_of(peer)
     accept(dispatcher, "a:1")
@@ -282,7 +107,7 @@ def test_one_who_comes_in_the_same_turn_hears_only_what_is_newer_than_its_cursor
     assert (peer.received, late.received) == (["a:1", "a:2"], ["a:2"])
 
 
-def test_one_that_is_closed_between_two_slices_is_passed_over() -> None:
+def test_a_subscriber_closed_between_two_slices_is_skipped() -> None:
     peers = [FakePeer().subscribe_live("a") for _ in range(3)]
     dispatcher = dispatcher_of(*peers)
     accept(dispatcher, "a:1")
@@ -292,28 +117,28 @@ def test_one_that_is_closed_between_two_slices_is_passed_over() -> None:
     assert [peer.received for peer in peers] == [["a:1"], [], ["a:1"]]
 
 
-# Those who fail
+# Failures and drops
 
 
-def test_one_subscriber_that_fails_never_stops_the_next_and_is_told_apart() -> None:
-    broken, slow, well = (
+def test_a_failed_delivery_is_returned_and_does_not_affect_the_next_subscriber() -> None:
+    broken, slow, healthy = (
         FakePeer().subscribe_live("a"),
         FakePeer(limits=QueueLimits(messages=1)).subscribe_live("a"),
         FakePeer().subscribe_live("a"),
     )
     broken.write_error = RuntimeError("a bug")
     slow.subscriber.pause()
-    dispatcher = dispatcher_of(broken, slow, well)
+    dispatcher = dispatcher_of(broken, slow, healthy)
     accept(dispatcher, "a:1 a:2")
     failures = dispatcher.run(ALL)
-    assert well.received == ["a:1", "a:2"]
+    assert healthy.received == ["a:1", "a:2"]
     assert [(failure.subscriber, type(failure.cause)) for failure in failures] == [
         (broken.subscriber, RuntimeError),
         (slow.subscriber, TooSlow),
     ]
 
 
-def test_one_that_fails_counts_against_the_slice_like_any_other() -> None:
+def test_a_failed_delivery_counts_for_the_limit_of_a_slice() -> None:
     peers = [FakePeer().subscribe_live("a") for _ in range(4)]
     for peer in peers[:2]:
         peer.write_error = RuntimeError("a bug")
@@ -323,7 +148,7 @@ def test_one_that_fails_counts_against_the_slice_like_any_other() -> None:
     assert peers[3].received == ["a:1"]
 
 
-def test_all_whose_connections_took_as_much_of_a_block_share_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_that_sent_the_same_part_of_a_block_share_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = ReadableWire()
     peers = [FakePeer(wire).subscribe_live("a") for _ in range(3)]
     written: list[bytes] = []
@@ -339,7 +164,7 @@ def test_all_whose_connections_took_as_much_of_a_block_share_the_rest(monkeypatc
     assert len({id(rest) for rest in written}) == 1
 
 
-def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
+def test_deliveries_and_dropped_messages_are_counted() -> None:
     slow = FakePeer(limits=QueueLimits(messages=2), policy=Policy.DROP).subscribe_live("a")
     slow.subscriber.pause()
     dispatcher = dispatcher_of(FakePeer().subscribe_live("a", "b"), slow)
@@ -349,19 +174,19 @@ def test_what_is_delivered_and_what_is_let_go_is_counted() -> None:
     assert dispatcher.dropped == {Policy.DROP: 2}
 
 
-def test_one_for_whom_messages_are_let_go_is_named_once_until_it_has_caught_up() -> None:
-    well, slow = (
+def test_a_subscriber_whose_messages_are_dropped_is_returned_once_until_it_has_drained() -> None:
+    ready, slow = (
         FakePeer().subscribe_live("a"),
         FakePeer(limits=QueueLimits(messages=1), policy=Policy.DROP).subscribe_live("a"),
     )
     slow.subscriber.pause()
-    dispatcher = dispatcher_of(well, slow)
-    named = []
+    dispatcher = dispatcher_of(ready, slow)
+    lagging = []
     for text in ("a:1", "a:2", "a:3"):
         accept(dispatcher, text)
         dispatcher.run(ALL)
-        named.append(dispatcher.take_lagging())
-    assert named == [[], [slow.subscriber], []]
+        lagging.append(dispatcher.take_lagging())
+    assert lagging == [[], [slow.subscriber], []]
     slow.subscriber.resume()
     slow.subscriber.pause()
     accept(dispatcher, "a:4 a:5")
@@ -370,10 +195,10 @@ def test_one_for_whom_messages_are_let_go_is_named_once_until_it_has_caught_up()
     assert dispatcher.take_lagging() == []
 
 
-# The end
+# Ends of channels
 
 
-def test_the_end_of_a_channel_is_told_behind_its_last_message_to_those_who_named_it() -> None:
+def test_the_end_follows_the_last_message_for_subscribers_to_the_channel_itself() -> None:
     named, pattern, other = (
         FakePeer().subscribe_live("a"),
         FakePeer().subscribe_live("*"),
@@ -389,7 +214,7 @@ def test_the_end_of_a_channel_is_told_behind_its_last_message_to_those_who_named
     assert other.received == []
 
 
-def test_the_bare_mark_of_an_end_is_not_heard_as_a_message() -> None:
+def test_an_end_mark_is_not_delivered_as_a_message() -> None:
     named, pattern = FakePeer().subscribe_live("a"), FakePeer().subscribe_live("**")
     dispatcher = dispatcher_of(named, pattern)
     accept(dispatcher, "a:1")
@@ -399,7 +224,7 @@ def test_the_bare_mark_of_an_end_is_not_heard_as_a_message() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, ALL])
-def test_a_channel_can_be_ended_without_a_message_and_slices_keep_that_order(limit: int) -> None:
+def test_an_end_without_a_message_keeps_its_place_over_slices(limit: int) -> None:
     peers = [FakePeer().subscribe_live("a", "b") for _ in range(3)]
     dispatcher = dispatcher_of(*peers)
     accept(dispatcher, "a:1 b:2")
@@ -410,7 +235,7 @@ def test_a_channel_can_be_ended_without_a_message_and_slices_keep_that_order(lim
     assert all(peer.received == ["a:1", "b:2", "end:a", "b:3"] for peer in peers)
 
 
-def test_it_is_behind_while_too_much_waits_for_its_turn() -> None:
+def test_the_dispatcher_is_behind_while_too_many_jobs_wait() -> None:
     dispatcher = Dispatcher(Recent())
     for _ in range(300):
         dispatcher.end_channel("a")
@@ -419,18 +244,18 @@ def test_it_is_behind_while_too_much_waits_for_its_turn() -> None:
     assert not dispatcher.is_behind
 
 
-def test_what_is_sent_at_once_is_counted_by_format_whether_it_is_chunked_or_not() -> None:
+def test_messages_sent_by_handles_are_counted_by_wire_whether_chunked_or_not() -> None:
     blocks: list[bytes] = []
     peers = [FakePeer().subscribe_live("a") for _ in range(2)]
     wires: tuple[Wire, ...] = (ReadableWire(), Chunked(ReadableWire()))
 
-    def take(block: bytes) -> int:
+    def send(block: bytes) -> int:
         blocks.append(block)
         return len(block)
 
     for peer, wire in zip(peers, wires, strict=True):
         peer.subscriber.wire = wire
-        peer.subscriber.attach(take)
+        peer.subscriber.attach(send)
         peer.subscriber.resume()
     dispatcher = dispatcher_of(*peers)
     accept(dispatcher, "a:1 a:2")

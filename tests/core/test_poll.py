@@ -1,4 +1,4 @@
-"""A poll hears once: all that waits, as much as an answer holds, or what comes first; and where to go on."""
+"""A poll receives one result: the kept messages, as many as an answer holds, or the first live ones."""
 
 import pytest
 
@@ -38,7 +38,7 @@ class PollClient:
         self.poll.close()
 
     def write(self, data: bytes) -> None:
-        raise AssertionError("a poll is written to by nobody")
+        raise AssertionError("nothing is written to a poll")
 
     def channel_ended(self, channel: str) -> None:
         self.ends.append(channel)
@@ -51,7 +51,7 @@ def a(*seqs: int, data: bytes = b"x") -> list[Message]:
     return [message(seq, data=data) for seq in seqs]
 
 
-def test_all_that_waits_is_one_answer_however_many_pages_it_takes() -> None:
+def test_all_pages_of_the_history_are_one_answer() -> None:
     client = PollClient()
     assert not client.read(page(*a(1, 2), upto=2, more=True))
     assert client.received == []
@@ -59,7 +59,7 @@ def test_all_that_waits_is_one_answer_however_many_pages_it_takes() -> None:
     assert client.received == [(["a:1", "a:2", "a:3"], [], "E-3")]
 
 
-def test_where_nothing_waits_the_first_that_comes_is_the_answer_and_the_only_one() -> None:
+def test_the_first_live_batch_is_the_only_answer_if_the_history_is_empty() -> None:
     client = PollClient()
     assert client.read(page(upto=7))
     client.poll.deliver(batch(*a(7)))
@@ -70,7 +70,7 @@ def test_where_nothing_waits_the_first_that_comes_is_the_answer_and_the_only_one
     assert client.received == [(["a:8", "a:9"], [], "E-9")]
 
 
-def test_what_came_while_the_history_was_read_belongs_to_the_answer() -> None:
+def test_messages_held_while_the_history_is_read_belong_to_the_answer() -> None:
     client = PollClient()
     client.poll.deliver(batch(*a(2, 3)))
     client.read(page(*a(1, 2), upto=2))
@@ -78,21 +78,21 @@ def test_what_came_while_the_history_was_read_belongs_to_the_answer() -> None:
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
-def test_an_answer_holds_so_much_and_names_the_last_of_it(limits: QueueLimits) -> None:
+def test_an_answer_is_limited_and_has_the_id_of_its_last_message(limits: QueueLimits) -> None:
     client = PollClient(limits=limits)
     client.read(page(*a(1, 2, 3, data=b"x" * 10), upto=3, more=True))
     assert client.received == [(["a:1", "a:2"], [], "E-2")]
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
-def test_a_live_answer_holds_no_more_either(limits: QueueLimits) -> None:
+def test_an_answer_with_live_messages_is_limited_too(limits: QueueLimits) -> None:
     client = PollClient(limits=limits)
     client.read(page(upto=0))
     client.poll.deliver(batch(*a(1, 2, 3, data=b"x" * 10)))
     assert client.received == [(["a:1", "a:2"], [], "E-2")]
 
 
-def test_an_answer_that_is_just_full_waits_to_know_whether_there_is_more() -> None:
+def test_an_answer_that_is_exactly_full_waits_for_the_next_page() -> None:
     client = PollClient(limits=QueueLimits(messages=2))
     client.read(page(*a(1, 2), upto=2, more=True))
     assert client.received == []
@@ -100,13 +100,13 @@ def test_an_answer_that_is_just_full_waits_to_know_whether_there_is_more() -> No
     assert client.received == [(["a:1", "a:2"], [], "E-2")]
 
 
-def test_one_message_is_an_answer_whatever_its_size() -> None:
+def test_an_answer_has_room_for_one_message_of_any_size() -> None:
     client = PollClient(limits=QueueLimits(messages=0, bytes=1))
     client.read(page(*a(1, 2, data=b"x" * 10), upto=2))
     assert client.received == [(["a:1"], [], "E-1")]
 
 
-def test_gaps_belong_to_the_answer_each_once() -> None:
+def test_each_gap_is_in_the_answer_once() -> None:
     later = Gap("a", "E-4", "E-5", "expired")
     client = PollClient()
     client.poll.gap(client.catch_up.unreported([GAP]))
@@ -115,14 +115,14 @@ def test_gaps_belong_to_the_answer_each_once() -> None:
     assert client.received == [(["a:4", "a:6"], [GAP, later], "E-6")]
 
 
-def test_a_gap_alone_is_an_answer_that_leads_behind_what_is_gone() -> None:
+def test_a_gap_alone_is_an_answer_with_the_position_after_it() -> None:
     client = PollClient()
     client.poll.gap([GAP])
     client.read(page(upto=7))
     assert client.received == [([], [GAP], "E-7")]
 
 
-def test_an_end_is_known_where_there_is_nothing_else_to_hear() -> None:
+def test_ends_are_reported_to_the_consumer_if_there_are_no_messages() -> None:
     client = PollClient("a", "b")
     client.read(page(upto=7, ended=("a",)))
     assert (client.received, client.ends) == ([], ["a"])
@@ -130,7 +130,7 @@ def test_an_end_is_known_where_there_is_nothing_else_to_hear() -> None:
     assert client.ends == ["a", "b"]
 
 
-def test_what_is_not_of_its_topics_is_no_answer() -> None:
+def test_a_message_of_another_channel_is_no_answer() -> None:
     client = PollClient("a")
     client.read(page(upto=7))
     client.poll.deliver(batch(message(8, "b")))

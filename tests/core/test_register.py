@@ -1,4 +1,4 @@
-"""The register: an id for each that comes, and pages in the order in which they came."""
+"""The register: an id for each connection, and pages in the order of arrival."""
 
 import pytest
 
@@ -13,11 +13,11 @@ def new_subscriber() -> Subscriber:
     return Subscriber(FakePeer(), ReadableWire(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1"))
 
 
-def entered(register: Register, count: int) -> list[Subscriber]:
-    them = [new_subscriber() for _ in range(count)]
-    for number, each in enumerate(them):
+def add_subscribers(register: Register, count: int) -> list[Subscriber]:
+    subscribers = [new_subscriber() for _ in range(count)]
+    for number, each in enumerate(subscribers):
         register.add(each, 1000.9 + number)
-    return them
+    return subscribers
 
 
 @pytest.fixture
@@ -25,22 +25,22 @@ def register() -> Register:
     return Register()
 
 
-def test_one_who_comes_gets_an_id_which_its_name_shows(register):
-    *_, last = entered(register, 300)
+def test_an_added_subscriber_gets_an_id_which_its_label_shows(register):
+    *_, last = add_subscribers(register, 300)
     assert (last.peer.id, str(last.peer), last.peer.connected_at) == ("12c", "tcp ::1 #12c", 1299)
     assert register.find(last.peer.number) is last
 
 
-def test_no_id_is_given_twice(register):
-    (first,) = entered(register, 1)
+def test_no_id_is_assigned_twice(register):
+    (first,) = add_subscribers(register, 1)
     register.remove(first)
-    (second,) = entered(register, 1)
+    (second,) = add_subscribers(register, 1)
     assert register.find(first.peer.number) is None
     assert first.peer.id != second.peer.id
 
 
-def test_subscriber_that_is_not_registered_cannot_be_removed(register):
-    (first,) = entered(register, 1)
+def test_a_subscriber_that_is_not_registered_cannot_be_removed(register):
+    (first,) = add_subscribers(register, 1)
     with pytest.raises(KeyError):
         register.remove(new_subscriber())
     assert register.page(0, 9) == [first]
@@ -48,11 +48,11 @@ def test_subscriber_that_is_not_registered_cannot_be_removed(register):
 
 @pytest.mark.parametrize("after", range(8))
 @pytest.mark.parametrize("limit", [1, 2, 9])
-def test_a_page_begins_behind_a_number_that_may_be_gone(register, after, limit):
-    them = entered(register, 6)
-    for gone in (1, 4):
-        register.remove(them[gone])
-    left = [each for each in them if each.peer.number not in (2, 5)]
-    expected = [each for each in left if each.peer.number > after][:limit]
+def test_a_page_begins_after_a_number_that_may_be_removed(register, after, limit):
+    subscribers = add_subscribers(register, 6)
+    for removed in (1, 4):
+        register.remove(subscribers[removed])
+    remaining = [each for each in subscribers if each.peer.number not in (2, 5)]
+    expected = [each for each in remaining if each.peer.number > after][:limit]
     assert register.page(after, limit) == expected
-    assert page_among(reversed(left), after, limit) == expected
+    assert page_among(reversed(remaining), after, limit) == expected

@@ -1,4 +1,4 @@
-"""The life of a topic: history, then what arrived meanwhile, then live; each message once, the end last."""
+"""The states of a topic: history, then messages held meanwhile, then live; each message once, the end last."""
 
 import weakref
 from typing import Any
@@ -15,7 +15,7 @@ from tests.build import FakePeer, ReadableWire, StatefulWire, batch, message, pa
 
 
 def a(*seqs: int) -> list[Message]:
-    """Make messages of channel ``a``."""
+    """Return messages of channel ``a``."""
     return [message(seq, "a") for seq in seqs]
 
 
@@ -23,14 +23,14 @@ def b(*seqs: int) -> list[Message]:
     return [message(seq, "b") for seq in seqs]
 
 
-def opening(seq: int, *, behind: bool = False, gaps: tuple[Gap, ...] = ()) -> StartPosition:
-    return StartPosition(MessageId("E", seq), gaps, behind, is_complete=False)
+def opening(seq: int, *, needs_replay: bool = False, gaps: tuple[Gap, ...] = ()) -> StartPosition:
+    return StartPosition(MessageId("E", seq), gaps, needs_replay, is_complete=False)
 
 
-class Returning(FakePeer):
-    """A peer that catches up."""
+class ReplayingPeer(FakePeer):
+    """A peer that receives a replay."""
 
-    def catch(self, *topics: str) -> "Returning":
+    def start_replay(self, *topics: str) -> "ReplayingPeer":
         self.catch_up = self.subscriber.start_replay(topics)
         return self
 
@@ -41,42 +41,42 @@ class Returning(FakePeer):
 # Live
 
 
-def test_what_comes_live_is_written_at_once_a_batch_a_write() -> None:
+def test_each_live_batch_is_one_write() -> None:
     peer = FakePeer().subscribe_live("a")
     peer.subscriber.deliver(batch(*a(1, 2)))
     peer.subscriber.deliver(batch(*a(3)))
     assert peer.writes == ["a:1 a:2", "a:3"]
 
 
-def test_one_who_begins_now_hears_only_what_is_newer() -> None:
+def test_a_topic_without_history_receives_only_newer_messages() -> None:
     peer = FakePeer().subscribe_live("a", after=5)
     peer.subscriber.deliver(batch(*a(4, 5, 6)))
     peer.subscriber.deliver(batch(*a(5)))
     assert peer.received == ["a:6"]
 
 
-def test_each_topic_begins_at_its_own_place() -> None:
+def test_each_topic_has_its_own_start() -> None:
     peer = FakePeer().subscribe_live("a", after=1).subscribe_live("b", after=4)
     peer.subscriber.deliver(batch(message(2, "a"), message(3, "b"), message(4, "b"), message(5, "b"), message(6, "a")))
     assert peer.received == ["a:2", "b:5", "a:6"]
 
 
-def test_a_message_of_overlapping_topics_is_heard_once() -> None:
+def test_a_message_of_overlapping_topics_is_received_once() -> None:
     peer = FakePeer().subscribe_live("a", "*", "**")
     peer.subscriber.deliver(batch(message(1, "a"), message(2, "b")))
     assert peer.received == ["a:1", "b:2"]
 
 
 @pytest.mark.parametrize(("channel", "topic"), [("a", "a"), ("b", "*"), ("c/d", "c/**"), ("x/y", None)])
-def test_a_channel_is_heard_by_its_own_name_or_else_by_a_pattern(channel: str, topic: str | None) -> None:
+def test_a_channel_is_received_by_its_own_name_or_else_by_a_pattern(channel: str, topic: str | None) -> None:
     assert FakePeer().subscribe_live("*", "a", "c/**").subscriber.topic_of(channel) == topic
 
 
-# Catching up
+# Replays
 
 
-def test_history_comes_first_then_what_arrived_meanwhile_then_live() -> None:
-    peer = Returning().catch("a")
+def test_history_comes_first_then_held_then_live_messages() -> None:
+    peer = ReplayingPeer().start_replay("a")
     peer.subscriber.deliver(batch(*a(4, 5)))
     assert peer.received == []
     assert not peer.replay(page(*a(1, 2), upto=2, more=True))
@@ -89,48 +89,48 @@ def test_history_comes_first_then_what_arrived_meanwhile_then_live() -> None:
     assert len(peer.writes) == 3
 
 
-def test_what_arrived_meanwhile_and_stands_in_the_history_is_heard_once() -> None:
-    peer = Returning().catch("a")
+def test_a_held_message_that_the_history_contains_is_received_once() -> None:
+    peer = ReplayingPeer().start_replay("a")
     peer.subscriber.deliver(batch(*a(2, 3)))
     assert peer.replay(page(*a(1, 2), upto=2))
     peer.subscriber.deliver(batch(*a(2, 3)))
     assert peer.received == ["a:1", "a:2", "a:3"]
 
 
-def test_one_who_missed_nothing_is_live_without_a_word() -> None:
-    peer = Returning().catch("a")
+def test_an_empty_replay_writes_nothing() -> None:
+    peer = ReplayingPeer().start_replay("a")
     assert peer.replay(page(upto=7))
     assert peer.writes == []
     peer.subscriber.deliver(batch(*a(7, 8)))
     assert peer.received == ["a:8"]
 
 
-def test_one_for_whom_the_opening_says_all_is_live_at_once() -> None:
-    peer = Returning().catch("a")
+def test_a_start_position_that_needs_no_replay_leads_to_live_at_once() -> None:
+    peer = ReplayingPeer().start_replay("a")
     assert peer.subscriber.try_go_live(opening(2))
     peer.subscriber.deliver(batch(*a(2, 3)))
     assert peer.received == ["a:3"]
 
 
-@pytest.mark.parametrize("told", [{"behind": True}, {"gaps": (Gap("a", "E-0", "E-1", "evicted"),)}])
-def test_one_who_missed_something_is_not_live_at_once(told: dict[str, Any]) -> None:
-    peer = Returning().catch("a")
-    assert not peer.subscriber.try_go_live(opening(2, **told))
+@pytest.mark.parametrize("start", [{"needs_replay": True}, {"gaps": (Gap("a", "E-0", "E-1", "evicted"),)}])
+def test_a_start_position_that_needs_a_replay_or_has_gaps_does_not_lead_to_live_at_once(start: dict[str, Any]) -> None:
+    peer = ReplayingPeer().start_replay("a")
+    assert not peer.subscriber.try_go_live(opening(2, **start))
     assert peer.subscriber.catch_up is peer.catch_up
 
 
-def test_one_for_whom_something_waits_already_is_not_live_at_once() -> None:
-    held, ended, doubting, busy, gone = (Returning().catch("a") for _ in range(5))
+def test_a_topic_with_held_messages_or_ends_does_not_go_live_at_once() -> None:
+    held, ended, invalid, paused, closed = (ReplayingPeer().start_replay("a") for _ in range(5))
     held.subscriber.deliver(batch(*a(3)))
     ended.subscriber.end("a")
-    doubting.catch_up.invalidate()
-    busy.subscriber.pause()
-    gone.subscriber.close()
-    assert not any(peer.subscriber.try_go_live(opening(2)) for peer in (held, ended, doubting, busy, gone))
+    invalid.catch_up.invalidate()
+    paused.subscriber.pause()
+    closed.subscriber.close()
+    assert not any(peer.subscriber.try_go_live(opening(2)) for peer in (held, ended, invalid, paused, closed))
 
 
-def test_what_does_not_fit_beside_the_replay_is_read_from_the_history_again() -> None:
-    peer = Returning(limits=QueueLimits(messages=2)).catch("a")
+def test_messages_that_cannot_be_held_are_read_from_the_history() -> None:
+    peer = ReplayingPeer(limits=QueueLimits(messages=2)).start_replay("a")
     for seq in (3, 4, 5):
         peer.subscriber.deliver(batch(*a(seq)))
     assert not peer.replay(page(*a(1, 2), upto=2))
@@ -140,20 +140,20 @@ def test_what_does_not_fit_beside_the_replay_is_read_from_the_history_again() ->
     assert peer.received == [f"a:{seq}" for seq in range(1, 8)]
 
 
-def test_a_topic_that_is_live_stays_live_while_another_one_catches_up() -> None:
-    peer = Returning().catch("b")
+def test_a_live_topic_stays_live_while_another_one_is_replayed() -> None:
+    peer = ReplayingPeer().start_replay("b")
     peer.replay(page(upto=0))
-    peer.catch("a")
+    peer.start_replay("a")
     peer.subscriber.deliver(batch(message(3, "a"), message(4, "b")))
     assert peer.received == ["b:4"]
     peer.replay(page(*a(1), upto=2))
     assert peer.received == ["b:4", "a:1", "a:3"]
 
 
-def test_what_came_live_by_one_topic_does_not_come_by_the_replay_of_another() -> None:
-    peer = Returning()
+def test_a_message_received_live_is_not_replayed_by_another_topic() -> None:
+    peer = ReplayingPeer()
     peer.subscribe_live("a", after=2)
-    peer.catch("*")
+    peer.start_replay("*")
     peer.subscriber.deliver(batch(message(3, "a"), message(4, "b")))
     peer.subscriber.deliver(batch(*a(5)))
     assert peer.received == ["a:3", "a:5"]
@@ -162,44 +162,44 @@ def test_what_came_live_by_one_topic_does_not_come_by_the_replay_of_another() ->
     assert peer.received == ["a:3", "a:5", "b:2", "b:4", "a:6", "b:7"]
 
 
-def test_a_gap_is_told_before_the_messages_that_follow_it_and_once() -> None:
+def test_a_gap_is_reported_once_before_the_messages_that_follow_it() -> None:
     gap = Gap("a", "E-1", "E-3", "evicted")
     newer = Gap("a", "E-4", "E-5", "expired")
-    peer = Returning().catch("a")
+    peer = ReplayingPeer().start_replay("a")
     peer.replay(page(*a(4), upto=4, more=True, gaps=(gap,)))
     peer.replay(page(*a(6), upto=6, gaps=(gap, newer)))
     assert peer.received == ["gap:a:E-1:E-3:evicted", "a:4", "gap:a:E-4:E-5:expired", "a:6"]
 
 
 @pytest.mark.parametrize("data_only", [False, True])
-def test_a_gap_that_is_known_is_not_told_by_the_pages(data_only: bool) -> None:
+def test_a_gap_that_was_reported_is_not_reported_by_the_pages(data_only: bool) -> None:
     gap = Gap("a", "E-0", "E-3", "evicted")
-    peer = Returning(ReadableWire(data_only=data_only)).catch("a")
+    peer = ReplayingPeer(ReadableWire(data_only=data_only)).start_replay("a")
     peer.catch_up.mark_reported([gap])
     peer.replay(page(*a(4), upto=4, gaps=(gap,)))
     assert peer.received == ["a:4"]
 
 
-def test_a_gap_can_be_told_at_once() -> None:
+def test_gaps_are_reported_at_once() -> None:
     peer = FakePeer()
     peer.subscriber.gap([Gap("a", "E-1", "E-3", "evicted")])
     peer.subscriber.gap([])
     assert peer.writes == ["gap:a:E-1:E-3:evicted"]
 
 
-def test_a_bare_wire_breaks_off_where_the_history_has_a_gap_unless_only_the_latest_counts() -> None:
+def test_a_gap_in_the_history_disconnects_a_data_only_wire_unless_the_policy_is_latest() -> None:
     gapped = page(*a(4), upto=4, gaps=(Gap("a", "E-1", "E-3", "evicted"),))
-    peer = Returning(ReadableWire(data_only=True)).catch("a")
+    peer = ReplayingPeer(ReadableWire(data_only=True)).start_replay("a")
     with pytest.raises(TooSlow):
         peer.replay(gapped)
     assert peer.received == []
-    content = Returning(ReadableWire(data_only=True), policy=Policy.LATEST).catch("a")
-    assert content.replay(gapped)
-    assert content.received == ["a:4"]
+    latest = ReplayingPeer(ReadableWire(data_only=True), policy=Policy.LATEST).start_replay("a")
+    assert latest.replay(gapped)
+    assert latest.received == ["a:4"]
 
 
-def test_a_fluid_wire_knows_what_each_message_follows_however_it_came() -> None:
-    peer = Returning(StatefulWire()).catch("a", "b")
+def test_a_stateful_wire_encodes_each_message_after_the_one_sent_before() -> None:
+    peer = ReplayingPeer(StatefulWire()).start_replay("a", "b")
     peer.subscriber.deliver(batch(*a(3)))
     peer.replay(page(*a(1), upto=1, more=True))
     peer.replay(page(*b(2), upto=2))
@@ -212,10 +212,10 @@ def test_a_fluid_wire_knows_what_each_message_follows_however_it_came() -> None:
     assert peer.received == [">a:1", "a>b:2", "b>a:3", "a>b:4", "b>a:5", "a>b:6", "b>b:7", "b>a:8"]
 
 
-# Parting
+# Unsubscribing
 
 
-def test_one_who_parts_from_a_topic_hears_the_others_only() -> None:
+def test_only_the_other_topics_are_received_after_unsubscribing() -> None:
     peer = FakePeer().subscribe_live("a", "b")
     peer.subscriber.unsubscribe("a")
     peer.subscriber.unsubscribe("never")
@@ -224,17 +224,17 @@ def test_one_who_parts_from_a_topic_hears_the_others_only() -> None:
     assert peer.subscriber.topic_of("a") is None
 
 
-@pytest.mark.parametrize("left", [(), ("b",)], ids=["nothing", "another topic"])
-def test_what_was_on_its_way_is_not_heard_by_one_who_has_parted(left: tuple[str, ...]) -> None:
-    """A batch is planned for a crowd, and the last of them are served a turn later."""
-    peer = FakePeer().subscribe_live("a", *left)
+@pytest.mark.parametrize("others", [(), ("b",)], ids=["no other topic", "another topic"])
+def test_an_accepted_message_is_not_received_after_unsubscribing(others: tuple[str, ...]) -> None:
+    """A batch is sent in slices, and the last subscribers are served a turn later."""
+    peer = FakePeer().subscribe_live("a", *others)
     peer.subscriber.unsubscribe("a", newest=2)
     peer.subscriber.deliver(batch(*a(1)))
     peer.subscriber.deliver(batch(*a(2)))
     assert peer.received == []
 
 
-def test_what_was_on_its_way_is_not_heard_though_another_topic_goes_live_meanwhile() -> None:
+def test_an_accepted_message_is_not_received_although_another_topic_goes_live_meanwhile() -> None:
     peer = FakePeer().subscribe_live("a")
     peer.subscriber.start_replay(["b"])
     peer.subscriber.unsubscribe("a", newest=5)
@@ -244,7 +244,7 @@ def test_what_was_on_its_way_is_not_heard_though_another_topic_goes_live_meanwhi
     assert peer.received == ["b:5"]
 
 
-def test_what_waits_is_not_heard_by_one_who_has_parted() -> None:
+def test_queued_messages_are_not_received_after_unsubscribing() -> None:
     peer = FakePeer().subscribe_live("a", "b")
     peer.subscriber.pause()
     peer.subscriber.deliver(batch(message(1, "a"), message(2, "b"), message(3, "a")))
@@ -253,7 +253,7 @@ def test_what_waits_is_not_heard_by_one_who_has_parted() -> None:
     assert peer.received == ["b:2"]
 
 
-def test_what_another_topic_covers_is_still_heard_by_one_who_has_parted() -> None:
+def test_messages_that_another_topic_covers_are_received_after_unsubscribing() -> None:
     peer = FakePeer().subscribe_live("a", "*")
     peer.subscriber.pause()
     peer.subscriber.deliver(batch(*a(1)))
@@ -263,22 +263,22 @@ def test_what_another_topic_covers_is_still_heard_by_one_who_has_parted() -> Non
     assert peer.received == ["a:1", "a:2"]
 
 
-@pytest.mark.parametrize(("topics", "heard"), [(["a"], []), (["a", "b"], ["b:2", "b:4"])])
-def test_one_who_parts_while_it_catches_up_hears_no_more_of_that(topics: list[str], heard: list[str]) -> None:
-    peer = Returning().catch(*topics)
+@pytest.mark.parametrize(("topics", "expected"), [(["a"], []), (["a", "b"], ["b:2", "b:4"])])
+def test_a_topic_unsubscribed_during_its_replay_is_not_received(topics: list[str], expected: list[str]) -> None:
+    peer = ReplayingPeer().start_replay(*topics)
     peer.subscriber.deliver(batch(*a(3)))
     if "b" in topics:
         peer.subscriber.deliver(batch(*b(4)))
     peer.subscriber.unsubscribe("a")
     history = [message(1, "a"), *b(2)] if "b" in topics else a(1)
     peer.replay(page(*history, upto=2, gaps=(Gap("a", "E-0", "E-1", "expired"),)))
-    assert peer.received == heard
+    assert peer.received == expected
 
 
-# The end
+# Ends of channels
 
 
-def test_the_end_of_a_channel_is_told_and_then_nothing_more_of_it() -> None:
+def test_nothing_of_a_channel_follows_its_end() -> None:
     peer = FakePeer().subscribe_live("a", "b")
     peer.subscriber.end("a")
     peer.subscriber.deliver(batch(message(1, "a"), message(2, "b")))
@@ -286,21 +286,21 @@ def test_the_end_of_a_channel_is_told_and_then_nothing_more_of_it() -> None:
     assert peer.ends == ["a"]
 
 
-def test_the_end_of_a_channel_that_was_not_named_is_not_told() -> None:
+def test_the_end_of_a_channel_is_not_reported_to_a_pattern() -> None:
     peer = FakePeer().subscribe_live("*")
     peer.subscriber.end("a")
     peer.subscriber.deliver(batch(*a(1)))
     assert (peer.received, peer.ends) == (["a:1"], [])
 
 
-def test_a_bare_wire_says_nothing_of_an_end_but_its_outlet_knows() -> None:
+def test_a_data_only_wire_has_no_end_but_its_outlet_is_called() -> None:
     peer = FakePeer(ReadableWire(data_only=True)).subscribe_live("a")
     peer.subscriber.end("a")
     assert (peer.writes, peer.ends) == ([], ["a"])
 
 
-def test_the_last_page_tells_the_ends_behind_its_messages_and_an_earlier_one_does_not() -> None:
-    peer = Returning().catch("a", "b")
+def test_only_the_last_page_reports_ends_after_its_messages() -> None:
+    peer = ReplayingPeer().start_replay("a", "b")
     peer.replay(page(*a(1), upto=1, more=True, ended=("a",)))
     assert peer.received == ["a:1"]
     peer.replay(page(*b(2), upto=2, ended=("a",)))
@@ -309,13 +309,13 @@ def test_the_last_page_tells_the_ends_behind_its_messages_and_an_earlier_one_doe
 
 
 @pytest.mark.parametrize("ended", [("a",), ()], ids=["ended", "deleted"])
-@pytest.mark.parametrize("busy", [False, True])
-def test_an_end_while_it_catches_up_is_told_once_behind_all_that_came_before(
-    busy: bool, ended: tuple[str, ...]
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_an_end_during_a_replay_is_reported_once_after_all_earlier_messages(
+    is_paused: bool, ended: tuple[str, ...]
 ) -> None:
-    """The last page knows of the end as well, unless the channel was deleted."""
-    peer = Returning().catch("a")
-    if busy:
+    """The last page reports the end as well, unless the channel was deleted."""
+    peer = ReplayingPeer().start_replay("a")
+    if is_paused:
         peer.subscriber.pause()
     peer.subscriber.deliver(batch(*a(3)))
     peer.subscriber.end("a")
@@ -327,11 +327,11 @@ def test_an_end_while_it_catches_up_is_told_once_behind_all_that_came_before(
     assert peer.ends == ["a"]
 
 
-def test_one_who_left_does_not_hold_its_connection() -> None:
-    """So both are freed at once: a crowd that leaves is no work for the garbage collector."""
+def test_a_closed_subscriber_does_not_refer_to_its_connection() -> None:
+    """Both are freed at once: many closed connections are no work for the garbage collector."""
     peer = FakePeer().subscribe_live("a")
     subscriber, connection = peer.subscriber, weakref.ref(peer)
     subscriber.close()
-    subscriber.outlet.write(b"unheard")
+    subscriber.outlet.write(b"ignored")
     del peer
     assert connection() is None

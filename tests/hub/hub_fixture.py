@@ -1,4 +1,4 @@
-"""A hub on a memory backend that fails when a test says so, and on a clock that only the test moves."""
+"""A hub on a memory backend that can be made to fail, and on a clock that only the test moves."""
 
 from collections.abc import Sequence
 
