@@ -1,4 +1,4 @@
-"""The jobs of the dispatcher: what is sent in slices."""
+"""The jobs of the dispatcher: batches that are sent in slices."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +31,7 @@ class Job:
         return self._done >= len(self._subscribers)
 
     def take(self, limit: int) -> Sequence[Subscriber]:
-        """Return the next subscribers, for a cost of at most `limit`, but at least one subscriber."""
+        """Return the next subscribers, with a cost of at most `limit`, but at least one."""
         begin = self._done
         most = limit if self.weight == 1 else max(1, limit // self.weight)
         self._done += most
@@ -39,7 +39,7 @@ class Job:
 
 
 class Plan:
-    """Jobs to be: the subscribers of several channels are grouped by the channels that they receive, in slices."""
+    """Jobs in preparation: subscribers are grouped, in slices, by the channels that they receive."""
 
     __slots__ = ("jobs", "since", "steps")
 

@@ -20,11 +20,16 @@ from pushd.core.subscriber import Subscriber
 _TURN_MESSAGES = 1000
 _TURN_BYTES = 1 << 20
 """The most that one batch of a turn holds: as much as the queue of a subscriber holds by default."""
-
+_BEHIND = 256
+"""Number of waiting jobs that counts as a backlog; each has at most the messages of one turn."""
+_MAX_EFFORT = 1000
+"""The effort of one subscriber and one batch above which the batch is split; see `Subscriber.effort`."""
+_PLANNED = 32
+"""Number of subscribers that are grouped in the time of one send."""
 
 SendEach = Callable[[list[Any], bytes], Sequence[tuple[int, int]]]
 """Sends a block by each of some handles (see `Subscriber.attach`). Returns, for each handle that did not send the whole
-block, its place and the number of bytes sent: 0 when it would block or is broken, which its connection finds out."""
+block, its place and the number of bytes sent: 0 when it would block or is broken, which its connection detects."""
 
 
 def send_one_by_one(sends: list[Callable[[bytes], int]], block: bytes) -> Sequence[tuple[int, int]]:
@@ -39,10 +44,6 @@ def send_one_by_one(sends: list[Callable[[bytes], int]], block: bytes) -> Sequen
         if sent != size:
             shorter.append((place, sent))
     return shorter
-
-
-_BEHIND = 256
-"""Number of waiting jobs that counts as a backlog; each has at most the messages of one turn."""
 
 
 def _in_order(channels: Sequence[Sequence[Delivery]]) -> Sequence[Delivery]:
@@ -65,12 +66,6 @@ class DeliveryFailure(NamedTuple):
 
     subscriber: Subscriber
     cause: Exception
-
-
-_MOST_EFFORT = 1000
-"""The effort of one subscriber and one batch above which the batch is cut; see `Subscriber.effort`."""
-_PLANNED = 32
-"""Number of subscribers that are grouped in the time of one send."""
 
 
 class Dispatcher:
@@ -167,7 +162,7 @@ class Dispatcher:
         self._jobs.append(Job(list(self._index.by_name(channel)), self._now, channel=channel))
 
     def run(self, limit: int) -> list[DeliveryFailure]:
-        """Serve at most `limit` subscribers, fewer when that is much work; return those whose delivery failed."""
+        """Serve at most `limit` subscribers, fewer when they are expensive; return the failed deliveries."""
         self._cut()
         failures: list[DeliveryFailure] = []
         accepted_at = self._jobs[0].since if self._jobs else self._now
@@ -176,13 +171,13 @@ class Dispatcher:
             if isinstance(job, Plan):
                 limit -= self._plan_on(job, limit)
                 continue
-            part = job.take(limit)
-            limit -= len(part) * job.weight
+            served = job.take(limit)
+            limit -= len(served) * job.weight
             if job.is_done:
                 self._jobs.popleft()
             if job.batch is None:
-                self._send_end(part, job.channel, failures)
-            elif others := self._fan_out(part, job.batch, failures):
+                self._send_end(served, job.channel, failures)
+            elif others := self._fan_out(served, job.batch, failures):
                 limit -= self._serve(others, job.batch, job.since, limit, failures)
         self._now = self._clock()
         self.latency = self._now - accepted_at
@@ -209,7 +204,7 @@ class Dispatcher:
     ) -> int:
         """Deliver a batch to subscribers that are not sent to by their handle; return the cost, at most `limit`.
 
-        The remaining subscribers become the next job. If one subscriber alone is too much work, its batch is split.
+        The remaining subscribers become the next job. If one subscriber alone is too expensive, its batch is split.
         """
         done = 0
         for place, subscriber in enumerate(subscribers):
@@ -218,11 +213,11 @@ class Dispatcher:
                 break
             if not subscriber.prepare(batch):
                 self._jobs.appendleft(Job(subscribers[place:], since, batch))
-                return done + _MOST_EFFORT
+                return done + _MAX_EFFORT
             effort = subscriber.effort(batch)
             count = len(batch.deliveries)
-            if effort > _MOST_EFFORT and count > 1:
-                size = max(1, count * _MOST_EFFORT // (2 * effort))
+            if effort > _MAX_EFFORT and count > 1:
+                size = max(1, count * _MAX_EFFORT // (2 * effort))
                 pieces = [Batch(batch.deliveries[first : first + size]) for first in range(0, count, size)]
                 self._jobs.appendleft(Job(subscribers[place + 1 :], since, batch))
                 self._jobs.extendleft(Job((subscriber,), since, piece) for piece in reversed(pieces))
@@ -263,22 +258,22 @@ class Dispatcher:
         for channel, deliveries in gathered.items():
             subscribers = self._index.match(channel)
             groups.setdefault(id(subscribers), (subscribers, []))[1].append(deliveries)
-        parts = list(groups.values())
-        if self._is_disjoint(subscribers for subscribers, _ in parts):
-            self._jobs.extend([self._job(group, _in_order(channels), self._now) for group, channels in parts])
+        channel_groups = list(groups.values())
+        if self._is_disjoint(subscribers for subscribers, _ in channel_groups):
+            self._jobs.extend([self._job(group, _in_order(channels), self._now) for group, channels in channel_groups])
             return
         jobs: list[Job] = []
-        self._jobs.append(Plan(self._now, self._plan(parts, self._now, jobs), jobs))
+        self._jobs.append(Plan(self._now, self._plan(channel_groups, self._now, jobs), jobs))
 
     def _plan(
-        self, parts: Sequence[tuple[Sequence[Subscriber], list[list[Delivery]]]], since: float, jobs: list[Job]
+        self, channel_groups: Sequence[tuple[Sequence[Subscriber], list[list[Delivery]]]], since: float, jobs: list[Job]
     ) -> Iterator[int]:
-        """Group subscribers by the parts that they receive, with one batch for each group; see `Plan`.
+        """Group subscribers by the channels that they receive, with one batch for each group; see `Plan`.
 
-        :param parts: subscribers, with the deliveries of the channels that they receive.
+        :param channel_groups: channels with the same subscribers: these, and the deliveries of each channel.
         """
         received: dict[Subscriber, int] = {}
-        for number, (subscribers, _) in enumerate(parts):
+        for number, (subscribers, _) in enumerate(channel_groups):
             bit = 1 << number
             for first in range(0, len(subscribers), _PLANNED):
                 for subscriber in subscribers[first : first + _PLANNED]:
@@ -290,7 +285,7 @@ class Dispatcher:
             if count % _PLANNED == 0:
                 yield 1
         for bits, group in groups.items():
-            channels = list(chain.from_iterable(parts[number][1] for number in _places(bits)))
+            channels = list(chain.from_iterable(channel_groups[number][1] for number in _places(bits)))
             deliveries = _in_order(channels)
             jobs.append(self._job(group, deliveries, since))
             yield 1 + len(deliveries) // _PLANNED

@@ -37,12 +37,11 @@ class PollConsumer(Outlet, Protocol):
 class Poll(Subscriber):
     """One poll. Its limits are those of the response, which has room for one message of any size."""
 
-    __slots__ = ("_consumer", "_gaps", "_messages", "_most", "has_ended", "position")
+    __slots__ = ("_consumer", "_gaps", "_messages", "has_ended", "position")
 
     def __init__(self, consumer: PollConsumer, wire: Wire, limits: QueueLimits, peer: Peer) -> None:
         super().__init__(consumer, wire, limits, Policy.DISCONNECT, peer)
         self._consumer = consumer
-        self._most = limits
         self._messages: Sequence[Message] = ()
         self._gaps: Sequence[Gap] = ()
         self.position = ""
@@ -51,9 +50,9 @@ class Poll(Subscriber):
         """Whether every channel has ended, so that nothing can follow."""
 
     def deliver(self, batch: Batch) -> int:
-        """Take a live batch and finish, if anything in it is wanted."""
-        if not self.is_closed and (wanted := self.select(batch)):
-            self._messages = [delivery.message for delivery in wanted]
+        """Take a live batch and finish, if it has messages of the topics."""
+        if not self.is_closed and (selected := self.select(batch)):
+            self._messages = [delivery.message for delivery in selected]
             self.finish()
         return 0
 
@@ -89,6 +88,6 @@ class Poll(Subscriber):
         size = 0
         for number, message in enumerate(self._messages):
             size += len(message.data)
-            if number and (number >= self._most.messages or size > self._most.bytes):
+            if number and (number >= self._limits.messages or size > self._limits.bytes):
                 return number
         return len(self._messages)

@@ -65,7 +65,7 @@ class Subscriber(QueuedOutput):
         self._lower_floor()
 
     def try_go_live(self, opening: StartPosition) -> bool:
-        """Go live at once, if there is nothing to replay and to report before; return whether it did."""
+        """Go live at once if there is nothing to replay or to report before; return whether all topics are live."""
         catch_up = self.catch_up
         if (
             catch_up is None
@@ -102,10 +102,10 @@ class Subscriber(QueuedOutput):
         :raises TooSlow: when the queue is full, and the policy is to disconnect.
         """
         if batch.first <= self._floor and batch.first <= self._exact_floor():
-            wanted = self.select(batch)
-            if not wanted:
+            selected = self.select(batch)
+            if not selected:
                 return 0
-            batch = Batch(wanted)
+            batch = Batch(selected)
         if self._outbox is None:
             if not self.is_closed:
                 wire = self.wire
@@ -127,7 +127,7 @@ class Subscriber(QueuedOutput):
         return effort
 
     def prepare(self, batch: Batch) -> bool:
-        """Do a part of the preparation that a batch needs before it is delivered; return whether it is complete."""
+        """Prepare the delivery of a batch, one step per call; return whether it is complete."""
         if batch.first > self._floor or batch.first > self._exact_floor() or len(self.starts) <= FEW_TOPICS:
             return True
         return self._patterns.prepare() and (self.catch_up is None or self.catch_up.prepare())

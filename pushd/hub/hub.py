@@ -1,8 +1,8 @@
 """The hub: publish, subscribe and query, over one backend and one dispatcher.
 
 The lifecycle of a subscriber is `Hub.add`, `Hub.subscribe`, `Hub.replay_and_go_live`, `Hub.unsubscribe`, `Hub.remove`;
-see `pushd.transports.interface` for who calls what. `BackendListener` has the way of a message from the backend to the
-subscribers.
+see `pushd.transports.interface` for who calls what. `BackendListener` passes the messages of the backend on to the
+dispatcher.
 """
 
 import time
@@ -41,7 +41,7 @@ _INTERNAL = "internal error; the log of the daemon has the details"
 
 
 class Hub:
-    """Everything that transports, the API and sources do with messages and subscribers.
+    """All operations of transports, the API and sources on messages and subscribers.
 
     :param max_subscriptions: the maximum number of topics of a connection.
     :param wall: returns unix seconds, for the times shown to operators.
@@ -93,7 +93,7 @@ class Hub:
             self.unavailable_reason = None
 
     def begin_shutdown(self) -> None:
-        """Report the daemon as not ready from now on, and send what was accepted to all that can take it."""
+        """Report the daemon as not ready from now on, and send all accepted messages to ready subscribers."""
         self.unavailable_reason = _STOPPING
         self._scheduler.flush()
 
@@ -127,7 +127,7 @@ class Hub:
 
     # Publish
 
-    # These two return the coroutine of the publisher, since one more of them costs a hundredth of a publish.
+    # Both return the coroutine of the publisher: a coroutine around it would cost one percent of a publish.
 
     def publish(self, draft: Draft) -> Coroutine[Any, Any, Receipt]:
         """Publish one message.
@@ -173,7 +173,7 @@ class Hub:
     async def replay_and_go_live(
         self, subscriber: Subscriber, opening: StartPosition, *, report_gaps: bool = True
     ) -> None:
-        """Send what the subscriber has missed, at its own pace, until it is live; disconnect it when that fails.
+        """Send the messages after the start position as fast as the peer reads, then go live; disconnect on failure.
 
         :param report_gaps: False when the caller has reported the gaps of the opening itself.
         """

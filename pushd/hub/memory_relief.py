@@ -1,4 +1,4 @@
-"""Memory relief: what is dropped when the queues of all subscribers together exceed the memory limit."""
+"""Memory relief: queued messages are dropped when all queues together exceed the memory limit."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -39,9 +39,9 @@ class MemoryRelief:
     def relieve(self) -> None:
         """Free memory if the budget is exceeded, beginning with the longest queues, as the policies permit.
 
-        Data that the transport has accepted already is freed only by disconnecting, which is the last resort. An
-        attempt looks at every subscriber. If it does not free enough, since publishers or readers of responses use the
-        memory, the next one is made after a delay.
+        Data that a transport has accepted is freed only by disconnecting, which is the last resort. Each attempt
+        visits every subscriber. If it does not free enough, because publishers or responses use the memory, the next
+        attempt is made after a delay.
         """
         if not self._budget.is_over or self._clock.seconds() < self._not_before:
             return

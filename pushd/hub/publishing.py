@@ -16,8 +16,8 @@ from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
 _SLICE_BYTES = 2 << 20
-"""The most of a batch that is published in one reactor turn, so that sockets drain while a batch comes in. A message of
-a MiB may evict thousands of small ones."""
+"""The most of a batch that is published in one reactor turn, so that sockets drain meanwhile. A message of one MiB may
+evict thousands of small ones."""
 
 
 class Receipt(NamedTuple):
@@ -90,7 +90,7 @@ class Publisher:
             receipts = self._remembered.get(key, self._clock.seconds())
             if receipts is None:
                 receipts = await self._publish_slices(drafts, key)
-                # When all of it should be retried, a repeat is the retry.
+                # If every message should be retried, a repeat is that retry.
                 if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
                     self._remembered.put(key, receipts, 1 + len(receipts), self._clock.seconds())
             return receipts

@@ -1,4 +1,4 @@
-"""Queries: the history, channels, metrics and connections."""
+"""Queries: the history, the state of channels, and metrics."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,14 +17,14 @@ from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.net.turn_slices import Slices
 
 _COUNTED = 10_000
-"""Number of subscribers counted in one reactor turn: some 10 ms."""
+"""Number of subscribers counted in one reactor turn: about 10 ms."""
 _PAGE_MESSAGES = 2000
 """Number of messages read from the history at once: a few milliseconds."""
 _ENCODED = 1 << 20
 _ENCODED_MESSAGE = 1 << 10
-"""Bytes encoded in one reactor turn, and what a message counts besides its data: a few milliseconds."""
+"""Bytes encoded in one reactor turn, a few milliseconds, and the bytes that a message counts besides its data."""
 _LARGE = 1 << 20
-"""Size of a response in bytes from which on the memory budget must have room for it."""
+"""Size of a response in bytes above which the memory budget must have room for it."""
 NO_CHANNEL = "there is no such channel: nothing was published to it, and no subscriber names it"
 
 
@@ -45,7 +45,7 @@ class ChannelStatus(NamedTuple):
 
 
 class Queries:
-    """Answers questions about channels and subscribers, in time slices where there is much to read."""
+    """Reads the history, states of channels and metrics, in time slices if there is much to read."""
 
     def __init__(
         self, backend: Backend, dispatcher: Dispatcher, budget: Budget, counters: Counters, turns: Slices
