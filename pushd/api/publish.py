@@ -17,6 +17,8 @@ from pushd.wire.json_messages import encode, refusal_object
 from pushd.wire.publication import parse_publication
 
 _NDJSON = "application/x-ndjson"
+_PARTIAL_OR_CODED = frozenset((b"content-encoding", b"content-range"))
+"""Headers of a body that is not the content itself."""
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
 """The content type that curl sends by default, which says nothing about the data."""
 _MAX_KEY = 255
@@ -47,7 +49,8 @@ class PublishResource(HttpResource):
         """Publish a message or a batch."""
         name = name_in_path(request)
         request.prioritize()
-        _check_content(request)
+        if request.has_any(_PARTIAL_OR_CODED):
+            _check_content(request)
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
