@@ -14,7 +14,7 @@ GAP = Gap("a", "E-1", "E-3", "evicted")
 
 
 class Asker:
-    """One who polls, and closes the poll once it was answered."""
+    """The consumer of a poll, which closes it with its result."""
 
     def __init__(self, *topics: str, limits: QueueLimits | None = None) -> None:
         self.poll = Poll(self, ReadableWire(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1"))
@@ -23,8 +23,8 @@ class Asker:
         self.ends: list[str] = []
 
     @property
-    def heard(self) -> list[tuple[list[str], list[Gap], str]]:
-        """What was answered: channels and sequences, gaps, and the id from which to go on."""
+    def received(self) -> list[tuple[list[str], list[Gap], str]]:
+        """The results: channels and sequences, gaps, and the id from which to continue."""
         return [
             ([f"{each.channel}:{each.seq}" for each in answer.messages], list(answer.gaps), answer.position)
             for answer in self.answers
@@ -33,8 +33,8 @@ class Asker:
     def read(self, read: Page) -> bool:
         return self.poll.replay(self.catch_up, read, Recent())
 
-    def deliver_result(self, heard: PollResult) -> None:
-        self.answers.append(heard)
+    def deliver_result(self, result: PollResult) -> None:
+        self.answers.append(result)
         self.poll.close()
 
     def write(self, data: bytes) -> None:
