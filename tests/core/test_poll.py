@@ -13,8 +13,8 @@ from tests.build import ReadableWire, batch, message, page
 GAP = Gap("a", "E-1", "E-3", "evicted")
 
 
-class Asker:
-    """The consumer of a poll, which closes it with its result."""
+class PollClient:
+    """A client that closes its poll once it is answered."""
 
     def __init__(self, *topics: str, limits: QueueLimits | None = None) -> None:
         self.poll = Poll(self, ReadableWire(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1"))
@@ -24,7 +24,7 @@ class Asker:
 
     @property
     def received(self) -> list[tuple[list[str], list[Gap], str]]:
-        """The results: channels and sequences, gaps, and the id from which to continue."""
+        """The results: channels and sequences, gaps, and the id to continue from."""
         return [
             ([f"{each.channel}:{each.seq}" for each in answer.messages], list(answer.gaps), answer.position)
             for answer in self.answers
@@ -52,86 +52,86 @@ def a(*seqs: int, data: bytes = b"x") -> list[Message]:
 
 
 def test_all_that_waits_is_one_answer_however_many_pages_it_takes() -> None:
-    asker = Asker()
-    assert not asker.read(page(*a(1, 2), upto=2, more=True))
-    assert asker.received == []
-    assert asker.read(page(*a(3), upto=7))
-    assert asker.received == [(["a:1", "a:2", "a:3"], [], "E-3")]
+    client = PollClient()
+    assert not client.read(page(*a(1, 2), upto=2, more=True))
+    assert client.received == []
+    assert client.read(page(*a(3), upto=7))
+    assert client.received == [(["a:1", "a:2", "a:3"], [], "E-3")]
 
 
 def test_where_nothing_waits_the_first_that_comes_is_the_answer_and_the_only_one() -> None:
-    asker = Asker()
-    assert asker.read(page(upto=7))
-    asker.poll.deliver(batch(*a(7)))
-    assert asker.received == []
-    assert asker.poll.position == "E-7"
-    asker.poll.deliver(batch(*a(8, 9)))
-    asker.poll.deliver(batch(*a(10)))
-    assert asker.received == [(["a:8", "a:9"], [], "E-9")]
+    client = PollClient()
+    assert client.read(page(upto=7))
+    client.poll.deliver(batch(*a(7)))
+    assert client.received == []
+    assert client.poll.position == "E-7"
+    client.poll.deliver(batch(*a(8, 9)))
+    client.poll.deliver(batch(*a(10)))
+    assert client.received == [(["a:8", "a:9"], [], "E-9")]
 
 
 def test_what_came_while_the_history_was_read_belongs_to_the_answer() -> None:
-    asker = Asker()
-    asker.poll.deliver(batch(*a(2, 3)))
-    asker.read(page(*a(1, 2), upto=2))
-    assert asker.received == [(["a:1", "a:2", "a:3"], [], "E-3")]
+    client = PollClient()
+    client.poll.deliver(batch(*a(2, 3)))
+    client.read(page(*a(1, 2), upto=2))
+    assert client.received == [(["a:1", "a:2", "a:3"], [], "E-3")]
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
 def test_an_answer_holds_so_much_and_names_the_last_of_it(limits: QueueLimits) -> None:
-    asker = Asker(limits=limits)
-    asker.read(page(*a(1, 2, 3, data=b"x" * 10), upto=3, more=True))
-    assert asker.received == [(["a:1", "a:2"], [], "E-2")]
+    client = PollClient(limits=limits)
+    client.read(page(*a(1, 2, 3, data=b"x" * 10), upto=3, more=True))
+    assert client.received == [(["a:1", "a:2"], [], "E-2")]
 
 
 @pytest.mark.parametrize("limits", [QueueLimits(messages=2), QueueLimits(bytes=20)])
 def test_a_live_answer_holds_no_more_either(limits: QueueLimits) -> None:
-    asker = Asker(limits=limits)
-    asker.read(page(upto=0))
-    asker.poll.deliver(batch(*a(1, 2, 3, data=b"x" * 10)))
-    assert asker.received == [(["a:1", "a:2"], [], "E-2")]
+    client = PollClient(limits=limits)
+    client.read(page(upto=0))
+    client.poll.deliver(batch(*a(1, 2, 3, data=b"x" * 10)))
+    assert client.received == [(["a:1", "a:2"], [], "E-2")]
 
 
 def test_an_answer_that_is_just_full_waits_to_know_whether_there_is_more() -> None:
-    asker = Asker(limits=QueueLimits(messages=2))
-    asker.read(page(*a(1, 2), upto=2, more=True))
-    assert asker.received == []
-    asker.read(page(upto=9))
-    assert asker.received == [(["a:1", "a:2"], [], "E-2")]
+    client = PollClient(limits=QueueLimits(messages=2))
+    client.read(page(*a(1, 2), upto=2, more=True))
+    assert client.received == []
+    client.read(page(upto=9))
+    assert client.received == [(["a:1", "a:2"], [], "E-2")]
 
 
 def test_one_message_is_an_answer_whatever_its_size() -> None:
-    asker = Asker(limits=QueueLimits(messages=0, bytes=1))
-    asker.read(page(*a(1, 2, data=b"x" * 10), upto=2))
-    assert asker.received == [(["a:1"], [], "E-1")]
+    client = PollClient(limits=QueueLimits(messages=0, bytes=1))
+    client.read(page(*a(1, 2, data=b"x" * 10), upto=2))
+    assert client.received == [(["a:1"], [], "E-1")]
 
 
 def test_gaps_belong_to_the_answer_each_once() -> None:
     later = Gap("a", "E-4", "E-5", "expired")
-    asker = Asker()
-    asker.poll.gap(asker.catch_up.unreported([GAP]))
-    asker.read(page(*a(4), upto=4, more=True, gaps=(GAP,)))
-    asker.read(page(*a(6), upto=6, gaps=(GAP, later)))
-    assert asker.received == [(["a:4", "a:6"], [GAP, later], "E-6")]
+    client = PollClient()
+    client.poll.gap(client.catch_up.unreported([GAP]))
+    client.read(page(*a(4), upto=4, more=True, gaps=(GAP,)))
+    client.read(page(*a(6), upto=6, gaps=(GAP, later)))
+    assert client.received == [(["a:4", "a:6"], [GAP, later], "E-6")]
 
 
 def test_a_gap_alone_is_an_answer_that_leads_behind_what_is_gone() -> None:
-    asker = Asker()
-    asker.poll.gap([GAP])
-    asker.read(page(upto=7))
-    assert asker.received == [([], [GAP], "E-7")]
+    client = PollClient()
+    client.poll.gap([GAP])
+    client.read(page(upto=7))
+    assert client.received == [([], [GAP], "E-7")]
 
 
 def test_an_end_is_known_where_there_is_nothing_else_to_hear() -> None:
-    asker = Asker("a", "b")
-    asker.read(page(upto=7, ended=("a",)))
-    assert (asker.received, asker.ends) == ([], ["a"])
-    asker.poll.end("b")
-    assert asker.ends == ["a", "b"]
+    client = PollClient("a", "b")
+    client.read(page(upto=7, ended=("a",)))
+    assert (client.received, client.ends) == ([], ["a"])
+    client.poll.end("b")
+    assert client.ends == ["a", "b"]
 
 
 def test_what_is_not_of_its_topics_is_no_answer() -> None:
-    asker = Asker("a")
-    asker.read(page(upto=7))
-    asker.poll.deliver(batch(message(8, "b")))
-    assert asker.received == []
+    client = PollClient("a")
+    client.read(page(upto=7))
+    client.poll.deliver(batch(message(8, "b")))
+    assert client.received == []
