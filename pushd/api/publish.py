@@ -17,8 +17,6 @@ from pushd.wire.json_messages import encode, refusal_object
 from pushd.wire.publication import parse_publication
 
 _NDJSON = "application/x-ndjson"
-_PARTIAL_OR_CODED = frozenset((b"content-encoding", b"content-range"))
-"""Headers of a body that is not the content itself."""
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
 """The content type that curl sends by default, which says nothing about the data."""
 _MAX_KEY = 255
@@ -49,8 +47,7 @@ class PublishResource(HttpResource):
         """Publish a message or a batch."""
         name = name_in_path(request)
         request.prioritize()
-        if request.has_any(_PARTIAL_OR_CODED):
-            _check_content(request)
+        _check_content(request)
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]

@@ -175,10 +175,6 @@ class Request:
         """Return a header by its name in lower case; None if it is missing."""
         return self._headers.get(name)
 
-    def has_any(self, names: frozenset[bytes]) -> bool:
-        """Return whether the request has one of some headers, with names in lower case."""
-        return not names.isdisjoint(self._headers)
-
     def release(self) -> None:
         """Release what the answer does not need, since it may take long."""
         self._headers, self._args, self.query, self.body = {}, None, b"", b""
