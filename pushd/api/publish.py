@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
+from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable
@@ -47,7 +47,6 @@ class PublishResource(HttpResource):
         """Publish a message or a batch."""
         name = name_in_path(request)
         request.prioritize()
-        _check_content(request)
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
@@ -117,20 +116,6 @@ class PublishResource(HttpResource):
         channel = _channel(request)
         await self._hub.delete(check_publishable(channel))
         return json_answer(request, {"deleted": channel})
-
-
-def _check_content(request: Request) -> None:
-    """Refuse a body that is not the content itself.
-
-    :raises UnsupportedType: when it has a content coding (RFC 9110, section 8.4).
-    :raises BadRequest: when it is a part of the content (section 14.4).
-    """
-    coding = (request.getHeader(b"content-encoding") or b"").strip().lower()
-    if coding not in (b"", b"identity"):
-        request.setHeader(b"Accept-Encoding", b"identity")
-        raise UnsupportedType("Content-Encoding is not supported: publish the data without a content coding")
-    if request.getHeader(b"content-range") is not None:
-        raise BadRequest("Content-Range is not supported: a publish must contain the whole message")
 
 
 def _content_type(request: Request) -> str:

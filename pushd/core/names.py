@@ -6,7 +6,6 @@ the two.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -22,8 +21,6 @@ _REST = "**"
 _DOTS = frozenset((".", ".."))
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
 """White space, control characters, reserved punctuation, byte order marks and surrogates."""
-_INVISIBLE = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069]")
-"""Bidirectional controls and zero-width characters (Unicode, annexes 9 and 31): two names could look the same."""
 
 
 def check_channel(name: str) -> str:
@@ -228,10 +225,4 @@ def _segment_problem(segments: list[str]) -> str | None:
         return "must not have . or .. as a segment, which clients and proxies resolve (RFC 3986, section 5.2.4)"
     if any(_FORBIDDEN.search(segment) for segment in segments):
         return "must not contain white space, control characters or any of * , ? # \\"
-    if all(map(str.isascii, segments)):
-        return None
-    if any(map(_INVISIBLE.search, segments)):
-        return "must not contain bidirectional controls or zero-width characters"
-    if not all(unicodedata.is_normalized("NFC", segment) for segment in segments):
-        return "must be in Unicode normalization form C: send the composed characters"
     return None

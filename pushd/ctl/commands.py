@@ -1,7 +1,6 @@
 """The commands of pushctl: each takes the parsed arguments and returns the exit status."""
 
 import json
-import mimetypes
 import os
 import sys
 from argparse import Namespace
@@ -29,8 +28,7 @@ def publish(args: Namespace) -> int:
     """Publish one message, or each line of the input; print the message ids."""
     api = ApiClient(args.url)
     query = {"event": args.event, "ttl": args.ttl, "end": 1 if args.end else None}
-    content_type = args.type or _type_of(args.file)
-    headers = {"Content-Type": content_type} if content_type else {}
+    headers = {"Content-Type": args.type} if args.type else {}
     for body in _bodies(args):
         response = api.open("POST", f"/pub/{quote_path(args.channel)}", query, body, headers)
         receipts = json.loads(response.read())
@@ -159,11 +157,6 @@ def doctor(args: Namespace) -> int:
         _warn(f"the channel {report.leftover_channel} could not be deleted; its messages will expire")
     is_fine = report.has_published and not any(finding.problems for finding in report.findings)
     return 0 if is_fine else EXIT_FAILED
-
-
-def _type_of(file: str | None) -> str | None:
-    """Return the content type of a file by its name; None if it is unknown, so that the daemon decides."""
-    return mimetypes.guess_type(file, strict=False)[0] if file else None
 
 
 def _bodies(args: Namespace) -> Iterator[bytes]:

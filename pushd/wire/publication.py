@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from pushd.core.content import is_foreign
 from pushd.core.errors import BadJson, TooLarge
-from pushd.core.media_type import charset, essence, with_utf8
+from pushd.core.media_type import essence
 from pushd.core.message import BINARY, JSON, Draft, draft
 from pushd.core.names import check_publishable
 
@@ -104,9 +103,6 @@ def _data(publication: Publication) -> tuple[bytes, str | None]:
         if content_type is not None:
             raise BadJson("data must be a string for this content type; binary data goes into data_base64")
         return raw, JSON
-    # A string has no charset: it is Unicode, whatever the type says.
-    if content_type is not None and is_foreign(charset(content_type)):
-        content_type = with_utf8(content_type)
     return _from_string(raw), content_type
 
 

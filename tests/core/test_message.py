@@ -83,6 +83,7 @@ def test_valid_media_type_is_unchanged(content_type: str) -> None:
         "text/plain; a=b\r\nX-Forged: 1",
         'text/plain; a="b\r\nX-Forged: 1"',
         'text/plain; a="b',
+        'text/plain; a="\\""',
         "text/plain\x00",
         "text/pläin",
         'text/plain; a="ä"',

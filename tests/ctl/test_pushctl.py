@@ -134,11 +134,3 @@ def test_commands_are_found() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_documented(command: str) -> None:
     assert f"`pushctl {command}" in DOCUMENT
-
-
-def test_file_is_published_with_the_type_of_its_name(pushctl: Pushctl, daemon: Daemon, tmp_path: Path) -> None:
-    types = {"a.svg": "image/svg+xml", "b.json": "application/json", "c.unknown": "text/plain; charset=utf-8"}
-    for name, content_type in types.items():
-        (tmp_path / name).write_text("{}")
-        assert pushctl.run("pub", f"files/{name}", "--file", str(tmp_path / name))[0] == 0
-        assert daemon.history(f"files/{name}")[0]["content_type"] == content_type
