@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pushd.core.errors import BadChannel, BadParameter, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
+from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable
@@ -47,6 +47,7 @@ class PublishResource(HttpResource):
         """Publish a message or a batch."""
         name = name_in_path(request)
         request.prioritize()
+        _check_body_is_data(request)
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
@@ -121,6 +122,20 @@ class PublishResource(HttpResource):
 def _content_type(request: Request) -> str:
     """Return the content type; empty if there is none."""
     return (request.getHeader(b"content-type") or b"").decode("latin-1")
+
+
+def _check_body_is_data(request: Request) -> None:
+    """Check that the body is the data itself.
+
+    :raises UnsupportedType: when it has a content coding (RFC 9110, section 8.4).
+    :raises BadRequest: when it is only a part of the data (RFC 9110, section 14.5).
+    """
+    coding = request.getHeader(b"content-encoding")
+    if coding and any(each.strip().lower() != b"identity" for each in coding.split(b",")):
+        request.setHeader(b"Accept-Encoding", b"identity")
+        raise UnsupportedType("a body with Content-Encoding is not accepted: send it without compression")
+    if request.getHeader(b"content-range") is not None:
+        raise BadRequest("a body with Content-Range is not accepted: a message is published as a whole")
 
 
 def _channel(request: Request) -> str:
