@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
-from pushd.core.media_type import essence, is_media_type
+from pushd.core.media_type import essence, is_media_type, picture_type
 
 TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
@@ -102,8 +102,8 @@ def draft(
 ) -> Draft:
     """Validate a message to publish; the channel must have been checked.
 
-    :param content_type: a media type (RFC 9110, section 8.3.1). None: plain text if the data is UTF-8, octets
-        otherwise.
+    :param content_type: a media type (RFC 9110, section 8.3.1). None: plain text if the data is UTF-8, otherwise
+        the type of a picture, or octets.
     :param event: the event type, at most `max_event` bytes.
     :param ttl: seconds to keep it, if shorter than the retention of the history.
     :raises BadContentType, BadEvent, BadTtl: when the value is invalid.
@@ -114,7 +114,7 @@ def draft(
     if event:
         _check_event(event, max_event)
     if content_type is None:
-        kind, encoding = (TEXT, "text") if _is_utf8(data) else (BINARY, "binary")
+        kind, encoding = (TEXT, "text") if _is_utf8(data) else (picture_type(data) or BINARY, "binary")
     else:
         kind, encoding = content_type, _encoding(content_type, data, end)
     return Draft(channel, data, kind, encoding, event or None, ttl, end)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pushd.core.errors import BadJson, TooLarge
-from pushd.core.media_type import essence
+from pushd.core.media_type import essence, picture_type
 from pushd.core.message import BINARY, JSON, Draft, draft
 from pushd.core.names import check_publishable
 
@@ -91,7 +91,8 @@ def _data(publication: Publication) -> tuple[bytes, str | None]:
     if publication.data_base64 is not msgspec.UNSET:
         if publication.data is not msgspec.UNSET:
             raise BadJson("message must have data or data_base64, not both")
-        return _from_base64(publication.data_base64), content_type or BINARY
+        data = _from_base64(publication.data_base64)
+        return data, content_type or picture_type(data) or BINARY
     if publication.data is msgspec.UNSET:
         if publication.end:
             return b"", content_type

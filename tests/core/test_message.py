@@ -43,6 +43,46 @@ def test_content_type_determines_encoding(content_type: str | None, data: bytes,
     assert (checked.content_type, checked.encoding, checked.data) == (kind, form, data)
 
 
+PICTURES = {
+    "image/png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "image/jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF",
+    "image/gif": b"GIF89a\x01\0\x01\0\x80\0\0",
+    "image/webp": b"RIFF\xfc\0\0\0WEBPVP8 ",
+    "image/bmp": b"BM\xf6\0\0\0\0\0\0\0\x36\0\0\0",
+    "image/avif": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1\xff",
+}
+"""The beginning of a file of each type."""
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_picture_without_a_type_gets_its_type(kind: str) -> None:
+    data = PICTURES[kind]
+    assert (draft("a", data).content_type, draft("a", data).encoding) == (kind, "binary")
+    assert draft("a", data, BINARY).content_type == BINARY
+    assert draft("a", b"x" + data).content_type == BINARY
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG",
+        b"\xff\xd8",
+        b"GIF87\xff",
+        b"RIFF\xff\0\0\0WAVE",
+        b"BM\xff",
+        b"BM 100 \xff 100 100",
+        b"\0\0\0\x1cftypmp42\xff",
+    ],
+)
+def test_other_bytes_without_a_type_are_binary(data: bytes) -> None:
+    assert draft("a", data).content_type == BINARY
+
+
+def test_text_that_begins_like_a_picture_is_text() -> None:
+    assert draft("a", b"GIF89a is a format").content_type == TEXT
+    assert draft("a", b"<svg/>").content_type == TEXT
+
+
 @given(st.binary())
 def test_only_utf8_is_encoded_as_text(data: bytes) -> None:
     for content_type in (None, "text/plain", "application/xml", "image/png; charset=utf-8"):

@@ -45,6 +45,8 @@ def parse(text: str | bytes, max_data: int = 1000, max_event: int = 255) -> Draf
         ('{"channel":"a","data":"x","content_type":null,"event":null,"ttl":null}', b"x", TEXT, "text"),
         ('{"channel":"a","data_base64":"/wA="}', b"\xff\x00", BINARY, "binary"),
         ('{"channel":"a","data_base64":""}', b"", BINARY, "binary"),
+        ('{"channel":"a","data_base64":"/9j/4AAQSkZJRg=="}', b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg", "binary"),
+        ('{"channel":"a","data_base64":"R0lGODlhAQABAAA="}', b"GIF89a\1\0\1\0\0", "image/gif", "binary"),
         ('{"channel":"a","data_base64":"eA==","content_type":"text/plain"}', b"x", "text/plain", "text"),
         ('{"channel":"a","data_base64":"WzFd","content_type":"application/json"}', b"[1]", JSON, "json"),
         ('{"channel":"a","end":true}', b"", TEXT, "text"),
