@@ -133,9 +133,9 @@ def _check_body_is_data(request: Request) -> None:
     coding = request.getHeader(b"content-encoding")
     if coding and any(each.strip().lower() != b"identity" for each in coding.split(b",")):
         request.setHeader(b"Accept-Encoding", b"identity")
-        raise UnsupportedType("a body with Content-Encoding is not accepted: send it without compression")
+        raise UnsupportedType("body must be sent without Content-Encoding")
     if request.getHeader(b"content-range") is not None:
-        raise BadRequest("a body with Content-Range is not accepted: a message is published as a whole")
+        raise BadRequest("body must be the whole message, without Content-Range")
 
 
 def _channel(request: Request) -> str:
