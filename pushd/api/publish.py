@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
@@ -14,7 +16,7 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.wire.json_messages import encode, refusal_object
-from pushd.wire.publication import parse_publication
+from pushd.wire.publication import check_size, parse_publication
 
 _NDJSON = "application/x-ndjson"
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
@@ -67,10 +69,10 @@ class PublishResource(HttpResource):
         end = parameter(request, b"end")
         if end not in (None, "0", "1"):
             raise BadParameter("end must be 0 or 1")
-        max_event = self.context.limits.event
-        return [
-            draft(channel, data, content_type, event, ttl, end=end == "1", max_event=max_event) for channel in channels
-        ]
+        limits = self.context.limits
+        first = draft(channels[0], data, content_type, event, ttl, end=end == "1", max_event=limits.event)
+        check_size(len(first.data), limits.message)
+        return [first, *(structs.replace(first, channel=channel) for channel in channels[1:])]
 
     async def _publish_batch(self, request: Request) -> Answer:
         if essence(_content_type(request)) != _NDJSON:

@@ -53,7 +53,9 @@ def media_type(value: object) -> str | None:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a content type")
     try:
-        return draft("-", b"0", value).content_type if value else None
+        if value:
+            draft("-", b"0", value)
+        return value or None
     except Refusal as refusal:
         raise ValueError(f"{value!r} is not accepted: {refusal}") from None
 

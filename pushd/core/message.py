@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
-from pushd.core.media_type import essence, is_media_type, picture_type
+from pushd.core.charsets import CODECS, UTF8_LABELS
+from pushd.core.errors import BadContentType, BadEvent, BadTtl
+from pushd.core.json_input import check_json
+from pushd.core.media_type import charset, essence, is_media_type, picture_type, with_utf8
 
 TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
@@ -102,6 +104,9 @@ def draft(
 ) -> Draft:
     """Validate a message to publish; the channel must have been checked.
 
+    Text of another charset than UTF-8 is converted, if the charset is in `CODECS` and the data is valid in it. So the
+    data of the result may be up to four times as long.
+
     :param content_type: a media type (RFC 9110, section 8.3.1). None: plain text if the data is UTF-8, otherwise
         the type of a picture, or octets.
     :param event: the event type, at most `max_event` bytes.
@@ -116,7 +121,7 @@ def draft(
     if content_type is None:
         kind, encoding = (TEXT, "text") if _is_utf8(data) else (picture_type(data) or BINARY, "binary")
     else:
-        kind, encoding = content_type, _encoding(content_type, data, end)
+        kind, data, encoding = _encoded(content_type, data, end)
     return Draft(channel, data, kind, encoding, event or None, ttl, end)
 
 
@@ -130,31 +135,39 @@ def _check_event(event: str, most: int) -> None:
         raise BadEvent("event type is not valid UTF-8")
 
 
-def _encoding(content_type: str, data: bytes, end: bool) -> str:
-    encoding = _default_encoding(content_type)
+def _encoded(content_type: str, data: bytes, end: bool) -> tuple[str, bytes, str]:
+    """Return the content type, data and encoding with which data of a content type is stored."""
+    encoding, codec = _default_encoding(content_type)
+    if codec is not None:
+        try:
+            return with_utf8(content_type), data.decode(codec).encode("utf-8"), encoding
+        except UnicodeError:
+            return content_type, data, "binary"
     if encoding == "json" and (data or not end):
-        _check_json(data)
-    return "binary" if encoding == "text" and not _is_utf8(data) else encoding
+        check_json(data)
+    return content_type, data, "binary" if encoding == "text" and not _is_utf8(data) else encoding
 
 
 @lru_cache(_CACHE_SIZE)
-def _default_encoding(content_type: str) -> str:
-    """Return the encoding of data of a content type, provided that the data is valid for it."""
+def _default_encoding(content_type: str) -> tuple[str, str | None]:
+    """Return the encoding of data of a content type, provided that the data is valid for it, and the codec of text that
+    is not UTF-8.
+    """
     if len(content_type) > _MAX_TYPE or not is_media_type(content_type):
         raise BadContentType(
             f"content type must be type/subtype with optional parameters, at most {_MAX_TYPE} characters"
         )
-    kind = essence(content_type)
+    kind, label = essence(content_type), charset(content_type)
     if kind == JSON:
-        return "json"
-    return "text" if _TEXTUAL.fullmatch(kind) or "charset=utf-8" in content_type.lower() else "binary"
-
-
-def _check_json(data: bytes) -> None:
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise BadJson("data is not valid JSON, which the content type application/json requires") from None
+        return "json", None
+    if label in UTF8_LABELS:
+        return "text", None
+    if not _TEXTUAL.fullmatch(kind):
+        return "binary", None
+    if label is None:
+        return "text", None
+    codec = CODECS.get(label)
+    return ("binary" if codec is None else "text"), codec
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -89,7 +89,7 @@ def test_body_is_stored_unchanged(
         ("application/x-www-form-urlencoded", "text/plain; charset=utf-8", "data"),
         ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", "text/plain; charset=utf-8", "data"),
         ("text/html", "text/html", "data"),
-        ("text/plain; charset=iso-8859-1", "text/plain; charset=iso-8859-1", "data"),
+        ("text/plain; charset=iso-8859-1", "text/plain; charset=utf-8", "data"),
         ("image/png", "image/png", "data_base64"),
         ("application/octet-stream", "application/octet-stream", "data_base64"),
         ('Multipart/Mixed; boundary="a b"', 'Multipart/Mixed; boundary="a b"', "data_base64"),

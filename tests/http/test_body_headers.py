@@ -1,4 +1,4 @@
-"""Headers that say that a body is not the data itself: a publish with them is refused, not stored as it is."""
+"""Headers that say how the body of a publish is encoded."""
 
 import gzip
 
@@ -37,3 +37,13 @@ async def test_part_of_a_body_is_refused(daemon, method, path):
     assert (answer.status, answer.json["error"]["code"]) == (400, "bad-request")
     assert "Content-Range" in answer.json["error"]["message"]
     assert (await daemon.request("GET", "/history/a,b?since=all")).json == []
+
+
+async def test_limit_counts_the_bytes_that_are_stored(start_daemon):
+    daemon = await start_daemon({"limits.message": 10})
+    headers = {"Content-Type": "text/plain; charset=iso-8859-1"}
+    assert (await daemon.request("POST", "/pub/a,b", b"\xfc" * 5, headers)).status == 202
+    answer = await daemon.request("POST", "/pub/a,b", b"\xfc" * 6, headers)
+    assert (answer.status, answer.json["error"]["code"]) == (413, "too-large")
+    found = (await daemon.request("GET", "/history/a,b?since=all")).json
+    assert [(each["channel"], each["data"]) for each in found] == [("a", "ü" * 5), ("b", "ü" * 5)]
