@@ -125,6 +125,11 @@ class ReplaceSized(StatelessWire):
         self._delimiter = b"\r\n--" + boundary
         self._following: ReplaceSized | None = _ReplaceSizedAgain(self._delimiter)
 
+    @property
+    def name(self) -> str:
+        """The name of `Replace`: in the metrics they are one format."""
+        return "replace"
+
     def message(self, message: Message) -> bytes:
         """Encode a part; ``b""`` if the data contains the boundary, as in `Replace`."""
         if self._delimiter[2:] in message.data:
