@@ -3,6 +3,7 @@
 On the hot path a counter costs one addition to an int. prometheus-client is used only when metrics are requested.
 """
 
+import platform
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -11,9 +12,16 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from twisted.logger import Logger
 
+from pushd import __version__
 from pushd.backends.interface import DiskUsage, Usage
 from pushd.core.errors import Refusal
 
@@ -142,6 +150,8 @@ def render(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> bytes
 
 
 def _families(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> Iterator[Metric]:
+    build = {"version": __version__, "python": platform.python_version()}
+    yield InfoMetricFamily("pushd_build", "The versions of pushd and of Python.", build)
     yield CounterMetricFamily("pushd_published", "Messages accepted.", counters.published)
     yield CounterMetricFamily("pushd_published_bytes", "Bytes of data accepted.", counters.published_bytes)
     yield CounterMetricFamily("pushd_delivered", "Messages handed to subscribers live.", delivery.delivered)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
@@ -14,7 +16,7 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.wire.json_messages import encode, refusal_object
-from pushd.wire.publication import parse_publication
+from pushd.wire.publication import check_size, parse_publication
 
 _NDJSON = "application/x-ndjson"
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
@@ -47,7 +49,7 @@ class PublishResource(HttpResource):
         """Publish a message or a batch."""
         name = name_in_path(request)
         request.prioritize()
-        _check_content(request)
+        _check_body_is_data(request)
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
@@ -67,10 +69,10 @@ class PublishResource(HttpResource):
         end = parameter(request, b"end")
         if end not in (None, "0", "1"):
             raise BadParameter("end must be 0 or 1")
-        max_event = self.context.limits.event
-        return [
-            draft(channel, data, content_type, event, ttl, end=end == "1", max_event=max_event) for channel in channels
-        ]
+        limits = self.context.limits
+        first = draft(channels[0], data, content_type, event, ttl, end=end == "1", max_event=limits.event)
+        check_size(len(first.data), limits.message)
+        return [first, *(structs.replace(first, channel=channel) for channel in channels[1:])]
 
     async def _publish_batch(self, request: Request) -> Answer:
         if essence(_content_type(request)) != _NDJSON:
@@ -119,23 +121,23 @@ class PublishResource(HttpResource):
         return json_answer(request, {"deleted": channel})
 
 
-def _check_content(request: Request) -> None:
-    """Refuse a body that is not the content itself.
-
-    :raises UnsupportedType: when it has a content coding (RFC 9110, section 8.4).
-    :raises BadRequest: when it is a part of the content (section 14.4).
-    """
-    coding = (request.getHeader(b"content-encoding") or b"").strip().lower()
-    if coding not in (b"", b"identity"):
-        request.setHeader(b"Accept-Encoding", b"identity")
-        raise UnsupportedType("Content-Encoding is not supported: publish the data without a content coding")
-    if request.getHeader(b"content-range") is not None:
-        raise BadRequest("Content-Range is not supported: a publish must contain the whole message")
-
-
 def _content_type(request: Request) -> str:
     """Return the content type; empty if there is none."""
     return (request.getHeader(b"content-type") or b"").decode("latin-1")
+
+
+def _check_body_is_data(request: Request) -> None:
+    """Check that the body is the data itself.
+
+    :raises UnsupportedType: when it has a content coding (RFC 9110, section 8.4).
+    :raises BadRequest: when it is only a part of the data (RFC 9110, section 14.5).
+    """
+    coding = request.getHeader(b"content-encoding")
+    if coding and any(each.strip().lower() != b"identity" for each in coding.split(b",")):
+        request.setHeader(b"Accept-Encoding", b"identity")
+        raise UnsupportedType("body must be sent without Content-Encoding")
+    if request.getHeader(b"content-range") is not None:
+        raise BadRequest("body must be the whole message, without Content-Range")
 
 
 def _channel(request: Request) -> str:

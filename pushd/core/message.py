@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushd.core.content import decoded, image_type, is_foreign, json_problem
-from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
-from pushd.core.media_type import charset, essence, is_media_type, with_utf8
+from pushd.core.charsets import CODECS, UTF8_LABELS
+from pushd.core.errors import BadContentType, BadEvent, BadTtl
+from pushd.core.json_input import check_json
+from pushd.core.media_type import charset, essence, is_media_type, picture_type, with_utf8
 
 TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
@@ -103,8 +104,11 @@ def draft(
 ) -> Draft:
     """Validate a message to publish; the channel must have been checked.
 
-    :param content_type: a media type (RFC 9110, section 8.3.1). None: plain text if the data is UTF-8, else the type of
-        an image by its first bytes, else octets. Text in another charset is converted to UTF-8.
+    Text of another charset than UTF-8 is converted, if the charset is in `CODECS` and the data is valid in it. So the
+    data of the result may be up to four times as long.
+
+    :param content_type: a media type (RFC 9110, section 8.3.1). None: plain text if the data is UTF-8, otherwise
+        the type of a picture, or octets.
     :param event: the event type, at most `max_event` bytes.
     :param ttl: seconds to keep it, if shorter than the retention of the history.
     :raises BadContentType, BadEvent, BadTtl: when the value is invalid.
@@ -115,38 +119,10 @@ def draft(
     if event:
         _check_event(event, max_event)
     if content_type is None:
-        kind, encoding = _guess(data)
+        kind, encoding = (TEXT, "text") if _is_utf8(data) else (picture_type(data) or BINARY, "binary")
     else:
-        data, kind = _in_utf8(data, content_type)
-        encoding = _encoding(kind, data, end)
+        kind, data, encoding = _encoded(content_type, data, end)
     return Draft(channel, data, kind, encoding, event or None, ttl, end)
-
-
-def _guess(data: bytes) -> tuple[str, str]:
-    """Return the content type and the encoding of data without a type."""
-    if _is_utf8(data):
-        return TEXT, "text"
-    return image_type(data) or BINARY, "binary"
-
-
-def _in_utf8(data: bytes, content_type: str) -> tuple[bytes, str]:
-    """Return text in another charset in UTF-8, with its type, so that it is text on every wire.
-
-    Text that cannot be decoded keeps its bytes and its type, and is binary on every wire.
-    """
-    charset = _foreign_charset(content_type)
-    if charset is None or (text := decoded(data, charset)) is None:
-        return data, content_type
-    return text, with_utf8(content_type)
-
-
-@lru_cache(_CACHE_SIZE)
-def _foreign_charset(content_type: str) -> str | None:
-    """Return the charset of a textual type, if it is not UTF-8."""
-    if not is_media_type(content_type) or not _TEXTUAL.fullmatch(essence(content_type)):
-        return None
-    name = charset(content_type)
-    return name if is_foreign(name) else None
 
 
 def _check_event(event: str, most: int) -> None:
@@ -159,26 +135,39 @@ def _check_event(event: str, most: int) -> None:
         raise BadEvent("event type is not valid UTF-8")
 
 
-def _encoding(content_type: str, data: bytes, end: bool) -> str:
-    encoding = _default_encoding(content_type)
-    if encoding == "json" and (data or not end) and (problem := json_problem(data)):
-        raise BadJson(f"data is not valid JSON, which the content type application/json requires: {problem}")
-    if encoding != "text":
-        return encoding
-    return "text" if _is_utf8(data) and _foreign_charset(content_type) is None else "binary"
+def _encoded(content_type: str, data: bytes, end: bool) -> tuple[str, bytes, str]:
+    """Return the content type, data and encoding with which data of a content type is stored."""
+    encoding, codec = _default_encoding(content_type)
+    if codec is not None:
+        try:
+            return with_utf8(content_type), data.decode(codec).encode("utf-8"), encoding
+        except UnicodeError:
+            return content_type, data, "binary"
+    if encoding == "json" and (data or not end):
+        check_json(data)
+    return content_type, data, "binary" if encoding == "text" and not _is_utf8(data) else encoding
 
 
 @lru_cache(_CACHE_SIZE)
-def _default_encoding(content_type: str) -> str:
-    """Return the encoding of data of a content type, provided that the data is valid for it."""
+def _default_encoding(content_type: str) -> tuple[str, str | None]:
+    """Return the encoding of data of a content type, provided that the data is valid for it, and the codec of text that
+    is not UTF-8.
+    """
     if len(content_type) > _MAX_TYPE or not is_media_type(content_type):
         raise BadContentType(
             f"content type must be type/subtype with optional parameters, at most {_MAX_TYPE} characters"
         )
-    kind = essence(content_type)
+    kind, label = essence(content_type), charset(content_type)
     if kind == JSON:
-        return "json"
-    return "text" if _TEXTUAL.fullmatch(kind) or charset(content_type) == "utf-8" else "binary"
+        return "json", None
+    if label in UTF8_LABELS:
+        return "text", None
+    if not _TEXTUAL.fullmatch(kind):
+        return "binary", None
+    if label is None:
+        return "text", None
+    codec = CODECS.get(label)
+    return ("binary" if codec is None else "text"), codec
 
 
 def _is_utf8(data: bytes) -> bool:

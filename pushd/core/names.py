@@ -1,14 +1,15 @@
 """Names: channels, patterns, and the topics of a subscription.
 
-A channel is 1 to 255 bytes of UTF-8 in segments joined by ``/``. A pattern is a channel name in which a whole
-segment is ``*`` (exactly one segment) or the last one is ``**`` (one or more segments). A topic is either of
+A channel is 1 to 255 bytes of UTF-8 in segments joined by ``/``. It has one spelling, all of which is visible: Unicode
+normalization form C, without bidirectional controls and zero-width characters. A pattern is a channel name in which a
+whole segment is ``*`` (exactly one segment) or the last one is ``**`` (one or more segments). A topic is either of
 the two.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from unicodedata import is_normalized
 
 from pushd.core.errors import BadChannel, BadTopic, Forbidden, TooManyTopics
 from pushd.core.patterns import PatternSet
@@ -17,13 +18,14 @@ MAX_BYTES = 255
 """The most bytes of a channel name or pattern."""
 _CACHE_SIZE = 4096
 """The number of entries of each cache: checked names, and channels matched against patterns."""
+_TOO_LONG = f"must not exceed {MAX_BYTES} bytes"
 _ONE = "*"
 _REST = "**"
 _DOTS = frozenset((".", ".."))
-_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ufeff\ud800-\udfff]")
-"""White space, control characters, reserved punctuation, byte order marks and surrogates."""
-_INVISIBLE = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069]")
-"""Bidirectional controls and zero-width characters (Unicode, annexes 9 and 31): two names could look the same."""
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f*,?#\\\ud800-\udfff]")
+"""White space, control characters, reserved punctuation and surrogates."""
+_INVISIBLE = re.compile(r"[\u061c\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Bidirectional controls (UAX #9, section 2) and zero-width characters."""
 
 
 def check_channel(name: str) -> str:
@@ -212,11 +214,21 @@ class Interest:
 
 
 def _problem(name: str) -> str | None:
-    """Return what is wrong with the length of a name; None if nothing is."""
+    """Return what is wrong with the length or the Unicode characters of a name; None if nothing is."""
     if not name:
         return "must not be empty"
-    if len(name) > MAX_BYTES or len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        return f"must not exceed {MAX_BYTES} bytes"
+    if len(name) > MAX_BYTES:
+        return _TOO_LONG
+    return None if name.isascii() else _unicode_problem(name)
+
+
+def _unicode_problem(name: str) -> str | None:
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        return _TOO_LONG
+    if _INVISIBLE.search(name):
+        return "must not contain bidirectional controls or zero-width characters"
+    if not is_normalized("NFC", name):
+        return "must be in Unicode normalization form C (NFC)"
     return None
 
 
@@ -228,10 +240,4 @@ def _segment_problem(segments: list[str]) -> str | None:
         return "must not have . or .. as a segment, which clients and proxies resolve (RFC 3986, section 5.2.4)"
     if any(_FORBIDDEN.search(segment) for segment in segments):
         return "must not contain white space, control characters or any of * , ? # \\"
-    if all(map(str.isascii, segments)):
-        return None
-    if any(map(_INVISIBLE.search, segments)):
-        return "must not contain bidirectional controls or zero-width characters"
-    if not all(unicodedata.is_normalized("NFC", segment) for segment in segments):
-        return "must be in Unicode normalization form C: send the composed characters"
     return None

@@ -29,9 +29,9 @@ def publish(args: Namespace) -> int:
     """Publish one message, or each line of the input; print the message ids."""
     api = ApiClient(args.url)
     query = {"event": args.event, "ttl": args.ttl, "end": 1 if args.end else None}
-    content_type = args.type or _type_of(args.file)
-    headers = {"Content-Type": content_type} if content_type else {}
     for body in _bodies(args):
+        content_type = args.type or (_type_of_file(args.file, body) if args.file else None)
+        headers = {"Content-Type": content_type} if content_type else {}
         response = api.open("POST", f"/pub/{quote_path(args.channel)}", query, body, headers)
         receipts = json.loads(response.read())
         for receipt in receipts if isinstance(receipts, list) else [receipts]:
@@ -161,11 +161,6 @@ def doctor(args: Namespace) -> int:
     return 0 if is_fine else EXIT_FAILED
 
 
-def _type_of(file: str | None) -> str | None:
-    """Return the content type of a file by its name; None if it is unknown, so that the daemon decides."""
-    return mimetypes.guess_type(file, strict=False)[0] if file else None
-
-
 def _bodies(args: Namespace) -> Iterator[bytes]:
     if args.text is not None:
         yield args.text.encode("utf-8", "surrogateescape")
@@ -180,6 +175,20 @@ def _bodies(args: Namespace) -> Iterator[bytes]:
             yield line.removesuffix(b"\n").removesuffix(b"\r")
     else:
         yield b"" if args.end and sys.stdin.isatty() else sys.stdin.buffer.read()
+
+
+def _type_of_file(name: str, data: bytes) -> str | None:
+    """Return the content type of a file by its name; None if the daemon should find it by the data."""
+    content_type, compression = mimetypes.guess_type(name, strict=False)
+    if content_type is None or compression is not None or content_type == "text/plain":
+        return None
+    if not content_type.startswith("text/"):
+        return content_type
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return content_type
+    return f"{content_type}; charset=utf-8"
 
 
 def _items(args: Namespace) -> Iterable[Item]:

@@ -86,7 +86,7 @@ def build_parser() -> ArgumentParser:
     source.add_argument("--file", help="publish the contents of this file")
     source.add_argument("--lines", action="store_true", help="publish each line of standard input as a message")
     pub.add_argument("--event", help="the event type")
-    pub.add_argument("--type", help="the content type (default: by the name of the file, or by the data)")
+    pub.add_argument("--type", help="the content type (default for --file: by its name)")
     pub.add_argument("--ttl", type=float, help="seconds to retain the message")
     pub.add_argument("--end", action="store_true", help="end the channel with this message")
 

@@ -20,7 +20,7 @@ _PAGE_MESSAGES = 256
 _PAGE_BYTES = 256 << 10
 """The most that a replay sends before it waits until the peer has read it."""
 _RETRY_SECONDS = 1.0
-"""Seconds until the next attempt to read a page from an unavailable backend."""
+"""Seconds before a page is requested again from an unavailable backend."""
 
 
 class Replay:
@@ -47,9 +47,9 @@ class Replay:
         self._on_page = on_page
 
     async def run(self, subscriber: Subscriber, opening: StartPosition, *, report_gaps: bool) -> None:
-        """Replay from a start position until the subscriber is live or closed, or another replay replaces this one.
+        """Replay from a start position until the subscriber is live, closed, or its replay restarts.
 
-        :raises Refusal: when it cannot continue, for instance because the subscriber is too slow.
+        :raises Refusal: when it cannot be continued, for instance because the subscriber is too slow.
         """
         catch_up = subscriber.catch_up
         if catch_up is None:
@@ -76,7 +76,7 @@ class Replay:
             page = await self._read_page(subscriber, catch_up, position)
 
     async def _read_page(self, subscriber: Subscriber, catch_up: CatchUp, position: MessageId) -> Page:
-        """Read the next page; retry while the backend is unavailable, as long as this replay is current."""
+        """Read the next page; retry while the backend is unavailable and the replay is not cancelled."""
         while subscriber.catch_up is catch_up:
             try:
                 return await self._backend.page(tuple(catch_up.topics), position, _PAGE_MESSAGES, _PAGE_BYTES)

@@ -13,6 +13,7 @@ from pushd.api.metrics import MetricsResource
 from pushd.api.pages import FAVICON, INDEX
 from pushd.api.publish import PublishResource
 from pushd.api.static_page import PageResource
+from pushd.api.version import VersionResource
 from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Deadlines, Wheel
@@ -81,6 +82,7 @@ class Root(Resource):
             b"history": HistoryResource(context, hub),
             b"metrics": MetricsResource(context, hub),
             b"health": HealthResource(context, hub),
+            b"version": VersionResource(context),
             b"demo": DemoResource(context),
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
         }

@@ -57,11 +57,15 @@ class SourcePublisher:
 
     def _draft(self, message: SourceMessage) -> Draft | Refusal:
         if len(message.data) > self.limit:
-            return TooLarge(f"message must have at most {self.limit} bytes (got {len(message.data)})")
+            return self._too_large(len(message.data))
         try:
-            return draft(self._channel, message.data, message.content_type, message.event, end=message.end)
+            made = draft(self._channel, message.data, message.content_type, message.event, end=message.end)
         except Refusal as refusal:
             return refusal
+        return made if len(made.data) <= self.limit else self._too_large(len(made.data))
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(f"message must have at most {self.limit} bytes (got {size})")
 
     def _log_refusals(self, refusals: Sequence[Refusal]) -> None:
         code = refusals[0].code if refusals else ""

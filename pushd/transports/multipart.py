@@ -19,7 +19,7 @@ from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.net.sockets import limit_unsent
 from pushd.transports.http_stream import StreamFormat, StreamResource
-from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, ReplaceSized, first_boundary
 
 REPLACING_PAGE: Final = files(__package__).joinpath("replacing.html").read_bytes()
 """A page that reads a multipart stream by fetch and shows each part. Chromium itself replaces only images."""
@@ -44,9 +44,12 @@ class ReplaceResource(StreamResource):
         content_type = b"multipart/x-mixed-replace;boundary=" + boundary
         self._format = StreamFormat(content_type, Replace(boundary), first_boundary(boundary))
         self._document = StreamFormat(content_type, ReplaceDocument(boundary), first_boundary(boundary))
+        self._sized = StreamFormat(content_type, ReplaceSized(boundary), first_boundary(boundary))
 
     def format_of(self, request: Request) -> StreamFormat:
-        """See `StreamResource`."""
+        """See `StreamResource`. Programs get parts with their length, browsers those that they show at once."""
+        if not _is_browser(request):
+            return self._sized
         return self._document if _is_navigation(request) else self._format
 
     def since_of(self, request: Request) -> Since:
@@ -94,6 +97,16 @@ class MixedResource(StreamResource):
     def format_of(self, request: Request) -> StreamFormat:
         """See `StreamResource`."""
         return self._format
+
+
+def _is_browser(request: Request) -> bool:
+    """Return whether a request may be of a browser. All of them send ``Mozilla/`` in ``User-Agent``; the other headers
+    count because a proxy may remove it.
+    """
+    if b"Mozilla/" in (request.getHeader(b"user-agent") or b"") or request.getHeader(b"sec-fetch-mode") is not None:
+        return True
+    accept = request.getHeader(b"accept") or b""
+    return b"image/" in accept or b"text/html" in accept
 
 
 def _is_navigation(request: Request) -> bool:

@@ -13,6 +13,8 @@ from pushd.core.delivery import StatelessWire
 from pushd.core.message import Gap, Message
 
 _IMAGE: Final = re.compile(r"image/", re.IGNORECASE)
+_EMPTY_PART: Final = b"Content-Length: 0\r\n\r\n"
+"""The rest of the headers of a part without a body."""
 _UNSAFE: Final = re.compile(r"[^\x21-\x7e]|%")
 
 
@@ -108,6 +110,71 @@ class ReplaceDocument(Replace):
         return self._delimiter + b"\r\n"
 
 
+class ReplaceSized(StatelessWire):
+    """Parts that replace each other, each with its length, for programs: many readers of camera streams require it.
+
+    No headers are sent ahead, since the length of the next part is unknown. An empty part ends the stream.
+
+    :param boundary: separates the parts, without the leading ``--``.
+    """
+
+    data_only = False
+    is_stateful = True
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"\r\n--" + boundary
+        self._following: ReplaceSized | None = _ReplaceSizedAgain(self._delimiter)
+
+    @property
+    def name(self) -> str:
+        """The name of `Replace`: in the metrics they are one format."""
+        return "replace"
+
+    def message(self, message: Message) -> bytes:
+        """Encode a part; ``b""`` if the data contains the boundary, as in `Replace`."""
+        if self._delimiter[2:] in message.data:
+            return b""
+        return b"%bContent-Length: %d\r\n\r\n%b%b\r\n" % (
+            _type_line(message),
+            len(message.data),
+            message.data,
+            self._delimiter,
+        )
+
+    def after(self, message: Message) -> "ReplaceSized":
+        """Return the wire for the next message."""
+        if self._following is None or self._delimiter[2:] in message.data:
+            return self
+        return self._following
+
+    def gap(self, gap: Gap) -> bytes:
+        """Encode a gap as a header of the next part."""
+        return _gap_line(gap)
+
+    def end(self, channel: str) -> bytes:
+        """Return ``b""``: the stream ends with its last channel."""
+        return b""
+
+    def ping(self) -> bytes:
+        """Encode a ping as a header of the next part. Return ``b""`` after a message, which is sent again instead."""
+        return b"Pushd-Ping: 1\r\n"
+
+    def last(self) -> bytes:
+        """Encode the closing boundary after an empty part."""
+        return _EMPTY_PART + self._delimiter + b"--\r\n"
+
+
+class _ReplaceSizedAgain(ReplaceSized):
+    """The wire after the first message."""
+
+    def __init__(self, delimiter: bytes) -> None:
+        self._delimiter = delimiter
+        self._following = None
+
+    def ping(self) -> bytes:
+        return b""
+
+
 class Mixed(StatelessWire):
     """One part per message, with its length, id and channel. Parts do not replace each other."""
 
@@ -143,11 +210,11 @@ class Mixed(StatelessWire):
 
     def ping(self) -> bytes:
         """Encode a ping as an empty part, since parsers limit the number of headers of a part."""
-        return b"Pushd-Ping: 1\r\n\r\n" + self._delimiter + b"\r\n"
+        return b"Pushd-Ping: 1\r\n" + _EMPTY_PART + self._delimiter + b"\r\n"
 
     def last(self) -> bytes:
         """Encode the closing boundary, with the open part left empty."""
-        return b"\r\n" + self._delimiter + b"--\r\n"
+        return _EMPTY_PART + self._delimiter + b"--\r\n"
 
 
 def first_boundary(boundary: bytes) -> bytes:

@@ -6,14 +6,12 @@ The object has ``channel``, then ``data`` (any JSON value) or ``data_base64``, a
 
 import base64
 import binascii
-import re
-from typing import Any
 
 import msgspec
 
-from pushd.core.content import is_foreign
 from pushd.core.errors import BadJson, TooLarge
-from pushd.core.media_type import charset, essence, with_utf8
+from pushd.core.json_input import decode
+from pushd.core.media_type import essence, picture_type, with_utf8
 from pushd.core.message import BINARY, JSON, Draft, draft
 from pushd.core.names import check_publishable
 
@@ -30,8 +28,6 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
     end: bool = False
 
 
-_UNSAFE_KEY = re.compile(r" `(?!\w{1,40}`).*`", re.DOTALL)
-"""A key quoted in an error of the decoder that is not a short word, and is therefore not repeated to the client."""
 _decoder = msgspec.json.Decoder(Publication)
 _string_decoder = msgspec.json.Decoder(str)
 
@@ -49,22 +45,6 @@ def parse_publication(text: bytes, max_data: int, max_event: int) -> Draft:
     return to_draft(decode(_decoder, text), max_data, max_event)
 
 
-def decode(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
-    """Decode JSON to the type of the decoder.
-
-    :raises BadJson: when the text is not JSON of that type. The reason names the position, and quotes at most a key.
-    """
-    try:
-        text.decode("utf-8")
-        return decoder.decode(text)
-    except UnicodeDecodeError:
-        raise BadJson("JSON is not valid UTF-8 (RFC 8259, section 8.1)") from None
-    except RecursionError:
-        raise BadJson("JSON is nested too deeply") from None
-    except msgspec.MsgspecError as error:
-        raise BadJson(_UNSAFE_KEY.sub("", str(error))) from None
-
-
 def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
     """Return the message of a decoded object.
 
@@ -73,9 +53,11 @@ def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
     channel = check_publishable(publication.channel)
     data, content_type = _data(publication)
     check_size(len(data), max_data)
-    return draft(
+    made = draft(
         channel, data, content_type, publication.event, publication.ttl, end=publication.end, max_event=max_event
     )
+    check_size(len(made.data), max_data)
+    return made
 
 
 def check_size(size: int, limit: int) -> None:
@@ -92,7 +74,8 @@ def _data(publication: Publication) -> tuple[bytes, str | None]:
     if publication.data_base64 is not msgspec.UNSET:
         if publication.data is not msgspec.UNSET:
             raise BadJson("message must have data or data_base64, not both")
-        return _from_base64(publication.data_base64), content_type or BINARY
+        data = _from_base64(publication.data_base64)
+        return data, content_type or picture_type(data) or BINARY
     if publication.data is msgspec.UNSET:
         if publication.end:
             return b"", content_type
@@ -104,10 +87,7 @@ def _data(publication: Publication) -> tuple[bytes, str | None]:
         if content_type is not None:
             raise BadJson("data must be a string for this content type; binary data goes into data_base64")
         return raw, JSON
-    # A string has no charset: it is Unicode, whatever the type says.
-    if content_type is not None and is_foreign(charset(content_type)):
-        content_type = with_utf8(content_type)
-    return _from_string(raw), content_type
+    return _from_string(raw), None if content_type is None else with_utf8(content_type)
 
 
 def _from_base64(text: str) -> bytes:
@@ -118,7 +98,5 @@ def _from_base64(text: str) -> bytes:
 
 
 def _from_string(raw: bytes) -> bytes:
-    try:
-        return _string_decoder.decode(raw).encode("utf-8")
-    except (msgspec.MsgspecError, ValueError):
-        raise BadJson("data is not a valid Unicode string") from None
+    text: str = decode(_string_decoder, raw)
+    return text.encode("utf-8")

@@ -23,11 +23,12 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW, Since, parse_since
 from pushd.core.errors import BadCommand, Refusal, UnknownCommand
+from pushd.core.json_input import decode
 from pushd.core.names import parse_topics
 from pushd.core.outbox import parse_policy
 from pushd.wire.json_messages import encode, refusal_object
 from pushd.wire.line_commands import CommandLimits
-from pushd.wire.publication import Publication, decode, to_draft
+from pushd.wire.publication import Publication, to_draft
 from pushd.wire.websocket_frames import TEXT, frame
 
 SUBPROTOCOL: Final = "pushd.v1"

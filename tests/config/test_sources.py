@@ -74,6 +74,13 @@ def test_all_keys_are_read(tmp_path):
     )
 
 
+def test_content_type_keeps_its_charset(tmp_path):
+    text = "[source.c]\nkind='command'\nchannel='c'\nrun=['x']\ncontent_type='text/plain; charset=iso-8859-1'\n"
+    (source,) = loaded(tmp_path, text).sources
+    assert isinstance(source, CommandSource)
+    assert source.content_type == "text/plain; charset=iso-8859-1"
+
+
 WORDS = "[source.cam]\nkind='words'\nchannel='a'\n"
 COMMAND = "[source.cam]\nkind='command'\nchannel='a'\n"
 

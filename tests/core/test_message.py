@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushd.core.charsets import CODECS
 from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
 from pushd.core.message import BINARY, JSON, TEXT, Draft, Message, draft
 from tests.build import message
@@ -43,6 +44,46 @@ def test_content_type_determines_encoding(content_type: str | None, data: bytes,
     assert (checked.content_type, checked.encoding, checked.data) == (kind, form, data)
 
 
+PICTURES = {
+    "image/png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "image/jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF",
+    "image/gif": b"GIF89a\x01\0\x01\0\x80\0\0",
+    "image/webp": b"RIFF\xfc\0\0\0WEBPVP8 ",
+    "image/bmp": b"BM\xf6\0\0\0\0\0\0\0\x36\0\0\0",
+    "image/avif": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1\xff",
+}
+"""The beginning of a file of each type."""
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_picture_without_a_type_gets_its_type(kind: str) -> None:
+    data = PICTURES[kind]
+    assert (draft("a", data).content_type, draft("a", data).encoding) == (kind, "binary")
+    assert draft("a", data, BINARY).content_type == BINARY
+    assert draft("a", b"x" + data).content_type == BINARY
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG",
+        b"\xff\xd8",
+        b"GIF87\xff",
+        b"RIFF\xff\0\0\0WAVE",
+        b"BM\xff",
+        b"BM 100 \xff 100 100",
+        b"\0\0\0\x1cftypmp42\xff",
+    ],
+)
+def test_other_bytes_without_a_type_are_binary(data: bytes) -> None:
+    assert draft("a", data).content_type == BINARY
+
+
+def test_text_that_begins_like_a_picture_is_text() -> None:
+    assert draft("a", b"GIF89a is a format").content_type == TEXT
+    assert draft("a", b"<svg/>").content_type == TEXT
+
+
 @given(st.binary())
 def test_only_utf8_is_encoded_as_text(data: bytes) -> None:
     for content_type in (None, "text/plain", "application/xml", "image/png; charset=utf-8"):
@@ -57,6 +98,8 @@ def test_only_utf8_is_encoded_as_text(data: bytes) -> None:
         "text/plain;charset=utf-8",
         "text/plain ; charset=utf-8 ; format=flowed",
         "text/plain;",
+        "text/html;;charset=utf-8",
+        r'multipart/mixed; boundary="a \"b;c\\"',
         'multipart/mixed; boundary="a b;c"',
         "application/vnd.api+json",
         "x/" + "y" * 253,
@@ -93,6 +136,84 @@ def test_valid_media_type_is_unchanged(content_type: str) -> None:
 def test_invalid_media_type_is_refused(content_type: str) -> None:
     with pytest.raises(BadContentType):
         draft("a", b"x", content_type)
+
+
+@pytest.mark.parametrize(
+    ("given", "data", "kept", "stored"),
+    [
+        ("text/plain; charset=iso-8859-1", b"gr\xfcezi", "text/plain; charset=utf-8", "grüezi"),
+        ('text/html;; Charset="Latin1"; a=b', b"\xfc", "text/html;; Charset=utf-8; a=b", "ü"),
+        ("text/plain; charset=windows-1252", b"\x80", "text/plain; charset=utf-8", "€"),
+        ("text/csv; charset=Shift_JIS", "日本".encode("shift_jis"), "text/csv; charset=utf-8", "日本"),
+        ("application/xml; charset=utf-16", "<ü/>".encode("utf-16"), "application/xml; charset=utf-8", "<ü/>"),
+        ("application/problem+json; charset=koi8-r", b"\xc1", "application/problem+json; charset=utf-8", "а"),
+        ("text/plain; charset=us-ascii", b"x", "text/plain; charset=utf-8", "x"),
+        ("text/plain; charset=UTF8", "ü".encode(), "text/plain; charset=UTF8", "ü"),
+        ('text/plain; charset="utf-8"', "ü".encode(), 'text/plain; charset="utf-8"', "ü"),
+    ],
+)
+def test_text_of_a_known_charset_is_stored_as_utf8(given: str, data: bytes, kept: str, stored: str) -> None:
+    checked = draft("a", data, given)
+    assert (checked.content_type, checked.data.decode(), checked.encoding) == (kept, stored, "text")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data"),
+    [
+        ("text/plain; charset=x-unknown", b"x"),
+        ("text/plain; charset=zlib", b"x"),
+        ("text/plain; charset=punycode", b"x"),
+        ("text/plain; charset=us-ascii", "ü".encode()),
+        ("text/plain; charset=windows-1252", b"\x81"),
+        ("text/plain; charset=shift_jis", b"\xff"),
+        ("text/plain; charset=utf-16", b"x"),
+        ("text/plain; charset=utf-16le", b"\x00\xd8"),
+        ("text/plain; charset=utf-8", b"\xff"),
+        ("image/png; charset=iso-8859-1", b"\x89PNG"),
+        ("application/pdf; charset=iso-8859-1", b"%PDF\xfc"),
+        ('application/x-mine; a="charset=utf-8"', b"x"),
+    ],
+)
+def test_data_that_is_no_text_of_its_charset_is_binary_and_unchanged(content_type: str, data: bytes) -> None:
+    checked = draft("a", data, content_type)
+    assert (checked.content_type, checked.data, checked.encoding) == (content_type, data, "binary")
+
+
+@pytest.mark.parametrize("label", CODECS)
+def test_each_codec_decodes_text(label: str) -> None:
+    made = draft("a", "text".encode(CODECS[label]), f"text/plain; charset={label.upper()}")
+    assert (made.data, made.content_type) == (b"text", TEXT)
+
+
+def test_json_is_utf8_whatever_the_charset() -> None:
+    with pytest.raises(BadJson, match="not valid UTF-8"):
+        draft("a", b'"\xfc"', "application/json; charset=iso-8859-1")
+    assert draft("a", b"1", "application/json; charset=iso-8859-1").encoding == "json"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xef\xbb\xbf1", "byte order mark"),
+        ("1".encode("utf-16"), "not valid UTF-8"),
+        (b'{"a":"\\ud800"}', "surrogate"),
+        (b'"\\ud800x"', "surrogate"),
+        (b'"\\udc00"', "surrogate"),
+        (b'"\\\\\\ud83d\\ude00\\uDE00 more text follows"', "surrogate"),
+        (b"[1e400]", "out of range"),
+        (b"1" * 5000, "out of range"),
+        (b'"\xff"', "not valid UTF-8"),
+        (b"[1,]", "trailing comma"),
+        (b"{", "truncated"),
+        (b'"\\ud83d\\ude00', "truncated"),
+        (b"[" * 100_000, "nested"),
+    ],
+    ids=lambda value: repr(value[:16]),
+)
+def test_refusal_of_json_names_the_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(BadJson, match=reason) as refusal:
+        draft("a", data, JSON)
+    assert len(str(refusal.value).splitlines()) == 1 and len(str(refusal.value)) < 200
 
 
 @pytest.mark.parametrize(

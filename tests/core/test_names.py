@@ -1,6 +1,7 @@
 """Names: channels, patterns, and which channels a pattern matches."""
 
 import re
+import unicodedata
 from itertools import product
 from time import process_time
 
@@ -27,6 +28,8 @@ CHANNELS = [
     "$sys/connections",
     "Zürich/Läufe",
     "日本/東京",
+    "\u00c5ngstr\u00f6m/한글",
+    "\u0301/b",
     "...",
     "a./.b/..c",
     "a.b:c-d_e~!@%&=+'()[]{}|<>\"^`;",
@@ -54,7 +57,21 @@ NO_CHANNELS_NOR_TOPICS = [
     "a\u2028b",
     "a\u3000b",
     "a\ufeffb",
+    "a\u200bb",
+    "a\u200db",
+    "a/\u2060",
+    "a\u200eb",
+    "\u200f/a",
+    "a\u061cb",
+    "a\u202eb",
+    "a\u202ab",
+    "a\u2066b",
+    "a\u2069b",
     "a\ud800b",
+    "Zu\u0308rich",
+    "a/e\u0301/b",
+    "\u212b",
+    "\u1100\u1161",
     "a,b",
     "a?b",
     "a#b",
@@ -74,6 +91,8 @@ PATTERNS = ["*", "**", "a/*", "*/a", "a/*/b", "a/**", "*/**", "*/*", "$sys/*", "
 NO_PATTERNS = [
     "../*",
     "a/./**",
+    "e\u0301/*",
+    "\u200b/**",
     "a*",
     "*a",
     "a/b*",
@@ -125,6 +144,31 @@ def test_refusal_is_one_line() -> None:
         with pytest.raises(Refusal) as refusal:
             check_topic(name)
         assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("e\u0301", "normalization form C"),
+        ("a\u202eb", "bidirectional control"),
+        ("a\u200db", "zero-width"),
+        ("a/..", "segment"),
+    ],
+)
+def test_refusal_names_the_reason(name: str, reason: str) -> None:
+    for check in (check_channel, check_publishable, check_topic):
+        with pytest.raises(Refusal, match=reason):
+            check(name)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6))
+def test_accepted_names_have_one_spelling_that_shows_all_of_it(name: str) -> None:
+    try:
+        check_channel(name)
+    except BadChannel:
+        return
+    assert unicodedata.normalize("NFC", name) == name
+    assert not re.search("[\u061c\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]", name)
 
 
 def test_dollar_names_can_be_subscribed_but_not_published_to() -> None:

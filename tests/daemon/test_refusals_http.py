@@ -30,13 +30,14 @@ ADDRESSES = {
     "/health/live": READ,
     "/health/ready": READ,
     "/favicon.ico": READ,
+    "/version": READ,
 }
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "REPORT")
 NOT_IMPLEMENTED = ("get", "BREW-1", "XYZZY")
 UNKNOWN = ("/nope", "/pubs/a", "/Pub/a", "/PUB/a", "/sse.html", "/%2e%2e/pub/a", "/../pub/a", "/./health/live", "/%20")
 BELOW = (
     *("//", "/channels/", "/channels/a", "/metrics/a", "/health", "/health/", "/health/x", "/health/live/"),
-    *("/favicon.ico/a", "/connections/", "/connections/a"),
+    *("/favicon.ico/a", "/version/a", "/connections/", "/connections/a"),
 )
 
 

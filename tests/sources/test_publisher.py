@@ -35,6 +35,7 @@ def test_source_may_publish_to_a_reserved_channel():
     ("wrong", "code"),
     [
         (SourceMessage(b"x" * 11), "too-large"),
+        (SourceMessage(b"\xfc" * 6, "text/plain; charset=iso-8859-1"), "too-large"),
         (SourceMessage(b"no", "application/json"), "bad-json"),
         (SourceMessage(b"x", event="a\nb"), "bad-event"),
     ],

@@ -70,7 +70,7 @@ STREAMS = (
     StreamTransport("stream", "/stream/{}", json_lines),
     StreamTransport("raw", "/stream/{}?format=raw", lines),
     StreamTransport("multipart", "/multipart/{}", parts),
-    StreamTransport("image", "/multipart/{}", parts, publish_as="image/png"),
+    StreamTransport("image", "/multipart/{}", parts, "image/*", publish_as="image/png"),
     StreamTransport("mixed", "/mixed/{}", parts),
 )
 NEGOTIATED = (

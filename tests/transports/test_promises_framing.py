@@ -105,6 +105,27 @@ async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daem
 
 
 @each_client(ALL_CLIENTS)
+async def test_text_of_another_charset_arrives_as_utf8_or_as_it_was_sent(daemon, client_class):
+    client = client_class(daemon)
+    await client.subscribe("a")
+    for kind, data, arrived, form in (
+        ("text/plain; charset=iso-8859-1", b"gr\xfcezi", "grüezi".encode(), "text"),
+        ("text/plain; charset=x-unknown", b"gr\xfcezi", b"gr\xfcezi", "binary"),
+        ("text/plain; charset=x-unknown", b"gruezi", b"gruezi", "binary"),
+    ):
+        await daemon.publish("a", data, kind)
+        await daemon.publish("a", "next")
+        items = await client.until(b"next")
+        assert [item.data for item in items] == [client_class.as_received(arrived, form)]
+    found = (await daemon.request("GET", "/history/a?since=all")).json
+    assert [each["content_type"] for each in found][::2] == [
+        "text/plain; charset=utf-8",
+        *["text/plain; charset=x-unknown"] * 2,
+    ]
+    assert ["data" in each for each in found][::2] == [True, False, False]
+
+
+@each_client(ALL_CLIENTS)
 async def test_promise_7_the_history_returns_the_same_as_was_received_live(daemon, client_class):
     texts = [text for text in TEXTS if client_class.reports_gaps or "\n" not in text]
     for text in texts:

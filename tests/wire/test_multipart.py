@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pushd.core.delivery import Batch, Delivery
 from pushd.core.message import Gap
-from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, ReplaceSized, first_boundary
 from tests.build import message
 
 BOUNDARY = b"pushd0123"
@@ -114,6 +114,66 @@ def test_replace_stream_omits_message_that_contains_boundary():
     forged = made(2, b"x\r\n--pushd0123\r\nContent-Type: text/html\r\n\r\n<script>")
     writes, _ = sent(Replace(BOUNDARY), made(1, b"ONE"), forged, made(3, b"THREE"))
     assert shown(first_boundary(BOUNDARY) + b"".join(writes)) == [("image/png", b"ONE"), ("image/png", b"THREE")]
+
+
+def sized_parts(stream):
+    """Return the headers and body of each part, read by length alone as clients of cameras do."""
+    parts: list[tuple[dict[bytes, bytes], bytes]] = []
+    while True:
+        line, _, stream = stream.partition(b"\r\n")
+        if line == b"--" + BOUNDARY + b"--":
+            assert stream == b""
+            return parts
+        assert line == b"--" + BOUNDARY
+        head, _, stream = stream.partition(b"\r\n\r\n")
+        headers = dict(each.split(b": ", 1) for each in head.split(b"\r\n"))
+        size = int(headers[b"Content-Length"])
+        parts.append((headers, stream[:size]))
+        assert stream[size : size + 2] == b"\r\n"
+        stream = stream[size + 2 :]
+
+
+def test_sized_stream_has_the_length_of_each_part_and_an_empty_last_one():
+    wire = ReplaceSized(BOUNDARY)
+    head = first_boundary(BOUNDARY) + wire.ping() + wire.gap(GAP)
+    writes, wire = sent(wire, made(1, b"ONE"), made(2, b"two\r\n", "text/plain"), made(3, b"\r\n--pushd\r\n"))
+    assert writes[0] == b"Content-Type: image/png\r\nContent-Length: 3\r\n\r\nONE\r\n--pushd0123\r\n"
+    parts = sized_parts(head + b"".join(writes) + wire.last())
+    assert [(headers.get(b"Content-Type"), body) for headers, body in parts] == [
+        (b"image/png", b"ONE"),
+        (b"text/plain", b"two\r\n"),
+        (b"image/png", b"\r\n--pushd\r\n"),
+        (None, b""),
+    ]
+    assert parts[0][0][b"Pushd-Gap"] == b"a/%C3%BC E-1 E-3 evicted"
+
+
+def test_sized_stream_without_a_message_ends_with_an_empty_part():
+    wire = ReplaceSized(BOUNDARY)
+    assert sized_parts(first_boundary(BOUNDARY) + wire.last()) == [({b"Content-Length": b"0"}, b"")]
+
+
+def test_sized_stream_omits_message_that_contains_boundary():
+    wire = ReplaceSized(BOUNDARY)
+    writes, _ = sent(wire, made(1, b"ONE"), made(2, b"x\r\n--pushd0123\r\n"), made(3, b"THREE"))
+    assert writes[1] == b""
+
+
+def test_ping_of_sized_stream_repeats_the_part_once_there_is_one():
+    wire = ReplaceSized(BOUNDARY)
+    assert wire.ping() == b"Pushd-Ping: 1\r\n"
+    forged = made(1, b"--pushd0123")
+    assert wire.after(forged).ping() == wire.ping()
+    following = wire.after(made(1, b"ONE"))
+    assert following.ping() == b""
+    assert following is wire.after(made(2, b"TWO")) is following.after(made(3, b"THREE"))
+
+
+def test_every_part_of_a_mixed_stream_has_its_length():
+    wire = Mixed(BOUNDARY)
+    writes, _ = sent(wire, made(1, b"ONE"))
+    stream = first_boundary(BOUNDARY) + wire.ping() + wire.gap(GAP) + writes[0] + wire.end("a") + wire.last()
+    assert [body for _, body in sized_parts(stream)] == [b"", b"ONE", b""]
 
 
 def read(stream):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pushd.core.delivery import Delivery, Wire, encode
 from pushd.core.message import Gap, Message
 from pushd.wire.chunked import LAST_CHUNK, Chunked
-from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, first_boundary
+from pushd.wire.multipart import Mixed, Replace, ReplaceDocument, ReplaceSized, first_boundary
 from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.sse import PREAMBLE, Sse, SseJson
 from pushd.wire.text_lines import TextLines
@@ -132,14 +132,16 @@ def test_mixed_parts(messages: list[Message]) -> None:
         assert int(headers["content-length"]) == len(part.body)
         assert part.data == message.data
     assert all(
-        not part.body and set(part.headers) <= {"pushd-ping", "pushd-end"} for part in parts if part not in decoded
+        not part.body and set(part.headers) <= {"pushd-ping", "pushd-end", "content-length"}
+        for part in parts
+        if part not in decoded
     )
     assert last.body == b""
 
 
 @some
-@given(MESSAGES, st.sampled_from([Replace, ReplaceDocument]))
-def test_replace_parts(messages: list[Message], form: type[Replace]) -> None:
+@given(MESSAGES, st.sampled_from([Replace, ReplaceDocument, ReplaceSized]))
+def test_replace_parts(messages: list[Message], form: Callable[[bytes], Wire]) -> None:
     """Each message is shown with its own type, possibly after it was shown in the part of the image before it.
 
     A message that contains the boundary is omitted; an empty one is not shown.
@@ -159,10 +161,10 @@ def test_replace_parts(messages: list[Message], form: type[Replace]) -> None:
 
 
 @some
-@given(MESSAGES, st.sampled_from([Sse, JsonLines, RawLines, Mixed, Replace]))
+@given(MESSAGES, st.sampled_from([Sse, JsonLines, RawLines, Mixed, Replace, ReplaceSized]))
 def test_chunks(messages: list[Message], form: Callable[..., Wire]) -> None:
     """The chunks are the blocks, so data cannot be parsed as a chunk."""
-    wire = form(BOUNDARY) if form in (Mixed, Replace) else form()
+    wire = form(BOUNDARY) if form in (Mixed, Replace, ReplaceSized) else form()
     chunks = chunks_of(written(Chunked(wire), messages) + LAST_CHUNK)
     assert b"".join(chunks) == written(wire, messages)
 

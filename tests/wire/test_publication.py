@@ -17,8 +17,9 @@ from pushd.core.errors import (
     Refusal,
     TooLarge,
 )
+from pushd.core.json_input import decode
 from pushd.core.message import BINARY, JSON, TEXT, Draft
-from pushd.wire.publication import check_size, decode, parse_publication
+from pushd.wire.publication import check_size, parse_publication
 
 
 def parse(text: str | bytes, max_data: int = 1000, max_event: int = 255) -> Draft:
@@ -45,6 +46,8 @@ def parse(text: str | bytes, max_data: int = 1000, max_event: int = 255) -> Draf
         ('{"channel":"a","data":"x","content_type":null,"event":null,"ttl":null}', b"x", TEXT, "text"),
         ('{"channel":"a","data_base64":"/wA="}', b"\xff\x00", BINARY, "binary"),
         ('{"channel":"a","data_base64":""}', b"", BINARY, "binary"),
+        ('{"channel":"a","data_base64":"/9j/4AAQSkZJRg=="}', b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg", "binary"),
+        ('{"channel":"a","data_base64":"R0lGODlhAQABAAA="}', b"GIF89a\1\0\1\0\0", "image/gif", "binary"),
         ('{"channel":"a","data_base64":"eA==","content_type":"text/plain"}', b"x", "text/plain", "text"),
         ('{"channel":"a","data_base64":"WzFd","content_type":"application/json"}', b"[1]", JSON, "json"),
         ('{"channel":"a","end":true}', b"", TEXT, "text"),
@@ -202,3 +205,35 @@ def test_json_is_decoded_to_any_type() -> None:
     for wrong in (b'{"a":"b"}', b"{", b'{"a\xff":1}'):
         with pytest.raises(BadJson):
             decode(decoder, wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b'\xef\xbb\xbf{"channel":"a","data":"x"}', "byte order mark"),
+        (b'{"channel":"a","data":"\\ud800"}', "surrogate"),
+        (b'{"channel":"a\\udc00","data":"x"}', "surrogate"),
+        (b'{"channel":"a","data":{"b":"\\ud800"}}', "surrogate"),
+        (b'{"channel":"a","data":[1e400]}', "out of range"),
+    ],
+)
+def test_refusal_of_json_names_the_reason(text: bytes, reason: str) -> None:
+    with pytest.raises(BadJson, match=reason):
+        parse(text)
+
+
+def test_string_is_utf8_whatever_charset_its_type_has() -> None:
+    made = parse('{"channel":"a","data":"ü","content_type":"text/plain; charset=iso-8859-1"}')
+    assert (made.data.decode(), made.content_type, made.encoding) == ("ü", "text/plain; charset=utf-8", "text")
+
+
+def test_bytes_are_text_of_the_charset_of_their_type() -> None:
+    made = parse('{"channel":"a","data_base64":"/A==","content_type":"text/plain; charset=iso-8859-1"}')
+    assert (made.data.decode(), made.content_type, made.encoding) == ("ü", "text/plain; charset=utf-8", "text")
+
+
+def test_limit_counts_the_bytes_that_are_stored() -> None:
+    text = b'{"channel":"a","data_base64":"/Pw=","content_type":"text/plain; charset=iso-8859-1"}'
+    assert parse_publication(text, 4, 255).data == "üü".encode()
+    with pytest.raises(TooLarge):
+        parse_publication(text, 3, 255)

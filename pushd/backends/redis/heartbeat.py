@@ -1,4 +1,4 @@
-"""The heartbeat: a message through Redis and back over pub/sub, the way of all messages. Its age is the health."""
+"""The heartbeat: a message through Redis and back over pub/sub, like any message. Its age is the health of the node."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -69,7 +69,7 @@ class Heartbeat:
 
     @property
     def silence(self) -> float:
-        """Seconds since a heartbeat has returned, or since the connection was made."""
+        """Seconds since the last heartbeat returned, or since the connection was made."""
         return float(self._clock.seconds() - self._back)
 
     def start(self) -> None:

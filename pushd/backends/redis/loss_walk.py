@@ -12,7 +12,8 @@ import msgspec
 from pushd.core.patterns import UnmatchedPatterns
 
 Row = str | int
-"""Four in a row: a channel, the sequence of the newest message that it lost, its time, and the reason."""
+"""A flat list, four values per channel: a channel, the sequence of the newest message that it lost, its time, and the
+reason."""
 
 
 class RecordedLoss(NamedTuple):
@@ -28,7 +29,7 @@ class LossPage(msgspec.Struct, array_like=True):
     """The reply of `lua/losses.lua`."""
 
     holds: bool
-    """Whether the walk can continue; if not, it has to start again."""
+    """Whether the walk can continue; if not, it must restart."""
     changes: int
     before: list[Row]
     """The channels that have lost messages since the walk started, with their losses before."""
@@ -51,7 +52,7 @@ class LossWalk:
         self._patterns = patterns
         self._after = after
         self._unmatched: UnmatchedPatterns | None = None
-        """Made when it is needed: most patterns have no losses."""
+        """Created on demand: most patterns have no losses."""
         self._before: dict[str, RecordedLoss] = {}
         self._newest: dict[str, RecordedLoss] = {}
 

@@ -1,0 +1,20 @@
+"""The version of the daemon."""
+
+import platform
+from importlib.metadata import version
+
+from pushd import __version__
+from pushd.http.answers import json_answer
+from pushd.http.query import require_no_subpath
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpResource
+
+
+class VersionResource(HttpResource):
+    """``GET /version``: the versions of pushd, Python and Twisted."""
+
+    async def get(self, request: Request) -> Answer:
+        """Answer with the versions."""
+        require_no_subpath(request)
+        versions = {"version": __version__, "python": platform.python_version(), "twisted": version("twisted")}
+        return json_answer(request, {"server": "pushd"} | versions)
