@@ -3,16 +3,13 @@
 import argparse
 import json
 import os
-import resource
 import shlex
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from bench import report
@@ -22,47 +19,13 @@ from bench.cpu import choose_cpus
 from bench.figures import Figures
 from bench.goals import goals
 from bench.machine import describe
+from bench.options import Names, Progress, positive, stop_on_signal, within_files
 from bench.page import write
 from bench.peers import PEERS
 from bench.programs import CannotRun, compile_c
 from bench.rounds import Rounds
 
-_SPARE_FILES = 200
 _QUICK = Scale(subscribers=200, many_subscribers=1000, rounds=1, effort=0.3)
-
-
-class _Progress:
-    """Prints progress and elapsed time to standard error."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-
-    def __call__(self, what: str) -> None:
-        print(f"bench: {time.monotonic() - self._start:5.0f} s  {what}", file=sys.stderr, flush=True)
-
-
-class _Names:
-    """Parses names separated by commas."""
-
-    def __init__(self, known: Sequence[str], what: str) -> None:
-        self._known = known
-        self._what = what
-
-    def __call__(self, text: str) -> list[str]:
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        wrong = [name for name in names if name not in self._known]
-        if wrong or not names:
-            raise argparse.ArgumentTypeError(
-                f"{', '.join(wrong) or 'nothing'} is no {self._what}; there are {', '.join(self._known)}"
-            )
-        return [name for name in self._known if name in names]
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= number <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to 100000")
-    return number
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,15 +42,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="Cases: " + "; ".join(f"{case.name}: {case.title}" for case in CASES.values()) + ".",
     )
     cases, peers = list(CASES), list(PEERS)
-    parser.add_argument("--cases", type=_Names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
-    parser.add_argument("--peers", type=_Names(peers, "peer"), default=peers, metavar="NAMES", help=", ".join(peers))
-    parser.add_argument("--subscribers", type=_positive, metavar="N", help="number of subscribers in most cases, 1000")
+    parser.add_argument("--cases", type=Names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
+    parser.add_argument("--peers", type=Names(peers, "peer"), default=peers, metavar="NAMES", help=", ".join(peers))
+    parser.add_argument("--subscribers", type=positive, metavar="N", help="number of subscribers in most cases, 1000")
     parser.add_argument(
-        "--many-subscribers", type=_positive, metavar="N", help="in fan-out, response-time and idle, 10000"
+        "--many-subscribers", type=positive, metavar="N", help="in fan-out, response-time and idle, 10000"
     )
-    parser.add_argument("--rounds", type=_positive, metavar="N", help="number of rounds, of which the median counts, 5")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="number of rounds, of which the median counts, 5")
     minutes = "available time; if it is short, only three rounds are run; 9"
-    parser.add_argument("--minutes", type=_positive, default=9, metavar="N", help=minutes)
+    parser.add_argument("--minutes", type=positive, default=9, metavar="N", help=minutes)
     parser.add_argument("--quick", action="store_true", help="a fifth of the subscribers, fewer messages, one round")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write the report as Markdown, and a plot next to it (.svg)"
@@ -107,23 +70,6 @@ def scale_of(options: argparse.Namespace) -> Scale:
     return replace(scale, **{name: value for name, value in given.items() if value is not None})
 
 
-def within_files(scale: Scale, notes: list[str]) -> Scale:
-    """Raise the limit of open files to the maximum; return the scale, reduced to what it allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # pushd reserves a tenth of the limit for other files.
-    limit = max(1, int(0.9 * hard) - _SPARE_FILES)
-    if max(scale.subscribers, scale.many_subscribers) > limit:
-        notes.append(f"A process may open {hard} files here, so there are at most {limit} subscribers.")
-    return replace(
-        scale, subscribers=min(scale.subscribers, limit), many_subscribers=min(scale.many_subscribers, limit)
-    )
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def run(options: argparse.Namespace, command: str) -> Figures:
     """Run the benchmark and print the report.
 
@@ -136,7 +82,7 @@ def run(options: argparse.Namespace, command: str) -> Figures:
     ]
     peers = [name for name in options.peers if PEERS[name].missing_dependency() is None]
     scale = within_files(scale_of(options), notes)
-    report_progress, where = _Progress(), choose_cpus()
+    report_progress, where = Progress(), choose_cpus()
     os.sched_setaffinity(0, where.load)
     for note in notes:
         report_progress(note)
@@ -167,7 +113,7 @@ def run(options: argparse.Namespace, command: str) -> Figures:
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; return the exit status."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop_on_signal)
     try:
         run(options, shlex.join(["python", "-m", "bench", *arguments]))
     except CannotRun as error:

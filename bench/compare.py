@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from bench import report
-from bench.__main__ import _Names, _positive, _Progress, _stop, within_files
 from bench.cases import CASES
 from bench.cases.interface import Case, Column, Scale
 from bench.cpu import choose_cpus
 from bench.figures import Figures
+from bench.options import Names, Progress, positive, stop_on_signal, within_files
 from bench.peers import PEERS
 from bench.peers.pushd import Pushd
 from bench.programs import CannotRun, compile_c
@@ -129,13 +129,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m bench.compare", description="Compare the daemon of this checkout with that of another one."
     )
     parser.add_argument("checkout", type=Path, metavar="CHECKOUT", help="the directory of the other checkout")
-    parser.add_argument("--cases", type=_Names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
-    parser.add_argument("--subscribers", type=_positive, default=1000, metavar="N", help="of the usual cases, 1000")
+    parser.add_argument("--cases", type=Names(cases, "case"), default=cases, metavar="NAMES", help=", ".join(cases))
+    parser.add_argument("--subscribers", type=positive, default=1000, metavar="N", help="of the usual cases, 1000")
     parser.add_argument(
-        "--many-subscribers", type=_positive, default=5000, metavar="N", help="in fan-out and idle, 5000"
+        "--many-subscribers", type=positive, default=5000, metavar="N", help="in fan-out and idle, 5000"
     )
-    parser.add_argument("--rounds", type=_positive, default=10, metavar="N", help="10")
-    parser.add_argument("--minutes", type=_positive, default=15, metavar="N", help="fewer rounds when this passes; 15")
+    parser.add_argument("--rounds", type=positive, default=10, metavar="N", help="10")
+    parser.add_argument("--minutes", type=positive, default=15, metavar="N", help="fewer rounds when this passes; 15")
     parser.add_argument("--effort", type=float, default=1.0, metavar="X", help="factor for the messages of a round; 1")
     options = parser.parse_args(arguments)
     if not (options.checkout / "pushd" / "__init__.py").is_file():
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace) -> Figures:
         directory = Path(name)
         program = compile_c("load", directory)
         seconds = 60.0 * options.minutes
-        rounds = Rounds(["pushd", BEFORE], scale, program, directory, where, seconds, _Progress())
+        rounds = Rounds(["pushd", BEFORE], scale, program, directory, where, seconds, Progress())
         figures = rounds.run([PairedCase(CASES[name]) for name in options.cases])
     figures.notes[:0] = notes
     if not figures.rounds:
@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> Figures:
 def main(arguments: Sequence[str]) -> int:
     """Run the comparison; return the exit status."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop_on_signal)
     try:
         run(options)
     except CannotRun as error:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import parse, scale_of, within_files
+from bench.__main__ import parse, scale_of
 from bench.cases import CASES
 from bench.cases.interface import Scale
+from bench.options import within_files
 from bench.peers import PEERS
 
 ROOT = Path(__file__).parent.parent.parent
