@@ -20,6 +20,7 @@ from pushd.core.cursor import NOW, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import InternalError, Kicked, Refusal, UnknownChannel, UnknownConnection
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
@@ -137,12 +138,13 @@ class Hub:
         return self._publisher.publish(draft)
 
     def publish_all(
-        self, drafts: Iterable[Draft | Refusal], key: str | None = None
+        self, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
     ) -> Coroutine[Any, Any, list[Receipt | Refusal]]:
         """Publish messages in their order, and return a receipt or a refusal for each; refusals among them are kept.
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
+        :raises IdempotencyMismatch: when the key was used before with another body.
         """
         return self._publisher.publish_all(drafts, key)
 
