@@ -10,7 +10,6 @@ from pushd.core.message import Draft, draft
 from pushd.hub.publishing import Receipt
 from tests.hub.hub_fixture import HubFixture
 
-
 KEY = IdempotencyKey("key", b"digest")
 
 
