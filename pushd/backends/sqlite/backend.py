@@ -127,8 +127,7 @@ class SqliteBackend:
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
-        known: bool = await self._submit(DeleteRequest(channel, *self._time()))
-        return known
+        return bool(await self._submit(DeleteRequest(channel, *self._time())))
 
     # Reads
 
@@ -233,7 +232,7 @@ class SqliteBackend:
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
         elif isinstance(request, DeleteRequest) and result:
-            self._tail.delete(request.name)
+            self._tail.delete(request.name, result)
             self._events.on_deleted(request.name)
 
     def _on_maintained(self, totals: LogTotals) -> None:
