@@ -20,7 +20,19 @@ class CatchUp:
     :param limits: the limits of the held messages.
     """
 
-    __slots__ = ("_bytes", "_is_invalidated", "_limits", "_lookup", "_reported", "_skipped", "ends", "held", "topics")
+    __slots__ = (
+        "_bytes",
+        "_is_invalidated",
+        "_limits",
+        "_lookup",
+        "_reported",
+        "_skipped",
+        "ends",
+        "held",
+        "origin",
+        "position",
+        "topics",
+    )
 
     def __init__(self, topics: Sequence[str], limits: QueueLimits) -> None:
         self.topics: dict[str, int] = dict.fromkeys(topics, 0)
@@ -29,8 +41,13 @@ class CatchUp:
         """Created on first use, since most subscriptions have nothing to replay."""
         self.held: list[Delivery] = []
         """The live messages that were held, in id order."""
-        self.ends: dict[str, None] = {}
-        """The channels that ended during the replay, in their order."""
+        self.ends: dict[str, int] = {}
+        """The channels that ended during the replay and whose end was not sent, in the order of their ends, each with
+        the sequence after which it ended. Of several ends of a channel the last one counts."""
+        self.origin: MessageId | None = None
+        """The position from which the replay starts; None before the topics are opened."""
+        self.position = 0
+        """The sequence up to which the history was read."""
         self._bytes = 0
         """The bytes of `held`."""
         self._skipped = 0
@@ -63,6 +80,7 @@ class CatchUp:
         """Remove topics from the replay, and their held messages."""
         for topic in topics:
             self.topics.pop(topic, None)
+            self.ends.pop(topic, None)
             if self._lookup is not None:
                 self._lookup.remove(topic)
         if self.held:
@@ -84,6 +102,11 @@ class CatchUp:
         self._bytes += message.size
         limits.budget.hold(delivery)
 
+    def add_end(self, channel: str, seq: int) -> None:
+        """Record that a channel ended after a sequence. Pages report the ends up to `position`."""
+        self.ends.pop(channel, None)
+        self.ends[channel] = seq
+
     def take_held(self) -> list[Delivery]:
         """Remove and return the held messages."""
         held = self.held
@@ -103,7 +126,7 @@ class CatchUp:
     def invalidate(self) -> None:
         """Discard the held messages, which may be incomplete after a resync. At least one more page must be read."""
         self._discard_held()
-        self._skipped = 0
+        self._skipped = self.position = 0
         self._is_invalidated = True
 
     def has_reached(self, position: MessageId) -> bool:

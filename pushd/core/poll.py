@@ -65,6 +65,7 @@ class Poll(Subscriber):
         messages = [*self._messages, *page.messages]
         self._gaps = (*self._gaps, *catch_up.unreported(page.gaps))
         self.position = str(page.position)
+        catch_up.position = page.position.seq
         done = page.is_last and catch_up.has_reached(page.position)
         if done:
             messages += [delivery.message for delivery in catch_up.take_held()]
@@ -74,7 +75,7 @@ class Poll(Subscriber):
             self.finish()
         elif done:
             for channel in dict.fromkeys((*page.ended, *catch_up.ends)):
-                self.end(channel)
+                self._add_end(channel)
         return done
 
     def finish(self) -> None:

@@ -57,7 +57,7 @@ class Replay:
         gaps = catch_up.unreported(opening.gaps)
         catch_up.mark_reported(opening.known_gaps)
         self._counters.gaps.update(gap.reason for gap in gaps)
-        position = opening.position
+        position = catch_up.origin = opening.position
         page = Page((), (), position, is_last=not opening.needs_replay)
         await drained(subscriber)
         if report_gaps:

@@ -41,12 +41,12 @@ class Subscriptions:
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since) -> StartPosition:
         """See `Hub.subscribe`."""
         _check_open(subscriber)
-        fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
+        fresh = [topic for topic in topics if not isinstance(since, Now) or _is_fresh(topic, subscriber)]
         if not fresh:
             return StartPosition(MessageId("", 0), (), needs_replay=False, is_complete=False)
-        if len(subscriber.starts.keys() | set(fresh)) > self._max_topics:
-            raise TooManySubscriptions(f"a connection must not subscribe to more than {self._max_topics} topics")
+        self._make_room(subscriber, fresh)
         self._add(fresh, subscriber)
+        subscriber.restart(fresh)
         subscriber.start_replay(fresh)
         try:
             opening = await self._backend.open(fresh, since)
@@ -82,6 +82,19 @@ class Subscriptions:
         """Leave the topics that are still to be removed."""
         self._removed.clear()
 
+    def _make_room(self, subscriber: Subscriber, fresh: Sequence[str]) -> None:
+        """Unsubscribe from the channels that ended first, as far as topics would exceed the maximum.
+
+        :raises TooManySubscriptions: when that does not make enough room.
+        """
+        excess = len(subscriber.starts.keys() | set(fresh)) - self._max_topics
+        if excess <= 0:
+            return
+        ended = [channel for channel in subscriber.ended if channel not in fresh]
+        if excess > len(ended):
+            raise TooManySubscriptions(f"a connection must not subscribe to more than {self._max_topics} topics")
+        self.unsubscribe(subscriber, ended[:excess])
+
     def _add(self, topics: Sequence[str], subscriber: Subscriber) -> None:
         """Add a subscriber to topics, some of which it may have already."""
         for topic in topics:
@@ -114,6 +127,11 @@ class Subscriptions:
             if not self._counts[topic]:
                 del self._counts[topic]
                 self._backend.unsubscribe(topic)
+
+
+def _is_fresh(topic: str, subscriber: Subscriber) -> bool:
+    """Return whether a subscriber does not have a topic, or was sent its end."""
+    return topic not in subscriber.starts or subscriber.is_at_end_of(topic)
 
 
 def _check_open(subscriber: Subscriber) -> None:

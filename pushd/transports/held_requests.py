@@ -75,13 +75,10 @@ class _HeldRequest:
     def write(self, data: bytes) -> None:
         """Send nothing: a poll sends only its answer."""
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended; with the last one the request is answered."""
-        poll = self.subscriber
-        self._requests.hub.unsubscribe(poll, (channel,))
-        if not poll.starts:
-            poll.has_ended = True
-            self.expire()
+    def topics_ended(self) -> None:
+        """Called when every channel has ended: answer the request."""
+        self.subscriber.has_ended = True
+        self.expire()
 
     def close(self, why: Refusal) -> None:
         """Answer with what there is; a request whose subscription is still being opened is refused."""

@@ -107,9 +107,8 @@ class Ear:
             else:
                 self.ends.append(rest)
 
-    def channel_ended(self, channel: str) -> None:
-        """Hear no more of what has ended."""
-        self._hub.unsubscribe(self.subscriber, (channel,))
+    def topics_ended(self) -> None:
+        """Stay subscribed."""
 
     def close(self, why: Refusal) -> None:
         """Record the refusal, and leave the hub."""

@@ -36,6 +36,14 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
         await deferLater(reactor, 0)
 
 
+async def until_ready(daemon: "RunningDaemon") -> None:
+    """Wait until a daemon is ready."""
+    from twisted.internet import reactor
+
+    while (await daemon.request("GET", "/health/ready")).status != 200:
+        await deferLater(reactor, 0.01)
+
+
 async def turns(count: int = 20) -> None:
     """Wait for some reactor turns, so that sent bytes arrive."""
     from twisted.internet import reactor
