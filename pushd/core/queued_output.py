@@ -82,6 +82,20 @@ class QueuedOutput(TopicFilter):
         self.handle = handle
         self._set_threshold()
 
+    def set_wire(self, wire: Wire) -> None:
+        """Change the encoding of everything that is sent from now on."""
+        self.wire = wire
+        self._set_threshold()
+
+    def is_at_end_of(self, channel: str) -> bool:
+        """Return whether the end of a channel was sent, and no message of it since."""
+        return self._ended is not None and channel in self._ended
+
+    @property
+    def ended(self) -> Sequence[str]:
+        """The channels whose end was sent, and of which no message was sent since, in the order of their ends."""
+        return list(self._ended or ())
+
     def gap(self, gaps: Iterable[Gap]) -> None:
         """Report gaps at once."""
         self._write([self.wire.gap(gap) for gap in gaps])

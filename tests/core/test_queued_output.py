@@ -4,7 +4,8 @@ import pytest
 
 from pushd.core.errors import NoRoom, TooSlow
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import FakePeer, ReadableWire, batch, message
+from pushd.core.queued_output import NEVER
+from tests.build import FakePeer, ReadableWire, StatefulWire, batch, message
 
 LARGE = b"x" * 40_000
 
@@ -294,6 +295,17 @@ def test_a_subscriber_that_is_closed_by_a_write_is_not_written_to_again() -> Non
     peer.subscriber.end("a", 9)
     peer.subscriber.resume()
     assert (peer.writes, peer.ends) == (["a:1 a:2"], [])
+
+
+def test_the_threshold_follows_the_wire() -> None:
+    """A stateful wire is never written to by the handle."""
+    peer = FakePeer(StatefulWire()).subscribe_live("a", after=3)
+    peer.subscriber.attach(object())
+    assert peer.subscriber.threshold == NEVER
+    peer.subscriber.set_wire(ReadableWire())
+    assert peer.subscriber.threshold == 3
+    peer.subscriber.set_wire(StatefulWire())
+    assert peer.subscriber.threshold == NEVER
 
 
 # The memory budget
