@@ -197,6 +197,7 @@ class FakePeer:
         self.write_error: Exception | None = None
         """The exception that writes raise, if any."""
         self.closed_with: Refusal | None = None
+        self.is_aborted = False
         self.on_close: Callable[[Subscriber, Refusal], None] = lambda subscriber, why: subscriber.close(why)
 
     @property
@@ -231,3 +232,7 @@ class FakePeer:
         """Record the refusal, and leave the hub like a connection."""
         self.closed_with = why
         self.on_close(self.subscriber, why)
+
+    def abort(self) -> None:
+        """Record that the connection was aborted."""
+        self.is_aborted = True

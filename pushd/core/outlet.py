@@ -20,6 +20,9 @@ class Outlet(Protocol):
     def close(self, why: Refusal) -> None:
         """Report the refusal, if the transport can, and close the connection."""
 
+    def abort(self) -> None:
+        """Close the connection at once. Called when `close` has failed."""
+
 
 class ClosedOutlet:
     """The outlet of a closed subscriber.
@@ -35,6 +38,9 @@ class ClosedOutlet:
         """Ignore."""
 
     def close(self, why: Refusal) -> None:
+        """Ignore."""
+
+    def abort(self) -> None:
         """Ignore."""
 
 

@@ -53,6 +53,9 @@ class RequestConnection(Protocol):
     def prioritize(self) -> None:
         """Read this connection before those that only subscribe."""
 
+    def abort(self) -> None:
+        """Close the connection at once."""
+
     def detach(self, peer: Any) -> "DetachedConnection":
         """Leave the connection to another protocol."""
 
@@ -196,6 +199,11 @@ class Request:
         """Read the connection before those that only subscribe, since it publishes."""
         if self._connection is not None:
             self._connection.prioritize()
+
+    def abort(self) -> None:
+        """Close the connection at once instead of answering; the request must be held."""
+        if self._connection is not None:
+            self._connection.abort()
 
     # The answer
 

@@ -159,6 +159,10 @@ class LineConnection(Backpressure):
         self.transport.write(encode_refusal(why))
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abortConnection()
+
     # Commands
 
     async def execute(self, lines: deque[bytes | Refusal]) -> None:

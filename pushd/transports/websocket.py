@@ -205,6 +205,11 @@ class WebSocket(Backpressure):
         """Close with the code and reason of a refusal."""
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
+    def abort(self) -> None:
+        """Close the connection at once; a handshake that is not accepted yet is refused."""
+        if self.transport is not None:
+            self.transport.abortConnection()
+
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""
         if not self.subscriber.is_paused:

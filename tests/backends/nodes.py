@@ -115,6 +115,9 @@ class Ear:
         self.given_up = why
         self._hub.remove(self.subscriber, why)
 
+    def abort(self) -> None:
+        """Do nothing: there is no socket."""
+
 
 class Node:
     """A hub with its store in Redis."""

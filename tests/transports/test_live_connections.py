@@ -176,7 +176,30 @@ async def test_a_connection_that_fails_to_close_is_removed_once(server, case, mo
     await kick(connection)
     assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["a bug"]
     assert list(server.hub.connections(None, 0, 9)) == []
+    assert connection.transport.disconnected  # that is, aborted
     server.lose(connection.transport)
+    connection.check_removed_once()
+
+
+READING_ENDINGS = {name: ENDINGS[name] for name in ("kick", "lost", "shutdown", "bug")}
+
+
+@pytest.mark.parametrize("ending", READING_ENDINGS)
+@each_transport()
+async def test_a_connection_that_ends_while_its_history_is_read_is_removed_once(
+    server, case, ending, monkeypatch, request
+):
+    if ending == "bug":
+        request.getfixturevalue("expected_failures")
+    await server.publish("a", "1", "2", "3")
+    reading = server.backend.reading = Deferred()
+    subscribe = case.subscribe if case.name == "pull" else case.subscribe.replace(b"/a", b"/a?since=all")
+    case = case._replace(subscribe=subscribe.replace(b"SUB a", b"SUB a since=all"))
+    connection = Connection(server, case, monkeypatch)
+    assert server.backend.readers == 1
+    await READING_ENDINGS[ending](connection)
+    assert (len(connection.added), len(connection.removed)) == (1, 1)
+    reading.callback(None)
     connection.check_removed_once()
 
 
