@@ -12,7 +12,17 @@ from twisted.python.failure import Failure
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
-from pushd.core.errors import NoRoom, Refusal, Stopping, TooLarge, TooManyConnections, TooSlow, Unavailable
+from pushd.core.errors import (
+    InternalError,
+    Kicked,
+    NoRoom,
+    Refusal,
+    Stopping,
+    TooLarge,
+    TooManyConnections,
+    TooSlow,
+    Unavailable,
+)
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
@@ -34,8 +44,10 @@ _EARLY = 8 << 10
 """Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
 _CLOSE_SECONDS = 5.0
 """Seconds that a stream may take to send its queue when it is closed."""
-_TEMPORARY = (TooManyConnections, Unavailable, Stopping, TooSlow, NoRoom)
+_TEMPORARY = (TooManyConnections, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
 """Refusals after which the client should request the stream again; see `StreamResource.retry_later`."""
+_BREAKING = (Stopping, InternalError, TooLarge)
+"""Refusals after which the connection cannot be kept."""
 
 
 class StreamFormat:
