@@ -18,6 +18,7 @@ from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.steps import STEP, Steps
+from pushd.core.timestamp import round_timestamp
 
 _PAGE_EFFORT = 20_000
 """The most messages that are examined for one page, which may then be returned half full: about 5 ms."""
@@ -111,9 +112,9 @@ class LogReader:
             case Last(size):
                 return (yield from self._start_with_last(topics, size))
             case Age(seconds):
-                return (yield from self._start_with_time(topics, time - seconds))
+                return (yield from self._start_with_time(topics, round_timestamp(time - seconds)))
             case Time(unix):
-                return (yield from self._start_with_time(topics, unix))
+                return (yield from self._start_with_time(topics, round_timestamp(unix)))
             case MessageId(epoch, seq):
                 is_own = epoch == log.epoch
                 if is_own and seq <= log.head:

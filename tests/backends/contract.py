@@ -170,6 +170,15 @@ class StartContract:
             messages, gaps = await harness.replay(topics, position)
             assert (ids(messages), gaps) == (ids(expected), []), since
 
+    @pytest.mark.parametrize("topic", ["a", "*"])
+    async def test_times_are_compared_to_the_nearest_millisecond(self, start: Start, topic: str) -> None:
+        harness = await start()
+        await harness.wait(0.0006)
+        sent = await harness.publish("a")
+        for less, expected in ((0.0004, [sent.id]), (0.0006, [])):
+            assert ids(await harness.stored(topic, Time(sent.time + less))) == expected
+        assert ids(await harness.stored(topic, Time(sent.time - 0.0004))) == [sent.id]
+
     async def test_cursor_at_the_newest_message_needs_no_replay(self, start: Start) -> None:
         harness = await start()
         first, second = await harness.publish_each("ab")

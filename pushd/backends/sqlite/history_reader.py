@@ -10,6 +10,7 @@ from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.timestamp import round_timestamp
 
 _PAGE_SKIP_LIMIT = 20_000
 """Messages of other channels that a page skips before it is returned partly filled: about 30 ms."""
@@ -92,9 +93,9 @@ class HistoryReader:
             case Last(size):
                 return self._before_last(topics, size), ()
             case Age(seconds):
-                return self._before_time(topics, time - seconds)
+                return self._before_time(topics, round_timestamp(time - seconds))
             case Time(unix):
-                return self._before_time(topics, unix)
+                return self._before_time(topics, round_timestamp(unix))
             case MessageId(other, _) if other != epoch:
                 return 0, self._gaps_for_all(topics, since, "epoch")
             case MessageId(_, seq) if seq > head:
