@@ -4,12 +4,12 @@ Live messages are held within the limits of a queue. If there are too many they 
 too, and the replay continues until it has read them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pushd.core.cursor import MessageId
 from pushd.core.delivery import Delivery
+from pushd.core.gap_reports import GapReports
 from pushd.core.lookup import TopicLookup
-from pushd.core.message import Gap
 from pushd.core.names import Interest
 from pushd.core.outbox import QueueLimits
 
@@ -25,12 +25,12 @@ class CatchUp:
         "_is_invalidated",
         "_limits",
         "_lookup",
-        "_reported",
         "_skipped",
         "ends",
         "held",
         "origin",
         "position",
+        "reports",
         "topics",
     )
 
@@ -54,8 +54,8 @@ class CatchUp:
         """The newest sequence that was not held: the replay must read up to it; 0 if there is none."""
         self._is_invalidated = False
         self._limits = limits
-        self._reported: set[tuple[str, str]] = set()
-        """The gaps that were reported, by topic and end."""
+        self.reports = GapReports()
+        """The gaps that were reported."""
 
     def covers(self, channel: str) -> bool:
         """Return whether messages of `channel` belong to one of the topics."""
@@ -112,16 +112,6 @@ class CatchUp:
         held = self.held
         self._set_held([])
         return held
-
-    def mark_reported(self, gaps: Iterable[Gap]) -> None:
-        """Record that gaps were reported."""
-        self._reported.update((gap.topic, gap.end) for gap in gaps)
-
-    def unreported(self, gaps: Iterable[Gap]) -> list[Gap]:
-        """Return the gaps that were not reported yet, and record them as reported."""
-        unreported = [gap for gap in gaps if (gap.topic, gap.end) not in self._reported]
-        self.mark_reported(unreported)
-        return unreported
 
     def invalidate(self) -> None:
         """Discard the held messages, which may be incomplete after a resync. At least one more page must be read."""

@@ -148,7 +148,7 @@ class Subscriber(QueuedOutput):
 
         :raises TooSlow: when messages were evicted before they were read, and a data-only wire cannot report the gap.
         """
-        gaps = [gap for gap in catch_up.unreported(page.gaps) if gap.topic in catch_up.topics]
+        gaps = [gap for gap in catch_up.reports.of_page(page) if gap.topic in catch_up.topics]
         if gaps and self.wire.data_only and self.policy is not Policy.LATEST:
             raise TooSlow("subscriber is too slow: messages left the history before it had read them")
         frames = [self.wire.gap(gap) for gap in gaps]

@@ -7,8 +7,8 @@ from pushd.core.message import Gap, Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
-from pushd.core.replay import Page
-from tests.build import ReadableWire, batch, message, page
+from pushd.core.replay import Page, StartPosition
+from tests.build import ReadableWire, at, batch, message, page
 
 GAP = Gap("a", "E-1", "E-3", "evicted")
 
@@ -112,7 +112,7 @@ def test_an_answer_has_room_for_one_message_of_any_size() -> None:
 def test_each_gap_is_in_the_answer_once() -> None:
     later = Gap("a", "E-4", "E-5", "expired")
     client = PollClient()
-    client.poll.gap(client.catch_up.unreported([GAP]))
+    client.poll.gap(client.catch_up.reports.opened(StartPosition(at(0), (GAP,), True, False)))
     client.read(page(*a(4), upto=4, more=True, gaps=(GAP,)))
     client.read(page(*a(6), upto=6, gaps=(GAP, later)))
     assert client.received == [(["a:4", "a:6"], [GAP, later], "E-6")]

@@ -176,7 +176,7 @@ def test_a_gap_is_reported_once_before_the_messages_that_follow_it() -> None:
 def test_a_gap_that_was_reported_is_not_reported_by_the_pages(data_only: bool) -> None:
     gap = Gap("a", "E-0", "E-3", "evicted")
     peer = ReplayingPeer(ReadableWire(data_only=data_only)).start_replay("a")
-    peer.catch_up.mark_reported([gap])
+    peer.catch_up.reports.opened(opening(0, needs_replay=True, gaps=(gap,)))
     peer.replay(page(*a(4), upto=4, gaps=(gap,)))
     assert peer.received == ["a:4"]
 
