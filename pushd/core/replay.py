@@ -34,6 +34,16 @@ class StartPosition(NamedTuple):
     kept: tuple[KeptMessages, ...] = ()
     """For each known gap the messages of its topic that were kept nevertheless. If fewer are read, others were lost
     after the opening. Empty if all known gaps are reported, or if the backend does not count them."""
+    start_cursor: MessageId | None = None
+    """See `cursor`; None when that is the position."""
+
+    @property
+    def cursor(self) -> MessageId:
+        """The start cursor, reported to the client before the first gap or message.
+
+        A subscription that begins there receives the same gaps and messages.
+        """
+        return self.start_cursor or self.position
 
 
 class Page(NamedTuple):
