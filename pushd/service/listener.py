@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 from pushd.core.errors import TooManyConnections
 from pushd.metrics import Counters
 from pushd.net.certificates import RenewingReactor
-from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, prepare
+from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, prepare, with_defaults
 from pushd.net.low_priority import LowPriorityReaders, deprioritize
+from pushd.net.unix_sockets import UnixSocketReactor
 
 _BACKLOG = 4096
 """Connections that may wait to be accepted, as far as the kernel permits. With Twisted's default of 50, most of many
@@ -51,10 +52,9 @@ class ListenerService(Service):
         self._dead_peer = dead_peer
         self._low_priority = low_priority
         self._port: Any = None
-        if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
-            endpoint += f":backlog={_BACKLOG}"
+        endpoint = with_defaults(endpoint, _BACKLOG)
         self._factory = factory
-        self._renewing = RenewingReactor(endpoint, factory, reactor)
+        self._renewing = RenewingReactor(endpoint, factory, UnixSocketReactor(reactor))
         self._listen_on: Any = serverFromString(self._renewing, endpoint)
 
     def privilegedStartService(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import txredisapi
 from autobahn.websocket.protocol import WebSocketProtocol
-from twisted.internet import abstract, base, epollreactor, posixbase, tcp
+from twisted.internet import abstract, base, epollreactor, posixbase, tcp, unix
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
@@ -46,6 +46,7 @@ CODE: list[tuple[str, Callable[..., Any], str]] = [
     ("pushd/net/low_priority.py", epollreactor.EPollReactor._doReadOrWrite, "c9e416fdfc87"),
     ("pushd/net/listeners.py", tcp._accept, "71bc9171d69e"),
     ("pushd/net/listeners.py", tcp._BuffersLogs, "bb27d6405394"),
+    ("pushd/net/unix_sockets.py", unix.Port.connectionLost, "a3fa71ff983c"),
     ("pushd/net/monotonic_clock.py", base.ReactorBase.callLater, "57384f8a8b9e"),
     ("pushd/net/monotonic_clock.py", base.ReactorBase.timeout, "e667e0e24a10"),
     ("pushd/net/monotonic_clock.py", base.ReactorBase.runUntilCurrent, "6bae6ee9cf49"),
@@ -113,6 +114,7 @@ def test_documented_tests_exist() -> None:
         ("_logger", "pushd/net/listeners.py"),
         ("numberAccepts", "pushd/net/low_priority.py"),
         ("_disconnectSelectable", "pushd/net/low_priority.py"),
+        ("lockFile", "pushd/net/unix_sockets.py"),
         ("connectionCreator", "pushd/net/certificates.py"),
         ("utf8validator", "pushd/transports/websocket_reader.py"),
         ("send_queue", "pushd/transports/websocket_reader.py"),

@@ -63,6 +63,24 @@ def test_port_in_use_in_the_foreground(tmp_path, taken):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("prefix", ["", "haproxy:"])
+@pytest.mark.parametrize("suffix", ["", ":lockfile=0"])
+def test_unix_socket_in_a_missing_folder(tmp_path, prefix, suffix):
+    done = twistd(tmp_path, "-n", "pushd", "--http", f"{prefix}unix:missing/pushd.sock{suffix}", "--tcp", "none")
+    sentence = f"pushd: cannot listen on missing/pushd.sock: {os.strerror(errno.ENOENT)}\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
+    assert "Traceback" not in done.stdout
+
+
+def test_unix_socket_in_use(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "pushd.sock"))
+        listener.listen()
+        done = twistd(tmp_path, "-n", "pushd", "--http", "unix:pushd.sock", "--tcp", "none")
+    sentence = "pushd: cannot listen on pushd.sock: another process listens on it\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
+
+
 def test_port_in_use_in_the_background(tmp_path, taken):
     endpoint, sentence = taken
     done = twistd(tmp_path, "pushd", "--http", endpoint, "--tcp", "none", "--log-format", "text")
