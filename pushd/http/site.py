@@ -12,11 +12,11 @@ from zope.interface import implementer
 
 from pushd.core.errors import Refusal, TooManyConnections, UnknownHost
 from pushd.http.access_log import AccessLog, AccessLogEntry
-from pushd.http.addresses import host_of
 from pushd.http.connection import HttpConnection
 from pushd.http.limits import HttpLimits
 from pushd.http.request import Request
 from pushd.metrics import Counters
+from pushd.net.addresses import host_of
 from pushd.net.admission import Admission, Slot
 from pushd.net.keepalive import Deadlines
 from pushd.net.listeners import is_on_loopback

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from pushd.core.errors import TooManyConnections
 from pushd.metrics import Counters
+from pushd.net.addresses import plain_host
 from pushd.net.certificates import RenewingReactor
 from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, prepare, with_defaults
 from pushd.net.low_priority import LowPriorityReaders, deprioritize
@@ -111,7 +112,7 @@ class ListenerService(Service):
 
     def _on_too_many_files(self, host: str | None) -> None:
         refusal = TooManyConnections("open file limit reached")
-        self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
+        self._counters.count_refusal(refusal, f"{self._name} {plain_host(host) if host else 'unix'}")
 
 
 def _address(address: Any) -> str:

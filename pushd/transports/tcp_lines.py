@@ -21,6 +21,7 @@ from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.hub.session import Session, SessionContext
 from pushd.metrics import Counters
+from pushd.net.addresses import host_of
 from pushd.net.admission import Admission, Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.low_priority import prioritize
@@ -284,7 +285,7 @@ class LineFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return a `LineConnection`, or a protocol that sends a refusal when there are too many connections."""
-        host = getattr(addr, "host", None)
+        host = host_of(addr)
         try:
             slot = self._admission.admit(host)
         except TooManyConnections as refusal:
