@@ -14,7 +14,7 @@ from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFou
 from pushd.http.access_log import AccessLog
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
-from pushd.http.origins import is_cross_site, is_known_host, is_same_origin
+from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
 from pushd.http.query import check_parameters
 from pushd.http.request import Request
 from pushd.metrics import Counters
@@ -83,6 +83,10 @@ class HttpContext:
             request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
             if origin.decode("latin-1") in self.allow_origins:
                 request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+
+    def embedding_headers(self) -> bytes:
+        """Return the header lines about embedding that all answers share."""
+        return embedding_headers(self.allow_origins)
 
     def check_origin(self, request: Request) -> None:
         """Check the origin of a request that writes or opens a WebSocket.

@@ -27,7 +27,7 @@ _LINGER_SECONDS: Final = 5.0
 """How long a client may take to read the last answer before the connection is aborted."""
 _IDLE_SECONDS: Final = 60.0
 """How long a connection may wait for its next request, and a body for its next bytes."""
-_SHARED: Final = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\nDate: %b\r\n"
+_SHARED: Final = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\n%bDate: %b\r\n"
 _SHOWN_HOST: Final = 255
 """Bytes of an unknown host that its refusal shows: no host name is longer."""
 
@@ -50,6 +50,7 @@ class PushSite(ServerFactory):
         access: AccessLog | None = None,
         client_of: Callable[[Request], str] = lambda request: host_of(request.client) or "unix",
         serves_host: Callable[[bytes], bool] = lambda authority: True,
+        embedding_headers: Callable[[], bytes] = lambda: b"",
     ) -> None:
         self.limits = limits
         self.counters = counters
@@ -73,6 +74,7 @@ class PushSite(ServerFactory):
         self._access = access or AccessLog()
         self._client_of = client_of
         self._serves_host = serves_host
+        self._embedding_headers = embedding_headers
         self.known_host: bytes | None = None
         """The known host that was judged last: most requests name it again."""
         self._second = 0
@@ -147,9 +149,7 @@ class PushSite(ServerFactory):
         now = int(time.time())
         if now != self._second:
             self._second = now
-            self._date = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\nDate: %b\r\n" % format_date_time(
-                now
-            ).encode("ascii")
+            self._date = _SHARED % (self._embedding_headers(), format_date_time(now).encode("ascii"))
         return self._date
 
     def _deadlines(self) -> tuple[Deadlines[HttpConnection], ...]:

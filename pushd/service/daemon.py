@@ -213,6 +213,7 @@ class Daemon(MultiService):
             context.access,
             context.client_of,
             context.serves_host,
+            context.embedding_headers,
         )
         self._on_reload.append(lambda new: site.reconfigure(self._context.limits))
         return site
