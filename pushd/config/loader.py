@@ -56,15 +56,22 @@ def check_listeners(config: Config, reactor: Any) -> None:
         raise ConfigError("http.listen and tcp.listen must not both be empty: at least one listener is required")
 
 
-def check_inherited_sockets(config: Config, reactor: Any) -> None:
+def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool = True) -> None:
     """Check the sockets inherited from systemd. Only at the start: later a descriptor may be another one.
 
-    :raises ConfigError: when one needs `access.open`.
+    :param are_required: whether they must exist.
+    :raises ConfigError: when one does not, or needs `access.open`.
     """
     for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
         for endpoint_text in endpoints:
             try:
                 name = inherited_name(endpoint_text, reactor)
+            except LookupError as error:
+                if not are_required:
+                    continue
+                raise ConfigError(
+                    f"{key}: {endpoint_text}: systemd has passed no such socket; start the socket unit instead"
+                ) from error
             except OSError as error:
                 raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
             if name is not None and reach_of(name) is Reach.OTHERS and not config.access.open:

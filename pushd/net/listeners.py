@@ -137,7 +137,10 @@ def check_endpoint(text: str, reactor: Any) -> None:
     :raises ValueError: with a phrase for the operator, when Twisted could not listen on it.
     """
     try:
-        serverFromString(reactor, text)
+        try:
+            serverFromString(reactor, text)
+        except LookupError:
+            _check_inherited(text)
         kind, plain, named = _read(text)
         port = int(named["port"] if "port" in named else plain[_PORT_AT[kind]]) if kind in _PORT_AT else 0
     except Exception as error:  # each kind of endpoint fails in its own way
@@ -176,11 +179,18 @@ def with_defaults(text: str, backlog: int) -> str:
     return text + "".join([f":{name}={value}" for name, value in defaults.items() if name not in given])
 
 
+def without_proxy_protocol(text: str) -> tuple[str, bool]:
+    """Return the endpoint string behind ``haproxy:``, and whether there was that prefix."""
+    kind, _, inner = text.partition(":")
+    return (without_proxy_protocol(inner)[0], True) if kind.lower() == "haproxy" else (text, False)
+
+
 def inherited_name(text: str, reactor: Any) -> object | None:
     """Return the address, like ``getsockname``, of a socket that is inherited from systemd and is not listening yet;
     None for any other endpoint string.
 
     :raises OSError: when the descriptor is not a socket.
+    :raises LookupError: when systemd has passed no such socket.
     """
     kind, _, _ = _read(text)
     if kind == "haproxy":
@@ -191,6 +201,17 @@ def inherited_name(text: str, reactor: Any) -> object | None:
     with socket.socket(fileno=os.dup(endpoint.fileno)) as sock:
         name: object = sock.getsockname()
         return name
+
+
+def _check_inherited(text: str) -> None:
+    """Check the endpoint string of a socket that systemd has not passed, as in a shell.
+
+    :raises ValueError: when it is invalid, or is of another kind.
+    """
+    kind, plain, named = _read(without_proxy_protocol(text)[0])
+    domain = named.get("domain", plain[0] if plain else "")
+    if kind != "systemd" or not hasattr(socket, f"AF_{domain}"):
+        raise ValueError("domain must be INET, INET6 or UNIX")
 
 
 def exposed(text: str, name: object) -> str:

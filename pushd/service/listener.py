@@ -13,7 +13,16 @@ from pushd.core.errors import TooManyConnections
 from pushd.metrics import Counters
 from pushd.net.addresses import plain_host
 from pushd.net.certificates import RenewingReactor
-from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, prepare, with_defaults
+from pushd.net.inherited_sockets import InheritingReactor
+from pushd.net.listeners import (
+    CannotStart,
+    Reach,
+    exposed,
+    on_too_many_files,
+    prepare,
+    with_defaults,
+    without_proxy_protocol,
+)
 from pushd.net.low_priority import LowPriorityReaders, deprioritize
 from pushd.net.unix_sockets import UnixSocketReactor
 
@@ -55,7 +64,7 @@ class ListenerService(Service):
         self._port: Any = None
         endpoint = with_defaults(endpoint, _BACKLOG)
         self._factory = factory
-        self._renewing = RenewingReactor(endpoint, factory, UnixSocketReactor(reactor))
+        self._renewing = RenewingReactor(endpoint, factory, UnixSocketReactor(InheritingReactor(reactor)))
         self._listen_on: Any = serverFromString(self._renewing, endpoint)
 
     def privilegedStartService(self) -> None:
