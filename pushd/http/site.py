@@ -69,7 +69,7 @@ class PushSite(ServerFactory):
         )
         self.on_close: Deadlines[HttpConnection] = Deadlines(clock, _LINGER_SECONDS, _abort)
         self.root = root
-        self._admission = admission
+        self.admission = admission
         self._is_proxy = is_proxy
         self._access = access or AccessLog()
         self._client_of = client_of
@@ -110,7 +110,7 @@ class PushSite(ServerFactory):
         """Admit a connection, for one short request only if all regular slots are taken; None closes it at once."""
         host = host_of(addr)
         try:
-            slot = self._admission.admit_spare(host, count_address=not self._is_proxy(host))
+            slot = self.admission.admit_spare(host, count_address=not self._is_proxy(host))
         except TooManyConnections as refusal:
             self.counters.count_refusal(refusal, f"http {host}")
             return None

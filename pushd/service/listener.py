@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from pushd.core.errors import TooManyConnections
 from pushd.metrics import Counters
 from pushd.net.addresses import plain_host
+from pushd.net.admission import Slot
 from pushd.net.certificates import RenewingReactor
 from pushd.net.inherited_sockets import InheritingReactor
 from pushd.net.listeners import (
@@ -24,6 +25,7 @@ from pushd.net.listeners import (
     without_proxy_protocol,
 )
 from pushd.net.low_priority import LowPriorityReaders, deprioritize
+from pushd.net.proxy_protocol import ProxyProtocolFactory
 from pushd.net.unix_sockets import UnixSocketReactor
 
 _BACKLOG = 4096
@@ -59,10 +61,13 @@ class ListenerService(Service):
         self._endpoint = endpoint
         self._is_open = is_open
         self._counters: Counters = factory.counters
+        self._served = factory
         self._dead_peer = dead_peer
         self._low_priority = low_priority
         self._port: Any = None
-        endpoint = with_defaults(endpoint, _BACKLOG)
+        endpoint, is_behind_proxy = without_proxy_protocol(with_defaults(endpoint, _BACKLOG))
+        if is_behind_proxy:
+            factory = ProxyProtocolFactory(factory, factory.clock, self._admit_proxy, self._on_invalid_proxy_header)
         self._factory = factory
         self._renewing = RenewingReactor(endpoint, factory, UnixSocketReactor(InheritingReactor(reactor)))
         self._listen_on: Any = serverFromString(self._renewing, endpoint)
@@ -118,6 +123,18 @@ class ListenerService(Service):
         self._dead_peer = dead_peer
         if self._port is not None:
             prepare(self._port, dead_peer)
+
+    def _admit_proxy(self, host: str | None) -> Slot | None:
+        """Admit a connection until the PROXY protocol header tells its client, by whose address it is counted."""
+        try:
+            slot: Slot = self._served.admission.admit_spare(None)
+        except TooManyConnections as refusal:
+            self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
+            return None
+        return slot
+
+    def _on_invalid_proxy_header(self, host: str | None) -> None:
+        self._counters.log_invalid_proxy_header(f"{self._name} {host or 'unix'}")
 
     def _on_too_many_files(self, host: str | None) -> None:
         refusal = TooManyConnections("open file limit reached")

@@ -274,7 +274,7 @@ class LineFactory(ServerFactory):
         self._version = version
         self.reconfigure(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
-        self._admission = admission
+        self.admission = admission
         self.sessions = SessionContext(hub, clock, self.formats)
         self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters)
 
@@ -287,7 +287,7 @@ class LineFactory(ServerFactory):
         """Return a `LineConnection`, or a protocol that sends a refusal when there are too many connections."""
         host = host_of(addr)
         try:
-            slot = self._admission.admit(host)
+            slot = self.admission.admit(host)
         except TooManyConnections as refusal:
             self.counters.count_refusal(refusal, f"tcp {host}")
             return _Refused(refusal)
