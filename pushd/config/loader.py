@@ -1,7 +1,7 @@
 """Loading the configuration: from the file, the environment and the command line, checked as a whole."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,17 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     return Config(**sections, sources=_sources(file, tables))
 
 
-def check_listeners(config: Config, reactor: Any) -> None:
+def check_listeners(config: Config, reactor: Any, running: Collection[str] = ()) -> None:
     """Check the endpoint strings of the listeners.
 
+    :param running: those that listen already. They are not checked again, since their files may not be readable any
+        more without the privileges of the start.
     :raises ConfigError: when one is invalid, or needs `access.open`.
     """
     for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
         for endpoint_text in endpoints:
+            if endpoint_text in running:
+                continue
             try:
                 check_endpoint(endpoint_text, reactor)
             except ValueError as error:

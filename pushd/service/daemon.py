@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from pushd import __version__
-from pushd.config.table import Config, ConfigError
+from pushd.config.table import Config
 from pushd.core.budget import Budget
 from pushd.core.errors import Stopping
 from pushd.core.outbox import QueueLimits
@@ -105,19 +105,13 @@ class Daemon(MultiService):
         """Apply the settings that do not need a restart.
 
         Those that a connection gets at its start, such as the limits of its queue, apply to new connections.
-
-        :raises ConfigError: when certificates cannot be loaded; nothing is changed then.
+        Certificates that cannot be loaded are logged, and the previous ones stay in use.
         """
-        try:
-            renewals = [listener.load_certificates() for listener in self._listeners]
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
         self._config = config
         for reconfigure in self._on_reload:
             reconfigure(config)
-        for renew in renewals:
-            if renew is not None:
-                renew()
+        for listener in self._listeners:
+            listener.renew_certificates()
         await self._sources.reconfigure(self._source_factories(config))
 
     # Stop

@@ -1,7 +1,6 @@
 """Listeners: one service for each endpoint string."""
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -110,13 +109,14 @@ class ListenerService(Service):
         port, self._port = self._port, None
         return None if port is None else port.stopListening()
 
-    def load_certificates(self) -> Callable[[], None] | None:
-        """Load the certificates again.
-
-        :return: a function that makes new connections use them; None if the endpoint has no TLS.
-        :raises ValueError: when they cannot be loaded.
-        """
-        return self._renewing.reload()
+    def renew_certificates(self) -> None:
+        """Load the certificates again, for new connections. If they cannot be loaded, log the reason."""
+        try:
+            self._renewing.reload()
+        except ValueError as error:
+            self.log.error(
+                "{name}: {reason}; new connections use the previous certificates", name=self._name, reason=str(error)
+            )
 
     def reconfigure(self, dead_peer: int) -> None:
         """Change the timeout of dead peers, for new connections."""

@@ -115,7 +115,13 @@ def test_renewed_certificate_is_used_by_new_connections(tmp_path: Path) -> None:
             assert new.getpeercert(binary_form=True) != old.getpeercert(binary_form=True)
             connect(port, first)
         key.write_text("no key")
-        assert "nothing changed: " in daemon.reload()
+        daemon.write("8KiB")
+        output = daemon.reload()
+        assert "changed: limits.message" in output
+        assert re.search(
+            rf"http: certificates of 'ssl:0:privateKey={key}:.*' cannot be loaded .*; new connections use the previous",
+            output,
+        )
         with connect(port, certificate):
             old.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert old.recv(100).startswith(b"HTTP/1.1 200 ")
