@@ -1,6 +1,7 @@
 """The twistd plugin: command-line options, made from the table of settings, and the service that twistd runs."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -12,7 +13,6 @@ from typing import IO, Any, ClassVar
 from twisted.application.service import IService
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
-from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -21,6 +21,7 @@ from pushd.backends.interface import BackendUnusable
 from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, load
 from pushd.config.reload import Reload
 from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.log_file import SharedLogFile
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
 from pushd.net.monotonic_clock import use_monotonic_clock
@@ -197,6 +198,7 @@ def makeService(options: Options) -> IService:
     config = options.settings
     twistd: Mapping[str, Any] = options.parent or {}
     out = _log_output(twistd, reactor)
+    _ignore_rotation_without_a_file(reactor)
     threshold = Threshold(config.log.level, config.log.levels)
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
@@ -222,17 +224,26 @@ def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
         return None
     name = twistd["logfile"]
     if twistd["nodaemon"] and name in (None, "", "-"):
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # the locale may have no UTF-8
         return sys.stdout
     if name == "-":
         raise SystemExit("pushd: a daemon cannot log to the terminal")
     try:
-        file = LogFile.fromFullPath(name or "twistd.log")
+        file: Any = SharedLogFile.fromFullPath(name or "twistd.log")
     except OSError as error:
         raise SystemExit(f"pushd: cannot log to {name or 'twistd.log'}: {error.strerror}") from error
     if not signal.getsignal(signal.SIGUSR1):
-        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate))
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate_or_reopen))
     output: IO[Any] = file
     return output
+
+
+def _ignore_rotation_without_a_file(reactor: Any) -> None:
+    """Ignore the signal that rotates the log if nothing handles it: otherwise it would end the process."""
+    if not signal.getsignal(signal.SIGUSR1):
+        sentence = "Signal USR1 is ignored: the log is not a file of twistd's --logfile"
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(_log.warn, sentence))
 
 
 def _report_to_terminal(sentence: str) -> None:

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 SECONDS = 5.0
+"""The timeout of every read."""
 LISTED = "content-security-policy"
 """The header of an answer that may appear twice: both policies apply."""
-"""The timeout of every read."""
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
