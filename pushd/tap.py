@@ -5,7 +5,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -42,6 +42,7 @@ class Options(UsageOptions):
     """The command line of ``twistd pushd``.
 
     :ivar settings: the configuration, checked. It is set by `postOptions`.
+    :ivar folder: the working directory of the command line, to which the name of the file is relative.
     :ivar given: the texts of the options that are settings, by key.
     """
 
@@ -58,6 +59,7 @@ class Options(UsageOptions):
     def __init__(self) -> None:
         super().__init__()
         self.given: dict[str, list[str]] = {}
+        self.folder = Path.cwd()
 
     def opt_version(self) -> None:
         """Display the version of pushd and exit."""
@@ -86,29 +88,49 @@ class Options(UsageOptions):
         """Load the configuration and check it; with ``--check``, report the result and exit.
 
         :raises ConfigError: when it is invalid.
-        :raises UsageError: with ``--check``, when the stored history cannot be used.
+        :raises UsageError: when the directory of twistd cannot be entered; with ``--check``, when the stored history
+            cannot be used.
         """
         from twisted.internet import reactor
 
-        self.settings = self.load(Path())
-        check_inherited_sockets(self.settings, reactor)
+        is_elsewhere = self._enter_run_directory()
+        self.settings = self.load(self.folder if is_elsewhere else Path())
+        check_inherited_sockets(self.settings, reactor, are_required=not self["check"])
         if self["check"]:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             self._check_backend()
             raise SystemExit
 
-    def load(self, folder: Path) -> Config:
+    def _enter_run_directory(self) -> bool:
+        """Change to the directory of twistd's ``--rundir``, which twistd would do after it has loaded the certificates.
+        So all relative paths of the configuration have one meaning.
+
+        :return: whether there is such an option.
+        :raises UsageError: when it is no accessible directory.
+        """
+        twistd: Any = self.parent or {}
+        folder = twistd.get("rundir") or "."
+        if folder == "." or twistd.get("chroot"):
+            return False
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise UsageError(f"--rundir: {folder}: {error.strerror}") from error
+        twistd["rundir"] = "."
+        return True
+
+    def load(self, folder: Path, running: Collection[str] = ()) -> Config:
         """Load the configuration and check it.
 
-        :param folder: the working directory at the start, to which the name of the file is relative; the daemon may
-            have changed it since.
+        :param folder: to which the name of the file is relative.
+        :param running: the endpoint strings that listen already; see `check_listeners`.
         :raises ConfigError: when it is invalid.
         """
         from twisted.internet import reactor
 
         file = self["config"]
         settings = load(folder / file if file else None, os.environ, self.given)
-        check_listeners(settings, reactor)
+        check_listeners(settings, reactor, running)
         check_backend(settings)
         return settings
 
@@ -204,7 +226,7 @@ def makeService(options: Options) -> IService:
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
     daemon = make_service(config, reactor)
     daemon.setServiceParent(program)
-    load = partial(options.load, Path.cwd())
+    load = partial(options.load, options.folder, (*config.http.listen, *config.tcp.listen))
     Reload(load, config, daemon, threshold, reactor).setServiceParent(program)
     return program
 

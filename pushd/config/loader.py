@@ -13,6 +13,7 @@ from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, 
 _BY_KEY = {row.key: row for row in SETTINGS}
 _BY_VARIABLE = {row.variable: row for row in SETTINGS}
 
+_BYTE_ORDER_MARK = "\ufeff"
 _Given = tuple[str, Setting, object]
 
 
@@ -126,7 +127,10 @@ def _sources(file: Path | None, tables: object) -> tuple[Source, ...]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if text.startswith(_BYTE_ORDER_MARK):
+            raise ConfigError(f"{file}: begins with a byte order mark; save it as UTF-8 without one")
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
