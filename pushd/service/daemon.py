@@ -99,6 +99,16 @@ class Daemon(MultiService):
         self.supervisor = Supervisor(reactor, lambda: self.hub.unavailable_reason is None, os.environ)
         self.supervisor.setServiceParent(self)
 
+    def startService(self) -> None:
+        """Start all parts."""
+        super().startService()
+        config = self._config
+        if (config.http.reuse_port or config.tcp.reuse_port) and not config.backend.url:
+            self.log.warn(
+                "reuse_port without Redis: processes that share a port have separate histories and subscribers, and a "
+                "message reaches the clients of one process only"
+            )
+
     # Reload
 
     async def reconfigure(self, config: Config) -> None:
