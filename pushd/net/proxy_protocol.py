@@ -39,7 +39,7 @@ class InvalidHeader(Exception):
 def split_header(data: bytes) -> tuple[IAddress | None, bytes] | None:
     """Parse a header.
 
-    :return: the address of the client, None if the proxy does not tell it, and the bytes after the header; None alone
+    :return: the address of the client, None if the header has none, and the bytes after the header; None alone
         while the header is incomplete.
     :raises InvalidHeader: when it is no header.
     """

@@ -125,7 +125,7 @@ class ListenerService(Service):
             prepare(self._port, dead_peer)
 
     def _admit_proxy(self, host: str | None) -> Slot | None:
-        """Admit a connection until the PROXY protocol header tells its client, by whose address it is counted."""
+        """Admit a connection until its PROXY protocol header arrives; then the address of its client counts."""
         try:
             slot: Slot = self._served.admission.admit_spare(None)
         except TooManyConnections as refusal:

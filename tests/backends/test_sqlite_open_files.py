@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from twisted.logger import capturedLogs
 
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite import writer_thread
@@ -167,6 +168,21 @@ def test_lost_deletion_begins_a_new_epoch(sqlite):
         assert again.epoch != epoch
     finally:
         again.stop()
+
+
+@pytest.mark.parametrize("has_messages", [True, False])
+def test_history_that_is_empty_without_a_reason_is_warned_of(sqlite, has_messages):
+    harness = sqlite()
+    if has_messages:
+        harness.publish("a")
+    harness.stop()
+    harness.file.unlink()
+    with capturedLogs() as events:
+        harness.start()
+    warnings = [event["sentence"] for event in events if "sentence" in event]
+    assert [
+        "is empty, though an earlier run acknowledged messages; starting a new epoch" in each for each in warnings
+    ] == [True] * has_messages
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 96, b"not a mark", b"\xff"])

@@ -39,6 +39,7 @@ class Daemon:
         listen = "tcp:0:interface=127.0.0.1"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
         self._log = directory / log
+        self._log.write_bytes(b"")
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
                 [*TWISTD[:-1], *twistd, "pushd", "--http", listen, "--tcp", listen, "--log-format", "text", *options],

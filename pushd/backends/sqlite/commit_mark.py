@@ -36,12 +36,12 @@ class CommitMark:
         self._file: int | None = None
         self._written: Position | None = None
 
-    def is_newer_than(self, position: Position) -> bool:
-        """Return whether a newer commit of the same epoch was recorded."""
+    def read(self) -> Position | None:
+        """Return the recorded position; None if there is none."""
         with suppress(OSError, ValueError):
             epoch, seq, now = self._path.read_text(encoding="ascii").split()
-            return epoch == position.epoch and (float(seq) > position.seq or float(now) > position.now)
-        return False
+            return Position(epoch, float(seq), float(now))
+        return None
 
     def write(self, position: Position) -> None:
         """Record a commit, before it is acknowledged. It survives the death of the process."""

@@ -27,6 +27,7 @@ _IS_OLDER = (
     "{file} ends before the newest acknowledged message: the file or its write-ahead log was removed, truncated or "
     "replaced by a copy"
 )
+_IS_EMPTY = "{file} is empty, though an earlier run acknowledged messages"
 _NEW_EPOCH = "{reason}; starting a new epoch, returning subscribers receive a gap"
 
 
@@ -150,10 +151,8 @@ def _begin_run(directory: Directory, db: sqlite3.Connection, sync: str) -> str |
     boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
     epoch, seq, now, last_boot, was_at_risk = db.execute("SELECT epoch, seq, now, boot, at_risk FROM log").fetchone()
     is_at_risk = sync == "normal"
-    loss = None
-    if directory.mark.is_newer_than(Position(epoch, seq, now)):
-        loss = _IS_OLDER.format(file=directory.file)
-    elif was_at_risk and last_boot != boot:
+    loss = _missing_commits(directory, Position(epoch, seq, now))
+    if loss is None and was_at_risk and last_boot != boot:
         loss = _AFTER_CRASH
     if loss is not None:
         epoch = new_epoch()
@@ -162,3 +161,14 @@ def _begin_run(directory: Directory, db: sqlite3.Connection, sync: str) -> str |
         db.execute("UPDATE log SET boot = ?, at_risk = ?", (boot, is_at_risk))
     directory.mark.write(Position(epoch, seq, now))
     return loss
+
+
+def _missing_commits(directory: Directory, position: Position) -> str | None:
+    """Return why acknowledged commits are missing from a history that ends at a position; None if none are."""
+    marked = directory.mark.read()
+    if marked is None:
+        return None
+    if marked.epoch == position.epoch:
+        is_older = marked.seq > position.seq or marked.now > position.now
+        return _IS_OLDER.format(file=directory.file) if is_older else None
+    return _IS_EMPTY.format(file=directory.file) if marked.seq and not position.seq else None
