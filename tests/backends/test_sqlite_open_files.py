@@ -8,6 +8,7 @@ from twisted.logger import capturedLogs
 
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite import writer_thread
+from pushd.backends.sqlite.history_check import check_history
 from pushd.core.cursor import MessageId
 from pushd.core.errors import StorageFailed
 from pushd.core.message import Message, draft
@@ -152,6 +153,19 @@ def test_older_copy_begins_a_new_epoch(sqlite, tmp_path):
     epoch = harness.epoch
     harness.restart()
     assert harness.epoch == epoch, "the new epoch continues"
+
+
+def test_check_reports_missing_commits(sqlite):
+    harness = sqlite()
+    harness.publish("a")
+    harness.restart()
+    assert check_history(str(harness.directory)).startswith("the history is intact")
+    harness.publish("a")
+    assert check_history(str(harness.directory)).startswith("the history is intact")
+    again = harness.crash()
+    again.stop()
+    again.sql("UPDATE log SET seq = 1")
+    assert "ends before the newest acknowledged message" in check_history(str(again.directory))
 
 
 def test_lost_deletion_begins_a_new_epoch(sqlite):

@@ -151,7 +151,7 @@ def _begin_run(directory: Directory, db: sqlite3.Connection, sync: str) -> str |
     boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
     epoch, seq, now, last_boot, was_at_risk = db.execute("SELECT epoch, seq, now, boot, at_risk FROM log").fetchone()
     is_at_risk = sync == "normal"
-    loss = _missing_commits(directory, Position(epoch, seq, now))
+    loss = missing_commits(directory, directory.mark.read(), Position(epoch, seq, now))
     if loss is None and was_at_risk and last_boot != boot:
         loss = _AFTER_CRASH
     if loss is not None:
@@ -163,9 +163,11 @@ def _begin_run(directory: Directory, db: sqlite3.Connection, sync: str) -> str |
     return loss
 
 
-def _missing_commits(directory: Directory, position: Position) -> str | None:
-    """Return why acknowledged commits are missing from a history that ends at a position; None if none are."""
-    marked = directory.mark.read()
+def missing_commits(directory: Directory, marked: Position | None, position: Position) -> str | None:
+    """Return a sentence if acknowledged commits are missing from a history that ends at a position; else None.
+
+    :param marked: the position in the commit mark.
+    """
     if marked is None:
         return None
     if marked.epoch == position.epoch:
