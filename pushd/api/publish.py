@@ -1,10 +1,12 @@
 """Publishing by HTTP: ``/pub/CH[,CH...]`` for a message, ``/pub`` for a batch; and the status of a channel."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from msgspec import structs
 
 from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable
@@ -153,13 +155,13 @@ def _ttl(request: Request) -> float | None:
         raise BadTtl("ttl must be a positive number of seconds, at most ten years") from None
 
 
-def _key(request: Request, scope: str) -> str | None:
+def _key(request: Request, scope: str) -> IdempotencyKey | None:
     key = request.getHeader(b"idempotency-key")
     if key is None:
         return None
     if not key or len(key) > _MAX_KEY:
         raise BadParameter(f"Idempotency-Key must have 1 to {_MAX_KEY} bytes")
-    return f"{scope} {key.decode('latin-1')}"
+    return IdempotencyKey(f"{scope} {key.decode('latin-1')}", sha256(request.body).digest())
 
 
 def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *, is_list: bool) -> bytes:

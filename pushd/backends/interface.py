@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
@@ -116,7 +117,7 @@ class Backend(Protocol):
     async def stop(self) -> None:
         """Process pending requests, or refuse them with `Stopping` or `Unavailable`, and release all resources."""
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
+    async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Sequence[PublishResult]:
         """Publish messages in their order. Never raises a refusal.
 
         Each message is accepted or refused on its own. Messages of concurrent calls may be interleaved.

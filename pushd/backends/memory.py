@@ -11,6 +11,7 @@ from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.log import Log
 from pushd.core.log_reader import LogReader
 from pushd.core.message import Draft, Message
@@ -49,7 +50,7 @@ class MemoryBackend:
         if self._sweep.running:
             self._sweep.stop()
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Message | Refusal]:
+    async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Message | Refusal]:
         return [self._publish(draft) for draft in drafts]
 
     def subscribe(self, topic: str) -> None:

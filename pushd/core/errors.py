@@ -180,6 +180,13 @@ class LineTooLong(TooLarge):
     code = "line-too-long"
 
 
+class IdempotencyMismatch(Refusal):
+    """The idempotency key was used before, for a publish with another body."""
+
+    code = "idempotency-mismatch"
+    status = 422
+
+
 class UnsupportedType(Refusal):
     """The resource does not accept a body of this content type."""
 

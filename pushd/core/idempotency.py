@@ -4,14 +4,23 @@ A duplicate gets the same response as the first publish with its key, and is not
 """
 
 from collections import deque
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 R = TypeVar("R")
 
 SECONDS: Final = 120.0
 """How long a response is cached."""
+MISMATCH: Final = "Idempotency-Key was used before with another body: a repeat must have the same body"
 _MAX_SIZE: Final = 100_000
 """The maximum size of all cached responses; the oldest are evicted first."""
+
+
+class IdempotencyKey(NamedTuple):
+    """The key of a publish, and what tells a repeat from another publish with the same key."""
+
+    text: str
+    digest: bytes
+    """A digest of the body, of the same length for all keys."""
 
 
 class IdempotencyCache(Generic[R]):

@@ -228,14 +228,14 @@ class LogReader:
     def _is_finished(self, topic: str, seq: int, is_return: bool) -> bool:
         """Return whether a topic has ended and has no message newer than `seq`.
 
-        :param is_return: whether the subscriber has a cursor: only then is a deleted channel at its end.
+        :param is_return: whether the subscriber has a cursor, for which a channel that was deleted later has ended.
         """
         if is_pattern(topic):
             return False
         channel = self._log.channels.get(topic)
         if channel is not None:
             return channel.is_finished(seq)
-        return is_return and self._log.channels.is_deleted(topic)
+        return is_return and seq < self._log.channels.deleted_at(topic)
 
     # Messages
 

@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
-from pushd.core.errors import Refusal
-from pushd.core.idempotency import IdempotencyCache
+from pushd.core.errors import IdempotencyMismatch, Refusal
+from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
 from pushd.metrics import Counters
 
@@ -71,7 +71,7 @@ class Publisher:
         self._clock = clock
         self._counters = counters
         self._subscribers_of = subscribers_of
-        self._remembered: IdempotencyCache[list[Receipt | Refusal]] = IdempotencyCache()
+        self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
 
     async def publish(self, draft: Draft) -> Receipt:
@@ -81,35 +81,43 @@ class Publisher:
             raise receipt
         return receipt
 
-    async def publish_all(self, drafts: Iterable[Draft | Refusal], key: str | None = None) -> list[Receipt | Refusal]:
+    async def publish_all(
+        self, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
+    ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         if key is None:
             return await self._publish_slices(drafts)
-        await self._keys.acquire(key)
+        await self._keys.acquire(key.text)
         try:
-            receipts = self._remembered.get(key, self._clock.seconds())
-            if receipts is None:
+            remembered = self._remembered.get(key.text, self._clock.seconds())
+            if remembered is not None:
+                digest, receipts = remembered
+                if digest != key.digest:
+                    raise IdempotencyMismatch(MISMATCH)
+            else:
                 receipts = await self._publish_slices(drafts, key)
+                if any(isinstance(each, IdempotencyMismatch) for each in receipts):  # found by another node
+                    raise IdempotencyMismatch(MISMATCH)
                 # If every message should be retried, a repeat is that retry.
                 if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
-                    self._remembered.put(key, receipts, 1 + len(receipts), self._clock.seconds())
+                    self._remembered.put(key.text, (key.digest, receipts), 1 + len(receipts), self._clock.seconds())
             return receipts
         finally:
-            self._keys.release(key)
+            self._keys.release(key.text)
 
     async def _publish_slices(
-        self, drafts: Iterable[Draft | Refusal], key: str | None = None
+        self, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
     ) -> list[Receipt | Refusal]:
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := _next_slice(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
-            slice_key = None if key is None else f"{len(receipts)} {key}"
+            slice_key = None if key is None else key._replace(text=f"{len(receipts)} {key.text}")
             accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)], slice_key))
             receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
         return receipts
 
-    async def _publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Receipt | Refusal]:
+    async def _publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Receipt | Refusal]:
         receipts: list[Receipt | Refusal] = []
         for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):

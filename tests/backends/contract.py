@@ -321,6 +321,19 @@ class EndContract:
         assert not (await harness.open("a", EVERYTHING)).is_complete
         assert (await harness.page("a", cursor(a))).ended == ()
 
+    async def test_deleted_channel_is_not_complete_for_a_cursor_from_after_its_deletion(self, start: Start) -> None:
+        harness = await start()
+        before = (await harness.publish("a"), await harness.open("a", NOW))[1].position
+        await harness.backend.delete("a")
+        after = (await harness.open("a", NOW)).position
+        for cursor, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", cursor)).is_complete == is_complete
+        await harness.publish("b")
+        for cursor, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", cursor)).is_complete == is_complete
+        again = await harness.publish("a")
+        assert ids(list((await harness.page("a", after)).messages)) == [again.id]
+
     async def test_publish_to_a_deleted_channel_creates_it_again(self, start: Start) -> None:
         harness = await start()
         a = await harness.publish("a")

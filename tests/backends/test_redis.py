@@ -10,6 +10,7 @@ from pushd.backends.interface import BackendEvents, PublishResult
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.core.history import Bounds
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from tests.backends.backend_harness import Make, Wait
 from tests.backends.contract import BackendContract
@@ -42,7 +43,7 @@ class Hearing(RedisBackend):
         await until(lambda: self._feed_link.protocol is not None, "the connection to Redis")
         assert await self._subscriptions.ready(("**", "$sys/**"), 5)
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
+    async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Sequence[PublishResult]:
         """Publish, and hear it."""
         told = await super().publish(drafts, key)
         await until(lambda: all(each.seq in self.seen for each in told if isinstance(each, Message)), "the messages")

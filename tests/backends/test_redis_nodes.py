@@ -6,13 +6,16 @@ import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
 from pushd.core.cursor import EVERYTHING, Last, MessageId
-from pushd.core.errors import UnknownChannel
+from pushd.core.errors import IdempotencyMismatch, UnknownChannel
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import draft
 from pushd.hub.publishing import Receipt
 from tests.backends.nodes import Ear, Node, Publisher, judge, settled
 from tests.backends.redis_server import RedisServer, until, until_told
 
 Start = Callable[..., Awaitable[Node]]
+
+KEY = IdempotencyKey("key", b"a digest")
 
 
 async def test_a_publish_at_any_node_reaches_the_subscribers_of_all(redis: RedisServer, node: Start) -> None:
@@ -137,18 +140,28 @@ async def test_counts_are_those_of_all_nodes_and_go_with_a_node(redis: RedisServ
 async def test_a_repeat_at_another_node_gets_the_first_answer(redis: RedisServer, node: Start) -> None:
     one, other = await node(redis.url), await node(redis.url)
     ear = await one.ear("a")
-    first = await one.hub.publish_all([draft("a", b"1"), draft("b", b"2")], "key")
-    assert await one.hub.publish_all([draft("a", b"1"), draft("b", b"2")], "key") == first
-    assert await other.hub.publish_all([draft("a", b"1"), draft("b", b"2")], "key") == first
+    first = await one.hub.publish_all([draft("a", b"1"), draft("b", b"2")], KEY)
+    assert await one.hub.publish_all([draft("a", b"1"), draft("b", b"2")], KEY) == first
+    assert await other.hub.publish_all([draft("a", b"1"), draft("b", b"2")], KEY) == first
     assert [each.subscribers for each in first if isinstance(each, Receipt)] == [1, 0]
-    assert await other.hub.publish_all([draft("a", b"1")], "other key") != first[:1]
+    assert await other.hub.publish_all([draft("a", b"1")], IdempotencyKey("other key", b"1")) != first[:1]
     side_by_side = [
-        Deferred.fromCoroutine(each.hub.publish_all([draft("a", b"3")], "third")) for each in (one, other) * 3
+        Deferred.fromCoroutine(each.hub.publish_all([draft("a", b"3")], IdempotencyKey("third", b"3")))
+        for each in (one, other) * 3
     ]
     answers = await gatherResults(side_by_side)
     ids = [receipt.id for (receipt,) in answers if isinstance(receipt, Receipt)]
     assert len(ids) == len(answers) and len(set(ids)) == 1
     await until(lambda: ear.texts == ["1", "1", "3"], "each once")
+
+
+async def test_a_key_with_another_body_is_refused_at_another_node(redis: RedisServer, node: Start) -> None:
+    one, other = await node(redis.url), await node(redis.url)
+    await one.hub.publish_all([draft("a", b"1")], KEY)
+    for each in (one, other):
+        with pytest.raises(IdempotencyMismatch):
+            await each.hub.publish_all([draft("a", b"2")], IdempotencyKey(KEY.text, b"other"))
+    assert (await one.hub.status("a")).info.messages == 1
 
 
 async def test_prefixes_and_databases_keep_logs_apart(redis: RedisServer, node: Start) -> None:

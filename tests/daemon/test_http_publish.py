@@ -226,12 +226,23 @@ def test_repeated_key_publishes_once(daemon: Daemon, channel: str) -> None:
     first = daemon.request("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"1")
     with daemon.http() as http:
         http.open_stream(f"/sse/{channel}")
-        again = daemon.request("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"2")
+        again = daemon.request("POST", f"/pub/{channel}", {"Idempotency-Key": channel}, b"1")
     assert (again.status, again.body) == (first.status, first.body) == (202, first.body)
     other = daemon.publish(channel, b"3", Idempotency_Key=f"{channel}-other")
     elsewhere = daemon.publish(f"{channel}/x", b"4", Idempotency_Key=channel)
     assert len({first.json()["id"], other["id"], elsewhere["id"]}) == 3
     assert [message["data"] for message in daemon.history(channel)] == ["1", "3"]
+
+
+@pytest.mark.parametrize("target", ["/pub/{}", "/pub/{}/a,{}/b", "/pub"])
+def test_repeated_key_with_another_body_is_refused(daemon: Daemon, channel: str, target: str) -> None:
+    one, other = (b'{"channel":"%b","data":%d}' % (channel.encode(), number) for number in range(2))
+    headers = NDJSON | {"Idempotency-Key": channel}
+    first = daemon.request("POST", target.replace("{}", channel), headers, one)
+    refused = daemon.request("POST", target.replace("{}", channel), headers, other)
+    assert (refused.status, refused.json()["error"]["code"]) == (422, "idempotency-mismatch")
+    again = daemon.request("POST", target.replace("{}", channel), headers, one)
+    assert (again.status, again.body) == (first.status, first.body)
 
 
 def test_repeated_key_for_several_channels(daemon: Daemon, channel: str) -> None:

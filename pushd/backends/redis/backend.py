@@ -26,6 +26,7 @@ from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
@@ -120,7 +121,7 @@ class RedisBackend:
         await self._feed_link.stop()
         await self._commands.link.stop()
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> Sequence[PublishResult]:
+    async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Sequence[PublishResult]:
         heard = [sum(self._events.local_audience(draft.channel).transports.values()) if key else 0 for draft in drafts]
         try:
             return await self._publisher.publish(drafts, heard, key)

@@ -18,8 +18,9 @@ from pushd.backends.interface import Duplicate, PublishResult
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import accepted, encode_draft
 from pushd.backends.redis.scripts import PUBLISH
-from pushd.core.errors import Refusal, TooManyChannels, Unavailable
+from pushd.core.errors import IdempotencyMismatch, Refusal, TooManyChannels, Unavailable
 from pushd.core.history import Bounds
+from pushd.core.idempotency import MISMATCH, IdempotencyKey
 from pushd.core.message import Draft
 
 _CALLS: Final = 8
@@ -45,7 +46,9 @@ class _PendingPublish:
 
     __slots__ = ("answer", "bytes", "drafts", "key", "subscribers", "until")
 
-    def __init__(self, drafts: Sequence[Draft], subscribers: Sequence[int], key: str, until: float) -> None:
+    def __init__(
+        self, drafts: Sequence[Draft], subscribers: Sequence[int], key: IdempotencyKey | None, until: float
+    ) -> None:
         self.drafts = drafts
         self.subscribers = subscribers
         self.key = key
@@ -100,7 +103,7 @@ class Publisher:
         self._timer: Any = None
 
     async def publish(
-        self, drafts: Sequence[Draft], subscribers: Sequence[int], key: str | None
+        self, drafts: Sequence[Draft], subscribers: Sequence[int], key: IdempotencyKey | None
     ) -> list[PublishResult]:
         """Publish messages in their order; return the result of each.
 
@@ -112,7 +115,7 @@ class Publisher:
             return []
         if self._commands.is_unavailable:
             raise NotSent(str(self._commands.unavailable()))
-        pending = _PendingPublish(drafts, subscribers, key or "", self._clock.seconds() + self._patience)
+        pending = _PendingPublish(drafts, subscribers, key, self._clock.seconds() + self._patience)
         if self._waiting_bytes + pending.bytes > _WAITING_BYTES and self._waiting_bytes:
             raise NotSent("too many bytes are waiting for Redis; try again in a moment")
         self._waiting.append(pending)
@@ -187,8 +190,8 @@ class Publisher:
             for draft, subscribers in zip(pending.drafts, pending.subscribers, strict=True)
             for value in encode_draft(draft, subscribers)
         ]
-        key = call.publishes[0].key
-        arguments = (self._node, call.number, before, round(until * 1000), key, _encode(messages))
+        text, digest = call.publishes[0].key or IdempotencyKey("", b"")
+        arguments = (self._node, call.number, before, round(until * 1000), text, _encode(messages), digest)
         try:
             raw = await self._commands.call_over(protocol, PUBLISH, *self._bounds, *arguments)
         except LostConnection:
@@ -202,6 +205,8 @@ class Publisher:
         match status:
             case "late":
                 self._settle(call, Unavailable("Redis did not process the request in time; nothing was published"))
+            case "mismatch":
+                self._settle(call, IdempotencyMismatch(MISMATCH))
             case "lost":
                 self._settle(call, Unavailable("Redis restarted or failed over; this may have been published"))
             case _:

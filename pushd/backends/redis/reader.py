@@ -32,6 +32,7 @@ class _ChannelState(msgspec.Struct, array_like=True):
     lost_at: int
     why: str
     known: int
+    """0 unknown, 1 known, otherwise the sequence of its deletion."""
     ended: int
     newest: int
 
@@ -335,6 +336,6 @@ def _epoch_gaps(topics: Sequence[str], after: MessageId, why: str, state: _OpenR
 
 
 def _is_finished(fact: _ChannelState, seq: int, returning: bool) -> bool:
-    if fact.known == 2:
-        return returning
+    if fact.known > 1:
+        return returning and seq < fact.known
     return bool(fact.ended) and fact.newest <= seq

@@ -31,6 +31,7 @@ from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
@@ -103,7 +104,7 @@ class SqliteBackend:
 
     # Writes
 
-    async def publish(self, drafts: Sequence[Draft], key: str | None = None) -> list[Message | Refusal]:
+    async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Message | Refusal]:
         """See `pushd.backends.interface.Backend`, here and below."""
         if not drafts:
             return []
@@ -126,8 +127,7 @@ class SqliteBackend:
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
-        known: bool = await self._submit(DeleteRequest(channel, *self._time()))
-        return known
+        return bool(await self._submit(DeleteRequest(channel, *self._time())))
 
     # Reads
 
@@ -233,7 +233,7 @@ class SqliteBackend:
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
         elif isinstance(request, DeleteRequest) and result:
-            self._tail.delete(request.name)
+            self._tail.delete(request.name, result)
             self._events.on_deleted(request.name)
 
     def _on_maintained(self, totals: LogTotals) -> None:

@@ -171,7 +171,7 @@ class HistoryReader:
         if record is None:
             return False
         if record.deleted:
-            return returning
+            return returning and seq < record.deleted
         if not record.ended:
             return False
         newest = next(self._snapshot.sequences(record, 0, backward=True), None)

@@ -6,6 +6,6 @@ if ARGV[6] == 'names' then
     return redis.call('ZRANGEBYLEX', E .. 'names', ARGV[7], ARGV[8], 'LIMIT', 0, ARGV[9])
 end
 local r = record(ARGV[7])
-if not r or r.gone == 1 then return cmsgpack.pack({ epoch }) end
+if not r or r.gone > 0 then return cmsgpack.pack({ epoch }) end
 local first = r.n > 0 and redis.call('XRANGE', E .. 's:' .. ARGV[7], '-', '+', 'COUNT', 1)[1]
 return cmsgpack.pack({ epoch, r.n, r.b, first and seq_of(first[1]) or 0, r.last, r.at, r.ended })

@@ -3,11 +3,11 @@
 -- how many-th time · 12 the run of Redis in which this was asked before, empty if never · 13 the time after which nobody
 -- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, six values for each
 -- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end),
--- how many hear it at that node.
+-- how many hear it at that node · 16 a digest of the body that was sent with the key.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 local MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
-local ANSWERS, KEY = P .. 'a:' .. ARGV[10], P .. 'k:' .. ARGV[14]
+local ANSWERS, KEY = P .. 'a:' .. ARGV[10], P .. 'i:' .. ARGV[14]
 local REMEMBERED_MS, REMEMBERED, TIDIED = 120000, 64, 16
 
 -- Of two copies of a call the first counts, be it the second that comes first.
@@ -17,7 +17,11 @@ if ARGV[12] ~= '' and ARGV[12] ~= ARGV[3] then return cmsgpack.pack({ 'lost', ep
 if ms > num(ARGV[13]) then return cmsgpack.pack({ 'late', epoch, {} }) end
 if ARGV[14] ~= '' then
     local before = redis.call('GET', KEY)
-    if before then return before end
+    if before then
+        local digest = ARGV[16]
+        if string.sub(before, 1, #digest) ~= digest then return cmsgpack.pack({ 'mismatch', epoch, {} }) end
+        return string.sub(before, #digest + 1)
+    end
 end
 
 local count = nil
@@ -125,5 +129,5 @@ if num(ARGV[11]) % TIDIED == 1 then
     for number = old - TIDIED, old do redis.call('HDEL', ANSWERS, str(number)) end
     redis.call('PEXPIRE', ANSWERS, REMEMBERED_MS)
 end
-if ARGV[14] ~= '' then redis.call('SET', KEY, cmsgpack.pack({ 'again', epoch, told }), 'PX', REMEMBERED_MS) end
+if ARGV[14] ~= '' then redis.call('SET', KEY, ARGV[16] .. cmsgpack.pack({ 'again', epoch, told }), 'PX', REMEMBERED_MS) end
 return cmsgpack.pack({ 'ok', epoch, told })
