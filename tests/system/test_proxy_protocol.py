@@ -57,7 +57,7 @@ def test_clients_of_both_protocols_have_their_addresses(daemon: Proxied) -> None
         websocket.send(HANDSHAKE)
         lines.send(b"SUB a\r\n")
         assert lines.line().startswith(b"INFO ")
-        assert lines.line() == b"+OK SUB a\r\n"
+        assert lines.line().startswith(b"+OK SUB a")
         assert eventually(lambda: daemon.addresses() == ["192.0.2.7", "192.0.2.8", "192.0.2.9"])
         assert daemon.publish("a")["subscribers"] == 3
         assert lines.line().startswith(b"MSG a ")
