@@ -98,6 +98,10 @@ class Channel:
         """Iterate over the kept messages newer than sequence `seq`, oldest first."""
         return islice(self.messages, self._position(seq), None)
 
+    def count(self, after: int, upto: int) -> int:
+        """Return the number of kept messages after sequence `after`, up to `upto`."""
+        return max(0, self._position(upto) - self._position(after))
+
     def is_finished(self, seq: int) -> bool:
         """Return whether the channel has ended and has no message newer than sequence `seq`."""
         return self.ended and (self.messages[-1].seq if self.messages else self.lost) <= seq

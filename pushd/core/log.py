@@ -14,6 +14,7 @@ from pushd.core.losses import LossIndex
 from pushd.core.message import Draft, Message
 from pushd.core.steps import Steps
 from pushd.core.timeline import Timeline
+from pushd.core.timestamp import round_timestamp
 
 _EXPIRED_STEP = 500
 """The most messages that expire in one step: about a millisecond."""
@@ -69,7 +70,7 @@ class Log:
             seq,
             prev,
             name,
-            int(1000 * time) / 1000,
+            round_timestamp(time),
             draft.data,
             draft.content_type,
             draft.encoding,

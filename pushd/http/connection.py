@@ -144,6 +144,17 @@ class HttpConnection(ConnectionState):
         if not self._is_serving:
             self._update()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the daemon stops, so that the connection is to close after the next answer."""
+        return self._site.is_stopping
+
+    def abort(self) -> None:
+        """Close the connection at once, although a request is held."""
+        self._linger()
+        self.transport.abortConnection()
+        self._update()
+
     def prioritize(self) -> None:
         """Read this connection before those that only subscribe."""
         prioritize(self.transport)

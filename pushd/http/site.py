@@ -69,6 +69,8 @@ class PushSite(ServerFactory):
         )
         self.on_close: Deadlines[HttpConnection] = Deadlines(clock, _LINGER_SECONDS, _abort)
         self.root = root
+        self.is_stopping = False
+        """Whether connections are closed after their next answer, which announces it."""
         self.admission = admission
         self._is_proxy = is_proxy
         self._access = access or AccessLog()
@@ -86,6 +88,10 @@ class PushSite(ServerFactory):
         self.known_host = None
         self.on_head.reconfigure(limits.handshake)
         self.on_body.reconfigure(limits.upload)
+
+    def begin_shutdown(self) -> None:
+        """Close each connection after its next answer."""
+        self.is_stopping = True
 
     def close_idle(self) -> None:
         """Close the connections that clients keep for another request, and those whose last answer is sent."""

@@ -133,6 +133,7 @@ class Daemon(MultiService):
     async def _stop(self) -> None:
         self.supervisor.stopping()
         self.hub.begin_shutdown()
+        self._site.begin_shutdown()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._close_connections()
         self._site.close_idle()

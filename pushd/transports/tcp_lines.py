@@ -89,6 +89,7 @@ class LineConnection(Backpressure):
         self.subscriber = Subscriber(
             self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
         )
+        self.subscriber.record_origins()
         self._session: Session[_Item] = Session(factory.sessions, self.subscriber)
         self.transport: Any = None
 
@@ -167,14 +168,17 @@ class LineConnection(Backpressure):
         """Send a block."""
         self.transport.write(data)
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended: unsubscribe from it. The connection stays open."""
-        self._factory.hub.unsubscribe(self.subscriber, (channel,))
+    def topics_ended(self) -> None:
+        """Called when every channel has ended: the connection stays open."""
 
     def close(self, why: Refusal) -> None:
         """Send the reason, and close."""
         self.transport.write(encode_refusal(why))
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abortConnection()
 
     # Commands
 

@@ -170,6 +170,32 @@ class StartContract:
             messages, gaps = await harness.replay(topics, position)
             assert (ids(messages), gaps) == (ids(expected), []), since
 
+    @pytest.mark.parametrize("is_lost", [False, True])
+    @pytest.mark.parametrize("topic", ["a", "*"])
+    async def test_message_lost_after_the_opening_is_a_gap_even_if_a_newer_one_was_lost_before(
+        self, start: Start, topic: str, is_lost: bool
+    ) -> None:
+        harness = await start()
+        older = await harness.publish("a", ttl=1.5 if is_lost else 60.0)
+        newer = await harness.publish("a", ttl=0.3)
+        kept = await harness.publish("a")
+        await harness.wait(0.5)
+        position = await harness.open(topic, EVERYTHING)
+        assert position.gaps == ()
+        await harness.wait(1.2)
+        messages, gaps = await harness.replay(topic, position)
+        assert ids(messages) == [kept.id] if is_lost else [older.id, kept.id]
+        assert [(gap.topic, gap.end, gap.reason) for gap in gaps] == [(topic, newer.id, "expired")] * is_lost
+
+    @pytest.mark.parametrize("topic", ["a", "*"])
+    async def test_times_are_compared_to_the_nearest_millisecond(self, start: Start, topic: str) -> None:
+        harness = await start()
+        await harness.wait(0.0006)
+        sent = await harness.publish("a")
+        for less, expected in ((0.0004, [sent.id]), (0.0006, [])):
+            assert ids(await harness.stored(topic, Time(sent.time + less))) == expected
+        assert ids(await harness.stored(topic, Time(sent.time - 0.0004))) == [sent.id]
+
     async def test_cursor_at_the_newest_message_needs_no_replay(self, start: Start) -> None:
         harness = await start()
         first, second = await harness.publish_each("ab")
@@ -326,11 +352,11 @@ class EndContract:
         before = (await harness.publish("a"), await harness.open("a", NOW))[1].position
         await harness.backend.delete("a")
         after = (await harness.open("a", NOW)).position
-        for cursor, is_complete in ((before, True), (after, False)):
-            assert (await harness.open("a", cursor)).is_complete == is_complete
+        for position, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", position)).is_complete == is_complete
         await harness.publish("b")
-        for cursor, is_complete in ((before, True), (after, False)):
-            assert (await harness.open("a", cursor)).is_complete == is_complete
+        for position, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", position)).is_complete == is_complete
         again = await harness.publish("a")
         assert ids(list((await harness.page("a", after)).messages)) == [again.id]
 

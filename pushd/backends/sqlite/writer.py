@@ -27,6 +27,7 @@ from pushd.backends.sqlite.writer_requests import (
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
+from pushd.core.timestamp import round_timestamp
 
 _STEP_SIZE = 256
 """The most rows that one statement deletes, and pages that one vacuum frees: some milliseconds."""
@@ -183,7 +184,7 @@ class Writer:
         if request.now >= self._next_expiry and not self._has_more_expired:
             self._expire(request.now)
         if isinstance(request, PublishRequest):
-            time, now = round(request.time, 3), request.now
+            time, now = round_timestamp(request.time), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
         return self._ledger.delete(request.name) if isinstance(request, DeleteRequest) else None
 
