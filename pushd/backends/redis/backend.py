@@ -1,5 +1,6 @@
 """The Redis backend: connects its parts and reports their health."""
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -34,6 +35,9 @@ _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
 _PAGES: Final = 64
 """Pages that are read at a time, so that a crowd that comes back takes no more memory than these."""
+
+_FACT: Final = re.compile(rb"^(\w+):(.*?)\r?$", re.MULTILINE)
+_NUMBER: Final = re.compile(rb"[0-9]{1,9}")
 
 _joined = msgspec.msgpack.Decoder(tuple[str, int, int, int, int]).decode
 
@@ -240,15 +244,16 @@ class RedisBackend:
 
     async def _run_of(self, protocol: Any) -> bytes:
         """Check that a Redis is a master and new enough; return its run id."""
-        (role, *_) = await protocol.execute_command("ROLE")
-        if role != b"master":
+        role, info = await protocol.execute_command("ROLE"), await protocol.execute_command("INFO", "server")
+        facts = dict(_FACT.findall(info)) if type(info) is bytes else {}
+        if not role or type(role) is not list or not facts.keys() >= {b"redis_version", b"run_id"}:
+            raise NotUsable("the server does not answer like a Redis server")
+        if role[0] != b"master":
             raise NotUsable("it is a replica")
-        lines = (await protocol.execute_command("INFO", "server")).splitlines()
-        facts = dict(line.split(b":", 1) for line in lines if b":" in line)
-        version = tuple(int(part) for part in facts.get(b"redis_version", b"0").decode().split(".")[:2])
+        version = tuple(int(part) for part in _NUMBER.findall(facts[b"redis_version"])[:2])
         if version < _OLDEST:
             raise NotUsable(f"Redis {'.'.join(map(str, version))} is too old: pushd needs 6.2 or newer")
-        return bytes(facts[b"run_id"])
+        return facts[b"run_id"]
 
     def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:

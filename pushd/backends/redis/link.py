@@ -134,6 +134,8 @@ class Link(Generic[P]):
             except (CancelledError, LostConnection):
                 if not made.reason:
                     raise
+                if made.failure:
+                    raise NotUsable(made.failure) from None
                 raise NotUsable(f"the connection was lost while it was prepared: {made.reason}") from None
             self.protocol, self.trouble = made, "the connection was lost"
             self._on_up()
@@ -144,7 +146,7 @@ class Link(Generic[P]):
                 self._changed()
             if made.transport is not None and not made.lost.called:
                 made.transport.abortConnection()
-        self._fail(self.trouble)
+        self._fail(made.failure or self.trouble)
 
     def _on_up(self) -> None:
         self._told = ""
