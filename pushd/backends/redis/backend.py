@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import DeferredSemaphore
+from twisted.logger import Logger
 
 from pushd.backends.interface import Audience, BackendEvents, PublishResult, Usage
 from pushd.backends.redis.address import Address
@@ -36,6 +37,7 @@ _OLDEST: Final = (6, 2)
 _PAGES: Final = 64
 """Pages that are read at a time, so that a crowd that comes back takes no more memory than these."""
 
+_NO_EVICTION: Final = "noeviction"
 _FACT: Final = re.compile(rb"^(\w+):(.*?)\r?$", re.MULTILINE)
 _NUMBER: Final = re.compile(rb"[0-9]{1,9}")
 
@@ -62,6 +64,8 @@ class RedisBackend:
     :param reactor: the reactor; its `seconds` must be monotonic.
     :param wall: returns unix seconds, for messages that are delivered locally.
     """
+
+    log = Logger()
 
     def __init__(
         self, address: Address, options: RedisOptions, bounds: Bounds, reactor: Any, wall: Callable[[], float]
@@ -105,6 +109,7 @@ class RedisBackend:
         self._feed: Feed
         self._audiences: AudienceQueries
         self._told: str | None = None
+        self._warned_policy = _NO_EVICTION
         self._is_stopping = False
 
     async def start(self, events: BackendEvents) -> None:
@@ -218,6 +223,7 @@ class RedisBackend:
         if self._address.db:
             await protocol.execute_command("SELECT", self._address.db)
         self._commands.run = await self._run_of(protocol)
+        await self._warn_of_eviction(protocol)
         position = self._feed.position or MessageId("", 0)
         newest = max(position.seq, self._publisher.newest)
         raw = await self._commands.call_over(protocol, JOIN, position.epoch, newest)
@@ -254,6 +260,18 @@ class RedisBackend:
         if version < _OLDEST:
             raise NotUsable(f"Redis {'.'.join(map(str, version))} is too old: pushd needs 6.2 or newer")
         return facts[b"run_id"]
+
+    async def _warn_of_eviction(self, protocol: CommandProtocol) -> None:
+        """Log a warning if Redis may evict keys, once for each policy."""
+        info = await protocol.execute_command("INFO", "memory")
+        policy = dict(_FACT.findall(info)).get(b"maxmemory_policy", b"noeviction").decode("ascii", "replace")
+        if policy not in (_NO_EVICTION, self._warned_policy):
+            self.log.warn(
+                "Redis has maxmemory-policy {policy}: it may evict parts of the history, of which subscribers receive "
+                "gaps, and idempotency keys; set noeviction",
+                policy=policy,
+            )
+        self._warned_policy = policy
 
     def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:

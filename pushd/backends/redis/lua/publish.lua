@@ -40,7 +40,8 @@ end
 local function take(ch)
     local r = record(ch)
     if r and r.gone == 0 then return r end
-    count = count or redis.call('ZCARD', E .. 'names')
+    guard()
+    count = count or channels()
     if count >= CHANNELS and not forget_idle() then return nil end
     local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0 }
     if r then
