@@ -36,7 +36,8 @@ class HistoryResource(HttpResource):
         recalled = await self._hub.history(topics, since, limit, _MAX_HISTORY_BYTES)
         if recalled.gaps:
             request.setHeader(b"Pushd-Gap", recalled.gaps[0].reason.encode("ascii"))
-        request.setHeader(b"Pushd-Id", str(recalled.position).encode("ascii"))
+        for name in (b"Pushd-Id", b"Pushd-Cursor"):
+            request.setHeader(name, str(recalled.position).encode("ascii"))
         encoded = await self._hub.in_slices(encode_message, recalled.messages)
         return json_array(request, encoded)
 

@@ -5,7 +5,7 @@ The parsers and encoders are in `pushd.wire`; commands are executed in `pushd.hu
 
 from dataclasses import dataclass
 
-from pushd.core.cursor import NOW, Since
+from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.message import Draft, Message
 from pushd.core.outbox import Policy
 from pushd.core.replay import ChannelInfo
@@ -18,6 +18,8 @@ class Subscribe:
     topics: tuple[str, ...]
     since: Since = NOW
     slow: Policy | None = None
+    begin: bool = False
+    """Whether the reply is followed by a begin object, in formats that have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,12 @@ class Subscribed:
 
     topics: tuple[str, ...]
     gap: str | None
+    cursor: MessageId
+    """The start cursor; see `StartPosition.cursor`."""
+    connection: str
+    """The id of the connection."""
+    begin: bool = False
+    """See `Subscribe`."""
 
 
 @dataclass(frozen=True, slots=True)

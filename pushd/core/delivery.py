@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Protocol, Self
 
+from pushd.core.cursor import MessageId
 from pushd.core.message import Gap, Message
 
 
@@ -24,6 +25,13 @@ class Wire(Protocol):
     @property
     def data_only(self) -> bool:
         """Whether only the data of messages is encoded: gaps and ends cannot be reported."""
+
+    @property
+    def has_begin(self) -> bool:
+        """Whether the format has a begin object, with the start cursor."""
+
+    def begin(self, cursor: MessageId, connection: str) -> bytes:
+        """Encode a start cursor and the id of the connection; ``b""`` if the format has no begin object."""
 
     def message(self, message: Message) -> bytes:
         """Encode a message."""
@@ -55,6 +63,7 @@ class StatelessWire:
     """Base class of the wires whose frames do not depend on the message before."""
 
     is_stateful = False
+    has_begin = False
 
     @property
     def name(self) -> str:
@@ -64,6 +73,10 @@ class StatelessWire:
     def after(self, message: Message) -> Self:
         """Return this wire."""
         return self
+
+    def begin(self, cursor: MessageId, connection: str) -> bytes:
+        """Return ``b""``: the format has no begin object."""
+        return b""
 
     def last(self) -> bytes:
         """Return ``b""``."""

@@ -91,6 +91,7 @@ class Dispatcher:
         """The time at which the messages of this turn were accepted."""
         self._lagging: list[Subscriber] = []
         self._newest = 0
+        self._served = 0
         self._recent = recent
         self._send_each = send_each
         self._gathered: dict[str, list[Delivery]] = {}
@@ -139,6 +140,11 @@ class Dispatcher:
     def is_behind(self) -> bool:
         """Whether the backlog is so long that a backend should not deliver more for now."""
         return len(self._jobs) > _BEHIND
+
+    @property
+    def served(self) -> int:
+        """A sequence up to which all accepted messages were handed to their subscribers."""
+        return self._newest if self.is_idle else self._served
 
     @property
     def is_idle(self) -> bool:
@@ -237,6 +243,7 @@ class Dispatcher:
     def _gather(self, message: Message) -> None:
         if not self._gathered and not self._jobs:
             self._now = self._clock()
+            self._served = message.seq - 1
         delivery = self._recent.of(message)
         self._gathered.setdefault(message.channel, []).append(delivery)
         self._count += 1

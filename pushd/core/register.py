@@ -1,17 +1,22 @@
-"""The register of open connections: each gets a unique number, in the order of arrival, from which its id is made."""
+"""The register of open connections: each gets a unique number, in the order of arrival, of which its id is made."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 from operator import attrgetter
 
+from pushd.core.connection_ids import ConnectionIds
 from pushd.core.subscriber import Subscriber
 
 
 class Register:
-    """The open connections. Numbers increase and are never reused, so a page can begin after one that is closed."""
+    """The open connections. Numbers increase and are never reused, so a page can begin after one that is closed.
 
-    def __init__(self) -> None:
+    :param ids: makes their public ids.
+    """
+
+    def __init__(self, ids: ConnectionIds) -> None:
+        self._ids = ids
         self._open: dict[int, Subscriber] = {}
         self._newest = 0
 
@@ -21,8 +26,7 @@ class Register:
         :param now: unix seconds.
         """
         self._newest += 1
-        peer = subscriber.peer
-        peer.number, peer.connected_at = self._newest, int(now)
+        subscriber.peer.register(self._newest, int(now), self._ids)
         self._open[self._newest] = subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -32,9 +36,14 @@ class Register:
         """
         del self._open[subscriber.peer.number]
 
-    def find(self, number: int) -> Subscriber | None:
-        """Return the subscriber with that number; None if there is none."""
-        return self._open.get(number)
+    def number_of(self, id: str) -> int | None:
+        """Return the number of an open or closed connection; None when the id is none of this daemon."""
+        return self._ids.decode(id)
+
+    def find(self, id: str) -> Subscriber | None:
+        """Return the subscriber with that id; None if there is none."""
+        number = self._ids.decode(id)
+        return None if number is None else self._open.get(number)
 
     def page(self, after: int, limit: int) -> Sequence[Subscriber]:
         """Return at most `limit` subscribers with numbers greater than `after`, the oldest first."""

@@ -22,6 +22,16 @@ class StartPosition(NamedTuple):
     """Whether all its channels have ended and the subscriber has all their messages."""
     known_gaps: tuple[Gap, ...] = ()
     """All gaps after `position`, reported or not; only later ones are new. Compared by topic and end."""
+    start_cursor: MessageId | None = None
+    """See `cursor`; None when that is the position."""
+
+    @property
+    def cursor(self) -> MessageId:
+        """The start cursor, reported to the client before the first gap or message.
+
+        A subscription that begins there receives the same gaps and messages.
+        """
+        return self.start_cursor or self.position
 
 
 class Page(NamedTuple):

@@ -5,21 +5,29 @@ connection fails, or `RequestRefused`.
 """
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pushd.ctl.api_client import ApiClient, quote_path
 from pushd.ctl.errors import RequestRefused, TemporarilyRefused, Unreachable
 from pushd.ctl.multipart_reader import read_multipart
 
+if TYPE_CHECKING:
+    from email.message import Message
+
+    from websockets.datastructures import Headers
+
 Item = dict[str, Any]
-"""A message (it has ``id``) or a control object (it has ``type``: gap, end, ping), as in docs/protocol.md."""
+"""A message (it has ``id``) or a control object (it has ``type``: begin, gap, end, ping), as in docs/protocol.md."""
 _CONNECT_SECONDS = 30.0
 _POLL_SECONDS = 25
 _CLOSE_ENDED, _CLOSE_REFUSED = 4410, (1008, 4401, 4403)
 """Close codes of the daemon's WebSockets: all channels have ended; the subscription was refused."""
+_SUBSCRIBED = re.compile(rb"\+OK SUB \S+ cursor=(\S+)")
+"""The reply to SUB."""
 STREAM_ENDED: Item = {"type": "ended"}
 """Yielded last by a client when all channels have ended, so that reconnecting is pointless."""
 
@@ -40,17 +48,19 @@ def subscribe_stream(target: Target, since: str | None) -> Iterator[Item]:
     if response.status == 204:
         yield STREAM_ENDED
         return
+    yield from _begin(response.headers)
     for line in response:
         yield json.loads(line)
 
 
 def subscribe_sse(target: Target, since: str | None) -> Iterator[Item]:
     """Subscribe by ``/sse``: server-sent events (WHATWG HTML, section 9.2) whose data is JSON."""
-    query = {"since": since, "slow": target.slow, "format": "json"}
+    query = {"since": since, "slow": target.slow, "format": "json", "begin": 0}
     response = target.api.open("GET", f"/sse/{quote_path(target.topics)}", query)
     if response.status == 204:
         yield STREAM_ENDED
         return
+    yield from _begin(response.headers)
     data: list[bytes] = []
     for line in response:
         field, _, value = line.rstrip(b"\n").partition(b":")
@@ -67,12 +77,16 @@ def subscribe_mixed(target: Target, since: str | None) -> Iterator[Item]:
     if response.status == 204:
         yield STREAM_ENDED
         return
+    yield from _begin(response.headers)
     yield from read_multipart(response)
 
 
 def subscribe_longpoll(target: Target, since: str | None) -> Iterator[Item]:
     """Subscribe by ``/longpoll``: one long poll after the other. A gap is yielded before the messages of its poll."""
     path = f"/longpoll/{quote_path(target.topics)}"
+    if since is None:
+        since = target.api.request_json("GET", f"/cursor/{quote_path(target.topics)}")["cursor"]
+        yield {"type": "begin", "cursor": since}
     while True:
         response = target.api.open("GET", path, {"since": since, "timeout": _POLL_SECONDS})
         if reason := response.headers.get("Pushd-Gap"):
@@ -84,7 +98,8 @@ def subscribe_longpoll(target: Target, since: str | None) -> Iterator[Item]:
         if "Pushd-End" in response.headers:
             yield STREAM_ENDED
             return
-        since = response.headers.get("Pushd-Id") or response.headers.get("Last-Event-ID") or since
+        since = response.headers.get("Pushd-Cursor") or since
+        yield {"type": "begin", "cursor": since}
 
 
 def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
@@ -105,7 +120,9 @@ def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
                 return
             if line.startswith(b"-ERR "):
                 raise RequestRefused(line[5:].decode("utf-8", "replace").strip().replace(" ", ": ", 1))
-            if line.startswith(b"{"):
+            if cursor := _SUBSCRIBED.match(line):
+                yield {"type": "begin", "cursor": cursor[1].decode("ascii")}
+            elif line.startswith(b"{"):
                 yield json.loads(line)
 
 
@@ -114,6 +131,8 @@ def subscribe_websocket(target: Target, since: str | None) -> Iterator[Item]:
     with target.api.websocket(
         f"/ws/{quote_path(target.topics)}", {"since": since, "slow": target.slow}, "pushd.v1"
     ) as connection:
+        if connection.response is not None:
+            yield from _begin(connection.response.headers)
         for frame in connection:
             yield json.loads(frame)
         code, reason = connection.close_code, connection.close_reason
@@ -121,6 +140,12 @@ def subscribe_websocket(target: Target, since: str | None) -> Iterator[Item]:
         yield STREAM_ENDED
     elif code in _CLOSE_REFUSED:
         raise RequestRefused(f"WebSocket closed with {code}: {reason}")
+
+
+def _begin(headers: "Message | Headers") -> Iterator[Item]:
+    """Yield the start cursor, from which a client resumes that has received nothing else."""
+    if cursor := headers.get("Pushd-Cursor"):
+        yield {"type": "begin", "cursor": cursor}
 
 
 TRANSPORTS: Mapping[str, Callable[[Target, str | None], Iterator[Item]]] = {

@@ -18,7 +18,9 @@ def subscribe_with_reconnect(
     warn: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Item]:
-    """Yield messages and control objects; after a connection failure resume from the last id, until all channels end.
+    """Yield messages and control objects; after a connection failure resume, until all channels end.
+
+    It resumes from the id of the last message, or from the start cursor before there was one.
 
     :param subscribe: a client of `pushd.ctl.clients`, given the target and a cursor.
     :param since: cursor to start from; None for live messages only.
@@ -33,6 +35,9 @@ def subscribe_with_reconnect(
                 is_first, max_delay = False, _FIRST_DELAY_SECONDS
                 if item is STREAM_ENDED:
                     return
+                if item.get("type") == "begin":
+                    since = item["cursor"]
+                    continue
                 yield item
                 since = item.get("id", since)
                 if item.get("type") == "end":

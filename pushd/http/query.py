@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 
 from pushd.core.cursor import MessageId, Since, newest_of, parse_id, parse_since
+from pushd.core.delivery import Wire
 from pushd.core.edit_distance import edit_distance
 from pushd.core.errors import BadParameter, BadSince, BadUtf8, NotFound
 from pushd.core.outbox import Policy, parse_policy
@@ -148,6 +149,19 @@ def policy_of(request: Request, default: Policy = Policy.DISCONNECT) -> Policy:
     """
     word = parameter(request, b"slow")
     return default if word is None else parse_policy(word)
+
+
+def begin_of(request: Request, wire: Wire, default: bool) -> bool:
+    """Return whether a stream starts with a begin object: the parameter ``begin``, if it is given.
+
+    :raises BadParameter: when it is neither 0 nor 1, or the format of the stream has no begin object.
+    """
+    word = parameter(request, b"begin")
+    if word not in (None, "0", "1"):
+        raise BadParameter("begin must be 0 or 1")
+    if word == "1" and not wire.has_begin:
+        raise BadParameter("begin=1 needs a format with control objects, such as json")
+    return default if word is None else word == "1"
 
 
 def require_no_subpath(request: Request) -> None:

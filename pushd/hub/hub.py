@@ -5,6 +5,7 @@ see `pushd.transports.interface` for who calls what. `BackendListener` passes th
 dispatcher.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
@@ -16,10 +17,11 @@ from twisted.python.failure import Failure
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
-from pushd.core.cursor import NOW, Since
+from pushd.core.connection_ids import ConnectionIds
+from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import InternalError, Kicked, Refusal, UnknownChannel, UnknownConnection
+from pushd.core.errors import BadParameter, InternalError, Kicked, Refusal, UnknownChannel, UnknownConnection
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.register import Register, page_among
@@ -71,7 +73,7 @@ class Hub:
         """The turns of replays and queries, which come after live messages."""
         recent = Recent()
         self.dispatcher = Dispatcher(recent, send_each, clock.seconds)
-        self._register = Register()
+        self._register = Register(ConnectionIds(secrets.token_bytes(32)))
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self.disconnect)
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, max_subscriptions)
@@ -165,6 +167,13 @@ class Hub:
         """
         return await self._subscriptions.subscribe(subscriber, topics, since)
 
+    async def position(self) -> MessageId:
+        """Return the cursor of the present: what was accepted up to now is not after it.
+
+        :raises Unavailable: when the backend cannot answer.
+        """
+        return (await self._backend.open((), NOW)).position
+
     async def start_position(self, topics: Sequence[str], since: Since) -> StartPosition:
         """Return where a subscription would start; nothing is subscribed.
 
@@ -223,28 +232,32 @@ class Hub:
             if not subscriber.is_closed:
                 self.remove(subscriber, refusal)
 
-    def kick(self, number: int) -> None:
+    def kick(self, id: str) -> None:
         """Close a connection.
 
         :raises UnknownConnection: when there is no such connection at this node.
         """
-        subscriber = self._register.find(number)
+        subscriber = self._register.find(id)
         if subscriber is None:
-            raise UnknownConnection("there is no such connection; /connections lists them")
+            raise UnknownConnection("there is no such connection at this node; /connections lists them")
         self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
         self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
 
-    def connections(self, channel: str | None, after: int, limit: int) -> Sequence[Subscriber]:
+    def connections(self, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
         """Return at most `limit` subscribers at this node, the oldest first.
 
         :param channel: only those that receive its messages, by its name or by a pattern; None: all.
-        :param after: only those with greater numbers.
+        :param after: the id of an open or closed connection: only later ones. None: all.
+        :raises BadParameter: when `after` is no id of this node.
         """
+        number = 0 if after is None else self._register.number_of(after)
+        if number is None:
+            raise BadParameter("after must be the id of a connection at this node")
         if channel is None:
-            return self._register.page(after, limit)
-        return page_among(self.dispatcher.subscribers_of(channel), after, limit)
+            return self._register.page(number, limit)
+        return page_among(self.dispatcher.subscribers_of(channel), number, limit)
 
     async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
         """Return at most `limit` kept messages of topics, and no further one once they have `size` bytes.

@@ -38,7 +38,7 @@ from pushd.core.command import (
     Unsubscribe,
     Unsubscribed,
 )
-from pushd.core.cursor import NOW, Since
+from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, Forbidden, InternalError, Refusal
 from pushd.core.message import Draft
@@ -160,11 +160,13 @@ class Session(Generic[T]):
                 self._check_scope((draft.channel,))
                 receipt = await hub.publish(draft)
                 answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
-            case Subscribe(topics, since, slow):
+            case Subscribe(topics, _, slow, begin):
                 self._check_scope(topics)
+                if begin and not self._subscriber.wire.has_begin:
+                    raise BadCommand("begin=1 needs FORMAT json")
                 if slow is not None:
                     self._subscriber.policy = slow
-                await self._subscribe(topics, since, answer)
+                await self._subscribe(command, answer)
             case Unsubscribe(topics):
                 answer(Unsubscribed(tuple(hub.unsubscribe(self._subscriber, topics))))
             case ReadHistory(topics, count):
@@ -200,10 +202,11 @@ class Session(Generic[T]):
         subscriber = self._subscriber
         await self._context.hub.replay_and_go_live(subscriber, opening, report_gaps=not subscriber.wire.data_only)
 
-    async def _subscribe(self, topics: Sequence[str], since: Since, answer: Callable[[Reply], None]) -> None:
-        opening = await self._context.hub.subscribe(self._subscriber, topics, since)
-        is_gap_in_reply = self._subscriber.wire.data_only and opening.gaps
-        answer(Subscribed(tuple(topics), opening.gaps[0].reason if is_gap_in_reply else None))
+    async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
+        subscriber, topics = self._subscriber, command.topics
+        opening = await self._context.hub.subscribe(subscriber, topics, command.since)
+        gap = opening.gaps[0].reason if subscriber.wire.data_only and opening.gaps else None
+        answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
 
     def _check_scope(self, topics: Iterable[str]) -> None:

@@ -2,15 +2,17 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.backends.interface import Backend
-from pushd.core.cursor import MessageId, Now, Since
+from pushd.core.cursor import NOW, Last, MessageId, Now, Since, parse_id
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import Refusal, TooManySubscriptions
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.core.topic_filter import REPLAYING
 
 _FEW_TOPICS = 32
 """Number of topics that are removed at once when their subscriber is removed."""
@@ -42,21 +44,57 @@ class Subscriptions:
         """See `Hub.subscribe`."""
         _check_open(subscriber)
         fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
+        live = [topic for topic in topics if topic not in fresh] if len(fresh) < len(topics) else []
         if not fresh:
-            return StartPosition(MessageId("", 0), (), needs_replay=False, is_complete=False)
+            position = (await self._backend.open((), NOW)).position
+            _check_open(subscriber)
+            cursor = self._cursor_of_live(subscriber, live, position)
+            return StartPosition(position, (), needs_replay=False, is_complete=False, start_cursor=cursor)
         if len(subscriber.starts.keys() | set(fresh)) > self._max_topics:
             raise TooManySubscriptions(f"a connection must not subscribe to more than {self._max_topics} topics")
         self._add(fresh, subscriber)
         subscriber.start_replay(fresh)
         try:
             opening = await self._backend.open(fresh, since)
+            if not isinstance(since, Now | Last) or opening.gaps:
+                opening = opening._replace(start_cursor=await self._start_cursor(fresh, since, opening))
         except BaseException as error:
             self.unsubscribe(subscriber, fresh)
             if isinstance(error, Refusal):
                 _check_open(subscriber)
             raise
         _check_open(subscriber)
+        if live:
+            opening = opening._replace(start_cursor=self._cursor_of_live(subscriber, live, opening.position))
         return opening
+
+    async def _start_cursor(self, topics: Sequence[str], since: Since, opening: StartPosition) -> MessageId:
+        """Return the cursor with which a subscription begins like one with `since`.
+
+        For a cursor this is the cursor itself. Otherwise it is the highest position before the first message, unless
+        gaps are reported before: then it is before the first loss, so that a client that is cut receives them again.
+        """
+        position = opening.position
+        if isinstance(since, MessageId):
+            return since if opening.gaps else position
+        if opening.needs_replay:
+            first = await self._backend.page(topics, position, 1, 1)
+            known = {(gap.topic, gap.end) for gap in chain(opening.gaps, opening.known_gaps)}
+            if all((gap.topic, gap.end) in known for gap in first.gaps):  # else the gap was not reported yet
+                position = first.position._replace(seq=first.messages[0].seq - 1) if first.messages else first.position
+        lost = [id for gap in opening.gaps if (id := parse_id(gap.end)) is not None]
+        return min([position, *(id._replace(seq=id.seq - 1) for id in lost)])
+
+    def _cursor_of_live(self, subscriber: Subscriber, topics: Sequence[str], position: MessageId) -> MessageId:
+        """Return a cursor up to which a subscriber was sent all messages of topics that it had before.
+
+        :param position: the cursor is not later.
+        """
+        oldest = min(subscriber.starts[topic] for topic in topics if topic in subscriber.starts)
+        if oldest == REPLAYING:  # it is reading what the backend has missed
+            return position._replace(seq=0)
+        sent = oldest if subscriber.is_paused else max(oldest, self._dispatcher.served)
+        return position._replace(seq=min(position.seq, sent))
 
     def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Unsubscribe from topics; return those that the subscriber had."""

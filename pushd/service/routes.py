@@ -6,6 +6,7 @@ from twisted.web.resource import Resource
 
 from pushd.api.channels import ChannelsResource
 from pushd.api.connections import ConnectionsResource
+from pushd.api.cursor import CursorResource
 from pushd.api.demo import DemoResource
 from pushd.api.health import HealthResource
 from pushd.api.history import HistoryResource
@@ -79,6 +80,7 @@ class Root(Resource):
             b"ws": self.websocket,
             b"channels": ChannelsResource(context, hub),
             b"connections": ConnectionsResource(context, hub),
+            b"cursor": CursorResource(context, hub),
             b"history": HistoryResource(context, hub),
             b"metrics": MetricsResource(context, hub),
             b"health": HealthResource(context, hub),

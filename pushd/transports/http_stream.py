@@ -18,7 +18,7 @@ from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.http.query import CURSOR_PARAMETERS, name_in_path, policy_of, since_of
+from pushd.http.query import CURSOR_PARAMETERS, begin_of, name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -71,8 +71,8 @@ class HttpStream(Backpressure):
         self._give_back_to: Callable[[Any, Slot, bytes], None] | None = None
         """Returns the connection to HTTP after the stream has ended; None when the connection is closed then."""
 
-    def begin(self, request: Request, stream_format: StreamFormat) -> None:
-        """Take the connection over, and send the headers and the preamble."""
+    def begin(self, request: Request, preamble: bytes) -> None:
+        """Take the connection over, and send the headers and the first bytes of the body."""
         self._end = b"" if request.is_http10 else LAST_CHUNK
         resource, wire = self._resource, self.subscriber.wire
         connection, head = request.detach(self)
@@ -84,8 +84,7 @@ class HttpStream(Backpressure):
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
         resource.wheel.add(self)
-        preamble = wire.block([stream_format.preamble]) if stream_format.preamble else b""
-        transport.write(head + preamble)
+        transport.write(head + wire.block([preamble]))
 
     # From the transport
 
@@ -159,9 +158,11 @@ class HttpStream(Backpressure):
 class StreamResource(HttpResource):
     """An HTTP resource that streams topics."""
 
-    parameters = frozenset({"format", "slow", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "format", "slow", *CURSOR_PARAMETERS})
 
     transport_name = "stream"
+    begins = False
+    """Whether a stream has a begin object unless the request says otherwise."""
 
     def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel) -> None:
         super().__init__(context)
@@ -197,6 +198,7 @@ class StreamResource(HttpResource):
         topics = parse_topics(name_in_path(request), self.context.limits.topics)
         since, shape = self.since_of(request), self.format_of(request)
         self.policy_of(request)
+        begin_of(request, shape.plain, self.begins)
         if (await self.hub.start_position(topics, since)).is_complete:
             request.setResponseCode(204)
             return b""
@@ -224,6 +226,7 @@ class StreamResource(HttpResource):
         topics = parse_topics(name_in_path(request), self.context.limits.topics)
         since, policy, stream_format = self.since_of(request), self.policy_of(request), self.format_of(request)
         wire = stream_format.plain if request.is_http10 else stream_format.chunked
+        begins = begin_of(request, wire, self.begins)
         stream = HttpStream(self, wire, policy, self.context.client_of(request))
         try:
             self.live.add(stream, self.context.admit_stream(request))
@@ -240,7 +243,8 @@ class StreamResource(HttpResource):
             request.setResponseCode(204)
             return b""
         self.set_headers(request, stream_format, opening)
-        stream.begin(request, stream_format)
+        begin = wire.begin(opening.cursor, stream.subscriber.peer.id) if begins else b""
+        stream.begin(request, stream_format.preamble + begin)
         await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
         return None
 
@@ -253,5 +257,7 @@ class StreamResource(HttpResource):
         request.setHeader(b"Content-Type", stream_format.content_type)
         request.setHeader(b"Cache-Control", b"no-store, no-transform")
         request.setHeader(b"X-Accel-Buffering", b"no")
+        if opening is not None:
+            request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
         if stream_format.plain.data_only and opening is not None and opening.gaps:
             request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

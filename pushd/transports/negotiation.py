@@ -32,7 +32,7 @@ class NegotiatingResource(HttpResource):
     :param default: the resource for all other requests.
     """
 
-    parameters = frozenset({"format", "slow", "timeout", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "format", "slow", "timeout", *CURSOR_PARAMETERS})
 
     def __init__(
         self,

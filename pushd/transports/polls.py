@@ -120,7 +120,7 @@ def _answer(request: Request, poll: _PollRequest, result: PollResult) -> bytes:
     """Set the headers and return the body: all messages as a JSON array, or the data of the oldest."""
     messages = result.messages[:1] if poll.is_raw else result.messages
     last = messages[-1].id if messages else result.position
-    for name in (b"Pushd-Id", b"Last-Event-ID"):
+    for name in (b"Pushd-Id", b"Pushd-Cursor", b"Last-Event-ID"):
         request.setHeader(name, last.encode("ascii"))
     request.setHeader(b"ETag", f'"{last}"'.encode("ascii"))
     if result.has_ended:

@@ -54,13 +54,15 @@ class PullResource(HttpResource):
         """Answer with a page."""
         channel = check_channel(name_in_path(request))
         self._refresh(request, None)
-        cursor = since_of(request)
-        is_held = _interval(request) == 0 and isinstance(cursor, MessageId)
-        if is_held and not await self._hold(request, channel, cursor):
+        since = since_of(request)
+        is_held = _interval(request) == 0 and isinstance(since, MessageId)
+        if is_held and not await self._hold(request, channel, since):
             return None
         newest = await self._hub.history((channel,), Last(1), 1, 1)
         message = newest.messages[-1] if newest.messages else None
-        refresh = self._refresh(request, message.id if message else str(newest.position))
+        cursor = message.id if message else str(newest.position)
+        request.setHeader(b"Pushd-Cursor", cursor.encode("ascii"))
+        refresh = self._refresh(request, cursor)
         _set_headers(request, refresh)
         page = _PAGE.format(refresh=escape(refresh), title=escape(channel), body=_render_message(message))
         return page.encode("utf-8")

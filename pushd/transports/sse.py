@@ -20,6 +20,7 @@ class SseResource(StreamResource):
     """Streams of events. The data of an event is that of the message or, with ``?format=json``, the JSON message."""
 
     transport_name = "sse"
+    begins = True
 
     def __init__(self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel, spread: float = 0.0) -> None:
         """`spread`: the seconds over which the reconnects of clients are distributed after a shutdown."""

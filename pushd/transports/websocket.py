@@ -28,7 +28,7 @@ from pushd.core.outbox import Policy
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.http.query import CURSOR_PARAMETERS, name_in_path, policy_of, since_of
+from pushd.http.query import CURSOR_PARAMETERS, begin_of, name_in_path, policy_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -97,15 +97,18 @@ class WebSocket(Backpressure):
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
         self._session: Session[bytes | StartPosition] = Session(resource.sessions, self.subscriber, scope)
 
-    def begin(self, request: Request, opening: StartPosition | None) -> None:
-        """Take the connection over, accept the handshake, and start to send the topics of the URL."""
+    def begin(self, request: Request, opening: StartPosition | None, begin: bytes = b"") -> None:
+        """Take the connection over, accept the handshake, and start to send the topics of the URL.
+
+        :param begin: the frame of the begin object, if the stream has one.
+        """
         connection, head = request.detach(self)
         self.transport = connection.transport
         self._slot = connection.slot
         self._resource.wheel.add(self)
         self.transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(self.transport))
-        self.transport.write(head)
+        self.transport.write(head + begin)
         if opening is not None:
             self._closes_when_ended = True
             self._session.put([opening], self)
@@ -284,7 +287,7 @@ _READER_CLOSES: dict[int | None, Refusal] = {
 class WebSocketResource(HttpResource):
     """The HTTP resource that opens WebSockets."""
 
-    parameters = frozenset({"slow", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "slow", *CURSOR_PARAMETERS})
 
     opens = WebSocket
     """The class of the opened WebSockets."""
@@ -332,18 +335,21 @@ class WebSocketResource(HttpResource):
         if not topics and not is_v1:
             raise BadParameter(f"no topics given: name them in the URL, or offer the subprotocol {SUBPROTOCOL}")
         since, policy = since_of(request), policy_of(request)
+        wire = self.frames if is_v1 else self.bare_frames
+        begins = begin_of(request, wire, default=False)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
         websocket = self.opens(self, is_v1, self.context.client_of(request), policy, scope)
         self.live.add(websocket, slot)
         request.hold(websocket.client_disconnected)
-        opening = None
+        opening, begin = None, b""
         if topics:
             opening = await self.live.subscribe(websocket, topics, since)
             if opening is None:
                 return None
+            begin = wire.begin(opening.cursor, websocket.subscriber.peer.id) if begins else b""
         _accept(request, key, is_v1, opening)
-        websocket.begin(request, opening)
+        websocket.begin(request, opening, begin)
         return None
 
 
@@ -355,5 +361,7 @@ def _accept(request: Request, key: bytes, is_v1: bool, opening: StartPosition | 
     request.setHeader(b"Sec-WebSocket-Accept", accepted(key))
     if is_v1:
         request.setHeader(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode("ascii"))
-    elif opening is not None and opening.gaps:
+    if opening is not None:
+        request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
+    if opening is not None and opening.gaps and not is_v1:
         request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

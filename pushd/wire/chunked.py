@@ -5,6 +5,7 @@ A chunk is encoded once for all subscribers, like the block inside it.
 
 from collections.abc import Sequence
 
+from pushd.core.cursor import MessageId
 from pushd.core.delivery import Wire
 from pushd.core.message import Gap, Message
 
@@ -25,11 +26,16 @@ class Chunked:
 
     def __init__(self, wire: Wire) -> None:
         self.data_only = wire.data_only
+        self.has_begin = wire.has_begin
         self.is_stateful = wire.is_stateful
         self.name = wire.name
         self._wire = wire
         self._chunked_wires: dict[Wire, Chunked] = {wire: self}
         """The chunked form of each state of a stateful wire, shared by all of them."""
+
+    def begin(self, cursor: MessageId, connection: str) -> bytes:
+        """Encode a start cursor with the inner wire."""
+        return self._wire.begin(cursor, connection)
 
     def message(self, message: Message) -> bytes:
         """Encode a message with the inner wire."""

@@ -9,6 +9,7 @@ import re
 
 import msgspec
 
+from pushd.core.cursor import MessageId
 from pushd.core.errors import Refusal
 from pushd.core.message import Gap, Message
 
@@ -51,6 +52,11 @@ def encode_message(message: Message) -> bytes:
     else:
         fields.data = message.data.decode("utf-8")
     return _encode(fields)
+
+
+def encode_begin(cursor: MessageId, connection: str) -> bytes:
+    """Return a start cursor and the id of the connection as ``{"type":"begin",...}``."""
+    return _encode({"type": "begin", "cursor": str(cursor), "connection": connection})
 
 
 def encode_gap(gap: Gap) -> bytes:

@@ -119,13 +119,14 @@ def greeting(server: str, version: str, max_payload: int) -> bytes:
 def encode_reply(reply: Reply, wire: Wire) -> bytes:
     """Return the lines of the reply to a command.
 
-    :param wire: encodes the messages of a history reply.
+    :param wire: encodes the messages of a history reply, and the begin object.
     """
     match reply:
         case Published(id, subscribers, is_local):
             return encode_receipt(id, subscribers, is_local)
-        case Subscribed(topics, gap):
-            return f"+OK SUB {','.join(topics)}{f' gap={gap}' if gap else ''}\r\n".encode()
+        case Subscribed(topics, gap, cursor, connection, begin):
+            line = f"+OK SUB {','.join(topics)} cursor={cursor}{f' gap={gap}' if gap else ''}\r\n".encode()
+            return line + wire.begin(cursor, connection) if begin else line
         case Unsubscribed(topics):
             return f"+OK UNSUB {','.join(topics)}\r\n".encode()
         case HistoryResult(topics, messages):
@@ -156,18 +157,21 @@ def encode_refusal(refusal: Refusal) -> bytes:
 
 
 def _subscribe(rest: str, limits: CommandLimits) -> Command:
-    topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...]")
+    topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...] [begin=1]")
     since: Since = NOW
     slow: Policy | None = None
+    begin = False
     for option in options:
         name, equals, value = option.partition("=")
         if equals and name == "since":
             since = parse_since(value)
         elif equals and name == "slow":
             slow = parse_policy(value)
+        elif equals and name == "begin" and value in ("0", "1"):
+            begin = value == "1"
         else:
-            raise BadCommand("unknown option of SUB; accepted are since= and slow=")
-    return Subscribe(parse_topics(topics, limits.topics), since, slow)
+            raise BadCommand("unknown option of SUB; accepted are since=, slow= and begin=0 or 1")
+    return Subscribe(parse_topics(topics, limits.topics), since, slow, begin)
 
 
 def _unsubscribe(rest: str, limits: CommandLimits) -> Command:
@@ -231,7 +235,7 @@ _PARSERS: dict[bytes, Callable[[str, CommandLimits], Command]] = {
 }
 
 _HELP = """\
-SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest]\r
+SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest] [begin=1]\r
 UNSUB TOPICS\r
 PUB CH TEXT\r
 PUBJ {"channel":"CH","data":ANY}\r

@@ -1,8 +1,9 @@
 """Line-delimited streams, for HTTP bodies and TCP lines: one JSON message per line, or only the data."""
 
+from pushd.core.cursor import MessageId
 from pushd.core.delivery import DataOnlyWire, StatelessWire
 from pushd.core.message import Gap, Message
-from pushd.wire.json_messages import PING, encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import PING, encode_begin, encode_end, encode_gap, encode_message
 
 
 class JsonLines(StatelessWire):
@@ -13,10 +14,15 @@ class JsonLines(StatelessWire):
     """
 
     data_only = False
+    has_begin = True
 
     def __init__(self, line_end: bytes = b"\n", *, pings: bool = True) -> None:
         self._line_end = line_end
         self._ping = PING + line_end if pings else b""
+
+    def begin(self, cursor: MessageId, connection: str) -> bytes:
+        """Encode a start cursor as one line."""
+        return encode_begin(cursor, connection) + self._line_end
 
     def message(self, message: Message) -> bytes:
         """Encode a message as one line."""

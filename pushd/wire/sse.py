@@ -1,6 +1,6 @@
 """Server-sent events (WHATWG HTML, section 9.2, "Server-sent events").
 
-Lines end with LF only, every block has data, and gaps and ends have no id, so that only messages move a client's
+Lines end with LF only, and every block has data. Only the begin event and messages have an id, and so move a client's
 cursor.
 """
 
@@ -8,9 +8,10 @@ import base64
 import re
 from collections.abc import Sequence
 
+from pushd.core.cursor import MessageId
 from pushd.core.delivery import StatelessWire
 from pushd.core.message import Gap, Message
-from pushd.wire.json_messages import encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import encode_begin, encode_end, encode_gap, encode_message
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 RETRY = b"retry: %d\n"
@@ -23,6 +24,14 @@ class Sse(StatelessWire):
     """One event per message, with the data of the message; binary data as base64."""
 
     data_only = False
+    has_begin = True
+
+    def begin(self, cursor: MessageId, connection: str) -> bytes:
+        """Encode a start cursor as an event of type ``begin`` with the cursor as its id.
+
+        It has data since Firefox ignores the id of an event without.
+        """
+        return b"event: begin\nid: %b\ndata: %b\n\n" % (str(cursor).encode("ascii"), encode_begin(cursor, connection))
 
     def message(self, message: Message) -> bytes:
         """Encode a message as an event with an id."""

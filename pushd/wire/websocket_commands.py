@@ -108,8 +108,8 @@ def encode_reply(reply: Reply, ref: msgspec.Raw = _NULL) -> bytes:
             fields |= {"id": id, "subscribers": subscribers}
             if is_local:
                 fields["local"] = True
-        case Subscribed(topics, _):
-            fields["subscribe"] = ",".join(topics)
+        case Subscribed(topics, _, cursor, connection):
+            fields |= {"subscribe": ",".join(topics), "cursor": str(cursor), "connection": connection}
         case Unsubscribed(topics):
             fields["unsubscribe"] = ",".join(topics)
         case Pong(token):

@@ -2,9 +2,10 @@
 
 import struct
 
+from pushd.core.cursor import MessageId
 from pushd.core.delivery import DataOnlyWire
 from pushd.core.message import Gap, Message
-from pushd.wire.json_messages import encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import encode_begin, encode_end, encode_gap, encode_message
 
 TEXT, BINARY = 0x81, 0x82
 """First bytes of an unfragmented frame: FIN set, no extension bits, and the opcode."""
@@ -39,6 +40,11 @@ class JsonFrames(DataFrames):
     """One text frame for each JSON message and each control object."""
 
     data_only = False
+    has_begin = True
+
+    def begin(self, cursor: MessageId, connection: str) -> bytes:
+        """Encode a start cursor as a text frame."""
+        return frame(TEXT, encode_begin(cursor, connection))
 
     def message(self, message: Message) -> bytes:
         """Encode the JSON message as a text frame."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pushd.core.connection_ids import ConnectionIds
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
@@ -22,20 +23,21 @@ def add_subscribers(register: Register, count: int) -> list[Subscriber]:
 
 @pytest.fixture
 def register() -> Register:
-    return Register()
+    return Register(ConnectionIds(bytes(16)))
 
 
 def test_an_added_subscriber_gets_an_id_which_its_label_shows(register):
     *_, last = add_subscribers(register, 300)
-    assert (last.peer.id, str(last.peer), last.peer.connected_at) == ("12c", "tcp ::1 #12c", 1299)
-    assert register.find(last.peer.number) is last
+    assert (str(last.peer), last.peer.connected_at) == (f"tcp ::1 #{last.peer.id}", 1299)
+    assert register.find(last.peer.id) is last
+    assert register.number_of(last.peer.id) == 300
 
 
 def test_no_id_is_assigned_twice(register):
     (first,) = add_subscribers(register, 1)
     register.remove(first)
     (second,) = add_subscribers(register, 1)
-    assert register.find(first.peer.number) is None
+    assert register.find(first.peer.id) is None
     assert first.peer.id != second.peer.id
 
 

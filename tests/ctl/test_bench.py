@@ -95,7 +95,7 @@ def test_lost_messages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def answer() -> None:
             subscriber = server.accept()[0]
-            subscriber.sendall(b"+OK SUB x\r\n")
+            subscriber.sendall(b"+OK SUB x cursor=E-0\r\n")
             publisher = server.accept()[0]
             publisher.settimeout(SECONDS)
             while publisher.recv(1000):

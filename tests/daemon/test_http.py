@@ -105,7 +105,7 @@ def test_stream_over_http_1_0_is_not_chunked(daemon: Daemon, http: Http, channel
     daemon.publish(f"{channel}?end=1", b"last")
     body = http.rest()
     if route == "sse":
-        assert body.startswith(b":\nretry: ") and body.count(b"\n\n") == 2
+        assert body.startswith(b":\nretry: ") and body.count(b"\n\n") == 3
     else:
         assert [next(iter(json.loads(line))) for line in body.splitlines()] == ["id", "type"]
 

@@ -186,7 +186,7 @@ def test_headers_of_a_stream(http: Http, target: str, content_type: str | None) 
     assert headers["transfer-encoding"] == "chunked"
     assert "content-length" not in headers
     if target.startswith("/sse"):
-        assert http.chunk() == b":\nretry: 3000\n"
+        assert http.chunk().startswith(b":\nretry: 3000\nevent: begin\nid: ")
 
 
 def test_binary_data_in_text_formats(daemon: Daemon, http: Http, lines: Lines, channel: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
@@ -190,9 +191,10 @@ async def test_a_subscription_whose_connection_is_closed_meanwhile_ends_the_sess
 # Commands
 
 
+ID = "the id of the connection"
 REPLIES: dict[Command, Reply] = {
     PublishMessage(draft("a", b"x")): Published("E-2", 1),
-    Subscribe(("b", "c/*")): Subscribed(("b", "c/*"), None),
+    Subscribe(("b", "c/*")): Subscribed(("b", "c/*"), None, MessageId("E", 1), ID),
     Unsubscribe(("a", "never")): Unsubscribed(("a",)),
     SetFormat("bare"): FormatSet("bare"),
     Ping("token"): Pong("token"),
@@ -206,7 +208,11 @@ REPLIES: dict[Command, Reply] = {
 async def test_a_command_is_executed_and_answered(connection, hub, command):
     await hub.publish(draft("a", b"first"))
     await connection.ask(Subscribe(("a",)))
-    assert await connection.ask(command) == REPLIES[command]
+    reply = await connection.ask(command)
+    if isinstance(reply, Subscribed):
+        assert reply.connection == connection.subscriber.peer.id
+        reply = replace(reply, connection=ID)
+    assert reply == REPLIES[command]
 
 
 async def test_history_and_status_are_those_of_the_hub(connection, hub):
@@ -230,10 +236,13 @@ async def test_the_reply_to_a_subscription_comes_before_its_replay(connection, h
 
 async def test_a_gap_is_reported_once_by_the_reply_if_the_format_cannot_report_it(hub, clock):
     reporting, bare = Connection(hub, clock), Connection(hub, clock, wire=ReadableWire(data_only=True))
-    command = Subscribe(("a",), since=MessageId("another epoch", 7))
-    assert await reporting.ask(command) == Subscribed(("a",), None)
+    since = MessageId("another epoch", 7)
+    command = Subscribe(("a",), since)
+    id = reporting.subscriber.peer.id
+    assert await reporting.ask(command) == Subscribed(("a",), None, since, id)
     assert [write.rpartition(":")[2] for write in reporting.peer.writes] == ["epoch"]
-    assert await bare.ask(command) == Subscribed(("a",), "epoch")
+    id = bare.subscriber.peer.id
+    assert await bare.ask(command) == Subscribed(("a",), "epoch", since, id)
     assert bare.peer.writes == []
 
 
@@ -250,7 +259,8 @@ async def test_commands_outside_the_scope_are_refused(hub, clock):
     for command in commands:
         with pytest.raises(Forbidden, match="is not covered by the topics"):
             await confined.ask(command)
-    assert await confined.ask(Subscribe(("a", "b/*"))) == Subscribed(("a", "b/*"), None)
+    subscribed = await confined.ask(Subscribe(("a", "b/*")))
+    assert isinstance(subscribed, Subscribed) and subscribed.topics == ("a", "b/*")
     results = await confined.session.publish([draft("b/c", b"1"), BadCommand("malformed"), draft("c", b"2")])
     kinds = [type(result).__name__ for result in results]
     assert kinds == ["Receipt", "BadCommand", "Forbidden"]

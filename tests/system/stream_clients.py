@@ -26,8 +26,9 @@ class StreamTransport(NamedTuple):
 
 
 def events(body: bytes, _: str) -> list[bytes]:
-    """Parse server-sent events; those without an id are control events."""
+    """Parse server-sent events; those without an id, and the begin event, are control events."""
     blocks = [block for block in body.split(b"\n\n")[:-1] if re.search(rb"^id: ", block, re.MULTILINE)]
+    blocks = [block for block in blocks if b"event: begin\n" not in block]
     return [b"\n".join(re.findall(rb"^data: (.*)$", block, re.MULTILINE)) for block in blocks]
 
 

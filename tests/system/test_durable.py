@@ -75,7 +75,7 @@ def test_full_disk_refuses_publishes_until_there_is_room(
     full_disk.limit(daemon)
     with daemon.lines() as listener:
         listener.send(b"SUB small\r\n")
-        assert listener.line() == b"+OK SUB small\r\n"
+        assert listener.line().startswith(b"+OK SUB small cursor=")
         accepted: list[str] = []
         answer = daemon.request("POST", "/pub/large", body=LARGE)
         while answer.status == 202 and len(accepted) < 100:
@@ -153,7 +153,7 @@ def test_start_with_many_messages_is_fast_and_needs_little_memory(
         live.send(b"SUB live\r\n")
         live.line()
         lines.send(f"SUB ** since={epoch}-0\r\n".encode())
-        assert lines.line() == b"+OK SUB **\r\n"
+        assert lines.line().startswith(b"+OK SUB ** cursor=")
         waits = []
         for seq in range(1, 20_001):
             assert lines.line().split(b" ", 3)[2] == f"{epoch}-{seq}".encode()

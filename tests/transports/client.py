@@ -75,6 +75,11 @@ class _Queue(Generic[T]):
         self._items: deque[T] = deque()
         self._waiting: Deferred[None] | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is none."""
+        return not self._items
+
     def put(self, item: T) -> None:
         """Add an item."""
         self._items.append(item)
@@ -114,7 +119,12 @@ class Client:
         self.gap: str | None = None
         """The reason of a gap that was reported with the reply to a subscription."""
         self.last_id: str | None = None
-        """The cursor with which it would resume."""
+        """The cursor with which it would resume: the start cursor at first, then that of the last message."""
+        self.start_cursor: str | None = None
+        self.begun: dict[str, str] | None = None
+        """The begin object of a line or frame."""
+        self.connection: str | None = None
+        """The id of the connection, where the start cursor comes with it."""
         self.protocol: Any = None
         self._items: _Queue[Item] = _Queue()
         self._pings: _Queue[None] = _Queue()
@@ -174,6 +184,20 @@ class Client:
     def unstall(self) -> None:
         """Continue reading."""
         self.protocol.transport.resumeProducing()
+
+    def begin_at(self, cursor: str) -> None:
+        """Take the start cursor; the header of a stream and its begin event have the same."""
+        if self.start_cursor is None:
+            self.start_cursor = self.last_id = cursor
+        assert self.start_cursor == cursor
+
+    def take(self, decoded: Any) -> None:
+        """Queue a JSON message or control object; a begin object is kept."""
+        if decoded.get("type") == "begin":
+            assert self.begun is None and self._items.is_empty
+            self.begun = decoded
+        else:
+            self.deliver_result(message_of(decoded))
 
     def deliver_result(self, item: Item | None) -> None:
         """Queue a received item; None is a keepalive."""

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from tests.transports.client import Client, Closed, End, ErrorLine, Gap, Item, Received, Refused, message_of
+from tests.transports.client import Client, Closed, End, ErrorLine, Gap, Item, Received, Refused
 
 _ESCAPE = re.compile(rb"\\(?:([\\nr])|x([0-9a-f]{2}))")
 _MEANT = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
@@ -59,7 +59,10 @@ class LineClient(Client):
             self.open()
         options = (f" since={since}" if since is not None else "") + (f" slow={slow}" if slow is not None else "")
         answer = await self.ask(f"SUB {topics}{options}")
-        self.gap = answer.partition(" gap=")[2] or None
+        answer, _, gap = answer.partition(" gap=")
+        self.gap = gap or None
+        self.start_cursor = None
+        self.begin_at(answer.partition(" cursor=")[2])
 
     def send(self, line: str | bytes) -> "Deferred[str]":
         """Send a line; return the reply, which may be a refusal."""
@@ -95,7 +98,7 @@ class LineClient(Client):
         assert line.endswith(b"\r"), line
         line = line.removesuffix(b"\r")
         if line.startswith(b"{"):
-            self.deliver_result(message_of(json.loads(line)))
+            self.take(json.loads(line))
         elif item := _read(line):
             self.deliver_result(item)
         else:

@@ -26,7 +26,7 @@ class LongPoll(Client):
     async def _go_on(self) -> None:
         try:
             while True:
-                self._take(await self._poll(self._position, None))
+                self._take(await self._poll(self.position, None))
         except Exception:
             self.deliver_result(Closed(None, False))
 
@@ -37,6 +37,7 @@ class LongPoll(Client):
         return await protocol.answer
 
     def _take(self, answer: Answer) -> None:
-        self._position = answer.headers["pushd-id"]
+        self.position = answer.headers["pushd-id"]
+        assert answer.headers["pushd-cursor"] == self.position
         for decoded in answer.json if answer.status == 200 else ():
             self.deliver_result(message_of(decoded))

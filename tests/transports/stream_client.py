@@ -30,6 +30,7 @@ class StreamClient(Client):
         """
         request = encode_request("GET", path, None, {"Connection": "keep-alive"} | dict(headers or {}), version)
         self.body = b""
+        self.start_cursor = None
         if self.protocol is None:
             self.protocol = HttpClient(request, self._take)
             self.daemon.connect("http", self.protocol, small=self.small)
@@ -40,6 +41,7 @@ class StreamClient(Client):
             answer = await self.protocol.answer
             raise Refused(answer.json["error"]["code"] if answer.body else None, head.status)
         self.headers, self.gap = head.headers, head.headers.get("pushd-gap")
+        self.begin_at(head.headers["pushd-cursor"])
         self.protocol.answer.addCallbacks(
             lambda answer: self.deliver_result(Closed(None, True)),
             lambda failure: self.deliver_result(Closed(None, False)),
@@ -67,15 +69,27 @@ class Sse(StreamClient):
         """See `StreamClient`."""
         self.events = EventStream()
         self._comments = 1
+        self.connection = None
         await super().ask(path, headers, version)
 
     def feed(self, data: bytes) -> None:
         """See `StreamClient`."""
         for event in self.events.feed(data):
-            self.deliver_result(self.read(event))
+            if event.type == "begin":
+                self.begin(event)
+            else:
+                self.deliver_result(self.read(event))
         while self._comments < self.events.comments:
             self._comments += 1
             self.deliver_result(None)
+
+    def begin(self, event: Event) -> None:
+        """Take the start cursor from the begin event, which comes first."""
+        decoded = json.loads(event.data)
+        assert decoded == {"type": "begin", "cursor": event.id, "connection": decoded["connection"]}
+        assert self.connection is None and event.id is not None
+        self.begin_at(event.id)
+        self.connection = decoded["connection"]
 
     def read(self, event: Event) -> Item | None:
         """Decode an event; without an id it is a control object."""

@@ -94,7 +94,7 @@ class Connection:
         """Check that nothing is left of the connection, also after it is lost."""
         for _ in range(2):
             assert (len(self.added), len(self.removed)) == (1, 1)
-            assert list(self.server.hub.connections(None, 0, 9)) == []
+            assert list(self.server.hub.connections(None, None, 9)) == []
             assert self.server.counters.connections[self.case.name] == 0
             assert list(self.server.hub.dispatcher.subscribers()) == []
             self.server.clock.advance(0)
@@ -109,7 +109,7 @@ Ending = Callable[[Connection], Awaitable[None]]
 
 
 async def kick(connection: Connection) -> None:
-    connection.server.hub.kick(connection.added[0].peer.number)
+    connection.server.hub.kick(connection.added[0].peer.id)
 
 
 async def lose(connection: Connection) -> None:
@@ -158,7 +158,7 @@ async def test_an_open_connection_is_added_once_and_removed_once(server, case, e
     if ending == "bug":
         request.getfixturevalue("expected_failures")
     connection = Connection(server, case, monkeypatch)
-    (subscriber,) = server.hub.connections("a", 0, 9)
+    (subscriber,) = server.hub.connections("a", None, 9)
     assert (subscriber.peer.number, server.counters.connections[case.name]) == (1, 1)
     await ENDINGS[ending](connection)
     connection.check_removed_once()
@@ -175,7 +175,7 @@ async def test_a_connection_that_fails_to_close_is_removed_once(server, case, mo
     monkeypatch.setattr(type(connection.added[0].outlet), "close", fail)
     await kick(connection)
     assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["a bug"]
-    assert list(server.hub.connections(None, 0, 9)) == []
+    assert list(server.hub.connections(None, None, 9)) == []
     server.lose(connection.transport)
     connection.check_removed_once()
 
@@ -201,7 +201,7 @@ async def test_a_connection_that_ends_while_its_subscription_is_opened_is_remove
     server.backend.opening = opening
     connection = Connection(server, case, monkeypatch)
     assert server.counters.connections[case.name] == 1
-    assert [each.peer.number for each in server.hub.connections(None, 0, 9)] == [1]
+    assert [each.peer.number for each in server.hub.connections(None, None, 9)] == [1]
     await OPENING_ENDINGS[ending](connection)
     before = connection.output
     opening.callback(None)
@@ -283,7 +283,7 @@ async def test_a_half_closed_line_connection_is_removed_once_its_commands_are_ex
     protocol.readConnectionLost()
     assert len(connection.removed) == (not is_executing)
     opening.callback(None)
-    assert connection.output.endswith(b"+OK SUB b\r\n") == is_executing
+    assert connection.output.endswith(b"+OK SUB b cursor=E-0\r\n") == is_executing
     connection.check_removed_once()
 
 
@@ -330,7 +330,7 @@ async def test_close_all_leaves_connections_that_have_not_read_their_queue_if_as
     for transport in server.transports:
         transport.close_all(STOPPING, busy=True)
     assert slow.transport.disconnecting
-    assert len(server.hub.connections(None, 0, 9)) == 0
+    assert len(server.hub.connections(None, None, 9)) == 0
 
 
 @pytest.mark.parametrize("is_early", [False, True])

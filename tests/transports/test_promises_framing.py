@@ -245,7 +245,7 @@ async def test_promise_6_gap_and_end_have_no_id_and_do_not_move_the_cursor(start
     await daemon.publish("a", "old")
     await client.subscribe("a", since="0000-1", slow="drop")
     assert isinstance(await client.next(), Gap)
-    assert client.last_id is None
+    assert client.last_id == "0000-1"
     await client.receive(1)
     sent = await stall(daemon, client)
     small = [await daemon.publish("a", f"{number}") for number in range(4)]
@@ -264,7 +264,7 @@ async def test_promise_6_only_messages_move_the_last_event_id(daemon):
     old = await daemon.publish("a", "old")
     await client.subscribe("a", since="0000-1")
     assert isinstance(await client.next(), Gap)
-    assert client.events.last_event_id == ""
+    assert client.events.last_event_id == "0000-1"
     await client.receive(1)
     assert client.events.last_event_id == old
     await daemon.publish("a", b"", end=1)
@@ -284,6 +284,8 @@ async def test_promise_6_control_objects_have_exactly_the_documented_fields(daem
     gap, _, end = map(json.loads, json_lines.body.splitlines())
     assert list(gap) == ["type", "topic", "from", "to", "reason"]
     assert end == {"type": "end", "channel": "a"}
-    blocks = events.body.split(b"\n\n")
+    begin, *blocks = events.body.split(b"\n\n")
+    expected = {"type": "begin", "cursor": "0000-1", "connection": events.connection}
+    assert begin.endswith(b"event: begin\nid: 0000-1\ndata: " + json.dumps(expected, separators=(",", ":")).encode())
     assert blocks[0].endswith(b"event: gap\ndata: " + json.dumps(gap, separators=(",", ":")).encode())
     assert blocks[2:] == [b'event: end\ndata: {"type":"end","channel":"a"}', b""]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.defer import Deferred
 
-from tests.transports.client import Client, Closed, Received, Refused, message_of
+from tests.transports.client import Client, Closed, Received, Refused
 from tests.transports.http_client import address
 
 
@@ -56,7 +56,9 @@ class WebSocketClient(Client):
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
         """See `Client`."""
+        self.start_cursor = None
         await self.open(address("ws", topics, since=since, slow=slow))
+        self.begin_at(self.headers["pushd-cursor"])
 
     async def open(self, path: str, headers: dict[str, str] | None = None) -> None:
         """Perform the handshake.
@@ -110,6 +112,9 @@ class JsonWebSocket(WebSocketClient):
         answer = await self.ask(subscribe=topics, **{key: value for key, value in given.items() if value is not None})
         if "error" in answer:
             raise Refused(answer["error"]["code"])
+        self.start_cursor = None
+        self.begin_at(answer["cursor"])
+        self.connection = answer["connection"]
 
     async def open(self, path: str = "/ws", headers: dict[str, str] | None = None) -> None:
         """See `WebSocketClient`."""
@@ -123,7 +128,7 @@ class JsonWebSocket(WebSocketClient):
         if "ok" in decoded or "error" in decoded:
             self._asked.popleft().callback(decoded)
         else:
-            self.deliver_result(message_of(decoded))
+            self.take(decoded)
 
     def ask(self, **command: object) -> "Deferred[Any]":
         """Send a command, and return the reply."""

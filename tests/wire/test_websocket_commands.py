@@ -18,7 +18,7 @@ from pushd.core.command import (
     Subscribed,
     Unsubscribe,
 )
-from pushd.core.cursor import NOW, Last, Time
+from pushd.core.cursor import NOW, Last, MessageId, Time
 from pushd.core.errors import BadJson, BadSince, BadTopic, Refusal, UnknownCommand
 from pushd.core.outbox import Policy
 from pushd.wire.line_commands import CommandLimits
@@ -117,4 +117,5 @@ def test_invalid_input_is_refused_with_its_class(text: str, refusal: type[Refusa
 
 
 def test_subscribe_reply_names_topics() -> None:
-    assert answer(encode_reply(Subscribed(("a", "b/*"), None)))["subscribe"] == "a,b/*"
+    reply = answer(encode_reply(Subscribed(("a", "b/*"), None, MessageId("E", 7), "c0")))
+    assert (reply["subscribe"], reply["cursor"], reply["connection"]) == ("a,b/*", "E-7", "c0")
