@@ -56,7 +56,10 @@ def test_clients_are_asked_to_reconnect_and_miss_nothing(durable: Start) -> None
         daemon._process.send_signal(signal.SIGTERM)
         for http in events:
             body = b"".join(http.chunks())
-            farewell = re.fullmatch(rb":\nretry: 3000\nevent: begin\nid: [^\n]+\ndata: [^\n]+\n\nid: [^\n]+\ndata: first\n\nretry: ([0-9]+)\n", body)
+            farewell = re.fullmatch(
+                rb":\nretry: 3000\nevent: begin\nid: [^\n]+\ndata: [^\n]+\n\nid: [^\n]+\ndata: first\n\nretry: ([0-9]+)\n",
+                body,
+            )
             assert farewell, body
             waits.append(int(farewell[1]))
         assert lines.reply().split(b" ", 3)[:1] == [b"MSG"]

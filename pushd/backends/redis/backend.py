@@ -139,7 +139,7 @@ class RedisBackend:
                 return [self._publish_locally(draft, refusal) for draft in drafts]
             return [Unavailable(str(refusal)) for _ in drafts]
         except Unavailable as refusal:
-            return [Unavailable(str(refusal)) for _ in drafts]
+            return [refusal.without_traceback() for _ in drafts]
 
     def subscribe(self, topic: str) -> None:
         self._subscriptions.subscribe(topic)
@@ -231,6 +231,7 @@ class RedisBackend:
         self._set_clock(now, self._clock.seconds())
         if self._feed.position is None:
             self._feed.forgets = forgets
+        self._commands.epoch = epoch
         self._feed.advance(epoch, head)
 
     def _make_feed(self) -> PubSubProtocol:
@@ -294,6 +295,7 @@ class RedisBackend:
 
     def _on_heartbeat(self, beat: HeartbeatReply, sent: float) -> None:
         self._set_clock(beat.now, (sent + self._clock.seconds()) / 2)
+        self._commands.epoch = beat.epoch
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
 

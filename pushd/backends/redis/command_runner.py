@@ -46,6 +46,8 @@ class CommandRunner:
         self.link: Link[CommandProtocol]
         self.run = b""
         """The run id of the connected Redis; it changes with a restart and a failover."""
+        self.epoch = ""
+        """The epoch of the log as of the last heartbeat."""
         self.feed = feed.encode()
         self._prefix = prefix.encode()
         self._clock = clock

@@ -2,8 +2,8 @@
 -- KEYS[1] the log · ARGV[1] prefix of all keys · [2] an epoch that never was · [3] which run of Redis the caller is
 -- connected to · [4] prefix of all pub/sub channels · the rest is each script's own.
 --
--- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; walk (until
---                       when losses are journaled) and changes (how many were)
+-- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; keys (bytes
+--                       of idempotency keys); walk (until when losses are journaled) and changes (how many were)
 -- PREFIX EPOCH :t       stream: the timeline, for each kept message its channel (c), time (t), bytes of data and size (z),
 --                       and a mark where it has a time to live of its own (l)
 -- PREFIX EPOCH :s:CH    stream: the messages of a channel: t, z, the message (m), and l
@@ -11,6 +11,7 @@
 -- PREFIX EPOCH :names, :live, :idle, :gone, :lost, :ended, :ttl    sorted sets of channels; :ttl has messages
 --                       The empty name is always in :names and :lost: where it is missing, Redis has evicted the set
 -- PREFIX EPOCH :changes stream: the journal of losses, for each its channel and what that had lost before: see losses.lua
+-- PREFIX EPOCH :keys   sorted set: the idempotency keys by their time, each with its bytes
 -- PREFIX EPOCH :leaps   list: where sequences were left out, because Redis may have forgotten that it had given them
 local P, LOG, F = ARGV[1], KEYS[1], ARGV[4]
 local BOOKKEEPING = 400
@@ -26,7 +27,7 @@ local function sizes_of(text)
 end
 
 local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl',
-    'walk', 'changes', 'guarded')
+    'walk', 'changes', 'guarded', 'keys')
 local epoch, seq, kept, cost = log[1], num(log[2]), num(log[3]), num(log[4])
 local unknown, beyond, forgets, run, has_ttl = num(log[5]), num(log[6]), num(log[7]), log[8], log[9]
 local walk, changes = num(log[10]), num(log[11])
@@ -34,7 +35,7 @@ local guarded, log_dirty = log[12], false
 -- The timeline has a row for each kept message. Where it has none, Redis has evicted it: a new epoch begins.
 if not epoch or (kept > 0 and redis.call('XLEN', P .. epoch .. ':t') == 0) then
     epoch, run, guarded, has_ttl = ARGV[2], ARGV[3], '1', false
-    seq, kept, cost, unknown, beyond, forgets, walk, changes = 0, 0, 0, 0, 0, 0, 0, 0
+    seq, kept, cost, unknown, beyond, forgets, walk, changes, log[13] = 0, 0, 0, 0, 0, 0, 0, 0, 0
     redis.call('DEL', LOG)
     redis.call('HSET', LOG, 'epoch', epoch, 'seq', 0, 'run', run, 'guarded', guarded)
     redis.call('ZADD', P .. epoch .. ':names', 0, '')
