@@ -142,6 +142,8 @@ def check_endpoint(text: str, reactor: Any) -> None:
         except LookupError:
             _check_inherited(text)
         kind, plain, named = _read(text)
+        if kind == "unix" and not named.get("address", plain[0] if plain else ""):
+            raise ValueError("the path must not be empty")
         port = int(named["port"] if "port" in named else plain[_PORT_AT[kind]]) if kind in _PORT_AT else 0
     except Exception as error:  # each kind of endpoint fails in its own way
         reason = " ".join(str(error).split()) or type(error).__name__

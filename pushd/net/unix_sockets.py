@@ -29,17 +29,23 @@ class UnixSocketReactor:
     def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o660, wantPID: int = 0) -> Any:
         """See `IReactorUNIX`. With `wantPID`, the socket is locked, and taken over if nobody answers."""
         if not wantPID or address.startswith("\0"):  # an abstract socket ends with its process
-            return self._reactor.listenUNIX(address, factory, backlog, mode)
+            return self._listen(address, factory, backlog, mode)
         lock = _Lock(address)
         try:
             _remove_abandoned(address)
-            port = self._reactor.listenUNIX(address, factory, backlog, mode)
+            port = self._listen(address, factory, backlog, mode)
         except BaseException:
             lock.unlock()
             raise
         # The port unlocks it after it has removed the socket file.
         port.lockFile = lock
         return port
+
+    def _listen(self, address: str, factory: Any, backlog: int, mode: int) -> Any:
+        try:
+            return self._reactor.listenUNIX(address, factory, backlog, mode)
+        except OSError as error:  # the mode cannot be set
+            raise CannotListenError(None, address, error) from error
 
 
 class _Lock:

@@ -44,7 +44,7 @@ def halve(file):
     os.truncate(file, file.stat().st_size // 2)
 
 
-# Nobody can truncate the index: SQLite maps it into memory, so that ends the process.
+# Not a truncated index: SQLite maps it into memory, so that ends the process.
 FAULTS = [
     (remove, "history.sqlite", "removed"),
     (replace, "history.sqlite", "replaced"),

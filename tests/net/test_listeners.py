@@ -95,6 +95,8 @@ def test_valid_endpoint_strings_are_accepted(text):
         ("tcp:80\\", "'tcp:80\\\\' is not an endpoint string ("),
         ("ssl:80:privateKey=nowhere.pem", "No such file or directory"),
         ("tls:nowhere:70000", "'tls:nowhere:70000' has an invalid port: must be between 0 and 65535"),
+        ("unix:", "'unix:' is not an endpoint string (the path must not be empty)"),
+        ("unix:address=", "'unix:address=' is not an endpoint string (the path must not be empty)"),
         ("tcp:70000", "'tcp:70000' has an invalid port: must be between 0 and 65535"),
         ("tcp:port=70000", "'tcp:port=70000' has an invalid port: must be between 0 and 65535"),
         ("tcp:-1", "'tcp:-1' has an invalid port: must be between 0 and 65535"),

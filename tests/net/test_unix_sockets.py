@@ -1,5 +1,6 @@
 """A Unix socket is taken over when nobody answers, whatever process has the id of the last owner."""
 
+import errno
 import os
 import re
 import socket
@@ -110,6 +111,15 @@ async def test_missing_folder_is_an_error_of_the_listener(tmp_path):
     address = str(tmp_path / "missing" / "pushd.sock")
     with pytest.raises(CannotListenError, match=re.escape(f"{address}: [Errno 2] No such file or directory")):
         UnixSocketReactor(reactor).listenUNIX(address, Factory(), wantPID=1)
+
+
+async def test_mode_that_cannot_be_set_is_an_error_of_the_listener(address, listen, monkeypatch):
+    def refuse(path, mode):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(CannotListenError, match="Operation not permitted"):
+        listen()
 
 
 async def test_socket_without_a_lock_and_abstract_sockets_are_those_of_twisted(address, listen):
