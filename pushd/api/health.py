@@ -11,6 +11,8 @@ from pushd.hub.hub import Hub
 class HealthResource(HttpResource):
     """``/health/live``: the process runs. ``/health/ready``: it accepts publishes and subscribers."""
 
+    is_open = True
+
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub

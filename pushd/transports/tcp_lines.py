@@ -86,9 +86,8 @@ class LineConnection(Backpressure):
         self._telnet_rest = b""
         """The received part of an incomplete telnet command."""
         self._is_half_closed = False
-        self.subscriber = Subscriber(
-            self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
-        )
+        peer = Peer("tcp", address, factory.sessions.anonymous)
+        self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, peer)
         self.subscriber.record_origins()
         self._session: Session[_Item] = Session(factory.sessions, self.subscriber)
         self.transport: Any = None
