@@ -129,9 +129,9 @@ class Daemon(MultiService):
     async def _stop(self) -> None:
         self.supervisor.stopping()
         self.hub.begin_shutdown()
-        self._site.begin_shutdown()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._close_connections()
+        self._site.begin_shutdown()
         self._site.close_idle()
         await maybeDeferred(super().stopService)
         for _ in range(_MAX_CLOSE_TICKS):
