@@ -44,7 +44,7 @@ class Subscriptions:
         """See `Hub.subscribe`."""
         _check_open(subscriber)
         fresh = [topic for topic in topics if not isinstance(since, Now) or _is_fresh(topic, subscriber)]
-        live = [topic for topic in topics if topic not in fresh] if len(fresh) < len(topics) else []
+        live = set(topics).difference(fresh) if len(fresh) < len(topics) else set()
         if not fresh:
             position = (await self._backend.open((), NOW)).position
             _check_open(subscriber)
@@ -85,7 +85,7 @@ class Subscriptions:
         lost = [id for gap in opening.gaps if (id := parse_id(gap.end)) is not None]
         return min([position, *(id._replace(seq=id.seq - 1) for id in lost)])
 
-    def _cursor_of_live(self, subscriber: Subscriber, topics: Sequence[str], position: MessageId) -> MessageId:
+    def _cursor_of_live(self, subscriber: Subscriber, topics: Iterable[str], position: MessageId) -> MessageId:
         """Return a cursor up to which a subscriber was sent all messages of topics that it had before.
 
         :param position: the cursor is not later.

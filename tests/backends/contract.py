@@ -358,11 +358,11 @@ class EndContract:
         before = (await harness.publish("a"), await harness.open("a", NOW))[1].position
         await harness.backend.delete("a")
         after = (await harness.open("a", NOW)).position
-        for cursor, is_complete in ((before, True), (after, False)):
-            assert (await harness.open("a", cursor)).is_complete == is_complete
+        for position, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", position)).is_complete == is_complete
         await harness.publish("b")
-        for cursor, is_complete in ((before, True), (after, False)):
-            assert (await harness.open("a", cursor)).is_complete == is_complete
+        for position, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", position)).is_complete == is_complete
         again = await harness.publish("a")
         assert ids(list((await harness.page("a", after)).messages)) == [again.id]
 
