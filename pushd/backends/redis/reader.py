@@ -187,7 +187,7 @@ class Reader:
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Give names of channels; see `Backend.names`."""
         begin, end, behind = prefix.encode(), prefix.encode() + b"\xff", after.encode()
-        start = b"(" + behind if behind and behind >= begin else b"[" + begin if begin else b"-"
+        start = b"(" + behind if behind and behind >= begin else b"[" + begin if begin else b"("
         names = await self._call(LOOK, self._age, "names", start, b"(" + end if begin else b"+", limit)
         return [name.decode() for name in names]
 

@@ -105,7 +105,7 @@ local function facts(first)
     local all = {}
     for i = first, #ARGV do
         local topic = ARGV[i]
-        local r = not string.find(topic, '*', 1, true) and record(topic)
+        local r = not string.find(topic, '*', 1, true) and checked(topic)
         if r then
             local ended = r.gone == 0 and r.ended or 0
             local newest = ended == 1 and newest_kept(topic, r) or 0
