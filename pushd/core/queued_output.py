@@ -28,6 +28,7 @@ class QueuedOutput(TopicFilter):
     """
 
     __slots__ = (
+        "_commands",
         "_ends",
         "_limits",
         "_on_drained",
@@ -65,6 +66,8 @@ class QueuedOutput(TopicFilter):
         """None when ready."""
         self._unsent = 0
         """Approximate number of bytes encoded for this subscriber alone that its transport has not sent yet."""
+        self._commands = 0
+        """Number of bytes of memory of received commands that wait."""
         self._ends: OrderedDict[str, None] | None = None
         """The channels whose end has not been reported yet, in their order."""
         self._on_drained: Callable[[], None] | None = None
@@ -88,8 +91,8 @@ class QueuedOutput(TopicFilter):
 
     @property
     def held_bytes(self) -> int:
-        """Number of bytes in the outbox and, made for this subscriber alone, in the transport."""
-        return self.queued_bytes + self._unsent
+        """Number of bytes in the outbox, of waiting commands and, made for this subscriber alone, in the transport."""
+        return self.queued_bytes + self._commands + self._unsent
 
     @property
     def queued_bytes(self) -> int:
@@ -130,6 +133,15 @@ class QueuedOutput(TopicFilter):
         """
         if self._outbox is not None:
             self._unsent = self._limits.budget.grow(self._unsent, self._unsent + size)
+
+    def hold_commands(self, size: int) -> None:
+        """Count the memory of the commands that wait, for instance until the peer has read the replies to others.
+
+        :param size: bytes.
+        :raises NoRoom: when the memory limit is exceeded.
+        """
+        if size != self._commands:
+            self._commands = self._limits.budget.grow(self._commands, size)
 
     def shed(self) -> int:
         """Drop as many queued messages as the policy permits; return their number.

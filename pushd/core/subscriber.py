@@ -187,6 +187,7 @@ class Subscriber(QueuedOutput):
             self.catch_up.take_held()
         self._outbox = self.catch_up = self.handle = self._lookup = self._ends = None
         self._set_unsent(0)
+        self.hold_commands(0)
         self.outlet = CLOSED_OUTLET
         self._call_on_drained()
 

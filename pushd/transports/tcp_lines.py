@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from pushd.core.command import Goodbye, Reply
 from pushd.core.delivery import Wire
-from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
+from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooLate, TooManyConnections
 from pushd.core.message import Draft
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
@@ -24,8 +24,8 @@ from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.low_priority import prioritize
-from pushd.net.sockets import close_within
-from pushd.transports.backpressure import Backpressure
+from pushd.net.sockets import close_within, limit_reads
+from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.live_connections import LiveConnections
 from pushd.wire.line_commands import (
     CommandLimits,
@@ -40,8 +40,12 @@ from pushd.wire.line_commands import (
 from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.text_lines import LINE_END, TextLines
 
+_READ: Final = 16 << 10
+"""Bytes read at once: what they become in memory, and the answers to them, may be twenty times as much."""
 _CLOSE_SECONDS = 5.0
 """Seconds that a connection may take to send its queue when it is closed."""
+_LAST_REFUSALS = HttpOnLines, LineTooLong, NoRoom, TooLate
+"""The refusals after which the connection is closed."""
 _TOGETHER: Final = 256
 """The most publishes in one call of the backend: about 2 ms."""
 _OVERHEAD: Final = 4096
@@ -62,7 +66,7 @@ class LineLimits:
 
 
 @implementer(IHalfCloseableProtocol)
-class LineConnection(Backpressure):
+class LineConnection(TwoWayBackpressure):
     """A line connection, and the outlet of its subscriber."""
 
     __slots__ = ("_factory", "_is_half_closed", "_rest", "_session", "_slot", "subscriber", "transport")
@@ -85,19 +89,26 @@ class LineConnection(Backpressure):
         """Connection made: send the greeting."""
         self.transport = transport
         self._factory.live.add(self)
+        limit_reads(transport, _READ)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
         transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
-        """Queue the received lines. While commands run, one more read is queued, then reading pauses."""
+        """Queue the received lines. While commands run, or the peer does not read, reading pauses after one more read.
+        """
         if self.subscriber.is_closed:
             return
         # A peer that waits for each reply is never paused: pausing costs as much as the reply.
         was_busy = self._session.is_busy
         self._session.put(self._split(data), self)
-        if was_busy and not self.subscriber.is_closed:
+        if (was_busy or self.subscriber.is_paused) and not self.subscriber.is_closed:
             self.transport.pauseProducing()
+
+    @property
+    def is_busy(self) -> bool:
+        """See `TwoWayBackpressure`."""
+        return self._session.is_busy
 
     def _split(self, data: bytes) -> list[bytes | Refusal]:
         """Return the lines that `data` completes, followed by a refusal when the rest cannot be accepted."""
@@ -175,7 +186,10 @@ class LineConnection(Backpressure):
             return
         prioritize(self.transport)
         results = await self._session.publish(drafts)
-        self._send(b"".join([self._encode_result(result) for result in results]))
+        try:
+            self._send(b"".join([self._encode_result(result) for result in results]))
+        except NoRoom as refusal:
+            self._refuse(refusal)
 
     def _encode_result(self, result: Receipt | Refusal) -> bytes:
         if isinstance(result, Refusal):
@@ -191,30 +205,40 @@ class LineConnection(Backpressure):
                 raise line
             await self._session.execute(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
-            self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
-            self._send(encode_refusal(refusal))
-            if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom) and not self.subscriber.is_closed:
-                is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
-                self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
+            self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
+        block = encode_refusal(refusal)
+        if self.subscriber.is_closed:
+            return
+        if not isinstance(refusal, _LAST_REFUSALS):
+            self._send(block)
+            return
+        self.transport.write(block)
+        is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
+        self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
 
     def _answer(self, reply: Reply) -> None:
-        block = encode_reply(reply, self.subscriber.wire)
-        self._send(block)
-        self.subscriber.count_reply(len(block))
+        self._send(encode_reply(reply, self.subscriber.wire))
         if isinstance(reply, Goodbye):
             self._close(None)
 
     def _send(self, data: bytes) -> None:
-        """Send a reply, unless the connection was closed while the command was executed."""
+        """Send a reply, unless the connection was closed while the command was executed.
+
+        :raises NoRoom: when the peer does not read, and the memory limit is exceeded.
+        """
         if not self.subscriber.is_closed:
             self.transport.write(data)
+            self.subscriber.count_reply(len(data))
 
     def on_idle(self) -> None:
         """Called when all received lines have been executed."""
         if self._is_half_closed:
             self._close(None)
         else:
-            self.transport.resumeProducing()
+            self.continue_reading()
 
     def _close(self, why: Refusal | None, seconds: float = _CLOSE_SECONDS) -> None:
         """Close an open connection within `seconds`; `connectionLost` follows."""

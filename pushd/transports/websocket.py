@@ -38,7 +38,7 @@ from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import has_unread
-from pushd.transports.backpressure import Backpressure
+from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.live_connections import LiveConnections
 from pushd.transports.websocket_handshake import accepted, checked_key, tokens, upgrade_required
 from pushd.transports.websocket_reader import FrameReader, FrameReaderPool
@@ -54,11 +54,13 @@ _PIECE = 64
 """Bytes of memory that each received piece of a message takes besides its data."""
 _IN_PIECES = 8
 """The most memory of one message in many frames, as a multiple of the largest message: one-byte frames take seven."""
+_NO_REF = msgspec.Raw(b"null")
+"""The reference in the reply to a command that has none."""
 _REASON_BYTES = 123
 """The most bytes of the reason in a close frame (RFC 6455, section 5.5)."""
 
 
-class WebSocket(Backpressure):
+class WebSocket(TwoWayBackpressure):
     """A WebSocket: the protocol of its connection after the handshake, and the outlet of its subscriber."""
 
     __slots__ = (
@@ -95,7 +97,7 @@ class WebSocket(Backpressure):
         """Bytes of the incomplete message that are charged to the memory budget."""
         wire = resource.frames if is_v1 else resource.bare_frames
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
-        self._session: Session[bytes | StartPosition] = Session(resource.sessions, self.subscriber, scope)
+        self._session: Session[bytes | Refusal | StartPosition] = Session(resource.sessions, self.subscriber, scope)
 
     def begin(self, request: Request, opening: StartPosition | None, begin: bytes = b"") -> None:
         """Take the connection over, accept the handshake, and start to send the topics of the URL.
@@ -124,7 +126,7 @@ class WebSocket(Backpressure):
         reader = self._reader
         if reader is None:
             reader = self._reader = resource.readers.lend(self)
-        reader.read(data)
+        size = reader.read(data)
         if reader.is_at_rest:
             self._reader = None
             resource.readers.give_back(reader)
@@ -134,6 +136,26 @@ class WebSocket(Backpressure):
             self._hold(self._held + len(data) + _PIECE)
         elif not self.subscriber.is_closed:
             self._closed_by_reader(reader)
+        if not self.subscriber.is_closed:
+            self._limit_answers(size)
+
+    def _limit_answers(self, size: int) -> None:
+        """Pause reading while the peer does not read or commands wait.
+
+        :param size: bytes of pongs that were sent.
+        """
+        try:
+            self.subscriber.count_reply(size)
+        except NoRoom as refusal:
+            self._close_for(refusal)
+            return
+        if self.subscriber.is_paused or self._session.is_busy:
+            self.transport.pauseProducing()
+
+    @property
+    def is_busy(self) -> bool:
+        """See `TwoWayBackpressure`."""
+        return self._session.is_busy
 
     def _hold(self, size: int) -> None:
         """Charge `size` bytes of an incomplete message to the memory budget. Close when the message has too many
@@ -175,13 +197,9 @@ class WebSocket(Backpressure):
         if not self.is_v1:
             self._close_for(BadCommand(f"commands are not accepted without the subprotocol {SUBPROTOCOL}"))
         elif is_binary:
-            self._refuse(
-                BadCommand("binary frames are not accepted: a command must be a text frame"), msgspec.Raw(b"null")
-            )
+            self._session.put([BadCommand("binary frames are not accepted: a command must be a text frame")], self)
         else:
             self._session.put([payload], self)
-            if self._session.is_busy:
-                self.transport.pauseProducing()
 
     def _closed_by_reader(self, reader: FrameReader) -> None:
         """Called when the peer has closed, or when the reader has closed because of an invalid frame."""
@@ -224,16 +242,18 @@ class WebSocket(Backpressure):
 
     # Commands
 
-    async def execute(self, items: deque[bytes | StartPosition]) -> None:
+    async def execute(self, items: deque[bytes | Refusal | StartPosition]) -> None:
         """Execute a command, or replay the history for the subscription of the URL."""
         item = items.popleft()
         if isinstance(item, StartPosition):
             await self._session.replay(item)
+        elif isinstance(item, Refusal):
+            self._refuse(item, _NO_REF)
         else:
             await self._execute_command(item)
 
     async def _execute_command(self, payload: bytes) -> None:
-        ref = msgspec.Raw(b"null")
+        ref = _NO_REF
         try:
             frame = CommandFrame(payload)
             ref = frame.ref
@@ -252,13 +272,19 @@ class WebSocket(Backpressure):
         self._reply(encode_refusal(refusal, ref))
 
     def _reply(self, data: bytes) -> None:
-        """Send a reply, unless the WebSocket was closed while the command was executed."""
+        """Send a reply, unless the WebSocket was closed while the command was executed. Close it if the peer does not
+        read, and the memory limit is exceeded.
+        """
         if not self.subscriber.is_closed:
             self.write(data)
+            try:
+                self.subscriber.count_reply(len(data))
+            except NoRoom as refusal:
+                self._close_for(refusal)
 
     def on_idle(self) -> None:
         """Called when all received commands have been executed."""
-        self.transport.resumeProducing()
+        self.continue_reading()
 
     def _close_for(self, refusal: Refusal) -> None:
         self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
@@ -271,6 +297,7 @@ class WebSocket(Backpressure):
             resource.live.remove(self, why)
             return
         self._remove(why)
+        self.transport.resumeProducing()  # to read the answer to the close frame
         if self._reader is None:
             self._reader = resource.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])

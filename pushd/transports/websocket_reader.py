@@ -37,6 +37,8 @@ class FrameReader(WebSocketServerProtocol):
     transport: Any
     current_frame: Any
     utf8validator: Any
+    _answers: list[bytes] | None = None
+    """The frames to be sent at the end of `read`; None outside it."""
     log = make_logger("error")
     """Only errors are logged: Autobahn logs two warnings without the peer for each invalid frame, so a peer could fill
     the disk. pushd counts them instead."""
@@ -57,9 +59,22 @@ class FrameReader(WebSocketServerProtocol):
         code: int | None = self.localCloseCode
         return code
 
-    def read(self, data: bytes) -> None:
-        """Parse received bytes; answer control frames, and close on an invalid frame."""
+    def read(self, data: bytes) -> int:
+        """Parse received bytes; answer control frames, and close on an invalid frame.
+
+        :return: the number of bytes that were sent, which are sent together.
+        """
+        self._answers = answers = []
         self._dataReceived(data)
+        self._send_answers()
+        return sum(map(len, answers))
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Send a frame; within `read`, with all others at its end."""
+        if self._answers is None:
+            self.transport.write(data)
+        else:
+            self._answers.append(data)
 
     def close(self, code: int, reason: bytes) -> None:
         """Start the closing handshake."""
@@ -75,8 +90,14 @@ class FrameReader(WebSocketServerProtocol):
 
     def dropConnection(self, abort: bool = False) -> None:
         """Close the connection. The producer is unregistered first: with one, the transport would never close."""
+        self._send_answers()
         self.transport.unregisterProducer()
         super().dropConnection(abort)
+
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, None
+        if answers:
+            self.transport.write(b"".join(answers))
 
 
 class Utf8:
