@@ -116,14 +116,15 @@ class Budget:
         :param holder: recorded until it holds nothing; see `stalled_holders`.
         :raises NoRoom: when it has grown beyond 64 KiB while the budget is exceeded. Nothing changes then.
         """
-        is_over = now > before and self.is_over
-        if is_over:
+        if now > before and now > _ALWAYS_ALLOWED and self.is_over:
             self.on_exceeded()
-            if now > _ALWAYS_ALLOWED:
-                raise NoRoom("too many bytes are waiting in memory for all connections together; try again in a moment")
+            raise NoRoom("too many bytes are waiting in memory for all connections together; try again in a moment")
         if holder is not None:
             self._record_progress(holder, before, now)
-        return self.recount(before, now)
+        self._used += now - before
+        if now > before and self.is_over:
+            self.on_exceeded()
+        return now
 
     def stalled_holders(self, seconds: float) -> list[Holder]:
         """Return the holders that have made no progress for `seconds`, those with the oldest progress first.

@@ -124,10 +124,6 @@ class Dispatcher:
         for topic in topics:
             self._index.remove(topic, subscriber)
 
-    def subscribers(self) -> Collection[Subscriber]:
-        """Return all subscribers with at least one topic, each once."""
-        return self._index.subscribers()
-
     def subscribers_of(self, channel: str) -> Sequence[Subscriber]:
         """Return the subscribers that receive the messages of a channel, by its name or by a pattern, each once."""
         return self._index.match(channel)

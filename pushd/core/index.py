@@ -76,19 +76,6 @@ class TopicIndex(Generic[S]):
         """Return the subscribers that subscribed to this channel by name, not by a pattern."""
         return self._exact.get(channel, {}).keys()
 
-    def subscribers(self) -> Collection[S]:
-        """Return all subscribers, each once."""
-        found: dict[S, None] = {}
-        for subscribers in self._exact.values():
-            found.update(subscribers)
-        nodes = [self._root]
-        while nodes:
-            node = nodes.pop()
-            found.update(node.here)
-            found.update(node.rest)
-            nodes.extend(node.children.values())
-        return found.keys()
-
     def match(self, channel: str) -> tuple[S, ...]:
         """Return the subscribers of `channel`, by name or by a pattern, each once. Equal results may be one tuple."""
         matched = self._matched.get(channel)

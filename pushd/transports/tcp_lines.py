@@ -23,8 +23,9 @@ from pushd.hub.session import Session, SessionContext
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, Slot
 from pushd.net.fan_out import direct_handle
+from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
-from pushd.net.sockets import close_within, limit_reads
+from pushd.net.sockets import close_within, has_unread, limit_reads
 from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.live_connections import LiveConnections
 from pushd.wire.line_commands import (
@@ -40,8 +41,8 @@ from pushd.wire.line_commands import (
 from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.text_lines import LINE_END, TextLines
 
-_READ: Final = 16 << 10
-"""Bytes read at once: what they become in memory, and the answers to them, may be twenty times as much."""
+_READ: Final = 8 << 10
+"""Bytes read at once: as lines in memory, and in answers, they may become thirty times as many."""
 _CLOSE_SECONDS = 5.0
 """Seconds that a connection may take to send its queue when it is closed."""
 _LAST_REFUSALS = HttpOnLines, LineTooLong, NoRoom, TooLate
@@ -58,6 +59,8 @@ class LineLimits:
 
     command: CommandLimits
     queue: QueueLimits = field(default_factory=QueueLimits)
+    upload: float = 300.0
+    """Seconds from the first byte of a line to its end, if they are not received together."""
 
     @property
     def line(self) -> int:
@@ -95,8 +98,7 @@ class LineConnection(TwoWayBackpressure):
         transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
-        """Queue the received lines. While commands run, or the peer does not read, reading pauses after one more read.
-        """
+        """Queue the received lines. While commands run, or the peer does not read, only one more read is queued."""
         if self.subscriber.is_closed:
             return
         # A peer that waits for each reply is never paused: pausing costs as much as the reply.
@@ -130,12 +132,43 @@ class LineConnection(TwoWayBackpressure):
                 break
         if len(self._rest) != charged:
             try:
-                limits.queue.budget.grow(charged, len(self._rest))
+                limits.queue.budget.grow(charged, len(self._rest), self)
             except NoRoom as refusal:
                 items.append(refusal)
-                limits.queue.budget.recount(charged, 0)
-                self._rest = b""
+                self._drop_rest(charged)
+        self._expect_line_end(is_new=bool(lines))
         return items
+
+    def _drop_rest(self, charged: int) -> None:
+        """Drop an incomplete line, of which `charged` bytes are charged."""
+        self._factory.limits.queue.budget.grow(charged, 0, self)
+        self._rest = b""
+
+    def _expect_line_end(self, *, is_new: bool) -> None:
+        """Start or cancel the deadline for the rest of a line.
+
+        :param is_new: whether another line has ended before.
+        """
+        deadlines = self._factory.line_ends
+        if is_new or not self._rest:
+            deadlines.cancel(self)
+        if self._rest:
+            deadlines.expect(self)
+
+    def line_timed_out(self) -> None:
+        """Called when a line is incomplete after its time, however steadily it is sent: refuse it."""
+        seconds = self._factory.limits.upload
+        self._drop_rest(len(self._rest))
+        self._session.put([TooLate(f"a line must arrive within {seconds:g} seconds of its first byte")], self)
+
+    def release_for(self, refusal: Refusal) -> None:
+        """Called when the memory budget is exceeded and the line makes no progress; see `pushd.core.budget.Holder`."""
+        self._factory.hub.disconnect(self.subscriber, refusal)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the peer has sent bytes, perhaps the rest of the line, that were not read yet."""
+        return has_unread(self.transport)
 
     def readConnectionLost(self) -> None:
         """Called when the peer has closed its sending side: answer the pending commands, then close."""
@@ -150,8 +183,8 @@ class LineConnection(TwoWayBackpressure):
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
         self._session.clear()
-        self._factory.limits.queue.budget.recount(len(self._rest), 0)
-        self._rest = b""
+        self._drop_rest(len(self._rest))
+        self._factory.line_ends.cancel(self)
         self._factory.live.discard(self)
         self._slot.release()
 
@@ -243,6 +276,8 @@ class LineConnection(TwoWayBackpressure):
     def _close(self, why: Refusal | None, seconds: float = _CLOSE_SECONDS) -> None:
         """Close an open connection within `seconds`; `connectionLost` follows."""
         self._session.clear()
+        self._drop_rest(len(self._rest))
+        self._factory.line_ends.cancel(self)
         self._factory.live.remove(self, why)
         self.transport.unregisterProducer()
         close_within(self.transport, self._factory.clock, seconds)
@@ -266,6 +301,9 @@ class LineFactory(ServerFactory):
         self.counters = counters
         self.hub = hub
         self._version = version
+        self.line_ends: Deadlines[LineConnection] = Deadlines(
+            clock, limits.upload, LineConnection.line_timed_out, lambda connection: connection.has_unread
+        )
         self.reconfigure(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self._admission = admission
@@ -275,7 +313,16 @@ class LineFactory(ServerFactory):
     def reconfigure(self, limits: LineLimits) -> None:
         """Change the limits. They apply to commands and connections received from now on."""
         self.limits = limits
+        self.line_ends.reconfigure(limits.upload)
         self.greeting = greeting("pushd", self._version, limits.command.data)
+
+    def startFactory(self) -> None:
+        """Start to check the deadlines."""
+        self.line_ends.start()
+
+    def stopFactory(self) -> None:
+        """Stop checking the deadlines."""
+        self.line_ends.stop()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return a `LineConnection`, or a protocol that sends a refusal when there are too many connections."""

@@ -22,6 +22,7 @@ from pushd.core.errors import (
     NoRoom,
     Refusal,
     TooLarge,
+    TooLate,
 )
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
@@ -40,7 +41,7 @@ from pushd.net.low_priority import prioritize
 from pushd.net.sockets import has_unread
 from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.live_connections import LiveConnections
-from pushd.transports.websocket_handshake import accepted, checked_key, tokens, upgrade_required
+from pushd.transports.websocket_handshake import accept, checked_key, tokens, upgrade_required
 from pushd.transports.websocket_reader import FrameReader, FrameReaderPool
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.websocket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
@@ -122,7 +123,7 @@ class WebSocket(TwoWayBackpressure):
     def dataReceived(self, data: bytes) -> None:
         """Parse received bytes. Any byte counts as an answer to a ping."""
         resource = self._resource
-        resource.deadlines.cancel(self)
+        resource.pongs.cancel(self)
         reader = self._reader
         if reader is None:
             reader = self._reader = resource.readers.lend(self)
@@ -131,8 +132,9 @@ class WebSocket(TwoWayBackpressure):
             self._reader = None
             resource.readers.give_back(reader)
             if self._held:
-                self._hold(0)
+                self._complete()
         elif reader.is_well:
+            resource.messages.expect(self)
             self._hold(self._held + len(data) + _PIECE)
         elif not self.subscriber.is_closed:
             self._closed_by_reader(reader)
@@ -140,17 +142,17 @@ class WebSocket(TwoWayBackpressure):
             self._limit_answers(size)
 
     def _limit_answers(self, size: int) -> None:
-        """Pause reading while the peer does not read or commands wait.
+        """Count the bytes of pongs that were sent, and pause reading while the peer does not read or commands wait."""
+        self._count(size)
+        if (self.subscriber.is_paused or self._session.is_busy) and not self.subscriber.is_closed:
+            self.transport.pauseProducing()
 
-        :param size: bytes of pongs that were sent.
-        """
+    def _count(self, size: int) -> None:
+        """Count the bytes of an answer. Close if the peer does not read, and the memory limit is exceeded."""
         try:
             self.subscriber.count_reply(size)
         except NoRoom as refusal:
             self._close_for(refusal)
-            return
-        if self.subscriber.is_paused or self._session.is_busy:
-            self.transport.pauseProducing()
 
     @property
     def is_busy(self) -> bool:
@@ -164,9 +166,14 @@ class WebSocket(TwoWayBackpressure):
         try:
             if size > _IN_PIECES * self._resource.readers.most:
                 raise TooLarge("message is split into too many frames: send it in fewer")
-            self._held = self._resource.context.limits.queue.budget.grow(self._held, size)
+            self._held = self._resource.context.limits.queue.budget.grow(self._held, size, self)
         except (NoRoom, TooLarge) as refusal:
             self._close_for(refusal)
+
+    def _complete(self) -> None:
+        """Called when the incomplete message, or frame, is complete."""
+        self._hold(0)
+        self._resource.messages.cancel(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
@@ -194,6 +201,8 @@ class WebSocket(TwoWayBackpressure):
         """Called with each received message: queue it as a command."""
         if self.subscriber.is_closed:
             return
+        if self._held:
+            self._complete()
         if not self.is_v1:
             self._close_for(BadCommand(f"commands are not accepted without the subprotocol {SUBPROTOCOL}"))
         elif is_binary:
@@ -228,13 +237,24 @@ class WebSocket(TwoWayBackpressure):
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""
         if not self.subscriber.is_paused:
-            self._resource.deadlines.expect(self)
+            self._resource.pongs.expect(self)
             self.transport.write(PING)
 
     @property
     def has_unread(self) -> bool:
         """Whether the peer has sent bytes, perhaps a pong, that were not read yet."""
         return has_unread(self.transport)
+
+    def message_timed_out(self) -> None:
+        """Called when a message, or a frame, is incomplete after its time, however steadily it is sent: close."""
+        seconds = self._resource.context.limits.upload
+        self._close_for(TooLate(f"a message must arrive within {seconds:g} seconds of its first byte"))
+
+    def release_for(self, refusal: Refusal) -> None:
+        """Called when the memory budget is exceeded and the message makes no progress; see
+        `pushd.core.budget.Holder`.
+        """
+        self._resource.hub.disconnect(self.subscriber, refusal)
 
     def overdue(self) -> None:
         """Called when the peer did not answer a ping in time: close."""
@@ -272,15 +292,10 @@ class WebSocket(TwoWayBackpressure):
         self._reply(encode_refusal(refusal, ref))
 
     def _reply(self, data: bytes) -> None:
-        """Send a reply, unless the WebSocket was closed while the command was executed. Close it if the peer does not
-        read, and the memory limit is exceeded.
-        """
+        """Send a reply, unless the WebSocket was closed while the command was executed."""
         if not self.subscriber.is_closed:
             self.write(data)
-            try:
-                self.subscriber.count_reply(len(data))
-            except NoRoom as refusal:
-                self._close_for(refusal)
+            self._count(len(data))
 
     def on_idle(self) -> None:
         """Called when all received commands have been executed."""
@@ -297,6 +312,7 @@ class WebSocket(TwoWayBackpressure):
             resource.live.remove(self, why)
             return
         self._remove(why)
+        self._hold(0)
         self.transport.resumeProducing()  # to read the answer to the close frame
         if self._reader is None:
             self._reader = resource.readers.lend(self)
@@ -320,12 +336,20 @@ class WebSocketResource(HttpResource):
     """The class of the opened WebSockets."""
 
     def __init__(
-        self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
+        self,
+        context: HttpContext,
+        hub: Hub,
+        clock: IReactorTime,
+        wheel: Wheel,
+        pongs: Deadlines[WebSocket],
+        messages: Deadlines[WebSocket],
     ) -> None:
+        """`pongs` and `messages` are the deadlines for pongs and for the rest of a message."""
         super().__init__(context)
         self.hub = hub
         self.clock = clock
-        self.deadlines = deadlines
+        self.pongs = pongs
+        self.messages = messages
         self.frames = JsonFrames()
         self.bare_frames = DataFrames()
         self.wheel = wheel
@@ -351,7 +375,8 @@ class WebSocketResource(HttpResource):
 
     def _stop_keepalive(self, websocket: WebSocket) -> None:
         self.wheel.remove(websocket)
-        self.deadlines.cancel(websocket)
+        self.pongs.cancel(websocket)
+        self.messages.cancel(websocket)
 
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
@@ -375,20 +400,6 @@ class WebSocketResource(HttpResource):
             if opening is None:
                 return None
             begin = wire.begin(opening.cursor, websocket.subscriber.peer.id) if begins else b""
-        _accept(request, key, is_v1, opening)
+        accept(request, key, opening, is_v1=is_v1)
         websocket.begin(request, opening, begin)
         return None
-
-
-def _accept(request: Request, key: bytes, is_v1: bool, opening: StartPosition | None) -> None:
-    """Set the headers that accept a handshake (RFC 6455, section 4.2.2)."""
-    request.setResponseCode(101)
-    request.setHeader(b"Upgrade", b"websocket")
-    request.setHeader(b"Connection", b"Upgrade")
-    request.setHeader(b"Sec-WebSocket-Accept", accepted(key))
-    if is_v1:
-        request.setHeader(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode("ascii"))
-    if opening is not None:
-        request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
-    if opening is not None and opening.gaps and not is_v1:
-        request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

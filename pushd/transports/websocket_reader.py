@@ -38,7 +38,9 @@ class FrameReader(WebSocketServerProtocol):
     current_frame: Any
     utf8validator: Any
     _answers: list[bytes] | None = None
-    """The frames to be sent at the end of `read`; None outside it."""
+    """The frames that `read` has not sent yet; None outside it."""
+    _sent = 0
+    """Bytes that `read` has sent."""
     log = make_logger("error")
     """Only errors are logged: Autobahn logs two warnings without the peer for each invalid frame, so a peer could fill
     the disk. pushd counts them instead."""
@@ -62,15 +64,16 @@ class FrameReader(WebSocketServerProtocol):
     def read(self, data: bytes) -> int:
         """Parse received bytes; answer control frames, and close on an invalid frame.
 
-        :return: the number of bytes that were sent, which are sent together.
+        :return: the number of bytes that were sent. The answers to consecutive frames are sent together.
         """
-        self._answers = answers = []
+        self._answers, self._sent = [], 0
         self._dataReceived(data)
         self._send_answers()
-        return sum(map(len, answers))
+        self._answers = None
+        return self._sent
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        """Send a frame; within `read`, with all others at its end."""
+        """Send a frame; within `read`, together with the others."""
         if self._answers is None:
             self.transport.write(data)
         else:
@@ -86,6 +89,7 @@ class FrameReader(WebSocketServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Pass a complete message to the connection."""
+        self._send_answers()
         self.connection.message(payload, isBinary)
 
     def dropConnection(self, abort: bool = False) -> None:
@@ -95,9 +99,11 @@ class FrameReader(WebSocketServerProtocol):
         super().dropConnection(abort)
 
     def _send_answers(self) -> None:
-        answers, self._answers = self._answers, None
-        if answers:
-            self.transport.write(b"".join(answers))
+        if self._answers:
+            block = b"".join(self._answers)
+            self._answers.clear()
+            self._sent += len(block)
+            self.transport.write(block)
 
 
 class Utf8:

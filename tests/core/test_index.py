@@ -129,12 +129,3 @@ def test_cache_of_matches_is_bounded() -> None:
 
     usual = size_after(15_000)
     assert size_after(60_000) <= 1.05 * usual
-
-
-def test_subscribers_are_listed_once() -> None:
-    index: TopicIndex[str] = TopicIndex()
-    for topic, name in (("a", "one"), ("a/b", "two"), ("*/b", "one"), ("c/**", "three"), ("**", "four")):
-        index.add(topic, name)
-    assert sorted(index.subscribers()) == ["four", "one", "three", "two"]
-    index.remove("c/**", "three")
-    assert sorted(index.subscribers()) == ["four", "one", "two"]

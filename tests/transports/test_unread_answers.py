@@ -1,6 +1,7 @@
 """A peer that sends and does not read: reading pauses while answers wait, and what waits is in the memory budget."""
 
 import socket
+from typing import Any
 
 import pytest
 from twisted.internet.protocol import Protocol
@@ -19,6 +20,8 @@ MOST_WAITING = 1 << 20
 
 class Sender(Protocol):
     """A client that sends one request repeatedly, and reads only when told to."""
+
+    transport: Any
 
     def __init__(self, opening: bytes, request: bytes, answer: bytes) -> None:
         self.opening = opening
