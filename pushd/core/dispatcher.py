@@ -128,6 +128,11 @@ class Dispatcher:
         """Return the subscribers that receive the messages of a channel, by its name or by a pattern, each once."""
         return self._index.match(channel)
 
+    @property
+    def is_slow_to_match(self) -> bool:
+        """Whether the first search for the subscribers of a channel may take more than a tenth of a millisecond."""
+        return self._index.is_slow
+
     def subscribers_by_name(self, channel: str) -> Collection[Subscriber]:
         """Return the subscribers to the channel itself."""
         return self._index.by_name(channel)

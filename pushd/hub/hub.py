@@ -79,7 +79,7 @@ class Hub:
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, max_subscriptions)
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher.subscribers_of)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self._listener = BackendListener(
