@@ -14,9 +14,7 @@ from twisted.python.failure import Failure
 from pushd.core.command import Published, Reply
 from pushd.core.errors import (
     BadCommand,
-    BadFrame,
     BadParameter,
-    BadUtf8,
     Ended,
     NoPong,
     NoRoom,
@@ -42,7 +40,7 @@ from pushd.net.sockets import has_unread
 from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.live_connections import LiveConnections
 from pushd.transports.websocket_handshake import accept, checked_key, tokens, upgrade_required
-from pushd.transports.websocket_reader import FrameReader, FrameReaderPool
+from pushd.transports.websocket_reader import READER_REFUSALS, FrameReader, FrameReaderPool
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.websocket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
 from pushd.wire.websocket_frames import PING, DataFrames, JsonFrames
@@ -212,7 +210,7 @@ class WebSocket(TwoWayBackpressure):
 
     def _closed_by_reader(self, reader: FrameReader) -> None:
         """Called when the peer has closed, or when the reader has closed because of an invalid frame."""
-        refusal = _READER_CLOSES.get(reader.closed_with)
+        refusal = READER_REFUSALS.get(reader.closed_with)
         if refusal is not None:
             self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._remove(refusal)
@@ -318,13 +316,6 @@ class WebSocket(TwoWayBackpressure):
             self._reader = resource.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
         resource.clock.callLater(seconds, self.transport.abortConnection)
-
-
-_READER_CLOSES: dict[int | None, Refusal] = {
-    1002: BadFrame("invalid frame: frames must follow RFC 6455"),
-    1007: BadUtf8("text is not valid UTF-8 (RFC 6455, section 8.1)"),
-    1009: TooLarge("frame or message is too big: see the limit for messages"),
-}
 
 
 class WebSocketResource(HttpResource):

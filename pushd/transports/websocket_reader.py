@@ -17,8 +17,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from pushd.core.errors import BadFrame, BadUtf8, Refusal, TooLarge
+
 _SPARE = 16
 """The most idle readers in a pool. There are more readers only while more connections have incomplete messages."""
+READER_REFUSALS: dict[int | None, Refusal] = {
+    1002: BadFrame("invalid frame: frames must follow RFC 6455"),
+    1007: BadUtf8("text is not valid UTF-8 (RFC 6455, section 8.1)"),
+    1009: TooLarge("frame or message is too big: see the limit for messages"),
+}
+"""The refusal of each close code that a reader sends by itself."""
 
 
 class FrameConsumer(Protocol):
