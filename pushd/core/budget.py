@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from pushd.core.errors import NoRoom, Refusal
+from pushd.core.errors import NoRoom, Refusal, TooManySubscriptions
 
 _ALWAYS_ALLOWED: Final = 64 << 10
 """Bytes that one connection may always hold, so that small requests work while others fill the memory."""
@@ -22,10 +22,14 @@ _PROGRESS: Final = 1 << 10
 class SharedItem(Protocol):
     """An object that several queues can hold at a time."""
 
-    size: int
-    """Bytes."""
     holders: int
     """The number of queues that hold it; only the budget changes it."""
+    charged: int
+    """The bytes that are charged for it; only the budget changes it."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory."""
 
 
 class Holder(Protocol):
@@ -48,20 +52,22 @@ class _Progress:
 
 
 class Budget:
-    """Counts the bytes of queues, incomplete inputs and unread answers.
+    """Counts the bytes of queues, incomplete inputs, unread answers, and topics of connections that have many.
 
     :param limit: bytes; it can be changed.
     :param clock: returns monotonic seconds.
     :ivar on_exceeded: called whenever the bytes of a connection grow while the limit is exceeded.
     """
 
-    __slots__ = ("_clock", "_holders", "_used", "limit", "on_exceeded")
+    __slots__ = ("_clock", "_holders", "_topics", "_used", "limit", "on_exceeded")
 
     def __init__(self, limit: int = 256 << 20, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.limit = limit
         self.on_exceeded: Callable[[], object] = lambda: None
         self._clock = clock
         self._used = 0
+        self._topics = 0
+        """The bytes in use for topics."""
         self._holders: OrderedDict[Holder, _Progress] = OrderedDict()
         """The holders in the order of their last progress."""
 
@@ -87,14 +93,15 @@ class Budget:
     def hold(self, item: SharedItem) -> None:
         """Record one more holder of an item; its bytes count with the first."""
         if not item.holders:
-            self._used += item.size
+            item.charged = item.memory
+            self._used += item.charged
         item.holders += 1
 
     def release(self, item: SharedItem) -> None:
         """Record one holder less; the bytes are free with the last."""
         item.holders -= 1
         if not item.holders:
-            self._used -= item.size
+            self._used -= item.charged
 
     def release_all(self, items: Iterable[SharedItem]) -> None:
         """Release several items; see `release`. It takes a third of the time per item."""
@@ -102,7 +109,7 @@ class Budget:
         for each in items:
             each.holders -= 1
             if not each.holders:
-                freed += each.size
+                freed += each.charged
         self._used -= freed
 
     def recount(self, before: int, now: int) -> int:
@@ -125,6 +132,17 @@ class Budget:
         if now > before and self.is_over:
             self.on_exceeded()
         return now
+
+    def hold_topics(self, before: int, now: int) -> None:
+        """Count `now` bytes instead of `before` for the topics of a connection.
+
+        :raises TooManySubscriptions: when topics would take more than half of the limit. Nothing changes then.
+        """
+        topics = self._topics + now - before
+        if now > before and topics > self.limit // 2:
+            raise TooManySubscriptions("all connections together must not subscribe to more topics: memory is short")
+        self._topics = topics
+        self._used += now - before
 
     def stalled_holders(self, seconds: float) -> list[Holder]:
         """Return the holders that have made no progress for `seconds`, those with the oldest progress first.

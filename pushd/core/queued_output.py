@@ -108,6 +108,8 @@ class QueuedOutput(TopicFilter):
     def resume(self) -> None:
         """Called when the transport has sent everything: send the outbox until it is empty or the transport is full."""
         outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.attribute_dropped(self.topics_before)
         self._set_unsent(0)
         while outbox and self._outbox is None and not self.is_closed:
             frames = [self.wire.gap(gap) for gap in self._gaps_of_drops(outbox)]
