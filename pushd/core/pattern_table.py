@@ -1,4 +1,4 @@
-"""The subscribers of deep patterns with wildcards, found without a walk through a tree.
+"""The subscribers of deep patterns, those of many segments, found without a walk through a tree.
 
 In a tree of segments, a channel of many segments leads to every node whose path has a ``*`` or the channel's own
 segment at each position: a million nodes for ten thousand such patterns. Bit sets take one step for each segment and

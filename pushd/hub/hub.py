@@ -65,7 +65,7 @@ class Hub:
         self._backend = backend
         self._counters = counters
         self._wall = wall
-        self.budget = Budget() if budget is None else budget
+        self.budget = Budget(clock=clock.seconds) if budget is None else budget
         """The memory limit for queued data: that of all subscribers, and incomplete data of all publishers."""
         self.unavailable_reason: str | None = _NOT_STARTED
         """Why publishes are refused now, as a phrase; None when they are accepted."""
@@ -78,7 +78,7 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, max_subscriptions)
+        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
         self._publisher = Publisher(backend, clock, counters, self.dispatcher)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
@@ -175,7 +175,7 @@ class Hub:
 
         A topic that the subscriber has already starts anew, unless `since` is `NOW`.
 
-        :raises TooManySubscriptions: when the connection would have too many topics.
+        :raises TooManySubscriptions: when the connection, or all together, would have too many topics.
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
