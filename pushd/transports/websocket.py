@@ -96,6 +96,8 @@ class WebSocket(TwoWayBackpressure):
         """Bytes of the incomplete message that are charged to the memory budget."""
         wire = resource.frames if is_v1 else resource.bare_frames
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
+        if is_v1:
+            self.subscriber.record_origins()
         self._session: Session[bytes | Refusal | StartPosition] = Session(resource.sessions, self.subscriber, scope)
 
     def begin(self, request: Request, opening: StartPosition | None, begin: bytes = b"") -> None:
@@ -129,8 +131,7 @@ class WebSocket(TwoWayBackpressure):
         if reader.is_at_rest:
             self._reader = None
             resource.readers.give_back(reader)
-            if self._held:
-                self._complete()
+            self._complete()
         elif reader.is_well:
             resource.messages.expect(self)
             self._hold(self._held + len(data) + _PIECE)
@@ -142,7 +143,7 @@ class WebSocket(TwoWayBackpressure):
     def _limit_answers(self, size: int) -> None:
         """Count the bytes of pongs that were sent, and pause reading while the peer does not read or commands wait."""
         self._count(size)
-        if (self.subscriber.is_paused or self._session.is_busy) and not self.subscriber.is_closed:
+        if (self.subscriber.is_paused or self.is_busy) and not self.subscriber.is_closed:
             self.transport.pauseProducing()
 
     def _count(self, size: int) -> None:
@@ -170,8 +171,9 @@ class WebSocket(TwoWayBackpressure):
 
     def _complete(self) -> None:
         """Called when the incomplete message, or frame, is complete."""
-        self._hold(0)
-        self._resource.messages.cancel(self)
+        if self._held:
+            self._hold(0)
+            self._resource.messages.cancel(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
@@ -199,8 +201,7 @@ class WebSocket(TwoWayBackpressure):
         """Called with each received message: queue it as a command."""
         if self.subscriber.is_closed:
             return
-        if self._held:
-            self._complete()
+        self._complete()
         if not self.is_v1:
             self._close_for(BadCommand(f"commands are not accepted without the subprotocol {SUBPROTOCOL}"))
         elif is_binary:
@@ -222,15 +223,19 @@ class WebSocket(TwoWayBackpressure):
         self.subscriber.last_write = self._resource.wheel.now
         self.transport.write(data)
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended: unsubscribe from it, and close with the last one that the URL named."""
-        self._resource.hub.unsubscribe(self.subscriber, (channel,))
-        if self._closes_when_ended and not self.subscriber.starts:
+    def topics_ended(self) -> None:
+        """Called when every channel has ended: close, if the URL named topics."""
+        if self._closes_when_ended:
             self._close(Ended("every channel has ended"))
 
     def close(self, why: Refusal) -> None:
         """Close with the code and reason of a refusal."""
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+
+    def abort(self) -> None:
+        """Close the connection at once; a handshake that is not accepted yet is refused."""
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""

@@ -71,6 +71,7 @@ SENDERS = {
     "line commands": (*line(b"PING x\n"), b"PONG"),
     "line publishes": (*line(b"PUB a x\n"), b"+OK"),
     "lines that are refused": (*line(b"x\n"), b"-ERR"),
+    "telnet commands": (*line(b"\xff\xfd\x01"), b"\xff\xfc\x01"),
     "pipelined requests": (*http(encode_request("GET", "/health/live", None, KEPT_ALIVE)), b"HTTP/1.1 200"),
     "pipelined publishes": (*http(encode_request("POST", "/pub/a", b"x", KEPT_ALIVE)), b"HTTP/1.1 20"),
 }
