@@ -124,9 +124,7 @@ class WebSocket(TwoWayBackpressure):
         """Parse received bytes. Any byte counts as an answer to a ping."""
         resource = self._resource
         resource.pongs.cancel(self)
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = resource.readers.lend(self)
+        reader = self._reader = self._reader or resource.readers.lend(self)
         size = reader.read(data)
         if reader.is_at_rest:
             self._reader = None
@@ -317,8 +315,7 @@ class WebSocket(TwoWayBackpressure):
         self._remove(why)
         self._hold(0)
         self.transport.resumeProducing()  # to read the answer to the close frame
-        if self._reader is None:
-            self._reader = resource.readers.lend(self)
+        self._reader = self._reader or resource.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
         resource.clock.callLater(seconds, self.transport.abortConnection)
 
