@@ -154,7 +154,8 @@ class LineConnection(TwoWayBackpressure):
             except NoRoom as refusal:
                 items.append(refusal)
                 self._drop_rest(charged)
-        self._expect_line_end(is_new=bool(lines))
+        if charged or self._rest:
+            self._expect_line_end(is_new=bool(lines))
         return items
 
     def _drop_rest(self, charged: int) -> None:
