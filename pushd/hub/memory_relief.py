@@ -1,6 +1,6 @@
 """Memory relief: memory is released when what waits for all connections together exceeds the memory limit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Final
 
@@ -15,6 +15,8 @@ from pushd.core.subscriber import Subscriber
 NO_ROOM: Final = "the memory limit for queued data is reached; try again in a moment"
 _RETRY_SECONDS: Final = 1.0
 """Seconds until the next attempt after one that did not free enough."""
+_TURN_SECONDS: Final = 0.01
+"""Seconds for which memory is released in one reactor turn."""
 _STALLED_SECONDS: Final = 1.0
 """Seconds without progress after which an incomplete input, or an unread answer, is given up to free memory."""
 
@@ -43,6 +45,8 @@ class MemoryRelief:
         self._disconnect = disconnect
         self._not_before = 0.0
         """The time of the next attempt, in the clock's seconds."""
+        self._is_interrupted = False
+        """Whether the last attempt continues in a later turn."""
         self._call: IDelayedCall | None = None
         """The next attempt that is scheduled."""
 
@@ -63,44 +67,51 @@ class MemoryRelief:
 
         First, connections whose incomplete input or unread answer makes no progress are closed. Then queued messages
         are dropped, beginning with the longest queues, as the policies permit. What the transports of subscribers have
-        accepted is released only by disconnecting, which is the last resort. Each attempt visits every subscriber. If
-        it does not release enough, because publishers or responses use the memory, the next attempt is made after a
-        delay.
+        accepted is released only by disconnecting, which is the last resort. Each attempt visits every subscriber, and
+        continues in later reactor turns when it takes long. If it does not release enough, because publishers or
+        responses use the memory, the next attempt is made after a delay.
         """
-        if not self._budget.is_over or self._clock.seconds() < self._not_before:
-            return
-        self._close_stalled()
-        if not self._budget.has_room:
-            self._shed()
+        if self._budget.is_over and self._clock.seconds() >= self._not_before:
+            self._release()
+
+    def _attempt(self) -> None:
+        self._call = None
+        if self._is_interrupted:
+            self._release()
+        else:
+            self.relieve()
+
+    def _release(self) -> None:
+        self._is_interrupted = False
+        until = self._clock.seconds() + _TURN_SECONDS
+        for _ in self._releases():
+            if self._budget.has_room:
+                return
+            if self._clock.seconds() > until:
+                self._is_interrupted = True
+                self.schedule()
+                return
         if not self._budget.has_room:
             self._not_before = self._clock.seconds() + _RETRY_SECONDS
             self.schedule()
 
-    def _attempt(self) -> None:
-        self._call = None
-        self.relieve()
-
-    def _close_stalled(self) -> None:
+    def _releases(self) -> Iterator[None]:
+        """Release memory, of one connection in each step."""
         for holder in self._budget.stalled_holders(_STALLED_SECONDS):
-            if self._budget.has_room:
-                return
             try:
                 holder.release_for(NoRoom(NO_ROOM))
             except Exception:
                 self.log.failure("Closing a connection that makes no progress failed")
-
-    def _shed(self) -> None:
+            yield
         paused = [subscriber for subscriber in self._subscribers() if subscriber.is_paused]
         paused.sort(key=attrgetter("held_bytes"), reverse=True)
         for subscriber in paused:
-            if self._budget.has_room:
-                return
             try:
                 self._dispatcher.count_dropped(subscriber, subscriber.shed())
             except Refusal as refusal:
                 self._disconnect(subscriber, refusal)
+            yield
         for subscriber in paused:
-            if self._budget.has_room:
-                return
             if subscriber.held_bytes > subscriber.queued_bytes:
                 self._disconnect(subscriber, NoRoom(NO_ROOM))
+                yield

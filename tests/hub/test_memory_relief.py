@@ -1,8 +1,15 @@
 """Memory relief: which queues are dropped, and who is disconnected, when the memory limit is exceeded."""
 
+from twisted.internet.task import Clock
+
+from pushd.core.budget import Budget
 from pushd.core.cursor import EVERYTHING
-from pushd.core.errors import NoRoom
+from pushd.core.delivery import Recent
+from pushd.core.dispatcher import Dispatcher
+from pushd.core.errors import NoRoom, Refusal
 from pushd.core.outbox import _RANGE_BYTES, Policy
+from pushd.core.subscriber import Subscriber
+from pushd.hub.memory_relief import MemoryRelief
 from tests.hub.hub_fixture import HubFixture
 
 
@@ -84,3 +91,50 @@ async def test_an_attempt_that_did_not_free_enough_is_repeated_after_a_second() 
     await fixture.publish("a")
     fixture.turn()
     assert isinstance(peer.closed_with, NoRoom)
+
+
+class SlowInput:
+    """An input without progress, whose release takes 20 ms."""
+
+    def __init__(self, budget: Budget, clock: Clock) -> None:
+        self._budget = budget
+        self._clock = clock
+        self._held = budget.grow(0, 1000, self)
+
+    def release_for(self, refusal: Refusal) -> None:
+        assert isinstance(refusal, NoRoom)
+        self._held = self._budget.grow(self._held, 0, self)
+        self._clock.rightNow += 0.02
+
+
+def never(*arguments: object) -> None:
+    raise AssertionError("there is no subscriber")
+
+
+def test_a_long_attempt_continues_in_a_later_turn_until_there_is_room() -> None:
+    clock = Clock()
+    budget = Budget(8000, clock.seconds)
+    relief = MemoryRelief(budget, Dispatcher(Recent()), clock, list[Subscriber], never)
+    for _ in range(9):
+        SlowInput(budget, clock)
+    clock.advance(1)
+    relief.relieve()
+    assert (budget.used, budget.is_over) == (8000, False)
+    clock.advance(0)
+    assert budget.used == 7000, "an eighth is free"
+    assert not clock.getDelayedCalls()
+
+
+async def test_memory_is_released_without_any_publish() -> None:
+    fixture = await HubFixture().start()
+    budget = fixture.hub.budget
+    budget.limit = 8000
+    for _ in range(9):
+        SlowInput(budget, fixture.clock)
+    fixture.clock.advance(0)
+    assert budget.used == 9000, "they have made progress within the last second"
+    fixture.clock.advance(1)
+    assert budget.used == 7000
+    budget.grow(0, 2000)
+    await fixture.hub.stop()
+    assert not fixture.clock.getDelayedCalls()
