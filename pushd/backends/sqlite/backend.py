@@ -28,6 +28,7 @@ from pushd.backends.sqlite.writer_requests import (
     TickRequest,
 )
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
+from pushd.core.channel_table import RECORD_BYTES
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -154,7 +155,8 @@ class SqliteBackend:
     async def usage(self) -> Usage:
         totals = self._totals
         disk = DiskUsage(self._threads.size(), self._commits, self._failures, self._waiting)
-        return Usage(totals.messages, totals.bytes, totals.channels, disk)
+        records = RECORD_BYTES * totals.records
+        return Usage(totals.messages, totals.bytes, totals.channels, disk, record_bytes=records)
 
     # Subscriptions: all accepted messages are delivered
 
