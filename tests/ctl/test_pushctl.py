@@ -58,6 +58,18 @@ def test_file_has_the_type_of_its_name(
     assert [each["content_type"] for each in daemon.history(channel)] == [kind, "a/b"]
 
 
+def wait_for_connections(daemon: Daemon, channel: str) -> list[str]:
+    """Wait until a channel has subscribers; return the ids of their connections."""
+    ids: list[str] = []
+
+    def found() -> bool:
+        ids[:] = [each["id"] for each in daemon.request("GET", f"/connections?channel={channel}").json()]
+        return bool(ids)
+
+    assert eventually(found, SECONDS)
+    return ids
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_subscriber_receives_history_then_live_messages(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"s/{transport}"
@@ -122,6 +134,23 @@ def test_channels_info_connections_and_kick(daemon: Daemon, pushctl: Pushctl) ->
         assert lines.reply().startswith(b"-ERR kicked ")
     status, _, error = pushctl.run("kick", id)
     assert (status, error.startswith("pushctl: unknown-connection: ")) == (1, True)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_subscriber_that_is_kicked_before_its_first_message_misses_nothing(
+    daemon: Daemon, pushctl: Pushctl, transport: str
+) -> None:
+    channel = f"kicked/{transport}"
+    process = pushctl.start("sub", channel, "--transport", transport, "--count", "2")
+    (id,) = wait_for_connections(daemon, channel)
+    assert pushctl.lines("kick", id) == [f"closed {id}"]
+    assert process.poll() is None
+    daemon.publish(channel, b"missed")
+    daemon.publish(channel, b"live")
+    out, error = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (0, "missed\nlive\n")
+    # A long poll that is kicked is a response without messages.
+    assert ("reconnecting" in error) == (transport != "longpoll")
 
 
 def test_tap_shows_messages_but_not_their_data(daemon: Daemon, pushctl: Pushctl) -> None:
