@@ -30,7 +30,7 @@ them: to a client that sends no commands it means that an operator closed the co
 """
 TEMPORARY_CODES = frozenset(
     {
-        *("kicked", "no-room", "overloaded", "slow", "stopping", "unavailable"),
+        *("kicked", "no-room", "outcome-unknown", "overloaded", "slow", "stopping", "unavailable"),
         *("too-many-channels", "too-many-connections", "too-many-subscriptions"),
     }
 )
@@ -147,7 +147,7 @@ def subscribe_websocket(target: Target, since: str | None) -> Iterator[Item]:
             for frame in connection:
                 yield json.loads(frame)
         except ConnectionClosedError:
-            pass  # the code tells what happened
+            pass  # the close code is evaluated below
         code, reason = connection.close_code, connection.close_reason
     if code == _CLOSE_ENDED:
         yield STREAM_ENDED
