@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tests.daemon.clients import SECONDS
-from tests.daemon.real import ROOT, eventually
+from tests.daemon.real import ROOT, START_SECONDS, eventually
 from tests.programs import find_program
 
 
@@ -35,7 +35,7 @@ class Proxy:
             self._process = subprocess.Popen(
                 [self._path, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
             )
-        if not eventually(self._is_up):
+        if not eventually(self._is_up, START_SECONDS):
             self.stop()
             raise AssertionError(f"{self.program} did not start: {self.log}")
 
