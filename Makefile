@@ -23,10 +23,12 @@ quick: .venv/.test ## Run the fast tests (core, wire formats, sockets, settings)
 
 test: .venv/.test ## Run all tests except the slow ones, or the tests that ARGS selects.
 	@.ci/tools
+	@.ci/node
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: .venv/.test ## Run the slow tests (load, faults, long runs) in up to 15 minutes.
 	@.ci/tools
+	@.ci/node
 	@$(PYTEST) -m slow $(ARGS)
 
 # The tests of the worst inputs judge CPU times, which the tracer multiplies.
