@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow coverage test-no-extension fuzz soak storm worst bench format lint types layers check clean
+.PHONY: help run quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -23,10 +23,12 @@ quick: .venv/.test ## Run the fast tests (core, wire formats, sockets, settings)
 
 test: .venv/.test ## Run all tests except the slow ones, or the tests that ARGS selects.
 	@.ci/tools
+	@.ci/node
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: .venv/.test ## Run the slow tests (load, faults, long runs) in up to 15 minutes.
 	@.ci/tools
+	@.ci/node
 	@$(PYTEST) -m slow $(ARGS)
 
 # The tests of the worst inputs judge CPU times, which the tracer multiplies.
@@ -44,6 +46,9 @@ fuzz: .venv/.fuzz ## Fuzz parsers and wires for FUZZ_SECONDS each, and a daemon 
 
 soak: .venv/.test ## Run a mixed load on a daemon for MINUTES (30 by default); fail on a lost or duplicate message or a leak.
 	@$(BIN)/python -m tests.soak $(or $(MINUTES),30)
+
+model: .venv/.test ## Check random runs over all backends, or BACKEND, against a model for MINUTES (1 by default) from SEED, until a fault.
+	@$(BIN)/python -m tests.model --minutes $(or $(MINUTES),1) $(if $(BACKEND),--backend $(BACKEND)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 storm: .venv/.test ## Load a daemon with CLIENTS clients (10,000 by default) and dead peers; fail when a limit is exceeded.
 	@$(BIN)/python -m tests.storm $(CLIENTS)

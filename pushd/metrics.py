@@ -178,6 +178,7 @@ def _of_backend(usage: Usage) -> Iterator[Metric]:
         ("pushd_history_messages", "Messages in the history.", usage.messages),
         ("pushd_history_bytes", "Bytes of messages in the history.", usage.bytes),
         ("pushd_channels", "Channels with history.", usage.channels),
+        ("pushd_channel_bytes", "Bytes of memory of the records of channels.", usage.record_bytes),
         ("pushd_canary_age_seconds", "Time since a heartbeat came back from the backend.", usage.canary_age),
     )
     for name, text, value in gauges:

@@ -55,7 +55,7 @@ def test_every_address_is_documented():
     assert [address for address in addresses if f"/{address.decode()}" not in PROTOCOL] == []
 
 
-EXPOSITION = render(Counters(), Usage(0, 0, 0, DiskUsage(0, 0, 0, 0), 0), DeliveryMetrics()).decode()
+EXPOSITION = render(Counters(), Usage(0, 0, 0, DiskUsage(0, 0, 0, 0), 0, 0), DeliveryMetrics()).decode()
 METRICS = set(re.findall(r"^# TYPE (\w+)", EXPOSITION, re.MULTILINE))
 
 

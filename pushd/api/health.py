@@ -9,7 +9,8 @@ from pushd.hub.hub import Hub
 
 
 class HealthResource(HttpResource):
-    """``/health/live``: the process runs. ``/health/ready``: it accepts publishes and subscribers."""
+    """``/health/live``: the process runs. ``/health/ready``: it accepts publishes and subscribers. What is
+    degraded nevertheless is listed."""
 
     is_open = True
 
@@ -24,7 +25,8 @@ class HealthResource(HttpResource):
                 return json_answer(request, {"live": True})
             case "ready":
                 if (reason := self._hub.unavailable_reason) is None:
-                    return json_answer(request, {"ready": True})
+                    degraded = self._hub.degraded
+                    return json_answer(request, {"ready": True} | ({"degraded": degraded} if degraded else {}))
                 request.setResponseCode(503)
                 return json_answer(request, {"ready": False, "reason": reason})
         raise NotFound("there is no such address; use /health/live or /health/ready")

@@ -99,6 +99,8 @@ class Usage(NamedTuple):
     """None for a backend without files."""
     canary_age: float | None = None
     """Seconds since the last heartbeat came back through a backend on the network; None for other backends."""
+    record_bytes: int | None = None
+    """Bytes of memory of the records of channels in this process; None for a backend that keeps none."""
 
 
 class BackendUnusable(Exception):

@@ -82,7 +82,7 @@ class MemoryBackend:
         return was_known
 
     async def usage(self) -> Usage:
-        return Usage(len(self._log), self._log.bytes, len(self._log.channels))
+        return Usage(len(self._log), self._log.bytes, len(self._log.channels), record_bytes=self._log.channels.memory)
 
     def _publish(self, draft: Draft) -> Message | Refusal:
         try:

@@ -131,11 +131,16 @@ class LimitSettings:
     waiting_bytes: int = setting(
         "256MiB",
         size(),
-        "The most memory of all queues and of incomplete input together.",
+        "The most memory of queues, unread answers, incomplete input and topics together.",
         "bytes",
     )
     handshake: float = setting(10, duration(), "The time in which the headers of a request must arrive.", "seconds")
-    upload: float = setting(300, duration(), "The time in which the body of a request must arrive.", "seconds")
+    upload: float = setting(
+        300,
+        duration(),
+        "The time in which the body of a request, a line or a WebSocket message must arrive.",
+        "seconds",
+    )
     headers: int = setting("16KiB", size(minimum=1024), "The largest headers of a request.", "bytes")
 
 

@@ -1,9 +1,13 @@
 """The table of all channels of a log, with and without messages, and of what deleted and forgotten channels lost."""
 
 from collections import OrderedDict
+from typing import Final
 
 from pushd.core.history import Channel
 from pushd.core.losses import LossIndex
+
+RECORD_BYTES: Final = 600
+"""Bytes of memory of the record of a channel."""
 
 
 class ChannelTable:
@@ -30,6 +34,11 @@ class ChannelTable:
     def __len__(self) -> int:
         """Return the number of channels, without those that were deleted."""
         return len(self.active) + len(self.idle)
+
+    @property
+    def memory(self) -> int:
+        """The bytes of memory of the records of all channels, also of deleted ones, without their messages."""
+        return RECORD_BYTES * (len(self) + len(self._deleted))
 
     def get(self, name: str) -> Channel | None:
         """Return a channel; None if it is unknown or was deleted."""

@@ -6,7 +6,7 @@ number of subscribers.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from pushd.core.cursor import MessageId
 from pushd.core.message import Gap, Message
@@ -105,18 +105,28 @@ class DataOnlyWire(StatelessWire):
         return b""
 
 
+MEMORY_OVERHEAD: Final = 400
+"""Bytes of memory of a queued message beyond its data, names and frames."""
+
+
 class Delivery:
     """One message with its frames, one per wire."""
 
-    __slots__ = ("_frames", "holders", "message", "size")
+    __slots__ = ("_frames", "charged", "holders", "message", "size")
 
     def __init__(self, message: Message) -> None:
         self.message = message
         self.size = message.size
         """The bytes that it counts against limits."""
         self.holders = 0
-        """The number of queues that hold it; see `pushd.core.budget.Budget`."""
+        """The number of queues that hold it; see `pushd.core.budget.SharedItem`."""
+        self.charged = 0
         self._frames: dict[Wire, bytes] = {}
+
+    @property
+    def memory(self) -> int:
+        """The bytes of memory of the message and its frames."""
+        return MEMORY_OVERHEAD + self.size + sum([len(frame) for frame in self._frames.values()])
 
     def frame(self, wire: Wire) -> bytes:
         """Return the message as encoded by `wire`."""

@@ -124,13 +124,14 @@ class Dispatcher:
         for topic in topics:
             self._index.remove(topic, subscriber)
 
-    def subscribers(self) -> Collection[Subscriber]:
-        """Return all subscribers with at least one topic, each once."""
-        return self._index.subscribers()
-
     def subscribers_of(self, channel: str) -> Sequence[Subscriber]:
         """Return the subscribers that receive the messages of a channel, by its name or by a pattern, each once."""
         return self._index.match(channel)
+
+    @property
+    def is_slow_to_match(self) -> bool:
+        """Whether the first search for the subscribers of a channel may take more than a tenth of a millisecond."""
+        return self._index.is_slow
 
     def subscribers_by_name(self, channel: str) -> Collection[Subscriber]:
         """Return the subscribers to the channel itself."""

@@ -266,7 +266,9 @@ class TooManyChannels(Refusal):
 
 
 class TooManySubscriptions(Refusal):
-    """One connection has more topics than ``limits.subscriptions``."""
+    """One connection has more topics than ``limits.subscriptions``, or all together take half of
+    ``limits.waiting_bytes``.
+    """
 
     code = "too-many-subscriptions"
     is_limit = True

@@ -1,21 +1,31 @@
 """The index from topics to subscribers: a publish examines only the subscribers of its channel.
 
-Channels are found in a dictionary, patterns in a tree of segments. The subscribers of a channel are cached until they
-may have changed, so they are computed once per channel and not once per message.
+Channels are found in a dictionary, patterns in a tree of segments, except that deep patterns are in a table
+of bit sets. The subscribers of a channel are cached until they may have changed, so they are computed once per
+channel and not once per message.
 """
 
 from collections.abc import Collection, Iterator
 from itertools import chain
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pushd.core.names import is_pattern
+from pushd.core.pattern_table import PatternTable
+from pushd.core.patterns import BLOCK_SIZE
 
 S = TypeVar("S")
 
 _CACHE_SIZE = 1 << 18
 """The size of the cache in units of about eight bytes, such as a reference to a subscriber."""
+_TREE_DEPTH = 8
+"""The most segments of a pattern in the tree. So a channel of any length leads to at most some 500 nodes, whatever the
+patterns: about 100 µs; and a pattern has few nodes, each of which takes up to 400 bytes."""
 _CHANNEL_SIZE = 16
 """The size of a channel name in the cache, in the same units."""
+
+
+_EMPTY: Final[dict[Any, Any]] = {}
+"""Stands for each empty dictionary of a node; never changed. A dictionary of its own takes 64 bytes."""
 
 
 class _Node(Generic[S]):
@@ -24,11 +34,20 @@ class _Node(Generic[S]):
     __slots__ = ("children", "here", "rest")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node[S]] = {}
-        self.here: dict[S, None] = {}
+        self.children: dict[str, _Node[S]] = _EMPTY
+        self.here: dict[S, None] = _EMPTY
         """The subscribers whose pattern ends here."""
-        self.rest: dict[S, None] = {}
+        self.rest: dict[S, None] = _EMPTY
         """The subscribers whose pattern has only ``**`` after this."""
+
+    def child(self, segment: str) -> "_Node[S]":
+        """Return the node of a segment after this one, which is created if there is none."""
+        if self.children is _EMPTY:
+            self.children = {}
+        found = self.children.get(segment)
+        if found is None:
+            found = self.children[segment] = _Node()
+        return found
 
     def is_empty(self) -> bool:
         """Return whether no pattern ends or continues here."""
@@ -41,10 +60,11 @@ class TopicIndex(Generic[S]):
     def __init__(self) -> None:
         self._exact: dict[str, dict[S, None]] = {}
         self._root: _Node[S] = _Node()
+        self._deep: PatternTable[S] = PatternTable()
         self._matched: dict[str, tuple[S, ...]] = {}
-        self._by_leaves: dict[tuple[int, ...], tuple[S, ...]] = {}
-        """The subscribers by patterns, by the ids of the patterns' leaves: channels that match the same patterns share
-        one tuple."""
+        self._by_patterns: dict[tuple[int | tuple[int, int], ...], tuple[S, ...]] = {}
+        """The subscribers by patterns, by the ids of the patterns' leaves and the sets of deep patterns: channels that
+        match the same patterns share one tuple."""
         self._cached = 0
         """The size of the cache; see `_CACHE_SIZE`."""
 
@@ -54,7 +74,10 @@ class TopicIndex(Generic[S]):
             self._exact.setdefault(topic, {})[subscriber] = None
             self._invalidate(topic)
             return
-        self._leaf(topic)[subscriber] = None
+        if _is_deep(topic):
+            self._deep.add(topic, subscriber)
+        else:
+            self._leaf(topic)[subscriber] = None
         self._invalidate_all()
 
     def remove(self, topic: str, subscriber: S) -> None:
@@ -66,9 +89,12 @@ class TopicIndex(Generic[S]):
                 self._exact.pop(topic, None)
             self._invalidate(topic)
             return
+        self._invalidate_all()
+        if _is_deep(topic):
+            self._deep.remove(topic, subscriber)
+            return
         leaf = self._leaf(topic)
         leaf.pop(subscriber, None)
-        self._invalidate_all()
         if not leaf:
             self._prune(topic)
 
@@ -76,23 +102,15 @@ class TopicIndex(Generic[S]):
         """Return the subscribers that subscribed to this channel by name, not by a pattern."""
         return self._exact.get(channel, {}).keys()
 
-    def subscribers(self) -> Collection[S]:
-        """Return all subscribers, each once."""
-        found: dict[S, None] = {}
-        for subscribers in self._exact.values():
-            found.update(subscribers)
-        nodes = [self._root]
-        while nodes:
-            node = nodes.pop()
-            found.update(node.here)
-            found.update(node.rest)
-            nodes.extend(node.children.values())
-        return found.keys()
-
     def match(self, channel: str) -> tuple[S, ...]:
         """Return the subscribers of `channel`, by name or by a pattern, each once. Equal results may be one tuple."""
         matched = self._matched.get(channel)
         return self._find(channel) if matched is None else matched
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the first `match` of a channel may take more than a tenth of a millisecond."""
+        return len(self._deep) > BLOCK_SIZE
 
     def __len__(self) -> int:
         """Return the number of channels with subscribers by name."""
@@ -101,11 +119,16 @@ class TopicIndex(Generic[S]):
     def _leaf(self, pattern: str) -> dict[S, None]:
         node = self._root
         segments = pattern.split("/")
-        for segment in segments[:-1]:
-            node = node.children.setdefault(segment, _Node())
-        if segments[-1] == "**":
+        is_open = segments[-1] == "**"
+        for segment in segments[:-1] if is_open else segments:
+            node = node.child(segment)
+        if is_open:
+            if node.rest is _EMPTY:
+                node.rest = {}
             return node.rest
-        return node.children.setdefault(segments[-1], _Node()).here
+        if node.here is _EMPTY:
+            node.here = {}
+        return node.here
 
     def _prune(self, pattern: str) -> None:
         path = [self._root]
@@ -116,29 +139,40 @@ class TopicIndex(Generic[S]):
             if not path.pop().is_empty():
                 return
             del path[-1].children[segment]
+        if self._root.is_empty():
+            self._root = _Node()
 
     def _find(self, channel: str) -> tuple[S, ...]:
         exact = self._exact.get(channel)
         leaves = list(self._walk(channel)) if not self._root.is_empty() else []
-        key = tuple(map(id, leaves))
-        by_pattern = self._by_leaves.get(key, ())
+        deep = self._deep.matching(channel) if self._deep else []
+        key: tuple[int | tuple[int, int], ...] = (*map(id, leaves), *deep)
+        by_pattern = self._by_patterns.get(key, ())
         count = _CHANNEL_SIZE
-        if leaves and not by_pattern:
-            by_pattern = tuple(dict.fromkeys(chain.from_iterable(leaves)))
-            count += len(by_pattern)
+        if key and not by_pattern:
+            by_pattern = tuple(dict.fromkeys(chain(*leaves, self._deep.subscribers(deep))))
+            count += len(by_pattern) + len(key)
         matched = by_pattern
         if exact:
-            is_disjoint = not any(subscriber in leaf for leaf in leaves for subscriber in exact)
-            matched = (*exact, *by_pattern) if is_disjoint else tuple(dict.fromkeys(chain(exact, by_pattern)))
+            matched = self._join(exact, leaves, by_pattern, is_deep=bool(deep))
             count += len(matched)
         self._cached += count
         if self._cached > _CACHE_SIZE:
             self._invalidate_all()
             self._cached = count
-        if leaves:
-            self._by_leaves[key] = by_pattern
+        if key:
+            self._by_patterns[key] = by_pattern
         self._matched[channel] = matched
         return matched
+
+    @staticmethod
+    def _join(
+        exact: dict[S, None], leaves: list[dict[S, None]], by_pattern: tuple[S, ...], *, is_deep: bool
+    ) -> tuple[S, ...]:
+        """Return the subscribers by name and by patterns, each once."""
+        if is_deep or any(subscriber in leaf for leaf in leaves for subscriber in exact):
+            return tuple(dict.fromkeys(chain(exact, by_pattern)))
+        return (*exact, *by_pattern)
 
     def _invalidate(self, channel: str) -> None:
         if self._matched.pop(channel, None) is not None:
@@ -146,7 +180,7 @@ class TopicIndex(Generic[S]):
 
     def _invalidate_all(self) -> None:
         self._matched.clear()
-        self._by_leaves.clear()
+        self._by_patterns.clear()
         self._cached = 0
 
     def _walk(self, channel: str) -> Iterator[dict[S, None]]:
@@ -164,3 +198,8 @@ class TopicIndex(Generic[S]):
                     below.append(node.children["*"])
             level = below
         yield from (node.here for node in level if node.here)
+
+
+def _is_deep(pattern: str) -> bool:
+    """Return whether a pattern has too many segments for the tree."""
+    return pattern.count("/") >= _TREE_DEPTH

@@ -246,16 +246,19 @@ class LogReader:
         """Add the messages newer than `seq`, up to the end of each pattern, to `counts`."""
         newest = max(ends[pattern] for pattern in patterns)
         matching: dict[str, list[str]] = {}
-        while messages := list(islice(self._log.timeline.after(seq), STEP)):
-            for message in messages:
-                if message.seq > newest:
+        while seq < newest:
+            before = seq
+            for message in islice(self._log.timeline.after(seq), STEP):
+                seq = message.seq
+                if seq > newest:
                     return
                 name = message.channel
                 if name not in matching:
                     matching[name] = [pattern for pattern in patterns if matches(pattern, name)]
                 for pattern in matching[name]:
-                    counts[pattern] += message.seq <= ends[pattern]
-            seq = messages[-1].seq
+                    counts[pattern] += seq <= ends[pattern]
+            if seq == before:
+                return
             yield
 
     def _is_finished(self, topic: str, seq: int, is_return: bool) -> bool:

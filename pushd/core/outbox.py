@@ -6,10 +6,10 @@ gap; ``latest`` keeps only the newest message of each channel.
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pushd.core.budget import Budget
 from pushd.core.delivery import Delivery
@@ -37,6 +37,12 @@ class QueueLimits:
     """Whether `Policy.LATEST` discards a message as soon as there is a newer one, not only when the queue is full."""
     budget: Budget = field(default_factory=Budget, compare=False)
     """The memory budget of all queues."""
+
+
+_MAX_RANGES: Final = 1000
+"""The most channels whose dropped messages are recorded by channel."""
+_RANGE_BYTES: Final = 300
+"""Bytes of memory of a dropped range."""
 
 
 class DroppedRange(NamedTuple):
@@ -87,7 +93,17 @@ class Outbox:
     Apart from `retain`, the amortized cost of adding or removing a message is constant, whatever the policy.
     """
 
-    __slots__ = ("_bytes", "_dropped", "_first", "_holes", "_limits", "_newest", "_queue")
+    __slots__ = (
+        "_all_dropped",
+        "_bytes",
+        "_drop_start",
+        "_dropped",
+        "_first",
+        "_holes",
+        "_limits",
+        "_newest",
+        "_queue",
+    )
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
@@ -101,6 +117,11 @@ class Outbox:
         """Maintained as soon as `Policy.LATEST` is used."""
         self._bytes = 0
         self._dropped: dict[str, DroppedRange] = {}
+        """The dropped messages by channel; empty while `_all_dropped` is set."""
+        self._all_dropped: DroppedRange | None = None
+        """The dropped messages of all channels, if there are too many channels."""
+        self._drop_start = ""
+        """The id before the first message that was dropped and is not reported yet."""
 
     def __len__(self) -> int:
         """Return the number of queued deliveries."""
@@ -112,7 +133,7 @@ class Outbox:
 
     def __bool__(self) -> bool:
         """Return whether there is anything to send, including gaps of dropped messages."""
-        return bool(self._queue or self._dropped)
+        return bool(self._queue) or self.has_dropped
 
     @property
     def newest(self) -> int:
@@ -148,18 +169,26 @@ class Outbox:
     @property
     def has_dropped(self) -> bool:
         """Whether there are dropped ranges that were not taken yet."""
-        return bool(self._dropped)
+        return bool(self._dropped) or self._all_dropped is not None
+
+    def attribute_dropped(self, topics_before: Callable[[int], Iterable[str]]) -> None:
+        """Attribute the dropped messages to topics, if they are of too many channels to be recorded by channel.
+
+        :param topics_before: returns the topics that may have lost messages with at most the given sequence.
+        """
+        dropped, self._all_dropped = self._all_dropped, None
+        if dropped is not None:
+            self._set_dropped(dict.fromkeys(topics_before(int(dropped.end.rpartition("-")[2])), dropped))
 
     def take_dropped(self, most: int | None = None) -> dict[str, DroppedRange]:
-        """Remove and return the dropped ranges by channel; they are older than all queued messages.
+        """Remove and return the dropped ranges by channel or by topic; they are older than all queued messages.
+
+        `attribute_dropped` must be called before.
 
         :param most: the most channels; None: all.
         """
         taken = dict(islice(self._dropped.items(), most))
-        for channel in taken:
-            del self._dropped[channel]
-        if not self._dropped:
-            self._dropped = {}
+        self._set_dropped(dict(islice(self._dropped.items(), len(taken), None)))
         return taken
 
     def retain(self, wanted: Callable[[Message], bool]) -> None:
@@ -190,6 +219,8 @@ class Outbox:
     def clear(self) -> None:
         """Discard all: the subscriber is closed."""
         self._limits.budget.release_all(self)
+        self._set_dropped({})
+        self._all_dropped = None
         self._bytes = 0
         self._newest = None
         self._replace([])
@@ -254,5 +285,20 @@ class Outbox:
                 self._newest.add(delivery.message.channel, place)
 
     def _drop(self, message: Message) -> None:
+        if self._all_dropped is not None:
+            self._all_dropped = self._all_dropped._replace(end=message.id)
+            return
+        if not self._dropped:
+            self._drop_start = f"{message.epoch}-{message.seq - 1}"
         before = self._dropped.get(message.channel)
+        if before is None:
+            if len(self._dropped) >= _MAX_RANGES:
+                self._set_dropped({})
+                self._all_dropped = DroppedRange(self._drop_start, message.id)
+                return
+            self._limits.budget.recount(0, _RANGE_BYTES)
         self._dropped[message.channel] = DroppedRange(before.start if before else message.prev, message.id)
+
+    def _set_dropped(self, ranges: dict[str, DroppedRange]) -> None:
+        self._limits.budget.recount(_RANGE_BYTES * len(self._dropped), _RANGE_BYTES * len(ranges))
+        self._dropped = ranges

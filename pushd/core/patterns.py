@@ -8,7 +8,7 @@ at most one dictionary lookup and one ``&`` per segment and block of patterns, w
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-_BLOCK_SIZE = 512
+BLOCK_SIZE = 512
 """The number of patterns compiled together. It bounds the size of the bit sets, one for each literal segment."""
 
 
@@ -22,7 +22,7 @@ class PatternSet:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = patterns
-        self._blocks: list[_PatternBlock] = []
+        self._blocks: list[PatternBlock] = []
 
     def __len__(self) -> int:
         """Return the number of patterns."""
@@ -30,9 +30,12 @@ class PatternSet:
 
     def compile(self) -> Iterator[None]:
         """Compile the patterns, a block in each step. Otherwise the first match compiles them."""
-        while (start := len(self._blocks) * _BLOCK_SIZE) < len(self._patterns):
-            self._blocks.append(_PatternBlock(self._patterns[start : start + _BLOCK_SIZE]))
-            if start + _BLOCK_SIZE < len(self._patterns):
+        while (start := len(self._blocks) * BLOCK_SIZE) < len(self._patterns):
+            block = PatternBlock()
+            for number, pattern in enumerate(self._patterns[start : start + BLOCK_SIZE]):
+                block.add(number, pattern)
+            self._blocks.append(block)
+            if start + BLOCK_SIZE < len(self._patterns):
                 yield
 
     def matching(self, channel: str) -> int:
@@ -42,7 +45,7 @@ class PatternSet:
         found = 0
         for number, block in enumerate(self._blocks):
             if matched := block.matching(segments):
-                found |= matched << number * _BLOCK_SIZE
+                found |= matched << number * BLOCK_SIZE
         return found
 
     def matches(self, channel: str) -> bool:
@@ -52,7 +55,7 @@ class PatternSet:
         return any(block.matching(segments) for block in self._blocks)
 
     def _complete(self) -> None:
-        if len(self._blocks) * _BLOCK_SIZE < len(self._patterns):
+        if len(self._blocks) * BLOCK_SIZE < len(self._patterns):
             deque(self.compile(), 0)
 
 
@@ -86,52 +89,85 @@ class UnmatchedPatterns:
         return found
 
 
-class _PatternBlock:
-    """Some patterns as bit sets."""
+class PatternBlock:
+    """Some patterns as bit sets, each with a number of its own. They may be added and removed."""
 
-    __slots__ = ("_by_length", "_levels", "_named_first", "_open")
+    __slots__ = ("_by_length", "_literals", "_open", "_wild")
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        split = [pattern.split("/") for pattern in patterns]
-        depth = max(len(segments) for segments in split)
+    def __init__(self) -> None:
         self._open = 0
         """The patterns that end in ``**``."""
-        self._by_length = [0] * (depth + 1)
+        self._by_length = [0]
         """By number of segments: the patterns that can match a name of that length."""
-        literals: list[dict[str, int]] = [{} for _ in range(depth)]
-        wild = [0] * depth
-        for number, segments in enumerate(split):
-            bit = 1 << number
-            if segments[-1] == "**":
-                segments.pop()
-                self._open |= bit
-                for length in range(len(segments) + 1, depth + 1):
-                    self._by_length[length] |= bit
-                    wild[length - 1] |= bit
+        self._literals: list[dict[str, int]] = []
+        """By position: the patterns with each literal segment."""
+        self._wild: list[int] = []
+        """By position: the patterns that accept any segment."""
+
+    def add(self, number: int, pattern: str) -> None:
+        """Add a pattern; no other has this number."""
+        bit = 1 << number
+        segments = self._deepened(pattern)
+        if segments[-1] == "**":
+            segments.pop()
+            self._open |= bit
+        self._toggle_lengths(bit, segments, is_open=bool(self._open & bit))
+        for position, segment in enumerate(segments):
+            if segment == "*":
+                self._wild[position] |= bit
             else:
-                self._by_length[len(segments)] |= bit
-            for position, segment in enumerate(segments):
-                if segment == "*":
-                    wild[position] |= bit
-                else:
-                    level = literals[position]
-                    level[segment] = level.get(segment, 0) | bit
-        self._named_first = ~wild[0]
-        for level, any_segment in zip(literals, wild, strict=True):
-            for segment in level:
-                level[segment] |= any_segment
-        self._levels = list(zip(literals, wild, strict=True))
+                literals = self._literals[position]
+                literals[segment] = literals.get(segment, 0) | bit
+
+    def remove(self, number: int, pattern: str) -> None:
+        """Remove a pattern that was added with this number."""
+        bit = 1 << number
+        segments = pattern.split("/")
+        is_open = segments[-1] == "**"
+        if is_open:
+            segments.pop()
+            self._open ^= bit
+        self._toggle_lengths(bit, segments, is_open=is_open)
+        for position, segment in enumerate(segments):
+            if segment == "*":
+                self._wild[position] ^= bit
+            elif left := self._literals[position][segment] ^ bit:
+                self._literals[position][segment] = left
+            else:
+                del self._literals[position][segment]
 
     def matching(self, segments: list[str]) -> int:
         """Return the set of the patterns that match a channel, given as its segments."""
         length = len(segments)
         matched = self._by_length[length] if length < len(self._by_length) else self._open
-        if segments[0][0] == "$":
-            matched &= self._named_first
         if not matched:
             return 0
-        for segment, (literals, wild) in zip(segments, self._levels, strict=False):
-            matched &= literals.get(segment, wild)
+        if segments[0][0] == "$":
+            matched &= ~self._wild[0]
+        for segment, literals, wild in zip(segments, self._literals, self._wild, strict=False):
+            matched &= literals.get(segment, 0) | wild
             if not matched:
                 return 0
         return matched
+
+    def _deepened(self, pattern: str) -> list[str]:
+        """Return the segments of a pattern, for which there are enough levels afterwards."""
+        segments = pattern.split("/")
+        while len(self._wild) < len(segments):
+            self._literals.append({})
+            self._wild.append(self._open)
+            self._by_length.append(self._open)
+        return segments
+
+    def _toggle_lengths(self, bit: int, segments: Sequence[str], *, is_open: bool) -> None:
+        """Add a pattern to the lengths that it can match, or remove it from them.
+
+        :param segments: those before ``**``.
+        """
+        count = len(segments)
+        if not is_open:
+            self._by_length[count] ^= bit
+            return
+        for length in range(count + 1, len(self._by_length)):
+            self._by_length[length] ^= bit
+            self._wild[length - 1] ^= bit

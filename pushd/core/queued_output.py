@@ -29,6 +29,7 @@ class QueuedOutput(TopicFilter):
     """
 
     __slots__ = (
+        "_commands",
         "_ended",
         "_ends",
         "_limits",
@@ -67,6 +68,8 @@ class QueuedOutput(TopicFilter):
         """None when ready."""
         self._unsent = 0
         """Approximate number of bytes encoded for this subscriber alone that its transport has not sent yet."""
+        self._commands = 0
+        """Number of bytes of memory of received commands that wait."""
         self._ends: dict[str, int] | None = None
         """The channels whose end has not been sent yet, in the order of their ends, each with the sequence of the
         queued message after which it is sent. Of several ends of a channel the last one counts."""
@@ -107,8 +110,8 @@ class QueuedOutput(TopicFilter):
 
     @property
     def held_bytes(self) -> int:
-        """Number of bytes in the outbox and, made for this subscriber alone, in the transport."""
-        return self.queued_bytes + self._unsent
+        """Number of bytes in the outbox, of waiting commands and, made for this subscriber alone, in the transport."""
+        return self.queued_bytes + self._commands + self._unsent
 
     @property
     def queued_bytes(self) -> int:
@@ -124,6 +127,8 @@ class QueuedOutput(TopicFilter):
     def resume(self) -> None:
         """Called when the transport has sent everything: send the outbox until it is empty or the transport is full."""
         outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.attribute_dropped(self.topics_before)
         self._set_unsent(0)
         while outbox and self._outbox is None and not self.is_closed:
             frames = [self.wire.gap(gap) for gap in self._gaps_of_drops(outbox)]
@@ -149,6 +154,15 @@ class QueuedOutput(TopicFilter):
         """
         if self._outbox is not None:
             self._unsent = self._limits.budget.grow(self._unsent, self._unsent + size)
+
+    def hold_commands(self, size: int) -> None:
+        """Count the memory of the commands that wait, for instance until the peer has read the replies to others.
+
+        :param size: bytes.
+        :raises NoRoom: when the memory limit is exceeded.
+        """
+        if size != self._commands:
+            self._commands = self._limits.budget.grow(self._commands, size)
 
     def shed(self) -> int:
         """Drop as many queued messages as the policy permits; return their number.

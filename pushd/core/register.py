@@ -1,7 +1,7 @@
 """The register of open connections: each gets a unique number, in the order of arrival, of which its id is made."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
 from operator import attrgetter
 
@@ -35,6 +35,10 @@ class Register:
         :raises KeyError: when it is not registered.
         """
         del self._open[subscriber.peer.number]
+
+    def all(self) -> Collection[Subscriber]:
+        """Return all subscribers, whether they have topics or not, the oldest first. It changes with the register."""
+        return self._open.values()
 
     def number_of(self, id: str) -> int | None:
         """Return the number of an open or closed connection; None when the id is none of this daemon."""

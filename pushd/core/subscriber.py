@@ -35,7 +35,7 @@ class Subscriber(QueuedOutput):
     subscriber, in addition to about 470.
     """
 
-    __slots__ = ("catch_up", "closed_for", "last_write", "mark", "peer")
+    __slots__ = ("catch_up", "closed_for", "last_write", "mark", "peer", "topic_bytes")
 
     def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy, peer: Peer) -> None:
         super().__init__(outlet, wire, limits, policy)
@@ -44,6 +44,8 @@ class Subscriber(QueuedOutput):
         """The refusal with which it was closed; None when its client has disconnected, or when it is open."""
         self.mark = 0
         """The mark of the dispatcher; see there."""
+        self.topic_bytes = 0
+        """The bytes of memory of its topics, which the hub counts."""
         self.last_write = 0
         """The tick of the keepalive at the last write."""
         self.catch_up: CatchUp | None = None
@@ -203,6 +205,7 @@ class Subscriber(QueuedOutput):
             self.catch_up.take_held()
         self._outbox = self.catch_up = self.handle = self._lookup = self._ends = self._ended = self._origins = None
         self._set_unsent(0)
+        self.hold_commands(0)
         self.outlet = CLOSED_OUTLET
         self._call_on_drained()
 

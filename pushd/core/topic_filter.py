@@ -49,6 +49,10 @@ class TopicFilter:
         """Return the topic by which the subscriber receives a channel; None if it does not."""
         return channel if channel in self.starts else self._earliest_pattern(channel)
 
+    def topics_before(self, seq: int) -> list[str]:
+        """Return the topics that may have received messages with at most this sequence live."""
+        return [topic for topic, start in self.starts.items() if start < seq or start == REPLAYING]
+
     def live_topics_of(self, channel: str) -> list[str]:
         """Return the live topics that match a channel."""
         topics = [channel, *self._patterns.matching(channel)]

@@ -24,8 +24,17 @@ Item = dict[str, Any]
 """A message (it has ``id``) or a control object (it has ``type``: begin, gap, end, ping), as in docs/protocol.md."""
 _CONNECT_SECONDS = 30.0
 _POLL_SECONDS = 25
-_CLOSE_ENDED, _CLOSE_REFUSED = 4410, (1008, 4401, 4403)
-"""Close codes of the daemon's WebSockets: all channels have ended; the subscription was refused."""
+_CLOSE_ENDED, _CLOSE_REFUSED = 4410, (4401, 4403)
+"""Close codes of the daemon's WebSockets: all channels have ended; the subscription was refused. 1008 is not among
+them: to a client that sends no commands it means that an operator closed the connection, so it may reconnect.
+"""
+TEMPORARY_CODES = frozenset(
+    {
+        *("kicked", "no-room", "outcome-unknown", "overloaded", "slow", "stopping", "unavailable"),
+        *("too-many-channels", "too-many-connections", "too-many-subscriptions"),
+    }
+)
+"""The codes of refusals over TCP after which a retry may succeed: those that have status 429 or 503 over HTTP."""
 _SUBSCRIBED = re.compile(rb"\+OK SUB \S+ cursor=(\S+)")
 """The reply to SUB."""
 STREAM_ENDED: Item = {"type": "ended"}
@@ -82,13 +91,14 @@ def subscribe_mixed(target: Target, since: str | None) -> Iterator[Item]:
 
 
 def subscribe_longpoll(target: Target, since: str | None) -> Iterator[Item]:
-    """Subscribe by ``/longpoll``: one long poll after the other. A gap is yielded before the messages of its poll."""
-    path = f"/longpoll/{quote_path(target.topics)}"
-    if since is None:
-        since = target.api.request_json("GET", f"/cursor/{quote_path(target.topics)}")["cursor"]
-        yield {"type": "begin", "cursor": since}
+    """Subscribe by ``/longpoll``: one long poll after the other. A gap is yielded before the messages of its poll.
+
+    The first poll does not wait: if the connection is lost while a poll waits, the cursor must be an id already.
+    """
+    path, seconds = f"/longpoll/{quote_path(target.topics)}", 0
     while True:
-        response = target.api.open("GET", path, {"since": since, "timeout": _POLL_SECONDS})
+        response = target.api.open("GET", path, {"since": since, "timeout": seconds})
+        seconds = _POLL_SECONDS
         if reason := response.headers.get("Pushd-Gap"):
             yield {"type": "gap", "topic": target.topics, "from": since, "to": None, "reason": reason}
         if response.status == 200:
@@ -116,10 +126,8 @@ def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for line in lines:
-            if line.startswith(b"-ERR stopping"):
-                return
             if line.startswith(b"-ERR "):
-                raise RequestRefused(line[5:].decode("utf-8", "replace").strip().replace(" ", ": ", 1))
+                raise _line_refusal(line)
             if cursor := _SUBSCRIBED.match(line):
                 yield {"type": "begin", "cursor": cursor[1].decode("ascii")}
             elif line.startswith(b"{"):
@@ -128,18 +136,30 @@ def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
 
 def subscribe_websocket(target: Target, since: str | None) -> Iterator[Item]:
     """Subscribe by a WebSocket with the subprotocol ``pushd.v1``."""
+    from websockets.exceptions import ConnectionClosedError
+
     with target.api.websocket(
         f"/ws/{quote_path(target.topics)}", {"since": since, "slow": target.slow}, "pushd.v1"
     ) as connection:
         if connection.response is not None:
             yield from _begin(connection.response.headers)
-        for frame in connection:
-            yield json.loads(frame)
+        try:
+            for frame in connection:
+                yield json.loads(frame)
+        except ConnectionClosedError:
+            pass  # the close code is evaluated below
         code, reason = connection.close_code, connection.close_reason
     if code == _CLOSE_ENDED:
         yield STREAM_ENDED
     elif code in _CLOSE_REFUSED:
         raise RequestRefused(f"WebSocket closed with {code}: {reason}")
+
+
+def _line_refusal(line: bytes) -> RequestRefused:
+    """Return the error for ``-ERR CODE SENTENCE``."""
+    code, _, sentence = line[5:].decode("utf-8", "replace").strip().partition(" ")
+    kind = TemporarilyRefused if code in TEMPORARY_CODES else RequestRefused
+    return kind(f"{code}: {sentence}")
 
 
 def _begin(headers: "Message | Headers") -> Iterator[Item]:

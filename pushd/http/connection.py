@@ -205,6 +205,14 @@ class HttpConnection(ConnectionState):
         """Close: no request or no piece of the body was received for a while, or no answer was read."""
         self._close()
 
+    def refuse_body(self, refusal: Refusal) -> None:
+        """Refuse the body that is being read, because of the memory budget."""
+        self._refuse(refusal)
+
+    def release_for(self, refusal: Refusal) -> None:
+        """Called when the budget is exceeded and an answer is not read: abort."""
+        self._abort(refusal)
+
     def close_if_idle(self) -> None:
         """Close, unless a body is being read."""
         if self.reading is not BODY:
@@ -325,11 +333,25 @@ class HttpConnection(ConnectionState):
         self._disconnect_current()
 
     def _abort(self, refusal: Refusal) -> None:
-        """Close at once: there is no room for unsent answers."""
+        """Close at once: there is no room for unsent answers or queued requests."""
         self._site.counters.count_refusal(refusal, f"http {host_of(self.peer)}")
-        self._linger()
+        if self.answering is ANSWERING:
+            self._end_reading()
+            self.queue.clear()
+        elif self.answering is not LINGERING:
+            self._linger()
+        self._charge_unsent(0)
         self.transport.abortConnection()
         self._update()
+
+    def _update(self) -> None:
+        """See `ConnectionState`; and charge what waits to the memory budget."""
+        super()._update()
+        if self.queue or self.buffered or self._queued:
+            try:
+                self._charge_queue()
+            except NoRoom as refusal:
+                self._abort(refusal)
 
     def _linger(self) -> None:
         """Read and answer no further request."""

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from pushd.core.errors import Refusal
 from pushd.http.interface import HttpSite
 from pushd.http.request import Request
 from pushd.http.states import BODY, HEAD, HELD, LINGERING, NEW, QUEUED, READY, AnswerState, ReadState
@@ -10,6 +11,8 @@ from pushd.net.sockets import limit_reads
 
 READ_AHEAD: Final = 8 << 10
 """Bytes that may follow a held request while the connection is still read, so that its end is noticed."""
+_REQUEST: Final = 2 << 10
+"""Bytes of memory of a queued request besides its body."""
 _READ: Final = 8 << 10
 """Bytes read at once: some 270 of the smallest requests, or 1,300 of the smallest WebSocket frames."""
 
@@ -24,6 +27,7 @@ class ConnectionState:
         "_deadline",
         "_is_read_paused",
         "_is_write_paused",
+        "_queued",
         "_read_ahead",
         "_site",
         "_unsent",
@@ -51,6 +55,8 @@ class ConnectionState:
         self._is_read_paused = False
         self._unsent = 0
         """Bytes of answers that are charged to the memory budget, until they are sent."""
+        self._queued = 0
+        """Bytes of queued requests, and of those that are not parsed yet, that are charged to the memory budget."""
         self._is_write_paused = False
         """Whether the transport has as much to send as it takes."""
 
@@ -111,7 +117,22 @@ class ConnectionState:
         :raises NoRoom: when the budget is exceeded.
         """
         if size != self._unsent:
-            self._unsent = self._site.limits.queue.budget.grow(self._unsent, size)
+            self._unsent = self._site.limits.queue.budget.grow(self._unsent, size, self)
+
+    def _charge_queue(self) -> None:
+        """Charge what has been received and not answered to the memory budget.
+
+        :raises NoRoom: when the budget is exceeded.
+        """
+        size = len(self.buffered)
+        for request in self.queue:
+            size += _REQUEST + len(request.body)
+        if size != self._queued:
+            self._queued = self._site.limits.queue.budget.grow(self._queued, size)
+
+    def release_for(self, refusal: Refusal) -> None:
+        """Called to release the unsent answers at once; see `pushd.core.budget.Holder`."""
+        raise NotImplementedError
 
     def _attach_transport(self, transport: Any) -> None:
         """Begin to use a transport, as the producer of what it sends."""
@@ -125,6 +146,7 @@ class ConnectionState:
         """Stop the deadlines, and release the transport and the memory of what it was to send."""
         site = self._site
         self._charge_unsent(0)
+        self._charge_queue()
         self._start_deadline(None)
         site.on_idle.cancel(self)
         site.counters.connections["http"] -= 1

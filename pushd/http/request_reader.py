@@ -78,6 +78,9 @@ class ReadingConnection(RequestConnection, Protocol):
     buffered: bytes
     """What follows a WebSocket handshake."""
 
+    def refuse_body(self, refusal: Refusal) -> None:
+        """Refuse the body that is being read."""
+
 
 class RequestReader:
     """Reads the requests of a connection, and appends them to its queue.
@@ -165,6 +168,10 @@ class RequestReader:
         self._request = None
         self.body.discard()
         connection.queue.append(request)
+
+    def release_for(self, refusal: Refusal) -> None:
+        """Called when the budget is exceeded and the body makes no progress; see `pushd.core.budget.Holder`."""
+        self._connection.refuse_body(refusal)
 
     # From the parser
 
@@ -303,7 +310,7 @@ class RequestReader:
             self.refuse(self._head_too_large() if is_head else BadRequest(_BAD_BODY))
             return
         try:
-            self.body.charge()
+            self.body.charge(self)
         except NoRoom as refusal:
             self.refuse(refusal)
 

@@ -13,6 +13,7 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import TooSlow, Unavailable
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy
+from pushd.core.register import Register
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.hub.scheduling import FanOutScheduler
@@ -32,6 +33,7 @@ class BackendListener:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        register: Register,
         scheduler: FanOutScheduler,
         counters: Counters,
         disconnect: Callable[[Subscriber, Exception], None],
@@ -39,6 +41,7 @@ class BackendListener:
         on_health: Callable[[str | None], None],
     ) -> None:
         self._dispatcher = dispatcher
+        self._register = register
         self._scheduler = scheduler
         self._counters = counters
         self._disconnect = disconnect
@@ -107,6 +110,6 @@ class BackendListener:
 
     def _affected(self, channels: Collection[str] | None) -> Collection[Subscriber]:
         if channels is None:
-            return list(self._dispatcher.subscribers())
+            return [subscriber for subscriber in self._register.all() if subscriber.starts]
         subscribers = (each for channel in channels for each in self._dispatcher.subscribers_of(channel))
         return dict.fromkeys(subscribers).keys()

@@ -42,6 +42,7 @@ from pushd.net.fan_out import send_each
 from pushd.net.turn_slices import Slices
 
 _NOT_STARTED = "the backend has not started yet"
+_MEMORY_EXCEEDED = "the memory limit for queued data is exceeded: large requests are refused"
 _STOPPING = "the daemon is stopping"
 _INTERNAL = "internal error; the log of the daemon has the details"
 
@@ -67,7 +68,7 @@ class Hub:
         self._backend = backend
         self._counters = counters
         self._wall = wall
-        self.budget = Budget() if budget is None else budget
+        self.budget = Budget(clock=clock.seconds) if budget is None else budget
         """The memory limit for queued data: that of all subscribers, and incomplete data of all publishers."""
         self.unavailable_reason: str | None = _NOT_STARTED
         """Why publishes are refused now, as a phrase; None when they are accepted."""
@@ -77,14 +78,21 @@ class Hub:
         recent = Recent()
         self.dispatcher = Dispatcher(recent, send_each, clock.seconds)
         self._register = Register(ConnectionIds(secrets.token_bytes(32)))
-        self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self.disconnect)
+        self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
+        self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, max_subscriptions)
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher.subscribers_of)
+        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
-        self._queries = Queries(backend, self.dispatcher, self.budget, counters, turns)
+        self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self._listener = BackendListener(
-            self.dispatcher, self._scheduler, counters, self.disconnect, self.replay_and_go_live, self._set_health
+            self.dispatcher,
+            self._register,
+            self._scheduler,
+            counters,
+            self.disconnect,
+            self.replay_and_go_live,
+            self._set_health,
         )
 
     # Start and stop
@@ -108,14 +116,20 @@ class Hub:
         self._subscriptions.reconfigure(max_subscriptions)
 
     @property
+    def degraded(self) -> list[str]:
+        """What does not work as it should although publishes are accepted, as phrases."""
+        return [_MEMORY_EXCEEDED] if self.budget.is_over else []
+
+    @property
     def has_backlog(self) -> bool:
         """Whether a subscriber has not read its queue yet."""
-        return any(subscriber.is_paused for subscriber in self.dispatcher.subscribers())
+        return any(subscriber.is_paused for subscriber in self._register.all())
 
     async def stop(self) -> None:
         """Stop the backend. The transports close their subscribers themselves."""
         self.unavailable_reason = _STOPPING
         self._subscriptions.stop()
+        self._relief.stop()
         await self._backend.stop()
 
     async def turn(self) -> None:
@@ -167,7 +181,7 @@ class Hub:
         A topic that the subscriber has already starts anew, unless `since` is `NOW`.
 
         :raises NotGranted: when its peer may not subscribe to one of the topics; nothing is subscribed then.
-        :raises TooManySubscriptions: when the connection would have too many topics.
+        :raises TooManySubscriptions: when the connection, or all together, would have too many topics.
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """

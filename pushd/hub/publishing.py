@@ -1,6 +1,6 @@
 """Publishing: single messages, batches in time slices, and repeats with an idempotency key."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
+from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import IdempotencyMismatch, Refusal
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
@@ -17,6 +18,8 @@ from pushd.hub.authorization import check_topics, granted
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
+_MATCH_SECONDS = 0.005
+"""Seconds for which the subscribers of channels are searched in one reactor turn."""
 _SLICE_BYTES = 2 << 20
 """The most of a batch that is published in one reactor turn, so that sockets drain meanwhile. A message of one MiB may
 evict thousands of small ones."""
@@ -59,7 +62,7 @@ class _KeyLocks:
 class Publisher:
     """Publishes to the backend.
 
-    :param subscribers_of: returns the subscribers of a channel at this node.
+    :param dispatcher: finds the subscribers of a channel at this node.
     """
 
     def __init__(
@@ -67,12 +70,13 @@ class Publisher:
         backend: Backend,
         clock: IReactorTime,
         counters: Counters,
-        subscribers_of: Callable[[str], Sequence[object]],
+        dispatcher: Dispatcher,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
-        self._subscribers_of = subscribers_of
+        self._dispatcher = dispatcher
+        self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
 
@@ -118,10 +122,21 @@ class Publisher:
         while items := _next_slice(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
+            if self._dispatcher.is_slow_to_match:
+                await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
             slice_key = None if key is None else key._replace(text=f"{len(receipts)} {key.text}")
             accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)], slice_key))
             receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
         return receipts
+
+    async def _match_ahead(self, channels: Iterable[str]) -> None:
+        """Find the subscribers of channels, which are cached then, in as many reactor turns as it takes."""
+        until = self._clock.seconds() + _MATCH_SECONDS
+        for channel in channels:
+            if self._clock.seconds() > until:
+                await deferLater(self._clock, 0)
+                until = self._clock.seconds() + _MATCH_SECONDS
+            self._subscribers_of(channel)
 
     async def _publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Receipt | Refusal]:
         receipts: list[Receipt | Refusal] = []

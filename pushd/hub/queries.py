@@ -12,6 +12,7 @@ from pushd.core.errors import NoRoom, UnknownChannel
 from pushd.core.gap_reports import GapReports
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy
+from pushd.core.register import Register
 from pushd.core.replay import ChannelInfo
 from pushd.hub.memory_relief import NO_ROOM
 from pushd.metrics import Counters, DeliveryMetrics, render
@@ -49,10 +50,17 @@ class Queries:
     """Reads the history, states of channels and metrics, in time slices if there is much to read."""
 
     def __init__(
-        self, backend: Backend, dispatcher: Dispatcher, budget: Budget, counters: Counters, turns: Slices
+        self,
+        backend: Backend,
+        dispatcher: Dispatcher,
+        register: Register,
+        budget: Budget,
+        counters: Counters,
+        turns: Slices,
     ) -> None:
         self._backend = backend
         self._dispatcher = dispatcher
+        self._register = register
         self._budget = budget
         self._counters = counters
         self._turns = turns
@@ -93,7 +101,7 @@ class Queries:
         dispatcher = self._dispatcher
         subscriptions: Counter[str] = Counter()
         queued_bytes = 0
-        for number, subscriber in enumerate(dispatcher.subscribers(), 1):
+        for number, subscriber in enumerate(list(self._register.all()), 1):
             subscriptions[subscriber.peer.transport] += len(subscriber.starts)
             queued_bytes += subscriber.queued_bytes
             if number % _COUNTED == 0:

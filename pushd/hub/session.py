@@ -42,7 +42,7 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand, Forbidden, InternalError, Refusal
+from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
 from pushd.core.grant import FULL, Grant
 from pushd.core.message import Draft
 from pushd.core.names import Scope
@@ -54,6 +54,8 @@ from pushd.net.eager_task import run_eagerly
 
 _TURN_SECONDS = 0.01
 """Seconds for which the commands of one session are executed before the reactor has its turn."""
+_ITEM_BYTES = 64
+"""Bytes of memory of a waiting item besides its text."""
 _HISTORY_BYTES = 4 << 20
 """The most bytes of one reply with messages of the history: the default history of a channel."""
 
@@ -97,7 +99,7 @@ class Session(Generic[T]):
     :param scope: the topics to which the peer is confined, for reading and writing; None when it is not.
     """
 
-    __slots__ = ("_context", "_items", "_scope", "_subscriber")
+    __slots__ = ("_context", "_held", "_items", "_scope", "_subscriber")
 
     log = Logger()
 
@@ -108,6 +110,8 @@ class Session(Generic[T]):
         self._items: deque[T] | None = None
         """The items that wait while others are executed; None while nothing is executed, since most peers only listen.
         """
+        self._held = 0
+        """Bytes of memory of the items that had to wait, until all are executed."""
 
     # The queue
 
@@ -117,12 +121,21 @@ class Session(Generic[T]):
         return self._items is not None
 
     def put(self, items: Sequence[T], connection: SessionConnection[T]) -> None:
-        """Queue items, and execute them in their order as soon as the peer has read what was sent before."""
+        """Queue items, and execute them in their order as soon as the peer has read what was sent before.
+
+        Those that wait are charged to the memory budget; the connection is closed when it is exceeded.
+        """
         if self._items is not None:
             self._items.extend(items)
         elif items:
             self._items = deque(items)
             run_eagerly(self._execute_all(self._items, connection), partial(self._on_error, connection))
+        if self._items and items:
+            self._held += sum([_ITEM_BYTES + (len(item) if isinstance(item, bytes) else 0) for item in items])
+            try:
+                self._subscriber.hold_commands(self._held)
+            except NoRoom as refusal:
+                self._context.hub.disconnect(self._subscriber, refusal)
 
     def clear(self) -> None:
         """Discard the waiting items; the one that is being executed continues."""
@@ -145,6 +158,9 @@ class Session(Generic[T]):
             return
         finally:
             self._items = None
+            if self._held:
+                self._held = 0
+                subscriber.hold_commands(0)
         if not subscriber.is_closed:
             connection.on_idle()
 

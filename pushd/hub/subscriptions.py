@@ -7,13 +7,23 @@ from itertools import chain
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.backends.interface import Backend
+from pushd.core.budget import Budget
 from pushd.core.cursor import NOW, Last, MessageId, Now, Since, parse_id
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import Refusal, TooManySubscriptions
+from pushd.core.names import is_pattern
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.core.topic_filter import REPLAYING
 
+_FREE_BYTES = 16_000
+"""Bytes of topics of a connection that do not count in the memory budget: the limit of connections bounds them."""
+_TOPIC_BYTES = 600
+"""Bytes of memory of a topic of a connection."""
+_SEGMENT_BYTES = 100
+"""Bytes of memory of a segment of a pattern, in addition."""
+_MAX_SEGMENTS = 16
+"""The most segments of a pattern that are counted: more of them share their memory with other patterns."""
 _FEW_TOPICS = 32
 """Number of topics that are removed at once when their subscriber is removed."""
 _TOPICS_PER_TURN = 1000
@@ -26,10 +36,13 @@ class Subscriptions:
     :param max_topics: the maximum number of topics of a subscriber.
     """
 
-    def __init__(self, backend: Backend, dispatcher: Dispatcher, clock: IReactorTime, max_topics: int) -> None:
+    def __init__(
+        self, backend: Backend, dispatcher: Dispatcher, clock: IReactorTime, budget: Budget, max_topics: int
+    ) -> None:
         self._backend = backend
         self._dispatcher = dispatcher
         self._clock = clock
+        self._budget = budget
         self._max_topics = max_topics
         self._counts: Counter[str] = Counter()
         """Number of subscribers at this node, by topic."""
@@ -51,6 +64,7 @@ class Subscriptions:
             cursor = self._cursor_of_live(subscriber, live, position)
             return StartPosition(position, (), needs_replay=False, is_complete=False, start_cursor=cursor)
         self._make_room(subscriber, fresh)
+        self._charge(subscriber, subscriber.topic_bytes + _memory_of(set(fresh) - subscriber.starts.keys()))
         self._add(fresh, subscriber)
         subscriber.restart(fresh)
         subscriber.start_replay(fresh)
@@ -101,6 +115,7 @@ class Subscriptions:
         found = [topic for topic in topics if topic in subscriber.starts]
         if found:
             self._dispatcher.unsubscribe(found, subscriber)
+            self._charge(subscriber, subscriber.topic_bytes - _memory_of(found))
         self._count_down(found)
         return found
 
@@ -109,6 +124,7 @@ class Subscriptions:
 
         :param topics: the topics that it had.
         """
+        self._charge(subscriber, 0)
         if len(topics) <= _FEW_TOPICS:
             self._discard(subscriber, topics)
             return
@@ -119,6 +135,16 @@ class Subscriptions:
     def stop(self) -> None:
         """Leave the topics that are still to be removed."""
         self._removed.clear()
+
+    def _charge(self, subscriber: Subscriber, now: int) -> None:
+        """Charge `now` bytes for the topics of a subscriber to the memory budget.
+
+        :raises TooManySubscriptions: when all topics take too much memory.
+        """
+        before = subscriber.topic_bytes
+        if before > _FREE_BYTES or now > _FREE_BYTES:
+            self._budget.hold_topics(max(0, before - _FREE_BYTES), max(0, now - _FREE_BYTES))
+        subscriber.topic_bytes = now
 
     def _make_room(self, subscriber: Subscriber, fresh: Sequence[str]) -> None:
         """Unsubscribe from the channels that ended first, as far as topics would exceed the maximum.
@@ -179,3 +205,13 @@ def _check_open(subscriber: Subscriber) -> None:
     """
     if subscriber.is_closed:
         raise SubscriberClosed(subscriber.closed_for)
+
+
+def _memory_of(topics: Iterable[str]) -> int:
+    """Return the approximate bytes of memory of topics."""
+    size = 0
+    for topic in topics:
+        size += _TOPIC_BYTES
+        if is_pattern(topic):
+            size += _SEGMENT_BYTES * min(_MAX_SEGMENTS, 1 + topic.count("/"))
+    return size

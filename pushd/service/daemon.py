@@ -70,7 +70,7 @@ class Daemon(MultiService):
         limits = config.limits
         self._counters = Counters(reactor.seconds)
         self._admission = Admission(raise_file_limit(limits.connections), limits.connections_per_address)
-        self._budget = Budget(limits.waiting_bytes)
+        self._budget = Budget(limits.waiting_bytes, reactor.seconds)
         self.hub = Hub(make_backend(config, reactor), reactor, self._counters, limits.subscriptions, self._budget)
         self._on_reload += [
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
@@ -83,7 +83,7 @@ class Daemon(MultiService):
         ticks.on_tick(self.hub.dispatcher.on_tick)
         self._keepalive = self._make_keepalive(ticks)
         loop_delay = LoopDelay(reactor, self._counters.loop_delay.observe)
-        timers = (ticks, self._keepalive.pongs, loop_delay, low_priority)
+        timers = (ticks, self._keepalive.pongs, self._keepalive.messages, loop_delay, low_priority)
         BackendService(self.hub, timers).setServiceParent(self)
         self._sources = RunningSources(self._source_factories(config))
         self._sources.setServiceParent(self)
@@ -133,9 +133,9 @@ class Daemon(MultiService):
     async def _stop(self) -> None:
         self.supervisor.stopping()
         self.hub.begin_shutdown()
-        self._site.begin_shutdown()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._close_connections()
+        self._site.begin_shutdown()
         self._site.close_idle()
         await maybeDeferred(super().stopService)
         for _ in range(_MAX_CLOSE_TICKS):
@@ -166,13 +166,20 @@ class Daemon(MultiService):
         times = self._config.keepalive
         sse, stream, ping = Wheel(ticks, times.sse), Wheel(ticks, times.stream), Wheel(ticks, times.ping)
         pongs = Deadlines(self._reactor, times.pong, WebSocket.overdue, lambda websocket: websocket.has_unread)
+        messages = Deadlines(
+            self._reactor,
+            self._config.limits.upload,
+            WebSocket.message_timed_out,
+            lambda websocket: websocket.has_unread,
+        )
         self._on_reload += [
+            lambda new: messages.reconfigure(new.limits.upload),
             lambda new: sse.reconfigure(new.keepalive.sse),
             lambda new: stream.reconfigure(new.keepalive.stream),
             lambda new: ping.reconfigure(new.keepalive.ping),
             lambda new: pongs.reconfigure(new.keepalive.pong),
         ]
-        return Keepalive(sse, stream, ping, pongs)
+        return Keepalive(sse, stream, ping, pongs, messages)
 
     def _make_context(self, config: Config) -> HttpContext:
         limits = HttpLimits(
@@ -243,4 +250,5 @@ class Daemon(MultiService):
 
     def _line_limits(self, config: Config) -> LineLimits:
         limits = config.limits
-        return LineLimits(CommandLimits(limits.message, limits.event, limits.topics), self._queue_limits(config))
+        command = CommandLimits(limits.message, limits.event, limits.topics)
+        return LineLimits(command, self._queue_limits(config), limits.upload)

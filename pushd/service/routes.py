@@ -33,13 +33,17 @@ class Keepalive:
     """The keepalive of each kind of stream.
 
     :ivar pongs: the deadlines of WebSockets for their pongs.
+    :ivar messages: the deadlines of WebSockets for the rest of a message.
     """
 
-    def __init__(self, sse: Wheel, stream: Wheel, ping: Wheel, pongs: Deadlines[WebSocket]) -> None:
+    def __init__(
+        self, sse: Wheel, stream: Wheel, ping: Wheel, pongs: Deadlines[WebSocket], messages: Deadlines[WebSocket]
+    ) -> None:
         self.sse = sse
         self.stream = stream
         self.ping = ping
         self.pongs = pongs
+        self.messages = messages
 
 
 class Root(Resource):
@@ -56,7 +60,7 @@ class Root(Resource):
         stream = NdjsonResource(context, hub, clock, keepalive.stream)
         replace = ReplaceResource(context, hub, clock, keepalive.stream)
         mixed = MixedResource(context, hub, clock, keepalive.stream)
-        self.websocket = WebSocketResource(context, hub, clock, keepalive.ping, keepalive.pongs)
+        self.websocket = WebSocketResource(context, hub, clock, keepalive.ping, keepalive.pongs, keepalive.messages)
         held_requests = HeldRequests(context, hub, clock)
         longpoll = LongPollResource(context, held_requests)
         by_media_type: dict[str, SubscribingResource] = {

@@ -1,4 +1,9 @@
-"""Backpressure: the producer interface of Twisted, mapped to the pause and resume of a subscriber."""
+"""Backpressure: the producer interface of Twisted, mapped to the pause and resume of a subscriber.
+
+A peer of two-way transports is not read while it does not read: the answers to what it sends would fill the memory.
+"""
+
+from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -33,3 +38,28 @@ class Backpressure:
 
     def stopProducing(self) -> None:
         """Called when the connection is lost; ignored, since `connectionLost` is called as well."""
+
+
+class TwoWayBackpressure(Backpressure):
+    """Backpressure in both directions. Reading pauses after the first bytes that arrive while the peer does not read,
+    so that it costs nothing for a peer that only receives.
+    """
+
+    __slots__ = ()
+
+    transport: Any
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether received commands are being executed or wait."""
+        raise NotImplementedError
+
+    def resumeProducing(self) -> None:
+        """Called when the send buffer of the transport is empty again: send the queue, and read on."""
+        super().resumeProducing()
+        self.continue_reading()
+
+    def continue_reading(self) -> None:
+        """Read on, unless the peer does not read, or commands wait."""
+        if not (self.subscriber.is_paused or self.is_busy):
+            self.transport.resumeProducing()

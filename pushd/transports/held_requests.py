@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import DataOnlyWire
-from pushd.core.errors import Refusal
+from pushd.core.errors import Refusal, Stopping
 from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
@@ -84,6 +84,7 @@ class _HeldRequest:
 
     def close(self, why: Refusal) -> None:
         """Answer with what there is; a request whose subscription is still being opened is refused."""
+        self._request.closes_connection |= isinstance(why, Stopping)
         if self.subscriber.position:
             self.expire()
         else:

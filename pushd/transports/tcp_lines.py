@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from pushd.core.command import Goodbye, Reply
 from pushd.core.delivery import Wire
-from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooManyConnections
+from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooLate, TooManyConnections
 from pushd.core.message import Draft
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
@@ -24,9 +24,10 @@ from pushd.metrics import Counters
 from pushd.net.addresses import host_of
 from pushd.net.admission import Admission, Slot
 from pushd.net.fan_out import direct_handle
+from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
-from pushd.net.sockets import close_within
-from pushd.transports.backpressure import Backpressure
+from pushd.net.sockets import close_within, has_unread, limit_reads
+from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.live_connections import LiveConnections
 from pushd.wire.line_commands import (
     CommandLimits,
@@ -42,8 +43,12 @@ from pushd.wire.ndjson import JsonLines, RawLines
 from pushd.wire.telnet import IAC, extract_commands
 from pushd.wire.text_lines import LINE_END, TextLines
 
+_READ: Final = 8 << 10
+"""Bytes read at once: as lines in memory, and in answers, they may become thirty times as many."""
 _CLOSE_SECONDS = 5.0
 """Seconds that a connection may take to send its queue when it is closed."""
+_LAST_REFUSALS = HttpOnLines, LineTooLong, NoRoom, TooLate
+"""The refusals after which the connection is closed."""
 _TOGETHER: Final = 256
 """The most publishes in one call of the backend: about 2 ms."""
 _OVERHEAD: Final = 4096
@@ -56,6 +61,8 @@ class LineLimits:
 
     command: CommandLimits
     queue: QueueLimits = field(default_factory=QueueLimits)
+    upload: float = 300.0
+    """Seconds from the first byte of a line to its end, if they are not received together."""
 
     @property
     def line(self) -> int:
@@ -64,7 +71,7 @@ class LineLimits:
 
 
 @implementer(IHalfCloseableProtocol)
-class LineConnection(Backpressure):
+class LineConnection(TwoWayBackpressure):
     """A line connection, and the outlet of its subscriber."""
 
     __slots__ = (
@@ -98,12 +105,13 @@ class LineConnection(Backpressure):
         """Connection made: send the greeting."""
         self.transport = transport
         self._factory.live.add(self)
+        limit_reads(transport, _READ)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
         transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
-        """Queue the received lines. While commands run, one more read is queued, then reading pauses."""
+        """Queue the received lines. While commands run, or the peer does not read, only one more read is queued."""
         if self.subscriber.is_closed:
             return
         # A peer that waits for each reply is never paused: pausing costs as much as the reply.
@@ -113,8 +121,13 @@ class LineConnection(Backpressure):
             data, answers, self._telnet_rest = extract_commands(self._telnet_rest + data)
             items = [_TelnetAnswers(answers)] if answers else []
         self._session.put(items + self._split(data) if items else self._split(data), self)
-        if was_busy and not self.subscriber.is_closed:
+        if (was_busy or self.subscriber.is_paused) and not self.subscriber.is_closed:
             self.transport.pauseProducing()
+
+    @property
+    def is_busy(self) -> bool:
+        """See `TwoWayBackpressure`."""
+        return self._session.is_busy
 
     def _split(self, data: bytes) -> list["_Item"]:
         """Return the lines that `data` completes, followed by a refusal when the rest cannot be accepted."""
@@ -136,12 +149,44 @@ class LineConnection(Backpressure):
                 break
         if len(self._rest) != charged:
             try:
-                limits.queue.budget.grow(charged, len(self._rest))
+                limits.queue.budget.grow(charged, len(self._rest), self)
             except NoRoom as refusal:
                 items.append(refusal)
-                limits.queue.budget.recount(charged, 0)
-                self._rest = b""
+                self._drop_rest(charged)
+        if charged or self._rest:
+            self._expect_line_end(is_new=bool(lines))
         return items
+
+    def _drop_rest(self, charged: int) -> None:
+        """Drop an incomplete line, of which `charged` bytes are charged."""
+        self._factory.limits.queue.budget.grow(charged, 0, self)
+        self._rest = b""
+
+    def _expect_line_end(self, *, is_new: bool) -> None:
+        """Start or cancel the deadline for the rest of a line.
+
+        :param is_new: whether another line has ended before.
+        """
+        deadlines = self._factory.line_ends
+        if is_new or not self._rest:
+            deadlines.cancel(self)
+        if self._rest:
+            deadlines.expect(self)
+
+    def line_timed_out(self) -> None:
+        """Called when a line is incomplete after its time, however steadily it is sent: refuse it."""
+        seconds = self._factory.limits.upload
+        self._drop_rest(len(self._rest))
+        self._session.put([TooLate(f"a line must arrive within {seconds:g} seconds of its first byte")], self)
+
+    def release_for(self, refusal: Refusal) -> None:
+        """Called when the memory budget is exceeded and the line makes no progress; see `pushd.core.budget.Holder`."""
+        self._factory.hub.disconnect(self.subscriber, refusal)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the peer has sent bytes, perhaps the rest of the line, that were not read yet."""
+        return has_unread(self.transport)
 
     def readConnectionLost(self) -> None:
         """Called when the peer has closed its sending side: answer the pending commands, then close."""
@@ -156,8 +201,8 @@ class LineConnection(Backpressure):
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
         self._session.clear()
-        self._factory.limits.queue.budget.recount(len(self._rest), 0)
-        self._rest = b""
+        self._drop_rest(len(self._rest))
+        self._factory.line_ends.cancel(self)
         self._factory.live.discard(self)
         self._slot.release()
 
@@ -195,7 +240,10 @@ class LineConnection(Backpressure):
             return
         prioritize(self.transport)
         results = await self._session.publish(drafts)
-        self._send(b"".join([self._encode_result(result) for result in results]))
+        try:
+            self._send(b"".join([self._encode_result(result) for result in results]))
+        except NoRoom as refusal:
+            self._refuse(refusal)
 
     def _encode_result(self, result: Receipt | Refusal) -> bytes:
         if isinstance(result, Refusal):
@@ -206,42 +254,54 @@ class LineConnection(Backpressure):
     async def _execute_line(self, line: "_Item") -> None:
         if line == b"":
             return
-        if isinstance(line, _TelnetAnswers):
-            self._send(line.commands)
-            return
         try:
+            if isinstance(line, _TelnetAnswers):
+                self._send(line.commands)
+                return
             if isinstance(line, Refusal):
                 raise line
             await self._session.execute(parse(line, self._factory.limits.command), self._answer)
         except Refusal as refusal:
-            self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
-            self._send(encode_refusal(refusal))
-            if isinstance(refusal, HttpOnLines | LineTooLong | NoRoom) and not self.subscriber.is_closed:
-                is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
-                self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
+            self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
+        block = encode_refusal(refusal)
+        if self.subscriber.is_closed:
+            return
+        if not isinstance(refusal, _LAST_REFUSALS):
+            self._send(block)
+            return
+        self.transport.write(block)
+        is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
+        self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
 
     def _answer(self, reply: Reply) -> None:
-        block = encode_reply(reply, self.subscriber.wire)
-        self._send(block)
-        self.subscriber.count_reply(len(block))
+        self._send(encode_reply(reply, self.subscriber.wire))
         if isinstance(reply, Goodbye):
             self._close(None)
 
     def _send(self, data: bytes) -> None:
-        """Send a reply, unless the connection was closed while the command was executed."""
+        """Send a reply, unless the connection was closed while the command was executed.
+
+        :raises NoRoom: when the peer does not read, and the memory limit is exceeded.
+        """
         if not self.subscriber.is_closed:
             self.transport.write(data)
+            self.subscriber.count_reply(len(data))
 
     def on_idle(self) -> None:
         """Called when all received lines have been executed."""
         if self._is_half_closed:
             self._close(None)
         else:
-            self.transport.resumeProducing()
+            self.continue_reading()
 
     def _close(self, why: Refusal | None, seconds: float = _CLOSE_SECONDS) -> None:
         """Close an open connection within `seconds`; `connectionLost` follows."""
         self._session.clear()
+        self._drop_rest(len(self._rest))
+        self._factory.line_ends.cancel(self)
         self._factory.live.remove(self, why)
         self.transport.unregisterProducer()
         close_within(self.transport, self._factory.clock, seconds)
@@ -275,6 +335,9 @@ class LineFactory(ServerFactory):
         self.counters = counters
         self.hub = hub
         self._version = version
+        self.line_ends: Deadlines[LineConnection] = Deadlines(
+            clock, limits.upload, LineConnection.line_timed_out, lambda connection: connection.has_unread
+        )
         self.reconfigure(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self.admission = admission
@@ -284,7 +347,16 @@ class LineFactory(ServerFactory):
     def reconfigure(self, limits: LineLimits) -> None:
         """Change the limits. They apply to commands and connections received from now on."""
         self.limits = limits
+        self.line_ends.reconfigure(limits.upload)
         self.greeting = greeting("pushd", self._version, limits.command.data)
+
+    def startFactory(self) -> None:
+        """Start to check the deadlines."""
+        self.line_ends.start()
+
+    def stopFactory(self) -> None:
+        """Stop checking the deadlines."""
+        self.line_ends.stop()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return a `LineConnection`, or a protocol that sends a refusal when there are too many connections."""

@@ -14,14 +14,13 @@ from twisted.python.failure import Failure
 from pushd.core.command import Published, Reply
 from pushd.core.errors import (
     BadCommand,
-    BadFrame,
     BadParameter,
-    BadUtf8,
     Ended,
     NoPong,
     NoRoom,
     Refusal,
     TooLarge,
+    TooLate,
 )
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
@@ -38,10 +37,10 @@ from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import has_unread
-from pushd.transports.backpressure import Backpressure
+from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.live_connections import LiveConnections
-from pushd.transports.websocket_handshake import accepted, checked_key, tokens, upgrade_required
-from pushd.transports.websocket_reader import FrameReader, FrameReaderPool
+from pushd.transports.websocket_handshake import accept, checked_key, tokens, upgrade_required
+from pushd.transports.websocket_reader import READER_REFUSALS, FrameReader, FrameReaderPool
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.websocket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
 from pushd.wire.websocket_frames import PING, DataFrames, JsonFrames
@@ -54,11 +53,13 @@ _PIECE = 64
 """Bytes of memory that each received piece of a message takes besides its data."""
 _IN_PIECES = 8
 """The most memory of one message in many frames, as a multiple of the largest message: one-byte frames take seven."""
+_NO_REF = msgspec.Raw(b"null")
+"""The reference in the reply to a command that has none."""
 _REASON_BYTES = 123
 """The most bytes of the reason in a close frame (RFC 6455, section 5.5)."""
 
 
-class WebSocket(Backpressure):
+class WebSocket(TwoWayBackpressure):
     """A WebSocket: the protocol of its connection after the handshake, and the outlet of its subscriber."""
 
     __slots__ = (
@@ -97,7 +98,7 @@ class WebSocket(Backpressure):
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, peer)
         if is_v1:
             self.subscriber.record_origins()
-        self._session: Session[bytes | StartPosition] = Session(resource.sessions, self.subscriber, scope)
+        self._session: Session[bytes | Refusal | StartPosition] = Session(resource.sessions, self.subscriber, scope)
 
     def begin(self, request: Request, opening: StartPosition | None, begin: bytes = b"") -> None:
         """Take the connection over, accept the handshake, and start to send the topics of the URL.
@@ -122,20 +123,38 @@ class WebSocket(Backpressure):
     def dataReceived(self, data: bytes) -> None:
         """Parse received bytes. Any byte counts as an answer to a ping."""
         resource = self._resource
-        resource.deadlines.cancel(self)
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = resource.readers.lend(self)
-        reader.read(data)
+        resource.pongs.cancel(self)
+        reader = self._reader = self._reader or resource.readers.lend(self)
+        size = reader.read(data)
         if reader.is_at_rest:
             self._reader = None
             resource.readers.give_back(reader)
-            if self._held:
-                self._hold(0)
+            self._complete()
         elif reader.is_well:
+            resource.messages.expect(self)
             self._hold(self._held + len(data) + _PIECE)
         elif not self.subscriber.is_closed:
             self._closed_by_reader(reader)
+        if not self.subscriber.is_closed:
+            self._limit_answers(size)
+
+    def _limit_answers(self, size: int) -> None:
+        """Count the bytes of pongs that were sent, and pause reading while the peer does not read or commands wait."""
+        self._count(size)
+        if (self.subscriber.is_paused or self.is_busy) and not self.subscriber.is_closed:
+            self.transport.pauseProducing()
+
+    def _count(self, size: int) -> None:
+        """Count the bytes of an answer. Close if the peer does not read, and the memory limit is exceeded."""
+        try:
+            self.subscriber.count_reply(size)
+        except NoRoom as refusal:
+            self._close_for(refusal)
+
+    @property
+    def is_busy(self) -> bool:
+        """See `TwoWayBackpressure`."""
+        return self._session.is_busy
 
     def _hold(self, size: int) -> None:
         """Charge `size` bytes of an incomplete message to the memory budget. Close when the message has too many
@@ -144,9 +163,15 @@ class WebSocket(Backpressure):
         try:
             if size > _IN_PIECES * self._resource.readers.most:
                 raise TooLarge("message is split into too many frames: send it in fewer")
-            self._held = self._resource.context.limits.queue.budget.grow(self._held, size)
+            self._held = self._resource.context.limits.queue.budget.grow(self._held, size, self)
         except (NoRoom, TooLarge) as refusal:
             self._close_for(refusal)
+
+    def _complete(self) -> None:
+        """Called when the incomplete message, or frame, is complete."""
+        if self._held:
+            self._hold(0)
+            self._resource.messages.cancel(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """Connection lost: release everything."""
@@ -174,20 +199,17 @@ class WebSocket(Backpressure):
         """Called with each received message: queue it as a command."""
         if self.subscriber.is_closed:
             return
+        self._complete()
         if not self.is_v1:
             self._close_for(BadCommand(f"commands are not accepted without the subprotocol {SUBPROTOCOL}"))
         elif is_binary:
-            self._refuse(
-                BadCommand("binary frames are not accepted: a command must be a text frame"), msgspec.Raw(b"null")
-            )
+            self._session.put([BadCommand("binary frames are not accepted: a command must be a text frame")], self)
         else:
             self._session.put([payload], self)
-            if self._session.is_busy:
-                self.transport.pauseProducing()
 
     def _closed_by_reader(self, reader: FrameReader) -> None:
         """Called when the peer has closed, or when the reader has closed because of an invalid frame."""
-        refusal = _READER_CLOSES.get(reader.closed_with)
+        refusal = READER_REFUSALS.get(reader.closed_with)
         if refusal is not None:
             self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._remove(refusal)
@@ -216,7 +238,7 @@ class WebSocket(Backpressure):
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""
         if not self.subscriber.is_paused:
-            self._resource.deadlines.expect(self)
+            self._resource.pongs.expect(self)
             self.transport.write(PING)
 
     @property
@@ -224,22 +246,35 @@ class WebSocket(Backpressure):
         """Whether the peer has sent bytes, perhaps a pong, that were not read yet."""
         return has_unread(self.transport)
 
+    def message_timed_out(self) -> None:
+        """Called when a message, or a frame, is incomplete after its time, however steadily it is sent: close."""
+        seconds = self._resource.context.limits.upload
+        self._close_for(TooLate(f"a message must arrive within {seconds:g} seconds of its first byte"))
+
+    def release_for(self, refusal: Refusal) -> None:
+        """Called when the memory budget is exceeded and the message makes no progress; see
+        `pushd.core.budget.Holder`.
+        """
+        self._resource.hub.disconnect(self.subscriber, refusal)
+
     def overdue(self) -> None:
         """Called when the peer did not answer a ping in time: close."""
         self._close_for(NoPong("the ping was not answered in time"))
 
     # Commands
 
-    async def execute(self, items: deque[bytes | StartPosition]) -> None:
+    async def execute(self, items: deque[bytes | Refusal | StartPosition]) -> None:
         """Execute a command, or replay the history for the subscription of the URL."""
         item = items.popleft()
         if isinstance(item, StartPosition):
             await self._session.replay(item)
+        elif isinstance(item, Refusal):
+            self._refuse(item, _NO_REF)
         else:
             await self._execute_command(item)
 
     async def _execute_command(self, payload: bytes) -> None:
-        ref = msgspec.Raw(b"null")
+        ref = _NO_REF
         try:
             frame = CommandFrame(payload)
             ref = frame.ref
@@ -261,10 +296,11 @@ class WebSocket(Backpressure):
         """Send a reply, unless the WebSocket was closed while the command was executed."""
         if not self.subscriber.is_closed:
             self.write(data)
+            self._count(len(data))
 
     def on_idle(self) -> None:
         """Called when all received commands have been executed."""
-        self.transport.resumeProducing()
+        self.continue_reading()
 
     def _close_for(self, refusal: Refusal) -> None:
         self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
@@ -277,17 +313,11 @@ class WebSocket(Backpressure):
             resource.live.remove(self, why)
             return
         self._remove(why)
-        if self._reader is None:
-            self._reader = resource.readers.lend(self)
+        self._hold(0)
+        self.transport.resumeProducing()  # to read the answer to the close frame
+        self._reader = self._reader or resource.readers.lend(self)
         self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
         resource.clock.callLater(seconds, self.transport.abortConnection)
-
-
-_READER_CLOSES: dict[int | None, Refusal] = {
-    1002: BadFrame("invalid frame: frames must follow RFC 6455"),
-    1007: BadUtf8("text is not valid UTF-8 (RFC 6455, section 8.1)"),
-    1009: TooLarge("frame or message is too big: see the limit for messages"),
-}
 
 
 class WebSocketResource(HttpResource):
@@ -299,12 +329,20 @@ class WebSocketResource(HttpResource):
     """The class of the opened WebSockets."""
 
     def __init__(
-        self, context: HttpContext, hub: Hub, clock: IReactorTime, wheel: Wheel, deadlines: Deadlines[WebSocket]
+        self,
+        context: HttpContext,
+        hub: Hub,
+        clock: IReactorTime,
+        wheel: Wheel,
+        pongs: Deadlines[WebSocket],
+        messages: Deadlines[WebSocket],
     ) -> None:
+        """`pongs` and `messages` are the deadlines for pongs and for the rest of a message."""
         super().__init__(context)
         self.hub = hub
         self.clock = clock
-        self.deadlines = deadlines
+        self.pongs = pongs
+        self.messages = messages
         self.frames = JsonFrames()
         self.bare_frames = DataFrames()
         self.wheel = wheel
@@ -330,7 +368,8 @@ class WebSocketResource(HttpResource):
 
     def _stop_keepalive(self, websocket: WebSocket) -> None:
         self.wheel.remove(websocket)
-        self.deadlines.cancel(websocket)
+        self.pongs.cancel(websocket)
+        self.messages.cancel(websocket)
 
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
@@ -354,20 +393,6 @@ class WebSocketResource(HttpResource):
             if opening is None:
                 return None
             begin = wire.begin(opening.cursor, websocket.subscriber.peer.id) if begins else b""
-        _accept(request, key, is_v1, opening)
+        accept(request, key, opening, is_v1=is_v1)
         websocket.begin(request, opening, begin)
         return None
-
-
-def _accept(request: Request, key: bytes, is_v1: bool, opening: StartPosition | None) -> None:
-    """Set the headers that accept a handshake (RFC 6455, section 4.2.2)."""
-    request.setResponseCode(101)
-    request.setHeader(b"Upgrade", b"websocket")
-    request.setHeader(b"Connection", b"Upgrade")
-    request.setHeader(b"Sec-WebSocket-Accept", accepted(key))
-    if is_v1:
-        request.setHeader(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode("ascii"))
-    if opening is not None:
-        request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
-    if opening is not None and opening.gaps and not is_v1:
-        request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))

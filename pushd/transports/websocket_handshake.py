@@ -5,7 +5,9 @@ import binascii
 import hashlib
 
 from pushd.core.errors import BadParameter, BadRequest, Refusal, UpgradeRequired
+from pushd.core.replay import StartPosition
 from pushd.http.request import Request
+from pushd.wire.websocket_commands import SUBPROTOCOL
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -35,9 +37,22 @@ def checked_key(request: Request) -> bytes:
     return key
 
 
-def accepted(key: bytes) -> bytes:
-    """Return the ``Sec-WebSocket-Accept`` for a key (RFC 6455, section 4.2.2)."""
-    return base64.b64encode(hashlib.sha1(key + _MAGIC).digest())
+def accept(request: Request, key: bytes, opening: StartPosition | None, *, is_v1: bool) -> None:
+    """Set the headers that accept a handshake (RFC 6455, section 4.2.2).
+
+    :param opening: where the subscription of the URL starts; None without one.
+    :param is_v1: whether the subprotocol was negotiated.
+    """
+    request.setResponseCode(101)
+    request.setHeader(b"Upgrade", b"websocket")
+    request.setHeader(b"Connection", b"Upgrade")
+    request.setHeader(b"Sec-WebSocket-Accept", _accepted(key))
+    if is_v1:
+        request.setHeader(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode("ascii"))
+    if opening is not None:
+        request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
+    if opening is not None and opening.gaps and not is_v1:
+        request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
 
 
 def upgrade_required(request: Request) -> Refusal:
@@ -52,3 +67,8 @@ def tokens(request: Request, header: bytes) -> list[str]:
     """Return the comma-separated words of a header, in lower case unless they are subprotocols."""
     values = (request.getHeader(header) or b"").decode("latin-1")
     return [word.strip() for word in (values if header == b"sec-websocket-protocol" else values.lower()).split(",")]
+
+
+def _accepted(key: bytes) -> bytes:
+    """Return the ``Sec-WebSocket-Accept`` for a key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _MAGIC).digest())

@@ -17,8 +17,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from pushd.core.errors import BadFrame, BadUtf8, Refusal, TooLarge
+
 _SPARE = 16
 """The most idle readers in a pool. There are more readers only while more connections have incomplete messages."""
+READER_REFUSALS: dict[int | None, Refusal] = {
+    1002: BadFrame("invalid frame: frames must follow RFC 6455"),
+    1007: BadUtf8("text is not valid UTF-8 (RFC 6455, section 8.1)"),
+    1009: TooLarge("frame or message is too big: see the limit for messages"),
+}
+"""The refusal of each close code that a reader sends by itself."""
 
 
 class FrameConsumer(Protocol):
@@ -37,6 +45,10 @@ class FrameReader(WebSocketServerProtocol):
     transport: Any
     current_frame: Any
     utf8validator: Any
+    _answers: list[bytes] | None = None
+    """The frames that `read` has not sent yet; None outside it."""
+    _sent = 0
+    """Bytes that `read` has sent."""
     log = make_logger("error")
     """Only errors are logged: Autobahn logs two warnings without the peer for each invalid frame, so a peer could fill
     the disk. pushd counts them instead."""
@@ -57,9 +69,23 @@ class FrameReader(WebSocketServerProtocol):
         code: int | None = self.localCloseCode
         return code
 
-    def read(self, data: bytes) -> None:
-        """Parse received bytes; answer control frames, and close on an invalid frame."""
+    def read(self, data: bytes) -> int:
+        """Parse received bytes; answer control frames, and close on an invalid frame.
+
+        :return: the number of bytes that were sent. The answers to consecutive frames are sent together.
+        """
+        self._answers, self._sent = [], 0
         self._dataReceived(data)
+        self._send_answers()
+        self._answers = None
+        return self._sent
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Send a frame; within `read`, together with the others."""
+        if self._answers is None:
+            self.transport.write(data)
+        else:
+            self._answers.append(data)
 
     def close(self, code: int, reason: bytes) -> None:
         """Start the closing handshake."""
@@ -71,12 +97,21 @@ class FrameReader(WebSocketServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Pass a complete message to the connection."""
+        self._send_answers()
         self.connection.message(payload, isBinary)
 
     def dropConnection(self, abort: bool = False) -> None:
         """Close the connection. The producer is unregistered first: with one, the transport would never close."""
+        self._send_answers()
         self.transport.unregisterProducer()
         super().dropConnection(abort)
+
+    def _send_answers(self) -> None:
+        if self._answers:
+            block = b"".join(self._answers)
+            self._answers.clear()
+            self._sent += len(block)
+            self.transport.write(block)
 
 
 class Utf8:

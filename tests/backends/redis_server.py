@@ -1,7 +1,5 @@
 """A real Redis on a free port, which tests start, kill, stop and start again, and its tools."""
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,21 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pytest
 from twisted.internet.task import deferLater
 
+from tests.programs import find_program
+
 _START_SECONDS = 10.0
-
-
-def find_program(name: str) -> str:
-    """Give a program of Redis; skip the test where it is not installed, but fail it in continuous integration."""
-    program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/bin")
-    if program is None:
-        message = f"{name} is not installed (Debian: apt-get install redis-server)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
 
 
 def free_port() -> int:
@@ -74,10 +62,10 @@ class RedisServer:
         """Start it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.sentinel:
-            command = [find_program("redis-server"), str(self.folder / "sentinel.conf"), "--sentinel"]
+            command = [find_program("redis-server", "redis-server"), str(self.folder / "sentinel.conf"), "--sentinel"]
         else:
             command = [
-                find_program("redis-server"),
+                find_program("redis-server", "redis-server"),
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
                 *("--save", "", "--logfile", str(self.folder / "log"), *self.options),
             ]

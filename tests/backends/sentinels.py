@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.backends.redis_server import RedisServer, until_told
+from tests.backends.redis_server import RedisServer, until
 
 _CONFIG = """port {port}
 bind 127.0.0.1
@@ -34,29 +34,29 @@ class Watched:
         places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{places}/mymaster"
 
-    async def ready(self) -> "Watched":
-        """Wait until the replica is in step, and the Sentinels know of it and of each other."""
-
-        async def is_ready() -> bool:
-            if b"master_link_status:up" not in self.replica.ask("INFO", "replication"):
+    def is_ready(self) -> bool:
+        """Return whether the replica is in step, and the Sentinels know of it and of each other."""
+        if b"master_link_status:up" not in self.replica.ask("INFO", "replication"):
+            return False
+        for sentinel in self.sentinels:
+            raw = sentinel.ask("SENTINEL", "MASTER", "mymaster")
+            facts = dict(zip(raw[::2], raw[1::2], strict=True))
+            if facts[b"num-slaves"] != b"1" or facts[b"num-other-sentinels"] != b"2":
                 return False
-            for sentinel in self.sentinels:
-                raw = sentinel.ask("SENTINEL", "MASTER", "mymaster")
-                facts = dict(zip(raw[::2], raw[1::2], strict=True))
-                if facts[b"num-slaves"] != b"1" or facts[b"num-other-sentinels"] != b"2":
-                    return False
-            return True
+        return True
 
-        await until_told(is_ready, "Sentinels that know all", 20)
+    def is_failed_over(self) -> bool:
+        """Return whether the replica is the master."""
+        return bool(self.replica.ask("ROLE")[0] == b"master")
+
+    async def ready(self) -> "Watched":
+        """Wait until `is_ready`."""
+        await until(self.is_ready, "Sentinels that know all", 20)
         return self
 
     async def until_failed_over(self) -> None:
         """Wait until the replica is the master."""
-
-        async def is_master() -> bool:
-            return bool(self.replica.ask("ROLE")[0] == b"master")
-
-        await until_told(is_master, "the replica as master", 20)
+        await until(self.is_failed_over, "the replica as master", 20)
 
     def kill(self) -> None:
         """Kill all of them."""

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from pushd.core.cursor import MessageId
+from pushd.core.cursor import NOW, MessageId, parse_id
 from pushd.core.errors import Unavailable
 from tests.backends.nodes import Ear, Heard, Node, Publisher, all_of, judge, settled
 from tests.backends.redis_server import RedisServer, until
@@ -109,6 +109,20 @@ async def test_a_redis_that_comes_back_with_its_data_loses_nothing(own_redis: Re
 
 
 @pytest.mark.system
+async def test_cursor_of_a_restarted_redis_is_no_proof_of_a_loss(own_redis: Redis, node: Start) -> None:
+    redis = own_redis(*ALWAYS)
+    one = await node(redis.url)
+    first = await one.publish("a", "before")
+    redis.kill()
+    redis.start()
+    other = await node(redis.url)
+    present = (await other.backend.open(("a",), NOW)).position
+    assert present.seq == 1_000_000_000, "the log skips sequences, and has no message after them yet"
+    for cursor in (present, parse_id(first.id)):
+        assert cursor is not None
+        assert (await other.backend.open(("a",), cursor)).gaps == ()
+
+
 async def test_a_redis_that_comes_back_without_its_data_begins_a_new_epoch(own_redis: Redis, scene: Scenes) -> None:
     redis = own_redis()
     stage = await scene(redis)

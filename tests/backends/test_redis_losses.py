@@ -7,8 +7,8 @@ import pytest
 from twisted.internet.task import deferLater
 
 from pushd.backends.redis import reader
-from pushd.backends.redis.scripts import LOSSES
-from pushd.core.cursor import MessageId
+from pushd.backends.redis.scripts import LAST, LOSSES
+from pushd.core.cursor import Last, MessageId
 from pushd.core.history import Bounds
 from pushd.core.message import Gap, Message, draft
 from tests.backends.nodes import Node
@@ -211,3 +211,24 @@ async def test_nothing_is_journaled_while_nobody_walks(redis: RedisServer, node:
     one, first = await lossy(node, redis)
     await publish(one, "c/1")
     assert redis.ask("EXISTS", f"{KEYS}{first['c/1'].epoch}:changes") == 0
+
+
+async def test_messages_lost_while_the_newest_are_found_are_no_known_losses(redis: RedisServer, node: Start) -> None:
+    one = await node(redis.url, bounds=Bounds(messages=3))
+    for _ in range(3):
+        await publish(one, "a")
+    call, calls = one.backend._reader._call, list[int]()
+
+    async def watched(script: Any, *args: Any) -> Any:
+        reply = await call(script, *args)
+        if script is LAST and not calls:
+            calls.append(1)
+            for _ in range(2):
+                await publish(one, "a")
+        return reply
+
+    one.backend._reader._call = watched
+    start = await one.backend.open(("a",), Last(3))
+    page = await one.backend.page(("a",), start.position, 10, 1 << 20)
+    assert [message.seq for message in page.messages] == [3, 4, 5]
+    assert (calls, start.position.seq, start.gaps, page.gaps) == ([1], 2, (), ())

@@ -40,7 +40,7 @@ def steps(file):
             db.set_progress_handler(on_progress, 100)
             db.execute("BEGIN")
             try:
-                return query(HistoryReader(LogSnapshot(db, 86400.0, now, MESSAGES))), count / 10
+                return query(HistoryReader(LogSnapshot(db, 86400.0, now))), count / 10
             finally:
                 db.execute("COMMIT")
                 db.set_progress_handler(None, 0)

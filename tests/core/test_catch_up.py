@@ -95,9 +95,9 @@ def test_held_messages_of_another_epoch_are_discarded() -> None:
 def test_held_messages_count_in_budget_until_taken_or_discarded() -> None:
     limits = QueueLimits(messages=3)
     catch_up = catch_up_on(limits=limits, seqs=range(3, 6))
-    assert limits.budget.used == 3 * message().size
+    assert limits.budget.used == 3 * Delivery(message()).memory
     assert catch_up.has_reached(at(3))
-    assert limits.budget.used == 2 * message().size
+    assert limits.budget.used == 2 * Delivery(message()).memory
     assert [each.message.seq for each in catch_up.take_held()] == [4, 5]
     assert limits.budget.used == 0
     catch_up_on(limits=limits, seqs=range(3, 7))

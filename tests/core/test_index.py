@@ -4,6 +4,7 @@ import gc
 import pickle
 import sys
 from collections.abc import Callable
+from random import Random
 from types import FrameType
 from typing import Any
 
@@ -22,12 +23,17 @@ TOPICS = st.builds(
     st.sampled_from([*SEGMENTS, "*", "**"]),
 ).map(check_topic)
 CHANGES = st.lists(st.tuples(st.booleans(), TOPICS, st.integers(0, 3)), max_size=30)
+DEEP = "a/" * 8
+"""A prefix that makes patterns with a wildcard after it, before their last segment, deep; see `core.pattern_table`."""
+PREFIXES = st.sampled_from(["", DEEP])
 
 
-@given(CHANGES, st.lists(CHANNELS, min_size=1, max_size=5))
+@given(PREFIXES, CHANGES, st.lists(CHANNELS, min_size=1, max_size=5))
 def test_index_agrees_with_matches_after_every_change(
-    changes: list[tuple[bool, str, int]], channels: list[str]
+    prefix: str, changes: list[tuple[bool, str, int]], channels: list[str]
 ) -> None:
+    changes = [(added, prefix + topic, subscriber) for added, topic, subscriber in changes]
+    channels = [prefix + channel for channel in channels]
     index: TopicIndex[int] = TopicIndex()
     model: set[tuple[str, int]] = set()
     for added, topic, subscriber in changes:
@@ -45,12 +51,15 @@ def test_index_agrees_with_matches_after_every_change(
         assert len(index) == len({topic for topic, _ in model if "*" not in topic})
 
 
-@given(CHANGES, CHANNELS)
-def test_index_is_empty_after_all_subscribers_are_removed(changes: list[tuple[bool, str, int]], channel: str) -> None:
+@given(PREFIXES, CHANGES, CHANNELS)
+def test_index_is_empty_after_all_subscribers_are_removed(
+    prefix: str, changes: list[tuple[bool, str, int]], channel: str
+) -> None:
+    changes = [(added, prefix + topic, subscriber) for added, topic, subscriber in changes]
     index: TopicIndex[int] = TopicIndex()
     for added, topic, subscriber in changes:
         (index.add if added else index.remove)(topic, subscriber)
-    index.match(channel)
+    index.match(prefix + channel)
     index.add("**", 9)
     for _, topic, subscriber in [*changes, (True, "**", 9)]:
         index.remove(topic, subscriber)
@@ -131,10 +140,25 @@ def test_cache_of_matches_is_bounded() -> None:
     assert size_after(60_000) <= 1.05 * usual
 
 
-def test_subscribers_are_listed_once() -> None:
-    index: TopicIndex[str] = TopicIndex()
-    for topic, name in (("a", "one"), ("a/b", "two"), ("*/b", "one"), ("c/**", "three"), ("**", "four")):
-        index.add(topic, name)
-    assert sorted(index.subscribers()) == ["four", "one", "three", "two"]
-    index.remove("c/**", "three")
-    assert sorted(index.subscribers()) == ["four", "one", "two"]
+@pytest.mark.parametrize("depth", [4, 8, 9, 16, 100])
+def test_cost_of_match_is_bounded_for_patterns_that_differ_in_their_wildcards(depth: int) -> None:
+    random = Random(depth)
+    index: TopicIndex[int] = TopicIndex()
+    for number in range(3_000):
+        index.add("/".join(random.choice("a*") for _ in range(depth)) + "/**", number)
+    cost = lines_run(lambda: index.match("a/" * depth + "x"))
+    assert len(index.match("a/" * depth + "x")) == 3_000
+    assert cost < 30_000, (
+        "some for each subscriber, segment and block of patterns; not for each segment of each pattern"
+    )
+
+
+@pytest.mark.parametrize("depth", [4, 100])
+def test_cost_of_match_for_a_subscriber_of_many_matching_patterns(depth: int) -> None:
+    """The cache is cleared whenever anyone subscribes to a pattern, so this is the cost of any publish."""
+    random = Random(depth)
+    index: TopicIndex[int] = TopicIndex()
+    for _ in range(10_000):
+        index.add("/".join(random.choice("a*") for _ in range(depth)) + "/**", 1)
+    assert lines_run(lambda: index.match("a/" * depth + "x")) < 12_000
+    assert index.match("a/" * depth + "x") == (1,)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.budget import Budget, SharedItem
-from pushd.core.delivery import Delivery
+from pushd.core.delivery import MEMORY_OVERHEAD, Delivery
 from pushd.core.errors import BadSlow, NoRoom, TooSlow
 from pushd.core.message import Message
-from pushd.core.outbox import DroppedRange, Outbox, Policy, QueueLimits, parse_policy
+from pushd.core.outbox import _MAX_RANGES, _RANGE_BYTES, DroppedRange, Outbox, Policy, QueueLimits, parse_policy
 from tests.build import message
 
 SIZE = message(data=b"x" * 100).size
@@ -181,6 +181,38 @@ def test_drop_stays_within_limits_and_every_message_is_queued_or_in_a_range(
     assert lost == {channel_of[seq]: seq for seq in gone}
 
 
+def test_dropped_ranges_of_too_many_channels_become_one() -> None:
+    limits = QueueLimits(messages=1)
+    outbox = Outbox(limits)
+    many = 3 * _MAX_RANGES
+    for seq in range(5, many + 5):
+        outbox.put(delivery(seq, f"c/{seq}"), Policy.DROP)
+        assert limits.budget.used <= _RANGE_BYTES * _MAX_RANGES + outbox.bytes + MEMORY_OVERHEAD
+    assert outbox and outbox.has_dropped
+    outbox.attribute_dropped(lambda newest: [f"before {newest}", "other"])
+    dropped = DroppedRange("E-4", f"E-{many + 3}")
+    assert outbox.take_dropped(1) == {f"before {many + 3}": dropped}
+    assert outbox.take_dropped() == {"other": dropped}
+    assert not outbox.has_dropped
+    assert seqs(outbox.take(ALL)) == [many + 4]
+    assert limits.budget.used == 0
+
+
+def test_more_may_be_dropped_while_ranges_wait_to_be_reported() -> None:
+    outbox = Outbox(QueueLimits(messages=1))
+    for seq in range(1, _MAX_RANGES + 4):
+        outbox.put(delivery(seq, f"c/{seq}"), Policy.DROP)
+    outbox.attribute_dropped(lambda newest: [f"t/{number}" for number in range(_MAX_RANGES)])
+    outbox.take_dropped(1)
+    outbox.put(delivery(5000, "d/1"), Policy.DROP)
+    outbox.attribute_dropped(lambda newest: ["t"])
+    assert outbox.take_dropped(1)["t/1"].start == "E-0"
+    outbox.put(delivery(5001, "d/2"), Policy.DROP)
+    outbox.put(delivery(5002, "d/3"), Policy.DROP)
+    outbox.attribute_dropped(lambda newest: ["t"])
+    assert outbox.take_dropped() == {"t": DroppedRange("E-0", "E-5001")}
+
+
 def test_shed_with_drop_keeps_newest_message_and_records_the_others() -> None:
     outbox = filled(QueueLimits(), delivery(1), delivery(2, prev=1), delivery(3, prev=2))
     assert outbox.shed(Policy.DROP) == 2
@@ -197,6 +229,11 @@ def test_shed_with_latest_keeps_newest_message_of_each_channel() -> None:
 def test_shed_with_disconnect_raises_no_room() -> None:
     with pytest.raises(NoRoom):
         filled(QueueLimits(), delivery(1)).shed(Policy.DISCONNECT)
+
+
+def ranges_memory(outbox: Outbox) -> int:
+    """Return the memory of the dropped ranges, which counts in the budget."""
+    return _RANGE_BYTES * len(outbox._dropped)
 
 
 def is_of(channel: str, message: Message) -> bool:
@@ -229,7 +266,7 @@ def test_message_in_several_outboxes_counts_once_in_budget(steps: list[tuple[str
             case _:
                 outbox.clear()
     waiting = {each for outbox in outboxes for each in outbox}
-    assert limits.budget.used == sum(each.size for each in waiting)
+    assert limits.budget.used == sum(each.memory for each in waiting) + sum(map(ranges_memory, outboxes))
     for outbox in outboxes:
         outbox.clear()
     assert limits.budget.used == 0
@@ -267,7 +304,8 @@ def test_put_into_full_outbox_of_many_channels_takes_constant_work(policy: Polic
     dropped = sum(outbox.put(delivery(seq, f"c{seq % 890:02}"), policy) for seq in range(puts))
     assert dropped == puts - len(outbox)
     assert budget.calls <= 2 * puts
-    assert outbox.bytes == sum(each.size for each in outbox) == budget.used
+    assert outbox.bytes == sum(each.size for each in outbox)
+    assert budget.used == sum(each.memory for each in outbox) + ranges_memory(outbox)
 
 
 class ModelOutbox:
@@ -336,7 +374,7 @@ def test_outbox_agrees_with_model(steps: list[tuple[str, str, Policy]], messages
             assert outbox.shed(policy) == model.shed(policy)
         assert list(outbox) == model.waiting
         assert (len(outbox), outbox.bytes) == (len(model.waiting), sum(each.size for each in model.waiting))
-        assert limits.budget.used == outbox.bytes
+        assert limits.budget.used == sum(each.memory for each in outbox) + ranges_memory(outbox)
 
 
 def outcome(put: Callable[[], int]) -> int | None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.names import Interest, check_channel, check_topic, matches
-from pushd.core.patterns import _BLOCK_SIZE, PatternSet, UnmatchedPatterns
+from pushd.core.patterns import BLOCK_SIZE, PatternSet, UnmatchedPatterns
 
 SEGMENTS = st.sampled_from(["a", "b", "$a"])
 PATTERNS = st.builds(
@@ -36,18 +36,18 @@ def test_pattern_is_taken_by_first_matching_channel(patterns: list[str], channel
 
 
 def test_patterns_of_several_blocks_keep_their_numbers() -> None:
-    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK_SIZE + 1)])
-    for number in (0, _BLOCK_SIZE - 1, _BLOCK_SIZE, 2 * _BLOCK_SIZE):
+    patterns = PatternSet([f"{number}/*" for number in range(2 * BLOCK_SIZE + 1)])
+    for number in (0, BLOCK_SIZE - 1, BLOCK_SIZE, 2 * BLOCK_SIZE):
         assert patterns.matching(f"{number}/x") == 1 << number
-    assert not patterns.matches(f"{2 * _BLOCK_SIZE + 1}/x")
+    assert not patterns.matches(f"{2 * BLOCK_SIZE + 1}/x")
 
 
 def test_set_is_compiled_one_block_per_step() -> None:
-    patterns = PatternSet([f"{number}/*" for number in range(2 * _BLOCK_SIZE + 1)])
+    patterns = PatternSet([f"{number}/*" for number in range(2 * BLOCK_SIZE + 1)])
     assert sum(1 for _ in patterns.compile()) == 2
     assert sum(1 for _ in patterns.compile()) == 0
-    assert len(patterns) == 2 * _BLOCK_SIZE + 1
-    assert patterns.matching(f"{_BLOCK_SIZE}/x") == 1 << _BLOCK_SIZE
+    assert len(patterns) == 2 * BLOCK_SIZE + 1
+    assert patterns.matching(f"{BLOCK_SIZE}/x") == 1 << BLOCK_SIZE
 
 
 def test_near_matches_of_thousand_patterns_cost_one_lookup_per_segment() -> None:

@@ -58,6 +58,16 @@ def test_file_has_the_type_of_its_name(
     assert [each["content_type"] for each in daemon.history(channel)] == [kind, "a/b"]
 
 
+def kick_subscriber(daemon: Daemon, pushctl: Pushctl, channel: str) -> None:
+    """Kick the subscriber of a channel, once it is there. A poll that does not wait may be gone before the kick."""
+
+    def is_kicked() -> bool:
+        connections = daemon.request("GET", f"/connections?channel={channel}").json()
+        return any(pushctl.run("kick", each["id"])[0] == 0 for each in connections)
+
+    assert eventually(is_kicked, SECONDS)
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_subscriber_receives_history_then_live_messages(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"s/{transport}"
@@ -122,6 +132,22 @@ def test_channels_info_connections_and_kick(daemon: Daemon, pushctl: Pushctl) ->
         assert lines.reply().startswith(b"-ERR kicked ")
     status, _, error = pushctl.run("kick", id)
     assert (status, error.startswith("pushctl: unknown-connection: ")) == (1, True)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_subscriber_that_is_kicked_before_its_first_message_misses_nothing(
+    daemon: Daemon, pushctl: Pushctl, transport: str
+) -> None:
+    channel = f"kicked/{transport}"
+    process = pushctl.start("sub", channel, "--transport", transport, "--count", "2")
+    kick_subscriber(daemon, pushctl, channel)
+    assert process.poll() is None
+    daemon.publish(channel, b"missed")
+    daemon.publish(channel, b"live")
+    out, error = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (0, "missed\nlive\n")
+    # A long poll that is kicked is a response without messages.
+    assert transport == "longpoll" or "reconnecting" in error
 
 
 def test_tap_shows_messages_but_not_their_data(daemon: Daemon, pushctl: Pushctl) -> None:

@@ -5,11 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.budget import Budget
-from pushd.core.errors import NoRoom, TooLarge
+from pushd.core.errors import NoRoom, Refusal, TooLarge
 from pushd.http.body import RequestBody
 
 SMALL = 64 << 10
 """What one connection may always hold."""
+
+
+class Owner:
+    """The holder of a body, which is not asked to release it here."""
+
+    def release_for(self, refusal: Refusal) -> None:
+        raise AssertionError("no body is stalled")
 
 
 def limited(limit: int, budget: Budget | None = None) -> RequestBody:
@@ -49,10 +56,10 @@ def test_it_is_charged_until_it_is_taken_or_discarded() -> None:
     for end in (body.take, body.discard):
         body.append(b"x" * 30)
         assert budget.used == 0
-        body.charge()
+        body.charge(Owner())
         body.append(b"x" * 20)
-        body.charge()
-        body.charge()
+        body.charge(Owner())
+        body.charge(Owner())
         assert budget.used == 50
         end()
         assert budget.used == 0
@@ -63,10 +70,10 @@ def test_a_large_body_is_refused_and_a_small_one_is_not_when_the_budget_is_excee
     budget.recount(0, 2)
     body = limited(1 << 20, budget)
     body.append(bytes(SMALL))
-    body.charge()
+    body.charge(Owner())
     body.append(b"x")
     with pytest.raises(NoRoom):
-        body.charge()
+        body.charge(Owner())
     assert budget.used == 2 + SMALL
     body.discard()
     assert budget.used == 2

@@ -1,6 +1,6 @@
 """Subscriptions: what the backend is subscribed to, and subscribers that are closed while topics are opened."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -94,3 +94,36 @@ async def test_topics_that_cannot_be_opened_are_not_subscribed(error: Any) -> No
     with pytest.raises(type(error)):
         await subscribing
     assert list(peer.subscriber.starts) == fixture.backend.topics == ["a"]
+
+
+async def test_topics_of_all_connections_together_take_at_most_half_of_the_memory_budget() -> None:
+    fixture = await HubFixture().start()
+    budget = fixture.hub.budget
+    budget.limit = 100_000
+    few = [await fixture.subscribe(*[f"{peer}/{number}" for number in range(16)]) for peer in range(20)]
+    assert budget.used == 0, "few topics of a connection do not count"
+    many = await fixture.subscribe(*[f"c/{number}" for number in range(100)])
+    assert 0 < budget.used <= budget.limit // 2
+    before = budget.used
+    with pytest.raises(TooManySubscriptions):
+        await fixture.subscribe(*[f"p/{number}/*" for number in range(30)])
+    assert budget.used == before
+    assert fixture.hub.unsubscribe(many.subscriber, ["c/1", "c/2"]) == ["c/1", "c/2"]
+    assert budget.used < before
+    await fixture.subscribe("c/1", "c/2", peer=many)
+    assert budget.used == before
+    for peer in (*few, many):
+        fixture.hub.remove(peer.subscriber)
+    assert budget.used == 0
+
+
+async def test_topics_that_cannot_be_opened_are_not_counted() -> None:
+    fixture = await HubFixture().start()
+    fixture.backend.open = failing  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await fixture.subscribe(*[f"c/{number}" for number in range(1000)])
+    assert fixture.hub.budget.used == 0
+
+
+async def failing(topics: object, since: object) -> NoReturn:
+    raise Unavailable("closed")

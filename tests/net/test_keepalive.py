@@ -284,3 +284,32 @@ def test_excused_peer_that_acts_is_not_overdue(clock):
     pass_time(clock, 5)
     assert peer.overdues == []
     deadlines.stop()
+
+
+class TurnClock(Clock):
+    """A clock that makes one turn when it is told to."""
+
+    def turn(self):
+        """Run the calls that are due, but not those that they add."""
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            self.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+
+def test_many_overdue_peers_are_closed_in_several_turns():
+    clock = TurnClock()
+    deadlines = Deadlines(clock, 3, Connection.overdue)
+    deadlines.start()
+    peers = [Connection(clock) for _ in range(250)]
+    for peer in peers:
+        deadlines.expect(peer)
+    deadlines.cancel(peers[0])
+    clock.rightNow = 3.0
+    closed = []
+    for _ in range(4):
+        clock.turn()
+        closed.append(sum(bool(peer.overdues) for peer in peers))
+    assert closed == [100, 200, 249, 249]
+    assert [peer.overdues for peer in peers] == [[]] + [[3]] * 249

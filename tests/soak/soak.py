@@ -14,7 +14,7 @@ from tests.daemon.real import Daemon
 from tests.soak.hostile_clients import connect_in_bursts, read_nothing, send_malformed_input
 from tests.soak.publishers import PUBLISHERS, publish
 from tests.soak.sequence_check import SequenceCheck
-from tests.soak.transports import CHANNELS, TRANSPORTS, Ports, ReceivedMessage
+from tests.soak.transports import CHANNELS, TRANSPORTS, Ports, ReceivedGap, ReceivedMessage, Subscription
 
 SUBSCRIBERS = 18
 REPORT_SECONDS = 10.0
@@ -26,6 +26,8 @@ _SAMPLES = 6
 _GRACE_SECONDS = 15.0
 """The time in which all messages must arrive and descriptors must be closed after the end of the run."""
 _TOPICS = ("soak/*", "**", ",".join(sorted(CHANNELS)), "soak/http")
+_TRANSPORTS = ("sse-json", "stream", "mixed", "longpoll", "lines", "websocket")
+"""The transports whose messages have their channel."""
 _STAY_SECONDS = 8.0
 _AWAY_SECONDS = 2.0
 _OPTIONS = (
@@ -106,7 +108,7 @@ class Soak:
         self.checks.append(check)
         is_stopped = self._publishing_stopped.is_set
         while True:
-            transport = rng.choice(list(TRANSPORTS))
+            transport = rng.choice(_TRANSPORTS)
             check.name = f"{name} over {transport}"
             try:
                 async with asyncio.timeout(None if is_stopped() else _STAY_SECONDS * rng.random()):
@@ -117,12 +119,12 @@ class Soak:
 
     async def _receive(self, transport: str, topics: str, check: SequenceCheck) -> None:
         connected_at = time.monotonic()
-        items = TRANSPORTS[transport](self._ports, topics, check.cursor)
+        items = TRANSPORTS[transport](self._ports, Subscription(topics, check.cursor))
         try:
             async for item in items:
-                if not isinstance(item, ReceivedMessage):
+                if isinstance(item, ReceivedGap):
                     check.on_gap()
-                elif item.channel in CHANNELS:
+                elif isinstance(item, ReceivedMessage) and item.channel in CHANNELS:
                     check.on_message(item.id, item.channel, item.data["number"])
                     if (published_at := item.data["at"]) > connected_at:
                         self._delays.append(time.monotonic() - published_at)

@@ -2,11 +2,9 @@
 
 import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +13,15 @@ from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, MessageRow, row_of_message, row_of_record
 from pushd.backends.sqlite.schema import migrate
 from pushd.core.message import TEXT, Message
-from tests.daemon.real import TWISTD, Daemon, eventually
+from tests.daemon.real import TWISTD, Daemon
 from tests.system.fork_server import ForkServer
+from tests.system.forked_daemon import ForkedDaemon
 
 NO_EVICTION = ("--history-messages", "10000000", "--history-bytes", "8GiB", "--history-total-bytes", "8GiB")
 """Options with which nothing is evicted."""
 
 
-class _Forked:
-    """A process started by the fork server, with the methods of `subprocess.Popen` that are needed."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def poll(self) -> int | None:
-        """Return 0 if it has exited, else None."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return 0
-        return None
-
-    def kill(self) -> None:
-        """Kill the process (SIGKILL)."""
-        self._send(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        """Terminate the process (SIGTERM)."""
-        self._send(signal.SIGTERM)
-
-    def wait(self, seconds: float = 10.0) -> None:
-        """Wait for its exit."""
-        assert eventually(lambda: self.poll() is not None, seconds)
-
-    def _send(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-
-class DurableDaemon(Daemon):
+class DurableDaemon(ForkedDaemon):
     """`twistd -n pushd --data-dir`."""
 
     def __init__(
@@ -66,19 +34,9 @@ class DurableDaemon(Daemon):
         home.mkdir(exist_ok=True)
         options = ("--data-dir", str(data or home / "data"), *options)
         if fork_server is None:
-            super().__init__(home, *options)
-            return
-        listen = "tcp:0:interface=127.0.0.1"
-        self._log = home / "pushd.log"
-        self._log.write_bytes(b"")
-        words = ["-n", "--pidfile=", "pushd", "--http", listen, "--tcp", listen, "--log-format", "text", *options]
-        self._process: Any = _Forked(fork_server.start(self._log, words))
-        self.http_port, self.tcp_port = self._port("http"), self._port("tcp")
-
-    def kill(self) -> None:
-        """Kill the process (SIGKILL)."""
-        self._process.kill()
-        self._process.wait()
+            Daemon.__init__(self, home, *options)
+        else:
+            super().__init__(home, fork_server, *options)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process in seconds."""

@@ -1,20 +1,14 @@
 """Proxy processes for tests, each with its own directory and ports."""
 
-import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
-from typing import Final
-
-import pytest
 
 from tests.daemon.clients import SECONDS
-from tests.daemon.real import ROOT, eventually
-
-_PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+from tests.daemon.real import ROOT, START_SECONDS, eventually
+from tests.programs import find_program
 
 
 class Proxy:
@@ -25,12 +19,12 @@ class Proxy:
 
     program = ""
     """The name of the executable."""
+    package = ""
+    """The Debian package that contains it, if its name is another one."""
 
     def __init__(self, directory: Path, names: Collection[str]) -> None:
-        """Find the executable and a free port for each of `names`; skip the test if it is not installed."""
-        path = shutil.which(self.program, path=_PATH)
-        if path is None:
-            pytest.skip(f"{self.program} is not installed; see .ci/tools")
+        """Find the executable, as `find_program` does, and a free port for each of `names`."""
+        path = find_program(self.program, self.package or self.program)
         self.ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self._path = path
         self._log = directory / f"{self.program}.log"
@@ -41,7 +35,7 @@ class Proxy:
             self._process = subprocess.Popen(
                 [self._path, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
             )
-        if not eventually(self._is_up):
+        if not eventually(self._is_up, START_SECONDS):
             self.stop()
             raise AssertionError(f"{self.program} did not start: {self.log}")
 

@@ -223,7 +223,7 @@ class RunningDaemon:
     @property
     def stalled(self) -> int:
         """The number of paused subscribers."""
-        return sum(subscriber.is_paused for subscriber in self._service.hub.dispatcher.subscribers())
+        return sum(subscriber.is_paused for subscriber in self._service.hub.connections(None, None, 10**6))
 
     @property
     def open_connections(self) -> int:

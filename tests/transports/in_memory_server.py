@@ -91,8 +91,10 @@ class InMemoryServer:
         self.ticks = Ticks(self.clock)
         self.wheel = Wheel(self.ticks, 5)
         self.pongs: Deadlines[WebSocket] = Deadlines(self.clock, 5, WebSocket.overdue)
+        self.messages: Deadlines[WebSocket] = Deadlines(self.clock, limits.upload, WebSocket.message_timed_out)
         self.ticks.start()
         self.pongs.start()
+        self.messages.start()
         held_requests = HeldRequests(self.context, self.hub, self.clock)
         streams = self.context, self.hub, self.clock, self.wheel
         children = {
@@ -100,7 +102,7 @@ class InMemoryServer:
             b"stream": NdjsonResource(*streams),
             b"multipart": ReplaceResource(*streams),
             b"mixed": MixedResource(*streams),
-            b"ws": WebSocketResource(*streams, self.pongs),
+            b"ws": WebSocketResource(*streams, self.pongs, self.messages),
             b"longpoll": LongPollResource(self.context, held_requests),
             b"pull": PullResource(self.context, self.hub, held_requests),
         }

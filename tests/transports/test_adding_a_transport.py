@@ -158,7 +158,7 @@ async def test_a_client_that_disconnects_is_removed(server):
     client.send("a")
     client.lose()
     assert len(server.admission) == 0
-    assert list(server.hub.dispatcher.subscribers()) == []
+    assert list(server.hub.connections(None, None, 10**6)) == []
     await server.publish("1")
     assert client.lines == []
 

@@ -97,7 +97,7 @@ class Connection:
             assert (len(self.added), len(self.removed)) == (1, 1)
             assert list(self.server.hub.connections(None, None, 9)) == []
             assert self.server.counters.connections[self.case.name] == 0
-            assert list(self.server.hub.dispatcher.subscribers()) == []
+            assert list(self.server.hub.connections(None, None, 10**6)) == []
             self.server.clock.advance(0)
             if len(self.server.admission):
                 self.server.lose(self.transport)

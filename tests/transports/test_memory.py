@@ -172,22 +172,31 @@ async def ask_by_line(daemon):
     return client.protocol
 
 
-@pytest.mark.parametrize("ask", [ask_for_history, ask_by_line])
-async def test_unread_responses_are_charged_and_refused_over_the_memory_limit(start_daemon, ask):
+async def test_unread_responses_are_charged_and_refused_over_the_memory_limit(start_daemon):
     daemon = await start_daemon({"limits.waiting_bytes": "6MiB"})
     await daemon.publish_all(*[("a", PIECE.decode())] * 256)
-    clients = [await ask(daemon)]
+    clients = [await ask_for_history(daemon)]
     await until(lambda: daemon.budget.used > 3 << 20, "the first answer waiting")
-    clients.append(await ask(daemon))
+    clients.append(await ask_for_history(daemon))
     await until(lambda: daemon.budget.is_over, "the second answer waiting")
     before = daemon.budget.used
-    clients.append(await ask(daemon))
+    clients.append(await ask_for_history(daemon))
     await turns(100)
     assert daemon.budget.used == before
     assert await daemon.metric('pushd_refusals_total{code="no-room"}') == 1
     for client in clients:
         client.transport.abortConnection()
     await until_charged(daemon, 0)
+
+
+async def test_line_clients_that_do_not_read_replies_are_closed_over_the_memory_limit(start_daemon):
+    daemon = await start_daemon({"limits.waiting_bytes": "6MiB"})
+    await daemon.publish_all(*[("a", PIECE.decode())] * 256)
+    await ask_by_line(daemon)
+    await until(lambda: daemon.budget.used > 3 << 20, "the first answer waiting")
+    await ask_by_line(daemon)
+    await until(lambda: any("no-room" in line for line in daemon.log), "a client is closed")
+    assert 0 < daemon.budget.used < 6 << 20
 
 
 async def test_a_response_is_aborted_when_the_memory_limit_is_reached(start_daemon):

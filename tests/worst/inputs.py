@@ -6,7 +6,11 @@ the second one is measured, and so is the end, which closes all its connections.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import product
+from random import Random
+
+from websockets.frames import Frame, Opcode
 
 from tests.soak.transports import Ports
 from tests.worst.clients import Connection, frame, lines, publish, request, stream, subscribe, websocket
@@ -14,6 +18,7 @@ from tests.worst.clients import Connection, frame, lines, publish, request, stre
 Input = Callable[[Ports], Iterator[None]]
 
 _PIECE = "x" * (60 << 10)
+_SHALLOW = [tuple(choice) for choice in product("a*", repeat=5)] * 150
 _TOPICS = 9_000
 _CHANNELS = 99_900
 
@@ -127,6 +132,49 @@ def unsubscriptions_while_stalled(ports: Ports) -> Iterator[None]:
         yield
 
 
+def deep_patterns(ports: Ports) -> Iterator[None]:
+    """Publish to 500 channels of 100 segments, all of which the 10,000 deep patterns of each of five clients match."""
+    with ExitStack() as stack:
+        random = Random(1)
+        for _ in range(5):
+            patterns = [f"{'/'.join(random.choice('a*') for _ in range(100))}/**" for _ in range(10_000)]
+            peer = lines(stack, ports)
+            for first in range(0, len(patterns), 250):
+                peer.send(f"SUB {','.join(patterns[first : first + 250])}\r\n".encode())
+                peer.read_until(b"+OK")
+        yield
+        publish(ports, [(f"{'a/' * 100}{number}", "x") for number in range(500)])
+        yield
+
+
+def pattern_changes_between_publishes(ports: Ports) -> Iterator[None]:
+    """Publish 2,000 messages one by one for 5,000 patterns of a client, while another changes its patterns."""
+    with ExitStack() as stack:
+        subscribe(lines(stack, ports), [f"{'/'.join(bits)}/*/{number}/**" for number, bits in enumerate(_SHALLOW)])
+        changing, publishing = lines(stack, ports), lines(stack, ports)
+        yield
+        changing.send(b"SUB z/*\r\nUNSUB z/*\r\n" * 2_000)
+        publishing.exchange(b"PUB a/a/a/a/a/1/2 x\r\n" * 2_000, b"+OK", 2_000)
+        changing.read_until(b"+OK", 4_000)
+        yield
+
+
+def unread_pings(ports: Ports) -> Iterator[None]:
+    """Send pings, commands and lines without reading the answers, until nothing more is accepted."""
+    with ExitStack() as stack:
+        peers = [
+            (websocket(stack, ports), Frame(Opcode.PING, b"x").serialize(mask=True)),
+            (websocket(stack, ports), frame({"ping": 1})),
+            (lines(stack, ports), b"x\n"),
+        ]
+        yield
+        for peer, request_ in peers:
+            peer.socket.settimeout(0.5)
+            with suppress(TimeoutError):
+                peer.socket.sendall(request_ * 2_000_000)
+        yield
+
+
 def batch_of_tiny_lines(ports: Ports) -> Iterator[None]:
     """Publish a batch of 50,000 lines, and one of 50,000 invalid lines."""
     with ExitStack():
@@ -210,6 +258,9 @@ INPUTS = _by_name(
         subscriptions_by_the_thousand,
         disconnects,
         unsubscriptions_while_stalled,
+        deep_patterns,
+        pattern_changes_between_publishes,
+        unread_pings,
         batch_of_tiny_lines,
         batch_of_empty_lines,
         pipelined_publishes,

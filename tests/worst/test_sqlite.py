@@ -63,7 +63,7 @@ def rows(directory: Path) -> Iterator[CountRows]:
                 visited += rows
 
             db.execute("BEGIN")
-            query(HistoryReader(LogSnapshot(db, 86400.0, now, HEAD, spend)))
+            query(HistoryReader(LogSnapshot(db, 86400.0, now, spend)))
             db.execute("COMMIT")
             return visited
 

@@ -55,7 +55,7 @@ class _OpenReply(msgspec.Struct, array_like=True):
     more: str
 
 
-class _LossReply(msgspec.Struct, array_like=True):
+class _LastReply(msgspec.Struct, array_like=True):
     epoch: str
     head: int
     place: int
@@ -108,7 +108,7 @@ class LinkReply(NamedTuple):
 
 
 _opened = msgspec.msgpack.Decoder(_OpenReply).decode
-_found = msgspec.msgpack.Decoder(_LossReply).decode
+_found = msgspec.msgpack.Decoder(_LastReply).decode
 _paged = msgspec.msgpack.Decoder(_PageReply).decode
 _missed = msgspec.msgpack.Decoder(MissedReply).decode
 _info = msgspec.msgpack.Decoder(list[Any]).decode
@@ -221,6 +221,16 @@ class Reader:
         return LinkReply(epoch.decode(), [decode_message(each) for each in raw], int(lost), why.decode())
 
     async def _open_last(self, topics: Sequence[str], count: int) -> tuple[StartPosition, MessageId]:
+        found = await self._before_last(topics, count)
+        state = await self._state("at", found.place, found.epoch, topics)
+        if any(fact.lost > found.place for fact in state.facts):
+            # Some of the messages that were found may be lost already. Those that are found now are not.
+            found = await self._before_last(topics, count)
+            state.head = max(state.head, found.head)
+        return _opening(topics, found.place if state.epoch == found.epoch else 0, (), False, state)
+
+    async def _before_last(self, topics: Sequence[str], count: int) -> _LastReply:
+        """Return the place before the newest `count` messages of topics."""
         wanted, upto = count, "+"
         place = -1
         while True:
@@ -229,9 +239,8 @@ class Reader:
                 place = found.place
             wanted, upto = found.wanted, found.more
             if not upto:
-                break
-        state = await self._state("at", place, found.epoch, topics)
-        return _opening(topics, place if state.epoch == found.epoch else 0, (), False, state)
+                found.place = place
+                return found
 
     async def _state(self, kind: str, value: int, epoch: str, topics: Sequence[str]) -> _OpenReply:
         async def read() -> _OpenReply:

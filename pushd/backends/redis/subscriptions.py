@@ -178,7 +178,7 @@ class TopicSubscriptions:
         self._flush_soon()
 
     def _release(self, name: bytes) -> None:
-        """Let those go on who wait for a name; they find out whether it was confirmed."""
+        """Resume the callers that wait for the subscription to a name; each checks whether it was confirmed."""
         for waiting in self._waiting.pop(name, ()):
             if not waiting.called:
                 waiting.callback(None)

@@ -28,6 +28,7 @@ from pushd.backends.sqlite.writer_requests import (
     TickRequest,
 )
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
+from pushd.core.channel_table import RECORD_BYTES
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -76,6 +77,10 @@ class SqliteBackend:
         self._is_stopping = False
         self._when_stopped: Deferred[None] = Deferred()
         self._submitted: list[PendingRequest] = []
+        self._unanswered = 0
+        """The number of requests that were submitted and not answered."""
+        self._on_answered: list[Deferred[None]] = []
+        """The reads that wait for the next answer."""
         self._waiting = self._waiting_bytes = 0
         self._commits = self._failures = 0
         self._ticking = LoopingCall(self._tick)
@@ -154,7 +159,8 @@ class SqliteBackend:
     async def usage(self) -> Usage:
         totals = self._totals
         disk = DiskUsage(self._threads.size(), self._commits, self._failures, self._waiting)
-        return Usage(totals.messages, totals.bytes, totals.channels, disk)
+        records = RECORD_BYTES * totals.records
+        return Usage(totals.messages, totals.bytes, totals.channels, disk, record_bytes=records)
 
     # Subscriptions: all accepted messages are delivered
 
@@ -189,7 +195,17 @@ class SqliteBackend:
         if not self._submitted:
             self._reactor.callFromThread(self._flush_submitted)
         self._submitted.append(PendingRequest(request, waiting))
-        return waiting
+        self._unanswered += 1
+        return waiting.addBoth(self._count_answer)
+
+    def _count_answer(self, result: T) -> T:
+        """Called with the answer to each request, after its messages were delivered."""
+        self._unanswered -= 1
+        if self._on_answered:
+            waiting, self._on_answered = self._on_answered, []
+            for each in waiting:
+                self._reactor.callFromThread(each.callback, None)
+        return result
 
     def _flush_submitted(self) -> None:
         pending, self._submitted = self._submitted, []
@@ -198,7 +214,7 @@ class SqliteBackend:
 
     async def _read(self, query: Callable[[HistoryReader], T], now: float) -> T:
         try:
-            result, damaged = await self._threads.read(query, now, self._tail.head)
+            result = await self._threads.read(query, now)
         except (sqlite3.Error, Damaged, BackendUnusable) as error:
             if self._is_stopping:
                 raise Stopping("the daemon is shutting down") from error
@@ -206,11 +222,16 @@ class SqliteBackend:
                 self._threads.report_damage(error)
             self._tick()  # checks whether the files are still in place
             raise StorageFailed("the history cannot be read now") from error
-        for seq, channel in damaged:
+        # The snapshot may include commits, and losses among their messages, that are not delivered yet: wait for them.
+        while result.head > self._tail.head and self._unanswered:
+            answered: Deferred[None] = Deferred()
+            self._on_answered.append(answered)
+            await answered
+        for seq, channel in result.damaged:
             self._threads.report_damage(
                 Damaged(f"message {seq} of channel {channel} fails its checksum and is skipped")
             )
-        return result
+        return result.value
 
     # Callbacks of the writer thread
 

@@ -30,21 +30,18 @@ class LogSnapshot:
         db: sqlite3.Connection,
         age: float,
         now: float,
-        head: int,
         on_rows_read: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """
         :param db: a connection in a read transaction.
         :param age: the retention of messages, in seconds.
         :param now: seconds of log time.
-        :param head: the newest sequence that was delivered; newer messages are hidden.
         :param on_rows_read: called every few hundred rows with their number. It may raise an exception to abort.
         """
         self._reader = RowReader(db, on_rows_read)
         self._now = now
-        self.head = head
-        log = self._reader.first("SELECT epoch, unknown, turned_back, peak FROM log")
-        self.epoch, self.unknown, self._turned_back, self._peak = log
+        log = self._reader.first("SELECT epoch, seq, unknown, turned_back, peak FROM log")
+        self.epoch, self.head, self.unknown, self._turned_back, self._peak = log
         self._expired_through = self._newest_before("born", now - age, 0)
         """Messages up to this sequence have expired by the retention."""
         self._has_expired_ttl = bool(

@@ -28,7 +28,7 @@ class LossScan:
     def __init__(self, reader: RowReader, now: float, head: int, expired_through: int, has_expired_ttl: bool) -> None:
         """
         :param now: seconds of log time.
-        :param head: the newest sequence that was delivered; newer messages are hidden.
+        :param head: the newest sequence.
         :param expired_through: messages up to this sequence have expired by the retention.
         :param has_expired_ttl: whether there are messages whose own time to live is over.
         """

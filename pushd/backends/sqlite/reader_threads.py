@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from threading import Thread
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -26,6 +26,16 @@ _PAUSE_SECONDS: Final = 0.0005
 """Seconds of each pause. Without pauses the reactor would wait up to five milliseconds for the interpreter's lock."""
 
 T = TypeVar("T")
+
+
+class QueryResult(NamedTuple, Generic[T]):
+    """The result of a query."""
+
+    value: T
+    damaged: list[tuple[int, str]]
+    """The sequences and channels of damaged messages, which were skipped."""
+    head: int
+    """The newest sequence of the snapshot, which may not be delivered yet."""
 
 
 class _DaemonThread(Thread):
@@ -74,33 +84,28 @@ class ReaderThreads:
             db.close()
         self._free.clear()
 
-    def read(
-        self, query: Callable[[HistoryReader], T], now: float, head: int
-    ) -> "Deferred[tuple[T, list[tuple[int, str]]]]":
+    def read(self, query: Callable[[HistoryReader], T], now: float) -> "Deferred[QueryResult[T]]":
         """Run a query on a snapshot of the log.
 
         :param now: seconds of log time.
-        :param head: the newest sequence that was delivered.
-        :return: a Deferred of the result, and of the sequences and channels of damaged messages that were skipped. It
-            fails with `sqlite3.Error`, `Damaged` or `BackendUnusable` when the file cannot be read.
+        :return: a Deferred of the result. It fails with `sqlite3.Error`, `Damaged` or `BackendUnusable` when the file
+            cannot be read.
         """
-        return Deferred.fromCoroutine(self._read(query, now, head))
+        return Deferred.fromCoroutine(self._read(query, now))
 
-    async def _read(
-        self, query: Callable[[HistoryReader], T], now: float, head: int
-    ) -> tuple[T, list[tuple[int, str]]]:
+    async def _read(self, query: Callable[[HistoryReader], T], now: float) -> QueryResult[T]:
         for pool, limit in ((self._pool, _SHORT_ROWS), (self._long, None)):
             self._check_running()
             on_rows_read = self._row_counter(limit)
-            result = await deferToThreadPool(self._reactor, pool, self._run, query, now, head, on_rows_read)
+            result = await deferToThreadPool(self._reactor, pool, self._run, query, now, on_rows_read)
             if result is not None:
                 break
         assert result is not None
         return result
 
     def _run(
-        self, query: Callable[[HistoryReader], T], now: float, head: int, on_rows_read: Callable[[int], None]
-    ) -> tuple[T, list[tuple[int, str]]] | None:
+        self, query: Callable[[HistoryReader], T], now: float, on_rows_read: Callable[[int], None]
+    ) -> QueryResult[T] | None:
         """Run a query; return None if it exceeds its limit."""
         self._check_running()
         db = self._free.pop() if self._free else self._directory.open_reader()
@@ -109,8 +114,9 @@ class ReaderThreads:
         try:
             db.execute("BEGIN")
             try:
-                reader = HistoryReader(LogSnapshot(db, self._age, now, head, on_rows_read))
-                result = query(reader), reader.damaged
+                snapshot = LogSnapshot(db, self._age, now, on_rows_read)
+                reader = HistoryReader(snapshot)
+                result = QueryResult(query(reader), reader.damaged, snapshot.head)
             except _QueryTooLong:
                 pass  # not re-raised: its traceback would keep statements alive, and they the transaction
             db.execute("COMMIT")

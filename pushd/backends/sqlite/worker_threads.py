@@ -17,7 +17,7 @@ from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.history_file import close_history, open_history, reopen_history
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.log_time import LogTime
-from pushd.backends.sqlite.reader_threads import ReaderThreads
+from pushd.backends.sqlite.reader_threads import QueryResult, ReaderThreads
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.verifier_thread import VerifierThread
 from pushd.backends.sqlite.writer import Writer
@@ -133,11 +133,9 @@ class WorkerThreads:
         """Submit requests to the writer thread."""
         self._writer_thread.submit(pending)
 
-    def read(
-        self, query: Callable[[HistoryReader], T], now: float, head: int
-    ) -> "Deferred[tuple[T, list[tuple[int, str]]]]":
+    def read(self, query: Callable[[HistoryReader], T], now: float) -> "Deferred[QueryResult[T]]":
         """Run a query in a reader thread; see `ReaderThreads`."""
-        return self._readers.read(query, now, head)
+        return self._readers.read(query, now)
 
     def on_committed(self) -> None:
         """Called when there are new commits, so that the next checkpoint is due."""

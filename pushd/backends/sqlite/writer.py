@@ -100,7 +100,13 @@ class Writer:
         """The state of the log, including the open transaction."""
         ledger = self._ledger
         return LogTotals(
-            ledger.epoch, ledger.head, ledger.messages, ledger.bytes, ledger.channel_count, ledger.newest_loss
+            ledger.epoch,
+            ledger.head,
+            ledger.messages,
+            ledger.bytes,
+            ledger.channel_count,
+            ledger.newest_loss,
+            ledger.channel_count + len(ledger.deleted),
         )
 
     @property

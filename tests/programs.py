@@ -1,0 +1,32 @@
+"""Programs and packages that tests use if they are installed."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+import pytest
+
+_PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/bin:/usr/local/sbin"
+_NODE_PACKAGES: Final = Path(sys.prefix) / "node" / "node_modules"
+
+
+def find_program(name: str, package: str) -> str:
+    """Return the path of a program. Without it, skip the test, or fail it in continuous integration.
+
+    :param package: the Debian package that contains it.
+    """
+    return shutil.which(name, path=_PATH) or _is_missing(f"{name} is not installed (Debian: apt-get install {package})")
+
+
+def find_node_package(name: str) -> Path:
+    """Return the directory of a JavaScript package. Without it, skip the test, or fail it in continuous integration."""
+    directory = _NODE_PACKAGES / name
+    return directory if directory.is_dir() else _is_missing(f"the package {name} is not installed: run .ci/node")
+
+
+def _is_missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
