@@ -11,6 +11,7 @@ from pathlib import Path
 from unicodedata import is_normalized
 
 from pushd.ctl.errors import CtlError
+from pushd.ctl.output import escape_controls
 from pushd.ctl.token_file import add_table, read_tables, remove_table
 
 TOPIC_LISTS = ("subscribe", "publish", "history", "presence", "enter", "reply", "manage", "deny")
@@ -50,7 +51,7 @@ def list_tokens(args: Namespace) -> int:
             print(json.dumps({"name": name, "sub": table.get("sub"), **grant}))
             continue
         shown = [f"{key}={','.join(map(str, value))}" for key, value in grant.items() if isinstance(value, list)]
-        print(name, table.get("sub", "-"), *shown)
+        print(escape_controls(" ".join([name, str(table.get("sub", "-")), *shown])))
     return 0
 
 

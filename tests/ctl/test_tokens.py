@@ -68,6 +68,12 @@ def test_tokens_are_listed_without_their_hashes(file: Path, capsys: pytest.Captu
     assert lines == [{"name": "phone", "sub": "alice", "subscribe": ["a", "b/*"]}, {"name": "server", "sub": "s"}]
 
 
+def test_list_cannot_control_the_terminal(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text('[a]\nsub = "\\u001b[2J"\npublish = ["\\u0007"]\n')
+    assert main(["token", "list", "--file", str(file)]) == 0
+    assert capsys.readouterr().out == "a \\u001b[2J publish=\\u0007\n"
+
+
 COMMENTED = """# all tokens
 [one]  # of alice
 sha256 = "1"
