@@ -1,7 +1,6 @@
 """Publishing by HTTP: ``/pub/CH[,CH...]`` for a message, ``/pub`` for a batch; and the status of a channel."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from msgspec import structs
 
@@ -161,7 +160,7 @@ def _key(request: Request, scope: str) -> IdempotencyKey | None:
         return None
     if not key or len(key) > _MAX_KEY:
         raise BadParameter(f"Idempotency-Key must have 1 to {_MAX_KEY} bytes")
-    return IdempotencyKey(f"{scope} {key.decode('latin-1')}", sha256(request.body).digest())
+    return IdempotencyKey.of(key, scope, request.body)
 
 
 def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *, is_list: bool) -> bytes:

@@ -391,7 +391,17 @@ class Unavailable(Refusal):
     code = "unavailable"
     status = 503
     close = 1013
-    retry_after = 1
+    retry_after: ClassVar[int | None] = 1
+
+
+class OutcomeUnknown(Unavailable):
+    """The backend lost its data or restarted before it answered: the message may have been published, or not.
+
+    A client must not repeat it of its own accord: subscribers might receive it twice.
+    """
+
+    code = "outcome-unknown"
+    retry_after = None
 
 
 class InternalError(Refusal):

@@ -252,4 +252,4 @@ def _shown(value: object) -> str:
 
 FULL: Final = Grant(is_full=True)
 """The grant of sources, and of every peer where authentication is off."""
-NOTHING: Final = Grant()
+NOTHING: Final = Grant.parse({}, None, where="NOTHING")

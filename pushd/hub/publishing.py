@@ -100,7 +100,9 @@ class Publisher:
                     raise IdempotencyMismatch(MISMATCH)
                 # If every message should be retried, a repeat is that retry.
                 if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
-                    self._remembered.put(key.text, (key.digest, receipts), 1 + len(receipts), self._clock.seconds())
+                    size = sum([len(each.channel) if isinstance(each, Receipt) else 0 for each in receipts])
+                    remembered = key.digest, receipts
+                    self._remembered.put(key.text, remembered, size, len(receipts), self._clock.seconds())
             return receipts
         finally:
             self._keys.release(key.text)

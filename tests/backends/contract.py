@@ -5,6 +5,7 @@ given bounds, not started (see test_memory.py). A backend with a clock of its ow
 """
 
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
@@ -136,6 +137,9 @@ class PublishContract:
 class StartContract:
     """Where a subscription starts, and which pages it reads."""
 
+    counts_kept_of_patterns: ClassVar[bool] = True
+    """Whether `StartPosition.kept` includes patterns."""
+
     @pytest.mark.parametrize("topics", ["a/1,b/1,silent", "*/1", "a/*,b/1,*/1"])
     async def test_each_form_of_since_starts_at_its_position(self, start: Start, topics: str) -> None:
         harness = await start()
@@ -175,6 +179,8 @@ class StartContract:
     async def test_message_lost_after_the_opening_is_a_gap_even_if_a_newer_one_was_lost_before(
         self, start: Start, topic: str, is_lost: bool
     ) -> None:
+        if is_lost and topic == "*" and not self.counts_kept_of_patterns:
+            pytest.skip("the backend does not count the kept messages of patterns")
         harness = await start()
         older = await harness.publish("a", ttl=1.5 if is_lost else 60.0)
         newer = await harness.publish("a", ttl=0.3)

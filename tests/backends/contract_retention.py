@@ -105,6 +105,31 @@ class RetentionContract:
             assert (await harness.open(topic, cursor(short))).gaps == ()
         assert (await harness.info("a")).messages == 2
 
+    @pytest.mark.parametrize("noticed_by", ["page", "query", "publish", "heartbeat"])
+    @pytest.mark.parametrize("topics", ["**", "a/b,a/*,*/*,c/d"])
+    async def test_message_that_expires_between_two_pages_is_reported(
+        self, start: Start, topics: str, noticed_by: str
+    ) -> None:
+        """Whether the topic is a channel or a pattern, and whichever request notices the loss first."""
+        harness = await start()
+        sent = []
+        for number in range(12):
+            sent.append(
+                await harness.publish("c/d" if number % 4 == 3 else "a/b", ttl=SHORT_SECONDS if number == 8 else None)
+            )
+        position = (await harness.open(topics, EVERYTHING)).position
+        page = await harness.page(topics, position, count=3)
+        assert page.gaps == ()
+        await harness.wait(SHORT_SECONDS * (2.1 if noticed_by == "heartbeat" else 1.1))
+        if noticed_by == "query":
+            await harness.info("a/b")
+        elif noticed_by == "publish":
+            await harness.publish("e")
+        page = await harness.page(topics, page.position, count=3)
+        assert {(gap.topic, gap.end, gap.reason) for gap in page.gaps} == {
+            (topic, sent[8].id, "expired") for topic in topics.split(",") if topic != "c/d"
+        }
+
     async def test_total_bytes_evict_from_the_least_recently_used_channel(self, start: Start) -> None:
         harness = await start()
         await harness.publish("a", b"x" * 100)

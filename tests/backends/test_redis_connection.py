@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import ITransport
+from twisted.internet.protocol import Factory, Protocol
 
 from pushd.backends.interface import BackendUnusable
+from pushd.core.errors import Unavailable
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer, free_port, until
 
@@ -30,6 +35,24 @@ async def works(node: Node) -> None:
     await node.publish("a", "1")
     await node.publish("b/c", "2")
     await until(lambda: ear.texts == ["1", "2"], "the messages")
+
+
+class Impostor(Protocol):
+    """A server that sends the same bytes whenever it receives something; a banner is sent at the start."""
+
+    transport: ITransport
+
+    def __init__(self, reply: bytes) -> None:
+        self._reply = reply
+
+    def connectionMade(self) -> None:
+        """See `IProtocol`."""
+        if self._reply.startswith(b"SSH"):
+            self.transport.write(self._reply)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `IProtocol`."""
+        self.transport.write(self._reply)
 
 
 async def does_not_connect(url: str, why: str, **options: Any) -> None:
@@ -91,6 +114,51 @@ async def test_a_replica_is_not_used(own_redis: Redis) -> None:
 
 async def test_where_nobody_listens_that_is_said() -> None:
     await does_not_connect(f"redis://127.0.0.1:{free_port()}", "refused")
+
+
+HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>"
+IMPOSTORS = {
+    "http": (HTTP, "does not speak the protocol of Redis"),
+    "ssh": (b"SSH-2.0-x\r\n", "does not speak the protocol of Redis"),
+    "simple string": (b"+OK\r\n", "does not answer like a Redis server"),
+    "number": (b":1\r\n", "does not answer like a Redis server"),
+    "null": (b"$-1\r\n", "does not answer like a Redis server"),
+    "empty list": (b"*0\r\n", "does not answer like a Redis server"),
+    "error": (b"-WHAT is this\r\n", "WHAT is this"),
+    "two replies": (b"+OK\r\n:1\r\n:1\r\n", "does not answer like a Redis server"),
+}
+
+
+@pytest.mark.parametrize("is_sentinel", [False, True])
+@pytest.mark.parametrize("reply", IMPOSTORS)
+async def test_a_server_that_is_no_redis_is_named_in_one_sentence(reply: str, *, is_sentinel: bool) -> None:
+    """A traceback in the log would fail the test."""
+    from twisted.internet import reactor
+
+    raw, why = IMPOSTORS[reply]
+    if is_sentinel:
+        why = "no Sentinel names a master"
+    endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    port: Any = await endpoint.listen(Factory.forProtocol(partial(Impostor, raw)))
+    place = f"127.0.0.1:{port.getHost().port}"
+    url = f"redis+sentinel://{place}/mymaster" if is_sentinel else f"redis://{place}"
+    await does_not_connect(url, why, publish_timeout=0.5)
+    await port.stopListening()
+
+
+async def test_an_error_reply_that_is_not_known_is_refused_as_unavailable(own_redis: Redis, node: Start) -> None:
+    redis = own_redis()
+    one = await node(redis.url)
+    await works(one)
+    redis.ask("SET", "pushd:log", "not a log")
+    for _ in range(2):
+        for ask in (one.publish("a", "x"), one.ear("c"), one.hub.status("a"), one.hub.channels("", "", 1)):
+            with pytest.raises(Unavailable, match="Redis refused a command"):
+                await ask
+    await until(lambda: one.hub.unavailable_reason, "that it shows")
+    redis.ask("DEL", "pushd:log")
+    await one.until_well()
+    await one.publish("a", "3")
 
 
 def _certificate(folder: Path, address: str) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from pushd.core.cursor import EVERYTHING, Last, MessageId
 from pushd.core.errors import IdempotencyMismatch, UnknownChannel
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import draft
+from pushd.core.message import Message, draft
 from pushd.hub.publishing import Receipt
 from tests.backends.nodes import Ear, Node, Publisher, judge, settled
 from tests.backends.redis_server import RedisServer, until, until_told
@@ -92,6 +92,38 @@ async def test_a_node_listens_only_to_what_its_subscribers_ask_for(redis: RedisS
     one.backend._subscriptions._lingering = dict.fromkeys(one.backend._subscriptions._lingering, 0.0)
     one.backend._subscriptions._tidying.reset(0)
     await until(lambda: listened() == 0 and redis.ask("PUBSUB", "NUMPAT") == 0, "nothing listened to")
+
+
+async def test_many_patterns_are_few_in_redis_and_nothing_else_is_delivered(redis: RedisServer, node: Start) -> None:
+    """And nothing is missed or delivered twice while patterns are merged into broader ones, and separated again."""
+    one, other = await node(redis.url), await node(redis.url)
+    ears = [await one.ear("user/1/*"), await one.ear("news/*", "user/2/**")]
+    publisher = Publisher(other, ("user/1/a", "user/2/a", "news/x", "else/x"), "x", 0)
+    delivered: list[str] = []
+    events = one.backend._events
+
+    def on_message(message: Message) -> None:
+        delivered.append(message.channel)
+        events.on_message(message)
+
+    one.backend._feed._listener = events._replace(on_message=on_message)
+    many = await one.ear(*[f"user/{number}/*" for number in range(3, 2003)], "*/*/b")
+    assert redis.ask("PUBSUB", "NUMPAT") <= 64
+    await other.publish("user/2002/a", "for many")
+    await other.publish("user/2003/a", "for nobody")
+    await until(lambda: many.texts == ["for many"], "the message of one of many patterns")
+    one.hub.remove(many.subscriber)
+    await until(lambda: "user/3/*" in one.backend._subscriptions._lingering, "that they are removed")
+    subscriptions = one.backend._subscriptions
+    await until(lambda: len(subscriptions._lingering) == 2001, "that all of them are removed")
+    subscriptions._lingering = dict.fromkeys(subscriptions._lingering, 0.0)
+    subscriptions._tidying.reset(0)
+    await until(lambda: redis.ask("PUBSUB", "NUMPAT") == 3, "the patterns of the others")
+    await publisher.stop()
+    await settled(ears, [other])
+    for ear in ears:
+        judge(ear, other.accepted, gaps=False)
+    assert not {"else/x", "user/2003/a"} & set(delivered)
 
 
 async def test_one_who_comes_back_at_once_is_still_listened_for(redis: RedisServer, node: Start) -> None:

@@ -96,6 +96,7 @@ def test_default_topics_are_those_of_related_actions() -> None:
 
 
 def test_empty_table_grants_nothing() -> None:
+    assert grant() == NOTHING
     for nothing in (grant(), NOTHING):
         assert not any(nothing.may(action, topic) for action in ACTIONS for topic in ("a", "**", "$sys/a"))
         assert not any(nothing.may_operate(operation) for operation in OPERATIONS)

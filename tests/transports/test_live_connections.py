@@ -234,6 +234,8 @@ async def test_a_connection_that_ends_while_its_subscription_is_opened_is_remove
         assert answer.partition(b"\r\n")[0] == _answer_to(case, ending)
         if (case.name, ending) == ("sse", "kick"):
             assert answer.endswith(b"\r\n\r\n" + PREAMBLE % 3000)  # as if it was kicked once it was open
+        for name in (b"pushd-id", b"last-event-id", b"etag"):  # an empty cursor would be sent back as no cursor
+            assert name + b":" not in connection.output.lower()
     connection.check_removed_once()
 
 

@@ -1,5 +1,6 @@
 """The Redis backend: connects its parts and reports their health."""
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import DeferredSemaphore
+from twisted.logger import Logger
 
 from pushd.backends.interface import Audience, BackendEvents, PublishResult, Usage
 from pushd.backends.redis.address import Address
@@ -36,6 +38,10 @@ _OLDEST: Final = (6, 2)
 _PAGES: Final = 64
 """Pages that are read at a time, so that a crowd that comes back takes no more memory than these."""
 
+_NO_EVICTION: Final = "noeviction"
+_FACT: Final = re.compile(rb"^(\w+):(.*?)\r?$", re.MULTILINE)
+_NUMBER: Final = re.compile(rb"[0-9]{1,9}")
+
 _joined = msgspec.msgpack.Decoder(tuple[str, int, int, int, int]).decode
 
 
@@ -59,6 +65,8 @@ class RedisBackend:
     :param reactor: the reactor; its `seconds` must be monotonic.
     :param wall: returns unix seconds, for messages that are delivered locally.
     """
+
+    log = Logger()
 
     def __init__(
         self, address: Address, options: RedisOptions, bounds: Bounds, reactor: Any, wall: Callable[[], float]
@@ -102,6 +110,7 @@ class RedisBackend:
         self._feed: Feed
         self._audiences: AudienceQueries
         self._told: str | None = None
+        self._warned_policy = _NO_EVICTION
         self._is_stopping = False
 
     async def start(self, events: BackendEvents) -> None:
@@ -131,7 +140,7 @@ class RedisBackend:
                 return [self._publish_locally(draft, refusal) for draft in drafts]
             return [Unavailable(str(refusal)) for _ in drafts]
         except Unavailable as refusal:
-            return [Unavailable(str(refusal)) for _ in drafts]
+            return [refusal.without_traceback() for _ in drafts]
 
     def subscribe(self, topic: str) -> None:
         self._subscriptions.subscribe(topic)
@@ -215,6 +224,7 @@ class RedisBackend:
         if self._address.db:
             await protocol.execute_command("SELECT", self._address.db)
         self._commands.run = await self._run_of(protocol)
+        await self._warn_of_eviction(protocol)
         position = self._feed.position or MessageId("", 0)
         newest = max(position.seq, self._publisher.newest)
         raw = await self._commands.call_over(protocol, JOIN, position.epoch, newest)
@@ -222,6 +232,7 @@ class RedisBackend:
         self._set_clock(now, self._clock.seconds())
         if self._feed.position is None:
             self._feed.forgets = forgets
+        self._commands.epoch = epoch
         self._feed.advance(epoch, head)
 
     def _make_feed(self) -> PubSubProtocol:
@@ -241,15 +252,28 @@ class RedisBackend:
 
     async def _run_of(self, protocol: Any) -> bytes:
         """Check that a Redis is a master and new enough; return its run id."""
-        (role, *_) = await protocol.execute_command("ROLE")
-        if role != b"master":
+        role, info = await protocol.execute_command("ROLE"), await protocol.execute_command("INFO", "server")
+        facts = dict(_FACT.findall(info)) if type(info) is bytes else {}
+        if not role or type(role) is not list or not facts.keys() >= {b"redis_version", b"run_id"}:
+            raise NotUsable("the server does not answer like a Redis server")
+        if role[0] != b"master":
             raise NotUsable("it is a replica")
-        lines = (await protocol.execute_command("INFO", "server")).splitlines()
-        facts = dict(line.split(b":", 1) for line in lines if b":" in line)
-        version = tuple(int(part) for part in facts.get(b"redis_version", b"0").decode().split(".")[:2])
+        version = tuple(int(part) for part in _NUMBER.findall(facts[b"redis_version"])[:2])
         if version < _OLDEST:
             raise NotUsable(f"Redis {'.'.join(map(str, version))} is too old: pushd needs 6.2 or newer")
-        return bytes(facts[b"run_id"])
+        return facts[b"run_id"]
+
+    async def _warn_of_eviction(self, protocol: CommandProtocol) -> None:
+        """Log a warning if Redis may evict keys, once for each policy."""
+        info = await protocol.execute_command("INFO", "memory")
+        policy = dict(_FACT.findall(info)).get(b"maxmemory_policy", b"noeviction").decode("ascii", "replace")
+        if policy not in (_NO_EVICTION, self._warned_policy):
+            self.log.warn(
+                "Redis has maxmemory-policy {policy}: it may evict parts of the history, of which subscribers receive "
+                "gaps, and idempotency keys; set noeviction",
+                policy=policy,
+            )
+        self._warned_policy = policy
 
     def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:
@@ -272,6 +296,7 @@ class RedisBackend:
 
     def _on_heartbeat(self, beat: HeartbeatReply, sent: float) -> None:
         self._set_clock(beat.now, (sent + self._clock.seconds()) / 2)
+        self._commands.epoch = beat.epoch
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
 

@@ -4,9 +4,11 @@ import re
 from secrets import token_hex
 from typing import Any, Final
 
+from twisted.logger import Logger
 from txredisapi import ConnectionError as LostConnection
 from txredisapi import ResponseError
 
+from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link
 from pushd.backends.redis.protocols import CommandProtocol
 from pushd.backends.redis.scripts import Script
@@ -24,6 +26,8 @@ _REASONS: Final = {
     "BUSY": "Redis is busy with a script of another client",
 }
 _REASON = re.compile(rf"(?:^|[ -])({'|'.join(_REASONS)})\b")
+_SHOWN: Final = 300
+"""The most characters of an unknown error in the log."""
 _MOVED: Final = frozenset(("READONLY", "MASTERDOWN"))
 """Errors of a Redis that is not the master any more, so that the connection has to be replaced."""
 
@@ -36,14 +40,19 @@ class CommandRunner:
     :param patience: the timeout of a call, in seconds.
     """
 
+    log = Logger()
+
     def __init__(self, prefix: str, feed: str, clock: Any, patience: float) -> None:
         self.link: Link[CommandProtocol]
         self.run = b""
         """The run id of the connected Redis; it changes with a restart and a failover."""
+        self.epoch = ""
+        """The epoch of the log as of the last heartbeat."""
         self.feed = feed.encode()
         self._prefix = prefix.encode()
         self._clock = clock
         self._patience = patience
+        self._limited_log = LimitedLog(self.log, clock)
 
     @property
     def is_unavailable(self) -> bool:
@@ -101,10 +110,13 @@ class CommandRunner:
             raise self.unavailable()
         return self.link.protocol
 
-    def _refusal(self, error: ResponseError) -> Exception:
+    def _refusal(self, error: ResponseError) -> Unavailable:
         found = _REASON.search(str(error))
         if not found:
-            return error
+            self._limited_log.warn(
+                "Redis refused a command, so requests are refused as unavailable: {error}", error=str(error)[:_SHOWN]
+            )
+            return Unavailable("Redis refused a command; the log of the daemon has its error")
         if found[1] in _MOVED:
             self.link.drop(_REASONS[found[1]])
         return Unavailable(_REASONS[found[1]])

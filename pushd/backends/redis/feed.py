@@ -131,7 +131,11 @@ class Feed:
             self._change_epoch(message.epoch, message.seq - 1)
         elif message.seq <= position.seq:
             return
-        if prev_of(message) > self._reached(message.channel):
+        if not self._subscriptions.topics_of(message.channel):  # of a broader pattern than any that was asked for
+            self.position = MessageId(message.epoch, message.seq)
+            return
+        prev = prev_of(message)
+        if prev > self._newest.get(message.channel, 0) and prev > self._reached(message.channel):
             self._verify_link(message, raw)
             return
         self._deliver(message)

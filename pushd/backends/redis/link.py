@@ -80,8 +80,9 @@ class Link(Generic[P]):
         self._keeping.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def stop(self) -> None:
-        """Close the connection, and stop reconnecting."""
+        """Close the connection, and stop reconnecting; callers of `up` wait no longer."""
         self._is_stopping = True
+        self._release_waiting()
         if self._keeping is not None:
             self._keeping.cancel()
         current = self._current
@@ -97,7 +98,7 @@ class Link(Generic[P]):
 
     async def up(self, seconds: float) -> None:
         """Wait until the connection is usable, at most `seconds`."""
-        if self.protocol is None and seconds > 0:
+        if self.protocol is None and seconds > 0 and not self._is_stopping:
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)
             waiting.addTimeout(seconds, self._clock, lambda *_: None)
@@ -134,6 +135,8 @@ class Link(Generic[P]):
             except (CancelledError, LostConnection):
                 if not made.reason:
                     raise
+                if made.failure:
+                    raise NotUsable(made.failure) from None
                 raise NotUsable(f"the connection was lost while it was prepared: {made.reason}") from None
             self.protocol, self.trouble = made, "the connection was lost"
             self._on_up()
@@ -144,13 +147,16 @@ class Link(Generic[P]):
                 self._changed()
             if made.transport is not None and not made.lost.called:
                 made.transport.abortConnection()
-        self._fail(self.trouble)
+        self._fail(made.failure or self.trouble)
 
     def _on_up(self) -> None:
         self._told = ""
         self.log.info("Redis ({name}): connected", name=self._name)
-        waiting, self._waiting = self._waiting, []
         self._changed()
+        self._release_waiting()
+
+    def _release_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
         for each in waiting:
             if not each.called:
                 each.callback(None)

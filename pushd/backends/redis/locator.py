@@ -96,7 +96,10 @@ class Locator:
                 found = await protocol.execute_command(*question)
         finally:
             protocol.transport.abortConnection()
-        return (found[0].decode("ascii"), int(found[1])) if found else None
+        try:
+            return (found[0].decode("ascii"), int(found[1])) if found else None
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise ResponseError("the server does not answer like a Sentinel") from None
 
 
 async def log_in(protocol: Any, address: Address) -> None:

@@ -10,11 +10,13 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.tcp import Connection
 from txredisapi import ConnectionError as LostConnection
-from txredisapi import RedisProtocol, SubscriberProtocol
+from txredisapi import InvalidData, RedisProtocol, SubscriberProtocol
 
 from pushd.net.direct_send import has_empty_buffer
 
 _REST_SECONDS: Final = 0.01
+_SHOWN: Final = 200
+"""The most characters of an unexpected reply in an error."""
 _CONFIRMED: Final = frozenset((b"subscribe", b"psubscribe"))
 _CONFIRMATIONS: Final = frozenset((*_CONFIRMED, b"unsubscribe", b"punsubscribe"))
 
@@ -61,6 +63,8 @@ class _CommandQueue:
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
         """Why the connection was lost."""
+        self.failure = ""
+        """Why this side closed the connection: what the server sent is not usable. A phrase for the operator."""
         self._reply_seconds = reply_seconds
         self._clock = clock
         self._pending: deque[tuple[float, Deferred[Any]]] = deque()
@@ -90,8 +94,23 @@ class _CommandQueue:
         self.transport.write(encode_command(words))
         return asked
 
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """See `IProtocol`; close the connection if the data is not that of a Redis server."""
+        try:
+            super().dataReceived(data, unpause)  # type: ignore[misc]
+        except InvalidData as error:
+            self.fail(f"the server does not speak the protocol of Redis ({error})")
+
+    def fail(self, why: str) -> None:
+        """Close the connection, because what the server sent is not usable."""
+        self.failure = self.failure or why
+        self.transport.abortConnection()
+
     def replyReceived(self, reply: Any) -> None:
         """Called with each reply."""
+        if not self._pending:
+            self.fail(f"the server sent a reply without a command: {str(reply)[:_SHOWN]}")
+            return
         _, asked = self._pending.popleft()
         if isinstance(reply, Exception):
             asked.errback(reply)
@@ -100,7 +119,7 @@ class _CommandQueue:
 
     def connectionLost(self, why: Any) -> None:
         """Connection lost: fail all pending commands."""
-        self.reason = why.getErrorMessage()
+        self.reason = self.failure or why.getErrorMessage()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

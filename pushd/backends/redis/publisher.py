@@ -2,7 +2,7 @@
 
 Each call has a number. If its connection is lost before the reply, it is repeated with the same number over the next
 connection, and the script returns the first reply if there was one, so nothing is published twice. It is not repeated
-in another run of Redis, which may have lost the message after other nodes received it.
+in another run of Redis or another epoch, which may have lost the message and the reply after other nodes received it.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from pushd.backends.interface import Duplicate, PublishResult
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import accepted, encode_draft
 from pushd.backends.redis.scripts import PUBLISH
-from pushd.core.errors import IdempotencyMismatch, Refusal, TooManyChannels, Unavailable
+from pushd.core.errors import IdempotencyMismatch, OutcomeUnknown, Refusal, TooManyChannels, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.idempotency import MISMATCH, IdempotencyKey
 from pushd.core.message import Draft
@@ -60,13 +60,15 @@ class _PendingPublish:
 class _Call:
     """Publishes that are sent in one call."""
 
-    __slots__ = ("number", "publishes", "run")
+    __slots__ = ("epoch", "number", "publishes", "run")
 
     def __init__(self, number: int, publishes: list[_PendingPublish]) -> None:
         self.number = number
         self.publishes = publishes
         self.run = b""
         """The run id of the Redis to which it was sent; empty before."""
+        self.epoch = ""
+        """The epoch in which it was sent first."""
 
     @property
     def is_wanted(self) -> bool:
@@ -183,6 +185,7 @@ class Publisher:
         if protocol is None:
             return
         before, call.run = call.run, self._commands.run
+        call.epoch = call.epoch or self._commands.epoch
         until = min(pending.until for pending in call.publishes) - self._patience * (1 - _EARLIER) + self.behind
         messages = [
             value
@@ -191,7 +194,7 @@ class Publisher:
             for value in encode_draft(draft, subscribers)
         ]
         text, digest = call.publishes[0].key or IdempotencyKey("", b"")
-        arguments = (self._node, call.number, before, round(until * 1000), text, _encode(messages), digest)
+        arguments = (self._node, call.number, before, round(until * 1000), text, _encode(messages), digest, call.epoch)
         try:
             raw = await self._commands.call_over(protocol, PUBLISH, *self._bounds, *arguments)
         except LostConnection:
@@ -208,7 +211,7 @@ class Publisher:
             case "mismatch":
                 self._settle(call, IdempotencyMismatch(MISMATCH))
             case "lost":
-                self._settle(call, Unavailable("Redis restarted or failed over; this may have been published"))
+                self._settle(call, OutcomeUnknown("Redis restarted or lost its data; this may have been published"))
             case _:
                 self._answer(call, epoch, values, again=status == "again")
 

@@ -1,10 +1,10 @@
-"""The subscriptions of this node in Redis: the topics of its subscribers, and no others.
+"""The subscriptions of this node in Redis: the topics of its subscribers, and no others while these are few patterns.
 
 The topics of one reactor turn are subscribed to with one command. A topic stays subscribed for a while after its last
-subscriber has left, because polls return at once.
+subscriber has left, because polls return at once. A pattern may be covered by a broader one, see `PatternCover`; when
+the cover changes, the new one is subscribed to before the old one is unsubscribed from, so that nothing is missed.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import islice
 from math import inf
@@ -13,6 +13,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from pushd.backends.redis.key_names import of_topic
+from pushd.backends.redis.pattern_cover import PatternCover
 from pushd.backends.redis.protocols import PubSubProtocol
 from pushd.core.index import TopicIndex
 from pushd.core.names import is_pattern
@@ -20,6 +21,11 @@ from pushd.core.names import is_pattern
 _LINGER_SECONDS: Final = 10.0
 _NAMES: Final = 500
 """The most names in one command."""
+_PATTERNS: Final = 64
+"""The most patterns of this node in Redis, each of which costs every publish through any node some 20 ns."""
+
+_Name = tuple[bool, bytes]
+"""A name in Redis: whether it is a pattern, and the name."""
 
 
 class TopicSubscriptions:
@@ -39,10 +45,15 @@ class TopicSubscriptions:
         """By topic: all messages with greater sequences are expected to arrive."""
         self._lingering: dict[str, float] = {}
         """Topics without subscribers, and until when they stay subscribed."""
-        self._names: Counter[tuple[bool, bytes]] = Counter()
-        """Number of topics by name in Redis: whether it is a pattern, and the name."""
-        self._pending: set[tuple[bool, bytes]] = set()
+        self._cover = PatternCover(_PATTERNS)
+        self._covers: set[str] = set()
+        """The covers that are among the names."""
+        self._names: set[_Name] = set()
+        """What is subscribed to in Redis, or will be with the next command."""
+        self._pending: set[_Name] = set()
         """Names for the next command."""
+        self._dropped: set[_Name] = set()
+        """Names that are unsubscribed from after it."""
         self._confirmed: set[bytes] = set()
         self._waiting: dict[bytes, list[Deferred[None]]] = {}
         self._flushing: Any = None
@@ -56,11 +67,11 @@ class TopicSubscriptions:
             return
         self._since[topic] = inf
         self._index.add(topic, topic)
-        name = self._name(topic)
-        self._names[name] += 1
-        if self._names[name] == 1:
-            self._pending.add(name)
-            self._flush_soon()
+        if is_pattern(topic):
+            self._cover.add(topic)
+            self._apply_cover()
+        else:
+            self._add_name(self._name(topic))
 
     def unsubscribe(self, topic: str) -> None:
         """Unsubscribe from a topic, after a while."""
@@ -93,15 +104,14 @@ class TopicSubscriptions:
 
     async def ready(self, topics: Iterable[str], seconds: float) -> bool:
         """Wait until the subscribed ones of some topics are confirmed; return whether all were in time."""
-        waiting = []
-        for name in {self._name(topic)[1] for topic in topics if topic in self._since}:
-            if name not in self._confirmed:
-                waiting.append(self._when_confirmed(name))
         until = self._clock.seconds() + seconds
-        for confirmed in waiting:
-            confirmed.addTimeout(max(until - self._clock.seconds(), 0.001), self._clock, lambda *_: None)
-            await confirmed
-        return all(self._name(topic)[1] in self._confirmed for topic in topics if topic in self._since)
+        while names := self._unconfirmed(topics):
+            if self._clock.seconds() >= until:
+                return False
+            for confirmed in [self._when_confirmed(name) for name in names]:
+                confirmed.addTimeout(max(until - self._clock.seconds(), 0.001), self._clock, lambda *_: None)
+                await confirmed
+        return True
 
     async def connected(self, protocol: PubSubProtocol) -> None:
         """Subscribe to everything over a new connection, and wait until all is confirmed."""
@@ -109,23 +119,25 @@ class TopicSubscriptions:
         self._protocol = protocol
         own = [self._when_confirmed(name) for name in self._own]
         self._subscribe([(False, name) for name in self._own])
-        waiting = [self._when_confirmed(name) for _, name in self._names]
         self._subscribe(list(self._names))
         self._pending.clear()
-        for confirmed in own + waiting:
+        topics = list(self._since)
+        for confirmed in own:
             await confirmed
+        while names := self._unconfirmed(topics):
+            for confirmed in [self._when_confirmed(name) for name in names]:
+                await confirmed
 
     def lost(self) -> None:
         """Called when the connection is lost; waiting callers wait for the next one."""
         self._protocol = None
         self._confirmed.clear()
+        self._dropped.clear()
 
     def confirm(self, name: bytes) -> None:
         """Called when Redis has confirmed a name."""
         self._confirmed.add(name)
-        for waiting in self._waiting.pop(name, ()):
-            if not waiting.called:
-                waiting.callback(None)
+        self._release(name)
 
     def stop(self) -> None:
         """Stop all timers."""
@@ -134,8 +146,42 @@ class TopicSubscriptions:
                 call.cancel()
         self._protocol = None
 
-    def _name(self, topic: str) -> tuple[bool, bytes]:
-        return is_pattern(topic), of_topic(self._prefix, topic)
+    def _name(self, topic: str) -> _Name:
+        if not is_pattern(topic):
+            return False, of_topic(self._prefix, topic)
+        return True, of_topic(self._prefix, self._cover[topic])
+
+    def _unconfirmed(self, topics: Iterable[str]) -> set[bytes]:
+        """Return the names of subscribed topics that Redis has not confirmed."""
+        return {self._name(topic)[1] for topic in topics if topic in self._since} - self._confirmed
+
+    def _apply_cover(self) -> None:
+        """Subscribe to new covers, and unsubscribe from those that are not used any more."""
+        before, self._covers = self._covers, set(self._cover)
+        for cover in self._covers - before:
+            self._add_name((True, of_topic(self._prefix, cover)))
+        for cover in before - self._covers:
+            self._drop_name((True, of_topic(self._prefix, cover)))
+
+    def _add_name(self, name: _Name) -> None:
+        self._names.add(name)
+        self._pending.add(name)
+        self._dropped.discard(name)
+        self._flush_soon()
+
+    def _drop_name(self, name: _Name) -> None:
+        self._names.discard(name)
+        self._pending.discard(name)
+        self._dropped.add(name)
+        self._confirmed.discard(name[1])
+        self._release(name[1])
+        self._flush_soon()
+
+    def _release(self, name: bytes) -> None:
+        """Let those go on who wait for a name; they find out whether it was confirmed."""
+        for waiting in self._waiting.pop(name, ()):
+            if not waiting.called:
+                waiting.callback(None)
 
     def _when_confirmed(self, name: bytes) -> Deferred[None]:
         waiting: Deferred[None] = Deferred()
@@ -149,13 +195,15 @@ class TopicSubscriptions:
     def _flush(self) -> None:
         self._flushing = None
         if self._protocol is not None:
-            self._subscribe([name for name in self._pending if name in self._names])
+            self._subscribe(self._pending)
             self._pending.clear()
+            self._send((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), self._dropped)
+            self._dropped.clear()
 
-    def _subscribe(self, names: Iterable[tuple[bool, bytes]]) -> None:
+    def _subscribe(self, names: Iterable[_Name]) -> None:
         self._send((b"SUBSCRIBE", b"PSUBSCRIBE"), names)
 
-    def _send(self, verbs: tuple[bytes, bytes], names: Iterable[tuple[bool, bytes]]) -> None:
+    def _send(self, verbs: tuple[bytes, bytes], names: Iterable[_Name]) -> None:
         chosen = list(names)
         for wild, verb in enumerate(verbs):
             rest = iter([name for is_wild, name in chosen if is_wild == bool(wild)])
@@ -168,19 +216,14 @@ class TopicSubscriptions:
         self._tidying = None
         now = self._clock.seconds()
         over = [topic for topic, until in self._lingering.items() if until <= now]
-        dropped = []
         for topic in over:
             del self._lingering[topic], self._since[topic]
             self._index.remove(topic, topic)
-            name = self._name(topic)
-            self._names[name] -= 1
-            if not self._names[name]:
-                del self._names[name]
-                self._confirmed.discard(name[1])
-                self._pending.discard(name)
-                self._waiting.pop(name[1], None)
-                dropped.append(name)
-        self._send((b"UNSUBSCRIBE", b"PUNSUBSCRIBE"), dropped)
+            if is_pattern(topic):
+                self._cover.remove(topic)
+            else:
+                self._drop_name(self._name(topic))
+        self._apply_cover()
         if self._lingering:
             wait = min(self._lingering.values()) - now
             self._tidying = self._clock.callLater(max(wait, 0.1), self._unsubscribe_lingering)

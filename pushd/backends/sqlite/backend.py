@@ -204,6 +204,7 @@ class SqliteBackend:
                 raise Stopping("the daemon is shutting down") from error
             if isinstance(error, Damaged):
                 self._threads.report_damage(error)
+            self._tick()  # checks whether the files are still in place
             raise StorageFailed("the history cannot be read now") from error
         for seq, channel in damaged:
             self._threads.report_damage(

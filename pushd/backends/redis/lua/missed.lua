@@ -3,7 +3,9 @@
 -- Gives epoch, head, beyond, forgets; sequence, channel and size of each message; how far this got, whether nothing was
 -- left; the channels that lost messages, that have ended, and that were deleted since; whether those were all.
 local ROWS, CHANNELS = 2000, 2000
+guard()
 expire(num(ARGV[5]), 100)
+save()
 
 local after = ARGV[7] == epoch and num(ARGV[6]) or 0
 local rows = redis.call('XRANGE', T, str(after + 1) .. '-0', '+', 'COUNT', ROWS)
@@ -20,5 +22,4 @@ local lost = redis.call('ZRANGEBYSCORE', E .. 'lost', behind, '+inf', 'LIMIT', 0
 local ended = redis.call('ZRANGEBYSCORE', E .. 'ended', behind, '+inf', 'LIMIT', 0, CHANNELS)
 local gone = redis.call('ZRANGEBYSCORE', E .. 'gone', '(' .. ARGV[8], '+inf', 'LIMIT', 0, CHANNELS)
 local all = #lost < CHANNELS and #ended < CHANNELS and #gone < CHANNELS and unknown <= after
-save()
 return cmsgpack.pack({ epoch, seq, beyond, forgets, found, position, complete, lost, ended, gone, all })

@@ -3,8 +3,10 @@
 -- whether any topic is a pattern · 10… topics.
 -- Gives epoch, head, unknown, beyond, time, the place of the time, and the facts; then of the walk over losses the
 -- sequence behind which it looks, the number of the newest change, the first channels, and where to go on.
+guard()
 expire(num(ARGV[5]), 100)
 save()
+local all = facts(10)
 
 -- The messages stand in the timeline by sequence; their times grow with it, unless a clock was set back.
 local function place_of(time)
@@ -34,4 +36,4 @@ elseif kind == 'at' and ARGV[8] == epoch then
     end
 end
 save()
-return cmsgpack.pack({ epoch, seq, unknown, beyond, ms, place, facts(10), after, begin_walk(after, ARGV[9] == '1') })
+return cmsgpack.pack({ epoch, seq, unknown, beyond, ms, place, all, after, begin_walk(after, ARGV[9] == '1') })

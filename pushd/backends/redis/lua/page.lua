@@ -4,6 +4,7 @@
 -- Gives epoch, head, unknown, beyond, the facts, how far this page got, whether nothing was left, and of the walk over
 -- losses what open.lua gives; then the messages.
 local ROWS, EFFORT = 2000, 20000
+guard()
 expire(num(ARGV[5]), 100)
 save()
 
@@ -71,6 +72,13 @@ local function scan()
                     local _, bytes = sizes_of(row[2][6])
                     messages[#messages + 1] = { s, bytes, entry[2][6] }
                     taken = taken + bytes
+                else
+                    local r = record(ch)
+                    if r then
+                        note_loss(r, s, num(row[2][4]), 'evicted')
+                    else
+                        unknown, log_dirty = math.max(unknown, s), true
+                    end
                 end
             end
         end
@@ -79,6 +87,7 @@ local function scan()
 end
 
 if ARGV[10] == '1' then scan() else merge() end
+save()
 local answer = { cmsgpack.pack({ epoch, seq, unknown, beyond, all, position, complete, after,
     begin_walk(after, ARGV[10] == '1') }) }
 for i, each in ipairs(messages) do answer[i + 1] = each[3] end

@@ -2,14 +2,16 @@
 -- KEYS[1] the log · ARGV[1] prefix of all keys · [2] an epoch that never was · [3] which run of Redis the caller is
 -- connected to · [4] prefix of all pub/sub channels · the rest is each script's own.
 --
--- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; walk (until
---                       when losses are journaled) and changes (how many were)
+-- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; keys (bytes
+--                       of idempotency keys); walk (until when losses are journaled) and changes (how many were)
 -- PREFIX EPOCH :t       stream: the timeline, for each kept message its channel (c), time (t), bytes of data and size (z),
 --                       and a mark where it has a time to live of its own (l)
 -- PREFIX EPOCH :s:CH    stream: the messages of a channel: t, z, the message (m), and l
 -- PREFIX EPOCH :c:CH    hash: the record of a channel
 -- PREFIX EPOCH :names, :live, :idle, :gone, :lost, :ended, :ttl    sorted sets of channels; :ttl has messages
+--                       The empty name is always in :names and :lost: where it is missing, Redis has evicted the set
 -- PREFIX EPOCH :changes stream: the journal of losses, for each its channel and what that had lost before: see losses.lua
+-- PREFIX EPOCH :keys   sorted set: the idempotency keys by their time, each with its bytes
 -- PREFIX EPOCH :leaps   list: where sequences were left out, because Redis may have forgotten that it had given them
 local P, LOG, F = ARGV[1], KEYS[1], ARGV[4]
 local BOOKKEEPING = 400
@@ -25,22 +27,54 @@ local function sizes_of(text)
 end
 
 local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl',
-    'walk', 'changes')
+    'walk', 'changes', 'guarded', 'keys')
 local epoch, seq, kept, cost = log[1], num(log[2]), num(log[3]), num(log[4])
 local unknown, beyond, forgets, run, has_ttl = num(log[5]), num(log[6]), num(log[7]), log[8], log[9]
 local walk, changes = num(log[10]), num(log[11])
-local log_dirty = false
-if not epoch then
-    epoch, run = ARGV[2], ARGV[3]
-    redis.call('HSET', LOG, 'epoch', epoch, 'seq', 0, 'run', run)
+local guarded, log_dirty = log[12], false
+-- The timeline has a row for each kept message. Where it has none, Redis has evicted it: a new epoch begins.
+if not epoch or (kept > 0 and redis.call('XLEN', P .. epoch .. ':t') == 0) then
+    epoch, run, guarded, has_ttl = ARGV[2], ARGV[3], '1', false
+    seq, kept, cost, unknown, beyond, forgets, walk, changes, log[13] = 0, 0, 0, 0, 0, 0, 0, 0, 0
+    redis.call('DEL', LOG)
+    redis.call('HSET', LOG, 'epoch', epoch, 'seq', 0, 'run', run, 'guarded', guarded)
+    redis.call('ZADD', P .. epoch .. ':names', 0, '')
+    redis.call('ZADD', P .. epoch .. ':lost', 0, '')
 end
 local E = P .. epoch .. ':'
 local T = E .. 't'
+
+-- Finds out whether Redis has evicted the names or the losses of channels: then every cursor of a pattern or of an unknown
+-- channel gets a gap. To be called before these sets are read or written.
+local is_guarded = not guarded
+local function guard()
+    if is_guarded then return end
+    is_guarded = true
+    for _, set in ipairs({ 'names', 'lost' }) do
+        if redis.call('ZADD', E .. set, 'NX', 0, '') == 1 then unknown, log_dirty = seq, true end
+    end
+end
+
+local function channels() return redis.call('ZCARD', E .. 'names') - (guarded and 1 or 0) end
 
 -- Records are read once and written back by `save`. Beside what is in Redis they hold, of a channel that loses its oldest
 -- messages, the rows that go next and the ids that are to be deleted: so a batch of messages needs few calls.
 local records = {}
 local deleted = {}
+
+-- The record of a channel that Redis has evicted: all that the channel had counts as lost. False if it is not known.
+local function replacement(ch)
+    local is_known = redis.call('ZSCORE', E .. 'names', ch)
+    if not is_known and not redis.call('ZSCORE', E .. 'gone', ch) then return false end
+    redis.call('DEL', E .. 's:' .. ch)
+    redis.call('ZREM', E .. 'live', ch)
+    redis.call('ZREM', E .. 'ended', ch)
+    if is_known then redis.call('ZADD', E .. 'idle', seq, ch) end
+    return {
+        last = 0, at = ms, ended = 0, lost = seq, lat = ms, why = 'evicted', n = 0, b = 0, gone = is_known and 0 or 1,
+        dirty = true, has_lost = true, old = { 0, 0, '' },
+    }
+end
 
 local function record(ch)
     local r = records[ch]
@@ -49,7 +83,7 @@ local function record(ch)
         r = v[1] and {
             last = num(v[1]), at = num(v[2]), ended = num(v[3]), lost = num(v[4]), lat = num(v[5]), why = v[6],
             n = num(v[7]), b = num(v[8]), gone = num(v[9]),
-        }
+        } or replacement(ch)
         records[ch] = r
     end
     return r
@@ -94,6 +128,7 @@ local function save()
         if r and r.dirty then
             if r.ids and r.n > 0 then delete_rows(E .. 's:' .. ch, r.ids) end
             if r.has_lost then
+                guard()
                 redis.call('ZADD', E .. 'lost', r.lost, ch)
                 journal(ch, r.old)
                 r.old = nil
@@ -124,16 +159,21 @@ local function empty(ch, r)
     redis.call('DEL', E .. 's:' .. ch)
     redis.call('ZREM', E .. 'live', ch)
     redis.call('ZADD', E .. 'idle', seq, ch)
-    r.used, r.ids, r.rows = nil, nil, nil
+    r.b, r.used, r.ids, r.rows = 0, nil, nil, nil
+end
+
+-- Counts a row of the timeline out; gives its bytes of data.
+local function discount(sizes)
+    local data, size = sizes_of(sizes)
+    kept, cost, log_dirty = kept - 1, cost - size - BOOKKEEPING, true
+    return data
 end
 
 local function count_out(ch, r, id, at, sizes, is_mortal, why)
     local s = seq_of(id)
-    local data, size = sizes_of(sizes)
     deleted[#deleted + 1] = id
     if is_mortal then redis.call('ZREM', E .. 'ttl', str(s) .. ':' .. ch) end
-    kept, cost, log_dirty = kept - 1, cost - size - BOOKKEEPING, true
-    r.n, r.b = r.n - 1, r.b - data
+    r.n, r.b = r.n - 1, r.b - discount(sizes)
     note_loss(r, s, at, why)
     if r.n == 0 then empty(ch, r) end
 end
@@ -146,9 +186,8 @@ local function lose_oldest(ch, why)
     end
     local row = r.rows[r.next]
     if not row then
-        -- Somebody else has deleted messages, Redis itself perhaps, where its policy is to evict keys.
-        kept, log_dirty = math.max(kept - r.n, 0), true
-        r.n, r.b = 0, 0
+        -- Redis has evicted the stream. The rows of its messages in the timeline go when they expire.
+        r.n = 0
         note_loss(r, r.last, r.at, why)
         empty(ch, r)
         return
@@ -164,12 +203,27 @@ end
 local function lose(id, f, why)
     local ch = f[2]
     local r = record(ch)
-    if not r then
+    if not r or redis.call('XDEL', E .. 's:' .. ch, id) == 0 then
+        -- Redis has evicted the channel or its stream.
         redis.call('XDEL', T, id)
+        discount(f[6])
+        if r then note_loss(r, seq_of(id), num(f[4]), 'evicted') else unknown = math.max(unknown, seq_of(id)) end
         return
     end
-    redis.call('XDEL', E .. 's:' .. ch, id)
     count_out(ch, r, id, num(f[4]), f[6], f[8], why)
+end
+
+-- The record of a channel, compared with its stream, which Redis may have evicted. To be called after `save`.
+local function checked(ch)
+    local r = record(ch)
+    if not r or r.n == 0 then return r end
+    local rows = redis.call('XLEN', E .. 's:' .. ch)
+    if rows >= r.n then return r end
+    local first = redis.call('XRANGE', E .. 's:' .. ch, '-', '+', 'COUNT', 1)[1]
+    note_loss(r, first and seq_of(first[1]) - 1 or r.last, r.at, 'evicted')
+    r.n, r.b = rows, math.floor(r.b * rows / r.n)
+    if rows == 0 then empty(ch, r) end
+    return r
 end
 
 -- Lets go of what is too old: at most about `most` messages, so that nobody waits. Gives whether that was all.

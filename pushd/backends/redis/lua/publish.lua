@@ -3,18 +3,41 @@
 -- how many-th time · 12 the run of Redis in which this was asked before, empty if never · 13 the time after which nobody
 -- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, six values for each
 -- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end),
--- how many hear it at that node · 16 a digest of the body that was sent with the key.
+-- how many hear it at that node · 16 a digest of the body that was sent with the key · 17 the
+-- epoch in which this was asked before.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 local MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
 local ANSWERS, KEY = P .. 'a:' .. ARGV[10], P .. 'i:' .. ARGV[14]
 local REMEMBERED_MS, REMEMBERED, TIDIED = 120000, 64, 16
+local KEY_BYTES, KEY_OVERHEAD = 32 * 1024 * 1024, 300
+
+-- Remembers what is answered to a repeat with the key; forgets the oldest keys where all of them take too many bytes.
+local function remember(answer)
+    local keys, bytes = E .. 'keys', num(log[13])
+    local size = #answer + 2 * #KEY + KEY_OVERHEAD
+    redis.call('SET', KEY, answer, 'PX', REMEMBERED_MS)
+    redis.call('ZADD', keys, ms, str(size) .. ' ' .. KEY)
+    bytes = bytes + size
+    local function forget(member)
+        local old, name = string.match(member, '^(%d+) (.*)$')
+        bytes = bytes - num(old)
+        return name
+    end
+    local over = redis.call('ZRANGEBYSCORE', keys, '-inf', ms - REMEMBERED_MS, 'LIMIT', 0, 100)
+    for _, member in ipairs(over) do forget(member) end
+    if #over > 0 then redis.call('ZREM', keys, unpack(over)) end
+    while bytes > KEY_BYTES do
+        local member = redis.call('ZPOPMIN', keys)[1]
+        if not member then bytes = 0 else redis.call('DEL', forget(member)) end
+    end
+    redis.call('PEXPIRE', keys, 2 * REMEMBERED_MS)
+    redis.call('HSET', LOG, 'keys', bytes)
+end
 
 -- Of two copies of a call the first counts, be it the second that comes first.
 local answered = redis.call('HGET', ANSWERS, ARGV[11])
 if answered then return answered end
-if ARGV[12] ~= '' and ARGV[12] ~= ARGV[3] then return cmsgpack.pack({ 'lost', epoch, {} }) end
-if ms > num(ARGV[13]) then return cmsgpack.pack({ 'late', epoch, {} }) end
 if ARGV[14] ~= '' then
     local before = redis.call('GET', KEY)
     if before then
@@ -23,6 +46,12 @@ if ARGV[14] ~= '' then
         return string.sub(before, #digest + 1)
     end
 end
+if ARGV[12] ~= '' and (ARGV[12] ~= ARGV[3] or ARGV[17] ~= epoch) then
+    local lost = cmsgpack.pack({ 'lost', epoch, {} })
+    if ARGV[14] ~= '' then remember(ARGV[16] .. lost) end
+    return lost
+end
+if ms > num(ARGV[13]) then return cmsgpack.pack({ 'late', epoch, {} }) end
 
 local count = nil
 
@@ -40,7 +69,8 @@ end
 local function take(ch)
     local r = record(ch)
     if r and r.gone == 0 then return r end
-    count = count or redis.call('ZCARD', E .. 'names')
+    guard()
+    count = count or channels()
     if count >= CHANNELS and not forget_idle() then return nil end
     local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0 }
     if r then
@@ -129,5 +159,5 @@ if num(ARGV[11]) % TIDIED == 1 then
     for number = old - TIDIED, old do redis.call('HDEL', ANSWERS, str(number)) end
     redis.call('PEXPIRE', ANSWERS, REMEMBERED_MS)
 end
-if ARGV[14] ~= '' then redis.call('SET', KEY, ARGV[16] .. cmsgpack.pack({ 'again', epoch, told }), 'PX', REMEMBERED_MS) end
+if ARGV[14] ~= '' then remember(ARGV[16] .. cmsgpack.pack({ 'again', epoch, told })) end
 return cmsgpack.pack({ 'ok', epoch, told })
