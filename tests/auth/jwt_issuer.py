@@ -28,9 +28,13 @@ CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 GRANT: dict[str, object] = {"subscribe": ["users/{sub}/**"], "publish": ["chat/*"], "tags": ["mobile"]}
 
 
-@cache
 def private_key(algorithm: str, name: str = "k1") -> Key:
     """Return the private key with an id for an algorithm; each name has another key."""
+    return _make_key(algorithm, name)
+
+
+@cache
+def _make_key(algorithm: str, name: str) -> Key:
     if algorithm in SYMMETRIC:
         return OctKey.import_key(SECRET)
     if algorithm in CURVES:
