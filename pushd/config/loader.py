@@ -2,12 +2,15 @@
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pushd.config.auth import ANONYMOUS, read_anonymous
 from pushd.config.fields import suggestion
 from pushd.config.sources import Source, read_sources
 from pushd.config.table import SECTIONS, SETTINGS, Config, ConfigError, Setting
+from pushd.core.grant import NOTHING, Grant
 from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
 
 _BY_KEY = {row.key: row for row in SETTINGS}
@@ -27,6 +30,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     chosen: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     content = _read(file) if file else {}
     tables = content.pop("source", {})
+    anonymous = _anonymous(file, content)
     places = (_of_file(file, content) if file else (), _of_environment(environ), _of_options(options))
     for where, row, raw in (given for place in places for given in place):
         try:
@@ -34,6 +38,8 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from error
     sections = {section: kind(**chosen[section]) for section, kind in SECTIONS.items()}
+    is_enabled = bool(chosen["auth"]) or anonymous is not None
+    sections["auth"] = replace(sections["auth"], anonymous=anonymous or NOTHING, is_enabled=is_enabled)
     return Config(**sections, sources=_sources(file, tables))
 
 
@@ -116,6 +122,17 @@ def _of_file(file: Path, content: Mapping[str, object]) -> Iterator[_Given]:
             if key not in _BY_KEY:
                 raise ConfigError(f"{file}: unknown key {key}{suggestion(key, _BY_KEY)}")
             yield f"{file}: {key}", _BY_KEY[key], raw
+
+
+def _anonymous(file: Path | None, content: Mapping[str, object]) -> Grant | None:
+    """Remove the grant of anonymous peers from the section [auth] and return it; None if there is none."""
+    section = content.get("auth")
+    if not isinstance(section, dict) or ANONYMOUS not in section:
+        return None
+    try:
+        return read_anonymous(section.pop(ANONYMOUS))
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def _sources(file: Path | None, tables: object) -> tuple[Source, ...]:

@@ -11,9 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 
+from pushd.config.auth import AuthSettings
 from pushd.config.reload import Reload, compare
 from pushd.config.sources import CommandSource, WordsSource
-from pushd.config.table import SETTINGS, Config, Setting
+from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.core.grant import FULL, NOTHING
 from pushd.logs import Threshold, log_observer
 from pushd.service.daemon import Daemon
 
@@ -31,7 +33,7 @@ connections than the default.
 """
 APPLIED = [row for row in SETTINGS if not row.at_restart]
 AT_RESTART = [row for row in SETTINGS if row.at_restart]
-READ_WHEN_USED = {"stop.patience"}
+READ_WHEN_USED = {"stop.patience", "auth.tokens_file", "auth.cookie", "auth.query_tokens", "auth.grace"}
 """Settings of which no part has a copy: the daemon reads them from its configuration."""
 
 
@@ -156,6 +158,19 @@ def test_settings_of_both_kinds_may_change_together() -> None:
     change = compare(now, loaded)
     assert change.config == replace(now, limits=replace(now.limits, message=2), stop=loaded.stop)
     assert (change.applied, change.at_restart) == (("limits.message", "stop.spread"), ("limits.channels",))
+
+
+def test_grant_of_anonymous_peers_is_applied_by_a_reload() -> None:
+    now, loaded = (Config(auth=AuthSettings(is_enabled=True, anonymous=grant)) for grant in (NOTHING, FULL))
+    assert compare(now, loaded) == (loaded, ("auth.anonymous",), ())
+    assert compare(now, now) == (now, (), ())
+
+
+def test_authentication_can_be_switched_on_but_not_off_by_a_reload() -> None:
+    off, on = (Config(auth=AuthSettings(is_enabled=is_enabled)) for is_enabled in (False, True))
+    assert compare(off, on).config == on
+    with pytest.raises(ConfigError, match=r"^auth: a reload cannot switch authentication off; "):
+        compare(on, off)
 
 
 def test_added_removed_and_changed_sources_are_reported() -> None:
