@@ -152,6 +152,48 @@ async def test_a_slow_server_is_given_up(server, answer):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_slow_body_is_given_up(server):
+    """After the head of the response was read; the connection is closed."""
+    from twisted.internet import reactor
+
+    class SignallingAgent:
+        responded: Deferred[None] = Deferred()
+
+        def request(self, *args: Any) -> Deferred[Any]:
+            def signal(result: Any) -> Any:
+                reactor.callLater(0, self.responded.callback, None)
+                return result
+
+            return Agent(reactor).request(*args).addCallback(signal)
+
+    clock, agent = Clock(), SignallingAgent()
+    untyped: Any = agent
+    server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
+    fetching = Deferred.fromCoroutine(fetch_document(untyped, server.url, clock))
+    await agent.responded
+    assert not server.lost.called
+    clock.advance(TIMEOUT_SECONDS)
+    with pytest.raises(FetchFailed, match="no complete response within 5 seconds"):
+        await fetching
+    await server.lost
+
+
+UNFINISHED = [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + b"x" * (MAX_BYTES + 1), "exceeds"),
+    (b"HTTP/1.1 500 Error\r\nContent-Length: 9999999\r\n\r\nabc", "500"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), UNFINISHED, ids=["large", "status"])
+@pytest_twisted.ensureDeferred
+async def test_the_rest_of_a_failed_response_is_not_awaited(server, answer, reason):
+    server.answer = answer
+    with pytest.raises(FetchFailed, match=reason):
+        await fetch(server)
+    await server.lost
+
+
+@pytest_twisted.ensureDeferred
 async def test_nobody_listens(server):
     server.url = "http://127.0.0.1:1/keys"
     with pytest.raises(FetchFailed, match="refused"):
