@@ -19,6 +19,7 @@ from pushd.core.errors import Stopping, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.outbox import QueueLimits
+from pushd.core.peer import DAEMON
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission
@@ -79,17 +80,17 @@ class Server:
     async def publish(self, *texts: str, end: bool = False) -> None:
         """Publish messages to channel `a`."""
         for text in texts:
-            await self.hub.publish(draft("a", text.encode(), end=end))
+            await self.hub.publish(DAEMON, draft("a", text.encode(), end=end))
             self.clock.advance(0)
 
     def only_id(self) -> str:
         """Return the id of the one connection."""
-        (subscriber,) = self.hub.connections(None, None, 2)
+        (subscriber,) = self.hub.connections(DAEMON, None, None, 2)
         return subscriber.peer.id
 
     def check_nothing_left(self, client: Client) -> None:
         """Check that the connection is removed, and its slot is released when it is lost."""
-        assert list(self.hub.connections(None, None, 9)) == []
+        assert list(self.hub.connections(DAEMON, None, None, 9)) == []
         assert (self.counters.connections["tail"], self.hub.budget.used) == (0, 0)
         client.lose()
         assert len(self.admission) == 0

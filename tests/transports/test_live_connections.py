@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from pushd.core.errors import Refusal, Stopping, Unavailable
 from pushd.core.outbox import Policy
+from pushd.core.peer import DAEMON
 from pushd.core.subscriber import Subscriber
 from pushd.wire.sse import PREAMBLE
 from tests.transports.in_memory_server import HANDSHAKE, InMemoryServer, request
@@ -95,9 +96,9 @@ class Connection:
         """Check that nothing is left of the connection, also after it is lost."""
         for _ in range(2):
             assert (len(self.added), len(self.removed)) == (1, 1)
-            assert list(self.server.hub.connections(None, None, 9)) == []
+            assert list(self.server.hub.connections(DAEMON, None, None, 9)) == []
             assert self.server.counters.connections[self.case.name] == 0
-            assert list(self.server.hub.connections(None, None, 10**6)) == []
+            assert list(self.server.hub.connections(DAEMON, None, None, 10**6)) == []
             self.server.clock.advance(0)
             if len(self.server.admission):
                 self.server.lose(self.transport)
@@ -110,7 +111,7 @@ Ending = Callable[[Connection], Awaitable[None]]
 
 
 async def kick(connection: Connection) -> None:
-    connection.server.hub.kick(connection.added[0].peer.id)
+    connection.server.hub.kick(DAEMON, connection.added[0].peer.id)
 
 
 async def lose(connection: Connection) -> None:
