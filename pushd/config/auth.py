@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from pushd.config.fields import setting
+from pushd.config.issuers import IssuerSettings
 from pushd.config.parsers import duration, flag, text
 from pushd.core.grant import NOTHING, Grant
 
@@ -11,6 +12,8 @@ _COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 """A token of RFC 9110, section 5.6.2, which the name of a cookie is (RFC 6265, section 4.1.1)."""
 ANONYMOUS = "anonymous"
 """The name of the section within [auth] with the grant of anonymous peers."""
+ISSUER = "issuer"
+"""The name of the table within [auth] whose sections are the issuers of JSON Web Tokens."""
 
 
 def cookie_name(value: object) -> str:
@@ -42,6 +45,8 @@ class AuthSettings:
     )
     anonymous: Grant = NOTHING
     """The grant of a peer without a credential, if authentication is enabled."""
+    issuers: tuple[IssuerSettings, ...] = ()
+    """The issuers of JSON Web Tokens."""
     is_enabled: bool = False
     """Whether any setting of the section is set, even to its default."""
 

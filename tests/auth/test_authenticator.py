@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pushd.auth.authenticator import MAX_TOKEN_BYTES, Authenticator, Verifier
-from pushd.auth.identity import Identity
 from pushd.core.errors import TokenExpired, TokenInvalid
 from pushd.core.grant import NOTHING
+from pushd.core.identity import Identity
 
 T = TypeVar("T")
 

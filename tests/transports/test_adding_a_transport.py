@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from pushd.auth.authenticator import NO_AUTHENTICATION
 from pushd.core.errors import Stopping, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import draft
@@ -68,7 +69,8 @@ class Server:
         module = ModuleType("tail")
         exec(compile(example(), PAGE.name, "exec"), module.__dict__)
         limits = QueueLimits(2, 1 << 20, budget=self.hub.budget)
-        self.factory: Any = module.TailFactory(self.hub, self.clock, limits, self.admission, self.counters)
+        arguments = self.hub, self.clock, limits, self.admission, self.counters, NO_AUTHENTICATION
+        self.factory: Any = module.TailFactory(*arguments)
 
     def connect(self) -> Client:
         """Accept a connection."""
