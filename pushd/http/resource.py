@@ -111,7 +111,7 @@ class HttpContext:
         else:
             is_own = is_reading and site in (b"same-origin", b"none")
         if not is_own:
-            raise Forbidden("a cookie is accepted only from pages of the same origin or of one in http.allow_origins")
+            raise Forbidden("cookie must come from a page of the same origin, or of one that http.allow_origins names")
 
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).

@@ -88,12 +88,12 @@ class AuthenticationService(MultiService):
         elif identity.issuer.startswith(TOKEN):
             self._renew_token(peer, identity)
         elif identity.issuer not in {issuer.name for issuer in self.jwt.issuers}:
-            raise TokenRevoked("the issuer of the token is not accepted any more")
+            raise TokenRevoked("issuer of the token has been removed")
 
     def _renew_token(self, peer: Peer, identity: Identity) -> None:
         current = self.tokens.current(identity)
         if current is None or current.subject != identity.subject:
-            raise TokenRevoked("the token was removed")
+            raise TokenRevoked("token has been removed")
         peer.grant, peer.identity = current.grant, current
 
     def _apply(self, settings: AuthSettings, credentials: Credentials) -> None:

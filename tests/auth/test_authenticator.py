@@ -48,7 +48,7 @@ def now(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("the coroutine waits")
 
 
-def authenticator(*verifiers: Verifier, clock: Clock | None = None, **limits: int) -> Authenticator:
+def authenticator(*verifiers: Verifier, clock: Clock | None = None, **limits: Any) -> Authenticator:
     """Return an authenticator with a clock that does not advance by itself."""
     return Authenticator(verifiers, (clock or Clock()).seconds, **limits)
 
