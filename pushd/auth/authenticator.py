@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
-from pushd.auth.identity import Identity
 from pushd.core.errors import TokenInvalid
+from pushd.core.grant import FULL, NOTHING, Grant
+from pushd.core.identity import Identity
 
 MAX_TOKEN_BYTES: Final = 8 << 10
 MAX_CACHED: Final = 100_000
@@ -32,21 +33,28 @@ class _Verified(NamedTuple):
 
 
 class Authenticator:
-    """Authenticates tokens, and caches the verified ones until they expire.
+    """Authenticates tokens, and caches the verified ones until they expire; and what peers without a token may do.
+
+    All transports share one, which a reload reconfigures.
 
     Tokens are cached by their SHA-256: neither a token nor a part of it is kept, or appears in an error.
 
     :param verifiers: are asked in this order.
     :param time: returns the unix time in seconds.
+    :param anonymous: the grant of peers without a credential; if it is `FULL`, authentication is off.
     """
 
     def __init__(
         self,
         verifiers: Sequence[Verifier],
         time: Callable[[], float],
+        anonymous: Grant = NOTHING,
+        *,
         max_cached: int = MAX_CACHED,
         max_cached_bytes: int = MAX_CACHED_BYTES,
     ) -> None:
+        self.anonymous = anonymous
+        """The grant of peers without a credential."""
         self._verifiers = tuple(verifiers)
         self._time = time
         self._max_cached = max_cached
@@ -59,9 +67,19 @@ class Authenticator:
         """Return the number of cached tokens."""
         return len(self._cache)
 
-    def reconfigure(self, verifiers: Sequence[Verifier]) -> None:
-        """Replace the verifiers, and verify every token again when it is presented next."""
+    @property
+    def is_enabled(self) -> bool:
+        """Whether authentication is on. If it is off, everything is allowed, and tokens are ignored."""
+        return not self.anonymous.is_full
+
+    def reconfigure(self, verifiers: Sequence[Verifier], anonymous: Grant = NOTHING) -> None:
+        """Replace the verifiers and the grant of anonymous peers; each token is verified again when it comes next."""
         self._verifiers = tuple(verifiers)
+        self.anonymous = anonymous
+        self.forget()
+
+    def forget(self) -> None:
+        """Verify each token again when it is presented next: a key may have been withdrawn."""
         self._cache.clear()
         self._cached_bytes = 0
 
@@ -130,3 +148,7 @@ async def _verify(verifiers: Sequence[Verifier], token: str) -> Identity:
         if identity is not None:
             return identity
     raise TokenInvalid("token is not known to this daemon")
+
+
+NO_AUTHENTICATION: Final = Authenticator((), lambda: 0.0, FULL)
+"""The authenticator of a daemon in which everything is allowed to everybody."""

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pushd.auth.identity import Identity
 from pushd.auth.token_checks import Check, CheckFailed
 from pushd.core.grant import ACTIONS, Grant
+from pushd.core.identity import Identity
 
 LEEWAY = 10
 """By how many seconds the clock of an issuer may differ."""

@@ -4,16 +4,16 @@ A token selects one of the configured issuers by its claim ``iss``, and nothing 
 those of the issuer's section in the configuration. Two issuers never share keys, even if their keys have the same id.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from pushd.auth.claims import ClaimRules, check_claims, check_expiry, identify
 from pushd.auth.compact_token import CompactToken, parse_token
-from pushd.auth.identity import Identity
 from pushd.auth.token_checks import Check, CheckFailed, Verdict
 from pushd.auth.verification_keys import KeySet
 from pushd.core.errors import Unavailable
+from pushd.core.identity import Identity
 
 _MAX_ATTEMPTS = 4
 """The most keys with which one signature is verified."""
@@ -63,6 +63,11 @@ class JwtVerifier:
         self._clock = clock
         self._issuers: dict[str, Issuer] = {}
         self.reconfigure(issuers)
+
+    @property
+    def issuers(self) -> Collection[Issuer]:
+        """The accepted issuers."""
+        return self._issuers.values()
 
     def reconfigure(self, issuers: Iterable[Issuer]) -> None:
         """Replace the issuers."""

@@ -15,9 +15,11 @@ from typing import Final, Self
 
 from twisted.logger import Logger
 
-from pushd.auth.identity import Identity
 from pushd.core.grant import Grant
+from pushd.core.identity import Identity
 
+TOKEN: Final = "token:"
+"""The prefix of the issuer of a static token; its name follows."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _MAX_SUBJECT_BYTES: Final = 255
@@ -63,6 +65,10 @@ class StaticTokens:
         """Return the number of tokens."""
         return len(self._identities)
 
+    def current(self, identity: Identity) -> Identity | None:
+        """Return the identity that the token of an identity has now; None if the token has been removed."""
+        return None if identity.token_id is None else self._identities.get(bytes.fromhex(identity.token_id))
+
     async def verify(self, token: str) -> Identity | None:
         """See `Verifier`.
 
@@ -77,7 +83,7 @@ def _by_hash(where: str, tables: Mapping[str, object]) -> dict[bytes, Identity]:
     for digest, identity in _entries(where, tables):
         other = identities.setdefault(digest, identity)
         if other is not identity:
-            names = " and ".join(each.issuer.removeprefix("token:") for each in (other, identity))
+            names = " and ".join(each.issuer.removeprefix(TOKEN) for each in (other, identity))
             raise ValueError(f"{where}: tokens {names} have the same sha256")
     return identities
 
@@ -99,4 +105,4 @@ def _entry(where: str, name: str, table: Mapping[str, object]) -> tuple[bytes, I
         raise ValueError(f"{where}: sub must be the subject, a string of 1 to {_MAX_SUBJECT_BYTES} bytes")
     entries = {key: value for key, value in table.items() if key not in ("sha256", "sub")}
     grant = Grant.parse(entries, subject, where=where)
-    return bytes.fromhex(digest), Identity(subject, grant, f"token:{name}", tags=grant.tags)
+    return bytes.fromhex(digest), Identity(subject, grant, f"{TOKEN}{name}", token_id=digest.lower(), tags=grant.tags)

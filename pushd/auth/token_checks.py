@@ -6,8 +6,8 @@ The text of a failure is sent to the peer. It names claims and header members, a
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pushd.auth.identity import Identity
 from pushd.core.errors import Refusal, TokenExpired, TokenInvalid
+from pushd.core.identity import Identity
 
 
 class Check(StrEnum):

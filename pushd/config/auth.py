@@ -4,13 +4,16 @@ import re
 from dataclasses import dataclass
 
 from pushd.config.fields import setting
-from pushd.config.parsers import duration, flag, text
+from pushd.config.issuers import IssuerSettings
+from pushd.config.parsers import flag, text
 from pushd.core.grant import NOTHING, Grant
 
 _COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 """A token of RFC 9110, section 5.6.2, which the name of a cookie is (RFC 6265, section 4.1.1)."""
 ANONYMOUS = "anonymous"
 """The name of the section within [auth] with the grant of anonymous peers."""
+ISSUER = "issuer"
+"""The name of the table within [auth] whose sections are the issuers of JSON Web Tokens."""
 
 
 def cookie_name(value: object) -> str:
@@ -34,14 +37,10 @@ class AuthSettings:
         "Whether the parameter token of an address is taken as a token; addresses appear in logs of proxies.",
         "true or false",
     )
-    grace: float = setting(
-        25,
-        duration(minimum=0, maximum=3600),
-        "How long a connection stays open after its token has expired, unless it is renewed.",
-        "seconds",
-    )
     anonymous: Grant = NOTHING
     """The grant of a peer without a credential, if authentication is enabled."""
+    issuers: tuple[IssuerSettings, ...] = ()
+    """The issuers of JSON Web Tokens."""
     is_enabled: bool = False
     """Whether any setting of the section is set, even to its default."""
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.grant import FULL, Grant
+from pushd.core.identity import Identity
 
 
 class Peer:
@@ -12,16 +13,16 @@ class Peer:
     :param transport: the name of the transport, as in the metrics.
     :param address: the address of the client, or ``unix``.
     :param grant: what it may do. A later credential may replace it.
-    :param issuer: who has issued its credential; None when it has none.
+    :param identity: who it is, as its credential says; None when it has none.
     """
 
-    __slots__ = ("_ids", "address", "connected_at", "grant", "issuer", "number", "transport")
+    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "number", "transport")
 
-    def __init__(self, transport: str, address: str, grant: Grant, issuer: str | None = None) -> None:
+    def __init__(self, transport: str, address: str, grant: Grant, identity: Identity | None = None) -> None:
         self.transport = transport
         self.address = address
         self.grant = grant
-        self.issuer = issuer
+        self.identity = identity
         self.number = 0
         """The place in the register; 0 before the peer is registered."""
         self.connected_at = 0
@@ -31,6 +32,11 @@ class Peer:
     def register(self, number: int, now: int, ids: ConnectionIds) -> None:
         """Assign the number of the connection, of which `ids` makes its id. `now`: unix seconds."""
         self.number, self.connected_at, self._ids = number, now, ids
+
+    @property
+    def issuer(self) -> str | None:
+        """The issuer of its credential; None when it has none."""
+        return None if self.identity is None else self.identity.issuer
 
     @property
     def id(self) -> str:

@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from pushd.auth.authenticator import Authenticator
 from pushd.core.errors import BadRequest
-from pushd.core.grant import Grant
 from pushd.http.query import parameter
 from pushd.http.request import Request
 
 _SCHEME: Final = b"bearer"
 _SUBPROTOCOL: Final = b"bearer."
 """The prefix of the entry with the token in ``Sec-WebSocket-Protocol``, where browsers cannot send other headers."""
-_PARAMETER: Final = b"token"
+TOKEN_PARAMETER: Final = "token"
+"""The parameter of the query with a token, if it is accepted there."""
 
 
 class Credential(NamedTuple):
@@ -23,17 +22,14 @@ class Credential(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HttpAuthentication:
-    """How requests are authenticated.
+class Carriers:
+    """Where requests may have their credential besides ``Authorization`` and the subprotocols of a WebSocket.
 
-    :ivar anonymous: what a request without a credential may do.
-    :ivar cookie: the name of the cookie with a token.
+    :ivar cookie: the name of the cookie with a token; if empty, there is none.
     :ivar query_tokens: whether a token may be a parameter of the query, where logs and histories keep it.
     """
 
-    authenticator: Authenticator
-    anonymous: Grant
-    cookie: str
+    cookie: str = "__Host-pushd"
     query_tokens: bool = False
 
     def credential_of(self, request: Request) -> Credential | None:
@@ -42,20 +38,20 @@ class HttpAuthentication:
         :raises BadRequest: when it has several.
         """
         tokens = [*_of_header(request), *_of_subprotocols(request)]
-        if self.query_tokens and (text := parameter(request, _PARAMETER)) is not None:
+        if self.query_tokens and (text := parameter(request, TOKEN_PARAMETER.encode("ascii"))) is not None:
             tokens.append(text)
         if len(tokens) > 1:
             raise BadRequest("request must not have more than one credential")
         if tokens:
             return Credential(tokens[0])
-        cookie = _cookie(request, self.cookie.encode("latin-1"))
+        cookie = _cookie(request, self.cookie.encode("ascii")) if self.cookie else None
         return None if cookie is None else Credential(cookie, is_cookie=True)
 
 
 def _of_header(request: Request) -> list[str]:
-    """Return the token of ``Authorization``; other schemes than Bearer are ignored."""
-    scheme, _, token = (request.getHeader(b"authorization") or b"").partition(b" ")
-    return [token.strip().decode("latin-1")] if scheme.lower() == _SCHEME else []
+    """Return the tokens of ``Authorization``, whose lines are joined by commas; other schemes are ignored."""
+    found = (line.strip().partition(b" ") for line in (request.getHeader(b"authorization") or b"").split(b","))
+    return [token.strip().decode("latin-1") for scheme, _, token in found if scheme.lower() == _SCHEME]
 
 
 def _of_subprotocols(request: Request) -> list[str]:

@@ -10,11 +10,12 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
 from pushd.core.grant import FULL
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
-from pushd.http.authentication import HttpAuthentication
+from pushd.http.authentication import TOKEN_PARAMETER, Carriers
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
@@ -55,14 +56,14 @@ class HttpContext:
     proxies: tuple[Network, ...] = ()
     """The networks of proxies whose ``X-Forwarded-For`` is trusted."""
     access: AccessLog = field(default_factory=AccessLog)
-    authentication: HttpAuthentication | None = None
-    """None: everything is allowed to everybody."""
+    authenticator: Authenticator = NO_AUTHENTICATION
+    carriers: Carriers = field(default_factory=Carriers)
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
         self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
-        self.authentication = other.authentication
+        self.carriers = other.carriers
         self.access.share = other.access.share
 
     def is_proxy(self, host: str | None) -> bool:
@@ -81,7 +82,7 @@ class HttpContext:
 
     def peer_of(self, request: Request, transport: str) -> Peer:
         """Return the peer of a connection that begins with an authenticated request."""
-        return Peer(transport, self.client_of(request), request.peer.grant, request.peer.issuer)
+        return Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
 
     async def authenticate(self, request: Request) -> Peer:
         """Return the peer of a request.
@@ -91,15 +92,15 @@ class HttpContext:
         :raises BadRequest: when it has several credentials.
         :raises Forbidden: when it is authenticated by a cookie, and a page of a foreign origin may have sent it.
         """
-        if self.authentication is None:
+        if not self.authenticator.is_enabled:
             return _EVERYBODY
-        credential = self.authentication.credential_of(request)
+        credential = self.carriers.credential_of(request)
         if credential is None:
-            return Peer("http", self.client_of(request), self.authentication.anonymous)
+            return Peer("http", self.client_of(request), self.authenticator.anonymous)
         if credential.is_cookie:
             self._check_cookie_origin(request)
-        identity = await self.authentication.authenticator.authenticate(credential.token)
-        return Peer("http", self.client_of(request), identity.grant, identity.issuer)
+        identity = await self.authenticator.authenticate(credential.token)
+        return Peer("http", self.client_of(request), identity.grant, identity)
 
     def _check_cookie_origin(self, request: Request) -> None:
         """Check that no page of a foreign origin made the browser send a cookie."""
@@ -110,7 +111,7 @@ class HttpContext:
         else:
             is_own = is_reading and site in (b"same-origin", b"none")
         if not is_own:
-            raise Forbidden("a cookie is accepted only from pages of the same origin or of one in http.allow_origins")
+            raise Forbidden("cookie must come from a page of the same origin, or of one that http.allow_origins names")
 
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).
@@ -234,10 +235,11 @@ class HttpResource(Resource):
         return await method(request)
 
     def _check_parameters(self, request: Request) -> None:
+        token = {TOKEN_PARAMETER} if self.context.carriers.query_tokens else set()
         if request.method not in _SAFE:
-            check_parameters(request, self.write_parameters, is_strict=True)
+            check_parameters(request, self.write_parameters | token, is_strict=True)
         elif self.parameters is not None:
-            check_parameters(request, self.parameters, is_strict=False)
+            check_parameters(request, self.parameters | token, is_strict=False)
 
     async def _answer_other(self, request: Request) -> Answer:
         methods = self._methods

@@ -1,12 +1,13 @@
 """Authorization: the checks of all calls of the hub, by the grant of the peer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from pushd.core.cursor import Now, Since
 from pushd.core.errors import NotGranted, Refusal, TokenMissing
 from pushd.core.grant import Action, Operation
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
+from pushd.core.subscriber import Subscriber
 
 
 def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
@@ -48,6 +49,25 @@ def check_operation(peer: Peer, operation: Operation) -> None:
 def granted(peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | Refusal]:
     """Return drafts, with a refusal in the place of each that the peer may not publish."""
     return drafts if peer.grant.is_full else (_granted(peer, draft) for draft in drafts)
+
+
+def renewals(
+    subscribers: Iterable[Subscriber],
+    renew: Callable[[Peer], None],
+    disconnect: Callable[[Subscriber, Refusal], None],
+) -> Generator[None, None, None]:
+    """Renew the grants of some subscribers in steps, one for each; disconnect those to whom one of their topics is not
+    granted any more.
+
+    :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected.
+    """
+    for subscriber in subscribers:
+        try:
+            renew(subscriber.peer)
+            check_topics(subscriber.peer, "subscribe", tuple(subscriber.starts))
+        except Refusal as refusal:
+            disconnect(subscriber, refusal)
+        yield
 
 
 def _granted(peer: Peer, draft: Draft | Refusal) -> Draft | Refusal:

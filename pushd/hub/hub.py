@@ -29,7 +29,7 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import check_operation, check_subscribe, check_topics
+from pushd.hub.authorization import check_operation, check_subscribe, check_topics, renewals
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
@@ -265,6 +265,14 @@ class Hub:
             outlet.abort()
         except Exception:
             self.log.failure("{peer}: aborting the connection failed", Failure(), peer=subscriber.peer)
+
+    async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
+        """Renew the grants of all peers, over several reactor turns.
+
+        :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected, as is one that
+            has a topic that is not granted any more.
+        """
+        await self._turns.run(renewals(list(self._register.all()), renew, self.disconnect))
 
     def kick(self, peer: Peer, id: str) -> None:
         """Close a connection.

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.auth.authenticator import Authenticator
+from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.core.command import (
     Acknowledged,
     Authenticate,
@@ -43,7 +43,6 @@ from pushd.core.command import (
 from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
-from pushd.core.grant import FULL, Grant
 from pushd.core.message import Draft
 from pushd.core.names import Scope
 from pushd.core.replay import StartPosition
@@ -69,10 +68,7 @@ class SessionContext(NamedTuple):
     clock: IReactorTime
     formats: Mapping[str, Wire]
     """The wires that a peer may choose, by name."""
-    authenticator: Authenticator | None = None
-    """None: any token is accepted, since everything is allowed to everybody."""
-    anonymous: Grant = FULL
-    """What a peer may do before it has presented a token."""
+    authenticator: Authenticator = NO_AUTHENTICATION
 
 
 class SessionConnection(Protocol[T]):
@@ -240,7 +236,7 @@ class Session(Generic[T]):
         :raises Forbidden: when the token is of another issuer or subject than that of the connection.
         """
         authenticator, subscriber = self._context.authenticator, self._subscriber
-        if authenticator is None:
+        if not authenticator.is_enabled:
             answer(Acknowledged())
             return
         identity = await authenticator.authenticate(token)
@@ -248,7 +244,7 @@ class Session(Generic[T]):
         is_same = (peer.issuer, peer.grant.subject) == (identity.issuer, identity.subject)
         if peer.issuer is not None and not is_same:
             raise Forbidden("token must have the issuer and the subject of the first one of this connection")
-        peer.grant, peer.issuer = identity.grant, identity.issuer
+        peer.grant, peer.identity = identity.grant, identity
         lost = [topic for topic in subscriber.starts if not identity.grant.may("subscribe", topic)]
         answer(Authenticated(identity.subject or "", tuple(self._context.hub.unsubscribe(subscriber, lost))))
 

@@ -17,6 +17,7 @@ from pushd.core.budget import Budget
 from pushd.core.errors import Stopping
 from pushd.core.outbox import QueueLimits
 from pushd.http.access_log import AccessLog
+from pushd.http.authentication import Carriers
 from pushd.http.limits import HttpLimits
 from pushd.http.resource import HttpContext
 from pushd.http.site import PushSite
@@ -28,6 +29,7 @@ from pushd.net.loop_delay import LoopDelay
 from pushd.net.low_priority import LowPriorityReaders
 from pushd.net.shared_port import SharingReactor
 from pushd.net.supervisor import Supervisor
+from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, make_backend
 from pushd.service.listener import ListenerService
 from pushd.service.routes import Keepalive, Root
@@ -87,6 +89,8 @@ class Daemon(MultiService):
         BackendService(self.hub, timers).setServiceParent(self)
         self._sources = RunningSources(self._source_factories(config))
         self._sources.setServiceParent(self)
+        self._authentication = AuthenticationService(config.auth, reactor)
+        self._authentication.setServiceParent(self)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
         self._root = self._make_root()
@@ -122,6 +126,8 @@ class Daemon(MultiService):
             reconfigure(config)
         for listener in self._listeners:
             listener.renew_certificates()
+        self._authentication.reconfigure(config.auth)
+        await self.hub.renew_grants(self._authentication.renew)
         await self._sources.reconfigure(self._source_factories(config))
 
     # Stop
@@ -201,11 +207,13 @@ class Daemon(MultiService):
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
             AccessLog(config.log.access, self._reactor.seconds),
+            self._authentication.authenticator,
+            Carriers(config.auth.cookie, config.auth.query_tokens),
         )
 
     def _make_root(self) -> Root:
         spread = self._config.stop.spread
-        root = Root(self._context, self.hub, self._reactor, self._keepalive, spread)
+        root = Root(self._context, self.hub, self._reactor, self._keepalive, spread, self._authentication.failures)
         self._on_reload += [
             lambda new: root.sse.reconfigure(new.stop.spread),
             lambda new: root.websocket.reconfigure(),
@@ -232,7 +240,15 @@ class Daemon(MultiService):
 
     def _make_lines(self) -> LineFactory:
         limits = self._line_limits(self._config)
-        factory = LineFactory(self.hub, self._reactor, limits, self._admission, self._counters, __version__)
+        factory = LineFactory(
+            self.hub,
+            self._reactor,
+            limits,
+            self._admission,
+            self._counters,
+            __version__,
+            self._authentication.authenticator,
+        )
         self._on_reload.append(lambda new: factory.reconfigure(self._line_limits(new)))
         return factory
 

@@ -1,5 +1,6 @@
 """The routes: the resource of each path."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.web.resource import Resource
@@ -52,8 +53,18 @@ class Root(Resource):
     :ivar transports: the resources with live connections.
     """
 
-    def __init__(self, context: HttpContext, hub: Hub, clock: Any, keepalive: Keepalive, spread: float) -> None:
-        """`spread`: the seconds over which reconnects are distributed after a shutdown."""
+    def __init__(
+        self,
+        context: HttpContext,
+        hub: Hub,
+        clock: Any,
+        keepalive: Keepalive,
+        spread: float,
+        failures: Callable[[], list[str]],
+    ) -> None:
+        """`spread`: the seconds over which reconnects are distributed after a shutdown. `failures`: returns what of the
+        parts besides the hub does not work.
+        """
         super().__init__()
         self._not_found = NotFoundResource(context)
         self.sse = SseResource(context, hub, clock, keepalive.sse, spread)
@@ -87,7 +98,7 @@ class Root(Resource):
             b"cursor": CursorResource(context, hub),
             b"history": HistoryResource(context, hub),
             b"metrics": MetricsResource(context, hub),
-            b"health": HealthResource(context, hub),
+            b"health": HealthResource(context, hub, failures),
             b"version": VersionResource(context),
             b"demo": DemoResource(context),
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),

@@ -346,7 +346,7 @@ class WebSocketResource(HttpResource):
         self.frames = JsonFrames()
         self.bare_frames = DataFrames()
         self.wheel = wheel
-        self.sessions = SessionContext(hub, clock, {})
+        self.sessions = SessionContext(hub, clock, {}, context.authenticator)
         self.live: LiveConnections[WebSocket] = LiveConnections(
             hub, context.counters, context.access, self._stop_keepalive
         )

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pushd.auth.authenticator import MAX_TOKEN_BYTES, Authenticator, Verifier
-from pushd.auth.identity import Identity
 from pushd.core.errors import TokenExpired, TokenInvalid
 from pushd.core.grant import NOTHING
+from pushd.core.identity import Identity
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def now(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("the coroutine waits")
 
 
-def authenticator(*verifiers: Verifier, clock: Clock | None = None, **limits: int) -> Authenticator:
+def authenticator(*verifiers: Verifier, clock: Clock | None = None, **limits: Any) -> Authenticator:
     """Return an authenticator with a clock that does not advance by itself."""
     return Authenticator(verifiers, (clock or Clock()).seconds, **limits)
 

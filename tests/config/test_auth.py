@@ -9,7 +9,7 @@ from pushd.core.grant import NOTHING
 def test_defaults():
     settings = AuthSettings()
     assert (settings.tokens_file, settings.cookie) == ("", "__Host-pushd")
-    assert (settings.query_tokens, settings.grace) == (False, 25.0)
+    assert settings.query_tokens is False
     assert (settings.anonymous, settings.is_enabled) == (NOTHING, False)
 
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,6 +21,7 @@ from pushd.logs import Threshold, log_observer
 from pushd.service.daemon import Daemon
 
 OTHER_VALUES = {
+    "auth.tokens_file": str(Path(__file__).with_name("tokens.toml")),
     "http.allow_origins": ("https://example.org",),
     "http.hosts": ("example.org",),
     "http.pull_hosts": ("example.org",),
@@ -33,7 +35,7 @@ connections than the default.
 """
 APPLIED = [row for row in SETTINGS if not row.at_restart]
 AT_RESTART = [row for row in SETTINGS if row.at_restart]
-READ_WHEN_USED = {"stop.patience", "auth.tokens_file", "auth.cookie", "auth.query_tokens", "auth.grace"}
+READ_WHEN_USED = {"stop.patience"}
 """Settings of which no part has a copy: the daemon reads them from its configuration."""
 
 
@@ -51,7 +53,8 @@ def with_other_value(row: Setting) -> Config:
         value = {bool: not value, tuple: ("unix:/tmp/p",), str: f"{value}x"}[type(value)]
     else:
         value += 1
-    return replace(config, **{row.section: replace(section, **{row.name: value})})
+    changes = {row.name: value} | ({"is_enabled": True} if row.section == "auth" else {})
+    return replace(config, **{row.section: replace(section, **changes)})
 
 
 class Running(NamedTuple):

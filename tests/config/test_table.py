@@ -29,7 +29,6 @@ DEFAULTS = {
     "auth.tokens_file": "",
     "auth.cookie": "__Host-pushd",
     "auth.query_tokens": False,
-    "auth.grace": 25.0,
     "limits.message": MIB,
     "limits.batch": 16 * MIB,
     "limits.event": 255,
@@ -96,7 +95,6 @@ def test_setting_is_read_from_the_file_the_environment_and_an_option(row, tmp_pa
         "backend.sync": "normal",
     }
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
-    special |= {"auth.grace": "60"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = config_file(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
@@ -132,8 +130,6 @@ def test_repeated_option_extends_a_list_or_replaces_another_value():
         ("history.bytes", "0", "-1"),
         ("history.age", "1", "0.9"),
         ("history.total_bytes", "0", "-1"),
-        ("auth.grace", "0", "-1"),
-        ("auth.grace", "3600", "3601"),
         ("keepalive.sse", "1", "0.9"),
         ("keepalive.stream", "1", "0.9"),
         ("keepalive.ping", "1", "0.9"),
@@ -263,7 +259,7 @@ def test_sample_file_changes_nothing():
     [
         ("", {}, {}, False),
         ("[auth]\n", {}, {}, False),
-        ("[auth]\ngrace = 25\n", {}, {}, True),
+        ("[auth]\nquery_tokens = false\n", {}, {}, True),
         ("[auth.anonymous]\n", {}, {}, True),
         ("", {"PUSHD_AUTH_TOKENS_FILE": "x"}, {}, True),
         ("", {}, {"auth.query_tokens": ["false"]}, True),
@@ -275,9 +271,9 @@ def test_authentication_is_enabled_by_any_key(tmp_path, text, environ, options, 
 
 
 def test_grant_of_anonymous_peers_is_read_from_the_file(tmp_path):
-    text = "[auth]\ngrace = 1\n[auth.anonymous]\nsubscribe = ['public/**']\n"
+    text = "[auth]\nquery_tokens = true\n[auth.anonymous]\nsubscribe = ['public/**']\n"
     auth = load(config_file(tmp_path, text), {}, {}).auth
-    assert (auth.grace, auth.anonymous.allow["subscribe"]) == (1.0, ("public/**",))
+    assert (auth.query_tokens, auth.anonymous.allow["subscribe"]) == (True, ("public/**",))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 
 from pushd.config.loader import load
 from pushd.core.budget import Budget
+from pushd.core.peer import DAEMON
 from pushd.core.subscriber import Subscriber
 from pushd.metrics import Counters
 from pushd.service.daemon import make_service
@@ -223,7 +224,7 @@ class RunningDaemon:
     @property
     def stalled(self) -> int:
         """The number of paused subscribers."""
-        return sum(subscriber.is_paused for subscriber in self._service.hub.connections(None, None, 10**6))
+        return sum(subscriber.is_paused for subscriber in self._service.hub.connections(DAEMON, None, None, 10**6))
 
     @property
     def open_connections(self) -> int:

@@ -16,6 +16,6 @@ class Identity:
     expires: float | None = None
     """When the credential expires, in unix seconds; None: never."""
     token_id: str | None = None
-    """The id by which the credential can be revoked (``jti``, RFC 7519, section 4.1.7)."""
+    """The id by which the credential can be revoked: ``jti`` (RFC 7519, section 4.1.7), or the SHA-256 of the token."""
     tags: tuple[str, ...] = ()
     """By which groups of credentials can be revoked."""
