@@ -53,18 +53,18 @@ class Explanation(NamedTuple):
     """Why something is allowed or refused."""
 
     allow: bool
+    code: str | None
+    """The code of the refusal; None if it is allowed."""
     check: str
     """A `Check` of the token that failed; or the part of the grant that decided: ``allow``, ``deny`` or ``operate``; or
     ``off`` if authentication is off.
     """
+    claim: str | None
+    """The claim, header member, key of the tokens file, or setting that was examined; None if there is none."""
+    pattern: str | None
+    """The topic or operation in the grant that decided; None if no entry of the grant did."""
     message: str
     """The same as a sentence."""
-    code: str | None = None
-    """The code of the refusal; None if it is allowed."""
-    claim: str | None = None
-    """The claim, header member, key of the tokens file, or setting that was examined; None if there is none."""
-    pattern: str | None = None
-    """The topic or operation in the grant that decided; None if no entry of the grant did."""
     sub: str | None = None
     """The subject; None if the token is not accepted."""
     issuer: str | None = None
@@ -77,7 +77,7 @@ async def explain(authenticator: Authenticator, token: str | None, question: Que
     :param token: None: for a peer without a credential.
     """
     if not authenticator.is_enabled:
-        return Explanation(True, "off", "authentication is off: everything is allowed")
+        return Explanation(True, None, "off", None, None, "authentication is off: everything is allowed")
     if token is None:
         return _by_grant(question, authenticator.anonymous, f"{_ANONYMOUS}.{{}}".format)
     verdict = await authenticator.examine(token)
@@ -91,8 +91,8 @@ def _by_check(verdict: Verdict) -> Explanation:
     """Return the explanation of a token that is not accepted."""
     refusal = verdict.refusal or TokenInvalid("token is not accepted")
     message = f"{refusal}: {verdict.detail}" if verdict.detail else str(refusal)
-    check = verdict.check or ""
-    return Explanation(False, check, message, refusal.code, verdict.claim or None, issuer=verdict.issuer or None)
+    check, claim, issuer = verdict.check or "", verdict.claim or None, verdict.issuer or None
+    return Explanation(False, refusal.code, check, claim, None, message, issuer=issuer)
 
 
 def _by_grant(question: Question, grant: Grant, claim_of: Callable[[str], str]) -> Explanation:
@@ -102,9 +102,10 @@ def _by_grant(question: Question, grant: Grant, claim_of: Callable[[str], str]) 
     claim = claim_of(decision.key)
     if decision.is_allowed:
         message = f"{question} is allowed by {decision.entry} in {claim}"
-        return Explanation(True, check, message, None, claim, decision.entry)
+        return Explanation(True, None, check, claim, decision.entry, message)
     code = TokenMissing.code if grant.subject is None else NotGranted.code
-    return Explanation(False, check, _reason(question, grant, decision, claim), code, claim or None, decision.entry)
+    reason = _reason(question, grant, decision, claim)
+    return Explanation(False, code, check, claim or None, decision.entry, reason)
 
 
 def _reason(question: Question, grant: Grant, decision: Decision, claim: str) -> str:

@@ -1,6 +1,7 @@
 """The routes: the resource of each path."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.web.resource import Resource
@@ -9,6 +10,7 @@ from pushd.api.channels import ChannelsResource
 from pushd.api.connections import ConnectionsResource
 from pushd.api.cursor import CursorResource
 from pushd.api.demo import DemoResource
+from pushd.api.explain import ExplainResource
 from pushd.api.health import HealthResource
 from pushd.api.history import HistoryResource
 from pushd.api.metrics import MetricsResource
@@ -47,6 +49,28 @@ class Keepalive:
         self.messages = messages
 
 
+class Branch(Resource):
+    """The resources of the paths below one segment."""
+
+    def __init__(self, not_found: NotFoundResource, routes: Mapping[bytes, HttpResource]) -> None:
+        super().__init__()
+        self._not_found = not_found
+        for segment, resource in routes.items():
+            self.putChild(segment, resource)
+
+    def max_body(self, request: Any) -> int:
+        """Return the limit of a request to the segment itself, where nothing is."""
+        return self._not_found.max_body(request)
+
+    def render(self, request: Any) -> Any:
+        """Answer a request to the segment itself."""
+        return self._not_found.render(request)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Return the resource for paths that do not exist."""
+        return self._not_found
+
+
 class Root(Resource):
     """The root of the resources: one for each first path segment, and one for all other paths.
 
@@ -81,7 +105,7 @@ class Root(Resource):
             "application/x-ndjson": stream,
         }
         self.transports: list[Transport] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
-        routes: dict[bytes, HttpResource] = {
+        routes: dict[bytes, HttpResource | Branch] = {
             b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
             b"pub": PublishResource(context, hub),
             b"sse": self.sse,
@@ -93,6 +117,7 @@ class Root(Resource):
             b"pull": PullResource(context, hub, held_requests),
             b"sub": NegotiatingResource(context, by_media_type, self.websocket, longpoll),
             b"ws": self.websocket,
+            b"auth": Branch(self._not_found, {b"explain": ExplainResource(context)}),
             b"channels": ChannelsResource(context, hub),
             b"connections": ConnectionsResource(context, hub),
             b"cursor": CursorResource(context, hub),
