@@ -14,6 +14,10 @@ class RequestRefused(CtlError):
     """The daemon refused the request, or the response is not one of pushd."""
 
 
+class CredentialRefused(RequestRefused):
+    """The daemon refused the token, or requires one: to try again with the same token is pointless."""
+
+
 class TemporarilyRefused(RequestRefused):
     """The daemon refused the request with a status that invites a retry."""
 
