@@ -226,7 +226,7 @@ def makeService(options: Options) -> IService:
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
     daemon = make_service(config, reactor)
     daemon.setServiceParent(program)
-    load = partial(options.load, options.folder, (*config.http.listen, *config.tcp.listen))
+    load = partial(options.load, options.folder, (*config.http.listen, *config.http.admin_listen, *config.tcp.listen))
     Reload(load, config, daemon, threshold, reactor).setServiceParent(program)
     return program
 
