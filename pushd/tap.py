@@ -25,6 +25,7 @@ from pushd.log_file import SharedLogFile
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
 from pushd.net.monotonic_clock import use_monotonic_clock
+from pushd.service.authentication import check_credentials
 from pushd.service.backend import check_backend_usable
 from pushd.service.daemon import make_service
 
@@ -96,6 +97,7 @@ class Options(UsageOptions):
         is_elsewhere = self._enter_run_directory()
         self.settings = self.load(self.folder if is_elsewhere else Path())
         check_inherited_sockets(self.settings, reactor, are_required=not self["check"])
+        check_credentials(self.settings.auth)
         if self["check"]:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             self._check_backend()
