@@ -56,19 +56,18 @@ def check_listeners(config: Config, reactor: Any, running: Collection[str] = ())
         more without the privileges of the start.
     :raises ConfigError: when one is invalid, or needs `access.open`.
     """
-    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
-        for endpoint_text in endpoints:
-            if endpoint_text in running:
-                continue
-            try:
-                check_endpoint(endpoint_text, reactor)
-            except ValueError as error:
-                raise ConfigError(f"{key}: {error}") from error
-            if not (_is_protected(config) or is_local(endpoint_text)):
-                raise ConfigError(
-                    f"{key}: {endpoint_text} is open to other machines; add interface=127.0.0.1, set up [auth], "
-                    "or start with --open to let anyone publish and subscribe"
-                )
+    for key, endpoint_text in _listeners(config):
+        if endpoint_text in running:
+            continue
+        try:
+            check_endpoint(endpoint_text, reactor)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from error
+        if not (_is_protected(config) or is_local(endpoint_text)):
+            raise ConfigError(
+                f"{key}: {endpoint_text} is open to other machines; add interface=127.0.0.1, set up [auth], "
+                "or start with --open to let anyone publish and subscribe"
+            )
     if not (config.http.listen or config.tcp.listen):
         raise ConfigError("http.listen and tcp.listen must not both be empty: at least one listener is required")
 
@@ -79,20 +78,31 @@ def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool 
     :param are_required: whether they must exist.
     :raises ConfigError: when one does not, or needs `access.open`.
     """
-    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
+    for key, endpoint_text in _listeners(config):
+        try:
+            name = inherited_name(endpoint_text, reactor)
+        except LookupError as error:
+            if not are_required:
+                continue
+            raise ConfigError(
+                f"{key}: {endpoint_text}: systemd has passed no such socket; start the socket unit instead"
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
+        if name is not None and reach_of(name) is Reach.OTHERS and not _is_protected(config):
+            raise ConfigError(f"{key}: {exposed(endpoint_text, name)}")
+
+
+def _listeners(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield the endpoint string of each listener with the key of its setting."""
+    http = config.http
+    for key, endpoints in (
+        ("http.listen", http.listen),
+        ("http.admin_listen", http.admin_listen),
+        ("tcp.listen", config.tcp.listen),
+    ):
         for endpoint_text in endpoints:
-            try:
-                name = inherited_name(endpoint_text, reactor)
-            except LookupError as error:
-                if not are_required:
-                    continue
-                raise ConfigError(
-                    f"{key}: {endpoint_text}: systemd has passed no such socket; start the socket unit instead"
-                ) from error
-            except OSError as error:
-                raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
-            if name is not None and reach_of(name) is Reach.OTHERS and not _is_protected(config):
-                raise ConfigError(f"{key}: {exposed(endpoint_text, name)}")
+            yield key, endpoint_text
 
 
 def _is_protected(config: Config) -> bool:

@@ -47,6 +47,13 @@ class HttpSettings:
         alias="http",
         at_restart=True,
     )
+    admin_listen: tuple[str, ...] = setting(
+        [],
+        string_list(endpoint),
+        "Endpoints of the addresses for operators, which http.listen then does not serve.",
+        "endpoint strings",
+        at_restart=True,
+    )
     reuse_port: bool = setting(
         False,
         flag,

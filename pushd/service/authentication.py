@@ -11,8 +11,9 @@ from twisted.web.client import Agent
 
 from pushd.auth.authenticator import Authenticator, Verifier
 from pushd.auth.jwks import JwksSources
-from pushd.auth.jwt import Issuer, JwtVerifier
+from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
 from pushd.auth.static_tokens import TOKEN, StaticTokens
+from pushd.auth.verification_keys import KeySet
 from pushd.config.auth import AuthSettings
 from pushd.config.issuers import OpenJwks, build_issuers
 from pushd.config.table import ConfigError
@@ -39,6 +40,17 @@ def read_credentials(settings: AuthSettings, open_jwks: OpenJwks) -> Credentials
     """
     tokens = StaticTokens.from_file(Path(settings.tokens_file)) if settings.tokens_file else StaticTokens({})
     return Credentials(tokens, build_issuers(settings.issuers, open_jwks))
+
+
+def check_credentials(settings: AuthSettings) -> None:
+    """Check the files of the settings. Nothing is fetched.
+
+    :raises ConfigError: when one cannot be read or is invalid.
+    """
+    try:
+        read_credentials(settings, lambda name, url: FixedKeys(KeySet([])))
+    except ValueError as error:
+        raise ConfigError(f"auth: {error}") from error
 
 
 class AuthenticationService(MultiService):

@@ -1,7 +1,6 @@
 """The routes: the resource of each path."""
 
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.web.resource import Resource
@@ -18,7 +17,7 @@ from pushd.api.pages import FAVICON, INDEX
 from pushd.api.publish import PublishResource
 from pushd.api.static_page import PageResource
 from pushd.api.version import VersionResource
-from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
+from pushd.http.resource import HttpContext, NotFoundResource
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.transports.held_requests import HeldRequests
@@ -49,21 +48,21 @@ class Keepalive:
         self.messages = messages
 
 
-class Branch(Resource):
-    """The resources of the paths below one segment."""
+class _Branch(Resource):
+    """The resources below a path: one for each next segment, and one for all other paths and the path itself."""
 
-    def __init__(self, not_found: NotFoundResource, routes: Mapping[bytes, HttpResource]) -> None:
+    def __init__(self, context: HttpContext, routes: Mapping[bytes, Resource]) -> None:
         super().__init__()
-        self._not_found = not_found
+        self._not_found = NotFoundResource(context)
         for segment, resource in routes.items():
             self.putChild(segment, resource)
 
     def max_body(self, request: Any) -> int:
-        """Return the limit of a request to the segment itself, where nothing is."""
+        """Return the most bytes of the body of a request for the path itself."""
         return self._not_found.max_body(request)
 
     def render(self, request: Any) -> Any:
-        """Answer a request to the segment itself."""
+        """Answer a request for the path itself."""
         return self._not_found.render(request)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -71,8 +70,15 @@ class Branch(Resource):
         return self._not_found
 
 
-class Root(Resource):
-    """The root of the resources: one for each first path segment, and one for all other paths.
+class AdminRoot(_Branch):
+    """The addresses for operators, on a listener of their own."""
+
+    def __init__(self, context: HttpContext, hub: Hub, failures: Callable[[], list[str]]) -> None:
+        super().__init__(context, _admin_routes(context, hub) | {b"health": HealthResource(context, hub, failures)})
+
+
+class Root(_Branch):
+    """The addresses of all transports and, unless they have a listener of their own, those for operators.
 
     :ivar transports: the resources with live connections.
     """
@@ -85,12 +91,15 @@ class Root(Resource):
         keepalive: Keepalive,
         spread: float,
         failures: Callable[[], list[str]],
+        *,
+        serves_admin: bool,
     ) -> None:
-        """`spread`: the seconds over which reconnects are distributed after a shutdown. `failures`: returns what of the
-        parts besides the hub does not work.
+        """Build the resources.
+
+        :param spread: the seconds over which reconnects are distributed after a shutdown.
+        :param failures: returns what of the parts besides the hub does not work.
+        :param serves_admin: whether it also has the addresses for operators.
         """
-        super().__init__()
-        self._not_found = NotFoundResource(context)
         self.sse = SseResource(context, hub, clock, keepalive.sse, spread)
         stream = NdjsonResource(context, hub, clock, keepalive.stream)
         replace = ReplaceResource(context, hub, clock, keepalive.stream)
@@ -105,7 +114,7 @@ class Root(Resource):
             "application/x-ndjson": stream,
         }
         self.transports: list[Transport] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
-        routes: dict[bytes, HttpResource | Branch] = {
+        routes: dict[bytes, Resource] = {
             b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
             b"pub": PublishResource(context, hub),
             b"sse": self.sse,
@@ -117,20 +126,20 @@ class Root(Resource):
             b"pull": PullResource(context, hub, held_requests),
             b"sub": NegotiatingResource(context, by_media_type, self.websocket, longpoll),
             b"ws": self.websocket,
-            b"auth": Branch(self._not_found, {b"explain": ExplainResource(context)}),
-            b"channels": ChannelsResource(context, hub),
-            b"connections": ConnectionsResource(context, hub),
             b"cursor": CursorResource(context, hub),
             b"history": HistoryResource(context, hub),
-            b"metrics": MetricsResource(context, hub),
             b"health": HealthResource(context, hub, failures),
-            b"version": VersionResource(context),
             b"demo": DemoResource(context),
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
         }
-        for segment, resource in routes.items():
-            self.putChild(segment, resource)
+        super().__init__(context, routes | (_admin_routes(context, hub) if serves_admin else {}))
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
-        """Return the resource for paths that do not exist."""
-        return self._not_found
+
+def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, Resource]:
+    return {
+        b"auth": _Branch(context, {b"explain": ExplainResource(context)}),
+        b"channels": ChannelsResource(context, hub),
+        b"connections": ConnectionsResource(context, hub),
+        b"metrics": MetricsResource(context, hub),
+        b"version": VersionResource(context),
+    }

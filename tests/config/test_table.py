@@ -18,6 +18,7 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
+    "http.admin_listen": (),
     "http.reuse_port": False,
     "http.allow_origins": (),
     "http.hosts": (),
