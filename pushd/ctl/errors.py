@@ -10,6 +10,12 @@ class CtlError(Exception):
     """Exit status of the process."""
 
 
+class UsageError(CtlError):
+    """The arguments do not fit together."""
+
+    status = EXIT_USAGE
+
+
 class RequestRefused(CtlError):
     """The daemon refused the request, or the response is not one of pushd."""
 
