@@ -67,7 +67,7 @@ class Grant:
     quota: Quota = Quota()
     is_full: bool = False
     """Whether everything is allowed."""
-    defaulted: frozenset[Action] = field(default=frozenset(), repr=False, compare=False)
+    defaulted: tuple[Action, ...] = field(default=(), repr=False, compare=False)
     """The actions that are not listed, whose topics are those of another action."""
     _scopes: Mapping[Action, Scope] = field(init=False, repr=False, compare=False)
     _denied: DeniedTopics | None = field(init=False, repr=False, compare=False)
@@ -115,7 +115,7 @@ class Grant:
             _operations(table.get("operate", [])),
             _tags(table.get("tags", [])),
             _quota(table.get("quota", {})),
-            defaulted=frozenset(action for action in _DEFAULTS if action not in table),
+            defaulted=tuple(action for action in _DEFAULTS if action not in table),
         )
 
     def may(self, action: Action, topic: str) -> bool:

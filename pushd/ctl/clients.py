@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from websockets.datastructures import Headers
 
 Item = dict[str, Any]
-"""A message (it has ``id``) or a control object (it has ``type``: begin, gap, end, ping), as in docs/protocol.md."""
+"""A message (it has ``id``), a control object (it has ``type``: begin, gap, end, ping, expiring, expired), or a refusal
+(it has ``error``), as in docs/protocol.md.
+"""
 _CONNECT_SECONDS = 30.0
 _POLL_SECONDS = 25
 _CLOSE_ENDED, _CLOSE_TOKEN_REFUSED, _CLOSE_FORBIDDEN = 4410, 4401, 4403
@@ -40,6 +42,8 @@ TEMPORARY_CODES = frozenset(
 """The codes of refusals over TCP after which a retry may succeed: those that have status 429 or 503 over HTTP."""
 _SUBSCRIBED = re.compile(rb"\+OK SUB \S+ cursor=(\S+)")
 """The reply to SUB."""
+_EXPIRING = re.compile(rb"EXPIRING ([0-9]{1,11})\s")
+"""The line that precedes the expiry of the token."""
 STREAM_ENDED: Item = {"type": "ended"}
 """Yielded last by a client when all channels have ended, so that reconnecting is pointless."""
 
@@ -134,6 +138,8 @@ def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
                 raise _line_refusal(line)
             if cursor := _SUBSCRIBED.match(line):
                 yield {"type": "begin", "cursor": cursor[1].decode("ascii")}
+            elif expiring := _EXPIRING.match(line):
+                yield {"type": "expiring", "at": int(expiring[1])}
             elif line.startswith(b"{"):
                 yield json.loads(line)
 

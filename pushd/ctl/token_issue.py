@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from joserfc.jwk import Key
 
-ALGORITHMS = (
-    *("HS256", "HS384", "HS512"),
-    *("ES256", "ES384", "ES512"),
-    *("RS256", "RS384", "RS512"),
-    *("PS256", "PS384", "PS512"),
-    *("EdDSA", "Ed25519"),
-)
+_SYMMETRIC = ("HS256", "HS384", "HS512")
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _BY_CURVE = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+_EDWARDS = ("EdDSA", "Ed25519")
+ALGORITHMS = (*_SYMMETRIC, *_RSA, *_BY_CURVE.values(), *_EDWARDS)
+_SECRET_BYTES = 32
+_RSA_BITS = range(2048, 8193)
+"""The least bytes of a secret, and the sizes of RSA keys, that the daemon accepts."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 _MAX_FILE_BYTES = 1 << 16
@@ -73,16 +73,18 @@ def sign(header: dict[str, str], claims: dict[str, Any], key: "Key") -> str:
 
 
 def read_secret(file: Path) -> SigningKey:
-    """Return the key of a file with a shared secret, by the rules of the daemon.
+    """Return the key of a file with a shared secret. A line end at the end of the file does not count.
 
-    :raises CtlError: when it cannot be read or is not a secret of at least 32 bytes.
+    :raises CtlError: when it cannot be read, or the daemon would not accept it.
     """
-    from pushd.auth.verification_keys import SYMMETRIC, parse_secret
+    from joserfc.jwk import OctKey
 
-    try:
-        return SigningKey(parse_secret(_read(file), file.stem).key, SYMMETRIC)
-    except ValueError as error:
-        raise CtlError(f"{file}: {error}") from None
+    secret = _read(file).rstrip(b"\r\n")
+    if len(secret) < _SECRET_BYTES:
+        raise CtlError(f"{file}: must have at least {_SECRET_BYTES} bytes (has {len(secret)})")
+    if b"-----BEGIN " in secret or secret.lstrip().startswith((b"{", b"ssh-", b"ecdsa-")):
+        raise CtlError(f"{file}: must be a secret, not a key for asymmetric algorithms; use --key-file")
+    return SigningKey(OctKey.import_key(secret), _SYMMETRIC)
 
 
 def read_private_key(file: Path) -> SigningKey:
@@ -93,8 +95,6 @@ def read_private_key(file: Path) -> SigningKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    from pushd.auth.verification_keys import RSA_BITS
-
     try:
         key: object = load_pem_private_key(_read(file), None)
     except TypeError:
@@ -104,7 +104,7 @@ def read_private_key(file: Path) -> SigningKey:
     signing = _signing_key(key)
     if signing is None:
         raise CtlError(
-            f"{file}: must be an RSA key of {RSA_BITS[0]} to {RSA_BITS[-1]} bits, an EC key with the curve P-256, "
+            f"{file}: must be an RSA key of {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits, an EC key with the curve P-256, "
             "P-384 or P-521, or an Ed25519 key"
         )
     return signing
@@ -117,12 +117,10 @@ def _signing_key(key: object) -> SigningKey | None:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-    from pushd.auth.verification_keys import RSA_BITS
-
-    if isinstance(key, RSAPrivateKey) and key.key_size in RSA_BITS:
-        return SigningKey(RSAKey(key, key), ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"))
+    if isinstance(key, RSAPrivateKey) and key.key_size in _RSA_BITS:
+        return SigningKey(RSAKey(key, key), _RSA)
     if isinstance(key, Ed25519PrivateKey):
-        return SigningKey(OKPKey(key, key), ("EdDSA", "Ed25519"))
+        return SigningKey(OKPKey(key, key), _EDWARDS)
     if isinstance(key, EllipticCurvePrivateKey) and key.curve.name in _BY_CURVE:
         return SigningKey(ECKey(key, key), (_BY_CURVE[key.curve.name],))
     return None

@@ -1,6 +1,7 @@
 """`pushctl token issue`: what it signs is what the daemon verifies."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from pushd.auth.compact_token import parse_token
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
 from pushd.auth.verification_keys import (
     ASYMMETRIC,
+    RSA_BITS,
+    SECRET_BYTES,
     SYMMETRIC,
     KeySet,
     parse_pem,
@@ -35,6 +38,7 @@ from pushd.auth.verification_keys import (
     with_synonyms,
 )
 from pushd.core.identity import Identity
+from pushd.ctl import token_issue
 from pushd.ctl.main import build_parser, main
 from pushd.ctl.token_issue import ALGORITHMS
 from tests.auth.test_authenticator import now
@@ -71,8 +75,6 @@ def issued(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def verified(token: str, keys: KeySet, algorithm: str) -> Identity:
     rules = ClaimRules(frozenset(["pushd"]), 86400)
     issuer = Issuer("shop", "https://shop", with_synonyms([algorithm]), FixedKeys(keys), rules)
-    import time
-
     identity = now(JwtVerifier([issuer], time.time).verify(token))
     assert identity is not None
     return identity
@@ -106,8 +108,9 @@ def test_every_algorithm_is_accepted(algorithm: str, tmp_path: Path, capsys: pyt
     assert (parsed.algorithm, parsed.key_id) == (algorithm, "k1")
 
 
-def test_algorithms_are_those_of_the_daemon() -> None:
+def test_limits_and_algorithms_are_those_of_the_daemon() -> None:
     assert set(ALGORITHMS) == {*SYMMETRIC, *ASYMMETRIC}
+    assert (token_issue._SECRET_BYTES, token_issue._RSA_BITS) == (SECRET_BYTES, RSA_BITS)
 
 
 @pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
