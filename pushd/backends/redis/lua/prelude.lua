@@ -255,12 +255,13 @@ local function expire(age, most)
 end
 
 -- A cursor from where sequences were left out is the proof that messages up to there are lost: whoever comes back
--- with an older one has to be told. Gives whether this is news.
+-- with an older one has to be told. The end of a leap is no proof: it is the head until the next message. Gives whether
+-- this is news.
 local function prove(s)
     if s <= beyond then return false end
     for _, leap in ipairs(redis.call('LRANGE', E .. 'leaps', 0, -1)) do
         local from, to = string.match(leap, '(%d+) (%d+)')
-        if s > tonumber(from) and s <= tonumber(to) then
+        if s > tonumber(from) and s < tonumber(to) then
             beyond, log_dirty = s, true
             redis.call('PUBLISH', F .. 'all', 'beyond ' .. epoch .. ' ' .. str(s))
             return true
