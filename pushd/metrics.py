@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from pushd import __version__
 from pushd.backends.interface import DiskUsage, Usage
-from pushd.core.errors import Refusal
+from pushd.core.errors import BadRequest, Refusal
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -114,6 +114,11 @@ class Counters:
     def log_refused_origin(self, peer: str, origin: str) -> None:
         """Log a request from a page of a foreign origin, at most once a second: an attack, or a missing setting."""
         self._log_refusal("forbidden", peer, f"origin {origin} is not in http.allow_origins")
+
+    def log_invalid_proxy_header(self, peer: str) -> None:
+        """Log a connection to a listener for a proxy that does not begin with the header of the PROXY protocol."""
+        self.refusals[BadRequest.code] += 1
+        self._log_refusal(BadRequest.code, peer, "the connection does not begin with a PROXY protocol header")
 
     def _log_refusal(self, code: str, peer: str, reason: str) -> None:
         now = self._seconds()

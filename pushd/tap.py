@@ -1,10 +1,11 @@
 """The twistd plugin: command-line options, made from the table of settings, and the service that twistd runs."""
 
 import gc
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -12,7 +13,6 @@ from typing import IO, Any, ClassVar
 from twisted.application.service import IService
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
-from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -21,6 +21,7 @@ from pushd.backends.interface import BackendUnusable
 from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, load
 from pushd.config.reload import Reload
 from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.log_file import SharedLogFile
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
 from pushd.net.monotonic_clock import use_monotonic_clock
@@ -41,6 +42,7 @@ class Options(UsageOptions):
     """The command line of ``twistd pushd``.
 
     :ivar settings: the configuration, checked. It is set by `postOptions`.
+    :ivar folder: the working directory of the command line, to which the name of the file is relative.
     :ivar given: the texts of the options that are settings, by key.
     """
 
@@ -57,6 +59,7 @@ class Options(UsageOptions):
     def __init__(self) -> None:
         super().__init__()
         self.given: dict[str, list[str]] = {}
+        self.folder = Path.cwd()
 
     def opt_version(self) -> None:
         """Display the version of pushd and exit."""
@@ -85,29 +88,49 @@ class Options(UsageOptions):
         """Load the configuration and check it; with ``--check``, report the result and exit.
 
         :raises ConfigError: when it is invalid.
-        :raises UsageError: with ``--check``, when the stored history cannot be used.
+        :raises UsageError: when the directory of twistd cannot be entered; with ``--check``, when the stored history
+            cannot be used.
         """
         from twisted.internet import reactor
 
-        self.settings = self.load(Path())
-        check_inherited_sockets(self.settings, reactor)
+        is_elsewhere = self._enter_run_directory()
+        self.settings = self.load(self.folder if is_elsewhere else Path())
+        check_inherited_sockets(self.settings, reactor, are_required=not self["check"])
         if self["check"]:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             self._check_backend()
             raise SystemExit
 
-    def load(self, folder: Path) -> Config:
+    def _enter_run_directory(self) -> bool:
+        """Change to the directory of twistd's ``--rundir``, which twistd would do after it has loaded the certificates.
+        So all relative paths of the configuration have one meaning.
+
+        :return: whether there is such an option.
+        :raises UsageError: when it is no accessible directory.
+        """
+        twistd: Any = self.parent or {}
+        folder = twistd.get("rundir") or "."
+        if folder == "." or twistd.get("chroot"):
+            return False
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise UsageError(f"--rundir: {folder}: {error.strerror}") from error
+        twistd["rundir"] = "."
+        return True
+
+    def load(self, folder: Path, running: Collection[str] = ()) -> Config:
         """Load the configuration and check it.
 
-        :param folder: the working directory at the start, to which the name of the file is relative; the daemon may
-            have changed it since.
+        :param folder: to which the name of the file is relative.
+        :param running: the endpoint strings that listen already; see `check_listeners`.
         :raises ConfigError: when it is invalid.
         """
         from twisted.internet import reactor
 
         file = self["config"]
         settings = load(folder / file if file else None, os.environ, self.given)
-        check_listeners(settings, reactor)
+        check_listeners(settings, reactor, running)
         check_backend(settings)
         return settings
 
@@ -197,12 +220,13 @@ def makeService(options: Options) -> IService:
     config = options.settings
     twistd: Mapping[str, Any] = options.parent or {}
     out = _log_output(twistd, reactor)
+    _ignore_rotation_without_a_file(reactor)
     threshold = Threshold(config.log.level, config.log.levels)
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
     daemon = make_service(config, reactor)
     daemon.setServiceParent(program)
-    load = partial(options.load, Path.cwd())
+    load = partial(options.load, options.folder, (*config.http.listen, *config.tcp.listen))
     Reload(load, config, daemon, threshold, reactor).setServiceParent(program)
     return program
 
@@ -222,17 +246,26 @@ def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
         return None
     name = twistd["logfile"]
     if twistd["nodaemon"] and name in (None, "", "-"):
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # the locale may have no UTF-8
         return sys.stdout
     if name == "-":
         raise SystemExit("pushd: a daemon cannot log to the terminal")
     try:
-        file = LogFile.fromFullPath(name or "twistd.log")
+        file: Any = SharedLogFile.fromFullPath(name or "twistd.log")
     except OSError as error:
         raise SystemExit(f"pushd: cannot log to {name or 'twistd.log'}: {error.strerror}") from error
     if not signal.getsignal(signal.SIGUSR1):
-        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate))
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate_or_reopen))
     output: IO[Any] = file
     return output
+
+
+def _ignore_rotation_without_a_file(reactor: Any) -> None:
+    """Ignore the signal that rotates the log if nothing handles it: otherwise it would end the process."""
+    if not signal.getsignal(signal.SIGUSR1):
+        sentence = "Signal USR1 is ignored: the log is not a file of twistd's --logfile"
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(_log.warn, sentence))
 
 
 def _report_to_terminal(sentence: str) -> None:

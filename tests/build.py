@@ -191,13 +191,19 @@ class FakePeer:
     ) -> None:
         self.subscriber = Subscriber(self, wire or ReadableWire(), limits or QueueLimits(), policy, Peer("tcp", "::1"))
         self.writes: list[str] = []
-        self.ends: list[str] = []
+        self.topics_ended_calls = 0
         self.is_full_after_write = False
         """Whether each write fills the transport."""
         self.write_error: Exception | None = None
         """The exception that writes raise, if any."""
         self.closed_with: Refusal | None = None
+        self.is_aborted = False
         self.on_close: Callable[[Subscriber, Refusal], None] = lambda subscriber, why: subscriber.close(why)
+
+    @property
+    def ends(self) -> list[str]:
+        """The channels whose end was sent, and no message since."""
+        return list(self.subscriber.ended)
 
     @property
     def received(self) -> list[str]:
@@ -218,11 +224,15 @@ class FakePeer:
         if self.is_full_after_write:
             self.subscriber.pause()
 
-    def channel_ended(self, channel: str) -> None:
-        """Record the end of a channel."""
-        self.ends.append(channel)
+    def topics_ended(self) -> None:
+        """Count the calls."""
+        self.topics_ended_calls += 1
 
     def close(self, why: Refusal) -> None:
         """Record the refusal, and leave the hub like a connection."""
         self.closed_with = why
         self.on_close(self.subscriber, why)
+
+    def abort(self) -> None:
+        """Record that the connection was aborted."""
+        self.is_aborted = True

@@ -1,7 +1,7 @@
 """Loading the configuration: from the file, the environment and the command line, checked as a whole."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, 
 _BY_KEY = {row.key: row for row in SETTINGS}
 _BY_VARIABLE = {row.variable: row for row in SETTINGS}
 
+_BYTE_ORDER_MARK = "\ufeff"
 _Given = tuple[str, Setting, object]
 
 
@@ -36,13 +37,17 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     return Config(**sections, sources=_sources(file, tables))
 
 
-def check_listeners(config: Config, reactor: Any) -> None:
+def check_listeners(config: Config, reactor: Any, running: Collection[str] = ()) -> None:
     """Check the endpoint strings of the listeners.
 
+    :param running: those that listen already. They are not checked again, since their files may not be readable any
+        more without the privileges of the start.
     :raises ConfigError: when one is invalid, or needs `access.open`.
     """
     for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
         for endpoint_text in endpoints:
+            if endpoint_text in running:
+                continue
             try:
                 check_endpoint(endpoint_text, reactor)
             except ValueError as error:
@@ -56,15 +61,22 @@ def check_listeners(config: Config, reactor: Any) -> None:
         raise ConfigError("http.listen and tcp.listen must not both be empty: at least one listener is required")
 
 
-def check_inherited_sockets(config: Config, reactor: Any) -> None:
+def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool = True) -> None:
     """Check the sockets inherited from systemd. Only at the start: later a descriptor may be another one.
 
-    :raises ConfigError: when one needs `access.open`.
+    :param are_required: whether they must exist.
+    :raises ConfigError: when one does not, or needs `access.open`.
     """
     for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
         for endpoint_text in endpoints:
             try:
                 name = inherited_name(endpoint_text, reactor)
+            except LookupError as error:
+                if not are_required:
+                    continue
+                raise ConfigError(
+                    f"{key}: {endpoint_text}: systemd has passed no such socket; start the socket unit instead"
+                ) from error
             except OSError as error:
                 raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
             if name is not None and reach_of(name) is Reach.OTHERS and not config.access.open:
@@ -115,7 +127,10 @@ def _sources(file: Path | None, tables: object) -> tuple[Source, ...]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if text.startswith(_BYTE_ORDER_MARK):
+            raise ConfigError(f"{file}: begins with a byte order mark; save it as UTF-8 without one")
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -27,10 +27,7 @@ class Reconfigurable(Protocol):
         """The notifier of the service manager."""
 
     async def reconfigure(self, config: Config) -> None:
-        """Apply a configuration.
-
-        :raises ConfigError: when it cannot be applied; nothing is changed then.
-        """
+        """Apply a configuration."""
 
 
 class ConfigChange(NamedTuple):

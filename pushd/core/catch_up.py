@@ -4,12 +4,12 @@ Live messages are held within the limits of a queue. If there are too many they 
 too, and the replay continues until it has read them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pushd.core.cursor import MessageId
 from pushd.core.delivery import Delivery
+from pushd.core.gap_reports import GapReports
 from pushd.core.lookup import TopicLookup
-from pushd.core.message import Gap
 from pushd.core.names import Interest
 from pushd.core.outbox import QueueLimits
 
@@ -20,7 +20,19 @@ class CatchUp:
     :param limits: the limits of the held messages.
     """
 
-    __slots__ = ("_bytes", "_is_invalidated", "_limits", "_lookup", "_reported", "_skipped", "ends", "held", "topics")
+    __slots__ = (
+        "_bytes",
+        "_is_invalidated",
+        "_limits",
+        "_lookup",
+        "_skipped",
+        "ends",
+        "held",
+        "origin",
+        "position",
+        "reports",
+        "topics",
+    )
 
     def __init__(self, topics: Sequence[str], limits: QueueLimits) -> None:
         self.topics: dict[str, int] = dict.fromkeys(topics, 0)
@@ -29,16 +41,21 @@ class CatchUp:
         """Created on first use, since most subscriptions have nothing to replay."""
         self.held: list[Delivery] = []
         """The live messages that were held, in id order."""
-        self.ends: dict[str, None] = {}
-        """The channels that ended during the replay, in their order."""
+        self.ends: dict[str, int] = {}
+        """The channels that ended during the replay and whose end was not sent, in the order of their ends, each with
+        the sequence after which it ended. Of several ends of a channel the last one counts."""
+        self.origin: MessageId | None = None
+        """The position from which the replay starts; None before the topics are opened."""
+        self.position = 0
+        """The sequence up to which the history was read."""
         self._bytes = 0
         """The bytes of `held`."""
         self._skipped = 0
         """The newest sequence that was not held: the replay must read up to it; 0 if there is none."""
         self._is_invalidated = False
         self._limits = limits
-        self._reported: set[tuple[str, str]] = set()
-        """The gaps that were reported, by topic and end."""
+        self.reports = GapReports()
+        """The gaps that were reported."""
 
     def covers(self, channel: str) -> bool:
         """Return whether messages of `channel` belong to one of the topics."""
@@ -63,6 +80,7 @@ class CatchUp:
         """Remove topics from the replay, and their held messages."""
         for topic in topics:
             self.topics.pop(topic, None)
+            self.ends.pop(topic, None)
             if self._lookup is not None:
                 self._lookup.remove(topic)
         if self.held:
@@ -84,26 +102,21 @@ class CatchUp:
         self._bytes += message.size
         limits.budget.hold(delivery)
 
+    def add_end(self, channel: str, seq: int) -> None:
+        """Record that a channel ended after a sequence. Pages report the ends up to `position`."""
+        self.ends.pop(channel, None)
+        self.ends[channel] = seq
+
     def take_held(self) -> list[Delivery]:
         """Remove and return the held messages."""
         held = self.held
         self._set_held([])
         return held
 
-    def mark_reported(self, gaps: Iterable[Gap]) -> None:
-        """Record that gaps were reported."""
-        self._reported.update((gap.topic, gap.end) for gap in gaps)
-
-    def unreported(self, gaps: Iterable[Gap]) -> list[Gap]:
-        """Return the gaps that were not reported yet, and record them as reported."""
-        unreported = [gap for gap in gaps if (gap.topic, gap.end) not in self._reported]
-        self.mark_reported(unreported)
-        return unreported
-
     def invalidate(self) -> None:
         """Discard the held messages, which may be incomplete after a resync. At least one more page must be read."""
         self._discard_held()
-        self._skipped = 0
+        self._skipped = self.position = 0
         self._is_invalidated = True
 
     def has_reached(self, position: MessageId) -> bool:

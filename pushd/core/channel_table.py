@@ -39,9 +39,10 @@ class ChannelTable:
         """Return a channel, even if it was deleted; None if it is unknown."""
         return self.active.get(name) or self.idle.get(name) or self._deleted.get(name)
 
-    def is_deleted(self, name: str) -> bool:
-        """Return whether a channel was deleted and not created again."""
-        return name in self._deleted
+    def deleted_at(self, name: str) -> int:
+        """Return the sequence of the deletion of a channel; 0 if it was not deleted, or was created again."""
+        deleted = self._deleted.get(name)
+        return 0 if deleted is None else deleted.deleted_at
 
     def add(self, name: str, head: int) -> Channel:
         """Create a channel, with the losses of a deleted or forgotten one; `place` must be called afterwards.

@@ -12,14 +12,24 @@ _HEAVY_BYTES = 32 << 10
 class Job:
     """A batch for its subscribers, or the end of a channel, sent in slices."""
 
-    __slots__ = ("_done", "_subscribers", "batch", "channel", "since", "weight")
+    __slots__ = ("_done", "_subscribers", "batch", "channel", "is_deletion", "seq", "since", "weight")
 
     def __init__(
-        self, subscribers: Sequence[Subscriber], since: float, batch: Batch | None = None, channel: str = ""
+        self,
+        subscribers: Sequence[Subscriber],
+        since: float,
+        batch: Batch | None = None,
+        channel: str = "",
+        seq: int = 0,
+        is_deletion: bool = False,
     ) -> None:
         self.since = since
         self.batch = batch
         self.channel = channel
+        self.seq = seq
+        """The sequence after which the channel ended."""
+        self.is_deletion = is_deletion
+        """Whether it ended because it was deleted."""
         self.weight = 1 if batch is None else 1 + batch.size // _HEAVY_BYTES
         """The cost of a send to one subscriber."""
         self._subscribers = subscribers

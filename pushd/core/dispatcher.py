@@ -158,14 +158,19 @@ class Dispatcher:
             if not message.is_mark:
                 self._gather(message)
             if message.end:
-                self.end_channel(message.channel)
+                self.end_channel(message.channel, message.seq + message.is_local)
 
-    def end_channel(self, channel: str) -> None:
-        """Report the end of a channel to the subscribers to the channel itself, after all accepted messages."""
+    def end_channel(self, channel: str, seq: int | None = None) -> None:
+        """Report the end of a channel to the subscribers to the channel itself, after all accepted messages.
+
+        :param seq: the sequence of the message that ended it; None if it was deleted, after all accepted messages.
+        """
         if self.is_idle:
             self._now = self._clock()
         self._cut()
-        self._jobs.append(Job(list(self._index.by_name(channel)), self._now, channel=channel))
+        subscribers, is_deletion = list(self._index.by_name(channel)), seq is None
+        seq = self._newest if seq is None else seq
+        self._jobs.append(Job(subscribers, self._now, channel=channel, seq=seq, is_deletion=is_deletion))
 
     def run(self, limit: int) -> list[DeliveryFailure]:
         """Serve at most `limit` subscribers, fewer when they are expensive; return the failed deliveries."""
@@ -182,7 +187,7 @@ class Dispatcher:
             if job.is_done:
                 self._jobs.popleft()
             if job.batch is None:
-                self._send_end(served, job.channel, failures)
+                self._send_end(served, job, failures)
             elif others := self._fan_out(served, job.batch, failures):
                 limit -= self._serve(others, job.batch, job.since, limit, failures)
         self._now = self._clock()
@@ -370,9 +375,9 @@ class Dispatcher:
                 self._lagging.append(subscriber)
 
     @staticmethod
-    def _send_end(subscribers: Iterable[Subscriber], channel: str, failures: list[DeliveryFailure]) -> None:
+    def _send_end(subscribers: Iterable[Subscriber], job: Job, failures: list[DeliveryFailure]) -> None:
         for subscriber in subscribers:
             try:
-                subscriber.end(channel)
+                subscriber.end(job.channel, job.seq, is_deletion=job.is_deletion)
             except Exception as cause:
                 failures.append(DeliveryFailure(subscriber, cause))

@@ -301,6 +301,8 @@ class Kicked(Refusal):
     """The connection was closed by ``DELETE /connections/ID``."""
 
     code = "kicked"
+    status = 503
+    retry_after = 3
 
 
 class Ended(Refusal):

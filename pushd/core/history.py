@@ -32,6 +32,7 @@ class Channel:
 
     __slots__ = (
         "bytes",
+        "deleted_at",
         "ended",
         "head_at_loss",
         "last",
@@ -55,6 +56,8 @@ class Channel:
         self.last_time = 0.0
         """When it was accepted, in unix seconds."""
         self.ended = False
+        self.deleted_at = 0
+        """The sequence of its deletion; 0 if it was not deleted."""
         self.lost = 0
         """The sequence of the newest lost message; 0 if there is none."""
         self.lost_time = 0.0
@@ -94,6 +97,10 @@ class Channel:
     def after(self, seq: int) -> Iterator[Message]:
         """Iterate over the kept messages newer than sequence `seq`, oldest first."""
         return islice(self.messages, self._position(seq), None)
+
+    def count(self, after: int, upto: int) -> int:
+        """Return the number of kept messages after sequence `after`, up to `upto`."""
+        return max(0, self._position(upto) - self._position(after))
 
     def is_finished(self, seq: int) -> bool:
         """Return whether the channel has ended and has no message newer than sequence `seq`."""

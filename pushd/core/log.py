@@ -14,6 +14,7 @@ from pushd.core.losses import LossIndex
 from pushd.core.message import Draft, Message
 from pushd.core.steps import Steps
 from pushd.core.timeline import Timeline
+from pushd.core.timestamp import round_timestamp
 
 _EXPIRED_STEP = 500
 """The most messages that expire in one step: about a millisecond."""
@@ -38,7 +39,7 @@ class Log:
         self.epoch = epoch
         self.bounds = bounds
         self.head = 0
-        """The sequence of the newest message."""
+        """The sequence of the newest message or deletion."""
         self.bytes = 0
         """The bytes of memory that the kept messages take, approximately."""
         self.timeline = Timeline()
@@ -69,7 +70,7 @@ class Log:
             seq,
             prev,
             name,
-            int(1000 * time) / 1000,
+            round_timestamp(time),
             draft.data,
             draft.content_type,
             draft.encoding,
@@ -90,10 +91,15 @@ class Log:
             yield
 
     def delete(self, name: str) -> bool:
-        """Delete a channel with all its messages; return whether it was known."""
+        """Delete a channel with all its messages; return whether it was known.
+
+        A deletion has a sequence of its own, so that older cursors can be told from newer ones.
+        """
         channel = self.channels.take(name)
         if channel is None:
             return False
+        self.head += 1
+        channel.deleted_at = self.head
         while channel.messages:
             self._evict_oldest(channel)
         if channel.last > channel.lost:

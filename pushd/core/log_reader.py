@@ -6,7 +6,7 @@ except for expiry, which is as of the first.
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 
@@ -15,9 +15,10 @@ from pushd.core.history import Channel
 from pushd.core.log import Log
 from pushd.core.losses import NO_LOSS, LossQuery, NewestLoss
 from pushd.core.message import Gap, Message
-from pushd.core.names import Interest, is_pattern
-from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.names import Interest, is_pattern, matches
+from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition
 from pushd.core.steps import STEP, Steps
+from pushd.core.timestamp import round_timestamp
 
 _PAGE_EFFORT = 20_000
 """The most messages that are examined for one page, which may then be returned half full: about 5 ms."""
@@ -51,7 +52,8 @@ class LogReader:
         needs_replay = seq < log.head or ended > 0
         is_complete = ended == len(topics) and not gaps
         known_gaps = self._gaps(topics, known, position) if needs_replay else ()
-        return StartPosition(position, gaps, needs_replay, is_complete, known_gaps)
+        kept = () if is_return else (yield from self._kept(known_gaps, seq))
+        return StartPosition(position, gaps, needs_replay, is_complete, known_gaps, kept)
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Steps[Page]:
         """Return the next page of a replay.
@@ -111,9 +113,9 @@ class LogReader:
             case Last(size):
                 return (yield from self._start_with_last(topics, size))
             case Age(seconds):
-                return (yield from self._start_with_time(topics, time - seconds))
+                return (yield from self._start_with_time(topics, round_timestamp(time - seconds)))
             case Time(unix):
-                return (yield from self._start_with_time(topics, unix))
+                return (yield from self._start_with_time(topics, round_timestamp(unix)))
             case MessageId(epoch, seq):
                 is_own = epoch == log.epoch
                 if is_own and seq <= log.head:
@@ -225,17 +227,48 @@ class LogReader:
         pairs = zip(topics, losses, strict=True)
         return tuple(Gap(topic, str(after), self._id(loss.seq), reason) for topic, loss in pairs)
 
+    def _kept(self, known_gaps: Sequence[Gap], seq: int) -> Steps[tuple[KeptMessages, ...]]:
+        """Count the messages newer than `seq` that are kept beside known gaps; see `StartPosition`."""
+        ends = [int(gap.end.rpartition("-")[2]) for gap in known_gaps]
+        counts = dict.fromkeys((gap.topic for gap in known_gaps), 0)
+        patterns = [gap.topic for gap in known_gaps if is_pattern(gap.topic)]
+        if patterns:
+            yield from self._count_matching(patterns, seq, dict(zip(counts, ends, strict=True)), counts)
+        for gap, end in zip(known_gaps, ends, strict=True):
+            channel = self._log.channels.get_any(gap.topic)
+            if channel is not None and not is_pattern(gap.topic):
+                counts[gap.topic] = channel.count(seq, end)
+        return tuple(KeptMessages(counts[gap.topic], end) for gap, end in zip(known_gaps, ends, strict=True))
+
+    def _count_matching(
+        self, patterns: Sequence[str], seq: int, ends: Mapping[str, int], counts: dict[str, int]
+    ) -> Steps[None]:
+        """Add the messages newer than `seq`, up to the end of each pattern, to `counts`."""
+        newest = max(ends[pattern] for pattern in patterns)
+        matching: dict[str, list[str]] = {}
+        while messages := list(islice(self._log.timeline.after(seq), STEP)):
+            for message in messages:
+                if message.seq > newest:
+                    return
+                name = message.channel
+                if name not in matching:
+                    matching[name] = [pattern for pattern in patterns if matches(pattern, name)]
+                for pattern in matching[name]:
+                    counts[pattern] += message.seq <= ends[pattern]
+            seq = messages[-1].seq
+            yield
+
     def _is_finished(self, topic: str, seq: int, is_return: bool) -> bool:
         """Return whether a topic has ended and has no message newer than `seq`.
 
-        :param is_return: whether the subscriber has a cursor: only then is a deleted channel at its end.
+        :param is_return: whether the subscriber has a cursor, for which a channel that was deleted later has ended.
         """
         if is_pattern(topic):
             return False
         channel = self._log.channels.get(topic)
         if channel is not None:
             return channel.is_finished(seq)
-        return is_return and self._log.channels.is_deleted(topic)
+        return is_return and seq < self._log.channels.deleted_at(topic)
 
     # Messages
 

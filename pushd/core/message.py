@@ -38,7 +38,7 @@ class Gap(NamedTuple):
     start: str
     end: str
     reason: str
-    """``evicted``, ``expired``, ``epoch``, ``slow`` or ``unknown``."""
+    """``evicted``, ``expired``, ``epoch``, ``slow``, ``unknown`` or ``boundary``."""
 
 
 class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):

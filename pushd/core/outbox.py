@@ -115,6 +115,11 @@ class Outbox:
         return bool(self._queue or self._dropped)
 
     @property
+    def newest(self) -> int:
+        """The sequence of the newest queued message; 0 if there is none."""
+        return self._queue[-1].message.seq if self._queue and self._queue[-1] is not None else 0
+
+    @property
     def bytes(self) -> int:
         """The bytes of the queued messages."""
         return self._bytes

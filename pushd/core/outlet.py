@@ -11,11 +11,17 @@ class Outlet(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes without blocking. May call `Subscriber.pause` meanwhile."""
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended, after the end was written."""
+    def topics_ended(self) -> None:
+        """Called when every topic is a channel that has ended, after the ends were written.
+
+        It may be called again. A connection that stays open receives the messages of a channel that begins anew.
+        """
 
     def close(self, why: Refusal) -> None:
         """Report the refusal, if the transport can, and close the connection."""
+
+    def abort(self) -> None:
+        """Close the connection at once. Called when `close` has failed."""
 
 
 class ClosedOutlet:
@@ -28,10 +34,13 @@ class ClosedOutlet:
     def write(self, data: bytes) -> None:
         """Ignore."""
 
-    def channel_ended(self, channel: str) -> None:
+    def topics_ended(self) -> None:
         """Ignore."""
 
     def close(self, why: Refusal) -> None:
+        """Ignore."""
+
+    def abort(self) -> None:
         """Ignore."""
 
 

@@ -63,8 +63,9 @@ class Poll(Subscriber):
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Take a page of the history; finish when the response is full, or at the last page if there is anything."""
         messages = [*self._messages, *page.messages]
-        self._gaps = (*self._gaps, *catch_up.unreported(page.gaps))
+        self._gaps = (*self._gaps, *catch_up.reports.of_page(page))
         self.position = str(page.position)
+        catch_up.position = page.position.seq
         done = page.is_last and catch_up.has_reached(page.position)
         if done:
             messages += [delivery.message for delivery in catch_up.take_held()]
@@ -74,7 +75,7 @@ class Poll(Subscriber):
             self.finish()
         elif done:
             for channel in dict.fromkeys((*page.ended, *catch_up.ends)):
-                self.end(channel)
+                self._add_end(channel)
         return done
 
     def finish(self) -> None:

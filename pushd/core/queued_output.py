@@ -3,8 +3,8 @@
 It is ready (blocks are written at once), paused (deliveries wait in its outbox until `resume`), or closed.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from pushd.core.delivery import Delivery, Wire, encode
@@ -18,7 +18,8 @@ NEVER: Final = REPLAYING
 _WRITE: Final = 64 << 10
 """Bytes taken from the outbox for one write: the size at which the transports of Twisted pause their producer."""
 _GAPS: Final = 500
-"""Gaps reported in one write."""
+_ENDS: Final = 500
+"""Gaps, and ends, reported in one write."""
 
 
 class QueuedOutput(TopicFilter):
@@ -28,6 +29,7 @@ class QueuedOutput(TopicFilter):
     """
 
     __slots__ = (
+        "_ended",
         "_ends",
         "_limits",
         "_on_drained",
@@ -65,8 +67,11 @@ class QueuedOutput(TopicFilter):
         """None when ready."""
         self._unsent = 0
         """Approximate number of bytes encoded for this subscriber alone that its transport has not sent yet."""
-        self._ends: OrderedDict[str, None] | None = None
-        """The channels whose end has not been reported yet, in their order."""
+        self._ends: dict[str, int] | None = None
+        """The channels whose end has not been sent yet, in the order of their ends, each with the sequence of the
+        queued message after which it is sent. Of several ends of a channel the last one counts."""
+        self._ended: dict[str, None] | None = None
+        """The channels whose end was sent, and of which no message was sent since, in the order of their ends."""
         self._on_drained: Callable[[], None] | None = None
 
     def attach(self, handle: Any) -> None:
@@ -76,6 +81,20 @@ class QueuedOutput(TopicFilter):
         """
         self.handle = handle
         self._set_threshold()
+
+    def set_wire(self, wire: Wire) -> None:
+        """Change the encoding of everything that is sent from now on."""
+        self.wire = wire
+        self._set_threshold()
+
+    def is_at_end_of(self, channel: str) -> bool:
+        """Return whether the end of a channel was sent, and no message of it since."""
+        return self._ended is not None and channel in self._ended
+
+    @property
+    def ended(self) -> Sequence[str]:
+        """The channels whose end was sent, and of which no message was sent since, in the order of their ends."""
+        return list(self._ended or ())
 
     def gap(self, gaps: Iterable[Gap]) -> None:
         """Report gaps at once."""
@@ -109,7 +128,7 @@ class QueuedOutput(TopicFilter):
         while outbox and self._outbox is None and not self.is_closed:
             frames = [self.wire.gap(gap) for gap in self._gaps_of_drops(outbox)]
             deliveries = [] if outbox.has_dropped else outbox.take(_WRITE)
-            self._write(frames + self._encode(deliveries))
+            self._write(frames + self._encode_in_order(deliveries, self._ends))
         if self.is_closed:
             if outbox is not None:
                 outbox.clear()
@@ -151,7 +170,7 @@ class QueuedOutput(TopicFilter):
 
     def _set_threshold(self) -> None:
         is_open = self.handle is not None and self._outbox is None and not self.is_closed
-        self.threshold = self._floor if is_open and not self.wire.is_stateful else NEVER
+        self.threshold = self._floor if is_open and not self.wire.is_stateful and not self._ended else NEVER
 
     def _gaps_of_drops(self, outbox: Outbox) -> list[Gap]:
         gaps = []
@@ -161,13 +180,67 @@ class QueuedOutput(TopicFilter):
                 gaps.append(Gap(topic, start, lost.end, "slow"))
         return gaps
 
+    def _add_end(self, channel: str) -> None:
+        """Send the end of a channel after everything that is queued."""
+        if self._ends is None:
+            self._ends = {}
+        self._ends.pop(channel, None)
+        self._ends[channel] = self._outbox.newest if self._outbox is not None else 0
+        if self._outbox is None:
+            self._send_ends()
+
     def _send_ends(self) -> None:
+        """Send the remaining ends, and call the outlet if all topics have ended."""
         while self._ends and self._outbox is None:
-            channel, _ = self._ends.popitem(last=False)
-            self._write([self.wire.end(channel)])
-            self.outlet.channel_ended(channel)
+            channels = list(islice(self._ends, _ENDS))
+            for channel in channels:
+                del self._ends[channel]
+            self._write(self._encode_ends(channels))
+        self._check_ends()
+
+    def _check_ends(self) -> None:
+        """Call the outlet if all topics have ended, and everything was sent."""
+        if self._ended and len(self._ended) == len(self.starts) and self._outbox is None and not self.is_closed:
+            self.outlet.topics_ended()
+
+    def _encode_ends(self, channels: Iterable[str]) -> list[bytes]:
+        """Encode the ends that have not been sent yet."""
+        if self._ended is None:
+            self._ended = {}
+        unsent = [channel for channel in channels if channel not in self._ended and channel in self.starts]
+        self._ended.update(dict.fromkeys(unsent))
+        self._set_threshold()
+        return [self.wire.end(channel) for channel in unsent]
+
+    def _encode_in_order(self, deliveries: Sequence[Delivery], ends: dict[str, int] | None) -> list[bytes]:
+        """Encode deliveries, each end before the first of them that is newer; those ends are removed from `ends`."""
+        frames: list[bytes] = []
+        done = 0
+        for channel, seq in list(ends.items()) if ends and deliveries else ():
+            count = done
+            while count < len(deliveries) and deliveries[count].message.seq <= seq:
+                count += 1
+            if count == len(deliveries):
+                break
+            assert ends is not None
+            del ends[channel]
+            frames += self._encode(deliveries[done:count])
+            frames += self._encode_ends((channel,))
+            done = count
+        return frames + self._encode(deliveries[done:] if done else deliveries)
+
+    def _reopen(self, deliveries: Iterable[Delivery]) -> None:
+        """Record that the channels of deliveries have begun anew."""
+        ended = self._ended
+        if ended:
+            for delivery in deliveries:
+                ended.pop(delivery.message.channel, None)
+            if not ended:
+                self._set_threshold()
 
     def _encode(self, deliveries: Sequence[Delivery]) -> list[bytes]:
+        if self._ended:
+            self._reopen(deliveries)
         if self.wire.is_stateful and deliveries:
             self.newest = deliveries[-1]
         self.sent += len(deliveries)

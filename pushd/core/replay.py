@@ -10,6 +10,15 @@ from pushd.core.cursor import MessageId
 from pushd.core.message import Gap, Message
 
 
+class KeptMessages(NamedTuple):
+    """How many messages of a topic a replay must contain."""
+
+    number: int
+    """The number of messages after the start position, up to `upto`."""
+    upto: int
+    """The sequence of the newest of them, or a greater one."""
+
+
 class StartPosition(NamedTuple):
     """Where a subscription begins."""
 
@@ -22,6 +31,9 @@ class StartPosition(NamedTuple):
     """Whether all its channels have ended and the subscriber has all their messages."""
     known_gaps: tuple[Gap, ...] = ()
     """All gaps after `position`, reported or not; only later ones are new. Compared by topic and end."""
+    kept: tuple[KeptMessages, ...] = ()
+    """For each known gap the messages of its topic that were kept nevertheless. If fewer are read, others were lost
+    after the opening. Empty if all known gaps are reported, or if the backend does not count them."""
     start_cursor: MessageId | None = None
     """See `cursor`; None when that is the position."""
 

@@ -3,8 +3,8 @@
 The states of its topics are in `pushd.core.topic_filter`, those of its output in `pushd.core.queued_output`.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Batch, Delivery, Recent, Wire
@@ -51,6 +51,11 @@ class Subscriber(QueuedOutput):
 
     # Topics
 
+    def restart(self, topics: Iterable[str]) -> None:
+        """Send the history and the end of topics again, even if they were sent before."""
+        self._forget_origins(topics)
+        self._forget_ends(topics)
+
     def start_replay(self, topics: Sequence[str]) -> CatchUp:
         """Subscribe to topics, whose history is replayed first. There is one replay at a time."""
         self._set_starts(topics, REPLAYING)
@@ -81,9 +86,7 @@ class Subscriber(QueuedOutput):
     def unsubscribe(self, *topics: str, newest: int = 0) -> None:
         """Unsubscribe from topics. Their messages in the outbox, and accepted ones up to `newest`, are not sent."""
         self._forget_topics(topics, newest)
-        if self._ends:
-            for topic in topics:
-                self._ends.pop(topic, None)
+        self._forget_ends(topics)
         self._lower_floor()
         if self.catch_up is not None:
             self.catch_up.unsubscribe(*topics)
@@ -108,6 +111,8 @@ class Subscriber(QueuedOutput):
             batch = Batch(selected)
         if self._outbox is None:
             if not self.is_closed:
+                if self._ended:
+                    self._reopen(batch.deliveries)
                 wire = self.wire
                 if wire.is_stateful:
                     self.newest = batch.deliveries[-1]
@@ -143,34 +148,45 @@ class Subscriber(QueuedOutput):
 
         :raises TooSlow: when messages were evicted before they were read, and a data-only wire cannot report the gap.
         """
-        gaps = [gap for gap in catch_up.unreported(page.gaps) if gap.topic in catch_up.topics]
+        gaps = [gap for gap in catch_up.reports.of_page(page) if gap.topic in catch_up.topics]
         if gaps and self.wire.data_only and self.policy is not Policy.LATEST:
             raise TooSlow("subscriber is too slow: messages left the history before it had read them")
         frames = [self.wire.gap(gap) for gap in gaps]
         deliveries = [recent.of(message) for message in page.messages if self._is_replayed(catch_up, message)]
         done = page.is_last and catch_up.has_reached(page.position)
+        epoch, catch_up.position = page.position
+        ends = catch_up.ends
         if done:
             held = catch_up.take_held()
             deliveries += held
+            origin = catch_up.origin or page.position
+            self._set_origins(catch_up.topics, origin.seq if origin.epoch == epoch else 0)
             self.go_live(catch_up.topics, held[-1].message.seq if held else page.position.seq)
-        self._write(frames + self._encode(deliveries))
-        for channel in dict.fromkeys((*page.ended, *catch_up.ends)) if done else ():
-            self.end(channel)
+            ends = dict(sorted((dict.fromkeys(page.ended, page.position.seq) | ends).items(), key=itemgetter(1)))
+        frames += self._encode_in_order(deliveries, ends)
+        if done:
+            frames += self._encode_ends(ends)
+        self._write(frames)
+        if done:
+            self._check_ends()
         return done
 
-    def end(self, channel: str) -> None:
-        """Report the end of a channel, after everything that is queued."""
-        if self.is_closed or channel not in self.starts or (self._ends and channel in self._ends):
+    def end(self, channel: str, seq: int, *, is_deletion: bool = False) -> None:
+        """Report the end of a channel, after everything that is queued and before what follows.
+
+        The channel may begin anew: the subscriber stays subscribed to it.
+
+        :param seq: the sequence after which it ended.
+        :param is_deletion: whether it was deleted. Otherwise an end that is not newer than what was read from the
+            history is known from there.
+        """
+        if self.is_closed or channel not in self.starts:
             return
         if self.catch_up is not None and channel in self.catch_up.topics:
-            self.catch_up.ends[channel] = None
-            return
-        self.starts[channel] = self._floor = self.threshold = REPLAYING
-        if self._ends is None:
-            self._ends = OrderedDict()
-        self._ends[channel] = None
-        if self._outbox is None:
-            self._send_ends()
+            if is_deletion or seq > self.catch_up.position:
+                self.catch_up.add_end(channel, seq)
+        elif is_deletion or seq > self.starts[channel]:
+            self._add_end(channel)
 
     def close(self, why: Refusal | None = None) -> None:
         """Close: nothing is sent any more, and everything that is queued is released.
@@ -185,7 +201,7 @@ class Subscriber(QueuedOutput):
             self._outbox.clear()
         if self.catch_up is not None:
             self.catch_up.take_held()
-        self._outbox = self.catch_up = self.handle = self._lookup = self._ends = None
+        self._outbox = self.catch_up = self.handle = self._lookup = self._ends = self._ended = self._origins = None
         self._set_unsent(0)
         self.outlet = CLOSED_OUTLET
         self._call_on_drained()
@@ -200,8 +216,14 @@ class Subscriber(QueuedOutput):
         return False
 
     def _is_replayed(self, catch_up: CatchUp, message: Message) -> bool:
-        """Return whether a message belongs to the replay, and was not received live by another topic."""
-        return catch_up.covers(message.channel) and not self._is_live(message)
+        """Return whether a message belongs to the replay, and was not received by another topic."""
+        return catch_up.covers(message.channel) and not self._was_received(message)
+
+    def _forget_ends(self, topics: Iterable[str]) -> None:
+        for ends in (self._ends, self._ended):
+            if ends:
+                for topic in topics:
+                    ends.pop(topic, None)
 
     def _lower_floor(self) -> None:
         """Compute the floor after the starts have changed; if there are many, only when the next batch needs it."""

@@ -4,10 +4,12 @@ A topic is in one of two states:
 
     state         live messages                          left by
     REPLAYING     are held beside the replay             the last page of the replay, which leads to LIVE
-    LIVE          are sent, if newer than its start      `unsubscribe`, the end of the channel, `close`
+    LIVE          are sent, if newer than its start      `unsubscribe`, `close`
+
+A channel that ends stays live: it may begin anew.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from pushd.core.lookup import TopicLookup
@@ -21,11 +23,14 @@ UNKNOWN: Final = REPLAYING + 1
 FEW_TOPICS: Final = 16
 """Number of topics up to which the floor is computed whenever a start changes."""
 
+_NO_ORIGINS: Final[dict[str, int]] = {}
+"""Shared by the subscribers that record origins and have none; it is never changed."""
+
 
 class TopicFilter:
     """The base class of a subscriber with its topics; `Subscriber` has the reason."""
 
-    __slots__ = ("_floor", "_lookup", "_unsubscribed_up_to", "starts")
+    __slots__ = ("_floor", "_lookup", "_origins", "_unsubscribed_up_to", "starts")
 
     def __init__(self) -> None:
         self.starts: dict[str, int] = {}
@@ -35,6 +40,8 @@ class TopicFilter:
         that look, and nothing else."""
         self._lookup: TopicLookup | None = None
         """Made when patterns have to be looked up; most subscribers never need it."""
+        self._origins: dict[str, int] | None = None
+        """The sequences from which topics were replayed before they were live; None if they are not recorded."""
         self._unsubscribed_up_to = 0
         """Messages up to this sequence may be of a topic that was unsubscribed from."""
 
@@ -51,6 +58,35 @@ class TopicFilter:
     def live_topics(self) -> dict[str, int]:
         """The live topics, with their starts."""
         return {topic: start for topic, start in self.starts.items() if start != REPLAYING}
+
+    def record_origins(self) -> None:
+        """Record from where topics are replayed, so that a message is received once if a topic that is subscribed to
+        later matches it too. Called for peers that may subscribe again.
+        """
+        self._origins = _NO_ORIGINS
+
+    def _was_received(self, message: Message) -> bool:
+        """Return whether a message of the history was received by a live topic, live or when that was replayed."""
+        if self._is_live(message):
+            return True
+        origins = self._origins
+        if not origins:
+            return False
+        return any(message.seq > origins.get(topic, REPLAYING) for topic in self.live_topics_of(message.channel))
+
+    def _set_origins(self, topics: Iterable[str], seq: int) -> None:
+        """Record that topics were replayed from a sequence on."""
+        origins = self._origins
+        if origins is not None:
+            if origins is _NO_ORIGINS:
+                origins = self._origins = {}
+            for topic in topics:
+                origins[topic] = min(seq, origins.get(topic, seq))
+
+    def _forget_origins(self, topics: Iterable[str]) -> None:
+        if self._origins:
+            for topic in topics:
+                self._origins.pop(topic, None)
 
     def _is_live(self, message: Message) -> bool:
         """Return whether a message is, or was, received live by one of the topics."""
@@ -91,6 +127,7 @@ class TopicFilter:
             self.starts.pop(topic, None)
             if self._lookup is not None:
                 self._lookup.remove(topic)
+        self._forget_origins(topics)
         self._unsubscribed_up_to = max(self._unsubscribed_up_to, newest)
 
     def _highest_start(self) -> int:

@@ -15,7 +15,7 @@ from pushd.ctl.doctor.probe_run import probe
 from pushd.ctl.doctor.report import format_json, format_text
 from pushd.ctl.errors import EXIT_FAILED, CtlError, RequestRefused
 from pushd.ctl.latency import format_duration
-from pushd.ctl.output import run_program, write_data, write_json, write_summary
+from pushd.ctl.output import escape_controls, run_program, write_data, write_json, write_summary
 from pushd.ctl.progress import Progress
 from pushd.ctl.reconnect import subscribe_with_reconnect
 from pushd.ctl.subscriber_counts import SubscriberCounts
@@ -225,7 +225,7 @@ def _print_object(fields: Mapping[str, Any], as_json: bool) -> None:
         return
     for name, value in fields.items():
         shown = " ".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else value
-        print(f"{name}: {'-' if shown in (None, '') else shown}")
+        print(escape_controls(f"{name}: {'-' if shown in (None, '') else shown}"))
 
 
 def _stdout() -> BinaryIO:
@@ -233,7 +233,7 @@ def _stdout() -> BinaryIO:
 
 
 def _warn(sentence: str) -> None:
-    print(f"pushctl: {sentence}", file=sys.stderr, flush=True)
+    print(f"pushctl: {escape_controls(sentence)}", file=sys.stderr, flush=True)
 
 
 def _show_progress(what: str) -> None:

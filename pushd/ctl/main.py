@@ -12,6 +12,7 @@ from pushd.ctl.bench_client import MARKER_BYTES
 from pushd.ctl.clients import TRANSPORTS
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
+from pushd.ctl.output import escape_controls
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -34,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except CtlError as error:
-        print(f"pushctl: {error}", file=sys.stderr)
+        print(f"pushctl: {escape_controls(str(error))}", file=sys.stderr)
         return error.status
     except ValueError as error:  # from an invalid --url
-        print(f"pushctl: {error}", file=sys.stderr)
+        print(f"pushctl: {escape_controls(str(error))}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         return _INTERRUPTED

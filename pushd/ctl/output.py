@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -11,6 +12,9 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from pushd.ctl.clients import Item
+
+_CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Characters by which a text could control a terminal or change the order of what it shows, but not tab and newline."""
 
 
 def message_data(message: Item) -> bytes:
@@ -22,25 +26,27 @@ def message_data(message: Item) -> bytes:
     return json.dumps(data, ensure_ascii=False).encode() if is_json else str(data).encode()
 
 
+def escape_controls(text: str) -> str:
+    """Escape characters that could control a terminal, so that what a publisher sent cannot; JSON stays JSON."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def write_data(out: BinaryIO, message: Item, with_channel: bool) -> None:
     """Write the data and a newline; with `with_channel`, the channel name and a tab come first."""
     name = f"{message['channel']}\t".encode() if with_channel else b""
-    out.write(name + message_data(message) + b"\n")
-    out.flush()
+    _write_line(out, name + message_data(message))
 
 
 def write_json(out: BinaryIO, item: Item) -> None:
     """Write a message or control object as a line of JSON."""
-    out.write(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-    out.flush()
+    _write_line(out, json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def write_summary(out: BinaryIO, message: Item, counts: str) -> None:
     """Write one line: time (UTC), channel, id, event, content type, size and subscriber counts, but not the data."""
     when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
     fields = (message["id"], message.get("event", "-"), message["content_type"].replace(" ", ""))
-    out.write(f"{when} {message['channel']} {' '.join(fields)} {len(message_data(message))} B {counts}\n".encode())
-    out.flush()
+    _write_line(out, f"{when} {message['channel']} {' '.join(fields)} {len(message_data(message))} B {counts}".encode())
 
 
 def run_program(command: str, message: Item) -> int:
@@ -52,3 +58,11 @@ def run_program(command: str, message: Item) -> int:
     variables = {variable: str(message[name]) for name, variable in names.items() if name in message}
     environ: Mapping[str, str] = {**os.environ, **variables}
     return subprocess.run(shlex.split(command), input=message_data(message), env=environ, check=False).returncode
+
+
+def _write_line(out: BinaryIO, line: bytes) -> None:
+    """Write a line, with what could control a terminal escaped if it is written to one."""
+    if out.isatty():
+        line = escape_controls(line.decode("utf-8", "backslashreplace")).encode()
+    out.write(line + b"\n")
+    out.flush()

@@ -7,7 +7,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pushd.core.errors import NoRoom, Refusal, TooLate
-from pushd.http.addresses import host_of
 from pushd.http.connection_state import READ_AHEAD, ConnectionState
 from pushd.http.errors import render_refusal
 from pushd.http.interface import HttpSite
@@ -28,6 +27,7 @@ from pushd.http.states import (
     READY,
     transition,
 )
+from pushd.net.addresses import host_of
 from pushd.net.admission import Slot
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import attach_protocol
@@ -143,6 +143,17 @@ class HttpConnection(ConnectionState):
         self.answering = transition(self.answering, HELD)
         if not self._is_serving:
             self._update()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the daemon stops, so that the connection is to close after the next answer."""
+        return self._site.is_stopping
+
+    def abort(self) -> None:
+        """Close the connection at once, although a request is held."""
+        self._linger()
+        self.transport.abortConnection()
+        self._update()
 
     def prioritize(self) -> None:
         """Read this connection before those that only subscribe."""

@@ -29,6 +29,7 @@ class HttpSite(Protocol):
     on_idle: Deadlines[Any]
     on_close: Deadlines[Any]
     known_host: bytes | None
+    is_stopping: bool
 
     def date(self) -> bytes:
         """Return the header lines that all answers of this second share."""

@@ -49,6 +49,18 @@ def is_cross_site(fetch_site: bytes | None) -> bool:
     return fetch_site is not None and b"cross-site" in fetch_site.lower()
 
 
+def embedding_headers(allow_origins: Collection[str]) -> bytes:
+    """Return the header lines that keep pages of other origins from embedding answers (WHATWG Fetch, section 3.7;
+    Content Security Policy Level 3, section 6.4.2).
+
+    :param allow_origins: the origins whose pages may embed them in frames, and by CORS; ``*`` means all, also without.
+    """
+    if "*" in allow_origins:
+        return b"Cross-Origin-Resource-Policy: cross-origin\r\n"
+    ancestors = " ".join(["'self'", *sorted(allow_origins)]).encode("ascii")
+    return b"Cross-Origin-Resource-Policy: same-origin\r\nContent-Security-Policy: frame-ancestors %b\r\n" % ancestors
+
+
 def _is_address(family: socket.AddressFamily, text: str) -> bool:
     try:
         socket.inet_pton(family, text)

@@ -50,8 +50,15 @@ class RequestConnection(Protocol):
     def is_mid_request(self) -> bool:
         """Whether a further request has been read in part."""
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the connection is to close after the next answer, since the daemon stops."""
+
     def prioritize(self) -> None:
         """Read this connection before those that only subscribe."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
 
     def detach(self, peer: Any) -> "DetachedConnection":
         """Leave the connection to another protocol."""
@@ -197,6 +204,11 @@ class Request:
         if self._connection is not None:
             self._connection.prioritize()
 
+    def abort(self) -> None:
+        """Close the connection at once instead of answering; the request must be held."""
+        if self._connection is not None:
+            self._connection.abort()
+
     # The answer
 
     def setResponseCode(self, code: int) -> None:
@@ -221,6 +233,8 @@ class Request:
         connection = self._connection
         if connection is not None:
             self._done()
+            if connection.is_stopping:
+                self.closes_connection = True
             block = self.encode(connection.date, body)
             self.log_answer(len(block))
             connection.answered(block, self.closes_connection)
@@ -232,6 +246,8 @@ class Request:
         connection = self._connection
         if connection is not None:
             self._done()
+            if connection.is_stopping:
+                self.closes_connection = True
             if self.closes_connection:
                 self._out[b"Connection"] = b"close"
             block = self.encode_head(connection.date)

@@ -1,6 +1,5 @@
 """What all HTTP resources share: origins, client addresses, methods, and answers to refused requests (RFC 9110)."""
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,13 +12,13 @@ from twisted.web.server import NOT_DONE_YET
 
 from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
 from pushd.http.access_log import AccessLog
-from pushd.http.addresses import host_of, is_ip_address, without_port
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
-from pushd.http.origins import is_cross_site, is_known_host, is_same_origin
+from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
 from pushd.http.query import check_parameters
 from pushd.http.request import Request
 from pushd.metrics import Counters
+from pushd.net.addresses import Network, forwarded_host, host_of, is_in_networks
 from pushd.net.admission import Admission, Slot
 from pushd.net.eager_task import run_eagerly
 
@@ -48,7 +47,7 @@ class HttpContext:
     """Host names that loopback listeners serve besides ``localhost`` and IP addresses, in lower case."""
     pull_hosts: frozenset[str] = frozenset()
     """Hosts that a page of client pull may load next."""
-    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    proxies: tuple[Network, ...] = ()
     """The networks of proxies whose ``X-Forwarded-For`` is trusted."""
     access: AccessLog = field(default_factory=AccessLog)
 
@@ -60,10 +59,7 @@ class HttpContext:
 
     def is_proxy(self, host: str | None) -> bool:
         """Return whether a host is a trusted proxy."""
-        if not self.proxies or host is None or not is_ip_address(host):
-            return False
-        address = ipaddress.ip_address(host)
-        return any(address in network for network in self.proxies)
+        return bool(self.proxies) and host is not None and is_in_networks(host, self.proxies)
 
     def client_of(self, request: Request) -> str:
         """Return the address of the client: the peer's, or the one that a trusted proxy has forwarded."""
@@ -71,7 +67,7 @@ class HttpContext:
         if not self.proxies:
             return peer or "unix"
         chain = (request.getHeader(b"x-forwarded-for") or b"").decode("latin-1").split(",")
-        while self.is_proxy(peer) and chain and is_ip_address(forwarded := without_port(chain.pop().strip())):
+        while self.is_proxy(peer) and chain and (forwarded := forwarded_host(chain.pop())):
             peer = forwarded
         return peer or "unix"
 
@@ -89,6 +85,10 @@ class HttpContext:
             request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
             if origin.decode("latin-1") in self.allow_origins:
                 request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+
+    def embedding_headers(self) -> bytes:
+        """Return the header lines about embedding that all answers share."""
+        return embedding_headers(self.allow_origins)
 
     def check_origin(self, request: Request) -> None:
         """Check the origin of a request that writes or opens a WebSocket.

@@ -12,11 +12,11 @@ from zope.interface import implementer
 
 from pushd.core.errors import Refusal, TooManyConnections, UnknownHost
 from pushd.http.access_log import AccessLog, AccessLogEntry
-from pushd.http.addresses import host_of
 from pushd.http.connection import HttpConnection
 from pushd.http.limits import HttpLimits
 from pushd.http.request import Request
 from pushd.metrics import Counters
+from pushd.net.addresses import host_of
 from pushd.net.admission import Admission, Slot
 from pushd.net.keepalive import Deadlines
 from pushd.net.listeners import is_on_loopback
@@ -27,7 +27,7 @@ _LINGER_SECONDS: Final = 5.0
 """How long a client may take to read the last answer before the connection is aborted."""
 _IDLE_SECONDS: Final = 60.0
 """How long a connection may wait for its next request, and a body for its next bytes."""
-_SHARED: Final = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\nDate: %b\r\n"
+_SHARED: Final = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\n%bDate: %b\r\n"
 _SHOWN_HOST: Final = 255
 """Bytes of an unknown host that its refusal shows: no host name is longer."""
 
@@ -50,6 +50,7 @@ class PushSite(ServerFactory):
         access: AccessLog | None = None,
         client_of: Callable[[Request], str] = lambda request: host_of(request.client) or "unix",
         serves_host: Callable[[bytes], bool] = lambda authority: True,
+        embedding_headers: Callable[[], bytes] = lambda: b"",
     ) -> None:
         self.limits = limits
         self.counters = counters
@@ -68,11 +69,14 @@ class PushSite(ServerFactory):
         )
         self.on_close: Deadlines[HttpConnection] = Deadlines(clock, _LINGER_SECONDS, _abort)
         self.root = root
-        self._admission = admission
+        self.is_stopping = False
+        """Whether connections are closed after their next answer, which announces it."""
+        self.admission = admission
         self._is_proxy = is_proxy
         self._access = access or AccessLog()
         self._client_of = client_of
         self._serves_host = serves_host
+        self._embedding_headers = embedding_headers
         self.known_host: bytes | None = None
         """The known host that was judged last: most requests name it again."""
         self._second = 0
@@ -84,6 +88,10 @@ class PushSite(ServerFactory):
         self.known_host = None
         self.on_head.reconfigure(limits.handshake)
         self.on_body.reconfigure(limits.upload)
+
+    def begin_shutdown(self) -> None:
+        """Close each connection after its next answer."""
+        self.is_stopping = True
 
     def close_idle(self) -> None:
         """Close the connections that clients keep for another request, and those whose last answer is sent."""
@@ -108,7 +116,7 @@ class PushSite(ServerFactory):
         """Admit a connection, for one short request only if all regular slots are taken; None closes it at once."""
         host = host_of(addr)
         try:
-            slot = self._admission.admit_spare(host, count_address=not self._is_proxy(host))
+            slot = self.admission.admit_spare(host, count_address=not self._is_proxy(host))
         except TooManyConnections as refusal:
             self.counters.count_refusal(refusal, f"http {host}")
             return None
@@ -147,9 +155,7 @@ class PushSite(ServerFactory):
         now = int(time.time())
         if now != self._second:
             self._second = now
-            self._date = b"Server: pushd\r\nX-Content-Type-Options: nosniff\r\nDate: %b\r\n" % format_date_time(
-                now
-            ).encode("ascii")
+            self._date = _SHARED % (self._embedding_headers(), format_date_time(now).encode("ascii"))
         return self._date
 
     def _deadlines(self) -> tuple[Deadlines[HttpConnection], ...]:

@@ -102,7 +102,8 @@ class BackendListener:
         """Return the audience of a channel at this node."""
         subscribers = self._dispatcher.subscribers_of(channel)
         transports = Counter(subscriber.peer.transport for subscriber in subscribers)
-        return Audience(bool(self._dispatcher.subscribers_by_name(channel)), transports)
+        by_name = self._dispatcher.subscribers_by_name(channel)
+        return Audience(any(not subscriber.is_at_end_of(channel) for subscriber in by_name), transports)
 
     def _affected(self, channels: Collection[str] | None) -> Collection[Subscriber]:
         if channels is None:

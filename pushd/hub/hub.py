@@ -24,6 +24,7 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import BadParameter, InternalError, Kicked, Refusal, UnknownChannel, UnknownConnection
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
+from pushd.core.outlet import Outlet
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
@@ -225,12 +226,20 @@ class Hub:
             self.log.failure("{peer}: delivery failed, closing the connection", Failure(cause), peer=subscriber.peer)
         self._counters.count_refusal(refusal, str(subscriber.peer))
         self._counters.disconnects[refusal.code] += 1
+        outlet = subscriber.outlet
         try:
-            subscriber.outlet.close(refusal)
+            outlet.close(refusal)
         except Exception:
-            self.log.failure("{peer}: closing the connection failed", Failure(), peer=subscriber.peer)
+            self.log.failure("{peer}: closing the connection failed, aborting it", Failure(), peer=subscriber.peer)
             if not subscriber.is_closed:
                 self.remove(subscriber, refusal)
+            self._abort(subscriber, outlet)
+
+    def _abort(self, subscriber: Subscriber, outlet: Outlet) -> None:
+        try:
+            outlet.abort()
+        except Exception:
+            self.log.failure("{peer}: aborting the connection failed", Failure(), peer=subscriber.peer)
 
     def kick(self, id: str) -> None:
         """Close a connection.

@@ -9,6 +9,7 @@ from pushd.core.budget import Budget
 from pushd.core.cursor import Last, MessageId, Now, Since
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import NoRoom, UnknownChannel
+from pushd.core.gap_reports import GapReports
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy
 from pushd.core.replay import ChannelInfo
@@ -62,16 +63,15 @@ class Queries:
             raise NoRoom(NO_ROOM)
         opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
         messages: list[Message] = []
-        gaps = list(opening.gaps)
-        reported = {(gap.topic, gap.end) for gap in (*opening.gaps, *opening.known_gaps)}
+        reports = GapReports()
+        gaps = reports.opened(opening)
         position, complete = opening.position, False
         while not complete and len(messages) < limit and size > 0:
             if position != opening.position:
                 await self._turns.next_turn()
             page = await self._backend.page(topics, position, min(limit - len(messages), _PAGE_MESSAGES), size)
             messages += page.messages
-            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in reported]
-            reported.update((gap.topic, gap.end) for gap in page.gaps)
+            gaps += reports.of_page(page)
             size -= sum(message.size for message in page.messages)
             position, complete = page.position, page.is_last
         return HistoryPage(messages, tuple(gaps), position)

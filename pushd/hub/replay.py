@@ -54,10 +54,9 @@ class Replay:
         catch_up = subscriber.catch_up
         if catch_up is None:
             return
-        gaps = catch_up.unreported(opening.gaps)
-        catch_up.mark_reported(opening.known_gaps)
+        gaps = catch_up.reports.opened(opening)
         self._counters.gaps.update(gap.reason for gap in gaps)
-        position = opening.position
+        position = catch_up.origin = opening.position
         page = Page((), (), position, is_last=not opening.needs_replay)
         await drained(subscriber)
         if report_gaps:

@@ -234,4 +234,4 @@ class Session(Generic[T]):
         formats = self._context.formats
         if name not in formats:
             raise BadCommand(f"format must be one of {', '.join(formats)}")
-        self._subscriber.wire = formats[name]
+        self._subscriber.set_wire(formats[name])

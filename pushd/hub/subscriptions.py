@@ -43,16 +43,16 @@ class Subscriptions:
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since) -> StartPosition:
         """See `Hub.subscribe`."""
         _check_open(subscriber)
-        fresh = [topic for topic in topics if topic not in subscriber.starts or not isinstance(since, Now)]
-        live = [topic for topic in topics if topic not in fresh] if len(fresh) < len(topics) else []
+        fresh = [topic for topic in topics if not isinstance(since, Now) or _is_fresh(topic, subscriber)]
+        live = set(topics).difference(fresh) if len(fresh) < len(topics) else set()
         if not fresh:
             position = (await self._backend.open((), NOW)).position
             _check_open(subscriber)
             cursor = self._cursor_of_live(subscriber, live, position)
             return StartPosition(position, (), needs_replay=False, is_complete=False, start_cursor=cursor)
-        if len(subscriber.starts.keys() | set(fresh)) > self._max_topics:
-            raise TooManySubscriptions(f"a connection must not subscribe to more than {self._max_topics} topics")
+        self._make_room(subscriber, fresh)
         self._add(fresh, subscriber)
+        subscriber.restart(fresh)
         subscriber.start_replay(fresh)
         try:
             opening = await self._backend.open(fresh, since)
@@ -85,7 +85,7 @@ class Subscriptions:
         lost = [id for gap in opening.gaps if (id := parse_id(gap.end)) is not None]
         return min([position, *(id._replace(seq=id.seq - 1) for id in lost)])
 
-    def _cursor_of_live(self, subscriber: Subscriber, topics: Sequence[str], position: MessageId) -> MessageId:
+    def _cursor_of_live(self, subscriber: Subscriber, topics: Iterable[str], position: MessageId) -> MessageId:
         """Return a cursor up to which a subscriber was sent all messages of topics that it had before.
 
         :param position: the cursor is not later.
@@ -120,6 +120,19 @@ class Subscriptions:
         """Leave the topics that are still to be removed."""
         self._removed.clear()
 
+    def _make_room(self, subscriber: Subscriber, fresh: Sequence[str]) -> None:
+        """Unsubscribe from the channels that ended first, as far as topics would exceed the maximum.
+
+        :raises TooManySubscriptions: when that does not make enough room.
+        """
+        excess = len(subscriber.starts.keys() | set(fresh)) - self._max_topics
+        if excess <= 0:
+            return
+        ended = [channel for channel in subscriber.ended if channel not in fresh]
+        if excess > len(ended):
+            raise TooManySubscriptions(f"a connection must not subscribe to more than {self._max_topics} topics")
+        self.unsubscribe(subscriber, ended[:excess])
+
     def _add(self, topics: Sequence[str], subscriber: Subscriber) -> None:
         """Add a subscriber to topics, some of which it may have already."""
         for topic in topics:
@@ -152,6 +165,11 @@ class Subscriptions:
             if not self._counts[topic]:
                 del self._counts[topic]
                 self._backend.unsubscribe(topic)
+
+
+def _is_fresh(topic: str, subscriber: Subscriber) -> bool:
+    """Return whether a subscriber does not have a topic, or was sent its end."""
+    return topic not in subscriber.starts or subscriber.is_at_end_of(topic)
 
 
 def _check_open(subscriber: Subscriber) -> None:

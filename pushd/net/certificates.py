@@ -4,7 +4,6 @@ Twisted loads certificates once, when it parses the endpoint string. A reload pa
 that does not listen but records the factory. That factory then serves new connections.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -52,14 +51,13 @@ class RenewingReactor(_TlsOverTcpReactor):
             factory = self._replaceable = _ReplaceableFactory(factory)
         return self._reactor.listenTCP(port, factory, backlog, interface)
 
-    def reload(self) -> Callable[[], None] | None:
-        """Load the certificates again.
+    def reload(self) -> None:
+        """Load the certificates again, for new connections. Does nothing if the endpoint has no TLS.
 
-        :return: a function that makes new connections use them; None if the endpoint has no TLS.
-        :raises ValueError: when they cannot be loaded.
+        :raises ValueError: when they cannot be loaded; nothing is changed then.
         """
         if self._replaceable is None:
-            return None
+            return
         recorder = _FactoryRecorder(self._reactor)
         try:
             endpoint: Any = serverFromString(recorder, self._endpoint)
@@ -70,8 +68,7 @@ class RenewingReactor(_TlsOverTcpReactor):
         except Exception as error:  # OpenSSL, the file system and Twisted raise different exceptions
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"certificates of {self._endpoint!r} cannot be loaded ({reason})") from error
-        replaceable, renewed = self._replaceable, recorder.factory
-        return lambda: replaceable.replace(renewed)
+        self._replaceable.replace(recorder.factory)
 
 
 class _FactoryRecorder(_TlsOverTcpReactor):

@@ -22,6 +22,9 @@ _UNSENT = 128 << 10
 """About the most unsent bytes of a connection in the kernel. The default of Linux is 4 MiB: a copy for each slow
 consumer that is not counted in its queue and delays its detection.
 """
+_UNIX_MODE = "660"
+# The arguments of the endpoints that have defaults, in their order.
+_POSITIONAL = {"tcp": ("port", "interface", "backlog"), "unix": ("address", "mode", "backlog", "lockfile")}
 # The index of the port among the arguments, for the kinds of endpoint that bind an address.
 _PORT_AT = {"tcp": 0, "tcp6": 0, "ssl": 0, "tls": 1}
 _PIECE = re.compile(r"((?:\\.|[^\\:])*):", re.DOTALL)
@@ -134,8 +137,13 @@ def check_endpoint(text: str, reactor: Any) -> None:
     :raises ValueError: with a phrase for the operator, when Twisted could not listen on it.
     """
     try:
-        serverFromString(reactor, text)
+        try:
+            serverFromString(reactor, text)
+        except LookupError:
+            _check_inherited(text)
         kind, plain, named = _read(text)
+        if kind == "unix" and not named.get("address", plain[0] if plain else ""):
+            raise ValueError("the path must not be empty")
         port = int(named["port"] if "port" in named else plain[_PORT_AT[kind]]) if kind in _PORT_AT else 0
     except Exception as error:  # each kind of endpoint fails in its own way
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -154,11 +162,37 @@ def is_local(text: str) -> bool:
     return kind in ("unix", "systemd") or (kind in _PORT_AT and _is_loopback(named.get("interface", "")))
 
 
+def with_defaults(text: str, backlog: int) -> str:
+    """Return an endpoint string with our defaults where they differ from those of Twisted.
+
+    :param backlog: connections that may wait to be accepted. A Unix socket is accessible to its user and group only.
+    """
+    kind, plain, named = _read(text)
+    if kind == "haproxy":
+        prefix, _, inner = text.partition(":")
+        return f"{prefix}:{with_defaults(inner, backlog)}"
+    defaults: dict[str, object] = {}
+    if kind in ("tcp", "unix"):
+        defaults["backlog"] = backlog
+    if kind == "unix":
+        defaults["mode"] = _UNIX_MODE
+    # Arguments by position: the address, then in the order of Twisted.
+    given = {*named, *_POSITIONAL.get(kind, ())[: len(plain)]}
+    return text + "".join([f":{name}={value}" for name, value in defaults.items() if name not in given])
+
+
+def without_proxy_protocol(text: str) -> tuple[str, bool]:
+    """Return the endpoint string behind ``haproxy:``, and whether there was that prefix."""
+    kind, _, inner = text.partition(":")
+    return (without_proxy_protocol(inner)[0], True) if kind.lower() == "haproxy" else (text, False)
+
+
 def inherited_name(text: str, reactor: Any) -> object | None:
     """Return the address, like ``getsockname``, of a socket that is inherited from systemd and is not listening yet;
     None for any other endpoint string.
 
     :raises OSError: when the descriptor is not a socket.
+    :raises LookupError: when systemd has passed no such socket.
     """
     kind, _, _ = _read(text)
     if kind == "haproxy":
@@ -169,6 +203,17 @@ def inherited_name(text: str, reactor: Any) -> object | None:
     with socket.socket(fileno=os.dup(endpoint.fileno)) as sock:
         name: object = sock.getsockname()
         return name
+
+
+def _check_inherited(text: str) -> None:
+    """Check the endpoint string of a socket that systemd has not passed, as in a shell.
+
+    :raises ValueError: when it is invalid, or is of another kind.
+    """
+    kind, plain, named = _read(without_proxy_protocol(text)[0])
+    domain = named.get("domain", plain[0] if plain else "")
+    if kind != "systemd" or not hasattr(socket, f"AF_{domain}"):
+        raise ValueError("domain must be INET, INET6 or UNIX")
 
 
 def exposed(text: str, name: object) -> str:
@@ -211,7 +256,8 @@ class StartOrExit(MultiService):
 
 def _cannot_listen(error: CannotListenError) -> str:
     reason = getattr(error.socketError, "strerror", None) or error.socketError
-    place = error.port if error.interface is None else f"{error.interface or '*'}:{error.port}"
+    port = os.fsdecode(error.port) if isinstance(error.port, bytes) else error.port
+    place = port if error.interface is None else f"{error.interface or '*'}:{port}"
     return f"cannot listen on {place}: {reason}"
 
 

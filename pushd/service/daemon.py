@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from pushd import __version__
-from pushd.config.table import Config, ConfigError
+from pushd.config.table import Config
 from pushd.core.budget import Budget
 from pushd.core.errors import Stopping
 from pushd.core.outbox import QueueLimits
@@ -99,25 +99,29 @@ class Daemon(MultiService):
         self.supervisor = Supervisor(reactor, lambda: self.hub.unavailable_reason is None, os.environ)
         self.supervisor.setServiceParent(self)
 
+    def startService(self) -> None:
+        """Start all parts."""
+        super().startService()
+        config = self._config
+        if (config.http.reuse_port or config.tcp.reuse_port) and not config.backend.url:
+            self.log.warn(
+                "reuse_port without Redis: processes that share a port have separate histories and subscribers, and a "
+                "message reaches the clients of one process only"
+            )
+
     # Reload
 
     async def reconfigure(self, config: Config) -> None:
         """Apply the settings that do not need a restart.
 
         Those that a connection gets at its start, such as the limits of its queue, apply to new connections.
-
-        :raises ConfigError: when certificates cannot be loaded; nothing is changed then.
+        Certificates that cannot be loaded are logged, and the previous ones stay in use.
         """
-        try:
-            renewals = [listener.load_certificates() for listener in self._listeners]
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
         self._config = config
         for reconfigure in self._on_reload:
             reconfigure(config)
-        for renew in renewals:
-            if renew is not None:
-                renew()
+        for listener in self._listeners:
+            listener.renew_certificates()
         await self._sources.reconfigure(self._source_factories(config))
 
     # Stop
@@ -129,6 +133,7 @@ class Daemon(MultiService):
     async def _stop(self) -> None:
         self.supervisor.stopping()
         self.hub.begin_shutdown()
+        self._site.begin_shutdown()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._close_connections()
         self._site.close_idle()
@@ -213,6 +218,7 @@ class Daemon(MultiService):
             context.access,
             context.client_of,
             context.serves_host,
+            context.embedding_headers,
         )
         self._on_reload.append(lambda new: site.reconfigure(self._context.limits))
         return site

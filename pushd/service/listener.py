@@ -1,7 +1,6 @@
 """Listeners: one service for each endpoint string."""
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -11,9 +10,22 @@ from twisted.python.failure import Failure
 
 from pushd.core.errors import TooManyConnections
 from pushd.metrics import Counters
+from pushd.net.addresses import plain_host
+from pushd.net.admission import Slot
 from pushd.net.certificates import RenewingReactor
-from pushd.net.listeners import CannotStart, Reach, exposed, on_too_many_files, prepare
+from pushd.net.inherited_sockets import InheritingReactor
+from pushd.net.listeners import (
+    CannotStart,
+    Reach,
+    exposed,
+    on_too_many_files,
+    prepare,
+    with_defaults,
+    without_proxy_protocol,
+)
 from pushd.net.low_priority import LowPriorityReaders, deprioritize
+from pushd.net.proxy_protocol import ProxyProtocolFactory
+from pushd.net.unix_sockets import UnixSocketReactor
 
 _BACKLOG = 4096
 """Connections that may wait to be accepted, as far as the kernel permits. With Twisted's default of 50, most of many
@@ -48,13 +60,15 @@ class ListenerService(Service):
         self._endpoint = endpoint
         self._is_open = is_open
         self._counters: Counters = factory.counters
+        self._served = factory
         self._dead_peer = dead_peer
         self._low_priority = low_priority
         self._port: Any = None
-        if endpoint.startswith("tcp:") and "backlog=" not in endpoint:
-            endpoint += f":backlog={_BACKLOG}"
+        endpoint, is_behind_proxy = without_proxy_protocol(with_defaults(endpoint, _BACKLOG))
+        if is_behind_proxy:
+            factory = ProxyProtocolFactory(factory, factory.clock, self._admit_proxy, self._on_invalid_proxy_header)
         self._factory = factory
-        self._renewing = RenewingReactor(endpoint, factory, reactor)
+        self._renewing = RenewingReactor(endpoint, factory, UnixSocketReactor(InheritingReactor(reactor)))
         self._listen_on: Any = serverFromString(self._renewing, endpoint)
 
     def privilegedStartService(self) -> None:
@@ -95,13 +109,14 @@ class ListenerService(Service):
         port, self._port = self._port, None
         return None if port is None else port.stopListening()
 
-    def load_certificates(self) -> Callable[[], None] | None:
-        """Load the certificates again.
-
-        :return: a function that makes new connections use them; None if the endpoint has no TLS.
-        :raises ValueError: when they cannot be loaded.
-        """
-        return self._renewing.reload()
+    def renew_certificates(self) -> None:
+        """Load the certificates again, for new connections. If they cannot be loaded, log the reason."""
+        try:
+            self._renewing.reload()
+        except ValueError as error:
+            self.log.error(
+                "{name}: {reason}; new connections use the previous certificates", name=self._name, reason=str(error)
+            )
 
     def reconfigure(self, dead_peer: int) -> None:
         """Change the timeout of dead peers, for new connections."""
@@ -109,9 +124,21 @@ class ListenerService(Service):
         if self._port is not None:
             prepare(self._port, dead_peer)
 
+    def _admit_proxy(self, host: str | None) -> Slot | None:
+        """Admit a connection until its PROXY protocol header arrives; then the address of its client counts."""
+        try:
+            slot: Slot = self._served.admission.admit_spare(None)
+        except TooManyConnections as refusal:
+            self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
+            return None
+        return slot
+
+    def _on_invalid_proxy_header(self, host: str | None) -> None:
+        self._counters.log_invalid_proxy_header(f"{self._name} {host or 'unix'}")
+
     def _on_too_many_files(self, host: str | None) -> None:
         refusal = TooManyConnections("open file limit reached")
-        self._counters.count_refusal(refusal, f"{self._name} {host or 'unix'}")
+        self._counters.count_refusal(refusal, f"{self._name} {plain_host(host) if host else 'unix'}")
 
 
 def _address(address: Any) -> str:

@@ -38,11 +38,12 @@ _NULL_WIRE = _NullWire()
 class _HeldRequest:
     """One held request. It ends once, by whichever event is first. It has no timer and no coroutine of its own."""
 
-    __slots__ = ("_answer", "_is_hurried", "_requests", "due", "subscriber")
+    __slots__ = ("_answer", "_is_hurried", "_request", "_requests", "due", "subscriber")
 
     def __init__(
         self,
         requests: "HeldRequests",
+        request: Request,
         peer: Peer,
         limits: QueueLimits,
         answer: Callable[[PollResult | None], None],
@@ -50,6 +51,7 @@ class _HeldRequest:
         self.due = 0
         self.subscriber = Poll(self, _NULL_WIRE, limits, peer)
         self._is_hurried = False
+        self._request = request
         self._requests = requests
         self._answer = answer
 
@@ -75,13 +77,10 @@ class _HeldRequest:
     def write(self, data: bytes) -> None:
         """Send nothing: a poll sends only its answer."""
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended; with the last one the request is answered."""
-        poll = self.subscriber
-        self._requests.hub.unsubscribe(poll, (channel,))
-        if not poll.starts:
-            poll.has_ended = True
-            self.expire()
+    def topics_ended(self) -> None:
+        """Called when every channel has ended: answer the request."""
+        self.subscriber.has_ended = True
+        self.expire()
 
     def close(self, why: Refusal) -> None:
         """Answer with what there is; a request whose subscription is still being opened is refused."""
@@ -89,6 +88,11 @@ class _HeldRequest:
             self.expire()
         else:
             self._requests.live.remove(self, why)
+
+    def abort(self) -> None:
+        """Close the connection without an answer; a request whose subscription is still being opened is refused."""
+        if self.subscriber.position:
+            self._request.abort()
 
     def client_disconnected(self) -> None:
         """Called when the client has disconnected, perhaps after the end and before the answer."""
@@ -136,7 +140,7 @@ class HeldRequests:
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._context.admit_stream(request)
-        held = _HeldRequest(self, Peer(transport, self._context.client_of(request)), self._limits, answer)
+        held = _HeldRequest(self, request, Peer(transport, self._context.client_of(request)), self._limits, answer)
         self.live.add(held, slot)
         request.hold(held.client_disconnected, held.hurry)
         await held.begin(topics, since, seconds)

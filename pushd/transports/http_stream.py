@@ -12,7 +12,17 @@ from twisted.python.failure import Failure
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
-from pushd.core.errors import NoRoom, Refusal, Stopping, TooLarge, TooManyConnections, TooSlow, Unavailable
+from pushd.core.errors import (
+    InternalError,
+    Kicked,
+    NoRoom,
+    Refusal,
+    Stopping,
+    TooLarge,
+    TooManyConnections,
+    TooSlow,
+    Unavailable,
+)
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
@@ -34,8 +44,10 @@ _EARLY = 8 << 10
 """Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
 _CLOSE_SECONDS = 5.0
 """Seconds that a stream may take to send its queue when it is closed."""
-_TEMPORARY = (TooManyConnections, Unavailable, Stopping, TooSlow, NoRoom)
+_TEMPORARY = (TooManyConnections, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
 """Refusals after which the client should request the stream again; see `StreamResource.retry_later`."""
+_BREAKING = (Stopping, InternalError, TooLarge)
+"""Refusals after which the connection cannot be kept."""
 
 
 class StreamFormat:
@@ -121,18 +133,11 @@ class HttpStream(Backpressure):
         if data := wire.block([wire.ping() or (newest.frame(wire) if newest is not None else b"")]):
             self._transport.write(data)
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended; with the last one the stream ends."""
-        self._resource.hub.unsubscribe(self.subscriber, (channel,))
-        if not self.subscriber.starts:
-            wire = self.subscriber.wire
-            self._transport.write(wire.block([wire.last()]))
-            slot, give_back = self._slot, self._give_back_to
-            if slot is None or give_back is None:
-                self._finish(None, _CLOSE_SECONDS)
-            else:
-                self._end_body(None)
-                give_back(self._transport, slot, self._unread)
+    def topics_ended(self) -> None:
+        """Called when every channel has ended: end the stream."""
+        wire = self.subscriber.wire
+        self._transport.write(wire.block([wire.last()]))
+        self._end_or_give_back(None)
 
     def close(self, why: Refusal) -> None:
         """End the stream; a stream that has not begun is refused. The client reconnects with its cursor."""
@@ -141,7 +146,24 @@ class HttpStream(Backpressure):
             return
         if farewell := self._resource.farewell(why):
             self._transport.write(self.subscriber.wire.block([farewell]))
-        self._finish(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+        if self.subscriber.is_paused or isinstance(why, _BREAKING):
+            self._finish(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+        else:
+            self._end_or_give_back(why)
+
+    def abort(self) -> None:
+        """Close the connection at once; a stream that has not begun is refused."""
+        if self._transport is not None:
+            self._transport.abortConnection()
+
+    def _end_or_give_back(self, why: Refusal | None) -> None:
+        """End the stream. The connection is kept for the next request, as its headers and the last chunk announce."""
+        slot, give_back = self._slot, self._give_back_to
+        if slot is None or give_back is None:
+            self._finish(why, _CLOSE_SECONDS)
+        else:
+            self._end_body(why)
+            give_back(self._transport, slot, self._unread)
 
     def _finish(self, why: Refusal | None, seconds: float) -> None:
         """End the stream, and close the connection within `seconds`; `connectionLost` follows."""

@@ -4,7 +4,7 @@ import random
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import BadParameter, Refusal, Stopping
+from pushd.core.errors import BadParameter, Kicked, Refusal, Stopping
 from pushd.http.query import parameter
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
@@ -45,10 +45,13 @@ class SseResource(StreamResource):
 
     def farewell(self, refusal: Refusal) -> bytes:
         """Encode the `retry` line for an EventSource that has to reconnect later. It creates no event."""
-        return b"" if refusal.retry_after is None else RETRY % self._come_back_after(refusal)
+        has_delay = refusal.retry_after is not None and not isinstance(refusal, Kicked)
+        return RETRY % self._come_back_after(refusal) if has_delay else b""
 
     def _come_back_after(self, refusal: Refusal) -> int:
         """Return the milliseconds until the reconnect, randomized so that clients do not reconnect all at once."""
+        if isinstance(refusal, Kicked):
+            return _RETRY_MS
         seconds = refusal.retry_after or 1
         spread = self.spread if isinstance(refusal, Stopping) else seconds
         return round(1000 * (seconds + random.uniform(0, spread)))

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -21,6 +21,7 @@ from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.hub.session import Session, SessionContext
 from pushd.metrics import Counters
+from pushd.net.addresses import host_of
 from pushd.net.admission import Admission, Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.low_priority import prioritize
@@ -38,6 +39,7 @@ from pushd.wire.line_commands import (
     parse_publish,
 )
 from pushd.wire.ndjson import JsonLines, RawLines
+from pushd.wire.telnet import IAC, extract_commands
 from pushd.wire.text_lines import LINE_END, TextLines
 
 _CLOSE_SECONDS = 5.0
@@ -65,18 +67,30 @@ class LineLimits:
 class LineConnection(Backpressure):
     """A line connection, and the outlet of its subscriber."""
 
-    __slots__ = ("_factory", "_is_half_closed", "_rest", "_session", "_slot", "subscriber", "transport")
+    __slots__ = (
+        "_factory",
+        "_is_half_closed",
+        "_rest",
+        "_session",
+        "_slot",
+        "_telnet_rest",
+        "subscriber",
+        "transport",
+    )
 
     def __init__(self, factory: "LineFactory", address: str, slot: Slot) -> None:
         self._factory = factory
         self._slot = slot
         self._rest: bytes | bytearray = b""
         """The received part of an incomplete line, which is charged to the memory budget."""
+        self._telnet_rest = b""
+        """The received part of an incomplete telnet command."""
         self._is_half_closed = False
         self.subscriber = Subscriber(
             self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
         )
-        self._session: Session[bytes | Refusal] = Session(factory.sessions, self.subscriber)
+        self.subscriber.record_origins()
+        self._session: Session[_Item] = Session(factory.sessions, self.subscriber)
         self.transport: Any = None
 
     # From the network
@@ -95,11 +109,15 @@ class LineConnection(Backpressure):
             return
         # A peer that waits for each reply is never paused: pausing costs as much as the reply.
         was_busy = self._session.is_busy
-        self._session.put(self._split(data), self)
+        items: list[_Item] = []
+        if IAC in data or self._telnet_rest:
+            data, answers, self._telnet_rest = extract_commands(self._telnet_rest + data)
+            items = [_TelnetAnswers(answers)] if answers else []
+        self._session.put(items + self._split(data) if items else self._split(data), self)
         if was_busy and not self.subscriber.is_closed:
             self.transport.pauseProducing()
 
-    def _split(self, data: bytes) -> list[bytes | Refusal]:
+    def _split(self, data: bytes) -> list["_Item"]:
         """Return the lines that `data` completes, followed by a refusal when the rest cannot be accepted."""
         charged = len(self._rest)
         if not self._rest:
@@ -109,7 +127,7 @@ class LineConnection(Backpressure):
         else:  # append in place, so that a line received in many small reads is not copied each time
             lines, self._rest = [], bytearray(self._rest) if isinstance(self._rest, bytes) else self._rest
             self._rest += data
-        items: list[bytes | Refusal] = [line.removesuffix(b"\r") for line in lines]
+        items: list[_Item] = [line.removesuffix(b"\r") for line in lines]
         limits = self._factory.limits
         most = limits.line
         for number, line in enumerate([*lines, self._rest]):
@@ -150,18 +168,21 @@ class LineConnection(Backpressure):
         """Send a block."""
         self.transport.write(data)
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended: unsubscribe from it. The connection stays open."""
-        self._factory.hub.unsubscribe(self.subscriber, (channel,))
+    def topics_ended(self) -> None:
+        """Called when every channel has ended: the connection stays open."""
 
     def close(self, why: Refusal) -> None:
         """Send the reason, and close."""
         self.transport.write(encode_refusal(why))
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
 
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abortConnection()
+
     # Commands
 
-    async def execute(self, lines: deque[bytes | Refusal]) -> None:
+    async def execute(self, lines: deque["_Item"]) -> None:
         """Execute one line, or all consecutive publishes at once, so that a backend can commit them together."""
         drafts: list[Draft | Refusal] = []
         while lines and len(drafts) < _TOGETHER and isinstance(line := lines[0], bytes) and is_publish(line):
@@ -183,8 +204,11 @@ class LineConnection(Backpressure):
             return encode_refusal(result)
         return encode_receipt(result.id, result.subscribers, result.is_local)
 
-    async def _execute_line(self, line: bytes | Refusal) -> None:
+    async def _execute_line(self, line: "_Item") -> None:
         if line == b"":
+            return
+        if isinstance(line, _TelnetAnswers):
+            self._send(line.commands)
             return
         try:
             if isinstance(line, Refusal):
@@ -224,6 +248,16 @@ class LineConnection(Backpressure):
         close_within(self.transport, self._factory.clock, seconds)
 
 
+class _TelnetAnswers(NamedTuple):
+    """Answers to telnet commands. They are queued like commands, so that they wait for a peer that does not read."""
+
+    commands: bytes
+
+
+_Item = bytes | Refusal | _TelnetAnswers
+"""What a session of a line connection executes."""
+
+
 class LineFactory(ServerFactory):
     """Creates a `LineConnection` for each connection."""
 
@@ -244,7 +278,7 @@ class LineFactory(ServerFactory):
         self._version = version
         self.reconfigure(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
-        self._admission = admission
+        self.admission = admission
         self.sessions = SessionContext(hub, clock, self.formats)
         self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters)
 
@@ -255,9 +289,9 @@ class LineFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return a `LineConnection`, or a protocol that sends a refusal when there are too many connections."""
-        host = getattr(addr, "host", None)
+        host = host_of(addr)
         try:
-            slot = self._admission.admit(host)
+            slot = self.admission.admit(host)
         except TooManyConnections as refusal:
             self.counters.count_refusal(refusal, f"tcp {host}")
             return _Refused(refusal)

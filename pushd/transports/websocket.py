@@ -95,6 +95,8 @@ class WebSocket(Backpressure):
         """Bytes of the incomplete message that are charged to the memory budget."""
         wire = resource.frames if is_v1 else resource.bare_frames
         self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
+        if is_v1:
+            self.subscriber.record_origins()
         self._session: Session[bytes | StartPosition] = Session(resource.sessions, self.subscriber, scope)
 
     def begin(self, request: Request, opening: StartPosition | None, begin: bytes = b"") -> None:
@@ -197,15 +199,19 @@ class WebSocket(Backpressure):
         self.subscriber.last_write = self._resource.wheel.now
         self.transport.write(data)
 
-    def channel_ended(self, channel: str) -> None:
-        """Called when a channel has ended: unsubscribe from it, and close with the last one that the URL named."""
-        self._resource.hub.unsubscribe(self.subscriber, (channel,))
-        if self._closes_when_ended and not self.subscriber.starts:
+    def topics_ended(self) -> None:
+        """Called when every channel has ended: close, if the URL named topics."""
+        if self._closes_when_ended:
             self._close(Ended("every channel has ended"))
 
     def close(self, why: Refusal) -> None:
         """Close with the code and reason of a refusal."""
         self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+
+    def abort(self) -> None:
+        """Close the connection at once; a handshake that is not accepted yet is refused."""
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     def ping(self) -> None:
         """Send a ping, unless the peer still has data to read: then TCP detects a dead peer."""

@@ -40,10 +40,10 @@ class Replace(StatelessWire):
     def message(self, message: Message) -> bytes:
         """Encode a part and the bytes that make a browser show it.
 
-        Return ``b""`` if the data contains the boundary, since it would forge a part.
+        Data that contains the boundary would forge a part: a gap is encoded instead.
         """
         if self._delimiter[2:] in message.data:
-            return b""
+            return self.gap(_gap_of(message))
         if message.content_type == self._after:
             return message.data + self._next(message)
         part = _type_line(message) + b"\r\n" + message.data + self._next(message)
@@ -131,9 +131,9 @@ class ReplaceSized(StatelessWire):
         return "replace"
 
     def message(self, message: Message) -> bytes:
-        """Encode a part; ``b""`` if the data contains the boundary, as in `Replace`."""
+        """Encode a part; a gap if the data contains the boundary, as in `Replace`."""
         if self._delimiter[2:] in message.data:
-            return b""
+            return self.gap(_gap_of(message))
         return b"%bContent-Length: %d\r\n\r\n%b%b\r\n" % (
             _type_line(message),
             len(message.data),
@@ -224,6 +224,10 @@ def first_boundary(boundary: bytes) -> bytes:
 
 def _type_line(message: Message) -> bytes:
     return b"Content-Type: " + message.content_type.encode("latin-1") + b"\r\n"
+
+
+def _gap_of(message: Message) -> Gap:
+    return Gap(message.channel, f"{message.epoch}-{message.seq - 1}", message.id, "boundary")
 
 
 def _gap_line(gap: Gap) -> bytes:

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from pushd.backends.interface import Backend, BackendEvents, PublishResult
 from pushd.core.cursor import EVERYTHING, MessageId, Since
+from pushd.core.gap_reports import GapReports
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import ChannelInfo, Page, StartPosition
@@ -102,13 +103,12 @@ class BackendHarness:
     ) -> tuple[list[Message], list[Gap]]:
         """Read all pages from a start position; return the messages, and each new gap once."""
         messages: list[Message] = []
-        gaps = list(start_position.gaps)
-        reported = {(gap.topic, gap.end) for gap in (*start_position.gaps, *start_position.known_gaps)}
+        reports = GapReports()
+        gaps = reports.opened(start_position)
         position, complete = start_position.position, not start_position.needs_replay
         while not complete:
             page = await self.page(topics, position, count, size)
-            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in reported]
-            reported |= {(gap.topic, gap.end) for gap in page.gaps}
+            gaps += reports.of_page(page)
             messages += page.messages
             assert len(page.messages) <= count
             assert page.position.seq >= max([each.seq for each in page.messages], default=0)

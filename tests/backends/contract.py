@@ -5,6 +5,7 @@ given bounds, not started (see test_memory.py). A backend with a clock of its ow
 """
 
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
@@ -136,6 +137,9 @@ class PublishContract:
 class StartContract:
     """Where a subscription starts, and which pages it reads."""
 
+    counts_kept_of_patterns: ClassVar[bool] = True
+    """Whether `StartPosition.kept` includes patterns."""
+
     @pytest.mark.parametrize("topics", ["a/1,b/1,silent", "*/1", "a/*,b/1,*/1"])
     async def test_each_form_of_since_starts_at_its_position(self, start: Start, topics: str) -> None:
         harness = await start()
@@ -169,6 +173,34 @@ class StartContract:
             assert (position.gaps, position.is_complete) == ((), False), since
             messages, gaps = await harness.replay(topics, position)
             assert (ids(messages), gaps) == (ids(expected), []), since
+
+    @pytest.mark.parametrize("is_lost", [False, True])
+    @pytest.mark.parametrize("topic", ["a", "*"])
+    async def test_message_lost_after_the_opening_is_a_gap_even_if_a_newer_one_was_lost_before(
+        self, start: Start, topic: str, is_lost: bool
+    ) -> None:
+        if is_lost and topic == "*" and not self.counts_kept_of_patterns:
+            pytest.skip("the backend does not count the kept messages of patterns")
+        harness = await start()
+        older = await harness.publish("a", ttl=1.5 if is_lost else 60.0)
+        newer = await harness.publish("a", ttl=0.3)
+        kept = await harness.publish("a")
+        await harness.wait(0.5)
+        position = await harness.open(topic, EVERYTHING)
+        assert position.gaps == ()
+        await harness.wait(1.2)
+        messages, gaps = await harness.replay(topic, position)
+        assert ids(messages) == [kept.id] if is_lost else [older.id, kept.id]
+        assert [(gap.topic, gap.end, gap.reason) for gap in gaps] == [(topic, newer.id, "expired")] * is_lost
+
+    @pytest.mark.parametrize("topic", ["a", "*"])
+    async def test_times_are_compared_to_the_nearest_millisecond(self, start: Start, topic: str) -> None:
+        harness = await start()
+        await harness.wait(0.0006)
+        sent = await harness.publish("a")
+        for less, expected in ((0.0004, [sent.id]), (0.0006, [])):
+            assert ids(await harness.stored(topic, Time(sent.time + less))) == expected
+        assert ids(await harness.stored(topic, Time(sent.time - 0.0004))) == [sent.id]
 
     async def test_cursor_at_the_newest_message_needs_no_replay(self, start: Start) -> None:
         harness = await start()
@@ -320,6 +352,19 @@ class EndContract:
         assert not (await harness.open("a", NOW)).is_complete
         assert not (await harness.open("a", EVERYTHING)).is_complete
         assert (await harness.page("a", cursor(a))).ended == ()
+
+    async def test_deleted_channel_is_not_complete_for_a_cursor_from_after_its_deletion(self, start: Start) -> None:
+        harness = await start()
+        before = (await harness.publish("a"), await harness.open("a", NOW))[1].position
+        await harness.backend.delete("a")
+        after = (await harness.open("a", NOW)).position
+        for position, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", position)).is_complete == is_complete
+        await harness.publish("b")
+        for position, is_complete in ((before, True), (after, False)):
+            assert (await harness.open("a", position)).is_complete == is_complete
+        again = await harness.publish("a")
+        assert ids(list((await harness.page("a", after)).messages)) == [again.id]
 
     async def test_publish_to_a_deleted_channel_creates_it_again(self, start: Start) -> None:
         harness = await start()

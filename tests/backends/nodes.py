@@ -107,14 +107,16 @@ class Ear:
             else:
                 self.ends.append(rest)
 
-    def channel_ended(self, channel: str) -> None:
-        """Hear no more of what has ended."""
-        self._hub.unsubscribe(self.subscriber, (channel,))
+    def topics_ended(self) -> None:
+        """Stay subscribed."""
 
     def close(self, why: Refusal) -> None:
         """Record the refusal, and leave the hub."""
         self.given_up = why
         self._hub.remove(self.subscriber, why)
+
+    def abort(self) -> None:
+        """Do nothing: there is no socket."""
 
 
 class Node:

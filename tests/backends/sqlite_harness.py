@@ -9,6 +9,7 @@ from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.writer_requests import TickRequest
 from pushd.core.cursor import EVERYTHING, MessageId, Since
+from pushd.core.gap_reports import GapReports
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import StartPosition
@@ -86,13 +87,12 @@ class SqliteHarness:
         """Open topics and read all pages; return the messages and the gaps."""
         start_position = self.open(topics, since)
         messages: list[Message] = []
-        gaps = list(start_position.gaps)
-        reported = {(gap.topic, gap.end) for gap in (*start_position.gaps, *start_position.known_gaps)}
+        reports = GapReports()
+        gaps = reports.opened(start_position)
         position, complete = start_position.position, not start_position.needs_replay
         while not complete:
             page = self.clock.wait(self.backend.page(tuple(topics.split(",")), position, count, 1 << 30))
-            gaps += [gap for gap in page.gaps if (gap.topic, gap.end) not in reported]
-            reported |= {(gap.topic, gap.end) for gap in page.gaps}
+            gaps += reports.of_page(page)
             messages += page.messages
             position, complete = page.position, page.is_last
         return messages, gaps

@@ -91,16 +91,6 @@ def test_internal_error_of_the_writer_refuses_one_commit_and_is_logged(sqlite, m
     assert harness.publish("a").seq == 1
 
 
-def test_removed_file_is_noticed_and_later_publishes_are_refused(sqlite):
-    harness = sqlite()
-    harness.publish("a")
-    harness.file.unlink()
-    harness.clock.advance(1.0)
-    harness.wait_until(lambda: harness.health_reasons)
-    assert "removed or replaced" in harness.health_reasons[0]
-    assert isinstance(harness.publish_all(draft("a", b"x"))[0], StorageFailed)
-
-
 def test_history_is_readable_when_the_disk_is_full_at_the_start(sqlite, monkeypatch):
     harness = sqlite(sync="normal")
     harness.publish("a", b"1")
@@ -109,7 +99,7 @@ def test_history_is_readable_when_the_disk_is_full_at_the_start(sqlite, monkeypa
     begin_run = history_file._begin_run
     with monkeypatch.context() as patch:
 
-        def fail(db, sync):
+        def fail(directory, db, sync):
             raise sqlite3.OperationalError("database or disk is full")
 
         patch.setattr(history_file, "_begin_run", fail)
@@ -211,7 +201,7 @@ def test_stopped_backend_leaves_no_open_files(sqlite, tmp_path):
     harness.publish("a")
     harness.stored()
     harness.stop()
-    assert sorted(part.name for part in harness.directory.iterdir()) == ["history.sqlite", "lock"]
+    assert sorted(part.name for part in harness.directory.iterdir()) == ["history.sqlite", "lock", "newest"]
     assert not [
         link for link in map(os.path.realpath, Path("/proc/self/fd").glob("*")) if str(harness.directory) in link
     ]

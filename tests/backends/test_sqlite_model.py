@@ -15,6 +15,7 @@ from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.writer_requests import TickRequest
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
+from pushd.core.gap_reports import GapReports
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message, draft
 from pushd.core.replay import Page, StartPosition
@@ -181,14 +182,13 @@ class MemoryAndSqlite:
 def read_to_end(topics: list[str], start: StartPosition, page: Callable[[MessageId], Page]) -> object:
     """Read all pages from a start position; return everything that a subscriber receives."""
     delivered: list[object] = []
-    gaps = list(start.gaps)
-    expected_messages = {(gap.topic, gap.end) for gap in (*start.gaps, *start.known_gaps)}
+    reports = GapReports()
+    gaps = reports.opened(start)
     position, complete = start.position, False
     ended: tuple[str, ...] = ()
     while not complete:
         read = page(position)
-        gaps += [gap for gap in read.gaps if (gap.topic, gap.end) not in expected_messages]
-        expected_messages |= {(gap.topic, gap.end) for gap in read.gaps}
+        gaps += reports.of_page(read)
         delivered += map(visible, read.messages)
         position, complete, ended = read.position, read.is_last, read.ended
     return delivered, [(gap.topic, gap.end, gap.reason) for gap in gaps], position, ended, start.is_complete

@@ -106,6 +106,13 @@ class Daemon:
         status, response = self.request("DELETE", f"/pub/{quote(channel)}")
         assert status in (200, 404), response
 
+    def cut(self, channel: str) -> None:
+        """Close the connections of all subscribers of a channel."""
+        _, response = self.request("GET", f"/connections?channel={quote(channel)}")
+        for connection in json.loads(response):
+            assert self.request("DELETE", f"/connections/{connection['id']}")[0] == 200
+        self.wait_for_subscribers(channel, 0)
+
     def subscribers(self, channel: str) -> int:
         """Return the number of subscribers of a channel."""
         status, response = self.request("GET", f"/pub/{quote(channel)}")

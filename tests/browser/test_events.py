@@ -51,3 +51,12 @@ def test_end_stops_an_event_source(page: Page, daemon: Daemon):
     assert kinds == [["message", "one"], ["message", "two"], ["end", '{"type":"end","channel":"events/finite"}']]
     wait(lambda: page.evaluate("events.readyState") == 2, "the EventSource stops", 6)
     assert page.evaluate("received.at(-1)[2]") == last
+
+
+def test_an_event_source_that_is_cut_before_its_first_message_misses_nothing(page: Page, daemon: Daemon):
+    """It reconnects with the id of the begin event."""
+    daemon.publish("events/other", "x")
+    subscribe(page, daemon, "events/quiet")
+    daemon.cut("events/quiet")
+    missed = daemon.publish("events/quiet", "missed")
+    assert wait_for_events(page, 1) == [["message", "missed", missed]]

@@ -128,3 +128,15 @@ def test_demonstration_shows_messages_in_order(firefox: Firefox, daemon: Daemon,
     daemon.publish(channel, "new")
     wait_for(firefox, f"/something[^]*new/.test(document.getElementById('{element}').textContent)", True)
     assert firefox.page_errors == []
+
+
+def test_an_event_source_that_is_cut_before_its_first_message_misses_nothing(firefox: Firefox, daemon: Daemon):
+    firefox.navigate(f"{daemon.url}/demo/")
+    firefox.evaluate(
+        "received = [], events = new EventSource('/sse/firefox/quiet'),"
+        " events.onmessage = event => received.push(event.data), 0"
+    )
+    daemon.wait_for_subscribers("firefox/quiet")
+    daemon.cut("firefox/quiet")
+    daemon.publish("firefox/quiet", "missed")
+    wait(lambda: firefox.evaluate("received.join()") == "missed", "the missed message")

@@ -5,7 +5,6 @@ import pytest
 from pushd.core.budget import Budget
 from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Delivery
-from pushd.core.message import Gap
 from pushd.core.outbox import QueueLimits
 from tests.build import at, message
 
@@ -57,23 +56,6 @@ def test_held_messages_that_replay_has_read_are_discarded() -> None:
     catch_up = catch_up_on(seqs=range(3, 7))
     assert catch_up.has_reached(at(4))
     assert held_ids(catch_up) == ["a:5", "a:6"]
-
-
-def test_gap_is_reported_once_and_known_gap_never() -> None:
-    first, second = Gap("a", "E-1", "E-3", "evicted"), Gap("b", "E-1", "E-3", "evicted")
-    catch_up = catch_up_on("a", "b")
-    assert catch_up.unreported([first, second]) == [first, second]
-    assert catch_up.unreported([first]) == []
-    known = Gap("a", "E-0", "E-5", "evicted")
-    catch_up.mark_reported([known])
-    assert catch_up.unreported([known]) == []
-
-
-def test_gaps_are_compared_by_topic_and_end() -> None:
-    catch_up = catch_up_on()
-    catch_up.mark_reported([Gap("a", "F-1", "E-3", "epoch")])
-    later = Gap("a", "E-0", "E-4", "expired")
-    assert catch_up.unreported([Gap("a", "E-0", "E-3", "evicted"), later]) == [later]
 
 
 def test_unsubscribed_topic_is_removed_with_its_held_messages() -> None:

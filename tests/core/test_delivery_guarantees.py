@@ -51,8 +51,7 @@ class Reconnect:
         self.catch_up = self.peer.subscriber.start_replay(topics)
         opening = self.log.open_now(topics, since, 0.0, 0.0)
         self.position = opening.position
-        self.peer.subscriber.gap(self.catch_up.unreported(opening.gaps))
-        self.catch_up.mark_reported(opening.known_gaps)
+        self.peer.subscriber.gap(self.catch_up.reports.opened(opening))
         self.is_live = False
 
     def run(self, steps: Sequence[str]) -> list[str]:

@@ -256,8 +256,8 @@ def test_publish_to_deleted_channel_creates_it_again() -> None:
     publish(log, "a")
     log.delete("a")
     again = publish(log, "a")
-    assert (again.id, again.prev) == ("E-2", None)
-    assert kept(log, "a") == [2]
+    assert (again.id, again.prev) == ("E-3", None)
+    assert kept(log, "a") == [3]
     assert log.delete("a")
 
 

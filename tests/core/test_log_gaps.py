@@ -60,7 +60,7 @@ def test_messages_of_deleted_channel_are_a_gap() -> None:
         assert gaps(log, topic, at(3)) == []
     publish(log, "a")
     assert gaps(log, "a", at(1)) == [("a", "E-1", "E-3", "evicted")]
-    assert read_log(log, "a", at(1)) == [4]
+    assert read_log(log, "a", at(1)) == [5]
 
 
 def test_gap_of_pattern_ends_at_newest_loss_of_matching_channels() -> None:

@@ -7,8 +7,8 @@ from pushd.core.message import Gap, Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
-from pushd.core.replay import Page
-from tests.build import ReadableWire, batch, message, page
+from pushd.core.replay import Page, StartPosition
+from tests.build import ReadableWire, at, batch, message, page
 
 GAP = Gap("a", "E-1", "E-3", "evicted")
 
@@ -20,7 +20,7 @@ class PollClient:
         self.poll = Poll(self, ReadableWire(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1"))
         self.catch_up = self.poll.start_replay(topics or ("a",))
         self.answers: list[PollResult] = []
-        self.ends: list[str] = []
+        self.topics_ended_calls = 0
 
     @property
     def received(self) -> list[tuple[list[str], list[Gap], str]]:
@@ -40,11 +40,14 @@ class PollClient:
     def write(self, data: bytes) -> None:
         raise AssertionError("nothing is written to a poll")
 
-    def channel_ended(self, channel: str) -> None:
-        self.ends.append(channel)
+    def topics_ended(self) -> None:
+        self.topics_ended_calls += 1
 
     def close(self, why: Exception) -> None:
         raise AssertionError("a poll is never too slow")
+
+    def abort(self) -> None:
+        raise AssertionError("a poll is never aborted")
 
 
 def a(*seqs: int, data: bytes = b"x") -> list[Message]:
@@ -109,7 +112,7 @@ def test_an_answer_has_room_for_one_message_of_any_size() -> None:
 def test_each_gap_is_in_the_answer_once() -> None:
     later = Gap("a", "E-4", "E-5", "expired")
     client = PollClient()
-    client.poll.gap(client.catch_up.unreported([GAP]))
+    client.poll.gap(client.catch_up.reports.opened(StartPosition(at(0), (GAP,), True, False)))
     client.read(page(*a(4), upto=4, more=True, gaps=(GAP,)))
     client.read(page(*a(6), upto=6, gaps=(GAP, later)))
     assert client.received == [(["a:4", "a:6"], [GAP, later], "E-6")]
@@ -122,12 +125,12 @@ def test_a_gap_alone_is_an_answer_with_the_position_after_it() -> None:
     assert client.received == [([], [GAP], "E-7")]
 
 
-def test_ends_are_reported_to_the_consumer_if_there_are_no_messages() -> None:
+def test_the_consumer_is_called_once_all_channels_have_ended_and_there_are_no_messages() -> None:
     client = PollClient("a", "b")
     client.read(page(upto=7, ended=("a",)))
-    assert (client.received, client.ends) == ([], ["a"])
-    client.poll.end("b")
-    assert client.ends == ["a", "b"]
+    assert (client.received, client.topics_ended_calls) == ([], 0)
+    client.poll.end("b", 8)
+    assert client.topics_ended_calls == 1
 
 
 def test_a_message_of_another_channel_is_no_answer() -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from pushd.core.errors import NoRoom, TooSlow
 from pushd.core.outbox import Policy, QueueLimits
-from tests.build import FakePeer, ReadableWire, batch, message
+from pushd.core.queued_output import NEVER
+from tests.build import FakePeer, ReadableWire, StatefulWire, batch, message
 
 LARGE = b"x" * 40_000
 
@@ -222,7 +223,7 @@ def test_an_end_is_reported_after_the_queue() -> None:
     calls: list[list[str]] = []
     peer = paused_peer()
     send(peer, 1, 2, 3, data=LARGE)
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 9)
     peer.subscriber.when_drained(lambda: calls.append(peer.received))
     peer.is_full_after_write = True
     peer.subscriber.resume()
@@ -235,8 +236,8 @@ def test_an_end_is_reported_after_the_queue() -> None:
 
 def test_several_ends_are_reported_in_their_order() -> None:
     peer = paused_peer("a", "b")
-    peer.subscriber.end("b")
-    peer.subscriber.end("a")
+    peer.subscriber.end("b", 9)
+    peer.subscriber.end("a", 9)
     peer.subscriber.resume()
     assert (peer.received, peer.ends) == (["end:b", "end:a"], ["b", "a"])
 
@@ -245,15 +246,15 @@ def test_a_channel_that_ends_twice_while_paused_is_reported_once() -> None:
     """For instance when a channel is ended and then deleted before a slow subscriber has read its queue."""
     peer = paused_peer()
     send(peer, 1)
-    peer.subscriber.end("a")
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 9)
+    peer.subscriber.end("a", 9)
     peer.subscriber.resume()
     assert (peer.received, peer.ends) == (["a:1", "end:a"], ["a"])
 
 
 def test_a_queued_end_of_an_unsubscribed_topic_is_not_reported() -> None:
     peer = paused_peer("a", "b")
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 9)
     peer.subscriber.unsubscribe("a")
     peer.subscriber.resume()
     assert (peer.received, peer.ends) == ([], [])
@@ -266,7 +267,7 @@ def test_a_closed_subscriber_receives_nothing() -> None:
     peer.subscriber.resume()
     peer.subscriber.pause()
     assert send(peer, 2) == 0
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 9)
     peer.subscriber.resume()
     assert (peer.writes, peer.ends) == ([], [])
     assert peer.subscriber.queued_bytes == 0
@@ -291,9 +292,20 @@ def test_a_subscriber_that_is_closed_by_a_write_is_not_written_to_again() -> Non
     peer = ClosingPeer().subscribe_live("a")
     peer.subscriber.pause()
     send(peer, 1, 2, 3, 4, data=LARGE)
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 9)
     peer.subscriber.resume()
     assert (peer.writes, peer.ends) == (["a:1 a:2"], [])
+
+
+def test_the_threshold_follows_the_wire() -> None:
+    """A stateful wire is never written to by the handle."""
+    peer = FakePeer(StatefulWire()).subscribe_live("a", after=3)
+    peer.subscriber.attach(object())
+    assert peer.subscriber.threshold == NEVER
+    peer.subscriber.set_wire(ReadableWire())
+    assert peer.subscriber.threshold == 3
+    peer.subscriber.set_wire(StatefulWire())
+    assert peer.subscriber.threshold == NEVER
 
 
 # The memory budget

@@ -10,8 +10,9 @@ from pushd.core.delivery import Recent
 from pushd.core.errors import TooSlow
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.queued_output import NEVER
 from pushd.core.replay import Page, StartPosition
-from tests.build import FakePeer, ReadableWire, StatefulWire, batch, message, page
+from tests.build import FakePeer, ReadableWire, StatefulWire, at, batch, message, page
 
 
 def a(*seqs: int) -> list[Message]:
@@ -122,7 +123,7 @@ def test_a_start_position_that_needs_a_replay_or_has_gaps_does_not_lead_to_live_
 def test_a_topic_with_held_messages_or_ends_does_not_go_live_at_once() -> None:
     held, ended, invalid, paused, closed = (ReplayingPeer().start_replay("a") for _ in range(5))
     held.subscriber.deliver(batch(*a(3)))
-    ended.subscriber.end("a")
+    ended.subscriber.end("a", 3)
     invalid.catch_up.invalidate()
     paused.subscriber.pause()
     closed.subscriber.close()
@@ -175,7 +176,7 @@ def test_a_gap_is_reported_once_before_the_messages_that_follow_it() -> None:
 def test_a_gap_that_was_reported_is_not_reported_by_the_pages(data_only: bool) -> None:
     gap = Gap("a", "E-0", "E-3", "evicted")
     peer = ReplayingPeer(ReadableWire(data_only=data_only)).start_replay("a")
-    peer.catch_up.mark_reported([gap])
+    peer.catch_up.reports.opened(opening(0, needs_replay=True, gaps=(gap,)))
     peer.replay(page(*a(4), upto=4, gaps=(gap,)))
     assert peer.received == ["a:4"]
 
@@ -278,24 +279,142 @@ def test_a_topic_unsubscribed_during_its_replay_is_not_received(topics: list[str
 # Ends of channels
 
 
-def test_nothing_of_a_channel_follows_its_end() -> None:
+def test_a_channel_that_begins_anew_is_received() -> None:
     peer = FakePeer().subscribe_live("a", "b")
-    peer.subscriber.end("a")
-    peer.subscriber.deliver(batch(message(1, "a"), message(2, "b")))
-    assert peer.received == ["end:a", "b:2"]
-    assert peer.ends == ["a"]
+    peer.subscriber.end("a", 1)
+    peer.subscriber.deliver(batch(*b(2)))
+    assert (peer.received, peer.ends) == (["end:a", "b:2"], ["a"])
+    peer.subscriber.deliver(batch(*a(3)))
+    peer.subscriber.end("a", 4)
+    assert (peer.received, peer.ends) == (["end:a", "b:2", "a:3", "end:a"], ["a"])
+    assert peer.topics_ended_calls == 0
+
+
+def test_a_subscriber_with_an_ended_channel_is_not_sent_to_by_its_handle_until_that_begins_anew() -> None:
+    peer = FakePeer().subscribe_live("a", "b")
+    peer.subscriber.attach(object())
+    assert peer.subscriber.threshold == 0
+    peer.subscriber.end("a", 1)
+    assert peer.subscriber.threshold == NEVER
+    peer.subscriber.deliver(batch(*a(2)))
+    assert peer.subscriber.threshold == 0
+
+
+def test_the_outlet_is_called_once_every_channel_has_ended_at_the_same_time() -> None:
+    peer = FakePeer().subscribe_live("a", "b")
+    peer.subscriber.end("a", 1)
+    peer.subscriber.deliver(batch(*a(2)))
+    peer.subscriber.end("b", 3)
+    assert peer.topics_ended_calls == 0
+    peer.subscriber.end("a", 4)
+    assert peer.topics_ended_calls == 1
+
+
+def test_an_end_that_the_history_told_of_is_not_reported_again() -> None:
+    peer = FakePeer().subscribe_live("a", after=5)
+    peer.subscriber.end("a", 5)
+    assert peer.received == []
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_an_end_stands_where_it_happened_and_what_follows_is_received(is_paused: bool) -> None:
+    peer = FakePeer().subscribe_live("a", "b")
+    if is_paused:
+        peer.subscriber.pause()
+    peer.subscriber.deliver(batch(*a(1)))
+    peer.subscriber.end("a", 2)
+    peer.subscriber.deliver(batch(*b(3)))
+    peer.subscriber.deliver(batch(*a(4)))
+    peer.subscriber.resume()
+    assert peer.received == ["a:1", "end:a", "b:3", "a:4"]
+    assert (peer.ends, peer.topics_ended_calls) == ([], 0)
+
+
+def test_an_end_during_a_replay_stands_where_it_happened() -> None:
+    """Whether what follows it is read from the history or was held."""
+    peer = ReplayingPeer().start_replay("a", "b")
+    peer.subscriber.deliver(batch(*a(4)))
+    peer.subscriber.end("a", 5)
+    peer.subscriber.deliver(batch(message(6, "b"), message(7, "a")))
+    peer.replay(page(*a(1), upto=1, more=True))
+    peer.replay(page(message(4, "a"), message(6, "b"), upto=6))
+    assert peer.received == ["a:1", "a:4", "end:a", "b:6", "a:7"]
+    assert peer.ends == []
+    peer.subscriber.deliver(batch(*a(8)))
+    assert peer.received[-1] == "a:8"
+
+
+def test_an_end_that_a_page_was_read_past_is_not_reported_before_what_follows() -> None:
+    peer = ReplayingPeer().start_replay("a")
+    peer.replay(page(message(1, "a"), message(3, "a"), upto=3, more=True))
+    peer.subscriber.end("a", 2)
+    peer.replay(page(*a(4), upto=4))
+    peer.subscriber.end("a", 4)
+    assert (peer.received, peer.ends) == (["a:1", "a:3", "a:4"], [])
+
+
+def test_the_deletion_of_a_channel_during_a_replay_stands_where_it_happened() -> None:
+    peer = ReplayingPeer().start_replay("a", "b")
+    peer.subscriber.deliver(batch(*b(2)))
+    peer.subscriber.end("a", 2, is_deletion=True)
+    peer.subscriber.deliver(batch(*a(3)))
+    peer.replay(page(*b(1), upto=1))
+    assert peer.received == ["b:1", "b:2", "end:a", "a:3"]
+
+
+def test_a_message_of_the_history_is_received_once_by_overlapping_topics() -> None:
+    """Whichever of them is subscribed to first, for peers that may subscribe again."""
+    for first, second in (("a", "*"), ("*", "a")):
+        peer = ReplayingPeer()
+        peer.subscriber.record_origins()
+        peer.start_replay(first).catch_up.origin = at(0)
+        peer.replay(page(*a(1, 2), upto=2))
+        peer.start_replay(second).catch_up.origin = at(0)
+        peer.subscriber.deliver(batch(*a(3)))
+        peer.replay(page(*a(1, 2, 3), upto=3))
+        assert peer.received == ["a:1", "a:2", "a:3"]
+
+
+def test_what_came_before_the_replay_of_an_overlapping_topic_is_received() -> None:
+    peer = ReplayingPeer()
+    peer.subscriber.record_origins()
+    peer.start_replay("a").catch_up.origin = at(1)
+    peer.replay(page(*a(2), upto=2))
+    peer.start_replay("*").catch_up.origin = at(0)
+    peer.replay(page(*a(1, 2), upto=2))
+    assert peer.received == ["a:2", "a:1"]
+
+
+def test_a_topic_that_is_restarted_is_received_again() -> None:
+    peer = ReplayingPeer()
+    peer.subscriber.record_origins()
+    for _ in range(2):
+        peer.subscriber.restart(["a"])
+        peer.start_replay("a").catch_up.origin = at(0)
+        peer.replay(page(*a(1, 2), upto=2))
+    assert peer.received == ["a:1", "a:2", "a:1", "a:2"]
+
+
+def test_a_resync_of_a_topic_that_was_replayed_sends_what_was_missed() -> None:
+    peer = ReplayingPeer()
+    peer.subscriber.record_origins()
+    peer.start_replay("a", "*").catch_up.origin = at(0)
+    peer.replay(page(*a(1), upto=1))
+    peer.start_replay("a", "*").catch_up.origin = at(1)
+    peer.replay(page(*a(2), upto=2))
+    assert peer.received == ["a:1", "a:2"]
 
 
 def test_the_end_of_a_channel_is_not_reported_to_a_pattern() -> None:
     peer = FakePeer().subscribe_live("*")
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 1)
     peer.subscriber.deliver(batch(*a(1)))
     assert (peer.received, peer.ends) == (["a:1"], [])
 
 
 def test_a_data_only_wire_has_no_end_but_its_outlet_is_called() -> None:
     peer = FakePeer(ReadableWire(data_only=True)).subscribe_live("a")
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 1)
     assert (peer.writes, peer.ends) == ([], ["a"])
 
 
@@ -318,7 +437,7 @@ def test_an_end_during_a_replay_is_reported_once_after_all_earlier_messages(
     if is_paused:
         peer.subscriber.pause()
     peer.subscriber.deliver(batch(*a(3)))
-    peer.subscriber.end("a")
+    peer.subscriber.end("a", 3, is_deletion=not ended)
     peer.subscriber.resume()
     assert (peer.received, peer.ends) == ([], [])
     peer.replay(page(*a(1), upto=1, more=True))

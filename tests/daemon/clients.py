@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Self
 
 SECONDS = 5.0
 """The timeout of every read."""
+LISTED = "content-security-policy"
+"""The header of an answer that may appear twice: both policies apply."""
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -133,8 +135,9 @@ class Http(Client):
         headers: dict[str, str] = {}
         while (line := self.line()) not in (b"\r\n", b""):
             name, colon, value = line.decode("latin-1").removesuffix("\r\n").partition(": ")
-            assert colon and line.endswith(b"\r\n") and name.lower() not in headers, line
-            headers[name.lower()] = value
+            name = name.lower()
+            assert colon and line.endswith(b"\r\n") and (name not in headers or name == LISTED), line
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return Response(int(status[9:12]), headers, b"")
 
     def response(self, method: str = "GET") -> Response:

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,29 @@ START_SECONDS = 30.0
 class Daemon:
     """`twistd -n pushd` on free ports of 127.0.0.1, logging to a file."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        twistd: Sequence[str] = (),
+        log: str = "pushd.log",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """
+        :param options: those of pushd.
+        :param twistd: further options of twistd.
+        :param log: the file of the log; one that twistd opens must be named in its options.
+        :param environ: further environment variables.
+        """
         listen = "tcp:0:interface=127.0.0.1"
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
-        self._log = directory / "pushd.log"
-        with self._log.open("wb") as out:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
+        self._log = directory / log
+        self._log.write_bytes(b"")
+        with self._log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*TWISTD, "--http", listen, "--tcp", listen, "--log-format", "text", *options],
+                [*TWISTD[:-1], *twistd, "pushd", "--http", listen, "--tcp", listen, "--log-format", "text", *options],
                 cwd=directory,
-                env=environ | {"PYTHONPATH": str(ROOT)},
+                env=inherited | {"PYTHONPATH": str(ROOT)} | dict(environ or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

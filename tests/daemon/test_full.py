@@ -113,10 +113,11 @@ def open_stream_behind_proxy(daemon: Daemon, stack: ExitStack, target: str) -> H
     return http
 
 
-def test_too_many_connections_from_one_address_behind_a_proxy(limited: Daemon) -> None:
+@pytest.mark.parametrize("spelling", ["192.0.2.1", "192.0.2.1:4711", "::ffff:192.0.2.1", "[::FFFF:c000:201]:4711"])
+def test_too_many_connections_from_one_address_behind_a_proxy(limited: Daemon, spelling: str) -> None:
     with ExitStack() as stack:
         open_stream_behind_proxy(limited, stack, "/stream/a")
-        response = limited.request("GET", "/stream/a", FORWARDED)
+        response = limited.request("GET", "/stream/a", {"X-Forwarded-For": spelling})
         assert (response.status, response.code) == (429, "too-many-connections")
         assert int(response.headers["retry-after"]) > 0
         other = stack.enter_context(limited.http())
@@ -133,7 +134,9 @@ def test_event_source_is_asked_to_reconnect(limited: Daemon) -> None:
         assert b"retry: " in response.body
 
 
-@pytest.mark.parametrize("forwarded", ["garbage", "", ",", "192.0.2.300", "[::1]", "a" * 3000, "\x85", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "forwarded", ["garbage", "", ",", "192.0.2.300", "[::1]", "a" * 3000, "\x85", "127.0.0.1", "fe80::1%$x"]
+)
 def test_invalid_forwarded_address_is_ignored(limited: Daemon, forwarded: str) -> None:
     with limited.http() as http:
         http.open_stream("/stream/a", {"X-Forwarded-For": forwarded})

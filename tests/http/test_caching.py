@@ -39,6 +39,22 @@ async def test_answers_that_depend_on_state_are_never_stored(start_daemon, path)
     assert answer.headers["vary"].startswith("Origin")
 
 
+@pytest.mark.parametrize("path", [*STATE, *STREAMS, "/", "/demo/", "/pub", "/health/live", "/version"])
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH"])
+async def test_no_answer_can_be_embedded_by_pages_of_other_origins(start_daemon, path, method):
+    running = await start(start_daemon)
+    answer = await running.request(method, path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert "frame-ancestors 'self' https://app.example" in answer.headers["content-security-policy"]
+
+
+async def test_answer_that_is_no_http_cannot_be_embedded_either(start_daemon):
+    running = await start(start_daemon)
+    answer = await running.request("GET", "/\xff bad")
+    assert (answer.status, answer.headers["cross-origin-resource-policy"]) == (400, "same-origin")
+
+
 @pytest.mark.parametrize("path", STREAMS)
 async def test_streams_are_never_stored(start_daemon, path):
     running = await start(start_daemon)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.http.origins import is_cross_site, is_known_host, is_same_origin
+from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
 
 KNOWN = [
     "localhost",
@@ -120,6 +120,23 @@ def test_an_origin_of_the_same_host(origin: str) -> None:
 )
 def test_an_origin_that_is_foreign(origin: str) -> None:
     assert not is_same_origin(origin.encode(), HOST)
+
+
+@pytest.mark.parametrize(
+    ("origins", "resource_policy", "ancestors"),
+    [
+        ([], b"same-origin", b"'self'"),
+        (["https://b.example", "https://a.example"], b"same-origin", b"'self' https://a.example https://b.example"),
+        (["*"], b"cross-origin", None),
+    ],
+)
+def test_pages_of_other_origins_embed_only_if_they_are_allowed(
+    origins: list[str], resource_policy: bytes, ancestors: bytes | None
+) -> None:
+    lines = b"Cross-Origin-Resource-Policy: %b\r\n" % resource_policy
+    if ancestors is not None:
+        lines += b"Content-Security-Policy: frame-ancestors %b\r\n" % ancestors
+    assert embedding_headers(origins) == lines
 
 
 @pytest.mark.parametrize("origin", [b"http://", b"null", b""])

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 import txredisapi
 from autobahn.websocket.protocol import WebSocketProtocol
-from twisted.internet import abstract, base, epollreactor, posixbase, tcp
+from twisted.internet import abstract, base, epollreactor, posixbase, tcp, unix
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
+from twisted.protocols.haproxy._v1parser import V1Parser
+from twisted.protocols.haproxy._v2parser import V2Parser
+from twisted.python.logfile import LogFile
 
 from pushd.net.direct_send import DirectServer
 from pushd.net.listeners import on_too_many_files
@@ -46,6 +49,12 @@ CODE: list[tuple[str, Callable[..., Any], str]] = [
     ("pushd/net/low_priority.py", epollreactor.EPollReactor._doReadOrWrite, "c9e416fdfc87"),
     ("pushd/net/listeners.py", tcp._accept, "71bc9171d69e"),
     ("pushd/net/listeners.py", tcp._BuffersLogs, "bb27d6405394"),
+    ("pushd/net/inherited_sockets.py", unix.Port._fromListeningDescriptor, "1d804e128e24"),
+    ("pushd/net/inherited_sockets.py", unix.Port.startListening, "359868420b1c"),
+    ("pushd/net/proxy_protocol.py", V1Parser.parse, "b0fa4e45ba6f"),
+    ("pushd/net/proxy_protocol.py", V2Parser.parse, "105dc74f4106"),
+    ("pushd/log_file.py", LogFile._openFile, "0f23392134e6"),
+    ("pushd/net/unix_sockets.py", unix.Port.connectionLost, "a3fa71ff983c"),
     ("pushd/net/monotonic_clock.py", base.ReactorBase.callLater, "57384f8a8b9e"),
     ("pushd/net/monotonic_clock.py", base.ReactorBase.timeout, "e667e0e24a10"),
     ("pushd/net/monotonic_clock.py", base.ReactorBase.runUntilCurrent, "6bae6ee9cf49"),
@@ -113,6 +122,9 @@ def test_documented_tests_exist() -> None:
         ("_logger", "pushd/net/listeners.py"),
         ("numberAccepts", "pushd/net/low_priority.py"),
         ("_disconnectSelectable", "pushd/net/low_priority.py"),
+        ("_bindPath", "pushd/net/inherited_sockets.py"),
+        ("_openFile", "pushd/log_file.py"),
+        ("lockFile", "pushd/net/unix_sockets.py"),
         ("connectionCreator", "pushd/net/certificates.py"),
         ("utf8validator", "pushd/transports/websocket_reader.py"),
         ("send_queue", "pushd/transports/websocket_reader.py"),

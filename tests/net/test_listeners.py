@@ -28,6 +28,7 @@ from pushd.net.listeners import (
     is_on_loopback,
     prepare,
     reach_of,
+    with_defaults,
 )
 
 BOUND = [
@@ -94,6 +95,8 @@ def test_valid_endpoint_strings_are_accepted(text):
         ("tcp:80\\", "'tcp:80\\\\' is not an endpoint string ("),
         ("ssl:80:privateKey=nowhere.pem", "No such file or directory"),
         ("tls:nowhere:70000", "'tls:nowhere:70000' has an invalid port: must be between 0 and 65535"),
+        ("unix:", "'unix:' is not an endpoint string (the path must not be empty)"),
+        ("unix:address=", "'unix:address=' is not an endpoint string (the path must not be empty)"),
         ("tcp:70000", "'tcp:70000' has an invalid port: must be between 0 and 65535"),
         ("tcp:port=70000", "'tcp:port=70000' has an invalid port: must be between 0 and 65535"),
         ("tcp:-1", "'tcp:-1' has an invalid port: must be between 0 and 65535"),
@@ -142,6 +145,32 @@ def test_address_of_an_inherited_socket_is_that_of_the_socket_not_of_its_endpoin
 @pytest.mark.parametrize("text", [text for text, _ in BOUND] + ["unix:/run/pushd.sock"])
 def test_other_endpoints_are_not_inherited(text):
     assert inherited_name(text, MemoryReactor()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tcp:80", "tcp:80:backlog=9"),
+        ("tcp:80:127.0.0.1:7", "tcp:80:127.0.0.1:7"),
+        ("tcp:80:backlog=7", "tcp:80:backlog=7"),
+        ("haproxy:tcp:80", "haproxy:tcp:80:backlog=9"),
+        (r"tcp6:80:interface=\:\:", r"tcp6:80:interface=\:\:"),
+        ("unix:/a", "unix:/a:backlog=9:mode=660"),
+        ("unix:/a:mode=666", "unix:/a:mode=666:backlog=9"),
+        ("unix:/a:600", "unix:/a:600:backlog=9"),
+        ("unix:address=/a:lockfile=0", "unix:address=/a:lockfile=0:backlog=9:mode=660"),
+        ("haproxy:unix:/a:backlog=7", "haproxy:unix:/a:backlog=7:mode=660"),
+        ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+    ],
+)
+def test_defaults_are_added_where_they_are_not_given(text, expected):
+    assert with_defaults(text, 9) == expected
+
+
+def test_socket_that_exists_is_accessible_to_its_user_and_group_only(tmp_path):
+    reactor = MemoryReactor()
+    serverFromString(reactor, with_defaults(f"unix:{tmp_path}/sock", 9)).listen(Factory())
+    assert reactor.unixServers[0][:4:3] == (f"{tmp_path}/sock", 0o660)
 
 
 def test_error_about_an_exposed_listener_names_endpoint_and_address():
@@ -219,6 +248,10 @@ class Failing(Service):
         (
             CannotListenError(None, "/run/pushd.sock", "Cannot acquire lock"),
             "cannot listen on /run/pushd.sock: Cannot acquire lock",
+        ),
+        (
+            CannotListenError(None, b"/run/pushd.sock", OSError(errno.ENOENT, os.strerror(errno.ENOENT))),
+            "cannot listen on /run/pushd.sock: No such file or directory",
         ),
     ],
 )

@@ -130,6 +130,39 @@ def test_domain_of_the_endpoint_does_not_count(systemd: Systemd, domain: str) ->
     )
 
 
+@pytest.mark.parametrize("domain", ["INET", "INET6", "UNIX"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_client_has_its_address_whatever_the_domain_of_the_endpoint(systemd: Systemd, domain: str, host: str) -> None:
+    with bound(host) as listener:
+        port = listener.getsockname()[1]
+        daemon = systemd.start(listener, listen_options("http", f"systemd:domain={domain}:index=0"))
+        assert eventually(lambda: f"http listens on {host}:{port}" in daemon.output, START_SECONDS), daemon.output
+        with socket.create_connection((host, port), SECONDS) as sock, socket.create_connection((host, port)) as other:
+            Http(other).open_stream("/stream/a")
+            (connection,) = Http(sock).request("GET", "/connections").json()
+            assert connection["address"] == host
+    assert "Traceback" not in daemon.output
+
+
+@pytest.mark.parametrize("domain", ["INET", "UNIX"])
+def test_unix_socket_of_systemd_serves_and_stays(systemd: Systemd, tmp_path: Path, domain: str) -> None:
+    path = tmp_path / "pushd.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+        daemon = systemd.start(listener, listen_options("http", f"systemd:domain={domain}:index=0"))
+        assert eventually(lambda: f"http listens on {path}" in daemon.output, START_SECONDS), daemon.output
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(SECONDS)
+            sock.connect(str(path))
+            assert Http(sock).request("GET", "/health/ready").status == 200
+        daemon.process.terminate()
+        daemon.process.wait(START_SECONDS)
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert "Traceback" not in daemon.output
+
+
 def test_open_daemon_warns_and_serves_every_host(systemd: Systemd) -> None:
     with bound("0.0.0.0") as listener:
         port = listener.getsockname()[1]

@@ -55,12 +55,63 @@ def test_check(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("where", ["index=0", "name=pushd.socket"])
+@pytest.mark.parametrize("prefix", ["", "haproxy:"])
+def test_missing_socket_of_systemd(tmp_path, where, prefix):
+    endpoint = f"{prefix}systemd:domain=INET:{where}"
+    options = ("--http", endpoint, "--tcp", "none")
+    checked = twistd(tmp_path, "pushd", "--check", *options)
+    assert (checked.returncode, checked.stdout) == (0, "pushd: configuration is valid (no file)\n")
+    started = twistd(tmp_path, "-n", "pushd", *options)
+    sentence = f"pushd: http.listen: {endpoint}: systemd has passed no such socket; start the socket unit instead\n"
+    assert (started.returncode, started.stderr) == (1, sentence)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["systemd:domain=PIGEON:index=0", "systemd:domain=INET:index=x", "systemd:index=0"]
+)
+def test_invalid_endpoint_string_of_a_socket_of_systemd(tmp_path, endpoint):
+    done = twistd(tmp_path, "pushd", "--check", "--http", endpoint)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pushd: http.listen: {endpoint!r} is not an endpoint string (")
+
+
+def test_missing_directory_of_twistd(tmp_path):
+    done = twistd(tmp_path, "-n", "--rundir", "missing", "pushd")
+    assert (done.returncode, done.stderr) == (1, "pushd: --rundir: missing: No such file or directory\n")
+
+
+def test_byte_order_mark(tmp_path):
+    (tmp_path / "pushd.toml").write_bytes(b"\xef\xbb\xbf[http]\n")
+    done = twistd(tmp_path, "pushd", "--check", "--config", "pushd.toml")
+    sentence = "pushd: pushd.toml: begins with a byte order mark; save it as UTF-8 without one\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
+
+
 def test_port_in_use_in_the_foreground(tmp_path, taken):
     endpoint, sentence = taken
     done = twistd(tmp_path, "-n", "pushd", "--http", endpoint, "--tcp", "none")
     assert (done.returncode, done.stderr) == (1, f"pushd: {sentence}\n")
     assert "Traceback" not in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "haproxy:"])
+@pytest.mark.parametrize("suffix", ["", ":lockfile=0"])
+def test_unix_socket_in_a_missing_folder(tmp_path, prefix, suffix):
+    done = twistd(tmp_path, "-n", "pushd", "--http", f"{prefix}unix:missing/pushd.sock{suffix}", "--tcp", "none")
+    sentence = f"pushd: cannot listen on missing/pushd.sock: {os.strerror(errno.ENOENT)}\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
+    assert "Traceback" not in done.stdout
+
+
+def test_unix_socket_in_use(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "pushd.sock"))
+        listener.listen()
+        done = twistd(tmp_path, "-n", "pushd", "--http", "unix:pushd.sock", "--tcp", "none")
+    sentence = "pushd: cannot listen on pushd.sock: another process listens on it\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
 
 
 def test_port_in_use_in_the_background(tmp_path, taken):

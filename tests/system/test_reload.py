@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +36,10 @@ SECONDS = 10
 class Configured(Daemon):
     """A daemon whose configuration file can be changed."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **rest: Any) -> None:
         self._file = folder / "pushd.toml"
         self.write()
-        super().__init__(folder, "--config", self._file.name, *options)
+        super().__init__(folder, "--config", self._file.name, *options, **rest)
 
     def write(self, message: str = "1KiB", source: str = "first", more: str = "") -> None:
         """Write the file."""
@@ -115,12 +116,89 @@ def test_renewed_certificate_is_used_by_new_connections(tmp_path: Path) -> None:
             assert new.getpeercert(binary_form=True) != old.getpeercert(binary_form=True)
             connect(port, first)
         key.write_text("no key")
-        assert "nothing changed: " in daemon.reload()
+        daemon.write("8KiB")
+        output = daemon.reload()
+        assert "changed: limits.message" in output
+        assert re.search(
+            rf"http: certificates of 'ssl:0:privateKey={key}:.*' cannot be loaded .*; new connections use the previous",
+            output,
+        )
         with connect(port, certificate):
             old.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert old.recv(100).startswith(b"HTTP/1.1 200 ")
     daemon.stop()
     assert "Traceback" not in daemon.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the user")
+def test_key_that_only_root_can_read_keeps_the_rest_of_a_reload(tmp_path: Path) -> None:
+    key, certificate = make_certificate(tmp_path)
+    key.chmod(0o600)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    endpoint = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+    daemon = Configured(tmp_path, "--http", endpoint, twistd=("--uid", "65534"))
+    assert eventually(lambda: len(re.findall("http listens on", daemon.log)) == 2)
+    daemon.publish("a")
+    daemon.write("8KiB")
+    output = daemon.reload()
+    assert "Configuration reloaded; changed: limits.message\n" in output
+    assert f"Permission denied: '{key}'); new connections use the previous certificates\n" in output
+    assert daemon.request("POST", "/pub/a", body=b"x" * 3000).status == 202
+    daemon.assert_healthy()
+    daemon.stop()
+
+
+def test_relative_paths_are_relative_to_the_directory_of_twistd(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    make_certificate(run)
+    endpoint = "ssl:0:privateKey=key.pem:certKey=cert.pem:interface=127.0.0.1"
+    daemon = Configured(
+        tmp_path, "--http", endpoint, "--http", "unix:http.sock", "--data-dir", "data", twistd=("--rundir", "run")
+    )
+    assert eventually(lambda: len(re.findall("http listens on", daemon.log)) == 3), daemon.log
+    daemon.publish("a")
+    make_certificate(run)
+    daemon.write("8KiB")
+    assert "changed: limits.message" in daemon.reload()
+    assert "previous certificates" not in daemon.log
+    assert {path.name for path in run.iterdir()} >= {"data", "http.sock", "key.pem", "cert.pem"}
+    daemon.assert_healthy()
+    daemon.stop()
+
+
+def test_signal_that_rotates_the_log_is_ignored_without_a_log_file(daemon: Configured) -> None:
+    daemon.publish("a")
+    daemon._process.send_signal(signal.SIGUSR1)
+    assert eventually(lambda: "Signal USR1 is ignored: the log is not a file" in daemon.log)
+    daemon.publish("a")
+
+
+def test_log_file_may_be_truncated_and_renamed(tmp_path: Path) -> None:
+    daemon = Configured(tmp_path, twistd=("--logfile", "own.log"), log="own.log")
+    daemon.publish("a")
+    log = tmp_path / "own.log"
+    os.truncate(log, 0)
+    daemon.reload()
+    assert log.read_bytes().startswith(b"20")
+    moved = log.rename(tmp_path / "moved.log")
+    daemon._process.send_signal(signal.SIGUSR1)
+    assert eventually(log.exists)
+    before = moved.read_bytes()
+    daemon.reload()
+    assert moved.read_bytes() == before
+    daemon._process.send_signal(signal.SIGUSR1)
+    assert eventually((tmp_path / "own.log.1").exists)
+    daemon.stop()
+
+
+def test_log_on_a_terminal_without_utf_8_is_escaped(tmp_path: Path) -> None:
+    daemon = Configured(tmp_path, environ={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    daemon.publish("a")
+    daemon.write(more='"première" = 1')
+    assert "unknown key limits.premi\\xe8re" in daemon.reload()
+    daemon.stop()
 
 
 def test_daemon_exits_with_its_terminal(tmp_path: Path) -> None:

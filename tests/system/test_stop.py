@@ -57,7 +57,7 @@ def test_clients_are_asked_to_reconnect_and_miss_nothing(durable: Start) -> None
         for http in events:
             body = b"".join(http.chunks())
             farewell = re.fullmatch(
-                rb":\nretry: 3000\nevent: begin\nid: [^\n]+\ndata: [^\n]+\n\nid: [^\n]+\ndata: first\n\nretry: ([0-9]+)\n",
+                rb":\nretry: 3000\nevent: begin\n(?:[^\n]+\n)+\nid: [^\n]+\ndata: first\n\nretry: ([0-9]+)\n",
                 body,
             )
             assert farewell, body

@@ -68,6 +68,11 @@ def test_service_has_few_permissions(analyze: str, name: str) -> None:
     assert float(found[1]) < 2.0
 
 
+@pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
+def test_service_has_a_memory_limit(name: str) -> None:
+    assert re.search(r"^MemoryMax=2G$", (ROOT / "etc" / name).read_text(encoding="utf-8"), re.MULTILINE)
+
+
 class Supervised:
     """The daemon as systemd starts it: with a notification socket and with its listening sockets."""
 

@@ -3,7 +3,9 @@
 import datetime
 import ipaddress
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -139,6 +141,29 @@ def test_stream_receives_large_messages_in_order(listeners: Listeners, kind: str
             listeners.daemon.publish(channel, b"%d " % each + LARGE)
         for each in (number, number + 1):
             assert b"data: %d x" % each in peer.until(b"\n\n")
+
+
+def test_unix_socket_is_accessible_to_its_user_and_group_only(listeners: Listeners):
+    assert Path(listeners.http[2]).stat().st_mode & 0o777 == 0o660
+
+
+def test_unix_socket_of_a_killed_daemon_is_taken_over(tmp_path: Path):
+    address = tmp_path / "http.sock"
+    first = Daemon(tmp_path, "--http", f"unix:{address}")
+    first.publish("a")
+    os.kill(first.pid, signal.SIGKILL)
+    first.stop()
+    lock = address.with_name("http.sock.lock")
+    lock.write_text(f"{os.getpid()}\n")
+    second = Daemon(tmp_path, "--http", f"unix:{address}")
+    try:
+        assert eventually(lambda: f"http listens on {address}" in second.log)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(address))
+        second.publish("a")  # it runs: now a stop is orderly
+    finally:
+        second.stop()
+    assert not address.exists()
 
 
 def test_websocket_over_tls(listeners: Listeners):

@@ -80,6 +80,11 @@ class _Queue(Generic[T]):
         """Whether there is none."""
         return not self._items
 
+    def take_all(self) -> list[T]:
+        """Remove and return all items."""
+        items, self._items = list(self._items), deque()
+        return items
+
     def put(self, item: T) -> None:
         """Add an item."""
         self._items.append(item)
@@ -135,6 +140,15 @@ class Client:
         :raises Refused: when it is refused.
         """
         raise NotImplementedError
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor with which it would resume; None when it has received none."""
+        return self.last_id
+
+    def taken(self) -> list[Item]:
+        """Return the items that it has received."""
+        return self._items.take_all()
 
     async def next(self) -> Item:
         """Return the next item."""

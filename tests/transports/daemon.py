@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from pushd.config.loader import load
 from pushd.core.budget import Budget
 from pushd.core.subscriber import Subscriber
+from pushd.metrics import Counters
 from pushd.service.daemon import make_service
 from tests.transports.http_client import Answer, HttpClient, address, encode_request
 
@@ -34,6 +35,14 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
     while not condition():
         assert reactor.seconds() < deadline, f"not within {seconds} s: {what}"
         await deferLater(reactor, 0)
+
+
+async def until_ready(daemon: "RunningDaemon") -> None:
+    """Wait until a daemon is ready."""
+    from twisted.internet import reactor
+
+    while (await daemon.request("GET", "/health/ready")).status != 200:
+        await deferLater(reactor, 0.01)
 
 
 async def turns(count: int = 20) -> None:
@@ -199,6 +208,12 @@ class RunningDaemon:
         """The memory budget."""
         budget: Budget = self._service.hub.budget
         return budget
+
+    @property
+    def counters(self) -> Counters:
+        """The counters of the metrics."""
+        counters: Counters = self._service._counters
+        return counters
 
     @property
     def is_idle(self) -> bool:

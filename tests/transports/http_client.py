@@ -100,7 +100,11 @@ class HttpClient(Protocol):
             return False
         first, *lines = head.decode("latin-1").split("\r\n")
         pairs = (line.split(":", 1) for line in lines)
-        self._head = Head(int(first.split()[1]), {name.lower(): value.strip() for name, value in pairs})
+        headers: dict[str, str] = {}
+        for name, value in pairs:
+            known = headers.get(name.lower())
+            headers[name.lower()] = value.strip() if known is None else f"{known}, {value.strip()}"
+        self._head = Head(int(first.split()[1]), headers)
         self._rest = rest
         self._begin_body(self._head)
         self.head.callback(self._head)

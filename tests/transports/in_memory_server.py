@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from pushd.backends.memory import MemoryBackend
-from pushd.core.cursor import Since
+from pushd.core.cursor import MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.outbox import QueueLimits
-from pushd.core.replay import StartPosition
+from pushd.core.replay import Page, StartPosition
 from pushd.http.access_log import AccessLog
 from pushd.http.limits import HttpLimits
 from pushd.http.resource import HttpContext
@@ -52,16 +52,27 @@ class ServerTransport(InMemoryTransport):
 
 
 class Backend(MemoryBackend):
-    """A memory backend whose `open` can be made to wait."""
+    """A memory backend whose answers can be delayed."""
 
     opening: Deferred[None] | None = None
     """`open` waits for it, and fails with its failure."""
+    reading: Deferred[None] | None = None
+    """`page` waits for it."""
+    readers = 0
+    """The number of calls of `page` that have waited."""
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         """See `pushd.backends.interface.Backend`."""
         if self.opening is not None:
             await self.opening
         return await super().open(topics, since)
+
+    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+        """See `pushd.backends.interface.Backend`."""
+        if self.reading is not None:
+            self.readers += 1
+            await self.reading
+        return await super().page(topics, after, count, size)
 
 
 class InMemoryServer:

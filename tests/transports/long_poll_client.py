@@ -12,6 +12,12 @@ class LongPoll(Client):
     label = "longpoll"
     transport_name = "longpoll"
     reports_gaps = False
+    position: str | None = None
+
+    @property
+    def cursor(self) -> str | None:
+        """See `Client`."""
+        return self.position
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
         """See `Client`; the first request is answered at once, with the start position."""

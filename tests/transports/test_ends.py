@@ -87,7 +87,7 @@ async def test_resuming_after_the_end_reports_the_end(daemon, client_class):
     else:
         await client.subscribe("a", since=last)
         await check_end(client, "a", closes=client_class.closes_at_end)
-    assert daemon.subscribers("a") == []
+    assert bool(daemon.subscribers("a")) != client_class.closes_at_end
 
 
 @each_client()

@@ -120,7 +120,43 @@ async def test_http_1_0_gets_a_body_that_ends_with_the_connection(daemon, client
     assert await client.next() == Closed(None, True)
 
 
+@each_client(STREAMS)
+async def test_the_connection_of_a_kicked_stream_is_kept_as_announced(daemon, client_class):
+    client = client_class(daemon)
+    for number in range(5):
+        await client.subscribe("a")
+        (subscriber,) = daemon.subscribers("a")
+        assert (await daemon.request("DELETE", f"/connections/{subscriber.peer.id}")).status == 200
+        assert await client.next() == Closed(None, True), number
+    await client.subscribe("a")
+    await daemon.publish("a", "on")
+    assert await client.data(1) == [b"on"]
+    await until(lambda: daemon.open_connections == 1, "the other connections closed")
+
+
+async def test_a_request_that_is_sent_during_a_stream_is_answered_after_a_kick(daemon):
+    requests = [encode_request("GET", path, None, {"Connection": "keep-alive"}) for path in ("/sse/a", "/version")]
+    client = HttpClient(b"".join(requests))
+    daemon.connect("http", client)
+    await client.head
+    (subscriber,) = daemon.subscribers("a")
+    await daemon.request("DELETE", f"/connections/{subscriber.peer.id}")
+    await client.answer
+    client.ask(b"")
+    client.dataReceived(b"")
+    assert (await client.answer).json["server"] == "pushd"
+
+
 # By a shutdown
+
+
+async def test_answers_during_a_shutdown_announce_that_the_connection_closes(daemon):
+    client = HttpClient(encode_request("GET", "/longpoll/a", None, {"Connection": "keep-alive"}))
+    daemon.connect("http", client)
+    await until(lambda: daemon.subscribers("a"), "the poll")
+    await daemon.stop()
+    answer = await client.answer
+    assert (answer.status, answer.headers["connection"]) == (204, "close")
 
 
 @each_client()

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from pushd.core.errors import Refusal, Stopping, Unavailable
 from pushd.core.outbox import Policy
 from pushd.core.subscriber import Subscriber
+from pushd.wire.sse import PREAMBLE
 from tests.transports.in_memory_server import HANDSHAKE, InMemoryServer, request
 
 STOPPING = Stopping("the daemon is shutting down")
@@ -176,7 +177,30 @@ async def test_a_connection_that_fails_to_close_is_removed_once(server, case, mo
     await kick(connection)
     assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["a bug"]
     assert list(server.hub.connections(None, None, 9)) == []
+    assert connection.transport.disconnected  # that is, aborted
     server.lose(connection.transport)
+    connection.check_removed_once()
+
+
+READING_ENDINGS = {name: ENDINGS[name] for name in ("kick", "lost", "shutdown", "bug")}
+
+
+@pytest.mark.parametrize("ending", READING_ENDINGS)
+@each_transport()
+async def test_a_connection_that_ends_while_its_history_is_read_is_removed_once(
+    server, case, ending, monkeypatch, request
+):
+    if ending == "bug":
+        request.getfixturevalue("expected_failures")
+    await server.publish("a", "1", "2", "3")
+    reading = server.backend.reading = Deferred()
+    subscribe = case.subscribe if case.name == "pull" else case.subscribe.replace(b"/a", b"/a?since=all")
+    case = case._replace(subscribe=subscribe.replace(b"SUB a", b"SUB a since=all"))
+    connection = Connection(server, case, monkeypatch)
+    assert server.backend.readers == 1
+    await READING_ENDINGS[ending](connection)
+    assert (len(connection.added), len(connection.removed)) == (1, 1)
+    reading.callback(None)
     connection.check_removed_once()
 
 
@@ -206,8 +230,10 @@ async def test_a_connection_that_ends_while_its_subscription_is_opened_is_remove
     before = connection.output
     opening.callback(None)
     if case.is_http:
-        answer = connection.output.removeprefix(before).partition(b"\r\n")[0]
-        assert answer == _answer_to(case, ending)
+        answer = connection.output.removeprefix(before)
+        assert answer.partition(b"\r\n")[0] == _answer_to(case, ending)
+        if (case.name, ending) == ("sse", "kick"):
+            assert answer.endswith(b"\r\n\r\n" + PREAMBLE % 3000)  # as if it was kicked once it was open
         for name in (b"pushd-id", b"last-event-id", b"etag"):  # an empty cursor would be sent back as no cursor
             assert name + b":" not in connection.output.lower()
     connection.check_removed_once()
@@ -217,8 +243,6 @@ def _answer_to(case: Case, ending: str) -> bytes:
     """Return the status line for a request whose subscription is closed before it is opened."""
     if ending == "lost":
         return b""
-    if ending == "kick":
-        return b"HTTP/1.1 400 Bad Request"
     # An EventSource does not reconnect after an error status.
     return b"HTTP/1.1 200 OK" if case.name == "sse" else b"HTTP/1.1 503 Service Unavailable"
 

@@ -41,7 +41,7 @@ async def test_text_is_escaped_html_and_images_are_shown(daemon, data, kind, sho
     await daemon.publish("a", data, kind)
     answer = await page(daemon)
     assert shown in answer.body
-    assert answer.headers["content-security-policy"] == "sandbox allow-scripts"
+    assert answer.headers["content-security-policy"] == "frame-ancestors 'self', sandbox allow-scripts"
 
 
 async def test_interval_0_is_held_until_there_is_a_new_message(daemon):

@@ -34,7 +34,7 @@ async def subscribed(daemon: RunningDaemon, client_class: type[Client], topics: 
 
 def start_of(client: Client) -> str:
     """Return the start cursor."""
-    cursor = client.position if isinstance(client, LongPoll) else client.start_cursor
+    cursor = client.cursor if isinstance(client, LongPoll) else client.start_cursor
     assert cursor is not None
     return cursor
 

@@ -258,3 +258,31 @@ async def test_a_binary_command_is_refused_and_the_connection_stays(daemon):
     assert (await client.send('{"ping":1}', is_binary=True))["error"]["code"] == "bad-command"
     await daemon.publish("a", "one")
     assert await client.data(1) == [b"one"]
+
+
+@each_client(UNCONFINED)
+@pytest.mark.parametrize("topics", [("o/a", "o/**"), ("o/**", "o/a"), ("o/a,o/b", "**")], ids=" then ".join)
+async def test_promise_2_the_history_of_overlapping_topics_is_received_once(any_daemon, client_class, topics):
+    first, second = topics
+    await any_daemon.publish_all(("o/a", "1"), ("o/a", "2"))
+    client = client_class(any_daemon)
+    await client.subscribe(first, since="all")
+    assert await client.data(2) == [b"1", b"2"]
+    await any_daemon.publish("o/a", "3")
+    assert await client.data(1) == [b"3"]
+    await client.subscribe(second, since="all")
+    await any_daemon.publish("o/a", "live")
+    assert await client.data(1) == [b"live"]
+
+
+@each_client(UNCONFINED)
+async def test_promise_2_a_wider_topic_brings_the_history_of_the_other_channels(any_daemon, client_class):
+    await any_daemon.publish_all(("o/a", "1"), ("o/b", "2"), ("o/a", "3"), ("o/c", "4"))
+    client = client_class(any_daemon)
+    await client.subscribe("o/a", since="last:1")
+    assert await client.data(1) == [b"3"]
+    await client.subscribe("o/**", since="all")
+    assert await client.data(3) == [b"1", b"2", b"4"]
+    await client.subscribe("o/a", since="all")
+    await any_daemon.publish("o/a", "live")
+    assert await client.data(1) == [b"live"]

@@ -43,7 +43,8 @@ class _Client(WebSocketClientProtocol):
         if self.opened.called:
             self.owner.deliver_result(Closed(self.remoteCloseCode or code, self.remoteCloseCode is not None))
         else:
-            status = int(self._answer.split()[1]) if self._answer else None
+            words = self._answer.split()
+            status = int(words[1]) if len(words) > 1 and len(words[1]) == 3 else None
             body = self._answer.partition(b"\r\n\r\n")[2]
             self.opened.errback(Refused(json.loads(body)["error"]["code"] if body else None, status))
 

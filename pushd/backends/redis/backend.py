@@ -32,6 +32,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.timestamp import round_timestamp
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -209,7 +210,7 @@ class RedisBackend:
             seq=position.seq,
             prev=None,
             channel=draft.channel,
-            time=round(self._wall(), 3),
+            time=round_timestamp(self._wall()),
             data=draft.data,
             content_type=draft.content_type,
             encoding=draft.encoding,

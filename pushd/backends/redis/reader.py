@@ -15,7 +15,7 @@ from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.errors import Unavailable
 from pushd.core.message import Gap, Message
 from pushd.core.names import is_pattern
-from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition
 
 _WALKED: Final = 500
 """Channels that one call gives of those that lost messages: some milliseconds here and in Redis."""
@@ -32,8 +32,11 @@ class _ChannelState(msgspec.Struct, array_like=True):
     lost_at: int
     why: str
     known: int
+    """0 unknown, 1 known, otherwise the sequence of its deletion."""
     ended: int
     newest: int
+    kept: int
+    """The number of its messages; 0 for a pattern."""
 
 
 class _OpenReply(msgspec.Struct, array_like=True):
@@ -152,7 +155,11 @@ class Reader:
                 kind, value = "time", (await self._state("", 0, "", ())).now - round(seconds * 1000)
         state = await self._state(kind, value, epoch, topics)
         seq, gaps, returning = _begin(topics, since, state, value)
-        return _opening(topics, seq, gaps, returning, state)
+        opening, head = _opening(topics, seq, gaps, returning, state)
+        if isinstance(since, Everything):
+            kept = {topic: KeptMessages(fact.kept, state.head) for topic, fact in zip(topics, state.facts, strict=True)}
+            opening = opening._replace(kept=tuple(kept[gap.topic] for gap in opening.known_gaps))
+        return opening, head
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> tuple[Page, MessageId]:
         """Read on; see `Backend.page`. Give also how far the log is."""
@@ -274,7 +281,7 @@ class Reader:
         for number, topic in enumerate(topics):
             loss = losses.get(topic)
             if loss is not None:
-                facts[number] = _ChannelState(*loss, 0, 0, 0)
+                facts[number] = _ChannelState(*loss, 0, 0, 0, 0)
         return answer
 
     async def _walk(
@@ -351,6 +358,6 @@ def _epoch_gaps(topics: Sequence[str], after: MessageId, why: str, state: _OpenR
 
 
 def _is_finished(fact: _ChannelState, seq: int, returning: bool) -> bool:
-    if fact.known == 2:
-        return returning
+    if fact.known > 1:
+        return returning and seq < fact.known
     return bool(fact.ended) and fact.newest <= seq

@@ -127,8 +127,7 @@ class SqliteBackend:
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
-        known: bool = await self._submit(DeleteRequest(channel, *self._time()))
-        return known
+        return bool(await self._submit(DeleteRequest(channel, *self._time())))
 
     # Reads
 
@@ -205,6 +204,7 @@ class SqliteBackend:
                 raise Stopping("the daemon is shutting down") from error
             if isinstance(error, Damaged):
                 self._threads.report_damage(error)
+            self._tick()  # checks whether the files are still in place
             raise StorageFailed("the history cannot be read now") from error
         for seq, channel in damaged:
             self._threads.report_damage(
@@ -233,7 +233,7 @@ class SqliteBackend:
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
         elif isinstance(request, DeleteRequest) and result:
-            self._tail.delete(request.name)
+            self._tail.delete(request.name, result)
             self._events.on_deleted(request.name)
 
     def _on_maintained(self, totals: LogTotals) -> None:

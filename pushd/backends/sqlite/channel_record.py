@@ -61,7 +61,7 @@ class ChannelRecord:
         last_time: float = 0.0,
         used: int = 0,
         ended: bool = False,
-        deleted: bool = False,
+        deleted: int = 0,
         floor: int = 0,
         stale: int = 0,
         lost: int = 0,
@@ -83,7 +83,7 @@ class ChannelRecord:
         """The sequence of the last publish to it; that of an end mark counts, too."""
         self.ended = ended
         self.deleted = deleted
-        """Whether it was deleted on request; kept to answer older cursors correctly."""
+        """The sequence of its deletion on request, kept to answer older cursors correctly; 0 if it was not deleted."""
         self.floor = floor
         """Messages up to this sequence are gone."""
         self.stale = stale

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Callable
 from threading import Event, Thread
 
+from pushd.backends.interface import BackendUnusable
+
 _INTERVAL_SECONDS = 0.5
 """Seconds between two checkpoints."""
 _LARGE_WAL_PAGES = 16_000
@@ -17,16 +19,24 @@ _LARGE_WAL_PAGES = 16_000
 class CheckpointThread(Thread):
     """Runs from `start` to `finish`."""
 
-    def __init__(self, db: sqlite3.Connection, request_writer: Callable[[], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        request_writer: Callable[[], None],
+        warn: Callable[[str], None],
+        check_files: Callable[[], None] = lambda: None,
+    ) -> None:
         """
         :param db: a connection of its own.
         :param request_writer: asks the writer for a checkpoint.
         :param warn: called with the reason for each failure.
+        :param check_files: raises BackendUnusable when a checkpoint would damage the file.
         """
         super().__init__(name="pushd-checkpoints", daemon=True)
         self._db = db
         self._request_writer = request_writer
         self._warn = warn
+        self._check_files = check_files
         self._is_requested = Event()
         self._is_finishing = Event()
 
@@ -49,8 +59,9 @@ class CheckpointThread(Thread):
             # `finish` sets both events. If this clears the second one, the loop still ends because of the first.
             self._is_requested.clear()
             try:
+                self._check_files()
                 _, pages, done = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, BackendUnusable) as error:
                 self._warn(str(error))
                 continue
             if pages > _LARGE_WAL_PAGES and pages > done:

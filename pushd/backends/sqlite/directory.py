@@ -3,13 +3,18 @@
 import fcntl
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from pushd.backends.interface import BackendUnusable
+from pushd.backends.sqlite.commit_mark import CommitMark
+from pushd.backends.sqlite.open_files import OpenFiles
 from pushd.backends.sqlite.schema import version_of
 
 _FILE = "history.sqlite"
 _LOCK = "lock"
+_MARK = "newest"
 _VERIFY_MARKER = "suspect"
 _PROBE = "probe"
 _PROBE_BYTES = 1 << 20
@@ -32,43 +37,60 @@ class Directory:
         self.file = self.path / _FILE
         self.verify_marker = self.path / _VERIFY_MARKER
         """A file that exists when damage was found at run time: the next start verifies the whole history."""
-        self._lock: int | None = None
-        self._inode = 0
+        self.mark = CommitMark(self.path / _MARK)
+        """The newest commit that was acknowledged."""
+        self._locks: list[int] = []
+        self._open_files: OpenFiles | None = None
+        self._one_at_a_time = Lock()
+        self._fault: str | None = None
+        """What happened to the files while they were open."""
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Path, Path, Path]:
         """The database, its write-ahead log and the index of that."""
-        return tuple(self.file.with_name(self.file.name + end) for end in ("", "-wal", "-shm"))
+        name = self.file.name
+        return self.file, self.file.with_name(f"{name}-wal"), self.file.with_name(f"{name}-shm")
 
     def acquire(self) -> None:
         """Create the directory if it does not exist, and lock it until `release` or the end of the process.
+
+        The directory itself is locked, since a file in it could be removed. The file named ``lock`` has the process id
+        of the holder.
 
         :raises BackendUnusable: when it cannot be created or read, or another process has locked it.
         """
         try:
             self.path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
-            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._locks.append(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            self._locks.append(os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
+            self.release()
             raise BackendUnusable(f"{self.path}: {error.strerror}") from error
+        holder_file = self._locks[-1]
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for lock in self._locks:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.read(lock, 20).decode("ascii", "replace").strip()
-            os.close(lock)
+            holder = os.read(holder_file, 20).decode("ascii", "replace").strip()
+            self.release()
             process = f" (process {holder})" if holder else ""
             raise BackendUnusable(f"{self.path} is in use by another pushd{process}") from error
-        try:
-            os.ftruncate(lock, 0)
-            os.write(lock, b"%d\n" % os.getpid())
-        except OSError:
-            pass  # a full disk: the error of a second process then names no process id
-        self._lock = lock
+        with suppress(OSError):  # a full disk: the error of a second process then names no process id
+            os.ftruncate(holder_file, 0)
+            os.write(holder_file, b"%d\n" % os.getpid())
 
     def release(self) -> None:
-        """Release the lock."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Release the lock, and close the files that are not SQLite's."""
+        self.mark.close()
+        self._close_open_files()
+        for lock in self._locks:
+            os.close(lock)
+        self._locks.clear()
+
+    def _close_open_files(self) -> None:
+        if self._open_files is not None:
+            self._open_files.close()
+            self._open_files = None
 
     def size(self) -> int:
         """Return the total size of all files, in bytes."""
@@ -95,7 +117,8 @@ class Directory:
             db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
             # `checkpoint_thread` runs the checkpoints.
             db.execute("PRAGMA wal_autocheckpoint = 0")
-            self._inode = os.stat(self.file).st_ino
+            # Only other programs truncate the write-ahead log.
+            db.execute("PRAGMA journal_size_limit = -1").fetchone()
         except BaseException:
             db.close()
             raise
@@ -119,17 +142,42 @@ class Directory:
         finally:
             probe.unlink(missing_ok=True)
 
-    def check_presence(self) -> None:
-        """Check that the file is still the one that was opened for writing.
+    def watch_files(self) -> None:
+        """Remember the files as they are, opened for writing, for `check_files`.
 
-        :raises BackendUnusable: when it was removed or replaced.
+        :raises OSError: when one does not exist.
         """
-        try:
-            is_there = os.stat(self.file).st_ino == self._inode
-        except OSError:
-            is_there = False
-        if not is_there:
-            raise BackendUnusable(f"{self.file} was removed or replaced while pushd was running; restart pushd")
+        with self._one_at_a_time:
+            self._close_open_files()
+            self._open_files = OpenFiles(self.files)
+
+    def before_close(self) -> None:
+        """Check the files for the last time before SQLite closes and perhaps removes some of them.
+
+        :raises BackendUnusable: see `check_files`.
+        """
+        self.check_files()
+        with self._one_at_a_time:
+            if self._open_files is not None:
+                self._open_files.expect_removal_of_log()
+
+    def check_files(self) -> None:
+        """Check that the files are still in place. If not, the history is unusable until a restart, which verifies it
+        and begins a new epoch. May be called from any thread.
+
+        :raises BackendUnusable: when one was removed, replaced or truncated.
+        """
+        with self._one_at_a_time:
+            if self._fault is None and self._open_files is not None:
+                try:
+                    self._open_files.check()
+                except BackendUnusable as error:
+                    self._fault = str(error)
+                    self.mark.expire()
+                    with suppress(OSError):
+                        self.verify_marker.touch()
+        if self._fault is not None:
+            raise BackendUnusable(self._fault)
 
     def open_reader(self) -> sqlite3.Connection:
         """Open the existing file for reading."""

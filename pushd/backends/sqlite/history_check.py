@@ -1,12 +1,14 @@
 """The check of a history by `twistd pushd --check`. It is read-only, and a daemon may have the history open."""
 
 import os
+import sqlite3
 from contextlib import closing
 
 from pushd.backends.interface import BackendUnusable
+from pushd.backends.sqlite.commit_mark import Position
 from pushd.backends.sqlite.directory import Directory, connect
 from pushd.backends.sqlite.errors import corruption_as_damaged
-from pushd.backends.sqlite.history_file import errors_as_unusable
+from pushd.backends.sqlite.history_file import errors_as_unusable, missing_commits
 from pushd.backends.sqlite.schema import VERSION, check_tables, version_of
 from pushd.backends.sqlite.verification import verify
 
@@ -24,6 +26,7 @@ def check_history(path: str) -> str:
         raise BackendUnusable(f"{directory.path} is not a readable and writable directory")
     if not directory.file.exists():
         return f"no history in {directory.path} yet"
+    marked = directory.mark.read()  # before the history, which may grow meanwhile
     with errors_as_unusable(directory), closing(connect(directory.file, "ro")) as db:
         version = version_of(db)
         if not version:
@@ -33,5 +36,12 @@ def check_history(path: str) -> str:
             verify(db)
         messages, channels = db.execute("SELECT total(messages), count(*) FROM channel WHERE NOT deleted").fetchone()
         content = f"{int(messages)} messages in {channels} channels, {directory.size()} bytes"
+        missing = missing_commits(directory, marked, _position(db)) if version == VERSION else None
+        if missing is not None:
+            return f"{missing}; the next start begins a new epoch ({content})"
         older = f", version {version}, upgraded to {VERSION} at the next start" if version < VERSION else ""
         return f"the history is intact ({directory.file}: {content}{older})"
+
+
+def _position(db: sqlite3.Connection) -> Position:
+    return Position(*db.execute("SELECT epoch, seq, now FROM log").fetchone())

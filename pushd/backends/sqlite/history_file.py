@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import BackendUnusable
+from pushd.backends.sqlite.commit_mark import Position
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.errors import Damaged, corruption_as_damaged, reason_for
 from pushd.backends.sqlite.file_recovery import copy_damaged, install_rebuilt, recover_file
@@ -21,10 +22,13 @@ _VERIFY_SECONDS = 0.25
 """Seconds that a start spends on verifying the file."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """A file with an id that differs after each boot of the machine."""
-_MAY_BE_MISSING = (
-    "The machine restarted after a run with sync = normal: the newest messages may be missing; starting a new epoch, "
-    "returning subscribers receive a gap"
+_AFTER_CRASH = "The machine restarted after a run with sync = normal: the newest messages may be missing"
+_IS_OLDER = (
+    "{file} ends before the newest acknowledged message: the file or its write-ahead log was removed, truncated or "
+    "replaced by a copy"
 )
+_IS_EMPTY = "{file} is empty, though an earlier run acknowledged messages"
+_NEW_EPOCH = "{reason}; starting a new epoch, returning subscribers receive a gap"
 
 
 class OpenedHistory(NamedTuple):
@@ -60,11 +64,13 @@ def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -
             writer, is_verified = _open_verified(directory, bounds, sync, wall)
         directory.verify_marker.unlink(missing_ok=True)
         try:
-            if _begin_run(writer.db, sync):
-                warnings.append(_MAY_BE_MISSING)
+            loss = _begin_run(directory, writer.db, sync)
+            if loss is not None:
+                warnings.append(_NEW_EPOCH.format(reason=loss))
                 writer = Writer(writer.db, bounds)
         except sqlite3.OperationalError as error:
             reason = reason_for(error)
+        directory.watch_files()
     return OpenedHistory(writer, warnings, is_verified, reason)
 
 
@@ -73,10 +79,13 @@ def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
 
     :raises sqlite3.Error, Damaged, BackendUnusable: when it cannot be opened now.
     """
+    directory.check_files()
     db = directory.open_writer(sync, create=False)
     try:
-        _begin_run(db, sync)
-        return Writer(db, bounds)
+        _begin_run(directory, db, sync)
+        writer = Writer(db, bounds)
+        directory.watch_files()
+        return writer
     except BaseException:
         db.close()
         raise
@@ -130,21 +139,38 @@ def _open_verified(directory: Directory, bounds: Bounds, sync: str, wall: float)
         raise
 
 
-def _begin_run(db: sqlite3.Connection, sync: str) -> bool:
-    """Record whether a crash of the machine may lose messages of this run.
+def _begin_run(directory: Directory, db: sqlite3.Connection, sync: str) -> str | None:
+    """Start a new epoch if messages of the last run may be missing, and record whether a crash may lose those of this
+    run.
 
-    Without a sync at each commit, messages survive the death of the process, but perhaps not a crash of the machine.
-    Then sequences that subscribers have already received would be assigned again. If that may have happened in the
-    last run, start a new epoch.
+    Sequences that subscribers have already received would otherwise be assigned again. Without a sync at each commit,
+    messages survive the death of the process, but perhaps not a crash of the machine.
 
-    :return: whether the epoch is new.
+    :return: why the epoch is new; None if it is not.
     """
     boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
-    last_boot, was_at_risk = db.execute("SELECT boot, at_risk FROM log").fetchone()
+    epoch, seq, now, last_boot, was_at_risk = db.execute("SELECT epoch, seq, now, boot, at_risk FROM log").fetchone()
     is_at_risk = sync == "normal"
-    if was_at_risk and last_boot != boot:
-        db.execute("UPDATE log SET epoch = ?, boot = ?, at_risk = ?", (new_epoch(), boot, is_at_risk))
-        return True
-    if (last_boot, was_at_risk) != (boot, is_at_risk) and (is_at_risk or was_at_risk):
+    loss = missing_commits(directory, directory.mark.read(), Position(epoch, seq, now))
+    if loss is None and was_at_risk and last_boot != boot:
+        loss = _AFTER_CRASH
+    if loss is not None:
+        epoch = new_epoch()
+        db.execute("UPDATE log SET epoch = ?, boot = ?, at_risk = ?", (epoch, boot, is_at_risk))
+    elif (last_boot, was_at_risk) != (boot, is_at_risk) and (is_at_risk or was_at_risk):
         db.execute("UPDATE log SET boot = ?, at_risk = ?", (boot, is_at_risk))
-    return False
+    directory.mark.write(Position(epoch, seq, now))
+    return loss
+
+
+def missing_commits(directory: Directory, marked: Position | None, position: Position) -> str | None:
+    """Return a sentence if acknowledged commits are missing from a history that ends at a position; else None.
+
+    :param marked: the position in the commit mark.
+    """
+    if marked is None:
+        return None
+    if marked.epoch == position.epoch:
+        is_older = marked.seq > position.seq or marked.now > position.now
+        return _IS_OLDER.format(file=directory.file) if is_older else None
+    return _IS_EMPTY.format(file=directory.file) if marked.seq and not position.seq else None

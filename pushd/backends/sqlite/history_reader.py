@@ -9,7 +9,8 @@ from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
-from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition
+from pushd.core.timestamp import round_timestamp
 
 _PAGE_SKIP_LIMIT = 20_000
 """Messages of other channels that a page skips before it is returned partly filled: about 30 ms."""
@@ -35,7 +36,9 @@ class HistoryReader:
         ended = sum(self._is_complete(topic, seq, returning) for topic in topics)
         behind = seq < self._snapshot.head or ended > 0
         finished = ended == len(topics) and not gaps
-        return StartPosition(position, gaps, behind, finished, self._gaps(topics, position) if behind else ())
+        known = self._gaps(topics, position) if behind else ()
+        kept = () if returning else tuple(self._kept(gap, seq) for gap in known)
+        return StartPosition(position, gaps, behind, finished, known, kept)
 
     def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
         """Return the next page; see `pushd.backends.interface.Backend.page`."""
@@ -92,9 +95,9 @@ class HistoryReader:
             case Last(size):
                 return self._before_last(topics, size), ()
             case Age(seconds):
-                return self._before_time(topics, time - seconds)
+                return self._before_time(topics, round_timestamp(time - seconds))
             case Time(unix):
-                return self._before_time(topics, unix)
+                return self._before_time(topics, round_timestamp(unix))
             case MessageId(other, _) if other != epoch:
                 return 0, self._gaps_for_all(topics, since, "epoch")
             case MessageId(_, seq) if seq > head:
@@ -157,6 +160,15 @@ class HistoryReader:
         losses = ((topic, newest.get(topic)) for topic in topics)
         return tuple(Gap(topic, str(after), self._id(loss.seq if loss else 0), reason) for topic, loss in losses)
 
+    def _kept(self, gap: Gap, seq: int) -> KeptMessages:
+        """Count the messages newer than `seq` that are kept beside a known gap; see `StartPosition`."""
+        upto = int(gap.end.rpartition("-")[2])
+        records = self._snapshot.records((gap.topic,))
+        if records is not None:
+            return KeptMessages(sum(self._snapshot.count(record, seq, upto) for record in records), upto)
+        counts = self._snapshot.counts(seq, upto)
+        return KeptMessages(sum(count for name, count in counts if matches(gap.topic, name)), upto)
+
     def _damage_gaps(self, topics: Sequence[str], after: MessageId) -> tuple[Gap, ...]:
         """Return the gaps for damaged messages."""
         return tuple(
@@ -171,7 +183,7 @@ class HistoryReader:
         if record is None:
             return False
         if record.deleted:
-            return returning
+            return returning and seq < record.deleted
         if not record.ended:
             return False
         newest = next(self._snapshot.sequences(record, 0, backward=True), None)

@@ -141,23 +141,24 @@ class Ledger:
 
     # Remove
 
-    def delete(self, name: str) -> bool:
-        """Delete a channel with all its messages; return whether it was known."""
+    def delete(self, name: str) -> int:
+        """Delete a channel with all its messages; return the sequence of the deletion, or 0 if it was not known."""
         record = self.active.pop(name, None) or self.idle.pop(name, None)
         if record is None:
-            return False
+            return 0
         if record.messages:
             self._record_loss(record, record.last, record.last_time, "evicted")
             self._add_stale(record, record.messages)
             self._subtract(record, record.messages, record.bytes, record.cost)
         record.floor = max(record.floor, record.last)
-        record.deleted = True
+        self.head += 1
+        record.deleted = self.head
         record.clear_oldest()
         self.deleted[name] = record
         self._touch(record)
         if len(self.deleted) > self.bounds.channels:
             self._drop(self.deleted.pop(next(iter(self.deleted))))
-        return True
+        return record.deleted
 
     def remove_message(self, record: ChannelRecord, entry: Entry, reason: str) -> None:
         """Remove one message, not necessarily the oldest. The caller deletes its row."""
@@ -222,7 +223,7 @@ class Ledger:
         if record is None:
             self._last_id += 1
             record = self.by_id[self._last_id] = ChannelRecord(self._last_id, name)
-        record.last, record.last_time, record.deleted = 0, 0.0, False
+        record.last, record.last_time, record.deleted = 0, 0.0, 0
         if record.lost <= self.unknown:
             record.lost, record.lost_time, record.lost_reason = self.unknown, 0.0, "unknown"
         return record

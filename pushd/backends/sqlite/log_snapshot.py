@@ -188,6 +188,18 @@ class LogSnapshot:
         )
         return count, int(size)
 
+    def count(self, record: ChannelRecord, after: int, upto: int) -> int:
+        """Return the number of messages of a channel after `after`, up to `upto`."""
+        query = f"SELECT count(*) FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
+        floor = max(after, record.floor, self._expired_through)
+        return int(self._reader.first(query, record.id, floor, min(upto, self.head))[0])
+
+    def counts(self, after: int, upto: int) -> Iterator[tuple[str, int]]:
+        """Yield the channels with messages after `after`, up to `upto`, and the number of these."""
+        query = "SELECT name, count(*) FROM message CROSS JOIN channel ON channel.id = message.channel"
+        query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive} GROUP BY channel.id"
+        return self._reader.rows(query, max(after, self._expired_through), min(upto, self.head))
+
     def message(self, seq: int, name: str) -> Message | None:
         """Return a message of a channel; None if it is damaged."""
         try:

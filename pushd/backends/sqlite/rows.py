@@ -64,7 +64,7 @@ def row_of_record(record: ChannelRecord) -> RecordRow:
         record.last_time,
         record.used,
         int(record.ended),
-        int(record.deleted),
+        record.deleted,
         record.floor,
         record.stale,
         record.lost,
@@ -79,7 +79,7 @@ def record_of_row(row: RecordRow) -> ChannelRecord | None:
     """Return the record of a row; None if it is damaged."""
     if crc32(_pack(row[:-1])) != row[-1]:
         return None
-    return ChannelRecord(*row[:8], bool(row[8]), bool(row[9]), *row[10:16])
+    return ChannelRecord(*row[:8], bool(row[8]), *row[9:16])
 
 
 def _crc_of_message(

@@ -77,8 +77,9 @@ class Tail:
         while self._bytes > _MAX_BYTES or len(self._messages) > _MAX_MESSAGES:
             self._evict_oldest()
 
-    def delete(self, channel: str) -> None:
-        """Called when a channel was deleted."""
+    def delete(self, channel: str, seq: int) -> None:
+        """Called when a channel was deleted, with the sequence of the deletion."""
+        self.head = seq
         self._closed.add(channel)
 
     def drop_channels(self, channels: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.checkpoint_thread import CheckpointThread
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.errors import Damaged
@@ -92,15 +93,15 @@ class WorkerThreads:
         call = self._reactor.callFromThread
         writer: Writer | None = opened.writer
         if opened.unavailable_reason is not None:
+            directory.before_close()
             opened.writer.roll_back()
             writer = None
-        self._writer_thread = WriterThread(
-            writer, self._reopen, close_history, directory.check_presence, call, self._callbacks
-        )
+        self._writer_thread = WriterThread(writer, self._reopen, self._close, directory, call, self._callbacks)
         self._checkpoints = CheckpointThread(
             directory.open_checkpointer(),
             self._writer_thread.request_checkpoint,
             lambda reason: call(self._on_checkpoint_failed, reason),
+            directory.check_files,
         )
         self._readers.start()
         self._writer_thread.start()
@@ -165,6 +166,14 @@ class WorkerThreads:
         now, wall = writer.db.execute("SELECT now, wall FROM log").fetchone()
         self._time = LogTime(self._reactor.seconds, now, self._wall() - wall)
         return OpenedLog(totals, Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, closed), reason)
+
+    def _close(self, writer: Writer) -> None:
+        try:
+            self._directory.before_close()
+        except BackendUnusable:
+            writer.roll_back()
+            raise
+        close_history(writer)
 
     def _reopen(self) -> Writer:
         self._directory.check_space()

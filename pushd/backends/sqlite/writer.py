@@ -27,6 +27,7 @@ from pushd.backends.sqlite.writer_requests import (
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
+from pushd.core.timestamp import round_timestamp
 
 _STEP_SIZE = 256
 """The most rows that one statement deletes, and pages that one vacuum frees: some milliseconds."""
@@ -86,6 +87,8 @@ class Writer:
         """Unix seconds minus log time, at the last commit."""
         self._now = 0.0
         """The log time of the last request."""
+        self.committed_at = 0.0
+        """The log time of the last commit of requests."""
         self._inserted = 0
         """Messages inserted in this transaction."""
         self._has_more_expired = False
@@ -173,6 +176,7 @@ class Writer:
         )
         self._wall_offset = time - now
         self.db.execute("COMMIT")
+        self.committed_at = now
 
     # Requests
 
@@ -180,7 +184,7 @@ class Writer:
         if request.now >= self._next_expiry and not self._has_more_expired:
             self._expire(request.now)
         if isinstance(request, PublishRequest):
-            time, now = round(request.time, 3), request.now
+            time, now = round_timestamp(request.time), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
         return self._ledger.delete(request.name) if isinstance(request, DeleteRequest) else None
 
@@ -278,10 +282,10 @@ class Writer:
         return max(0, int(empty) - max(int(pages) // 4, _STEP_SIZE))
 
     def _load(self) -> Ledger:
-        log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now FROM log").fetchone()
+        log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now, now FROM log").fetchone()
         if log is None:
             raise Damaged("the table log is empty")
-        epoch, head, unknown, turned_back, peak, self._wall_offset = log
+        epoch, head, unknown, turned_back, peak, self._wall_offset, self.committed_at = log
         records = list(map(record_of_row, self.db.execute(f"SELECT {RECORD_COLUMNS} FROM channel ORDER BY place")))
         newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
         if None in records or newest[0] > head:

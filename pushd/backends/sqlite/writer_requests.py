@@ -20,7 +20,7 @@ class PublishRequest(NamedTuple):
 
 
 class DeleteRequest(NamedTuple):
-    """Delete a channel. Its result is whether the channel was known."""
+    """Delete a channel. Its result is the sequence of the deletion, or 0 if the channel was not known."""
 
     name: str
     time: float
@@ -35,7 +35,7 @@ class TickRequest(NamedTuple):
 
 
 Request = PublishRequest | DeleteRequest | TickRequest
-RequestResult = list[Message | Refusal] | bool | None
+RequestResult = list[Message | Refusal] | int | None
 
 
 class LogTotals(NamedTuple):
@@ -43,7 +43,7 @@ class LogTotals(NamedTuple):
 
     epoch: str
     head: int
-    """The newest sequence."""
+    """The newest sequence of a message or deletion."""
     messages: int
     bytes: int
     """What the messages count towards `Bounds.total_bytes`."""

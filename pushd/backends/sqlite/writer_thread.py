@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from pushd.backends.interface import BackendUnusable
+from pushd.backends.sqlite.commit_mark import Position
+from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.writer import Writer
-from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, PublishRequest, Request, TickRequest
+from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, PublishRequest, Request
 
 _BATCH_MESSAGES = 1000
 _BATCH_BYTES = 4 << 20
@@ -61,7 +64,7 @@ class WriterThread(Thread):
         writer: Writer | None,
         reopen: Callable[[], Writer],
         close: Callable[[Writer], None],
-        check_presence: Callable[[], None],
+        directory: Directory,
         call: Callable[..., None],
         callbacks: ResultCallbacks,
     ) -> None:
@@ -69,7 +72,7 @@ class WriterThread(Thread):
         :param writer: None when the file cannot be written now.
         :param reopen: returns a new writer, or raises any exception.
         :param close: closes the file.
-        :param check_presence: raises an exception when the file was removed or replaced.
+        :param directory: the directory of the file.
         :param call: calls a function in the reactor thread.
         """
         # A daemon thread: if the process ends without `finish`, the effect is that of a crash.
@@ -77,7 +80,7 @@ class WriterThread(Thread):
         self._writer = writer
         self._reopen = reopen
         self._close = close
-        self._check_presence = check_presence
+        self._directory = directory
         self._call = call
         self._callbacks = callbacks
         self._pending: SimpleQueue[list[PendingRequest] | None] = SimpleQueue()
@@ -121,9 +124,7 @@ class WriterThread(Thread):
             while not self._is_finishing:
                 batch = self._next_batch(writer)
                 if batch:
-                    if any(isinstance(each.request, TickRequest) for each in batch):
-                        self._check_presence()
-                    result = writer.commit([each.request for each in batch])
+                    result = self._commit(writer, [each.request for each in batch])
                     self._call(self._callbacks.on_committed, batch, result)
                     batch = []
                 elif not self._is_finishing:
@@ -134,10 +135,21 @@ class WriterThread(Thread):
                     writer.checkpoint()
         except Exception as error:  # of SQLite, of the disk, or a bug: the transaction is rolled back
             self._writer = None
+            with suppress(BackendUnusable):
+                self._directory.before_close()
             writer.roll_back()
             self._call(self._callbacks.on_failed, batch, error)
             return False
         return True
+
+    def _commit(self, writer: Writer, requests: list[Request]) -> CommitResult:
+        """Commit requests so that the next process finds them."""
+        self._directory.check_files()
+        result = writer.commit(requests)
+        self._directory.check_files()
+        totals = result.totals
+        self._directory.mark.write(Position(totals.epoch, totals.head, writer.committed_at))
+        return result
 
     def _next_batch(self, writer: Writer) -> list[PendingRequest]:
         """Wait for requests, and return those of one transaction; none when it is time for maintenance."""

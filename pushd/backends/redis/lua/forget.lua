@@ -6,7 +6,9 @@ local known = r and r.gone == 0
 if known then
     while r.n > 0 do lose_oldest(ch, 'evicted') end
     note_loss(r, math.max(r.lost, r.last), r.at, 'evicted')
-    forgets, log_dirty, r.gone, r.ended = forgets + 1, true, 1, 0
+    -- The deletion has a sequence of its own, by which older cursors are told from newer ones.
+    seq, forgets, log_dirty = seq + 1, forgets + 1, true
+    r.gone, r.ended = seq, 0
     for _, set in ipairs({ 'names', 'live', 'idle', 'ended' }) do redis.call('ZREM', E .. set, ch) end
     redis.call('ZADD', E .. 'gone', forgets, ch)
     if redis.call('ZCARD', E .. 'gone') > num(ARGV[6]) then

@@ -14,6 +14,6 @@ if ARGV[6] == 'names' then
 end
 local r = checked(ARGV[7])
 save()
-if not r or r.gone == 1 then return cmsgpack.pack({ epoch }) end
+if not r or r.gone > 0 then return cmsgpack.pack({ epoch }) end
 local first = r.n > 0 and redis.call('XRANGE', E .. 's:' .. ARGV[7], '-', '+', 'COUNT', 1)[1]
 return cmsgpack.pack({ epoch, r.n, r.b, first and seq_of(first[1]) or 0, r.last, r.at, r.ended })

@@ -16,7 +16,7 @@
 local P, LOG, F = ARGV[1], KEYS[1], ARGV[4]
 local BOOKKEEPING = 400
 local clock = redis.call('TIME')
-local ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local ms = clock[1] * 1000 + math.floor((clock[2] + 500) / 1000)
 
 local function num(value) return tonumber(value or 0) or 0 end
 local function str(number) return string.format('%.0f', number) end

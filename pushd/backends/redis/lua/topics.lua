@@ -98,8 +98,9 @@ local function newest_kept(ch, r)
     return seq_of(redis.call('XREVRANGE', E .. 's:' .. ch, '+', '-', 'COUNT', 1)[1][1])
 end
 
--- What has become of each channel that is named: newest loss, its time and reason; 0 unknown, 1 known, 2 deleted; 1
--- where it has ended; the newest message one has to have heard then. Of a pattern it says nothing: see `lossy`.
+-- What has become of each channel that is named: newest loss, its time and reason; 0 unknown, 1 known, else the sequence
+-- at which it was deleted; 1 where it has ended; the newest message one has to have heard then; how many messages are
+-- kept. Of a pattern it says nothing: see `lossy`.
 local function facts(first)
     local all = {}
     for i = first, #ARGV do
@@ -107,9 +108,10 @@ local function facts(first)
         local r = not string.find(topic, '*', 1, true) and checked(topic)
         if r then
             local ended = r.gone == 0 and r.ended or 0
-            all[#all + 1] = { r.lost, r.lat, r.why, r.gone + 1, ended, ended == 1 and newest_kept(topic, r) or 0 }
+            local newest = ended == 1 and newest_kept(topic, r) or 0
+            all[#all + 1] = { r.lost, r.lat, r.why, math.max(r.gone, 1), ended, newest, r.n }
         else
-            all[#all + 1] = { 0, 0, '', 0, 0, 0 }
+            all[#all + 1] = { 0, 0, '', 0, 0, 0, 0 }
         end
     end
     return all

@@ -1,0 +1,77 @@
+"""What is written to a terminal cannot control it; what is written to a file or a pipe is unchanged."""
+
+import json
+import os
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import pytest
+
+from pushd.ctl.output import escape_controls, write_data, write_json, write_summary
+
+TEXT = "a\tb\nc\x1b]0;owned\x07\x9b2J\x7f\r\u202ed"
+ESCAPED = "a\tb\nc\\u001b]0;owned\\u0007\\u009b2J\\u007f\\u000d\\u202ed"
+MESSAGE: dict[str, Any] = {
+    "id": "e-1",
+    "channel": "a",
+    "time": 0,
+    "event": "x\x9b2J",
+    "content_type": "text/plain; charset=utf-8",
+    "data": TEXT,
+}
+
+
+class Terminal(BytesIO):
+    """A file that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
+@pytest.fixture
+def pseudo_terminal() -> Iterator[tuple[BinaryIO, int]]:
+    """A file on a pseudo-terminal, and the descriptor of its other end."""
+    master, slave = os.openpty()
+    with open(slave, "wb") as file:
+        yield file, master
+    os.close(master)
+
+
+def test_data_on_a_terminal_is_escaped() -> None:
+    out = Terminal()
+    write_data(out, MESSAGE, True)
+    assert out.getvalue().decode() == f"a\t{ESCAPED}\n"
+
+
+def test_bytes_on_a_terminal_that_are_not_utf_8_are_escaped() -> None:
+    out = Terminal()
+    write_data(out, {"content_type": "image/png", "data_base64": "m8Oc/w=="}, False)
+    assert out.getvalue() == "\\x9bÜ\\xff\n".encode()
+
+
+def test_json_on_a_terminal_is_escaped_and_still_json() -> None:
+    out = Terminal()
+    write_json(out, MESSAGE)
+    text = out.getvalue().decode()
+    assert escape_controls(text) == text
+    assert json.loads(text) == MESSAGE
+
+
+def test_summary_on_a_terminal_is_escaped() -> None:
+    out = Terminal()
+    write_summary(out, MESSAGE, "-")
+    assert b"x\\u009b2J" in out.getvalue()
+
+
+def test_terminal_is_recognized(pseudo_terminal: tuple[BinaryIO, int]) -> None:
+    file, master = pseudo_terminal
+    write_data(file, {"content_type": "text/plain", "data": "\x1b[2J"}, False)
+    assert os.read(master, 100) == b"\\u001b[2J\r\n"
+
+
+def test_data_in_a_file_is_unchanged() -> None:
+    out = BytesIO()
+    write_data(out, MESSAGE, False)
+    assert out.getvalue() == TEXT.encode() + b"\n"
