@@ -140,7 +140,7 @@ class Grant:
         :raises NotGranted: when it is not. The text names a topic that would be accepted, if there is a similar one.
         """
         if not self.may(action, topic):
-            instead = self._similar(action, topic)
+            instead = self.similar(action, topic)
             hint = f"; accepted: {instead}" if instead else ""
             raise NotGranted(f"action {action} on topic {topic} is not granted{hint}")
 
@@ -175,7 +175,7 @@ class Grant:
     def _denies(self, topic: str) -> bool:
         return self._denied is not None and self._denied.intersects(topic)
 
-    def _similar(self, action: Action, topic: str) -> str | None:
+    def similar(self, action: Action, topic: str) -> str | None:
         """Return the allowed part of a refused topic, or else an allowed topic with the same first segment."""
         inner, wanted = _without_presence(action, topic)
         prefix = topic.removesuffix(wanted)
