@@ -144,10 +144,6 @@ class Grant:
             hint = f"; accepted: {instead}" if instead else ""
             raise NotGranted(f"action {action} on topic {topic} is not granted{hint}")
 
-    def may_operate(self, operation: Operation) -> bool:
-        """Return whether an operation on the daemon is allowed."""
-        return self.is_full or operation in self.operate or _EVERY in self.operate
-
     def decide(self, action: Action, topic: str) -> Decision:
         """Return the result of `may` with the entry that decided. A denied topic decides over an allowed one.
 
@@ -171,6 +167,10 @@ class Grant:
             return Decision(True, _EVERY, None)
         entry = next((each for each in (operation, _EVERY) if each in self.operate), None)
         return Decision(entry is not None, "operate", entry)
+
+    def may_operate(self, operation: Operation) -> bool:
+        """Return whether an operation on the daemon is allowed."""
+        return self.is_full or operation in self.operate or _EVERY in self.operate
 
     def _denies(self, topic: str) -> bool:
         return self._denied is not None and self._denied.intersects(topic)

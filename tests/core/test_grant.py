@@ -331,13 +331,6 @@ def test_topic_that_a_refusal_names_is_accepted(granted: list[str], denied: list
         assert not accepted or parsed.may("subscribe", accepted)
 
 
-def test_check_is_fast_with_hundreds_of_topics() -> None:
-    allowed = [f"news/{number}/**" for number in range(100)]
-    parsed = grant(subscribe=allowed, deny=[f"news/*/secret{number}/**" for number in range(100)])
-    assert parsed.may("subscribe", "news/99/a/b")
-    assert min(timeit(lambda: parsed.may("subscribe", "news/99/a/b"), number=1000) for _ in range(5)) < 0.05
-
-
 @given(
     SOME_TOPICS, SOME_TOPICS, st.sampled_from(ACTIONS), st.sampled_from([*TOPICS, *(f"$presence/{t}" for t in TOPICS)])
 )
@@ -385,3 +378,10 @@ def test_decision_on_operations() -> None:
     assert grant(operate=["kick"]).decide_operation("metrics") == (False, "operate", None)
     assert FULL.decide_operation("kick").is_allowed
     assert FULL.decide("publish", "a").is_allowed
+
+
+def test_check_is_fast_with_hundreds_of_topics() -> None:
+    allowed = [f"news/{number}/**" for number in range(100)]
+    parsed = grant(subscribe=allowed, deny=[f"news/*/secret{number}/**" for number in range(100)])
+    assert parsed.may("subscribe", "news/99/a/b")
+    assert min(timeit(lambda: parsed.may("subscribe", "news/99/a/b"), number=1000) for _ in range(5)) < 0.05
