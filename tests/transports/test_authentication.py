@@ -98,7 +98,7 @@ def bearer(token: str) -> dict[str, str]:
     ],
 )
 async def test_refused_credential_is_a_close_code_with_the_subprotocol_and_a_status_without(
-    start: Starter, path: str, headers: dict[str, str], close: str, code: str
+    start: Starter, path: str, headers: dict[str, str], close: str, code: str, logged: list[str]
 ) -> None:
     server = start()
     peer = WebSocketPeer(server, path, **headers)
@@ -111,7 +111,13 @@ async def test_refused_credential_is_a_close_code_with_the_subprotocol_and_a_sta
         bare = WebSocketPeer(server, path if path != "/ws" else "/ws/a", Sec_WebSocket_Protocol="", **headers)
         assert bare.status == {"4401": 401, "4403": 403}[close]
         assert server.counters.refusals[code] == 2
+        bare.lose()
+        assert b"s3cret" not in bare.sent
+    peer.lose()
     assert server.counters.connections["websocket"] == 0
+    assert any(f": GET {path.partition('?')[0]} 101, ended" in line for line in logged)
+    assert b"s3cret" not in peer.sent
+    assert not any("s3cret" in line for line in logged)
 
 
 @pytest.mark.parametrize("path", ["/ws/a", "/sub/a"])
