@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from msgspec import structs
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -83,7 +84,7 @@ class Publisher:
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
         check_topics(peer, "publish", (draft.channel,))
-        (receipt,) = await self._publish([draft])
+        (receipt,) = await self._publish([_from(peer.grant.subject, draft)])
         if isinstance(receipt, Refusal):
             raise receipt
         return receipt
@@ -93,6 +94,8 @@ class Publisher:
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         drafts = granted(peer, drafts)
+        if (subject := peer.grant.subject) is not None:
+            drafts = (_from(subject, each) if isinstance(each, Draft) else each for each in drafts)
         if key is None:
             return await self._publish_slices(drafts)
         await self._keys.acquire(key.text)
@@ -152,6 +155,11 @@ class Publisher:
             subscribers = len(self._subscribers_of(draft.channel))
             receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
         return receipts
+
+
+def _from(subject: str | None, draft: Draft) -> Draft:
+    """Return the message of a publisher with its subject, if it has one."""
+    return draft if subject is None else structs.replace(draft, sender=subject)
 
 
 def _next_slice(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:

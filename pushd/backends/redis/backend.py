@@ -213,6 +213,7 @@ class RedisBackend:
             event=draft.event,
             end=draft.end,
             is_local=True,
+            sender=draft.sender,
         )
         self._events.on_message(message)
         return message

@@ -206,7 +206,7 @@ class LogSnapshot:
             if getattr(error, "sqlite_errorcode", None) is not None:
                 raise
             return None
-        return message_of_row(row, self.epoch, name) if len(row) == 12 else None
+        return message_of_row(row, self.epoch, name) if len(row) == 13 else None
 
     # Times
 
