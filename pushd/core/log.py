@@ -76,7 +76,7 @@ class Log:
             draft.encoding,
             draft.event,
             draft.end,
-            sender=draft.sender,
+            draft.sender,
         )
         channel.ended = draft.end
         if not message.is_mark:

@@ -73,11 +73,11 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     event: str | None = None
     end: bool = False
     """Whether it is the last of its channel. With empty data it only marks the end and is not delivered."""
+    sender: str | None = None
+    """The subject of its publisher, if that was authenticated: ``from`` in JSON."""
     is_local: bool = False
     """Whether it is delivered on one node only, while the backend is unavailable. It is in no history and has the id
     of the last message that is, so that a cursor taken from it misses nothing."""
-    sender: str | None = None
-    """The subject of its publisher, if that was authenticated: ``from`` in JSON."""
 
     @property
     def id(self) -> str:

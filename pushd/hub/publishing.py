@@ -84,7 +84,9 @@ class Publisher:
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
         check_topics(peer, "publish", (draft.channel,))
-        (receipt,) = await self._publish([_from(peer.grant.subject, draft)])
+        if (subject := peer.grant.subject) is not None:
+            draft = structs.replace(draft, sender=subject)
+        (receipt,) = await self._publish([draft])
         if isinstance(receipt, Refusal):
             raise receipt
         return receipt
@@ -95,7 +97,7 @@ class Publisher:
         """See `Hub.publish_all`."""
         drafts = granted(peer, drafts)
         if (subject := peer.grant.subject) is not None:
-            drafts = (_from(subject, each) if isinstance(each, Draft) else each for each in drafts)
+            drafts = _sent_by(subject, drafts)
         if key is None:
             return await self._publish_slices(drafts)
         await self._keys.acquire(key.text)
@@ -157,9 +159,9 @@ class Publisher:
         return receipts
 
 
-def _from(subject: str | None, draft: Draft) -> Draft:
-    """Return the message of a publisher with its subject, if it has one."""
-    return draft if subject is None else structs.replace(draft, sender=subject)
+def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft | Refusal]:
+    """Return the messages of an authenticated publisher with its subject."""
+    return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
 
 
 def _next_slice(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:

@@ -212,8 +212,8 @@ class RedisBackend:
             encoding=draft.encoding,
             event=draft.event,
             end=draft.end,
-            is_local=True,
             sender=draft.sender,
+            is_local=True,
         )
         self._events.on_message(message)
         return message

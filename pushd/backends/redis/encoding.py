@@ -86,7 +86,7 @@ def decode_message(raw: bytes) -> Message:
         body.form,
         body.event,
         body.end,
-        sender=body.sender,
+        body.sender,
     )
 
 

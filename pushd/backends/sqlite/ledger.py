@@ -125,7 +125,7 @@ class Ledger:
             draft.encoding,
             draft.event,
             draft.end,
-            sender=draft.sender,
+            draft.sender,
         )
         record.used = seq
         record.ended = draft.end

@@ -56,7 +56,7 @@ def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
     except (TypeError, ValueError):  # a value of the wrong type
         return None
     before = f"{epoch}-{prev}" if prev else None
-    return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end), sender=sender)
+    return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end), sender)
 
 
 def row_of_record(record: ChannelRecord) -> RecordRow:
