@@ -107,6 +107,18 @@ class LinkReply(NamedTuple):
     why: str
 
 
+class LogState(NamedTuple):
+    """What Redis itself says of the log."""
+
+    epoch: str
+    head: int
+    beyond: int
+    forgets: int
+    is_known: bool
+    """Whether the channel that was asked for is known, and not deleted."""
+
+
+_state = msgspec.msgpack.Decoder(tuple[str, int, int, int, bool]).decode
 _opened = msgspec.msgpack.Decoder(_OpenReply).decode
 _found = msgspec.msgpack.Decoder(_LastReply).decode
 _paged = msgspec.msgpack.Decoder(_PageReply).decode
@@ -190,6 +202,10 @@ class Reader:
         start = b"(" + behind if behind and behind >= begin else b"[" + begin if begin else b"("
         names = await self._call(LOOK, self._age, "names", start, b"(" + end if begin else b"+", limit)
         return [name.decode() for name in names]
+
+    async def state(self, channel: str = "") -> LogState:
+        """Return the state of the log, and whether a channel is known."""
+        return LogState(*_state(await self._call(LOOK, self._age, "state", channel)))
 
     async def usage(self) -> Usage:
         """Tell how much is held."""
