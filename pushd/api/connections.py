@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from pushd.core.errors import NotFound
+from pushd.core.errors import BadParameter, NotFound
 from pushd.core.names import check_channel
 from pushd.core.subscriber import Subscriber
 from pushd.http.answers import JSON, json_answer
-from pushd.http.query import name_in_path, parameter, whole_number
+from pushd.http.query import name_in_path, parameter, require_no_subpath, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -17,9 +17,12 @@ _MAX_TOPICS = 10_000
 
 
 class ConnectionsResource(HttpResource):
-    """``GET /connections?channel=&limit=&after=``: the connections, in pages. ``DELETE /connections/ID``: kick one."""
+    """``GET /connections?channel=&limit=&after=``: the connections, in pages. ``DELETE /connections/ID``: kick one.
+    ``DELETE /connections?sub=``: kick all of a subject, at all nodes.
+    """
 
     parameters = frozenset({"after", "channel", "limit"})
+    write_parameters = frozenset({"sub"})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
@@ -39,7 +42,14 @@ class ConnectionsResource(HttpResource):
         return json_answer(request, [_facts(subscriber) for subscriber in _bounded(found)])
 
     async def delete(self, request: Request) -> Answer:
-        """Kick a connection."""
+        """Kick a connection, or all those of a subject at all nodes."""
+        subject = parameter(request, b"sub")
+        if subject is not None:
+            require_no_subpath(request)
+            if not subject:
+                raise BadParameter("sub must not be empty")
+            closed = await self._hub.revocations.kick(request.peer, subject)
+            return json_answer(request, {"sub": subject, "closed": closed})
         name = name_in_path(request)
         self._hub.kick(request.peer, name)
         return json_answer(request, {"closed": name})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pushd.config.fields import setting
 from pushd.config.issuers import IssuerSettings
-from pushd.config.parsers import flag, text
+from pushd.config.parsers import duration, flag, text
 from pushd.core.grant import NOTHING, Grant
 
 _COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -36,6 +36,19 @@ class AuthSettings:
         flag,
         "Whether the parameter token of an address is taken as a token; addresses appear in logs of proxies.",
         "true or false",
+    )
+    revocations_file: str = setting(
+        "",
+        text,
+        "With the memory backend, the file that keeps revocations over a restart; if empty, none does.",
+        "path",
+        at_restart=True,
+    )
+    blind_seconds: float = setting(
+        "30s",
+        duration(),
+        "How long tokens are accepted without contact to the backend, which may have newer revocations.",
+        "seconds",
     )
     anonymous: Grant = NOTHING
     """The grant of a peer without a credential, if authentication is enabled."""

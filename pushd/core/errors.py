@@ -128,6 +128,7 @@ class Forbidden(Refusal):
 class NotGranted(Forbidden):
     """The grant of the peer does not allow the action on the topic."""
 
+    is_abrupt = True
     challenge = 'Bearer error="insufficient_scope"'
 
 
@@ -135,6 +136,7 @@ class TokenMissing(Refusal):
     """The peer has no credential, and what it requests is not allowed without one."""
 
     code = "token-missing"
+    is_abrupt = True
     status = 401
     close = 4401
     challenge = "Bearer"
@@ -154,6 +156,7 @@ class TokenExpired(Refusal):
     """The credential is genuine and has expired."""
 
     code = "token-expired"
+    is_abrupt = True
     status = 401
     close = 4401
     challenge = 'Bearer error="invalid_token"'
@@ -163,6 +166,7 @@ class TokenRevoked(Refusal):
     """The credential is genuine and was revoked."""
 
     code = "token-revoked"
+    is_abrupt = True
     status = 401
     close = 4401
     challenge = 'Bearer error="invalid_token"'
@@ -285,6 +289,15 @@ class TooManyConnections(Refusal):
     status = 429
     close = 4429
     retry_after = 10
+
+
+class TooManyRevocations(Refusal):
+    """As many revocations as possible are kept already."""
+
+    code = "too-many-revocations"
+    is_limit = True
+    status = 429
+    retry_after = 60
 
 
 class BadRequest(Refusal):

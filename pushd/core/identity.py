@@ -25,3 +25,5 @@ class Identity:
     """The id by which the credential can be revoked: ``jti`` (RFC 7519, section 4.1.7), or the SHA-256 of the token."""
     tags: tuple[str, ...] = ()
     """By which groups of credentials can be revoked."""
+    issued_at: float | None = None
+    """When the credential was issued, in unix seconds. If it is None, any revocation that names it covers it."""

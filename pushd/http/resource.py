@@ -84,9 +84,10 @@ class HttpContext:
         """Return the peer of a connection that begins with an authenticated request."""
         return Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
 
-    async def authenticate(self, request: Request) -> Peer:
+    async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
         """Return the peer of a request.
 
+        :param needs_revocations: see `Authenticator.authenticate`, as for the errors.
         :raises TokenInvalid: when its credential is not accepted.
         :raises TokenExpired: when its credential has expired.
         :raises BadRequest: when it has several credentials.
@@ -99,7 +100,7 @@ class HttpContext:
             return Peer("http", self.client_of(request), self.authenticator.anonymous)
         if credential.is_cookie:
             self._check_cookie_origin(request)
-        identity = await self.authenticator.authenticate(credential.token)
+        identity = await self.authenticator.authenticate(credential.token, needs_revocations=needs_revocations)
         return Peer("http", self.client_of(request), identity.grant, identity)
 
     def _check_cookie_origin(self, request: Request) -> None:
@@ -188,6 +189,8 @@ class HttpResource(Resource):
     log = Logger()
     parameters: ClassVar[frozenset[str] | None] = frozenset()
     """The parameters of GET and HEAD. Others are refused if they look like one of them. None: all are accepted."""
+    needs_revocations: ClassVar[bool] = True
+    """Whether it refuses tokens while newer revocations may be unknown."""
     is_open: ClassVar[bool] = False
     """Whether it answers without authentication. It must not use the hub."""
     write_parameters: ClassVar[frozenset[str]] = frozenset()
@@ -236,13 +239,24 @@ class HttpResource(Resource):
             return None
         if request.query:
             self._check_parameters(request)
-        return await method(request)
+        answer = await method(request)
+        if answer is not None and request.method == b"GET":
+            self._check_not_revoked(request.peer)
+        return answer
 
     async def _authenticate(self, request: Request) -> bool:
         """Authenticate a request; return whether its client still waits for the answer."""
         if not self.is_open:
-            request.peer = await self.context.authenticate(request)
+            request.peer = await self.context.authenticate(request, needs_revocations=self.needs_revocations)
         return not request.is_disconnected
+
+    def _check_not_revoked(self, peer: Peer) -> None:
+        """Check that a credential was not revoked while its request was answered.
+
+        :raises TokenRevoked: when it was.
+        """
+        if peer.identity is not None:
+            self.context.authenticator.revocations.check(peer.identity)
 
     def _check_parameters(self, request: Request) -> None:
         token = {TOKEN_PARAMETER} if self.context.carriers.query_tokens else set()

@@ -35,6 +35,7 @@ from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.replay import Replay, drained
+from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
 from pushd.hub.subscriptions import Subscriptions
 from pushd.metrics import Counters
@@ -85,6 +86,7 @@ class Hub:
         self._publisher = Publisher(backend, clock, counters, self.dispatcher)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
+        self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -102,7 +104,11 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        await self._backend.start(self._listener.events())
+        revocations = self.revocations
+        events = self._listener.events()._replace(
+            on_revocations=revocations.on_revocations, revocations=revocations.known, on_kick=revocations.on_kick
+        )
+        await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
 

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.web.client import Agent
 
 from pushd.auth.authenticator import Authenticator, Verifier
+from pushd.auth.claims import LEEWAY
 from pushd.auth.jwks import JwksSources
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
 from pushd.auth.static_tokens import TOKEN, StaticTokens
@@ -21,6 +22,7 @@ from pushd.core.errors import TokenRevoked
 from pushd.core.grant import FULL
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
+from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
 
 _CONNECT_SECONDS: Final = 5.0
 """How long a connection to an issuer may take to open."""
@@ -70,15 +72,25 @@ class AuthenticationService(MultiService):
         self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self.authenticator.forget)
         self._jwks.setServiceParent(self)
         self.tokens = StaticTokens({})
+        self._revocations: RevocationControl | None = None
         try:
             self._apply(settings, read_credentials(settings, self._jwks.open))
         except ValueError as error:
             raise ConfigError(f"auth: {error}") from error
 
+    def use(self, revocations: RevocationControl) -> None:
+        """Check credentials for revocations from now on."""
+        self._revocations = self.authenticator.revocations = revocations
+        self._set_times()
+
     def failures(self) -> list[str]:
         """Return what does not work at present, for the health of the daemon."""
         failures = self._jwks.failures()
-        return [f"the keys of issuer {issuer} cannot be fetched: {why}" for issuer, why in sorted(failures.items())]
+        is_blind = self._revocations is not None and self.authenticator.is_enabled and self._revocations.is_blind
+        blind = ["revocations of tokens are not known, since the backend is not reached: tokens are refused"]
+        return (blind if is_blind else []) + [
+            f"the keys of issuer {issuer} cannot be fetched: {why}" for issuer, why in sorted(failures.items())
+        ]
 
     def reconfigure(self, settings: AuthSettings) -> None:
         """Apply settings, and read their files again; if one cannot be read, the previous tokens and keys are kept."""
@@ -88,6 +100,7 @@ class AuthenticationService(MultiService):
             self.log.error("Tokens and keys not reloaded, the previous ones stay in use: {reason}", reason=str(error))
             credentials = Credentials(self.tokens, tuple(self.jwt.issuers))
         self._apply(settings, credentials)
+        self._set_times()
 
     def renew(self, peer: Peer) -> None:
         """Give the peer of an open connection the grant that its credential has now.
@@ -108,8 +121,15 @@ class AuthenticationService(MultiService):
             raise TokenRevoked("token has been removed")
         peer.grant, peer.identity = current.grant, current
 
+    def _set_times(self) -> None:
+        """Keep revocations for as long as tokens can be valid, and set how long they may be unknown."""
+        lifetimes = [issuer.rules.max_lifetime + LEEWAY for issuer in self.jwt.issuers]
+        if self._revocations is not None:
+            self._revocations.reconfigure(max(lifetimes, default=DEFAULT_LIFETIME), self._blind_seconds)
+
     def _apply(self, settings: AuthSettings, credentials: Credentials) -> None:
         self.tokens = credentials.tokens
+        self._blind_seconds = settings.blind_seconds
         self.jwt.reconfigure(credentials.issuers)
         self._jwks.retain(issuer.keys for issuer in credentials.issuers)
         verifiers: tuple[Verifier, ...] = (self.tokens, self.jwt)

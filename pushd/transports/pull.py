@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import Deferred
 
 from pushd.core.cursor import Last, MessageId, Since
-from pushd.core.errors import BadParameter, Forbidden
+from pushd.core.errors import BadParameter, Forbidden, Refusal
 from pushd.core.media_type import essence
 from pushd.core.message import Message
 from pushd.core.names import check_channel
@@ -69,9 +69,12 @@ class PullResource(HttpResource):
 
     async def _hold(self, request: Request, channel: str, cursor: Since) -> bool:
         """Wait for a new message; return whether the client is still connected."""
-        result: Deferred[PollResult | None] = Deferred()
-        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, result.callback)
-        return await result is not None
+        answered: Deferred[PollResult | Refusal | None] = Deferred()
+        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, answered.callback)
+        result = await answered
+        if isinstance(result, Refusal):
+            raise result
+        return result is not None
 
     def _refresh(self, request: Request, cursor: str | None) -> str:
         """Return the value of the ``Refresh`` header: the seconds, and the URL to load then.

@@ -4,16 +4,28 @@ import random
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import BadParameter, Kicked, Refusal, Stopping
-from pushd.http.query import parameter
+from pushd.core.errors import BadParameter, Kicked, Refusal, Stopping, TokenExpired, TokenRevoked, Unavailable
+from pushd.http.query import parameter, reconnect_cursor
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.http_stream import StreamFormat, StreamResource
-from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson
+from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson, encode_expired
 
 _RETRY_MS = 3000
+_ENDED_RETRY_MS = 3_600_000
+"""The reconnection time of a stream whose credential has ended, which the page has to replace."""
+_ENDED = (TokenExpired, TokenRevoked)
+"""The refusals of a credential that was accepted before."""
+
+
+def _is_reconnect(request: Request) -> bool:
+    """Return whether a request has a valid cursor of a reconnect."""
+    try:
+        return reconnect_cursor(request) is not None
+    except Refusal:
+        return False
 
 
 class SseResource(StreamResource):
@@ -43,8 +55,26 @@ class SseResource(StreamResource):
         request.setHeader(b"Cache-Control", b"no-store, no-transform")
         return PREAMBLE % self._come_back_after(refusal)
 
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer a refused request.
+
+        An EventSource that reconnects while its credential cannot be checked has to try again, and one whose credential
+        has ended must not: after an error status, pages do not learn the reason, and other clients retry at once.
+        """
+        is_get = request.method == b"GET"
+        if is_get and isinstance(refusal, Unavailable):
+            request.answer(self.retry_later(request, refusal))
+        elif is_get and isinstance(refusal, _ENDED) and _is_reconnect(request):
+            request.answer(self.retry_later(request, refusal) + encode_expired(refusal.code))
+        else:
+            super().refuse(request, refusal)
+
     def farewell(self, refusal: Refusal) -> bytes:
-        """Encode the `retry` line for an EventSource that has to reconnect later. It creates no event."""
+        """Encode what an EventSource receives before its stream ends: an event if its credential has ended, else the
+        `retry` line if it has to reconnect later.
+        """
+        if isinstance(refusal, _ENDED):
+            return RETRY % self._come_back_after(refusal) + encode_expired(refusal.code)
         has_delay = refusal.retry_after is not None and not isinstance(refusal, Kicked)
         return RETRY % self._come_back_after(refusal) if has_delay else b""
 
@@ -52,6 +82,8 @@ class SseResource(StreamResource):
         """Return the milliseconds until the reconnect, randomized so that clients do not reconnect all at once."""
         if isinstance(refusal, Kicked):
             return _RETRY_MS
+        if isinstance(refusal, _ENDED):
+            return _ENDED_RETRY_MS
         seconds = refusal.retry_after or 1
         spread = self.spread if isinstance(refusal, Stopping) else seconds
         return round(1000 * (seconds + random.uniform(0, spread)))

@@ -20,6 +20,14 @@ PREAMBLE = b":\n" + RETRY
 """The first bytes of a stream: a comment, and the reconnection time in milliseconds as part of the first event."""
 
 
+def encode_expired(code: str) -> bytes:
+    """Encode the end of a credential as an event of type ``expired``, without an id.
+
+    :param code: the error code of the refusal.
+    """
+    return b'event: expired\ndata: {"type":"expired","code":"%b"}\n\n' % code.encode("ascii")
+
+
 class Sse(StatelessWire):
     """One event per message, with the data of the message; binary data as base64."""
 

@@ -24,6 +24,7 @@ from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
+from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.core.cursor import MessageId, Since
@@ -32,6 +33,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.revocations import Revocation
 from pushd.core.timestamp import round_timestamp
 
 _OLDEST: Final = (6, 2)
@@ -105,6 +107,14 @@ class RedisBackend:
         self._subscriptions = TopicSubscriptions(feed, (ALL, of_node(self._node)), reactor)
         self._heartbeat = Heartbeat(
             self._commands, self._node, bounds.age, reactor, self._on_heartbeat, self._update_health
+        )
+        self._revocations = RedisRevocations(
+            self._commands,
+            f"{options.prefix}revocations".encode(),
+            reactor,
+            wall,
+            lambda revocations: self._events.on_revocations(revocations),
+            lambda: self._events.revocations(),
         )
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
@@ -184,6 +194,16 @@ class RedisBackend:
         audience = await self.audience(channel)
         return await self._reader.forget(channel, self._bounds.channels, is_named=audience.named)
 
+    async def revoke(self, revocation: Revocation) -> None:
+        await self._revocations.revoke(revocation)
+
+    @property
+    def revocations_age(self) -> float:
+        return self._revocations.age
+
+    async def kick(self, subject: str) -> None:
+        await self._commands.publish(ALL, f"kick {self._node}\n{subject}".encode())
+
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)
         if self._commands.link.protocol is not None:
@@ -239,6 +259,7 @@ class RedisBackend:
             self._feed.forgets = forgets
         self._commands.epoch = epoch
         self._feed.advance(epoch, head)
+        await self._revocations.sync(protocol)
 
     def _make_feed(self) -> PubSubProtocol:
         confirm, is_behind = self._subscriptions.confirm, self._events.is_behind
@@ -253,6 +274,7 @@ class RedisBackend:
         if run != self._commands.run:
             raise NotUsable("it is not the Redis server of the command connection")
         await self._subscriptions.connected(protocol)
+        await self._revocations.sync(self._commands.link.protocol)
         await self._feed.resync()
 
     async def _run_of(self, protocol: Any) -> bytes:
@@ -307,6 +329,7 @@ class RedisBackend:
         self._commands.epoch = beat.epoch
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
+        self._revocations.on_heartbeat(beat.revocations)
 
     def _set_clock(self, milliseconds: int, now: float) -> None:
         self._publisher.behind = milliseconds / 1000 - now

@@ -25,6 +25,7 @@ from pushd.backends.sqlite.writer_requests import (
     LogTotals,
     PublishRequest,
     Request,
+    RevokeRequest,
     TickRequest,
 )
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
@@ -35,6 +36,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.revocations import Revocation
 
 _TICK_SECONDS = 1.0
 _MAX_WAITING = 50_000
@@ -93,7 +95,8 @@ class SqliteBackend:
         :raises BackendUnusable: when the file cannot be used; the text is a sentence.
         """
         self._events = events
-        self._totals, self._tail, reason = self._threads.open()
+        self._totals, self._tail, reason, revocations = self._threads.open()
+        events.on_revocations(revocations)
         self._ticking.start(_TICK_SECONDS, now=False)
         if reason is not None:
             self._set_unavailable(reason)
@@ -133,6 +136,17 @@ class SqliteBackend:
         if refusal is not None:
             raise refusal
         return bool(await self._submit(DeleteRequest(channel, *self._time())))
+
+    async def revoke(self, revocation: Revocation) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            raise refusal
+        await self._submit(RevokeRequest((revocation,), *self._time()))
+
+    revocations_age = 0.0
+
+    async def kick(self, subject: str) -> None:
+        pass  # there are no other nodes
 
     # Reads
 
@@ -253,6 +267,8 @@ class SqliteBackend:
                 if isinstance(message, Message):
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
+        elif isinstance(request, RevokeRequest):
+            self._events.on_revocations(request.revocations)
         elif isinstance(request, DeleteRequest) and result:
             self._tail.delete(request.name, result)
             self._events.on_deleted(request.name)
@@ -283,6 +299,9 @@ class SqliteBackend:
             self._tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, ())
         self._set_totals(totals)
         self._set_unavailable(None)
+        if revocations := tuple(self._events.revocations()):  # the file may be a new one
+            restoring = self._submit(RevokeRequest(revocations, *self._time()))
+            restoring.addErrback(_trap_refusal)
 
     def _on_stopped(self) -> None:
         self._threads.release()
@@ -310,3 +329,7 @@ class SqliteBackend:
 
 def _failure_of(error: Exception) -> Failure:
     return Failure(error)  # type: ignore[no-untyped-call]
+
+
+def _trap_refusal(failure: Failure) -> None:
+    failure.trap(Refusal)  # type: ignore[no-untyped-call]

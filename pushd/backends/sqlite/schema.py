@@ -77,7 +77,19 @@ _SENDERS = """
 ALTER TABLE message ADD COLUMN sender TEXT;
 """
 
-_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS)
+_REVOCATIONS = """
+CREATE TABLE revocation (
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    issued_before INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (kind, value)
+) STRICT, WITHOUT ROWID;
+"""
+
+_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _REVOCATIONS)
 VERSION = len(_STEPS)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
+from pushd.core.revocations import Revocation
 
 
 class PublishRequest(NamedTuple):
@@ -34,7 +35,15 @@ class TickRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest
+class RevokeRequest(NamedTuple):
+    """Keep revocations, each in place of the one of its key. Its result is None."""
+
+    revocations: Sequence[Revocation]
+    time: float
+    now: float
+
+
+Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest
 RequestResult = list[Message | Refusal] | int | None
 
 

@@ -1,0 +1,190 @@
+"""The revocations in Redis, which all nodes know.
+
+A revocation is published when it is kept, so that the other nodes learn it at once. Each change gives the revocations a
+new stamp, which heartbeats return: a node whose stamp is another one has missed a change, or Redis has lost some. Then
+it reads them all, and restores those that Redis does not have.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from txredisapi import RedisError
+
+from pushd.backends.redis.command_runner import CommandRunner
+from pushd.backends.redis.protocols import CommandProtocol
+from pushd.backends.redis.scripts import REVOKE, UNREVOKE
+from pushd.core.errors import Refusal
+from pushd.core.revocations import KINDS, Revocation
+
+_SCANNED: Final = 1000
+"""Revocations that are read at a time."""
+_RESTORED: Final = 200
+"""Revocations that are written at a time."""
+
+_decode = msgspec.json.Decoder(list[str]).decode
+
+
+class RedisRevocations:
+    """Keeps revocations, and follows those of the other nodes.
+
+    :param key: of the hash in Redis.
+    :param wall: returns unix seconds.
+    :param on_revocations: called with revocations that are kept.
+    :param known: returns those that this node knows.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        commands: CommandRunner,
+        key: bytes,
+        clock: Any,
+        wall: Callable[[], float],
+        on_revocations: Callable[[Sequence[Revocation]], None],
+        known: Callable[[], Iterable[Revocation]],
+    ) -> None:
+        self._commands = commands
+        self._key = key
+        self._clock = clock
+        self._wall = wall
+        self._on_revocations = on_revocations
+        self._known = known
+        self._stamp: str | None = None
+        """The stamp up to which this node knows all; None while that is not known."""
+        self._stamp_before: str | None = None
+        """The stamp of this node at the heartbeat before."""
+        self._confirmed = -inf
+        """When this node last knew all."""
+        self._is_syncing = False
+
+    @property
+    def age(self) -> float:
+        """Seconds since this node last knew all revocations; infinite before the first time."""
+        return float(self._clock.seconds() - self._confirmed)
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation.
+
+        :raises Unavailable: when Redis is unavailable or accepts no writes.
+        """
+        self._advance(*await self._commands.call(REVOKE, *_words(revocation)))
+        self._on_revocations((revocation,))
+
+    def handle_message(self, raw: bytes) -> None:
+        """Called with each message about revocations."""
+        head, _, body = raw.partition(b"\n")
+        try:
+            _, before, now = head.decode().split(" ")
+            words = _decode(body)
+            revocations = [_revocation(*pair) for pair in zip(words[::2], words[1::2], strict=True)]
+        except (ValueError, TypeError, msgspec.DecodeError):
+            self.log.warn("Redis pub/sub: malformed revocation ignored; another client publishes under this prefix")
+            return
+        self._on_revocations(revocations)
+        self._advance(before, now, 1)
+
+    def on_heartbeat(self, stamp: str) -> None:
+        """Called with the stamp in the reply to a heartbeat; read all revocations if this node has missed a change.
+
+        The message about a change may arrive after the reply. So a stamp that has changed since the heartbeat before is
+        followed by messages, and only one that stays behind has missed one.
+        """
+        before, self._stamp_before = self._stamp_before, self._stamp
+        if self._is_syncing:
+            return
+        if self._stamp is not None and (stamp == self._stamp or before != self._stamp):
+            self._confirmed = self._clock.seconds()
+        elif self._commands.link.protocol is not None:
+            syncing = Deferred.fromCoroutine(self._sync_quietly(self._commands.link.protocol))
+            syncing.addErrback(lambda failure: self.log.failure("Reading revocations failed", failure))
+
+    async def sync(self, protocol: CommandProtocol) -> None:
+        """Read all revocations if their stamp has changed, and restore those that Redis does not have.
+
+        :raises RedisError, Refusal: when that fails.
+        """
+        if self._is_syncing:
+            return
+        self._is_syncing = True
+        known, self._stamp = self._stamp, None
+        try:
+            stamp = ((await protocol.execute_command(b"HGET", self._key, b"stamp")) or b"").decode()
+            if stamp != known:
+                self._stamp = stamp
+                await self._read_and_restore(protocol)
+            else:
+                self._stamp = stamp
+            self._confirmed = self._clock.seconds()
+        except BaseException:
+            self._stamp = None
+            raise
+        finally:
+            self._is_syncing = False
+
+    async def _sync_quietly(self, protocol: CommandProtocol) -> None:
+        try:
+            await self.sync(protocol)
+        except (RedisError, Refusal) as error:
+            self.log.warn("Redis: revocations cannot be read now: {error}; trying again", error=str(error))
+
+    async def _read_and_restore(self, protocol: CommandProtocol) -> None:
+        found = await self._read(protocol)
+        missing = [revocation for revocation in self._known() if found.get(revocation.key) != revocation]
+        if missing:
+            self.log.warn("Redis has lost {count} revocations: restoring them", count=len(missing))
+        for first in range(0, len(missing), _RESTORED):
+            words = [word for revocation in missing[first : first + _RESTORED] for word in _words(revocation)]
+            self._advance(*await self._commands.call_over(protocol, REVOKE, *words))
+
+    async def _read(self, protocol: CommandProtocol) -> dict[tuple[str, str], Revocation]:
+        """Read all revocations, and remove those that have expired from Redis."""
+        found: dict[tuple[str, str], Revocation] = {}
+        cursor = b"0"
+        while True:
+            cursor, words = await protocol.execute_command(b"HSCAN", self._key, cursor, b"COUNT", _SCANNED)
+            rows = [_row(name, value) for name, value in zip(words[::2], words[1::2], strict=True) if name != b"stamp"]
+            some = [row for row in rows if row is not None]
+            found.update({each.key: each for each in some})
+            self._on_revocations(some)
+            expired = [_name(each) for each in some if each.until <= self._wall()]
+            if expired:
+                await self._commands.call_over(protocol, UNREVOKE, *expired)
+            if cursor == b"0":
+                return found
+
+    def _advance(self, before: str | bytes, now: str | bytes, _: int) -> None:
+        """Called with the stamps before and after a change that this node knows."""
+        before, now = (stamp.decode() if isinstance(stamp, bytes) else stamp for stamp in (before, now))
+        if self._stamp == before:
+            self._stamp = now
+
+
+def _name(revocation: Revocation) -> bytes:
+    return f"{revocation.kind}:{revocation.value}".encode()
+
+
+def _words(revocation: Revocation) -> tuple[bytes, bytes]:
+    """Return the name of a revocation and its value; see revoke.lua."""
+    numbers = f"{revocation.before} {revocation.until} {revocation.created}"
+    return _name(revocation), f"{numbers} {revocation.reason}".encode()
+
+
+def _revocation(name: str, value: str) -> Revocation:
+    kind, _, named = name.partition(":")
+    before, until, created, reason = value.split(" ", 3)
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of revocation: {kind}")
+    return Revocation(kind, named, int(before), int(until), int(created), reason)
+
+
+def _row(name: bytes, value: bytes) -> Revocation | None:
+    """Return the revocation of a row of the hash; None if it is none."""
+    try:
+        return _revocation(name.decode(), value.decode())
+    except ValueError:
+        return None
