@@ -136,7 +136,6 @@ class TokenMissing(Refusal):
     """The peer has no credential, and what it requests is not allowed without one."""
 
     code = "token-missing"
-    is_abrupt = True
     status = 401
     close = 4401
     challenge = "Bearer"
