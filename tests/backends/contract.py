@@ -16,6 +16,7 @@ from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
 from tests.backends.backend_harness import BackendHarness, cursor, ids
 from tests.backends.contract_retention import RetentionContract
+from tests.backends.contract_revocations import RevocationContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
 
@@ -422,5 +423,7 @@ class QueryContract:
         assert await harness.bytes() > 3
 
 
-class BackendContract(PublishContract, StartContract, EndContract, RetentionContract, QueryContract):
+class BackendContract(
+    PublishContract, StartContract, EndContract, RetentionContract, RevocationContract, QueryContract
+):
     """The whole contract."""

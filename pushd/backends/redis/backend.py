@@ -110,11 +110,12 @@ class RedisBackend:
         )
         self._revocations = RedisRevocations(
             self._commands,
-            f"{options.prefix}revocations".encode(),
+            options.prefix.encode(),
             reactor,
             wall,
             lambda revocations: self._events.on_revocations(revocations),
             lambda: self._events.revocations(),
+            lambda subject: self._events.on_kick(subject),
         )
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
@@ -202,7 +203,7 @@ class RedisBackend:
         return self._revocations.age
 
     async def kick(self, subject: str) -> None:
-        await self._commands.publish(ALL, f"kick {self._node}\n{subject}".encode())
+        await self._revocations.kick(subject)
 
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)
@@ -317,7 +318,9 @@ class RedisBackend:
 
     def _on_pubsub_message(self, raw: bytes) -> None:
         try:
-            if not self._audiences.handle_message(raw):
+            if raw.startswith(b"m ") or not (
+                self._audiences.handle_message(raw) or self._revocations.handle_message(raw)
+            ):
                 self._feed.handle_message(raw)
         except ValueError:
             self._limited_log.warn(FOREIGN)

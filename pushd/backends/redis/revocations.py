@@ -1,22 +1,26 @@
 """The revocations in Redis, which all nodes know.
 
-A revocation is published when it is kept, so that the other nodes learn it at once. Each change gives the revocations a
+When a revocation is kept, its key is published, so that the other nodes read it at once; any client of Redis could
+publish, so nothing but Redis itself says what is revoked. Each change gives the revocations a
 new stamp, which heartbeats return: a node whose stamp is another one has missed a change, or Redis has lost some. Then
 it reads them all, and restores those that Redis does not have.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import inf
 from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from txredisapi import RedisError
 
 from pushd.backends.redis.command_runner import CommandRunner
+from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.protocols import CommandProtocol
-from pushd.backends.redis.scripts import REVOKE, UNREVOKE
+from pushd.backends.redis.scripts import KICK, REVOKE, UNREVOKE
 from pushd.core.errors import Refusal
 from pushd.core.revocations import KINDS, Revocation
 
@@ -31,10 +35,11 @@ _decode = msgspec.json.Decoder(list[str]).decode
 class RedisRevocations:
     """Keeps revocations, and follows those of the other nodes.
 
-    :param key: of the hash in Redis.
+    :param prefix: of all keys in Redis.
     :param wall: returns unix seconds.
     :param on_revocations: called with revocations that are kept.
     :param known: returns those that this node knows.
+    :param on_kick: called with a subject whose connections another node has asked to close.
     """
 
     log = Logger()
@@ -42,18 +47,23 @@ class RedisRevocations:
     def __init__(
         self,
         commands: CommandRunner,
-        key: bytes,
+        prefix: bytes,
         clock: Any,
         wall: Callable[[], float],
         on_revocations: Callable[[Sequence[Revocation]], None],
         known: Callable[[], Iterable[Revocation]],
+        on_kick: Callable[[str], None],
     ) -> None:
         self._commands = commands
-        self._key = key
+        self._key = prefix + b"revocations"
+        self._kicks = prefix + b"kick:"
         self._clock = clock
         self._wall = wall
         self._on_revocations = on_revocations
         self._known = known
+        self._on_kick = on_kick
+        self._own_kicks: deque[bytes] = deque(maxlen=100)
+        self._limited_log = LimitedLog(self.log, clock)
         self._stamp: str | None = None
         """The stamp up to which this node knows all; None while that is not known."""
         self._stamp_before: str | None = None
@@ -75,18 +85,27 @@ class RedisRevocations:
         self._advance(*await self._commands.call(REVOKE, *_words(revocation)))
         self._on_revocations((revocation,))
 
-    def handle_message(self, raw: bytes) -> None:
-        """Called with each message about revocations."""
-        head, _, body = raw.partition(b"\n")
-        try:
-            _, before, now = head.decode().split(" ")
-            words = _decode(body)
-            revocations = [_revocation(*pair) for pair in zip(words[::2], words[1::2], strict=True)]
-        except (ValueError, TypeError, msgspec.DecodeError):
-            self.log.warn("Redis pub/sub: malformed revocation ignored; another client publishes under this prefix")
-            return
-        self._on_revocations(revocations)
-        self._advance(before, now, 1)
+    async def kick(self, subject: str) -> None:
+        """Ask the other nodes to close the connections of a subject.
+
+        :raises Unavailable: when Redis is unavailable or accepts no writes.
+        """
+        self._own_kicks.append(await self._commands.call(KICK, subject.encode()))
+
+    def handle_message(self, raw: bytes) -> bool:
+        """Handle a message about revocations or a kick; return whether it was one.
+
+        :raises ValueError: when it is malformed.
+        """
+        if raw.startswith(b"revoked "):
+            head, _, body = raw.partition(b"\n")
+            _, before, now = head.decode("ascii").split(" ")
+            self._run(self._read_some(_decode(body), before, now))
+        elif raw.startswith(b"kick "):
+            self._run(self._read_kick(raw[5:]))
+        else:
+            return False
+        return True
 
     def on_heartbeat(self, stamp: str) -> None:
         """Called with the stamp in the reply to a heartbeat; read all revocations if this node has missed a change.
@@ -100,8 +119,7 @@ class RedisRevocations:
         if self._stamp is not None and (stamp == self._stamp or before != self._stamp):
             self._confirmed = self._clock.seconds()
         elif self._commands.link.protocol is not None:
-            syncing = Deferred.fromCoroutine(self._sync_quietly(self._commands.link.protocol))
-            syncing.addErrback(lambda failure: self.log.failure("Reading revocations failed", failure))
+            self._run(self.sync(self._commands.link.protocol))
 
     async def sync(self, protocol: CommandProtocol) -> None:
         """Read all revocations if their stamp has changed, and restore those that Redis does not have.
@@ -126,11 +144,35 @@ class RedisRevocations:
         finally:
             self._is_syncing = False
 
-    async def _sync_quietly(self, protocol: CommandProtocol) -> None:
-        try:
-            await self.sync(protocol)
-        except (RedisError, Refusal) as error:
-            self.log.warn("Redis: revocations cannot be read now: {error}; trying again", error=str(error))
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a read whose failure makes up for itself: the stamp stays behind, so all are read after a heartbeat."""
+        Deferred.fromCoroutine(work).addErrback(self._on_failure)
+
+    def _on_failure(self, failure: Failure) -> None:
+        if failure.check(RedisError, Refusal):
+            self._limited_log.warn(
+                "Redis: revocations cannot be read now: {error}; trying again", error=failure.getErrorMessage()
+            )
+        else:
+            self.log.failure("Redis: revocations cannot be read because of an internal error", failure)
+
+    async def _read_some(self, names: list[str], before: str, now: str) -> None:
+        """Read the revocations of a change."""
+        protocol = self._commands.link.protocol
+        if protocol is None or not names:
+            return
+        keys = [name.encode() for name in names[:_RESTORED]]
+        values = await protocol.execute_command(b"HMGET", self._key, *keys)
+        rows = [_row(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
+        self._on_revocations([row for row in rows if row is not None])
+        self._advance(before, now, 1)
+
+    async def _read_kick(self, token: bytes) -> None:
+        """Read whose connections are to be closed."""
+        if self._commands.link.protocol is not None:
+            subject = await self._commands.link.protocol.execute_command(b"GET", self._kicks + token)
+            if subject is not None and token not in self._own_kicks:
+                self._on_kick(subject.decode("utf-8", "replace"))
 
     async def _read_and_restore(self, protocol: CommandProtocol) -> None:
         found = await self._read(protocol)
@@ -175,6 +217,10 @@ def _words(revocation: Revocation) -> tuple[bytes, bytes]:
 
 
 def _revocation(name: str, value: str) -> Revocation:
+    """Return the revocation of a name and a value.
+
+    :raises ValueError: when they are of none.
+    """
     kind, _, named = name.partition(":")
     before, until, created, reason = value.split(" ", 3)
     if kind not in KINDS:

@@ -299,9 +299,6 @@ class SqliteBackend:
             self._tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, ())
         self._set_totals(totals)
         self._set_unavailable(None)
-        if revocations := tuple(self._events.revocations()):  # the file may be a new one
-            restoring = self._submit(RevokeRequest(revocations, *self._time()))
-            restoring.addErrback(_trap_refusal)
 
     def _on_stopped(self) -> None:
         self._threads.release()
@@ -329,7 +326,3 @@ class SqliteBackend:
 
 def _failure_of(error: Exception) -> Failure:
     return Failure(error)  # type: ignore[no-untyped-call]
-
-
-def _trap_refusal(failure: Failure) -> None:
-    failure.trap(Refusal)  # type: ignore[no-untyped-call]

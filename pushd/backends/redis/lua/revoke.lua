@@ -1,4 +1,4 @@
--- Keeps revocations, each merged with the one of its key, and publishes those that changed.
+-- Keeps revocations, each merged with the one of its key, and publishes the keys of those that changed.
 -- ARGV: from 5 on, for each its key and its value.
 -- PREFIX revocations    hash: revocations by KIND:NAME, each as `BEFORE UNTIL CREATED REASON`, in unix seconds; and stamp,
 --                       which is another one after each change. It does not belong to the epoch, and expires as a whole.
@@ -25,7 +25,7 @@ for i = 5, #ARGV, 2 do
     local value = str(before) .. ' ' .. str(until_) .. ' ' .. str(created) .. ' ' .. reason
     if value ~= known and until_ > now then
         redis.call('HSET', R, key, value)
-        changed[#changed + 1], changed[#changed + 2] = key, value
+        changed[#changed + 1] = key
         latest = math.max(latest, until_)
     end
 end
