@@ -49,6 +49,7 @@ class RevocationsResource(HttpResource):
         if len(body.reason.encode()) > MAX_REASON_BYTES or not body.reason.isprintable():
             raise BadParameter(f"reason must be printable text of at most {MAX_REASON_BYTES} bytes")
         revocation = await self._hub.revocations.revoke(request.peer, key, body.before, body.reason)
+        request.setResponseCode(201)
         return json_answer(request, _facts(revocation))
 
     async def get(self, request: Request) -> Answer:

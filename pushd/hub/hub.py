@@ -174,7 +174,7 @@ class Hub:
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
-        return self._publisher.publish_all(peer, drafts, key)
+        return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key)
 
     # Subscribe
 

@@ -1,6 +1,6 @@
 """Revocations at this node: each credential is checked for them, and the connections of revoked ones are closed."""
 
-from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Sequence
 from math import ceil, floor
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from pushd.backends.interface import Backend
 from pushd.core.errors import BadParameter, Kicked, Refusal, TokenRevoked, TooManyRevocations, Unavailable
 from pushd.core.identity import Identity
+from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.core.revocations import MAX_REVOCATIONS, REVOKED, Key, Revocation, Revocations
 from pushd.core.subscriber import Subscriber
@@ -24,6 +25,10 @@ _SKEW_SECONDS: Final = 10
 """How far in the future the time of a revocation may be, for issuers whose clocks differ."""
 _SCANNED: Final = 500
 """Connections that are compared with the revocations at a time: about 0.3 ms."""
+
+
+_CLOSED: Final = 20
+"""Connections that are closed at a time: about 2 ms."""
 
 
 class RevocationControl:
@@ -81,6 +86,14 @@ class RevocationControl:
         """
         if self._known.covering(identity) is not None:
             raise TokenRevoked(REVOKED)
+
+    def unless_revoked(self, peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | Refusal]:
+        """Return drafts, with a refusal in the place of each that is read after the credential was revoked."""
+        identity = peer.identity
+        if identity is None:
+            return drafts
+        covering = self._known.covering
+        return (TokenRevoked(REVOKED) if covering(identity) is not None else draft for draft in drafts)
 
     def covering(self, identity: Identity) -> Revocation | None:
         """Return a revocation that covers the credential of an identity; None if there is none."""
@@ -178,31 +191,28 @@ class RevocationControl:
             self._is_closing = False
 
     def _close_revoked(self) -> Generator[None, None, None]:
-        for subscriber in self._matching(self._is_revoked):
-            if subscriber is not None:
-                self._disconnect(subscriber, TokenRevoked(REVOKED))
-            yield
+        yield from self._close_matching(self._is_revoked, TokenRevoked(REVOKED))
 
     def _close_subject(self, subject: str) -> Generator[None, None, int]:
-        closed = 0
-        for subscriber in self._matching(lambda identity: identity.subject == subject):
-            if subscriber is not None and not subscriber.is_closed:
-                closed += 1
-                self._disconnect(subscriber, Kicked("an operator closed the connections of this subject"))
-            yield
-        return closed
+        refusal = Kicked("an operator closed the connections of this subject")
+        return (yield from self._close_matching(lambda identity: identity.subject == subject, refusal))
 
     def _is_revoked(self, identity: Identity) -> bool:
         return self._known.covering(identity) is not None
 
-    def _matching(self, matches: Callable[[Identity], bool]) -> Generator[Subscriber | None, None, None]:
-        """Yield the subscribers whose identity matches, and None after each `_SCANNED` others."""
+    def _close_matching(self, matches: Callable[[Identity], bool], why: Refusal) -> Generator[None, None, int]:
+        """Close the connections whose identity matches, in steps; return how many there were."""
+        closed = 0
         for number, subscriber in enumerate(list(self._connections()), 1):
             identity = subscriber.peer.identity
-            if identity is not None and matches(identity):
-                yield subscriber
+            if identity is not None and not subscriber.is_closed and matches(identity):
+                closed += 1
+                self._disconnect(subscriber, why.without_traceback())
+                if closed % _CLOSED == 0:
+                    yield
             elif number % _SCANNED == 0:
-                yield None
+                yield
+        return closed
 
     def _run(self, work: Coroutine[Any, Any, object]) -> None:
         running = Deferred.fromCoroutine(work)
