@@ -1,8 +1,12 @@
 """The identity of an authenticated peer."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from pushd.core.grant import Grant
+
+MAX_TOKEN_BYTES: Final = 8 << 10
+"""The most bytes of a token."""
 
 
 @dataclass(frozen=True, slots=True)
