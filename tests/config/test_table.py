@@ -30,6 +30,7 @@ DEFAULTS = {
     "auth.tokens_file": "",
     "auth.cookie": "__Host-pushd",
     "auth.query_tokens": False,
+    "auth.grace": 25.0,
     "limits.message": MIB,
     "limits.batch": 16 * MIB,
     "limits.event": 255,
