@@ -176,7 +176,7 @@ class WebSocketPeer(InMemoryPeer):
                 code, reason = int.from_bytes(frame.data[:2], "big"), bytes(frame.data[2:]).decode()
                 events.append(Event("close", str(code), reason))
             elif frame.opcode is Opcode.TEXT:
-                events.append(_event(json.loads(frame.data)))
+                events.append(_event(json.loads(bytes(frame.data))))
         return events
 
 
