@@ -46,7 +46,7 @@ class Wire(Protocol):
         """Encode the warning that the credential expires at `at`, in unix seconds; ``b""`` if the format has none."""
 
     def expired(self, code: str) -> bytes:
-        """Encode the last frame after a credential has lapsed, with the code of the refusal; ``b""`` if there is none."""
+        """Encode the last frame after a credential has lapsed, with the code of its refusal; ``b""`` if none."""
 
     def ping(self) -> bytes:
         """Encode a keepalive ping; ``b""`` if the format has none."""

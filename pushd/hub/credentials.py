@@ -59,6 +59,10 @@ class Credentials:
         """Change how long connections stay open after their credential has expired, for those that are warned later."""
         self._grace = grace
 
+    def __len__(self) -> int:
+        """Return the number of watched peers."""
+        return len(self._schedule)
+
     def watch(self, subscriber: Subscriber) -> None:
         """Watch the credential of a peer, from now on or anew."""
         identity = subscriber.peer.identity

@@ -86,9 +86,7 @@ class _HeldRequest:
         self.expire()
 
     def close(self, why: Refusal) -> None:
-        """Answer with what there is, unless the peer may not have it any more; a request whose subscription is still being
-        opened is refused.
-        """
+        """Answer with what there is; refuse if the subscription is still being opened, or the peer lost its rights."""
         self._request.closes_connection |= isinstance(why, Stopping)
         if isinstance(why, _UNAUTHORIZED) and self.subscriber.position:
             self._requests.live.remove(self, why)
