@@ -15,7 +15,7 @@ from tests.transports.http_client import Answer, HttpClient, encode_request
 SECRET = b"a secret of at least thirty-two bytes"
 
 
-def bearer(subject: str, *topics: str, seconds: int = 60) -> dict[str, str]:
+def bearer(subject: str, *topics: str, seconds: int = 3600) -> dict[str, str]:
     """Return the header with a token."""
     now = int(time.time())
     claims = {"iss": "shop", "aud": "pushd", "sub": subject, "iat": now, "exp": now + seconds}
@@ -54,7 +54,7 @@ async def test_token_is_replaced(daemon: RunningDaemon) -> None:
     id = await stream(daemon)
     (subscriber,) = daemon.subscribers("a")
     before = subscriber.peer.identity
-    answer = await renew(daemon, f"/connections/{id}/auth", bearer("alice", "a", "b", seconds=600))
+    answer = await renew(daemon, f"/connections/{id}/auth", bearer("alice", "a", "b", seconds=7200))
     after = subscriber.peer.identity
     assert before is not None
     assert after is not None
