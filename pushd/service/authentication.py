@@ -12,14 +12,14 @@ from twisted.web.client import Agent
 from pushd.auth.authenticator import Authenticator, Verifier
 from pushd.auth.jwks import JwksSources
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
-from pushd.auth.static_tokens import TOKEN, StaticTokens
+from pushd.auth.static_tokens import StaticTokens
 from pushd.auth.verification_keys import KeySet
 from pushd.config.auth import AuthSettings
 from pushd.config.issuers import OpenJwks, build_issuers
 from pushd.config.table import ConfigError
 from pushd.core.errors import TokenRevoked
 from pushd.core.grant import FULL
-from pushd.core.identity import Identity
+from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
 
 _CONNECT_SECONDS: Final = 5.0
@@ -97,7 +97,7 @@ class AuthenticationService(MultiService):
         identity = peer.identity
         if identity is None:
             peer.grant = self.authenticator.anonymous
-        elif identity.issuer.startswith(TOKEN):
+        elif identity.authority == STATIC:
             self._renew_token(peer, identity)
         elif identity.issuer not in {issuer.name for issuer in self.jwt.issuers}:
             raise TokenRevoked("issuer of the token has been removed")
