@@ -1,0 +1,143 @@
+"""The signature of a URL: the canonical form, the published vectors, and what can be signed."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.auth.url_signature import canonical_form, check_secret, encode_query, parse_query, sign, signature_of
+from pushd.http.request import Request
+from tests.auth.signed_url_vectors import KEY_ID, NOW, SECRET, accepted, document
+
+VECTORS = Path(__file__).parents[2] / "docs/signed-urls.json"
+CONTENT = json.loads(VECTORS.read_text(encoding="utf-8"))
+
+
+def request_of(method: str, target: str) -> Request:
+    """Return a request as the daemon parses it."""
+    connection: Any = None
+    return Request(connection, method.encode(), target.encode(), {})
+
+
+def test_published_vectors_are_those_of_the_script() -> None:
+    assert VECTORS.read_text(encoding="utf-8") == document()
+    assert len({vector["about"] for vector in CONTENT["accepted"]}) == len(CONTENT["accepted"]) > 30
+
+
+@pytest.mark.parametrize("vector", CONTENT["accepted"], ids=lambda vector: vector["about"])
+def test_canonical_form_and_signature_of_each_vector(vector: dict[str, str]) -> None:
+    request = request_of(vector["method"], vector["target"])
+    method = {"HEAD": b"GET", "PUT": b"POST"}.get(vector["method"], vector["method"].encode())
+    path = b"/" + b"/".join(request.postpath)
+    form = canonical_form(method, path, request.args)
+    assert form.decode() == vector["canonical"]
+    assert signature_of(form, SECRET).decode() == vector["sig"]
+    assert parse_query(request.query)[b"sig"] == [vector["sig"].encode()]
+
+
+@pytest.mark.parametrize("vector", CONTENT["accepted"], ids=lambda vector: vector["about"])
+def test_sign_makes_the_signature_of_each_vector(vector: dict[str, str]) -> None:
+    path, _, query = vector["target"].partition("?")
+    parameters = parse_query(query.encode())
+    own = {
+        name: parameters.pop(name)[0].decode()
+        for name in (b"exp", b"until", b"sub", b"kid", b"sig")
+        if name in parameters
+    }
+    rest = encode_query(parameters.items()).decode()
+    url = sign(
+        f"https://push.example.org{path}" + (f"?{rest}" if rest else ""),
+        KEY_ID,
+        SECRET,
+        method=vector["method"],
+        expires=int(own[b"exp"]),
+        until=int(own[b"until"]) if b"until" in own else None,
+        subject=own.get(b"sub"),
+    )
+    assert url.endswith(f"&sig={vector['sig']}")
+    assert url.startswith(f"https://push.example.org{path}?")
+
+
+def test_equivalent_urls_have_the_same_signature_and_others_have_not() -> None:
+    by_form: dict[str, set[str]] = {}
+    for vector in accepted():
+        by_form.setdefault(vector["canonical"], set()).add(vector["sig"])
+    assert all(len(signatures) == 1 for signatures in by_form.values())
+    assert len({*map(str, by_form.values())}) == len(by_form)
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=4), st.binary(max_size=4)), max_size=4),
+    st.lists(st.tuples(st.binary(max_size=4), st.binary(max_size=4)), max_size=4),
+    st.binary(max_size=6),
+    st.binary(max_size=6),
+)
+def test_requests_with_the_same_form_are_the_same(
+    one: list[tuple[bytes, bytes]], other: list[tuple[bytes, bytes]], path: bytes, other_path: bytes
+) -> None:
+    forms = [
+        canonical_form(b"GET", b"/" + each, _as_parameters(pairs)) for each, pairs in ((path, one), (other_path, other))
+    ]
+    is_same = path == other_path and sorted(one) == sorted(other)
+    assert (forms[0] == forms[1]) == is_same
+    encoded = encode_query((name, [value]) for name, value in one)
+    assert sorted(one) == sorted((name, value) for name, values in parse_query(encoded).items() for value in values)
+
+
+def _as_parameters(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    parameters: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        parameters.setdefault(name, []).append(value)
+    return parameters
+
+
+@pytest.mark.parametrize(
+    ("url", "mount", "signed"),
+    [
+        ("https://example.org/push/sse/news", "/push", "/sse/news"),
+        ("https://example.org/push/sse/news", "/push/", "/sse/news"),
+        ("https://example.org/a/b/sse/news?x=1", "/a/b", "/sse/news?x=1"),
+        ("/sse/news", "", "/sse/news"),
+        ("https://example.org", "", "/"),
+        ("https://user:secret@[::1]:8080/sse/ä ö", "", "/sse/%C3%A4%20%C3%B6"),
+    ],
+)
+def test_path_below_the_mount_point_is_signed(url: str, mount: str, signed: str) -> None:
+    made = sign(url, KEY_ID, SECRET, expires=NOW, mount=mount)
+    expected = sign(signed, KEY_ID, SECRET, expires=NOW)
+    assert made.partition("sig=")[2] == expected.partition("sig=")[2]
+    assert urlsplit(made)[:2] == urlsplit(url)[:2]
+    assert made.isascii() and " " not in made
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "error"),
+    [
+        ("/sse/news", {"method": "DELETE"}, "method must be GET, HEAD, POST or PUT (got DELETE)"),
+        ("/sse/news#top", {}, "URL must not have a fragment"),
+        ("/sse/news#", {}, "URL must not have a fragment"),
+        ("/sse/news", {"mount": "/push"}, "path of the URL must begin with /push/"),
+        ("/pushed/sse", {"mount": "/push"}, "path of the URL must begin with /push/"),
+        ("/push", {"mount": "/push"}, "path of the URL must begin with /push/"),
+        ("sse/news", {}, "path of the URL must begin with /"),
+        ("/sse/news?kid=a&exp=1", {}, "URL must not have the parameter exp: the signature adds it"),
+        ("/sse/news?s%69g=a", {}, "URL must not have the parameter sig: the signature adds it"),
+    ],
+)
+def test_what_cannot_be_signed_is_refused(url: str, options: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        sign(url, KEY_ID, SECRET, expires=NOW, **options)
+    assert str(raised.value) == error
+
+
+def test_secret_has_at_least_32_bytes_and_line_ends_do_not_count() -> None:
+    assert check_secret(SECRET + b"\r\n") == SECRET
+    for content in (b"", SECRET[1:], SECRET[1:] + b"\n"):
+        with pytest.raises(ValueError, match="must have at least 32 bytes"):
+            check_secret(content)
+    with pytest.raises(ValueError, match="must be a secret"):
+        check_secret(b"-----BEGIN PUBLIC KEY-----" + SECRET)
