@@ -9,8 +9,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
+from pushd.backends.memory import MemoryBackend
 from pushd.config.loader import load
 from pushd.config.table import ConfigError
+from pushd.core.history import Bounds
 from pushd.service.authentication import AuthenticationService
 from tests.transports.daemon import RunningDaemon, until
 from tests.transports.http_client import HttpClient, encode_request
@@ -150,5 +152,7 @@ def test_missing_file_stops_the_start_with_one_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pushd.toml").write_text(text)
     with pytest.raises(ConfigError) as error:
-        AuthenticationService(load(Path("pushd.toml"), {}, {}).auth, Clock())
+        AuthenticationService(
+            load(Path("pushd.toml"), {}, {}).auth, Clock(), MemoryBackend(Bounds(), Clock(), Clock().seconds)
+        )
     assert str(error.value) == sentence
