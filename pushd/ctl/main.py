@@ -13,6 +13,7 @@ from pushd.ctl.clients import TRANSPORTS
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 from pushd.ctl.output import escape_controls
+from pushd.ctl.sign import add_sign_options, sign_url
 from pushd.ctl.tokens import add_token_commands
 
 if TYPE_CHECKING:
@@ -188,6 +189,16 @@ def build_parser() -> ArgumentParser:
         "pushctl token remove phone --file tokens.toml && systemctl reload pushd",
     )
     add_token_commands(token)
+
+    signing = _command(
+        subparsers,
+        "sign",
+        sign_url,
+        "print a signed URL: whoever has it may send that request, and nothing else",
+        "pushctl sign https://push.example.org/sse/news --key web=web.key --expires 5m --until 2h",
+        "pushctl sign /pub/chat/42 --method POST --key web --key-file web.key --sub alice",
+    )
+    add_sign_options(signing)
 
     _command(subparsers, "health", commands.health, "check whether the daemon is ready", "pushctl health && deploy")
     return parser

@@ -1,0 +1,104 @@
+"""`pushctl sign`: a signed URL, made with a key of the section [auth.url_keys] of the daemon."""
+
+import re
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+
+from pushd.auth.url_signature import check_secret, sign
+from pushd.ctl.errors import EXIT_USAGE, CtlError
+
+_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)?")
+_UNITS = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class NotSignable(CtlError):
+    """The arguments do not make a signed URL."""
+
+    status = EXIT_USAGE
+
+
+def sign_url(args: Namespace) -> int:
+    """Print a signed URL."""
+    key_id, file = _key(args)
+    now = int(time.time())
+    until = None if args.until is None else now + args.until
+    if until is not None and until < now + args.expires:
+        raise NotSignable("--until must not be shorter than --expires")
+    if until is not None and args.method in ("POST", "PUT"):
+        raise NotSignable("--until is for GET and HEAD: a client that publishes does not reconnect")
+    secret = _read_secret(file)
+    try:
+        url = sign(
+            args.signed_url,
+            key_id,
+            secret,
+            method=args.method,
+            expires=now + args.expires,
+            until=until,
+            subject=args.sub,
+            mount=args.mount,
+        )
+    except ValueError as error:
+        raise NotSignable(str(error)) from None
+    print(url)
+    return 0
+
+
+def add_sign_options(command: ArgumentParser) -> None:
+    """Add the options of `pushctl sign` to its parser."""
+    command.add_argument("signed_url", metavar="URL", help="an absolute URL, or a path with an optional query")
+    command.add_argument(
+        "--key", required=True, metavar="KID[=FILE]", help="id of the key, as in [auth.url_keys], and its file"
+    )
+    command.add_argument("--key-file", metavar="FILE", help="file of the key, if --key does not name it")
+    command.add_argument(
+        "--expires", type=duration, default=300, metavar="TIME", help="until when it may be used first (default: 5m)"
+    )
+    command.add_argument(
+        "--until",
+        type=duration,
+        metavar="TIME",
+        help="until when a client that has used it may reconnect (default: an hour after --expires)",
+    )
+    command.add_argument("--sub", type=_subject, help="subject: the user, device or service")
+    command.add_argument("--method", choices=("GET", "HEAD", "POST", "PUT"), default="GET", help="(default: GET)")
+    command.add_argument(
+        "--mount", default="", metavar="PATH", help="path that a proxy removes before it passes requests on"
+    )
+
+
+def duration(text: str) -> int:
+    """Return seconds: a whole number, with an optional unit s, m, h or d.
+
+    :raises ArgumentTypeError: when it is something else.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None or int(found[1]) == 0:
+        raise ArgumentTypeError(f"must be a time such as 30s, 5m, 2h or 7d (got {text!r})")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _key(args: Namespace) -> tuple[str, str]:
+    key_id, equals, file = args.key.partition("=")
+    if not _KEY_ID.fullmatch(key_id):
+        raise NotSignable("--key must be the id of a key: 1 to 64 letters, digits, - and _")
+    if bool(equals) == (args.key_file is not None):
+        raise NotSignable("the file of the key must be given once: --key KID=FILE, or --key KID --key-file FILE")
+    return key_id, file if equals else args.key_file
+
+
+def _read_secret(file: str) -> bytes:
+    try:
+        return check_secret(Path(file).read_bytes())
+    except OSError as error:
+        raise CtlError(f"{file}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CtlError(f"{file}: {error}") from None
+
+
+def _subject(text: str) -> str:
+    if not 0 < len(text.encode("utf-8", "surrogatepass")) <= 255:
+        raise ArgumentTypeError("must have 1 to 255 bytes")
+    return text
