@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 from pushd.backends.interface import BackendUnusable
 from pushd.core.errors import Unavailable
 from pushd.core.peer import DAEMON
-from tests.backends.nodes import Node
+from tests.backends.nodes import Ear, Node
 from tests.backends.redis_server import RedisServer, free_port, until
 
 Start = Callable[..., Awaitable[Node]]
@@ -30,12 +30,13 @@ PERMITTED = """on >s3cret resetkeys ~pushd:* resetchannels &* -@all +eval +evals
 """What docs/operations or README say that a user of pushd needs."""
 
 
-async def works(node: Node) -> None:
-    """See that a message goes through."""
+async def works(node: Node) -> Ear:
+    """See that a message goes through to a subscriber, and return it."""
     ear = await node.ear("a", "b/*")
     await node.publish("a", "1")
     await node.publish("b/c", "2")
     await until(lambda: ear.texts == ["1", "2"], "the messages")
+    return ear
 
 
 class Impostor(Protocol):
@@ -150,7 +151,7 @@ async def test_a_server_that_is_no_redis_is_named_in_one_sentence(reply: str, *,
 async def test_an_error_reply_that_is_not_known_is_refused_as_unavailable(own_redis: Redis, node: Start) -> None:
     redis = own_redis()
     one = await node(redis.url)
-    await works(one)
+    ear = await works(one)
     redis.ask("SET", "pushd:log", "not a log")
     for _ in range(2):
         for ask in (
@@ -165,6 +166,7 @@ async def test_an_error_reply_that_is_not_known_is_refused_as_unavailable(own_re
     redis.ask("DEL", "pushd:log")
     await one.until_well()
     await one.publish("a", "3")
+    await until(lambda: ear.texts[-1] == "3", "the message after the error")
 
 
 def _certificate(folder: Path, address: str) -> tuple[Path, Path]:

@@ -109,6 +109,30 @@ async def test_a_redis_that_comes_back_with_its_data_loses_nothing(own_redis: Re
     await stage.end(gaps=False)
 
 
+async def test_a_redis_that_comes_back_twice_before_the_next_message_loses_nothing(
+    own_redis: Redis, node: Start
+) -> None:
+    """The head behind skipped sequences is a position that nodes and clients have, and no proof of a loss."""
+    redis = own_redis(*ALWAYS)
+    one, other = await node(redis.url), await node(redis.url)
+    ears = [await one.ear("a"), await other.ear("*")]
+    before = await one.publish("a", "before")
+    await until(lambda: all(ear.texts == ["before"] for ear in ears), "the first message")
+    for _ in range(2):
+        redis.kill()
+        await until(lambda: one.hub.unavailable_reason and other.hub.unavailable_reason, "that it shows")
+        redis.start()
+        for each in (one, other):
+            await each.until_well()
+        position = (await one.backend.open(("a",), NOW)).position
+        assert (await other.backend.open(("a",), position)).gaps == ()
+    old = MessageId(position.epoch, int(before.id.rpartition("-")[2]))
+    assert (await other.backend.open(("a", "*"), old)).gaps == ()
+    await one.publish("a", "after")
+    await until(lambda: all(ear.texts == ["before", "after"] for ear in ears), "the last message")
+    assert [ear.gaps for ear in ears] == [[], []]
+
+
 @pytest.mark.system
 async def test_cursor_of_a_restarted_redis_is_no_proof_of_a_loss(own_redis: Redis, node: Start) -> None:
     redis = own_redis(*ALWAYS)

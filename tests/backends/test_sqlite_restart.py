@@ -238,3 +238,19 @@ def test_rows_of_used_urls_are_deleted_when_others_are_added(sqlite):
     for number in range(50, 80):
         harness.clock.wait(harness.backend.remember_url(number.to_bytes(16, "big"), now + 1000))
     assert harness.sql("SELECT count(*) FROM url") == [(30,)]
+
+
+def test_used_urls_are_forgotten_with_the_epoch(sqlite):
+    harness = sqlite()
+    digest, until, epoch = b"u" * 16, harness.clock.wall() + 1000, harness.epoch
+    harness.publish("a")
+    harness.stop()
+    older = harness.file.read_bytes()
+    harness.start()
+    harness.clock.wait(harness.backend.remember_url(digest, until))
+    harness.publish("a")
+    harness.stop()
+    harness.file.write_bytes(older)
+    harness.start()
+    assert harness.epoch != epoch
+    assert not harness.clock.wait(harness.backend.is_url_remembered(digest))

@@ -115,4 +115,12 @@ def test_local_message_is_not_confused_with_message_of_same_id() -> None:
     kept = recent.of(message(1, data=b"kept"))
     local = structs.replace(message(1, data=b"local"), is_local=True)
     assert recent.of(local).message.data == b"local"
-    assert recent.of(message(1)) is kept
+    assert recent.of(message(1, data=b"kept")) is kept
+
+
+def test_forged_message_does_not_replace_the_true_one_of_the_same_id() -> None:
+    recent = Recent(max_bytes=150)
+    forged, other = message(1, data=b"forged"), message(1, data=b"forged", channel="b")
+    for each in (forged, other, message(1, data=b"x" * 100), message(2, data=b"y" * 100)):
+        assert recent.of(each).message is each
+    assert recent.of(forged).message is forged

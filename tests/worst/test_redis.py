@@ -168,6 +168,7 @@ async def test_other_scripts_are_short(redis: RedisServer, backend: RedisBackend
 async def test_missed_messages_are_read_in_short_turns(redis: RedisServer, backend: RedisBackend) -> None:
     backend._feed.lost()
     backend._feed.position = MessageId(EPOCH, CHANNELS - 1000)
+    backend._feed._delivered.restart(CHANNELS - 1000)
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
         await backend._feed.resync()
     assert scripts.counts[MISSED.name] > 10

@@ -5,6 +5,7 @@ A node that is down has no connection and is not waited for, so nothing is store
 
 from collections import Counter
 from collections.abc import Callable
+from secrets import randbits
 from typing import Any, Final
 
 import msgspec
@@ -54,7 +55,6 @@ class AudienceQueries:
         self._node = node
         self._own = own
         self._clock = clock
-        self._number = 0
         self._queries: dict[int, _AudienceQuery] = {}
 
     async def of(self, channel: str) -> Audience:
@@ -62,8 +62,7 @@ class AudienceQueries:
 
         :raises Unavailable: when Redis is unavailable.
         """
-        self._number += 1
-        number, query = self._number, _AudienceQuery(self._own(channel))
+        number, query = randbits(62), _AudienceQuery(self._own(channel))
         self._queries[number] = query
         try:
             words = f"ask {self._node} {number}\n{channel}"
@@ -75,7 +74,10 @@ class AudienceQueries:
         return Audience(query.named, dict(query.transports))
 
     def handle_message(self, raw: bytes) -> bool:
-        """Handle a query or a reply; return whether it was one."""
+        """Handle a query or a reply; return whether it was one.
+
+        :raises ValueError: when it is malformed.
+        """
         if raw.startswith(b"ask "):
             head, _, channel = raw.partition(b"\n")
             _, node, number = head.decode().split(" ")

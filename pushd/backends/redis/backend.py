@@ -15,9 +15,10 @@ from pushd.backends.interface import Audience, BackendEvents, PublishResult, Usa
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import AudienceQueries
 from pushd.backends.redis.command_runner import CommandRunner
-from pushd.backends.redis.feed import Feed
+from pushd.backends.redis.feed import FOREIGN, Feed
 from pushd.backends.redis.heartbeat import OVERDUE_SECONDS, Heartbeat, HeartbeatReply
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
@@ -109,6 +110,7 @@ class RedisBackend:
         self._events: BackendEvents
         self._feed: Feed
         self._audiences: AudienceQueries
+        self._limited_log = LimitedLog(self.log, reactor)
         self._told: str | None = None
         self._warned_policy = _NO_EVICTION
         self._is_stopping = False
@@ -117,7 +119,9 @@ class RedisBackend:
         """See `pushd.backends.interface.Backend`, here and below."""
         self._locator.load()
         self._events = events
-        self._feed = Feed(self._subscriptions, self._reader, events, self._feed_link.drop, self._heartbeat.returned)
+        self._feed = Feed(
+            self._subscriptions, self._reader, events, self._feed_link.drop, self._heartbeat.returned, self._limited_log
+        )
         self._audiences = AudienceQueries(self._commands, self._node, events.local_audience, self._clock)
         self._commands.link.start()
         self._feed_link.start()
@@ -291,12 +295,15 @@ class RedisBackend:
             self._subscriptions.lost()
             self._feed.lost()
         else:
-            self._heartbeat.returned()
+            self._heartbeat.restart()
         self._update_health()
 
     def _on_pubsub_message(self, raw: bytes) -> None:
-        if not self._audiences.handle_message(raw):
-            self._feed.handle_message(raw)
+        try:
+            if not self._audiences.handle_message(raw):
+                self._feed.handle_message(raw)
+        except ValueError:
+            self._limited_log.warn(FOREIGN)
 
     # Health
 

@@ -1,30 +1,35 @@
 """The feed: live messages from Redis, in order, each once, and none missing.
 
 One Redis assigns sequences and publishes in the same script, so messages arrive over one connection in the order of
-their ids. A duplicate, received because several patterns match, has an old sequence and is skipped. A missing message
-is detected by `prev`. After a lost connection, what was missed is read from the history before anything newer is
-delivered. What cannot be read any more is left to the subscribers: they are replayed from the history, and receive a
-gap.
+their ids. A duplicate, received because several patterns match, is skipped. A missing message is detected by `prev`.
+After a lost connection, what was missed is read from the history before anything newer is delivered. What cannot be
+read any more is left to the subscribers: they are replayed from the history, and receive a gap.
+
+Other clients of Redis can publish too. A new epoch, a sequence far ahead and a deletion are verified by asking Redis,
+and nearer sequences by the next heartbeat, see `DeliveredIds`.
 """
 
 from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import BackendEvents
-from pushd.backends.redis.encoding import decode_message, prev_of
-from pushd.backends.redis.reader import MissedReply, Reader
+from pushd.backends.redis.delivered_ids import DeliveredIds
+from pushd.backends.redis.encoding import prev_of
+from pushd.backends.redis.held_messages import HeldMessages
+from pushd.backends.redis.limited_log import LimitedLog
+from pushd.backends.redis.pubsub_messages import Deletion, MoreLost, ReturnedHeartbeat, parse
+from pushd.backends.redis.reader import LogState, MissedReply, Reader
 from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.message import Message
 
-_HELD_MESSAGES: Final = 10_000
-_HELD_BYTES: Final = 16 << 20
-"""The most that is held back until older messages have been read; more is dropped, since the history has it too."""
+FOREIGN: Final = "Redis pub/sub: message ignored that pushd did not send; another client publishes under this prefix"
 _MAX_RESYNCED: Final = 50_000
 """If more messages than these were missed, each subscriber is replayed by itself, at its own pace."""
 _MAX_LINKS: Final = 1000
@@ -42,13 +47,19 @@ class Feed:
     """The receiver of pub/sub.
 
     :param restart: called with the reason when the connection has to be replaced.
-    :param beaten: called with the number of each heartbeat of this node that has returned.
+    :param returned: called with the token of each heartbeat; returns whether it is one of this node.
     """
 
     log = Logger()
 
     def __init__(
-        self, listening: TopicSubscriptions, reading: Reader, listener: BackendEvents, restart: Any, beaten: Any
+        self,
+        listening: TopicSubscriptions,
+        reading: Reader,
+        listener: BackendEvents,
+        restart: Callable[[str], None],
+        returned: Callable[[str], bool],
+        limited_log: LimitedLog,
     ) -> None:
         self.position: MessageId | None = None
         """Everything up to this position was delivered, as far as there are subscribers. None before the first
@@ -61,37 +72,43 @@ class Feed:
         self._reader = reading
         self._listener = listener
         self._restart = restart
-        self._beaten = beaten
+        self._returned = returned
+        self._limited_log = limited_log
         self._newest: dict[str, int] = {}
         """The sequence of the newest message received, by channel."""
         self._past: deque[str] = deque(maxlen=_EPOCHS)
-        self._held: deque[bytes] = deque()
-        self._held_bytes = 0
-        self._has_skipped = False
+        self._held = HeldMessages()
+        self._delivered = DeliveredIds()
         self._round = 0
         """Number of the connection, so that a reply requested during one has no effect during the next."""
         self._resynced_from = MessageId("", 0)
         """The position before the last resync."""
 
     def handle_message(self, raw: bytes) -> None:
-        """Called with each pub/sub message."""
+        """Called with each pub/sub message.
+
+        :raises ValueError: when it is malformed; it is ignored then.
+        """
         if self.is_live:
             self._receive(raw)
         else:
-            self._hold_back(raw)
+            self._held.append(raw)
 
     def lost(self) -> None:
         """Connection lost."""
         self.is_live = False
         self._round += 1
-        self._drop_held_back()
+        self._held.clear()
 
     def advance(self, epoch: str, head: int) -> None:
         """Called with the head of the log, by a reply that was just received."""
         if self.position is None:
             self.position = MessageId(epoch, head)
+            self._delivered.restart(head)
         elif epoch != self.position.epoch:
             self._change_epoch(epoch, head)
+        else:
+            self._delivered.advance(head)
 
     def advance_beyond(self, epoch: str, seq: int) -> None:
         """Called when Redis has lost messages up to `seq`: report it to subscribers that were resynced before."""
@@ -103,42 +120,35 @@ class Feed:
 
     def _receive(self, raw: bytes) -> None:
         """Handle the next pub/sub message."""
-        kind = raw[:2]
-        if kind == b"m ":
-            try:
-                message = decode_message(raw)
-            except ValueError:
-                self.log.warn("Redis pub/sub: malformed message ignored; another client publishes under this prefix")
-                return
-            self._receive_message(message, raw)
-        elif kind == b"x ":
-            head, _, channel = raw.partition(b"\n")
-            _, epoch, forgets = head.split(b" ")
-            if self.position is not None and epoch.decode() == self.position.epoch:
-                self.forgets = int(forgets)
-                self._listener.on_deleted(channel.decode())
-        elif raw.startswith(b"beat "):
-            self._beaten(int(raw[5:]))
-        elif raw.startswith(b"beyond "):
-            _, epoch, seq = raw.split(b" ")
-            self.advance_beyond(epoch.decode(), int(seq))
+        if self.position is None:
+            return
+        received = parse(raw)
+        if isinstance(received, Message):
+            self._receive_message(received, raw)
+        elif isinstance(received, ReturnedHeartbeat):
+            if self._returned(received.token) and received.epoch == self.position.epoch:
+                self._confirm(received.head)
+        elif isinstance(received, Deletion) and received.epoch in self._past:
+            return
+        else:
+            self._verify(received, raw)
 
     def _receive_message(self, message: Message, raw: bytes) -> None:
-        position = self.position
+        position, channel = self.position, message.channel
         if position is None or message.epoch in self._past:
             return
-        if message.epoch != position.epoch:
-            self._change_epoch(message.epoch, message.seq - 1)
-        elif message.seq <= position.seq:
+        if message.epoch != position.epoch or not self._delivered.is_plausible(message.seq):
+            self._verify(message, raw)
+        elif self._delivered.has(message):
             return
-        if not self._subscriptions.topics_of(message.channel):  # of a broader pattern than any that was asked for
-            self.position = MessageId(message.epoch, message.seq)
-            return
-        prev = prev_of(message)
-        if prev > self._newest.get(message.channel, 0) and prev > self._reached(message.channel):
+        elif not self._subscriptions.topics_of(channel):  # of a broader pattern than any that was asked for
+            self._advance_position(message.seq)
+        elif (prev := prev_of(message)) >= message.seq:
+            raise ValueError("a message cannot follow itself")
+        elif prev > self._newest.get(channel, 0) and prev > self._reached(channel):
             self._verify_link(message, raw)
-            return
-        self._deliver(message)
+        else:
+            self._deliver(message)
 
     def _reached(self, channel: str) -> float:
         """Return the sequence up to which no message of a channel is missing; infinite while none is expected. Messages
@@ -147,12 +157,31 @@ class Feed:
         return max(self._newest.get(channel, 0), self._subscriptions.since(channel))
 
     def _deliver(self, message: Message) -> None:
-        self.position = MessageId(message.epoch, message.seq)
+        self._delivered.add(message)
+        position = self.position
+        if position is not None and message.seq > position.seq:
+            self.position = MessageId(position.epoch, message.seq)
         if len(self._newest) >= _CHANNELS:
             self._newest.clear()
             self._subscriptions.settle_all(message.seq)
         self._newest[message.channel] = message.seq
         self._listener.on_message(message)
+        if self._delivered.is_full:
+            self._restart("no heartbeat has come back while too many messages arrived")
+
+    def _advance_position(self, seq: int) -> None:
+        if self.position is not None and seq > self.position.seq:
+            self.position = MessageId(self.position.epoch, seq)
+
+    def _confirm(self, head: int) -> None:
+        """Correct what forged messages have changed: those whose sequences are greater than the head of Redis was."""
+        assert self.position is not None
+        forged = self._delivered.confirm(head)
+        for channel in forged:
+            self._newest[channel] = head
+        if self.position.seq > head:
+            self.position = MessageId(self.position.epoch, head)
+            self._limited_log.warn(FOREIGN)
 
     def _change_epoch(self, epoch: str, seq: int) -> None:
         """Start a new epoch: Redis has lost its data."""
@@ -167,41 +196,62 @@ class Feed:
         self.position = MessageId(epoch, seq)
         self.forgets = 0
         self._resynced_from = self.position
+        self._delivered.restart(seq)
         self._newest.clear()
         self._subscriptions.settle_all(seq)
         if position is not None:
             self._listener.on_resync(position, None)
 
-    # Held back
-
-    def _hold_back(self, raw: bytes) -> None:
-        if self._has_skipped or len(self._held) >= _HELD_MESSAGES or self._held_bytes + len(raw) > _HELD_BYTES:
-            self._drop_held_back()
-            self._has_skipped = True
-            return
-        self._held.append(raw)
-        self._held_bytes += len(raw)
-
-    def _drop_held_back(self) -> None:
-        self._held.clear()
-        self._held_bytes = 0
-        self._has_skipped = False
-
     def _go_live(self) -> None:
         """Deliver what was held back, until a message is missing again."""
         self.is_live = True
         while self._held and self.is_live:
-            raw = self._held.popleft()
-            self._held_bytes -= len(raw)
-            self._receive(raw)
+            try:
+                self._receive(self._held.pop())
+            except ValueError:
+                self._limited_log.warn(FOREIGN)
+
+    # What only Redis itself can confirm
+
+    def _verify(self, received: Message | Deletion | MoreLost, raw: bytes) -> None:
+        """Ask Redis whether something has happened, and hold everything else back meanwhile."""
+        self.is_live = False
+        asking = Deferred.fromCoroutine(self._ask_redis(received, raw, self._round))
+        asking.addErrback(self._on_link_failed)
+
+    async def _ask_redis(self, received: Message | Deletion | MoreLost, raw: bytes, round_: int) -> None:
+        channel = received.channel if isinstance(received, Deletion) else ""
+        state = await self._reader.state(channel)
+        if self._round != round_:
+            return
+        if self._held.has_skipped:
+            self._restart("too many messages arrived while one was verified")
+            return
+        self.advance(state.epoch, state.head)
+        if isinstance(received, Message):
+            if received.epoch == state.epoch and received.seq <= state.head:
+                self._held.put_back(raw)
+            elif received.epoch not in self._past:
+                self._limited_log.warn(FOREIGN)
+        elif isinstance(received, Deletion):
+            self._delete(received, state)
+        else:
+            self.advance_beyond(state.epoch, state.beyond)
+        self._go_live()
+
+    def _delete(self, deletion: Deletion, state: LogState) -> None:
+        if deletion.epoch != state.epoch or (state.is_known and not self.forgets < deletion.number <= state.forgets):
+            self._limited_log.warn(FOREIGN)
+            return
+        self.forgets = max(self.forgets, min(deletion.number, state.forgets))
+        self._listener.on_deleted(deletion.channel)
 
     # A message of one channel is missing
 
     def _verify_link(self, message: Message, raw: bytes) -> None:
         """Read the missing messages of one channel, and hold everything else back meanwhile."""
         self.is_live = False
-        self._held.appendleft(raw)
-        self._held_bytes += len(raw)
+        self._held.put_back(raw)
         start = int(self._reached(message.channel))
         self.log.info(
             "Redis pub/sub: messages of {channel} are missing; reading them from the history", channel=message.channel
@@ -219,7 +269,7 @@ class Feed:
         found = await self._reader.between(channel, start, message.seq, _MAX_LINKS)
         if self._round != round_:
             return
-        if self._has_skipped or len(found.messages) == _MAX_LINKS:
+        if self._held.has_skipped or len(found.messages) == _MAX_LINKS:
             self._restart("too many messages are missing")
             return
         if self.position is None or self.position.epoch != epoch:
@@ -233,7 +283,9 @@ class Feed:
             end = min(found.lost, prev)
             self._listener.on_lost(channel, MessageId(epoch, start), MessageId(epoch, end), found.why)
         for each in found.messages:
-            self._listener.on_message(each)
+            if not self._delivered.has(each):
+                self._delivered.add(each)
+                self._listener.on_message(each)
         self._newest[channel] = prev
         self._go_live()
 
@@ -247,25 +299,29 @@ class Feed:
         assert self.position is not None
         self._resynced_from = self.position
         while True:
-            self._has_skipped = False
+            self._held.has_skipped = False
             await self._read_missed()
-            if not self._has_skipped:
+            if not self._held.has_skipped:
                 break
         self._newest.clear()
+        self._delivered.restart(self.position.seq)
         self._subscriptions.settle_all(self.position.seq)
         self._go_live()
 
     async def _read_missed(self) -> None:
         assert self.position is not None
-        count, is_first = 0, True
+        count, is_first, after = 0, True, self._delivered.floor
         while True:
-            start = self.position
-            missed = await self._reader.missed(start, self.forgets)
+            epoch = self.position.epoch
+            missed = await self._reader.missed(MessageId(epoch, after), self.forgets)
             head = MessageId(missed.epoch, missed.head)
-            if missed.epoch != start.epoch:
+            if missed.epoch != epoch:
                 self._change_epoch(*head)
                 self.forgets = missed.forgets
                 return
+            if self.position.seq > missed.head:  # a forged message was the newest
+                self.position = MessageId(epoch, self._delivered.newest(missed.head))
+            start = MessageId(epoch, max(after, self.position.seq))
             count += len(missed.rows) // 3
             if count > _MAX_RESYNCED or not self._report_losses(missed, start):
                 self._listener.on_resync(start, None)
@@ -275,7 +331,8 @@ class Feed:
             await self._fetch(missed, start)
             if self.position.epoch != start.epoch:
                 return
-            self.position = MessageId(missed.epoch, missed.position)
+            after = missed.position
+            self._advance_position(after)
             if is_first:
                 self._report_ends(missed)
             if missed.complete:
@@ -316,5 +373,5 @@ class Feed:
         if gone and self.position is not None:
             self._listener.on_resync(self.position, gone)
         for message in found:
-            if message is not None and message.epoch == start.epoch:
+            if message is not None and message.epoch == start.epoch and not self._delivered.has(message):
                 self._deliver(message)

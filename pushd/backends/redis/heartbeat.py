@@ -1,6 +1,8 @@
 """The heartbeat: a message through Redis and back over pub/sub, like any message. Its age is the health of the node."""
 
+from collections import deque
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +20,8 @@ OVERDUE_SECONDS: Final = 4.0
 """Age of the last heartbeat at which the pub/sub connection counts as dead."""
 _NODE_MILLISECONDS: Final = 10_000
 """How long a node counts as alive after a heartbeat."""
+_TOKENS: Final = 8
+"""The number of heartbeats that may be on their way."""
 
 
 class HeartbeatReply(msgspec.Struct, array_like=True):
@@ -62,7 +66,8 @@ class Heartbeat:
         self._clock = clock
         self._on_reply = on_reply
         self._on_attempt = on_attempt
-        self._number = 0
+        self._tokens: deque[str] = deque(maxlen=_TOKENS)
+        """The random tokens of the last heartbeats, so that no other client of Redis can forge one."""
         self._back = clock.seconds()
         self._loop = LoopingCall(self._send_next)
         self._loop.clock = clock
@@ -83,8 +88,16 @@ class Heartbeat:
         if self._loop.running:
             self._loop.stop()
 
-    def returned(self, _: int = 0) -> None:
-        """Called when a heartbeat has returned, or when the pub/sub connection is new."""
+    def returned(self, token: str) -> bool:
+        """Called when a heartbeat has come back; return whether this node has sent it."""
+        if token not in self._tokens:
+            return False
+        self._tokens.remove(token)
+        self.restart()
+        return True
+
+    def restart(self) -> None:
+        """Called when the pub/sub connection is new."""
         self._back = self._clock.seconds()
 
     def _send_next(self) -> None:
@@ -97,9 +110,9 @@ class Heartbeat:
         protocol = self._commands.link.protocol
         if protocol is None:
             return
-        self._number += 1
+        self._tokens.append(token_hex(8))
         sent = self._clock.seconds()
-        arguments = (self._age, self._node, self._number, _NODE_MILLISECONDS)
+        arguments = (self._age, self._node, self._tokens[-1], _NODE_MILLISECONDS)
         try:
             reply = _decode(await self._commands.call_over(protocol, BEAT, *arguments))
         except (RedisError, Refusal) as error:

@@ -108,6 +108,18 @@ class LinkReply(NamedTuple):
     why: str
 
 
+class LogState(NamedTuple):
+    """What Redis itself says of the log."""
+
+    epoch: str
+    head: int
+    beyond: int
+    forgets: int
+    is_known: bool
+    """Whether the channel that was asked for is known, and not deleted."""
+
+
+_state = msgspec.msgpack.Decoder(tuple[str, int, int, int, bool]).decode
 _opened = msgspec.msgpack.Decoder(_OpenReply).decode
 _found = msgspec.msgpack.Decoder(_LastReply).decode
 _paged = msgspec.msgpack.Decoder(_PageReply).decode
@@ -199,6 +211,10 @@ class Reader:
     async def is_url_remembered(self, digest: bytes) -> bool:
         """Return whether a signed URL was used, and its time is not over."""
         return bool(await self._call(URL, digest, "", MAX_URLS))
+
+    async def state(self, channel: str = "") -> LogState:
+        """Return the state of the log, and whether a channel is known."""
+        return LogState(*_state(await self._call(LOOK, self._age, "state", channel)))
 
     async def usage(self) -> Usage:
         """Tell how much is held."""

@@ -64,6 +64,7 @@ local deleted = {}
 
 -- The record of a channel that Redis has evicted: all that the channel had counts as lost. False if it is not known.
 local function replacement(ch)
+    if ch == '' then return false end
     local is_known = redis.call('ZSCORE', E .. 'names', ch)
     if not is_known and not redis.call('ZSCORE', E .. 'gone', ch) then return false end
     redis.call('DEL', E .. 's:' .. ch)

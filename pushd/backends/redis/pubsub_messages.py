@@ -1,0 +1,83 @@
+"""The messages on pub/sub, except those of audiences: parsed and validated, since any client of Redis can send them."""
+
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from pushd.backends.redis.encoding import decode_message
+from pushd.core.errors import Refusal
+from pushd.core.message import Message
+from pushd.core.names import check_topic, is_pattern
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ENCODINGS: Final = frozenset(("text", "json", "binary"))
+_MAX_SEQ: Final = 10**18
+
+
+class Deletion(NamedTuple):
+    """A channel was deleted."""
+
+    epoch: str
+    number: int
+    """How many channels were deleted, with this one."""
+    channel: str
+
+
+class ReturnedHeartbeat(NamedTuple):
+    """A heartbeat of this node."""
+
+    token: str
+    epoch: str
+    head: int
+
+
+class MoreLost(NamedTuple):
+    """Redis has found out that it had lost messages."""
+
+
+def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
+    """Parse a pub/sub message.
+
+    :raises ValueError: when it is malformed, so another program publishes under this prefix.
+    """
+    if raw.startswith(b"m "):
+        return _checked(decode_message(raw))
+    head, _, rest = raw.partition(b"\n")
+    match head.decode("ascii").split(" "):
+        case ["x", epoch, count]:
+            return Deletion(epoch, int(count), _channel(rest.decode()))
+        case ["beat", token, epoch, seq]:
+            return ReturnedHeartbeat(token, epoch, int(seq))
+        case ["beyond", _, _]:
+            return MoreLost()
+    raise ValueError("unknown kind")
+
+
+def _checked(message: Message) -> Message:
+    """Check what could forge frames or make an encoder fail."""
+    if not 0 < message.seq < _MAX_SEQ:
+        raise ValueError("invalid sequence")
+    if message.event is not None and _CONTROL.search(message.event):
+        raise ValueError("invalid event type")
+    _check_type(message.content_type, message.encoding)
+    _channel(message.channel)
+    if message.encoding != "binary" and not message.data.isascii():
+        message.data.decode("utf-8")
+    return message
+
+
+@lru_cache(1024)
+def _check_type(content_type: str, encoding: str) -> None:
+    if not content_type.isascii() or _CONTROL.search(content_type) or encoding not in _ENCODINGS:
+        raise ValueError("invalid content type or encoding")
+
+
+@lru_cache(4096)
+def _channel(name: str) -> str:
+    try:
+        check_topic(name)
+    except Refusal as refusal:
+        raise ValueError(str(refusal)) from None
+    if is_pattern(name):
+        raise ValueError("a pattern is not a channel")
+    return name
