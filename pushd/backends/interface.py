@@ -186,7 +186,7 @@ class Backend(Protocol):
         """
 
     async def remember_url(self, digest: bytes, until: float) -> None:
-        """Remember that a signed URL was used, for all nodes and at most as long as the epoch of the log lasts.
+        """Remember that a signed URL was used, for all nodes and as long as the epoch of the log lasts.
 
         A backend remembers at most `pushd.core.remembered_urls.MAX_URLS`, and forgets those with the least `until`.
 

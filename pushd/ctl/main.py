@@ -194,7 +194,7 @@ def build_parser() -> ArgumentParser:
         subparsers,
         "sign",
         sign_url,
-        "print a signed URL: whoever has it may send that request, and nothing else",
+        "print a signed URL, which allows one request without a token",
         "pushctl sign https://push.example.org/sse/news --key web=web.key --expires 5m --until 2h",
         "pushctl sign /pub/chat/42 --method POST --key web --key-file web.key --sub alice",
     )

@@ -1,14 +1,16 @@
 """The signature of a URL: the canonical form, the published vectors, and what can be signed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushd.auth.signed_urls import verify
 from pushd.auth.url_signature import canonical_form, check_secret, encode_query, parse_query, sign, signature_of
 from pushd.http.request import Request
 from tests.auth.signed_url_vectors import KEY_ID, NOW, SECRET, accepted, document
@@ -141,3 +143,16 @@ def test_secret_has_at_least_32_bytes_and_line_ends_do_not_count() -> None:
             check_secret(content)
     with pytest.raises(ValueError, match="must be a secret"):
         check_secret(b"-----BEGIN PUBLIC KEY-----" + SECRET)
+
+
+def test_function_in_the_document_signs() -> None:
+    document = (VECTORS.parent / "authentication.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?def sign_url.*?)```", document, re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {}
+    exec(found[1], names)
+    for method in ("GET", "POST"):
+        url = names["sign_url"]("/sse/caf\u00e9/*", SECRET, KEY_ID, method, sub="J\u00fcrgen B.", since="last:10")
+        path, _, query = url.partition("?")
+        signed = verify({KEY_ID: SECRET}, method.encode(), unquote_to_bytes(path), parse_query(query.encode()))
+        assert signed.identity.subject == "J\u00fcrgen B."
