@@ -11,12 +11,13 @@ import pytest_twisted
 
 from pushd.auth.url_signature import sign
 from tests.auth.signed_url_vectors import KEY_ID, SECRET
-from tests.transports.daemon import RunningDaemon, until
+from tests.transports.daemon import RunningDaemon, until, until_ready
 from tests.transports.http_client import Answer, HttpClient, encode_request
 from tests.transports.websocket_client import JsonWebSocket
 
 TOKEN = "a token of a test"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+OTHER_SECRET = SECRET[::-1]
 EVERYTHING = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
 
@@ -24,15 +25,15 @@ class SignedDaemon:
     """A daemon that accepts signed URLs; anonymous peers may do nothing but read `public`."""
 
     def __init__(self, folder: Path, settings: dict[str, object]) -> None:
-        key, tokens, self.config = folder / "web.key", folder / "tokens.toml", folder / "pushd.toml"
-        key.write_bytes(SECRET)
+        self.key, tokens, self.config = folder / "web.key", folder / "tokens.toml", folder / "pushd.toml"
+        self.key.write_bytes(SECRET)
         tokens.write_text(
             f'[all]\nsha256 = "{sha256(TOKEN.encode()).hexdigest()}"\nsub = "all"\nsubscribe = ["**"]\n'
             'publish = ["**"]\nmanage = ["**"]\noperate = ["*"]\n'
         )
         tokens.chmod(0o600)
         self.text = f'[auth]\ntokens_file = "{tokens}"\n[auth.anonymous]\nsubscribe = ["public"]\n'
-        self.keys = f'[auth.url_keys]\n{KEY_ID} = "{key}"\n'
+        self.keys = f'[auth.url_keys]\n{KEY_ID} = "{self.key}"\n'
         self.config.write_text(self.text + self.keys)
         self.daemon = RunningDaemon(settings, file=self.config)
 
@@ -208,7 +209,36 @@ async def test_without_keys_the_parameters_mean_nothing(tmp_path: Path, signed: 
     assert (written.status, code(written)) == (400, "bad-parameter")
 
 
-async def test_reload_with_another_secret_or_without_the_key_ends_what_was_signed(signed: SignedDaemon) -> None:
+async def test_reload_reads_the_keys_again(signed: SignedDaemon) -> None:
+    await signed.publish("a")
+    url = signed.sign("/pub/a")
+    other = sign("/pub/a", KEY_ID, OTHER_SECRET, expires=int(time.time()) + 300)
+    assert [(await signed.ask(each)).status for each in (url, other)] == [200, 401]
+    signed.key.write_bytes(OTHER_SECRET)
+    await signed.daemon.reload()
+    assert [(await signed.ask(each)).status for each in (url, other)] == [401, 200]
+    signed.key.write_bytes(b"too short")
+    await signed.daemon.reload()
+    assert [(await signed.ask(each)).status for each in (url, other)] == [401, 200]
+    assert any("must have at least 32 bytes (has 9)" in line for line in signed.daemon.log)
+
+
+async def test_both_keys_are_accepted_during_a_rotation(signed: SignedDaemon, tmp_path: Path) -> None:
+    await signed.publish("a")
+    (tmp_path / "next.key").write_bytes(OTHER_SECRET)
+    signed.config.write_text(signed.text + signed.keys + f'next = "{tmp_path}/next.key"\n')
+    await signed.daemon.reload()
+    expires = int(time.time()) + 300
+    urls = (
+        signed.sign("/pub/a"),
+        sign("/pub/a", "next", OTHER_SECRET, expires=expires),
+        sign("/pub/a", "next", SECRET, expires=expires),
+        sign("/pub/a", KEY_ID, OTHER_SECRET, expires=expires),
+    )
+    assert [(await signed.ask(url)).status for url in urls] == [200, 200, 401, 401]
+
+
+async def test_removed_key_closes_the_connections_of_its_urls(signed: SignedDaemon) -> None:
     url = signed.sign("/sse/a")
     signed.stream(url)
     await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
@@ -218,6 +248,21 @@ async def test_reload_with_another_secret_or_without_the_key_ends_what_was_signe
     await signed.daemon.reload()
     assert not signed.daemon.subscribers("a")
     assert (await signed.ask(url)).status == 401
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+async def test_first_use_survives_a_restart_with_the_history(tmp_path: Path, is_durable: bool) -> None:
+    settings: dict[str, object] = {"backend.data_dir": tmp_path / "data"} if is_durable else {}
+    used, statuses = "", []
+    for _ in range(2):
+        signed = SignedDaemon(tmp_path, settings)
+        await signed.daemon.start()
+        await until_ready(signed.daemon)
+        used = used or signed.sign("/cursor/a")
+        signed.pass_time(3600 if statuses else 0)
+        statuses.append((await signed.ask(used)).status)
+        await signed.daemon.stop()
+    assert statuses == [200, 200 if is_durable else 401]
 
 
 async def test_subject_of_the_url_is_that_of_the_peer(signed: SignedDaemon) -> None:
