@@ -144,6 +144,7 @@ async def test_keys_that_cannot_be_fetched_are_degraded_and_the_daemon_is_ready(
             '[auth.issuer.shop]\nissuer = "x"\naudience = "y"\nalgorithms = ["HS256"]\nsecret_files = ["missing"]\n',
             "auth: auth.issuer.shop.secret_files: missing: No such file or directory",
         ),
+        ('[auth.url_keys]\nweb = "missing"\n', "auth: auth.url_keys.web: missing: No such file or directory"),
     ],
 )
 def test_missing_file_stops_the_start_with_one_sentence(
