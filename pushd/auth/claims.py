@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pushd.auth.token_checks import Check, CheckFailed
 from pushd.core.grant import ACTIONS, Grant
-from pushd.core.identity import Identity
+from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
 
 LEEWAY = 10
 """By how many seconds the clock of an issuer may differ."""
@@ -28,6 +28,10 @@ class ClaimRules:
     max_lifetime: float
     claims_map: Mapping[str, str] | None = None
 
+    def claim_of(self, key: str) -> str:
+        """Return the claim from which a key of the grant is taken; empty if there is none."""
+        return f"{GRANT_CLAIM}.{key}" if self.claims_map is None else self.claims_map.get(key, "")
+
 
 def check_claims(claims: Claims, rules: ClaimRules, now: float) -> int:
     """Check all claims except the grant and whether the token has expired, and return ``exp``.
@@ -37,6 +41,8 @@ def check_claims(claims: Claims, rules: ClaimRules, now: float) -> int:
     """
     _check_audience(claims.get("aud"), rules.audiences)
     _check_text(claims, "sub", Check.SUBJECT, is_required=True)
+    if len(str(claims["sub"]).encode()) > MAX_SUBJECT_BYTES:
+        raise CheckFailed(Check.SUBJECT, "sub", f"claim sub must not exceed {MAX_SUBJECT_BYTES} bytes")
     _check_text(claims, "jti", Check.TOKEN_ID)
     _check_start(claims, "nbf", Check.NOT_BEFORE, now)
     issued_at = _check_start(claims, "iat", Check.ISSUED_AT, now)

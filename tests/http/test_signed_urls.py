@@ -253,7 +253,8 @@ async def test_removed_key_closes_the_connections_of_its_urls(signed: SignedDaem
 @pytest.mark.parametrize("is_durable", [True, False])
 async def test_first_use_survives_a_restart_with_the_history(tmp_path: Path, is_durable: bool) -> None:
     settings: dict[str, object] = {"backend.data_dir": tmp_path / "data"} if is_durable else {}
-    used, statuses = "", []
+    used = ""
+    statuses: list[int] = []
     for _ in range(2):
         signed = SignedDaemon(tmp_path, settings)
         await signed.daemon.start()
