@@ -7,7 +7,7 @@ from pushd.auth.url_signature import check_secret
 from pushd.config.fields import setting
 from pushd.config.issuers import IssuerSettings
 from pushd.config.key_files import read_key_file
-from pushd.config.parsers import flag, nonblank_string, text
+from pushd.config.parsers import duration, flag, nonblank_string, text
 from pushd.core.grant import NOTHING, Grant
 
 _COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -41,6 +41,12 @@ class AuthSettings:
         flag,
         "Whether the parameter token of an address is taken as a token; addresses appear in logs of proxies.",
         "true or false",
+    )
+    grace: float = setting(
+        25,
+        duration(minimum=0, maximum=3600),
+        "How long a connection stays open after its token has expired, unless the token is renewed.",
+        "seconds",
     )
     anonymous: Grant = NOTHING
     """The grant of a peer without a credential, if authentication is enabled."""

@@ -6,10 +6,9 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from pushd.auth.url_signature import check_secret, sign
+from pushd.ctl.durations import duration
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 
-_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)?")
-_UNITS = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -54,12 +53,16 @@ def add_sign_options(command: ArgumentParser) -> None:
     )
     command.add_argument("--key-file", metavar="FILE", help="file of the key, if --key does not name it")
     command.add_argument(
-        "--expires", type=duration, default=300, metavar="TIME", help="until when it may be used first (default: 5m)"
+        "--expires",
+        type=duration,
+        default=300,
+        metavar="DURATION",
+        help="until when it may be used first (default: 5m)",
     )
     command.add_argument(
         "--until",
         type=duration,
-        metavar="TIME",
+        metavar="DURATION",
         help="until when a client that has used it may reconnect (default: an hour after --expires)",
     )
     command.add_argument("--sub", type=_subject, help="subject: the user, device or service")
@@ -67,17 +70,6 @@ def add_sign_options(command: ArgumentParser) -> None:
     command.add_argument(
         "--mount", default="", metavar="PATH", help="path that a proxy removes before it passes requests on"
     )
-
-
-def duration(text: str) -> int:
-    """Return seconds: a whole number, with an optional unit s, m, h or d.
-
-    :raises ArgumentTypeError: when it is something else.
-    """
-    found = _DURATION.fullmatch(text)
-    if found is None or int(found[1]) == 0:
-        raise ArgumentTypeError(f"must be a time such as 30s, 5m, 2h or 7d (got {text!r})")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _key(args: Namespace) -> tuple[str, str]:

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import time
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +13,6 @@ import pytest
 from pushd.auth.signed_urls import verify
 from pushd.auth.url_signature import parse_query
 from pushd.ctl.main import main
-from pushd.ctl.sign import duration
 from tests.auth.signed_url_vectors import SECRET
 from tests.daemon.real import Daemon
 
@@ -88,17 +86,6 @@ def test_wrong_arguments_are_one_sentence(
     out, err = capsys.readouterr()
     assert out == "" and error in err and err.count("\n") == 1
     assert SECRET.decode() not in err
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("1", 1), ("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604800)])
-def test_times_have_units(text: str, seconds: int) -> None:
-    assert duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "0s", "-5", "5 m", "1.5h", "5w", "1h30m", "1234567890"])
-def test_other_times_are_refused(text: str) -> None:
-    with pytest.raises(ArgumentTypeError):
-        duration(text)
 
 
 @pytest.fixture(scope="module")
