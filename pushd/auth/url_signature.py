@@ -1,7 +1,7 @@
 """The signature of a URL: HMAC-SHA-256 over its method, path and query in a canonical form.
 
 It does not depend on how a client or a proxy writes the URL: percent-encoding and the order of parameters do not
-matter. `pushctl` uses this module, too, so it imports nothing of the daemon.
+matter. `pushd.ctl.url_signer` makes signatures.
 """
 
 import hmac
@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 RECONNECT_PARAMETERS: Final = (b"lastEventId", b"lastEventID", b"last_event_id", b"Last-Event-ID")
 """Parameters in which polyfills of EventSource and other clients send the last id when they reconnect. They are not
@@ -23,8 +23,6 @@ SECRET_BYTES: Final = 32
 _VERSION: Final = b"pushd1"
 _METHODS: Final = {b"GET": b"GET", b"HEAD": b"GET", b"POST": b"POST", b"PUT": b"POST"}
 _UNSIGNED: Final = frozenset({SIGNATURE, *RECONNECT_PARAMETERS})
-_WRITTEN: Final = "/%:@!$&'()*+,;=?-._~"
-"""Characters that stay as they are in a signed URL."""
 
 Parameters = Mapping[bytes, Sequence[bytes]]
 """The parameters of a query, decoded: for each name its values."""
@@ -68,47 +66,6 @@ def parse_query(query: bytes) -> dict[bytes, list[bytes]]:
 def signature_of(form: bytes, secret: bytes) -> bytes:
     """Return the signature of a canonical form: unpadded base64url (RFC 4648, section 5)."""
     return urlsafe_b64encode(hmac.digest(secret, form, sha256)).rstrip(b"=")
-
-
-def sign(
-    url: str,
-    key_id: str,
-    secret: bytes,
-    *,
-    method: str = "GET",
-    expires: int,
-    until: int | None = None,
-    subject: str | None = None,
-    mount: str = "",
-) -> str:
-    """Return a URL with a signature.
-
-    :param url: an absolute URL, or a path with an optional query.
-    :param expires: until when it may be used first, in unix seconds.
-    :param until: until when a client that has used it may reconnect, in unix seconds; None: the default of the daemon.
-    :param mount: the part of the path that a proxy removes before it passes requests on, such as ``/push``.
-    :raises ValueError: when the URL cannot be signed. The text is one sentence.
-    """
-    parts = urlsplit(url)
-    path, query = quote(parts.path or "/", _WRITTEN), quote(parts.query, _WRITTEN)
-    signed, prefix = signed_method(method.encode()), mount.rstrip("/")
-    below = path.removeprefix(prefix)
-    if signed is None:
-        raise ValueError(f"method must be GET, HEAD, POST or PUT (got {method})")
-    if parts.fragment or "#" in url:
-        raise ValueError("URL must not have a fragment")
-    if not path.startswith(prefix) or not below.startswith("/"):
-        raise ValueError(
-            f"path of the URL must begin with {prefix}/" if prefix else "path of the URL must begin with /"
-        )
-    if taken := CREDENTIAL_PARAMETERS & {name.decode("utf-8", "replace") for name in parse_query(query.encode())}:
-        raise ValueError(f"URL must not have the parameter {min(taken)}: the signature adds it")
-    added = {"exp": str(expires), "until": until, "sub": subject, "kid": key_id}
-    pairs = [f"{name}={quote(str(value), '')}" for name, value in added.items() if value is not None]
-    query = "&".join([*([query] if query else []), *pairs])
-    form = canonical_form(signed, unquote_to_bytes(below), parse_query(query.encode()))
-    query += f"&sig={signature_of(form, secret).decode('ascii')}"
-    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
 
 
 def check_secret(content: bytes) -> bytes:

@@ -5,10 +5,12 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
-from pushd.auth.url_signature import check_secret, sign
 from pushd.ctl.durations import duration
 from pushd.ctl.errors import EXIT_USAGE, CtlError
+from pushd.ctl.url_signer import sign
 
+_SECRET_BYTES = 32
+"""The least bytes of a secret that the daemon accepts."""
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -33,10 +35,10 @@ def sign_url(args: Namespace) -> int:
             args.signed_url,
             key_id,
             secret,
-            method=args.method,
             expires=now + args.expires,
             until=until,
             subject=args.sub,
+            method=args.method,
             mount=args.mount,
         )
     except ValueError as error:
@@ -82,12 +84,14 @@ def _key(args: Namespace) -> tuple[str, str]:
 
 
 def _read_secret(file: str) -> bytes:
+    """Return the secret in a file; a line end at the end of the file does not count, as for the daemon."""
     try:
-        return check_secret(Path(file).read_bytes())
+        secret = Path(file).read_bytes().rstrip(b"\r\n")
     except OSError as error:
         raise CtlError(f"{file}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise CtlError(f"{file}: {error}") from None
+    if len(secret) < _SECRET_BYTES:
+        raise CtlError(f"{file}: must have at least {_SECRET_BYTES} bytes (has {len(secret)})")
+    return secret
 
 
 def _subject(text: str) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from pushd.auth.signed_urls import RECONNECT_SECONDS, SignedUrls, verify
-from pushd.auth.url_signature import canonical_form, parse_query, sign, signature_of
+from pushd.auth.url_signature import canonical_form, parse_query, signature_of
 from pushd.core.errors import BadParameter, Refusal, TokenInvalid, Unavailable
 from pushd.core.grant import ACTIONS, OPERATIONS
 from pushd.core.identity import Identity
 from pushd.core.remembered_urls import RememberedUrls
+from pushd.ctl.url_signer import sign
 from tests.auth.signed_url_vectors import KEY_ID, NOW, SECRET
 from tests.auth.test_authenticator import now as result_of
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 from playwright.sync_api import Page
 
-from pushd.auth.url_signature import sign
+from pushd.ctl.url_signer import sign
 from tests.auth.signed_url_vectors import SECRET
 from tests.browser.daemon import Daemon, wait
 from tests.browser.screen import open_blank

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from pushd.auth.signed_urls import verify
-from pushd.auth.url_signature import parse_query
+from pushd.auth.url_signature import SECRET_BYTES, parse_query
+from pushd.ctl import sign
 from pushd.ctl.main import main
 from tests.auth.signed_url_vectors import SECRET
 from tests.daemon.real import Daemon
@@ -86,6 +87,10 @@ def test_wrong_arguments_are_one_sentence(
     out, err = capsys.readouterr()
     assert out == "" and error in err and err.count("\n") == 1
     assert SECRET.decode() not in err
+
+
+def test_secrets_are_as_long_as_for_the_daemon() -> None:
+    assert sign._SECRET_BYTES == SECRET_BYTES
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from pushd.auth.url_signature import sign
+from pushd.ctl.url_signer import sign
 from tests.auth.signed_url_vectors import KEY_ID, SECRET
 from tests.transports.daemon import RunningDaemon, until, until_ready
 from tests.transports.http_client import Answer, HttpClient, encode_request
@@ -148,7 +148,11 @@ async def test_stream_reconnects_after_exp_with_the_cursor_of_any_polyfill(
     await until(lambda: b"data: 2" in b"".join(again._pieces), "the missed message")
     assert b"data: 1" not in b"".join(again._pieces)
     signed.pass_time(7201)
-    assert code(await signed.ask(f"{url}&{name}={first}")) == "token-expired"
+    assert code(await signed.ask(url)) == "token-expired"
+    expired = await signed.ask(f"{url}&{name}={first}")
+    assert (expired.status, expired.headers["referrer-policy"]) == (200, "no-referrer")
+    assert b"event: expired" in expired.body and b'"code":"token-expired"' in expired.body
+    assert code(await signed.ask(f"{url}A&{name}={first}")) == "token-invalid"
 
 
 @pytest.mark.parametrize(
