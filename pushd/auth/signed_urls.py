@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from pushd.auth.url_signature import Parameters, canonical_form, signature_of, signed_method
 from pushd.core.errors import BadParameter, Refusal, TokenExpired, TokenInvalid
 from pushd.core.grant import PRESENCE, Action, Grant
-from pushd.core.identity import Identity
+from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
 from pushd.core.names import is_pattern, parse_topics
 
 URL_KEY: Final = "url:"
@@ -20,7 +20,6 @@ RECONNECT_SECONDS: Final = 3600
 """How long after ``exp`` a URL may be used to reconnect if it has no ``until``."""
 _TIME: Final = re.compile(rb"[0-9]{1,10}")
 """Unix seconds up to the year 2286."""
-_MAX_SUBJECT_BYTES: Final = 255
 _MAX_TOPICS: Final = 1000
 _DIGEST_BYTES: Final = 16
 
@@ -144,11 +143,11 @@ def _subject(parameters: Parameters) -> str | None:
     if raw is None:
         return None
     try:
-        subject = raw.decode("utf-8") if len(raw) <= _MAX_SUBJECT_BYTES else ""
+        subject = raw.decode("utf-8") if len(raw) <= MAX_SUBJECT_BYTES else ""
     except UnicodeDecodeError:
         subject = ""
     if not subject:
-        raise TokenInvalid(f"sub of the signed URL must have 1 to {_MAX_SUBJECT_BYTES} bytes of UTF-8")
+        raise TokenInvalid(f"sub of the signed URL must have 1 to {MAX_SUBJECT_BYTES} bytes of UTF-8")
     return subject
 
 

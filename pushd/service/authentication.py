@@ -13,14 +13,14 @@ from pushd.auth.authenticator import Authenticator, Verifier
 from pushd.auth.jwks import JwksSources
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
 from pushd.auth.signed_urls import URL_KEY, SignedUrls, UrlMemory
-from pushd.auth.static_tokens import TOKEN, StaticTokens
+from pushd.auth.static_tokens import StaticTokens
 from pushd.auth.verification_keys import KeySet
 from pushd.config.auth import AuthSettings, build_url_keys
 from pushd.config.issuers import OpenJwks, build_issuers
 from pushd.config.table import ConfigError
 from pushd.core.errors import TokenRevoked
 from pushd.core.grant import FULL
-from pushd.core.identity import Identity
+from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
 
 _CONNECT_SECONDS: Final = 5.0
@@ -104,7 +104,7 @@ class AuthenticationService(MultiService):
         identity = peer.identity
         if identity is None:
             peer.grant = self.authenticator.anonymous
-        elif identity.issuer.startswith(TOKEN):
+        elif identity.authority == STATIC:
             self._renew_token(peer, identity)
         elif identity.issuer.startswith(URL_KEY):
             if identity.issuer.removeprefix(URL_KEY) not in self.signed_urls.keys:

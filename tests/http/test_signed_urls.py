@@ -112,6 +112,18 @@ async def test_operations_are_not_granted(signed: SignedDaemon, path: str) -> No
         assert (answer.status, code(answer)) == (403, "forbidden")
 
 
+async def test_signed_url_cannot_renew_the_token_of_a_connection(signed: SignedDaemon) -> None:
+    signed.stream(signed.sign("/sse/a", subject="alice"))
+    await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
+    (subscriber,) = signed.daemon.subscribers("a")
+    path = f"/connections/{subscriber.peer.id}/auth"
+    answer = await signed.ask(signed.sign(path, "POST", subject="alice"), "POST")
+    assert (answer.status, code(answer)) == (403, "forbidden")
+    answer = await signed.ask(path, "POST", **BEARER)
+    assert answer.status == 404
+    assert list(signed.daemon.subscribers("a")) == [subscriber]
+
+
 async def test_batch_is_granted_nothing(signed: SignedDaemon) -> None:
     line = b'{"channel":"a","data":"x"}\n'
     headers = {"Content-Type": "application/x-ndjson"}
