@@ -112,6 +112,13 @@ async def test_operations_are_not_granted(signed: SignedDaemon, path: str) -> No
         assert (answer.status, code(answer)) == (403, "forbidden")
 
 
+async def test_stream_is_warned_before_until(signed: SignedDaemon) -> None:
+    now = int(time.time())
+    stream = signed.stream(signed.sign("/sse/a", expires=now + 20, until=now + 25))
+    await until(lambda: b"event: expiring" in b"".join(stream._pieces), "the warning")
+    assert f'"at":{now + 25}'.encode() in b"".join(stream._pieces)
+
+
 async def test_signed_url_cannot_renew_the_token_of_a_connection(signed: SignedDaemon) -> None:
     signed.stream(signed.sign("/sse/a", subject="alice"))
     await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
