@@ -21,7 +21,7 @@ class Identity:
     subject: str | None
     grant: Grant
     issuer: str
-    """The name of the issuer in the configuration, or ``token:NAME`` for a static token."""
+    """The name of the issuer in the configuration; ``token:NAME`` for a static token, ``url:KID`` for a signed URL."""
     expires: float | None = None
     """When the credential expires, in unix seconds; None: never."""
     token_id: str | None = None
