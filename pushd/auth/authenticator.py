@@ -122,14 +122,34 @@ class Authenticator:
         self._cache.clear()
         self._cached_bytes = 0
 
-    async def authenticate(self, token: str, *, needs_revocations: bool = True) -> Identity:
-        """Return the identity of a token.
+    async def authenticate(self, token: str) -> Identity:
+        """Return the identity of a token that has not been revoked.
 
-        :param needs_revocations: False: accept the token also while newer revocations may be unknown.
         :raises TokenInvalid: when it is too large, or no verifier accepts it.
         :raises TokenExpired: when it is genuine and has expired.
         :raises TokenRevoked: when it is genuine and has been revoked.
         :raises Unavailable: when it cannot be known whether it has been revoked.
+        """
+        identity = await self.verify(token)
+        self.check_revocations(identity)
+        return identity
+
+    def check_revocations(self, identity: Identity, *, needs_revocations: bool = True) -> None:
+        """Check that a genuine credential has not been revoked.
+
+        :param needs_revocations: False: accept it also while newer revocations may be unknown.
+        :raises TokenRevoked: when it has been revoked.
+        :raises Unavailable: when that cannot be known.
+        """
+        self.revocations.check(identity)
+        if needs_revocations:
+            self.revocations.check_known()
+
+    async def verify(self, token: str) -> Identity:
+        """Return the identity of a token, whether it has been revoked or not.
+
+        :raises TokenInvalid: when it is too large, or no verifier accepts it.
+        :raises TokenExpired: when it is genuine and has expired.
         """
         data = _encode(token)
         digest = sha256(data).digest()
@@ -141,9 +161,6 @@ class Authenticator:
             if verifiers is self._verifiers:
                 identity = verified
                 self._keep(digest, _Verified(identity, len(data)))
-        self.revocations.check(identity)
-        if needs_revocations:
-            self.revocations.check_known()
         return identity
 
     async def examine(self, token: str) -> Verdict:

@@ -171,6 +171,12 @@ class TokenRevoked(Refusal):
     challenge = 'Bearer error="invalid_token"'
 
 
+LAPSED = TokenExpired, TokenRevoked
+"""The refusals of credentials that were accepted before."""
+UNAUTHORIZED = TokenMissing, TokenInvalid, *LAPSED, NotGranted
+"""The refusals of credentials, and of what a credential does not allow."""
+
+
 class NotFound(Refusal):
     """There is no such resource."""
 

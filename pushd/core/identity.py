@@ -10,6 +10,9 @@ MAX_TOKEN_BYTES: Final = 8 << 10
 MAX_SUBJECT_BYTES: Final = 255
 """The most bytes of a subject in UTF-8. Each message of its publisher contains it."""
 
+STATIC: Final = "token:"
+"""The prefix of the issuer of a static token; the name of the token follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -18,7 +21,7 @@ class Identity:
     subject: str | None
     grant: Grant
     issuer: str
-    """The name of the issuer in the configuration, or ``token:NAME`` for a static token."""
+    """The name of the issuer in the configuration; ``token:NAME`` for a static token, ``url:KID`` for a signed URL."""
     expires: float | None = None
     """When the credential expires, in unix seconds; None: never."""
     token_id: str | None = None
@@ -27,3 +30,12 @@ class Identity:
     """By which groups of credentials can be revoked."""
     issued_at: float | None = None
     """When the credential was issued, in unix seconds. If it is None, any revocation that names it covers it."""
+
+    @property
+    def authority(self) -> str:
+        """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""
+        return STATIC if self.issuer.startswith(STATIC) else self.issuer
+
+    def is_same_as(self, other: "Identity") -> bool:
+        """Return whether two credentials are of the same authority and subject, so that one may replace the other."""
+        return (self.authority, self.subject) == (other.authority, other.subject)

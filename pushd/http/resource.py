@@ -11,23 +11,36 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
-from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
+from pushd.auth.signed_urls import SignedUrls
+from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
+from pushd.core.errors import (
+    UNAUTHORIZED,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Refusal,
+    TooManyConnections,
+)
 from pushd.core.grant import FULL
+from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
-from pushd.http.authentication import TOKEN_PARAMETER, Carriers
+from pushd.http.authentication import TOKEN_PARAMETER, Carriers, identity_of_url, is_signed
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
 from pushd.http.query import check_parameters
+from pushd.http.repeated_refusals import RepeatedRefusals
 from pushd.http.request import Request
 from pushd.metrics import Counters
 from pushd.net.addresses import Network, forwarded_host, host_of, is_in_networks
-from pushd.net.admission import Admission, Slot
+from pushd.net.admission import Admission, Slot, network_of
 from pushd.net.eager_task import run_eagerly
 
 _EXPOSED_HEADERS = (
-    b"Pushd-Cursor, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, Retry-After"
+    b"Pushd-Cursor, Pushd-Connection, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, "
+    b"Retry-After"
 )
 _REQUEST_HEADERS = (
     b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"
@@ -58,6 +71,9 @@ class HttpContext:
     access: AccessLog = field(default_factory=AccessLog)
     authenticator: Authenticator = NO_AUTHENTICATION
     carriers: Carriers = field(default_factory=Carriers)
+    signed_urls: SignedUrls | None = None
+    """Verifies signed URLs; None or without keys: they are not accepted."""
+    repeated_refusals: RepeatedRefusals = field(default_factory=RepeatedRefusals)
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
@@ -87,21 +103,38 @@ class HttpContext:
     async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
         """Return the peer of a request.
 
-        :param needs_revocations: see `Authenticator.authenticate`, as for the errors.
+        :param needs_revocations: see `Authenticator.check_revocations`.
         :raises TokenInvalid: when its credential is not accepted.
         :raises TokenExpired: when its credential has expired.
+        :raises TokenRevoked: when its credential has been revoked.
+        :raises Unavailable: when it cannot be known whether its credential has been revoked.
         :raises BadRequest: when it has several credentials.
+        :raises BadParameter: when its URL is signed, and has a parameter of the signature more than once.
         :raises Forbidden: when it is authenticated by a cookie, and a page of a foreign origin may have sent it.
         """
         if not self.authenticator.is_enabled:
             return _EVERYBODY
+        identity = await self._identity_of(request)
+        if identity is not None:
+            self.authenticator.check_revocations(identity, needs_revocations=needs_revocations)
+        grant = self.authenticator.anonymous if identity is None else identity.grant
+        return Peer("http", self.client_of(request), grant, identity)
+
+    async def _identity_of(self, request: Request) -> Identity | None:
+        """Return the identity of a request; None if it has no credential."""
+        if self.signed_urls is not None and self.signed_urls.keys and is_signed(request):
+            return await identity_of_url(request, self.signed_urls, self.carriers)
         credential = self.carriers.credential_of(request)
         if credential is None:
-            return Peer("http", self.client_of(request), self.authenticator.anonymous)
+            return None
         if credential.is_cookie:
             self._check_cookie_origin(request)
-        identity = await self.authenticator.authenticate(credential.token, needs_revocations=needs_revocations)
-        return Peer("http", self.client_of(request), identity.grant, identity)
+        return await self.authenticator.verify(credential.token)
+
+    @property
+    def credential_parameters(self) -> frozenset[str]:
+        """The parameters of signed URLs, if these are accepted."""
+        return CREDENTIAL_PARAMETERS if self.signed_urls is not None and self.signed_urls.keys else frozenset()
 
     def _check_cookie_origin(self, request: Request) -> None:
         """Check that no page of a foreign origin made the browser send a cookie."""
@@ -219,8 +252,13 @@ class HttpResource(Resource):
                 request.answer(body)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Answer a refused request."""
-        self.context.counters.count_refusal(refusal, f"http {self.context.client_of(request)}")
+        """Answer a refused request. An address that is refused again and again is told to wait longer each time."""
+        client = self.context.client_of(request)
+        self.context.counters.count_refusal(refusal, f"http {client}")
+        if isinstance(refusal, UNAUTHORIZED) and (
+            seconds := self.context.repeated_refusals.count(network_of(client) or client)
+        ):
+            request.setHeader(b"Retry-After", b"%d" % seconds)
         request.answer(render_refusal(request, refusal))
 
     @cached_property
@@ -260,10 +298,11 @@ class HttpResource(Resource):
 
     def _check_parameters(self, request: Request) -> None:
         token = {TOKEN_PARAMETER} if self.context.carriers.query_tokens else set()
+        others = self.context.credential_parameters
         if request.method not in _SAFE:
-            check_parameters(request, self.write_parameters | token, is_strict=True)
+            check_parameters(request, self.write_parameters | token, is_strict=True, credentials=others)
         elif self.parameters is not None:
-            check_parameters(request, self.parameters | token, is_strict=False)
+            check_parameters(request, self.parameters | token, is_strict=False, credentials=others)
 
     async def _answer_other(self, request: Request) -> Answer:
         methods = self._methods

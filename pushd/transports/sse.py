@@ -4,28 +4,18 @@ import random
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import BadParameter, Kicked, Refusal, Stopping, TokenExpired, TokenRevoked, Unavailable
-from pushd.http.query import parameter, reconnect_cursor
+from pushd.core.errors import LAPSED, BadParameter, Kicked, Refusal, Stopping, Unavailable
+from pushd.http.query import is_reconnect, parameter
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.http_stream import StreamFormat, StreamResource
-from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson, encode_expired
+from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson
 
 _RETRY_MS = 3000
-_ENDED_RETRY_MS = 3_600_000
-"""The reconnection time of a stream whose credential has ended, which the page has to replace."""
-_ENDED = (TokenExpired, TokenRevoked)
-"""The refusals of a credential that was accepted before."""
-
-
-def _is_reconnect(request: Request) -> bool:
-    """Return whether a request has a valid cursor of a reconnect."""
-    try:
-        return reconnect_cursor(request) is not None
-    except Refusal:
-        return False
+_RETRY_WITHOUT_CREDENTIAL_MS = 3_600_000
+"""An EventSource reconnects with the same address and cookies: it will be refused again until the page has new ones."""
 
 
 class SseResource(StreamResource):
@@ -56,25 +46,25 @@ class SseResource(StreamResource):
         return PREAMBLE % self._come_back_after(refusal)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Answer a refused request.
-
-        An EventSource that reconnects while its credential cannot be checked has to try again, and one whose credential
-        has ended must not: after an error status, pages do not learn the reason, and other clients retry at once.
+        """Answer a refused request. A reconnect whose credential has lapsed gets a stream that says so and ends: after
+        an error status an EventSource tells the page nothing, and other clients reconnect in a loop. One whose
+        credential cannot be checked at present gets a stream that ends at once, so that it tries again.
         """
-        is_get = request.method == b"GET"
-        if is_get and isinstance(refusal, Unavailable):
+        if isinstance(refusal, Unavailable) and request.method == b"GET":
             request.answer(self.retry_later(request, refusal))
-        elif is_get and isinstance(refusal, _ENDED) and _is_reconnect(request):
-            request.answer(self.retry_later(request, refusal) + encode_expired(refusal.code))
-        else:
+            return
+        if not (isinstance(refusal, LAPSED) and request.method == b"GET" and is_reconnect(request)):
             super().refuse(request, refusal)
+            return
+        self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")
+        request.setHeader(b"Content-Type", b"text/event-stream")
+        request.setHeader(b"Cache-Control", b"no-store, no-transform")
+        request.answer(self.farewell(refusal) + self._formats[None].plain.expired(refusal.code))
 
     def farewell(self, refusal: Refusal) -> bytes:
-        """Encode what an EventSource receives before its stream ends: an event if its credential has ended, else the
-        `retry` line if it has to reconnect later.
-        """
-        if isinstance(refusal, _ENDED):
-            return RETRY % self._come_back_after(refusal) + encode_expired(refusal.code)
+        """Encode the `retry` line for an EventSource that has to reconnect later. It creates no event by itself."""
+        if isinstance(refusal, LAPSED):
+            return RETRY % _RETRY_WITHOUT_CREDENTIAL_MS
         has_delay = refusal.retry_after is not None and not isinstance(refusal, Kicked)
         return RETRY % self._come_back_after(refusal) if has_delay else b""
 
@@ -82,8 +72,6 @@ class SseResource(StreamResource):
         """Return the milliseconds until the reconnect, randomized so that clients do not reconnect all at once."""
         if isinstance(refusal, Kicked):
             return _RETRY_MS
-        if isinstance(refusal, _ENDED):
-            return _ENDED_RETRY_MS
         seconds = refusal.retry_after or 1
         spread = self.spread if isinstance(refusal, Stopping) else seconds
         return round(1000 * (seconds + random.uniform(0, spread)))

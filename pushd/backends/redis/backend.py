@@ -205,6 +205,12 @@ class RedisBackend:
     async def kick(self, subject: str) -> None:
         await self._revocations.kick(subject)
 
+    async def remember_url(self, digest: bytes, until: float) -> None:
+        await self._reader.remember_url(digest, until)
+
+    async def is_url_remembered(self, digest: bytes) -> bool:
+        return await self._reader.is_url_remembered(digest)
+
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)
         if self._commands.link.protocol is not None:

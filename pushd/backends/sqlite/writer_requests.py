@@ -43,7 +43,17 @@ class RevokeRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest
+class UrlRequest(NamedTuple):
+    """Remember that a signed URL was used. Its result is None."""
+
+    digest: bytes
+    until: float
+    """Unix seconds."""
+    time: float
+    now: float
+
+
+Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest
 RequestResult = list[Message | Refusal] | int | None
 
 
