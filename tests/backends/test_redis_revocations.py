@@ -210,8 +210,9 @@ async def test_new_master_gets_those_that_it_has_missed(tmp_path: Path, node: St
         nodes = [await node(watched.url) for _ in range(2)]
         await revoke(nodes[0])
         await all_know(nodes, ALICE)
-        watched.replica.ask("REPLICAOF", "NO", "ONE")
-        watched.replica.ask("HDEL", "pushd:revocations", "sub:alice")
+        await until(lambda: stored(watched.replica) == {b"sub:alice"}, "replicated")
+        watched.replica.ask("CONFIG", "SET", "replica-read-only", "no")
+        watched.replica.ask("DEL", "pushd:revocations")  # as if it had lagged behind
         watched.master.kill()
         await watched.until_failed_over()
         for each in nodes:

@@ -79,7 +79,7 @@ def test_node_without_its_backend_refuses_tokens_and_says_so(tmp_path: Path) -> 
         assert status(daemon, {"Authorization": "Bearer forged"}) == (401, "token-invalid")
         redis.start()
         assert eventually(lambda: status(daemon, ALICE) == (202, ""), 15)
-        assert json.loads(daemon.request("GET", "/health/ready").body) == {"ready": True}
+        assert eventually(lambda: json.loads(daemon.request("GET", "/health/ready").body) == {"ready": True}, 15)
     finally:
         daemon.stop()
         redis.kill()

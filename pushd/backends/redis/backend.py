@@ -266,7 +266,7 @@ class RedisBackend:
             self._feed.forgets = forgets
         self._commands.epoch = epoch
         self._feed.advance(epoch, head)
-        await self._revocations.sync(protocol)
+        await self._revocations.sync_soon(protocol)
 
     def _make_feed(self) -> PubSubProtocol:
         confirm, is_behind = self._subscriptions.confirm, self._events.is_behind
@@ -281,7 +281,7 @@ class RedisBackend:
         if run != self._commands.run:
             raise NotUsable("it is not the Redis server of the command connection")
         await self._subscriptions.connected(protocol)
-        await self._revocations.sync(self._commands.link.protocol)
+        await self._revocations.sync_soon(self._commands.link.protocol)
         await self._feed.resync()
 
     async def _run_of(self, protocol: Any) -> bytes:

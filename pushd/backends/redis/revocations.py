@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import RedisError
@@ -28,6 +29,8 @@ _SCANNED: Final = 1000
 """Revocations that are read at a time."""
 _RESTORED: Final = 200
 """Revocations that are written at a time."""
+_WAITED: Final = 1.0
+"""Seconds for which a new connection waits until the revocations are read."""
 
 _decode = msgspec.json.Decoder(list[str]).decode
 
@@ -121,6 +124,20 @@ class RedisRevocations:
         elif self._commands.link.protocol is not None:
             self._run(self.sync(self._commands.link.protocol))
 
+    async def sync_soon(self, protocol: CommandProtocol) -> None:
+        """Read all revocations if their stamp has changed, as `sync`, and wait for that at most `_WAITED` seconds.
+
+        Very many of them must not delay a new connection. Nor must a failure, which a heartbeat makes up for.
+        """
+        waiting: Deferred[None] = Deferred()
+
+        def release(_: object) -> None:
+            if not waiting.called:
+                waiting.callback(None)
+
+        Deferred.fromCoroutine(self.sync(protocol)).addErrback(self._on_failure).addBoth(release)
+        await waiting.addTimeout(_WAITED, self._clock, lambda *_: None)
+
     async def sync(self, protocol: CommandProtocol) -> None:
         """Read all revocations if their stamp has changed, and restore those that Redis does not have.
 
@@ -176,12 +193,16 @@ class RedisRevocations:
 
     async def _read_and_restore(self, protocol: CommandProtocol) -> None:
         found = await self._read(protocol)
-        missing = [revocation for revocation in self._known() if found.get(revocation.key) != revocation]
-        if missing:
-            self.log.warn("Redis has lost {count} revocations: restoring them", count=len(missing))
-        for first in range(0, len(missing), _RESTORED):
-            words = [word for revocation in missing[first : first + _RESTORED] for word in _words(revocation)]
-            self._advance(*await self._commands.call_over(protocol, REVOKE, *words))
+        known, restored = list(self._known()), 0
+        for first in range(0, len(known), _SCANNED):
+            missing = [each for each in known[first : first + _SCANNED] if found.get(each.key) != each]
+            restored += len(missing)
+            for start in range(0, len(missing), _RESTORED):
+                words = [word for each in missing[start : start + _RESTORED] for word in _words(each)]
+                self._advance(*await self._commands.call_over(protocol, REVOKE, *words))
+            await deferLater(self._clock, 0)
+        if restored:
+            self.log.warn("Redis had lost {count} revocations: restored", count=restored)
 
     async def _read(self, protocol: CommandProtocol) -> dict[tuple[str, str], Revocation]:
         """Read all revocations, and remove those that have expired from Redis."""
