@@ -4,9 +4,12 @@ import json
 import time
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
+from pushd.backends.memory import MemoryBackend
 from tests.daemon_fixtures import Start
 from tests.transports.client import Closed
 from tests.transports.daemon import RunningDaemon, until
@@ -130,6 +133,30 @@ async def test_rights_are_needed(start_daemon: Start, tokens_file: Path) -> None
         assert (answer.status, answer.json["error"]["code"]) == (403, "forbidden")
         assert (await daemon.request(method, path, body)).status == 401
     assert (await daemon.request("GET", "/auth/revocations", headers=OPERATOR)).json == []
+
+
+@pytest.mark.parametrize("path", ["/history/a", "/poll/a?since=all", "/pull/a?since=all"])
+async def test_answer_that_is_being_made_is_withheld(
+    start_daemon: Start, tokens_file: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    daemon = await start_daemon({"auth.tokens_file": tokens_file})
+    await daemon.request("POST", "/pub/a", b"s3cret", ALICE)
+    gate, started, page = Deferred[None](), Deferred[None](), MemoryBackend.page
+
+    async def delayed(*arguments: Any) -> Any:
+        if not started.called:
+            started.callback(None)
+        await gate
+        return await page(*arguments)
+
+    monkeypatch.setattr(MemoryBackend, "page", delayed)
+    answering = Deferred.fromCoroutine(daemon.request("GET", path, headers=ALICE))
+    await started
+    assert (await revoke(daemon, sub="alice")).status == 201
+    gate.callback(None)
+    answer = await answering
+    assert (answer.status, answer.json["error"]["code"]) == (401, "token-revoked")
+    assert b"s3cret" not in answer.body
 
 
 async def test_number_of_revocations_is_bounded(
