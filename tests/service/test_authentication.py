@@ -152,3 +152,16 @@ def test_missing_file_stops_the_start_with_one_sentence(
     with pytest.raises(ConfigError) as error:
         AuthenticationService(load(Path("pushd.toml"), {}, {}).auth, Clock())
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "address", ["sse", "stream", "multipart", "mixed", "longpoll", "poll", "pull", "history", "cursor", "pub", "sub"]
+)
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), (BEARER, 403)], ids=["anonymous", "alice"])
+async def test_head_is_refused_as_get_is(
+    daemon: RunningDaemon, files: Files, address: str, headers: dict[str, str], status: int
+) -> None:
+    files.write(["other"], [])
+    await daemon.reload()
+    for method in ("GET", "HEAD"):
+        assert (await daemon.request(method, f"/{address}/news", headers=headers)).status == status
