@@ -29,6 +29,7 @@ from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import close_within, has_unread, limit_reads
 from pushd.transports.backpressure import TwoWayBackpressure
+from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
 from pushd.wire.line_commands import (
     CommandLimits,
@@ -52,8 +53,6 @@ _LAST_REFUSALS = HttpOnLines, LineTooLong, NoRoom, TooLate
 """The refusals after which the connection is closed."""
 _TOGETHER: Final = 256
 """The most publishes in one call of the backend: about 2 ms."""
-_OVERHEAD: Final = 4096
-"""Bytes of a line besides the data of a message: the verb, the channel, types and punctuation."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,6 @@ class LineLimits:
     queue: QueueLimits = field(default_factory=QueueLimits)
     upload: float = 300.0
     """Seconds from the first byte of a line to its end, if they are not received together."""
-
-    @property
-    def line(self) -> int:
-        """The most bytes of a line: enough for a message in base64, or with half of its bytes escaped."""
-        return 2 * self.command.data + _OVERHEAD
 
 
 @implementer(IHalfCloseableProtocol)
@@ -106,6 +100,7 @@ class LineConnection(TwoWayBackpressure):
         """Connection made: send the greeting."""
         self.transport = transport
         self._factory.live.add(self)
+        self._factory.credentials.expect(self)
         limit_reads(transport, _READ)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
@@ -142,7 +137,7 @@ class LineConnection(TwoWayBackpressure):
             self._rest += data
         items: list[_Item] = [line.removesuffix(b"\r") for line in lines]
         limits = self._factory.limits
-        most = limits.line
+        most = limits.command.size
         for number, line in enumerate([*lines, self._rest]):
             if len(line) > most:
                 items[number:] = [LineTooLong(f"line is too long: at most {most} bytes are allowed")]
@@ -331,10 +326,13 @@ class LineFactory(ServerFactory):
         admission: Admission,
         counters: Counters,
         version: str,
+        credentials: CredentialDeadlines,
         authenticator: Authenticator = NO_AUTHENTICATION,
     ) -> None:
+        """`credentials` are the deadlines for the credential of a peer."""
         self.clock = clock
         self.counters = counters
+        self.credentials = credentials
         self.hub = hub
         self._version = version
         self.line_ends: Deadlines[LineConnection] = Deadlines(
@@ -344,7 +342,7 @@ class LineFactory(ServerFactory):
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self.admission = admission
         self.sessions = SessionContext(hub, clock, self.formats, authenticator)
-        self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters)
+        self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters, on_removed=credentials.cancel)
 
     def reconfigure(self, limits: LineLimits) -> None:
         """Change the limits. They apply to commands and connections received from now on."""
