@@ -191,3 +191,16 @@ async def test_reload_changes_the_time_in_which_connections_must_authenticate(tm
             await daemon.reload()
     finally:
         await daemon.stop()
+
+
+@pytest.mark.parametrize("address", ["/cursor", "/version"])
+async def test_what_concerns_all_topics_needs_any_credential(daemon: RunningDaemon, address: str) -> None:
+    for method in ("GET", "HEAD"):
+        assert (await daemon.request(method, address)).status == 401
+        assert (await daemon.request(method, address, headers=BEARER)).status == 200
+
+
+async def test_reload_logs_what_was_read(daemon: RunningDaemon, files: Files) -> None:
+    files.write(None, [])
+    await daemon.reload()
+    assert daemon.log[-2:].count("Tokens and keys read again: 0 static tokens, 0 issuers") == 1

@@ -91,7 +91,7 @@ def test_first_token_in_two_minutes(daemon: Daemon, folder: Path) -> None:
     )
     try:
         assert stream.stdout is not None
-        assert eventually(lambda: "transport=\"sse\"} 1" in run(_METRICS))
+        assert eventually(lambda: 'transport="sse"} 1' in run(_METRICS))
         for block in (publishing, lines):
             for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
                 assert comparable(run(command)) == comparable(output), command
