@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pushd.config.fields import setting
 from pushd.config.issuers import IssuerSettings
-from pushd.config.parsers import flag, text
+from pushd.config.parsers import duration, flag, text
 from pushd.core.grant import NOTHING, Grant
 
 _COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -36,6 +36,12 @@ class AuthSettings:
         flag,
         "Whether the parameter token of an address is taken as a token; addresses appear in logs of proxies.",
         "true or false",
+    )
+    grace: float = setting(
+        25,
+        duration(minimum=0, maximum=3600),
+        "How long a connection stays open after its token has expired, unless the token is renewed.",
+        "seconds",
     )
     anonymous: Grant = NOTHING
     """The grant of a peer without a credential, if authentication is enabled."""

@@ -109,6 +109,12 @@ def since_of(request: Request) -> Since:
     return parse_since(parameter(request, b"since") or "") if cursor is None else cursor
 
 
+def is_reconnect(request: Request) -> bool:
+    """Return whether a request has a cursor, valid or not, as those have that continue a stream."""
+    names = (*RECONNECT_PARAMETERS, b"since") if request.query else ()
+    return bool(request.getHeader(b"last-event-id")) or any(request.args.get(name) for name in names)
+
+
 def reconnect_cursor(request: Request) -> Since | None:
     """Return the cursor that a client has added when it reconnected: of several the newest; None if there is none.
 

@@ -27,7 +27,8 @@ from pushd.net.admission import Admission, Slot
 from pushd.net.eager_task import run_eagerly
 
 _EXPOSED_HEADERS = (
-    b"Pushd-Cursor, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, Retry-After"
+    b"Pushd-Cursor, Pushd-Connection, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, "
+    b"Retry-After"
 )
 _REQUEST_HEADERS = (
     b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"

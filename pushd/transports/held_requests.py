@@ -8,11 +8,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import DataOnlyWire
-from pushd.core.errors import Refusal, Stopping
+from pushd.core.errors import LAPSED, NotGranted, Refusal, Stopping, TokenMissing
 from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
+from pushd.http.errors import render_refusal
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
@@ -33,6 +34,8 @@ class _NullWire(DataOnlyWire):
 
 
 _NULL_WIRE = _NullWire()
+_UNAUTHORIZED: Final = (*LAPSED, TokenMissing, NotGranted)
+"""Refusals after which a peer receives nothing more."""
 
 
 class _HeldRequest:
@@ -83,9 +86,13 @@ class _HeldRequest:
         self.expire()
 
     def close(self, why: Refusal) -> None:
-        """Answer with what there is; a request whose subscription is still being opened is refused."""
+        """Answer with what there is; refuse if the subscription is still being opened, or the peer lost its rights."""
         self._request.closes_connection |= isinstance(why, Stopping)
-        if self.subscriber.position:
+        if isinstance(why, _UNAUTHORIZED) and self.subscriber.position:
+            self._requests.live.remove(self, why)
+            self._request.answer(render_refusal(self._request, why))
+            self._answer(None)
+        elif self.subscriber.position:
             self.expire()
         else:
             self._requests.live.remove(self, why)

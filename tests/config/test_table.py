@@ -30,6 +30,7 @@ DEFAULTS = {
     "auth.tokens_file": "",
     "auth.cookie": "__Host-pushd",
     "auth.query_tokens": False,
+    "auth.grace": 25.0,
     "limits.message": MIB,
     "limits.batch": 16 * MIB,
     "limits.event": 255,
@@ -96,6 +97,7 @@ def test_setting_is_read_from_the_file_the_environment_and_an_option(row, tmp_pa
         "backend.sync": "normal",
     }
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
+    special |= {"auth.grace": "60"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = config_file(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
@@ -205,6 +207,12 @@ def test_file_that_is_not_text_is_reported(tmp_path):
 def test_invalid_variable_or_option_is_reported_by_name(environ, options, sentence):
     with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
         load(None, environ, options)
+
+
+def test_variables_of_pushctl_are_ignored():
+    assert load(None, {"PUSHD_TOKEN": "x", "PUSHD_TOKEN_FILE": "y"}, {}) == load(None, {}, {})
+    with pytest.raises(ConfigError, match="unknown variable PUSHD_TOKENS"):
+        load(None, {"PUSHD_TOKENS": "x"}, {})
 
 
 def test_overridden_value_is_checked_too():
