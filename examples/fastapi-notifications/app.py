@@ -22,7 +22,7 @@ KEY = OctKey.import_key((PRIVATE / "app.secret").read_bytes().rstrip(b"\r\n"))
 """The secret that pushd.toml names, too: the application signs the tokens of its users with it."""
 SERVER_TOKEN = (PRIVATE / "app.token").read_text(encoding="utf-8").strip()
 """The static token with which the application publishes."""
-TOKEN_SECONDS = 3600
+TOKEN_SECONDS = int(os.environ.get("TOKEN_SECONDS", "3600"))
 COOKIE = "__Host-pushd"
 SESSION = "__Host-session"
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
@@ -66,9 +66,9 @@ def pushd_token(user: str) -> str:
     return jwt.encode({"alg": "HS256"}, claims, KEY)
 
 
-def set_cookie(response: Response, name: str, value: str) -> None:
+def set_cookie(response: Response, name: str, value: str, seconds: int | None = None) -> None:
     """Set a cookie that only this origin receives, only over TLS, and that no script can read."""
-    response.set_cookie(name, value, max_age=TOKEN_SECONDS, path="/", secure=True, httponly=True, samesite="lax")
+    response.set_cookie(name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
 
 
 @app.get("/login")
@@ -107,16 +107,16 @@ def notifications(user: User) -> HTMLResponse:
     page = (HERE / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{user}}", escape(user)).replace("{{token}}", escape(token))
     response = HTMLResponse(page, headers={"Cache-Control": "no-store"})
-    set_cookie(response, COOKIE, token)
+    set_cookie(response, COOKIE, token, TOKEN_SECONDS)
     return response
 
 
 @app.post("/token")
 def token(user: User) -> Response:
-    """Return a new token, and set it as the cookie: the page requests it before the old one expires."""
+    """Return a new token, and set it as the cookie: the page requests it when the old one is about to expire."""
     token = pushd_token(user)
     response = JSONResponse({"token": token}, headers={"Cache-Control": "no-store"})
-    set_cookie(response, COOKIE, token)
+    set_cookie(response, COOKIE, token, TOKEN_SECONDS)
     return response
 
 
