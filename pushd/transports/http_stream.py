@@ -268,8 +268,9 @@ class StreamResource(HttpResource):
             request.setResponseCode(204)
             return b""
         self.set_headers(request, stream_format, opening)
-        request.setHeader(b"Pushd-Connection", stream.subscriber.peer.id.encode("ascii"))
-        begin = wire.begin(opening.cursor, stream.subscriber.peer.id) if begins else b""
+        connection = peer.id
+        request.setHeader(b"Pushd-Connection", connection.encode("ascii"))
+        begin = wire.begin(opening.cursor, connection) if begins else b""
         stream.begin(request, stream_format.preamble + begin)
         await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
         return None
