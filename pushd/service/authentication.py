@@ -109,7 +109,7 @@ class AuthenticationService(MultiService):
     def _log_count(self, what: str, settings: AuthSettings, credentials: Credentials) -> None:
         if settings.is_enabled:
             self.log.info(
-                "{what}: {tokens} static tokens, {issuers} issuers",
+                "{what}; static tokens: {tokens}, issuers: {issuers}",
                 what=what,
                 tokens=len(credentials.tokens),
                 issuers=len(credentials.issuers),

@@ -203,4 +203,4 @@ async def test_what_concerns_all_topics_needs_any_credential(daemon: RunningDaem
 async def test_reload_logs_what_was_read(daemon: RunningDaemon, files: Files) -> None:
     files.write(None, [])
     await daemon.reload()
-    assert daemon.log[-2:].count("Tokens and keys read again: 0 static tokens, 0 issuers") == 1
+    assert daemon.log[-2:].count("Tokens and keys read again; static tokens: 0, issuers: 0") == 1
