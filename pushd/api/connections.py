@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from pushd.core.errors import NotFound
+from pushd.core.errors import Forbidden, NotFound
 from pushd.core.names import check_channel
 from pushd.core.subscriber import Subscriber
 from pushd.http.answers import JSON, json_answer
+from pushd.http.authentication import is_signed
 from pushd.http.query import name_in_path, parameter, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -28,6 +29,8 @@ class RenewalResource(HttpResource):
         id, _, action = name_in_path(request).partition("/")
         if action != "auth":
             raise NotFound("there is no such address; POST /connections/ID/auth renews the token of a connection")
+        if is_signed(request):
+            raise Forbidden("signed URL grants one request, and cannot renew the token of a connection")
         lost = self._hub.renew_credential(request.peer, id)
         identity = request.peer.identity
         expires = None if identity is None else identity.expires

@@ -117,5 +117,5 @@ def check_authenticated(peer: Peer, what: str) -> None:
     :param what: what needs it, for the refusal.
     :raises TokenMissing: when it has none.
     """
-    if peer.grant.subject is None and not peer.grant.is_full:
+    if peer.identity is None and peer.grant.subject is None and not peer.grant.is_full:
         raise TokenMissing(f"{what} needs a token")

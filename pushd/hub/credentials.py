@@ -83,7 +83,7 @@ class Credentials:
         :raises Forbidden: when the new one is of another issuer or subject.
         """
         peer = subscriber.peer
-        if peer.identity is not None and not _is_same(peer.identity, identity):
+        if peer.identity is not None and not peer.identity.is_same_as(identity):
             raise Forbidden("token must have the issuer and the subject of the first one of this connection")
         peer.grant, peer.identity = identity.grant, identity
         lost = lost_topics(subscriber)
@@ -106,7 +106,7 @@ class Credentials:
         if (
             subscriber is None
             or subscriber.peer.identity is None
-            or not _is_same(subscriber.peer.identity, peer.identity)
+            or not subscriber.peer.identity.is_same_as(peer.identity)
         ):
             raise UnknownConnection("there is no such connection of the subject of this token at this node")
         lost = self.accept(subscriber, peer.identity)
@@ -160,7 +160,3 @@ class Credentials:
 
     def _on_error(self, failure: Failure) -> None:
         self.log.failure("Checking the credentials of connections failed", failure)
-
-
-def _is_same(one: Identity, other: Identity) -> bool:
-    return (one.issuer, one.subject) == (other.issuer, other.subject)

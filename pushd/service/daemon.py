@@ -77,9 +77,8 @@ class Daemon(MultiService):
         self._admission = Admission(raise_file_limit(limits.connections), limits.connections_per_address)
         self._budget = Budget(limits.waiting_bytes, reactor.seconds)
         unix_time = UnixClock()
-        self.hub = Hub(
-            make_backend(config, reactor), reactor, self._counters, limits.subscriptions, self._budget, unix_time
-        )
+        backend = make_backend(config, reactor)
+        self.hub = Hub(backend, reactor, self._counters, limits.subscriptions, self._budget, unix_time)
         self._on_reload += [
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
             lambda new: self._admission.reconfigure(
@@ -98,7 +97,7 @@ class Daemon(MultiService):
         BackendService(self.hub, timers).setServiceParent(self)
         self._sources = RunningSources(self._source_factories(config))
         self._sources.setServiceParent(self)
-        self._authentication = AuthenticationService(config.auth, reactor, unix_time)
+        self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time)
         self._authentication.setServiceParent(self)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
@@ -228,6 +227,7 @@ class Daemon(MultiService):
             AccessLog(config.log.access, self._reactor.seconds),
             self._authentication.authenticator,
             Carriers(config.auth.cookie, config.auth.query_tokens),
+            self._authentication.signed_urls,
         )
 
     def _make_root(self) -> Root:

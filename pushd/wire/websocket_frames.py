@@ -59,5 +59,5 @@ class JsonFrames(DataFrames):
         return frame(TEXT, encode_end(channel))
 
     def expiring(self, at: int) -> bytes:
-        """Encode the warning as a text frame. The close code reports an expired credential."""
+        """Encode the warning as a text frame. The end is reported by the close code."""
         return frame(TEXT, encode_expiring(at))

@@ -4,15 +4,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from twisted.internet.task import Clock
 
+from pushd.auth.jwt import FixedKeys, JwtVerifier
+from pushd.config.issuers import build_issuers
 from pushd.config.loader import load
-from pushd.service.authentication import AuthenticationService
 from tests.daemon.real import ROOT, Daemon
 from tests.programs import find_program
 
@@ -128,7 +129,11 @@ async def test_token_of_an_application_is_accepted(tmp_path: Path) -> None:
     exec(code.replace("/etc/pushd/2026-11.secret", str(secret)), names)
     (tmp_path / "pushd.toml").write_text(issuer.replace("/etc/pushd/2026-11.secret", str(secret)), encoding="utf-8")
     settings = load(tmp_path / "pushd.toml", {}, {}).auth
-    service = AuthenticationService(settings, Clock())
-    identity = await service.authenticator.authenticate(names["pushd_token"](42))
-    assert identity.subject == "42"
+    verifier = JwtVerifier(build_issuers(settings.issuers, _no_jwks), time.time)
+    identity = await verifier.verify(names["pushd_token"](42))
+    assert identity is not None and identity.subject == "42"
     assert identity.grant.may("subscribe", "users/42/**") and not identity.grant.may("subscribe", "users/43/x")
+
+
+def _no_jwks(name: str, url: str) -> FixedKeys:
+    raise AssertionError(f"{name} fetches {url}")

@@ -238,3 +238,22 @@ async def test_id_of_a_stream_is_in_a_header(server: InMemoryServer) -> None:
     subscriber = connection.subscriber
     assert subscriber is not None
     assert f"\r\nPushd-Connection: {subscriber.peer.id}\r\n".encode() in connection.output
+
+
+@pytest.mark.parametrize(
+    ("issuer", "other", "subject", "is_same"),
+    [
+        ("shop", "shop", "alice", True),
+        ("shop", "forum", "alice", False),
+        ("shop", "shop", "bob", False),
+        ("token:phone", "token:phone-2027", "alice", True),
+        ("token:phone", "token:tablet", "bob", False),
+        ("token:phone", "shop", "alice", False),
+    ],
+)
+def test_credential_is_replaced_only_by_one_of_the_same_authority_and_subject(
+    issuer: str, other: str, subject: str, is_same: bool
+) -> None:
+    first, second = Identity("alice", NOTHING, issuer), Identity(subject, NOTHING, other)
+    assert first.is_same_as(second) is is_same
+    assert second.is_same_as(first) is is_same
