@@ -123,7 +123,7 @@ async def test_token_of_an_application_is_accepted(tmp_path: Path) -> None:
     secret = tmp_path / "2026-11.secret"
     secret.write_text("0" * 64 + "\n", encoding="utf-8")
     issuer = next(block for block in CONFIGURATIONS if "secret_files" in block)
-    code = blocks(PAGE, "python")[0]
+    code = next(block for block in blocks(PAGE, "python") if "def pushd_token" in block)
     assert "/etc/pushd/2026-11.secret" in issuer and "/etc/pushd/2026-11.secret" in code
     names: dict[str, Any] = {}
     exec(code.replace("/etc/pushd/2026-11.secret", str(secret)), names)
