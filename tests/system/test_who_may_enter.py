@@ -44,7 +44,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     tokens = directory / "tokens.toml"
     tokens.write_text(TOKENS, encoding="utf-8")
     tokens.chmod(0o600)
-    daemon = Daemon(directory, "--auth-tokens-file", str(tokens))
+    daemon = Daemon(directory, "--auth-tokens-file", str(tokens), "--stop-patience", "0")
     try:
         yield daemon
         daemon.assert_healthy()
