@@ -245,7 +245,7 @@ class HttpResource(Resource):
                 request.answer(body)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Answer a refused request. An address that is refused again and again is told to wait longer each time."""
+        """Answer a refused request. An address that is refused again and again gets a longer Retry-After each time."""
         client = self.context.client_of(request)
         self.context.counters.count_refusal(refusal, f"http {client}")
         if isinstance(refusal, UNAUTHORIZED) and (
