@@ -50,7 +50,6 @@ def test_exceeded_bound_is_reported(fast: StormTestbed, monkeypatch: pytest.Monk
 
 def test_storm_with_tokens_reports_costs(fast: StormTestbed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_ROUNDS", 1)
-    monkeypatch.setattr(tokens, "_IDLE_SECONDS", 0.1)
     monkeypatch.setattr(tokens, "_MAX_FIRST_RATIO", 1000.0)  # the CPU time of so few clients is noise
     monkeypatch.setattr(tokens, "_MAX_AGAIN_RATIO", 1000.0)
     assert "with new tokens" in tokens.return_with_tokens(fast, 500)
