@@ -13,15 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
-from pushd.core.errors import (
-    UNAUTHORIZED,
-    Forbidden,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    Refusal,
-    TooManyConnections,
-)
+from pushd.core.errors import UNAUTHORIZED, Forbidden, InternalError, NotFound, Refusal, TooManyConnections
 from pushd.core.grant import FULL
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
@@ -31,6 +23,7 @@ from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
 from pushd.http.query import check_parameters
+from pushd.http.refusals import MethodNotAllowed
 from pushd.http.repeated_refusals import RepeatedRefusals
 from pushd.http.request import Request
 from pushd.metrics import Counters
