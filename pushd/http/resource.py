@@ -238,7 +238,7 @@ class HttpResource(Resource):
                 request.answer(body)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Answer a refused request. An address that is refused again and again is told to wait longer each time."""
+        """Answer a refused request. An address that repeats refused requests is asked to wait longer each time."""
         client = self.context.client_of(request)
         self.context.counters.count_refusal(refusal, f"http {client}")
         if isinstance(refusal, UNAUTHORIZED) and (
