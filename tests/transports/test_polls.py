@@ -4,8 +4,11 @@ import json
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 
+from pushd.backends.memory import MemoryBackend
+from pushd.core.cursor import MessageId
+from pushd.core.replay import Page
 from tests.transports.daemon import until
 from tests.transports.http_client import HttpClient, address, encode_request
 
@@ -145,6 +148,26 @@ async def test_promise_3_a_gap_is_reported_in_a_header(start_daemon, resource):
     answer = await poll(daemon, "a", resource, since="0ther-1")
     assert (answer.headers["pushd-gap"], texts(answer)) == ("epoch", ["2", "3"])
     assert "pushd-gap" not in (await poll(daemon, "a", resource, since=ids[1])).headers
+
+
+@pytest.mark.parametrize(
+    ("since", "reason"), [("{epoch}-1", "evicted"), ("0ther-1", "epoch"), ("{epoch}-99", "unknown")]
+)
+async def test_promise_3_a_gap_is_left_to_the_next_request_if_the_history_was_not_read_in_time(
+    start_daemon, monkeypatch, since, reason
+):
+    """The gap in an answer is between the cursors of the request and of the answer."""
+    daemon = await start_daemon({"history.messages": 2})
+    ids = [await daemon.publish("a", str(number)) for number in range(4)]
+    since = since.format(epoch=ids[0].partition("-")[0])
+    with monkeypatch.context() as stalled:
+        page: Deferred[Page] = Deferred()
+        stalled.setattr(MemoryBackend, "page", lambda *arguments: page)
+        answer = await poll(daemon, "a", since=since, timeout=0.1)
+        page.callback(Page((), (), MessageId("", 0), is_last=True))
+    assert (answer.status, answer.headers["pushd-id"], answer.headers.get("pushd-gap")) == (204, since, None)
+    answer = await poll(daemon, "a", since=answer.headers["pushd-id"])
+    assert (answer.headers["pushd-gap"], texts(answer)) == (reason, ["2", "3"])
 
 
 async def test_promise_3_a_gap_without_messages_is_reported_at_once(daemon):
