@@ -47,8 +47,9 @@ NO_EXCUSES: Final = Excuses(**dict.fromkeys(Excuses.names(), False))
 class Gap:
     """A received gap."""
 
-    def __init__(self, tick: int, gap: ReceivedGap, slow: str) -> None:
+    def __init__(self, tick: int, connection: int, gap: ReceivedGap, slow: str) -> None:
         self.tick = tick
+        self.connection = connection
         self.topic = gap.topic
         self.reason = gap.reason
         self.slow = slow
@@ -96,6 +97,10 @@ class _Progress:
     opened: int | None = None
     """The tick of the first subscription if it begins now, else 0; None before."""
     slow: str = ""
+    connection: int = 0
+    """The number of the current connection."""
+    connections: dict[MessageId, int] = field(default_factory=dict)
+    """The number of the connection on which each message was received."""
     received: dict[str, list[MessageId]] = field(default_factory=lambda: defaultdict(list))
     arrivals: dict[MessageId, int] = field(default_factory=dict)
     """The tick at which each message was received."""
@@ -131,6 +136,7 @@ class Checker:
         match event:
             case Opened(transport, since, slow):
                 progress.slow = slow
+                progress.connection += 1
                 if progress.opened is None:
                     progress.opened = 0 if since or transport.startswith("poll ") else tick
             case Confirmed(cursor):
@@ -140,7 +146,7 @@ class Checker:
             case ReceivedMessage():
                 self._on_message(tick, event)
             case ReceivedGap():
-                self._on_gap(Gap(tick, event, progress.slow))
+                self._on_gap(Gap(tick, progress.connection, event, progress.slow))
             case ReceivedCursor(id):
                 self._advance(tick, parse_id(id), f"the cursor {id}")
             case ReceivedEnd(channel):
@@ -167,6 +173,7 @@ class Checker:
             self._fault(f"received {id} {text} twice", channel)
         before.append(id)
         progress.arrivals[id] = tick
+        progress.connections[id] = progress.connection
         copies = sum(each.epoch == id.epoch for each in set(before))
         if copies > self._record.copies(publication, id.epoch):
             self._fault(f"received {text} with the ids {' '.join(map(str, before))}", channel)
@@ -237,7 +244,7 @@ class Checker:
             return False
         if publication.outcome is Outcome.REFUSED:
             return False
-        missing = publication.ids - set(self._progress.received.get(publication.text, ()))
+        missing = [id for id in publication.ids if self._is_missing(gap, id)]
         is_missing = any(gap.contains(id, record.epochs) or gap.may_reach(id) for id in missing)
         if not is_missing and (publication.ids or publication.outcome is Outcome.ACCEPTED):
             return False
@@ -249,6 +256,11 @@ class Checker:
             case "slow":
                 return gap.slow == "drop"
         return False
+
+    def _is_missing(self, gap: Gap, id: MessageId) -> bool:
+        """Return whether a message was not received, or only on another connection after being dropped on this one."""
+        connection = self._progress.connections.get(id)
+        return connection is None or (gap.reason == "slow" and connection > gap.connection)
 
     def _check_received(self, publication: Publication, id: MessageId) -> None:
         """Check that a stored message was received, or that a gap covers it, if it had to be received."""

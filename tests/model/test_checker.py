@@ -123,6 +123,18 @@ def test_eviction_is_possible_when_enough_messages_follow(messages: int, is_poss
     assert (faults == []) is is_possible
 
 
+@pytest.mark.parametrize("reconnects", [True, False])
+def test_message_dropped_for_a_slow_subscriber_may_be_received_again_only_on_another_connection(
+    reconnects: bool,
+) -> None:
+    """The gap has no cursor: a client that is cut before the next message continues from before it."""
+    dropping, gap = Opened("slow", "E-2", "drop"), ReceivedGap("a", "E-2", "E-3", "slow")
+    cut: list[Event] = [Closed("cut"), Opened("other", "E-2"), Confirmed("E-2")] if reconnects else []
+    faults = Scene().faults(*ALL[:2], Closed("cut"), dropping, gap, *cut, *ALL[2:])
+    assert (faults == []) is reconnects
+    assert reconnects or "although nothing in it was lost" in faults[0]
+
+
 def test_loss_of_an_epoch_needs_a_gap_to_the_next_one() -> None:
     scene = Scene()
     scene.record.lose("epoch", "flush")
