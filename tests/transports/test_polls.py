@@ -151,23 +151,36 @@ async def test_promise_3_a_gap_is_reported_in_a_header(start_daemon, resource):
 
 
 @pytest.mark.parametrize(
-    ("since", "reason"), [("{epoch}-1", "evicted"), ("0ther-1", "epoch"), ("{epoch}-99", "unknown")]
+    ("since", "cursor", "reason"),
+    [
+        ("{epoch}-1", "{epoch}-1", "evicted"),
+        ("0ther-1", "0ther-1", "epoch"),
+        ("{epoch}-99", "{epoch}-99", "unknown"),
+        ("1h", "{epoch}-1", "evicted"),
+        ("all", "{epoch}-2", None),
+        ("last:2", "{epoch}-2", None),
+    ],
 )
-async def test_promise_3_a_gap_is_left_to_the_next_request_if_the_history_was_not_read_in_time(
-    start_daemon, monkeypatch, since, reason
+async def test_promise_3_a_poll_whose_time_is_up_before_its_history_was_read_is_answered_with_its_start_cursor(
+    start_daemon, monkeypatch, since, cursor, reason
 ):
-    """The gap in an answer is between the cursors of the request and of the answer."""
+    """The next request receives the gap: a gap in an answer is between the cursors of the request and of the answer."""
     daemon = await start_daemon({"history.messages": 2})
     ids = [await daemon.publish("a", str(number)) for number in range(4)]
-    since = since.format(epoch=ids[0].partition("-")[0])
-    with monkeypatch.context() as stalled:
-        page: Deferred[Page] = Deferred()
-        stalled.setattr(MemoryBackend, "page", lambda *arguments: page)
-        answer = await poll(daemon, "a", since=since, timeout=0.1)
-        page.callback(Page((), (), MessageId("", 0), is_last=True))
-    assert (answer.status, answer.headers["pushd-id"], answer.headers.get("pushd-gap")) == (204, since, None)
+    epoch = ids[0].partition("-")[0]
+    read, stalled = MemoryBackend.page, Deferred[Page]()
+
+    def page(backend, topics, after, count, size):
+        return read(backend, topics, after, count, size) if count == 1 else stalled
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryBackend, "page", page)
+        answer = await poll(daemon, "a", since=since.format(epoch=epoch), timeout=0.1)
+        stalled.callback(Page((), (), MessageId("", 0), is_last=True))
+    assert (answer.status, answer.headers.get("pushd-gap")) == (204, None)
+    assert answer.headers["pushd-id"] == cursor.format(epoch=epoch)
     answer = await poll(daemon, "a", since=answer.headers["pushd-id"])
-    assert (answer.headers["pushd-gap"], texts(answer)) == (reason, ["2", "3"])
+    assert (answer.headers.get("pushd-gap"), texts(answer)) == (reason, ["2", "3"])
 
 
 async def test_promise_3_a_gap_without_messages_is_reported_at_once(daemon):
