@@ -5,43 +5,13 @@ reason that was possible. Nothing else is received.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field, fields, replace
-from typing import Final
+from dataclasses import dataclass, field
 
 from pushd.core.cursor import MessageId, parse_id
 from pushd.core.names import is_pattern, matches
 from tests.model.record import Outcome, Publication, Record
 from tests.model.trace import Closed, Opened, Trace
 from tests.soak.transports import Confirmed, ReceivedCursor, ReceivedEnd, ReceivedGap, ReceivedMessage
-
-
-@dataclass(frozen=True)
-class Excuses:
-    """Faults that are known, and not reported. Each is to be removed with the fault."""
-
-    undelivered_losses: bool = True
-    """On SQLite, a gap may report the eviction of a message that is delivered after it. A poll may then have only that
-    gap, and the cursor of its request."""
-    lost_while_opened: bool = True
-    """On Redis, what is evicted while a poll without a cursor looks for the newest message is not reported."""
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """Return the names of all."""
-        return [each.name for each in fields(cls)]
-
-    def of(self, backend: str) -> "Excuses":
-        """Return those that apply to a backend."""
-        foreign = [name for name, backends in _ONLY.items() if backend not in backends]
-        return replace(self, **dict.fromkeys(foreign, False))
-
-
-_ONLY: Final = {
-    "undelivered_losses": ("sqlite",),
-    "lost_while_opened": ("redis", "sentinel"),
-}
-"""The backends to which an excuse applies, where it is not all."""
-NO_EXCUSES: Final = Excuses(**dict.fromkeys(Excuses.names(), False))
 
 
 class Gap:
@@ -99,21 +69,18 @@ class _Progress:
     slow: str = ""
     connection: int = 0
     """The number of the current connection."""
+    received: dict[str, list[MessageId]] = field(default_factory=lambda: defaultdict(list))
     connections: dict[MessageId, int] = field(default_factory=dict)
     """The number of the connection on which each message was received."""
-    received: dict[str, list[MessageId]] = field(default_factory=lambda: defaultdict(list))
-    arrivals: dict[MessageId, int] = field(default_factory=dict)
-    """The tick at which each message was received."""
     gaps: list[Gap] = field(default_factory=list)
 
 
 class Checker:
     """Checks the trace of one subscriber against the record; `Record.faults` receives what contradicts it."""
 
-    def __init__(self, record: Record, trace: Trace, excuses: Excuses = Excuses()) -> None:
+    def __init__(self, record: Record, trace: Trace) -> None:
         self._record = record
         self._trace = trace
-        self._excuses = excuses
         self._progress = _Progress(position=parse_id(trace.since or ""), first=parse_id(trace.since or ""))
 
     def check(self) -> None:
@@ -172,7 +139,6 @@ class Checker:
         if id in before:
             self._fault(f"received {id} {text} twice", channel)
         before.append(id)
-        progress.arrivals[id] = tick
         progress.connections[id] = progress.connection
         copies = sum(each.epoch == id.epoch for each in set(before))
         if copies > self._record.copies(publication, id.epoch):
@@ -202,8 +168,6 @@ class Checker:
         if gap.end is None or (gap.start is None and (gap.topic or self._trace.since not in (None, "all"))):
             self._fault(f"{gap} has no range")
         elif position is not None and gap.end.epoch == position.epoch and gap.end.seq <= position.seq:
-            if self._excuses.undelivered_losses and gap.end == position and not gap.topic:
-                return
             if gap.reason != "unknown":
                 self._fault(f"{gap} arrived after {position}")
             else:  # a cursor from the future: everything that is kept follows
@@ -230,8 +194,6 @@ class Checker:
             lost = [loss for loss in record.losses if loss.started < gap.tick and loss.kind in ("epoch", gap.reason)]
             if not lost or is_new is not (gap.reason == "epoch"):
                 self._fault(f"{gap}, although nothing was lost")
-        elif self._excuses.undelivered_losses and self._progress.arrivals.get(gap.end, 0) > gap.tick:
-            return
         elif not any(self._is_cause(gap, each) for each in record.publications.values()):
             self._fault(f"{gap}, although nothing in it was lost for this reason", self._channel_at(gap.end))
 
@@ -274,8 +236,6 @@ class Checker:
 
     def _is_owed(self, publication: Publication, id: MessageId) -> bool:
         progress, record, first = self._progress, self._record, self._progress.first
-        if self._is_excused(publication):
-            return False
         if first is not None and record.epochs[id.epoch] > record.epochs.get(first.epoch, 0):
             return True  # of a later epoch
         if self._trace.since == "all" and first is None:
@@ -290,9 +250,3 @@ class Checker:
         has_stayed = progress.position is not None
         is_later = publication.started > progress.confirmed
         return has_stayed and is_later and (first is None or id.epoch == first.epoch)
-
-    def _is_excused(self, publication: Publication) -> bool:
-        excuses, trace, record = self._excuses, self._trace, self._record
-        opened = self._progress.begun
-        was_opening = trace.since is None and publication.started < opened
-        return excuses.lost_while_opened and was_opening and record.may_be_removed(publication, opened)
