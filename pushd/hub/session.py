@@ -41,7 +41,7 @@ from pushd.core.command import (
 from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
-from pushd.core.message import Draft
+from pushd.core.message import Draft, main_reason
 from pushd.core.names import Scope
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
@@ -221,7 +221,7 @@ class Session(Generic[T]):
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
         subscriber, topics = self._subscriber, command.topics
         opening = await self._context.hub.subscribe(subscriber, topics, command.since)
-        gap = opening.gaps[0].reason if subscriber.wire.data_only and opening.gaps else None
+        gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
 
