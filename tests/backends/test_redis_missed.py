@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
+from pushd.core.cursor import EVERYTHING, NOW, parse_id
 from pushd.core.history import Bounds
-from tests.backends.nodes import Node, all_of, judge, settled
+from tests.backends.nodes import Ear, Node, all_of, judge, settled
 from tests.backends.redis_server import RedisServer, until
 
 Start = Callable[..., Coroutine[Any, Any, Node]]
@@ -145,6 +147,82 @@ async def test_what_was_published_while_nobody_listened_is_no_loss_to_who_comes_
     await other.publish("a", "6")
     await until(lambda: second.texts == ["6"], "the message")
     assert second.gaps == []
+
+
+async def test_a_loss_is_told_to_those_that_have_not_read_beyond_it(redis: RedisServer, node: Start) -> None:
+    one, other = await node(redis.url, bounds=Bounds(messages=2)), await node(redis.url, bounds=Bounds(messages=2))
+    ear = await one.ear("a")
+    first = await other.publish("a", "0")
+    await until(lambda: ear.texts == ["0"], "the first message")
+    _deafen(one, lambda raw: b"drop" in raw)
+    for number in range(5):
+        await other.publish("a", f"drop{number}")
+    late = await one.ear("a", since=parse_id(first.id) or NOW)
+    await until(lambda: late.texts == ["drop3", "drop4"], "what is kept")
+    await other.publish("a", "1")
+    await settled([ear, late], [other])
+    judge(ear, other.accepted)
+    judge(late, other.accepted[1:])
+    assert [[gap.reason for gap in each.gaps] for each in (ear, late)] == [["evicted"], ["evicted"]]
+
+
+async def test_a_query_that_began_before_a_subscription_makes_no_loss_of_it(redis: RedisServer, node: Start) -> None:
+    """The head that it tells is from before Redis has confirmed the subscription of another client."""
+    one, other = await node(redis.url, bounds=Bounds(messages=2)), await node(redis.url, bounds=Bounds(messages=2))
+    await other.publish("a", "0")
+    reader: Any = one.backend._reader
+    ask, calls, ears = reader.open, list[str](), list[Ear]()
+
+    async def subscribe() -> None:
+        ears.append(await one.ear("a"))
+
+    async def opened(*arguments: Any) -> Any:
+        calls.append("")
+        if len(calls) > 1:
+            await until(lambda: is_answered, "the answer to the query")
+            return await ask(*arguments)
+        answer = await ask(*arguments)
+        for number in range(1, 6):
+            await other.publish("a", str(number))
+        subscribing.append(Deferred.fromCoroutine(subscribe()))
+        await until(lambda: len(calls) == 2, "the subscription")
+        return answer
+
+    subscribing = list[Deferred[None]]()
+    is_answered = False
+    reader.open = opened
+    await one.hub.history(("a",), EVERYTHING, 10, 1 << 20)
+    is_answered = True
+    await subscribing[0]
+    await other.publish("a", "6")
+    await until(lambda: ears[0].texts == ["6"], "the message")
+    assert ears[0].gaps == []
+
+
+async def test_a_subscription_that_is_opened_while_a_node_reads_what_it_missed_has_one_gap(
+    redis: RedisServer, node: Start
+) -> None:
+    one, other = await node(redis.url, bounds=Bounds(messages=2)), await node(redis.url, bounds=Bounds(messages=2))
+    first = await other.publish("a", "0")
+    reader: Any = one.backend._reader
+    ask = reader.open
+
+    async def opened(*arguments: Any) -> Any:
+        answer = await ask(*arguments)
+        reader.open = ask
+        one.backend._feed_link.drop("for a test")
+        await until(lambda: one.backend._feed_link.protocol is None, "the cut")
+        for number in range(1, 6):
+            await other.publish("a", str(number))
+        await one.until_well()
+        return answer
+
+    reader.open = opened
+    ear = await one.ear("a", since=parse_id(first.id) or NOW)
+    await until(lambda: ear.texts == ["4", "5"], "the history")
+    await other.publish("a", "6")
+    await until(lambda: ear.texts == ["4", "5", "6"], "the message")
+    assert [gap.reason for gap in ear.gaps] == ["evicted"]
 
 
 async def test_what_is_evicted_while_a_node_reads_what_it_missed_is_told(redis: RedisServer, node: Start) -> None:

@@ -43,6 +43,8 @@ class TopicSubscriptions:
         self._patterns: TopicIndex[str] = TopicIndex()
         self._since: dict[str, float] = {}
         """By topic: all messages with greater sequences are expected to arrive."""
+        self._floor = 0
+        """The least value for topics that are settled from now on: the node has read the history up to it."""
         self._lingering: dict[str, float] = {}
         """Topics without subscribers, and until when they stay subscribed."""
         self._cover = PatternCover(_PATTERNS)
@@ -84,6 +86,10 @@ class TopicSubscriptions:
         """Return whether any topic matches a channel."""
         return channel in self._since or bool(self._patterns.match(channel))
 
+    def among(self, topics: Iterable[str]) -> list[str]:
+        """Return the subscribed ones of some topics."""
+        return [topic for topic in topics if topic in self._since]
+
     def since(self, channel: str) -> float:
         """Return the sequence after which every message of a channel is expected; infinite while none is."""
         patterns = [self._since[pattern] for pattern in self._patterns.match(channel)]
@@ -93,10 +99,11 @@ class TopicSubscriptions:
         """Expect the messages of confirmed topics after `seq`, unless they are expected already."""
         for topic in topics:
             if self._since.get(topic) == inf:
-                self._since[topic] = seq
+                self._since[topic] = max(seq, self._floor)
 
     def settle_all(self, seq: int) -> None:
-        """Expect only messages after `seq` of all settled topics."""
+        """Expect only messages after `seq` of all settled topics, and of those that are settled later."""
+        self._floor = seq
         for topic, since in self._since.items():
             if since != inf:
                 self._since[topic] = seq
