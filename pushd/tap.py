@@ -25,6 +25,7 @@ from pushd.log_file import SharedLogFile
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
 from pushd.net.monotonic_clock import use_monotonic_clock
+from pushd.service.authentication import check_credentials
 from pushd.service.backend import check_backend_usable
 from pushd.service.daemon import make_service
 
@@ -96,6 +97,7 @@ class Options(UsageOptions):
         is_elsewhere = self._enter_run_directory()
         self.settings = self.load(self.folder if is_elsewhere else Path())
         check_inherited_sockets(self.settings, reactor, are_required=not self["check"])
+        check_credentials(self.settings.auth)
         if self["check"]:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             self._check_backend()
@@ -226,7 +228,7 @@ def makeService(options: Options) -> IService:
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
     daemon = make_service(config, reactor)
     daemon.setServiceParent(program)
-    load = partial(options.load, options.folder, (*config.http.listen, *config.tcp.listen))
+    load = partial(options.load, options.folder, (*config.http.listen, *config.http.admin_listen, *config.tcp.listen))
     Reload(load, config, daemon, threshold, reactor).setServiceParent(program)
     return program
 

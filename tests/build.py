@@ -7,6 +7,7 @@ from pushd.core import log as core_log
 from pushd.core.cursor import MessageId, Since
 from pushd.core.delivery import Batch, Delivery, StatelessWire
 from pushd.core.errors import Refusal
+from pushd.core.grant import FULL
 from pushd.core.history import Bounds
 from pushd.core.log_reader import LogReader
 from pushd.core.message import Gap, Message, draft
@@ -189,7 +190,9 @@ class FakePeer:
     def __init__(
         self, wire: ReadableWire | None = None, limits: QueueLimits | None = None, policy: Policy = Policy.DISCONNECT
     ) -> None:
-        self.subscriber = Subscriber(self, wire or ReadableWire(), limits or QueueLimits(), policy, Peer("tcp", "::1"))
+        self.subscriber = Subscriber(
+            self, wire or ReadableWire(), limits or QueueLimits(), policy, Peer("tcp", "::1", FULL)
+        )
         self.writes: list[str] = []
         self.topics_ended_calls = 0
         self.is_full_after_write = False

@@ -123,9 +123,10 @@ def test_options_override_the_environment_which_overrides_the_file(environment, 
         (["--http", "tcp:70000"], "http.listen: 'tcp:70000' has an invalid port: must be between 0 and 65535"),
         (
             ["--tcp", "tcp:0"],
-            "tcp.listen: tcp:0 is open to other machines; add interface=127.0.0.1, "
+            "tcp.listen: tcp:0 is open to other machines; add interface=127.0.0.1, set up [auth], "
             "or start with --open to let anyone publish and subscribe",
         ),
+        (["--auth-tokens-file", "nowhere.toml"], "auth: nowhere.toml: No such file or directory"),
         (["--backend-kind", "sqlite"], "backend.kind: sqlite requires a directory; use --data-dir DIR"),
         (
             ["--backend-kind", "memory", "--data-dir", "data"],

@@ -33,7 +33,7 @@ class ChannelsResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Answer with a page of channels."""
         prefix, after, limit = _page_of_channels(request)
-        names = await self._hub.channels(prefix, after, limit + 1)
+        names = await self._hub.channels(request.peer, prefix, after, limit + 1)
         page = names[:limit]
         return json_answer(request, {"channels": page, "next": page[-1] if len(names) > limit else None})
 

@@ -35,13 +35,13 @@ class ConnectionsResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Answer with a page of connections."""
         channel, after, limit = _page(request)
-        found = self._hub.connections(channel, after, limit)
+        found = self._hub.connections(request.peer, channel, after, limit)
         return json_answer(request, [_facts(subscriber) for subscriber in _bounded(found)])
 
     async def delete(self, request: Request) -> Answer:
         """Kick a connection."""
         name = name_in_path(request)
-        self._hub.kick(name)
+        self._hub.kick(request.peer, name)
         return json_answer(request, {"closed": name})
 
 

@@ -17,6 +17,5 @@ class CursorResource(HttpResource):
 
     async def get(self, request: Request) -> Answer:
         """Answer with the cursor. It is the same for all topics, which are only checked."""
-        if request.postpath:
-            parse_topics(name_in_path(request), self.context.limits.topics)
-        return json_answer(request, {"cursor": str(await self._hub.position())})
+        topics = parse_topics(name_in_path(request), self.context.limits.topics) if request.postpath else ()
+        return json_answer(request, {"cursor": str(await self._hub.position(request.peer, topics))})

@@ -12,6 +12,7 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 class DemoResource(HttpResource):
     """The pages and their list. All links are relative, so they work below any prefix."""
 
+    is_open = True
     parameters = None
 
     def __init__(self, context: HttpContext, pages: Mapping[str, bytes] = DEMOS) -> None:

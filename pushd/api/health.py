@@ -1,5 +1,7 @@
 """Liveness and readiness."""
 
+from collections.abc import Callable
+
 from pushd.core.errors import NotFound
 from pushd.http.answers import json_answer
 from pushd.http.query import name_in_path
@@ -12,9 +14,13 @@ class HealthResource(HttpResource):
     """``/health/live``: the process runs. ``/health/ready``: it accepts publishes and subscribers. What is
     degraded nevertheless is listed."""
 
-    def __init__(self, context: HttpContext, hub: Hub) -> None:
+    is_open = True
+
+    def __init__(self, context: HttpContext, hub: Hub, failures: Callable[[], list[str]] = list) -> None:
+        """`failures`: returns what of the parts besides the hub does not work, as phrases."""
         super().__init__(context)
         self._hub = hub
+        self._failures = failures
 
     async def get(self, request: Request) -> Answer:
         """Answer with the liveness or the readiness."""
@@ -23,7 +29,7 @@ class HealthResource(HttpResource):
                 return json_answer(request, {"live": True})
             case "ready":
                 if (reason := self._hub.unavailable_reason) is None:
-                    degraded = self._hub.degraded
+                    degraded = [*self._hub.degraded, *self._failures()]
                     return json_answer(request, {"ready": True} | ({"degraded": degraded} if degraded else {}))
                 request.setResponseCode(503)
                 return json_answer(request, {"ready": False, "reason": reason})

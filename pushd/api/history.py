@@ -34,7 +34,7 @@ class HistoryResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Answer with stored messages."""
         topics, since, limit = self._asked(request)
-        recalled = await self._hub.history(topics, since, limit, _MAX_HISTORY_BYTES)
+        recalled = await self._hub.history(request.peer, topics, since, limit, _MAX_HISTORY_BYTES)
         if recalled.gaps:
             request.setHeader(b"Pushd-Gap", main_reason(recalled.gaps).encode("ascii"))
         for name in (b"Pushd-Id", b"Pushd-Cursor"):

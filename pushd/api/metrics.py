@@ -25,4 +25,4 @@ class MetricsResource(HttpResource):
         """Answer with the metrics."""
         require_no_subpath(request)
         request.setHeader(b"Content-Type", CONTENT_TYPE)
-        return await self._hub.metrics()
+        return await self._hub.metrics(request.peer)

@@ -14,6 +14,7 @@ from pushd.http.errors import prefers_text
 from pushd.http.query import decimal, name_in_path, parameter
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.authorization import check_topics
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.wire.json_messages import encode, refusal_object
@@ -57,7 +58,8 @@ class PublishResource(HttpResource):
         if len(channels) > _MAX_CHANNELS:
             raise BadChannel(f"a message must not go to more than {_MAX_CHANNELS} channels at once")
         drafts = self._drafts(request, list(dict.fromkeys(channels)))
-        receipts = await self._hub.publish_all(drafts, _key(request, name))
+        check_topics(request.peer, "publish", channels)  # all of them, before anything is stored
+        receipts = await self._hub.publish_all(request.peer, drafts, _key(request, name))
         return _answer_receipts(request, receipts, is_list="," in name)
 
     put = post
@@ -81,7 +83,7 @@ class PublishResource(HttpResource):
         if request.body.count(b"\n") + (not request.body.endswith(b"\n")) > _MAX_LINES:
             raise TooLarge(f"batch must not exceed {_MAX_LINES} lines, empty ones included")
         lines = [line for line in request.body.split(b"\n") if line.strip()]
-        outcomes = await self._hub.publish_all(map(self._parse, lines), _key(request, ""))
+        outcomes = await self._hub.publish_all(request.peer, map(self._parse, lines), _key(request, ""))
         request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
         peer = f"http {self.context.client_of(request)}"
         answer = []
@@ -105,7 +107,7 @@ class PublishResource(HttpResource):
 
     async def get(self, request: Request) -> Answer:
         """Answer with the status of a channel."""
-        status = await self._hub.status(_channel(request))
+        status = await self._hub.status(request.peer, _channel(request))
         facts = status.info.facts(sum(status.subscribers.values()))
         facts["transports"] = status.subscribers
         if not prefers_text(request):
@@ -118,7 +120,7 @@ class PublishResource(HttpResource):
     async def delete(self, request: Request) -> Answer:
         """Delete a channel with its history."""
         channel = _channel(request)
-        await self._hub.delete(check_publishable(channel))
+        await self._hub.delete(request.peer, check_publishable(channel))
         return json_answer(request, {"deleted": channel})
 
 
@@ -160,7 +162,7 @@ def _key(request: Request, scope: str) -> IdempotencyKey | None:
         return None
     if not key or len(key) > _MAX_KEY:
         raise BadParameter(f"Idempotency-Key must have 1 to {_MAX_KEY} bytes")
-    return IdempotencyKey.of(key, scope, request.body)
+    return IdempotencyKey.of(key, scope, request.body, request.peer.grant.subject or "")
 
 
 def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *, is_list: bool) -> bytes:

@@ -8,6 +8,7 @@ from pushd.http.resource import Answer, HttpContext, HttpResource
 class PageResource(HttpResource):
     """A static page."""
 
+    is_open = True
     parameters = None
 
     def __init__(self, context: HttpContext, content_type: bytes, body: bytes) -> None:

@@ -1,9 +1,9 @@
 """Rows of a table of settings, and the suggestion in the error about an unknown name."""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import field
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, field, fields
+from typing import Any, TypeVar
 
 from pushd.config.parsers import Parser
 
@@ -42,3 +42,31 @@ def suggestion(word: str, known: Iterable[str], form: str = "{}") -> str:
     """
     matches = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {form.format(matches[0])}?" if matches else ""
+
+
+def parse_rows(key: str, kind: type[Any], table: Mapping[str, object], *others: str) -> Iterator[tuple[str, Any]]:
+    """Yield the settings that a section of the file contains, by the names of the fields of a class.
+
+    :param key: the name of the section, for errors.
+    :param others: keys of the section that are no fields.
+    :raises ValueError: when one is invalid, unknown or missing. The text begins with its key.
+    """
+    rows = {row.name: row for row in fields(kind) if row.metadata}
+    for name in table.keys() - rows.keys() - set(others):
+        raise ValueError(f"unknown key {key}.{name}{suggestion(name, (*rows, *others), key + '.{}')}")
+    for name, row in rows.items():
+        if name in table:
+            yield name, parse_value(f"{key}.{name}", row.metadata["parse"], table[name])
+        elif row.default is MISSING:
+            raise ValueError(f"{key}.{name}: is missing")
+
+
+def parse_value(key: str, parse: Parser[T], raw: object) -> T:
+    """Return the value of a setting.
+
+    :raises ValueError: when it is invalid. The text begins with its key.
+    """
+    try:
+        return parse(raw)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error

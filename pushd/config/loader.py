@@ -1,15 +1,20 @@
 """Loading the configuration: from the file, the environment and the command line, checked as a whole."""
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pushd.config.auth import ANONYMOUS, ISSUER, read_anonymous
 from pushd.config.fields import suggestion
+from pushd.config.issuers import read_issuers
 from pushd.config.sources import Source, read_sources
 from pushd.config.table import SECTIONS, SETTINGS, Config, ConfigError, Setting
+from pushd.core.grant import NOTHING
 from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
 
+T = TypeVar("T")
 _BY_KEY = {row.key: row for row in SETTINGS}
 _BY_VARIABLE = {row.variable: row for row in SETTINGS}
 
@@ -27,6 +32,8 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     chosen: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     content = _read(file) if file else {}
     tables = content.pop("source", {})
+    anonymous = _part_of_auth(file, content, ANONYMOUS, read_anonymous)
+    issuers = _part_of_auth(file, content, ISSUER, read_issuers)
     places = (_of_file(file, content) if file else (), _of_environment(environ), _of_options(options))
     for where, row, raw in (given for place in places for given in place):
         try:
@@ -34,6 +41,9 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from error
     sections = {section: kind(**chosen[section]) for section, kind in SECTIONS.items()}
+    is_enabled = bool(chosen["auth"]) or anonymous is not None or issuers is not None
+    auth = replace(sections["auth"], anonymous=anonymous or NOTHING, issuers=issuers or (), is_enabled=is_enabled)
+    sections["auth"] = auth
     return Config(**sections, sources=_sources(file, tables))
 
 
@@ -44,19 +54,18 @@ def check_listeners(config: Config, reactor: Any, running: Collection[str] = ())
         more without the privileges of the start.
     :raises ConfigError: when one is invalid, or needs `access.open`.
     """
-    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
-        for endpoint_text in endpoints:
-            if endpoint_text in running:
-                continue
-            try:
-                check_endpoint(endpoint_text, reactor)
-            except ValueError as error:
-                raise ConfigError(f"{key}: {error}") from error
-            if not (config.access.open or is_local(endpoint_text)):
-                raise ConfigError(
-                    f"{key}: {endpoint_text} is open to other machines; add interface=127.0.0.1, "
-                    "or start with --open to let anyone publish and subscribe"
-                )
+    for key, endpoint_text in _listeners(config):
+        if endpoint_text in running:
+            continue
+        try:
+            check_endpoint(endpoint_text, reactor)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from error
+        if not (_is_protected(config) or is_local(endpoint_text)):
+            raise ConfigError(
+                f"{key}: {endpoint_text} is open to other machines; add interface=127.0.0.1, set up [auth], "
+                "or start with --open to let anyone publish and subscribe"
+            )
     if not (config.http.listen or config.tcp.listen):
         raise ConfigError("http.listen and tcp.listen must not both be empty: at least one listener is required")
 
@@ -67,20 +76,36 @@ def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool 
     :param are_required: whether they must exist.
     :raises ConfigError: when one does not, or needs `access.open`.
     """
-    for key, endpoints in (("http.listen", config.http.listen), ("tcp.listen", config.tcp.listen)):
+    for key, endpoint_text in _listeners(config):
+        try:
+            name = inherited_name(endpoint_text, reactor)
+        except LookupError as error:
+            if not are_required:
+                continue
+            raise ConfigError(
+                f"{key}: {endpoint_text}: systemd has passed no such socket; start the socket unit instead"
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
+        if name is not None and reach_of(name) is Reach.OTHERS and not _is_protected(config):
+            raise ConfigError(f"{key}: {exposed(endpoint_text, name)}")
+
+
+def _listeners(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield the endpoint string of each listener with the key of its setting."""
+    http = config.http
+    for key, endpoints in (
+        ("http.listen", http.listen),
+        ("http.admin_listen", http.admin_listen),
+        ("tcp.listen", config.tcp.listen),
+    ):
         for endpoint_text in endpoints:
-            try:
-                name = inherited_name(endpoint_text, reactor)
-            except LookupError as error:
-                if not are_required:
-                    continue
-                raise ConfigError(
-                    f"{key}: {endpoint_text}: systemd has passed no such socket; start the socket unit instead"
-                ) from error
-            except OSError as error:
-                raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
-            if name is not None and reach_of(name) is Reach.OTHERS and not config.access.open:
-                raise ConfigError(f"{key}: {exposed(endpoint_text, name)}")
+            yield key, endpoint_text
+
+
+def _is_protected(config: Config) -> bool:
+    """Return whether listeners may be open to other machines: tokens are needed there, or the operator wants it."""
+    return config.access.open or config.auth.is_enabled
 
 
 def check_backend(config: Config) -> None:
@@ -116,6 +141,17 @@ def _of_file(file: Path, content: Mapping[str, object]) -> Iterator[_Given]:
             if key not in _BY_KEY:
                 raise ConfigError(f"{file}: unknown key {key}{suggestion(key, _BY_KEY)}")
             yield f"{file}: {key}", _BY_KEY[key], raw
+
+
+def _part_of_auth(file: Path | None, content: Mapping[str, object], key: str, read: Callable[[object], T]) -> T | None:
+    """Remove a table from the section [auth] and return what it describes; None if there is none."""
+    section = content.get("auth")
+    if not isinstance(section, dict) or key not in section:
+        return None
+    try:
+        return read(section.pop(key))
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def _sources(file: Path | None, tables: object) -> tuple[Source, ...]:

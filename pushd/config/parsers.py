@@ -104,6 +104,13 @@ def text(value: object) -> str:
     return value
 
 
+def nonblank_string(value: object) -> str:
+    """Return a string that is not blank."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"{value!r} is not a non-blank string")
+    return value
+
+
 def redis_url(value: object) -> str:
     """Return the URL of a Redis server, which may be empty. The error about an invalid URL leaves out its password."""
     url = value if isinstance(value, str) else "?"

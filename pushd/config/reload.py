@@ -42,9 +42,20 @@ class ConfigChange(NamedTuple):
 
 
 def compare(now: Config, loaded: Config) -> ConfigChange:
-    """Return the change from the configuration in use to the loaded one."""
+    """Return the change from the configuration in use to the loaded one.
+
+    :raises ConfigError: when it would switch authentication off.
+    """
+    if now.auth.is_enabled and not loaded.auth.is_enabled:
+        raise ConfigError("auth: a reload cannot switch authentication off; set a key of [auth], or restart")
     applied, at_restart = [], []
-    config = replace(now, sources=loaded.sources)
+    auth = replace(
+        now.auth,
+        anonymous=loaded.auth.anonymous,
+        issuers=loaded.auth.issuers,
+        is_enabled=loaded.auth.is_enabled,
+    )
+    config = replace(now, sources=loaded.sources, auth=auth)
     for row in SETTINGS:
         value = getattr(getattr(loaded, row.section), row.name)
         section = getattr(now, row.section)
@@ -55,6 +66,10 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
             continue
         applied.append(row.key)
         config = replace(config, **{row.section: replace(getattr(config, row.section), **{row.name: value})})
+    if loaded.auth.anonymous != now.auth.anonymous:
+        applied.append("auth.anonymous")
+    if loaded.auth.issuers != now.auth.issuers:
+        applied.append("auth.issuer")
     before, after = ({source.name: source for source in each.sources} for each in (now, loaded))
     names = dict.fromkeys([*before, *after])
     applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]

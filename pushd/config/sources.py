@@ -8,14 +8,14 @@ import os
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
 
-from pushd.config.fields import required, setting, suggestion
-from pushd.config.parsers import choice, count, duration, flag, string_list
+from pushd.config.fields import parse_rows, parse_value, required, setting
+from pushd.config.parsers import choice, count, duration, flag, nonblank_string, string_list
 from pushd.core.errors import Refusal
 from pushd.core.message import draft
 from pushd.core.names import check_channel
@@ -39,13 +39,6 @@ def channel_name(value: object) -> str:
         return check_channel(nonblank_string(value))
     except Refusal as refusal:
         raise ValueError(f"{value!r} is not a channel name: {refusal}") from None
-
-
-def nonblank_string(value: object) -> str:
-    """Return a string that is not blank."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError(f"{value!r} is not a non-blank string")
-    return value
 
 
 def media_type(value: object) -> str | None:
@@ -207,23 +200,5 @@ def _read_source(name: str, table: object) -> Source:
         raise ValueError(f"source.{name!r}: name must have 1 to 64 letters, digits, - and _")
     if "kind" not in table:
         raise ValueError(f"{key}.kind: is missing (must be one of {', '.join(KINDS)})")
-    source = KINDS[_parsed(f"{key}.kind", choice(*KINDS), table["kind"])]
-    return source(name=name, **dict(_values(key, source, table)))
-
-
-def _values(key: str, source: type[Source], table: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
-    rows = {row.name: row for row in fields(source) if row.metadata}
-    for name in table.keys() - rows.keys() - {"kind"}:
-        raise ValueError(f"unknown key {key}.{name}{suggestion(name, (*rows, 'kind'), key + '.{}')}")
-    for name, row in rows.items():
-        if name in table:
-            yield name, _parsed(f"{key}.{name}", row.metadata["parse"], table[name])
-        elif row.default is MISSING:
-            raise ValueError(f"{key}.{name}: is missing")
-
-
-def _parsed(key: str, parse: Any, raw: object) -> Any:
-    try:
-        return parse(raw)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from error
+    source = KINDS[parse_value(f"{key}.kind", choice(*KINDS), table["kind"])]
+    return source(name=name, **dict(parse_rows(key, source, table, "kind")))

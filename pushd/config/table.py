@@ -7,6 +7,7 @@ A setting has four names: `message` under `[limits]` in the file, PUSHD_LIMITS_M
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from pushd.config.auth import AuthSettings
 from pushd.config.fields import setting
 from pushd.config.parsers import (
     LEVELS,
@@ -44,6 +45,13 @@ class HttpSettings:
         "Endpoints of HTTP and WebSocket; an empty list disables them.",
         "endpoint strings",
         alias="http",
+        at_restart=True,
+    )
+    admin_listen: tuple[str, ...] = setting(
+        [],
+        string_list(endpoint),
+        "Endpoints of the addresses for operators, which http.listen then does not serve.",
+        "endpoint strings",
         at_restart=True,
     )
     reuse_port: bool = setting(
@@ -290,6 +298,7 @@ class Config:
     http: HttpSettings = field(default_factory=HttpSettings)
     tcp: TcpSettings = field(default_factory=TcpSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     backend: BackendSettings = field(default_factory=BackendSettings)
@@ -341,5 +350,8 @@ class Setting:
 
 SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Config) if is_dataclass(section.type)}
 SETTINGS = tuple(
-    Setting(section, row.name, **row.metadata) for section, kind in SECTIONS.items() for row in fields(kind)
+    Setting(section, row.name, **row.metadata)
+    for section, kind in SECTIONS.items()
+    for row in fields(kind)
+    if row.metadata
 )

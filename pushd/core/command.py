@@ -93,6 +93,15 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The token was accepted."""
+
+    subject: str
+    lost: tuple[str, ...]
+    """The topics that the connection was unsubscribed from, since the token does not cover them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribed:
     """Subscribed. `gap` is the reason if the replay is incomplete, else None; for a wire without gap frames."""
 
@@ -165,6 +174,7 @@ class Goodbye:
 
 Reply = (
     Acknowledged
+    | Authenticated
     | Subscribed
     | Unsubscribed
     | Published

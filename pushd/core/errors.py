@@ -20,6 +20,8 @@ class Refusal(Exception):
     """Whether a limit was exceeded, so that the log names the peer."""
     is_abrupt: ClassVar[bool] = False
     """Whether a connection that it closes discards its queued output."""
+    challenge: ClassVar[str | None] = None
+    """The value of ``WWW-Authenticate`` in HTTP responses (RFC 6750, section 3); None: no such header."""
 
     def without_traceback(self) -> Self:
         """Return a copy without the traceback, whose frames a raised exception keeps alive."""
@@ -121,6 +123,49 @@ class Forbidden(Refusal):
     code = "forbidden"
     status = 403
     close = 4403
+
+
+class NotGranted(Forbidden):
+    """The grant of the peer does not allow the action on the topic."""
+
+    challenge = 'Bearer error="insufficient_scope"'
+
+
+class TokenMissing(Refusal):
+    """The peer has no credential, and what it requests is not allowed without one."""
+
+    code = "token-missing"
+    status = 401
+    close = 4401
+    challenge = "Bearer"
+    """Without an error code, as RFC 6750, section 3.1 requires for a request without a credential."""
+
+
+class TokenInvalid(Refusal):
+    """The credential is malformed, forged, unknown, or not accepted by this daemon."""
+
+    code = "token-invalid"
+    status = 401
+    close = 4401
+    challenge = 'Bearer error="invalid_token"'
+
+
+class TokenExpired(Refusal):
+    """The credential is genuine and has expired."""
+
+    code = "token-expired"
+    status = 401
+    close = 4401
+    challenge = 'Bearer error="invalid_token"'
+
+
+class TokenRevoked(Refusal):
+    """The credential is genuine and was revoked."""
+
+    code = "token-revoked"
+    status = 401
+    close = 4401
+    challenge = 'Bearer error="invalid_token"'
 
 
 class NotFound(Refusal):

@@ -123,6 +123,28 @@ def covers(granted: str, requested: str) -> bool:
     return all(ours == its or (ours == _ONE and its != _REST) for ours, its in zip(outer, inner, strict=False))
 
 
+def intersection(one: str, other: str) -> str | None:
+    """Return the topic that matches the channels that both topics match; None if there are none. Both must be valid.
+
+    A wildcard as the first segment matches no name that begins with ``$``, as in `matches`.
+    """
+    first, second = sorted((one.split("/"), other.split("/")), key=len)
+    wildcards = (_ONE, _REST)
+    if (first[0] in wildcards and second[0][0] == "$") or (second[0] in wildcards and first[0][0] == "$"):
+        return None
+    if len(first) < len(second):
+        if first[-1] != _REST:
+            return None
+        first += [_REST] * (len(second) - len(first))
+    common = [_common_segment(*pair) for pair in zip(first, second, strict=True)]
+    return None if None in common else "/".join(filter(None, common))
+
+
+def intersects(one: str, other: str) -> bool:
+    """Return whether a channel may match both topics, which must be valid; see `intersection`."""
+    return intersection(one, other) is not None
+
+
 class Scope:
     """The topics to which a peer is confined, indexed on first use.
 
@@ -211,6 +233,13 @@ class Interest:
                 self._cache = self._names.copy()
             is_covered = self._cache[channel] = self.patterns.matches(channel)
         return is_covered
+
+
+def _common_segment(one: str, other: str) -> str | None:
+    """Return what both segments of two topics match; None if nothing."""
+    if one == other or other == _REST or (other == _ONE and one != _REST):
+        return one
+    return other if one in (_ONE, _REST) else None
 
 
 def _problem(name: str) -> str | None:

@@ -1,20 +1,28 @@
 """The peer: who is at the other end of a connection."""
 
+from typing import Final
+
 from pushd.core.connection_ids import ConnectionIds
+from pushd.core.grant import FULL, Grant
+from pushd.core.identity import Identity
 
 
 class Peer:
-    """The identity of a connection. It has an id from its registration on.
+    """Who is at the other end of a connection, and what it may do. It has an id from its registration on.
 
     :param transport: the name of the transport, as in the metrics.
     :param address: the address of the client, or ``unix``.
+    :param grant: what it may do. A later credential may replace it.
+    :param identity: who it is, as its credential says; None when it has none.
     """
 
-    __slots__ = ("_ids", "address", "connected_at", "number", "transport")
+    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "number", "transport")
 
-    def __init__(self, transport: str, address: str) -> None:
+    def __init__(self, transport: str, address: str, grant: Grant, identity: Identity | None = None) -> None:
         self.transport = transport
         self.address = address
+        self.grant = grant
+        self.identity = identity
         self.number = 0
         """The place in the register; 0 before the peer is registered."""
         self.connected_at = 0
@@ -26,6 +34,11 @@ class Peer:
         self.number, self.connected_at, self._ids = number, now, ids
 
     @property
+    def issuer(self) -> str | None:
+        """The issuer of its credential; None when it has none."""
+        return None if self.identity is None else self.identity.issuer
+
+    @property
     def id(self) -> str:
         """The public id of the connection; empty before the peer is registered."""
         return "" if self._ids is None else self._ids.encode(self.number)
@@ -34,3 +47,7 @@ class Peer:
         """Return the label of the peer in log lines: transport, address and, once registered, the id."""
         label = f"{self.transport} {self.address}"
         return f"{label} #{self.id}" if self.number else label
+
+
+DAEMON: Final = Peer("daemon", "local", FULL)
+"""The peer of what the daemon itself does, such as the publishes of sources."""

@@ -13,6 +13,7 @@ from pushd.ctl.clients import TRANSPORTS
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 from pushd.ctl.output import escape_controls
+from pushd.ctl.tokens import add_token_commands
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -177,13 +178,32 @@ def build_parser() -> ArgumentParser:
     doctor.add_argument("--only", type=_check_names, default=CHECKS, help=f"of {','.join(CHECKS)}; default: all")
     doctor.add_argument("--json", action="store_true", help="print one line of JSON per check")
 
+    token = _command(
+        subparsers,
+        "token",
+        None,
+        "add, list and remove static tokens in the file of the daemon",
+        "pushctl token add phone --sub alice --subscribe 'users/{sub}/**' --publish chat/42 --file tokens.toml",
+        "pushctl token list --file tokens.toml",
+        "pushctl token remove phone --file tokens.toml && systemctl reload pushd",
+    )
+    add_token_commands(token)
+
     _command(subparsers, "health", commands.health, "check whether the daemon is ready", "pushctl health && deploy")
     return parser
 
 
 def _command(
-    subparsers: "_SubParsersAction[ArgumentParser]", name: str, run: Callable[[Any], int], summary: str, *examples: str
+    subparsers: "_SubParsersAction[ArgumentParser]",
+    name: str,
+    run: Callable[[Any], int] | None,
+    summary: str,
+    *examples: str,
 ) -> ArgumentParser:
+    """Add a command.
+
+    :param run: takes the parsed arguments and returns the exit status; None if the command has commands of its own.
+    """
     epilog = "\n".join(["examples:", *(f"  {example}" for example in examples), "", _STATUSES])
     command = subparsers.add_parser(
         name,

@@ -10,6 +10,8 @@ def render_refusal(request: Request, refusal: Refusal) -> bytes:
     """Set the status and the headers of a refusal and return its body."""
     request.setResponseCode(refusal.status)
     request.setHeader(b"Cache-Control", b"no-store")
+    if refusal.challenge is not None:
+        request.setHeader(b"WWW-Authenticate", refusal.challenge.encode("ascii"))
     if refusal.retry_after is not None:
         request.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
     if prefers_text(request):

@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.interfaces import IAddress
 
 from pushd.core.errors import Refusal
+from pushd.core.grant import NOTHING
+from pushd.core.peer import Peer
 from pushd.http.access_log import CLIENT_LEFT, AccessLogEntry
 from pushd.net.admission import Slot
 
@@ -25,6 +27,8 @@ _BODILESS = (204, 304)
 """The statuses of answers without a body (RFC 9110, section 6.4.1)."""
 _ESCAPED_UNRESERVED = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
 """A percent-encoded unreserved character, which is equivalent to the character (RFC 3986, section 2.3)."""
+_NOBODY = Peer("http", "unknown", NOTHING)
+"""The peer of a request before it is authenticated."""
 
 
 class RequestConnection(Protocol):
@@ -108,6 +112,7 @@ class Request:
         "method",
         "on_disconnect",
         "path",
+        "peer",
         "postpath",
         "prepath",
         "query",
@@ -130,6 +135,8 @@ class Request:
         if b"%" in path:
             self.path = _ESCAPED_UNRESERVED.sub(lambda found: unquote_to_bytes(found[0]), path)
             self.postpath = [unquote_to_bytes(segment) for segment in segments]
+        self.peer = _NOBODY
+        """Who sent it, and what it may do: nothing before it is authenticated."""
         self.body = b""
         self.code = 200
         self.is_http10 = False
@@ -282,6 +289,8 @@ class Request:
 
         :param date: the header lines that all answers of this second share.
         """
+        if self.peer.identity is not None:
+            self._out[b"Cache-Control"] = b"private, " + self._out[b"Cache-Control"]
         lines = [b"%b: %b\r\n" % header for header in self._out.items()]
         return b"".join((_STATUS_LINES[self.code], date, *lines, b"\r\n"))
 

@@ -10,8 +10,12 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
+from pushd.core.grant import FULL
+from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
+from pushd.http.authentication import TOKEN_PARAMETER, Carriers
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
@@ -30,6 +34,8 @@ _REQUEST_HEADERS = (
 )
 
 
+_EVERYBODY = Peer("http", "unknown", FULL)
+"""The peer of all requests where authentication is off."""
 _SHOWN_ORIGIN = 255
 """Bytes of a refused origin that are logged."""
 
@@ -50,11 +56,14 @@ class HttpContext:
     proxies: tuple[Network, ...] = ()
     """The networks of proxies whose ``X-Forwarded-For`` is trusted."""
     access: AccessLog = field(default_factory=AccessLog)
+    authenticator: Authenticator = NO_AUTHENTICATION
+    carriers: Carriers = field(default_factory=Carriers)
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
         self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
+        self.carriers = other.carriers
         self.access.share = other.access.share
 
     def is_proxy(self, host: str | None) -> bool:
@@ -70,6 +79,39 @@ class HttpContext:
         while self.is_proxy(peer) and chain and (forwarded := forwarded_host(chain.pop())):
             peer = forwarded
         return peer or "unix"
+
+    def peer_of(self, request: Request, transport: str) -> Peer:
+        """Return the peer of a connection that begins with an authenticated request."""
+        return Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
+
+    async def authenticate(self, request: Request) -> Peer:
+        """Return the peer of a request.
+
+        :raises TokenInvalid: when its credential is not accepted.
+        :raises TokenExpired: when its credential has expired.
+        :raises BadRequest: when it has several credentials.
+        :raises Forbidden: when it is authenticated by a cookie, and a page of a foreign origin may have sent it.
+        """
+        if not self.authenticator.is_enabled:
+            return _EVERYBODY
+        credential = self.carriers.credential_of(request)
+        if credential is None:
+            return Peer("http", self.client_of(request), self.authenticator.anonymous)
+        if credential.is_cookie:
+            self._check_cookie_origin(request)
+        identity = await self.authenticator.authenticate(credential.token)
+        return Peer("http", self.client_of(request), identity.grant, identity)
+
+    def _check_cookie_origin(self, request: Request) -> None:
+        """Check that no page of a foreign origin made the browser send a cookie."""
+        origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
+        is_reading = request.method in _SAFE and not request.is_handshake
+        if origin is not None:
+            is_own = self._is_named(origin) or is_same_origin(origin, request.getHeader(b"host") or b"")
+        else:
+            is_own = is_reading and site in (b"same-origin", b"none")
+        if not is_own:
+            raise Forbidden("cookie must come from a page of the same origin, or of one that http.allow_origins names")
 
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).
@@ -110,6 +152,9 @@ class HttpContext:
         """Return whether loopback listeners serve a host; see `is_known_host`."""
         return is_known_host(authority, self.hosts)
 
+    def _is_named(self, origin: bytes) -> bool:
+        return origin.decode("latin-1") in self.allow_origins
+
     def _is_allowed(self, origin: bytes) -> bool:
         return bool(self.allow_origins & {origin.decode("latin-1"), "*"})
 
@@ -143,6 +188,8 @@ class HttpResource(Resource):
     log = Logger()
     parameters: ClassVar[frozenset[str] | None] = frozenset()
     """The parameters of GET and HEAD. Others are refused if they look like one of them. None: all are accepted."""
+    is_open: ClassVar[bool] = False
+    """Whether it answers without authentication. It must not use the hub."""
     write_parameters: ClassVar[frozenset[str]] = frozenset()
     """The parameters of the other methods. All others are refused."""
 
@@ -181,19 +228,24 @@ class HttpResource(Resource):
         method = self._methods.get(request.method)
         if method is None:
             return await self._answer_other(request)
+        if not self.is_open:
+            request.peer = await self.context.authenticate(request)
         if request.query:
             self._check_parameters(request)
         return await method(request)
 
     def _check_parameters(self, request: Request) -> None:
+        token = {TOKEN_PARAMETER} if self.context.carriers.query_tokens else set()
         if request.method not in _SAFE:
-            check_parameters(request, self.write_parameters, is_strict=True)
+            check_parameters(request, self.write_parameters | token, is_strict=True)
         elif self.parameters is not None:
-            check_parameters(request, self.parameters, is_strict=False)
+            check_parameters(request, self.parameters | token, is_strict=False)
 
     async def _answer_other(self, request: Request) -> Answer:
         methods = self._methods
         if request.method == b"HEAD" and b"GET" in methods:
+            if not self.is_open:
+                request.peer = await self.context.authenticate(request)
             self._check_parameters(request)
             return await self.head(request)
         allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))

@@ -25,9 +25,11 @@ from pushd.core.errors import BadParameter, InternalError, Kicked, Refusal, Unkn
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.outlet import Outlet
+from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
+from pushd.hub.authorization import check_operation, check_subscribe, check_topics, renewals
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
@@ -147,23 +149,25 @@ class Hub:
 
     # Both return the coroutine of the publisher: a coroutine around it would cost one percent of a publish.
 
-    def publish(self, draft: Draft) -> Coroutine[Any, Any, Receipt]:
+    def publish(self, peer: Peer, draft: Draft) -> Coroutine[Any, Any, Receipt]:
         """Publish one message.
 
-        :raises Refusal: when the backend did not accept it.
+        :raises Refusal: when the peer may not, or the backend did not accept it.
         """
-        return self._publisher.publish(draft)
+        return self._publisher.publish(peer, draft)
 
     def publish_all(
-        self, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
+        self, peer: Peer, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
     ) -> Coroutine[Any, Any, list[Receipt | Refusal]]:
         """Publish messages in their order, and return a receipt or a refusal for each; refusals among them are kept.
+
+        Each is judged on its own: one that the peer may not publish is refused, and the others are published.
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
-        return self._publisher.publish_all(drafts, key)
+        return self._publisher.publish_all(peer, drafts, key)
 
     # Subscribe
 
@@ -176,24 +180,31 @@ class Hub:
 
         A topic that the subscriber has already starts anew, unless `since` is `NOW`.
 
+        :raises NotGranted: when its peer may not subscribe to one of the topics; nothing is subscribed then.
         :raises TooManySubscriptions: when the connection, or all together, would have too many topics.
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
+        check_subscribe(subscriber.peer, topics, since)
         return await self._subscriptions.subscribe(subscriber, topics, since)
 
-    async def position(self) -> MessageId:
+    async def position(self, peer: Peer, topics: Sequence[str] = ()) -> MessageId:
         """Return the cursor of the present: what was accepted up to now is not after it.
 
+        :param topics: those for which the peer wants it. It is the same for all.
+        :raises NotGranted: when the peer may not subscribe to one of them.
         :raises Unavailable: when the backend cannot answer.
         """
+        check_topics(peer, "subscribe", topics)
         return (await self._backend.open((), NOW)).position
 
-    async def start_position(self, topics: Sequence[str], since: Since) -> StartPosition:
+    async def start_position(self, peer: Peer, topics: Sequence[str], since: Since) -> StartPosition:
         """Return where a subscription would start; nothing is subscribed.
 
+        :raises NotGranted: when the peer may not subscribe to one of the topics.
         :raises Unavailable: when the backend cannot open the topics.
         """
+        check_subscribe(peer, topics, since)
         return await self._backend.open(topics, since)
 
     async def replay_and_go_live(
@@ -255,11 +266,21 @@ class Hub:
         except Exception:
             self.log.failure("{peer}: aborting the connection failed", Failure(), peer=subscriber.peer)
 
-    def kick(self, id: str) -> None:
+    async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
+        """Renew the grants of all peers, over several reactor turns.
+
+        :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected, as is one that
+            has a topic that is not granted any more.
+        """
+        await self._turns.run(renewals(list(self._register.all()), renew, self.disconnect))
+
+    def kick(self, peer: Peer, id: str) -> None:
         """Close a connection.
 
+        :raises NotGranted: when the peer may not.
         :raises UnknownConnection: when there is no such connection at this node.
         """
+        check_operation(peer, "kick")
         subscriber = self._register.find(id)
         if subscriber is None:
             raise UnknownConnection("there is no such connection at this node; /connections lists them")
@@ -268,13 +289,15 @@ class Hub:
 
     # Queries
 
-    def connections(self, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
+    def connections(self, peer: Peer, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
         """Return at most `limit` subscribers at this node, the oldest first.
 
         :param channel: only those that receive its messages, by its name or by a pattern; None: all.
         :param after: the id of an open or closed connection: only later ones. None: all.
+        :raises NotGranted: when the peer may not list connections.
         :raises BadParameter: when `after` is no id of this node.
         """
+        check_operation(peer, "connections")
         number = 0 if after is None else self._register.number_of(after)
         if number is None:
             raise BadParameter("after must be the id of a connection at this node")
@@ -282,39 +305,53 @@ class Hub:
             return self._register.page(number, limit)
         return page_among(self.dispatcher.subscribers_of(channel), number, limit)
 
-    async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
+    async def history(self, peer: Peer, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
         """Return at most `limit` kept messages of topics, and no further one once they have `size` bytes.
 
         Without a cursor they are the newest, else those that follow it.
 
+        :raises NotGranted: when the peer may not read the history of one of the topics.
         :raises NoRoom: when the response may be large, and the memory limit for queued data is exceeded.
         """
+        check_topics(peer, "history", topics)
         return await self._queries.history(topics, since, limit, size)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
         """Encode messages, over several reactor turns if there are many."""
         return await self._queries.in_slices(encode, messages)
 
-    async def metrics(self) -> bytes:
-        """Return all metrics in the Prometheus text format."""
+    async def metrics(self, peer: Peer) -> bytes:
+        """Return all metrics in the Prometheus text format.
+
+        :raises NotGranted: when the peer may not read them.
+        """
+        check_operation(peer, "metrics")
         return await self._queries.metrics(is_healthy=self.unavailable_reason is None)
 
-    async def status(self, channel: str) -> ChannelStatus:
+    async def status(self, peer: Peer, channel: str) -> ChannelStatus:
         """Return the state of a channel.
 
+        :raises NotGranted: when the peer may not subscribe to it, whether it exists or not.
         :raises UnknownChannel: when nothing was published to it, and there is no subscriber to it.
         """
+        check_topics(peer, "subscribe", (channel,))
         return await self._queries.status(channel)
 
-    async def channels(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Return the names of known channels, sorted; see `Backend.names`."""
+    async def channels(self, peer: Peer, prefix: str, after: str, limit: int) -> list[str]:
+        """Return the names of known channels, sorted; see `Backend.names`.
+
+        :raises NotGranted: when the peer may not list channels.
+        """
+        check_operation(peer, "channels")
         return await self._backend.names(prefix, after, limit)
 
-    async def delete(self, channel: str) -> None:
+    async def delete(self, peer: Peer, channel: str) -> None:
         """Delete a channel, and end the subscriptions to it.
 
+        :raises NotGranted: when the peer may not, whether the channel exists or not.
         :raises UnknownChannel: when there is nothing to delete.
         """
+        check_topics(peer, "manage", (channel,))
         audience = await self._backend.audience(channel)
         if not await self._backend.delete(channel):
             if not audience.named:

@@ -13,6 +13,8 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import IdempotencyMismatch, Refusal
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
+from pushd.core.peer import Peer
+from pushd.hub.authorization import check_topics, granted
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
@@ -78,17 +80,19 @@ class Publisher:
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
 
-    async def publish(self, draft: Draft) -> Receipt:
+    async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
+        check_topics(peer, "publish", (draft.channel,))
         (receipt,) = await self._publish([draft])
         if isinstance(receipt, Refusal):
             raise receipt
         return receipt
 
     async def publish_all(
-        self, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
+        self, peer: Peer, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
+        drafts = granted(peer, drafts)
         if key is None:
             return await self._publish_slices(drafts)
         await self._keys.acquire(key.text)

@@ -14,9 +14,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.core.command import (
     Acknowledged,
     Authenticate,
+    Authenticated,
     Command,
     CommandList,
     FormatSet,
@@ -66,6 +68,7 @@ class SessionContext(NamedTuple):
     clock: IReactorTime
     formats: Mapping[str, Wire]
     """The wires that a peer may choose, by name."""
+    authenticator: Authenticator = NO_AUTHENTICATION
 
 
 class SessionConnection(Protocol[T]):
@@ -170,11 +173,11 @@ class Session(Generic[T]):
 
         :raises Refusal: when it cannot be executed; nothing was answered.
         """
-        hub = self._context.hub
+        hub, peer = self._context.hub, self._subscriber.peer
         match command:
             case PublishMessage(draft):
                 self._check_scope((draft.channel,))
-                receipt = await hub.publish(draft)
+                receipt = await hub.publish(peer, draft)
                 answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
             case Subscribe(topics, _, slow, begin):
                 self._check_scope(topics)
@@ -187,18 +190,18 @@ class Session(Generic[T]):
                 answer(Unsubscribed(tuple(hub.unsubscribe(self._subscriber, topics))))
             case ReadHistory(topics, count):
                 self._check_scope(topics)
-                page = await hub.history(topics, NOW, count, _HISTORY_BYTES)
+                page = await hub.history(peer, topics, NOW, count, _HISTORY_BYTES)
                 answer(HistoryResult(topics, tuple(page.messages)))
             case ReadStatus(channel):
                 self._check_scope((channel,))
-                answer(StatusResult(*await hub.status(channel)))
+                answer(StatusResult(*await hub.status(peer, channel)))
             case SetFormat(name):
                 self._set_format(name)
                 answer(FormatSet(name))
             case Ping(token):
                 answer(Pong(token))
-            case Authenticate():
-                answer(Acknowledged())
+            case Authenticate(token):
+                await self._authenticate(token, answer)
             case Help():
                 answer(CommandList())
             case Quit():
@@ -208,7 +211,7 @@ class Session(Generic[T]):
         """Publish several messages at once; refusals among them are kept."""
         if self._scope is not None:
             drafts = [self._within_scope(draft) for draft in drafts]
-        return await self._context.hub.publish_all(drafts)
+        return await self._context.hub.publish_all(self._subscriber.peer, drafts)
 
     async def replay(self, opening: StartPosition) -> None:
         """Replay from a start position, and go live.
@@ -224,6 +227,26 @@ class Session(Generic[T]):
         gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
+
+    async def _authenticate(self, token: str, answer: Callable[[Reply], None]) -> None:
+        """Replace the grant of the peer by that of a token, and unsubscribe from topics that it does not cover.
+
+        :raises TokenInvalid: when the token is not accepted.
+        :raises TokenExpired: when the token has expired.
+        :raises Forbidden: when the token is of another issuer or subject than that of the connection.
+        """
+        authenticator, subscriber = self._context.authenticator, self._subscriber
+        if not authenticator.is_enabled:
+            answer(Acknowledged())
+            return
+        identity = await authenticator.authenticate(token)
+        peer = subscriber.peer
+        is_same = (peer.issuer, peer.grant.subject) == (identity.issuer, identity.subject)
+        if peer.issuer is not None and not is_same:
+            raise Forbidden("token must have the issuer and the subject of the first one of this connection")
+        peer.grant, peer.identity = identity.grant, identity
+        lost = [topic for topic in subscriber.starts if not identity.grant.may("subscribe", topic)]
+        answer(Authenticated(identity.subject or "", tuple(self._context.hub.unsubscribe(subscriber, lost))))
 
     def _check_scope(self, topics: Iterable[str]) -> None:
         """Check that topics are within the scope of the peer.

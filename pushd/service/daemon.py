@@ -10,6 +10,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.web.resource import Resource
 
 from pushd import __version__
 from pushd.config.table import Config
@@ -17,6 +18,7 @@ from pushd.core.budget import Budget
 from pushd.core.errors import Stopping
 from pushd.core.outbox import QueueLimits
 from pushd.http.access_log import AccessLog
+from pushd.http.authentication import Carriers
 from pushd.http.limits import HttpLimits
 from pushd.http.resource import HttpContext
 from pushd.http.site import PushSite
@@ -28,9 +30,10 @@ from pushd.net.loop_delay import LoopDelay
 from pushd.net.low_priority import LowPriorityReaders
 from pushd.net.shared_port import SharingReactor
 from pushd.net.supervisor import Supervisor
+from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, make_backend
 from pushd.service.listener import ListenerService
-from pushd.service.routes import Keepalive, Root
+from pushd.service.routes import AdminRoot, Keepalive, Root
 from pushd.sources.running_sources import RunningSources, SourceFactories
 from pushd.transports.interface import Transport
 from pushd.transports.tcp_lines import LineFactory, LineLimits
@@ -87,14 +90,23 @@ class Daemon(MultiService):
         BackendService(self.hub, timers).setServiceParent(self)
         self._sources = RunningSources(self._source_factories(config))
         self._sources.setServiceParent(self)
+        self._authentication = AuthenticationService(config.auth, reactor)
+        self._authentication.setServiceParent(self)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
         self._root = self._make_root()
-        self._site, self._lines = self._make_site(), self._make_lines()
+        self._site, self._lines = self._make_site(self._root), self._make_lines()
+        admin = self._make_site(AdminRoot(self._context, self.hub, self._authentication.failures))
+        self._sites = self._site, admin
         self._transports: list[Transport] = [*self._root.transports, self._lines]
-        for name, section, factory in (("http", config.http, self._site), ("tcp", config.tcp, self._lines)):
-            for endpoint in section.listen:
-                where = SharingReactor(reactor) if section.reuse_port else reactor
+        listeners = (
+            ("http", config.http.listen, config.http.reuse_port, self._site),
+            ("admin", config.http.admin_listen, config.http.reuse_port, admin),
+            ("tcp", config.tcp.listen, config.tcp.reuse_port, self._lines),
+        )
+        for name, endpoints, is_shared, factory in listeners:
+            for endpoint in endpoints:
+                where = SharingReactor(reactor) if is_shared else reactor
                 self._add_listener(name, endpoint, factory, where, low_priority)
         self.supervisor = Supervisor(reactor, lambda: self.hub.unavailable_reason is None, os.environ)
         self.supervisor.setServiceParent(self)
@@ -122,6 +134,8 @@ class Daemon(MultiService):
             reconfigure(config)
         for listener in self._listeners:
             listener.renew_certificates()
+        self._authentication.reconfigure(config.auth)
+        await self.hub.renew_grants(self._authentication.renew)
         await self._sources.reconfigure(self._source_factories(config))
 
     # Stop
@@ -135,8 +149,9 @@ class Daemon(MultiService):
         self.hub.begin_shutdown()
         await DeferredList([maybeDeferred(listener.disownServiceParent) for listener in self._listeners])
         await self._close_connections()
-        self._site.begin_shutdown()
-        self._site.close_idle()
+        for site in self._sites:
+            site.begin_shutdown()
+            site.close_idle()
         await maybeDeferred(super().stopService)
         for _ in range(_MAX_CLOSE_TICKS):
             if not len(self._admission):
@@ -201,21 +216,31 @@ class Daemon(MultiService):
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
             AccessLog(config.log.access, self._reactor.seconds),
+            self._authentication.authenticator,
+            Carriers(config.auth.cookie, config.auth.query_tokens),
         )
 
     def _make_root(self) -> Root:
         spread = self._config.stop.spread
-        root = Root(self._context, self.hub, self._reactor, self._keepalive, spread)
+        root = Root(
+            self._context,
+            self.hub,
+            self._reactor,
+            self._keepalive,
+            spread,
+            self._authentication.failures,
+            serves_admin=not self._config.http.admin_listen,
+        )
         self._on_reload += [
             lambda new: root.sse.reconfigure(new.stop.spread),
             lambda new: root.websocket.reconfigure(),
         ]
         return root
 
-    def _make_site(self) -> PushSite:
+    def _make_site(self, root: Resource) -> PushSite:
         context = self._context
         site = PushSite(
-            self._root,
+            root,
             self._reactor,
             context.limits,
             self._admission,
@@ -232,18 +257,36 @@ class Daemon(MultiService):
 
     def _make_lines(self) -> LineFactory:
         limits = self._line_limits(self._config)
-        factory = LineFactory(self.hub, self._reactor, limits, self._admission, self._counters, __version__)
+        factory = LineFactory(
+            self.hub,
+            self._reactor,
+            limits,
+            self._admission,
+            self._counters,
+            __version__,
+            self._authentication.authenticator,
+        )
         self._on_reload.append(lambda new: factory.reconfigure(self._line_limits(new)))
         return factory
 
     def _add_listener(
         self, name: str, endpoint: str, factory: Any, reactor: Any, low_priority: LowPriorityReaders
     ) -> None:
-        dead_peer, is_open = round(self._config.keepalive.dead_peer), self._config.access.open
-        listener = ListenerService(name, endpoint, factory, reactor, dead_peer, low_priority, is_open=is_open)
+        listener = ListenerService(
+            name,
+            endpoint,
+            factory,
+            reactor,
+            round(self._config.keepalive.dead_peer),
+            low_priority,
+            is_open=self._config.access.open,
+            is_authenticated=self._config.auth.is_enabled,
+        )
         listener.setServiceParent(self)
         self._listeners.append(listener)
-        self._on_reload.append(lambda new: listener.reconfigure(round(new.keepalive.dead_peer)))
+        self._on_reload.append(
+            lambda new: listener.reconfigure(round(new.keepalive.dead_peer), is_authenticated=new.auth.is_enabled)
+        )
 
     def _queue_limits(self, config: Config) -> QueueLimits:
         return QueueLimits(config.limits.queue_messages, config.limits.queue_bytes, budget=self._budget)

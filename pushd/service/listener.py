@@ -33,13 +33,18 @@ clients that connect at once have to retry after a second or more.
 """
 
 
+_SETTINGS = {"http": "http.listen", "admin": "http.admin_listen", "tcp": "tcp.listen"}
+"""The setting of the endpoints of each kind of listener."""
+
+
 class ListenerService(Service):
     """A listening endpoint.
 
-    :param name: the section of its settings: ``http`` or ``tcp``.
+    :param name: what it serves: ``http``, ``admin`` or ``tcp``.
     :param dead_peer: seconds; see `set_dead_peer_timeout`.
     :param low_priority: the readers of its connections, until they publish.
     :param is_open: whether other machines may reach it. If they can and may not, it does not start.
+    :param is_authenticated: whether what peers may do depends on their credentials.
     """
 
     log = Logger()
@@ -54,11 +59,13 @@ class ListenerService(Service):
         low_priority: LowPriorityReaders,
         *,
         is_open: bool,
+        is_authenticated: bool = False,
     ) -> None:
         super().__init__()
         self._name = name
         self._endpoint = endpoint
         self._is_open = is_open
+        self._is_authenticated = is_authenticated
         self._counters: Counters = factory.counters
         self._served = factory
         self._dead_peer = dead_peer
@@ -96,9 +103,11 @@ class ListenerService(Service):
         port = self._port
         prepare(port, self._dead_peer)
         if port.reach is Reach.OTHERS:
-            if not self._is_open:
-                raise CannotStart(f"{self._name}.listen: {exposed(self._endpoint, port.socket.getsockname())}")
-            self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=self._endpoint)
+            if not (self._is_open or self._is_authenticated):
+                key = _SETTINGS[self._name]
+                raise CannotStart(f"{key}: {exposed(self._endpoint, port.socket.getsockname())}")
+            if not self._is_authenticated:
+                self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=self._endpoint)
         deprioritize(port, self._low_priority)
         on_too_many_files(port, self._on_too_many_files)
         self.log.info("{name} listens on {where}", name=self._name, where=_address(port.getHost()))
@@ -118,9 +127,9 @@ class ListenerService(Service):
                 "{name}: {reason}; new connections use the previous certificates", name=self._name, reason=str(error)
             )
 
-    def reconfigure(self, dead_peer: int) -> None:
-        """Change the timeout of dead peers, for new connections."""
-        self._dead_peer = dead_peer
+    def reconfigure(self, dead_peer: int, *, is_authenticated: bool) -> None:
+        """Change the timeout of dead peers, for new connections, and whether credentials count."""
+        self._dead_peer, self._is_authenticated = dead_peer, is_authenticated
         if self._port is not None:
             prepare(self._port, dead_peer)
 

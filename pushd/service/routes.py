@@ -1,5 +1,6 @@
 """The routes: the resource of each path."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.web.resource import Resource
@@ -46,16 +47,50 @@ class Keepalive:
         self.messages = messages
 
 
-class Root(Resource):
-    """The root of the resources: one for each first path segment, and one for all other paths.
+class _Root(Resource):
+    """A root of resources: one for each first path segment, and one for all other paths."""
+
+    def __init__(self, context: HttpContext, routes: Mapping[bytes, HttpResource]) -> None:
+        super().__init__()
+        self._not_found = NotFoundResource(context)
+        for segment, resource in routes.items():
+            self.putChild(segment, resource)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Return the resource for paths that do not exist."""
+        return self._not_found
+
+
+class AdminRoot(_Root):
+    """The addresses for operators, on a listener of their own."""
+
+    def __init__(self, context: HttpContext, hub: Hub, failures: Callable[[], list[str]]) -> None:
+        super().__init__(context, _admin_routes(context, hub) | {b"health": HealthResource(context, hub, failures)})
+
+
+class Root(_Root):
+    """The addresses of all transports and, unless they have a listener of their own, those for operators.
 
     :ivar transports: the resources with live connections.
     """
 
-    def __init__(self, context: HttpContext, hub: Hub, clock: Any, keepalive: Keepalive, spread: float) -> None:
-        """`spread`: the seconds over which reconnects are distributed after a shutdown."""
-        super().__init__()
-        self._not_found = NotFoundResource(context)
+    def __init__(
+        self,
+        context: HttpContext,
+        hub: Hub,
+        clock: Any,
+        keepalive: Keepalive,
+        spread: float,
+        failures: Callable[[], list[str]],
+        *,
+        serves_admin: bool,
+    ) -> None:
+        """Build the resources.
+
+        :param spread: the seconds over which reconnects are distributed after a shutdown.
+        :param failures: returns what of the parts besides the hub does not work.
+        :param serves_admin: whether it also has the addresses for operators.
+        """
         self.sse = SseResource(context, hub, clock, keepalive.sse, spread)
         stream = NdjsonResource(context, hub, clock, keepalive.stream)
         replace = ReplaceResource(context, hub, clock, keepalive.stream)
@@ -82,19 +117,19 @@ class Root(Resource):
             b"pull": PullResource(context, hub, held_requests),
             b"sub": NegotiatingResource(context, by_media_type, self.websocket, longpoll),
             b"ws": self.websocket,
-            b"channels": ChannelsResource(context, hub),
-            b"connections": ConnectionsResource(context, hub),
             b"cursor": CursorResource(context, hub),
             b"history": HistoryResource(context, hub),
-            b"metrics": MetricsResource(context, hub),
-            b"health": HealthResource(context, hub),
-            b"version": VersionResource(context),
+            b"health": HealthResource(context, hub, failures),
             b"demo": DemoResource(context),
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
         }
-        for segment, resource in routes.items():
-            self.putChild(segment, resource)
+        super().__init__(context, routes | (_admin_routes(context, hub) if serves_admin else {}))
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
-        """Return the resource for paths that do not exist."""
-        return self._not_found
+
+def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, HttpResource]:
+    return {
+        b"channels": ChannelsResource(context, hub),
+        b"connections": ConnectionsResource(context, hub),
+        b"metrics": MetricsResource(context, hub),
+        b"version": VersionResource(context),
+    }

@@ -7,6 +7,7 @@ from twisted.logger import Logger
 
 from pushd.core.errors import LineTooLong, Refusal, TooLarge
 from pushd.core.message import Draft, draft
+from pushd.core.peer import DAEMON
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 
@@ -44,7 +45,7 @@ class SourcePublisher:
 
     async def publish(self, messages: Iterable[SourceMessage]) -> list[bool]:
         """Publish in this order; return for each message whether it was accepted. Yields to the reactor in between."""
-        receipts = await self._hub.publish_all(self._draft(message) for message in messages)
+        receipts = await self._hub.publish_all(DAEMON, (self._draft(message) for message in messages))
         refusals = [receipt for receipt in receipts if isinstance(receipt, Refusal)]
         self._counters.refusals.update(refusal.code for refusal in refusals)
         self._log_refusals(refusals)

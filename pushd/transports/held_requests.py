@@ -141,7 +141,7 @@ class HeldRequests:
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._context.admit_stream(request)
-        held = _HeldRequest(self, request, Peer(transport, self._context.client_of(request)), self._limits, answer)
+        held = _HeldRequest(self, request, self._context.peer_of(request, transport), self._limits, answer)
         self.live.add(held, slot)
         request.hold(held.client_disconnected, held.hurry)
         await held.begin(topics, since, seconds)

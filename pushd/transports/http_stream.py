@@ -69,8 +69,7 @@ class HttpStream(Backpressure):
 
     __slots__ = ("_end", "_give_back_to", "_resource", "_slot", "_transport", "_unread", "subscriber")
 
-    def __init__(self, resource: "StreamResource", wire: Wire, policy: Policy, address: str) -> None:
-        peer = Peer(resource.transport_name, address)
+    def __init__(self, resource: "StreamResource", wire: Wire, policy: Policy, peer: Peer) -> None:
         self.subscriber = Subscriber(self, wire, resource.limits(), policy, peer)
         self._resource = resource
         self._transport: Any = None
@@ -222,7 +221,7 @@ class StreamResource(HttpResource):
         since, shape = self.since_of(request), self.format_of(request)
         self.policy_of(request)
         begin_of(request, shape.plain, self.begins)
-        if (await self.hub.start_position(topics, since)).is_complete:
+        if (await self.hub.start_position(request.peer, topics, since)).is_complete:
             request.setResponseCode(204)
             return b""
         self.set_headers(request, shape)
@@ -250,7 +249,8 @@ class StreamResource(HttpResource):
         since, policy, stream_format = self.since_of(request), self.policy_of(request), self.format_of(request)
         wire = stream_format.plain if request.is_http10 else stream_format.chunked
         begins = begin_of(request, wire, self.begins)
-        stream = HttpStream(self, wire, policy, self.context.client_of(request))
+        peer = self.context.peer_of(request, self.transport_name)
+        stream = HttpStream(self, wire, policy, peer)
         try:
             self.live.add(stream, self.context.admit_stream(request))
             request.hold(stream.client_disconnected)

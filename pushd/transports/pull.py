@@ -58,7 +58,7 @@ class PullResource(HttpResource):
         is_held = _interval(request) == 0 and isinstance(since, MessageId)
         if is_held and not await self._hold(request, channel, since):
             return None
-        newest = await self._hub.history((channel,), Last(1), 1, 1)
+        newest = await self._hub.history(request.peer, (channel,), Last(1), 1, 1)
         message = newest.messages[-1] if newest.messages else None
         cursor = message.id if message else str(newest.position)
         request.setHeader(b"Pushd-Cursor", cursor.encode("ascii"))

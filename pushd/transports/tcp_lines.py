@@ -10,6 +10,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.core.command import Goodbye, Reply
 from pushd.core.delivery import Wire
 from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooLate, TooManyConnections
@@ -93,9 +94,8 @@ class LineConnection(TwoWayBackpressure):
         self._telnet_rest = b""
         """The received part of an incomplete telnet command."""
         self._is_half_closed = False
-        self.subscriber = Subscriber(
-            self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, Peer("tcp", address)
-        )
+        peer = Peer("tcp", address, factory.sessions.authenticator.anonymous)
+        self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, peer)
         self.subscriber.record_origins()
         self._session: Session[_Item] = Session(factory.sessions, self.subscriber)
         self.transport: Any = None
@@ -331,6 +331,7 @@ class LineFactory(ServerFactory):
         admission: Admission,
         counters: Counters,
         version: str,
+        authenticator: Authenticator = NO_AUTHENTICATION,
     ) -> None:
         self.clock = clock
         self.counters = counters
@@ -342,7 +343,7 @@ class LineFactory(ServerFactory):
         self.reconfigure(limits)
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self.admission = admission
-        self.sessions = SessionContext(hub, clock, self.formats)
+        self.sessions = SessionContext(hub, clock, self.formats, authenticator)
         self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters)
 
     def reconfigure(self, limits: LineLimits) -> None:

@@ -78,7 +78,7 @@ class WebSocket(TwoWayBackpressure):
         self,
         resource: "WebSocketResource",
         is_v1: bool,
-        address: str,
+        peer: Peer,
         policy: Policy,
         scope: Scope | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class WebSocket(TwoWayBackpressure):
         self._held = 0
         """Bytes of the incomplete message that are charged to the memory budget."""
         wire = resource.frames if is_v1 else resource.bare_frames
-        self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, Peer("websocket", address))
+        self.subscriber = Subscriber(self, wire, resource.context.limits.queue, policy, peer)
         if is_v1:
             self.subscriber.record_origins()
         self._session: Session[bytes | Refusal | StartPosition] = Session(resource.sessions, self.subscriber, scope)
@@ -346,7 +346,7 @@ class WebSocketResource(HttpResource):
         self.frames = JsonFrames()
         self.bare_frames = DataFrames()
         self.wheel = wheel
-        self.sessions = SessionContext(hub, clock, {})
+        self.sessions = SessionContext(hub, clock, {}, context.authenticator)
         self.live: LiveConnections[WebSocket] = LiveConnections(
             hub, context.counters, context.access, self._stop_keepalive
         )
@@ -384,7 +384,7 @@ class WebSocketResource(HttpResource):
         begins = begin_of(request, wire, default=False)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
-        websocket = self.opens(self, is_v1, self.context.client_of(request), policy, scope)
+        websocket = self.opens(self, is_v1, self.context.peer_of(request, "websocket"), policy, scope)
         self.live.add(websocket, slot)
         request.hold(websocket.client_disconnected)
         opening, begin = None, b""

@@ -14,11 +14,12 @@ from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.core.cursor import NOW, Since
 from pushd.core.delivery import StatelessWire
 from pushd.core.errors import Refusal, Unavailable
+from pushd.core.grant import FULL
 from pushd.core.history import Bounds
 from pushd.core.message import Gap, Message, draft
 from pushd.core.names import matches
 from pushd.core.outbox import Policy, QueueLimits
-from pushd.core.peer import Peer
+from pushd.core.peer import DAEMON, Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
@@ -77,7 +78,7 @@ class Ear:
         self.ends: list[str] = []
         self.given_up: Refusal | None = None
         self.subscriber = Subscriber(
-            self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, Peer(transport, "::1")
+            self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, Peer(transport, "::1", FULL)
         )
         hub.add(self.subscriber)
 
@@ -160,7 +161,7 @@ class Node:
     async def publish(self, channel: str, text: str, **rest: Any) -> Receipt:
         """Publish, and note what became of it."""
         try:
-            receipt = await self.hub.publish(draft(channel, text.encode(), **rest))
+            receipt = await self.hub.publish(DAEMON, draft(channel, text.encode(), **rest))
         except Refusal as refusal:
             self.refused.append((text, refusal))
             raise

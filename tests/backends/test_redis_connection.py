@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from pushd.backends.interface import BackendUnusable
 from pushd.core.errors import Unavailable
+from pushd.core.peer import DAEMON
 from tests.backends.nodes import Ear, Node
 from tests.backends.redis_server import RedisServer, free_port, until
 
@@ -153,7 +154,12 @@ async def test_an_error_reply_that_is_not_known_is_refused_as_unavailable(own_re
     ear = await works(one)
     redis.ask("SET", "pushd:log", "not a log")
     for _ in range(2):
-        for ask in (one.publish("a", "x"), one.ear("c"), one.hub.status("a"), one.hub.channels("", "", 1)):
+        for ask in (
+            one.publish("a", "x"),
+            one.ear("c"),
+            one.hub.status(DAEMON, "a"),
+            one.hub.channels(DAEMON, "", "", 1),
+        ):
             with pytest.raises(Unavailable, match="Redis refused a command"):
                 await ask
     await until(lambda: one.hub.unavailable_reason, "that it shows")

@@ -9,6 +9,7 @@ from twisted.internet.task import deferLater
 
 from pushd.core.cursor import NOW, MessageId, parse_id
 from pushd.core.errors import Unavailable
+from pushd.core.peer import DAEMON
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer, until
 from tests.backends.scene import Scene
@@ -268,7 +269,12 @@ async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_r
     await one.publish("a", "before")
     redis.kill()
     await until(lambda: one.hub.unavailable_reason, "that it shows")
-    for ask in (one.publish("a", "x"), one.ear("a"), one.hub.status("a"), one.hub.channels("", "", 1)):
+    for ask in (
+        one.publish("a", "x"),
+        one.ear("a"),
+        one.hub.status(DAEMON, "a"),
+        one.hub.channels(DAEMON, "", "", 1),
+    ):
         with pytest.raises(Unavailable, match="Redis"):
             await ask
     assert ear.given_up is None

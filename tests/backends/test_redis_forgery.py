@@ -8,6 +8,7 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.redis.encoding import encode_draft
 from pushd.core.message import draft
+from pushd.core.peer import DAEMON
 from tests.backends.nodes import Ear, Node, Publisher, judge, settled
 from tests.backends.redis_server import RedisServer, until
 
@@ -121,7 +122,7 @@ async def test_a_deletion_that_did_not_happen_ends_nothing(redis: RedisServer, n
     await other.publish("a", "1")
     await until(lambda: all(ear.texts == ["0", "1"] for ear in ears), "the message after the forgery")
     assert [ear.ends for ear in ears] == [[], []]
-    await other.hub.delete("a")
+    await other.hub.delete(DAEMON, "a")
     await until(lambda: all(ear.ends == ["a"] for ear in ears), "the end")
 
 

@@ -10,6 +10,7 @@ from pushd.backends.redis.scripts import PUBLISH, Script
 from pushd.core.errors import OutcomeUnknown
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import draft
+from pushd.core.peer import DAEMON
 from pushd.hub.publishing import Receipt
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer, until
@@ -40,7 +41,7 @@ async def test_a_publish_whose_reply_is_lost_is_published_once(
     await one.publish("a", "before")
     await until(lambda: all(ear.texts == ["before"] for ear in ears), "the first message")
     lose_reply(one, lambda: redis.ask("FLUSHALL") if is_flushed else None)
-    (result,) = await one.hub.publish_all([draft("a", b"once")], key)
+    (result,) = await one.hub.publish_all(DAEMON, [draft("a", b"once")], key)
     if is_flushed:
         assert isinstance(result, OutcomeUnknown), result
         assert (result.code, result.status, result.retry_after) == ("outcome-unknown", 503, None)
@@ -56,9 +57,9 @@ async def test_a_repeat_with_the_key_has_an_unknown_outcome_at_every_node(redis:
     ears = [await one.ear("a"), await other.ear("a")]
     lose_reply(one, lambda: redis.ask("FLUSHALL"))
     for each in (one, one, other, other):
-        (result,) = await each.hub.publish_all([draft("a", b"once")], IdempotencyKey("key", b"digest"))
+        (result,) = await each.hub.publish_all(DAEMON, [draft("a", b"once")], IdempotencyKey("key", b"digest"))
         assert isinstance(result, OutcomeUnknown)
-    (result,) = await other.hub.publish_all([draft("a", b"after")], IdempotencyKey("another", b"digest"))
+    (result,) = await other.hub.publish_all(DAEMON, [draft("a", b"after")], IdempotencyKey("another", b"digest"))
     assert isinstance(result, Receipt)
     await until(lambda: all(ear.texts == ["once", "after"] for ear in ears), "each message once")
 
@@ -69,13 +70,13 @@ async def test_idempotency_keys_take_a_bounded_memory(
     monkeypatch.setattr("pushd.backends.redis.publisher.PUBLISH", _with_bound(20_000))
     one, other = await node(redis.url), await node(redis.url)
     for number in range(100):
-        await one.hub.publish_all([draft("a", b"x")], IdempotencyKey.of(b"%d" % number, "a" * 16_000, b""))
+        await one.hub.publish_all(DAEMON, [draft("a", b"x")], IdempotencyKey.of(b"%d" % number, "a" * 16_000, b""))
     keys = redis.ask("KEYS", "pushd:i:*")
     assert 10 < len(keys) < 60
     assert max(map(len, keys)) < 80
     assert redis.ask("MEMORY", "USAGE", keys[0]) < 600
     first, last = [
-        (await other.hub.publish_all([draft("a", b"x")], IdempotencyKey.of(key, "a" * 16_000, b"")))[0]
+        (await other.hub.publish_all(DAEMON, [draft("a", b"x")], IdempotencyKey.of(key, "a" * 16_000, b"")))[0]
         for key in (b"0", b"99")
     ]
     assert isinstance(first, Receipt) and isinstance(last, Receipt)

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from pushd.core.cursor import EVERYTHING, NOW, parse_id
 from pushd.core.history import Bounds
+from pushd.core.peer import DAEMON
 from tests.backends.nodes import Ear, Node, all_of, judge, settled
 from tests.backends.redis_server import RedisServer, until
 
@@ -191,7 +192,7 @@ async def test_a_query_that_began_before_a_subscription_makes_no_loss_of_it(redi
     subscribing = list[Deferred[None]]()
     is_answered = False
     reader.open = opened
-    await one.hub.history(("a",), EVERYTHING, 10, 1 << 20)
+    await one.hub.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
     is_answered = True
     await subscribing[0]
     await other.publish("a", "6")

@@ -9,6 +9,7 @@ from pushd.core.cursor import EVERYTHING, Last, MessageId
 from pushd.core.errors import IdempotencyMismatch, UnknownChannel
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Message, draft
+from pushd.core.peer import DAEMON
 from pushd.hub.publishing import Receipt
 from tests.backends.nodes import Ear, Node, Publisher, judge, settled
 from tests.backends.redis_server import RedisServer, until, until_told
@@ -141,12 +142,12 @@ async def test_ends_and_deletions_are_heard_at_every_node(redis: RedisServer, no
     ended, deleted, never = await one.ear("a"), await one.ear("b"), await one.ear("c")
     await other.publish("a", "last", end=True)
     await other.publish("b", "x")
-    await other.hub.delete("b")
-    await other.hub.delete("c")
+    await other.hub.delete(DAEMON, "b")
+    await other.hub.delete(DAEMON, "c")
     await until(lambda: ended.ends == ["a"] and deleted.ends == ["b"] and never.ends == ["c"], "the ends")
     assert ended.texts == ["last"]
     with pytest.raises(UnknownChannel):
-        await other.hub.delete("c")
+        await other.hub.delete(DAEMON, "c")
 
 
 async def test_counts_are_those_of_all_nodes_and_go_with_a_node(redis: RedisServer, node: Start) -> None:
@@ -155,16 +156,16 @@ async def test_counts_are_those_of_all_nodes_and_go_with_a_node(redis: RedisServ
     await other.ear("a", transport="websocket")
     await other.ear("*", "a", transport="sse")
     for each in (one, other):
-        status = await each.hub.status("a")
+        status = await each.hub.status(DAEMON, "a")
         assert status.subscribers == {"sse": 2, "websocket": 1}
     with pytest.raises(UnknownChannel):
-        await one.hub.status("never")
-    assert (await other.hub.status("a")).info.messages == 0
+        await one.hub.status(DAEMON, "never")
+    assert (await other.hub.status(DAEMON, "a")).info.messages == 0
     assert (await one.publish("a", "x")).subscribers == 1
     await other.stop()
 
     async def is_alone() -> bool:
-        return (await one.hub.status("a")).subscribers == {"sse": 1}
+        return (await one.hub.status(DAEMON, "a")).subscribers == {"sse": 1}
 
     await until_told(is_alone, "the counts without the node")
 
@@ -172,13 +173,13 @@ async def test_counts_are_those_of_all_nodes_and_go_with_a_node(redis: RedisServ
 async def test_a_repeat_at_another_node_gets_the_first_answer(redis: RedisServer, node: Start) -> None:
     one, other = await node(redis.url), await node(redis.url)
     ear = await one.ear("a")
-    first = await one.hub.publish_all([draft("a", b"1"), draft("b", b"2")], KEY)
-    assert await one.hub.publish_all([draft("a", b"1"), draft("b", b"2")], KEY) == first
-    assert await other.hub.publish_all([draft("a", b"1"), draft("b", b"2")], KEY) == first
+    first = await one.hub.publish_all(DAEMON, [draft("a", b"1"), draft("b", b"2")], KEY)
+    assert await one.hub.publish_all(DAEMON, [draft("a", b"1"), draft("b", b"2")], KEY) == first
+    assert await other.hub.publish_all(DAEMON, [draft("a", b"1"), draft("b", b"2")], KEY) == first
     assert [each.subscribers for each in first if isinstance(each, Receipt)] == [1, 0]
-    assert await other.hub.publish_all([draft("a", b"1")], IdempotencyKey("other key", b"1")) != first[:1]
+    assert await other.hub.publish_all(DAEMON, [draft("a", b"1")], IdempotencyKey("other key", b"1")) != first[:1]
     side_by_side = [
-        Deferred.fromCoroutine(each.hub.publish_all([draft("a", b"3")], IdempotencyKey("third", b"3")))
+        Deferred.fromCoroutine(each.hub.publish_all(DAEMON, [draft("a", b"3")], IdempotencyKey("third", b"3")))
         for each in (one, other) * 3
     ]
     answers = await gatherResults(side_by_side)
@@ -189,11 +190,11 @@ async def test_a_repeat_at_another_node_gets_the_first_answer(redis: RedisServer
 
 async def test_a_key_with_another_body_is_refused_at_another_node(redis: RedisServer, node: Start) -> None:
     one, other = await node(redis.url), await node(redis.url)
-    await one.hub.publish_all([draft("a", b"1")], KEY)
+    await one.hub.publish_all(DAEMON, [draft("a", b"1")], KEY)
     for each in (one, other):
         with pytest.raises(IdempotencyMismatch):
-            await each.hub.publish_all([draft("a", b"2")], IdempotencyKey(KEY.text, b"other"))
-    assert (await one.hub.status("a")).info.messages == 1
+            await each.hub.publish_all(DAEMON, [draft("a", b"2")], IdempotencyKey(KEY.text, b"other"))
+    assert (await one.hub.status(DAEMON, "a")).info.messages == 1
 
 
 async def test_prefixes_and_databases_keep_logs_apart(redis: RedisServer, node: Start) -> None:
@@ -216,5 +217,5 @@ async def test_bytes_that_look_like_numbers_or_like_nothing_stay_what_they_are(r
     await one.ear("a")
     sent = [b"007", b"1.50", b"\xff\x00\r\n", b"", bytes(range(256)), b"x" * (1 << 20)]
     for data in sent:
-        await one.hub.publish(draft("a", data))
+        await one.hub.publish(DAEMON, draft("a", data))
     await until(lambda: heard == sent, "the same bytes")

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,13 +12,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 
+from pushd.config.auth import AuthSettings
 from pushd.config.reload import Reload, compare
 from pushd.config.sources import CommandSource, WordsSource
-from pushd.config.table import SETTINGS, Config, Setting
+from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.core.grant import FULL, NOTHING
 from pushd.logs import Threshold, log_observer
 from pushd.service.daemon import Daemon
 
 OTHER_VALUES = {
+    "auth.tokens_file": str(Path(__file__).with_name("tokens.toml")),
     "http.allow_origins": ("https://example.org",),
     "http.hosts": ("example.org",),
     "http.pull_hosts": ("example.org",),
@@ -49,7 +53,8 @@ def with_other_value(row: Setting) -> Config:
         value = {bool: not value, tuple: ("unix:/tmp/p",), str: f"{value}x"}[type(value)]
     else:
         value += 1
-    return replace(config, **{row.section: replace(section, **{row.name: value})})
+    changes = {row.name: value} | ({"is_enabled": True} if row.section == "auth" else {})
+    return replace(config, **{row.section: replace(section, **changes)})
 
 
 class Running(NamedTuple):
@@ -156,6 +161,19 @@ def test_settings_of_both_kinds_may_change_together() -> None:
     change = compare(now, loaded)
     assert change.config == replace(now, limits=replace(now.limits, message=2), stop=loaded.stop)
     assert (change.applied, change.at_restart) == (("limits.message", "stop.spread"), ("limits.channels",))
+
+
+def test_grant_of_anonymous_peers_is_applied_by_a_reload() -> None:
+    now, loaded = (Config(auth=AuthSettings(is_enabled=True, anonymous=grant)) for grant in (NOTHING, FULL))
+    assert compare(now, loaded) == (loaded, ("auth.anonymous",), ())
+    assert compare(now, now) == (now, (), ())
+
+
+def test_authentication_can_be_switched_on_but_not_off_by_a_reload() -> None:
+    off, on = (Config(auth=AuthSettings(is_enabled=is_enabled)) for is_enabled in (False, True))
+    assert compare(off, on).config == on
+    with pytest.raises(ConfigError, match=r"^auth: a reload cannot switch authentication off; "):
+        compare(on, off)
 
 
 def test_added_removed_and_changed_sources_are_reported() -> None:

@@ -1,6 +1,5 @@
 """The configuration: its sources, their precedence, and the errors about invalid settings."""
 
-import dataclasses
 import json
 import re
 import tomllib
@@ -11,6 +10,7 @@ from twisted.internet.testing import MemoryReactor
 
 from pushd.config.loader import check_backend, check_listeners, load
 from pushd.config.table import SETTINGS, AccessSettings, Config, ConfigError, HttpSettings, TcpSettings
+from pushd.core.grant import NOTHING
 
 ROOT = Path(__file__).parent.parent.parent
 KIB, MIB = 1 << 10, 1 << 20
@@ -18,6 +18,7 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
+    "http.admin_listen": (),
     "http.reuse_port": False,
     "http.allow_origins": (),
     "http.hosts": (),
@@ -26,6 +27,9 @@ DEFAULTS = {
     "tcp.listen": ("tcp:8081:interface=127.0.0.1",),
     "tcp.reuse_port": False,
     "access.open": False,
+    "auth.tokens_file": "",
+    "auth.cookie": "__Host-pushd",
+    "auth.query_tokens": False,
     "limits.message": MIB,
     "limits.batch": 16 * MIB,
     "limits.event": 255,
@@ -74,12 +78,8 @@ def config_file(tmp_path: Path, text: str) -> Path:
 
 
 def test_defaults_are_as_documented():
-    assert {
-        f"{section}.{name}": value
-        for section, rows in dataclasses.asdict(load(None, {}, {})).items()
-        if section != "sources"
-        for name, value in rows.items()
-    } == DEFAULTS
+    config = load(None, {}, {})
+    assert {row.key: getattr(getattr(config, row.section), row.name) for row in SETTINGS} == DEFAULTS
 
 
 def test_config_without_arguments_has_the_defaults():
@@ -253,6 +253,44 @@ def test_uncommented_sample_file_has_the_defaults():
 
 def test_sample_file_changes_nothing():
     assert load(ROOT / "etc/pushd.toml", {}, {}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "options", "is_enabled"),
+    [
+        ("", {}, {}, False),
+        ("[auth]\n", {}, {}, False),
+        ("[auth]\nquery_tokens = false\n", {}, {}, True),
+        ("[auth.anonymous]\n", {}, {}, True),
+        ("", {"PUSHD_AUTH_TOKENS_FILE": "x"}, {}, True),
+        ("", {}, {"auth.query_tokens": ["false"]}, True),
+    ],
+)
+def test_authentication_is_enabled_by_any_key(tmp_path, text, environ, options, is_enabled):
+    auth = load(config_file(tmp_path, text), environ, options).auth
+    assert (auth.is_enabled, auth.anonymous) == (is_enabled, NOTHING)
+
+
+def test_grant_of_anonymous_peers_is_read_from_the_file(tmp_path):
+    text = "[auth]\nquery_tokens = true\n[auth.anonymous]\nsubscribe = ['public/**']\n"
+    auth = load(config_file(tmp_path, text), {}, {}).auth
+    assert (auth.query_tokens, auth.anonymous.allow["subscribe"]) == (True, ("public/**",))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("auth = 5", "auth must be a section, written [auth]"),
+        ("[auth]\nanonymous = 5", "auth.anonymous must be a section, written [auth.anonymous]"),
+        ("[auth.anonymous]\nsubscribes = []", "auth.anonymous: unknown key 'subscribes' (accepted: "),
+        ("[auth]\ntoken_file = ''", "unknown key auth.token_file, did you mean auth.tokens_file?"),
+    ],
+)
+def test_invalid_section_of_authentication_is_reported(tmp_path, text, sentence):
+    file = config_file(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, {}, {})
+    assert str(caught.value).startswith(f"{file}: {sentence}")
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)

@@ -17,10 +17,13 @@ from pushd.core.names import (
     check_publishable,
     check_topic,
     covers,
+    intersection,
+    intersects,
     is_pattern,
     matches,
     parse_topics,
 )
+from tests.core.small_topics import MATCHING, TOPICS
 
 CHANNELS = [
     "a",
@@ -418,6 +421,36 @@ def test_topic_covers_channel_if_it_matches(granted: str, channel: str) -> None:
 def test_covering_is_reflexive_and_transitive(first: str, second: str, third: str) -> None:
     assert covers(first, first)
     assert not (covers(first, second) and covers(second, third)) or covers(first, third)
+
+
+COMMON = [
+    ("a", "a", "a"),
+    ("a", "b", None),
+    ("a", "a/b", None),
+    ("a/*", "*/b", "a/b"),
+    ("a/**", "a", None),
+    ("a/**", "**", "a/**"),
+    ("a/**", "*/*/c", "a/*/c"),
+    ("a/**", "*/b/**", "a/b/**"),
+    ("**", "*", "*"),
+    ("*/b", "$sys/b", None),
+    ("**", "$sys/**", None),
+    ("a/*", "a/$b", "a/$b"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "common"), COMMON)
+def test_common_channels_of_two_topics_are_a_topic(one: str, other: str, common: str | None) -> None:
+    assert intersection(one, other) == intersection(other, one) == common
+    assert intersects(one, other) == (common is not None)
+
+
+def test_common_topic_matches_what_both_topics_match_by_enumeration() -> None:
+    for one, other in product(TOPICS, repeat=2):
+        common = intersection(one, other)
+        expected = MATCHING[one] & MATCHING[other]
+        assert intersects(one, other) == bool(expected)
+        assert common is None or MATCHING[common] == expected
 
 
 @given(st.lists(topics(), max_size=6), st.one_of(topics(), st.sampled_from(_UNIVERSE)))

@@ -3,6 +3,7 @@
 import pytest
 
 from pushd.core.delivery import Recent
+from pushd.core.grant import FULL
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
@@ -17,7 +18,7 @@ class PollClient:
     """A client that closes its poll once it is answered."""
 
     def __init__(self, *topics: str, limits: QueueLimits | None = None) -> None:
-        self.poll = Poll(self, ReadableWire(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1"))
+        self.poll = Poll(self, ReadableWire(data_only=True), limits or QueueLimits(), Peer("longpoll", "::1", FULL))
         self.catch_up = self.poll.start_replay(topics or ("a",))
         self.answers: list[PollResult] = []
         self.topics_ended_calls = 0

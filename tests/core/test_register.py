@@ -3,6 +3,7 @@
 import pytest
 
 from pushd.core.connection_ids import ConnectionIds
+from pushd.core.grant import FULL
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
@@ -11,7 +12,7 @@ from tests.build import FakePeer, ReadableWire
 
 
 def new_subscriber() -> Subscriber:
-    return Subscriber(FakePeer(), ReadableWire(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1"))
+    return Subscriber(FakePeer(), ReadableWire(), QueueLimits(), Policy.DISCONNECT, Peer("tcp", "::1", FULL))
 
 
 def add_subscribers(register: Register, count: int) -> list[Subscriber]:

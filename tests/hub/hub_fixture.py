@@ -13,6 +13,7 @@ from pushd.core.history import Bounds
 from pushd.core.log_reader import LogReader
 from pushd.core.message import draft
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import DAEMON
 from pushd.core.replay import Page, StartPosition
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
@@ -109,7 +110,7 @@ class HubFixture:
     async def publish(self, *channels: str) -> None:
         """Publish to channels; nothing is sent before `turn`."""
         for channel in channels:
-            await self.hub.publish(draft(channel, b"x"))
+            await self.hub.publish(DAEMON, draft(channel, b"x"))
 
     def turn(self) -> None:
         """Run some reactor turns."""
@@ -119,4 +120,4 @@ class HubFixture:
     @property
     def subscribers(self) -> int:
         """The number of subscribers that have topics."""
-        return sum(bool(each.starts) for each in self.hub.connections(None, None, 10**6))
+        return sum(bool(each.starts) for each in self.hub.connections(DAEMON, None, None, 10**6))

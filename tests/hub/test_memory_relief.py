@@ -8,6 +8,7 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import NoRoom, Refusal
 from pushd.core.outbox import _RANGE_BYTES, Policy
+from pushd.core.peer import DAEMON
 from pushd.core.subscriber import Subscriber
 from pushd.hub.memory_relief import MemoryRelief
 from tests.hub.hub_fixture import HubFixture
@@ -31,7 +32,7 @@ async def test_the_longest_queues_are_dropped_first_as_their_policies_permit() -
     assert isinstance(peers["longest"].closed_with, NoRoom)
     assert fixture.counters.refusals["no-room"] == fixture.counters.disconnects["no-room"] == 1
     assert fixture.counters.lagging == {"drop": 1, "latest": 1}
-    text = (await fixture.hub.metrics()).decode()
+    text = (await fixture.hub.metrics(DAEMON)).decode()
     assert 'pushd_dropped_total{policy="drop"} 4.0' in text
     assert 'pushd_dropped_total{policy="latest"} 3.0' in text
     assert f"pushd_waiting_bytes {4.0 * one + _RANGE_BYTES}" in text

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from pushd.core.cursor import EVERYTHING, NOW, MessageId
 from pushd.core.errors import NoRoom, TooSlow
+from pushd.core.peer import DAEMON
 from pushd.core.replay import Page
 from tests.hub.hub_fixture import HubFixture
 
@@ -18,21 +19,21 @@ async def test_metrics_report_queues_disconnects_and_whether_the_backend_is_avai
     fixture.hub.disconnect(closed.subscriber, TooSlow("too slow"))
     await fixture.publish("a")
     fixture.turn()
-    text = (await fixture.hub.metrics()).decode()
+    text = (await fixture.hub.metrics(DAEMON)).decode()
     assert paused.subscriber.queued_bytes
     assert f"pushd_queue_bytes {float(paused.subscriber.queued_bytes)}" in text
     assert 'pushd_disconnects_total{reason="slow"} 1.0' in text
     assert f'pushd_subscriptions{{transport="{paused.subscriber.peer.transport}"}} 1.0' in text
     assert "pushd_backend_up 1.0" in text
     fixture.backend.events.on_health("the disk is full")
-    assert "pushd_backend_up 0.0" in (await fixture.hub.metrics()).decode()
+    assert "pushd_backend_up 0.0" in (await fixture.hub.metrics(DAEMON)).decode()
 
 
 async def test_many_subscribers_are_counted_in_several_turns() -> None:
     fixture = await HubFixture().start()
     for number in range(10_001):
         await fixture.subscribe(f"a/{number}")
-    metrics = Deferred.fromCoroutine(fixture.hub.metrics())
+    metrics = Deferred.fromCoroutine(fixture.hub.metrics(DAEMON))
     assert not metrics.called
     fixture.turn()
     assert b'pushd_subscriptions{transport="tcp"} 10001.0' in await metrics
@@ -44,8 +45,8 @@ async def test_a_large_part_of_the_history_is_refused_while_the_memory_limit_is_
     fixture.hub.budget.limit = 0
     fixture.hub.budget.recount(0, 1)
     with pytest.raises(NoRoom):
-        await fixture.hub.history(["a"], NOW, 10, 2 << 20)
-    assert (await fixture.hub.history(["a"], NOW, 10, 1 << 20)).messages
+        await fixture.hub.history(DAEMON, ["a"], NOW, 10, 2 << 20)
+    assert (await fixture.hub.history(DAEMON, ["a"], NOW, 10, 1 << 20)).messages
 
 
 async def test_messages_that_are_deleted_while_the_history_is_read_are_a_gap() -> None:
@@ -58,6 +59,6 @@ async def test_messages_that_are_deleted_while_the_history_is_read_are_a_gap() -
         return await page(topics, after, count, size)
 
     fixture.backend.page = page_after_deletion  # type: ignore[method-assign]
-    history = await fixture.hub.history(("a",), EVERYTHING, 10, 1 << 20)
+    history = await fixture.hub.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
     assert history.messages == []
     assert [(gap.start, gap.reason) for gap in history.gaps] == [("E-0", "evicted")]

@@ -41,6 +41,7 @@ from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.names import Scope
 from pushd.core.outbox import Policy
+from pushd.core.peer import DAEMON
 from pushd.core.subscriber import SubscriberClosed
 from pushd.hub.hub import Hub
 from pushd.hub.session import Session, SessionContext
@@ -206,7 +207,7 @@ REPLIES: dict[Command, Reply] = {
 
 @pytest.mark.parametrize("command", REPLIES, ids=lambda command: type(command).__name__)
 async def test_a_command_is_executed_and_answered(connection, hub, command):
-    await hub.publish(draft("a", b"first"))
+    await hub.publish(DAEMON, draft("a", b"first"))
     await connection.ask(Subscribe(("a",)))
     reply = await connection.ask(command)
     if isinstance(reply, Subscribed):
@@ -216,7 +217,7 @@ async def test_a_command_is_executed_and_answered(connection, hub, command):
 
 
 async def test_history_and_status_are_those_of_the_hub(connection, hub):
-    receipt = await hub.publish(draft("a", b"x"))
+    receipt = await hub.publish(DAEMON, draft("a", b"x"))
     history = await connection.ask(ReadHistory(("a",), 9))
     assert isinstance(history, HistoryResult)
     assert ([message.id for message in history.messages], history.topics) == ([receipt.id], ("a",))
@@ -226,7 +227,7 @@ async def test_history_and_status_are_those_of_the_hub(connection, hub):
 
 
 async def test_the_reply_to_a_subscription_comes_before_its_replay(connection, hub):
-    await hub.publish(draft("a", b"x"))
+    await hub.publish(DAEMON, draft("a", b"x"))
     sent: list[list[str]] = []
     command = Subscribe(("a",), since=MessageId("E", 0), slow=Policy.DROP)
     await connection.session.execute(command, lambda reply: sent.append(list(connection.peer.writes)))

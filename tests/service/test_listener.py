@@ -91,7 +91,7 @@ async def test_stop_closes_the_port(listener: Listen) -> None:
     http.startService()
     number = port_of(http).getHost().port
     stopping = maybeDeferred(http.stopService)
-    http.reconfigure(60)  # a reload may arrive while the daemon stops
+    http.reconfigure(60, is_authenticated=False)  # a reload may arrive while the daemon stops
     await stopping
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", number))

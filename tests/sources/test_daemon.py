@@ -13,6 +13,7 @@ from twisted.internet.defer import maybeDeferred
 from pushd.config.loader import load
 from pushd.config.sources import CommandSource, Source, SystemSource, WatchSource, WordsSource
 from pushd.core.cursor import EVERYTHING
+from pushd.core.peer import DAEMON
 from pushd.service.daemon import make_service
 from pushd.sources.words import WordsRunner
 from tests.sources.source_harness import result_of, until
@@ -41,7 +42,10 @@ async def run() -> AsyncIterator[Run]:
 
 
 def texts(daemon: Any, channel: str) -> list[str]:
-    return [each.data.decode() for each in result_of(daemon.hub.history([channel], EVERYTHING, 1000, 1 << 20)).messages]
+    return [
+        each.data.decode()
+        for each in result_of(daemon.hub.history(DAEMON, [channel], EVERYTHING, 1000, 1 << 20)).messages
+    ]
 
 
 async def test_all_kinds_publish_while_the_daemon_runs(run: Run, tmp_path: Path):

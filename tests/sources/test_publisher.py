@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pushd.core.message import draft
+from pushd.core.peer import DAEMON
 from pushd.sources.publisher import SourceMessage, SourcePublisher
 from tests.sources.source_harness import LogCapture, SourceHarness, result_of
 
@@ -28,7 +29,7 @@ def test_source_may_publish_to_a_reserved_channel():
     harness = SourceHarness()
     publisher = SourcePublisher(harness.hub, harness.counters, "source x", "$sys/x", 10)
     assert result_of(publisher.publish([SourceMessage(b"1")])) == [True]
-    assert result_of(harness.hub.status("$sys/x")).info.messages == 1
+    assert result_of(harness.hub.status(DAEMON, "$sys/x")).info.messages == 1
 
 
 @pytest.mark.parametrize(
@@ -53,11 +54,11 @@ def test_refused_message_is_counted_and_others_are_published(wrong, code):
 
 def test_refusals_are_logged_when_they_start_and_end():
     harness = SourceHarness(channels=1)
-    result_of(harness.hub.publish(draft("other", b"1")))
+    result_of(harness.hub.publish(DAEMON, draft("other", b"1")))
     with LogCapture() as log:
         for _ in range(3):
             assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [False]
-        result_of(harness.hub.delete("other"))
+        result_of(harness.hub.delete(DAEMON, "other"))
         for _ in range(3):
             assert result_of(harness.publisher.publish([SourceMessage(b"1")])) == [True]
     assert log.lines == [

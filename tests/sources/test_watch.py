@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 
 from pushd.core.message import draft
+from pushd.core.peer import DAEMON
 from pushd.sources.watch import WatchRunner, inotify_factory
 from tests.sources.source_harness import LogCapture, SourceHarness, call_now, result_of
 
@@ -209,13 +210,13 @@ def test_folder_with_too_many_files_is_not_watched(folder):
 
 def test_refused_change_is_retried(folder):
     notifier, harness = FakeNotifier(), SourceHarness(channels=1)
-    result_of(harness.hub.publish(draft("other", b"1")))
+    result_of(harness.hub.publish(DAEMON, draft("other", b"1")))
     watched = WatchedFolder(folder, notifier, harness=harness)
     watched.after(0.1)
     (folder / "new").touch()
     notifier.on_change()
     assert watched.after(0.1, 2.0, 2.0) == []
-    result_of(harness.hub.delete("other"))
+    result_of(harness.hub.delete(DAEMON, "other"))
     assert watched.after(2.0) == ["created new"]
     watched.stop()
 

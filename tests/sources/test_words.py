@@ -3,6 +3,7 @@
 from twisted.internet.defer import Deferred
 
 from pushd.core.message import draft
+from pushd.core.peer import DAEMON
 from pushd.sources.words import WordsRunner
 from tests.sources.source_harness import SourceHarness, result_of
 
@@ -24,7 +25,7 @@ def test_word_is_published_at_each_interval_and_the_last_ends():
         harness.clock.advance(1.0)
     assert published(harness) == [("I", False), ("said", False), ("Gute", False), ("Nacht", True)]
     assert running.called
-    assert result_of(harness.hub.status("ch")).info.ended
+    assert result_of(harness.hub.status(DAEMON, "ch")).info.ended
     assert {message.content_type for message in harness.messages} == {"text/plain; charset=utf-8"}
 
 
@@ -39,7 +40,7 @@ def test_restarts_after_the_pause():
     running = run(harness, "a b", pause=5.0)
     harness.clock.pump([1.0] * 6)
     assert published(harness) == [("a", False), ("b", True), ("a", False)]
-    assert not result_of(harness.hub.status("ch")).info.ended
+    assert not result_of(harness.hub.status(DAEMON, "ch")).info.ended
     harness.clock.advance(1.0)
     assert published(harness)[-1] == ("b", True)
     assert not running.called
@@ -50,11 +51,11 @@ def test_restarts_after_the_pause():
 
 def test_refused_word_is_retried():
     harness = SourceHarness(channels=1)
-    result_of(harness.hub.publish(draft("other", b"1")))
+    result_of(harness.hub.publish(DAEMON, draft("other", b"1")))
     running = run(harness, "a b")
     harness.clock.pump([1.0] * 3)
     assert published(harness) == []
-    result_of(harness.hub.delete("other"))
+    result_of(harness.hub.delete(DAEMON, "other"))
     harness.clock.pump([1.0] * 2)
     assert published(harness) == [("a", False), ("b", True)]
     assert running.called

@@ -18,6 +18,7 @@ from pushd.core.budget import Budget
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.peer import DAEMON
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from tests.build import FakePeer
@@ -47,7 +48,7 @@ class Filled:
 
     async def publish(self, channel: str, data: bytes = b"x") -> None:
         """Publish a message, and deliver it."""
-        await self.hub.publish(draft(channel, data))
+        await self.hub.publish(DAEMON, draft(channel, data))
         self.clock.advance(0)
 
     async def subscribe(self, *topics: str, policy: Policy = Policy.DISCONNECT) -> FakePeer:
@@ -87,7 +88,7 @@ async def deleted_channels() -> tuple[int, int]:
     for number in range(CHANNELS):
         await filled.publish(f"channel/{number:06}")
     for number in range(CHANNELS):
-        await filled.hub.delete(f"channel/{number:06}")
+        await filled.hub.delete(DAEMON, f"channel/{number:06}")
     return await filled.figures()
 
 
@@ -98,7 +99,7 @@ async def channels_made_anew() -> tuple[int, int]:
         for number in range(CHANNELS):
             await filled.publish(f"channel/{number:06}")
         for number in range(CHANNELS):
-            await filled.hub.delete(f"channel/{number:06}")
+            await filled.hub.delete(DAEMON, f"channel/{number:06}")
     for number in range(CHANNELS):
         await filled.publish(f"channel/{number:06}")
     return await filled.figures()
@@ -110,7 +111,7 @@ async def other_channels_after_deleted_ones() -> tuple[int, int]:
     for number in range(CHANNELS):
         await filled.publish(f"channel/{number:06}")
     for number in range(CHANNELS):
-        await filled.hub.delete(f"channel/{number:06}")
+        await filled.hub.delete(DAEMON, f"channel/{number:06}")
     for number in range(CHANNELS):
         await filled.publish(f"other/{number:06}")
     return await filled.figures()
@@ -163,7 +164,7 @@ async def dropped_names() -> tuple[int, int]:
     for _ in range(10):
         (await filled.subscribe("**", policy=Policy.DROP)).subscriber.pause()
     for number in range(240_000):
-        await filled.hub.delete(f"channel/{number - 900:06}") if number >= 900 else None
+        await filled.hub.delete(DAEMON, f"channel/{number - 900:06}") if number >= 900 else None
         await filled.publish(f"channel/{number:06}")
     return await filled.figures()
 

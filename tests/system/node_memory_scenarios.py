@@ -23,6 +23,7 @@ from pushd.core.budget import Budget
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.outbox import QueueLimits
+from pushd.core.peer import DAEMON
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from tests.backends.redis_server import RedisServer, until
@@ -52,7 +53,7 @@ class _Node:
     async def delete(self, names: str) -> None:
         """Delete those channels."""
         for number in range(0, CHANNELS, _BATCH):
-            deleting = [self.hub.delete(f"{names}/{each:06}") for each in range(number, number + _BATCH)]
+            deleting = [self.hub.delete(DAEMON, f"{names}/{each:06}") for each in range(number, number + _BATCH)]
             await gatherResults([Deferred.fromCoroutine(each) for each in deleting])
 
     async def subscribe(self, *topics: str) -> None:

@@ -3,6 +3,8 @@
 import json
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.base import DelayedCall
@@ -14,6 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 
 from pushd.config.loader import load
 from pushd.core.budget import Budget
+from pushd.core.peer import DAEMON
 from pushd.core.subscriber import Subscriber
 from pushd.metrics import Counters
 from pushd.service.daemon import make_service
@@ -106,8 +109,8 @@ class MovableReactor:
 class RunningDaemon:
     """A daemon between its start and its stop."""
 
-    def __init__(self, settings: Mapping[str, object], reactor: Any = None) -> None:
-        """`reactor` is a `MovableReactor`, or the real one."""
+    def __init__(self, settings: Mapping[str, object], reactor: Any = None, file: Path | None = None) -> None:
+        """`settings` have precedence over the `file`. `reactor` is a `MovableReactor`, or the real one."""
         if reactor is None:
             from twisted.internet import reactor
 
@@ -118,7 +121,8 @@ class RunningDaemon:
         self.ports: dict[str, int] = {}
         self._clients: list[Any] = []
         self._is_cut_off = False
-        self._service: Any = make_service(load(None, {}, options), reactor)
+        self._load = partial(load, file, {}, options)
+        self._service: Any = make_service(self._load(), reactor)
         self._observer = cast(ILogObserver, self._watch)
         globalLogPublisher.addObserver(self._observer)
 
@@ -126,8 +130,12 @@ class RunningDaemon:
         """Start, and wait until both listeners are open."""
         self._service.privilegedStartService()
         self._service.startService()
-        await until(lambda: len(self.ports) == 2, "both listeners")
+        await until(lambda: len(self.ports) >= 2, "all listeners")
         return self
+
+    async def reload(self) -> None:
+        """Read the configuration file again, as on a signal."""
+        await self._service.reconfigure(self._load())
 
     async def stop(self) -> None:
         """Stop, as on a signal; connections that are left are aborted."""
@@ -163,10 +171,15 @@ class RunningDaemon:
     # Requests
 
     async def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        listener: str = "http",
     ) -> Answer:
         """Send an HTTP request, and return the answer."""
-        client: HttpClient = self.connect("http", HttpClient(encode_request(method, path, body, headers)))
+        client: HttpClient = self.connect(listener, HttpClient(encode_request(method, path, body, headers)))
         return await client.answer
 
     async def publish(self, channel: str, data: bytes | str = b"x", kind: str | None = None, **query: object) -> str:
@@ -223,7 +236,7 @@ class RunningDaemon:
     @property
     def stalled(self) -> int:
         """The number of paused subscribers."""
-        return sum(subscriber.is_paused for subscriber in self._service.hub.connections(None, None, 10**6))
+        return sum(subscriber.is_paused for subscriber in self._service.hub.connections(DAEMON, None, None, 10**6))
 
     @property
     def open_connections(self) -> int:

@@ -17,6 +17,7 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.outbox import QueueLimits
+from pushd.core.peer import DAEMON
 from pushd.core.replay import Page, StartPosition
 from pushd.http.access_log import AccessLog
 from pushd.http.limits import HttpLimits
@@ -142,7 +143,7 @@ class InMemoryServer:
     async def publish(self, channel: str, *texts: str, end: bool = False) -> None:
         """Publish messages, each in a reactor turn of its own."""
         for text in texts:
-            await self.hub.publish(draft(channel, text.encode(), end=end))
+            await self.hub.publish(DAEMON, draft(channel, text.encode(), end=end))
             self.clock.advance(0)
 
     def stop(self) -> None:

@@ -15,10 +15,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from pushd.auth.authenticator import NO_AUTHENTICATION
 from pushd.core.errors import Stopping, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.outbox import QueueLimits
+from pushd.core.peer import DAEMON
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission
@@ -67,7 +69,8 @@ class Server:
         module = ModuleType("tail")
         exec(compile(example(), PAGE.name, "exec"), module.__dict__)
         limits = QueueLimits(2, 1 << 20, budget=self.hub.budget)
-        self.factory: Any = module.TailFactory(self.hub, self.clock, limits, self.admission, self.counters)
+        arguments = self.hub, self.clock, limits, self.admission, self.counters, NO_AUTHENTICATION
+        self.factory: Any = module.TailFactory(*arguments)
 
     def connect(self) -> Client:
         """Accept a connection."""
@@ -79,17 +82,17 @@ class Server:
     async def publish(self, *texts: str, end: bool = False) -> None:
         """Publish messages to channel `a`."""
         for text in texts:
-            await self.hub.publish(draft("a", text.encode(), end=end))
+            await self.hub.publish(DAEMON, draft("a", text.encode(), end=end))
             self.clock.advance(0)
 
     def only_id(self) -> str:
         """Return the id of the one connection."""
-        (subscriber,) = self.hub.connections(None, None, 2)
+        (subscriber,) = self.hub.connections(DAEMON, None, None, 2)
         return subscriber.peer.id
 
     def check_nothing_left(self, client: Client) -> None:
         """Check that the connection is removed, and its slot is released when it is lost."""
-        assert list(self.hub.connections(None, None, 9)) == []
+        assert list(self.hub.connections(DAEMON, None, None, 9)) == []
         assert (self.counters.connections["tail"], self.hub.budget.used) == (0, 0)
         client.lose()
         assert len(self.admission) == 0
@@ -115,7 +118,7 @@ async def test_a_client_subscribes_and_receives(server):
     client.send("a")
     await server.publish("one", "two")
     assert client.lines == ["MSG a E-2 one", "MSG a E-3 two"]
-    (subscriber,) = server.hub.connections("a", None, 9)
+    (subscriber,) = server.hub.connections(DAEMON, "a", None, 9)
     assert (subscriber.peer.transport, subscriber.peer.address) == ("tail", "192.0.2.1")
 
 
@@ -146,7 +149,7 @@ async def test_a_slow_client_is_paused_and_disconnected_when_its_queue_is_full(s
 async def test_a_kick_is_reported_and_closes(server):
     client = server.connect()
     client.send("a")
-    server.hub.kick(server.only_id())
+    server.hub.kick(DAEMON, server.only_id())
     assert client.lines == ["ERR kicked an operator closed this connection"]
     assert client.transport.disconnecting
     assert server.counters.disconnects["kicked"] == 1
@@ -158,7 +161,7 @@ async def test_a_client_that_disconnects_is_removed(server):
     client.send("a")
     client.lose()
     assert len(server.admission) == 0
-    assert list(server.hub.connections(None, None, 10**6)) == []
+    assert list(server.hub.connections(DAEMON, None, None, 10**6)) == []
     await server.publish("1")
     assert client.lines == []
 
@@ -205,14 +208,14 @@ async def test_a_connection_that_ends_while_its_topics_are_opened(server, ending
     client = server.connect()
     client.send("a")
     if ending == "kick":
-        server.hub.kick(server.only_id())
+        server.hub.kick(DAEMON, server.only_id())
     elif ending == "lost":
         client.lose()
     errors = {"refused": Unavailable("the backend is away"), "bug": RuntimeError("a bug")}
     opening.callback(None) if ending not in errors else opening.errback(Failure(errors[ending]))
     code = {"kick": ["kicked"], "lost": [], "refused": ["unavailable"], "bug": ["internal"]}[ending]
     assert [line.split()[1] for line in client.lines] == code
-    assert list(server.hub.connections(None, None, 9)) == []
+    assert list(server.hub.connections(DAEMON, None, None, 9)) == []
     if ending != "lost":
         server.check_nothing_left(client)
 

@@ -20,6 +20,7 @@ from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import draft
+from pushd.core.peer import DAEMON
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from tests.transports.daemon import RunningDaemon
@@ -80,7 +81,7 @@ async def test_query_of_all_channels_has_short_turns(
 
     hub = Hub(filled_backend, reactor, Counters())
     with ReactorTurns() as turns:
-        history = await hub.history(topics, since, 10_000, 16 << 20)
+        history = await hub.history(DAEMON, topics, since, 10_000, 16 << 20)
         await hub._turns.next_turn()
         await hub._turns.next_turn()
     assert turns.longest < MAX_TURN_SECONDS
@@ -132,7 +133,7 @@ async def test_eviction_of_many_messages_has_short_turns() -> None:
     kept = len(filled_backend._log)
     hub = Hub(filled_backend, reactor, Counters())
     with frozen(), ReactorTurns() as turns:
-        await hub.publish_all([draft("large", b"x" * (1 << 20))] * 16)
+        await hub.publish_all(DAEMON, [draft("large", b"x" * (1 << 20))] * 16)
         await hub._turns.next_turn()
         await hub._turns.next_turn()
     assert kept - len(filled_backend._log) > 5_000

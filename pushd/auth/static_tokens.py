@@ -1,0 +1,108 @@
+"""Static tokens: random strings in a file that has their hashes, subjects and grants.
+
+The file is TOML with one table per token: its name is that of the token, ``sha256`` the hash of the token in
+hexadecimal, ``sub`` the subject; the other keys are the grant. A token is revoked by removing its table.
+"""
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Self
+
+from twisted.logger import Logger
+
+from pushd.core.grant import Grant
+from pushd.core.identity import Identity
+
+TOKEN: Final = "token:"
+"""The prefix of the issuer of a static token; its name follows."""
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
+_MAX_SUBJECT_BYTES: Final = 255
+
+
+class StaticTokens:
+    """Verifies static tokens. To reload a file, make a new object of it.
+
+    :param identities: by the SHA-256 of the token.
+    """
+
+    log = Logger()
+
+    def __init__(self, identities: Mapping[bytes, Identity]) -> None:
+        self._identities = dict(identities)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a file of tokens. Log a warning if users who do not own it can read or change it.
+
+        :raises ValueError: when it cannot be read, or an entry is invalid. The text is one sentence with its path.
+        """
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                tables = tomllib.load(file)
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: not TOML: {error}") from None
+        tokens = cls(_by_hash(f"{path}", tables))
+        if mode & (stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH):
+            cls.log.warn(
+                "{path} has mode {mode}: other users can read or change the tokens; set it to 600 or 640",
+                path=str(path),
+                mode=f"{stat.S_IMODE(mode):03o}",
+            )
+        return tokens
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return len(self._identities)
+
+    def current(self, identity: Identity) -> Identity | None:
+        """Return the identity that the token of an identity has now; None if the token has been removed."""
+        return None if identity.token_id is None else self._identities.get(bytes.fromhex(identity.token_id))
+
+    async def verify(self, token: str) -> Identity | None:
+        """See `Verifier`.
+
+        The time of the lookup does not depend on the tokens: a dictionary compares keys only if their SipHashes, which
+        are keyed with a secret of the process, are equal.
+        """
+        return self._identities.get(sha256(token.encode("utf-8", "surrogatepass")).digest())
+
+
+def _by_hash(where: str, tables: Mapping[str, object]) -> dict[bytes, Identity]:
+    identities: dict[bytes, Identity] = {}
+    for digest, identity in _entries(where, tables):
+        other = identities.setdefault(digest, identity)
+        if other is not identity:
+            names = " and ".join(each.issuer.removeprefix(TOKEN) for each in (other, identity))
+            raise ValueError(f"{where}: tokens {names} have the same sha256")
+    return identities
+
+
+def _entries(where: str, tables: Mapping[str, object]) -> Iterator[tuple[bytes, Identity]]:
+    for name, table in tables.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{where}: name of a token must have 1 to 64 letters, digits, - and _ (got {name!a:.80})")
+        if not isinstance(table, dict):
+            raise ValueError(f"{where}: {name} must be the table of a token, written [{name}]")
+        yield _entry(f"{where}: token {name}", name, table)
+
+
+def _entry(where: str, name: str, table: Mapping[str, object]) -> tuple[bytes, Identity]:
+    digest, subject = table.get("sha256"), table.get("sub")
+    if not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
+        raise ValueError(f"{where}: sha256 must be the SHA-256 of the token, 64 hexadecimal digits")
+    if not isinstance(subject, str) or not 0 < len(subject.encode()) <= _MAX_SUBJECT_BYTES:
+        raise ValueError(f"{where}: sub must be the subject, a string of 1 to {_MAX_SUBJECT_BYTES} bytes")
+    entries = {key: value for key, value in table.items() if key not in ("sha256", "sub")}
+    grant = Grant.parse(entries, subject, where=where)
+    return bytes.fromhex(digest), Identity(subject, grant, f"{TOKEN}{name}", token_id=digest.lower(), tags=grant.tags)

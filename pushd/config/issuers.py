@@ -1,0 +1,241 @@
+"""Settings of issuers of JSON Web Tokens: the keys of a section [auth.issuer.NAME] of the file.
+
+The fields of the class are settings as in `pushd.config.table`. They have no option and no environment variable,
+because the names of issuers are up to the operator.
+"""
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pushd.auth.claims import GRANT_KEYS, ClaimRules
+from pushd.auth.jwt import FixedKeys, Issuer, KeySource
+from pushd.auth.verification_keys import (
+    ASYMMETRIC,
+    SYMMETRIC,
+    KeySet,
+    parse_key_set,
+    parse_pem,
+    parse_secret,
+    with_synonyms,
+)
+from pushd.config.fields import parse_rows, required, setting, suggestion
+from pushd.config.parsers import duration, flag, nonblank_string, string_list, text
+
+T = TypeVar("T")
+OpenJwks = Callable[[str, str], KeySource]
+"""Returns the keys of an issuer, by the name of its section, at a URL."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FILE_BYTES = 1 << 16
+_KEY_SETTINGS = ("jwks_url", "keys_file", "secret_files")
+
+
+def audiences(value: object) -> tuple[str, ...]:
+    """Return a list of audiences: a list, or one string."""
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{value!r} is neither a string nor a list of strings")
+    return tuple(map(nonblank_string, entries))
+
+
+def algorithm(word: str) -> str:
+    """Return the name of an algorithm, which is case-sensitive."""
+    known = (*SYMMETRIC, *ASYMMETRIC)
+    if word not in known:
+        raise ValueError(f"{word!r} is not one of {', '.join(known)}{suggestion(word, known)}")
+    return word
+
+
+def algorithms(value: object) -> tuple[str, ...]:
+    """Return a list of algorithms: all symmetric, or all asymmetric."""
+    names = string_list(algorithm)(value)
+    if not names:
+        raise ValueError("must name at least one algorithm")
+    if not (set(names) <= set(SYMMETRIC) or set(names) <= set(ASYMMETRIC)):
+        raise ValueError("must be either all HS256, HS384 and HS512, or none of them (RFC 8725, section 3.5)")
+    return names
+
+
+def jwks_url(value: object) -> str:
+    """Return the URL of a JWK set; empty if there is none. It must not contain a password, which would be logged."""
+    url = text(value)
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"{url!r} is not a URL") from None
+    if "@" in parts.netloc:
+        raise ValueError("must not contain a user name or a password")
+    if (
+        parts.scheme not in ("https", "http")
+        or not host
+        or parts.fragment
+        or not url.isascii()
+        or re.search(r"\s", url)
+    ):
+        raise ValueError(f"{url!r} is not a URL (example: https://login.example.org/jwks.json)")
+    return url
+
+
+def claims_map(value: object) -> tuple[tuple[str, str], ...]:
+    """Return keys of the grant with the claims from which they are taken."""
+    if not isinstance(value, dict):
+        raise ValueError(f'{value!r} is not a table (example: {{ subscribe = "channels" }})')
+    for key, claim in value.items():
+        if key not in GRANT_KEYS:
+            raise ValueError(f"unknown key {key} (one of {', '.join(GRANT_KEYS)}){suggestion(key, GRANT_KEYS)}")
+        nonblank_string(claim)
+    return tuple(value.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerSettings:
+    """An issuer of JSON Web Tokens."""
+
+    name: str
+    issuer: str = required(nonblank_string, "The claim `iss` of its tokens, exactly.", "text")
+    audience: tuple[str, ...] = required(
+        audiences, "What the claim `aud` must contain; of several, one.", "text or list"
+    )
+    algorithms: tuple[str, ...] = required(algorithms, "The algorithms that are accepted.", "list of names")
+    jwks_url: str = setting("", jwks_url, "The URL of its public keys.", "URL")
+    keys_file: str = setting("", text, "A file of its public keys: a JWK set, or PEM.", "path")
+    secret_files: tuple[str, ...] = setting(
+        [],
+        string_list(nonblank_string),
+        "Files of the secret that it shares with pushd; two while it is replaced.",
+        "paths",
+    )
+    claims_map: tuple[tuple[str, str], ...] = setting(
+        {},
+        claims_map,
+        "The claim from which each key of the grant is taken; if empty, the claim `pushd` is the grant.",
+        "table",
+    )
+    max_lifetime: float = setting("24h", duration(), "The longest time from `iat` to `exp`.", "seconds")
+    allow_http: bool = setting(
+        False,
+        flag,
+        "Allow an http:// URL to other machines: who controls the network can forge tokens.",
+        "true or false",
+    )
+
+    def build(self, open_jwks: OpenJwks) -> Issuer:
+        """Return the issuer, after reading its files.
+
+        :raises ValueError: when a file cannot be read, or a key is unusable. The text begins with the key.
+        """
+        rules = ClaimRules(frozenset(self.audience), self.max_lifetime, dict(self.claims_map) or None)
+        keys = open_jwks(self.name, self.jwks_url) if self.jwks_url else FixedKeys(self._read_keys())
+        return Issuer(self.name, self.issuer, with_synonyms(self.algorithms), keys, rules)
+
+    def _read_keys(self) -> KeySet:
+        if self.keys_file:
+            keys = _read_file(f"auth.issuer.{self.name}.keys_file", self.keys_file, _parse_keys)
+            if not any(keys.candidates(None, name) for name in with_synonyms(self.algorithms)):
+                raise ValueError(
+                    f"auth.issuer.{self.name}.keys_file: {self.keys_file}: contains no key for the algorithms "
+                    f"{', '.join(self.algorithms)}"
+                )
+            return keys
+        key = f"auth.issuer.{self.name}.secret_files"
+        return KeySet([_read_file(key, file, parse_secret) for file in self.secret_files])
+
+
+def read_issuers(tables: object) -> tuple[IssuerSettings, ...]:
+    """Return the issuers of a configuration file.
+
+    :param tables: the value of `auth.issuer` in the file: a table by the name of each issuer.
+    :raises ValueError: when a setting is invalid. The text begins with its key.
+    """
+    if not isinstance(tables, dict):
+        raise ValueError("auth.issuer must be a table of sections, written [auth.issuer.NAME]")
+    issuers = tuple(_read_issuer(name, table) for name, table in tables.items())
+    names: dict[str, str] = {}
+    for each in issuers:
+        other = names.setdefault(each.issuer, each.name)
+        if other != each.name:
+            raise ValueError(f"auth.issuer.{each.name}.issuer: must differ from auth.issuer.{other}.issuer")
+    return issuers
+
+
+def build_issuers(settings: tuple[IssuerSettings, ...], open_jwks: OpenJwks) -> tuple[Issuer, ...]:
+    """Return the issuers, after reading their files: at the start and at each reload.
+
+    :raises ValueError: when a file cannot be read, or a key is unusable. The text begins with the key.
+    """
+    return tuple(each.build(open_jwks) for each in settings)
+
+
+def _read_issuer(name: str, table: object) -> IssuerSettings:
+    key = f"auth.issuer.{name}"
+    if not isinstance(table, dict):
+        raise ValueError(f"{key}: must be a section, written [{key}]")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"auth.issuer.{name!r}: name must have 1 to 64 letters, digits, - and _")
+    settings = IssuerSettings(name=name, **dict(parse_rows(key, IssuerSettings, table)))
+    _check_keys(key, settings)
+    return settings
+
+
+def _check_keys(key: str, settings: IssuerSettings) -> None:
+    """Check that there is one source of keys, and that it is for the algorithms."""
+    given = [name for name in _KEY_SETTINGS if getattr(settings, name)]
+    if len(given) != 1:
+        raise ValueError(f"{key}: must have exactly one of {', '.join(_KEY_SETTINGS)}")
+    is_symmetric = settings.algorithms[0] in SYMMETRIC
+    if is_symmetric != (given[0] == "secret_files"):
+        needed = "secret_files" if is_symmetric else "jwks_url or keys_file"
+        raise ValueError(f"{key}.{given[0]}: algorithm {settings.algorithms[0]} needs {needed} instead")
+    if len(settings.secret_files) > 2:
+        raise ValueError(f"{key}.secret_files: must name one or two files")
+    if not (settings.allow_http or _is_protected(settings.jwks_url)):
+        raise ValueError(f"{key}.jwks_url: must begin with https://, unless its host is loopback or allow_http is set")
+
+
+def _is_protected(url: str) -> bool:
+    """Return whether nobody on the network can change what is fetched from a URL."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _parse_keys(content: bytes, key_id: str) -> KeySet:
+    """Return the keys of a file: a JWK set, or PEM. Here, other than at a URL, an unusable key is an error."""
+    if not content.lstrip().startswith(b"{"):
+        return KeySet(parse_pem(content, key_id))
+    try:
+        keys = parse_key_set(json.loads(content))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if keys.unusable:
+        raise ValueError(keys.unusable[0])
+    return keys
+
+
+def _read_file(key: str, file: str, parse: Callable[[bytes, str], T]) -> T:
+    """Parse a file. Keys that have no id are named after it: its name without directory and extension."""
+    try:
+        with Path(file).open("rb") as stream:
+            content = stream.read(_FILE_BYTES + 1)
+        if len(content) > _FILE_BYTES:
+            raise ValueError(f"must not exceed {_FILE_BYTES} bytes")
+        return parse(content, Path(file).stem)
+    except OSError as error:
+        raise ValueError(f"{key}: {file}: {error.strerror or error}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{key}: {file}: is not JSON: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{key}: {file}: {error}") from None

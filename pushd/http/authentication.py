@@ -1,0 +1,69 @@
+"""The credentials of requests: where a token may stand (RFC 6750, section 2), and who sent it."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pushd.core.errors import BadRequest
+from pushd.http.query import parameter
+from pushd.http.request import Request
+
+_SCHEME: Final = b"bearer"
+_SUBPROTOCOL: Final = b"bearer."
+"""The prefix of the entry with the token in ``Sec-WebSocket-Protocol``, where browsers cannot send other headers."""
+TOKEN_PARAMETER: Final = "token"
+"""The parameter of the query with a token, if it is accepted there."""
+
+
+class Credential(NamedTuple):
+    """The token of a request."""
+
+    token: str
+    is_cookie: bool = False
+
+
+@dataclass(frozen=True)
+class Carriers:
+    """Where requests may have their credential besides ``Authorization`` and the subprotocols of a WebSocket.
+
+    :ivar cookie: the name of the cookie with a token; if empty, there is none.
+    :ivar query_tokens: whether a token may be a parameter of the query, where logs and histories keep it.
+    """
+
+    cookie: str = "__Host-pushd"
+    query_tokens: bool = False
+
+    def credential_of(self, request: Request) -> Credential | None:
+        """Return the credential of a request; None if it has none. A cookie counts only without another one.
+
+        :raises BadRequest: when it has several.
+        """
+        tokens = [*_of_header(request), *_of_subprotocols(request)]
+        if self.query_tokens and (text := parameter(request, TOKEN_PARAMETER.encode("ascii"))) is not None:
+            tokens.append(text)
+        if len(tokens) > 1:
+            raise BadRequest("request must not have more than one credential")
+        if tokens:
+            return Credential(tokens[0])
+        cookie = _cookie(request, self.cookie.encode("ascii")) if self.cookie else None
+        return None if cookie is None else Credential(cookie, is_cookie=True)
+
+
+def _of_header(request: Request) -> list[str]:
+    """Return the tokens of ``Authorization``, whose lines are joined by commas; other schemes are ignored."""
+    found = (line.strip().partition(b" ") for line in (request.getHeader(b"authorization") or b"").split(b","))
+    return [token.strip().decode("latin-1") for scheme, _, token in found if scheme.lower() == _SCHEME]
+
+
+def _of_subprotocols(request: Request) -> list[str]:
+    """Return the tokens among the offered subprotocols of a WebSocket."""
+    offered = map(bytes.strip, (request.getHeader(b"sec-websocket-protocol") or b"").split(b","))
+    return [entry.removeprefix(_SUBPROTOCOL).decode("latin-1") for entry in offered if entry.startswith(_SUBPROTOCOL)]
+
+
+def _cookie(request: Request, name: bytes) -> str | None:
+    """Return the value of a cookie (RFC 6265, section 5.4); of several with that name the first."""
+    for pair in (request.getHeader(b"cookie") or b"").split(b";"):
+        key, equals, value = pair.partition(b"=")
+        if equals and key.strip() == name:
+            return value.strip().strip(b'"').decode("latin-1")
+    return None

@@ -1,0 +1,88 @@
+"""Authorization: the checks of all calls of the hub, by the grant of the peer."""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+
+from pushd.core.cursor import Now, Since
+from pushd.core.errors import NotGranted, Refusal, TokenMissing
+from pushd.core.grant import Action, Operation
+from pushd.core.message import Draft
+from pushd.core.peer import Peer
+from pushd.core.subscriber import Subscriber
+
+
+def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
+    """Check an action on topics.
+
+    :raises NotGranted: when it is not allowed on one of them; the text names the first.
+    :raises TokenMissing: instead, when the peer has no credential.
+    """
+    grant = peer.grant
+    if grant.is_full:
+        return
+    for topic in topics:
+        if not grant.may(action, topic):
+            _check_authenticated(peer, f"action {action} on topic {topic}")
+            grant.check(action, topic)
+
+
+def check_subscribe(peer: Peer, topics: Sequence[str], since: Since) -> None:
+    """Check a subscription; one with a cursor reads the history, too.
+
+    :raises NotGranted: when it is not allowed on one of the topics; the text names the first.
+    """
+    check_topics(peer, "subscribe", topics)
+    if not isinstance(since, Now):
+        check_topics(peer, "history", topics)
+
+
+def check_operation(peer: Peer, operation: Operation) -> None:
+    """Check an operation on the daemon.
+
+    :raises NotGranted: when it is not allowed.
+    :raises TokenMissing: instead, when the peer has no credential.
+    """
+    if not peer.grant.may_operate(operation):
+        _check_authenticated(peer, f"operation {operation}")
+        raise NotGranted(f"operation {operation} is not granted")
+
+
+def granted(peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | Refusal]:
+    """Return drafts, with a refusal in the place of each that the peer may not publish."""
+    return drafts if peer.grant.is_full else (_granted(peer, draft) for draft in drafts)
+
+
+def renewals(
+    subscribers: Iterable[Subscriber],
+    renew: Callable[[Peer], None],
+    disconnect: Callable[[Subscriber, Refusal], None],
+) -> Generator[None, None, None]:
+    """Renew the grants of some subscribers in steps, one for each; disconnect those to whom one of their topics is not
+    granted any more.
+
+    :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected.
+    """
+    for subscriber in subscribers:
+        try:
+            renew(subscriber.peer)
+            check_topics(subscriber.peer, "subscribe", tuple(subscriber.starts))
+        except Refusal as refusal:
+            disconnect(subscriber, refusal)
+        yield
+
+
+def _granted(peer: Peer, draft: Draft | Refusal) -> Draft | Refusal:
+    try:
+        if not isinstance(draft, Refusal):
+            check_topics(peer, "publish", (draft.channel,))
+    except (NotGranted, TokenMissing) as refusal:
+        return refusal.without_traceback()
+    return draft
+
+
+def _check_authenticated(peer: Peer, what: str) -> None:
+    """Check that a peer has a credential.
+
+    :raises TokenMissing: when it has none.
+    """
+    if peer.grant.subject is None:
+        raise TokenMissing(f"{what} needs a token")

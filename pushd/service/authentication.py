@@ -1,0 +1,116 @@
+"""The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from twisted.application.service import MultiService
+from twisted.logger import Logger
+from twisted.web.client import Agent
+
+from pushd.auth.authenticator import Authenticator, Verifier
+from pushd.auth.jwks import JwksSources
+from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
+from pushd.auth.static_tokens import TOKEN, StaticTokens
+from pushd.auth.verification_keys import KeySet
+from pushd.config.auth import AuthSettings
+from pushd.config.issuers import OpenJwks, build_issuers
+from pushd.config.table import ConfigError
+from pushd.core.errors import TokenRevoked
+from pushd.core.grant import FULL
+from pushd.core.identity import Identity
+from pushd.core.peer import Peer
+
+_CONNECT_SECONDS: Final = 5.0
+"""How long a connection to an issuer may take to open."""
+
+
+class Credentials(NamedTuple):
+    """What the files of the settings contain."""
+
+    tokens: StaticTokens
+    issuers: tuple[Issuer, ...]
+
+
+def read_credentials(settings: AuthSettings, open_jwks: OpenJwks) -> Credentials:
+    """Read the tokens file, and the keys of the issuers.
+
+    :raises ValueError: when a file cannot be read or is invalid. The text is one sentence that names it.
+    """
+    tokens = StaticTokens.from_file(Path(settings.tokens_file)) if settings.tokens_file else StaticTokens({})
+    return Credentials(tokens, build_issuers(settings.issuers, open_jwks))
+
+
+def check_credentials(settings: AuthSettings) -> None:
+    """Check the files of the settings. Nothing is fetched.
+
+    :raises ConfigError: when one cannot be read or is invalid.
+    """
+    try:
+        read_credentials(settings, lambda name, url: FixedKeys(KeySet([])))
+    except ValueError as error:
+        raise ConfigError(f"auth: {error}") from error
+
+
+class AuthenticationService(MultiService):
+    """Authentication as the settings describe it, and the fetches of keys.
+
+    :param reactor: for connections to issuers.
+    :param unix_time: returns unix seconds.
+    :raises ConfigError: when a file of the settings cannot be read or is invalid.
+    """
+
+    log = Logger()
+
+    def __init__(self, settings: AuthSettings, reactor: Any, unix_time: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.authenticator = Authenticator((), unix_time, FULL)
+        self.jwt = JwtVerifier((), unix_time)
+        self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self.authenticator.forget)
+        self._jwks.setServiceParent(self)
+        self.tokens = StaticTokens({})
+        try:
+            self._apply(settings, read_credentials(settings, self._jwks.open))
+        except ValueError as error:
+            raise ConfigError(f"auth: {error}") from error
+
+    def failures(self) -> list[str]:
+        """Return what does not work at present, for the health of the daemon."""
+        failures = self._jwks.failures()
+        return [f"the keys of issuer {issuer} cannot be fetched: {why}" for issuer, why in sorted(failures.items())]
+
+    def reconfigure(self, settings: AuthSettings) -> None:
+        """Apply settings, and read their files again; if one cannot be read, the previous tokens and keys are kept."""
+        try:
+            credentials = read_credentials(settings, self._jwks.open)
+        except ValueError as error:
+            self.log.error("Tokens and keys not reloaded, the previous ones stay in use: {reason}", reason=str(error))
+            credentials = Credentials(self.tokens, tuple(self.jwt.issuers))
+        self._apply(settings, credentials)
+
+    def renew(self, peer: Peer) -> None:
+        """Give the peer of an open connection the grant that its credential has now.
+
+        :raises TokenRevoked: when its credential is not accepted any more.
+        """
+        identity = peer.identity
+        if identity is None:
+            peer.grant = self.authenticator.anonymous
+        elif identity.issuer.startswith(TOKEN):
+            self._renew_token(peer, identity)
+        elif identity.issuer not in {issuer.name for issuer in self.jwt.issuers}:
+            raise TokenRevoked("issuer of the token has been removed")
+
+    def _renew_token(self, peer: Peer, identity: Identity) -> None:
+        current = self.tokens.current(identity)
+        if current is None or current.subject != identity.subject:
+            raise TokenRevoked("token has been removed")
+        peer.grant, peer.identity = current.grant, current
+
+    def _apply(self, settings: AuthSettings, credentials: Credentials) -> None:
+        self.tokens = credentials.tokens
+        self.jwt.reconfigure(credentials.issuers)
+        self._jwks.retain(issuer.keys for issuer in credentials.issuers)
+        verifiers: tuple[Verifier, ...] = (self.tokens, self.jwt)
+        self.authenticator.reconfigure(verifiers, settings.anonymous if settings.is_enabled else FULL)

@@ -1,0 +1,154 @@
+"""The service of authentication: what its settings allow, and what a reload changes for open connections."""
+
+import json
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from pushd.config.loader import load
+from pushd.config.table import ConfigError
+from pushd.service.authentication import AuthenticationService
+from tests.transports.daemon import RunningDaemon, until
+from tests.transports.http_client import HttpClient, encode_request
+
+TOKEN = "a token of a test"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+ALICE = f"""[alice]
+sha256 = "{sha256(TOKEN.encode()).hexdigest()}"
+sub = "alice"
+subscribe = [{{}}]
+publish = ["**"]
+"""
+
+
+class Files:
+    """The configuration file and the tokens file of a daemon."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self._tokens = folder / "pushd.toml", folder / "tokens.toml"
+        self.write(["**"], ["public/**"])
+
+    def write(self, alice: list[str] | None, anonymous: list[str]) -> None:
+        """Write both files.
+
+        :param alice: the topics to which the token may subscribe; None: there is no such token.
+        :param anonymous: the topics to which peers without a token may subscribe.
+        """
+        topics = None if alice is None else json.dumps(alice)[1:-1]
+        self.write_tokens("" if topics is None else ALICE.format(topics))
+        self.config.write_text(
+            f'[auth]\ntokens_file = "{self._tokens}"\n[auth.anonymous]\nsubscribe = {json.dumps(anonymous)}\n'
+        )
+
+    def write_tokens(self, text: str) -> None:
+        """Write the tokens file."""
+        self._tokens.write_text(text)
+        self._tokens.chmod(0o600)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """The files of the daemon."""
+    return Files(tmp_path)
+
+
+@pytest_twisted.async_yield_fixture
+async def daemon(files: Files) -> AsyncIterator[RunningDaemon]:
+    """A daemon with a token, and topics for anonymous peers."""
+    daemon = await RunningDaemon({}, file=files.config).start()
+    yield daemon
+    await daemon.stop()
+
+
+async def stream(daemon: RunningDaemon, path: str, headers: dict[str, str]) -> HttpClient:
+    """Open a stream, and return its client."""
+    client: HttpClient = daemon.connect("http", HttpClient(encode_request("GET", path, None, headers)))
+    await until(lambda: bool(daemon.subscribers(path.rpartition("/")[2])), "the subscriber")
+    return client
+
+
+@pytest.mark.parametrize(
+    ("alice", "anonymous", "is_kept"),
+    [
+        (["**"], [], (True, False)),
+        (["a"], ["public/**", "b"], (True, True)),
+        (["other"], ["b"], (False, True)),
+        (None, ["*"], (False, True)),
+    ],
+)
+async def test_reload_closes_connections_whose_topics_are_not_granted_any_more(
+    daemon: RunningDaemon, files: Files, alice: list[str] | None, anonymous: list[str], is_kept: tuple[bool, bool]
+) -> None:
+    files.write(["**"], ["b"])
+    await daemon.reload()
+    await stream(daemon, "/sse/a", BEARER)
+    await stream(daemon, "/stream/b", {})
+    files.write(alice, anonymous)
+    await daemon.reload()
+    assert (bool(daemon.subscribers("a")), bool(daemon.subscribers("b"))) == is_kept
+    assert (await daemon.request("GET", "/history/a", headers=BEARER)).status == (
+        401 if alice is None else 200 if is_kept[0] else 403
+    )
+
+
+async def test_invalid_tokens_file_is_logged_and_the_previous_tokens_stay_in_use(
+    daemon: RunningDaemon, files: Files
+) -> None:
+    files.write_tokens("[alice]\nsha256 = 1\n")
+    await daemon.reload()
+    assert any(line.startswith("Tokens and keys not reloaded, the previous ones stay in use: ") for line in daemon.log)
+    assert (await daemon.request("GET", "/history/a", headers=BEARER)).status == 200
+
+
+async def test_authentication_that_is_switched_on_closes_connections_of_strangers(tmp_path: Path) -> None:
+    config = tmp_path / "pushd.toml"
+    config.write_text("")
+    daemon = await RunningDaemon({}, file=config).start()
+    try:
+        await stream(daemon, "/sse/a", {})
+        config.write_text("[auth]\nquery_tokens = false\n")
+        await daemon.reload()
+        assert not daemon.subscribers("a")
+        assert (await daemon.request("GET", "/history/a")).status == 401
+    finally:
+        await daemon.stop()
+
+
+async def test_keys_that_cannot_be_fetched_are_degraded_and_the_daemon_is_ready(tmp_path: Path) -> None:
+    config = tmp_path / "pushd.toml"
+    config.write_text(
+        '[auth.issuer.shop]\nissuer = "https://shop.example.org"\naudience = "pushd"\nalgorithms = ["ES256"]\n'
+        'jwks_url = "http://127.0.0.1:1/jwks.json"\n'
+    )
+    daemon = await RunningDaemon({}, file=config).start()
+    try:
+        await until(lambda: any("shop" in line for line in daemon.log), "the failure")
+        answer = await daemon.request("GET", "/health/ready")
+        assert (answer.status, answer.json["ready"]) == (200, True)
+        assert [line.split(":")[0] for line in answer.json["degraded"]] == ["the keys of issuer shop cannot be fetched"]
+    finally:
+        await daemon.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[auth]\ntokens_file = "missing.toml"\n', "auth: missing.toml: No such file or directory"),
+        (
+            '[auth.issuer.shop]\nissuer = "x"\naudience = "y"\nalgorithms = ["HS256"]\nsecret_files = ["missing"]\n',
+            "auth: auth.issuer.shop.secret_files: missing: No such file or directory",
+        ),
+    ],
+)
+def test_missing_file_stops_the_start_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pushd.toml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        AuthenticationService(load(Path("pushd.toml"), {}, {}).auth, Clock())
+    assert str(error.value) == sentence
