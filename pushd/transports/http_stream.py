@@ -24,6 +24,7 @@ from pushd.core.errors import (
     TooSlow,
     Unavailable,
 )
+from pushd.core.message import main_reason
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
@@ -287,4 +288,4 @@ class StreamResource(HttpResource):
         if opening is not None:
             request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
         if stream_format.plain.data_only and opening is not None and opening.gaps:
-            request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
+            request.setHeader(b"Pushd-Gap", main_reason(opening.gaps).encode("ascii"))
