@@ -367,7 +367,7 @@ async def test_log_has_no_signature(tmp_path: Path) -> None:
 
 
 async def test_revocation_of_the_subject_refuses_its_urls(signed: SignedDaemon) -> None:
-    url, other = (signed.sign("/history/a", sub=subject) for subject in ("alice", "bob"))
+    url, other = (signed.sign("/history/a", subject=subject) for subject in ("alice", "bob"))
     assert (await signed.ask(url)).status == 200
     body = b'{"sub":"alice"}'
     assert (await signed.daemon.request("POST", "/auth/revocations", body, headers=BEARER)).status == 201
