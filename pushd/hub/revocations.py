@@ -60,6 +60,8 @@ class RevocationControl:
         self._lifetime = float(DEFAULT_LIFETIME)
         self._blind_seconds = BLIND_SECONDS
         self._is_closing = self._must_close = False
+        self.on_kept: Callable[[Revocation], None] = lambda revocation: None
+        """Called with each revocation that this node was asked for, once it is kept."""
 
     def reconfigure(self, lifetime: float, blind_seconds: float) -> None:
         """Change the settings.
@@ -129,6 +131,7 @@ class RevocationControl:
         revocation = revocation if known is None else known.merged(revocation)
         await self._backend.revoke(revocation)
         self.log.info("{peer}: revoked credentials by {kind}", peer=peer, kind=revocation.kind)
+        self.on_kept(revocation)
         return revocation
 
     def page(self, peer: Peer, after: Key | None, limit: int) -> Sequence[Revocation]:

@@ -23,8 +23,11 @@ from pushd.core.errors import TokenRevoked
 from pushd.core.grant import FULL
 from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
+from pushd.core.revocations import Revocation, Revocations
 from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
 
+_NAMED: Final = 10
+"""The most static tokens that are named in one log line."""
 _CONNECT_SECONDS: Final = 5.0
 """How long a connection to an issuer may take to open."""
 
@@ -90,6 +93,7 @@ class AuthenticationService(MultiService):
     def use(self, revocations: RevocationControl) -> None:
         """Check credentials for revocations from now on."""
         self._revocations = self.authenticator.revocations = revocations
+        revocations.on_kept = self._warn_of_static_tokens
         self._set_times()
 
     def failures(self) -> list[str]:
@@ -143,6 +147,18 @@ class AuthenticationService(MultiService):
         if current is None or current.subject != identity.subject:
             raise TokenRevoked("token has been removed")
         peer.grant, peer.identity = current.grant, current
+
+    def _warn_of_static_tokens(self, revocation: Revocation) -> None:
+        """Warn of static tokens, which are accepted again when their revocation has expired."""
+        known = Revocations()
+        known.add((revocation,), 0)
+        names = self.tokens.names_of(lambda identity: known.covering(identity) is not None)
+        if names:
+            self.log.warn(
+                "Static tokens {names} are revoked until unix time {until} only: remove them from the tokens file",
+                names=", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else ""),
+                until=revocation.until,
+            )
 
     def _set_times(self) -> None:
         """Keep revocations for as long as tokens can be valid, and set how long they may be unknown."""

@@ -183,6 +183,9 @@ async def test_new_connections_are_refused_although_the_token_is_cached(server: 
     await server.hub.revocations.revoke(DAEMON, key)
     with pytest.raises(TokenRevoked):
         await server.context.authenticator.authenticate("alice")
+    verdict = await server.context.authenticator.examine("alice")
+    assert (verdict.identity, type(verdict.refusal), verdict.check) == (None, TokenRevoked, "revocation")
+    assert verdict.claim == {"tag": "tags"}.get(key[0], key[0])
     for case in CASES:
         if case.is_http:
             transport = server.connect(is_http=True)
