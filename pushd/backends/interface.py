@@ -196,7 +196,7 @@ class Backend(Protocol):
     async def revoke(self, revocation: Revocation) -> None:
         """Keep a revocation until its time, whatever happens to the epoch, and call `on_revocations` at every node.
 
-        It replaces the one of the same key.
+        It is merged with the one of the same key.
 
         :raises Refusal: when it cannot be kept now; then it has no effect.
         """

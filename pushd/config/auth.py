@@ -51,7 +51,7 @@ class AuthSettings:
     )
     blind_seconds: float = setting(
         "30s",
-        duration(),
+        duration(minimum=2),
         "How long tokens are accepted without contact to the backend, which may have newer revocations.",
         "seconds",
     )

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from pushd.core.revocations import Revocation
 from tests.backends.backend_harness import BackendHarness
 
@@ -26,6 +28,12 @@ class RevocationContract:
             await harness.backend.revoke(each)
         assert list(harness.revocations) == some
         assert harness.backend.revocations_age < 30
+
+    async def test_concurrent_revocations_of_one_key_cover_what_each_covers(self, start: Start) -> None:
+        harness = await start()
+        some = [revocation(before=2000), revocation(before=1000)]
+        await gatherResults([Deferred.fromCoroutine(harness.backend.revoke(each)) for each in some])
+        assert [each.before for each in harness.revocations] == [2000]
 
     async def test_kick_of_other_nodes_needs_none(self, start: Start) -> None:
         harness = await start()

@@ -16,7 +16,7 @@ def revoke(harness, *revocations):
 
 def test_revocations_outlast_a_restart_and_a_crash(sqlite):
     harness = sqlite()
-    revoke(harness, revocation(), revocation("é\u2028", reason="x"), revocation(before=2000))
+    revoke(harness, revocation(), revocation("é\u2028", reason="x"), revocation(before=2000), revocation(before=3))
     copy = harness.crash()
     assert {each.value: each.before for each in copy.revocations} == {"alice": 2000, "é\u2028": 1000}
     copy.stop()

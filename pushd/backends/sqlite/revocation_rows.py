@@ -8,14 +8,17 @@ from typing import Final
 from pushd.core.revocations import KINDS, Revocation
 
 _COLUMNS: Final = "kind, value, issued_before, until, created, reason"
+_UPSERT: Final = f"""INSERT INTO revocation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (kind, value) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before), until = max(until, excluded.until),
+    created = excluded.created, reason = excluded.reason"""
 
 
 def write_revocations(db: sqlite3.Connection, revocations: Iterable[Revocation], time: float) -> None:
-    """Write revocations, each in place of the row of its key, and delete those that have expired.
+    """Write revocations, each merged with the row of its key, and delete those that have expired.
 
     :param time: unix seconds.
     """
-    db.executemany(f"INSERT OR REPLACE INTO revocation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", revocations)
+    db.executemany(_UPSERT, revocations)
     db.execute("DELETE FROM revocation WHERE until <= ?", (time,))
 
 

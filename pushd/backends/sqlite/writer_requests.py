@@ -36,7 +36,7 @@ class TickRequest(NamedTuple):
 
 
 class RevokeRequest(NamedTuple):
-    """Keep revocations, each in place of the one of its key. Its result is None."""
+    """Keep revocations, each merged with the one of its key. Its result is None."""
 
     revocations: Sequence[Revocation]
     time: float
