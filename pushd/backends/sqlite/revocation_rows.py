@@ -9,7 +9,8 @@ from pushd.core.revocations import KINDS, Revocation
 
 _COLUMNS: Final = "kind, value, issued_before, until, created, reason"
 _UPSERT: Final = f"""INSERT INTO revocation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (kind, value) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before), until = max(until, excluded.until),
+    ON CONFLICT (kind, value) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before),
+    until = max(until, excluded.until),
     created = excluded.created, reason = excluded.reason"""
 
 
