@@ -41,7 +41,15 @@ class EchoDaemon(Daemon):
 
     def _make_root(self) -> Root:
         root, keepalive = super()._make_root(), self._keepalive
-        echo = EchoResource(self._context, self.hub, self._reactor, keepalive.ping, keepalive.pongs, keepalive.messages)
+        echo = EchoResource(
+            self._context,
+            self.hub,
+            self._reactor,
+            keepalive.ping,
+            keepalive.pongs,
+            keepalive.messages,
+            keepalive.credentials,
+        )
         root.transports.append(echo)
         root.putChild(b"echo", echo)
         return root

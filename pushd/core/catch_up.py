@@ -30,6 +30,7 @@ class CatchUp:
         "held",
         "origin",
         "position",
+        "reads_history",
         "reports",
         "topics",
     )
@@ -48,6 +49,8 @@ class CatchUp:
         """The position from which the replay starts; None before the topics are opened."""
         self.position = 0
         """The sequence up to which the history was read."""
+        self.reads_history = False
+        """Whether it was asked for with a cursor or a time, which needs the right to read the history."""
         self._bytes = 0
         """The bytes of `held`."""
         self._skipped = 0

@@ -6,6 +6,7 @@ The parsers and encoders are in `pushd.wire`; commands are executed in `pushd.hu
 from dataclasses import dataclass
 
 from pushd.core.cursor import NOW, MessageId, Since
+from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
 from pushd.core.outbox import Policy
 from pushd.core.replay import ChannelInfo
@@ -97,8 +98,8 @@ class Authenticated:
     """The token was accepted."""
 
     subject: str
-    lost: tuple[str, ...]
-    """The topics that the connection was unsubscribed from, since the token does not cover them."""
+    lost: tuple[Refusal, ...]
+    """A refusal for each topic that the connection was unsubscribed from, since the token does not cover it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,11 @@ class Grant:
         """Return whether an operation on the daemon is allowed."""
         return self.is_full or operation in self.operate or _EVERY in self.operate
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is allowed."""
+        return not (self.is_full or self._scopes or self.operate)
+
     def _denies(self, topic: str) -> bool:
         return self._denied is not None and self._denied.intersects(topic)
 

@@ -39,6 +39,11 @@ class Peer:
         return None if self.identity is None else self.identity.issuer
 
     @property
+    def needs_credential(self) -> bool:
+        """Whether it has no credential, and nothing is allowed without one: it may only authenticate."""
+        return self.identity is None and self.grant.is_empty
+
+    @property
     def id(self) -> str:
         """The public id of the connection; empty before the peer is registered."""
         return "" if self._ids is None else self._ids.encode(self.number)

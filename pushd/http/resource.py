@@ -210,11 +210,15 @@ class HttpResource(Resource):
         try:
             body = await self._answer(request)
         except Refusal as refusal:
-            self.context.counters.count_refusal(refusal, f"http {self.context.client_of(request)}")
-            request.answer(render_refusal(request, refusal))
+            self.refuse(request, refusal)
         else:
             if body is not None:
                 request.answer(body)
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer a refused request."""
+        self.context.counters.count_refusal(refusal, f"http {self.context.client_of(request)}")
+        request.answer(render_refusal(request, refusal))
 
     @cached_property
     def _methods(self) -> Mapping[bytes, Callable[[Request], Awaitable[Answer]]]:
@@ -228,11 +232,17 @@ class HttpResource(Resource):
         method = self._methods.get(request.method)
         if method is None:
             return await self._answer_other(request)
-        if not self.is_open:
-            request.peer = await self.context.authenticate(request)
+        if not await self._authenticate(request):
+            return None
         if request.query:
             self._check_parameters(request)
         return await method(request)
+
+    async def _authenticate(self, request: Request) -> bool:
+        """Authenticate a request; return whether its client still waits for the answer."""
+        if not self.is_open:
+            request.peer = await self.context.authenticate(request)
+        return not request.is_disconnected
 
     def _check_parameters(self, request: Request) -> None:
         token = {TOKEN_PARAMETER} if self.context.carriers.query_tokens else set()
@@ -244,8 +254,8 @@ class HttpResource(Resource):
     async def _answer_other(self, request: Request) -> Answer:
         methods = self._methods
         if request.method == b"HEAD" and b"GET" in methods:
-            if not self.is_open:
-                request.peer = await self.context.authenticate(request)
+            if not await self._authenticate(request):
+                return None
             self._check_parameters(request)
             return await self.head(request)
         allowed = b", ".join(sorted({*methods, b"OPTIONS", *([b"HEAD"] if b"GET" in methods else [])}))

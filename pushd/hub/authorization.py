@@ -57,17 +57,49 @@ def renewals(
     disconnect: Callable[[Subscriber, Refusal], None],
 ) -> Generator[None, None, None]:
     """Renew the grants of some subscribers in steps, one for each; disconnect those to whom one of their topics is not
-    granted any more.
+    granted any more, and those without a credential to whom nothing is granted any more.
 
     :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected.
     """
     for subscriber in subscribers:
         try:
-            renew(subscriber.peer)
-            check_topics(subscriber.peer, "subscribe", tuple(subscriber.starts))
+            _renew(subscriber, renew)
         except Refusal as refusal:
             disconnect(subscriber, refusal)
         yield
+
+
+def lost_topics(subscriber: Subscriber) -> dict[str, NotGranted]:
+    """Return the topics of a subscriber that are not granted to its peer any more, each with the refusal."""
+    grant = subscriber.peer.grant
+    if grant.is_full:
+        return {}
+    catch_up = subscriber.catch_up
+    replayed = catch_up.topics if catch_up is not None and catch_up.reads_history else {}
+    lost: dict[str, NotGranted] = {}
+    for topic in subscriber.starts:
+        actions: tuple[Action, ...] = ("subscribe", "history") if topic in replayed else ("subscribe",)
+        for action in actions:
+            if not grant.may(action, topic):
+                lost[topic] = NotGranted(f"action {action} on topic {topic} is not granted any more")
+                break
+    return lost
+
+
+def _renew(subscriber: Subscriber, renew: Callable[[Peer], None]) -> None:
+    """Renew the grant of a subscriber.
+
+    :raises NotGranted: when one of its topics is not granted any more.
+    :raises TokenMissing: instead, when its peer has no credential, or when nothing is granted without one any more.
+    """
+    peer = subscriber.peer
+    had_time = peer.needs_credential  # its deadline is running
+    renew(peer)
+    if peer.needs_credential and not had_time:
+        raise TokenMissing("nothing is allowed any more without a token")
+    for topic, refusal in lost_topics(subscriber).items():
+        _check_authenticated(peer, f"topic {topic}")
+        raise refusal
 
 
 def _granted(peer: Peer, draft: Draft | Refusal) -> Draft | Refusal:

@@ -42,11 +42,12 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
+from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal, TokenMissing
 from pushd.core.message import Draft
 from pushd.core.names import Scope
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.hub.authorization import lost_topics
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.net.eager_task import run_eagerly
@@ -179,14 +180,13 @@ class Session(Generic[T]):
                 self._check_scope((draft.channel,))
                 receipt = await hub.publish(peer, draft)
                 answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
-            case Subscribe(topics, _, slow, begin):
+            case Subscribe(topics, begin=begin):
                 self._check_scope(topics)
                 if begin and not self._subscriber.wire.has_begin:
                     raise BadCommand("begin=1 needs FORMAT json")
-                if slow is not None:
-                    self._subscriber.policy = slow
                 await self._subscribe(command, answer)
             case Unsubscribe(topics):
+                self._check_credential("unsubscribe")
                 answer(Unsubscribed(tuple(hub.unsubscribe(self._subscriber, topics))))
             case ReadHistory(topics, count):
                 self._check_scope(topics)
@@ -196,6 +196,7 @@ class Session(Generic[T]):
                 self._check_scope((channel,))
                 answer(StatusResult(*await hub.status(peer, channel)))
             case SetFormat(name):
+                self._check_credential("format")
                 self._set_format(name)
                 answer(FormatSet(name))
             case Ping(token):
@@ -223,7 +224,13 @@ class Session(Generic[T]):
 
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
         subscriber, topics = self._subscriber, command.topics
-        opening = await self._context.hub.subscribe(subscriber, topics, command.since)
+        policy = subscriber.policy
+        subscriber.policy = command.slow or policy
+        try:
+            opening = await self._context.hub.subscribe(subscriber, topics, command.since)
+        except Refusal:
+            subscriber.policy = policy
+            raise
         gap = opening.gaps[0].reason if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
@@ -245,8 +252,17 @@ class Session(Generic[T]):
         if peer.issuer is not None and not is_same:
             raise Forbidden("token must have the issuer and the subject of the first one of this connection")
         peer.grant, peer.identity = identity.grant, identity
-        lost = [topic for topic in subscriber.starts if not identity.grant.may("subscribe", topic)]
-        answer(Authenticated(identity.subject or "", tuple(self._context.hub.unsubscribe(subscriber, lost))))
+        lost = lost_topics(subscriber)
+        self._context.hub.unsubscribe(subscriber, lost)
+        answer(Authenticated(identity.subject or "", tuple(lost.values())))
+
+    def _check_credential(self, action: str) -> None:
+        """Check that the peer has a credential, or that something is allowed without one; the hub checks the rest.
+
+        :raises TokenMissing: when the peer may only authenticate.
+        """
+        if self._subscriber.peer.needs_credential:
+            raise TokenMissing(f"action {action} needs a token")
 
     def _check_scope(self, topics: Iterable[str]) -> None:
         """Check that topics are within the scope of the peer.

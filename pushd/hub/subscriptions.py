@@ -67,7 +67,7 @@ class Subscriptions:
         self._charge(subscriber, subscriber.topic_bytes + _memory_of(set(fresh) - subscriber.starts.keys()))
         self._add(fresh, subscriber)
         subscriber.restart(fresh)
-        subscriber.start_replay(fresh)
+        subscriber.start_replay(fresh).reads_history = not isinstance(since, Now)
         try:
             opening = await self._backend.open(fresh, since)
             if not isinstance(since, Now | Last) or opening.gaps:

@@ -35,6 +35,7 @@ from pushd.service.backend import BackendService, make_backend
 from pushd.service.listener import ListenerService
 from pushd.service.routes import AdminRoot, Keepalive, Root
 from pushd.sources.running_sources import RunningSources, SourceFactories
+from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.interface import Transport
 from pushd.transports.tcp_lines import LineFactory, LineLimits
 from pushd.transports.websocket import WebSocket
@@ -86,7 +87,8 @@ class Daemon(MultiService):
         ticks.on_tick(self.hub.dispatcher.on_tick)
         self._keepalive = self._make_keepalive(ticks)
         loop_delay = LoopDelay(reactor, self._counters.loop_delay.observe)
-        timers = (ticks, self._keepalive.pongs, self._keepalive.messages, loop_delay, low_priority)
+        keepalive = self._keepalive
+        timers = (ticks, keepalive.pongs, keepalive.messages, keepalive.credentials, loop_delay, low_priority)
         BackendService(self.hub, timers).setServiceParent(self)
         self._sources = RunningSources(self._source_factories(config))
         self._sources.setServiceParent(self)
@@ -187,14 +189,16 @@ class Daemon(MultiService):
             WebSocket.message_timed_out,
             lambda websocket: websocket.has_unread,
         )
+        credentials = CredentialDeadlines(self._reactor, self._config.limits.handshake, self.hub)
         self._on_reload += [
+            lambda new: credentials.reconfigure(new.limits.handshake),
             lambda new: messages.reconfigure(new.limits.upload),
             lambda new: sse.reconfigure(new.keepalive.sse),
             lambda new: stream.reconfigure(new.keepalive.stream),
             lambda new: ping.reconfigure(new.keepalive.ping),
             lambda new: pongs.reconfigure(new.keepalive.pong),
         ]
-        return Keepalive(sse, stream, ping, pongs, messages)
+        return Keepalive(sse, stream, ping, pongs, messages, credentials)
 
     def _make_context(self, config: Config) -> HttpContext:
         limits = HttpLimits(
@@ -264,6 +268,7 @@ class Daemon(MultiService):
             self._admission,
             self._counters,
             __version__,
+            self._keepalive.credentials,
             self._authentication.authenticator,
         )
         self._on_reload.append(lambda new: factory.reconfigure(self._line_limits(new)))

@@ -19,6 +19,7 @@ from pushd.api.version import VersionResource
 from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Deadlines, Wheel
+from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.held_requests import HeldRequests
 from pushd.transports.interface import Transport
 from pushd.transports.multipart import MixedResource, ReplaceResource
@@ -35,16 +36,24 @@ class Keepalive:
 
     :ivar pongs: the deadlines of WebSockets for their pongs.
     :ivar messages: the deadlines of WebSockets for the rest of a message.
+    :ivar credentials: the deadlines of WebSockets and TCP lines for the credential of the peer.
     """
 
     def __init__(
-        self, sse: Wheel, stream: Wheel, ping: Wheel, pongs: Deadlines[WebSocket], messages: Deadlines[WebSocket]
+        self,
+        sse: Wheel,
+        stream: Wheel,
+        ping: Wheel,
+        pongs: Deadlines[WebSocket],
+        messages: Deadlines[WebSocket],
+        credentials: CredentialDeadlines,
     ) -> None:
         self.sse = sse
         self.stream = stream
         self.ping = ping
         self.pongs = pongs
         self.messages = messages
+        self.credentials = credentials
 
 
 class _Root(Resource):
@@ -95,7 +104,9 @@ class Root(_Root):
         stream = NdjsonResource(context, hub, clock, keepalive.stream)
         replace = ReplaceResource(context, hub, clock, keepalive.stream)
         mixed = MixedResource(context, hub, clock, keepalive.stream)
-        self.websocket = WebSocketResource(context, hub, clock, keepalive.ping, keepalive.pongs, keepalive.messages)
+        self.websocket = WebSocketResource(
+            context, hub, clock, keepalive.ping, keepalive.pongs, keepalive.messages, keepalive.credentials
+        )
         held_requests = HeldRequests(context, hub, clock)
         longpoll = LongPollResource(context, held_requests)
         by_media_type: dict[str, SubscribingResource] = {

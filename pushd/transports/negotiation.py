@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
+from pushd.core.errors import Refusal
 from pushd.http.query import CURSOR_PARAMETERS
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -22,6 +23,9 @@ class SubscribingResource(Protocol):
 
     async def head(self, request: Request) -> Answer:
         """Answer with the headers."""
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer a refused request."""
 
 
 class NegotiatingResource(HttpResource):
@@ -55,6 +59,10 @@ class NegotiatingResource(HttpResource):
         """Subscribe by the selected transport."""
         request.addHeader(b"Vary", b"Accept, Upgrade")
         return await self._choose(request).get(request)
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer a refused request as the selected transport does."""
+        self._choose(request).refuse(request, refusal)
 
     def _choose(self, request: Request) -> SubscribingResource:
         if b"websocket" in (request.getHeader(b"upgrade") or b"").lower():

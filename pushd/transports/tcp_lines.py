@@ -29,6 +29,7 @@ from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import close_within, has_unread, limit_reads
 from pushd.transports.backpressure import TwoWayBackpressure
+from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
 from pushd.wire.line_commands import (
     CommandLimits,
@@ -106,6 +107,7 @@ class LineConnection(TwoWayBackpressure):
         """Connection made: send the greeting."""
         self.transport = transport
         self._factory.live.add(self)
+        self._factory.credentials.expect(self)
         limit_reads(transport, _READ)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
@@ -331,10 +333,13 @@ class LineFactory(ServerFactory):
         admission: Admission,
         counters: Counters,
         version: str,
+        credentials: CredentialDeadlines,
         authenticator: Authenticator = NO_AUTHENTICATION,
     ) -> None:
+        """`credentials` are the deadlines for the credential of a peer."""
         self.clock = clock
         self.counters = counters
+        self.credentials = credentials
         self.hub = hub
         self._version = version
         self.line_ends: Deadlines[LineConnection] = Deadlines(
@@ -344,7 +349,7 @@ class LineFactory(ServerFactory):
         self.formats: Mapping[str, Wire] = {"text": TextLines(), "json": JsonLines(LINE_END), "raw": RawLines()}
         self.admission = admission
         self.sessions = SessionContext(hub, clock, self.formats, authenticator)
-        self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters)
+        self.live: LiveConnections[LineConnection] = LiveConnections(hub, counters, on_removed=credentials.cancel)
 
     def reconfigure(self, limits: LineLimits) -> None:
         """Change the limits. They apply to commands and connections received from now on."""

@@ -38,15 +38,15 @@ from pushd.net.keepalive import Deadlines, Wheel
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import has_unread
 from pushd.transports.backpressure import TwoWayBackpressure
+from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
-from pushd.transports.websocket_handshake import accept, checked_key, tokens, upgrade_required
+from pushd.transports.refused_websocket import CLOSE_SECONDS, open_refused
+from pushd.transports.websocket_handshake import accept, checked_key, offers_v1, upgrade_required
 from pushd.transports.websocket_reader import READER_REFUSALS, FrameReader, FrameReaderPool
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.websocket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
 from pushd.wire.websocket_frames import PING, DataFrames, JsonFrames
 
-_CLOSE_SECONDS = 5.0
-"""Seconds that a peer may take to read its queue and answer a close frame."""
 _OVERHEAD = 4096
 """Bytes of a command besides the data of a message."""
 _PIECE = 64
@@ -55,8 +55,6 @@ _IN_PIECES = 8
 """The most memory of one message in many frames, as a multiple of the largest message: one-byte frames take seven."""
 _NO_REF = msgspec.Raw(b"null")
 """The reference in the reply to a command that has none."""
-_REASON_BYTES = 123
-"""The most bytes of the reason in a close frame (RFC 6455, section 5.5)."""
 
 
 class WebSocket(TwoWayBackpressure):
@@ -109,6 +107,7 @@ class WebSocket(TwoWayBackpressure):
         self.transport = connection.transport
         self._slot = connection.slot
         self._resource.wheel.add(self)
+        self._resource.credentials.expect(self)
         self.transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(self.transport))
         self.transport.write(head + begin)
@@ -228,7 +227,7 @@ class WebSocket(TwoWayBackpressure):
 
     def close(self, why: Refusal) -> None:
         """Close with the code and reason of a refusal."""
-        self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+        self._close(why, 0.0 if why.is_abrupt else CLOSE_SECONDS)
 
     def abort(self) -> None:
         """Close the connection at once; a handshake that is not accepted yet is refused."""
@@ -306,7 +305,7 @@ class WebSocket(TwoWayBackpressure):
         self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
         self._close(refusal)
 
-    def _close(self, why: Refusal, seconds: float = _CLOSE_SECONDS) -> None:
+    def _close(self, why: Refusal, seconds: float = CLOSE_SECONDS) -> None:
         """Close with a reason, or refuse the handshake. The reader is kept for the closing handshake."""
         resource = self._resource
         if self.transport is None:
@@ -316,7 +315,7 @@ class WebSocket(TwoWayBackpressure):
         self._hold(0)
         self.transport.resumeProducing()  # to read the answer to the close frame
         self._reader = self._reader or resource.readers.lend(self)
-        self._reader.close(why.close, str(why).encode("utf-8")[:_REASON_BYTES])
+        self._reader.close(why)
         resource.clock.callLater(seconds, self.transport.abortConnection)
 
 
@@ -336,13 +335,17 @@ class WebSocketResource(HttpResource):
         wheel: Wheel,
         pongs: Deadlines[WebSocket],
         messages: Deadlines[WebSocket],
+        credentials: CredentialDeadlines,
     ) -> None:
-        """`pongs` and `messages` are the deadlines for pongs and for the rest of a message."""
+        """`pongs`, `messages` and `credentials` are the deadlines for pongs, for the rest of a message, and for the
+        credential of a peer.
+        """
         super().__init__(context)
         self.hub = hub
         self.clock = clock
         self.pongs = pongs
         self.messages = messages
+        self.credentials = credentials
         self.frames = JsonFrames()
         self.bare_frames = DataFrames()
         self.wheel = wheel
@@ -356,7 +359,7 @@ class WebSocketResource(HttpResource):
         """Apply the limits of the context to commands received from now on."""
         limits = self.context.limits
         self.commands = CommandLimits(limits.message, limits.event, limits.topics)
-        self.readers = FrameReaderPool(self.clock, 2 * limits.message + _OVERHEAD, _CLOSE_SECONDS)
+        self.readers = FrameReaderPool(self.clock, 2 * limits.message + _OVERHEAD, CLOSE_SECONDS)
 
     async def head(self, request: Request) -> Answer:
         """Refuse with `UpgradeRequired`: a WebSocket has no answer to HEAD."""
@@ -370,12 +373,13 @@ class WebSocketResource(HttpResource):
         self.wheel.remove(websocket)
         self.pongs.cancel(websocket)
         self.messages.cancel(websocket)
+        self.credentials.cancel(websocket)
 
     async def get(self, request: Request) -> Answer:
         """Open a WebSocket."""
         key = checked_key(request)
         self.context.check_origin(request)
-        is_v1 = SUBPROTOCOL in tokens(request, b"sec-websocket-protocol")
+        is_v1 = offers_v1(request)
         topics = parse_topics(name_in_path(request), self.context.limits.topics) if request.postpath else ()
         if not topics and not is_v1:
             raise BadParameter(f"no topics given: name them in the URL, or offer the subprotocol {SUBPROTOCOL}")
@@ -396,3 +400,11 @@ class WebSocketResource(HttpResource):
         accept(request, key, opening, is_v1=is_v1)
         websocket.begin(request, opening, begin)
         return None
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer a refused request; see `pushd.transports.refused_websocket`."""
+        try:
+            if not open_refused(request, refusal, self.context, self.readers, self.clock):
+                super().refuse(request, refusal)
+        except Refusal as other:
+            super().refuse(request, other)

@@ -37,6 +37,11 @@ def checked_key(request: Request) -> bytes:
     return key
 
 
+def offers_v1(request: Request) -> bool:
+    """Return whether the handshake offers the subprotocol."""
+    return SUBPROTOCOL in tokens(request, b"sec-websocket-protocol")
+
+
 def accept(request: Request, key: bytes, opening: StartPosition | None, *, is_v1: bool) -> None:
     """Set the headers that accept a handshake (RFC 6455, section 4.2.2).
 

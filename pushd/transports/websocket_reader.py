@@ -21,6 +21,8 @@ from pushd.core.errors import BadFrame, BadUtf8, Refusal, TooLarge
 
 _SPARE = 16
 """The most idle readers in a pool. There are more readers only while more connections have incomplete messages."""
+_REASON_BYTES = 123
+"""The most bytes of the reason in a close frame (RFC 6455, section 5.5)."""
 READER_REFUSALS: dict[int | None, Refusal] = {
     1002: BadFrame("invalid frame: frames must follow RFC 6455"),
     1007: BadUtf8("text is not valid UTF-8 (RFC 6455, section 8.1)"),
@@ -87,9 +89,10 @@ class FrameReader(WebSocketServerProtocol):
         else:
             self._answers.append(data)
 
-    def close(self, code: int, reason: bytes) -> None:
-        """Start the closing handshake."""
-        self.sendCloseFrame(code, reason)
+    def close(self, why: Refusal) -> None:
+        """Start the closing handshake, with the code and the reason of a refusal."""
+        reason = str(why).encode("utf-8")[:_REASON_BYTES]
+        self.sendCloseFrame(why.close, reason.decode("utf-8", "ignore").encode("utf-8"))
 
     def lost(self, reason: Failure) -> None:
         """Connection lost."""

@@ -5,7 +5,7 @@ rest of the line after the channel.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pushd.core.command import (
@@ -35,7 +35,7 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW, Since, parse_since
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand, BadUtf8, HttpOnLines, NotGranted, Refusal, UnknownCommand
+from pushd.core.errors import BadCommand, BadUtf8, HttpOnLines, Refusal, UnknownCommand
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable, parse_topics
 from pushd.core.outbox import Policy, parse_policy
@@ -147,7 +147,7 @@ def encode_reply(reply: Reply, wire: Wire) -> bytes:
             return b"+OK no token is needed\r\n"
         case Authenticated(subject, lost):
             line = b"+OK AUTH " + escape(subject.encode()) + LINE_END
-            return line + b"".join([encode_refusal(each) for each in not_covered(lost)])
+            return line + b"".join([encode_refusal(each) for each in lost])
 
 
 def encode_receipt(id: str, subscribers: int, is_local: bool) -> bytes:
@@ -158,11 +158,6 @@ def encode_receipt(id: str, subscribers: int, is_local: bool) -> bytes:
 def encode_refusal(refusal: Refusal) -> bytes:
     """Return ``-ERR CODE SENTENCE``."""
     return f"-ERR {refusal.code} ".encode() + escape(str(refusal).encode()) + LINE_END
-
-
-def not_covered(topics: Sequence[str]) -> list[Refusal]:
-    """Return a refusal for each topic that a new token does not cover."""
-    return [NotGranted(f"unsubscribed from {topic}: the new token does not cover it") for topic in topics]
 
 
 def _subscribe(rest: str, limits: CommandLimits) -> Command:

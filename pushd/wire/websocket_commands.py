@@ -28,7 +28,7 @@ from pushd.core.json_input import decode
 from pushd.core.names import parse_topics
 from pushd.core.outbox import parse_policy
 from pushd.wire.json_messages import encode, refusal_object
-from pushd.wire.line_commands import CommandLimits, not_covered
+from pushd.wire.line_commands import CommandLimits
 from pushd.wire.publication import Publication, to_draft
 from pushd.wire.websocket_frames import TEXT, frame
 
@@ -119,7 +119,7 @@ def encode_reply(reply: Reply, ref: msgspec.Raw = _NULL) -> bytes:
             fields["auth"] = "no token is needed"
         case Authenticated(subject, lost):
             fields["auth"] = subject
-            return frame(TEXT, encode(fields)) + b"".join([encode_refusal(each) for each in not_covered(lost)])
+            return frame(TEXT, encode(fields)) + b"".join([encode_refusal(each) for each in lost])
     return frame(TEXT, encode(fields))
 
 

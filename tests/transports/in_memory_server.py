@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
+from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import MessageId, Since
 from pushd.core.history import Bounds
@@ -27,6 +28,7 @@ from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from pushd.net.admission import Admission
 from pushd.net.keepalive import Deadlines, Ticks, Wheel
+from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.held_requests import HeldRequests
 from pushd.transports.interface import Transport
 from pushd.transports.multipart import MixedResource, ReplaceResource
@@ -79,7 +81,7 @@ class Backend(MemoryBackend):
 class InMemoryServer:
     """A server with all transports that keep connections."""
 
-    def __init__(self, queue_messages: int = 2) -> None:
+    def __init__(self, queue_messages: int = 2, authenticator: Authenticator = NO_AUTHENTICATION) -> None:
         self.clock = Clock()
         self.counters = Counters()
         self.backend = Backend(Bounds(), self.clock, self.clock.seconds, "E")
@@ -88,14 +90,23 @@ class InMemoryServer:
         queue = QueueLimits(queue_messages, 1 << 20, budget=self.hub.budget)
         limits = HttpLimits(queue=queue)
         proxies = (ipaddress.ip_network(PROXY.host),)
-        self.context = HttpContext(limits, self.counters, self.admission, proxies=proxies, access=AccessLog(1.0))
+        self.context = HttpContext(
+            limits,
+            self.counters,
+            self.admission,
+            proxies=proxies,
+            access=AccessLog(1.0),
+            authenticator=authenticator,
+        )
         self.ticks = Ticks(self.clock)
         self.wheel = Wheel(self.ticks, 5)
         self.pongs: Deadlines[WebSocket] = Deadlines(self.clock, 5, WebSocket.overdue)
         self.messages: Deadlines[WebSocket] = Deadlines(self.clock, limits.upload, WebSocket.message_timed_out)
+        self.credentials = CredentialDeadlines(self.clock, limits.handshake, self.hub)
         self.ticks.start()
         self.pongs.start()
         self.messages.start()
+        self.credentials.start()
         held_requests = HeldRequests(self.context, self.hub, self.clock)
         streams = self.context, self.hub, self.clock, self.wheel
         children = {
@@ -103,7 +114,7 @@ class InMemoryServer:
             b"stream": NdjsonResource(*streams),
             b"multipart": ReplaceResource(*streams),
             b"mixed": MixedResource(*streams),
-            b"ws": WebSocketResource(*streams, self.pongs, self.messages),
+            b"ws": WebSocketResource(*streams, self.pongs, self.messages, self.credentials),
             b"longpoll": LongPollResource(self.context, held_requests),
             b"pull": PullResource(self.context, self.hub, held_requests),
         }
@@ -122,7 +133,14 @@ class InMemoryServer:
         )
         commands = CommandLimits(limits.message, limits.event, limits.topics)
         self._lines = LineFactory(
-            self.hub, self.clock, LineLimits(commands, queue), self.admission, self.counters, "1.0"
+            self.hub,
+            self.clock,
+            LineLimits(commands, queue),
+            self.admission,
+            self.counters,
+            "1.0",
+            self.credentials,
+            authenticator,
         )
         self.transports: list[Transport] = [held_requests, self._lines]
         self.transports += [child for child in children.values() if hasattr(child, "close_all")]
