@@ -68,12 +68,13 @@ def message(
     prev: int | None = None,
     epoch: str = "E",
     time: float = 0.0,
+    sender: str | None = None,
 ) -> Message:
     """Return a message as a log creates it; `prev` is the sequence of the previous one."""
     checked = draft(channel, data, content_type, event, end=end)
     before = None if prev is None else f"{epoch}-{prev}"
     kind, form = checked.content_type, checked.encoding
-    return Message(epoch, seq, before, channel, time, data, kind, form, checked.event, end)
+    return Message(epoch, seq, before, channel, time, data, kind, form, checked.event, end, sender)
 
 
 def publish(

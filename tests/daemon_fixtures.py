@@ -1,6 +1,7 @@
 """Fixtures with a daemon in this process, for the tests of transports, HTTP and API."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest_twisted
 
@@ -14,8 +15,10 @@ async def start_daemon() -> AsyncIterator[Start]:
     """Start a daemon with some settings, such as `{"limits.queue_messages": 5}`."""
     running: list[RunningDaemon] = []
 
-    async def start(settings: dict[str, object], reactor: MovableReactor | None = None) -> RunningDaemon:
-        daemon = RunningDaemon(settings, reactor)
+    async def start(
+        settings: dict[str, object], reactor: MovableReactor | None = None, file: Path | None = None
+    ) -> RunningDaemon:
+        daemon = RunningDaemon(settings, reactor, file)
         running.append(daemon)
         return await daemon.start()
 

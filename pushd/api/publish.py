@@ -162,7 +162,9 @@ def _key(request: Request, scope: str) -> IdempotencyKey | None:
         return None
     if not key or len(key) > _MAX_KEY:
         raise BadParameter(f"Idempotency-Key must have 1 to {_MAX_KEY} bytes")
-    return IdempotencyKey.of(key, scope, request.body, request.peer.grant.subject or "")
+    identity = request.peer.identity
+    publisher = None if identity is None else (identity.issuer, identity.subject or "")
+    return IdempotencyKey.of(key, scope, request.body, publisher)
 
 
 def _answer_receipts(request: Request, receipts: Sequence[Receipt | Refusal], *, is_list: bool) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pushd.auth.token_checks import Check, CheckFailed
 from pushd.core.grant import ACTIONS, Grant
-from pushd.core.identity import Identity
+from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
 
 LEEWAY = 10
 """By how many seconds the clock of an issuer may differ."""
@@ -37,6 +37,8 @@ def check_claims(claims: Claims, rules: ClaimRules, now: float) -> int:
     """
     _check_audience(claims.get("aud"), rules.audiences)
     _check_text(claims, "sub", Check.SUBJECT, is_required=True)
+    if len(str(claims["sub"]).encode()) > MAX_SUBJECT_BYTES:
+        raise CheckFailed(Check.SUBJECT, "sub", f"claim sub must not exceed {MAX_SUBJECT_BYTES} bytes")
     _check_text(claims, "jti", Check.TOKEN_ID)
     _check_start(claims, "nbf", Check.NOT_BEFORE, now)
     issued_at = _check_start(claims, "iat", Check.ISSUED_AT, now)

@@ -16,13 +16,12 @@ from typing import Final, Self
 from twisted.logger import Logger
 
 from pushd.core.grant import Grant
-from pushd.core.identity import Identity
+from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
 
 TOKEN: Final = "token:"
 """The prefix of the issuer of a static token; its name follows."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
-_MAX_SUBJECT_BYTES: Final = 255
 
 
 class StaticTokens:
@@ -101,8 +100,8 @@ def _entry(where: str, name: str, table: Mapping[str, object]) -> tuple[bytes, I
     digest, subject = table.get("sha256"), table.get("sub")
     if not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
         raise ValueError(f"{where}: sha256 must be the SHA-256 of the token, 64 hexadecimal digits")
-    if not isinstance(subject, str) or not 0 < len(subject.encode()) <= _MAX_SUBJECT_BYTES:
-        raise ValueError(f"{where}: sub must be the subject, a string of 1 to {_MAX_SUBJECT_BYTES} bytes")
+    if not isinstance(subject, str) or not 0 < len(subject.encode()) <= MAX_SUBJECT_BYTES:
+        raise ValueError(f"{where}: sub must be the subject, a string of 1 to {MAX_SUBJECT_BYTES} bytes")
     entries = {key: value for key, value in table.items() if key not in ("sha256", "sub")}
     grant = Grant.parse(entries, subject, where=where)
     return bytes.fromhex(digest), Identity(subject, grant, f"{TOKEN}{name}", token_id=digest.lower(), tags=grant.tags)

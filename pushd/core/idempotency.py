@@ -28,13 +28,15 @@ class IdempotencyKey(NamedTuple):
     """A digest of the body, of the same length for all keys."""
 
     @classmethod
-    def of(cls, key: bytes, scope: str, body: bytes, identity: str = "") -> Self:
+    def of(cls, key: bytes, scope: str, body: bytes, identity: tuple[str, str] | None = None) -> Self:
         """Return the key of a request.
 
         :param scope: the path: keys of different paths are different.
-        :param identity: the publisher, if it is known: keys of different publishers are different.
+        :param identity: issuer and subject of the publisher, if it is authenticated: keys of different publishers are
+            different, even if two issuers name the same subject.
         """
-        lengths = f"{len(identity)} {len(scope)} {identity}{scope}".encode("utf-8", "surrogatepass")
+        publisher = "" if identity is None else f"{len(identity[0])} {''.join(identity)}"
+        lengths = f"{len(publisher)} {len(scope)} {publisher}{scope}".encode("utf-8", "surrogatepass")
         text = urlsafe_b64encode(sha256(lengths + key).digest()).decode("ascii")
         return cls(text, sha256(body).digest())
 

@@ -1,8 +1,12 @@
 """The identity of an authenticated peer."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from pushd.core.grant import Grant
+
+MAX_SUBJECT_BYTES: Final = 255
+"""The most bytes of a subject in UTF-8. Each message of its publisher contains it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Log:
             draft.encoding,
             draft.event,
             draft.end,
+            draft.sender,
         )
         channel.ended = draft.end
         if not message.is_mark:

@@ -51,6 +51,8 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     event: str | None = None
     ttl: float | None = None
     end: bool = False
+    sender: str | None = None
+    """The subject of its publisher, if that is authenticated. The hub sets it: no input of a publisher does."""
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -71,6 +73,8 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     event: str | None = None
     end: bool = False
     """Whether it is the last of its channel. With empty data it only marks the end and is not delivered."""
+    sender: str | None = None
+    """The subject of its publisher, if that was authenticated: ``from`` in JSON."""
     is_local: bool = False
     """Whether it is delivered on one node only, while the backend is unavailable. It is in no history and has the id
     of the last message that is, so that a cursor taken from it misses nothing."""
@@ -82,9 +86,11 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def size(self) -> int:
-        """The bytes that count against limits: its data, channel, content type and event type."""
+        """The bytes that count against limits: its data, channel, content type, event type and sender."""
         size = len(self.data) + len(self.channel) + len(self.content_type)
-        return size if self.event is None else size + len(self.event)
+        if self.event is not None:
+            size += len(self.event)
+        return size if self.sender is None else size + len(self.sender.encode())
 
     @property
     def is_mark(self) -> bool:

@@ -150,7 +150,7 @@ class Hub:
     # Both return the coroutine of the publisher: a coroutine around it would cost one percent of a publish.
 
     def publish(self, peer: Peer, draft: Draft) -> Coroutine[Any, Any, Receipt]:
-        """Publish one message.
+        """Publish one message, with the subject of the peer as its sender if the peer is authenticated.
 
         :raises Refusal: when the peer may not, or the backend did not accept it.
         """
@@ -161,7 +161,8 @@ class Hub:
     ) -> Coroutine[Any, Any, list[Receipt | Refusal]]:
         """Publish messages in their order, and return a receipt or a refusal for each; refusals among them are kept.
 
-        Each is judged on its own: one that the peer may not publish is refused, and the others are published.
+        The sender is set as by `publish`. Each is judged on its own: one that the peer may not publish is refused, and
+        the others are published.
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.

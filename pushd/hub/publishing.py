@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from msgspec import structs
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -83,6 +84,8 @@ class Publisher:
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
         check_topics(peer, "publish", (draft.channel,))
+        if (subject := peer.grant.subject) is not None:
+            draft = structs.replace(draft, sender=subject)
         (receipt,) = await self._publish([draft])
         if isinstance(receipt, Refusal):
             raise receipt
@@ -93,6 +96,8 @@ class Publisher:
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         drafts = granted(peer, drafts)
+        if (subject := peer.grant.subject) is not None:
+            drafts = _sent_by(subject, drafts)
         if key is None:
             return await self._publish_slices(drafts)
         await self._keys.acquire(key.text)
@@ -152,6 +157,11 @@ class Publisher:
             subscribers = len(self._subscribers_of(draft.channel))
             receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
         return receipts
+
+
+def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft | Refusal]:
+    """Return the messages of an authenticated publisher with its subject."""
+    return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
 
 
 def _next_slice(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:

@@ -34,6 +34,7 @@ class _Object(msgspec.Struct, omit_defaults=True):
     prev: str | None
     channel: str
     time: float
+    sender: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="from")
     event: str | msgspec.UnsetType = msgspec.UNSET
     content_type: str | msgspec.UnsetType = msgspec.UNSET
     data: str | msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -43,6 +44,8 @@ class _Object(msgspec.Struct, omit_defaults=True):
 def encode_message(message: Message) -> bytes:
     """Return a message as a JSON object, without a line end."""
     fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
+    if message.sender is not None:
+        fields.sender = message.sender
     if message.event is not None:
         fields.event = message.event
     if message.encoding == "json" and message.data:

@@ -214,6 +214,7 @@ FORGED = [
     Forged("aud-true", hmac_token(body=claims(aud=True)), Check.AUDIENCE, "aud"),
     Forged("sub-missing", hmac_token(body=claims(sub=...)), Check.SUBJECT, "sub"),
     Forged("sub-empty", hmac_token(body=claims(sub="")), Check.SUBJECT, "sub"),
+    Forged("sub-too-long", hmac_token(body=claims(sub="ü" * 128)), Check.SUBJECT, "sub"),
     Forged("sub-number", hmac_token(body=claims(sub=42)), Check.SUBJECT, "sub"),
     Forged("sub-null", hmac_token(body=claims(sub=None)), Check.SUBJECT, "sub"),
     Forged("jti-number", hmac_token(body=claims(jti=7)), Check.TOKEN_ID, "jti"),

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 import pytest
+from msgspec import structs
 from twisted.internet.defer import Deferred, gatherResults
 
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
@@ -34,6 +35,14 @@ class PublishContract:
             assert {name: getattr(message, name) for name in Message.__struct_fields__} == {
                 name: getattr(accepted, name) for name in Message.__struct_fields__
             }
+
+    @pytest.mark.parametrize("sender", [None, "alice", "é\u2028\0\n", "\x7f" * 255])
+    async def test_message_keeps_its_sender(self, start: Start, sender: str | None) -> None:
+        harness = await start()
+        (accepted,) = await harness.publish_all(structs.replace(draft("a", b"x"), sender=sender))
+        assert isinstance(accepted, Message)
+        (stored,) = await harness.stored()
+        assert [each.sender for each in (accepted, stored, harness.delivered[0])] == [sender] * 3
 
     @pytest.mark.parametrize(
         "data", [b"", b"\x00", bytes(range(256)), b"\xff\xfe", "é\u2028".encode(), b"007", b"1" * 100_000]

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec import structs
 
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
 from pushd.core.errors import TooManyChannels
@@ -142,6 +143,16 @@ class RetentionContract:
         sent.append(await harness.publish("c", b"x" * 100))
         assert ids(await harness.stored()) == ids(sent[3:])
         assert await harness.bytes() <= 4 * cost
+
+    async def test_sender_counts_in_the_total_bytes(self, start: Start) -> None:
+        harness = await start(messages=2)
+        await harness.publish_all(draft("a", b"x"), draft("a", b"x"))
+        without = await harness.bytes()
+        senders = ["é" * 100, "a\0" * 50]
+        await harness.publish_all(*[structs.replace(draft("a", b"x"), sender=sender) for sender in senders])
+        assert await harness.bytes() == without + 300
+        await harness.publish_all(draft("a", b"x"), draft("a", b"x"))
+        assert await harness.bytes() == without
 
     async def test_message_larger_than_the_total_bytes_is_accepted_and_not_stored(self, start: Start) -> None:
         harness = await start(total_bytes=1000)

@@ -6,6 +6,7 @@ import sqlite3
 from typing import cast
 
 import pytest
+from msgspec import structs
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from pushd.backends.interface import BackendUnusable
@@ -186,8 +187,8 @@ def test_interrupted_recovery_is_finished_by_the_next_start(filled):
 # Versions
 
 
-def test_file_of_each_older_version_is_migrated_with_its_content(filled, tmp_path):
-    newest = filled.sql("SELECT name, sql FROM sqlite_schema ORDER BY name")
+def older_files(filled, tmp_path):
+    """Yield a closed history of each older version, with the content of a newer one."""
     for version in range(1, schema.VERSION):
         old = SqliteHarness(tmp_path / f"version{version}", total_bytes=1 << 30)
         old.directory.mkdir()
@@ -196,18 +197,51 @@ def test_file_of_each_older_version_is_migrated_with_its_content(filled, tmp_pat
         schema.migrate(db, "Old", 1000.0, target=version)
         db.execute("ATTACH ? AS filled", (str(filled.file),))
         for table in ("channel", "message"):
-            db.execute(f"INSERT INTO main.{table} SELECT * FROM filled.{table}")
+            columns = ", ".join(f"[{row[1]}]" for row in db.execute(f"PRAGMA main.table_info({table})"))
+            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM filled.{table}")
         db.execute("UPDATE main.log SET seq = 600, now = 60, wall = 1060")
         db.close()
         assert f", version {version}, upgraded" in check_history(str(old.directory))
+        yield old
+
+
+def test_file_of_each_older_version_is_migrated_with_its_content(filled, tmp_path):
+    newest = filled.sql("SELECT name, sql FROM sqlite_schema ORDER BY name")
+    for old in older_files(filled, tmp_path):
         old.start()
         try:
-            assert [each.seq for each in old.stored()] == list(range(1, 601))
-            assert old.publish("c/0").id == "Old-601"
+            assert [(each.seq, each.sender) for each in old.stored()] == [(seq, None) for seq in range(1, 601)]
+            (sent,) = old.publish_all(structs.replace(draft_of(0), sender="alice"))
+            assert (sent.id, old.stored()[-1].sender) == ("Old-601", "alice")
         finally:
             old.stop()
         assert old.sql("SELECT name, sql FROM sqlite_schema ORDER BY name") == newest
         assert "is intact" in check_history(str(old.directory))
+
+
+def test_damaged_file_of_an_older_version_loses_only_what_is_damaged(filled, tmp_path, log_lines):
+    for old in older_files(filled, tmp_path):
+        flip_bit(old.file, offset_of(old.file, b"c/1 301 ") + 25)
+        old.start()
+        try:
+            assert [each.seq for each in old.stored()] == [seq for seq in range(1, 601) if seq != 302]
+            assert all(map(is_intact, old.stored()))
+        finally:
+            old.stop()
+    assert len([line for line in log_lines if "Recovered 599 messages" in line]) == schema.VERSION - 1
+
+
+@pytest.mark.parametrize("field", ["sender", "event"])
+@pytest.mark.parametrize("bit", [3, 7], ids=["another text", "not utf-8"])
+def test_message_with_damaged_text_is_lost_alone(sqlite, log_lines, field, bit):
+    harness = sqlite()
+    harness.publish_all(*[structs.replace(draft_of(0), **{field: f"alice {number}"}) for number in range(20)])
+    harness.stop()
+    flip_bit(harness.file, offset_of(harness.file, b"alice 7"), bit)
+    harness.start()
+    assert [getattr(each, field) for each in harness.stored()] == [f"alice {each}" for each in range(20) if each != 7]
+    assert any("Recovered 19 messages in 1 channels, 1 lost" in line for line in log_lines)
+    harness.publish("new")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The history survives restarts, crashes and changes of the wall clock."""
 
 import pytest
+from msgspec import structs
 
 from pushd.backends.sqlite import history_file
 from pushd.core.cursor import NOW, Age, MessageId
+from pushd.core.message import draft
 from tests.backends.sqlite_harness import data
 
 
@@ -41,6 +43,20 @@ def test_losses_before_a_restart_are_reported_after_it(sqlite):
         ("b", f"{harness.epoch}-0", f"{harness.epoch}-3", "evicted"),
     )
     assert harness.open("b", harness.cursor_at(3)).is_complete
+
+
+def test_size_of_a_message_is_the_same_after_a_restart(sqlite):
+    """What is counted is taken off again, whatever the names of the message are."""
+    harness = sqlite(messages=1)
+    names = {"event": "é" * 10, "sender": "é\0" * 10}
+    harness.publish_all(structs.replace(draft("a", b"x"), **names))
+    harness.restart()
+    harness.publish("a")
+    before = harness.clock.wait(harness.backend.usage()).bytes
+    harness.publish_all(structs.replace(draft("a", b"x"), **names))
+    harness.restart()
+    harness.publish("a")
+    assert harness.clock.wait(harness.backend.usage()).bytes == before
 
 
 def test_end_of_a_channel_survives_a_restart(sqlite):

@@ -1,13 +1,15 @@
-"""Publishing: repeats with an idempotency key."""
+"""Publishing: repeats with an idempotency key, and the sender."""
 
 from collections.abc import Sequence
 
 import pytest
 
-from pushd.core.errors import IdempotencyMismatch, Refusal, StorageFailed
+from pushd.core.cursor import EVERYTHING
+from pushd.core.errors import IdempotencyMismatch, NotGranted, Refusal, StorageFailed
+from pushd.core.grant import Grant
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, draft
-from pushd.core.peer import DAEMON
+from pushd.core.peer import DAEMON, Peer
 from pushd.hub.publishing import Receipt
 from tests.hub.hub_fixture import HubFixture
 
@@ -35,3 +37,16 @@ async def test_a_key_with_another_digest_is_refused_and_publishes_nothing() -> N
     with pytest.raises(IdempotencyMismatch):
         await fixture.hub.publish_all(DAEMON, [draft("a", b"y")], KEY._replace(digest=b"other!"))
     assert (await fixture.hub.status(DAEMON, "a")).info.messages == 1
+
+
+async def test_messages_have_the_subject_of_an_authenticated_publisher() -> None:
+    fixture = await HubFixture().start()
+    alice = Peer("http", "::1", Grant.parse({"publish": ["a"]}, "alice", where="grant"))
+    receipts = [await fixture.hub.publish(peer, draft("a", b"x")) for peer in (DAEMON, alice)]
+    mixed: list[Draft | Refusal] = [draft("a", b"x"), StorageFailed("full"), draft("b", b"x")]
+    first, *refused = await fixture.hub.publish_all(alice, mixed)
+    assert isinstance(first, Receipt)
+    assert [type(each) for each in refused] == [StorageFailed, NotGranted]
+    recalled = await fixture.hub.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
+    assert [each.id for each in recalled.messages] == [each.id for each in (*receipts, first)]
+    assert [each.sender for each in recalled.messages] == [None, "alice", "alice"]

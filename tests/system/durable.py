@@ -90,7 +90,7 @@ def fill(directory: Path, messages: int, channels: int, data: bytes = b"x" * 100
 
     db.execute("BEGIN")
     db.execute("DROP INDEX message_of_channel")
-    db.executemany(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES ({', '.join('?' * 12)})", rows())
+    db.executemany(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES ({', '.join('?' * 13)})", rows())
     db.execute("CREATE UNIQUE INDEX message_of_channel ON message (channel, seq)")
     for record in records:
         record.bytes = record.messages * len(data)

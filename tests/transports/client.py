@@ -26,6 +26,8 @@ class Received(NamedTuple):
     channel: str | None
     data: bytes
     event: str | None
+    sender: str | None = None
+    """The subject of the publisher, which only JSON has."""
 
 
 class Gap(NamedTuple):
@@ -226,7 +228,7 @@ class Client:
 def message_of(decoded: Any) -> Item | None:
     """Read a JSON message or control object; None for a ping."""
     if "id" in decoded:
-        return Received(decoded["id"], decoded["channel"], _data_of(decoded), decoded.get("event"))
+        return Received(decoded["id"], decoded["channel"], _data_of(decoded), decoded.get("event"), decoded.get("from"))
     match decoded["type"]:
         case "gap":
             return Gap(decoded["topic"], decoded["from"], decoded["to"], decoded["reason"])

@@ -70,8 +70,13 @@ def parsed(line: bytes) -> dict[str, Any]:
             b'{"id":"E-1","prev":null,"channel":"a","time":0.5,"content_type":"application/octet-stream",'
             b'"data_base64":"/wA="}',
         ),
+        (
+            message(1, "a", b"x", time=0.5, event="e", sender="alice"),
+            b'{"id":"E-1","prev":null,"channel":"a","time":0.5,"from":"alice","event":"e",'
+            b'"content_type":"text/plain; charset=utf-8","data":"x"}',
+        ),
     ],
-    ids=["text", "json", "binary"],
+    ids=["text", "json", "binary", "sender"],
 )
 def test_message_is_encoded_as_documented(sent: Any, line: bytes) -> None:
     assert encode_message(sent) == line
@@ -106,6 +111,12 @@ def test_any_text_and_event_round_trip_without_forged_keys(text: str, event: str
     assert read.pop("event", "") == event
     assert set(read) == {"id", "prev", "channel", "time", "content_type"}
     assert read["id"] == "E-7"
+
+
+@given(st.none() | st.text(min_size=1))
+def test_any_sender_round_trips(sender: str | None) -> None:
+    read = parsed(encode_message(message(sender=sender)))
+    assert ("from" in read, read.get("from")) == (sender is not None, sender)
 
 
 @given(st.binary())

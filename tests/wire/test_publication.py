@@ -85,6 +85,8 @@ DEEP = '{"channel":"a","data":' + "[" * 100_000 + "]" * 100_000 + "}"
         ('{"channel":"a","data":"x","data_base64":"eA=="}', BadJson),
         ('{"channel":"a","data":"x","type":"text/plain"}', BadJson),
         ('{"channel":"a","data":"x","Data":"x"}', BadJson),
+        ('{"channel":"a","data":"x","from":"alice"}', BadJson),
+        ('{"channel":"a","data":"x","sender":"alice"}', BadJson),
         ('{"channel":1,"data":"x"}', BadJson),
         ('{"channel":null,"data":"x"}', BadJson),
         ('{"channel":"a","data":NaN}', BadJson),

@@ -84,7 +84,7 @@ def fill_file(directory: Path) -> None:
             )
 
     db.execute("BEGIN")
-    db.executemany(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES ({', '.join('?' * 12)})", messages())
+    db.executemany(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES ({', '.join('?' * 13)})", messages())
     places = ", ".join("?" * 17)
     db.executemany(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES ({places})", map(row_of_record, records()))
     db.execute("UPDATE log SET seq = ?, now = 50, wall = ?, peak = 0", (2 * CHANNELS, began + 50))

@@ -216,6 +216,7 @@ class RedisBackend:
             encoding=draft.encoding,
             event=draft.event,
             end=draft.end,
+            sender=draft.sender,
             is_local=True,
         )
         self._events.on_message(message)

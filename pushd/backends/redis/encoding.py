@@ -15,12 +15,16 @@ END, MARK = 1, 2
 
 
 class _Body(msgspec.Struct, array_like=True, frozen=True):
+    """The published fields. More elements are ignored, so a later pushd can append some while older nodes run."""
+
     channel: str
     data: bytes
     content_type: str
     form: str
     event: str | None
     end: bool
+    sender: str | None = None
+    """Omitted if there is none, so that it costs nothing then."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -30,8 +34,10 @@ _FOREVER: Final = 0
 
 def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
     """Return the arguments of the script for one message, with the number of its subscribers at this node."""
-    body = _encode((draft.channel, draft.data, draft.content_type, draft.encoding, draft.event, draft.end))
+    fields = (draft.channel, draft.data, draft.content_type, draft.encoding, draft.event, draft.end)
+    body = _encode(fields if draft.sender is None else (*fields, draft.sender))
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
+    size += len((draft.sender or "").encode())
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
     kind = 0 if not draft.end else END if draft.data else MARK
     return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers)
@@ -55,6 +61,7 @@ def accepted(draft: Draft, epoch: str, seq: int, prev: int, milliseconds: int) -
         encoding=draft.encoding,
         event=draft.event,
         end=draft.end,
+        sender=draft.sender,
     )
 
 
@@ -79,6 +86,7 @@ def decode_message(raw: bytes) -> Message:
         body.form,
         body.event,
         body.end,
+        body.sender,
     )
 
 

@@ -117,6 +117,6 @@ class ChannelRecord:
         """Return the entry of a row.
 
         :param data: bytes of its data.
-        :param names: bytes of its content type and event type.
+        :param names: bytes of its content type, event type and sender.
         """
         return Entry(seq, data, cost_of(data + names + len(self.name)), time)

@@ -24,14 +24,21 @@ class Damaged(Exception):
     """The copy of the damaged file, once there is one."""
 
 
+def is_undecodable(error: sqlite3.DatabaseError) -> bool:
+    """Return whether an error means that a row has text that is not UTF-8. Errors of SQLite itself have a code."""
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", None) is None
+
+
 @contextmanager
 def corruption_as_damaged() -> Iterator[None]:
-    """Turn errors that SQLite raises for a corrupt file into `Damaged`."""
+    """Turn the errors that a corrupt file causes into `Damaged`."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_CORRUPT:
             raise Damaged(str(error)) from error
+        if is_undecodable(error):
+            raise Damaged("it contains text that is not UTF-8") from error
         raise
     except UnicodeDecodeError as error:  # in an error message of SQLite, which quotes the file
         raise Damaged("its structure is unreadable") from error

@@ -17,7 +17,14 @@ from typing import Any, Final
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.directory import Directory, connect
-from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row, row_of_record
+from pushd.backends.sqlite.rows import (
+    MESSAGE_COLUMNS,
+    RECORD_COLUMNS,
+    message_of_row,
+    readable_columns,
+    record_of_row,
+    row_of_record,
+)
 from pushd.backends.sqlite.schema import migrate, version_of
 from pushd.core.message import Message
 
@@ -111,11 +118,11 @@ class _DamagedFile:
         migrate(db, epoch, wall)
         db.execute("BEGIN")
         kept = {number: self._emptied_record(number) for number in self.names}
-        for row in _readable(self._db, MESSAGE_COLUMNS, "message NOT INDEXED", "seq"):
+        for row in _readable(self._db, readable_columns(self._db), "message NOT INDEXED", "seq"):
             record = kept.get(row[1])
             message = message_of_row(row, epoch, record.name) if record else None
             if record is not None and message is not None and message.seq > record.floor:
-                db.execute(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES {_placeholders(12)}", row)
+                db.execute(f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES {_placeholders(13)}", row)
                 _add_to_record(record, message)
                 head, now = max(head, message.seq), max(now, row[4])
         for record in kept.values():
@@ -190,7 +197,8 @@ def _can_read(db: sqlite3.Connection, query: str, after: int) -> bool:
 
 def _add_to_record(record: ChannelRecord, message: Message) -> None:
     size = len(message.data)
-    one = record.entry(message.seq, message.time, size, len(message.content_type) + len(message.event or ""))
+    names = len(message.content_type) + len(message.event or "") + len((message.sender or "").encode())
+    one = record.entry(message.seq, message.time, size, names)
     record.messages += 1
     record.bytes += size
     record.cost += one.cost

@@ -125,6 +125,7 @@ class Ledger:
             draft.encoding,
             draft.event,
             draft.end,
+            draft.sender,
         )
         record.used = seq
         record.ended = draft.end

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from pushd.backends.sqlite.channel_record import ChannelRecord
-from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.errors import Damaged, is_undecodable
 from pushd.backends.sqlite.loss_scan import ChannelLoss, LossScan
 from pushd.backends.sqlite.row_reader import RowReader
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
@@ -202,11 +202,10 @@ class LogSnapshot:
         try:
             row = self._reader.first(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE seq = ?", seq)
         except sqlite3.OperationalError as error:
-            # Text that is not valid UTF-8. Errors of SQLite itself have a code.
-            if getattr(error, "sqlite_errorcode", None) is not None:
-                raise
-            return None
-        return message_of_row(row, self.epoch, name) if len(row) == 12 else None
+            if is_undecodable(error):
+                return None
+            raise
+        return message_of_row(row, self.epoch, name) if len(row) == 13 else None
 
     # Times
 

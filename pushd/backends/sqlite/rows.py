@@ -3,6 +3,7 @@
 SQLite has no checksums of its own: it detects damage to the structure of a file, not to the values in it.
 """
 
+import sqlite3
 from zlib import crc32
 
 import msgspec
@@ -10,16 +11,23 @@ import msgspec
 from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.core.message import Message
 
-MESSAGE_COLUMNS = "seq, channel, prev, time, born, deadline, content_type, form, event, end, crc, data"
+_SENDER = "sender"
+MESSAGE_COLUMNS = f"seq, channel, prev, time, born, deadline, content_type, form, event, end, crc, data, {_SENDER}"
 RECORD_COLUMNS = (
     "id, name, messages, bytes, cost, last, last_time, used, ended, deleted, floor, stale, lost, lost_time, "
     "lost_reason, place, crc"
 )
 
-MessageRow = tuple[int, int, int, float, float, float | None, str, str, str | None, int, int, bytes]
+MessageRow = tuple[int, int, int, float, float, float | None, str, str, str | None, int, int, bytes, str | None]
 RecordRow = tuple[int, str, int, int, int, int, float, int, int, int, int, int, int, float, str, int, int]
 
 _pack = msgspec.msgpack.Encoder().encode
+
+
+def readable_columns(db: sqlite3.Connection) -> str:
+    """Return `MESSAGE_COLUMNS`, with null for the sender if a file of an older version does not have it yet."""
+    has_sender = db.execute("SELECT 1 FROM pragma_table_info('message') WHERE name = ?", (_SENDER,)).fetchone()
+    return MESSAGE_COLUMNS if has_sender else MESSAGE_COLUMNS.replace(_SENDER, "NULL")
 
 
 def row_of_message(message: Message, channel: int, prev: int, born: float, deadline: float | None) -> MessageRow:
@@ -30,11 +38,10 @@ def row_of_message(message: Message, channel: int, prev: int, born: float, deadl
     :param born: when it was accepted, in seconds of log time.
     :param deadline: when its time to live is over, in seconds of log time.
     """
+    seq, time, data, sender = message.seq, message.time, message.data, message.sender
     kind, form, event, end = message.content_type, message.encoding, message.event, int(message.end)
-    crc = _crc_of_message(
-        message.channel, message.seq, prev, message.time, born, deadline, kind, form, event, end, message.data
-    )
-    return message.seq, channel, prev, message.time, born, deadline, kind, form, event, end, crc, message.data
+    crc = _crc_of_message(message.channel, seq, prev, time, born, deadline, kind, form, event, end, data, sender)
+    return seq, channel, prev, time, born, deadline, kind, form, event, end, crc, data, sender
 
 
 def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
@@ -42,14 +49,14 @@ def message_of_row(row: MessageRow, epoch: str, name: str) -> Message | None:
 
     :param name: the name of its channel.
     """
-    seq, _, prev, time, born, deadline, kind, form, event, end, crc, data = row
+    seq, _, prev, time, born, deadline, kind, form, event, end, crc, data, sender = row
     try:
-        if _crc_of_message(name, seq, prev, time, born, deadline, kind, form, event, end, data) != crc:
+        if _crc_of_message(name, seq, prev, time, born, deadline, kind, form, event, end, data, sender) != crc:
             return None
     except (TypeError, ValueError):  # a value of the wrong type
         return None
     before = f"{epoch}-{prev}" if prev else None
-    return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end))
+    return Message(epoch, seq, before, name, time, data, kind, form, event, bool(end), sender)
 
 
 def row_of_record(record: ChannelRecord) -> RecordRow:
@@ -94,5 +101,8 @@ def _crc_of_message(
     event: str | None,
     end: int,
     data: bytes,
+    sender: str | None,
 ) -> int:
-    return crc32(data, crc32(_pack((channel, seq, prev, time, born, deadline, kind, form, event, end))))
+    """Return the checksum of a message; without a sender it is that of the versions that had none."""
+    fields = (channel, seq, prev, time, born, deadline, kind, form, event, end)
+    return crc32(data, crc32(_pack(fields if sender is None else (*fields, sender))))

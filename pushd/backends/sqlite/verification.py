@@ -11,7 +11,7 @@ from math import inf
 from typing import Any
 
 from pushd.backends.sqlite.errors import Damaged, corruption_as_damaged
-from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
+from pushd.backends.sqlite.rows import RECORD_COLUMNS, message_of_row, readable_columns, record_of_row
 
 _VM_STEPS = 10_000
 """Instructions of SQLite's virtual machine between two checks of the time: well below a millisecond."""
@@ -66,7 +66,7 @@ def _batches(db: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
     """
     before = 1 << 62
     name = "(SELECT name FROM channel WHERE id = message.channel)"
-    query = f"SELECT {MESSAGE_COLUMNS}, {name} FROM message WHERE seq < ? ORDER BY seq DESC LIMIT {_BATCH}"
+    query = f"SELECT {readable_columns(db)}, {name} FROM message WHERE seq < ? ORDER BY seq DESC LIMIT {_BATCH}"
     while batch := db.execute(query, (before,)).fetchall():
         yield batch
         before = batch[-1][0]

@@ -62,8 +62,12 @@ class _Statement:
                 place += size
 
 
-_ENTRY_COLUMNS = "channel, seq, time, length(data), length(content_type) + coalesce(length(event), 0)"
-_INSERT = _Statement(f"INSERT INTO message ({MESSAGE_COLUMNS})", 12)
+_ENTRY_COLUMNS = (
+    "channel, seq, time, length(data), "
+    "length(content_type) + coalesce(length(event), 0) + coalesce(length(CAST(sender AS BLOB)), 0)"
+)
+"""The sender is cast, since the length of text ends at a NUL."""
+_INSERT = _Statement(f"INSERT INTO message ({MESSAGE_COLUMNS})", 13)
 _UPSERT = _Statement(
     f"INSERT INTO channel ({RECORD_COLUMNS})",
     17,
