@@ -8,6 +8,7 @@ from pushd.http.answers import json_answer
 from pushd.http.query import require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpResource
+from pushd.hub.authorization import check_credential
 
 
 class VersionResource(HttpResource):
@@ -16,5 +17,6 @@ class VersionResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Answer with the versions."""
         require_no_subpath(request)
+        check_credential(request.peer, "version")
         versions = {"version": __version__, "python": platform.python_version(), "twisted": version("twisted")}
         return json_answer(request, {"server": "pushd"} | versions)
