@@ -50,8 +50,9 @@ class Carriers:
 
 def _of_header(request: Request) -> list[str]:
     """Return the tokens of ``Authorization``, whose lines are joined by commas; other schemes are ignored."""
-    found = (line.strip().partition(b" ") for line in (request.getHeader(b"authorization") or b"").split(b","))
-    return [token.strip().decode("latin-1") for scheme, _, token in found if scheme.lower() == _SCHEME]
+    found = (line.split(None, 1) for line in (request.getHeader(b"authorization") or b"").split(b","))
+    bearers = [words[1:] for words in found if words and words[0].lower() == _SCHEME]
+    return [b"".join(words).strip().decode("latin-1") for words in bearers]
 
 
 def _of_subprotocols(request: Request) -> list[str]:

@@ -118,16 +118,8 @@ class V1:
         client = JsonWebSocket(prepared.daemon)
         if self.command is None:
             await client.open(self.path.format(cursor=prepared.cursor), bearer(token))
-            answered = client.ask(ping=1)
-            await until(lambda: answered.called or not client._items.is_empty, "a reply or the end")
-            if answered.called:
-                return ALLOWED
-            items = client.taken()
-            closed = next((item for item in items if isinstance(item, Closed)), None)
-            if closed is None:
-                return ALLOWED
-            reason = str(client.protocol.remoteCloseReason)
-            return _code_of_close(closed.code, reason)
+            closed = await end_of(client)
+            return ALLOWED if closed is None else _code_of_close(closed.code, str(client.protocol.remoteCloseReason))
         await client.open("/ws")
         if token is not None and "error" in (reply := await client.ask(auth=token)):
             return str(reply["error"]["code"])
@@ -175,6 +167,19 @@ class Line:
         codes = {reply.split()[1] if reply.startswith("-ERR") else ALLOWED for reply in replies}
         assert len(codes) == 1
         return codes.pop()
+
+
+async def end_of(client: JsonWebSocket) -> Closed | None:
+    """Return the end of a WebSocket that was closed at once; None if it answers a command instead."""
+    answered = client.ask(ping=1)
+    ended: list[Closed] = []
+
+    def has_answer() -> bool:
+        ended.extend(item for item in client.taken() if isinstance(item, Closed))
+        return bool(answered.called or ended)
+
+    await until(has_answer, "a reply or the end")
+    return ended[0] if ended else None
 
 
 def code_of_challenge(status: int, challenge: str | None) -> str:
