@@ -6,9 +6,8 @@ from typing import Final, NamedTuple, Protocol
 
 from pushd.core.errors import TokenInvalid
 from pushd.core.grant import FULL, NOTHING, Grant
-from pushd.core.identity import Identity
+from pushd.core.identity import MAX_TOKEN_BYTES, Identity
 
-MAX_TOKEN_BYTES: Final = 8 << 10
 MAX_CACHED: Final = 100_000
 """The most verified tokens that are cached."""
 MAX_CACHED_BYTES: Final = 64 << 20

@@ -142,7 +142,13 @@ class LimitSettings:
         "The most memory of queues, unread answers, incomplete input and topics together.",
         "bytes",
     )
-    handshake: float = setting(10, duration(), "The time in which the headers of a request must arrive.", "seconds")
+    handshake: float = setting(
+        10,
+        duration(),
+        "The time in which the headers of a request must arrive, and in which a connection without a token must "
+        "authenticate.",
+        "seconds",
+    )
     upload: float = setting(
         300,
         duration(),

@@ -5,6 +5,8 @@ from typing import Final
 
 from pushd.core.grant import Grant
 
+MAX_TOKEN_BYTES: Final = 8 << 10
+"""The most bytes of a token."""
 MAX_SUBJECT_BYTES: Final = 255
 """The most bytes of a subject in UTF-8. Each message of its publisher contains it."""
 

@@ -21,24 +21,28 @@ _MOST_BYTES: Final = 64 << 10
 """The most bytes that are read until the peer has answered the close frame: commands that it has sent meanwhile."""
 
 
-def open_refused(
+def close_refused(
     request: Request, refusal: Refusal, context: HttpContext, readers: FrameReaderPool, clock: IReactorTime
-) -> bool:
+) -> Refusal | None:
     """Accept a refused handshake, and close with the code of the refusal, if it is about the credential and the
-    subprotocol is offered; return whether that was done.
+    subprotocol is offered.
 
-    :raises Refusal: when the handshake would be refused with any credential.
+    :return: None when that was done; else the refusal for an answer of HTTP, which is another one when the handshake
+        would be refused with any credential.
     """
     if not isinstance(refusal, _IN_BAND) or not offers_v1(request) or request.is_disconnected:
-        return False
+        return refusal
     label = f"websocket {context.client_of(request)}"
-    key = checked_key(request)
-    context.check_origin(request)
-    websocket = RefusedWebSocket(readers, context.access, label, context.admit_stream(request))
+    try:
+        key = checked_key(request)
+        context.check_origin(request)
+        slot = context.admit_stream(request)
+    except Refusal as other:
+        return other
     context.counters.count_refusal(refusal, label)
     accept(request, key, None, is_v1=True)
-    websocket.begin(request, refusal, clock)
-    return True
+    RefusedWebSocket(readers, context.access, label, slot).begin(request, refusal, clock)
+    return None
 
 
 class RefusedWebSocket:

@@ -53,8 +53,6 @@ _LAST_REFUSALS = HttpOnLines, LineTooLong, NoRoom, TooLate
 """The refusals after which the connection is closed."""
 _TOGETHER: Final = 256
 """The most publishes in one call of the backend: about 2 ms."""
-_OVERHEAD: Final = 4096
-"""Bytes of a line besides the data of a message: the verb, the channel, types and punctuation."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,6 @@ class LineLimits:
     queue: QueueLimits = field(default_factory=QueueLimits)
     upload: float = 300.0
     """Seconds from the first byte of a line to its end, if they are not received together."""
-
-    @property
-    def line(self) -> int:
-        """The most bytes of a line: enough for a message in base64, or with half of its bytes escaped."""
-        return 2 * self.command.data + _OVERHEAD
 
 
 @implementer(IHalfCloseableProtocol)
@@ -144,7 +137,7 @@ class LineConnection(TwoWayBackpressure):
             self._rest += data
         items: list[_Item] = [line.removesuffix(b"\r") for line in lines]
         limits = self._factory.limits
-        most = limits.line
+        most = limits.command.size
         for number, line in enumerate([*lines, self._rest]):
             if len(line) > most:
                 items[number:] = [LineTooLong(f"line is too long: at most {most} bytes are allowed")]

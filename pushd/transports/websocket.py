@@ -12,16 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pushd.core.command import Published, Reply
-from pushd.core.errors import (
-    BadCommand,
-    BadParameter,
-    Ended,
-    NoPong,
-    NoRoom,
-    Refusal,
-    TooLarge,
-    TooLate,
-)
+from pushd.core.errors import BadCommand, BadParameter, Ended, NoPong, NoRoom, Refusal, TooLarge, TooLate
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
 from pushd.core.peer import Peer
@@ -40,15 +31,13 @@ from pushd.net.sockets import has_unread
 from pushd.transports.backpressure import TwoWayBackpressure
 from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
-from pushd.transports.refused_websocket import CLOSE_SECONDS, open_refused
+from pushd.transports.refused_websocket import CLOSE_SECONDS, close_refused
 from pushd.transports.websocket_handshake import accept, checked_key, offers_v1, upgrade_required
 from pushd.transports.websocket_reader import READER_REFUSALS, FrameReader, FrameReaderPool
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.websocket_commands import SUBPROTOCOL, CommandFrame, encode_refusal, encode_reply
 from pushd.wire.websocket_frames import PING, DataFrames, JsonFrames
 
-_OVERHEAD = 4096
-"""Bytes of a command besides the data of a message."""
 _PIECE = 64
 """Bytes of memory that each received piece of a message takes besides its data."""
 _IN_PIECES = 8
@@ -337,9 +326,7 @@ class WebSocketResource(HttpResource):
         messages: Deadlines[WebSocket],
         credentials: CredentialDeadlines,
     ) -> None:
-        """`pongs`, `messages` and `credentials` are the deadlines for pongs, for the rest of a message, and for the
-        credential of a peer.
-        """
+        """`pongs`, `messages` and `credentials` are deadlines: for pongs, the rest of a message, and a credential."""
         super().__init__(context)
         self.hub = hub
         self.clock = clock
@@ -359,7 +346,7 @@ class WebSocketResource(HttpResource):
         """Apply the limits of the context to commands received from now on."""
         limits = self.context.limits
         self.commands = CommandLimits(limits.message, limits.event, limits.topics)
-        self.readers = FrameReaderPool(self.clock, 2 * limits.message + _OVERHEAD, CLOSE_SECONDS)
+        self.readers = FrameReaderPool(self.clock, self.commands.size, CLOSE_SECONDS)
 
     async def head(self, request: Request) -> Answer:
         """Refuse with `UpgradeRequired`: a WebSocket has no answer to HEAD."""
@@ -402,9 +389,7 @@ class WebSocketResource(HttpResource):
         return None
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Answer a refused request; see `pushd.transports.refused_websocket`."""
-        try:
-            if not open_refused(request, refusal, self.context, self.readers, self.clock):
-                super().refuse(request, refusal)
-        except Refusal as other:
-            super().refuse(request, other)
+        """Answer a refused request; see `close_refused`."""
+        refusal_of_http = close_refused(request, refusal, self.context, self.readers, self.clock)
+        if refusal_of_http is not None:
+            super().refuse(request, refusal_of_http)

@@ -36,6 +36,7 @@ from pushd.core.command import (
 from pushd.core.cursor import NOW, Since, parse_since
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, BadUtf8, HttpOnLines, Refusal, UnknownCommand
+from pushd.core.identity import MAX_TOKEN_BYTES
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable, parse_topics
 from pushd.core.outbox import Policy, parse_policy
@@ -44,6 +45,8 @@ from pushd.wire.json_messages import encode
 from pushd.wire.publication import check_size, parse_publication
 from pushd.wire.text_lines import LINE_END, escape, unescape
 
+_OVERHEAD = 4096
+"""Bytes of a command besides the data of a message: the verb, the channel, types and punctuation."""
 _DEFAULT_HISTORY = 10
 _MAX_HISTORY = 1000
 _REQUEST_LINE = re.compile(rb" HTTP/[0-9]+(?:\.[0-9]+)?\Z")
@@ -58,6 +61,11 @@ class CommandLimits(NamedTuple):
     """Bytes of an event type."""
     topics: int
     """Number of topics in one command."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of a command: enough for a token, and for a message in base64 or with half of its bytes escaped."""
+        return max(2 * self.data, MAX_TOKEN_BYTES) + _OVERHEAD
 
 
 def parse(line: bytes, limits: CommandLimits) -> Command:

@@ -7,10 +7,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pushd.auth.authenticator import MAX_TOKEN_BYTES, Authenticator, Verifier
+from pushd.auth.authenticator import Authenticator, Verifier
 from pushd.core.errors import TokenExpired, TokenInvalid
 from pushd.core.grant import NOTHING
-from pushd.core.identity import Identity
+from pushd.core.identity import MAX_TOKEN_BYTES, Identity
 
 T = TypeVar("T")
 

@@ -336,3 +336,22 @@ def test_check_is_fast_with_hundreds_of_topics() -> None:
     parsed = grant(subscribe=allowed, deny=[f"news/*/secret{number}/**" for number in range(100)])
     assert parsed.may("subscribe", "news/99/a/b")
     assert min(timeit(lambda: parsed.may("subscribe", "news/99/a/b"), number=1000) for _ in range(5)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("table", "is_empty"),
+    [
+        ({}, True),
+        ({"deny": ["a"], "tags": ["mobile"]}, True),
+        ({"subscribe": ["users/{sub}"]}, True),
+        ({"publish": ["a"]}, False),
+        ({"presence": ["a"]}, False),
+        ({"operate": ["metrics"]}, False),
+    ],
+)
+def test_grant_that_allows_nothing_is_empty(table: dict[str, object], is_empty: bool) -> None:
+    assert Grant.parse(table, None, where="test").is_empty is is_empty
+
+
+def test_full_grant_is_not_empty() -> None:
+    assert (FULL.is_empty, NOTHING.is_empty) == (False, True)

@@ -12,8 +12,11 @@ from twisted.internet.task import Clock
 from pushd.config.loader import load
 from pushd.config.table import ConfigError
 from pushd.service.authentication import AuthenticationService
-from tests.transports.daemon import RunningDaemon, until
+from tests.transports.client import Closed, ErrorLine
+from tests.transports.daemon import MovableReactor, RunningDaemon, until
 from tests.transports.http_client import HttpClient, encode_request
+from tests.transports.line_client import TextLines
+from tests.transports.websocket_client import CommandWebSocket
 
 TOKEN = "a token of a test"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -152,3 +155,26 @@ def test_missing_file_stops_the_start_with_one_sentence(
     with pytest.raises(ConfigError) as error:
         AuthenticationService(load(Path("pushd.toml"), {}, {}).auth, Clock())
     assert str(error.value) == sentence
+
+
+async def test_reload_changes_the_time_in_which_connections_must_authenticate(tmp_path: Path) -> None:
+    config, reactor = tmp_path / "pushd.toml", MovableReactor()
+    config.write_text("[auth]\nquery_tokens = false\n")
+    daemon = await RunningDaemon({}, reactor, config).start()
+    try:
+        for seconds in (10, 20):
+            line, websocket = TextLines(daemon), CommandWebSocket(daemon)
+            line.open()
+            await websocket.open()
+            await until(lambda: daemon.open_connections == 2, "the connections")
+            await reactor.pass_time(seconds - 1)
+            assert await line.ask("PING") == "PONG"
+            assert "pong" in await websocket.ask(ping=1)
+            await reactor.pass_time(2)
+            assert [await line.next(), await line.next()] == [ErrorLine("token-missing"), Closed(None, True)]
+            assert await websocket.next() == Closed(4401, True)
+            await until(lambda: not daemon.open_connections, "the connections closed")
+            config.write_text("[auth]\nquery_tokens = false\n[limits]\nhandshake = 20\n")
+            await daemon.reload()
+    finally:
+        await daemon.stop()

@@ -33,6 +33,7 @@ from pushd.transports.held_requests import HeldRequests
 from pushd.transports.interface import Transport
 from pushd.transports.multipart import MixedResource, ReplaceResource
 from pushd.transports.ndjson import NdjsonResource
+from pushd.transports.negotiation import NegotiatingResource
 from pushd.transports.polls import LongPollResource
 from pushd.transports.pull import PullResource
 from pushd.transports.sse import SseResource
@@ -109,7 +110,7 @@ class InMemoryServer:
         self.credentials.start()
         held_requests = HeldRequests(self.context, self.hub, self.clock)
         streams = self.context, self.hub, self.clock, self.wheel
-        children = {
+        children: dict[bytes, Any] = {
             b"sse": SseResource(*streams),
             b"stream": NdjsonResource(*streams),
             b"multipart": ReplaceResource(*streams),
@@ -118,7 +119,11 @@ class InMemoryServer:
             b"longpoll": LongPollResource(self.context, held_requests),
             b"pull": PullResource(self.context, self.hub, held_requests),
         }
+        negotiating = NegotiatingResource(
+            self.context, {"text/event-stream": children[b"sse"]}, children[b"ws"], children[b"longpoll"]
+        )
         root = Resource()
+        root.putChild(b"sub", negotiating)
         for name, child in children.items():
             root.putChild(name, child)
         self._site = PushSite(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pushd.core.command import (
     Acknowledged,
+    Authenticated,
     FormatSet,
     Goodbye,
     HistoryResult,
@@ -21,7 +22,7 @@ from pushd.core.command import (
     Subscribe,
 )
 from pushd.core.cursor import EVERYTHING, NOW
-from pushd.core.errors import BadChannel, BadUtf8, LineTooLong, Refusal, UnknownCommand
+from pushd.core.errors import BadChannel, BadUtf8, LineTooLong, NotGranted, Refusal, UnknownCommand
 from pushd.core.message import Message
 from pushd.core.outbox import Policy
 from pushd.wire.line_commands import (
@@ -119,6 +120,11 @@ def test_history_reply_has_one_line_per_message_and_a_final_line(messages: list[
         (Pong("x y"), b"PONG x y\r\n"),
         (Goodbye(), b"+OK bye\r\n"),
         (Acknowledged(), b"+OK no token is needed\r\n"),
+        (Authenticated("alice", ()), b"+OK AUTH alice\r\n"),
+        (
+            Authenticated("a\nb", (NotGranted("not a"), NotGranted("not b"))),
+            b"+OK AUTH a\\nb\r\n-ERR forbidden not a\r\n-ERR forbidden not b\r\n",
+        ),
     ],
 )
 def test_replies_are_encoded_as_documented(outcome: Reply, line: bytes) -> None:
@@ -140,6 +146,11 @@ def test_commands_are_parsed_as_documented() -> None:
 def test_invalid_input_is_refused_with_its_class(line: bytes, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):
         parse(line, LIMITS)
+
+
+@pytest.mark.parametrize(("data", "size"), [(16, 12 << 10), (1 << 20, (2 << 20) + (4 << 10))])
+def test_command_has_room_for_a_message_and_for_a_token(data: int, size: int) -> None:
+    assert CommandLimits(data, 1, 1).size == size
 
 
 def test_greeting_is_one_line_of_json() -> None:
