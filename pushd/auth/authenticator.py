@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
+from pushd.auth.token_checks import Check, Verdict
 from pushd.core.errors import TokenInvalid
 from pushd.core.grant import FULL, NOTHING, Grant
 from pushd.core.identity import MAX_TOKEN_BYTES, Identity
@@ -12,6 +13,7 @@ MAX_CACHED: Final = 100_000
 """The most verified tokens that are cached."""
 MAX_CACHED_BYTES: Final = 64 << 20
 """The most bytes of the cached tokens together. The tokens are not kept; the memory of their grants grows with them."""
+_UNKNOWN: Final = "token is not known to this daemon"
 
 
 class Verifier(Protocol):
@@ -23,6 +25,9 @@ class Verifier(Protocol):
         :raises TokenInvalid: when it is of this kind and not accepted.
         :raises TokenExpired: when it is genuine and has expired.
         """
+
+    async def examine(self, token: str) -> Verdict | None:
+        """Return the same as a verdict, with the check that decided; None if the token is of another kind."""
 
 
 class _Verified(NamedTuple):
@@ -100,6 +105,18 @@ class Authenticator:
                 self._keep(digest, _Verified(identity, len(data)))
         return identity
 
+    async def examine(self, token: str) -> Verdict:
+        """Return the verdict on a token, with the check that decided. The cache is not used."""
+        try:
+            _encode(token)
+        except TokenInvalid as refusal:
+            return Verdict(None, refusal, Check.SIZE)
+        for verifier in self._verifiers:
+            verdict = await verifier.examine(token)
+            if verdict is not None:
+                return verdict
+        return Verdict(None, TokenInvalid(_UNKNOWN), Check.KNOWN)
+
     def _cached(self, digest: bytes) -> Identity | None:
         verified = self._cache.pop(digest, None)
         if verified is None:
@@ -146,7 +163,7 @@ async def _verify(verifiers: Sequence[Verifier], token: str) -> Identity:
         identity = await verifier.verify(token)
         if identity is not None:
             return identity
-    raise TokenInvalid("token is not known to this daemon")
+    raise TokenInvalid(_UNKNOWN)
 
 
 NO_AUTHENTICATION: Final = Authenticator((), lambda: 0.0, FULL)

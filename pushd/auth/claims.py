@@ -28,6 +28,10 @@ class ClaimRules:
     max_lifetime: float
     claims_map: Mapping[str, str] | None = None
 
+    def claim_of(self, key: str) -> str:
+        """Return the claim from which a key of the grant is taken; empty if there is none."""
+        return f"{GRANT_CLAIM}.{key}" if self.claims_map is None else self.claims_map.get(key, "")
+
 
 def check_claims(claims: Claims, rules: ClaimRules, now: float) -> int:
     """Check all claims except the grant and whether the token has expired, and return ``exp``.

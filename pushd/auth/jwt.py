@@ -96,7 +96,7 @@ class JwtVerifier:
             parsed = parse_token(token)
             issuer = self._issuer_of(parsed)
             name = issuer.name
-            return Verdict(await self._verify(parsed, issuer), issuer=name)
+            return Verdict(await self._verify(parsed, issuer), issuer=name, claim_of=issuer.rules.claim_of)
         except CheckFailed as failure:
             return Verdict(None, failure.refusal(), failure.check, failure.claim, name, failure.detail)
         except Unavailable as refusal:

@@ -3,6 +3,7 @@
 The text of a failure is sent to the peer. It names claims and header members, and contains nothing of their values.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +15,8 @@ class Check(StrEnum):
     """What is checked, in this order: a token is called expired only when everything else about it is valid."""
 
     SIZE = "size"
+    KNOWN = "known"
+    """Whether it is a static token of the tokens file, or has the form of a JSON Web Token."""
     FORM = "form"
     HEADER = "header"
     CLAIMS = "claims"
@@ -64,3 +67,5 @@ class Verdict:
     """The name of the issuer's section in the configuration; empty if no issuer was found."""
     detail: str = ""
     """More for the operator, which may quote the grant; may be empty."""
+    claim_of: Callable[[str], str] = str
+    """Returns where each key of the grant is in the token or its file; empty if it can be nowhere."""

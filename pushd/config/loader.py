@@ -17,6 +17,8 @@ from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, 
 T = TypeVar("T")
 _BY_KEY = {row.key: row for row in SETTINGS}
 _BY_VARIABLE = {row.variable: row for row in SETTINGS}
+_OF_CLIENTS = frozenset({"PUSHD_TOKEN", "PUSHD_TOKEN_FILE"})
+"""The variables of pushctl, which the environment of the daemon may contain."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 _Given = tuple[str, Setting, object]
@@ -176,7 +178,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
-    for variable in sorted(name for name in environ if name.startswith("PUSHD_")):
+    for variable in sorted(name for name in environ if name.startswith("PUSHD_") and name not in _OF_CLIENTS):
         if variable not in _BY_VARIABLE:
             raise ConfigError(f"environment: unknown variable {variable}{suggestion(variable, _BY_VARIABLE)}")
         yield f"environment {variable}", _BY_VARIABLE[variable], environ[variable]

@@ -7,7 +7,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from pushd.ctl.errors import RequestRefused, TemporarilyRefused, Unreachable
+from pushd.ctl.credential import Credential
+from pushd.ctl.errors import CredentialRefused, RequestRefused, TemporarilyRefused, Unreachable
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -22,10 +23,12 @@ class ApiClient:
     """A client of one daemon, given the address of its HTTP listener.
 
     :param url: ``http://HOST[:PORT][/PATH]`` or ``https://…``.
+    :param credential: sent with each request; None: nothing.
     :raises ValueError: when the URL has another form.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credential: Credential | None = None) -> None:
+        self.credential = credential or Credential()
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(
@@ -56,7 +59,7 @@ class ApiClient:
         """
         connection = self.connection()
         try:
-            connection.request(method, self.target(path, query), body, dict(headers or {}))
+            connection.request(method, self.target(path, query), body, {**self.credential.headers(), **(headers or {})})
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
             raise self.unreachable(error) from error
@@ -114,6 +117,7 @@ class ApiClient:
             return connect(
                 f"{scheme}://{self._authority}{self.target(path, query)}",
                 subprotocols=[Subprotocol(subprotocol)],
+                additional_headers=self.credential.headers(),
                 open_timeout=_TIMEOUT_SECONDS,
                 ping_interval=_TIMEOUT_SECONDS,
                 max_size=None,
@@ -128,9 +132,11 @@ class ApiClient:
         except OSError as error:
             raise self.unreachable(error) from error
 
-    def request_json(self, method: str, path: str, query: Mapping[str, object] | None = None) -> Any:
+    def request_json(
+        self, method: str, path: str, query: Mapping[str, object] | None = None, body: bytes | None = None
+    ) -> Any:
         """Send a request and return the decoded JSON body. Raises the same exceptions as `open`."""
-        response = self.open(method, path, query)
+        response = self.open(method, path, query, body)
         try:
             return json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
@@ -148,7 +154,8 @@ def _refusal(status: int, reason: str, body: bytes) -> RequestRefused:
         sentence = f"{error['code']}: {error['message']}"
     except (ValueError, LookupError, TypeError):
         sentence = f"request refused with {status} {reason}"
-    return (TemporarilyRefused if status in _TEMPORARY_STATUSES else RequestRefused)(sentence)
+    kind = CredentialRefused if status == 401 else RequestRefused
+    return (TemporarilyRefused if status in _TEMPORARY_STATUSES else kind)(sentence)
 
 
 def _read_body(response: HTTPResponse) -> bytes:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pushd.ctl.api_client import ApiClient, quote_path
 from pushd.ctl.bench_client import READ_BYTES, BenchClient, encode_marker
+from pushd.ctl.clients import auth_line
 from pushd.ctl.errors import CtlError, Unreachable
 from pushd.ctl.latency import Latencies
 
@@ -31,6 +32,8 @@ _HANDSHAKE = (
 )
 _PING, _PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
 """An empty ping from the server and the pong that answers it (RFC 6455, section 5.5)."""
+_AUTH_REPLIES = b"+OK AUTH ", b"+OK no token"
+"""The beginnings of the replies to AUTH."""
 BENCH_TRANSPORTS = ("sse", "stream", "mixed", "websocket", "tcp")
 
 
@@ -106,8 +109,10 @@ class BenchRun:
     ) -> None:
         self._api = api
         self._tcp = tcp
+        self._token = api.credential.token()
         self._plan = plan
         self._progress = progress
+        self._authorization = "" if self._token is None else f"Authorization: Bearer {self._token}\r\n"
         self._run_id = secrets.token_hex(4)
         self._channels = [f"bench/{self._run_id}/{number}" for number in range(plan.channels)]
         self._selector = selectors.DefaultSelector()
@@ -158,6 +163,8 @@ class BenchRun:
                 )
             self._poll(_POLL_SECONDS)
         self._publisher = self._connect()
+        if plan.transport == "tcp":
+            self._publisher.sendall(auth_line(self._token).encode())
         self._publisher.setblocking(False)
         self._selector.register(self._publisher, selectors.EVENT_READ)
 
@@ -252,6 +259,8 @@ class BenchRun:
             raise CtlError("connection of the publisher was closed")
         *lines, self._partial_line = (self._partial_line + data).split(b"\n")
         for line in lines:
+            if line.startswith(_AUTH_REPLIES):
+                continue
             if line.startswith((b"+OK ", b"HTTP/1.1 20")):
                 self._acknowledged += 1
             elif line.startswith((b"-ERR", b"HTTP/1.1 ")):
@@ -281,18 +290,17 @@ class BenchRun:
     def _encode_subscribe(self, channel: str) -> bytes:
         transport = self._plan.transport
         if transport == "tcp":
-            return f"FORMAT raw\r\nSUB {channel}\r\n".encode()
+            return f"{auth_line(self._token)}FORMAT raw\r\nSUB {channel}\r\n".encode()
         is_websocket = transport == "websocket"
-        return self._api.encode_head(
-            "GET", f"/{'ws' if is_websocket else transport}/{channel}", _HANDSHAKE if is_websocket else ""
-        )
+        lines = self._authorization + (_HANDSHAKE if is_websocket else "")
+        return self._api.encode_head("GET", f"/{'ws' if is_websocket else transport}/{channel}", lines)
 
     def _encode_publish(self, number: int) -> bytes:
         channel = self._channels[number % self._plan.channels]
         marker = encode_marker(self._run_id, number, time.monotonic_ns()).ljust(self._plan.size, b".")
         if self._plan.transport == "tcp":
             return b"PUB %b %b\r\n" % (channel.encode(), marker)
-        lines = f"Content-Type: text/plain\r\nContent-Length: {len(marker)}\r\n"
+        lines = f"{self._authorization}Content-Type: text/plain\r\nContent-Length: {len(marker)}\r\n"
         return self._api.encode_head("POST", f"/pub/{channel}", lines) + marker
 
 

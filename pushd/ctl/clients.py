@@ -12,7 +12,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pushd.ctl.api_client import ApiClient, quote_path
-from pushd.ctl.errors import RequestRefused, TemporarilyRefused, Unreachable
+from pushd.ctl.errors import CredentialRefused, RequestRefused, TemporarilyRefused, Unreachable
 from pushd.ctl.multipart_reader import read_multipart
 
 if TYPE_CHECKING:
@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from websockets.datastructures import Headers
 
 Item = dict[str, Any]
-"""A message (it has ``id``) or a control object (it has ``type``: begin, gap, end, ping), as in docs/protocol.md."""
+"""A message (it has ``id``), a control object (it has ``type``: begin, gap, end, ping, expiring, expired), or a refusal
+(it has ``error``), as in docs/protocol.md.
+"""
 _CONNECT_SECONDS = 30.0
 _POLL_SECONDS = 25
-_CLOSE_ENDED, _CLOSE_REFUSED = 4410, (4401, 4403)
-"""Close codes of the daemon's WebSockets: all channels have ended; the subscription was refused. 1008 is not among
-them: to a client that sends no commands it means that an operator closed the connection, so it may reconnect.
+_CLOSE_ENDED, _CLOSE_TOKEN_REFUSED, _CLOSE_FORBIDDEN = 4410, 4401, 4403
+"""Close codes of the daemon's WebSockets: all channels have ended; the token or the subscription was refused. 1008 is
+not among them: to a client that sends no commands it means that an operator closed the connection, so it may
+reconnect.
 """
+CREDENTIAL_CODES = frozenset({"token-missing", "token-invalid", "token-expired", "token-revoked"})
+"""The codes of refusals over TCP that have status 401 over HTTP."""
 TEMPORARY_CODES = frozenset(
     {
         *("kicked", "no-room", "outcome-unknown", "overloaded", "slow", "stopping", "unavailable"),
@@ -37,6 +42,8 @@ TEMPORARY_CODES = frozenset(
 """The codes of refusals over TCP after which a retry may succeed: those that have status 429 or 503 over HTTP."""
 _SUBSCRIBED = re.compile(rb"\+OK SUB \S+ cursor=(\S+)")
 """The reply to SUB."""
+_EXPIRING = re.compile(rb"EXPIRING ([0-9]{1,11})\s")
+"""The line that precedes the expiry of the token."""
 STREAM_ENDED: Item = {"type": "ended"}
 """Yielded last by a client when all channels have ended, so that reconnecting is pointless."""
 
@@ -114,6 +121,7 @@ def subscribe_longpoll(target: Target, since: str | None) -> Iterator[Item]:
 
 def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
     """Subscribe by the TCP line protocol."""
+    token = target.api.credential.token()
     try:
         sock = socket.create_connection(target.tcp, _CONNECT_SECONDS)
     except OSError as error:
@@ -121,7 +129,7 @@ def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
         raise Unreachable(f"{host}:{port} cannot be reached: {error.strerror or error}") from error
     with sock, sock.makefile("rb") as lines:
         options = "".join(f" {name}={value}" for name, value in (("since", since), ("slow", target.slow)) if value)
-        sock.sendall(f"FORMAT json\r\nSUB {target.topics}{options}\r\n".encode())
+        sock.sendall(f"{auth_line(token)}FORMAT json\r\nSUB {target.topics}{options}\r\n".encode())
         # The line protocol has no keepalive, so TCP keepalive detects a lost peer.
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -130,6 +138,8 @@ def subscribe_tcp(target: Target, since: str | None) -> Iterator[Item]:
                 raise _line_refusal(line)
             if cursor := _SUBSCRIBED.match(line):
                 yield {"type": "begin", "cursor": cursor[1].decode("ascii")}
+            elif expiring := _EXPIRING.match(line):
+                yield {"type": "expiring", "at": int(expiring[1])}
             elif line.startswith(b"{"):
                 yield json.loads(line)
 
@@ -151,14 +161,21 @@ def subscribe_websocket(target: Target, since: str | None) -> Iterator[Item]:
         code, reason = connection.close_code, connection.close_reason
     if code == _CLOSE_ENDED:
         yield STREAM_ENDED
-    elif code in _CLOSE_REFUSED:
-        raise RequestRefused(f"WebSocket closed with {code}: {reason}")
+    elif code in (_CLOSE_TOKEN_REFUSED, _CLOSE_FORBIDDEN):
+        kind = CredentialRefused if code == _CLOSE_TOKEN_REFUSED else RequestRefused
+        raise kind(f"WebSocket closed with {code}: {reason}")
+
+
+def auth_line(token: str | None) -> str:
+    """Return the TCP command that authenticates the connection; empty without a token."""
+    return "" if token is None else f"AUTH {token}\r\n"
 
 
 def _line_refusal(line: bytes) -> RequestRefused:
     """Return the error for ``-ERR CODE SENTENCE``."""
     code, _, sentence = line[5:].decode("utf-8", "replace").strip().partition(" ")
-    kind = TemporarilyRefused if code in TEMPORARY_CODES else RequestRefused
+    refused = CredentialRefused if code in CREDENTIAL_CODES else RequestRefused
+    kind = TemporarilyRefused if code in TEMPORARY_CODES else refused
     return kind(f"{code}: {sentence}")
 
 

@@ -6,11 +6,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from pushd.ctl.api_client import ApiClient, quote_path
 from pushd.ctl.bench import BenchPlan, BenchRun, raise_file_limit
 from pushd.ctl.clients import TRANSPORTS, Item, Target
+from pushd.ctl.credential import choose_credential
 from pushd.ctl.doctor.probe_run import probe
 from pushd.ctl.doctor.report import format_json, format_text
 from pushd.ctl.errors import EXIT_FAILED, CtlError, RequestRefused
@@ -27,7 +29,7 @@ _BUSY_SHARE = 0.9
 
 def publish(args: Namespace) -> int:
     """Publish one message, or each line of the input; print the message ids."""
-    api = ApiClient(args.url)
+    api = _api(args)
     query = {"event": args.event, "ttl": args.ttl, "end": 1 if args.end else None}
     for body in _bodies(args):
         content_type = args.type or (_type_of_file(args.file, body) if args.file else None)
@@ -52,8 +54,8 @@ def subscribe(args: Namespace) -> int:
                 _run_program(args.exec, item)
             elif not args.json:
                 write_data(_stdout(), item, with_channel)
-        elif not (args.json or item.get("type") in ("ping", "end")):
-            _warn(f"gap: {item['reason']} (from {item['from']} to {item['to']})")
+        elif not args.json:
+            _report(item)
         if args.json and not args.exec and item.get("type") != "ping":
             write_json(_stdout(), item)
         if args.count and count >= args.count:
@@ -63,18 +65,18 @@ def subscribe(args: Namespace) -> int:
 
 def tap(args: Namespace) -> int:
     """Print a summary line for each message."""
-    counts = SubscriberCounts(ApiClient(args.url))
+    counts = SubscriberCounts(_api(args))
     for item in _items(args):
         if "id" in item:
             write_summary(_stdout(), item, counts.get(item["channel"]))
-        elif item.get("type") == "gap":
-            _warn(f"gap: {item['reason']}")
+        else:
+            _report(item)
     return 0
 
 
 def channels(args: Namespace) -> int:
     """Print the names of all channels."""
-    api, after = ApiClient(args.url), ""
+    api, after = _api(args), ""
     while names := api.request_json(
         "GET", "/channels", {"prefix": args.prefix or None, "after": after or None, "limit": _PAGE}
     )["channels"]:
@@ -85,13 +87,13 @@ def channels(args: Namespace) -> int:
 
 def info(args: Namespace) -> int:
     """Print the state of a channel."""
-    _print_object(ApiClient(args.url).request_json("GET", f"/pub/{quote_path(args.channel)}"), args.json)
+    _print_object(_api(args).request_json("GET", f"/pub/{quote_path(args.channel)}"), args.json)
     return 0
 
 
 def connections(args: Namespace) -> int:
     """Print the open connections, oldest first."""
-    for each in _connections(ApiClient(args.url), args.channel):
+    for each in _connections(_api(args), args.channel):
         if args.json:
             print(json.dumps(each))
         else:
@@ -102,7 +104,7 @@ def connections(args: Namespace) -> int:
 
 def kick(args: Namespace) -> int:
     """Close a connection."""
-    print("closed", ApiClient(args.url).request_json("DELETE", f"/connections/{quote_path(args.id)}")["closed"])
+    print("closed", _api(args).request_json("DELETE", f"/connections/{quote_path(args.id)}")["closed"])
     return 0
 
 
@@ -112,7 +114,7 @@ def bench(args: Namespace) -> int:
     raise_file_limit(plan.subscribers)
     progress = Progress(sys.stderr)
     try:
-        result = BenchRun(ApiClient(args.url), _tcp_address(args), plan, progress).run()
+        result = BenchRun(_api(args), _tcp_address(args), plan, progress).run()
     finally:
         progress.end()
     quantiles = result.latencies.quantiles()
@@ -136,7 +138,7 @@ def bench(args: Namespace) -> int:
 def health(args: Namespace) -> int:
     """Print whether the daemon is ready; the exit status is 0 if it is."""
     try:
-        ApiClient(args.url).request_json("GET", "/health/ready")
+        _api(args).request_json("GET", "/health/ready")
     except RequestRefused as refusal:
         print(f"not ready: {refusal}")
         return EXIT_FAILED
@@ -146,8 +148,8 @@ def health(args: Namespace) -> int:
 
 def doctor(args: Namespace) -> int:
     """Print what proxies in front of the daemon break for each transport, and how to fix it."""
-    direct = ApiClient(args.url)
-    target = ApiClient(args.target) if args.target else direct
+    direct = _api(args)
+    target = ApiClient(args.target, direct.credential) if args.target else direct
     try:
         report = probe(target, direct, args.only, args.idle, _show_progress)
     finally:
@@ -159,6 +161,20 @@ def doctor(args: Namespace) -> int:
         _warn(f"the channel {report.leftover_channel} could not be deleted; its messages will expire")
     is_fine = report.has_published and not any(finding.problems for finding in report.findings)
     return 0 if is_fine else EXIT_FAILED
+
+
+def _api(args: Namespace) -> ApiClient:
+    return ApiClient(args.url, choose_credential(args))
+
+
+def _report(item: Item) -> None:
+    """Print a warning for a gap, a token that expires soon, or a topic that is not allowed any more."""
+    if item.get("type") == "gap":
+        _warn(f"gap: {item['reason']} (from {item['from']} to {item['to']})")
+    elif item.get("type") == "expiring":
+        _warn(f"the token expires at {datetime.fromtimestamp(item['at'], UTC):%H:%M:%S} UTC")
+    elif "error" in item:
+        _warn(f"{item['error']['code']}: {item['error']['message']}")
 
 
 def _bodies(args: Namespace) -> Iterator[bytes]:
@@ -192,7 +208,7 @@ def _type_of_file(name: str, data: bytes) -> str | None:
 
 
 def _items(args: Namespace) -> Iterable[Item]:
-    target = Target(ApiClient(args.url), _tcp_address(args), args.topics, args.slow)
+    target = Target(_api(args), _tcp_address(args), args.topics, args.slow)
     return subscribe_with_reconnect(TRANSPORTS[args.transport], target, args.since, _warn)
 
 

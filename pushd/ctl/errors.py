@@ -10,8 +10,18 @@ class CtlError(Exception):
     """Exit status of the process."""
 
 
+class UsageError(CtlError):
+    """The arguments do not fit together."""
+
+    status = EXIT_USAGE
+
+
 class RequestRefused(CtlError):
     """The daemon refused the request, or the response is not one of pushd."""
+
+
+class CredentialRefused(RequestRefused):
+    """The daemon refused the token, or requires one: to try again with the same token is pointless."""
 
 
 class TemporarilyRefused(RequestRefused):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,12 @@ from pushd.ctl import commands
 from pushd.ctl.bench import BENCH_TRANSPORTS
 from pushd.ctl.bench_client import MARKER_BYTES
 from pushd.ctl.clients import TRANSPORTS
+from pushd.ctl.credential import add_credential_options
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 from pushd.ctl.output import escape_controls
+from pushd.ctl.token_explain import add_explain_command
+from pushd.ctl.token_issue import add_issue_command
 from pushd.ctl.tokens import add_token_commands
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def build_parser() -> ArgumentParser:
         default=os.environ.get("PUSHCTL_TCP", "localhost:8081"),
         help="HOST:PORT of the TCP line listener; environment variable PUSHCTL_TCP (default: localhost:8081)",
     )
+    add_credential_options(parser)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     pub = _command(
@@ -182,12 +186,16 @@ def build_parser() -> ArgumentParser:
         subparsers,
         "token",
         None,
-        "add, list and remove static tokens in the file of the daemon",
+        "add, list and remove static tokens in the file of the daemon; issue and explain tokens",
         "pushctl token add phone --sub alice --subscribe 'users/{sub}/**' --publish chat/42 --file tokens.toml",
         "pushctl token list --file tokens.toml",
         "pushctl token remove phone --file tokens.toml && systemctl reload pushd",
+        "pushctl token issue --help",
+        "pushctl token explain --help",
     )
-    add_token_commands(token)
+    token_commands = add_token_commands(token)
+    add_issue_command(token_commands)
+    add_explain_command(token_commands)
 
     _command(subparsers, "health", commands.health, "check whether the daemon is ready", "pushctl health && deploy")
     return parser
@@ -213,6 +221,7 @@ def _command(
         formatter_class=RawDescriptionHelpFormatter,
     )
     command.set_defaults(run=run)
+    add_credential_options(command, default=SUPPRESS)
     return command
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from pushd.ctl.clients import CONNECTION_ERRORS, STREAM_ENDED, Item, Target
-from pushd.ctl.errors import Unreachable
+from pushd.ctl.errors import CredentialRefused, Unreachable
 
 _FIRST_DELAY_SECONDS, _MAX_DELAY_SECONDS = 1.0, 30.0
 """Bounds of the reconnect delay, which is random up to the bound; the bound doubles after each failed attempt."""
@@ -20,7 +20,8 @@ def subscribe_with_reconnect(
 ) -> Iterator[Item]:
     """Yield messages and control objects; after a connection failure resume, until all channels end.
 
-    It resumes from the id of the last message, or from the start cursor before there was one.
+    It resumes from the id of the last message, or from the start cursor before there was one. When the token is
+    refused or has expired, it reconnects only if the token file has a new one.
 
     :param subscribe: a client of `pushd.ctl.clients`, given the target and a cursor.
     :param since: cursor to start from; None for live messages only.
@@ -38,6 +39,8 @@ def subscribe_with_reconnect(
                 if item.get("type") == "begin":
                     since = item["cursor"]
                     continue
+                if item.get("type") == "expired":
+                    raise CredentialRefused(f"{item.get('code', 'token-expired')}: the token is not valid any more")
                 yield item
                 since = item.get("id", since)
                 if item.get("type") == "end":
@@ -45,6 +48,10 @@ def subscribe_with_reconnect(
                     if not open_channels:
                         return
             warn("stream closed; reconnecting")
+        except CredentialRefused as error:
+            if not target.api.credential.is_renewed():
+                raise
+            warn(f"{error}; reconnecting with the new token of the file")
         except CONNECTION_ERRORS as error:
             if is_first and isinstance(error, Unreachable):
                 raise

@@ -5,11 +5,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from pushd.ctl.api_client import ApiClient, quote_path
-from pushd.ctl.errors import CtlError
+from pushd.ctl.errors import CredentialRefused, CtlError
 
 _MAX_AGE_SECONDS = 1.0
 _MIN_INTERVAL_SECONDS = 0.05
 """Minimum time between two requests, so that a busy daemon is not queried for every message."""
+_REFUSED_SECONDS = 30.0
+"""Time without requests after the token was refused."""
 _MAX_CHANNELS = 1000
 
 
@@ -36,6 +38,9 @@ class SubscriberCounts:
         try:
             transports = self._client.request_json("GET", f"/pub/{quote_path(channel)}")["transports"]
             counts = " ".join(f"{name}={count}" for name, count in transports.items()) or "-"
+        except CredentialRefused:
+            counts = "-"
+            self._last_request = now + _REFUSED_SECONDS
         except CtlError:
             counts = "-"
         self._cache[channel] = now, counts

@@ -8,16 +8,20 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unicodedata import is_normalized
 
 from pushd.ctl.errors import CtlError
 from pushd.ctl.output import escape_controls
 from pushd.ctl.token_file import add_table, read_tables, remove_table
 
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
 TOPIC_LISTS = ("subscribe", "publish", "history", "presence", "enter", "reply", "manage", "deny")
 """The options whose values are lists of topics, as the grant of a token has them."""
 WORD_LISTS = ("operate", "tags")
-_OPERATIONS = ("metrics", "connections", "kick", "channels", "hooks", "revoke", "explain", "*")
+OPERATIONS = ("metrics", "connections", "kick", "channels", "hooks", "revoke", "explain", "*")
 _PREFIX = "pushd_"
 """The start of every token, by which scanners recognize one that was published by mistake."""
 _RANDOM_BYTES = 32
@@ -31,13 +35,10 @@ _DEFAULT_FILE = "/etc/pushd/tokens.toml"
 
 def add(args: Namespace) -> int:
     """Add a token to the file and print it; only its hash is kept."""
-    _check_subject(args)
+    check_subject(args)
     token = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     entries: dict[str, str | list[str]] = {"sha256": sha256(token.encode()).hexdigest(), "sub": args.sub}
-    for key in (*TOPIC_LISTS, *WORD_LISTS):
-        values = getattr(args, key)
-        if values is not None:
-            entries[key] = list(dict.fromkeys(values))
+    entries.update(grant_of(args))
     add_table(args.file, args.name, entries)
     print(token)
     return 0
@@ -62,17 +63,13 @@ def remove(args: Namespace) -> int:
     return 0
 
 
-def add_token_commands(command: ArgumentParser) -> None:
-    """Add the commands of `pushctl token` to its parser."""
+def add_token_commands(command: ArgumentParser) -> "_SubParsersAction[ArgumentParser]":
+    """Add the commands for the tokens file to the parser of `pushctl token`, and return the parsers of its commands."""
     subparsers = command.add_subparsers(metavar="COMMAND", required=True)
     adding = subparsers.add_parser("add", help="add a token and print it", description="Add a token and print it.")
     adding.set_defaults(run=add)
     adding.add_argument("name", type=_name, metavar="NAME", help="name of the token in the file")
-    adding.add_argument("--sub", type=_subject, required=True, help="subject: the user, device or service")
-    for key in TOPIC_LISTS:
-        _add_list(adding, key, topic, "T,T", "topics, separated by commas")
-    _add_list(adding, "operate", _operation, "OP,OP", f"operations: {', '.join(_OPERATIONS)}")
-    _add_list(adding, "tags", _tag, "TAG,TAG", "tags, by which tokens can be revoked")
+    add_grant_options(adding)
     _add_file(adding)
 
     listing = subparsers.add_parser("list", help="list the tokens", description="List the tokens.")
@@ -84,6 +81,22 @@ def add_token_commands(command: ArgumentParser) -> None:
     removing.set_defaults(run=remove)
     removing.add_argument("name", metavar="NAME", help="name of the token in the file")
     _add_file(removing)
+    return subparsers
+
+
+def add_grant_options(command: ArgumentParser) -> None:
+    """Add the options of a subject and its grant."""
+    command.add_argument("--sub", type=_subject, required=True, help="subject: the user, device or service")
+    for key in TOPIC_LISTS:
+        add_list(command, key, topic, "T,T", "topics, separated by commas")
+    add_list(command, "operate", operation, "OP,OP", f"operations: {', '.join(OPERATIONS)}")
+    add_list(command, "tags", _tag, "TAG,TAG", "tags, by which tokens can be revoked")
+
+
+def grant_of(args: Namespace) -> dict[str, list[str]]:
+    """Return the grant that the options describe."""
+    given = {key: getattr(args, key) for key in (*TOPIC_LISTS, *WORD_LISTS)}
+    return {key: list(dict.fromkeys(values)) for key, values in given.items() if values is not None}
 
 
 def topic(text: str) -> str:
@@ -103,8 +116,11 @@ def topic(text: str) -> str:
     return text
 
 
-def _check_subject(args: Namespace) -> None:
-    """Check that the subject can replace ``{sub}`` where a topic has that."""
+def check_subject(args: Namespace) -> None:
+    """Check that the subject can replace ``{sub}`` where a topic has that.
+
+    :raises CtlError: when it cannot.
+    """
     uses = any("{sub}" in each for key in TOPIC_LISTS for each in getattr(args, key) or ())
     try:
         is_segment = "/" not in args.sub and args.sub[0] not in "*$" and bool(topic(args.sub))
@@ -116,10 +132,13 @@ def _check_subject(args: Namespace) -> None:
         )
 
 
-def _add_list(command: ArgumentParser, key: str, parse: Callable[[str], str], metavar: str, summary: str) -> None:
+def add_list(
+    command: ArgumentParser, key: str, parse: Callable[[str], str], metavar: str, summary: str, dest: str | None = None
+) -> None:
+    """Add an option whose value is a list of words, separated by commas. It may be repeated."""
     command.add_argument(
         f"--{key}", type=lambda text: [parse(each) for each in text.split(",")] if text else [], action="extend",
-        metavar=metavar, help=summary,
+        metavar=metavar, help=summary, dest=dest or key,
     )  # fmt: skip
 
 
@@ -141,9 +160,13 @@ def _subject(text: str) -> str:
     return text
 
 
-def _operation(text: str) -> str:
-    if text not in _OPERATIONS:
-        raise ArgumentTypeError(f"must be a list of {', '.join(_OPERATIONS)} (got {text!r})")
+def operation(text: str) -> str:
+    """Return the name of an operation, or ``*``.
+
+    :raises ArgumentTypeError: when it is neither.
+    """
+    if text not in OPERATIONS:
+        raise ArgumentTypeError(f"must be a list of {', '.join(OPERATIONS)} (got {text!r})")
     return text
 
 

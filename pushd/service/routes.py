@@ -9,6 +9,7 @@ from pushd.api.channels import ChannelsResource
 from pushd.api.connections import ConnectionsResource
 from pushd.api.cursor import CursorResource
 from pushd.api.demo import DemoResource
+from pushd.api.explain import ExplainResource
 from pushd.api.health import HealthResource
 from pushd.api.history import HistoryResource
 from pushd.api.metrics import MetricsResource
@@ -16,7 +17,7 @@ from pushd.api.pages import FAVICON, INDEX
 from pushd.api.publish import PublishResource
 from pushd.api.static_page import PageResource
 from pushd.api.version import VersionResource
-from pushd.http.resource import HttpContext, HttpResource, NotFoundResource
+from pushd.http.resource import HttpContext, NotFoundResource
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.transports.credential_deadlines import CredentialDeadlines
@@ -56,28 +57,36 @@ class Keepalive:
         self.credentials = credentials
 
 
-class _Root(Resource):
-    """A root of resources: one for each first path segment, and one for all other paths."""
+class _Branch(Resource):
+    """The resources below a path: one for each next segment, and one for all other paths and the path itself."""
 
-    def __init__(self, context: HttpContext, routes: Mapping[bytes, HttpResource]) -> None:
+    def __init__(self, context: HttpContext, routes: Mapping[bytes, Resource]) -> None:
         super().__init__()
         self._not_found = NotFoundResource(context)
         for segment, resource in routes.items():
             self.putChild(segment, resource)
+
+    def max_body(self, request: Any) -> int:
+        """Return the most bytes of the body of a request for the path itself."""
+        return self._not_found.max_body(request)
+
+    def render(self, request: Any) -> Any:
+        """Answer a request for the path itself."""
+        return self._not_found.render(request)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         """Return the resource for paths that do not exist."""
         return self._not_found
 
 
-class AdminRoot(_Root):
+class AdminRoot(_Branch):
     """The addresses for operators, on a listener of their own."""
 
     def __init__(self, context: HttpContext, hub: Hub, failures: Callable[[], list[str]]) -> None:
         super().__init__(context, _admin_routes(context, hub) | {b"health": HealthResource(context, hub, failures)})
 
 
-class Root(_Root):
+class Root(_Branch):
     """The addresses of all transports and, unless they have a listener of their own, those for operators.
 
     :ivar transports: the resources with live connections.
@@ -116,7 +125,7 @@ class Root(_Root):
             "application/x-ndjson": stream,
         }
         self.transports: list[Transport] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
-        routes: dict[bytes, HttpResource] = {
+        routes: dict[bytes, Resource] = {
             b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
             b"pub": PublishResource(context, hub),
             b"sse": self.sse,
@@ -137,8 +146,9 @@ class Root(_Root):
         super().__init__(context, routes | (_admin_routes(context, hub) if serves_admin else {}))
 
 
-def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, HttpResource]:
+def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, Resource]:
     return {
+        b"auth": _Branch(context, {b"explain": ExplainResource(context)}),
         b"channels": ChannelsResource(context, hub),
         b"connections": ConnectionsResource(context, hub),
         b"metrics": MetricsResource(context, hub),

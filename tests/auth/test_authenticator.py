@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pushd.auth.authenticator import Authenticator, Verifier
+from pushd.auth.token_checks import Check, Verdict
 from pushd.core.errors import TokenExpired, TokenInvalid
 from pushd.core.grant import NOTHING
 from pushd.core.identity import MAX_TOKEN_BYTES, Identity
@@ -36,6 +37,11 @@ class RecordingVerifier:
         if token == f"{self.prefix}-expired":
             raise TokenExpired("token has expired")
         return Identity(token, NOTHING, self.prefix, self.expires) if token.startswith(self.prefix) else None
+
+    async def examine(self, token: str) -> Verdict | None:
+        """See `Verifier`."""
+        identity = await self.verify(token)
+        return None if identity is None else Verdict(identity)
 
 
 def now(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -196,3 +202,13 @@ def test_cache_holds_no_token_text() -> None:
     now(caching.authenticate("secret"))
     (digest,) = caching._cache
     assert len(digest) == 32
+
+
+def test_verdict_is_that_of_the_first_verifier_that_recognizes_the_token_and_is_not_cached() -> None:
+    first, second = RecordingVerifier("a"), RecordingVerifier("")
+    examining = authenticator(first, second)
+    verdict = now(examining.examine("b"))
+    assert verdict.identity is not None
+    assert (verdict.identity.issuer, len(examining)) == ("", 0)
+    assert now(authenticator(first).examine("b")).check is Check.KNOWN
+    assert now(examining.examine("x" * (MAX_TOKEN_BYTES + 1))).check is Check.SIZE

@@ -9,9 +9,12 @@ from twisted.internet.task import deferLater
 
 from pushd.core.cursor import NOW, MessageId, parse_id
 from pushd.core.errors import Unavailable
-from pushd.core.peer import DAEMON
+from pushd.core.grant import Grant
+from pushd.core.message import Message, draft
+from pushd.core.peer import DAEMON, Peer
 from tests.backends.nodes import Ear, Heard, Node, Publisher, all_of, judge, settled
 from tests.backends.redis_server import RedisServer, until
+from tests.build import FakePeer, ReadableWire
 
 Start = Callable[..., Coroutine[Any, Any, Node]]
 Redis = Callable[..., RedisServer]
@@ -523,6 +526,30 @@ async def test_local_delivery_reaches_the_subscribers_of_the_node_and_says_so(ow
     await until(lambda: [ear.texts[-1] for ear in ears] == ["after", "after"], "that it goes on")
     assert ears[1].texts == ["before", "after"]
     assert not after.is_local
+
+
+class SenderWire(ReadableWire):
+    """A wire that encodes the sender only."""
+
+    def message(self, message: Message) -> bytes:
+        """Return the sender."""
+        return f"{message.sender} ".encode()
+
+
+async def test_message_that_is_delivered_locally_has_its_sender(own_redis: Redis, node: Start) -> None:
+    redis = own_redis()
+    one = await node(redis.url, publish_timeout=1.5, is_local_when_away=True)
+    alice, peer = Peer("http", "::1", Grant.parse({"publish": ["a"]}, "alice", where="grant")), FakePeer(SenderWire())
+    peer.on_close = one.hub.remove
+    one.hub.add(peer.subscriber)
+    await one.hub.replay_and_go_live(peer.subscriber, await one.hub.subscribe(peer.subscriber, ("a",)))
+    assert not (await one.hub.publish(alice, draft("a", b"x"))).is_local
+    await until(lambda: peer.received == ["alice"], "the message")
+    redis.kill()
+    await until(lambda: one.hub.unavailable_reason, "that it shows")
+    assert (await one.hub.publish(alice, draft("a", b"y"))).is_local
+    await until(lambda: peer.received == ["alice", "alice"], "the local message")
+    one.hub.remove(peer.subscriber)
 
 
 async def test_a_daemon_may_start_before_its_redis(own_redis: Redis, node: Start) -> None:

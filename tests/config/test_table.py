@@ -207,6 +207,12 @@ def test_invalid_variable_or_option_is_reported_by_name(environ, options, senten
         load(None, environ, options)
 
 
+def test_variables_of_pushctl_are_ignored():
+    assert load(None, {"PUSHD_TOKEN": "x", "PUSHD_TOKEN_FILE": "y"}, {}) == load(None, {}, {})
+    with pytest.raises(ConfigError, match="unknown variable PUSHD_TOKENS"):
+        load(None, {"PUSHD_TOKENS": "x"}, {})
+
+
 def test_overridden_value_is_checked_too():
     with pytest.raises(ConfigError, match=r"^environment PUSHD_LOG_LEVEL"):
         load(None, {"PUSHD_LOG_LEVEL": "loud"}, {"log.level": ["info"]})

@@ -7,12 +7,12 @@ from timeit import timeit
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pushd.core.errors import Forbidden, NotGranted
+from pushd.core.errors import BadTopic, Forbidden, NotGranted
 from pushd.core.grant import ACTIONS, FULL, NOTHING, OPERATIONS, Action, Grant, Quota
-from pushd.core.names import covers, intersects, matches
+from pushd.core.names import check_topic, covers, intersects, matches
 from tests.core.small_topics import CHANNELS, MATCHING, TOPICS
 
 CONTRACT: dict[str, Any] = {
@@ -329,6 +329,55 @@ def test_topic_that_a_refusal_names_is_accepted(granted: list[str], denied: list
     except NotGranted as refusal:
         accepted = str(refusal).partition("accepted: ")[2]
         assert not accepted or parsed.may("subscribe", accepted)
+
+
+@given(
+    SOME_TOPICS, SOME_TOPICS, st.sampled_from(ACTIONS), st.sampled_from([*TOPICS, *(f"$presence/{t}" for t in TOPICS)])
+)
+def test_decision_names_the_entry_that_decided(
+    granted: list[str], denied: list[str], action: Action, requested: str
+) -> None:
+    try:
+        parsed = grant(**{action: granted, "presence": granted}, deny=denied)
+        check_topic(requested)
+    except (ValueError, BadTopic):
+        assume(False)
+    decision = parsed.decide(action, requested)
+    wanted = requested.removeprefix("$presence/") if action in ("subscribe", "history") else requested
+    assert decision.is_allowed == parsed.may(action, requested)
+    if decision.is_allowed:
+        assert decision.entry in granted
+        assert covers(decision.entry, wanted)
+    elif decision.entry is not None:
+        assert (decision.key, decision.entry in denied) == ("deny", True)
+        assert intersects(decision.entry, wanted)
+
+
+@pytest.mark.parametrize(
+    ("table", "action", "topic", "decision"),
+    [
+        ({"subscribe": ["a", "b/**"]}, "subscribe", "b/c", (True, "subscribe", "b/**")),
+        ({"subscribe": ["a"]}, "history", "a", (True, "subscribe", "a")),
+        ({"subscribe": ["a"], "history": ["a"]}, "history", "a", (True, "history", "a")),
+        ({"subscribe": ["a"], "history": []}, "history", "a", (False, "history", None)),
+        ({"publish": ["a"]}, "reply", "b", (False, "publish", None)),
+        ({"subscribe": ["**"], "deny": ["b/*"]}, "subscribe", "b/**", (False, "deny", "b/*")),
+        ({"presence": ["a"]}, "subscribe", "$presence/a", (True, "presence", "a")),
+        ({"presence": ["$sys/x"]}, "presence", "$sys/x", (False, "presence", None)),
+    ],
+)
+def test_decision_names_the_key(
+    table: dict[str, Any], action: Action, topic: str, decision: tuple[bool, str, str | None]
+) -> None:
+    assert grant(**table).decide(action, topic) == decision
+
+
+def test_decision_on_operations() -> None:
+    assert grant(operate=["kick"]).decide_operation("kick") == (True, "operate", "kick")
+    assert grant(operate=["*"]).decide_operation("kick") == (True, "operate", "*")
+    assert grant(operate=["kick"]).decide_operation("metrics") == (False, "operate", None)
+    assert FULL.decide_operation("kick").is_allowed
+    assert FULL.decide("publish", "a").is_allowed
 
 
 def test_check_is_fast_with_hundreds_of_topics() -> None:

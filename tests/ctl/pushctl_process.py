@@ -13,8 +13,9 @@ SECONDS = 30
 class Pushctl:
     """Runs `pushctl` with the addresses of a daemon."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._addresses = {
+    def __init__(self, daemon: Daemon, **environ: str) -> None:
+        """`environ`: further environment variables."""
+        self._environ = environ | {
             "PYTHONPATH": str(ROOT),
             "PUSHCTL_URL": f"http://127.0.0.1:{daemon.http_port}",
             "PUSHCTL_TCP": f"127.0.0.1:{daemon.tcp_port}",
@@ -24,7 +25,7 @@ class Pushctl:
         """Start a process."""
         return subprocess.Popen(
             [*PUSHCTL, *arguments],
-            env=os.environ | self._addresses,
+            env=os.environ | self._environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,13 +1,15 @@
 """A subscription resumes from its last id after a disconnect, and stops when all channels have ended."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pushd.ctl.api_client import ApiClient
 from pushd.ctl.clients import STREAM_ENDED, Item, Target
-from pushd.ctl.errors import RequestRefused, TemporarilyRefused, Unreachable
+from pushd.ctl.credential import Credential
+from pushd.ctl.errors import CredentialRefused, RequestRefused, TemporarilyRefused, Unreachable
 from pushd.ctl.reconnect import subscribe_with_reconnect
 
 TARGET = Target(ApiClient("http://localhost:1"), ("localhost", 1), "a")
@@ -83,3 +85,39 @@ def test_unreachable_at_first_is_an_error():
 def test_refusal_is_an_error():
     with pytest.raises(RequestRefused):
         ScriptedTransport([message(1)], [RequestRefused("no")]).run()
+
+
+EXPIRED = {"type": "expired", "code": "token-expired"}
+
+
+@pytest.mark.parametrize("end", [CredentialRefused("token-expired: token has expired (claim exp)"), EXPIRED])
+def test_refused_token_ends_the_subscription(end: Any) -> None:
+    transport = ScriptedTransport([message(1), OSError()], [message(2), end])
+    with pytest.raises(CredentialRefused, match="token-expired: "):
+        transport.run()
+    assert (len(transport.cursors), len(transport.delays)) == (2, 1)
+
+
+@pytest.mark.parametrize("end", [CredentialRefused("token-revoked: gone"), EXPIRED])
+def test_refused_token_is_replaced_once_by_that_of_the_file(end: Any, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("old")
+    target = TARGET._replace(api=ApiClient("http://localhost:1", Credential(file=file)))
+    transport = ScriptedTransport([message(1), end], [message(2), end])
+    used: list[str | None] = []
+
+    def subscribe(target: Target, since: str | None) -> Iterator[Item]:
+        used.append(target.api.credential.token())
+        file.write_text("new")
+        yield from transport.subscribe(target, since)
+
+    received = []
+    with pytest.raises(CredentialRefused):
+        for item in subscribe_with_reconnect(
+            subscribe, target, None, transport.warnings.append, transport.delays.append
+        ):
+            received.append(item)
+    assert (received, used) == ([message(1), message(2)], ["old", "new"])
+    assert transport.cursors == [None, "e-1"]
+    assert len(transport.delays) == 1
+    assert "reconnecting with the new token" in transport.warnings[0]

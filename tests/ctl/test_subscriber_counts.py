@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pushd.ctl.errors import Unreachable
+from pushd.ctl.errors import CredentialRefused, CtlError, Unreachable
 from pushd.ctl.subscriber_counts import SubscriberCounts
 
 
@@ -13,13 +13,14 @@ class FakeApiClient:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        self.error: CtlError = Unreachable("gone")
         self.transports: dict[str, int] | None = {"sse": 3, "tcp": 1}
 
     def request_json(self, method: str, path: str) -> Any:
         """Return the counts, or fail."""
         self.requests.append(path)
         if self.transports is None:
-            raise Unreachable("gone")
+            raise self.error
         return {"transports": self.transports}
 
 
@@ -61,3 +62,16 @@ def test_many_channels_do_not_cause_many_requests(
 def test_unreachable_daemon_yields_a_dash(client: FakeApiClient, counts: SubscriberCounts) -> None:
     client.transports = None
     assert counts.get("a") == "-"
+
+
+def test_refused_token_is_not_sent_with_every_message(
+    client: FakeApiClient, now: list[float], counts: SubscriberCounts
+) -> None:
+    client.transports, client.error = None, CredentialRefused("token-expired: gone")
+    for number in range(1000):
+        assert counts.get(f"c/{number}") == "-"
+        now[0] += 0.02
+    assert len(client.requests) == 1
+    now[0] += 30
+    counts.get("a")
+    assert len(client.requests) == 2

@@ -9,6 +9,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, Protocol
 
 from pushd.auth.authenticator import Authenticator
+from pushd.auth.token_checks import Verdict
 from pushd.core.errors import TokenInvalid
 from pushd.core.grant import NOTHING, Grant
 from pushd.core.identity import Identity
@@ -32,6 +33,10 @@ class Tokens:
         if name not in self._grants:
             raise TokenInvalid("signature of the token is not valid")
         return Identity(subject, Grant.parse(self._grants[name], subject, where="test"), issuer)
+
+    async def examine(self, token: str) -> Verdict | None:
+        """See `Verifier`."""
+        return Verdict(await self.verify(token))
 
 
 class Event(NamedTuple):

@@ -86,7 +86,8 @@ def refusal_problem(response: Response, *, is_websocket: bool = False) -> Proble
             ProblemKind.REFUSED, f"{status} from pushd itself: add the Host that the proxy sends to pushd's http.hosts"
         )
     if response.code:
-        return Problem(ProblemKind.REFUSED, f"{status} from pushd itself: {response.code}")
+        hint = "; pushctl needs another token (--token-file)" if status == 401 or response.code == "forbidden" else ""
+        return Problem(ProblemKind.REFUSED, f"{status} from pushd itself: {response.code}{hint}")
     return _BY_STATUS.get(status, Problem(ProblemKind.REFUSED, f"unexpected status {status}"))
 
 

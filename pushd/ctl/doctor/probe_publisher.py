@@ -106,7 +106,9 @@ class ProbePublisher:
         self, method: str, path: str, query: Mapping[str, object], body: bytes | None = None, content_type: str = ""
     ) -> Response:
         api, route_headers = self._routes[0]
-        headers = {**route_headers, "Content-Type": content_type} if content_type else dict(route_headers)
+        headers = {**api.credential.headers(), **route_headers} | (
+            {"Content-Type": content_type} if content_type else {}
+        )
         connection = api.connection(_TIMEOUT_SECONDS)
         try:
             connection.connect()

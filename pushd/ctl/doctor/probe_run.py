@@ -18,8 +18,10 @@ from pushd.ctl.doctor.diagnosis import (
 from pushd.ctl.doctor.observation import PublishTimes, Response
 from pushd.ctl.doctor.probe_publisher import BODY_BYTES, ProbePublisher
 from pushd.ctl.doctor.probe_subscriber import PROBE_TRANSPORTS, ProbeSubscriber
+from pushd.ctl.doctor.stranger import Note, find_permissions
 
-CHECKS = ("publish", "body", "address", *(transport.name for transport in PROBE_TRANSPORTS))
+_STRANGER = "stranger"
+CHECKS = ("publish", "body", "address", _STRANGER, *(transport.name for transport in PROBE_TRANSPORTS))
 """The names of all checks."""
 _ARRIVAL_SECONDS = 2.0
 """Time allowed for a message to arrive."""
@@ -41,6 +43,8 @@ class Finding(NamedTuple):
     status: int | None
     seconds: float | None
     """Shortest delay of a message, or duration of the request."""
+    notes: Sequence[Note] = ()
+    """What is no problem, but should be known."""
 
 
 class ProbeReport(NamedTuple):
@@ -50,7 +54,7 @@ class ProbeReport(NamedTuple):
     servers: frozenset[str]
     """Values of the ``Server`` and ``Via`` headers of all responses."""
     has_published: bool
-    """Whether messages could be published; if not, no transport was checked."""
+    """Whether messages could be published, if that was needed; if not, no transport was checked."""
     leftover_channel: str | None
     """Name of the channel if it could not be deleted."""
 
@@ -66,15 +70,29 @@ def probe(
     :param idle: length of the silence in seconds.
     :param progress: called with a description of the current step.
     :raises Unreachable: when `through` cannot be connected to.
+    :raises CtlError: when the file of the token cannot be read.
     """
+    if tuple(only) == (_STRANGER,):
+        through.connect().close()
+        return ProbeReport([_stranger_finding(through, progress)], frozenset(), True, None)
     run = _ProbeRun(through, direct, only, idle, progress)
     is_deleted = True
     try:
         findings = run.findings()
     finally:
         is_deleted = run.close()
-    selected = [finding for finding in findings if finding.name in only]
+    if _STRANGER in only:
+        findings.append(_stranger_finding(through, progress))
+    selected = sorted(
+        (finding for finding in findings if finding.name in only), key=lambda each: CHECKS.index(each.name)
+    )
     return ProbeReport(selected, run.servers, run.has_published, None if is_deleted else run.channel)
+
+
+def _stranger_finding(through: ApiClient, progress: Callable[[str], None]) -> Finding:
+    progress("asking without a token")
+    notes = find_permissions(through).notes()
+    return Finding(_STRANGER, (), "whatever was tried without a token was refused", None, None, notes)
 
 
 class _ProbeRun:

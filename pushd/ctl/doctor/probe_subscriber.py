@@ -16,7 +16,7 @@ from pushd.ctl.doctor.websocket_client import WebSocketClosed, build_handshake, 
 
 _BLOCK = 65536
 _SERVER_HEADERS = ("Server", "Via")
-_REQUEST_HEADERS = {"Accept-Encoding": "gzip"}
+_REQUEST_HEADERS: dict[str, str] = {"Accept-Encoding": "gzip"}
 """As browsers send; some proxies buffer what they compress."""
 
 
@@ -151,7 +151,7 @@ class ProbeSubscriber:
         self._socket = sock = connection.sock
         self.local_address = sock.getsockname()[0]
         target = self._api.target(self._transport.path + quote_path(self._channel), {**self._transport.query, **query})
-        connection.request("GET", target, headers={**_REQUEST_HEADERS, **headers})
+        connection.request("GET", target, headers=_REQUEST_HEADERS | self._api.credential.headers() | dict(headers))
         response = connection.getresponse()
         self.servers.update(server_headers(response))
         return sock, response

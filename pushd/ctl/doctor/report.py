@@ -20,7 +20,9 @@ def format_text(report: ProbeReport) -> Iterator[str]:
     names = ", ".join(sorted(report.servers)) or "no server"
     yield f"responses name {names}"
     for finding in report.findings:
-        if not finding.problems:
+        for note in finding.notes:
+            yield f"{finding.name:<10} {note.level:<9} {note.text}"
+        if not (finding.problems or finding.notes):
             yield f"{finding.name:<10} fine      {finding.summary}"
         for problem in finding.problems:
             yield f"{finding.name:<10} {problem.outcome:<9} {problem.text}"
@@ -46,10 +48,12 @@ def format_json(report: ProbeReport) -> Iterator[str]:
 def _finding_object(finding: Finding, proxies: list[str]) -> dict[str, object]:
     return {
         "technique": finding.name,
-        "outcome": [problem.outcome for problem in finding.problems] or ["fine"],
+        "outcome": [*(problem.outcome for problem in finding.problems), *(note.level for note in finding.notes)]
+        or ["fine"],
         "status": finding.status,
         "ms": None if finding.seconds is None else round(finding.seconds * 1000, 1),
         "faults": [_problem_object(problem, proxies) for problem in finding.problems],
+        "notes": [note._asdict() for note in finding.notes],
         "proxies": proxies,
     }
 
