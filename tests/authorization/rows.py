@@ -20,6 +20,14 @@ from tests.transports.websocket_client import DataWebSocket, JsonWebSocket
 ALLOWED: Final = "allowed"
 CHANNEL: Final = "room/a"
 """The channel of most rows. It has two messages."""
+CHALLENGES: Final = {
+    "token-missing": (401, "Bearer"),
+    "token-invalid": (401, 'Bearer error="invalid_token"'),
+    "token-revoked": (401, 'Bearer error="invalid_token"'),
+    "forbidden": (403, 'Bearer error="insufficient_scope"'),
+}
+"""The status and ``WWW-Authenticate`` of each code (RFC 6750, section 3.1)."""
+_CODES_OF_HEAD: Final = {challenge: code for code, challenge in CHALLENGES.items() if code != "token-revoked"}
 _CLOSE_CODES: Final = {4401: ("token-missing", "token-invalid"), 4403: ("forbidden",)}
 _NDJSON: Final = {"Content-Type": "application/x-ndjson"}
 _HANDSHAKE: Final = {
@@ -85,10 +93,10 @@ class Http:
         check_cache_control(head.headers, is_authenticated=is_authenticated)
         if head.status in self.status:
             return ALLOWED
-        code = code_of_challenge(head.status, head.headers.get("www-authenticate"))
+        challenge = head.status, head.headers.get("www-authenticate", "")
         answer = await client.answer
-        if self.method != "HEAD":
-            assert answer.json["error"]["code"] == code
+        code = _CODES_OF_HEAD[challenge] if self.method == "HEAD" else str(answer.json["error"]["code"])
+        assert CHALLENGES[code] == challenge
         return code
 
 
@@ -140,7 +148,7 @@ class Bare:
         try:
             await client.open(self.path.format(cursor=prepared.cursor), bearer(token))
         except Refused as refused:
-            assert refused.status in (401, 403)
+            assert refused.status == CHALLENGES[str(refused.code)][0]
             return str(refused.code)
         return ALLOWED
 
@@ -180,18 +188,6 @@ async def end_of(client: JsonWebSocket) -> Closed | None:
 
     await until(has_answer, "a reply or the end")
     return ended[0] if ended else None
-
-
-def code_of_challenge(status: int, challenge: str | None) -> str:
-    """Return the code that the status and `WWW-Authenticate` mean (RFC 6750, section 3.1)."""
-    match status, challenge:
-        case 401, "Bearer":
-            return "token-missing"
-        case 401, 'Bearer error="invalid_token"':
-            return "token-invalid"
-        case 403, 'Bearer error="insufficient_scope"':
-            return "forbidden"
-    raise AssertionError(f"{status} with WWW-Authenticate: {challenge}")
 
 
 def check_cache_control(headers: dict[str, str], *, is_authenticated: bool) -> None:
@@ -291,6 +287,11 @@ HTTP_ROWS = (
     Row("GET /connections of a channel", ("connections",), Http("GET", f"/connections?channel={CHANNEL}")),
     Row("DELETE /connections", ("kick",), Http("DELETE", "/connections/{connection}")),
     Row("DELETE /connections of no connection", ("kick",), Http("DELETE", "/connections/none", status=(404,))),
+    Row(
+        "POST /auth/explain",
+        ("explain",),
+        Http("POST", "/auth/explain", json.dumps({"action": "publish", "topic": CHANNEL, "token": SETUP})),
+    ),
     *(
         Row(f"{method} {path}", (), Http(method, path, is_open=True), is_open=True)
         for path in _OPEN_PATHS

@@ -2,9 +2,11 @@
 
 import inspect
 import re
+from collections.abc import Collection, Iterator
 from typing import get_args
 
 import pytest_twisted
+from twisted.web.resource import Resource
 
 from pushd.core import command as commands
 from pushd.http.resource import HttpResource
@@ -21,30 +23,38 @@ PUBLIC_CALLS = {
     "in_slices",  # encodes what a query has returned
 }  # fmt: skip
 """The calls of the hub without a peer: none reads, changes or returns anything of a channel."""
-WITHOUT_ANSWER = {("HEAD", "ws")}
+WITHOUT_ANSWER = {("HEAD", "/ws")}
 """HEAD of a WebSocket is always refused, because it needs an upgrade."""
 LIMITS = CommandLimits(1000, 1000, 1000)
 
 
 def routes_of(daemon: RunningDaemon) -> dict[str, HttpResource]:
-    """Return the resources of both listeners for HTTP, by the first segment of the path."""
+    """Return the resources of both listeners for HTTP, by their paths."""
     service = daemon._service
     roots = (service._root, AdminRoot(service._context, service.hub, list))
-    routes: dict[str, HttpResource] = {}
-    for root in roots:
-        routes |= {segment.decode(): resource for segment, resource in root.children.items()}
-    return routes
+    return {path: resource for root in roots for path, resource in _leaves(root, "")}
+
+
+def _leaves(resource: Resource, path: str) -> Iterator[tuple[str, HttpResource]]:
+    for segment, child in resource.children.items():
+        if isinstance(child, HttpResource):
+            yield f"{path}/{segment.decode()}", child
+        else:
+            yield from _leaves(child, f"{path}/{segment.decode()}")
+
+
+def route_of(path: str, routes: Collection[str]) -> str:
+    """Return the path of the resource that answers requests for a path."""
+    bare = path.partition("?")[0]
+    return next(route for route in routes if bare == route or (route != "/" and bare.startswith(f"{route}/")))
 
 
 @pytest_twisted.ensureDeferred
 async def test_every_method_of_every_route_has_a_row(start_daemon: Start) -> None:
     routes = routes_of(await start_daemon({}))
-    rows = {
-        (row.send.method, row.send.path.split("/")[1].partition("?")[0])
-        for row in HTTP_ROWS
-        if isinstance(row.send, Http) and row.send.path != "*"
-    }
-    rows |= {("GET", row.send.path.split("/")[1]) for row in COMMAND_ROWS if isinstance(row.send, V1)}
+    requests = [row.send for row in HTTP_ROWS if isinstance(row.send, Http) and row.send.path != "*"]
+    rows = {(request.method, route_of(request.path, routes)) for request in requests}
+    rows |= {("GET", route_of(row.send.path, routes)) for row in COMMAND_ROWS if isinstance(row.send, V1)}
     exist = {(method.decode(), segment) for segment, resource in routes.items() for method in resource._methods}
     exist |= {("HEAD", segment) for method, segment in exist if method == "GET"}
     assert exist - rows == WITHOUT_ANSWER
@@ -56,10 +66,10 @@ async def test_every_method_of_every_route_has_a_row(start_daemon: Start) -> Non
 async def test_what_is_open_does_not_use_the_hub(start_daemon: Start) -> None:
     routes = routes_of(await start_daemon({}))
     is_open = {segment for segment, resource in routes.items() if resource.is_open}
-    assert is_open == {"", "demo", "favicon.ico", "health"}
-    for segment in is_open - {"health"}:
+    assert is_open == {"/", "/demo", "/favicon.ico", "/health"}
+    for segment in is_open - {"/health"}:
         assert not [value for value in vars(routes[segment]).values() if isinstance(value, Hub)]
-    source = inspect.getsource(type(routes["health"]))
+    source = inspect.getsource(type(routes["/health"]))
     assert set(re.findall(r"_hub\.(\w+)", source)) == {"unavailable_reason", "degraded"}
 
 
