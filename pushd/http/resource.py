@@ -81,8 +81,11 @@ class HttpContext:
         return peer or "unix"
 
     def peer_of(self, request: Request, transport: str) -> Peer:
-        """Return the peer of a connection that begins with an authenticated request."""
-        return Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
+        """Return the peer of a connection that begins with an authenticated request; the request has it from now on,
+        since a reload may change its grant.
+        """
+        peer = request.peer = Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
+        return peer
 
     async def authenticate(self, request: Request) -> Peer:
         """Return the peer of a request.

@@ -46,7 +46,7 @@ class _HeldRequest:
         request: Request,
         peer: Peer,
         limits: QueueLimits,
-        answer: Callable[[PollResult | None], None],
+        answer: Callable[[PollResult | Refusal | None], None],
     ) -> None:
         self.due = 0
         self.subscriber = Poll(self, _NULL_WIRE, limits, peer)
@@ -83,12 +83,17 @@ class _HeldRequest:
         self.expire()
 
     def close(self, why: Refusal) -> None:
-        """Answer with what there is; a request whose subscription is still being opened is refused."""
+        """Answer with what there is; a request is refused if its subscription is still being opened, or if its peer may
+        not receive anything any more.
+        """
         self._request.closes_connection |= isinstance(why, Stopping)
-        if self.subscriber.position:
-            self.expire()
-        else:
+        if not self.subscriber.position:
             self._requests.live.remove(self, why)
+        elif why.challenge is not None:
+            self._requests.live.remove(self, why)
+            self._answer(why)
+        else:
+            self.expire()
 
     def abort(self) -> None:
         """Close the connection without an answer; a request whose subscription is still being opened is refused."""
@@ -131,13 +136,13 @@ class HeldRequests:
         topics: Sequence[str],
         since: Since,
         seconds: float,
-        answer: Callable[[PollResult | None], None],
+        answer: Callable[[PollResult | Refusal | None], None],
     ) -> None:
         """Hold a request for at most `seconds` until there are messages for it.
 
         :param transport: the name of the transport, for counters and the log.
-        :param answer: called once, perhaps before this returns: with the result, or with None when the client has
-            disconnected.
+        :param answer: called once, perhaps before this returns: with the result, with the refusal when the peer has
+            lost its grant meanwhile, or with None when the client has disconnected.
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._context.admit_stream(request)

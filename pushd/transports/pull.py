@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import Deferred
 
 from pushd.core.cursor import Last, MessageId, Since
-from pushd.core.errors import BadParameter, Forbidden
+from pushd.core.errors import BadParameter, Forbidden, Refusal
 from pushd.core.media_type import essence
 from pushd.core.message import Message
 from pushd.core.names import check_channel
 from pushd.core.poll import PollResult
 from pushd.http.answers import sandbox
+from pushd.http.errors import render_refusal
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, parameter, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -69,10 +70,14 @@ class PullResource(HttpResource):
         return page.encode("utf-8")
 
     async def _hold(self, request: Request, channel: str, cursor: Since) -> bool:
-        """Wait for a new message; return whether the client is still connected."""
-        result: Deferred[PollResult | None] = Deferred()
-        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, result.callback)
-        return await result is not None
+        """Wait for a new message; return whether there is still somebody to answer."""
+        waiting: Deferred[PollResult | Refusal | None] = Deferred()
+        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, waiting.callback)
+        result = await waiting
+        if isinstance(result, Refusal):
+            request.answer(render_refusal(request, result))
+            return False
+        return result is not None
 
     def _refresh(self, request: Request, cursor: str | None) -> str:
         """Return the value of the ``Refresh`` header: the seconds, and the URL to load then.

@@ -6,7 +6,7 @@ necessary. `test_matrix.py` sends each row with several credentials; `test_exhau
 
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -63,7 +63,7 @@ class Row:
     label: str
     needs: tuple[str, ...]
     """Actions and operations. If it is empty, any credential is accepted."""
-    send: Callable[[Prepared, str | None], Awaitable[str]] = field(repr=False)
+    send: Callable[[Prepared, str | None], Coroutine[Any, Any, str]] = field(repr=False)
     """Send it with a token, or without one; return `ALLOWED` or the code of the refusal."""
     is_open: bool = False
     """Whether it is answered without a credential, and does not look at one."""
@@ -89,8 +89,8 @@ class Http:
         request = encode_request(self.method, path, body, self.headers | bearer(token))
         client: HttpClient = prepared.daemon.connect("http", HttpClient(request))
         head = await client.head
-        is_authenticated = token is not None and not self.is_open and head.status != 401
-        check_cache_control(head.headers, is_authenticated=is_authenticated)
+        if head.status != 401:
+            check_cache_control(head.headers, is_authenticated=token is not None and not self.is_open)
         if head.status in self.status:
             return ALLOWED
         challenge = head.status, head.headers.get("www-authenticate", "")
