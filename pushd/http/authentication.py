@@ -19,6 +19,7 @@ class Credential(NamedTuple):
 
     token: str
     is_cookie: bool = False
+    is_in_query: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,14 @@ class Carriers:
 
         :raises BadRequest: when it has several.
         """
-        tokens = [*_of_header(request), *_of_subprotocols(request)]
+        tokens, in_query = [*_of_header(request), *_of_subprotocols(request)], False
         if self.query_tokens and (text := parameter(request, TOKEN_PARAMETER.encode("ascii"))) is not None:
             tokens.append(text)
+            in_query = True
         if len(tokens) > 1:
             raise BadRequest("request must not have more than one credential")
         if tokens:
-            return Credential(tokens[0])
+            return Credential(tokens[0], is_in_query=in_query)
         cookie = _cookie(request, self.cookie.encode("ascii")) if self.cookie else None
         return None if cookie is None else Credential(cookie, is_cookie=True)
 

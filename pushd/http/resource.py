@@ -102,6 +102,8 @@ class HttpContext:
             return Peer("http", self.client_of(request), self.authenticator.anonymous)
         if credential.is_cookie:
             self._check_cookie_origin(request)
+        if credential.is_in_query:  # the pages of client pull load what publishers put into them
+            request.setHeader(b"Referrer-Policy", b"no-referrer")
         identity = await self.authenticator.authenticate(credential.token)
         return Peer("http", self.client_of(request), identity.grant, identity)
 
@@ -110,7 +112,10 @@ class HttpContext:
         origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
         is_reading = request.method in _SAFE and not request.is_handshake
         if origin is not None:
-            is_own = self._is_named(origin) or is_same_origin(origin, request.getHeader(b"host") or b"")
+            # Only the browser knows the scheme of the daemon behind a proxy. WebSockets are of another scheme anyway.
+            is_other = is_cross_site(site) and not request.is_handshake
+            is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_other
+            is_own = is_same or self._is_named(origin)
         else:
             is_own = is_reading and site in (b"same-origin", b"none")
         if not is_own:

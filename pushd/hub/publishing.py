@@ -157,6 +157,8 @@ class Publisher:
 
     async def _publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Receipt | Refusal]:
         receipts: list[Receipt | Refusal] = []
+        if not drafts:  # all of them were refused
+            return receipts
         for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)
