@@ -112,9 +112,8 @@ class HttpContext:
         origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
         is_reading = request.method in _SAFE and not request.is_handshake
         if origin is not None:
-            # Only the browser knows the scheme of the daemon behind a proxy. WebSockets are of another scheme anyway.
-            is_other = is_cross_site(site) and not request.is_handshake
-            is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_other
+            # Only the browser knows the scheme of the daemon behind a proxy.
+            is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_cross_site(site)
             is_own = is_same or self._is_named(origin)
         else:
             is_own = is_reading and site in (b"same-origin", b"none")
