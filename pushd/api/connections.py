@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from pushd.core.errors import NotFound
+from pushd.core.errors import Forbidden, NotFound
 from pushd.core.names import check_channel
 from pushd.core.subscriber import Subscriber
 from pushd.http.answers import JSON, json_answer
+from pushd.http.authentication import is_signed
 from pushd.http.query import name_in_path, parameter, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -17,14 +18,30 @@ _MAX_TOPICS = 10_000
 """The most topics in one answer, unless one connection alone has more. A page with many topics ends early."""
 
 
-class ConnectionsResource(HttpResource):
-    """``GET /connections?channel=&limit=&after=``: the connections, in pages. ``DELETE /connections/ID``: kick one."""
-
-    parameters = frozenset({"after", "channel", "limit"})
+class RenewalResource(HttpResource):
+    """``POST /connections/ID/auth``: replace the token of an open connection by that of the request."""
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub
+
+    async def post(self, request: Request) -> Answer:
+        """Renew the token of a connection; answer until when it is valid, and which topics it does not cover."""
+        id, _, action = name_in_path(request).partition("/")
+        if action != "auth":
+            raise NotFound("there is no such address; POST /connections/ID/auth renews the token of a connection")
+        if is_signed(request):
+            raise Forbidden("signed URL grants one request, and cannot renew the token of a connection")
+        lost = self._hub.renew_credential(request.peer, id)
+        identity = request.peer.identity
+        expires = None if identity is None else identity.expires
+        return json_answer(request, {"connection": id, "expires": expires, "unsubscribed": list(lost)})
+
+
+class ConnectionsResource(RenewalResource):
+    """``GET /connections?channel=&limit=&after=``: the connections, in pages. ``DELETE /connections/ID``: kick one."""
+
+    parameters = frozenset({"after", "channel", "limit"})
 
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of GET; the connections are not read."""

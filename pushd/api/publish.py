@@ -163,7 +163,7 @@ def _key(request: Request, scope: str) -> IdempotencyKey | None:
     if not key or len(key) > _MAX_KEY:
         raise BadParameter(f"Idempotency-Key must have 1 to {_MAX_KEY} bytes")
     identity = request.peer.identity
-    publisher = None if identity is None else (identity.issuer, identity.subject or "")
+    publisher = None if identity is None else (identity.authority, identity.subject or "")
     return IdempotencyKey.of(key, scope, request.body, publisher)
 
 

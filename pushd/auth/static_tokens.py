@@ -17,10 +17,8 @@ from twisted.logger import Logger
 
 from pushd.auth.token_checks import Verdict
 from pushd.core.grant import Grant
-from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
+from pushd.core.identity import MAX_SUBJECT_BYTES, STATIC, Identity
 
-TOKEN: Final = "token:"
-"""The prefix of the issuer of a static token; its name follows."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -88,7 +86,7 @@ def _by_hash(where: str, tables: Mapping[str, object]) -> dict[bytes, Identity]:
     for digest, identity in _entries(where, tables):
         other = identities.setdefault(digest, identity)
         if other is not identity:
-            names = " and ".join(each.issuer.removeprefix(TOKEN) for each in (other, identity))
+            names = " and ".join(each.issuer.removeprefix(STATIC) for each in (other, identity))
             raise ValueError(f"{where}: tokens {names} have the same sha256")
     return identities
 
@@ -110,4 +108,4 @@ def _entry(where: str, name: str, table: Mapping[str, object]) -> tuple[bytes, I
         raise ValueError(f"{where}: sub must be the subject, a string of 1 to {MAX_SUBJECT_BYTES} bytes")
     entries = {key: value for key, value in table.items() if key not in ("sha256", "sub")}
     grant = Grant.parse(entries, subject, where=where)
-    return bytes.fromhex(digest), Identity(subject, grant, f"{TOKEN}{name}", token_id=digest.lower(), tags=grant.tags)
+    return bytes.fromhex(digest), Identity(subject, grant, f"{STATIC}{name}", token_id=digest.lower(), tags=grant.tags)

@@ -18,6 +18,8 @@ from joserfc.errors import JoseError
 from joserfc.jwa import JWS_ALGORITHMS, JWSAlgModel
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
+from pushd.auth.url_signature import check_secret
+
 SYMMETRIC = ("HS256", "HS384", "HS512")
 """Algorithms (RFC 7518, section 3.1) that verify with a shared secret."""
 ASYMMETRIC = (
@@ -28,8 +30,6 @@ ASYMMETRIC = (
 )
 """Algorithms (RFC 7518, RFC 8037, RFC 9864) that verify with a public key."""
 _EDWARDS = frozenset(("EdDSA", "Ed25519"))
-SECRET_BYTES = 32
-"""The least bytes of a secret."""
 RSA_BITS = range(2048, 8193)
 """The sizes of RSA keys; longer ones would occupy the reactor."""
 _MODELS: Mapping[str, JWSAlgModel] = MappingProxyType(
@@ -130,12 +130,7 @@ def parse_secret(content: bytes, key_id: str) -> VerificationKey:
 
     :raises ValueError: when it is too short, or is a key for asymmetric algorithms.
     """
-    secret = content.rstrip(b"\r\n")
-    if len(secret) < SECRET_BYTES:
-        raise ValueError(f"must have at least {SECRET_BYTES} bytes (has {len(secret)})")
-    # RFC 8725, section 3.5: a public key is known to everybody.
-    if b"-----BEGIN " in secret or secret.lstrip().startswith((b"{", b"ssh-", b"ecdsa-")):
-        raise ValueError("must be a secret, not a key for asymmetric algorithms")
+    secret = check_secret(content)
     try:
         return VerificationKey(key_id, frozenset(SYMMETRIC), OctKey.import_key(secret))
     except ValueError:

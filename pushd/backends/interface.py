@@ -185,5 +185,21 @@ class Backend(Protocol):
         :raises Refusal: when the channel cannot be deleted now.
         """
 
+    async def remember_url(self, digest: bytes, until: float) -> None:
+        """Remember that a signed URL was used, for all nodes and as long as the epoch of the log lasts.
+
+        A backend remembers at most `pushd.core.remembered_urls.MAX_URLS`, and forgets those with the least `until`.
+
+        :param digest: tells it from other URLs.
+        :param until: how long it has to be remembered, in unix seconds; always the same for one digest.
+        :raises Refusal: when it cannot be remembered now.
+        """
+
+    async def is_url_remembered(self, digest: bytes) -> bool:
+        """Return whether a signed URL was used, and its time is not over.
+
+        :raises Refusal: when that cannot be found out now.
+        """
+
     async def usage(self) -> Usage:
         """Return the size of the content. Does not wait for a backend that is known to be unavailable."""

@@ -15,6 +15,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.log import Log
 from pushd.core.log_reader import LogReader
 from pushd.core.message import Draft, Message
+from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.net.turn_slices import Slices
 
@@ -34,6 +35,7 @@ class MemoryBackend:
     ) -> None:
         self._log = Log(epoch or new_epoch(), bounds)
         self._reader = LogReader(self._log)
+        self._urls = RememberedUrls()
         self._clock = clock
         self._wall = wall
         self._events: BackendEvents | None = None
@@ -80,6 +82,12 @@ class MemoryBackend:
         if was_known and self._events:
             self._events.on_deleted(channel)
         return was_known
+
+    async def remember_url(self, digest: bytes, until: float) -> None:
+        self._urls.add(digest, until, self._wall())
+
+    async def is_url_remembered(self, digest: bytes) -> bool:
+        return self._urls.contains(digest, self._wall())
 
     async def usage(self) -> Usage:
         return Usage(len(self._log), self._log.bytes, len(self._log.channels), record_bytes=self._log.channels.memory)

@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass
 
+from pushd.auth.url_signature import check_secret
 from pushd.config.fields import setting
 from pushd.config.issuers import IssuerSettings
-from pushd.config.parsers import flag, text
+from pushd.config.key_files import read_key_file
+from pushd.config.parsers import duration, flag, nonblank_string, text
 from pushd.core.grant import NOTHING, Grant
 
 _COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -14,6 +16,9 @@ ANONYMOUS = "anonymous"
 """The name of the section within [auth] with the grant of anonymous peers."""
 ISSUER = "issuer"
 """The name of the table within [auth] whose sections are the issuers of JSON Web Tokens."""
+URL_KEYS = "url_keys"
+"""The name of the section within [auth] with the keys of signed URLs."""
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def cookie_name(value: object) -> str:
@@ -37,10 +42,18 @@ class AuthSettings:
         "Whether the parameter token of an address is taken as a token; addresses appear in logs of proxies.",
         "true or false",
     )
+    grace: float = setting(
+        25,
+        duration(minimum=0, maximum=3600),
+        "How long a connection stays open after its token has expired, unless the token is renewed.",
+        "seconds",
+    )
     anonymous: Grant = NOTHING
     """The grant of a peer without a credential, if authentication is enabled."""
     issuers: tuple[IssuerSettings, ...] = ()
     """The issuers of JSON Web Tokens."""
+    url_keys: tuple[tuple[str, str], ...] = ()
+    """The keys of signed URLs: the id and the file of each."""
     is_enabled: bool = False
     """Whether any setting of the section is set, even to its default."""
 
@@ -54,3 +67,38 @@ def read_anonymous(table: object) -> Grant:
     if not isinstance(table, dict):
         raise ValueError("auth.anonymous must be a section, written [auth.anonymous]")
     return Grant.parse(table, None, where="auth.anonymous")
+
+
+def read_url_keys(table: object) -> tuple[tuple[str, str], ...]:
+    """Return the id and the file of each key of signed URLs.
+
+    :param table: the value of `auth.url_keys` in the file.
+    :raises ValueError: when it is invalid. The text begins with its key.
+    """
+    if not isinstance(table, dict):
+        raise ValueError("auth.url_keys must be a section, written [auth.url_keys]")
+    return tuple((_key_id(key_id), _key_file(key_id, file)) for key_id, file in table.items())
+
+
+def build_url_keys(settings: tuple[tuple[str, str], ...]) -> dict[str, bytes]:
+    """Return the secrets of signed URLs by the ids of their keys, after reading their files.
+
+    :raises ValueError: when a file cannot be read, or a secret is unusable. The text begins with the key.
+    """
+    return {
+        key_id: read_key_file(f"auth.url_keys.{key_id}", file, lambda content, _: check_secret(content))
+        for key_id, file in settings
+    }
+
+
+def _key_id(text: str) -> str:
+    if not _KEY_ID.fullmatch(text):
+        raise ValueError(f"auth.url_keys.{text!r}: id of a key must have 1 to 64 letters, digits, - and _")
+    return text
+
+
+def _key_file(key_id: str, value: object) -> str:
+    try:
+        return nonblank_string(value)
+    except ValueError as error:
+        raise ValueError(f"auth.url_keys.{key_id}: {error}") from None

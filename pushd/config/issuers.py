@@ -9,8 +9,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pushd.auth.claims import GRANT_KEYS, ClaimRules
@@ -25,13 +23,12 @@ from pushd.auth.verification_keys import (
     with_synonyms,
 )
 from pushd.config.fields import parse_rows, required, setting, suggestion
+from pushd.config.key_files import read_key_file
 from pushd.config.parsers import duration, flag, nonblank_string, string_list, text
 
-T = TypeVar("T")
 OpenJwks = Callable[[str, str], KeySource]
 """Returns the keys of an issuer, by the name of its section, at a URL."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_FILE_BYTES = 1 << 16
 _KEY_SETTINGS = ("jwks_url", "keys_file", "secret_files")
 
 
@@ -138,7 +135,7 @@ class IssuerSettings:
 
     def _read_keys(self) -> KeySet:
         if self.keys_file:
-            keys = _read_file(f"auth.issuer.{self.name}.keys_file", self.keys_file, _parse_keys)
+            keys = read_key_file(f"auth.issuer.{self.name}.keys_file", self.keys_file, _parse_keys)
             if not any(keys.candidates(None, name) for name in with_synonyms(self.algorithms)):
                 raise ValueError(
                     f"auth.issuer.{self.name}.keys_file: {self.keys_file}: contains no key for the algorithms "
@@ -146,7 +143,7 @@ class IssuerSettings:
                 )
             return keys
         key = f"auth.issuer.{self.name}.secret_files"
-        return KeySet([_read_file(key, file, parse_secret) for file in self.secret_files])
+        return KeySet([read_key_file(key, file, parse_secret) for file in self.secret_files])
 
 
 def read_issuers(tables: object) -> tuple[IssuerSettings, ...]:
@@ -223,19 +220,3 @@ def _parse_keys(content: bytes, key_id: str) -> KeySet:
     if keys.unusable:
         raise ValueError(keys.unusable[0])
     return keys
-
-
-def _read_file(key: str, file: str, parse: Callable[[bytes, str], T]) -> T:
-    """Parse a file. Keys that have no id are named after it: its name without directory and extension."""
-    try:
-        with Path(file).open("rb") as stream:
-            content = stream.read(_FILE_BYTES + 1)
-        if len(content) > _FILE_BYTES:
-            raise ValueError(f"must not exceed {_FILE_BYTES} bytes")
-        return parse(content, Path(file).stem)
-    except OSError as error:
-        raise ValueError(f"{key}: {file}: {error.strerror or error}") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{key}: {file}: is not JSON: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{key}: {file}: {error}") from None

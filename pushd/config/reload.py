@@ -53,6 +53,7 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         now.auth,
         anonymous=loaded.auth.anonymous,
         issuers=loaded.auth.issuers,
+        url_keys=loaded.auth.url_keys,
         is_enabled=loaded.auth.is_enabled,
     )
     config = replace(now, sources=loaded.sources, auth=auth)
@@ -70,6 +71,8 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         applied.append("auth.anonymous")
     if loaded.auth.issuers != now.auth.issuers:
         applied.append("auth.issuer")
+    if loaded.auth.url_keys != now.auth.url_keys:
+        applied.append("auth.url_keys")
     before, after = ({source.name: source for source in each.sources} for each in (now, loaded))
     names = dict.fromkeys([*before, *after])
     applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]

@@ -42,6 +42,12 @@ class Wire(Protocol):
     def end(self, channel: str) -> bytes:
         """Encode the end of a channel; ``b""`` if the wire is data-only."""
 
+    def expiring(self, at: int) -> bytes:
+        """Encode the warning that the credential expires at `at`, in unix seconds; ``b""`` if the format has none."""
+
+    def expired(self, code: str) -> bytes:
+        """Encode the last frame after a credential has lapsed, with the code of its refusal; ``b""`` if none."""
+
     def ping(self) -> bytes:
         """Encode a keepalive ping; ``b""`` if the format has none."""
 
@@ -76,6 +82,14 @@ class StatelessWire:
 
     def begin(self, cursor: MessageId, connection: str) -> bytes:
         """Return ``b""``: the format has no begin object."""
+        return b""
+
+    def expiring(self, at: int) -> bytes:
+        """Return ``b""``: the format has no warning."""
+        return b""
+
+    def expired(self, code: str) -> bytes:
+        """Return ``b""``: the format has no such frame."""
         return b""
 
     def last(self) -> bytes:

@@ -168,6 +168,10 @@ class TokenRevoked(Refusal):
     challenge = 'Bearer error="invalid_token"'
 
 
+LAPSED = TokenExpired, TokenRevoked
+"""The refusals of credentials that were accepted before."""
+
+
 class NotFound(Refusal):
     """There is no such resource."""
 

@@ -10,6 +10,9 @@ MAX_TOKEN_BYTES: Final = 8 << 10
 MAX_SUBJECT_BYTES: Final = 255
 """The most bytes of a subject in UTF-8. Each message of its publisher contains it."""
 
+STATIC: Final = "token:"
+"""The prefix of the issuer of a static token; the name of the token follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -18,10 +21,19 @@ class Identity:
     subject: str | None
     grant: Grant
     issuer: str
-    """The name of the issuer in the configuration, or ``token:NAME`` for a static token."""
+    """The name of the issuer in the configuration; ``token:NAME`` for a static token, ``url:KID`` for a signed URL."""
     expires: float | None = None
     """When the credential expires, in unix seconds; None: never."""
     token_id: str | None = None
     """The id by which the credential can be revoked: ``jti`` (RFC 7519, section 4.1.7), or the SHA-256 of the token."""
     tags: tuple[str, ...] = ()
     """By which groups of credentials can be revoked."""
+
+    @property
+    def authority(self) -> str:
+        """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""
+        return STATIC if self.issuer.startswith(STATIC) else self.issuer
+
+    def is_same_as(self, other: "Identity") -> bool:
+        """Return whether two credentials are of the same authority and subject, so that one may replace the other."""
+        return (self.authority, self.subject) == (other.authority, other.subject)

@@ -60,6 +60,9 @@ class Poll(Subscriber):
         """Add gaps to the result."""
         self._gaps = (*self._gaps, *gaps)
 
+    def warn_of_expiry(self, at: int) -> None:
+        """Do nothing: a poll ends soon, and the next one is authenticated again."""
+
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Take a page of the history; finish when the response is full, or at the last page if there is anything."""
         messages = [*self._messages, *page.messages]

@@ -118,6 +118,10 @@ class QueuedOutput(TopicFilter):
         """Number of bytes in the outbox."""
         return self._outbox.bytes if self._outbox is not None else 0
 
+    def warn_of_expiry(self, at: int) -> None:
+        """Warn at once that the credential expires at `at`, in unix seconds."""
+        self._write([self.wire.expiring(at)])
+
     def pause(self) -> None:
         """Called when the transport cannot send more for now: queue deliveries in the outbox."""
         if self._outbox is None and not self.is_closed:

@@ -14,6 +14,7 @@ from pushd.ctl.credential import add_credential_options
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 from pushd.ctl.output import escape_controls
+from pushd.ctl.sign import add_sign_options, sign_url
 from pushd.ctl.token_explain import add_explain_command
 from pushd.ctl.token_issue import add_issue_command
 from pushd.ctl.tokens import add_token_commands
@@ -196,6 +197,16 @@ def build_parser() -> ArgumentParser:
     token_commands = add_token_commands(token)
     add_issue_command(token_commands)
     add_explain_command(token_commands)
+
+    signing = _command(
+        subparsers,
+        "sign",
+        sign_url,
+        "print a signed URL, which allows one request without a token",
+        "pushctl sign https://push.example.org/sse/news --key web=web.key --expires 5m --until 2h",
+        "pushctl sign /pub/chat/42 --method POST --key web --key-file web.key --sub alice",
+    )
+    add_sign_options(signing)
 
     _command(subparsers, "health", commands.health, "check whether the daemon is ready", "pushctl health && deploy")
     return parser

@@ -1,7 +1,6 @@
 """The command `pushctl token issue`: signs a JSON Web Token (RFC 7519), for tests and scripts."""
 
 import json
-import re
 import secrets
 import time
 import warnings
@@ -9,6 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pushd.ctl.durations import duration
 from pushd.ctl.errors import CtlError
 from pushd.ctl.tokens import add_grant_options, check_subject, grant_of
 
@@ -25,8 +25,6 @@ ALGORITHMS = (*_SYMMETRIC, *_RSA, *_BY_CURVE.values(), *_EDWARDS)
 _SECRET_BYTES = 32
 _RSA_BITS = range(2048, 8193)
 """The least bytes of a secret, and the sizes of RSA keys, that the daemon accepts."""
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 _MAX_FILE_BYTES = 1 << 16
 _EXAMPLES = """examples:
   openssl rand -hex 32 > shop.secret
@@ -146,7 +144,7 @@ def add_issue_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None:
     add_grant_options(command)
     command.add_argument(
         "--expires",
-        type=_seconds,
+        type=duration,
         default=3600,
         metavar="DURATION",
         help="such as 90s, 10m, 1h (default) or 7d; the daemon accepts at most max_lifetime, by default 24h",
@@ -154,13 +152,6 @@ def add_issue_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument(
         "--claims", type=_claims, default={}, metavar="JSON", help="an object of further claims, which take precedence"
     )
-
-
-def _seconds(text: str) -> int:
-    found = _DURATION.fullmatch(text)
-    if not found or not int(found[1]):
-        raise ArgumentTypeError(f"must be a duration such as 90s, 10m, 1h or 7d (got {text!r})")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _claims(text: str) -> dict[str, Any]:

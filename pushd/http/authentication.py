@@ -1,9 +1,12 @@
-"""The credentials of requests: where a token may stand (RFC 6750, section 2), and who sent it."""
+"""The credentials of requests: where a token may stand (RFC 6750, section 2), and signed URLs."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pushd.auth.signed_urls import SignedUrls
+from pushd.auth.url_signature import SIGNATURE
 from pushd.core.errors import BadRequest
+from pushd.core.identity import Identity
 from pushd.http.query import parameter
 from pushd.http.request import Request
 
@@ -48,6 +51,25 @@ class Carriers:
             return Credential(tokens[0], is_in_query=in_query)
         cookie = _cookie(request, self.cookie.encode("ascii")) if self.cookie else None
         return None if cookie is None else Credential(cookie, is_cookie=True)
+
+
+def is_signed(request: Request) -> bool:
+    """Return whether a request has a signature in its URL, valid or not."""
+    return request.query != b"" and SIGNATURE in request.args
+
+
+async def identity_of_url(request: Request, signed_urls: SignedUrls, carriers: Carriers) -> Identity:
+    """Return the identity of a request for a signed URL. No other address learns the URL from the answer.
+
+    :raises BadRequest: when it has another credential; a cookie, which browsers send with every request, is ignored.
+    :raises Refusal: see `SignedUrls.authenticate`.
+    """
+    request.setHeader(b"Referrer-Policy", b"no-referrer")
+    other = carriers.credential_of(request)
+    if other is not None and not other.is_cookie:
+        raise BadRequest("request for a signed URL must not have another credential")
+    path = b"/" + b"/".join([*request.prepath, *request.postpath])
+    return await signed_urls.authenticate(request.method, path, request.args)
 
 
 def _of_header(request: Request) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 
+from pushd.auth.url_signature import RECONNECT_PARAMETERS
 from pushd.core.cursor import MessageId, Since, newest_of, parse_id, parse_since
 from pushd.core.delivery import Wire
 from pushd.core.edit_distance import edit_distance
@@ -10,8 +11,6 @@ from pushd.core.errors import BadParameter, BadSince, BadUtf8, NotFound
 from pushd.core.outbox import Policy, parse_policy
 from pushd.http.request import Request
 
-RECONNECT_PARAMETERS = (b"lastEventId", b"lastEventID", b"last_event_id", b"Last-Event-ID")
-"""Parameters in which polyfills of EventSource and other clients send the last id when they reconnect."""
 CURSOR_PARAMETERS = ("since", *(name.decode("ascii") for name in RECONNECT_PARAMETERS))
 """All parameters of a cursor."""
 _TYPING_ERROR = 2
@@ -53,16 +52,19 @@ def parameter(request: Request, name: bytes) -> str | None:
         raise BadUtf8(f"{name.decode('ascii')} is not valid percent-encoded UTF-8") from None
 
 
-def check_parameters(request: Request, known: Collection[str], *, is_strict: bool) -> None:
+def check_parameters(
+    request: Request, known: Collection[str], *, is_strict: bool, credentials: Collection[str] = ()
+) -> None:
     """Check the names of the parameters of the query.
 
     :param known: the names that the resource uses.
+    :param credentials: the names of parameters of credentials. They are too short to be suggested.
     :param is_strict: whether any other name is refused; if not, only one that looks like a typing error.
     :raises BadParameter: when a name is refused; the text suggests the one that was probably meant.
     """
     for raw in request.args:
         name = raw.decode("utf-8", "replace")
-        if name in known:
+        if name in known or name in credentials:
             continue
         similar = min(known, key=lambda each: edit_distance(each, name), default="")
         is_similar = bool(similar) and edit_distance(similar, name) <= _TYPING_ERROR
@@ -107,6 +109,12 @@ def since_of(request: Request) -> Since:
     """
     cursor = reconnect_cursor(request)
     return parse_since(parameter(request, b"since") or "") if cursor is None else cursor
+
+
+def is_reconnect(request: Request) -> bool:
+    """Return whether a request has a cursor, valid or not, as those have that continue a stream."""
+    names = (*RECONNECT_PARAMETERS, b"since") if request.query else ()
+    return bool(request.getHeader(b"last-event-id")) or any(request.args.get(name) for name in names)
 
 
 def reconnect_cursor(request: Request) -> Since | None:

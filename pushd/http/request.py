@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress
 
+from pushd.auth.url_signature import parse_query
 from pushd.core.errors import Refusal
 from pushd.core.grant import NOTHING
 from pushd.core.peer import Peer
@@ -182,7 +183,7 @@ class Request:
     def args(self) -> dict[bytes, list[bytes]]:
         """The parameters of the query, decoded."""
         if self._args is None:
-            self._args = _parse_query(self.query)
+            self._args = parse_query(self.query)
         return self._args
 
     def getHeader(self, name: bytes) -> bytes | None:
@@ -315,13 +316,3 @@ class Request:
 
 _PRINTABLE = bytes(code if code >= 32 and code != 127 else 32 for code in range(256))
 """Replaces control characters, so that no value ends its line (RFC 9110, section 5.5)."""
-
-
-def _parse_query(query: bytes) -> dict[bytes, list[bytes]]:
-    """Parse a query (WHATWG URL, section 5.1): only ``&`` separates parameters, and one may have no ``=``."""
-    parameters: dict[bytes, list[bytes]] = {}
-    for pair in query.replace(b"+", b" ").split(b"&"):
-        if pair:
-            name, _, value = pair.partition(b"=")
-            parameters.setdefault(unquote_to_bytes(name), []).append(unquote_to_bytes(value))
-    return parameters

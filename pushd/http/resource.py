@@ -11,11 +11,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
+from pushd.auth.signed_urls import SignedUrls
+from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
 from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
 from pushd.core.grant import FULL
+from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
-from pushd.http.authentication import TOKEN_PARAMETER, Carriers
+from pushd.http.authentication import TOKEN_PARAMETER, Carriers, identity_of_url, is_signed
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
@@ -27,7 +30,8 @@ from pushd.net.admission import Admission, Slot
 from pushd.net.eager_task import run_eagerly
 
 _EXPOSED_HEADERS = (
-    b"Pushd-Cursor, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, Retry-After"
+    b"Pushd-Cursor, Pushd-Connection, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, "
+    b"Retry-After"
 )
 _REQUEST_HEADERS = (
     b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"
@@ -58,6 +62,8 @@ class HttpContext:
     access: AccessLog = field(default_factory=AccessLog)
     authenticator: Authenticator = NO_AUTHENTICATION
     carriers: Carriers = field(default_factory=Carriers)
+    signed_urls: SignedUrls | None = None
+    """Verifies signed URLs; None or without keys: they are not accepted."""
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
@@ -93,19 +99,32 @@ class HttpContext:
         :raises TokenInvalid: when its credential is not accepted.
         :raises TokenExpired: when its credential has expired.
         :raises BadRequest: when it has several credentials.
+        :raises BadParameter: when its URL is signed, and has a parameter of the signature more than once.
         :raises Forbidden: when it is authenticated by a cookie, and a page of a foreign origin may have sent it.
         """
         if not self.authenticator.is_enabled:
             return _EVERYBODY
+        identity = await self._identity_of(request)
+        grant = self.authenticator.anonymous if identity is None else identity.grant
+        return Peer("http", self.client_of(request), grant, identity)
+
+    async def _identity_of(self, request: Request) -> Identity | None:
+        """Return the identity of a request; None if it has no credential."""
+        if self.signed_urls is not None and self.signed_urls.keys and is_signed(request):
+            return await identity_of_url(request, self.signed_urls, self.carriers)
         credential = self.carriers.credential_of(request)
         if credential is None:
-            return Peer("http", self.client_of(request), self.authenticator.anonymous)
+            return None
         if credential.is_cookie:
             self._check_cookie_origin(request)
         if credential.is_in_query:  # the pages of client pull load what publishers put into them
             request.setHeader(b"Referrer-Policy", b"no-referrer")
-        identity = await self.authenticator.authenticate(credential.token)
-        return Peer("http", self.client_of(request), identity.grant, identity)
+        return await self.authenticator.authenticate(credential.token)
+
+    @property
+    def credential_parameters(self) -> frozenset[str]:
+        """The parameters of signed URLs, if these are accepted."""
+        return CREDENTIAL_PARAMETERS if self.signed_urls is not None and self.signed_urls.keys else frozenset()
 
     def _check_cookie_origin(self, request: Request) -> None:
         """Check that no page of a foreign origin made the browser send a cookie."""
@@ -253,10 +272,11 @@ class HttpResource(Resource):
 
     def _check_parameters(self, request: Request) -> None:
         token = {TOKEN_PARAMETER} if self.context.carriers.query_tokens else set()
+        others = self.context.credential_parameters
         if request.method not in _SAFE:
-            check_parameters(request, self.write_parameters | token, is_strict=True)
+            check_parameters(request, self.write_parameters | token, is_strict=True, credentials=others)
         elif self.parameters is not None:
-            check_parameters(request, self.parameters | token, is_strict=False)
+            check_parameters(request, self.parameters | token, is_strict=False, credentials=others)
 
     async def _answer_other(self, request: Request) -> Answer:
         methods = self._methods

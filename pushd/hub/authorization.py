@@ -126,5 +126,5 @@ def _check_authenticated(peer: Peer, what: str) -> None:
 
     :raises TokenMissing: when it has none.
     """
-    if peer.grant.subject is None:
+    if peer.identity is None and peer.grant.subject is None:
         raise TokenMissing(f"{what} needs a token")

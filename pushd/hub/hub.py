@@ -7,7 +7,7 @@ dispatcher.
 
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +21,15 @@ from pushd.core.connection_ids import ConnectionIds
 from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import BadParameter, InternalError, Kicked, Refusal, UnknownChannel, UnknownConnection
+from pushd.core.errors import (
+    BadParameter,
+    InternalError,
+    Kicked,
+    NotGranted,
+    Refusal,
+    UnknownChannel,
+    UnknownConnection,
+)
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.outlet import Outlet
@@ -29,8 +37,9 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import check_credential, check_operation, check_subscribe, check_topics, renewals
+from pushd.hub.authorization import check_credential, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
+from pushd.hub.credentials import Credentials
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
@@ -82,6 +91,8 @@ class Hub:
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
+        self.credentials = Credentials(clock, wall, turns, self.disconnect, self.unsubscribe)
+        """The credentials of open connections."""
         self._publisher = Publisher(backend, clock, counters, self.dispatcher)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
@@ -130,6 +141,7 @@ class Hub:
         self.unavailable_reason = _STOPPING
         self._subscriptions.stop()
         self._relief.stop()
+        self.credentials.stop()
         await self._backend.stop()
 
     async def turn(self) -> None:
@@ -175,6 +187,8 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id."""
         self._register.add(subscriber, self._wall())
+        if subscriber.peer.identity is not None:
+            self.credentials.watch(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -239,6 +253,7 @@ class Hub:
         """
         topics = list(subscriber.starts)
         self._register.remove(subscriber)
+        self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
 
@@ -270,12 +285,12 @@ class Hub:
             self.log.failure("{peer}: aborting the connection failed", Failure(), peer=subscriber.peer)
 
     async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
-        """Renew the grants of all peers, over several reactor turns.
+        """Renew the grants of all peers; see `Credentials.renew_all`."""
+        await self.credentials.renew_all(list(self._register.all()), renew)
 
-        :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected, as is one that
-            has a topic that is not granted any more.
-        """
-        await self._turns.run(renewals(list(self._register.all()), renew, self.disconnect))
+    def renew_credential(self, peer: Peer, id: str) -> Mapping[str, NotGranted]:
+        """Replace the credential of a connection; see `Credentials.renew`."""
+        return self.credentials.renew(peer, self._register.find(id))
 
     def kick(self, peer: Peer, id: str) -> None:
         """Close a connection.

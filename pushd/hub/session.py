@@ -47,7 +47,7 @@ from pushd.core.message import Draft
 from pushd.core.names import Scope
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
-from pushd.hub.authorization import check_credential, lost_topics
+from pushd.hub.authorization import check_credential
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.net.eager_task import run_eagerly
@@ -247,13 +247,7 @@ class Session(Generic[T]):
             answer(Acknowledged())
             return
         identity = await authenticator.authenticate(token)
-        peer = subscriber.peer
-        is_same = (peer.issuer, peer.grant.subject) == (identity.issuer, identity.subject)
-        if peer.issuer is not None and not is_same:
-            raise Forbidden("token must have the issuer and the subject of the first one of this connection")
-        peer.grant, peer.identity = identity.grant, identity
-        lost = lost_topics(subscriber)
-        self._context.hub.unsubscribe(subscriber, lost)
+        lost = self._context.hub.credentials.accept(subscriber, identity)
         answer(Authenticated(identity.subject or "", tuple(lost.values())))
 
     def _check_scope(self, topics: Iterable[str]) -> None:

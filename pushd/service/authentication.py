@@ -1,7 +1,7 @@
 """The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -12,14 +12,15 @@ from twisted.web.client import Agent
 from pushd.auth.authenticator import Authenticator, Verifier
 from pushd.auth.jwks import JwksSources
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
-from pushd.auth.static_tokens import TOKEN, StaticTokens
+from pushd.auth.signed_urls import URL_KEY, SignedUrls, UrlMemory
+from pushd.auth.static_tokens import StaticTokens
 from pushd.auth.verification_keys import KeySet
-from pushd.config.auth import AuthSettings
+from pushd.config.auth import AuthSettings, build_url_keys
 from pushd.config.issuers import OpenJwks, build_issuers
 from pushd.config.table import ConfigError
 from pushd.core.errors import TokenRevoked
 from pushd.core.grant import FULL
-from pushd.core.identity import Identity
+from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
 
 _CONNECT_SECONDS: Final = 5.0
@@ -31,15 +32,17 @@ class Credentials(NamedTuple):
 
     tokens: StaticTokens
     issuers: tuple[Issuer, ...]
+    url_keys: Mapping[str, bytes]
+    """The secrets of signed URLs, by the ids of their keys."""
 
 
 def read_credentials(settings: AuthSettings, open_jwks: OpenJwks) -> Credentials:
-    """Read the tokens file, and the keys of the issuers.
+    """Read the tokens file, the keys of the issuers, and those of signed URLs.
 
     :raises ValueError: when a file cannot be read or is invalid. The text is one sentence that names it.
     """
     tokens = StaticTokens.from_file(Path(settings.tokens_file)) if settings.tokens_file else StaticTokens({})
-    return Credentials(tokens, build_issuers(settings.issuers, open_jwks))
+    return Credentials(tokens, build_issuers(settings.issuers, open_jwks), build_url_keys(settings.url_keys))
 
 
 def check_credentials(settings: AuthSettings) -> None:
@@ -57,19 +60,23 @@ class AuthenticationService(MultiService):
     """Authentication as the settings describe it, and the fetches of keys.
 
     :param reactor: for connections to issuers.
+    :param memory: remembers the signed URLs that were used.
     :param unix_time: returns unix seconds.
     :raises ConfigError: when a file of the settings cannot be read or is invalid.
     """
 
     log = Logger()
 
-    def __init__(self, settings: AuthSettings, reactor: Any, unix_time: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: AuthSettings, reactor: Any, memory: UrlMemory, unix_time: Callable[[], float] = time.time
+    ) -> None:
         super().__init__()
         self.authenticator = Authenticator((), unix_time, FULL)
         self.jwt = JwtVerifier((), unix_time)
         self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self.authenticator.forget)
         self._jwks.setServiceParent(self)
         self.tokens = StaticTokens({})
+        self.signed_urls = SignedUrls({}, memory, unix_time)
         try:
             self._apply(settings, read_credentials(settings, self._jwks.open))
         except ValueError as error:
@@ -86,7 +93,7 @@ class AuthenticationService(MultiService):
             credentials = read_credentials(settings, self._jwks.open)
         except ValueError as error:
             self.log.error("Tokens and keys not reloaded, the previous ones stay in use: {reason}", reason=str(error))
-            credentials = Credentials(self.tokens, tuple(self.jwt.issuers))
+            credentials = Credentials(self.tokens, tuple(self.jwt.issuers), self.signed_urls.keys)
         self._apply(settings, credentials)
 
     def renew(self, peer: Peer) -> None:
@@ -97,8 +104,11 @@ class AuthenticationService(MultiService):
         identity = peer.identity
         if identity is None:
             peer.grant = self.authenticator.anonymous
-        elif identity.issuer.startswith(TOKEN):
+        elif identity.authority == STATIC:
             self._renew_token(peer, identity)
+        elif identity.issuer.startswith(URL_KEY):
+            if identity.issuer.removeprefix(URL_KEY) not in self.signed_urls.keys:
+                raise TokenRevoked("key of the signed URL has been removed")
         elif identity.issuer not in {issuer.name for issuer in self.jwt.issuers}:
             raise TokenRevoked("issuer of the token has been removed")
 
@@ -111,6 +121,7 @@ class AuthenticationService(MultiService):
     def _apply(self, settings: AuthSettings, credentials: Credentials) -> None:
         self.tokens = credentials.tokens
         self.jwt.reconfigure(credentials.issuers)
+        self.signed_urls.keys = credentials.url_keys
         self._jwks.retain(issuer.keys for issuer in credentials.issuers)
         verifiers: tuple[Verifier, ...] = (self.tokens, self.jwt)
         self.authenticator.reconfigure(verifiers, settings.anonymous if settings.is_enabled else FULL)

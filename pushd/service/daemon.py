@@ -30,6 +30,7 @@ from pushd.net.loop_delay import LoopDelay
 from pushd.net.low_priority import LowPriorityReaders
 from pushd.net.shared_port import SharingReactor
 from pushd.net.supervisor import Supervisor
+from pushd.net.unix_clock import UnixClock
 from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, make_backend
 from pushd.service.listener import ListenerService
@@ -75,14 +76,18 @@ class Daemon(MultiService):
         self._counters = Counters(reactor.seconds)
         self._admission = Admission(raise_file_limit(limits.connections), limits.connections_per_address)
         self._budget = Budget(limits.waiting_bytes, reactor.seconds)
-        self.hub = Hub(make_backend(config, reactor), reactor, self._counters, limits.subscriptions, self._budget)
+        unix_time = UnixClock()
+        backend = make_backend(config, reactor)
+        self.hub = Hub(backend, reactor, self._counters, limits.subscriptions, self._budget, unix_time)
         self._on_reload += [
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
             lambda new: self._admission.reconfigure(
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
             ),
             lambda new: self.hub.reconfigure(new.limits.subscriptions),
+            lambda new: self.hub.credentials.reconfigure(new.auth.grace),
         ]
+        self.hub.credentials.reconfigure(config.auth.grace)
         ticks, low_priority = Ticks(reactor), LowPriorityReaders(reactor)
         ticks.on_tick(self.hub.dispatcher.on_tick)
         self._keepalive = self._make_keepalive(ticks)
@@ -92,7 +97,7 @@ class Daemon(MultiService):
         BackendService(self.hub, timers).setServiceParent(self)
         self._sources = RunningSources(self._source_factories(config))
         self._sources.setServiceParent(self)
-        self._authentication = AuthenticationService(config.auth, reactor)
+        self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time)
         self._authentication.setServiceParent(self)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
@@ -222,6 +227,7 @@ class Daemon(MultiService):
             AccessLog(config.log.access, self._reactor.seconds),
             self._authentication.authenticator,
             Carriers(config.auth.cookie, config.auth.query_tokens),
+            self._authentication.signed_urls,
         )
 
     def _make_root(self) -> Root:

@@ -6,7 +6,7 @@ from typing import Any
 from twisted.web.resource import Resource
 
 from pushd.api.channels import ChannelsResource
-from pushd.api.connections import ConnectionsResource
+from pushd.api.connections import ConnectionsResource, RenewalResource
 from pushd.api.cursor import CursorResource
 from pushd.api.demo import DemoResource
 from pushd.api.explain import ExplainResource
@@ -143,7 +143,8 @@ class Root(_Branch):
             b"demo": DemoResource(context),
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
         }
-        super().__init__(context, routes | (_admin_routes(context, hub) if serves_admin else {}))
+        admin = _admin_routes(context, hub) if serves_admin else {b"connections": RenewalResource(context, hub)}
+        super().__init__(context, routes | admin)
 
 
 def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, Resource]:

@@ -8,11 +8,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import DataOnlyWire
-from pushd.core.errors import Refusal, Stopping
+from pushd.core.errors import LAPSED, NotGranted, Refusal, Stopping, TokenMissing
 from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
+from pushd.http.errors import render_refusal
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
@@ -33,6 +34,8 @@ class _NullWire(DataOnlyWire):
 
 
 _NULL_WIRE = _NullWire()
+_UNAUTHORIZED: Final = (*LAPSED, TokenMissing, NotGranted)
+"""Refusals after which a peer receives nothing more."""
 
 
 class _HeldRequest:
@@ -46,7 +49,7 @@ class _HeldRequest:
         request: Request,
         peer: Peer,
         limits: QueueLimits,
-        answer: Callable[[PollResult | Refusal | None], None],
+        answer: Callable[[PollResult | None], None],
     ) -> None:
         self.due = 0
         self.subscriber = Poll(self, _NULL_WIRE, limits, peer)
@@ -83,17 +86,16 @@ class _HeldRequest:
         self.expire()
 
     def close(self, why: Refusal) -> None:
-        """Answer with what there is; a request is refused if its subscription is still being opened, or if its peer may
-        not receive anything any more.
-        """
+        """Answer with what there is; refuse if the subscription is still being opened, or the peer lost its rights."""
         self._request.closes_connection |= isinstance(why, Stopping)
-        if not self.subscriber.position:
+        if isinstance(why, _UNAUTHORIZED) and self.subscriber.position:
             self._requests.live.remove(self, why)
-        elif why.challenge is not None:
-            self._requests.live.remove(self, why)
-            self._answer(why)
-        else:
+            self._request.answer(render_refusal(self._request, why))
+            self._answer(None)
+        elif self.subscriber.position:
             self.expire()
+        else:
+            self._requests.live.remove(self, why)
 
     def abort(self) -> None:
         """Close the connection without an answer; a request whose subscription is still being opened is refused."""
@@ -136,13 +138,13 @@ class HeldRequests:
         topics: Sequence[str],
         since: Since,
         seconds: float,
-        answer: Callable[[PollResult | Refusal | None], None],
+        answer: Callable[[PollResult | None], None],
     ) -> None:
         """Hold a request for at most `seconds` until there are messages for it.
 
         :param transport: the name of the transport, for counters and the log.
-        :param answer: called once, perhaps before this returns: with the result, with the refusal when the peer has
-            lost its grant meanwhile, or with None when the client has disconnected.
+        :param answer: called once, perhaps before this returns: with the result, or with None when the client has
+            disconnected.
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._context.admit_stream(request)

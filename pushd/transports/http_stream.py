@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from pushd.core.cursor import Since
 from pushd.core.delivery import Wire
 from pushd.core.errors import (
+    LAPSED,
     InternalError,
     Kicked,
     NoRoom,
@@ -143,8 +144,10 @@ class HttpStream(Backpressure):
         if self._transport is None:
             self._resource.live.remove(self, why)
             return
-        if farewell := self._resource.farewell(why):
-            self._transport.write(self.subscriber.wire.block([farewell]))
+        wire = self.subscriber.wire
+        farewell = self._resource.farewell(why) + (wire.expired(why.code) if isinstance(why, LAPSED) else b"")
+        if farewell:
+            self._transport.write(wire.block([farewell]))
         if self.subscriber.is_paused or isinstance(why, _BREAKING):
             self._finish(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
         else:
@@ -265,6 +268,7 @@ class StreamResource(HttpResource):
             request.setResponseCode(204)
             return b""
         self.set_headers(request, stream_format, opening)
+        request.setHeader(b"Pushd-Connection", stream.subscriber.peer.id.encode("ascii"))
         begin = wire.begin(opening.cursor, stream.subscriber.peer.id) if begins else b""
         stream.begin(request, stream_format.preamble + begin)
         await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)

@@ -10,12 +10,11 @@ from typing import NamedTuple
 from twisted.python.failure import Failure
 
 from pushd.core.cursor import Last, Now, Since
-from pushd.core.errors import BadParameter, Refusal
+from pushd.core.errors import BadParameter
 from pushd.core.message import Message
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
 from pushd.http.answers import JSON, json_array, sandbox
-from pushd.http.errors import render_refusal
 from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, since_of, validator_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -85,12 +84,10 @@ class LongPollResource(HttpResource):
         request.release()
         return None
 
-    def _deliver(self, request: Request, poll: _PollRequest, result: PollResult | Refusal | None) -> None:
+    def _deliver(self, request: Request, poll: _PollRequest, result: PollResult | None) -> None:
         """Answer a held request. Called outside of any coroutine."""
         try:
-            if isinstance(result, Refusal):
-                request.answer(render_refusal(request, result))
-            elif result is not None:
+            if result is not None:
                 request.answer(_answer(request, poll, result))
         except Exception:
             self._on_error(Failure(), request)

@@ -6,14 +6,15 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 
+from pushd.auth.url_signature import RECONNECT_PARAMETERS, encode_query
 from pushd.core.cursor import Last, MessageId, Since
-from pushd.core.errors import BadParameter, Forbidden, Refusal
+from pushd.core.errors import BadParameter, Forbidden
 from pushd.core.media_type import essence
 from pushd.core.message import Message
 from pushd.core.names import check_channel
 from pushd.core.poll import PollResult
 from pushd.http.answers import sandbox
-from pushd.http.errors import render_refusal
+from pushd.http.authentication import is_signed
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, parameter, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -26,6 +27,8 @@ _DAY = 86400
 _HOLD_SECONDS = 25.0
 """Seconds for which a page of interval 0 is held while there is no new message. Without, it would reload in a loop."""
 _MAX_URL = 2000
+_CURSORS = (b"since", *RECONNECT_PARAMETERS)
+_RECONNECT = RECONNECT_PARAMETERS[0]
 _PAGE = """\
 <!DOCTYPE html>
 <meta charset="utf-8">
@@ -70,14 +73,10 @@ class PullResource(HttpResource):
         return page.encode("utf-8")
 
     async def _hold(self, request: Request, channel: str, cursor: Since) -> bool:
-        """Wait for a new message; return whether there is still somebody to answer."""
-        waiting: Deferred[PollResult | Refusal | None] = Deferred()
-        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, waiting.callback)
-        result = await waiting
-        if isinstance(result, Refusal):
-            request.answer(render_refusal(request, result))
-            return False
-        return result is not None
+        """Wait for a new message; return whether the client is still connected."""
+        result: Deferred[PollResult | None] = Deferred()
+        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, result.callback)
+        return await result is not None
 
     def _refresh(self, request: Request, cursor: str | None) -> str:
         """Return the value of the ``Refresh`` header: the seconds, and the URL to load then.
@@ -88,7 +87,7 @@ class PullResource(HttpResource):
         interval = _interval(request)
         if url := parameter(request, b"url"):
             return f"{interval}; url={self._checked_url(url)}"
-        return f"0; url=?interval=0&since={cursor}" if interval == 0 and cursor else str(interval)
+        return f"0; url=?{_next_query(request, cursor)}" if interval == 0 and cursor else str(interval)
 
     def _checked_url(self, url: str) -> str:
         try:
@@ -106,6 +105,17 @@ class PullResource(HttpResource):
         if parts.hostname not in self.context.pull_hosts or parts.username is not None:
             raise Forbidden("host of url is not allowed: http.pull_hosts must name it")
         return url
+
+
+def _next_query(request: Request, cursor: str) -> str:
+    """Return the query of the page with what follows a cursor: the same request with the same credential.
+
+    A signature covers ``since``, so a signed URL gets the cursor in a parameter that it does not cover.
+    """
+    name, replaced = (_RECONNECT, RECONNECT_PARAMETERS) if is_signed(request) else (b"since", _CURSORS)
+    kept = [(key, values) for key, values in request.args.items() if key not in replaced]
+    query = encode_query(kept).decode("ascii")
+    return f"{query}&{name.decode('ascii')}={cursor}"
 
 
 def _interval(request: Request) -> int:

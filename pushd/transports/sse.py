@@ -4,8 +4,8 @@ import random
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import BadParameter, Kicked, Refusal, Stopping
-from pushd.http.query import parameter
+from pushd.core.errors import LAPSED, BadParameter, Kicked, Refusal, Stopping
+from pushd.http.query import is_reconnect, parameter
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
@@ -14,6 +14,8 @@ from pushd.transports.http_stream import StreamFormat, StreamResource
 from pushd.wire.sse import PREAMBLE, RETRY, Sse, SseJson
 
 _RETRY_MS = 3000
+_RETRY_WITHOUT_CREDENTIAL_MS = 3_600_000
+"""An EventSource reconnects with the same address and cookies: it will be refused again until the page has new ones."""
 
 
 class SseResource(StreamResource):
@@ -43,8 +45,22 @@ class SseResource(StreamResource):
         request.setHeader(b"Cache-Control", b"no-store, no-transform")
         return PREAMBLE % self._come_back_after(refusal)
 
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer a refused request. A reconnect whose credential has lapsed gets a stream that says so and ends: after
+        an error status an EventSource tells the page nothing, and other clients reconnect in a loop.
+        """
+        if not (isinstance(refusal, LAPSED) and request.method == b"GET" and is_reconnect(request)):
+            super().refuse(request, refusal)
+            return
+        self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")
+        request.setHeader(b"Content-Type", b"text/event-stream")
+        request.setHeader(b"Cache-Control", b"no-store, no-transform")
+        request.answer(self.farewell(refusal) + self._formats[None].plain.expired(refusal.code))
+
     def farewell(self, refusal: Refusal) -> bytes:
-        """Encode the `retry` line for an EventSource that has to reconnect later. It creates no event."""
+        """Encode the `retry` line for an EventSource that has to reconnect later. It creates no event by itself."""
+        if isinstance(refusal, LAPSED):
+            return RETRY % _RETRY_WITHOUT_CREDENTIAL_MS
         has_delay = refusal.retry_after is not None and not isinstance(refusal, Kicked)
         return RETRY % self._come_back_after(refusal) if has_delay else b""
 

@@ -49,6 +49,14 @@ class Chunked:
         """Encode the end of a channel with the inner wire."""
         return self._wire.end(channel)
 
+    def expiring(self, at: int) -> bytes:
+        """Encode the warning with the inner wire."""
+        return self._wire.expiring(at)
+
+    def expired(self, code: str) -> bytes:
+        """Encode the last frame with the inner wire."""
+        return self._wire.expired(code)
+
     def ping(self) -> bytes:
         """Encode a ping with the inner wire."""
         return self._wire.ping()

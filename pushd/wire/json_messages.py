@@ -72,6 +72,16 @@ def encode_end(channel: str) -> bytes:
     return _encode({"type": "end", "channel": channel})
 
 
+def encode_expiring(at: int) -> bytes:
+    """Return the warning that a credential expires, at unix seconds, as ``{"type":"expiring",...}``."""
+    return _encode({"type": "expiring", "at": at})
+
+
+def encode_expired(code: str) -> bytes:
+    """Return the end of a connection by the refusal of its credential as ``{"type":"expired",...}``."""
+    return _encode({"type": "expired", "code": code})
+
+
 def refusal_object(refusal: Refusal) -> dict[str, str]:
     """Return the ``error`` object of a refusal: ``{"code":...,"message":...}``."""
     return {"code": refusal.code, "message": str(refusal)}

@@ -3,7 +3,15 @@
 from pushd.core.cursor import MessageId
 from pushd.core.delivery import DataOnlyWire, StatelessWire
 from pushd.core.message import Gap, Message
-from pushd.wire.json_messages import PING, encode_begin, encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import (
+    PING,
+    encode_begin,
+    encode_end,
+    encode_expired,
+    encode_expiring,
+    encode_gap,
+    encode_message,
+)
 
 
 class JsonLines(StatelessWire):
@@ -35,6 +43,14 @@ class JsonLines(StatelessWire):
     def end(self, channel: str) -> bytes:
         """Encode the end of a channel as one line."""
         return encode_end(channel) + self._line_end
+
+    def expiring(self, at: int) -> bytes:
+        """Encode the warning as one line."""
+        return encode_expiring(at) + self._line_end
+
+    def expired(self, code: str) -> bytes:
+        """Encode the last line of a stream whose credential is not accepted any more."""
+        return encode_expired(code) + self._line_end
 
     def ping(self) -> bytes:
         """Encode a ping as one line; ``b""`` if pings are off."""

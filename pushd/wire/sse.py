@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pushd.core.cursor import MessageId
 from pushd.core.delivery import StatelessWire
 from pushd.core.message import Gap, Message
-from pushd.wire.json_messages import encode_begin, encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import (
+    encode_begin,
+    encode_end,
+    encode_expired,
+    encode_expiring,
+    encode_gap,
+    encode_message,
+)
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 RETRY = b"retry: %d\n"
@@ -45,6 +52,14 @@ class Sse(StatelessWire):
     def end(self, channel: str) -> bytes:
         """Encode the end of a channel as an event of type ``end``, without an id."""
         return b"event: end\ndata: " + encode_end(channel) + b"\n\n"
+
+    def expiring(self, at: int) -> bytes:
+        """Encode the warning as an event of type ``expiring``, without an id."""
+        return b"event: expiring\ndata: " + encode_expiring(at) + b"\n\n"
+
+    def expired(self, code: str) -> bytes:
+        """Encode an event of type ``expired``, without an id."""
+        return b"event: expired\ndata: " + encode_expired(code) + b"\n\n"
 
     def ping(self) -> bytes:
         """Encode a ping as a comment."""

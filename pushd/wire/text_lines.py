@@ -51,6 +51,10 @@ class TextLines(StatelessWire):
         """Encode ``END CH``."""
         return f"END {channel}\r\n".encode()
 
+    def expiring(self, at: int) -> bytes:
+        """Encode ``EXPIRING UNIX``."""
+        return b"EXPIRING %d\r\n" % at
+
     def ping(self) -> bytes:
         """Return ``b""``: TCP keepalive detects dead peers."""
         return b""

@@ -5,7 +5,7 @@ import struct
 from pushd.core.cursor import MessageId
 from pushd.core.delivery import DataOnlyWire
 from pushd.core.message import Gap, Message
-from pushd.wire.json_messages import encode_begin, encode_end, encode_gap, encode_message
+from pushd.wire.json_messages import encode_begin, encode_end, encode_expiring, encode_gap, encode_message
 
 TEXT, BINARY = 0x81, 0x82
 """First bytes of an unfragmented frame: FIN set, no extension bits, and the opcode."""
@@ -57,3 +57,7 @@ class JsonFrames(DataFrames):
     def end(self, channel: str) -> bytes:
         """Encode the end of a channel as a text frame."""
         return frame(TEXT, encode_end(channel))
+
+    def expiring(self, at: int) -> bytes:
+        """Encode the warning as a text frame. The end is reported by the close code."""
+        return frame(TEXT, encode_expiring(at))

@@ -14,10 +14,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
-from tests.backends.backend_harness import BackendHarness, cursor, ids
+from pushd.core.remembered_urls import RememberedUrls
+from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
 from tests.backends.contract_retention import RetentionContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
+MODULES_WITH_MAX_URLS = ("pushd.backends.sqlite.writer", "pushd.backends.redis.reader")
 
 
 class PublishContract:
@@ -422,5 +424,39 @@ class QueryContract:
         assert await harness.bytes() > 3
 
 
-class BackendContract(PublishContract, StartContract, EndContract, RetentionContract, QueryContract):
+class UrlContract:
+    """The signed URLs that were used."""
+
+    async def test_used_url_is_remembered_until_its_time_is_over(self, start: Start, wait: Wait) -> None:
+        harness = await start()
+        backend, now = harness.backend, (await harness.publish("a")).time
+        one, other, late = (bytes([number]) * 16 for number in (0, 13, 255))
+        assert not await backend.is_url_remembered(one)
+        for _ in range(2):
+            await backend.remember_url(one, now + 0.2)
+        await backend.remember_url(other, now + 1000)
+        await backend.remember_url(late, now - 1)
+        known = [await backend.is_url_remembered(digest) for digest in (one, other, late, b"\x01" * 16)]
+        assert known == [True, True, False, False]
+        await wait(0.25)
+        assert [await backend.is_url_remembered(digest) for digest in (one, other)] == [False, True]
+        await backend.remember_url(one, now + 0.2)
+        assert not await backend.is_url_remembered(one)
+
+    async def test_urls_whose_time_is_over_first_are_forgotten_beyond_the_most(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in MODULES_WITH_MAX_URLS:
+            monkeypatch.setattr(f"{module}.MAX_URLS", 4)
+        monkeypatch.setattr(RememberedUrls.__init__, "__defaults__", (4,))
+        harness = await start()
+        backend, now = harness.backend, (await harness.publish("a")).time
+        order = [500, 100, 600, 200, 700, 300, 800]
+        for seconds in order:
+            await backend.remember_url(seconds.to_bytes(16, "big"), now + seconds)
+        known = [each for each in order if await backend.is_url_remembered(each.to_bytes(16, "big"))]
+        assert known == [500, 600, 700, 800]
+
+
+class BackendContract(PublishContract, StartContract, EndContract, RetentionContract, QueryContract, UrlContract):
     """The whole contract."""

@@ -230,3 +230,43 @@ def test_death_of_the_process_keeps_the_epoch(sqlite, monkeypatch, tmp_path):
         assert again.epoch == harness.epoch
     finally:
         again.stop()
+
+
+def test_used_urls_survive_a_restart_and_a_crash(sqlite):
+    harness = sqlite(sync="full")
+    digest, until = b"u" * 16, harness.clock.wall() + 1000
+    harness.clock.wait(harness.backend.remember_url(digest, until))
+    again = harness.crash()
+    harness.restart()
+    for each in (harness, again):
+        assert each.clock.wait(each.backend.is_url_remembered(digest))
+        assert not each.clock.wait(each.backend.is_url_remembered(b"v" * 16))
+        each.clock.wait(each.backend.remember_url(digest, until))
+    again.stop()
+
+
+def test_rows_of_used_urls_are_deleted_when_others_are_added(sqlite):
+    harness = sqlite()
+    now = harness.clock.wall()
+    for number in range(50):
+        harness.clock.wait(harness.backend.remember_url(number.to_bytes(16, "big"), now + 10 + number))
+    harness.clock.advance(100)
+    for number in range(50, 80):
+        harness.clock.wait(harness.backend.remember_url(number.to_bytes(16, "big"), now + 1000))
+    assert harness.sql("SELECT count(*) FROM url") == [(30,)]
+
+
+def test_used_urls_are_forgotten_with_the_epoch(sqlite):
+    harness = sqlite()
+    digest, until, epoch = b"u" * 16, harness.clock.wall() + 1000, harness.epoch
+    harness.clock.wait(harness.backend.remember_url(digest, until))
+    harness.stop()
+    older = harness.file.read_bytes()
+    harness.start()
+    assert harness.clock.wait(harness.backend.is_url_remembered(digest))
+    harness.publish("a")
+    harness.stop()
+    harness.file.write_bytes(older)
+    harness.start()
+    assert harness.epoch != epoch
+    assert not harness.clock.wait(harness.backend.is_url_remembered(digest))

@@ -25,10 +25,12 @@ class Daemon:
 
     :param folder: its working directory, which also has its log.
     :param config: the text of its configuration file, if any.
+    :param headers: those of all requests of the test, such as a token.
     """
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    def __init__(self, folder: Path, config: str = "", headers: Mapping[str, str] | None = None) -> None:
         self.port = 0
+        self._headers = dict(headers or {})
         self._folder = folder
         self._log = folder / "log"
         self._options: list[str] = []
@@ -87,7 +89,7 @@ class Daemon:
         """Send a request; return the status and the body."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request(method, path, body, dict(headers or {}))
+            connection.request(method, path, body, self._headers | dict(headers or {}))
             response = connection.getresponse()
             return response.status, response.read()
         finally:

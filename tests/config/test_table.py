@@ -30,6 +30,7 @@ DEFAULTS = {
     "auth.tokens_file": "",
     "auth.cookie": "__Host-pushd",
     "auth.query_tokens": False,
+    "auth.grace": 25.0,
     "limits.message": MIB,
     "limits.batch": 16 * MIB,
     "limits.event": 255,
@@ -96,6 +97,7 @@ def test_setting_is_read_from_the_file_the_environment_and_an_option(row, tmp_pa
         "backend.sync": "normal",
     }
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
+    special |= {"auth.grace": "60"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = config_file(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
 from pushd.auth.claims import ClaimRules
 from pushd.auth.compact_token import parse_token
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
+from pushd.auth.url_signature import SECRET_BYTES
 from pushd.auth.verification_keys import (
     ASYMMETRIC,
     RSA_BITS,
-    SECRET_BYTES,
     SYMMETRIC,
     KeySet,
     parse_pem,

@@ -9,8 +9,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
+from pushd.backends.memory import MemoryBackend
 from pushd.config.loader import load
 from pushd.config.table import ConfigError
+from pushd.core.history import Bounds
 from pushd.service.authentication import AuthenticationService
 from tests.transports.client import Closed, ErrorLine
 from tests.transports.daemon import MovableReactor, RunningDaemon, until
@@ -145,6 +147,7 @@ async def test_keys_that_cannot_be_fetched_are_degraded_and_the_daemon_is_ready(
             '[auth.issuer.shop]\nissuer = "x"\naudience = "y"\nalgorithms = ["HS256"]\nsecret_files = ["missing"]\n',
             "auth: auth.issuer.shop.secret_files: missing: No such file or directory",
         ),
+        ('[auth.url_keys]\nweb = "missing"\n', "auth: auth.url_keys.web: missing: No such file or directory"),
     ],
 )
 def test_missing_file_stops_the_start_with_one_sentence(
@@ -153,7 +156,9 @@ def test_missing_file_stops_the_start_with_one_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pushd.toml").write_text(text)
     with pytest.raises(ConfigError) as error:
-        AuthenticationService(load(Path("pushd.toml"), {}, {}).auth, Clock())
+        AuthenticationService(
+            load(Path("pushd.toml"), {}, {}).auth, Clock(), MemoryBackend(Bounds(), Clock(), Clock().seconds)
+        )
     assert str(error.value) == sentence
 
 

@@ -184,6 +184,12 @@ class RedisBackend:
         audience = await self.audience(channel)
         return await self._reader.forget(channel, self._bounds.channels, is_named=audience.named)
 
+    async def remember_url(self, digest: bytes, until: float) -> None:
+        await self._reader.remember_url(digest, until)
+
+    async def is_url_remembered(self, digest: bytes) -> bool:
+        return await self._reader.is_url_remembered(digest)
+
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)
         if self._commands.link.protocol is not None:

@@ -10,11 +10,12 @@ from pushd.backends.interface import Usage
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import decode_message
 from pushd.backends.redis.loss_walk import LossWalk, Row, decode_part
-from pushd.backends.redis.scripts import FETCH, FORGET, LAST, LINK, LOOK, LOSSES, MISSED, OPEN, PAGE
+from pushd.backends.redis.scripts import FETCH, FORGET, LAST, LINK, LOOK, LOSSES, MISSED, OPEN, PAGE, URL
 from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
 from pushd.core.errors import Unavailable
 from pushd.core.message import Gap, Message
 from pushd.core.names import is_pattern
+from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition
 
 _WALKED: Final = 500
@@ -202,6 +203,14 @@ class Reader:
         start = b"(" + behind if behind and behind >= begin else b"[" + begin if begin else b"("
         names = await self._call(LOOK, self._age, "names", start, b"(" + end if begin else b"+", limit)
         return [name.decode() for name in names]
+
+    async def remember_url(self, digest: bytes, until: float) -> None:
+        """Remember that a signed URL was used. `until`: unix seconds."""
+        await self._call(URL, digest, round(until * 1000), MAX_URLS)
+
+    async def is_url_remembered(self, digest: bytes) -> bool:
+        """Return whether a signed URL was used, and its time is not over."""
+        return bool(await self._call(URL, digest, "", MAX_URLS))
 
     async def state(self, channel: str = "") -> LogState:
         """Return the state of the log, and whether a channel is known."""

@@ -26,6 +26,7 @@ from pushd.backends.sqlite.writer_requests import (
     PublishRequest,
     Request,
     TickRequest,
+    UrlRequest,
 )
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
 from pushd.core.channel_table import RECORD_BYTES
@@ -34,6 +35,7 @@ from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
+from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 
 _TICK_SECONDS = 1.0
@@ -83,6 +85,8 @@ class SqliteBackend:
         """The reads that wait for the next answer."""
         self._waiting = self._waiting_bytes = 0
         self._commits = self._failures = 0
+        self._urls = RememberedUrls()
+        """Those that this process has committed, so that each is committed once."""
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
         self._tick_is_done = True
@@ -134,6 +138,15 @@ class SqliteBackend:
             raise refusal
         return bool(await self._submit(DeleteRequest(channel, *self._time())))
 
+    async def remember_url(self, digest: bytes, until: float) -> None:
+        if self._urls.contains(digest, self._wall()):
+            return
+        refusal = self._refusal()
+        if refusal is not None:
+            raise refusal
+        await self._submit(UrlRequest(digest, until, *self._time()))
+        self._urls.add(digest, until, self._wall())
+
     # Reads
 
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
@@ -155,6 +168,12 @@ class SqliteBackend:
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
         return await self._read(lambda reader: reader.names(prefix, after, limit), self._threads.now())
+
+    async def is_url_remembered(self, digest: bytes) -> bool:
+        unix = self._wall()
+        if self._urls.contains(digest, unix):
+            return True
+        return await self._read(lambda reader: reader.is_url_remembered(digest, unix), self._threads.now())
 
     async def usage(self) -> Usage:
         totals = self._totals
@@ -281,6 +300,7 @@ class SqliteBackend:
         if totals.epoch != last.epoch:
             self._events.on_resync(MessageId(last.epoch, last.head), None)
             self._tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, ())
+            self._urls.clear()
         self._set_totals(totals)
         self._set_unavailable(None)
 

@@ -83,6 +83,10 @@ class HistoryReader:
         """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
         return self._snapshot.names(prefix, after, limit)
 
+    def is_url_remembered(self, digest: bytes, time: float) -> bool:
+        """Return whether a signed URL was used, and its time is not over. `time`: unix seconds."""
+        return self._snapshot.is_url_remembered(digest, time)
+
     # Where a subscription starts
 
     def _start_sequence(self, topics: Sequence[str], since: Since, time: float) -> tuple[int, tuple[Gap, ...]]:

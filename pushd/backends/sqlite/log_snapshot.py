@@ -55,6 +55,13 @@ class LogSnapshot:
         self._losses: dict[tuple[str, ...], tuple[int, dict[str, ChannelLoss]]] = {}
         """A sequence, and the newest loss after it of each topic, by topics."""
 
+    # Signed URLs
+
+    def is_url_remembered(self, digest: bytes, time: float) -> bool:
+        """Return whether a signed URL was used, and its time is not over. `time`: unix seconds."""
+        query = "SELECT EXISTS (SELECT 1 FROM url WHERE digest = ? AND until > ?)"
+        return bool(self._reader.first(query, digest, time)[0])
+
     # Channels
 
     def load_records(self, topics: Sequence[str]) -> None:

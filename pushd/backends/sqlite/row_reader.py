@@ -18,7 +18,7 @@ class RowReader:
         self._db = db
         self.on_rows_read = on_rows_read
 
-    def first(self, query: str, *values: float | str) -> tuple[Any, ...]:
+    def first(self, query: str, *values: float | str | bytes) -> tuple[Any, ...]:
         """Return the first row of a query; an empty one if there is none."""
         return self._db.execute(query, values).fetchone() or ()
 

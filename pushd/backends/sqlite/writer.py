@@ -23,10 +23,12 @@ from pushd.backends.sqlite.writer_requests import (
     Request,
     RequestResult,
     TickRequest,
+    UrlRequest,
 )
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
+from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.timestamp import round_timestamp
 
 _STEP_SIZE = 256
@@ -98,6 +100,8 @@ class Writer:
         self._has_more_expired = False
         """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
+        self._urls = int(db.execute("SELECT count(*) FROM url").fetchone()[0])
+        """The number of signed URLs that are remembered."""
 
     @property
     def totals(self) -> LogTotals:
@@ -196,6 +200,9 @@ class Writer:
         if isinstance(request, PublishRequest):
             time, now = round_timestamp(request.time), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
+        if isinstance(request, UrlRequest):
+            self._remember_url(request)
+            return None
         return self._ledger.delete(request.name) if isinstance(request, DeleteRequest) else None
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
@@ -207,6 +214,16 @@ class Writer:
         if due < self._next_expiry:
             self._next_expiry = due
         return message
+
+    def _remember_url(self, request: UrlRequest) -> None:
+        """Remember a URL, and forget at most two others: one row more is deleted than inserted."""
+        insertion = self.db.execute("INSERT OR IGNORE INTO url VALUES (?, ?)", (request.digest, request.until))
+        self._urls += insertion.rowcount
+        deletion = self.db.execute(
+            "DELETE FROM url WHERE digest IN (SELECT digest FROM url WHERE until <= ? ORDER BY until LIMIT 2)",
+            (inf if self._urls > MAX_URLS else request.time,),
+        )
+        self._urls -= deletion.rowcount
 
     # Rows
 

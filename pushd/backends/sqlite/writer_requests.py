@@ -34,7 +34,17 @@ class TickRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest
+class UrlRequest(NamedTuple):
+    """Remember that a signed URL was used. Its result is None."""
+
+    digest: bytes
+    until: float
+    """Unix seconds."""
+    time: float
+    now: float
+
+
+Request = PublishRequest | DeleteRequest | TickRequest | UrlRequest
 RequestResult = list[Message | Refusal] | int | None
 
 

@@ -1,0 +1,100 @@
+"""`pushctl sign`: a signed URL, made with a key of the section [auth.url_keys] of the daemon."""
+
+import re
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+
+from pushd.ctl.durations import duration
+from pushd.ctl.errors import EXIT_USAGE, CtlError
+from pushd.ctl.url_signer import sign
+
+_SECRET_BYTES = 32
+"""The least bytes of a secret that the daemon accepts."""
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class NotSignable(CtlError):
+    """The arguments do not make a signed URL."""
+
+    status = EXIT_USAGE
+
+
+def sign_url(args: Namespace) -> int:
+    """Print a signed URL."""
+    key_id, file = _key(args)
+    now = int(time.time())
+    until = None if args.until is None else now + args.until
+    if until is not None and until < now + args.expires:
+        raise NotSignable("--until must not be shorter than --expires")
+    if until is not None and args.method in ("POST", "PUT"):
+        raise NotSignable("--until is for GET and HEAD: a client that publishes does not reconnect")
+    secret = _read_secret(file)
+    try:
+        url = sign(
+            args.signed_url,
+            key_id,
+            secret,
+            expires=now + args.expires,
+            until=until,
+            subject=args.sub,
+            method=args.method,
+            mount=args.mount,
+        )
+    except ValueError as error:
+        raise NotSignable(str(error)) from None
+    print(url)
+    return 0
+
+
+def add_sign_options(command: ArgumentParser) -> None:
+    """Add the options of `pushctl sign` to its parser."""
+    command.add_argument("signed_url", metavar="URL", help="an absolute URL, or a path with an optional query")
+    command.add_argument(
+        "--key", required=True, metavar="KID[=FILE]", help="id of the key, as in [auth.url_keys], and its file"
+    )
+    command.add_argument("--key-file", metavar="FILE", help="file of the key, if --key does not name it")
+    command.add_argument(
+        "--expires",
+        type=duration,
+        default=300,
+        metavar="DURATION",
+        help="until when it may be used first (default: 5m)",
+    )
+    command.add_argument(
+        "--until",
+        type=duration,
+        metavar="DURATION",
+        help="until when a client that has used it may reconnect (default: an hour after --expires)",
+    )
+    command.add_argument("--sub", type=_subject, help="subject: the user, device or service")
+    command.add_argument("--method", choices=("GET", "HEAD", "POST", "PUT"), default="GET", help="(default: GET)")
+    command.add_argument(
+        "--mount", default="", metavar="PATH", help="path that a proxy removes before it passes requests on"
+    )
+
+
+def _key(args: Namespace) -> tuple[str, str]:
+    key_id, equals, file = args.key.partition("=")
+    if not _KEY_ID.fullmatch(key_id):
+        raise NotSignable("--key must be the id of a key: 1 to 64 letters, digits, - and _")
+    if bool(equals) == (args.key_file is not None):
+        raise NotSignable("the file of the key must be given once: --key KID=FILE, or --key KID --key-file FILE")
+    return key_id, file if equals else args.key_file
+
+
+def _read_secret(file: str) -> bytes:
+    """Return the secret in a file; a line end at the end of the file does not count, as for the daemon."""
+    try:
+        secret = Path(file).read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise CtlError(f"{file}: {error.strerror or error}") from error
+    if len(secret) < _SECRET_BYTES:
+        raise CtlError(f"{file}: must have at least {_SECRET_BYTES} bytes (has {len(secret)})")
+    return secret
+
+
+def _subject(text: str) -> str:
+    if not 0 < len(text.encode("utf-8", "surrogatepass")) <= 255:
+        raise ArgumentTypeError("must have 1 to 255 bytes")
+    return text
