@@ -6,6 +6,7 @@ necessary. `test_matrix.py` sends each row with several credentials; `test_exhau
 
 import base64
 import json
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -27,6 +28,8 @@ CHALLENGES: Final = {
     "forbidden": (403, 'Bearer error="insufficient_scope"'),
 }
 """The status and ``WWW-Authenticate`` of each code (RFC 6750, section 3.1)."""
+_LAPSED: Final = re.compile(rb'^event: expired\ndata: .*"code":"([a-z-]+)"', re.MULTILINE)
+"""The event that ends an event stream whose credential has lapsed."""
 _CODES_OF_HEAD: Final = {challenge: code for code, challenge in CHALLENGES.items() if code != "token-revoked"}
 _CLOSE_CODES: Final = {4401: ("token-missing", "token-invalid"), 4403: ("forbidden",)}
 _NDJSON: Final = {"Content-Type": "application/x-ndjson"}
@@ -67,6 +70,8 @@ class Row:
     """Send it with a token, or without one; return `ALLOWED` or the code of the refusal."""
     is_open: bool = False
     """Whether it is answered without a credential, and does not look at one."""
+    needs_token: bool = False
+    """Whether it is refused without a credential even where everything is granted to anonymous peers."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ class Http:
         if head.status != 401:
             check_cache_control(head.headers, is_authenticated=token is not None and not self.is_open)
         if head.status in self.status:
-            return ALLOWED
+            lapsed = _LAPSED.search((await client.answer).body) if "content-length" in head.headers else None
+            return lapsed[1].decode() if lapsed is not None else ALLOWED
         challenge = head.status, head.headers.get("www-authenticate", "")
         answer = await client.answer
         code = _CODES_OF_HEAD[challenge] if self.method == "HEAD" else str(answer.json["error"]["code"])
@@ -112,6 +118,22 @@ class Batch(Http):
             return str(answer.json["error"]["code"])
         lines = [json.loads(line) for line in answer.body.splitlines()]
         return str(lines[0]["error"]["code"]) if "error" in lines[0] else ALLOWED
+
+
+@dataclass(frozen=True)
+class Renewal(Http):
+    """The renewal of the token of a connection with the same token."""
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Open a WebSocket, and renew its token; see `Row.send`."""
+        connection = prepared.connection
+        if token is not None:
+            client = JsonWebSocket(prepared.daemon)
+            await client.open("/ws", bearer(token))
+            if await end_of(client) is None:
+                shown = await prepared.daemon.request("GET", "/connections", None, bearer(SETUP))
+                connection = shown.json[-1]["id"]
+        return await super().__call__(prepared._replace(connection=connection), token)
 
 
 @dataclass(frozen=True)
@@ -287,6 +309,7 @@ HTTP_ROWS = (
     Row("GET /connections of a channel", ("connections",), Http("GET", f"/connections?channel={CHANNEL}")),
     Row("DELETE /connections", ("kick",), Http("DELETE", "/connections/{connection}")),
     Row("DELETE /connections of no connection", ("kick",), Http("DELETE", "/connections/none", status=(404,))),
+    Row("POST /connections/ID/auth", (), Renewal("POST", "/connections/{connection}/auth"), needs_token=True),
     Row(
         "POST /auth/explain",
         ("explain",),

@@ -1,5 +1,6 @@
 """The carriers of tokens: each accepts the same tokens, refuses the same ones, and one request has one credential."""
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import pytest_twisted
 
 from pushd.auth.authenticator import Verifier
 from pushd.auth.jwt import JwtVerifier
-from tests.auth.jwt_issuer import NOW, claims, hmac_token
+from tests.auth.jwt_issuer import NOW, SECRET, claims, hmac_token
 from tests.auth.test_forged_tokens import FORGED, TOKEN, verifier_for
 from tests.authorization.credentials import Credentials
 from tests.authorization.rows import ALLOWED, end_of
@@ -116,7 +117,11 @@ def use(daemon: RunningDaemon, *verifiers: Verifier) -> None:
 @pytest_twisted.async_fixture
 async def daemon(start_daemon: Start, tmp_path: Path) -> RunningDaemon:
     """A daemon that accepts tokens everywhere."""
-    return await start_daemon({"auth.query_tokens": "true"}, file=Credentials(tmp_path).file)
+    key = tmp_path / "url.key"
+    key.write_bytes(SECRET)
+    key.chmod(0o600)
+    credentials = Credentials(tmp_path, f"[auth.url_keys]\nk = {json.dumps(str(key))}")
+    return await start_daemon({"auth.query_tokens": "true"}, file=credentials.file)
 
 
 each_carrier = pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
@@ -150,6 +155,9 @@ PAIRS = {
     "two subprotocols": ({"Sec-WebSocket-Protocol": f"bearer.{TOKEN}, bearer.{TOKEN}"}, ""),
     "two in the query": ({}, f"?token={TOKEN}&token={TOKEN}"),
     "escaped name in the query": ({}, f"?token={TOKEN}&%74oken={TOKEN}"),
+    "signature and header": ({"Authorization": f"Bearer {TOKEN}"}, "?exp=9&kid=k&sig=x"),
+    "signature and query": ({}, f"?exp=9&kid=k&sig=x&token={TOKEN}"),
+    "signature and subprotocol": ({"Sec-WebSocket-Protocol": f"bearer.{TOKEN}"}, "?exp=9&kid=k&sig=x"),
     "subprotocol and query": ({"Sec-WebSocket-Protocol": f"bearer.{TOKEN}"}, f"?token={TOKEN}"),
 }
 
