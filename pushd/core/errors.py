@@ -170,6 +170,8 @@ class TokenRevoked(Refusal):
 
 LAPSED = TokenExpired, TokenRevoked
 """The refusals of credentials that were accepted before."""
+UNAUTHORIZED = TokenMissing, TokenInvalid, *LAPSED, NotGranted
+"""The refusals of credentials, and of what a credential does not allow."""
 
 
 class NotFound(Refusal):

@@ -13,7 +13,15 @@ from twisted.web.server import NOT_DONE_YET
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
-from pushd.core.errors import Forbidden, InternalError, MethodNotAllowed, NotFound, Refusal, TooManyConnections
+from pushd.core.errors import (
+    UNAUTHORIZED,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Refusal,
+    TooManyConnections,
+)
 from pushd.core.grant import FULL
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
@@ -23,10 +31,11 @@ from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
 from pushd.http.query import check_parameters
+from pushd.http.repeated_refusals import RepeatedRefusals
 from pushd.http.request import Request
 from pushd.metrics import Counters
 from pushd.net.addresses import Network, forwarded_host, host_of, is_in_networks
-from pushd.net.admission import Admission, Slot
+from pushd.net.admission import Admission, Slot, network_of
 from pushd.net.eager_task import run_eagerly
 
 _EXPOSED_HEADERS = (
@@ -64,6 +73,7 @@ class HttpContext:
     carriers: Carriers = field(default_factory=Carriers)
     signed_urls: SignedUrls | None = None
     """Verifies signed URLs; None or without keys: they are not accepted."""
+    repeated_refusals: RepeatedRefusals = field(default_factory=RepeatedRefusals)
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
@@ -242,8 +252,13 @@ class HttpResource(Resource):
                 request.answer(body)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Answer a refused request."""
-        self.context.counters.count_refusal(refusal, f"http {self.context.client_of(request)}")
+        """Answer a refused request. An address that is refused again and again is told to wait longer each time."""
+        client = self.context.client_of(request)
+        self.context.counters.count_refusal(refusal, f"http {client}")
+        if isinstance(refusal, UNAUTHORIZED) and (
+            seconds := self.context.repeated_refusals.count(network_of(client) or client)
+        ):
+            request.setHeader(b"Retry-After", b"%d" % seconds)
         request.answer(render_refusal(request, refusal))
 
     @cached_property

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import Since
 from pushd.core.delivery import DataOnlyWire
-from pushd.core.errors import LAPSED, NotGranted, Refusal, Stopping, TokenMissing
+from pushd.core.errors import UNAUTHORIZED, Refusal, Stopping
 from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
@@ -34,8 +34,6 @@ class _NullWire(DataOnlyWire):
 
 
 _NULL_WIRE = _NullWire()
-_UNAUTHORIZED: Final = (*LAPSED, TokenMissing, NotGranted)
-"""Refusals after which a peer receives nothing more."""
 
 
 class _HeldRequest:
@@ -88,7 +86,7 @@ class _HeldRequest:
     def close(self, why: Refusal) -> None:
         """Answer with what there is; refuse if the subscription is still being opened, or the peer lost its rights."""
         self._request.closes_connection |= isinstance(why, Stopping)
-        if isinstance(why, _UNAUTHORIZED) and self.subscriber.position:
+        if isinstance(why, UNAUTHORIZED) and self.subscriber.position:
             self._requests.live.remove(self, why)
             self._request.answer(render_refusal(self._request, why))
             self._answer(None)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pushd.core.errors import NotGranted, Refusal, TokenExpired, TokenInvalid, TokenMissing, TokenRevoked
+from pushd.core.errors import UNAUTHORIZED, Refusal
 from pushd.http.access_log import AccessLog
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
@@ -13,8 +13,6 @@ from pushd.net.admission import Slot
 from pushd.transports.websocket_handshake import accept, checked_key, offers_v1
 from pushd.transports.websocket_reader import FrameReaderPool
 
-_IN_BAND: Final = TokenMissing, TokenInvalid, TokenExpired, TokenRevoked, NotGranted
-"""The refusals of a handshake that are reported by a close frame."""
 CLOSE_SECONDS: Final = 5.0
 """Seconds that a peer may take to read its queue and answer a close frame."""
 _MOST_BYTES: Final = 64 << 10
@@ -30,7 +28,7 @@ def close_refused(
     :return: None when that was done; else the refusal for an answer of HTTP, which is another one when the handshake
         would be refused with any credential.
     """
-    if not isinstance(refusal, _IN_BAND) or not offers_v1(request) or request.is_disconnected:
+    if not isinstance(refusal, UNAUTHORIZED) or not offers_v1(request) or request.is_disconnected:
         return refusal
     label = f"websocket {context.client_of(request)}"
     try:

@@ -109,6 +109,14 @@ async def test_invalid_tokens_file_is_logged_and_the_previous_tokens_stay_in_use
     assert (await daemon.request("GET", "/history/a", headers=BEARER)).status == 200
 
 
+async def test_repeated_refusals_keep_their_status_and_ask_to_wait_longer(daemon: RunningDaemon) -> None:
+    forged = {"Authorization": "Bearer forged"}
+    answers = [await daemon.request("GET", "/history/a", headers=each) for each in (None, forged) * 4]
+    assert [answer.status for answer in answers] == [401] * 8
+    assert [answer.headers.get("retry-after") for answer in answers] == [None] * 3 + ["1", "2", "4", "8", "16"]
+    assert (await daemon.request("GET", "/history/a", headers=BEARER)).status == 200
+
+
 async def test_authentication_that_is_switched_on_closes_connections_of_strangers(tmp_path: Path) -> None:
     config = tmp_path / "pushd.toml"
     config.write_text("")
