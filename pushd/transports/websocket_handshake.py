@@ -4,8 +4,9 @@ import base64
 import binascii
 import hashlib
 
-from pushd.core.errors import BadParameter, BadRequest, Refusal, UpgradeRequired
+from pushd.core.errors import BadParameter, BadRequest, Refusal
 from pushd.core.replay import StartPosition
+from pushd.http.refusals import UpgradeRequired
 from pushd.http.request import Request
 from pushd.wire.websocket_commands import SUBPROTOCOL
 
