@@ -1,6 +1,7 @@
 """Stored messages as JSON."""
 
 from pushd.core.cursor import Since
+from pushd.core.message import main_reason
 from pushd.core.names import parse_topics
 from pushd.http.answers import JSON, json_array
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, since_of, whole_number
@@ -37,7 +38,7 @@ class HistoryResource(HttpResource):
         topics, since, limit = self._asked(request)
         recalled = await self._hub.history(request.peer, topics, since, limit, _MAX_HISTORY_BYTES)
         if recalled.gaps:
-            request.setHeader(b"Pushd-Gap", recalled.gaps[0].reason.encode("ascii"))
+            request.setHeader(b"Pushd-Gap", main_reason(recalled.gaps).encode("ascii"))
         for name in (b"Pushd-Id", b"Pushd-Cursor"):
             request.setHeader(name, str(recalled.position).encode("ascii"))
         encoded = await self._hub.in_slices(encode_message, recalled.messages)

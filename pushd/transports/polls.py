@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from pushd.core.cursor import Last, Now, Since
 from pushd.core.errors import BadParameter
-from pushd.core.message import Message
+from pushd.core.message import Message, main_reason
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
 from pushd.http.answers import JSON, json_array, sandbox
@@ -131,7 +131,7 @@ def _answer(request: Request, poll: _PollRequest, result: PollResult) -> bytes:
     if result.has_ended:
         request.setHeader(b"Pushd-End", b"all")
     if result.gaps:
-        request.setHeader(b"Pushd-Gap", result.gaps[0].reason.encode("ascii"))
+        request.setHeader(b"Pushd-Gap", main_reason(result.gaps).encode("ascii"))
     if not messages and (poll.is_raw or not result.gaps):
         return _empty_answer(request, poll)
     if poll.is_raw:
