@@ -56,7 +56,8 @@ def test_method_not_allowed(http: Http, address: str) -> None:
     for method in METHODS:
         if method not in ADDRESSES[address]:
             response = http.request(method, address)
-            assert (method, response.status, response.code) == (method, 405, "method-not-allowed")
+            assert (method, response.status) == (method, 405)
+            assert method == "HEAD" or response.code == "method-not-allowed"
             assert words(response.headers["allow"]) == ADDRESSES[address]
 
 
