@@ -90,8 +90,11 @@ class HttpContext:
         return peer or "unix"
 
     def peer_of(self, request: Request, transport: str) -> Peer:
-        """Return the peer of a connection that begins with an authenticated request."""
-        return Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
+        """Return the peer of a connection that begins with an authenticated request; the request has it from now on,
+        since a reload may change its grant.
+        """
+        peer = request.peer = Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
+        return peer
 
     async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
         """Return the peer of a request.
@@ -122,6 +125,8 @@ class HttpContext:
             return None
         if credential.is_cookie:
             self._check_cookie_origin(request)
+        if credential.is_in_query:  # the pages of client pull load what publishers put into them
+            request.setHeader(b"Referrer-Policy", b"no-referrer")
         return await self.authenticator.verify(credential.token)
 
     @property
@@ -134,7 +139,9 @@ class HttpContext:
         origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
         is_reading = request.method in _SAFE and not request.is_handshake
         if origin is not None:
-            is_own = self._is_named(origin) or is_same_origin(origin, request.getHeader(b"host") or b"")
+            # Only the browser knows the scheme of the daemon behind a proxy.
+            is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_cross_site(site)
+            is_own = is_same or self._is_named(origin)
         else:
             is_own = is_reading and site in (b"same-origin", b"none")
         if not is_own:
