@@ -5,6 +5,7 @@ on are private) and, where a retry makes sense, the seconds to wait. Each protoc
 other exception is a bug.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 
@@ -14,7 +15,7 @@ class Refusal(Exception):
     code: ClassVar[str] = "refused"
     status: ClassVar[int] = 400
     close: ClassVar[int] = 1008
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
     """Seconds after which a retry makes sense; None: never."""
     is_limit: ClassVar[bool] = False
     """Whether a limit was exceeded, so that the log names the peer."""
@@ -293,6 +294,44 @@ class TooManyConnections(Refusal):
     retry_after = 10
 
 
+@dataclass(frozen=True, slots=True)
+class RateState:
+    """A rate that is exceeded, and what remains of it."""
+
+    unit: str
+    """What is counted: ``messages`` or ``bytes``."""
+    most: int
+    """How many there may be in a window."""
+    window: int
+    """Seconds."""
+    remaining: int
+    """How many there may be now."""
+    reset: int
+    """Seconds after which there may be `most` again."""
+
+
+class RateLimited(Refusal):
+    """A peer publishes more than the quota of its grant or ``limits.messages_per_second`` allows.
+
+    :param state: for the headers of HTTP.
+    """
+
+    code = "rate-limited"
+    is_limit = True
+    status = 429
+    close = 4429
+    retry_after = 1
+
+    def __init__(self, text: str, retry_after: int = 1, state: RateState | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+        self.state = state
+
+    def without_traceback(self) -> Self:
+        """Return a copy without the traceback."""
+        return type(self)(str(self), self.retry_after, self.state)
+
+
 class BadRequest(Refusal):
     """The request is not valid HTTP/1.1 (RFC 9112)."""
 
@@ -399,7 +438,7 @@ class Unavailable(Refusal):
     code = "unavailable"
     status = 503
     close = 1013
-    retry_after: ClassVar[int | None] = 1
+    retry_after: int | None = 1
 
 
 class OutcomeUnknown(Unavailable):

@@ -6,6 +6,9 @@ from pushd.core.connection_ids import ConnectionIds
 from pushd.core.grant import FULL, Grant
 from pushd.core.identity import Identity
 
+QuotaKey = tuple[str | None, str | None, str | None]
+"""The authority and the subject, or else the address, to which a quota applies."""
+
 
 class Peer:
     """Who is at the other end of a connection, and what it may do. It has an id from its registration on.
@@ -14,15 +17,25 @@ class Peer:
     :param address: the address of the client, or ``unix``.
     :param grant: what it may do. A later credential may replace it.
     :param identity: who it is, as its credential says; None when it has none.
+    :param network: by which its address is counted; None for loopback and unix sockets, which no limit of an address
+        concerns.
     """
 
-    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "number", "transport")
+    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "network", "number", "transport")
 
-    def __init__(self, transport: str, address: str, grant: Grant, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        transport: str,
+        address: str,
+        grant: Grant,
+        identity: Identity | None = None,
+        network: str | None = None,
+    ) -> None:
         self.transport = transport
         self.address = address
         self.grant = grant
         self.identity = identity
+        self.network = network
         self.number = 0
         """The place in the register; 0 before the peer is registered."""
         self.connected_at = 0
@@ -37,6 +50,13 @@ class Peer:
     def issuer(self) -> str | None:
         """The issuer of its credential; None when it has none."""
         return None if self.identity is None else self.identity.issuer
+
+    @property
+    def quota_key(self) -> QuotaKey:
+        """To whom its quota applies: the subject of an authority, or the address of an anonymous peer."""
+        identity, subject = self.identity, self.grant.subject
+        authority = None if identity is None else identity.authority
+        return (authority, subject, None) if subject is not None else (authority, None, self.network or self.address)
 
     @property
     def needs_credential(self) -> bool:

@@ -40,15 +40,15 @@ from pushd.net.eager_task import run_eagerly
 
 _EXPOSED_HEADERS = (
     b"Pushd-Cursor, Pushd-Connection, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, "
-    b"Retry-After"
+    b"RateLimit, RateLimit-Policy, Retry-After"
 )
 _REQUEST_HEADERS = (
     b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"
 )
 
 
-_EVERYBODY = Peer("http", "unknown", FULL)
-"""The peer of all requests where authentication is off."""
+_LOCAL = Peer("http", "loopback", FULL)
+"""The peer of all requests from loopback and unix sockets where authentication is off."""
 _SHOWN_ORIGIN = 255
 """Bytes of a refused origin that are logged."""
 
@@ -98,7 +98,8 @@ class HttpContext:
 
     def peer_of(self, request: Request, transport: str) -> Peer:
         """Return the peer of a connection that begins with an authenticated request."""
-        return Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
+        client = self.client_of(request)
+        return Peer(transport, client, request.peer.grant, request.peer.identity, network_of(client))
 
     async def authenticate(self, request: Request) -> Peer:
         """Return the peer of a request.
@@ -109,11 +110,13 @@ class HttpContext:
         :raises BadParameter: when its URL is signed, and has a parameter of the signature more than once.
         :raises Forbidden: when it is authenticated by a cookie, and a page of a foreign origin may have sent it.
         """
+        client = self.client_of(request)
+        network = network_of(client)
         if not self.authenticator.is_enabled:
-            return _EVERYBODY
+            return _LOCAL if network is None else Peer("http", client, FULL, None, network)
         identity = await self._identity_of(request)
         grant = self.authenticator.anonymous if identity is None else identity.grant
-        return Peer("http", self.client_of(request), grant, identity)
+        return Peer("http", client, grant, identity, network)
 
     async def _identity_of(self, request: Request) -> Identity | None:
         """Return the identity of a request; None if it has no credential."""

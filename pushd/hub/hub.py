@@ -43,6 +43,7 @@ from pushd.hub.credentials import Credentials
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
+from pushd.hub.rates import PublishRates
 from pushd.hub.replay import Replay, drained
 from pushd.hub.scheduling import FanOutScheduler
 from pushd.hub.subscriptions import Subscriptions
@@ -60,6 +61,7 @@ class Hub:
     """All operations of transports, the API and sources on messages and subscribers.
 
     :param max_subscriptions: the maximum number of topics of a connection.
+    :param messages_per_second: how many messages an address may publish in a second; None: any number.
     :param wall: returns unix seconds, for the times shown to operators.
     """
 
@@ -73,6 +75,7 @@ class Hub:
         max_subscriptions: int = 10_000,
         budget: Budget | None = None,
         wall: Callable[[], float] = time.time,
+        messages_per_second: int | None = None,
     ) -> None:
         self._backend = backend
         self._counters = counters
@@ -93,7 +96,8 @@ class Hub:
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
         self.credentials = Credentials(clock, wall, turns, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher)
+        self._rates = PublishRates(clock.seconds, messages_per_second)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, self._rates)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self._listener = BackendListener(
@@ -122,9 +126,10 @@ class Hub:
         self.unavailable_reason = _STOPPING
         self._scheduler.flush()
 
-    def reconfigure(self, max_subscriptions: int) -> None:
-        """Change the maximum number of topics of a connection, for subscriptions from now on."""
+    def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
+        """Change limits, for subscriptions and messages from now on."""
         self._subscriptions.reconfigure(max_subscriptions)
+        self._rates.reconfigure(messages_per_second)
 
     @property
     def degraded(self) -> list[str]:
@@ -164,12 +169,18 @@ class Hub:
     def publish(self, peer: Peer, draft: Draft) -> Coroutine[Any, Any, Receipt]:
         """Publish one message, with the subject of the peer as its sender if the peer is authenticated.
 
+        :raises RateLimited: when the peer publishes more than it may.
         :raises Refusal: when the peer may not, or the backend did not accept it.
         """
         return self._publisher.publish(peer, draft)
 
     def publish_all(
-        self, peer: Peer, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
+        self,
+        peer: Peer,
+        drafts: Iterable[Draft | Refusal],
+        key: IdempotencyKey | None = None,
+        *,
+        as_whole: bool = False,
     ) -> Coroutine[Any, Any, list[Receipt | Refusal]]:
         """Publish messages in their order, and return a receipt or a refusal for each; refusals among them are kept.
 
@@ -178,9 +189,12 @@ class Hub:
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
+        :param as_whole: whether all of them count as one publish, which the rates of the peer allow or refuse.
+        :raises RateLimited: when they do not allow it; nothing is published. If not `as_whole`, each message that
+            exceeds a rate is refused; with a key, so are those of the same slice.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
-        return self._publisher.publish_all(peer, drafts, key)
+        return self._publisher.publish_all(peer, drafts, key, as_whole=as_whole)
 
     # Subscribe
 

@@ -17,6 +17,7 @@ from pushd.core.errors import (
     InternalError,
     Kicked,
     NoRoom,
+    RateLimited,
     Refusal,
     Stopping,
     TooLarge,
@@ -45,7 +46,7 @@ _EARLY = 8 << 10
 """Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
 _CLOSE_SECONDS = 5.0
 """Seconds that a stream may take to send its queue when it is closed."""
-_TEMPORARY = (TooManyConnections, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
+_TEMPORARY = (TooManyConnections, RateLimited, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
 """Refusals after which the client should request the stream again; see `StreamResource.retry_later`."""
 _BREAKING = (Stopping, InternalError, TooLarge)
 """Refusals after which the connection cannot be kept."""

@@ -23,7 +23,7 @@ from pushd.hub.publishing import Receipt
 from pushd.hub.session import Session, SessionContext
 from pushd.metrics import Counters
 from pushd.net.addresses import host_of
-from pushd.net.admission import Admission, Slot
+from pushd.net.admission import Admission, Slot, network_of
 from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
@@ -88,7 +88,7 @@ class LineConnection(TwoWayBackpressure):
         self._telnet_rest = b""
         """The received part of an incomplete telnet command."""
         self._is_half_closed = False
-        peer = Peer("tcp", address, factory.sessions.authenticator.anonymous)
+        peer = Peer("tcp", address, factory.sessions.authenticator.anonymous, None, network_of(address))
         self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, peer)
         self.subscriber.record_origins()
         self._session: Session[_Item] = Session(factory.sessions, self.subscriber)
