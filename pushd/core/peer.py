@@ -4,10 +4,8 @@ from typing import Final
 
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.grant import FULL, Grant
-from pushd.core.identity import Identity
-
-QuotaKey = tuple[str | None, str | None, str | None]
-"""The authority and the subject, or else the address, to which a quota applies."""
+from pushd.core.identity import Identity, QuotaKey
+from pushd.core.usage import Usage
 
 
 class Peer:
@@ -21,7 +19,7 @@ class Peer:
         concerns.
     """
 
-    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "network", "number", "transport")
+    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "network", "number", "transport", "usage")
 
     def __init__(
         self,
@@ -40,6 +38,8 @@ class Peer:
         """The place in the register; 0 before the peer is registered."""
         self.connected_at = 0
         """When the peer was registered, in unix seconds."""
+        self.usage: Usage | None = None
+        """What its subject, or its address, uses of the quota; None when it is not a connection."""
         self._ids: ConnectionIds | None = None
 
     def register(self, number: int, now: int, ids: ConnectionIds) -> None:
@@ -54,9 +54,10 @@ class Peer:
     @property
     def quota_key(self) -> QuotaKey:
         """To whom its quota applies: the subject of an authority, or the address of an anonymous peer."""
-        identity, subject = self.identity, self.grant.subject
-        authority = None if identity is None else identity.authority
-        return (authority, subject, None) if subject is not None else (authority, None, self.network or self.address)
+        identity = self.identity
+        if identity is None:
+            return (None, None, self.network or self.address)
+        return identity.quota_key or (identity.authority, None, self.network or self.address)
 
     @property
     def needs_credential(self) -> bool:

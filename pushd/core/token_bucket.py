@@ -48,14 +48,14 @@ class TokenBuckets:
 
         :return: 0 if they were taken, else the seconds after which it has enough.
         """
-        full_at = self._full_at.get(key)
+        full_at, seconds = self._full_at.get(key), amount / rate
         if full_at is None:
             self._make_room(now)
         if full_at is None or full_at <= now:
             full_at = now
-        elif full_at - now + amount / rate - self.seconds > _ROUNDING and (wait := self.wait(key, amount, rate, now)):
+        elif full_at - now + seconds - self.seconds > _ROUNDING and (wait := self.wait(key, amount, rate, now)):
             return wait
-        self._full_at[key] = full_at + amount / rate
+        self._full_at[key] = full_at + seconds
         return 0.0
 
     def give_back(self, key: Hashable, amount: float, rate: float) -> None:

@@ -43,6 +43,7 @@ from pushd.hub.credentials import Credentials
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
+from pushd.hub.quotas import Quotas
 from pushd.hub.rates import PublishRates
 from pushd.hub.replay import Replay, drained
 from pushd.hub.scheduling import FanOutScheduler
@@ -94,7 +95,8 @@ class Hub:
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
-        self.credentials = Credentials(clock, wall, turns, self.disconnect, self.unsubscribe)
+        self._quotas = Quotas()
+        self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
         self._rates = PublishRates(clock.seconds, messages_per_second)
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, self._rates)
@@ -199,7 +201,11 @@ class Hub:
     # Subscribe
 
     def add(self, subscriber: Subscriber) -> None:
-        """Register the subscriber of a new connection: its peer gets an id."""
+        """Register the subscriber of a new connection: its peer gets an id.
+
+        :raises TooManyConnections: when the quota of the peer allows no more connections.
+        """
+        self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
@@ -268,6 +274,7 @@ class Hub:
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
+        self._quotas.remove(subscriber.peer)
 
     def disconnect(self, subscriber: Subscriber, cause: Exception) -> None:
         """Close the connection of a subscriber, because of a refusal or of a bug, whose details are only logged.

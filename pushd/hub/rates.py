@@ -6,8 +6,9 @@ from typing import Final
 
 from pushd.core.errors import RateLimited, RateState, Refusal
 from pushd.core.grant import UNLIMITED
+from pushd.core.identity import QuotaKey
 from pushd.core.message import Draft
-from pushd.core.peer import Peer, QuotaKey
+from pushd.core.peer import Peer
 from pushd.core.token_bucket import TokenBuckets
 
 BURST_SECONDS: Final = 10
@@ -41,21 +42,26 @@ class PublishRates:
 
         :raises RateLimited: when they exceed a rate; then nothing is counted.
         """
-        bytes_rate = peer.grant.quota.bytes_per_second
-        now = self._seconds()
-        if bytes_rate is not None and (wait := self._bytes.wait(peer.quota_key, size, bytes_rate, now)):
-            raise _refusal("bytes", self._bytes, peer.quota_key, bytes_rate, wait, now)
-        key, rate = self._rate_of_messages(peer)
-        if rate is not None and (wait := self._messages.take(key, messages, rate, now)):
-            raise _refusal("messages", self._messages, key, rate, wait, now)
+        quota, key, now = peer.grant.quota, peer.quota_key, self._seconds()
+        rate, bytes_rate = quota.messages_per_second, quota.bytes_per_second
+        if bytes_rate is not None and (wait := self._bytes.wait(key, size, bytes_rate, now)):
+            raise _refusal("bytes", self._bytes, key, bytes_rate, wait, now)
+        rate_key = key
+        if rate is None:
+            rate, rate_key = self._rate_of_address(peer)
+        if rate is not None and (wait := self._messages.take(rate_key, messages, rate, now)):
+            raise _refusal("messages", self._messages, rate_key, rate, wait, now)
         if bytes_rate is not None:
-            self._bytes.take(peer.quota_key, size, bytes_rate, now)
+            self._bytes.take(key, size, bytes_rate, now)
 
     def give_back(self, peer: Peer, messages: int, size: int) -> None:
         """Count messages no longer, because they were not published."""
-        if (bytes_rate := peer.grant.quota.bytes_per_second) is not None:
-            self._bytes.give_back(peer.quota_key, size, bytes_rate)
-        key, rate = self._rate_of_messages(peer)
+        quota, key = peer.grant.quota, peer.quota_key
+        if quota.bytes_per_second is not None:
+            self._bytes.give_back(key, size, quota.bytes_per_second)
+        rate = quota.messages_per_second
+        if rate is None:
+            rate, key = self._rate_of_address(peer)
         if rate is not None:
             self._messages.give_back(key, messages, rate)
 
@@ -82,12 +88,9 @@ class PublishRates:
             return refusal.without_traceback()
         return item
 
-    def _rate_of_messages(self, peer: Peer) -> tuple[QuotaKey, int | None]:
-        """Return the key and the rate of the messages of a peer; the rate is None when there is none."""
-        rate = peer.grant.quota.messages_per_second
-        if rate is not None:
-            return peer.quota_key, rate
-        return (None, None, peer.network), self._per_address if peer.network is not None else None
+    def _rate_of_address(self, peer: Peer) -> tuple[int | None, QuotaKey]:
+        """Return the rate of messages of the address of a peer, and its key."""
+        return None if peer.network is None else self._per_address, (None, None, peer.network)
 
 
 def is_metered(peer: Peer) -> bool:

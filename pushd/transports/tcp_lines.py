@@ -97,9 +97,16 @@ class LineConnection(TwoWayBackpressure):
     # From the network
 
     def makeConnection(self, transport: Any) -> None:
-        """Connection made: send the greeting."""
+        """Connection made: send the greeting, or a refusal when its address has too many connections."""
         self.transport = transport
-        self._factory.live.add(self)
+        try:
+            self._factory.live.add(self)
+        except TooManyConnections as refusal:
+            self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
+            self.subscriber.close(refusal)
+            transport.write(encode_refusal(refusal))
+            close_within(transport, self._factory.clock, _CLOSE_SECONDS)
+            return
         self._factory.credentials.expect(self)
         limit_reads(transport, _READ)
         transport.registerProducer(self, True)
