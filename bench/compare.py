@@ -137,7 +137,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive, default=10, metavar="N", help="10")
     parser.add_argument("--minutes", type=positive, default=15, metavar="N", help="fewer rounds when this passes; 15")
     parser.add_argument("--effort", type=float, default=1.0, metavar="X", help="factor for the messages of a round; 1")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration of this checkout's daemon")
     options = parser.parse_args(arguments)
+    if options.config is not None and not options.config.is_file():
+        parser.error(f"{options.config} does not exist")
     if not (options.checkout / "pushd" / "__init__.py").is_file():
         parser.error(f"{options.checkout} is not a checkout of pushd")
     if not list(options.checkout.glob("pushd/net/_fan_out*.so")):
@@ -154,6 +157,8 @@ def run(options: argparse.Namespace) -> Figures:
     scale = Scale(options.subscribers, options.many_subscribers, options.rounds, options.effort)
     scale = within_files(scale, notes)
     PEERS[BEFORE] = Pushd(BEFORE, options.checkout.resolve())
+    if options.config is not None:
+        PEERS["pushd"] = Pushd(config=options.config.resolve())
     where = choose_cpus()
     os.sched_setaffinity(0, where.load)
     with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from pushd.backends.interface import DiskUsage, Usage
 from pushd.config.loader import load
 from pushd.core import errors
+from pushd.http import refusals
 from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.service.daemon import make_service
 from pushd.wire import line_commands, websocket_commands
@@ -20,7 +21,7 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFUSALS = [
     kind
-    for kind in vars(errors).values()
+    for kind in (vars(errors) | vars(refusals)).values()
     if isinstance(kind, type) and issubclass(kind, errors.Refusal) and kind is not errors.Refusal
 ]
 ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ?([0-9]*) ?\| ?([0-9]*) ?\|", re.MULTILINE)

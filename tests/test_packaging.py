@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GENERATED = {"__pycache__", "dropin.cache"}
+GENERATED = {"__pycache__", "dropin.cache", "private"}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def metadata(wheel: Path) -> Message:
         return Parser().parsestr(opened.read(name).decode())
 
 
-@pytest.mark.parametrize("name", ["pushd", "bench", "docs", "etc", "tests", "twisted", ".ci"])
+@pytest.mark.parametrize("name", ["pushd", "bench", "docs", "etc", "examples", "tests", "twisted", ".ci"])
 def test_source_archive_contains_every_file_of_a_directory(source: Path, name: str) -> None:
     expected = contents(ROOT / name)
     assert expected

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pushd.core import errors
+from pushd.http import refusals
 
 ROOT = Path(__file__).parent.parent
 RETIRED = frozenset(
@@ -224,7 +225,9 @@ DIALECT = re.compile(
 )
 """Phrases that personify code, and words for which the field has others."""
 REFUSALS = frozenset(
-    name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.Refusal)
+    name
+    for name, value in (vars(errors) | vars(refusals)).items()
+    if isinstance(value, type) and issubclass(value, errors.Refusal)
 )
 BARE_NORM = re.compile(r"(?:a|an|the) (?!daemon is )[a-z -]+ (?:is|has|holds|are) ", re.IGNORECASE)
 """The norm instead of what is wrong; that the daemon is shutting down is a fact."""

@@ -21,10 +21,12 @@ class Pushd:
     """The daemon of this repository.
 
     :param checkout: another checkout of it whose daemon is started instead, with the same Python and dependencies.
+    :param config: its configuration file; None for the defaults.
     """
 
-    def __init__(self, name: str = "pushd", checkout: Path | None = None) -> None:
+    def __init__(self, name: str = "pushd", checkout: Path | None = None, config: Path | None = None) -> None:
         self.name = name
+        self._options = [] if config is None else [f"--config={config}"]
         self._start = "from twisted.scripts.twistd import run; run()"
         if checkout is not None:
             self._start = f"import sys; sys.path.insert(0, {str(checkout)!r}); {self._start}"
@@ -45,7 +47,9 @@ class Pushd:
         ports = {"http": free_port(), "tcp": free_port()}
         listen = [f"--{kind}=tcp:{port}:interface=127.0.0.1" for kind, port in ports.items()]
         twistd = [sys.executable, "-c", self._start]
-        program = stack.enter_context(Program([*twistd, "-n", "--pidfile=", "pushd", *listen], directory, cpus))
+        program = stack.enter_context(
+            Program([*twistd, "-n", "--pidfile=", "pushd", *self._options, *listen], directory, cpus)
+        )
         program.wait_for(*ports.values())
         return Server(program, ports)
 

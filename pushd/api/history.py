@@ -1,11 +1,13 @@
 """Stored messages as JSON."""
 
 from pushd.core.cursor import Since
+from pushd.core.message import main_reason
 from pushd.core.names import parse_topics
 from pushd.http.answers import JSON, json_array
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.authorization import check_topics
 from pushd.hub.hub import Hub
 from pushd.wire.json_messages import encode_message
 
@@ -25,7 +27,8 @@ class HistoryResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of GET that do not depend on the history, which is not read."""
-        self._asked(request)
+        topics, _, _ = self._asked(request)
+        check_topics(request.peer, "history", topics)
         request.setHeader(b"Content-Type", JSON)
         request.answer_head()
         return None
@@ -35,7 +38,7 @@ class HistoryResource(HttpResource):
         topics, since, limit = self._asked(request)
         recalled = await self._hub.history(request.peer, topics, since, limit, _MAX_HISTORY_BYTES)
         if recalled.gaps:
-            request.setHeader(b"Pushd-Gap", recalled.gaps[0].reason.encode("ascii"))
+            request.setHeader(b"Pushd-Gap", main_reason(recalled.gaps).encode("ascii"))
         for name in (b"Pushd-Id", b"Pushd-Cursor"):
             request.setHeader(name, str(recalled.position).encode("ascii"))
         encoded = await self._hub.in_slices(encode_message, recalled.messages)

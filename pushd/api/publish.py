@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge, UnsupportedType
+from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
@@ -12,6 +12,7 @@ from pushd.core.names import check_channel, check_publishable
 from pushd.http.answers import json_answer
 from pushd.http.errors import prefers_text
 from pushd.http.query import decimal, name_in_path, parameter
+from pushd.http.refusals import UnsupportedType
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.authorization import check_topics

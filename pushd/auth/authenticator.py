@@ -1,5 +1,6 @@
 """Authentication: from the text of a token to an identity, by the first verifier that recognizes it."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
@@ -63,8 +64,8 @@ class Authenticator:
         self._time = time
         self._max_cached = max_cached
         self._max_cached_bytes = max_cached_bytes
-        self._cache: dict[bytes, _Verified] = {}
-        """By SHA-256, the least recently used first."""
+        self._cache: OrderedDict[bytes, _Verified] = OrderedDict()
+        """By SHA-256, the least recently used first. To find the first, a `dict` would skip all removed entries."""
         self._cached_bytes = 0
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -19,6 +20,8 @@ MAX_BYTES = 8192
 """The most bytes of a token, checked before it is parsed."""
 _TYPES = frozenset({"jwt", "at+jwt"})
 """Values of ``typ`` (RFC 8725, section 3.11), without the prefix ``application/``, in lower case. It may be missing."""
+_CACHED_HEADERS = 64
+"""The most headers that are cached. They are not trusted: any token may have them."""
 _REFUSED_MEMBERS = {
     "jku": "names a URL of keys; keys come from the configuration only",
     "jwk": "contains a key; keys come from the configuration only",
@@ -52,8 +55,7 @@ def parse_token(token: str) -> CompactToken:
     if len(token) > MAX_BYTES:
         raise CheckFailed(Check.SIZE, "", f"token must not exceed {MAX_BYTES} bytes")
     header_text, claims_text, signature_text = _segments(token)
-    header = _parse_object(_decode(header_text, "header"), Check.HEADER, "header")
-    algorithm, key_id = _check_header(header)
+    algorithm, key_id = _parse_header(header_text)
     return CompactToken(
         algorithm,
         key_id,
@@ -72,6 +74,12 @@ def _segments(token: str) -> list[str]:
     return segments
 
 
+@lru_cache(_CACHED_HEADERS)
+def _parse_header(segment: str) -> tuple[str, str | None]:
+    """Return the algorithm and the key id of a header, which all tokens of one key have in common."""
+    return _check_header(_parse_object(_decode(segment, "header"), Check.HEADER, "header"))
+
+
 def _decode(segment: str, name: str) -> bytes:
     """Return the bytes of a segment, which must be the only base64url text of these bytes."""
     try:
@@ -88,7 +96,7 @@ def _parse_object(data: bytes, check: Check, name: str) -> dict[str, object]:
     try:
         text = data.decode("utf-8")
         value = msgspec.json.decode(data)
-        json.loads(text, object_pairs_hook=_unique_names)
+        _UNIQUE_NAMES.decode(text)
     except UnicodeDecodeError:
         raise CheckFailed(check, "", f"{name} must be UTF-8 (RFC 7519, section 7.2)") from None
     except _DuplicateName:
@@ -109,6 +117,9 @@ def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(names) != len(pairs):
         raise _DuplicateName
     return names
+
+
+_UNIQUE_NAMES = json.JSONDecoder(object_pairs_hook=_unique_names)
 
 
 def _check_header(header: Mapping[str, object]) -> tuple[str, str | None]:

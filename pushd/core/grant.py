@@ -108,10 +108,8 @@ class Grant:
                 raise ValueError(f"unknown key {_shown(key)} (accepted: {', '.join(_KEYS)})")
         lists = {key: _topics(key, table[key]) for key in (*ACTIONS, "deny") if key in table}
         segment = subject if subject is not None and _is_segment(subject) else None
-        allow = {
-            action: _granted(lists.get(action, lists.get(_DEFAULTS.get(action, action), ())), segment)
-            for action in ACTIONS
-        }
+        granted = {action: _granted(lists[action], segment) for action in ACTIONS if action in lists}
+        allow = {action: granted.get(action, granted.get(_DEFAULTS.get(action, action), ())) for action in ACTIONS}
         return cls(
             subject,
             MappingProxyType(allow),

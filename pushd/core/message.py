@@ -4,6 +4,7 @@ A message is immutable, so the history and all subscribers share one object.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -39,6 +40,15 @@ class Gap(NamedTuple):
     end: str
     reason: str
     """``evicted``, ``expired``, ``epoch``, ``slow``, ``unknown`` or ``boundary``."""
+
+
+def main_reason(gaps: Sequence[Gap]) -> str:
+    """Return the reason of gaps that is reported where there is room for only one: the one that can miss most.
+
+    :param gaps: at least one.
+    """
+    reasons = [gap.reason for gap in gaps]
+    return next((reason for reason in ("epoch", "unknown") if reason in reasons), reasons[0])
 
 
 class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):

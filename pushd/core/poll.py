@@ -37,13 +37,15 @@ class PollConsumer(Outlet, Protocol):
 class Poll(Subscriber):
     """One poll. Its limits are those of the response, which has room for one message of any size."""
 
-    __slots__ = ("_consumer", "_gaps", "_messages", "has_ended", "position")
+    __slots__ = ("_consumer", "_gaps", "_messages", "_pending", "has_ended", "position")
 
     def __init__(self, consumer: PollConsumer, wire: Wire, limits: QueueLimits, peer: Peer) -> None:
         super().__init__(consumer, wire, limits, Policy.DISCONNECT, peer)
         self._consumer = consumer
         self._messages: Sequence[Message] = ()
         self._gaps: Sequence[Gap] = ()
+        self._pending: Sequence[Gap] = ()
+        """Gaps after `position`."""
         self.position = ""
         """The id from which to continue if there are no messages."""
         self.has_ended = False
@@ -53,12 +55,13 @@ class Poll(Subscriber):
         """Take a live batch and finish, if it has messages of the topics."""
         if not self.is_closed and (selected := self.select(batch)):
             self._messages = [delivery.message for delivery in selected]
+            self._take_pending()
             self.finish()
         return 0
 
     def gap(self, gaps: Iterable[Gap]) -> None:
-        """Add gaps to the result."""
-        self._gaps = (*self._gaps, *gaps)
+        """Add gaps to the result as soon as its position is behind them; else they are left to the next poll."""
+        self._pending = (*self._pending, *gaps)
 
     def warn_of_expiry(self, at: int) -> None:
         """Do nothing: a poll ends soon, and the next one is authenticated again."""
@@ -66,8 +69,10 @@ class Poll(Subscriber):
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Take a page of the history; finish when the response is full, or at the last page if there is anything."""
         messages = [*self._messages, *page.messages]
-        self._gaps = (*self._gaps, *catch_up.reports.of_page(page))
-        self.position = str(page.position)
+        if page.is_last or page.position != catch_up.origin:
+            self._take_pending()
+            self._gaps = (*self._gaps, *catch_up.reports.of_page(page))
+            self.position = str(page.position)
         catch_up.position = page.position.seq
         done = page.is_last and catch_up.has_reached(page.position)
         if done:
@@ -86,6 +91,9 @@ class Poll(Subscriber):
         messages = self._messages[: self._fits()]
         position = messages[-1].id if messages else self.position
         self._consumer.deliver_result(PollResult(messages, self._gaps, position, self.has_ended))
+
+    def _take_pending(self) -> None:
+        self._gaps, self._pending = (*self._gaps, *self._pending), ()
 
     def _fits(self) -> int:
         """Return how many of the messages fit into one response."""

@@ -40,14 +40,18 @@ class Carriers:
 
         :raises BadRequest: when it has several.
         """
-        tokens = [*_of_header(request), *_of_subprotocols(request)]
+        authorization, offered = request.getHeader(b"authorization"), request.getHeader(b"sec-websocket-protocol")
+        tokens = [] if authorization is None else _of_header(authorization)
+        if offered is not None:
+            tokens += _of_subprotocols(offered)
         if self.query_tokens and (text := parameter(request, TOKEN_PARAMETER.encode("ascii"))) is not None:
             tokens.append(text)
         if len(tokens) > 1:
             raise BadRequest("request must not have more than one credential")
         if tokens:
             return Credential(tokens[0])
-        cookie = _cookie(request, self.cookie.encode("ascii")) if self.cookie else None
+        cookies = request.getHeader(b"cookie") if self.cookie else None
+        cookie = None if cookies is None else _cookie(cookies, self.cookie.encode("ascii"))
         return None if cookie is None else Credential(cookie, is_cookie=True)
 
 
@@ -70,21 +74,21 @@ async def identity_of_url(request: Request, signed_urls: SignedUrls, carriers: C
     return await signed_urls.authenticate(request.method, path, request.args)
 
 
-def _of_header(request: Request) -> list[str]:
+def _of_header(authorization: bytes) -> list[str]:
     """Return the tokens of ``Authorization``, whose lines are joined by commas; other schemes are ignored."""
-    found = (line.strip().partition(b" ") for line in (request.getHeader(b"authorization") or b"").split(b","))
+    found = (line.strip().partition(b" ") for line in authorization.split(b","))
     return [token.strip().decode("latin-1") for scheme, _, token in found if scheme.lower() == _SCHEME]
 
 
-def _of_subprotocols(request: Request) -> list[str]:
+def _of_subprotocols(offered: bytes) -> list[str]:
     """Return the tokens among the offered subprotocols of a WebSocket."""
-    offered = map(bytes.strip, (request.getHeader(b"sec-websocket-protocol") or b"").split(b","))
-    return [entry.removeprefix(_SUBPROTOCOL).decode("latin-1") for entry in offered if entry.startswith(_SUBPROTOCOL)]
+    entries = map(bytes.strip, offered.split(b","))
+    return [entry.removeprefix(_SUBPROTOCOL).decode("latin-1") for entry in entries if entry.startswith(_SUBPROTOCOL)]
 
 
-def _cookie(request: Request, name: bytes) -> str | None:
+def _cookie(cookies: bytes, name: bytes) -> str | None:
     """Return the value of a cookie (RFC 6265, section 5.4); of several with that name the first."""
-    for pair in (request.getHeader(b"cookie") or b"").split(b";"):
+    for pair in cookies.split(b";"):
         key, equals, value = pair.partition(b"=")
         if equals and key.strip() == name:
             return value.strip().strip(b'"').decode("latin-1")

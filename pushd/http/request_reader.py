@@ -16,16 +16,7 @@ from httptools import (
 )
 from twisted.web.resource import getChildForRequest
 
-from pushd.core.errors import (
-    BadRequest,
-    ExpectationFailed,
-    HeadersTooLarge,
-    MethodNotAllowed,
-    NoRoom,
-    Refusal,
-    TooLarge,
-    UnknownMethod,
-)
+from pushd.core.errors import BadRequest, NoRoom, Refusal, TooLarge
 from pushd.http.body import RequestBody
 from pushd.http.head import (
     content_length,
@@ -37,6 +28,7 @@ from pushd.http.head import (
     origin_form,
 )
 from pushd.http.interface import HttpSite
+from pushd.http.refusals import ExpectationFailed, HeadersTooLarge, MethodNotAllowed, UnknownMethod
 from pushd.http.request import Request, RequestConnection
 from pushd.http.states import BODY, BUFFERING, ENDED, HEAD, IDLE, ReadState, transition
 

@@ -13,15 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
-from pushd.core.errors import (
-    UNAUTHORIZED,
-    Forbidden,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    Refusal,
-    TooManyConnections,
-)
+from pushd.core.errors import UNAUTHORIZED, Forbidden, InternalError, NotFound, Refusal, TooManyConnections
 from pushd.core.grant import FULL
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
@@ -31,6 +23,7 @@ from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
 from pushd.http.query import check_parameters
+from pushd.http.refusals import MethodNotAllowed
 from pushd.http.repeated_refusals import RepeatedRefusals
 from pushd.http.request import Request
 from pushd.metrics import Counters
@@ -248,7 +241,7 @@ class HttpResource(Resource):
                 request.answer(body)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Answer a refused request. An address that is refused again and again is told to wait longer each time."""
+        """Answer a refused request. An address that repeats refused requests is asked to wait longer each time."""
         client = self.context.client_of(request)
         self.context.counters.count_refusal(refusal, f"http {client}")
         if isinstance(refusal, UNAUTHORIZED) and (

@@ -10,10 +10,11 @@ from twisted.internet.protocol import ServerFactory
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from pushd.core.errors import Refusal, TooManyConnections, UnknownHost
+from pushd.core.errors import Refusal, TooManyConnections
 from pushd.http.access_log import AccessLog, AccessLogEntry
 from pushd.http.connection import HttpConnection
 from pushd.http.limits import HttpLimits
+from pushd.http.refusals import UnknownHost
 from pushd.http.request import Request
 from pushd.metrics import Counters
 from pushd.net.addresses import host_of

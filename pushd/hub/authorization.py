@@ -21,7 +21,7 @@ def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
         return
     for topic in topics:
         if not grant.may(action, topic):
-            _check_authenticated(peer, f"action {action} on topic {topic}")
+            check_authenticated(peer, f"action {action} on topic {topic}")
             grant.check(action, topic)
 
 
@@ -42,7 +42,7 @@ def check_operation(peer: Peer, operation: Operation) -> None:
     :raises TokenMissing: instead, when the peer has no credential.
     """
     if not peer.grant.may_operate(operation):
-        _check_authenticated(peer, f"operation {operation}")
+        check_authenticated(peer, f"operation {operation}")
         raise NotGranted(f"operation {operation} is not granted")
 
 
@@ -98,7 +98,7 @@ def _renew(subscriber: Subscriber, renew: Callable[[Peer], None]) -> None:
     if peer.needs_credential and not had_time:
         raise TokenMissing("nothing is allowed any more without a token")
     for topic, refusal in lost_topics(subscriber).items():
-        _check_authenticated(peer, f"topic {topic}")
+        check_authenticated(peer, f"topic {topic}")
         raise refusal
 
 
@@ -111,10 +111,11 @@ def _granted(peer: Peer, draft: Draft | Refusal) -> Draft | Refusal:
     return draft
 
 
-def _check_authenticated(peer: Peer, what: str) -> None:
-    """Check that a peer has a credential.
+def check_authenticated(peer: Peer, what: str) -> None:
+    """Check that a peer has a credential, or that authentication is off.
 
+    :param what: what needs it, for the refusal.
     :raises TokenMissing: when it has none.
     """
-    if peer.identity is None and peer.grant.subject is None:
+    if peer.identity is None and peer.grant.subject is None and not peer.grant.is_full:
         raise TokenMissing(f"{what} needs a token")

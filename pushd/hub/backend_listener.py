@@ -94,7 +94,10 @@ class BackendListener:
         for subscriber in self._affected(None if channel is None else (channel,)):
             if subscriber.catch_up is not None:
                 subscriber.catch_up.invalidate()
-            topics = list(subscriber.live_topics) if channel is None else subscriber.live_topics_of(channel)
+            if channel is None:
+                topics = list(subscriber.live_topics)
+            else:  # a topic that was replayed beyond the loss has reported it
+                topics = [each for each in subscriber.live_topics_of(channel) if subscriber.starts[each] < end.seq]
             if topics and subscriber.wire.data_only and subscriber.policy is not Policy.LATEST:
                 self._disconnect(subscriber, TooSlow("messages were lost, and this encoding cannot report a gap"))
             else:

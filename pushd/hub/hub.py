@@ -37,7 +37,7 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import check_operation, check_subscribe, check_topics
+from pushd.hub.authorization import check_authenticated, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.memory_relief import MemoryRelief
@@ -228,8 +228,11 @@ class Hub:
 
         :param topics: those for which the peer wants it. It is the same for all.
         :raises NotGranted: when the peer may not subscribe to one of them.
+        :raises TokenMissing: when there are none, and it has no credential: the cursor shows how much is published.
         :raises Unavailable: when the backend cannot answer.
         """
+        if not topics:
+            check_authenticated(peer, "the cursor of all topics")
         check_topics(peer, "subscribe", topics)
         return (await self._backend.open((), NOW)).position
 

@@ -43,7 +43,7 @@ from pushd.core.command import (
 from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal, TokenMissing
-from pushd.core.message import Draft
+from pushd.core.message import Draft, main_reason
 from pushd.core.names import Scope
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
@@ -230,7 +230,7 @@ class Session(Generic[T]):
         except Refusal:
             subscriber.policy = policy
             raise
-        gap = opening.gaps[0].reason if subscriber.wire.data_only and opening.gaps else None
+        gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
 

@@ -78,9 +78,11 @@ class AuthenticationService(MultiService):
         self.tokens = StaticTokens({})
         self.signed_urls = SignedUrls({}, memory, unix_time)
         try:
-            self._apply(settings, read_credentials(settings, self._jwks.open))
+            credentials = read_credentials(settings, self._jwks.open)
         except ValueError as error:
             raise ConfigError(f"auth: {error}") from error
+        self._log_count("Authentication is on", settings, credentials)
+        self._apply(settings, credentials)
 
     def failures(self) -> list[str]:
         """Return what does not work at present, for the health of the daemon."""
@@ -94,6 +96,8 @@ class AuthenticationService(MultiService):
         except ValueError as error:
             self.log.error("Tokens and keys not reloaded, the previous ones stay in use: {reason}", reason=str(error))
             credentials = Credentials(self.tokens, tuple(self.jwt.issuers), self.signed_urls.keys)
+        else:
+            self._log_count("Tokens and keys read again", settings, credentials)
         self._apply(settings, credentials)
 
     def renew(self, peer: Peer) -> None:
@@ -111,6 +115,15 @@ class AuthenticationService(MultiService):
                 raise TokenRevoked("key of the signed URL has been removed")
         elif identity.issuer not in {issuer.name for issuer in self.jwt.issuers}:
             raise TokenRevoked("issuer of the token has been removed")
+
+    def _log_count(self, what: str, settings: AuthSettings, credentials: Credentials) -> None:
+        if settings.is_enabled:
+            self.log.info(
+                "{what}; static tokens: {tokens}, issuers: {issuers}",
+                what=what,
+                tokens=len(credentials.tokens),
+                issuers=len(credentials.issuers),
+            )
 
     def _renew_token(self, peer: Peer, identity: Identity) -> None:
         current = self.tokens.current(identity)

@@ -62,7 +62,7 @@ class _HeldRequest:
         opening = await self._requests.live.subscribe(self, topics, since)
         if opening is None:
             return
-        poll.position = str(opening.position)
+        poll.position = str(opening.cursor)
         if opening.is_complete:
             poll.has_ended = True
             self.expire()

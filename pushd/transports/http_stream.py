@@ -25,6 +25,7 @@ from pushd.core.errors import (
     TooSlow,
     Unavailable,
 )
+from pushd.core.message import main_reason
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
@@ -269,8 +270,9 @@ class StreamResource(HttpResource):
             request.setResponseCode(204)
             return b""
         self.set_headers(request, stream_format, opening)
-        request.setHeader(b"Pushd-Connection", stream.subscriber.peer.id.encode("ascii"))
-        begin = wire.begin(opening.cursor, stream.subscriber.peer.id) if begins else b""
+        connection = peer.id
+        request.setHeader(b"Pushd-Connection", connection.encode("ascii"))
+        begin = wire.begin(opening.cursor, connection) if begins else b""
         stream.begin(request, stream_format.preamble + begin)
         await self.hub.replay_and_go_live(stream.subscriber, opening, report_gaps=not wire.data_only)
         return None
@@ -287,4 +289,4 @@ class StreamResource(HttpResource):
         if opening is not None:
             request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
         if stream_format.plain.data_only and opening is not None and opening.gaps:
-            request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
+            request.setHeader(b"Pushd-Gap", main_reason(opening.gaps).encode("ascii"))

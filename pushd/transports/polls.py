@@ -11,13 +11,14 @@ from twisted.python.failure import Failure
 
 from pushd.core.cursor import Last, Now, Since
 from pushd.core.errors import BadParameter
-from pushd.core.message import Message
+from pushd.core.message import Message, main_reason
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
 from pushd.http.answers import JSON, json_array, sandbox
 from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, since_of, validator_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.authorization import check_subscribe, check_topics
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import ANSWER, HeldRequests
 from pushd.wire.json_messages import encode_message
@@ -46,7 +47,9 @@ class PollResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, without reading the history."""
-        _answer_head(request, _parse_request(request, self.context))
+        poll = _parse_request(request, self.context)
+        check_topics(request.peer, "history", poll.topics)
+        _answer_head(request, poll)
         return None
 
     async def get(self, request: Request) -> Answer:
@@ -68,7 +71,9 @@ class LongPollResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, without a subscription."""
-        _answer_head(request, _parse_request(request, self.context))
+        poll = _parse_request(request, self.context)
+        check_subscribe(request.peer, poll.topics, poll.since)
+        _answer_head(request, poll)
         return None
 
     async def get(self, request: Request) -> Answer:
@@ -126,7 +131,7 @@ def _answer(request: Request, poll: _PollRequest, result: PollResult) -> bytes:
     if result.has_ended:
         request.setHeader(b"Pushd-End", b"all")
     if result.gaps:
-        request.setHeader(b"Pushd-Gap", result.gaps[0].reason.encode("ascii"))
+        request.setHeader(b"Pushd-Gap", main_reason(result.gaps).encode("ascii"))
     if not messages and (poll.is_raw or not result.gaps):
         return _empty_answer(request, poll)
     if poll.is_raw:

@@ -18,6 +18,7 @@ from pushd.http.authentication import is_signed
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, parameter, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.authorization import check_topics
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
 
@@ -49,7 +50,7 @@ class PullResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, for any interval."""
-        check_channel(name_in_path(request))
+        check_topics(request.peer, "history", (check_channel(name_in_path(request)),))
         _set_headers(request, self._refresh(request, None))
         request.answer_head()
         return None

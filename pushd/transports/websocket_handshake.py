@@ -4,8 +4,10 @@ import base64
 import binascii
 import hashlib
 
-from pushd.core.errors import BadParameter, BadRequest, Refusal, UpgradeRequired
+from pushd.core.errors import BadParameter, BadRequest, Refusal
+from pushd.core.message import main_reason
 from pushd.core.replay import StartPosition
+from pushd.http.refusals import UpgradeRequired
 from pushd.http.request import Request
 from pushd.wire.websocket_commands import SUBPROTOCOL
 
@@ -57,7 +59,7 @@ def accept(request: Request, key: bytes, opening: StartPosition | None, *, is_v1
     if opening is not None:
         request.setHeader(b"Pushd-Cursor", str(opening.cursor).encode("ascii"))
     if opening is not None and opening.gaps and not is_v1:
-        request.setHeader(b"Pushd-Gap", opening.gaps[0].reason.encode("ascii"))
+        request.setHeader(b"Pushd-Gap", main_reason(opening.gaps).encode("ascii"))
 
 
 def upgrade_required(request: Request) -> Refusal:

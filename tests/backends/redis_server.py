@@ -4,8 +4,10 @@ import signal
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from secrets import randbelow
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -13,14 +15,22 @@ from twisted.internet.task import deferLater
 from tests.programs import find_program
 
 _START_SECONDS = 10.0
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LEAST_PORT = 10_000
 
 
 def free_port() -> int:
-    """Give a port that nobody has now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a port that is not in use.
+
+    It is below the range of which connections, and servers on any port, have theirs: so none of them takes it before it
+    is used, or while a server that is to start again is stopped.
+    """
+    first = int(_PORT_RANGE.read_text(encoding="ascii").split()[0])
+    while True:
+        port = _LEAST_PORT + randbelow(first - _LEAST_PORT)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = 15.0) -> None:

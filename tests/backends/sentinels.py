@@ -46,8 +46,11 @@ class Watched:
         return True
 
     def is_failed_over(self) -> bool:
-        """Return whether the replica is the master."""
-        return bool(self.replica.ask("ROLE")[0] == b"master")
+        """Return whether the replica is the master. As it becomes that, it closes all connections."""
+        try:
+            return bool(self.replica.ask("ROLE")[0] == b"master")
+        except ConnectionError:
+            return False
 
     async def ready(self) -> "Watched":
         """Wait until `is_ready`."""

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from pushd.core.history import Bounds
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer
-from tests.backends.test_redis_faults import Scene
+from tests.backends.scene import Scene
 
 pytestmark = pytest.mark.system
 

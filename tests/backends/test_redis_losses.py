@@ -102,16 +102,14 @@ async def test_a_change_during_the_walk_neither_hides_a_loss_nor_makes_one(
     one, first = await lossy(node, redis)
     name = f"c/{number}"
     await publish(one, "d/quiet")
-    mortal = await publish(one, "d/mortal", ttl=0.05)
+    mortal = await publish(one, "d/mortal", ttl=60.0)
 
     async def change() -> None:
         if act == "evict":
             await publish(one, name)
             await publish(one, "d/quiet")
         elif act == "expire":
-            from twisted.internet import reactor
-
-            await deferLater(reactor, 0.1)
+            redis.ask("ZADD", f"{KEYS}{mortal.epoch}:ttl", "0", f"{mortal.seq}:d/mortal")  # its time is up
             await one.backend.info("d/mortal")
         else:
             await one.backend.delete(name)

@@ -10,8 +10,8 @@ from pushd.backends.redis.link import NotUsable
 from pushd.backends.redis.locator import Locator
 from tests.backends.nodes import Node
 from tests.backends.redis_server import free_port
+from tests.backends.scene import Scene
 from tests.backends.sentinels import Watched
-from tests.backends.test_redis_faults import Scene
 
 pytestmark = pytest.mark.system
 

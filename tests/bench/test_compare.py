@@ -52,3 +52,9 @@ def test_directory_without_pushd_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         parse([str(tmp_path)])
     assert "is not a checkout of pushd" in capsys.readouterr().err
+
+
+def test_missing_configuration_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        parse([str(tmp_path), "--config", str(tmp_path / "none.toml")])
+    assert "none.toml does not exist" in capsys.readouterr().err

@@ -1,6 +1,9 @@
 """The settings of issuers: parsing, errors, and the keys of their files."""
 
 import json
+import re
+import tomllib
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ import pytest_twisted
 from joserfc.jwk import RSAKey
 
 from pushd.auth.jwt import JwtVerifier
-from pushd.config.issuers import build_issuers, read_issuers
+from pushd.config.issuers import IssuerSettings, build_issuers, read_issuers
 from tests.auth.jwt_issuer import ISS, NOW, SECRET, claims, header, hmac_token, jwks, private_key, signed_token
 
 URL = "https://login.example.org/jwks.json"
@@ -168,3 +171,34 @@ async def test_files_are_read_again_when_issuers_are_built_again(tmp_path):
     assert verdict is not None and verdict.refusal is not None
     (tmp_path / "s").write_bytes(SECRET)
     assert await build(row).verify(hmac_token())
+
+
+ROOT = Path(__file__).parent.parent.parent
+ROWS = [row for row in fields(IssuerSettings) if row.metadata]
+
+
+def test_keys_are_documented():
+    manual = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    section = manual.partition("\nA section `[auth.issuer.NAME]`")[2].partition("\n### ")[0]
+    defaults = {row.name: "must be given" for row in ROWS if row.default is MISSING}
+    defaults |= {row.name: f"`{json.dumps(row.metadata['default'])}`" for row in ROWS if row.name not in defaults}
+    assert re.findall(r"(?m)^\| (`[a-z_]+` \| .*) \|$", section) == [
+        f"`{row.name}` | {defaults[row.name]} | {row.metadata['unit']} | {row.metadata['description']}" for row in ROWS
+    ]
+
+
+def test_keys_are_in_the_sample_file():
+    sample = (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
+    section = sample.partition("\n#[auth.issuer.shop]\n")[2].partition("\n[limits]\n")[0]
+    assert re.findall(r"(?m)^# (.+)\n#([a-z_]+) = ", section) == [
+        (row.metadata["description"], row.name) for row in ROWS
+    ]
+    table = tomllib.loads(re.sub(r"(?m)^#(?! )", "", section))
+    [settings] = read_issuers({"shop": table})
+    assert all(
+        table[row.name] == row.metadata["default"]
+        for row in ROWS
+        if "default" in row.metadata
+        if row.name != "jwks_url"
+    )
+    assert settings.jwks_url

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pushd.core.charsets import CODECS
 from pushd.core.errors import BadContentType, BadEvent, BadJson, BadTtl
-from pushd.core.message import BINARY, JSON, TEXT, Draft, Message, draft
+from pushd.core.message import BINARY, JSON, TEXT, Draft, Gap, Message, draft, main_reason
 from tests.build import message
 
 MEDIA_WORDS = ["text/plain", "a/b", "/", ";", " ", "\t", "=", '"', "charset=utf-8", "\\", "\r\n", ",", "\x85", "é"]
@@ -332,3 +332,15 @@ def test_drafts_and_messages_are_immutable() -> None:
 def test_equal_messages_are_distinct() -> None:
     """Messages are compared by identity, as keys of caches."""
     assert message(1) != message(1)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "main"),
+    [
+        (("evicted", "expired"), "evicted"),
+        (("expired", "unknown"), "unknown"),
+        (("expired", "unknown", "epoch", "evicted"), "epoch"),
+    ],
+)
+def test_main_reason_is_that_of_the_gap_that_can_miss_most(reasons: tuple[str, ...], main: str) -> None:
+    assert main_reason([Gap("a", "E-1", "E-2", reason) for reason in reasons]) == main

@@ -126,6 +126,34 @@ def test_a_gap_alone_is_an_answer_with_the_position_after_it() -> None:
     assert client.received == [([], [GAP], "E-7")]
 
 
+def test_a_poll_that_ends_before_its_history_was_read_leaves_the_gap_to_the_next_one() -> None:
+    """A gap in an answer is between the cursor of the request and that of the answer."""
+    client = PollClient()
+    client.poll.position = "E-0"
+    client.catch_up.origin = at(1)
+    client.poll.gap([GAP])
+    assert not client.read(page(upto=1, more=True))
+    client.poll.finish()
+    assert client.received == [([], [], "E-0")]
+
+
+def test_a_live_gap_is_part_of_the_answer_with_the_message_after_it() -> None:
+    client = PollClient()
+    client.read(page(upto=1))
+    client.poll.gap([GAP])
+    assert client.received == []
+    client.poll.deliver(batch(*a(4)))
+    assert client.received == [(["a:4"], [GAP], "E-4")]
+
+
+def test_a_poll_that_ends_without_the_message_after_a_live_gap_leaves_it_to_the_next_one() -> None:
+    client = PollClient()
+    client.read(page(upto=1))
+    client.poll.gap([GAP])
+    client.poll.finish()
+    assert client.received == [([], [], "E-1")]
+
+
 def test_the_consumer_is_called_once_all_channels_have_ended_and_there_are_no_messages() -> None:
     client = PollClient("a", "b")
     client.read(page(upto=7, ended=("a",)))

@@ -17,12 +17,13 @@ from pushd.ctl.doctor.probe_run import CHECKS
 from tests.backends.redis_server import free_port
 from tests.daemon.real import ROOT, Daemon, eventually
 from tests.system.nginx import Nginx
+from tests.system.proxies import documented
 
 pytestmark = pytest.mark.system
 
 SECONDS = 60
 STREAMS = ("sse", "stream", "raw", "multipart", "mixed")
-_MAP, _DOCUMENTED = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8"), re.S)
+_MAP, _DOCUMENTED, *_ = documented("nginx")
 _PASS = "location / { proxy_pass http://127.0.0.1:8080; }"
 _CONTEXT = "proxy_ignore_headers X-Accel-Buffering; proxy_bind 127.0.0.2;"
 _FIXED = "\n".join(FIXES[kind]["nginx"] for kind in FIXES if kind not in (ProblemKind.PATH, ProblemKind.UNREACHED))

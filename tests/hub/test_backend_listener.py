@@ -71,3 +71,11 @@ async def test_lost_messages_are_a_gap_and_disconnect_subscribers_whose_wire_can
     assert isinstance(data_only.closed_with, TooSlow)
     fixture.backend.events.on_lost(None, MessageId("E", 3), MessageId("E", 5), "unknown")
     assert [len(peer.received) for peer in peers] == [2, 3, 1]
+
+
+async def test_lost_messages_are_no_gap_for_subscribers_that_have_read_beyond_them() -> None:
+    fixture = await HubFixture().start()
+    peers = [await fixture.subscribe("a"), await fixture.subscribe("a")]
+    peers[1].subscriber.go_live(("a",), 5)
+    fixture.backend.events.on_lost("a", MessageId("E", 3), MessageId("E", 5), "evicted")
+    assert [len(peer.received) for peer in peers] == [1, 0]

@@ -3,10 +3,8 @@
 import argparse
 import random
 import sys
-from dataclasses import replace
 
 from tests.model.backends import BACKENDS
-from tests.model.checker import Excuses
 from tests.model.report import print_failure, print_summary, write_journal
 from tests.model.run import Run
 
@@ -20,15 +18,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--journal", help="write everything that happened in the last round to this file")
-    parser.add_argument(
-        "--report", action="append", default=[], choices=[*Excuses.names(), "all"], help="a known fault"
-    )
     arguments = parser.parse_args()
     backends = list(BACKENDS) if arguments.backend == "all" else [arguments.backend]
-    reported = Excuses.names() if "all" in arguments.report else arguments.report
-    excuses = replace(Excuses(), **dict.fromkeys(reported, False))
     print(f"model: backends {', '.join(backends)}, seed {arguments.seed}", flush=True)
-    run = Run(backends, 60 * arguments.minutes, arguments.seed, excuses)
+    run = Run(backends, 60 * arguments.minutes, arguments.seed)
     is_good = run.run()
     print_summary(run)
     if run.failed is not None:

@@ -5,8 +5,7 @@ reason that was possible. Nothing else is received.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field, fields, replace
-from typing import Final
+from dataclasses import dataclass, field
 
 from pushd.core.cursor import MessageId, parse_id
 from pushd.core.names import is_pattern, matches
@@ -15,40 +14,12 @@ from tests.model.trace import Closed, Opened, Trace
 from tests.soak.transports import Confirmed, ReceivedCursor, ReceivedEnd, ReceivedGap, ReceivedMessage
 
 
-@dataclass(frozen=True)
-class Excuses:
-    """Faults that are known, and not reported. Each is to be removed with the fault."""
-
-    undelivered_losses: bool = True
-    """On SQLite, a gap may report the eviction of a message that is delivered after it. A poll may then have only that
-    gap, and the cursor of its request."""
-    lost_while_opened: bool = True
-    """On Redis, what is evicted while a poll without a cursor looks for the newest message is not reported."""
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """Return the names of all."""
-        return [each.name for each in fields(cls)]
-
-    def of(self, backend: str) -> "Excuses":
-        """Return those that apply to a backend."""
-        foreign = [name for name, backends in _ONLY.items() if backend not in backends]
-        return replace(self, **dict.fromkeys(foreign, False))
-
-
-_ONLY: Final = {
-    "undelivered_losses": ("sqlite",),
-    "lost_while_opened": ("redis", "sentinel"),
-}
-"""The backends to which an excuse applies, where it is not all."""
-NO_EXCUSES: Final = Excuses(**dict.fromkeys(Excuses.names(), False))
-
-
 class Gap:
     """A received gap."""
 
-    def __init__(self, tick: int, gap: ReceivedGap, slow: str) -> None:
+    def __init__(self, tick: int, connection: int, gap: ReceivedGap, slow: str) -> None:
         self.tick = tick
+        self.connection = connection
         self.topic = gap.topic
         self.reason = gap.reason
         self.slow = slow
@@ -96,19 +67,20 @@ class _Progress:
     opened: int | None = None
     """The tick of the first subscription if it begins now, else 0; None before."""
     slow: str = ""
+    connection: int = 0
+    """The number of the current connection."""
     received: dict[str, list[MessageId]] = field(default_factory=lambda: defaultdict(list))
-    arrivals: dict[MessageId, int] = field(default_factory=dict)
-    """The tick at which each message was received."""
+    connections: dict[MessageId, int] = field(default_factory=dict)
+    """The number of the connection on which each message was received."""
     gaps: list[Gap] = field(default_factory=list)
 
 
 class Checker:
     """Checks the trace of one subscriber against the record; `Record.faults` receives what contradicts it."""
 
-    def __init__(self, record: Record, trace: Trace, excuses: Excuses = Excuses()) -> None:
+    def __init__(self, record: Record, trace: Trace) -> None:
         self._record = record
         self._trace = trace
-        self._excuses = excuses
         self._progress = _Progress(position=parse_id(trace.since or ""), first=parse_id(trace.since or ""))
 
     def check(self) -> None:
@@ -131,6 +103,7 @@ class Checker:
         match event:
             case Opened(transport, since, slow):
                 progress.slow = slow
+                progress.connection += 1
                 if progress.opened is None:
                     progress.opened = 0 if since or transport.startswith("poll ") else tick
             case Confirmed(cursor):
@@ -140,7 +113,7 @@ class Checker:
             case ReceivedMessage():
                 self._on_message(tick, event)
             case ReceivedGap():
-                self._on_gap(Gap(tick, event, progress.slow))
+                self._on_gap(Gap(tick, progress.connection, event, progress.slow))
             case ReceivedCursor(id):
                 self._advance(tick, parse_id(id), f"the cursor {id}")
             case ReceivedEnd(channel):
@@ -166,7 +139,7 @@ class Checker:
         if id in before:
             self._fault(f"received {id} {text} twice", channel)
         before.append(id)
-        progress.arrivals[id] = tick
+        progress.connections[id] = progress.connection
         copies = sum(each.epoch == id.epoch for each in set(before))
         if copies > self._record.copies(publication, id.epoch):
             self._fault(f"received {text} with the ids {' '.join(map(str, before))}", channel)
@@ -195,8 +168,6 @@ class Checker:
         if gap.end is None or (gap.start is None and (gap.topic or self._trace.since not in (None, "all"))):
             self._fault(f"{gap} has no range")
         elif position is not None and gap.end.epoch == position.epoch and gap.end.seq <= position.seq:
-            if self._excuses.undelivered_losses and gap.end == position and not gap.topic:
-                return
             if gap.reason != "unknown":
                 self._fault(f"{gap} arrived after {position}")
             else:  # a cursor from the future: everything that is kept follows
@@ -223,8 +194,6 @@ class Checker:
             lost = [loss for loss in record.losses if loss.started < gap.tick and loss.kind in ("epoch", gap.reason)]
             if not lost or is_new is not (gap.reason == "epoch"):
                 self._fault(f"{gap}, although nothing was lost")
-        elif self._excuses.undelivered_losses and self._progress.arrivals.get(gap.end, 0) > gap.tick:
-            return
         elif not any(self._is_cause(gap, each) for each in record.publications.values()):
             self._fault(f"{gap}, although nothing in it was lost for this reason", self._channel_at(gap.end))
 
@@ -237,7 +206,7 @@ class Checker:
             return False
         if publication.outcome is Outcome.REFUSED:
             return False
-        missing = publication.ids - set(self._progress.received.get(publication.text, ()))
+        missing = [id for id in publication.ids if self._is_missing(gap, id)]
         is_missing = any(gap.contains(id, record.epochs) or gap.may_reach(id) for id in missing)
         if not is_missing and (publication.ids or publication.outcome is Outcome.ACCEPTED):
             return False
@@ -249,6 +218,11 @@ class Checker:
             case "slow":
                 return gap.slow == "drop"
         return False
+
+    def _is_missing(self, gap: Gap, id: MessageId) -> bool:
+        """Return whether a message was not received, or only on another connection after being dropped on this one."""
+        connection = self._progress.connections.get(id)
+        return connection is None or (gap.reason == "slow" and connection > gap.connection)
 
     def _check_received(self, publication: Publication, id: MessageId) -> None:
         """Check that a stored message was received, or that a gap covers it, if it had to be received."""
@@ -262,8 +236,6 @@ class Checker:
 
     def _is_owed(self, publication: Publication, id: MessageId) -> bool:
         progress, record, first = self._progress, self._record, self._progress.first
-        if self._is_excused(publication):
-            return False
         if first is not None and record.epochs[id.epoch] > record.epochs.get(first.epoch, 0):
             return True  # of a later epoch
         if self._trace.since == "all" and first is None:
@@ -278,9 +250,3 @@ class Checker:
         has_stayed = progress.position is not None
         is_later = publication.started > progress.confirmed
         return has_stayed and is_later and (first is None or id.epoch == first.epoch)
-
-    def _is_excused(self, publication: Publication) -> bool:
-        excuses, trace, record = self._excuses, self._trace, self._record
-        opened = self._progress.begun
-        was_opening = trace.since is None and publication.started < opened
-        return excuses.lost_while_opened and was_opening and record.may_be_removed(publication, opened)

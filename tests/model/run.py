@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.model.backends import BACKENDS, Backend
-from tests.model.checker import Checker, Excuses
+from tests.model.checker import Checker
 from tests.model.publishers import Publisher
 from tests.model.record import Limits, Record, check_ids
 from tests.model.subscribers import Habits, Subscriber
@@ -52,13 +52,12 @@ class Round:
     :param seed: decides what clients do and which faults are injected, but not how these interleave.
     """
 
-    def __init__(self, backend: str, seed: int, excuses: Excuses, seconds: float = ROUND_SECONDS) -> None:
+    def __init__(self, backend: str, seed: int, seconds: float = ROUND_SECONDS) -> None:
         self.backend = backend
         self.seed = seed
         self.setting = _setting(backend, random.Random(f"{seed}/setting"))
         self.record = Record(self.setting.limits)
         self.subscribers: list[Subscriber] = []
-        self._excuses = excuses.of(backend)
         self._seconds = seconds
 
     async def run(self, directory: Path, fork_server: ForkServer) -> None:
@@ -78,7 +77,7 @@ class Round:
         check_ids(self.record)
         for subscriber in self.subscribers:
             for trace in subscriber.traces:
-                Checker(self.record, trace, self._excuses).check()
+                Checker(self.record, trace).check()
 
     async def _work(self, backend: Backend) -> None:
         nodes, record = backend.nodes, self.record
@@ -124,7 +123,7 @@ class Round:
 class Run:
     """Rounds until the time is over, or until a fault is found."""
 
-    def __init__(self, backends: list[str], seconds: float, seed: int, excuses: Excuses) -> None:
+    def __init__(self, backends: list[str], seconds: float, seed: int) -> None:
         self.counts: Counter[str] = Counter()
         self.rounds = 0
         self.failed: Round | None = None
@@ -132,7 +131,6 @@ class Run:
         self._backends = backends
         self._seconds = seconds
         self._seed = seed
-        self._excuses = excuses
 
     def run(self) -> bool:
         """Run the rounds, with a seed that increases by one; return whether all were without a fault."""
@@ -146,7 +144,7 @@ class Run:
         return self.failed is None
 
     def _run_round(self, backend: str, seed: int, fork_server: ForkServer) -> None:
-        round = Round(backend, seed, self._excuses)
+        round = Round(backend, seed)
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as directory:
             try:

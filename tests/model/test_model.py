@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.model.backends import BACKENDS
-from tests.model.checker import Excuses
 from tests.model.record import Limits
 from tests.model.report import excerpt
 from tests.model.run import Round
@@ -24,7 +23,6 @@ ROUNDS = [
     *(("redis", seed) for seed in (1, 2)),
     ("sentinel", 1),
 ]
-EXCUSES = Excuses()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def run(round: Round, directory: Path, fork_server: ForkServer) -> None:
 
 @pytest.mark.parametrize(("backend", "seed"), ROUNDS)
 def test_random_run_contradicts_no_promise(tmp_path: Path, fork_server: ForkServer, backend: str, seed: int) -> None:
-    round = Round(backend, seed, EXCUSES)
+    round = Round(backend, seed)
     run(round, tmp_path, fork_server)
     faults = [sentence for sentence, _ in round.record.faults]
     assert faults == [], "\n".join([*faults, *excerpt(round, *round.record.faults[0])])
@@ -57,7 +55,7 @@ def test_every_backend_has_a_round() -> None:
 
 
 def test_message_that_a_client_has_dropped_is_reported(tmp_path: Path, fork_server: ForkServer) -> None:
-    seeds = (Round("memory", seed, EXCUSES, seconds=1.0) for seed in count())
+    seeds = (Round("memory", seed, seconds=1.0) for seed in count())
     round = next(round for round in seeds if round.setting.limits == Limits())
     run(round, tmp_path, fork_server)
     assert round.record.faults == []

@@ -170,6 +170,19 @@ def test_missing_file_stops_the_start_with_one_sentence(
     assert str(error.value) == sentence
 
 
+@pytest.mark.parametrize(
+    "address", ["sse", "stream", "multipart", "mixed", "longpoll", "poll", "pull", "history", "cursor", "pub", "sub"]
+)
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), (BEARER, 403)], ids=["anonymous", "alice"])
+async def test_head_is_refused_as_get_is(
+    daemon: RunningDaemon, files: Files, address: str, headers: dict[str, str], status: int
+) -> None:
+    files.write(["other"], [])
+    await daemon.reload()
+    for method in ("GET", "HEAD"):
+        assert (await daemon.request(method, f"/{address}/news", headers=headers)).status == status
+
+
 async def test_reload_changes_the_time_in_which_connections_must_authenticate(tmp_path: Path) -> None:
     config, reactor = tmp_path / "pushd.toml", MovableReactor()
     config.write_text("[auth]\nquery_tokens = false\n")
@@ -191,3 +204,16 @@ async def test_reload_changes_the_time_in_which_connections_must_authenticate(tm
             await daemon.reload()
     finally:
         await daemon.stop()
+
+
+@pytest.mark.parametrize("address", ["/cursor", "/version"])
+async def test_what_concerns_all_topics_needs_any_credential(daemon: RunningDaemon, address: str) -> None:
+    for method in ("GET", "HEAD"):
+        assert (await daemon.request(method, address)).status == 401
+        assert (await daemon.request(method, address, headers=BEARER)).status == 200
+
+
+async def test_reload_logs_what_was_read(daemon: RunningDaemon, files: Files) -> None:
+    files.write(None, [])
+    await daemon.reload()
+    assert daemon.log[-2:].count("Tokens and keys read again; static tokens: 0, issuers: 0") == 1

@@ -1,4 +1,4 @@
-"""A swarm of clients in one process, which connect, send the same request and disconnect at the same time."""
+"""A swarm of clients in one process, which connect, send a request and disconnect at the same time."""
 
 import contextlib
 import os
@@ -22,21 +22,23 @@ _RESET = struct.pack("ii", 1, 0)
 class ClientSwarm:
     """Connections to some ports in turn. A context manager, which closes them at the end.
 
-    :param request: sent by each client once it is connected.
+    :param requests: sent by each client once it is connected: the same by all, or one for each.
     """
 
-    def __init__(self, ports: Sequence[int], size: int, request: bytes = b"") -> None:
+    def __init__(self, ports: Sequence[int], size: int, requests: bytes | Sequence[bytes] = b"") -> None:
         self.received: dict[int, bytearray] = {}
         """The bytes received, by file descriptor."""
-        self._request = request
+        self._requests: dict[int, bytes] = {}
+        """What is to be sent, by file descriptor."""
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._connecting: set[int] = set()
         """File descriptors that are not connected yet."""
-        for number, port in zip(range(size), cycle(ports), strict=False):
-            self._connect(f"127.0.0.{2 + number % _SOURCE_ADDRESSES}", port)
+        each = [requests] if isinstance(requests, bytes) else requests
+        for number, port, request in zip(range(size), cycle(ports), cycle(each), strict=False):
+            self._connect(f"127.0.0.{2 + number % _SOURCE_ADDRESSES}", port, request)
 
-    def _connect(self, source: str, port: int) -> None:
+    def _connect(self, source: str, port: int, request: bytes) -> None:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
@@ -46,6 +48,7 @@ class ClientSwarm:
         descriptor = sock.fileno()
         self._sockets[descriptor] = sock
         self.received[descriptor] = bytearray()
+        self._requests[descriptor] = request
         self._connecting.add(descriptor)
         self._poll.register(descriptor, select.EPOLLOUT)
 
@@ -94,7 +97,7 @@ class ClientSwarm:
         if descriptor in self._connecting:
             assert not (error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)), os.strerror(error)
             self._connecting.discard(descriptor)
-            sock.send(self._request)
+            sock.send(self._requests.pop(descriptor))
             self._poll.modify(descriptor, select.EPOLLIN)
             return False
         try:

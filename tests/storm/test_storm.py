@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.storm import dead_peers, storms, testbed
+from tests.storm import dead_peers, storms, testbed, tokens
 from tests.storm.client_swarm import ClientSwarm
 from tests.storm.testbed import StormTestbed
 
@@ -46,3 +46,10 @@ def test_exceeded_bound_is_reported(fast: StormTestbed, monkeypatch: pytest.Monk
     monkeypatch.setattr(storms, "_MAX_SLOWDOWN", 0.0)
     with pytest.raises(AssertionError, match="of normal"):
         storms.reconnect(fast, _SMALL)
+
+
+def test_storm_with_tokens_reports_costs(fast: StormTestbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_ROUNDS", 1)
+    monkeypatch.setattr(tokens, "_MAX_FIRST_RATIO", 1000.0)  # the CPU time of so few clients is noise
+    monkeypatch.setattr(tokens, "_MAX_AGAIN_RATIO", 1000.0)
+    assert "with new tokens" in tokens.return_with_tokens(fast, 500)

@@ -11,7 +11,8 @@ from tests.daemon.real import Daemon, eventually
 from tests.soak.transports import Ports
 from tests.storm.live_latency import LatencyProbe, p99
 
-_OPTIONS = ("--limits-connections-per-address", "20000", "--limits-channels", "200000", "--stop-patience", "0")
+OPTIONS = ("--limits-connections-per-address", "20000", "--limits-channels", "200000", "--stop-patience", "0")
+"""The options of daemons that are exposed to storms."""
 _GAUGE = re.compile(r"^(pushd_(?:connections|subscriptions|queue_bytes)\S*|process_open_fds) (\S+)$", re.MULTILINE)
 _HTTP_CONNECTIONS = 'pushd_connections{transport="http"}'
 _SETTLE_SECONDS = 20.0
@@ -23,7 +24,7 @@ class StormTestbed:
     """A daemon that is exposed to one storm after another. A context manager."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        self.daemon = Daemon(directory, *_OPTIONS, *options)
+        self.daemon = Daemon(directory, *OPTIONS, *options)
         self.ports = Ports(self.daemon.http_port, self.daemon.tcp_port)
         self._latency = LatencyProbe(self.ports)
         self._baseline: Mapping[str, float] = {}

@@ -1,5 +1,6 @@
 """An Apache httpd process."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,16 +36,17 @@ class Apache(Proxy):
     """Apache with one virtual host. Its single child process shares one pool of connections to pushd.
 
     :param config: directives of the virtual host, as in docs/proxies.md.
+    :param modules: what they need besides the modules of the proxy.
     """
 
     program = "apache2"
 
-    def __init__(self, directory: Path, config: str) -> None:
+    def __init__(self, directory: Path, config: str, modules: Sequence[str] = ()) -> None:
         super().__init__(directory, ["www"])
         if _MODULES is None:
             pytest.skip("the modules of Apache are not installed; see .ci/tools")
         names = ("mpm_event", "authz_core", "proxy", "proxy_http")
-        modules = "\n".join(f"LoadModule {name}_module {_MODULES}/mod_{name}.so" for name in names)
+        lines = "\n".join(f"LoadModule {name}_module {_MODULES}/mod_{name}.so" for name in (*names, *modules))
         path = directory / "apache.conf"
-        path.write_text(_CONFIG.format(directory=directory, port=self.ports["www"], modules=modules, config=config))
+        path.write_text(_CONFIG.format(directory=directory, port=self.ports["www"], modules=lines, config=config))
         self.start("-D", "FOREGROUND", "-f", str(path))

@@ -28,18 +28,18 @@ CHANNELS = 100_000
 TOPICS = 10_000
 """The default of `limits.subscriptions`."""
 _PAGE = resource.getpagesize()
-_MIB = 1 << 20
+MIB = 1 << 20
 
 
 class Filled:
     """A hub with a memory backend, and the figures."""
 
-    def __init__(self, bounds: Bounds | None = None, budget: int = 256 * _MIB) -> None:
+    def __init__(self, bounds: Bounds | None = None, budget: int = 256 * MIB) -> None:
         self.clock = Clock()
         self.backend = MemoryBackend(bounds or Bounds(), self.clock, self.clock.seconds)
         self.hub = Hub(self.backend, self.clock, Counters(), budget=Budget(budget, self.clock.seconds))
         gc.collect()
-        self._before = _resident()
+        self._before = resident()
 
     async def start(self) -> "Filled":
         """Start the hub."""
@@ -66,10 +66,11 @@ class Filled:
         gc.collect()
         usage = await self.backend.usage()
         counted = (usage.bytes or 0) + (usage.record_bytes or 0) + self.hub.budget.used
-        return counted, _resident() - self._before
+        return counted, resident() - self._before
 
 
-def _resident() -> int:
+def resident() -> int:
+    """Return the bytes of this process that are resident."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
 
 
@@ -118,7 +119,7 @@ async def other_channels_after_deleted_ones() -> tuple[int, int]:
 
 async def short_messages() -> tuple[int, int]:
     """Fill the history with messages of one byte."""
-    filled = await Filled(Bounds(total_bytes=64 * _MIB)).start()
+    filled = await Filled(Bounds(total_bytes=64 * MIB)).start()
     for number in range(200_000):
         await filled.publish(f"channel/{number % 500}")
     return await filled.figures()
@@ -126,7 +127,7 @@ async def short_messages() -> tuple[int, int]:
 
 async def long_messages() -> tuple[int, int]:
     """Fill the history with messages of 4 KiB."""
-    filled = await Filled(Bounds(total_bytes=64 * _MIB)).start()
+    filled = await Filled(Bounds(total_bytes=64 * MIB)).start()
     for number in range(20_000):
         await filled.publish(f"channel/{number % 500}", b"x" * 4095 + b"%d" % (number % 10))
     return await filled.figures()
@@ -159,7 +160,7 @@ async def deep_patterns() -> tuple[int, int]:
 
 async def dropped_names() -> tuple[int, int]:
     """Publish to many channels while ten subscribers of all of them are stalled, with the policy `drop`."""
-    filled = await Filled(Bounds(channels=1000, total_bytes=_MIB)).start()
+    filled = await Filled(Bounds(channels=1000, total_bytes=MIB)).start()
     for _ in range(10):
         (await filled.subscribe("**", policy=Policy.DROP)).subscriber.pause()
     for number in range(240_000):

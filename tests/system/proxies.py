@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
+from tests.backends.redis_server import free_port
 from tests.daemon.clients import SECONDS
 from tests.daemon.real import ROOT, START_SECONDS, eventually
 from tests.programs import find_program
@@ -69,11 +70,10 @@ def documented(language: str) -> list[str]:
 
 def _free_ports(count: int) -> list[int]:
     """Return different free ports."""
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def _is_listening(port: int) -> bool:

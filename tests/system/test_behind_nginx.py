@@ -12,8 +12,9 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 from tests.daemon.clients import HANDSHAKE, SECONDS, Http, Response
-from tests.daemon.real import ROOT, Daemon, eventually
+from tests.daemon.real import Daemon, eventually
 from tests.system.nginx import Nginx
+from tests.system.proxies import documented
 from tests.system.stream_clients import NEGOTIATED, STREAMS, Stream, StreamTransport
 
 pytestmark = pytest.mark.system
@@ -24,7 +25,7 @@ ORIGIN = "https://app.example"
 PUBLIC = "push.example.org"
 UPSTREAM_NAME = "pushd"
 """The `Host` that nginx forwards by default if `proxy_pass` names an `upstream`."""
-_MAP, _DOCUMENTED = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8"), re.S)
+_MAP, _DOCUMENTED, *_ = documented("nginx")
 _PLAIN = "location / { proxy_pass http://127.0.0.1:8080; }"
 _ROOT = "location / {\n    proxy_pass http://127.0.0.1:8080;"
 SERVERS = {

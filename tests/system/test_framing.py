@@ -61,7 +61,7 @@ def route(
         match name:
             case "nginx":
                 upstream = f"upstream pushd {{ server {here}; keepalive 16; }}\n"
-                map_, server = documented("nginx")
+                map_, server, *_ = documented("nginx")
                 proxy: Any = Nginx(directory, {"www": server.replace("127.0.0.1:8080", "pushd")}, upstream + map_)
             case "haproxy":
                 config = documented("haproxy")[0].replace("127.0.0.1:8080", here)

@@ -4,8 +4,11 @@ import json
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 
+from pushd.backends.memory import MemoryBackend
+from pushd.core.cursor import MessageId
+from pushd.core.replay import Page
 from tests.transports.daemon import until
 from tests.transports.http_client import HttpClient, address, encode_request
 
@@ -145,6 +148,39 @@ async def test_promise_3_a_gap_is_reported_in_a_header(start_daemon, resource):
     answer = await poll(daemon, "a", resource, since="0ther-1")
     assert (answer.headers["pushd-gap"], texts(answer)) == ("epoch", ["2", "3"])
     assert "pushd-gap" not in (await poll(daemon, "a", resource, since=ids[1])).headers
+
+
+@pytest.mark.parametrize(
+    ("since", "cursor", "reason"),
+    [
+        ("{epoch}-1", "{epoch}-1", "evicted"),
+        ("0ther-1", "0ther-1", "epoch"),
+        ("{epoch}-99", "{epoch}-99", "unknown"),
+        ("1h", "{epoch}-1", "evicted"),
+        ("all", "{epoch}-2", None),
+        ("last:2", "{epoch}-2", None),
+    ],
+)
+async def test_promise_3_a_poll_whose_time_is_up_before_its_history_was_read_is_answered_with_its_start_cursor(
+    start_daemon, monkeypatch, since, cursor, reason
+):
+    """The next request receives the gap: a gap in an answer is between the cursors of the request and of the answer."""
+    daemon = await start_daemon({"history.messages": 2})
+    ids = [await daemon.publish("a", str(number)) for number in range(4)]
+    epoch = ids[0].partition("-")[0]
+    read, stalled = MemoryBackend.page, Deferred[Page]()
+
+    def page(backend, topics, after, count, size):
+        return read(backend, topics, after, count, size) if count == 1 else stalled
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryBackend, "page", page)
+        answer = await poll(daemon, "a", since=since.format(epoch=epoch), timeout=0.1)
+        stalled.callback(Page((), (), MessageId("", 0), is_last=True))
+    assert (answer.status, answer.headers.get("pushd-gap")) == (204, None)
+    assert answer.headers["pushd-id"] == cursor.format(epoch=epoch)
+    answer = await poll(daemon, "a", since=answer.headers["pushd-id"])
+    assert (answer.headers.get("pushd-gap"), texts(answer)) == (reason, ["2", "3"])
 
 
 async def test_promise_3_a_gap_without_messages_is_reported_at_once(daemon):

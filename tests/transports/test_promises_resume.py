@@ -6,6 +6,7 @@ from tests.transports.client import Gap, Refused
 from tests.transports.daemon import MovableReactor
 from tests.transports.every_client import ALL_CLIENTS, DATA_ONLY, REPORTING, each_client
 from tests.transports.http_client import address
+from tests.transports.long_poll_client import LongPoll
 from tests.transports.stream_client import LineStream, Sse
 from tests.transports.websocket_client import DataWebSocket, JsonWebSocket
 
@@ -48,6 +49,19 @@ async def test_promise_3_evicted_messages_are_a_gap(start_daemon, client_class):
     client = client_class(daemon)
     await client.subscribe("a", since=ids[1])
     await check_gap(client, "a", ids[1], "evicted", [b"5", b"6", b"7"])
+
+
+@each_client((*DATA_ONLY, LongPoll))
+@pytest.mark.parametrize("topics", ["a,x", "x,a"])
+async def test_promise_3_the_one_reason_that_is_reported_is_the_one_that_can_miss_most(
+    start_daemon, client_class, topics
+):
+    daemon = await start_daemon({"history.messages": 0, "limits.channels": 1})
+    first = await daemon.publish("x", "1")
+    await daemon.publish("a", "2")  # x is forgotten
+    client = client_class(daemon)
+    await client.subscribe(topics, since=first.replace("-1", "-0"))
+    assert client.gap == "unknown"
 
 
 @each_client(REPORTING)

@@ -159,9 +159,10 @@ class RedisBackend:
         await self._until_live()
         if not await self._subscriptions.ready(topics, self._patience):
             raise self._commands.unavailable()
+        confirmed = self._subscriptions.among(topics)  # others may be subscribed to while Redis is asked
         opening, head = await self._reader.open(topics, since)
         self._feed.advance(*head)
-        self._subscriptions.settle(topics, head.seq)
+        self._subscriptions.settle(confirmed, head.seq)
         return opening
 
     async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:

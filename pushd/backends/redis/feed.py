@@ -141,7 +141,7 @@ class Feed:
             self._verify(message, raw)
         elif self._delivered.has(message):
             return
-        elif not self._subscriptions.topics_of(channel):  # of a broader pattern than any that was asked for
+        elif not self._subscriptions.covers(channel):  # of a broader pattern than any that was asked for
             self._advance_position(message.seq)
         elif (prev := prev_of(message)) >= message.seq:
             raise ValueError("a message cannot follow itself")
@@ -344,14 +344,14 @@ class Feed:
         if missed.beyond > start.seq or not missed.all:
             self._resynced_from = MessageId(start.epoch, max(missed.beyond, start.seq))
             return False
-        lost = {channel for channel in missed.lost if self._subscriptions.topics_of(channel)}
+        lost = {channel for channel in missed.lost if self._subscriptions.covers(channel)}
         if lost:
             self._listener.on_resync(start, lost)
         return True
 
     def _report_ends(self, missed: MissedReply) -> None:
         for channel in (*missed.ended, *missed.gone):
-            if self._subscriptions.topics_of(channel):
+            if self._subscriptions.covers(channel):
                 self._listener.on_deleted(channel)
         self.forgets = missed.forgets
 
@@ -359,7 +359,7 @@ class Feed:
         rows: list[tuple[int, str]] = []
         size = 0
         triples = zip(missed.rows[::3], missed.rows[1::3], missed.rows[2::3], strict=True)
-        wanted = [triple for triple in triples if self._subscriptions.topics_of(str(triple[1]))]
+        wanted = [triple for triple in triples if self._subscriptions.covers(str(triple[1]))]
         for number, (seq, channel, bytes_) in enumerate(wanted, 1):
             rows.append((int(seq), str(channel)))
             size += int(bytes_)

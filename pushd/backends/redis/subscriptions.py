@@ -5,7 +5,7 @@ subscriber has left, because polls return at once. A pattern may be covered by a
 the cover changes, the new one is subscribed to before the old one is unsubscribed from, so that nothing is missed.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from math import inf
 from typing import Any, Final
@@ -40,9 +40,11 @@ class TopicSubscriptions:
         self._own = [prefix.encode() + name for name in own]
         self._clock = clock
         self._protocol: PubSubProtocol | None = None
-        self._index: TopicIndex[str] = TopicIndex()
+        self._patterns: TopicIndex[str] = TopicIndex()
         self._since: dict[str, float] = {}
         """By topic: all messages with greater sequences are expected to arrive."""
+        self._floor = 0
+        """The least value for topics that are settled from now on: the node has read the history up to it."""
         self._lingering: dict[str, float] = {}
         """Topics without subscribers, and until when they stay subscribed."""
         self._cover = PatternCover(_PATTERNS)
@@ -66,8 +68,8 @@ class TopicSubscriptions:
         if self._lingering.pop(topic, None) is not None or topic in self._since:
             return
         self._since[topic] = inf
-        self._index.add(topic, topic)
         if is_pattern(topic):
+            self._patterns.add(topic, topic)
             self._cover.add(topic)
             self._apply_cover()
         else:
@@ -80,22 +82,28 @@ class TopicSubscriptions:
             if self._tidying is None:
                 self._tidying = self._clock.callLater(_LINGER_SECONDS, self._unsubscribe_lingering)
 
-    def topics_of(self, channel: str) -> Collection[str]:
-        """Return the topics that match a channel."""
-        return self._index.match(channel)
+    def covers(self, channel: str) -> bool:
+        """Return whether any topic matches a channel."""
+        return channel in self._since or bool(self._patterns.match(channel))
+
+    def among(self, topics: Iterable[str]) -> list[str]:
+        """Return the subscribed ones of some topics."""
+        return [topic for topic in topics if topic in self._since]
 
     def since(self, channel: str) -> float:
         """Return the sequence after which every message of a channel is expected; infinite while none is."""
-        return min((self._since[topic] for topic in self._index.match(channel)), default=inf)
+        patterns = [self._since[pattern] for pattern in self._patterns.match(channel)]
+        return min(self._since.get(channel, inf), *patterns, inf)
 
     def settle(self, topics: Iterable[str], seq: int) -> None:
         """Expect the messages of confirmed topics after `seq`, unless they are expected already."""
         for topic in topics:
             if self._since.get(topic) == inf:
-                self._since[topic] = seq
+                self._since[topic] = max(seq, self._floor)
 
     def settle_all(self, seq: int) -> None:
-        """Expect only messages after `seq` of all settled topics."""
+        """Expect only messages after `seq` of all settled topics, and of those that are settled later."""
+        self._floor = seq
         for topic, since in self._since.items():
             if since != inf:
                 self._since[topic] = seq
@@ -218,8 +226,8 @@ class TopicSubscriptions:
         over = [topic for topic, until in self._lingering.items() if until <= now]
         for topic in over:
             del self._lingering[topic], self._since[topic]
-            self._index.remove(topic, topic)
             if is_pattern(topic):
+                self._patterns.remove(topic, topic)
                 self._cover.remove(topic)
             else:
                 self._drop_name(self._name(topic))

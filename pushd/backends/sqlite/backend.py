@@ -29,7 +29,6 @@ from pushd.backends.sqlite.writer_requests import (
     UrlRequest,
 )
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
-from pushd.core.channel_table import RECORD_BYTES
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -178,8 +177,7 @@ class SqliteBackend:
     async def usage(self) -> Usage:
         totals = self._totals
         disk = DiskUsage(self._threads.size(), self._commits, self._failures, self._waiting)
-        records = RECORD_BYTES * totals.records
-        return Usage(totals.messages, totals.bytes, totals.channels, disk, record_bytes=records)
+        return Usage(totals.messages, totals.bytes, totals.channels, disk, record_bytes=totals.record_bytes)
 
     # Subscriptions: all accepted messages are delivered
 

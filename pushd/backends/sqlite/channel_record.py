@@ -1,10 +1,13 @@
 """The record of one channel, whether or not it has messages."""
 
-from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pushd.core.history import Bounds
 
+RECORD_BYTES: Final = 600
+"""Bytes of memory of a record, without its entries."""
+ENTRY_BYTES: Final = 160
+"""Bytes of memory of an entry."""
 _OVERHEAD = 400
 """As in `core.log`, so that `Bounds.total_bytes` has the same effect in both backends."""
 
@@ -94,8 +97,9 @@ class ChannelRecord:
         self.lost_reason = lost_reason
         self.place = place
         """Its rank in the order of use: the least recently used record has the lowest."""
-        self.oldest: deque[Entry] = deque()
-        """Entries of its oldest messages, or none when they have to be read from the file."""
+        self.oldest: list[Entry] = []
+        """Entries of its oldest messages, or none when they have to be read from the file. They are too few to need a
+        deque, which takes 760 bytes even if empty."""
         self.has_all_entries = not messages
         """Whether `oldest` has an entry of each of its messages."""
 

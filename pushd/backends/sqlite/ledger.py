@@ -7,11 +7,10 @@ however many they are. Their rows are then *stale* and are deleted later.
 The ledger is the state after the next commit. If the commit fails, the ledger is discarded.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from pushd.backends.sqlite.channel_record import ChannelRecord, Entry, cost_of
+from pushd.backends.sqlite.channel_record import ENTRY_BYTES, RECORD_BYTES, ChannelRecord, Entry, cost_of
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
@@ -90,6 +89,8 @@ class Ledger:
         self.sweepable: dict[int, ChannelRecord] = {}
         """Those that have at least `_SWEEPABLE_ROWS` of them."""
         self.stale_rows = 0
+        self._entries = 0
+        """The entries of all records."""
         self._oldest_of = oldest_of
         self._last_id = 0
         self._last_place = 0
@@ -101,6 +102,11 @@ class Ledger:
     def channel_count(self) -> int:
         """The number of channels that were not deleted."""
         return len(self.active) + len(self.idle)
+
+    @property
+    def memory(self) -> int:
+        """The bytes of memory of all records."""
+        return RECORD_BYTES * len(self.by_id) + ENTRY_BYTES * self._entries
 
     # Publish
 
@@ -154,7 +160,7 @@ class Ledger:
         record.floor = max(record.floor, record.last)
         self.head += 1
         record.deleted = self.head
-        record.clear_oldest()
+        self._clear_entries(record)
         self.deleted[name] = record
         self._touch(record)
         if len(self.deleted) > self.bounds.channels:
@@ -168,7 +174,7 @@ class Ledger:
             return
         self._subtract(record, 1, entry.bytes, entry.cost)
         self._record_loss(record, entry.seq, entry.time, reason)
-        record.clear_oldest()
+        self._clear_entries(record)
         self.changed[record.id] = record
         self._move_if_emptied(record)
 
@@ -259,10 +265,10 @@ class Ledger:
         self.messages += 1
         self.bytes += cost
         if record.has_all_entries:
-            record.oldest.append(Entry(message.seq, size, cost, message.time))
-            if len(record.oldest) > _OLDEST_ENTRIES:
-                record.oldest.pop()
-                record.has_all_entries = False
+            record.has_all_entries = len(record.oldest) < _OLDEST_ENTRIES
+            if record.has_all_entries:
+                record.oldest.append(Entry(message.seq, size, cost, message.time))
+                self._entries += 1
         for _ in range(_MAX_EVICTIONS):
             if not record.exceeds(self.bounds):
                 break
@@ -279,14 +285,20 @@ class Ledger:
 
     def _evict_oldest(self, record: ChannelRecord) -> None:
         if not record.oldest:
-            record.oldest = deque(self._oldest_of(record, _OLDEST_ENTRIES))
+            record.oldest = self._oldest_of(record, _OLDEST_ENTRIES)
+            self._entries += len(record.oldest)
             record.has_all_entries = len(record.oldest) == record.messages
-        oldest = record.oldest.popleft()
+        oldest = record.oldest.pop(0)
+        self._entries -= 1
         record.floor = oldest.seq
         if self.added.pop(oldest.seq, None) is None:
             self._add_stale(record, 1)
         self._subtract(record, 1, oldest.bytes, oldest.cost)
         self._record_loss(record, oldest.seq, oldest.time, "evicted")
+
+    def _clear_entries(self, record: ChannelRecord) -> None:
+        self._entries -= len(record.oldest)
+        record.clear_oldest()
 
     def _move_if_emptied(self, record: ChannelRecord) -> None:
         if not record.messages and record.name in self.active:

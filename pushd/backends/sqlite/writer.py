@@ -114,7 +114,7 @@ class Writer:
             ledger.bytes,
             ledger.channel_count,
             ledger.newest_loss,
-            ledger.channel_count + len(ledger.deleted),
+            ledger.memory,
         )
 
     @property

@@ -60,8 +60,8 @@ class LogTotals(NamedTuple):
     channels: int
     newest_loss: int
     """The newest sequence that any channel lost."""
-    records: int = 0
-    """The channels with a record, also deleted ones."""
+    record_bytes: int = 0
+    """The bytes of memory of the records of all channels, also of deleted ones."""
 
 
 class CommitResult(NamedTuple):
