@@ -5,8 +5,9 @@ on are private) and, where a retry makes sense, the seconds to wait. Each protoc
 other exception is a bug.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
+
+from pushd.core.token_bucket import RateState
 
 
 class Refusal(Exception):
@@ -250,22 +251,6 @@ class TooManyConnections(Refusal):
     retry_after = 10
 
 
-@dataclass(frozen=True, slots=True)
-class RateState:
-    """A rate that is exceeded, and what remains of it."""
-
-    unit: str
-    """What is counted: ``messages`` or ``bytes``."""
-    most: int
-    """How many there may be in a window."""
-    window: int
-    """Seconds."""
-    remaining: int
-    """How many there may be now."""
-    reset: int
-    """Seconds after which there may be `most` again."""
-
-
 class RateLimited(Refusal):
     """A peer publishes more than the quota of its grant or ``limits.messages_per_second`` allows.
 
@@ -280,8 +265,7 @@ class RateLimited(Refusal):
 
     def __init__(self, text: str, retry_after: int = 1, state: RateState | None = None) -> None:
         super().__init__(text)
-        self.retry_after = retry_after
-        self.state = state
+        self.retry_after, self.state = retry_after, state
 
     def without_traceback(self) -> Self:
         """Return a copy without the traceback."""

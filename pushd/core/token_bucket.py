@@ -1,6 +1,7 @@
 """Token buckets: how much each of many peers may do for some time, and how much at once."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Final
 
 MAX_BUCKETS: Final = 100_000
@@ -9,6 +10,22 @@ _EXAMINED: Final = 2
 """Buckets that are examined whenever one is added: with two, those that are full again are found in time."""
 _ROUNDING: Final = 1e-6
 """Seconds by which sums of times may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateState:
+    """A rate that is exceeded, and what remains of its bucket."""
+
+    unit: str
+    """What is counted: ``messages`` or ``bytes``."""
+    most: int
+    """How many there may be in a window."""
+    window: int
+    """Seconds."""
+    remaining: int
+    """How many there may be now."""
+    reset: int
+    """Seconds after which there may be `most` again."""
 
 
 class TokenBuckets:

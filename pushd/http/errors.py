@@ -1,6 +1,7 @@
 """Refusals as HTTP answers: JSON, or one line of text for ``Accept: text/plain``."""
 
-from pushd.core.errors import RateLimited, RateState, Refusal
+from pushd.core.errors import RateLimited, Refusal
+from pushd.core.token_bucket import RateState
 from pushd.http.answers import json_answer
 from pushd.http.request import Request
 from pushd.wire.json_messages import refusal_object

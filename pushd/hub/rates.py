@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Final
 
-from pushd.core.errors import RateLimited, RateState, Refusal
+from pushd.core.errors import RateLimited, Refusal
 from pushd.core.grant import UNLIMITED
 from pushd.core.identity import QuotaKey
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
-from pushd.core.token_bucket import TokenBuckets
+from pushd.core.token_bucket import RateState, TokenBuckets
 
 BURST_SECONDS: Final = 10
 """For how long a peer may save what it does not publish. So it may publish as much as in this time at once."""
