@@ -44,15 +44,15 @@ class PublishRates:
         """
         quota, key, now = peer.grant.quota, peer.quota_key, self._seconds()
         rate, bytes_rate = quota.messages_per_second, quota.bytes_per_second
-        if bytes_rate is not None and (wait := self._bytes.wait(key, size, bytes_rate, now)):
+        if bytes_rate is not None and (wait := self._bytes.take(key, size, bytes_rate, now)):
             raise _refusal("bytes", self._bytes, key, bytes_rate, wait, now)
         rate_key = key
         if rate is None:
             rate, rate_key = self._rate_of_address(peer)
         if rate is not None and (wait := self._messages.take(rate_key, messages, rate, now)):
+            if bytes_rate is not None:
+                self._bytes.give_back(key, size, bytes_rate)
             raise _refusal("messages", self._messages, rate_key, rate, wait, now)
-        if bytes_rate is not None:
-            self._bytes.take(key, size, bytes_rate, now)
 
     def give_back(self, peer: Peer, messages: int, size: int) -> None:
         """Count messages no longer, because they were not published."""

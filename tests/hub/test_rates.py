@@ -86,6 +86,19 @@ async def test_bytes_are_limited_too() -> None:
         await fixture.hub.publish(peer, A)
 
 
+async def test_message_that_exceeds_one_rate_costs_nothing_of_the_other() -> None:
+    fixture = await HubFixture().start()
+    peer = peer_of("alice", bytes_per_second=2, messages_per_second=1)
+    assert await count(fixture, peer) == 10
+    for _ in range(20):
+        with pytest.raises(RateLimited, match="messages published"):
+            await fixture.hub.publish(peer, A)
+    fixture.clock.advance(1)
+    with pytest.raises(RateLimited, match="bytes published"):
+        await fixture.hub.publish(peer, draft("a", b"x" * 13))
+    await fixture.hub.publish(peer, draft("a", b"x" * 12))
+
+
 async def test_message_larger_than_a_burst_needs_a_full_bucket() -> None:
     fixture = await HubFixture().start()
     peer = peer_of("alice", bytes_per_second=1)
