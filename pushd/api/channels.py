@@ -8,6 +8,7 @@ from pushd.http.answers import JSON, json_answer
 from pushd.http.query import parameter, require_no_subpath, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.authorization import check_operation
 from pushd.hub.hub import Hub
 
 _MAX_CHANNELS = 10_000
@@ -26,6 +27,7 @@ class ChannelsResource(HttpResource):
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of GET; the backend is not queried."""
         _page_of_channels(request)
+        check_operation(request.peer, "channels")
         request.setHeader(b"Content-Type", JSON)
         request.answer_head()
         return None

@@ -10,6 +10,7 @@ from pushd.http.authentication import is_signed
 from pushd.http.query import name_in_path, parameter, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.authorization import check_operation
 from pushd.hub.hub import Hub
 
 _MAX_CONNECTIONS = 1000
@@ -45,6 +46,7 @@ class ConnectionsResource(RenewalResource):
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of GET; the connections are not read."""
         _page(request)
+        check_operation(request.peer, "connections")
         request.setHeader(b"Content-Type", JSON)
         request.answer_head()
         return None

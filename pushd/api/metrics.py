@@ -3,6 +3,7 @@
 from pushd.http.query import require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.authorization import check_operation
 from pushd.hub.hub import Hub
 from pushd.metrics import CONTENT_TYPE
 
@@ -17,6 +18,7 @@ class MetricsResource(HttpResource):
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of GET; the metrics are not computed."""
         require_no_subpath(request)
+        check_operation(request.peer, "metrics")
         request.setHeader(b"Content-Type", CONTENT_TYPE)
         request.answer_head()
         return None

@@ -74,7 +74,8 @@ class SignedUrls:
         :raises TokenExpired: when it is valid, and the URL has expired.
         :raises Refusal: when the backend cannot tell now whether the URL was used before it expired.
         """
-        url = verify(self.keys, method, path, parameters)
+        keys = self.keys
+        url = verify(keys, method, path, parameters)
         now = self._time()
         if now < url.expires:
             # If it cannot be remembered, the URL is good nevertheless; only a reconnect after `exp` will be refused.
@@ -83,6 +84,8 @@ class SignedUrls:
                     await self._memory.remember_url(url.digest, url.until)
         elif now >= url.until or not await self._memory.is_url_remembered(url.digest):
             raise TokenExpired("signed URL has expired; a client that used it before exp may reconnect before until")
+        if self.keys is not keys:  # a reload may have removed the key meanwhile
+            verify(self.keys, method, path, parameters)
         return url.identity
 
 

@@ -22,6 +22,7 @@ class Credential(NamedTuple):
 
     token: str
     is_cookie: bool = False
+    is_in_query: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ class Carriers:
         :raises BadRequest: when it has several.
         """
         authorization, offered = request.getHeader(b"authorization"), request.getHeader(b"sec-websocket-protocol")
-        tokens = [] if authorization is None else _of_header(authorization)
+        tokens, in_query = [] if authorization is None else _of_header(authorization), False
         if offered is not None:
             tokens += _of_subprotocols(offered)
         if self.query_tokens and (text := parameter(request, TOKEN_PARAMETER.encode("ascii"))) is not None:
             tokens.append(text)
+            in_query = True
         if len(tokens) > 1:
             raise BadRequest("request must not have more than one credential")
         if tokens:
-            return Credential(tokens[0])
+            return Credential(tokens[0], is_in_query=in_query)
         cookies = request.getHeader(b"cookie") if self.cookie else None
         cookie = None if cookies is None else _cookie(cookies, self.cookie.encode("ascii"))
         return None if cookie is None else Credential(cookie, is_cookie=True)
@@ -76,8 +78,9 @@ async def identity_of_url(request: Request, signed_urls: SignedUrls, carriers: C
 
 def _of_header(authorization: bytes) -> list[str]:
     """Return the tokens of ``Authorization``, whose lines are joined by commas; other schemes are ignored."""
-    found = (line.strip().partition(b" ") for line in authorization.split(b","))
-    return [token.strip().decode("latin-1") for scheme, _, token in found if scheme.lower() == _SCHEME]
+    found = (line.split(None, 1) for line in authorization.split(b","))
+    bearers = [words[1:] for words in found if words and words[0].lower() == _SCHEME]
+    return [b"".join(words).strip().decode("latin-1") for words in bearers]
 
 
 def _of_subprotocols(offered: bytes) -> list[str]:

@@ -90,9 +90,12 @@ class HttpContext:
         return peer or "unix"
 
     def peer_of(self, request: Request, transport: str) -> Peer:
-        """Return the peer of a connection that begins with an authenticated request."""
-        client = self.client_of(request)
-        return Peer(transport, client, request.peer.grant, request.peer.identity, network_of(client))
+        """Return the peer of a connection that begins with an authenticated request; the request has it from now on,
+        since a reload may change its grant.
+        """
+        before, client = request.peer, self.client_of(request)
+        peer = request.peer = Peer(transport, client, before.grant, before.identity, network_of(client))
+        return peer
 
     async def authenticate(self, request: Request) -> Peer:
         """Return the peer of a request.
@@ -120,6 +123,8 @@ class HttpContext:
             return None
         if credential.is_cookie:
             self._check_cookie_origin(request)
+        if credential.is_in_query:  # the pages of client pull load what publishers put into them
+            request.setHeader(b"Referrer-Policy", b"no-referrer")
         return await self.authenticator.authenticate(credential.token)
 
     @property
@@ -132,7 +137,9 @@ class HttpContext:
         origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
         is_reading = request.method in _SAFE and not request.is_handshake
         if origin is not None:
-            is_own = self._is_named(origin) or is_same_origin(origin, request.getHeader(b"host") or b"")
+            # Only the browser knows the scheme of the daemon behind a proxy.
+            is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_cross_site(site)
+            is_own = is_same or self._is_named(origin)
         else:
             is_own = is_reading and site in (b"same-origin", b"none")
         if not is_own:

@@ -46,6 +46,16 @@ def check_operation(peer: Peer, operation: Operation) -> None:
         raise NotGranted(f"operation {operation} is not granted")
 
 
+def check_credential(peer: Peer, what: str) -> None:
+    """Check that a peer has a credential, or that something is allowed without one.
+
+    :param what: what needs it, for the refusal.
+    :raises TokenMissing: when the peer may only authenticate.
+    """
+    if peer.needs_credential:
+        raise TokenMissing(f"{what} needs a token")
+
+
 def granted(peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | Refusal]:
     """Return drafts, with a refusal in the place of each that the peer may not publish."""
     return drafts if peer.grant.is_full else (_granted(peer, draft) for draft in drafts)

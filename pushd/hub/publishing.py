@@ -1,6 +1,7 @@
 """Publishing: single messages, batches in time slices, and repeats with an idempotency key."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import IdempotencyMismatch, Refusal
+from pushd.core.errors import IdempotencyMismatch, NotGranted, Refusal, TokenMissing
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
@@ -26,6 +27,8 @@ _MATCH_SECONDS = 0.005
 _SLICE_BYTES = 2 << 20
 """The most of a batch that is published in one reactor turn, so that sockets drain meanwhile. A message of one MiB may
 evict thousands of small ones."""
+_JUDGED = 1000
+"""Remembered receipts whose channels are checked in one reactor turn: a few milliseconds."""
 
 
 class Receipt(NamedTuple):
@@ -120,18 +123,27 @@ class Publisher:
                 digest, receipts = remembered
                 if digest != key.digest:
                     raise IdempotencyMismatch(MISMATCH)
-            else:
-                receipts = await self._publish_slices(peer, drafts, key, as_whole=as_whole)
-                if any(isinstance(each, IdempotencyMismatch) for each in receipts):  # found by another node
-                    raise IdempotencyMismatch(MISMATCH)
-                # If every message should be retried, a repeat is that retry.
-                if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
-                    size = sum([len(each.channel) if isinstance(each, Receipt) else 0 for each in receipts])
-                    remembered = key.digest, receipts
-                    self._remembered.put(key.text, remembered, size, len(receipts), self._clock.seconds())
+                return receipts if peer.grant.is_full else await self._still_granted(peer, receipts)
+            receipts = await self._publish_slices(peer, drafts, key, as_whole=as_whole)
+            if any(isinstance(each, IdempotencyMismatch) for each in receipts):  # found by another node
+                raise IdempotencyMismatch(MISMATCH)
+            # If every message should be retried, a repeat is that retry.
+            if not all(isinstance(each, Refusal) and each.retry_after is not None for each in receipts):
+                size = sum([len(each.channel) if isinstance(each, Receipt) else 0 for each in receipts])
+                remembered = key.digest, receipts
+                self._remembered.put(key.text, remembered, size, len(receipts), self._clock.seconds())
             return receipts
         finally:
             self._keys.release(key.text)
+
+    async def _still_granted(self, peer: Peer, receipts: Sequence[Receipt | Refusal]) -> list[Receipt | Refusal]:
+        """Return remembered receipts, with a refusal in the place of each that the peer may not publish any more."""
+        judged: list[Receipt | Refusal] = []
+        for first in range(0, len(receipts), _JUDGED):
+            if first:
+                await deferLater(self._clock, 0)
+            judged += [_if_granted(peer, receipt) for receipt in receipts[first : first + _JUDGED]]
+        return judged
 
     async def _publish_slices(
         self,
@@ -152,7 +164,7 @@ class Publisher:
                 items = self._rates.admit(peer, items, as_whole=key is not None)
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
-            slice_key = None if key is None else key._replace(text=f"{len(receipts)} {key.text}")
+            slice_key = None if key is None else _key_of_slice(key, len(receipts), items)
             accepted = iter(await self._publish(peer, [item for item in items if isinstance(item, Draft)], slice_key))
             receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
         return receipts
@@ -170,6 +182,8 @@ class Publisher:
         self, peer: Peer, drafts: Sequence[Draft], key: IdempotencyKey | None = None
     ) -> list[Receipt | Refusal]:
         receipts: list[Receipt | Refusal] = []
+        if not drafts:  # all of them were refused
+            return receipts
         for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)
@@ -188,6 +202,25 @@ class Publisher:
 def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft | Refusal]:
     """Return the messages of an authenticated publisher with its subject."""
     return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
+
+
+def _if_granted(peer: Peer, receipt: Receipt | Refusal) -> Receipt | Refusal:
+    """Return a remembered receipt, or a refusal if the peer may not publish to its channel any more."""
+    try:
+        if isinstance(receipt, Receipt):
+            check_topics(peer, "publish", (receipt.channel,))
+    except (NotGranted, TokenMissing) as refusal:
+        return refusal.without_traceback()
+    return receipt
+
+
+def _key_of_slice(key: IdempotencyKey, first: int, items: Sequence[Draft | Refusal]) -> IdempotencyKey:
+    """Return the key of a slice. One in which other messages are refused than before, because the grant of the
+    publisher has changed, is no repeat: the receipts of the first would be those of other messages.
+    """
+    refused = [number for number, item in enumerate(items) if isinstance(item, NotGranted | TokenMissing)]
+    digest = sha256(key.digest + str(refused).encode("ascii")).digest() if refused else key.digest
+    return IdempotencyKey(f"{first} {key.text}", digest)
 
 
 def _next_slice(drafts: Iterator[Draft | Refusal]) -> list[Draft | Refusal]:

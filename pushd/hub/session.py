@@ -42,11 +42,12 @@ from pushd.core.command import (
 )
 from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal, TokenMissing
+from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
 from pushd.core.message import Draft, main_reason
 from pushd.core.names import Scope
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.hub.authorization import check_credential
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.net.eager_task import run_eagerly
@@ -185,7 +186,7 @@ class Session(Generic[T]):
                     raise BadCommand("begin=1 needs FORMAT json")
                 await self._subscribe(command, answer)
             case Unsubscribe(topics):
-                self._check_credential("unsubscribe")
+                check_credential(peer, "action unsubscribe")
                 answer(Unsubscribed(tuple(hub.unsubscribe(self._subscriber, topics))))
             case ReadHistory(topics, count):
                 self._check_scope(topics)
@@ -195,7 +196,7 @@ class Session(Generic[T]):
                 self._check_scope((channel,))
                 answer(StatusResult(*await hub.status(peer, channel)))
             case SetFormat(name):
-                self._check_credential("format")
+                check_credential(peer, "action format")
                 self._set_format(name)
                 answer(FormatSet(name))
             case Ping(token):
@@ -248,14 +249,6 @@ class Session(Generic[T]):
         identity = await authenticator.authenticate(token)
         lost = self._context.hub.credentials.accept(subscriber, identity)
         answer(Authenticated(identity.subject or "", tuple(lost.values())))
-
-    def _check_credential(self, action: str) -> None:
-        """Check that the peer has a credential, or that something is allowed without one; the hub checks the rest.
-
-        :raises TokenMissing: when the peer may only authenticate.
-        """
-        if self._subscriber.peer.needs_credential:
-            raise TokenMissing(f"action {action} needs a token")
 
     def _check_scope(self, topics: Iterable[str]) -> None:
         """Check that topics are within the scope of the peer.

@@ -305,3 +305,31 @@ def test_identity_expires_with_the_last_reconnect() -> None:
     identity = verify(KEYS, b"GET", b"/sse/a", raw(b"/sse/a", f"exp={NOW}&until={NOW + 7}&kid=web")).identity
     assert (identity.expires, identity.issuer) == (NOW + 7, "url:web")
     assert identity.token_id is not None and len(identity.token_id) == 32
+
+
+class ReloadedMemory:
+    """Remembers URLs; a reload removes the keys before it answers."""
+
+    urls: SignedUrls
+
+    async def remember_url(self, digest: bytes, until: float) -> None:
+        """See `UrlMemory`."""
+        self.urls.keys = {"old": KEYS["old"]}
+
+    async def is_url_remembered(self, digest: bytes) -> bool:
+        """See `UrlMemory`."""
+        self.urls.keys = {"old": KEYS["old"]}
+        return True
+
+
+@pytest.mark.parametrize("seconds", [-1, 1], ids=["first use", "reconnect"])
+@pytest.mark.parametrize("key_id", KEYS)
+def test_key_that_is_removed_while_the_backend_answers(seconds: int, key_id: str) -> None:
+    memory = ReloadedMemory()
+    urls = memory.urls = SignedUrls(KEYS, memory, lambda: NOW + seconds)
+    parameters = raw(b"/sse/a", f"exp={NOW}&kid={key_id}", key_id=key_id)
+    if key_id == "old":
+        assert result_of(urls.authenticate(b"GET", b"/sse/a", parameters)).issuer == "url:old"
+    else:
+        with pytest.raises(TokenInvalid):
+            result_of(urls.authenticate(b"GET", b"/sse/a", parameters))

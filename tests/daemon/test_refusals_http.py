@@ -24,7 +24,8 @@ ADDRESSES = {
     "/ws": READ,
     "/ws/a": READ,
     "/channels": READ,
-    "/connections": READ | {"DELETE"},
+    "/connections": READ | {"DELETE", "POST"},
+    "/auth/explain": {"OPTIONS", "POST"},
     "/cursor": READ,
     "/cursor/a": READ,
     "/history/a": READ,
@@ -55,7 +56,8 @@ def test_method_not_allowed(http: Http, address: str) -> None:
     for method in METHODS:
         if method not in ADDRESSES[address]:
             response = http.request(method, address)
-            assert (method, response.status, response.code) == (method, 405, "method-not-allowed")
+            assert (method, response.status) == (method, 405)
+            assert method == "HEAD" or response.code == "method-not-allowed"
             assert words(response.headers["allow"]) == ADDRESSES[address]
 
 
@@ -102,7 +104,7 @@ def test_head_of_a_stream_has_its_headers(daemon: Daemon, address: str) -> None:
     with daemon.http() as http:
         get = http.open_stream(address)
     assert head.status == 200
-    unlike = {"date", "transfer-encoding", "pushd-cursor"}
+    unlike = {"date", "transfer-encoding", "pushd-cursor", "pushd-connection"}
     assert {name: head.headers.get(name) for name in get.headers.keys() - unlike} == {
         name: value for name, value in get.headers.items() if name not in unlike
     }

@@ -1,0 +1,355 @@
+"""The table of all requests and commands: what each needs, and how it is sent.
+
+A row is one way to use the daemon. `needs` are the actions and operations that a grant must have; nothing else may be
+necessary. `test_matrix.py` sends each row with several credentials; `test_exhaustive.py` checks that none is missing.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from tests.authorization.credentials import SETUP, bearer
+from tests.transports.client import Closed, Refused
+from tests.transports.daemon import RunningDaemon, until
+from tests.transports.http_client import HttpClient, encode_request
+from tests.transports.line_client import TextLines
+from tests.transports.websocket_client import DataWebSocket, JsonWebSocket
+
+ALLOWED: Final = "allowed"
+CHANNEL: Final = "room/a"
+"""The channel of most rows. It has two messages."""
+CHALLENGES: Final = {
+    "token-missing": (401, "Bearer"),
+    "token-invalid": (401, 'Bearer error="invalid_token"'),
+    "token-revoked": (401, 'Bearer error="invalid_token"'),
+    "forbidden": (403, 'Bearer error="insufficient_scope"'),
+}
+"""The status and ``WWW-Authenticate`` of each code (RFC 6750, section 3.1)."""
+_LAPSED: Final = re.compile(rb'^event: expired\ndata: .*"code":"([a-z-]+)"', re.MULTILINE)
+"""The event that ends an event stream whose credential has lapsed."""
+_CODES_OF_HEAD: Final = {challenge: code for code, challenge in CHALLENGES.items() if code != "token-revoked"}
+_CLOSE_CODES: Final = {4401: ("token-missing", "token-invalid"), 4403: ("forbidden",)}
+_NDJSON: Final = {"Content-Type": "application/x-ndjson"}
+_HANDSHAKE: Final = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+}
+
+
+class Prepared(NamedTuple):
+    """A daemon with messages in `CHANNEL`, and the cursor of the first."""
+
+    daemon: RunningDaemon
+    cursor: str
+    connection: str
+    """The id of an open connection."""
+
+
+async def prepare(daemon: RunningDaemon) -> Prepared:
+    """Publish two messages, and open a connection."""
+    ids = [(await daemon.request("POST", f"/pub/{CHANNEL}", b"x", bearer(SETUP))).json["id"] for _ in range(2)]
+    client: HttpClient = daemon.connect("http", HttpClient(encode_request("GET", "/sse/other", None, bearer(SETUP))))
+    await client.head
+    connections = (await daemon.request("GET", "/connections", None, bearer(SETUP))).json
+    return Prepared(daemon, ids[0], connections[0]["id"])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to use the daemon."""
+
+    label: str
+    needs: tuple[str, ...]
+    """Actions and operations. If it is empty, any credential is accepted."""
+    send: Callable[[Prepared, str | None], Coroutine[Any, Any, str]] = field(repr=False)
+    """Send it with a token, or without one; return `ALLOWED` or the code of the refusal."""
+    is_open: bool = False
+    """Whether it is answered without a credential, and does not look at one."""
+    needs_token: bool = False
+    """Whether it is refused without a credential even where everything is granted to anonymous peers."""
+
+
+@dataclass(frozen=True)
+class Http:
+    """A request by HTTP."""
+
+    method: str
+    path: str
+    body: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    status: tuple[int, ...] = (200,)
+    """The statuses of an accepted request."""
+    is_open: bool = False
+    """Whether it does not look at a credential."""
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Send the request; see `Row.send`."""
+        path = self.path.format(cursor=prepared.cursor, connection=prepared.connection)
+        body = None if self.body is None else self.body.encode()
+        request = encode_request(self.method, path, body, self.headers | bearer(token))
+        client: HttpClient = prepared.daemon.connect("http", HttpClient(request))
+        head = await client.head
+        if head.status != 401:
+            check_cache_control(head.headers, is_authenticated=token is not None and not self.is_open)
+        if head.status in self.status:
+            lapsed = _LAPSED.search((await client.answer).body) if "content-length" in head.headers else None
+            return lapsed[1].decode() if lapsed is not None else ALLOWED
+        challenge = head.status, head.headers.get("www-authenticate", "")
+        answer = await client.answer
+        code = _CODES_OF_HEAD[challenge] if self.method == "HEAD" else str(answer.json["error"]["code"])
+        assert CHALLENGES[code] == challenge
+        return code
+
+
+@dataclass(frozen=True)
+class Batch(Http):
+    """A batch of messages: the credential is checked before, and the grant for each line."""
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Send the batch; see `Row.send`."""
+        assert self.body is not None
+        answer = await prepared.daemon.request("POST", self.path, self.body.encode(), self.headers | bearer(token))
+        if answer.status != 200:
+            return str(answer.json["error"]["code"])
+        lines = [json.loads(line) for line in answer.body.splitlines()]
+        return str(lines[0]["error"]["code"]) if "error" in lines[0] else ALLOWED
+
+
+@dataclass(frozen=True)
+class Renewal(Http):
+    """The renewal of the token of a connection with the same token."""
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Open a WebSocket, and renew its token; see `Row.send`."""
+        connection = prepared.connection
+        if token is not None:
+            client = JsonWebSocket(prepared.daemon)
+            await client.open("/ws", bearer(token))
+            if await end_of(client) is None:
+                shown = await prepared.daemon.request("GET", "/connections", None, bearer(SETUP))
+                connection = shown.json[-1]["id"]
+        return await super().__call__(prepared._replace(connection=connection), token)
+
+
+@dataclass(frozen=True)
+class V1:
+    """A WebSocket with the subprotocol: by its address, or by a command after `auth`."""
+
+    path: str
+    command: dict[str, Any] | None = None
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Open the WebSocket, and send the command; see `Row.send`."""
+        client = JsonWebSocket(prepared.daemon)
+        if self.command is None:
+            await client.open(self.path.format(cursor=prepared.cursor), bearer(token))
+            closed = await end_of(client)
+            return ALLOWED if closed is None else _code_of_close(closed.code, str(client.protocol.remoteCloseReason))
+        await client.open("/ws")
+        if token is not None and "error" in (reply := await client.ask(auth=token)):
+            return str(reply["error"]["code"])
+        text = json.dumps(self.command).replace("{cursor}", prepared.cursor)
+        reply = await client.send(text)
+        return str(reply["error"]["code"]) if "error" in reply else ALLOWED
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A WebSocket without the subprotocol."""
+
+    path: str
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Open the WebSocket; see `Row.send`."""
+        client = DataWebSocket(prepared.daemon)
+        try:
+            await client.open(self.path.format(cursor=prepared.cursor), bearer(token))
+        except Refused as refused:
+            assert refused.status == CHALLENGES[str(refused.code)][0]
+            return str(refused.code)
+        return ALLOWED
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line by TCP, after `AUTH`."""
+
+    line: str
+    is_pipelined: bool = False
+    """Whether it is sent in one piece with `AUTH`, and twice."""
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Send the line; see `Row.send`."""
+        client = TextLines(prepared.daemon)
+        client.open()
+        line = self.line.format(cursor=prepared.cursor, token=token)
+        authenticated = None if token is None or "{token}" in self.line else client.send(f"AUTH {token}")
+        if self.is_pipelined:
+            answers = [client.send(line), client.send(line)]
+        if authenticated is not None and (reply := await authenticated).startswith("-ERR"):
+            return reply.split()[1]
+        replies = [await answer for answer in answers] if self.is_pipelined else [await client.send(line)]
+        codes = {reply.split()[1] if reply.startswith("-ERR") else ALLOWED for reply in replies}
+        assert len(codes) == 1
+        return codes.pop()
+
+
+async def end_of(client: JsonWebSocket) -> Closed | None:
+    """Return the end of a WebSocket that was closed at once; None if it answers a command instead."""
+    answered = client.ask(ping=1)
+    ended: list[Closed] = []
+
+    def has_answer() -> bool:
+        ended.extend(item for item in client.taken() if isinstance(item, Closed))
+        return bool(answered.called or ended)
+
+    await until(has_answer, "a reply or the end")
+    return ended[0] if ended else None
+
+
+def check_cache_control(headers: dict[str, str], *, is_authenticated: bool) -> None:
+    """Check that no cache keeps an answer; and none that is shared may keep that to an authenticated peer."""
+    words = [word.strip() for word in headers["cache-control"].split(",")]
+    assert "no-store" in words or words == ["no-cache"]
+    assert ("private" in words) is (is_authenticated and words != ["no-cache"])
+
+
+def _code_of_close(code: int | None, reason: str) -> str:
+    assert code in _CLOSE_CODES, code
+    codes = _CLOSE_CODES[code]
+    return codes[0] if len(codes) == 1 or "needs a token" in reason else codes[1]
+
+
+def _sse(accept: str) -> dict[str, str]:
+    return {"Accept": accept}
+
+
+_STREAMS = ("sse", "stream", "multipart", "mixed")
+_ACCEPTS = ("text/event-stream", "application/x-ndjson", "multipart/mixed")
+_READ = ("subscribe", "history")
+_LINE = json.dumps({"channel": CHANNEL, "data": "x"})
+_OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/health/live", "/health/ready")
+
+HTTP_ROWS = (
+    *(
+        Row(
+            f"{method} /{name}",
+            ("subscribe", "history") if name == "multipart" else ("subscribe",),
+            Http(method, f"/{name}/{CHANNEL}"),
+        )
+        for name in _STREAMS
+        for method in ("GET", "HEAD")
+    ),
+    *(
+        Row(f"{method} /{name} with a cursor", _READ, Http(method, f"/{name}/{CHANNEL}?since={{cursor}}"))
+        for name in _STREAMS
+        for method in ("GET", "HEAD")
+    ),
+    Row("GET /sse with Last-Event-ID", _READ, Http("GET", f"/sse/{CHANNEL}?lastEventId={{cursor}}")),
+    Row("GET /sse with since=all", _READ, Http("GET", f"/sse/{CHANNEL}?since=all")),
+    Row("GET /sse of a pattern", ("subscribe",), Http("GET", "/sse/room/*")),
+    Row("GET /sse of several channels", ("subscribe",), Http("GET", "/sse/room/b,room/a")),
+    Row("GET /sse of presence", ("presence",), Http("GET", "/sse/$presence/room/a")),
+    Row("GET /stream of presence since", ("presence",), Http("GET", "/stream/$presence/room/a?since=all")),
+    *(
+        Row(f"{method} /longpoll", ("subscribe",), Http(method, f"/longpoll/{CHANNEL}?timeout=0", status=(200, 204)))
+        for method in ("GET", "HEAD")
+    ),
+    *(
+        Row(f"{method} /longpoll with a cursor", _READ, Http(method, f"/longpoll/{CHANNEL}?since={{cursor}}"))
+        for method in ("GET", "HEAD")
+    ),
+    *(Row(f"{method} /poll", ("history",), Http(method, f"/poll/{CHANNEL}")) for method in ("GET", "HEAD")),
+    Row("GET /poll with a cursor", ("history",), Http("GET", f"/poll/{CHANNEL}?since={{cursor}}")),
+    *(Row(f"{method} /pull", ("history",), Http(method, f"/pull/{CHANNEL}")) for method in ("GET", "HEAD")),
+    Row("GET /pull held", _READ, Http("GET", f"/pull/{CHANNEL}?interval=0&since={{cursor}}")),
+    *(
+        Row(f"{method} /sub as {accept}", ("subscribe",), Http(method, f"/sub/{CHANNEL}", headers=_sse(accept)))
+        for accept in _ACCEPTS
+        for method in ("GET", "HEAD")
+    ),
+    Row(
+        "GET /sub as x-mixed-replace", _READ, Http("GET", f"/sub/{CHANNEL}", headers=_sse("multipart/x-mixed-replace"))
+    ),
+    Row("GET /sub as a long poll", ("subscribe",), Http("GET", f"/sub/{CHANNEL}?timeout=0", status=(204,))),
+    Row("GET /sub as a WebSocket", ("subscribe",), Http("GET", f"/sub/{CHANNEL}", headers=_HANDSHAKE, status=(101,))),
+    *(Row(f"{method} /history", ("history",), Http(method, f"/history/{CHANNEL}")) for method in ("GET", "HEAD")),
+    Row("GET /history of a pattern", ("history",), Http("GET", "/history/room/**")),
+    Row("GET /history with a cursor", ("history",), Http("GET", f"/history/{CHANNEL}?since={{cursor}}")),
+    *(
+        Row(f"{method} /pub", ("publish",), Http(method, f"/pub/{CHANNEL}", "x", status=(201, 202)))
+        for method in ("POST", "PUT")
+    ),
+    Row("POST /pub to several channels", ("publish",), Http("POST", "/pub/room/b,room/a", "x", status=(201, 202))),
+    Row(
+        "POST /pub with an Idempotency-Key",
+        ("publish",),
+        Http("POST", f"/pub/{CHANNEL}", "x", {"Idempotency-Key": "k"}, status=(201, 202)),
+    ),
+    Row("POST /pub that ends a channel", ("publish",), Http("POST", f"/pub/{CHANNEL}?end=1", "x", status=(201, 202))),
+    *(
+        Row(f"{method} /pub as a batch", ("publish",), Batch(method, "/pub", _LINE, _NDJSON))
+        for method in ("POST", "PUT")
+    ),
+    *(Row(f"{method} /pub", ("subscribe",), Http(method, f"/pub/{CHANNEL}")) for method in ("GET", "HEAD")),
+    Row("GET /pub of a channel that is not there", ("subscribe",), Http("GET", "/pub/room/none", status=(404,))),
+    Row("DELETE /pub", ("manage",), Http("DELETE", f"/pub/{CHANNEL}")),
+    Row("DELETE /pub of a channel that is not there", ("manage",), Http("DELETE", "/pub/room/none", status=(404,))),
+    *(Row(f"{method} /cursor of topics", ("subscribe",), Http(method, "/cursor/room/*")) for method in ("GET", "HEAD")),
+    *(Row(f"{method} /cursor", (), Http(method, "/cursor"), needs_token=True) for method in ("GET", "HEAD")),
+    *(Row(f"{method} /version", (), Http(method, "/version"), needs_token=True) for method in ("GET", "HEAD")),
+    *(Row(f"{method} /metrics", ("metrics",), Http(method, "/metrics")) for method in ("GET", "HEAD")),
+    *(Row(f"{method} /channels", ("channels",), Http(method, "/channels?prefix=room")) for method in ("GET", "HEAD")),
+    *(Row(f"{method} /connections", ("connections",), Http(method, "/connections")) for method in ("GET", "HEAD")),
+    Row("GET /connections of a channel", ("connections",), Http("GET", f"/connections?channel={CHANNEL}")),
+    Row("DELETE /connections", ("kick",), Http("DELETE", "/connections/{connection}")),
+    Row("DELETE /connections of no connection", ("kick",), Http("DELETE", "/connections/none", status=(404,))),
+    Row("POST /connections/ID/auth", (), Renewal("POST", "/connections/{connection}/auth"), needs_token=True),
+    Row(
+        "POST /auth/explain",
+        ("explain",),
+        Http("POST", "/auth/explain", json.dumps({"action": "publish", "topic": CHANNEL, "token": SETUP})),
+    ),
+    *(
+        Row(f"{method} {path}", (), Http(method, path, is_open=True), is_open=True)
+        for path in _OPEN_PATHS
+        for method in ("GET", "HEAD")
+    ),
+    *(
+        Row(f"OPTIONS {path}", (), Http("OPTIONS", path, status=(204,), is_open=True), is_open=True)
+        for path in ("*", f"/pub/{CHANNEL}", "/connections", f"/sse/{CHANNEL}")
+    ),
+)
+COMMAND_ROWS = (
+    Row("pushd.v1 /ws with topics", ("subscribe",), V1(f"/ws/{CHANNEL}")),
+    Row("pushd.v1 /ws with topics and a cursor", _READ, V1(f"/ws/{CHANNEL}?since={{cursor}}")),
+    Row("pushd.v1 /sub", ("subscribe",), V1(f"/sub/{CHANNEL}")),
+    Row("bare /ws", ("subscribe",), Bare(f"/ws/{CHANNEL}")),
+    Row("bare /ws with a cursor", _READ, Bare(f"/ws/{CHANNEL}?since={{cursor}}")),
+    Row("pushd.v1 subscribe", ("subscribe",), V1("/ws", {"subscribe": CHANNEL})),
+    Row("pushd.v1 subscribe with since", _READ, V1("/ws", {"subscribe": CHANNEL, "since": "{cursor}"})),
+    Row("pushd.v1 subscribe to a pattern", ("subscribe",), V1("/ws", {"subscribe": "room/**"})),
+    Row("pushd.v1 unsubscribe", (), V1("/ws", {"unsubscribe": CHANNEL})),
+    Row("pushd.v1 publish", ("publish",), V1("/ws", {"publish": CHANNEL, "data": "x"})),
+    Row("pushd.v1 ping", (), V1("/ws", {"ping": 1}), is_open=True),
+    Row("TCP SUB", ("subscribe",), Line(f"SUB {CHANNEL}")),
+    Row("TCP SUB with since", _READ, Line(f"SUB {CHANNEL} since={{cursor}}")),
+    Row("TCP SUB of a pattern, pipelined", ("subscribe",), Line("SUB room/*", is_pipelined=True)),
+    Row("TCP UNSUB", (), Line(f"UNSUB {CHANNEL}")),
+    Row("TCP PUB", ("publish",), Line(f"PUB {CHANNEL} x")),
+    Row("TCP PUB pipelined", ("publish",), Line(f"PUB {CHANNEL} x", is_pipelined=True)),
+    Row("TCP PUBJ", ("publish",), Line(f"PUBJ {_LINE}".replace("{", "{{").replace("}", "}}"))),
+    Row("TCP HIST", ("history",), Line(f"HIST {CHANNEL} 5")),
+    Row("TCP HIST pipelined", ("history",), Line(f"HIST {CHANNEL} 5", is_pipelined=True)),
+    Row("TCP STAT", ("subscribe",), Line(f"STAT {CHANNEL}")),
+    Row("TCP FORMAT", (), Line("FORMAT json")),
+    Row("TCP PING", (), Line("PING"), is_open=True),
+    Row("TCP HELP", (), Line("HELP"), is_open=True),
+    Row("TCP QUIT", (), Line("QUIT"), is_open=True),
+)
+ROWS = (*HTTP_ROWS, *COMMAND_ROWS)
