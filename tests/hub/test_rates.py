@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pytest
 from twisted.internet.defer import Deferred
 
-from pushd.backends.interface import Duplicate, PublishResult
 from pushd.core.errors import NotGranted, RateLimited, Refusal, StorageFailed
 from pushd.core.grant import FULL, Grant
 from pushd.core.idempotency import IdempotencyKey
@@ -174,20 +173,12 @@ async def test_slice_of_a_batch_with_a_key_is_accepted_or_refused_as_a_whole() -
     assert codes(await fixture.hub.publish_all(peer, [A] * 44)) == ["ok"] * 44
 
 
-async def test_repeat_that_publishes_nothing_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_repeat_that_publishes_nothing_costs_nothing() -> None:
     fixture = await HubFixture().start()
     peer = peer_of("alice", messages_per_second=1, bytes_per_second=10)
     first = await fixture.hub.publish_all(peer, [A] * 9, KEY, as_whole=True)
     for _ in range(3):
-        assert await fixture.hub.publish_all(peer, [A] * 9, KEY, as_whole=True) is first
-
-    async def repeat(drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[PublishResult]:
-        return [Duplicate("E-1", 0) for _ in drafts]
-
-    with monkeypatch.context() as patch:  # the repeat of a publish at another node
-        patch.setattr(fixture.backend, "publish", repeat)
-        for number in range(3):
-            await fixture.hub.publish_all(peer, [A], KEY._replace(text=f"{number}"))
+        assert await fixture.hub.publish_all(peer, [A] * 9, KEY, as_whole=True) == first
     assert await count(fixture, peer) == 1
 
 
