@@ -1,11 +1,12 @@
 """Token buckets: how much each of many peers may do for some time, and how much at once."""
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-MAX_BUCKETS: Final = 100_000
-"""The most buckets that are kept. A bucket takes about 200 bytes."""
+MAX_BUCKETS: Final = 50_000
+"""The most buckets that are kept. A bucket takes about 260 bytes."""
 _EXAMINED: Final = 2
 """Buckets that are examined whenever one is added: with two, those that are full again are found in time."""
 _ROUNDING: Final = 1e-6
@@ -41,7 +42,7 @@ class TokenBuckets:
         self.seconds: Final = seconds
         """How long the tokens of a full bucket last."""
         self._max_buckets = max_buckets
-        self._full_at: dict[Hashable, float] = {}
+        self._full_at: OrderedDict[Hashable, float] = OrderedDict()
         """When each bucket that is not full will be, in the order in which they were added or examined."""
 
     def __len__(self) -> int:
@@ -90,9 +91,9 @@ class TokenBuckets:
 
     def _make_room(self, now: float) -> None:
         """Forget buckets that are full again, and others when there are too many."""
-        for key in [key for key, _ in zip(self._full_at, range(_EXAMINED), strict=False)]:
-            full_at = self._full_at.pop(key)
+        for _ in range(min(_EXAMINED, len(self._full_at))):
+            key, full_at = self._full_at.popitem(last=False)
             if full_at > now:
                 self._full_at[key] = full_at
         if len(self._full_at) >= self._max_buckets:
-            del self._full_at[next(iter(self._full_at))]
+            self._full_at.popitem(last=False)
