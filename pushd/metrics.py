@@ -100,6 +100,10 @@ class Counters:
         """Subscribers that became slow consumers, by slow-consumer policy."""
         self.disconnects: Counter[str] = Counter()
         """Subscribers that were disconnected, by error code."""
+        self.revocations: Counter[str] = Counter()
+        """Revocations that this node has learned, by what they name."""
+        self.kept_revocations = 0
+        """Revocations that are kept."""
         self.latency = Durations()
         """The time from publish to socket, for each slice of subscribers."""
         self.loop_delay = Durations()
@@ -168,6 +172,8 @@ def _families(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> It
     yield from _of_delivery(delivery)
     yield _labelled("pushd_lagging", "Subscribers that became slow consumers.", "policy", counters.lagging)
     yield _labelled("pushd_disconnects", "Subscribers disconnected by pushd.", "reason", counters.disconnects)
+    yield _labelled("pushd_revoked", "Revocations that this node has learned.", "kind", counters.revocations)
+    yield GaugeMetricFamily("pushd_revocations", "Revocations that are kept.", counters.kept_revocations)
     yield _histogram("pushd_latency_seconds", "Time from publish to socket.", counters.latency)
     yield _histogram("pushd_loop_delay_seconds", "Delay of a timer due every second.", counters.loop_delay)
     yield from _of_backend(usage)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from pushd.core.errors import Forbidden, NotFound
+from pushd.core.errors import BadParameter, Forbidden, NotFound
 from pushd.core.names import check_channel
 from pushd.core.subscriber import Subscriber
 from pushd.http.answers import JSON, json_answer
 from pushd.http.authentication import is_signed
-from pushd.http.query import name_in_path, parameter, whole_number
+from pushd.http.query import name_in_path, parameter, require_no_subpath, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.authorization import check_operation
@@ -39,9 +39,12 @@ class RenewalResource(HttpResource):
 
 
 class ConnectionsResource(RenewalResource):
-    """``GET /connections?channel=&limit=&after=``: the connections, in pages. ``DELETE /connections/ID``: kick one."""
+    """``GET /connections?channel=&limit=&after=``: the connections, in pages. ``DELETE /connections/ID``: kick one.
+    ``DELETE /connections?sub=``: kick all of a subject, at all nodes.
+    """
 
     parameters = frozenset({"after", "channel", "limit"})
+    write_parameters = frozenset({"sub"})
 
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of GET; the connections are not read."""
@@ -58,7 +61,14 @@ class ConnectionsResource(RenewalResource):
         return json_answer(request, [_facts(subscriber) for subscriber in _bounded(found)])
 
     async def delete(self, request: Request) -> Answer:
-        """Kick a connection."""
+        """Kick a connection, or all those of a subject at all nodes."""
+        subject = parameter(request, b"sub")
+        if subject is not None:
+            require_no_subpath(request)
+            if not subject:
+                raise BadParameter("sub must not be empty")
+            closed = await self._hub.revocations.kick(request.peer, subject)
+            return json_answer(request, {"sub": subject, "closed": closed})
         name = name_in_path(request)
         self._hub.kick(request.peer, name)
         return json_answer(request, {"closed": name})

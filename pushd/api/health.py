@@ -28,9 +28,10 @@ class HealthResource(HttpResource):
             case "live":
                 return json_answer(request, {"live": True})
             case "ready":
+                degraded = [*self._hub.degraded, *self._failures()]
+                rest = {"degraded": degraded} if degraded else {}
                 if (reason := self._hub.unavailable_reason) is None:
-                    degraded = [*self._hub.degraded, *self._failures()]
-                    return json_answer(request, {"ready": True} | ({"degraded": degraded} if degraded else {}))
+                    return json_answer(request, {"ready": True} | rest)
                 request.setResponseCode(503)
-                return json_answer(request, {"ready": False, "reason": reason})
+                return json_answer(request, {"ready": False, "reason": reason} | rest)
         raise NotFound("there is no such address; use /health/live or /health/ready")

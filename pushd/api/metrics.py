@@ -11,6 +11,8 @@ from pushd.metrics import CONTENT_TYPE
 class MetricsResource(HttpResource):
     """``GET /metrics``: the metrics in the text format of Prometheus."""
 
+    needs_revocations = False  # the operator has to see what happens meanwhile
+
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
         self._hub = hub

@@ -6,9 +6,10 @@ from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
 from pushd.auth.token_checks import Check, Verdict
-from pushd.core.errors import TokenInvalid
+from pushd.core.errors import TokenInvalid, TokenRevoked
 from pushd.core.grant import FULL, NOTHING, Grant
 from pushd.core.identity import MAX_TOKEN_BYTES, Identity
+from pushd.core.revocations import REVOKED, Revocation
 
 MAX_CACHED: Final = 100_000
 """The most verified tokens that are cached."""
@@ -29,6 +30,39 @@ class Verifier(Protocol):
 
     async def examine(self, token: str) -> Verdict | None:
         """Return the same as a verdict, with the check that decided; None if the token is of another kind."""
+
+
+class RevocationChecks(Protocol):
+    """Checks credentials that are genuine for revocations."""
+
+    def check_known(self) -> None:
+        """Check that the revocations are known.
+
+        :raises Unavailable: when this node has not reached the backend for too long.
+        """
+
+    def check(self, identity: Identity) -> None:
+        """Check that the credential of an identity has not been revoked.
+
+        :raises TokenRevoked: when it has.
+        """
+
+    def covering(self, identity: Identity) -> Revocation | None:
+        """Return a revocation that covers the credential of an identity; None if there is none."""
+
+
+class NoRevocations:
+    """The checks of a daemon in which nothing can be revoked."""
+
+    def check_known(self) -> None:
+        """Accept."""
+
+    def check(self, identity: Identity) -> None:
+        """Accept."""
+
+    def covering(self, identity: Identity) -> Revocation | None:
+        """Return None."""
+        return None
 
 
 class _Verified(NamedTuple):
@@ -60,6 +94,7 @@ class Authenticator:
     ) -> None:
         self.anonymous = anonymous
         """The grant of peers without a credential."""
+        self.revocations: RevocationChecks = NoRevocations()
         self._verifiers = tuple(verifiers)
         self._time = time
         self._max_cached = max_cached
@@ -89,7 +124,30 @@ class Authenticator:
         self._cached_bytes = 0
 
     async def authenticate(self, token: str) -> Identity:
-        """Return the identity of a token.
+        """Return the identity of a token that has not been revoked.
+
+        :raises TokenInvalid: when it is too large, or no verifier accepts it.
+        :raises TokenExpired: when it is genuine and has expired.
+        :raises TokenRevoked: when it is genuine and has been revoked.
+        :raises Unavailable: when it cannot be known whether it has been revoked.
+        """
+        identity = await self.verify(token)
+        self.check_revocations(identity)
+        return identity
+
+    def check_revocations(self, identity: Identity, *, needs_revocations: bool = True) -> None:
+        """Check that a genuine credential has not been revoked.
+
+        :param needs_revocations: False: accept it also while newer revocations may be unknown.
+        :raises TokenRevoked: when it has been revoked.
+        :raises Unavailable: when that cannot be known.
+        """
+        self.revocations.check(identity)
+        if needs_revocations:
+            self.revocations.check_known()
+
+    async def verify(self, token: str) -> Identity:
+        """Return the identity of a token, whether it has been revoked or not.
 
         :raises TokenInvalid: when it is too large, or no verifier accepts it.
         :raises TokenExpired: when it is genuine and has expired.
@@ -115,8 +173,16 @@ class Authenticator:
         for verifier in self._verifiers:
             verdict = await verifier.examine(token)
             if verdict is not None:
-                return verdict
+                return verdict if verdict.identity is None else self._unless_revoked(verdict, verdict.identity)
         return Verdict(None, TokenInvalid(_UNKNOWN), Check.KNOWN)
+
+    def _unless_revoked(self, verdict: Verdict, identity: Identity) -> Verdict:
+        """Return the verdict on a genuine token, which may have been revoked."""
+        revocation = self.revocations.covering(identity)
+        if revocation is None:
+            return verdict
+        claim = verdict.claim_of("tags") if revocation.kind == "tag" else revocation.kind
+        return Verdict(None, TokenRevoked(REVOKED), Check.REVOCATION, claim, verdict.issuer)
 
     def _cached(self, digest: bytes) -> Identity | None:
         verified = self._cache.pop(digest, None)

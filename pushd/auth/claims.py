@@ -75,7 +75,7 @@ def identify(claims: Claims, rules: ClaimRules, issuer: str, expires: int) -> Id
     assert isinstance(subject, str)
     grant = _grant(claims, rules.claims_map, subject)
     token_id = token_id if isinstance(token_id, str) else None
-    return Identity(subject, grant, issuer, expires, token_id, grant.tags)
+    return Identity(subject, grant, issuer, expires, token_id, grant.tags, _time(claims, "iat", Check.ISSUED_AT))
 
 
 def _check_audience(value: object, audiences: frozenset[str]) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -66,6 +66,10 @@ class StaticTokens:
     def current(self, identity: Identity) -> Identity | None:
         """Return the identity that the token of an identity has now; None if the token has been removed."""
         return None if identity.token_id is None else self._identities.get(bytes.fromhex(identity.token_id))
+
+    def names_of(self, matches: Callable[[Identity], bool]) -> list[str]:
+        """Return the names of the tokens whose identity matches, sorted."""
+        return sorted(each.issuer.removeprefix(STATIC) for each in self._identities.values() if matches(each))
 
     async def verify(self, token: str) -> Identity | None:
         """See `Verifier`.

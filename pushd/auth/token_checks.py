@@ -32,6 +32,7 @@ class Check(StrEnum):
     LIFETIME = "lifetime"
     GRANT = "grant"
     EXPIRY = "expiry"
+    REVOCATION = "revocation"
 
 
 class CheckFailed(Exception):

@@ -15,7 +15,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 `Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId, Since
@@ -23,6 +23,7 @@ from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.revocations import Revocation
 
 
 class Audience(NamedTuple):
@@ -63,6 +64,13 @@ class BackendEvents(NamedTuple):
     """Returns the audience of a channel at this node."""
     is_behind: Callable[[], bool] = lambda: False
     """Returns whether the dispatcher has a backlog, so that the backend should deliver no more messages for now."""
+    on_revocations: Callable[[Sequence[Revocation]], None] = _ignore
+    """Called with revocations that are kept: those from before the start, and each new one at every node. It may be
+    called with known ones."""
+    revocations: Callable[[], Iterable[Revocation]] = tuple
+    """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
+    on_kick: Callable[[str], None] = _ignore
+    """Called with a subject whose connections another node has asked to close."""
 
 
 class Duplicate(NamedTuple):
@@ -183,6 +191,24 @@ class Backend(Protocol):
         A subscriber that reconnects with an older cursor receives a gap. A later publish creates the channel again.
 
         :raises Refusal: when the channel cannot be deleted now.
+        """
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation until its time, whatever happens to the epoch, and call `on_revocations` at every node.
+
+        It is merged with the one of the same key.
+
+        :raises Refusal: when it cannot be kept now; then it has no effect.
+        """
+
+    @property
+    def revocations_age(self) -> float:
+        """Seconds since this node last knew all revocations; infinite before the first time."""
+
+    async def kick(self, subject: str) -> None:
+        """Ask all other nodes to close the connections of a subject.
+
+        :raises Refusal: when they cannot be asked now.
         """
 
     async def remember_url(self, digest: bytes, until: float) -> None:

@@ -1,6 +1,7 @@
 """The memory backend: for one process; its history is lost with a restart."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -8,6 +9,7 @@ from twisted.internet.task import LoopingCall
 
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
+from pushd.backends.revocations_file import RevocationsFile
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -17,6 +19,7 @@ from pushd.core.log_reader import LogReader
 from pushd.core.message import Draft, Message
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.revocations import Revocation
 from pushd.net.turn_slices import Slices
 
 _SWEEP_SECONDS = 1.0
@@ -28,11 +31,18 @@ class MemoryBackend:
     :param clock: the monotonic clock by which messages expire.
     :param wall: returns the time in unix seconds, the timestamp of messages.
     :param epoch: the epoch of the history; None: a new one.
+    :param revocations: the path of the file in which revocations outlast a restart; None: they do not.
     """
 
     def __init__(
-        self, bounds: Bounds, clock: IReactorTime, wall: Callable[[], float], epoch: str | None = None
+        self,
+        bounds: Bounds,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        epoch: str | None = None,
+        revocations: Path | None = None,
     ) -> None:
+        self._file = None if revocations is None else RevocationsFile(revocations, self._known_revocations)
         self._log = Log(epoch or new_epoch(), bounds)
         self._reader = LogReader(self._log)
         self._urls = RememberedUrls()
@@ -46,11 +56,15 @@ class MemoryBackend:
     async def start(self, events: BackendEvents) -> None:
         """See `pushd.backends.interface.Backend`, here and below."""
         self._events = events
+        if self._file is not None:
+            events.on_revocations(self._file.open(self._wall()))
         self._sweep.start(_SWEEP_SECONDS, now=False)
 
     async def stop(self) -> None:
         if self._sweep.running:
             self._sweep.stop()
+        if self._file is not None:
+            await self._file.close()
 
     async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Message | Refusal]:
         return [self._publish(draft) for draft in drafts]
@@ -83,6 +97,17 @@ class MemoryBackend:
             self._events.on_deleted(channel)
         return was_known
 
+    async def revoke(self, revocation: Revocation) -> None:
+        if self._file is not None:
+            await self._file.append(revocation)
+        if self._events:
+            self._events.on_revocations((revocation,))
+
+    revocations_age = 0.0
+
+    async def kick(self, subject: str) -> None:
+        pass  # there are no other nodes
+
     async def remember_url(self, digest: bytes, until: float) -> None:
         self._urls.add(digest, until, self._wall())
 
@@ -91,6 +116,9 @@ class MemoryBackend:
 
     async def usage(self) -> Usage:
         return Usage(len(self._log), self._log.bytes, len(self._log.channels), record_bytes=self._log.channels.memory)
+
+    def _known_revocations(self) -> Iterable[Revocation]:
+        return self._events.revocations() if self._events else ()
 
     def _publish(self, draft: Draft) -> Message | Refusal:
         try:

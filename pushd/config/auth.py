@@ -42,6 +42,19 @@ class AuthSettings:
         "Whether the parameter token of an address is taken as a token; addresses appear in logs of proxies.",
         "true or false",
     )
+    revocations_file: str = setting(
+        "",
+        text,
+        "With the memory backend, the file that keeps revocations over a restart; if empty, none does.",
+        "path",
+        at_restart=True,
+    )
+    blind_seconds: float = setting(
+        "30s",
+        duration(minimum=2),
+        "How long tokens are accepted without contact to the backend, which may have newer revocations.",
+        "seconds",
+    )
     grace: float = setting(
         25,
         duration(minimum=0, maximum=3600),

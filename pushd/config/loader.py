@@ -131,6 +131,8 @@ def check_backend(config: Config) -> None:
         raise ConfigError(f"backend.data_dir: must not be set for the backend {backend.kind}")
     if backend.kind not in ("auto", "redis") and backend.url:
         raise ConfigError(f"backend.url: must not be set for the backend {backend.kind}")
+    if config.auth.revocations_file and (backend.data_dir or backend.url):
+        raise ConfigError("auth.revocations_file: is for the memory backend only; others keep revocations themselves")
     if backend.data_dir and backend.url:
         raise ConfigError(
             "backend.data_dir and backend.url must not both be set: the history is kept either on disk or in Redis"

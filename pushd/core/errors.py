@@ -130,6 +130,7 @@ class Forbidden(Refusal):
 class NotGranted(Forbidden):
     """The grant of the peer does not allow the action on the topic."""
 
+    is_abrupt = True
     challenge = 'Bearer error="insufficient_scope"'
 
 
@@ -156,6 +157,7 @@ class TokenExpired(Refusal):
     """The credential is genuine and has expired."""
 
     code = "token-expired"
+    is_abrupt = True
     status = 401
     close = 4401
     challenge = 'Bearer error="invalid_token"'
@@ -165,6 +167,7 @@ class TokenRevoked(Refusal):
     """The credential is genuine and was revoked."""
 
     code = "token-revoked"
+    is_abrupt = True
     status = 401
     close = 4401
     challenge = 'Bearer error="invalid_token"'
@@ -252,24 +255,29 @@ class TooManyConnections(Refusal):
 
 
 class RateLimited(Refusal):
-    """A peer publishes more than the quota of its grant or ``limits.messages_per_second`` allows.
-
-    :param state: for the headers of HTTP.
-    """
+    """A peer publishes more than its quota or ``limits.messages_per_second`` allows. `state`: for HTTP headers."""
 
     code = "rate-limited"
     is_limit = True
     status = 429
     close = 4429
-    retry_after = 1
 
-    def __init__(self, text: str, retry_after: int = 1, state: RateState | None = None) -> None:
+    def __init__(self, text: str, retry_after: int | None = 1, state: RateState | None = None) -> None:
         super().__init__(text)
         self.retry_after, self.state = retry_after, state
 
     def without_traceback(self) -> Self:
         """Return a copy without the traceback."""
         return type(self)(str(self), self.retry_after, self.state)
+
+
+class TooManyRevocations(Refusal):
+    """As many revocations as possible are kept already."""
+
+    code = "too-many-revocations"
+    is_limit = True
+    status = 429
+    retry_after = 60
 
 
 class BadRequest(Refusal):

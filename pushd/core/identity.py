@@ -33,6 +33,8 @@ class Identity:
     """The id by which the credential can be revoked: ``jti`` (RFC 7519, section 4.1.7), or the SHA-256 of the token."""
     tags: tuple[str, ...] = ()
     """By which groups of credentials can be revoked."""
+    issued_at: float | None = None
+    """When the credential was issued, in unix seconds. If it is None, any revocation that names it covers it."""
 
     authority: str = field(init=False, repr=False, compare=False)
     """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""

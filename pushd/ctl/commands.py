@@ -102,12 +102,6 @@ def connections(args: Namespace) -> int:
     return 0
 
 
-def kick(args: Namespace) -> int:
-    """Close a connection."""
-    print("closed", _api(args).request_json("DELETE", f"/connections/{quote_path(args.id)}")["closed"])
-    return 0
-
-
 def bench(args: Namespace) -> int:
     """Run a load test; the exit status is 0 if every message was delivered once and in order."""
     plan = BenchPlan(args.transport, args.subscribers, args.channels, args.rate, args.seconds, args.size)

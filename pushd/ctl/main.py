@@ -14,6 +14,7 @@ from pushd.ctl.credential import add_credential_options
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 from pushd.ctl.output import escape_controls
+from pushd.ctl.revocation import add_kick_options, add_revoke_options, kick, revoke
 from pushd.ctl.sign import add_sign_options, sign_url
 from pushd.ctl.token_explain import add_explain_command
 from pushd.ctl.token_issue import add_issue_command
@@ -131,8 +132,20 @@ def build_parser() -> ArgumentParser:
     listing.add_argument("--channel", help="only subscribers of this channel")
     listing.add_argument("--json", action="store_true", help="print one line of JSON per connection")
 
-    kick = _command(subparsers, "kick", commands.kick, "close a connection", "pushctl kick 3f")
-    kick.add_argument("id", help="connection id, as printed by `pushctl connections`")
+    kick_examples = "pushctl kick 9f2c41d07be83a6655d0c1e87f4b29aa", "pushctl kick --sub alice"
+    add_kick_options(_command(subparsers, "kick", kick, "close a connection, or those of a subject", *kick_examples))
+
+    add_revoke_options(
+        _command(
+            subparsers,
+            "revoke",
+            revoke,
+            "revoke tokens, and close the connections that use them",
+            "pushctl revoke --sub alice --reason 'account closed'",
+            "pushctl revoke --jti 5f1c9a",
+            "pushctl revoke --tag mobile --before 2026-11-27T20:15:00Z",
+        )
+    )
 
     bench = _command(
         subparsers,

@@ -97,11 +97,14 @@ class HttpContext:
         peer = request.peer = Peer(transport, client, before.grant, before.identity, network_of(client))
         return peer
 
-    async def authenticate(self, request: Request) -> Peer:
+    async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
         """Return the peer of a request.
 
+        :param needs_revocations: see `Authenticator.check_revocations`.
         :raises TokenInvalid: when its credential is not accepted.
         :raises TokenExpired: when its credential has expired.
+        :raises TokenRevoked: when its credential has been revoked.
+        :raises Unavailable: when it cannot be known whether its credential has been revoked.
         :raises BadRequest: when it has several credentials.
         :raises BadParameter: when its URL is signed, and has a parameter of the signature more than once.
         :raises Forbidden: when it is authenticated by a cookie, and a page of a foreign origin may have sent it.
@@ -111,6 +114,8 @@ class HttpContext:
         if not self.authenticator.is_enabled:
             return _LOCAL if network is None else Peer("http", client, FULL, None, network)
         identity = await self._identity_of(request)
+        if identity is not None:
+            self.authenticator.check_revocations(identity, needs_revocations=needs_revocations)
         grant = self.authenticator.anonymous if identity is None else identity.grant
         return Peer("http", client, grant, identity, network)
 
@@ -125,7 +130,7 @@ class HttpContext:
             self._check_cookie_origin(request)
         if credential.is_in_query:  # the pages of client pull load what publishers put into them
             request.setHeader(b"Referrer-Policy", b"no-referrer")
-        return await self.authenticator.authenticate(credential.token)
+        return await self.authenticator.verify(credential.token)
 
     @property
     def credential_parameters(self) -> frozenset[str]:
@@ -220,6 +225,8 @@ class HttpResource(Resource):
     log = Logger()
     parameters: ClassVar[frozenset[str] | None] = frozenset()
     """The parameters of GET and HEAD. Others are refused if they look like one of them. None: all are accepted."""
+    needs_revocations: ClassVar[bool] = True
+    """Whether it refuses tokens while newer revocations may be unknown."""
     is_open: ClassVar[bool] = False
     """Whether it answers without authentication. It must not use the hub."""
     write_parameters: ClassVar[frozenset[str]] = frozenset()
@@ -273,13 +280,24 @@ class HttpResource(Resource):
             return None
         if request.query:
             self._check_parameters(request)
-        return await method(request)
+        answer = await method(request)
+        if answer is not None and request.method == b"GET":
+            self._check_not_revoked(request.peer)
+        return answer
 
     async def _authenticate(self, request: Request) -> bool:
         """Authenticate a request; return whether its client still waits for the answer."""
         if not self.is_open:
-            request.peer = await self.context.authenticate(request)
+            request.peer = await self.context.authenticate(request, needs_revocations=self.needs_revocations)
         return not request.is_disconnected
+
+    def _check_not_revoked(self, peer: Peer) -> None:
+        """Check that a credential was not revoked while its request was answered.
+
+        :raises TokenRevoked: when it was.
+        """
+        if peer.identity is not None:
+            self.context.authenticator.revocations.check(peer.identity)
 
     def _check_parameters(self, request: Request) -> None:
         token = {TOKEN_PARAMETER} if self.context.carriers.query_tokens else set()

@@ -44,8 +44,8 @@ from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
-from pushd.hub.rates import PublishRates
 from pushd.hub.replay import Replay, drained
+from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
 from pushd.hub.subscriptions import Subscriptions
 from pushd.metrics import Counters
@@ -98,10 +98,10 @@ class Hub:
         self._quotas = Quotas()
         self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self._rates = PublishRates(clock.seconds, messages_per_second)
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, self._rates)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
+        self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -119,7 +119,11 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        await self._backend.start(self._listener.events())
+        revocations = self.revocations
+        events = self._listener.events()._replace(
+            on_revocations=revocations.on_revocations, revocations=revocations.known, on_kick=revocations.on_kick
+        )
+        await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
 
@@ -131,7 +135,7 @@ class Hub:
     def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
         """Change limits, for subscriptions and messages from now on."""
         self._subscriptions.reconfigure(max_subscriptions)
-        self._rates.reconfigure(messages_per_second)
+        self._publisher.rates.reconfigure(messages_per_second)
 
     @property
     def degraded(self) -> list[str]:
@@ -171,7 +175,6 @@ class Hub:
     def publish(self, peer: Peer, draft: Draft) -> Coroutine[Any, Any, Receipt]:
         """Publish one message, with the subject of the peer as its sender if the peer is authenticated.
 
-        :raises RateLimited: when the peer publishes more than it may.
         :raises Refusal: when the peer may not, or the backend did not accept it.
         """
         return self._publisher.publish(peer, draft)
@@ -186,17 +189,14 @@ class Hub:
     ) -> Coroutine[Any, Any, list[Receipt | Refusal]]:
         """Publish messages in their order, and return a receipt or a refusal for each; refusals among them are kept.
 
-        The sender is set as by `publish`. Each is judged on its own: one that the peer may not publish is refused, and
-        the others are published.
+        The sender is set as by `publish`. Those that the peer may not publish are refused, and the others published.
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
-        :param as_whole: whether all of them count as one publish, which the rates of the peer allow or refuse.
-        :raises RateLimited: when they do not allow it; nothing is published. If not `as_whole`, each message that
-            exceeds a rate is refused; with a key, so are those of the same slice.
+        :param as_whole: whether to raise `RateLimited`, and publish nothing, when a rate does not allow all of them.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
-        return self._publisher.publish_all(peer, drafts, key, as_whole=as_whole)
+        return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key, as_whole=as_whole)
 
     # Subscribe
 

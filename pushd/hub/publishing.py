@@ -69,7 +69,7 @@ class Publisher:
     """Publishes to the backend.
 
     :param dispatcher: finds the subscribers of a channel at this node.
-    :param rates: what each peer may publish.
+    :param messages_per_second: how many messages an address may publish in a second; None: any number.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class Publisher:
         clock: IReactorTime,
         counters: Counters,
         dispatcher: Dispatcher,
-        rates: PublishRates,
+        messages_per_second: int | None,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
-        self._rates = rates
+        self.rates = PublishRates(clock.seconds, messages_per_second)
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
@@ -94,7 +94,7 @@ class Publisher:
         check_topics(peer, "publish", (draft.channel,))
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
-            self._rates.take(peer, 1, len(draft.data))
+            self.rates.take(peer, 1, len(draft.data))
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
         (receipt,) = await self._publish(peer, [draft])
@@ -155,13 +155,13 @@ class Publisher:
     ) -> list[Receipt | Refusal]:
         if as_whole:
             drafts = list(drafts)
-            self._rates.take(peer, *total(drafts))
+            self.rates.take(peer, *total(drafts))
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := _next_slice(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
             if not as_whole:  # a repeat with the key must publish the same messages of a slice
-                items = self._rates.admit(peer, items, as_whole=key is not None)
+                items = self.rates.admit(peer, items, as_whole=key is not None)
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
             slice_key = None if key is None else _key_of_slice(key, len(receipts), items)
@@ -189,7 +189,7 @@ class Publisher:
                 receipts.append(accepted)
                 continue
             if isinstance(accepted, Duplicate):
-                self._rates.give_back(peer, 1, len(draft.data))
+                self.rates.give_back(peer, 1, len(draft.data))
                 receipts.append(Receipt(accepted.id, draft.channel, accepted.subscribers))
                 continue
             self._counters.published += 1

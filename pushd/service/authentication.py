@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.web.client import Agent
 
 from pushd.auth.authenticator import Authenticator, Verifier
+from pushd.auth.claims import LEEWAY
 from pushd.auth.jwks import JwksSources
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
 from pushd.auth.signed_urls import URL_KEY, SignedUrls, UrlMemory
@@ -22,7 +23,11 @@ from pushd.core.errors import TokenRevoked
 from pushd.core.grant import FULL
 from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
+from pushd.core.revocations import Revocation, Revocations
+from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
 
+_NAMED: Final = 10
+"""The most static tokens that are named in one log line."""
 _CONNECT_SECONDS: Final = 5.0
 """How long a connection to an issuer may take to open."""
 
@@ -76,6 +81,7 @@ class AuthenticationService(MultiService):
         self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self.authenticator.forget)
         self._jwks.setServiceParent(self)
         self.tokens = StaticTokens({})
+        self._revocations: RevocationControl | None = None
         self.signed_urls = SignedUrls({}, memory, unix_time)
         try:
             credentials = read_credentials(settings, self._jwks.open)
@@ -84,10 +90,20 @@ class AuthenticationService(MultiService):
         self._log_count("Authentication is on", settings, credentials)
         self._apply(settings, credentials)
 
+    def use(self, revocations: RevocationControl) -> None:
+        """Check credentials for revocations from now on."""
+        self._revocations = self.authenticator.revocations = revocations
+        revocations.on_kept = self._warn_of_static_tokens
+        self._set_times()
+
     def failures(self) -> list[str]:
         """Return what does not work at present, for the health of the daemon."""
         failures = self._jwks.failures()
-        return [f"the keys of issuer {issuer} cannot be fetched: {why}" for issuer, why in sorted(failures.items())]
+        is_blind = self._revocations is not None and self.authenticator.is_enabled and self._revocations.is_blind
+        blind = ["revocations of tokens are not known, since the backend is not reached: tokens are refused"]
+        return (blind if is_blind else []) + [
+            f"the keys of issuer {issuer} cannot be fetched: {why}" for issuer, why in sorted(failures.items())
+        ]
 
     def reconfigure(self, settings: AuthSettings) -> None:
         """Apply settings, and read their files again; if one cannot be read, the previous tokens and keys are kept."""
@@ -99,6 +115,7 @@ class AuthenticationService(MultiService):
         else:
             self._log_count("Tokens and keys read again", settings, credentials)
         self._apply(settings, credentials)
+        self._set_times()
 
     def renew(self, peer: Peer) -> None:
         """Give the peer of an open connection the grant that its credential has now.
@@ -131,8 +148,27 @@ class AuthenticationService(MultiService):
             raise TokenRevoked("token has been removed")
         peer.grant, peer.identity = current.grant, current
 
+    def _warn_of_static_tokens(self, revocation: Revocation) -> None:
+        """Warn of static tokens, which are accepted again when their revocation has expired."""
+        known = Revocations()
+        known.add((revocation,), 0)
+        names = self.tokens.names_of(lambda identity: known.covering(identity) is not None)
+        if names:
+            self.log.warn(
+                "Static tokens {names} are revoked until unix time {until} only: remove them from the tokens file",
+                names=", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else ""),
+                until=revocation.until,
+            )
+
+    def _set_times(self) -> None:
+        """Keep revocations for as long as tokens can be valid, and set how long they may be unknown."""
+        lifetimes = [issuer.rules.max_lifetime + LEEWAY for issuer in self.jwt.issuers]
+        if self._revocations is not None:
+            self._revocations.reconfigure(max(lifetimes, default=DEFAULT_LIFETIME), self._blind_seconds)
+
     def _apply(self, settings: AuthSettings, credentials: Credentials) -> None:
         self.tokens = credentials.tokens
+        self._blind_seconds = settings.blind_seconds
         self.jwt.reconfigure(credentials.issuers)
         self.signed_urls.keys = credentials.url_keys
         self._jwks.retain(issuer.keys for issuer in credentials.issuers)

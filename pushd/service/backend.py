@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -50,7 +51,8 @@ def make_backend(config: Config, reactor: Any) -> Backend:
 
         return SqliteBackend(chosen.data_dir, bounds, reactor, time.time, chosen.sync)
     if not chosen.url:
-        return MemoryBackend(bounds, reactor, time.time)
+        file = config.auth.revocations_file
+        return MemoryBackend(bounds, reactor, time.time, revocations=Path(file) if file else None)
     from pushd.backends.redis.backend import RedisBackend, RedisOptions
 
     options = RedisOptions(chosen.prefix, chosen.publish_timeout, chosen.when_away == "local", chosen.ca_file)

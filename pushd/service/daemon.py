@@ -107,6 +107,7 @@ class Daemon(MultiService):
         self._sources.setServiceParent(self)
         self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time)
         self._authentication.setServiceParent(self)
+        self._authentication.use(self.hub.revocations)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
         self._root = self._make_root()

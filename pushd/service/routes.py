@@ -15,6 +15,7 @@ from pushd.api.history import HistoryResource
 from pushd.api.metrics import MetricsResource
 from pushd.api.pages import FAVICON, INDEX
 from pushd.api.publish import PublishResource
+from pushd.api.revocations import RevocationsResource
 from pushd.api.static_page import PageResource
 from pushd.api.version import VersionResource
 from pushd.http.resource import HttpContext, NotFoundResource
@@ -148,8 +149,9 @@ class Root(_Branch):
 
 
 def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, Resource]:
+    auth = {b"explain": ExplainResource(context), b"revocations": RevocationsResource(context, hub)}
     return {
-        b"auth": _Branch(context, {b"explain": ExplainResource(context)}),
+        b"auth": _Branch(context, auth),
         b"channels": ChannelsResource(context, hub),
         b"connections": ConnectionsResource(context, hub),
         b"metrics": MetricsResource(context, hub),

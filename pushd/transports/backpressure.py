@@ -3,12 +3,18 @@
 A peer of two-way transports is not read while it does not read: the answers to what it sends would fill the memory.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from pushd.core.errors import Refusal
 from pushd.core.subscriber import Subscriber
+
+CLOSE_SECONDS: Final = 5.0
+"""Seconds that a peer may take to read its queue, and to answer a close frame."""
+_ABRUPT_SECONDS: Final = 0.5
+"""Seconds that a peer may take to read the reason and close, where it must not receive what is queued."""
 
 
 @implementer(IPushProducer)
@@ -18,6 +24,12 @@ class Backpressure:
     __slots__ = ()
 
     subscriber: Subscriber
+
+    def closing_seconds(self, why: Refusal) -> float:
+        """Return how long the connection may take to close: no time if its queued output is discarded."""
+        if not why.is_abrupt:
+            return CLOSE_SECONDS
+        return 0.0 if self.subscriber.is_paused else _ABRUPT_SECONDS
 
     @property
     def last_write(self) -> int:

@@ -39,14 +39,12 @@ from pushd.net.admission import Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Wheel
 from pushd.net.sockets import close_within
-from pushd.transports.backpressure import Backpressure
+from pushd.transports.backpressure import CLOSE_SECONDS, Backpressure
 from pushd.transports.live_connections import LiveConnections
 from pushd.wire.chunked import LAST_CHUNK, Chunked
 
 _EARLY = 8 << 10
 """Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
-_CLOSE_SECONDS = 5.0
-"""Seconds that a stream may take to send its queue when it is closed."""
 _TEMPORARY = (TooManyConnections, RateLimited, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
 """Refusals after which the client should request the stream again; see `StreamResource.retry_later`."""
 _BREAKING = (Stopping, InternalError, TooLarge)
@@ -150,8 +148,8 @@ class HttpStream(Backpressure):
         farewell = self._resource.farewell(why) + (wire.expired(why.code) if isinstance(why, LAPSED) else b"")
         if farewell:
             self._transport.write(wire.block([farewell]))
-        if self.subscriber.is_paused or isinstance(why, _BREAKING):
-            self._finish(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+        if self.subscriber.is_paused or why.is_abrupt or isinstance(why, _BREAKING):
+            self._finish(why, self.closing_seconds(why))
         else:
             self._end_or_give_back(why)
 
@@ -164,7 +162,7 @@ class HttpStream(Backpressure):
         """End the stream. The connection is kept for the next request, as its headers and the last chunk announce."""
         slot, give_back = self._slot, self._give_back_to
         if slot is None or give_back is None:
-            self._finish(why, _CLOSE_SECONDS)
+            self._finish(why, CLOSE_SECONDS)
         else:
             self._end_body(why)
             give_back(self._transport, slot, self._unread)

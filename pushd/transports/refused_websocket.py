@@ -10,11 +10,10 @@ from pushd.http.access_log import AccessLog
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.net.admission import Slot
+from pushd.transports.backpressure import CLOSE_SECONDS
 from pushd.transports.websocket_handshake import accept, checked_key, offers_v1
 from pushd.transports.websocket_reader import FrameReaderPool
 
-CLOSE_SECONDS: Final = 5.0
-"""Seconds that a peer may take to read its queue and answer a close frame."""
 _MOST_BYTES: Final = 64 << 10
 """The most bytes that are read until the peer has answered the close frame: commands that it has sent meanwhile."""
 _REPORTED: Final = *UNAUTHORIZED, RateLimited, TooManyConnections, TooManySubscriptions

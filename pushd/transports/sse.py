@@ -4,7 +4,7 @@ import random
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import LAPSED, BadParameter, Kicked, Refusal, Stopping
+from pushd.core.errors import LAPSED, BadParameter, Kicked, Refusal, Stopping, Unavailable
 from pushd.http.query import is_reconnect, parameter
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
@@ -47,8 +47,12 @@ class SseResource(StreamResource):
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """Answer a refused request. A reconnect whose credential has lapsed gets a stream that says so and ends: after
-        an error status an EventSource tells the page nothing, and other clients reconnect in a loop.
+        an error status an EventSource tells the page nothing, and other clients reconnect in a loop. One whose
+        credential cannot be checked at present gets a stream that ends at once, so that it tries again.
         """
+        if isinstance(refusal, Unavailable) and request.method == b"GET":
+            request.answer(self.retry_later(request, refusal))
+            return
         if not (isinstance(refusal, LAPSED) and request.method == b"GET" and is_reconnect(request)):
             super().refuse(request, refusal)
             return

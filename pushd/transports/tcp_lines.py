@@ -28,7 +28,7 @@ from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import close_within, has_unread, limit_reads
-from pushd.transports.backpressure import TwoWayBackpressure
+from pushd.transports.backpressure import CLOSE_SECONDS, TwoWayBackpressure
 from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
 from pushd.wire.line_commands import (
@@ -47,8 +47,6 @@ from pushd.wire.text_lines import LINE_END, TextLines
 
 _READ: Final = 8 << 10
 """Bytes read at once: as lines in memory, and in answers, they may become thirty times as many."""
-_CLOSE_SECONDS = 5.0
-"""Seconds that a connection may take to send its queue when it is closed."""
 _LAST_REFUSALS = HttpOnLines, LineTooLong, NoRoom, TooLate
 """The refusals after which the connection is closed."""
 _TOGETHER: Final = 256
@@ -105,7 +103,7 @@ class LineConnection(TwoWayBackpressure):
             self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
             self.subscriber.close(refusal)
             transport.write(encode_refusal(refusal))
-            close_within(transport, self._factory.clock, _CLOSE_SECONDS)
+            close_within(transport, self._factory.clock, CLOSE_SECONDS)
             return
         self._factory.credentials.expect(self)
         limit_reads(transport, _READ)
@@ -221,7 +219,7 @@ class LineConnection(TwoWayBackpressure):
     def close(self, why: Refusal) -> None:
         """Send the reason, and close."""
         self.transport.write(encode_refusal(why))
-        self._close(why, 0.0 if why.is_abrupt else _CLOSE_SECONDS)
+        self._close(why, self.closing_seconds(why))
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -276,8 +274,7 @@ class LineConnection(TwoWayBackpressure):
             self._send(block)
             return
         self.transport.write(block)
-        is_abrupt = refusal.is_abrupt and self.subscriber.is_paused
-        self._close(refusal, 0.0 if is_abrupt else _CLOSE_SECONDS)
+        self._close(refusal, self.closing_seconds(refusal))
 
     def _answer(self, reply: Reply) -> None:
         self._send(encode_reply(reply, self.subscriber.wire))
@@ -300,7 +297,7 @@ class LineConnection(TwoWayBackpressure):
         else:
             self.continue_reading()
 
-    def _close(self, why: Refusal | None, seconds: float = _CLOSE_SECONDS) -> None:
+    def _close(self, why: Refusal | None, seconds: float = CLOSE_SECONDS) -> None:
         """Close an open connection within `seconds`; `connectionLost` follows."""
         self._session.clear()
         self._drop_rest(len(self._rest))

@@ -28,10 +28,10 @@ from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.net.low_priority import prioritize
 from pushd.net.sockets import has_unread
-from pushd.transports.backpressure import TwoWayBackpressure
+from pushd.transports.backpressure import CLOSE_SECONDS, TwoWayBackpressure
 from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
-from pushd.transports.refused_websocket import CLOSE_SECONDS, close_refused
+from pushd.transports.refused_websocket import close_refused
 from pushd.transports.websocket_handshake import accept, checked_key, offers_v1, upgrade_required
 from pushd.transports.websocket_reader import READER_REFUSALS, FrameReader, FrameReaderPool
 from pushd.wire.line_commands import CommandLimits
@@ -216,7 +216,7 @@ class WebSocket(TwoWayBackpressure):
 
     def close(self, why: Refusal) -> None:
         """Close with the code and reason of a refusal."""
-        self._close(why, 0.0 if why.is_abrupt else CLOSE_SECONDS)
+        self._close(why, self.closing_seconds(why))
 
     def abort(self) -> None:
         """Close the connection at once; a handshake that is not accepted yet is refused."""

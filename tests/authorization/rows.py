@@ -309,6 +309,9 @@ HTTP_ROWS = (
     Row("GET /connections of a channel", ("connections",), Http("GET", f"/connections?channel={CHANNEL}")),
     Row("DELETE /connections", ("kick",), Http("DELETE", "/connections/{connection}")),
     Row("DELETE /connections of no connection", ("kick",), Http("DELETE", "/connections/none", status=(404,))),
+    Row("DELETE /connections of a subject", ("kick",), Http("DELETE", "/connections?sub=nobody")),
+    *(Row(f"{method} /auth/revocations", ("revoke",), Http(method, "/auth/revocations")) for method in ("GET", "HEAD")),
+    Row("POST /auth/revocations", ("revoke",), Http("POST", "/auth/revocations", '{"jti":"none"}', status=(201,))),
     Row("POST /connections/ID/auth", (), Renewal("POST", "/connections/{connection}/auth"), needs_token=True),
     Row(
         "POST /auth/explain",

@@ -12,6 +12,7 @@ from pushd.core.gap_reports import GapReports
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.revocations import Revocation, Revocations
 
 Make = Callable[[Bounds], Backend]
 """Returns a new backend with given bounds, not started."""
@@ -55,11 +56,22 @@ class BackendHarness:
         self.health_reasons: list[str | None] = []
         self.on_delivered: Callable[[Message], None] = lambda message: None
         """Called with each message as it is delivered."""
+        self.revocations = Revocations()
+        """What was passed to `on_revocations`."""
+        self.kicked: list[str] = []
+        """The subjects that were passed to `on_kick`."""
         self._is_running = False
 
     async def start(self) -> None:
         """Start the backend."""
-        await self.backend.start(BackendEvents(self._on_message, self.deleted.append, self.health_reasons.append))
+        events = BackendEvents(self._on_message, self.deleted.append, self.health_reasons.append)
+        await self.backend.start(
+            events._replace(
+                on_revocations=self._on_revocations,
+                revocations=lambda: self.revocations,
+                on_kick=self.kicked.append,
+            )
+        )
         self._is_running = True
 
     async def stop(self) -> None:
@@ -131,6 +143,9 @@ class BackendHarness:
         info = await self.backend.info(channel)
         assert info is not None
         return info
+
+    def _on_revocations(self, revocations: Sequence[Revocation]) -> None:
+        self.revocations.add(revocations, 0)
 
     def _on_message(self, message: Message) -> None:
         self.delivered.append(message)

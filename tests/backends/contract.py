@@ -17,6 +17,7 @@ from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
 from tests.backends.contract_retention import RetentionContract
+from tests.backends.contract_revocations import RevocationContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
 MODULES_WITH_MAX_URLS = ("pushd.backends.sqlite.writer", "pushd.backends.redis.reader")
@@ -458,5 +459,7 @@ class UrlContract:
         assert known == [500, 600, 700, 800]
 
 
-class BackendContract(PublishContract, StartContract, EndContract, RetentionContract, QueryContract, UrlContract):
+class BackendContract(
+    PublishContract, StartContract, EndContract, RetentionContract, RevocationContract, QueryContract, UrlContract
+):
     """The whole contract."""

@@ -1,7 +1,7 @@
 """A harness for the SQLite backend: its methods block, so tests that break and restart it read from top to bottom."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pushd.core.gap_reports import GapReports
 from pushd.core.history import Bounds
 from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import StartPosition
+from pushd.core.revocations import Revocation, Revocations
 from tests.backends.threaded_clock import ThreadedClock
 
 
@@ -30,16 +31,21 @@ class SqliteHarness:
         self.delivered: list[Message] = []
         self.deleted: list[str] = []
         self.health_reasons: list[str | None] = []
+        self.revocations = Revocations()
+        """What was passed to `on_revocations`."""
         self.backend: SqliteBackend
 
     def start(self) -> "SqliteHarness":
         """Start a new backend on the directory."""
         self.delivered, self.deleted, self.health_reasons = [], [], []
         self.backend = SqliteBackend(str(self.directory), self.bounds, self.clock, self.clock.wall, self.sync)
-        self.clock.wait(
-            self.backend.start(BackendEvents(self.delivered.append, self.deleted.append, self.health_reasons.append))
-        )
+        self.revocations = Revocations()
+        events = BackendEvents(self.delivered.append, self.deleted.append, self.health_reasons.append)
+        self.clock.wait(self.backend.start(events._replace(on_revocations=self._on_revocations)))
         return self
+
+    def _on_revocations(self, revocations: Sequence[Revocation]) -> None:
+        self.revocations.add(revocations, 0)
 
     def stop(self) -> None:
         """Stop the backend, if it runs."""

@@ -148,10 +148,11 @@ def test_setting_is_applied_by_a_reload(row: Setting) -> None:
 
 @pytest.mark.parametrize("row", AT_RESTART, ids=lambda row: row.key)
 def test_setting_that_needs_a_restart_is_kept_and_reported(row: Setting) -> None:
-    running = start(Config())
+    now = Config(auth=AuthSettings(is_enabled=row.section == "auth"))
+    running = start(now)
     before = state_of(running)
-    assert compare(Config(), with_other_value(row)) == (Config(), (), (row.key,))
-    reload(running, Config(), with_other_value(row))
+    assert compare(now, with_other_value(row)) == (now, (), (row.key,))
+    reload(running, now, with_other_value(row))
     assert state_of(running) == before
 
 

@@ -30,6 +30,8 @@ DEFAULTS = {
     "auth.tokens_file": "",
     "auth.cookie": "__Host-pushd",
     "auth.query_tokens": False,
+    "auth.revocations_file": "",
+    "auth.blind_seconds": 30.0,
     "auth.grace": 25.0,
     "limits.message": MIB,
     "limits.batch": 16 * MIB,
@@ -329,6 +331,7 @@ def test_documented_settings_exist():
         ({"backend.kind": ["sqlite"]}, "requires a directory"),
         ({"backend.kind": ["memory"], "backend.data_dir": ["/x"]}, "must not be set for"),
         ({"backend.data_dir": ["/x"], "backend.url": ["redis://a"]}, "either on disk or in Redis"),
+        ({"backend.data_dir": ["/x"], "auth.revocations_file": ["/r"]}, "auth.revocations_file: is for the memory"),
         ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "must not be set for"),
     ],
 )

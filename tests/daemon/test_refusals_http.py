@@ -26,6 +26,7 @@ ADDRESSES = {
     "/channels": READ,
     "/connections": READ | {"DELETE", "POST"},
     "/auth/explain": {"OPTIONS", "POST"},
+    "/auth/revocations": READ | {"POST"},
     "/cursor": READ,
     "/cursor/a": READ,
     "/history/a": READ,

@@ -364,3 +364,13 @@ async def test_log_has_no_signature(tmp_path: Path) -> None:
         assert any("/history/a" in line for line in signed.daemon.log)
     finally:
         await signed.daemon.stop()
+
+
+async def test_revocation_of_the_subject_refuses_its_urls(signed: SignedDaemon) -> None:
+    url, other = (signed.sign("/history/a", subject=subject) for subject in ("alice", "bob"))
+    assert (await signed.ask(url)).status == 200
+    body = b'{"sub":"alice"}'
+    assert (await signed.daemon.request("POST", "/auth/revocations", body, headers=BEARER)).status == 201
+    refused = await signed.ask(url)
+    assert (refused.status, refused.json["error"]["code"]) == (401, "token-revoked")
+    assert (await signed.ask(other)).status == 200

@@ -82,7 +82,7 @@ class HubFixture:
         self.clock = Clock()
         self.backend = FaultyBackend(self.clock)
         self.counters = Counters()
-        self.hub = Hub(self.backend, self.clock, self.counters)
+        self.hub = Hub(self.backend, self.clock, self.counters, wall=self.clock.seconds)
 
     async def start(self) -> "HubFixture":
         """Start the hub."""

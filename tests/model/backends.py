@@ -19,6 +19,8 @@ from tests.system.forked_daemon import ForkedDaemon
 Injection = Callable[[], Awaitable[None]]
 
 _HEALTHY_SECONDS = 30.0
+_FAILOVER_SECONDS = 90.0
+"""How long a failover may take: Sentinel does nothing for 30 s, its TILT mode, after it did not run for 2 s."""
 _TROUBLE = re.compile(r"Traceback|Unhandled")
 
 
@@ -282,7 +284,7 @@ class Sentinel(Backend):
         self._has_failed_over = True
         loss = self._record.lose("unknown", "the master is killed")
         self._watched.master.kill()
-        async with asyncio.timeout(_HEALTHY_SECONDS):
+        async with asyncio.timeout(_FAILOVER_SECONDS):
             while not await asyncio.to_thread(self._watched.is_failed_over):
                 await asyncio.sleep(0.05)
         loss.finished = self._record.tick()

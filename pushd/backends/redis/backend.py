@@ -24,6 +24,7 @@ from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
+from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.core.cursor import MessageId, Since
@@ -32,6 +33,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.revocations import Revocation
 from pushd.core.timestamp import round_timestamp
 
 _OLDEST: Final = (6, 2)
@@ -105,6 +107,15 @@ class RedisBackend:
         self._subscriptions = TopicSubscriptions(feed, (ALL, of_node(self._node)), reactor)
         self._heartbeat = Heartbeat(
             self._commands, self._node, bounds.age, reactor, self._on_heartbeat, self._update_health
+        )
+        self._revocations = RedisRevocations(
+            self._commands,
+            options.prefix.encode(),
+            reactor,
+            wall,
+            lambda revocations: self._events.on_revocations(revocations),
+            lambda: self._events.revocations(),
+            lambda subject: self._events.on_kick(subject),
         )
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
@@ -185,6 +196,16 @@ class RedisBackend:
         audience = await self.audience(channel)
         return await self._reader.forget(channel, self._bounds.channels, is_named=audience.named)
 
+    async def revoke(self, revocation: Revocation) -> None:
+        await self._revocations.revoke(revocation)
+
+    @property
+    def revocations_age(self) -> float:
+        return self._revocations.age
+
+    async def kick(self, subject: str) -> None:
+        await self._revocations.kick(subject)
+
     async def remember_url(self, digest: bytes, until: float) -> None:
         await self._reader.remember_url(digest, until)
 
@@ -246,6 +267,7 @@ class RedisBackend:
             self._feed.forgets = forgets
         self._commands.epoch = epoch
         self._feed.advance(epoch, head)
+        await self._revocations.sync_soon(protocol)
 
     def _make_feed(self) -> PubSubProtocol:
         confirm, is_behind = self._subscriptions.confirm, self._events.is_behind
@@ -260,6 +282,7 @@ class RedisBackend:
         if run != self._commands.run:
             raise NotUsable("it is not the Redis server of the command connection")
         await self._subscriptions.connected(protocol)
+        await self._revocations.sync_soon(self._commands.link.protocol)
         await self._feed.resync()
 
     async def _run_of(self, protocol: Any) -> bytes:
@@ -302,7 +325,9 @@ class RedisBackend:
 
     def _on_pubsub_message(self, raw: bytes) -> None:
         try:
-            if not self._audiences.handle_message(raw):
+            if raw.startswith(b"m ") or not (
+                self._audiences.handle_message(raw) or self._revocations.handle_message(raw)
+            ):
                 self._feed.handle_message(raw)
         except ValueError:
             self._limited_log.warn(FOREIGN)
@@ -314,6 +339,7 @@ class RedisBackend:
         self._commands.epoch = beat.epoch
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
+        self._revocations.on_heartbeat(beat.revocations)
 
     def _set_clock(self, milliseconds: int, now: float) -> None:
         self._publisher.behind = milliseconds / 1000 - now

@@ -35,6 +35,8 @@ class HeartbeatReply(msgspec.Struct, array_like=True):
     nodes: int
     is_tidy: bool
     """Whether no expired message is left."""
+    revocations: str
+    """The stamp of the revocations; empty if there are none."""
 
 
 _decode = msgspec.msgpack.Decoder(HeartbeatReply).decode

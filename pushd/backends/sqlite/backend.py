@@ -25,6 +25,7 @@ from pushd.backends.sqlite.writer_requests import (
     LogTotals,
     PublishRequest,
     Request,
+    RevokeRequest,
     TickRequest,
     UrlRequest,
 )
@@ -36,6 +37,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.revocations import Revocation
 
 _TICK_SECONDS = 1.0
 _MAX_WAITING = 50_000
@@ -96,7 +98,8 @@ class SqliteBackend:
         :raises BackendUnusable: when the file cannot be used; the text is a sentence.
         """
         self._events = events
-        self._totals, self._tail, reason = self._threads.open()
+        self._totals, self._tail, reason, revocations = self._threads.open()
+        events.on_revocations(revocations)
         self._ticking.start(_TICK_SECONDS, now=False)
         if reason is not None:
             self._set_unavailable(reason)
@@ -136,6 +139,17 @@ class SqliteBackend:
         if refusal is not None:
             raise refusal
         return bool(await self._submit(DeleteRequest(channel, *self._time())))
+
+    async def revoke(self, revocation: Revocation) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            raise refusal
+        await self._submit(RevokeRequest((revocation,), *self._time()))
+
+    revocations_age = 0.0
+
+    async def kick(self, subject: str) -> None:
+        pass  # there are no other nodes
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         if self._urls.contains(digest, self._wall()):
@@ -270,6 +284,8 @@ class SqliteBackend:
                 if isinstance(message, Message):
                     self._tail.add(message, request.now, draft.ttl)
                     self._events.on_message(message)
+        elif isinstance(request, RevokeRequest):
+            self._events.on_revocations(request.revocations)
         elif isinstance(request, DeleteRequest) and result:
             self._tail.delete(request.name, result)
             self._events.on_deleted(request.name)

@@ -86,7 +86,19 @@ CREATE TABLE url (
 CREATE INDEX url_by_until ON url (until);
 """
 
-_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS)
+_REVOCATIONS = """
+CREATE TABLE revocation (
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    issued_before INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (kind, value)
+) STRICT, WITHOUT ROWID;
+"""
+
+_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS)
 VERSION = len(_STEPS)
 
 

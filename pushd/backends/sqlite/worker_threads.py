@@ -3,7 +3,7 @@
 They run from when the file is opened until it is closed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from pushd.backends.sqlite.writer import Writer
 from pushd.backends.sqlite.writer_requests import LogTotals
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks, WriterThread
 from pushd.core.history import Bounds
+from pushd.core.revocations import Revocation
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class OpenedLog(NamedTuple):
     tail: Tail
     unavailable_reason: str | None
     """Why the file cannot be written now; None when it can."""
+    revocations: Sequence[Revocation]
 
 
 class WorkerThreads:
@@ -163,7 +165,8 @@ class WorkerThreads:
         closed = (name for (name,) in writer.db.execute("SELECT name FROM channel WHERE ended OR deleted"))
         now, wall = writer.db.execute("SELECT now, wall FROM log").fetchone()
         self._time = LogTime(self._reactor.seconds, now, self._wall() - wall)
-        return OpenedLog(totals, Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, closed), reason)
+        tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, closed)
+        return OpenedLog(totals, tail, reason, writer.revocations)
 
     def _close(self, writer: Writer) -> None:
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.ledger import Ledger
+from pushd.backends.sqlite.revocation_rows import read_revocations, write_revocations
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, record_of_row, row_of_message, row_of_record
 from pushd.backends.sqlite.writer_requests import (
     CommitResult,
@@ -22,6 +23,7 @@ from pushd.backends.sqlite.writer_requests import (
     PublishRequest,
     Request,
     RequestResult,
+    RevokeRequest,
     TickRequest,
     UrlRequest,
 )
@@ -100,6 +102,8 @@ class Writer:
         self._has_more_expired = False
         """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
+        self.revocations = read_revocations(db)
+        """Those in the file when it was opened."""
         self._urls = int(db.execute("SELECT count(*) FROM url").fetchone()[0])
         """The number of signed URLs that are remembered."""
 
@@ -200,6 +204,9 @@ class Writer:
         if isinstance(request, PublishRequest):
             time, now = round_timestamp(request.time), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
+        if isinstance(request, RevokeRequest):
+            write_revocations(self.db, request.revocations, request.time)
+            return None
         if isinstance(request, UrlRequest):
             self._remember_url(request)
             return None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
+from pushd.core.revocations import Revocation
 
 
 class PublishRequest(NamedTuple):
@@ -34,6 +35,14 @@ class TickRequest(NamedTuple):
     now: float
 
 
+class RevokeRequest(NamedTuple):
+    """Keep revocations, each merged with the one of its key. Its result is None."""
+
+    revocations: Sequence[Revocation]
+    time: float
+    now: float
+
+
 class UrlRequest(NamedTuple):
     """Remember that a signed URL was used. Its result is None."""
 
@@ -44,7 +53,7 @@ class UrlRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest | UrlRequest
+Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest
 RequestResult = list[Message | Refusal] | int | None
 
 
