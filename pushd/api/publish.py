@@ -60,7 +60,7 @@ class PublishResource(HttpResource):
             raise BadChannel(f"a message must not go to more than {_MAX_CHANNELS} channels at once")
         drafts = self._drafts(request, list(dict.fromkeys(channels)))
         check_topics(request.peer, "publish", channels)  # all of them, before anything is stored
-        receipts = await self._hub.publish_all(request.peer, drafts, _key(request, name))
+        receipts = await self._hub.publish_all(request.peer, drafts, _key(request, name), as_whole=True)
         return _answer_receipts(request, receipts, is_list="," in name)
 
     put = post

@@ -134,6 +134,9 @@ class LimitSettings:
     connections_per_address: int = setting(
         10_000, count(), "The most connections from one address, loopback exempt.", "connections"
     )
+    messages_per_second: int = setting(
+        10_000, count(), "The most messages that one address may publish in a second, loopback exempt.", "messages"
+    )
     queue_bytes: int = setting("1MiB", size(), "The most bytes in the queue of a slow subscriber.", "bytes")
     queue_messages: int = setting(1000, count(), "The most messages in the queue of a slow subscriber.", "messages")
     waiting_bytes: int = setting(

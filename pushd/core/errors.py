@@ -7,6 +7,8 @@ other exception is a bug.
 
 from typing import ClassVar, Self
 
+from pushd.core.token_bucket import RateState
+
 
 class Refusal(Exception):
     """A request or connection is refused. ``str(refusal)`` is the text sent to the peer."""
@@ -14,7 +16,7 @@ class Refusal(Exception):
     code: ClassVar[str] = "refused"
     status: ClassVar[int] = 400
     close: ClassVar[int] = 1008
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
     """Seconds after which a retry makes sense; None: never."""
     is_limit: ClassVar[bool] = False
     """Whether a limit was exceeded, so that the log names the peer."""
@@ -252,6 +254,23 @@ class TooManyConnections(Refusal):
     retry_after = 10
 
 
+class RateLimited(Refusal):
+    """A peer publishes more than its quota or ``limits.messages_per_second`` allows. `state`: for HTTP headers."""
+
+    code = "rate-limited"
+    is_limit = True
+    status = 429
+    close = 4429
+
+    def __init__(self, text: str, retry_after: int | None = 1, state: RateState | None = None) -> None:
+        super().__init__(text)
+        self.retry_after, self.state = retry_after, state
+
+    def without_traceback(self) -> Self:
+        """Return a copy without the traceback."""
+        return type(self)(str(self), self.retry_after, self.state)
+
+
 class TooManyRevocations(Refusal):
     """As many revocations as possible are kept already."""
 
@@ -359,7 +378,7 @@ class Unavailable(Refusal):
     code = "unavailable"
     status = 503
     close = 1013
-    retry_after: ClassVar[int | None] = 1
+    retry_after: int | None = 1
 
 
 class OutcomeUnknown(Unavailable):

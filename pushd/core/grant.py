@@ -34,12 +34,16 @@ _MOST_TAG_CHARACTERS: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Limits of one subject; None: only those of the daemon apply. They are not enforced yet."""
+    """Limits of one subject, or of one address for anonymous peers; None: only those of the daemon apply."""
 
     connections: int | None = None
     subscriptions: int | None = None
     messages_per_second: int | None = None
     bytes_per_second: int | None = None
+
+
+UNLIMITED: Final = Quota()
+"""The quota of a grant without one."""
 
 
 class Decision(NamedTuple):
@@ -64,7 +68,7 @@ class Grant:
     """Topics on which no action is allowed."""
     operate: frozenset[str] = frozenset()
     tags: tuple[str, ...] = ()
-    quota: Quota = Quota()
+    quota: Quota = UNLIMITED
     is_full: bool = False
     """Whether everything is allowed."""
     defaulted: tuple[Action, ...] = field(default=(), repr=False, compare=False)
@@ -276,7 +280,7 @@ def _quota(value: object) -> Quota:
             raise ValueError(f"quota: unknown key {_shown(key)} (accepted: {', '.join(_QUOTAS)})")
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise ValueError(f"quota.{key}: {_shown(limit)} is not a whole number of at least 1")
-    return Quota(**value)
+    return Quota(**value) if value else UNLIMITED
 
 
 def _strings(key: str, value: object) -> list[str]:

@@ -1,6 +1,6 @@
 """The identity of an authenticated peer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pushd.core.grant import Grant
@@ -12,6 +12,11 @@ MAX_SUBJECT_BYTES: Final = 255
 
 STATIC: Final = "token:"
 """The prefix of the issuer of a static token; the name of the token follows."""
+
+QuotaKey = tuple[str | None, str | None, str | None]
+"""To whom a quota applies: a subject, or an address of peers without one; before it, who vouches for them, if anybody.
+The three parts are the authority, the subject and the address.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,16 @@ class Identity:
     issued_at: float | None = None
     """When the credential was issued, in unix seconds. If it is None, any revocation that names it covers it."""
 
-    @property
-    def authority(self) -> str:
-        """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""
-        return STATIC if self.issuer.startswith(STATIC) else self.issuer
+    authority: str = field(init=False, repr=False, compare=False)
+    """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""
+    quota_key: QuotaKey | None = field(init=False, repr=False, compare=False)
+    """To whom its quota applies; None without a subject."""
+
+    def __post_init__(self) -> None:
+        """Set what follows from the issuer and the subject."""
+        authority = STATIC if self.issuer.startswith(STATIC) else self.issuer
+        object.__setattr__(self, "authority", authority)
+        object.__setattr__(self, "quota_key", None if self.subject is None else (authority, self.subject, None))
 
     def is_same_as(self, other: "Identity") -> bool:
         """Return whether two credentials are of the same authority and subject, so that one may replace the other."""

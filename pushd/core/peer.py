@@ -4,7 +4,8 @@ from typing import Final
 
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.grant import FULL, Grant
-from pushd.core.identity import Identity
+from pushd.core.identity import Identity, QuotaKey
+from pushd.core.usage import Usage
 
 
 class Peer:
@@ -14,19 +15,31 @@ class Peer:
     :param address: the address of the client, or ``unix``.
     :param grant: what it may do. A later credential may replace it.
     :param identity: who it is, as its credential says; None when it has none.
+    :param network: by which its address is counted; None for loopback and unix sockets, which no limit of an address
+        concerns.
     """
 
-    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "number", "transport")
+    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "network", "number", "transport", "usage")
 
-    def __init__(self, transport: str, address: str, grant: Grant, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        transport: str,
+        address: str,
+        grant: Grant,
+        identity: Identity | None = None,
+        network: str | None = None,
+    ) -> None:
         self.transport = transport
         self.address = address
         self.grant = grant
         self.identity = identity
+        self.network = network
         self.number = 0
         """The place in the register; 0 before the peer is registered."""
         self.connected_at = 0
         """When the peer was registered, in unix seconds."""
+        self.usage: Usage | None = None
+        """What its subject, or its address, uses of the quota; None when it is not a connection."""
         self._ids: ConnectionIds | None = None
 
     def register(self, number: int, now: int, ids: ConnectionIds) -> None:
@@ -37,6 +50,14 @@ class Peer:
     def issuer(self) -> str | None:
         """The issuer of its credential; None when it has none."""
         return None if self.identity is None else self.identity.issuer
+
+    @property
+    def quota_key(self) -> QuotaKey:
+        """To whom its quota applies: the subject of an authority, or the address of an anonymous peer."""
+        identity = self.identity
+        if identity is None:
+            return (None, None, self.network or self.address)
+        return identity.quota_key or (identity.authority, None, self.network or self.address)
 
     @property
     def needs_credential(self) -> bool:

@@ -33,15 +33,15 @@ from pushd.net.eager_task import run_eagerly
 
 _EXPOSED_HEADERS = (
     b"Pushd-Cursor, Pushd-Connection, Pushd-Id, Pushd-Gap, Pushd-End, Pushd-Channel, Pushd-Event, ETag, Last-Event-ID, "
-    b"Retry-After"
+    b"RateLimit, RateLimit-Policy, Retry-After"
 )
 _REQUEST_HEADERS = (
     b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"
 )
 
 
-_EVERYBODY = Peer("http", "unknown", FULL)
-"""The peer of all requests where authentication is off."""
+_LOCAL = Peer("http", "loopback", FULL)
+"""The peer of all requests from loopback and unix sockets where authentication is off."""
 _SHOWN_ORIGIN = 255
 """Bytes of a refused origin that are logged."""
 
@@ -93,7 +93,8 @@ class HttpContext:
         """Return the peer of a connection that begins with an authenticated request; the request has it from now on,
         since a reload may change its grant.
         """
-        peer = request.peer = Peer(transport, self.client_of(request), request.peer.grant, request.peer.identity)
+        before, client = request.peer, self.client_of(request)
+        peer = request.peer = Peer(transport, client, before.grant, before.identity, network_of(client))
         return peer
 
     async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
@@ -108,13 +109,15 @@ class HttpContext:
         :raises BadParameter: when its URL is signed, and has a parameter of the signature more than once.
         :raises Forbidden: when it is authenticated by a cookie, and a page of a foreign origin may have sent it.
         """
+        client = self.client_of(request)
+        network = network_of(client)
         if not self.authenticator.is_enabled:
-            return _EVERYBODY
+            return _LOCAL if network is None else Peer("http", client, FULL, None, network)
         identity = await self._identity_of(request)
         if identity is not None:
             self.authenticator.check_revocations(identity, needs_revocations=needs_revocations)
         grant = self.authenticator.anonymous if identity is None else identity.grant
-        return Peer("http", self.client_of(request), grant, identity)
+        return Peer("http", client, grant, identity, network)
 
     async def _identity_of(self, request: Request) -> Identity | None:
         """Return the identity of a request; None if it has no credential."""

@@ -13,6 +13,7 @@ from pushd.core.peer import Peer
 from pushd.core.schedule import Schedule
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import lost_topics, renewals
+from pushd.hub.quotas import Quotas
 from pushd.net.eager_task import run_eagerly
 from pushd.net.turn_slices import Slices
 
@@ -31,6 +32,7 @@ class Credentials:
 
     :param unix_time: returns unix seconds, and never less than before: a clock that is set back revives no credential.
     :param turns: in which the work for many subscribers is done.
+    :param quotas: counts the connections and topics of each subject.
     :param disconnect: closes the connection of a subscriber with a refusal.
     :param unsubscribe: unsubscribes from topics.
     """
@@ -42,12 +44,14 @@ class Credentials:
         clock: IReactorTime,
         unix_time: Callable[[], float],
         turns: Slices,
+        quotas: Quotas,
         disconnect: Callable[[Subscriber, Refusal], None],
         unsubscribe: Callable[[Subscriber, Iterable[str]], object],
     ) -> None:
         self._clock = clock
         self._unix_time = unix_time
         self._turns = turns
+        self._quotas = quotas
         self._disconnect = disconnect
         self._unsubscribe = unsubscribe
         self._grace = GRACE_SECONDS
@@ -81,12 +85,20 @@ class Credentials:
 
         :return: these topics, each with its refusal.
         :raises Forbidden: when the new one is of another issuer or subject.
+        :raises TooManyConnections: when the quota of its subject allows no more connections.
+        :raises TooManySubscriptions: when it does not allow the topics of this connection.
         """
         peer = subscriber.peer
         if peer.identity is not None and not peer.identity.is_same_as(identity):
             raise Forbidden("token must have the issuer and the subject of the first one of this connection")
+        before = peer.grant, peer.identity
         peer.grant, peer.identity = identity.grant, identity
-        lost = lost_topics(subscriber)
+        lost, topics = lost_topics(subscriber), len(subscriber.starts)
+        try:
+            self._quotas.move(peer, topics, topics - len(lost))
+        except Refusal:
+            peer.grant, peer.identity = before
+            raise
         self._unsubscribe(subscriber, lost)
         self.watch(subscriber)
         return lost

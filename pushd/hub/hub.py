@@ -43,6 +43,7 @@ from pushd.hub.credentials import Credentials
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
+from pushd.hub.quotas import Quotas
 from pushd.hub.replay import Replay, drained
 from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
@@ -61,6 +62,7 @@ class Hub:
     """All operations of transports, the API and sources on messages and subscribers.
 
     :param max_subscriptions: the maximum number of topics of a connection.
+    :param messages_per_second: how many messages an address may publish in a second; None: any number.
     :param wall: returns unix seconds, for the times shown to operators.
     """
 
@@ -74,6 +76,7 @@ class Hub:
         max_subscriptions: int = 10_000,
         budget: Budget | None = None,
         wall: Callable[[], float] = time.time,
+        messages_per_second: int | None = None,
     ) -> None:
         self._backend = backend
         self._counters = counters
@@ -92,9 +95,10 @@ class Hub:
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
-        self.credentials = Credentials(clock, wall, turns, self.disconnect, self.unsubscribe)
+        self._quotas = Quotas()
+        self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
@@ -128,9 +132,10 @@ class Hub:
         self.unavailable_reason = _STOPPING
         self._scheduler.flush()
 
-    def reconfigure(self, max_subscriptions: int) -> None:
-        """Change the maximum number of topics of a connection, for subscriptions from now on."""
+    def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
+        """Change limits, for subscriptions and messages from now on."""
         self._subscriptions.reconfigure(max_subscriptions)
+        self._publisher.rates.reconfigure(messages_per_second)
 
     @property
     def degraded(self) -> list[str]:
@@ -175,23 +180,32 @@ class Hub:
         return self._publisher.publish(peer, draft)
 
     def publish_all(
-        self, peer: Peer, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
+        self,
+        peer: Peer,
+        drafts: Iterable[Draft | Refusal],
+        key: IdempotencyKey | None = None,
+        *,
+        as_whole: bool = False,
     ) -> Coroutine[Any, Any, list[Receipt | Refusal]]:
         """Publish messages in their order, and return a receipt or a refusal for each; refusals among them are kept.
 
-        The sender is set as by `publish`. Each is judged on its own: one that the peer may not publish is refused, and
-        the others are published.
+        The sender is set as by `publish`. Those that the peer may not publish are refused, and the others published.
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
+        :param as_whole: whether to raise `RateLimited`, and publish nothing, when a rate does not allow all of them.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
-        return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key)
+        return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key, as_whole=as_whole)
 
     # Subscribe
 
     def add(self, subscriber: Subscriber) -> None:
-        """Register the subscriber of a new connection: its peer gets an id."""
+        """Register the subscriber of a new connection: its peer gets an id.
+
+        :raises TooManyConnections: when the quota of the peer allows no more connections.
+        """
+        self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
@@ -263,6 +277,7 @@ class Hub:
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
+        self._quotas.remove(subscriber.peer)
 
     def disconnect(self, subscriber: Subscriber, cause: Exception) -> None:
         """Close the connection of a subscriber, because of a refusal or of a bug, whose details are only logged.

@@ -13,10 +13,12 @@ from twisted.internet.task import deferLater
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import IdempotencyMismatch, NotGranted, Refusal, TokenMissing
+from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
+from pushd.hub.rates import PublishRates, total
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
@@ -67,6 +69,7 @@ class Publisher:
     """Publishes to the backend.
 
     :param dispatcher: finds the subscribers of a channel at this node.
+    :param messages_per_second: how many messages an address may publish in a second; None: any number.
     """
 
     def __init__(
@@ -75,11 +78,13 @@ class Publisher:
         clock: IReactorTime,
         counters: Counters,
         dispatcher: Dispatcher,
+        messages_per_second: int | None,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
+        self.rates = PublishRates(clock.seconds, messages_per_second)
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
@@ -87,22 +92,30 @@ class Publisher:
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
         check_topics(peer, "publish", (draft.channel,))
-        if (subject := peer.grant.subject) is not None:
+        grant = peer.grant
+        if peer.network is not None or grant.quota is not UNLIMITED:
+            self.rates.take(peer, 1, len(draft.data))
+        if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
-        (receipt,) = await self._publish([draft])
+        (receipt,) = await self._publish(peer, [draft])
         if isinstance(receipt, Refusal):
             raise receipt
         return receipt
 
     async def publish_all(
-        self, peer: Peer, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
+        self,
+        peer: Peer,
+        drafts: Iterable[Draft | Refusal],
+        key: IdempotencyKey | None = None,
+        *,
+        as_whole: bool = False,
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         drafts = granted(peer, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
-            return await self._publish_slices(drafts)
+            return await self._publish_slices(peer, drafts, as_whole=as_whole)
         await self._keys.acquire(key.text)
         try:
             remembered = self._remembered.get(key.text, self._clock.seconds())
@@ -111,7 +124,7 @@ class Publisher:
                 if digest != key.digest:
                     raise IdempotencyMismatch(MISMATCH)
                 return receipts if peer.grant.is_full else await self._still_granted(peer, receipts)
-            receipts = await self._publish_slices(drafts, key)
+            receipts = await self._publish_slices(peer, drafts, key, as_whole=as_whole)
             if any(isinstance(each, IdempotencyMismatch) for each in receipts):  # found by another node
                 raise IdempotencyMismatch(MISMATCH)
             # If every message should be retried, a repeat is that retry.
@@ -133,16 +146,26 @@ class Publisher:
         return judged
 
     async def _publish_slices(
-        self, drafts: Iterable[Draft | Refusal], key: IdempotencyKey | None = None
+        self,
+        peer: Peer,
+        drafts: Iterable[Draft | Refusal],
+        key: IdempotencyKey | None = None,
+        *,
+        as_whole: bool,
     ) -> list[Receipt | Refusal]:
+        if as_whole:
+            drafts = list(drafts)
+            self.rates.take(peer, *total(drafts))
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := _next_slice(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
+            if not as_whole:  # a repeat with the key must publish the same messages of a slice
+                items = self.rates.admit(peer, items, as_whole=key is not None)
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
             slice_key = None if key is None else _key_of_slice(key, len(receipts), items)
-            accepted = iter(await self._publish([item for item in items if isinstance(item, Draft)], slice_key))
+            accepted = iter(await self._publish(peer, [item for item in items if isinstance(item, Draft)], slice_key))
             receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
         return receipts
 
@@ -155,7 +178,9 @@ class Publisher:
                 until = self._clock.seconds() + _MATCH_SECONDS
             self._subscribers_of(channel)
 
-    async def _publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Receipt | Refusal]:
+    async def _publish(
+        self, peer: Peer, drafts: Sequence[Draft], key: IdempotencyKey | None = None
+    ) -> list[Receipt | Refusal]:
         receipts: list[Receipt | Refusal] = []
         if not drafts:  # all of them were refused
             return receipts
@@ -164,6 +189,7 @@ class Publisher:
                 receipts.append(accepted)
                 continue
             if isinstance(accepted, Duplicate):
+                self.rates.give_back(peer, 1, len(draft.data))
                 receipts.append(Receipt(accepted.id, draft.channel, accepted.subscribers))
                 continue
             self._counters.published += 1

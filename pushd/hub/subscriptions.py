@@ -15,6 +15,7 @@ from pushd.core.names import is_pattern
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.core.topic_filter import REPLAYING
+from pushd.hub.quotas import count_topics, excess_topics, too_many_subscriptions
 
 _FREE_BYTES = 16_000
 """Bytes of topics of a connection that do not count in the memory budget: the limit of connections bounds them."""
@@ -116,6 +117,7 @@ class Subscriptions:
         if found:
             self._dispatcher.unsubscribe(found, subscriber)
             self._charge(subscriber, subscriber.topic_bytes - _memory_of(found))
+            count_topics(subscriber.peer, -len(found))
         self._count_down(found)
         return found
 
@@ -125,6 +127,7 @@ class Subscriptions:
         :param topics: the topics that it had.
         """
         self._charge(subscriber, 0)
+        count_topics(subscriber.peer, -len(topics))
         if len(topics) <= _FEW_TOPICS:
             self._discard(subscriber, topics)
             return
@@ -147,23 +150,29 @@ class Subscriptions:
         subscriber.topic_bytes = now
 
     def _make_room(self, subscriber: Subscriber, fresh: Sequence[str]) -> None:
-        """Unsubscribe from the channels that ended first, as far as topics would exceed the maximum.
+        """Unsubscribe from the channels that ended first, as far as topics would exceed the maximum or the quota.
 
         :raises TooManySubscriptions: when that does not make enough room.
         """
-        excess = len(subscriber.starts.keys() | set(fresh)) - self._max_topics
-        if excess <= 0:
+        added = len(set(fresh) - subscriber.starts.keys())
+        excess = len(subscriber.starts) + added - self._max_topics
+        beyond_quota = excess_topics(subscriber.peer, added)
+        most = max(excess, beyond_quota)
+        if most <= 0:
             return
         ended = [channel for channel in subscriber.ended if channel not in fresh]
         if excess > len(ended):
             raise TooManySubscriptions(f"a connection must not subscribe to more than {self._max_topics} topics")
-        self.unsubscribe(subscriber, ended[:excess])
+        if beyond_quota > len(ended):
+            raise too_many_subscriptions(subscriber.peer)
+        self.unsubscribe(subscriber, ended[:most])
 
     def _add(self, topics: Sequence[str], subscriber: Subscriber) -> None:
         """Add a subscriber to topics, some of which it may have already."""
         for topic in topics:
             if topic not in subscriber.starts:
                 self._counts[topic] += 1
+                count_topics(subscriber.peer, 1)
                 if self._counts[topic] == 1:
                     self._backend.subscribe(topic)
         self._dispatcher.subscribe(topics, subscriber)

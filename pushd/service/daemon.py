@@ -78,13 +78,21 @@ class Daemon(MultiService):
         self._budget = Budget(limits.waiting_bytes, reactor.seconds)
         unix_time = UnixClock()
         backend = make_backend(config, reactor)
-        self.hub = Hub(backend, reactor, self._counters, limits.subscriptions, self._budget, unix_time)
+        self.hub = Hub(
+            backend,
+            reactor,
+            self._counters,
+            limits.subscriptions,
+            self._budget,
+            unix_time,
+            limits.messages_per_second,
+        )
         self._on_reload += [
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
             lambda new: self._admission.reconfigure(
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
             ),
-            lambda new: self.hub.reconfigure(new.limits.subscriptions),
+            lambda new: self.hub.reconfigure(new.limits.subscriptions, new.limits.messages_per_second),
             lambda new: self.hub.credentials.reconfigure(new.auth.grace),
         ]
         self.hub.credentials.reconfigure(config.auth.grace)

@@ -17,6 +17,7 @@ from pushd.core.errors import (
     InternalError,
     Kicked,
     NoRoom,
+    RateLimited,
     Refusal,
     Stopping,
     TooLarge,
@@ -44,7 +45,7 @@ from pushd.wire.chunked import LAST_CHUNK, Chunked
 
 _EARLY = 8 << 10
 """Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
-_TEMPORARY = (TooManyConnections, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
+_TEMPORARY = (TooManyConnections, RateLimited, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
 """Refusals after which the client should request the stream again; see `StreamResource.retry_later`."""
 _BREAKING = (Stopping, InternalError, TooLarge)
 """Refusals after which the connection cannot be kept."""

@@ -3,7 +3,7 @@
 What a transport calls for each connection, in this order:
 
     1  Subscriber(connection, wire, limits, policy, Peer(transport, address))
-    2  live.add(connection)                                 once: the peer gets an id, the connection is counted
+    2  live.add(connection)                                 once: the peer gets an id; raises TooManyConnections
     3  transport.registerProducer(connection, True)         see `Backpressure`
     4  subscriber.attach(direct_handle(transport))          optional: the fan-out writes to the socket directly
     5  await hub.subscribe(subscriber, topics, since)       returns the start position; raises refusals

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from pushd.core.cursor import Since
-from pushd.core.errors import Refusal
+from pushd.core.errors import Refusal, TooManyConnections
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import SubscriberClosed
 from pushd.http.access_log import AccessLog
@@ -44,8 +44,14 @@ class LiveConnections(Generic[C]):
         """Add a new connection, before its first subscription: its peer gets an id.
 
         :param slot: released when the connection is removed.
+        :raises TooManyConnections: when the quota of its peer allows no more; the slot is released.
         """
-        self._hub.add(connection.subscriber)
+        try:
+            self._hub.add(connection.subscriber)
+        except TooManyConnections:
+            if slot is not None:
+                slot.release()
+            raise
         self._live[connection] = slot
         self._counters.connections[connection.subscriber.peer.transport] += 1
 

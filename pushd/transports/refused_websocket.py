@@ -5,7 +5,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pushd.core.errors import UNAUTHORIZED, Refusal
+from pushd.core.errors import UNAUTHORIZED, RateLimited, Refusal, TooManyConnections, TooManySubscriptions
 from pushd.http.access_log import AccessLog
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
@@ -16,18 +16,20 @@ from pushd.transports.websocket_reader import FrameReaderPool
 
 _MOST_BYTES: Final = 64 << 10
 """The most bytes that are read until the peer has answered the close frame: commands that it has sent meanwhile."""
+_REPORTED: Final = *UNAUTHORIZED, RateLimited, TooManyConnections, TooManySubscriptions
+"""The refusals that are reported in a close frame: they are about the credential and its quota."""
 
 
 def close_refused(
     request: Request, refusal: Refusal, context: HttpContext, readers: FrameReaderPool, clock: IReactorTime
 ) -> Refusal | None:
-    """Accept a refused handshake, and close with the code of the refusal, if it is about the credential and the
-    subprotocol is offered.
+    """Accept a refused handshake, and close with the code of the refusal, if it is about the credential or its quota,
+    and the subprotocol is offered.
 
     :return: None when that was done; else the refusal for an answer of HTTP, which is another one when the handshake
         would be refused with any credential.
     """
-    if not isinstance(refusal, UNAUTHORIZED) or not offers_v1(request) or request.is_disconnected:
+    if not isinstance(refusal, _REPORTED) or not offers_v1(request) or request.is_disconnected:
         return refusal
     label = f"websocket {context.client_of(request)}"
     try:

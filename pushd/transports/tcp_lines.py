@@ -23,7 +23,7 @@ from pushd.hub.publishing import Receipt
 from pushd.hub.session import Session, SessionContext
 from pushd.metrics import Counters
 from pushd.net.addresses import host_of
-from pushd.net.admission import Admission, Slot
+from pushd.net.admission import Admission, Slot, network_of
 from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
@@ -86,7 +86,7 @@ class LineConnection(TwoWayBackpressure):
         self._telnet_rest = b""
         """The received part of an incomplete telnet command."""
         self._is_half_closed = False
-        peer = Peer("tcp", address, factory.sessions.authenticator.anonymous)
+        peer = Peer("tcp", address, factory.sessions.authenticator.anonymous, None, network_of(address))
         self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, peer)
         self.subscriber.record_origins()
         self._session: Session[_Item] = Session(factory.sessions, self.subscriber)
@@ -95,9 +95,16 @@ class LineConnection(TwoWayBackpressure):
     # From the network
 
     def makeConnection(self, transport: Any) -> None:
-        """Connection made: send the greeting."""
+        """Connection made: send the greeting, or a refusal when its address has too many connections."""
         self.transport = transport
-        self._factory.live.add(self)
+        try:
+            self._factory.live.add(self)
+        except TooManyConnections as refusal:
+            self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
+            self.subscriber.close(refusal)
+            transport.write(encode_refusal(refusal))
+            close_within(transport, self._factory.clock, CLOSE_SECONDS)
+            return
         self._factory.credentials.expect(self)
         limit_reads(transport, _READ)
         transport.registerProducer(self, True)

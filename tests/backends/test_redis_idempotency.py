@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from pushd.backends.redis.scripts import PUBLISH, Script
-from pushd.core.errors import OutcomeUnknown
+from pushd.core.errors import OutcomeUnknown, RateLimited
+from pushd.core.grant import Grant
 from pushd.core.idempotency import IdempotencyKey
+from pushd.core.identity import Identity
 from pushd.core.message import draft
-from pushd.core.peer import DAEMON
+from pushd.core.peer import DAEMON, Peer
 from pushd.hub.publishing import Receipt
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer, until
@@ -90,3 +92,18 @@ def _with_bound(size: int) -> Script:
     )
     assert source != PUBLISH.source
     return Script("publish", source, sha1(source, usedforsecurity=False).hexdigest().encode("ascii"))
+
+
+async def test_a_repeat_at_another_node_costs_the_publisher_nothing(redis: RedisServer, node: Start) -> None:
+    one, other = await node(redis.url), await node(redis.url)
+    grant = Grant.parse(
+        {"publish": ["a"], "quota": {"messages_per_second": 1, "bytes_per_second": 1}}, "alice", where="t"
+    )
+    peer, key = Peer("tcp", "192.0.2.1", grant, Identity("alice", grant, "shop")), IdempotencyKey("key", b"digest")
+    first = await one.hub.publish_all(peer, [draft("a", b"x")] * 9, key, as_whole=True)
+    again = await other.hub.publish_all(peer, [draft("a", b"x")] * 9, key, as_whole=True)
+    ids = [[each.id for each in receipts if isinstance(each, Receipt)] for receipts in (first, again)]
+    assert ids[0] == ids[1] and len(ids[0]) == 9
+    await other.hub.publish_all(peer, [draft("a", b"x")] * 10, as_whole=True)
+    with pytest.raises(RateLimited):
+        await one.hub.publish_all(peer, [draft("a", b"x")] * 10, as_whole=True)

@@ -41,6 +41,7 @@ DEFAULTS = {
     "limits.channels": 100_000,
     "limits.connections": 100_000,
     "limits.connections_per_address": 10_000,
+    "limits.messages_per_second": 10_000,
     "limits.queue_bytes": MIB,
     "limits.queue_messages": 1000,
     "limits.waiting_bytes": 256 * MIB,

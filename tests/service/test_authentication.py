@@ -100,6 +100,33 @@ async def test_reload_closes_connections_whose_topics_are_not_granted_any_more(
     )
 
 
+async def test_reload_changes_the_rate_and_the_quota_of_open_connections(files: Files) -> None:
+    def write(rate: int, subscriptions: int) -> None:
+        quota = f"{{ messages_per_second = {rate}, subscriptions = {subscriptions} }}"
+        files.write_tokens(ALICE.format(json.dumps("**")) + f"quota = {quota}\n")
+
+    write(1, 1)
+    reactor = MovableReactor()
+    daemon = await RunningDaemon({}, reactor, files.config).start()
+    try:
+        websocket = CommandWebSocket(daemon)
+        await websocket.open()
+        assert (await websocket.ask(auth=TOKEN))["ok"]
+        assert (await websocket.ask(subscribe="b"))["ok"]
+        assert (await websocket.ask(subscribe="c"))["error"]["code"] == "too-many-subscriptions"
+        answers = [await daemon.request("POST", "/pub/a", b"x", headers=BEARER) for _ in range(11)]
+        assert [answer.status for answer in answers] == [*[202] * 10, 429]
+        assert (await websocket.ask(publish="a", data="x"))["error"]["code"] == "rate-limited"
+        write(10, 2)
+        await daemon.reload()
+        await reactor.pass_time(1)
+        answers = [await daemon.request("POST", "/pub/a", b"x", headers=BEARER) for _ in range(11)]
+        assert [answer.status for answer in answers] == [*[202] * 10, 429]
+        assert (await websocket.ask(subscribe="c"))["ok"]
+    finally:
+        await daemon.stop()
+
+
 async def test_invalid_tokens_file_is_logged_and_the_previous_tokens_stay_in_use(
     daemon: RunningDaemon, files: Files
 ) -> None:

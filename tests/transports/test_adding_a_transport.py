@@ -15,8 +15,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pushd.auth.authenticator import NO_AUTHENTICATION
+from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.core.errors import Stopping, Unavailable
+from pushd.core.grant import Grant
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.outbox import QueueLimits
@@ -225,3 +226,18 @@ async def test_too_many_connections_are_refused(server):
     server.connect()
     assert server.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)) is None
     assert server.counters.refusals["too-many-connections"] == 1
+
+
+async def test_connections_beyond_the_quota_of_an_address_are_refused(server):
+    grant = Grant.parse({"subscribe": ["**"], "quota": {"connections": 1}}, None, where="test")
+    server.factory.authenticator = Authenticator((), server.clock.seconds, grant)
+    first, refused = server.connect(), server.connect()
+    assert refused.transport.disconnecting
+    assert server.counters.refusals["too-many-connections"] == 1
+    refused.send("a")
+    refused.lose()
+    first.send("a")
+    await server.publish("1")
+    assert first.lines == ["MSG a E-1 1"]
+    first.lose()
+    assert len(server.admission) == 0
