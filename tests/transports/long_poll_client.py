@@ -25,7 +25,6 @@ class LongPoll(Client):
         answer = await self._poll(since, 0)
         if answer.status not in (200, 204):
             raise Refused(answer.json["error"]["code"], answer.status)
-        self.gap = answer.headers.get("pushd-gap")
         self._take(answer)
         ensureDeferred(self._go_on())
 
@@ -43,6 +42,8 @@ class LongPoll(Client):
         return await protocol.answer
 
     def _take(self, answer: Answer) -> None:
+        # If the history was not read within the time of the first poll, the second one reports its gap.
+        self.gap = self.gap or answer.headers.get("pushd-gap")
         self.position = answer.headers["pushd-id"]
         assert answer.headers["pushd-cursor"] == self.position
         for decoded in answer.json if answer.status == 200 else ():
