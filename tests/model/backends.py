@@ -278,11 +278,11 @@ class Sentinel(Backend):
             self._watched.kill()
 
     async def _fail_over(self) -> None:
-        """Kill the master; the replica may lack its newest writes."""
+        """Kill the master; the replica may lack its newest writes, or all of them in the first moments of a round."""
         if self._has_failed_over or self._watched is None:
             return
         self._has_failed_over = True
-        loss = self._record.lose("unknown", "the master is killed")
+        loss = self._record.lose("epoch", "the master is killed")
         self._watched.master.kill()
         async with asyncio.timeout(_FAILOVER_SECONDS):
             while not await asyncio.to_thread(self._watched.is_failed_over):
