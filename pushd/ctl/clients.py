@@ -36,7 +36,13 @@ CREDENTIAL_CODES = frozenset({"token-missing", "token-invalid", "token-expired",
 TEMPORARY_CODES = frozenset(
     {
         *("kicked", "no-room", "outcome-unknown", "overloaded", "slow", "stopping", "unavailable"),
-        *("rate-limited", "too-many-channels", "too-many-connections", "too-many-subscriptions"),
+        *(
+            "rate-limited",
+            "too-many-channels",
+            "too-many-connections",
+            "too-many-revocations",
+            "too-many-subscriptions",
+        ),
     }
 )
 """The codes of refusals over TCP after which a retry may succeed: those that have status 429 or 503 over HTTP."""
