@@ -8,6 +8,8 @@ import pytest
 from tests.system.memory_scenarios import MIB, SCENARIOS
 from tests.system.node_memory_scenarios import SCENARIOS as NODE_SCENARIOS
 
+pytestmark = pytest.mark.slow
+
 MOST = 1.5
 """The most bytes that are resident for each byte that is counted."""
 SLACK = 8 * MIB
