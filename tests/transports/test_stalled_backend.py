@@ -26,7 +26,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 async def test_clients_that_leave_while_the_backend_stalls_are_removed_once(
     start_daemon, redis, client_class, how, since
 ):
-    daemon = await start_daemon({"backend.url": redis.url})
+    daemon = await start_daemon({"backend.url": redis.url, "backend.publish_timeout": "1.5s"})
     await until_ready(daemon)
     await daemon.publish("a", "kept")
     stays = Sse(daemon)
