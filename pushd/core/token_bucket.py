@@ -76,8 +76,8 @@ class TokenBuckets:
         self._full_at[key] = full_at + seconds
         return 0.0
 
-    def give_back(self, key: Hashable, amount: float, rate: float) -> None:
-        """Give tokens back that were taken; tokens beyond a full bucket are lost."""
+    def refund(self, key: Hashable, amount: float, rate: float) -> None:
+        """Refund tokens that were taken; those beyond a full bucket are lost."""
         if key in self._full_at:
             self._full_at[key] -= amount / rate
 

@@ -189,7 +189,7 @@ class Publisher:
                 receipts.append(accepted)
                 continue
             if isinstance(accepted, Duplicate):
-                self.rates.give_back(peer, 1, len(draft.data))
+                self.rates.refund(peer, 1, len(draft.data))
                 receipts.append(Receipt(accepted.id, draft.channel, accepted.subscribers))
                 continue
             self._counters.published += 1

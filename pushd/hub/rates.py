@@ -51,19 +51,19 @@ class PublishRates:
             rate, rate_key = self._rate_of_address(peer)
         if rate is not None and (wait := self._messages.take(rate_key, messages, rate, now)):
             if bytes_rate is not None:
-                self._bytes.give_back(key, size, bytes_rate)
+                self._bytes.refund(key, size, bytes_rate)
             raise _refusal("messages", self._messages, rate_key, rate, wait, now)
 
-    def give_back(self, peer: Peer, messages: int, size: int) -> None:
+    def refund(self, peer: Peer, messages: int, size: int) -> None:
         """Count messages no longer, because they were not published."""
         quota, key = peer.grant.quota, peer.quota_key
         if quota.bytes_per_second is not None:
-            self._bytes.give_back(key, size, quota.bytes_per_second)
+            self._bytes.refund(key, size, quota.bytes_per_second)
         rate = quota.messages_per_second
         if rate is None:
             rate, key = self._rate_of_address(peer)
         if rate is not None:
-            self._messages.give_back(key, messages, rate)
+            self._messages.refund(key, messages, rate)
 
     def admit(self, peer: Peer, items: list[Draft | Refusal], *, as_whole: bool) -> list[Draft | Refusal]:
         """Count the messages among some items; return the items with refusals in the place of those that exceed a rate.

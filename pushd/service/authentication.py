@@ -118,7 +118,7 @@ class AuthenticationService(MultiService):
         self._set_times()
 
     def renew(self, peer: Peer) -> None:
-        """Give the peer of an open connection the grant that its credential has now.
+        """Renew the grant of the peer of an open connection, after its credential was changed or removed.
 
         :raises TokenRevoked: when its credential is not accepted any more.
         """

@@ -58,7 +58,7 @@ def tokens_of(row: Row) -> dict[str, Grants]:
 
 
 def forbid_backend(daemon: RunningDaemon, patch: pytest.MonkeyPatch) -> None:
-    """Let any call of the backend fail. What is refused without one takes the same time, whatever exists."""
+    """Make every call of the backend fail. A refusal without such a call takes the same time, whatever exists."""
 
     def fail(*arguments: object) -> None:
         pytest.fail("the backend was called")

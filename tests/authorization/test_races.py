@@ -49,7 +49,7 @@ async def prepared(start_daemon: Start, credentials: Credentials) -> Prepared:
 
 
 async def change(daemon: RunningDaemon, credentials: Credentials, grants: Grants | None) -> None:
-    """Give the token another grant, or remove it, and reload."""
+    """Change the grant of the token, or remove the token, and reload."""
     credentials.write({} if grants is None else {TOKEN: grants})
     await daemon.reload()
 
@@ -266,5 +266,5 @@ async def test_repeat_at_another_node_with_another_grant_is_no_repeat(
 
 
 def forget_answers(daemon: RunningDaemon) -> None:
-    """Let a daemon know as little about keys as another node."""
+    """Make a daemon forget its idempotency keys, as if it were another node."""
     daemon._service.hub._publisher._remembered = IdempotencyCache()

@@ -60,9 +60,9 @@ def test_what_was_given_back_can_be_taken() -> None:
     buckets = TokenBuckets(SECONDS)
     assert buckets.take("a", 10, 1, 0) == 0
     assert buckets.take("a", 1, 1, 0) == 1
-    buckets.give_back("a", 1, 1)
+    buckets.refund("a", 1, 1)
     assert buckets.take("a", 1, 1, 0) == 0
-    buckets.give_back("b", 1, 1)
+    buckets.refund("b", 1, 1)
     assert buckets.remaining("b", 1, 0) == 10
 
 
