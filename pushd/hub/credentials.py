@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pushd.auth.claims import LEEWAY
 from pushd.core.errors import Forbidden, NotGranted, Refusal, TokenExpired, TokenMissing, UnknownConnection
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
@@ -19,8 +20,6 @@ from pushd.net.turn_slices import Slices
 
 WARN_SECONDS: Final = 30
 """How long before it expires a peer is warned of it."""
-LEEWAY_SECONDS: Final = 10
-"""How much the clocks of the issuer and of the daemon may differ."""
 GRACE_SECONDS: Final = 25.0
 _TICK_SECONDS: Final = 1.0
 
@@ -162,7 +161,7 @@ class Credentials:
         identity = subscriber.peer.identity
         if identity is None or identity.expires is None or now < identity.expires - WARN_SECONDS:
             return
-        end = identity.expires + LEEWAY_SECONDS + self._grace
+        end = identity.expires + LEEWAY + self._grace
         if now >= end:
             self._disconnect(subscriber, TokenExpired("token has expired"))
         else:
