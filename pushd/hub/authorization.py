@@ -64,7 +64,7 @@ def granted(peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | R
 def renewals(
     subscribers: Iterable[Subscriber],
     renew: Callable[[Peer], None],
-    disconnect: Callable[[Subscriber, Refusal], None],
+    disconnect: Callable[[Subscriber, Exception], None],
 ) -> Generator[None, None, None]:
     """Renew the grants of some subscribers in steps, one for each; disconnect those to whom one of their topics is not
     granted any more, and those without a credential to whom nothing is granted any more.
@@ -74,8 +74,8 @@ def renewals(
     for subscriber in subscribers:
         try:
             _renew(subscriber, renew)
-        except Refusal as refusal:
-            disconnect(subscriber, refusal)
+        except Exception as cause:  # a refusal, or a bug, which must not keep the connections of others open
+            disconnect(subscriber, cause)
         yield
 
 

@@ -32,7 +32,7 @@ class Credentials:
     :param unix_time: returns unix seconds, and never less than before: a clock that is set back revives no credential.
     :param turns: in which the work for many subscribers is done.
     :param quotas: counts the connections and topics of each subject.
-    :param disconnect: closes the connection of a subscriber with a refusal.
+    :param disconnect: closes the connection of a subscriber with a refusal, or because of a bug.
     :param unsubscribe: unsubscribes from topics.
     """
 
@@ -44,7 +44,7 @@ class Credentials:
         unix_time: Callable[[], float],
         turns: Slices,
         quotas: Quotas,
-        disconnect: Callable[[Subscriber, Refusal], None],
+        disconnect: Callable[[Subscriber, Exception], None],
         unsubscribe: Callable[[Subscriber, Iterable[str]], object],
     ) -> None:
         self._clock = clock
@@ -152,8 +152,11 @@ class Credentials:
 
     def _check_all(self, due: Iterable[Subscriber], now: float) -> Generator[None, None, None]:
         for subscriber in due:
-            if not subscriber.is_closed:
-                self._check(subscriber, now)
+            try:
+                if not subscriber.is_closed:
+                    self._check(subscriber, now)
+            except Exception as bug:  # which must not keep the connections of others open
+                self._disconnect(subscriber, bug)
             yield
 
     def _check(self, subscriber: Subscriber, now: float) -> None:

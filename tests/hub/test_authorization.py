@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushd.core.errors import Refusal, TokenMissing
+from pushd.core.errors import TokenMissing
 from pushd.core.grant import FULL, NOTHING, Grant
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
@@ -56,7 +56,7 @@ def test_replay_without_a_cursor_needs_no_right_to_the_history(subscriber: Subsc
 def test_peer_that_has_to_authenticate_already_keeps_its_time(before: Grant, is_closed: bool) -> None:
     subscriber = FakePeer().subscriber
     subscriber.peer.grant = before
-    refusals: list[Refusal] = []
+    refusals: list[Exception] = []
 
     def renew(peer: Peer) -> None:
         peer.grant = NOTHING

@@ -257,3 +257,24 @@ def test_credential_is_replaced_only_by_one_of_the_same_authority_and_subject(
     first, second = Identity("alice", NOTHING, issuer), Identity(subject, NOTHING, other)
     assert first.is_same_as(second) is is_same
     assert second.is_same_as(first) is is_same
+
+
+@pytest.mark.usefixtures("expected_failures")
+async def test_warning_that_fails_closes_its_connection_and_the_others_are_warned(
+    server: InMemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = Connection(server, "stream"), Connection(server, "stream")
+    first, second = server.hub.connections(DAEMON, None, None, 9)
+
+    warn = Subscriber.warn_of_expiry
+
+    def fail_once(subscriber: Subscriber, at: int) -> None:
+        if subscriber is first:
+            raise RuntimeError("a bug")
+        warn(subscriber, at)
+
+    monkeypatch.setattr(Subscriber, "warn_of_expiry", fail_once)
+    other.pass_time(EXPIRES - 29)
+    assert list(server.hub.connections(DAEMON, None, None, 9)) == [second]
+    assert WARNING in other.output
+    assert WARNING not in broken.output
