@@ -74,6 +74,7 @@ setup(
             "playwright",
             "pillow",
             "setuptools>=77",
+            "standardwebhooks",
         ],
         "fuzz": ["atheris>=3"],
         "check": ["ruff", "mypy", "mypy-zope", "types-psutil", "types-requests", "import-linter"],
