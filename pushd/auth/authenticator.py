@@ -112,6 +112,11 @@ class Authenticator:
         """Whether authentication is on. If it is off, everything is allowed, and tokens are ignored."""
         return not self.anonymous.is_full
 
+    @property
+    def version(self) -> object:
+        """Another object after each reload."""
+        return self._verifiers
+
     def reconfigure(self, verifiers: Sequence[Verifier], anonymous: Grant = NOTHING) -> None:
         """Replace the verifiers and the grant of anonymous peers; each token is verified again when it comes next."""
         self._verifiers = tuple(verifiers)

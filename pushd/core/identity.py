@@ -36,6 +36,9 @@ class Identity:
     issued_at: float | None = None
     """When the credential was issued, in unix seconds. If it is None, any revocation that names it covers it."""
 
+    claims: bytes = field(default=b"", repr=False, compare=False)
+    """All claims of a JSON Web Token, as JSON; empty for other credentials."""
+
     authority: str = field(init=False, repr=False, compare=False)
     """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""
     quota_key: QuotaKey | None = field(init=False, repr=False, compare=False)

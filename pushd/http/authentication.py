@@ -1,5 +1,6 @@
 """The credentials of requests: where a token may stand (RFC 6750, section 2), and signed URLs."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -7,6 +8,7 @@ from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import SIGNATURE
 from pushd.core.errors import BadRequest
 from pushd.core.identity import Identity
+from pushd.core.peer import NO_HEADERS
 from pushd.http.query import parameter
 from pushd.http.request import Request
 
@@ -74,6 +76,12 @@ async def identity_of_url(request: Request, signed_urls: SignedUrls, carriers: C
         raise BadRequest("request for a signed URL must not have another credential")
     path = b"/" + b"/".join([*request.prepath, *request.postpath])
     return await signed_urls.authenticate(request.method, path, request.args)
+
+
+def forwarded_headers(request: Request, names: Iterable[str]) -> Mapping[str, str]:
+    """Return the headers of a request that have these names, by the names as they are given."""
+    found = ((name, request.getHeader(name.lower().encode("ascii"))) for name in names)
+    return {name: value.decode("latin-1") for name, value in found if value is not None} or NO_HEADERS
 
 
 def _of_header(authorization: bytes) -> list[str]:

@@ -13,12 +13,13 @@ from twisted.web.server import NOT_DONE_YET
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
+from pushd.core.answered_grant import UNASKED
 from pushd.core.errors import UNAUTHORIZED, Forbidden, InternalError, NotFound, Refusal, TooManyConnections
 from pushd.core.grant import FULL
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
-from pushd.http.authentication import TOKEN_PARAMETER, Carriers, identity_of_url, is_signed
+from pushd.http.authentication import TOKEN_PARAMETER, Carriers, forwarded_headers, identity_of_url, is_signed
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
 from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
@@ -26,6 +27,7 @@ from pushd.http.query import check_parameters
 from pushd.http.refusals import MethodNotAllowed
 from pushd.http.repeated_refusals import RepeatedRefusals
 from pushd.http.request import Request
+from pushd.hub.callbacks import CallbackChecks
 from pushd.metrics import Counters
 from pushd.net.addresses import Network, forwarded_host, host_of, is_in_networks
 from pushd.net.admission import Admission, Slot, network_of
@@ -67,6 +69,8 @@ class HttpContext:
     signed_urls: SignedUrls | None = None
     """Verifies signed URLs; None or without keys: they are not accepted."""
     repeated_refusals: RepeatedRefusals = field(default_factory=RepeatedRefusals)
+    callbacks: CallbackChecks | None = None
+    """Asks the application about peers; None in tests that have no hub."""
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
@@ -95,10 +99,45 @@ class HttpContext:
         """
         before, client = request.peer, self.client_of(request)
         peer = request.peer = Peer(transport, client, before.grant, before.identity, network_of(client))
+        peer.forwarded = before.forwarded
         return peer
 
-    async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
-        """Return the peer of a request.
+    async def authenticate(
+        self,
+        request: Request,
+        transport: str = "http",
+        *,
+        needs_revocations: bool = True,
+        is_asked_later: bool = False,
+    ) -> Peer:
+        """Return the peer of a request, which the application may have accepted, too.
+
+        :param transport: what the request is for, as it is sent to the application.
+        :param needs_revocations: see `Authenticator.check_revocations`.
+        :param is_asked_later: whether the application is asked about a peer without a credential only when that sends
+            a command: it may still authenticate.
+        :raises Refusal: when its credential is not accepted; see `_identified`.
+        :raises NotGranted: when the application refuses it.
+        :raises CallbackUnavailable: when the application does not answer.
+        """
+        peer = await self._identified(request, transport, needs_revocations=needs_revocations)
+        callbacks, version = self.callbacks, self.authenticator.version
+        if callbacks is None or (names := callbacks.application.forward_headers) is None or peer.grant.is_full:
+            return peer
+        while True:
+            peer.forwarded = forwarded_headers(request, names)
+            if peer.identity is not None or not is_asked_later:
+                peer.grant = await callbacks.connect(peer, peer.identity, peer.grant)
+            elif callbacks.application.asks_connect:
+                peer.grant = UNASKED
+            if version is self.authenticator.version:
+                return peer
+            # A reload may have changed the grant of the credential meanwhile.
+            version = self.authenticator.version
+            peer = await self._identified(request, transport, needs_revocations=needs_revocations)
+
+    async def _identified(self, request: Request, transport: str, *, needs_revocations: bool) -> Peer:
+        """Return the peer of a request by its credential.
 
         :param needs_revocations: see `Authenticator.check_revocations`.
         :raises TokenInvalid: when its credential is not accepted.
@@ -112,12 +151,12 @@ class HttpContext:
         client = self.client_of(request)
         network = network_of(client)
         if not self.authenticator.is_enabled:
-            return _LOCAL if network is None else Peer("http", client, FULL, None, network)
+            return _LOCAL if network is None else Peer(transport, client, FULL, None, network)
         identity = await self._identity_of(request)
         if identity is not None:
             self.authenticator.check_revocations(identity, needs_revocations=needs_revocations)
         grant = self.authenticator.anonymous if identity is None else identity.grant
-        return Peer("http", client, grant, identity, network)
+        return Peer(transport, client, grant, identity, network)
 
     async def _identity_of(self, request: Request) -> Identity | None:
         """Return the identity of a request; None if it has no credential."""
@@ -223,6 +262,8 @@ class HttpResource(Resource):
 
     isLeaf = True
     log = Logger()
+    transport_name = "http"
+    """The transport of its requests."""
     parameters: ClassVar[frozenset[str] | None] = frozenset()
     """The parameters of GET and HEAD. Others are refused if they look like one of them. None: all are accepted."""
     needs_revocations: ClassVar[bool] = True
@@ -235,6 +276,16 @@ class HttpResource(Resource):
     def __init__(self, context: HttpContext) -> None:
         super().__init__()
         self.context = context
+
+    def transport_of(self, request: Request) -> str:
+        """Return the transport of a request, as it is sent to the application."""
+        return self.transport_name
+
+    def is_asked_later(self, request: Request) -> bool:
+        """Return whether a peer without a credential may still authenticate by a command; see
+        `HttpContext.authenticate`.
+        """
+        return False
 
     def max_body(self, request: Request) -> int:
         """Return the most bytes of the body of a request. It is called before the body is read."""
@@ -288,7 +339,12 @@ class HttpResource(Resource):
     async def _authenticate(self, request: Request) -> bool:
         """Authenticate a request; return whether its client still waits for the answer."""
         if not self.is_open:
-            request.peer = await self.context.authenticate(request, needs_revocations=self.needs_revocations)
+            request.peer = await self.context.authenticate(
+                request,
+                self.transport_of(request),
+                needs_revocations=self.needs_revocations,
+                is_asked_later=self.is_asked_later(request),
+            )
         return not request.is_disconnected
 
     def _check_not_revoked(self, peer: Peer) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 
 from pushd.core.cursor import Now, Since
 from pushd.core.errors import NotGranted, Refusal, TokenMissing
-from pushd.core.grant import Action, Operation
+from pushd.core.grant import Action, Grant, Operation
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
@@ -33,6 +33,24 @@ def check_subscribe(peer: Peer, topics: Sequence[str], since: Since) -> None:
     check_topics(peer, "subscribe", topics)
     if not isinstance(since, Now):
         check_topics(peer, "history", topics)
+
+
+def actions_of(since: Since) -> tuple[Action, ...]:
+    """Return the actions of a subscription; one with a cursor reads the history, too."""
+    return ("subscribe",) if isinstance(since, Now) else ("subscribe", "history")
+
+
+def check_answered(peer: Peer, grant: Grant, actions: Sequence[Action], topics: Iterable[str]) -> None:
+    """Check actions on topics by another grant than that of the peer: the application has answered it.
+
+    :raises NotGranted: when one is not allowed; the text names the first topic.
+    :raises TokenMissing: instead, when the peer has no credential.
+    """
+    for action in actions:
+        for topic in topics:
+            if not grant.may(action, topic):
+                check_authenticated(peer, f"action {action} on topic {topic}")
+                grant.check(action, topic)
 
 
 def check_operation(peer: Peer, operation: Operation) -> None:

@@ -34,8 +34,9 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import check_authenticated, check_operation, check_subscribe, check_topics
+from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
+from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
 from pushd.hub.memory_relief import MemoryRelief
@@ -96,10 +97,12 @@ class Hub:
         self._quotas = Quotas()
         self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
+        self.callbacks = CallbackChecks(self.revocations)
+        """The checks by the application."""
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second, self.callbacks)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -218,7 +221,10 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
-        check_subscribe(subscriber.peer, topics, since)
+        if self.callbacks.application.asks_subscribe:
+            await self.callbacks.check_subscription(subscriber, topics, since)
+        else:
+            check_subscribe(subscriber.peer, topics, since)
         return await self._subscriptions.subscribe(subscriber, topics, since)
 
     async def position(self, peer: Peer, topics: Sequence[str] = ()) -> MessageId:
@@ -231,7 +237,8 @@ class Hub:
         """
         if not topics:
             check_authenticated(peer, "the cursor of all topics")
-        check_topics(peer, "subscribe", topics)
+        if topics:
+            await self.callbacks.check_read(peer, topics, "subscribe")
         return (await self._backend.open((), NOW)).position
 
     async def start_position(self, peer: Peer, topics: Sequence[str], since: Since) -> StartPosition:
@@ -240,7 +247,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to one of the topics.
         :raises Unavailable: when the backend cannot open the topics.
         """
-        check_subscribe(peer, topics, since)
+        await self.callbacks.check_read(peer, topics, *actions_of(since))
         return await self._backend.open(topics, since)
 
     async def replay_and_go_live(
@@ -331,7 +338,7 @@ class Hub:
         :raises NotGranted: when the peer may not read the history of one of the topics.
         :raises NoRoom: when the response may be large, and the memory limit for queued data is exceeded.
         """
-        check_topics(peer, "history", topics)
+        await self.callbacks.check_read(peer, topics, "history")
         return await self._queries.history(topics, since, limit, size)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
@@ -352,7 +359,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to it, whether it exists or not.
         :raises UnknownChannel: when nothing was published to it, and there is no subscriber to it.
         """
-        check_topics(peer, "subscribe", (channel,))
+        await self.callbacks.check_read(peer, (channel,), "subscribe")
         return await self._queries.status(channel)
 
     async def channels(self, peer: Peer, prefix: str, after: str, limit: int) -> list[str]:

@@ -12,12 +12,13 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import IdempotencyMismatch, NotGranted, Refusal, TokenMissing
+from pushd.core.errors import CallbackUnavailable, IdempotencyMismatch, NotGranted, Refusal, TokenMissing
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
+from pushd.hub.callbacks import CallbackChecks, Decided
 from pushd.hub.rates import PublishRates, total
 from pushd.metrics import Counters
 
@@ -29,6 +30,10 @@ _SLICE_BYTES = 2 << 20
 evict thousands of small ones."""
 _JUDGED = 1000
 """Remembered receipts whose channels are checked in one reactor turn: a few milliseconds."""
+
+
+_UNDECIDED = NotGranted, TokenMissing, CallbackUnavailable
+"""Refusals of messages that may be accepted when they are repeated."""
 
 
 class Receipt(NamedTuple):
@@ -70,6 +75,7 @@ class Publisher:
 
     :param dispatcher: finds the subscribers of a channel at this node.
     :param messages_per_second: how many messages an address may publish in a second; None: any number.
+    :param callbacks: the checks by the application.
     """
 
     def __init__(
@@ -79,22 +85,30 @@ class Publisher:
         counters: Counters,
         dispatcher: Dispatcher,
         messages_per_second: int | None,
+        callbacks: CallbackChecks,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
         self.rates = PublishRates(clock.seconds, messages_per_second)
+        self._callbacks = callbacks
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
 
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
-        check_topics(peer, "publish", (draft.channel,))
+        asks = self._callbacks.application.asks_publish
+        if asks:
+            self._callbacks.check_before_publish(peer, (draft.channel,))
+        else:
+            check_topics(peer, "publish", (draft.channel,))
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
             self.rates.take(peer, 1, len(draft.data))
+        if asks:
+            await self._callbacks.check_publish(peer, (draft.channel,))
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
         (receipt,) = await self._publish(peer, [draft])
@@ -111,11 +125,17 @@ class Publisher:
         as_whole: bool = False,
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
-        drafts = granted(peer, drafts)
+        asks = self._callbacks.asks_publish_of(peer)
+        if asks and as_whole:
+            drafts = list(drafts)
+            await self._callbacks.check_publish(peer, [each.channel for each in drafts if isinstance(each, Draft)])
+            asks = False
+        elif not asks or peer.identity is not None:
+            drafts = granted(peer, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
-            return await self._publish_slices(peer, drafts, as_whole=as_whole)
+            return await self._publish_slices(peer, drafts, as_whole=as_whole, asks=asks)
         await self._keys.acquire(key.text)
         try:
             remembered = self._remembered.get(key.text, self._clock.seconds())
@@ -123,8 +143,8 @@ class Publisher:
                 digest, receipts = remembered
                 if digest != key.digest:
                     raise IdempotencyMismatch(MISMATCH)
-                return receipts if peer.grant.is_full else await self._still_granted(peer, receipts)
-            receipts = await self._publish_slices(peer, drafts, key, as_whole=as_whole)
+                return receipts if peer.grant.is_full else await self._still_granted(peer, receipts, asks=asks)
+            receipts = await self._publish_slices(peer, drafts, key, as_whole=as_whole, asks=asks)
             if any(isinstance(each, IdempotencyMismatch) for each in receipts):  # found by another node
                 raise IdempotencyMismatch(MISMATCH)
             # If every message should be retried, a repeat is that retry.
@@ -136,13 +156,20 @@ class Publisher:
         finally:
             self._keys.release(key.text)
 
-    async def _still_granted(self, peer: Peer, receipts: Sequence[Receipt | Refusal]) -> list[Receipt | Refusal]:
+    async def _still_granted(
+        self, peer: Peer, receipts: Sequence[Receipt | Refusal], *, asks: bool
+    ) -> list[Receipt | Refusal]:
         """Return remembered receipts, with a refusal in the place of each that the peer may not publish any more."""
         judged: list[Receipt | Refusal] = []
+        decided: Decided = {}
         for first in range(0, len(receipts), _JUDGED):
             if first:
                 await deferLater(self._clock, 0)
-            judged += [_if_granted(peer, receipt) for receipt in receipts[first : first + _JUDGED]]
+            some = receipts[first : first + _JUDGED]
+            if asks:
+                judged += await self._callbacks.granted(peer, some, decided)
+            else:
+                judged += [_if_granted(peer, receipt) for receipt in some]
         return judged
 
     async def _publish_slices(
@@ -152,16 +179,24 @@ class Publisher:
         key: IdempotencyKey | None = None,
         *,
         as_whole: bool,
+        asks: bool,
     ) -> list[Receipt | Refusal]:
+        """Publish messages in slices.
+
+        :param asks: whether the application is asked about each channel.
+        """
         if as_whole:
             drafts = list(drafts)
             self.rates.take(peer, *total(drafts))
+        decided: Decided = {}
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := _next_slice(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
             if not as_whole:  # a repeat with the key must publish the same messages of a slice
                 items = self.rates.admit(peer, items, as_whole=key is not None)
+            if asks:
+                items = await self._callbacks.granted(peer, items, decided)
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
             slice_key = None if key is None else _key_of_slice(key, len(receipts), items)
@@ -218,7 +253,7 @@ def _key_of_slice(key: IdempotencyKey, first: int, items: Sequence[Draft | Refus
     """Return the key of a slice. One in which other messages are refused than before, because the grant of the
     publisher has changed, is no repeat: the receipts of the first would be those of other messages.
     """
-    refused = [number for number, item in enumerate(items) if isinstance(item, NotGranted | TokenMissing)]
+    refused = [number for number, item in enumerate(items) if isinstance(item, _UNDECIDED)]
     digest = sha256(key.digest + str(refused).encode("ascii")).digest() if refused else key.digest
     return IdempotencyKey(f"{first} {key.text}", digest)
 

@@ -49,6 +49,15 @@ class Quotas:
         self._remove(peer, topics)
         self._add(peer, usage, topics)
 
+    def check(self, peer: Peer) -> None:
+        """Check the quota of a counted connection, which it may have got after it was opened.
+
+        :raises TooManyConnections: when its subject or address has more connections than that.
+        """
+        limit, usage = peer.grant.quota.connections, peer.usage
+        if limit is not None and usage is not None and usage.connections > limit:
+            raise too_many_connections(peer)
+
     def _usage_of(self, peer: Peer) -> Usage:
         """Return the usage of the present subject of a peer; a new one if it has no connection."""
         key = peer.quota_key
@@ -89,6 +98,11 @@ def too_many_subscriptions(peer: Peer) -> TooManySubscriptions:
     return TooManySubscriptions(f"{_whose(peer)} must not have more than {limit} subscriptions")
 
 
+def too_many_connections(peer: Peer) -> TooManyConnections:
+    """Return the refusal of a connection beyond the quota of a peer."""
+    return TooManyConnections(f"{_whose(peer)} must not have more than {peer.grant.quota.connections} connections")
+
+
 def _excess(peer: Peer, usage: Usage, added: int) -> int:
     limit = peer.grant.quota.subscriptions
     return 0 if limit is None else usage.subscriptions + added - limit
@@ -97,7 +111,7 @@ def _excess(peer: Peer, usage: Usage, added: int) -> int:
 def _check_connections(peer: Peer, usage: Usage) -> None:
     limit = peer.grant.quota.connections
     if limit is not None and usage.connections >= limit:
-        raise TooManyConnections(f"{_whose(peer)} must not have more than {limit} connections")
+        raise too_many_connections(peer)
 
 
 def _whose(peer: Peer) -> str:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
+from pushd.core.answered_grant import UNASKED
 from pushd.core.command import (
     Acknowledged,
     Authenticate,
@@ -48,6 +49,7 @@ from pushd.core.names import Scope
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.hub.authorization import check_credential
+from pushd.hub.credentials import check_same_subject
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.net.eager_task import run_eagerly
@@ -58,6 +60,9 @@ _ITEM_BYTES = 64
 """Bytes of memory of a waiting item besides its text."""
 _HISTORY_BYTES = 4 << 20
 """The most bytes of one reply with messages of the history: the default history of a channel."""
+
+_ALWAYS = Authenticate, Ping, Help, Quit
+"""The commands that need no grant."""
 
 T = TypeVar("T")
 
@@ -175,6 +180,8 @@ class Session(Generic[T]):
         :raises Refusal: when it cannot be executed; nothing was answered.
         """
         hub, peer = self._context.hub, self._subscriber.peer
+        if peer.grant is UNASKED and not isinstance(command, _ALWAYS):
+            await self._connect()
         match command:
             case PublishMessage(draft):
                 self._check_scope((draft.channel,))
@@ -210,6 +217,11 @@ class Session(Generic[T]):
 
     async def publish(self, drafts: Sequence[Draft | Refusal]) -> Sequence[Receipt | Refusal]:
         """Publish several messages at once; refusals among them are kept."""
+        if self._subscriber.peer.grant is UNASKED:
+            try:
+                await self._connect()
+            except Refusal as refusal:
+                return [refusal.without_traceback() for _ in drafts]
         if self._scope is not None:
             drafts = [self._within_scope(draft) for draft in drafts]
         return await self._context.hub.publish_all(self._subscriber.peer, drafts)
@@ -240,15 +252,33 @@ class Session(Generic[T]):
 
         :raises TokenInvalid: when the token is not accepted.
         :raises TokenExpired: when the token has expired.
-        :raises Forbidden: when the token is of another issuer or subject than that of the connection.
+        :raises Forbidden: when the token is of another issuer or subject than that of the connection, or the
+            application refuses it.
+        :raises CallbackUnavailable: when the application does not answer.
         """
         authenticator, subscriber = self._context.authenticator, self._subscriber
         if not authenticator.is_enabled:
             answer(Acknowledged())
             return
-        identity = await authenticator.authenticate(token)
-        lost = self._context.hub.credentials.accept(subscriber, identity)
+        hub, peer, version = self._context.hub, subscriber.peer, None
+        while version is not authenticator.version:  # a reload may change the grant of a token during a callback
+            version = authenticator.version
+            identity = await authenticator.authenticate(token)
+            check_same_subject(peer, identity)
+            grant = await hub.callbacks.connect(peer, identity, identity.grant)
+        lost = hub.credentials.accept(subscriber, identity, grant)
         answer(Authenticated(identity.subject or "", tuple(lost.values())))
+
+    async def _connect(self) -> None:
+        """Ask the application about a peer without a credential, before its first command that needs a grant.
+
+        :raises NotGranted: when it refuses the peer, which may still authenticate in time.
+        :raises CallbackUnavailable: when it does not answer; the next command asks again.
+        """
+        hub, peer, anonymous = self._context.hub, self._subscriber.peer, self._context.authenticator.anonymous
+        grant = await hub.callbacks.connect(peer, None, anonymous)
+        if peer.grant is UNASKED:  # else a reload has changed it meanwhile
+            hub.credentials.answer(peer, grant)
 
     def _check_scope(self, topics: Iterable[str]) -> None:
         """Check that topics are within the scope of the peer.

@@ -28,7 +28,7 @@ from pushd.core.errors import (
 from pushd.core.message import main_reason
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
-from pushd.core.peer import Peer
+from pushd.core.peer import NO_HEADERS, Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.http.query import CURSOR_PARAMETERS, begin_of, name_in_path, policy_of, since_of
@@ -86,6 +86,7 @@ class HttpStream(Backpressure):
     def begin(self, request: Request, preamble: bytes) -> None:
         """Take the connection over, and send the headers and the first bytes of the body."""
         self._end = b"" if request.is_http10 else LAST_CHUNK
+        self.subscriber.peer.forwarded = NO_HEADERS  # the application is not asked again
         resource, wire = self._resource, self.subscriber.wire
         connection, head = request.detach(self)
         transport = self._transport = connection.transport

@@ -18,7 +18,7 @@ from pushd.http.answers import JSON, json_array, sandbox
 from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, since_of, validator_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
-from pushd.hub.authorization import check_subscribe, check_topics
+from pushd.hub.authorization import actions_of
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import ANSWER, HeldRequests
 from pushd.wire.json_messages import encode_message
@@ -48,7 +48,7 @@ class PollResource(HttpResource):
     async def head(self, request: Request) -> Answer:
         """Answer at once, without reading the history."""
         poll = _parse_request(request, self.context)
-        check_topics(request.peer, "history", poll.topics)
+        await self._hub.callbacks.check_read(request.peer, poll.topics, "history")
         _answer_head(request, poll)
         return None
 
@@ -64,6 +64,7 @@ class LongPollResource(HttpResource):
     """Holds a request until there are messages, or until its timeout."""
 
     parameters = frozenset({"format", "timeout", *CURSOR_PARAMETERS})
+    transport_name = "longpoll"
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -72,7 +73,8 @@ class LongPollResource(HttpResource):
     async def head(self, request: Request) -> Answer:
         """Answer at once, without a subscription."""
         poll = _parse_request(request, self.context)
-        check_subscribe(request.peer, poll.topics, poll.since)
+        hub = self._held_requests.hub
+        await hub.callbacks.check_read(request.peer, poll.topics, *actions_of(poll.since))
         _answer_head(request, poll)
         return None
 
@@ -80,7 +82,7 @@ class LongPollResource(HttpResource):
         """Hold the request until there are messages."""
         poll, seconds = _parse_request(request, self.context), _timeout(request)
         deliver = partial(self._deliver, request, poll)
-        await self._held_requests.hold(request, "longpoll", poll.topics, poll.since, seconds, deliver)
+        await self._held_requests.hold(request, self.transport_name, poll.topics, poll.since, seconds, deliver)
         request.release()
         return None
 

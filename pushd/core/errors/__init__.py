@@ -55,6 +55,7 @@ from pushd.core.errors.refusal import (
     Refusal,
 )
 from pushd.core.errors.unavailability import (
+    CallbackUnavailable,
     Ended,
     InternalError,
     Kicked,
@@ -82,6 +83,7 @@ __all__ = [
     "BadTopic",
     "BadTtl",
     "BadUtf8",
+    "CallbackUnavailable",
     "Ended",
     "Forbidden",
     "HttpOnLines",
