@@ -125,6 +125,7 @@ class HttpContext:
         if callbacks is None or (names := callbacks.application.forward_headers) is None or peer.grant.is_full:
             return peer
         while True:
+            request.peer = peer  # also when it is refused, for the headers of the answer
             peer.forwarded = forwarded_headers(request, names)
             if peer.identity is not None or not is_asked_later:
                 peer.grant = await callbacks.connect(peer, peer.identity, peer.grant)
