@@ -80,6 +80,7 @@ class CallbackClient:
         """Who waits for the answer to a question, by its digest."""
         self._running: set[Deferred[None]] = set()
         self._is_stopped = False
+        self._logged_failure = ""
         self._log_again_at = 0.0
 
     def stop(self) -> None:
@@ -150,7 +151,7 @@ class CallbackClient:
                 raise CallbackUnavailable(_REFUSAL, self._breaker.retry_after(self._now))
             return await self._request(body, subject)
         finally:
-            self._turns.release()
+            self._end_turn()
 
     async def _wait_for_turn(self) -> None:
         if not self._turns.tokens and len(self._turns.waiting) >= MAX_WAITING:
@@ -162,6 +163,15 @@ class CallbackClient:
             await acquired
         except Exception:  # it has timed out, or the client was stopped
             raise CallbackUnavailable(_REFUSAL) from None
+
+    def _end_turn(self) -> None:
+        """Let the next question have its turn, in the next reactor turn: it may be refused at once, and so may a
+        thousand more.
+        """
+        if self._turns.waiting:
+            self._tools.clock.callLater(0, self._turns.release)
+        else:
+            self._turns.release()
 
     async def _request(self, body: bytes, subject: str | None) -> Answer:
         """Send the request; its result, whatever it is, is reported to the breaker."""
@@ -206,8 +216,10 @@ class CallbackClient:
                 reason=reason,
                 pause=PAUSE_SECONDS,
             )
-        elif self._breaker.is_closed and (reason != self.failure or self._now >= self._log_again_at):
-            self._log_again_at = self._now + _LOG_SECONDS
+        elif self._breaker.is_closed and (
+            reason != self._logged_failure or self._now >= self._log_again_at
+        ):
+            self._logged_failure, self._log_again_at = reason, self._now + _LOG_SECONDS
             self.log.warn(
                 "Callback: a request to the application failed: {reason}; what it decides is refused as unavailable",
                 reason=reason,

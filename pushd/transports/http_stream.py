@@ -86,9 +86,9 @@ class HttpStream(Backpressure):
     def begin(self, request: Request, preamble: bytes) -> None:
         """Take the connection over, and send the headers and the first bytes of the body."""
         self._end = b"" if request.is_http10 else LAST_CHUNK
-        self.subscriber.peer.forwarded = NO_HEADERS  # the application is not asked again
         resource, wire = self._resource, self.subscriber.wire
         connection, head = request.detach(self)
+        self.subscriber.peer.forwarded = NO_HEADERS  # the application is not asked again
         transport = self._transport = connection.transport
         self._slot, self._unread = connection.slot, connection.unread
         if not request.closes_connection:
