@@ -78,7 +78,7 @@ class Scene:
         self.requests.append(request)
         self.pending.append(pending)
 
-        def fail(*_: object) -> None:
+        def fail(*_: object) -> bytes:
             raise RequestFailed("no complete response within 1 seconds", "timeout")
 
         return pending.addTimeout(request.timeout, self.clock, fail)
