@@ -216,9 +216,7 @@ class CallbackClient:
                 reason=reason,
                 pause=PAUSE_SECONDS,
             )
-        elif self._breaker.is_closed and (
-            reason != self._logged_failure or self._now >= self._log_again_at
-        ):
+        elif self._breaker.is_closed and (reason != self._logged_failure or self._now >= self._log_again_at):
             self._logged_failure, self._log_again_at = reason, self._now + _LOG_SECONDS
             self.log.warn(
                 "Callback: a request to the application failed: {reason}; what it decides is refused as unavailable",

@@ -15,6 +15,8 @@ from pushd.http.request import Request
 _SCHEME: Final = b"bearer"
 _SUBPROTOCOL: Final = b"bearer."
 """The prefix of the entry with the token in ``Sec-WebSocket-Protocol``, where browsers cannot send other headers."""
+_AMBIENT: Final = ("cookie", "authorization")
+"""The headers that browsers add to requests of any page."""
 TOKEN_PARAMETER: Final = "token"
 """The parameter of the query with a token, if it is accepted there."""
 
@@ -78,9 +80,14 @@ async def identity_of_url(request: Request, signed_urls: SignedUrls, carriers: C
     return await signed_urls.authenticate(request.method, path, request.args)
 
 
-def forwarded_headers(request: Request, names: Iterable[str]) -> Mapping[str, str]:
-    """Return the headers of a request that have these names, by the names as they are given."""
-    found = ((name, request.getHeader(name.lower().encode("ascii"))) for name in names)
+def forwarded_headers(request: Request, names: Iterable[str], *, is_foreign: bool) -> Mapping[str, str]:
+    """Return the headers of a request that have these names, by the names as they are given.
+
+    :param is_foreign: whether a page of a foreign origin may have sent the request: those that browsers add for the
+        user are left out then.
+    """
+    wanted = [name for name in names if not (is_foreign and name.lower() in _AMBIENT)]
+    found = ((name, request.getHeader(name.lower().encode("ascii"))) for name in wanted)
     return {name: value.decode("latin-1") for name, value in found if value is not None} or NO_HEADERS
 
 

@@ -126,7 +126,9 @@ class HttpContext:
             return peer
         while True:
             request.peer = peer  # also when it is refused, for the headers of the answer
-            peer.forwarded = forwarded_headers(request, names)
+            peer.forwarded = forwarded_headers(request, names, is_foreign=self._is_foreign_page(request))
+            if peer.identity is not None and not needs_revocations:
+                return peer  # it is for those who find out why the application fails
             if peer.identity is not None or not is_asked_later:
                 peer.grant = await callbacks.connect(peer, peer.identity, peer.grant)
             elif callbacks.application.asks_connect:
@@ -189,6 +191,14 @@ class HttpContext:
             is_own = is_reading and site in (b"same-origin", b"none")
         if not is_own:
             raise Forbidden("cookie must come from a page of the same origin, or of one that http.allow_origins names")
+
+    def _is_foreign_page(self, request: Request) -> bool:
+        """Return whether a page of a foreign origin may have made the browser send the request."""
+        origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
+        if origin is None:
+            return site not in (None, b"same-origin", b"none")
+        is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_cross_site(site)
+        return not (is_same or self._is_named(origin))
 
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).

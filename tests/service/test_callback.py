@@ -135,6 +135,32 @@ async def test_headers_come_from_the_http_request_only(scene: Scene) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_forwarded"),
+    [
+        ({}, True),
+        ({"Origin": "http://localhost"}, True),
+        ({"Origin": "http://app.example.org", "Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Origin": "http://evil.example.org"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+    ],
+)
+async def test_a_cookie_that_a_foreign_page_made_the_browser_send_is_not_forwarded(
+    scene: Scene, start_daemon: Start, headers: dict[str, str], is_forwarded: bool
+) -> None:
+    scene.write(forward_headers=["cookie", "X-Tenant"], actions=["connect"])
+    daemon = await start_daemon({"http.allow_origins": "http://app.example.org"}, file=scene.credentials.file)
+    await daemon.request("GET", "/history/a", None, {**COOKIE, "X-Tenant": "t", **headers})
+    [question] = scene.application.questions
+    expected = {"cookie": COOKIE["Cookie"]} if is_forwarded else {}
+    assert question["headers"] == {"X-Tenant": "t", **expected}
+
+
 async def test_the_id_of_a_connection_is_sent_with_its_commands(scene: Scene) -> None:
     daemon = await scene.start()
     websocket = CommandWebSocket(daemon)
@@ -511,7 +537,14 @@ async def test_metrics(scene: Scene) -> None:
     assert 'pushd_callback_requests_total{outcome="allowed"} 2.0' in text
     assert 'pushd_callback_requests_total{outcome="denied"} 1.0' in text
     assert 'pushd_callback_requests_total{outcome="status"} 1.0' in text
-    assert 'pushd_callback_questions_total{answered_by="cache"} 5.0' in text
+    assert 'pushd_callback_questions_total{answered_by="cache"} 4.0' in text
     assert 'pushd_callback_questions_total{answered_by="unavailable"} 1.0' in text
     assert "pushd_callback_seconds_count 4.0" in text
     assert subject_of(ALICE) not in text
+
+
+async def test_metrics_are_answered_to_a_token_while_the_application_fails(scene: Scene) -> None:
+    daemon = await scene.start()
+    scene.application.answer = lambda question: response(b"", "500 Error")
+    assert (await daemon.request("GET", "/metrics", None, bearer(ALICE))).status == 200
+    assert (await daemon.request("GET", "/metrics")).status == 503
