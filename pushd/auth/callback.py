@@ -8,6 +8,7 @@ from twisted.web.client import HTTPConnectionPool
 
 from pushd.auth.callback_client import MAX_REQUESTS, CallbackClient, CallbackEndpoint, CallbackTools
 from pushd.auth.callback_question import Answer, Question
+from pushd.net.outgoing_requests import QuietConnectionPool
 
 _IDLE_SECONDS: Final = 1.5
 """How long a connection is kept for the next request: less than common servers keep it, two seconds at least, so that
@@ -18,7 +19,7 @@ _NOTHING_DECIDED: Final = Answer(True)
 
 def make_pool(reactor: Any) -> HTTPConnectionPool:
     """Return the connections to the application. A failed request is not repeated."""
-    pool = HTTPConnectionPool(reactor, persistent=True)
+    pool = QuietConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = MAX_REQUESTS
     pool.cachedConnectionTimeout = _IDLE_SECONDS  # type: ignore[assignment]  # passed to `callLater`
     pool.retryAutomatically = False

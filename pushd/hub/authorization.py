@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 
+from pushd.core.answered_grant import AnonymousGrant
 from pushd.core.cursor import Now, Since
 from pushd.core.errors import NotGranted, Refusal, TokenMissing
-from pushd.core.grant import Action, Grant, Operation
+from pushd.core.grant import Action, Operation
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
@@ -14,14 +15,14 @@ def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
     """Check an action on topics.
 
     :raises NotGranted: when it is not allowed on one of them; the text names the first.
-    :raises TokenMissing: instead, when the peer has no credential.
+    :raises TokenMissing: instead, when the peer has no credential, and the application has not answered its grant.
     """
     grant = peer.grant
     if grant.is_full:
         return
     for topic in topics:
         if not grant.may(action, topic):
-            check_authenticated(peer, f"action {action} on topic {topic}")
+            _check_answered(peer, f"action {action} on topic {topic}")
             grant.check(action, topic)
 
 
@@ -40,19 +41,6 @@ def actions_of(since: Since) -> tuple[Action, ...]:
     return ("subscribe",) if isinstance(since, Now) else ("subscribe", "history")
 
 
-def check_answered(peer: Peer, grant: Grant, actions: Sequence[Action], topics: Iterable[str]) -> None:
-    """Check actions on topics by another grant than that of the peer: the application has answered it.
-
-    :raises NotGranted: when one is not allowed; the text names the first topic.
-    :raises TokenMissing: instead, when the peer has no credential.
-    """
-    for action in actions:
-        for topic in topics:
-            if not grant.may(action, topic):
-                check_authenticated(peer, f"action {action} on topic {topic}")
-                grant.check(action, topic)
-
-
 def check_operation(peer: Peer, operation: Operation) -> None:
     """Check an operation on the daemon.
 
@@ -60,7 +48,7 @@ def check_operation(peer: Peer, operation: Operation) -> None:
     :raises TokenMissing: instead, when the peer has no credential.
     """
     if not peer.grant.may_operate(operation):
-        check_authenticated(peer, f"operation {operation}")
+        _check_answered(peer, f"operation {operation}")
         raise NotGranted(f"operation {operation} is not granted")
 
 
@@ -126,7 +114,7 @@ def _renew(subscriber: Subscriber, renew: Callable[[Peer], None]) -> None:
     if peer.needs_credential and not had_time:
         raise TokenMissing("nothing is allowed any more without a token")
     for topic, refusal in lost_topics(subscriber).items():
-        check_authenticated(peer, f"topic {topic}")
+        _check_answered(peer, f"topic {topic}")
         raise refusal
 
 
@@ -147,3 +135,11 @@ def check_authenticated(peer: Peer, what: str) -> None:
     """
     if peer.identity is None and peer.grant.subject is None and not peer.grant.is_full:
         raise TokenMissing(f"{what} needs a token")
+
+
+def _check_answered(peer: Peer, what: str) -> None:
+    """Check that a peer has a credential, as `check_authenticated` does, or that the application has answered its
+    grant: a token would not help it then.
+    """
+    if not isinstance(peer.grant, AnonymousGrant):
+        check_authenticated(peer, what)

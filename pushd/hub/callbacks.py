@@ -17,7 +17,7 @@ from pushd.core.grant import Action, Grant
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import actions_of, check_answered, check_topics
+from pushd.hub.authorization import actions_of, check_topics
 from pushd.hub.revocations import RevocationControl
 
 _TOGETHER: Final = 8
@@ -109,7 +109,7 @@ class CallbackChecks:
 
         :return: the answer; None when nobody was asked.
         :raises NotGranted: when one is not allowed by the grant, by the application, or by the grant in its answer.
-        :raises TokenMissing: instead, when the peer has no credential, and the application did not refuse.
+        :raises TokenMissing: instead, when the peer has no credential, and the application has answered no grant.
         :raises TokenRevoked: when the credential was revoked meanwhile.
         :raises CallbackUnavailable: when the application does not answer.
         """
@@ -172,7 +172,12 @@ class CallbackChecks:
         self._check_grant(peer, actions, topics)  # a reload, or another token, may have changed it meanwhile
         if not answer.is_allowed:
             raise NotGranted(f"the application refused action {asked} on {_named(topics)}")
-        check_answered(peer, peer.grant if answer.grant is None else answer.grant, actions, topics)
+        for action in actions:
+            if answer.grant is None:
+                check_topics(peer, action, topics)
+            else:
+                for topic in topics:
+                    answer.grant.check(action, topic)
         return answer
 
     def _check_grant(self, peer: Peer, actions: Sequence[Action], topics: Sequence[str]) -> None:

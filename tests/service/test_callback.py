@@ -272,7 +272,7 @@ async def test_a_peer_of_lines_is_asked_about_at_its_first_command_that_needs_a_
     scene.application.answer = lambda question: {"allow": True, "grant": {"subscribe": ["a"], "publish": ["a"]}}
     assert (await lines.ask("SUB a")).startswith("SUB a")
     assert await lines.ask("PUB a x")
-    with pytest.raises(Refused, match="token-missing"):
+    with pytest.raises(Refused, match="forbidden"):
         await lines.ask("SUB b")
     assert [each["sub"] for each in scene.application.of("connect")] == [None, None]
     await lines.ask(f"AUTH {ALICE}")
@@ -469,6 +469,7 @@ async def test_a_failure_refuses(scene: Scene, answer: Any, closes: bool, reason
     [degraded] = ready.json["degraded"]
     assert reason in degraded
     assert len([line for line in daemon.log if line.startswith("Callback: a request")]) == 1
+    assert not [event for event in events if "factory" in event]
     assert not [event for event in events if COOKIE["Cookie"].partition("=")[2] in event or ALICE in event]
     scene.application.answer, scene.application.closes = (lambda question: {"allow": True}), False
     assert (await daemon.request("GET", "/history/a", None, bearer(ALICE))).status == 200
