@@ -13,7 +13,6 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
@@ -23,7 +22,6 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
     BadParameter,
-    InternalError,
     Kicked,
     NotGranted,
     Refusal,
@@ -32,7 +30,6 @@ from pushd.core.errors import (
 )
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
-from pushd.core.outlet import Outlet
 from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
@@ -40,6 +37,7 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import check_authenticated, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
+from pushd.hub.disconnection import Disconnector
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
@@ -55,7 +53,6 @@ from pushd.net.turn_slices import Slices
 _NOT_STARTED = "the backend has not started yet"
 _MEMORY_EXCEEDED = "the memory limit for queued data is exceeded: large requests are refused"
 _STOPPING = "the daemon is stopping"
-_INTERNAL = "internal error; the log of the daemon has the details"
 
 
 class Hub:
@@ -91,6 +88,7 @@ class Hub:
         recent = Recent()
         self.dispatcher = Dispatcher(recent, send_each, clock.seconds)
         self._register = Register(ConnectionIds(secrets.token_bytes(32)))
+        self._disconnector = Disconnector(counters, lambda subscriber, why: self.remove(subscriber, why))
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
@@ -284,27 +282,7 @@ class Hub:
 
         Its outlet has to `remove` the subscriber.
         """
-        if subscriber.is_closed:
-            return
-        refusal = cause if isinstance(cause, Refusal) else InternalError(_INTERNAL)
-        if cause is not refusal:
-            self.log.failure("{peer}: delivery failed, closing the connection", Failure(cause), peer=subscriber.peer)
-        self._counters.count_refusal(refusal, str(subscriber.peer))
-        self._counters.disconnects[refusal.code] += 1
-        outlet = subscriber.outlet
-        try:
-            outlet.close(refusal)
-        except Exception:
-            self.log.failure("{peer}: closing the connection failed, aborting it", Failure(), peer=subscriber.peer)
-            if not subscriber.is_closed:
-                self.remove(subscriber, refusal)
-            self._abort(subscriber, outlet)
-
-    def _abort(self, subscriber: Subscriber, outlet: Outlet) -> None:
-        try:
-            outlet.abort()
-        except Exception:
-            self.log.failure("{peer}: aborting the connection failed", Failure(), peer=subscriber.peer)
+        self._disconnector.disconnect(subscriber, cause)
 
     async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of all peers; see `Credentials.renew_all`."""
