@@ -40,7 +40,7 @@ def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
 
     :raises ValueError: when it is malformed, so another program publishes under this prefix.
     """
-    if raw.startswith(b"m "):
+    if raw.startswith((b"m ", b"e ")):
         return _checked(decode_message(raw))
     head, _, rest = raw.partition(b"\n")
     match head.decode("ascii").split(" "):
@@ -55,7 +55,7 @@ def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
 
 def _checked(message: Message) -> Message:
     """Check what could forge frames or make an encoder fail."""
-    if not 0 < message.seq < _MAX_SEQ:
+    if not message.is_kept <= message.seq < _MAX_SEQ:
         raise ValueError("invalid sequence")
     if message.event is not None and _CONTROL.search(message.event):
         raise ValueError("invalid event type")
