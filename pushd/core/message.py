@@ -63,6 +63,10 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     end: bool = False
     sender: str | None = None
     """The subject of its publisher, if that is authenticated. The hub sets it: no input of a publisher does."""
+    keep: bool = True
+    """Whether it is stored. Otherwise it is ephemeral: delivered to connected subscribers only."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request. The hub sets it."""
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -88,6 +92,8 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     is_local: bool = False
     """Whether it is delivered on one node only, while the backend is unavailable. It is in no history and has the id
     of the last message that is, so that a cursor taken from it misses nothing."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request."""
 
     @property
     def id(self) -> str:

@@ -76,6 +76,8 @@ class Sse(StatelessWire):
 class SseJson(Sse):
     """One event per message, with the JSON message as its data."""
 
+    has_reply_to = True
+
     def message(self, message: Message) -> bytes:
         """Encode a message as an event with an id and the JSON message as its data."""
         return self._event(message, [encode_message(message)])
