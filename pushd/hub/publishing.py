@@ -45,7 +45,7 @@ class Receipt(NamedTuple):
 
     def facts(self) -> dict[str, object]:
         """Return the public fields, in the order in which they are shown."""
-        facts: dict[str, object] = {"id": self.id, "channel": self.channel, "subscribers": self.subscribers}
+        facts: dict[str, object] = {"id": self.id or None, "channel": self.channel, "subscribers": self.subscribers}
         return facts | {"local": True} if self.is_local else facts
 
 

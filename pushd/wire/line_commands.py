@@ -167,8 +167,8 @@ def encode_reply(reply: Reply, wire: Wire) -> bytes:
 
 
 def encode_receipt(id: str, subscribers: int, is_local: bool) -> bytes:
-    """Return the reply to a publish, ``+OK ID SUBSCRIBERS``."""
-    return b"+OK %b %d%b\r\n" % (id.encode("ascii"), subscribers, b" local" if is_local else b"")
+    """Return the reply to a publish, ``+OK ID SUBSCRIBERS``, with ``-`` as the id of an ephemeral message."""
+    return b"+OK %b %d%b\r\n" % ((id or "-").encode("ascii"), subscribers, b" local" if is_local else b"")
 
 
 def encode_refusal(refusal: Refusal) -> bytes:

@@ -118,7 +118,7 @@ def encode_reply(reply: Reply, ref: msgspec.Raw = _NULL) -> bytes:
     fields: dict[str, object] = {"ref": ref, "ok": True}
     match reply:
         case Published(id, subscribers, is_local):
-            fields |= {"id": id, "subscribers": subscribers}
+            fields |= {"id": id or None, "subscribers": subscribers}
             if is_local:
                 fields["local"] = True
         case Replied(_, channel, answer):
