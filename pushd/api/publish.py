@@ -36,7 +36,7 @@ _MAX_CHANNELS = 1000
 class PublishResource(HttpResource):
     """``POST``: publish. ``GET``: the status of a channel. ``DELETE``: delete a channel."""
 
-    write_parameters = frozenset({"end", "event", "ttl"})
+    write_parameters = frozenset({"end", "event", "keep", "ttl"})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
@@ -68,11 +68,9 @@ class PublishResource(HttpResource):
     def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
         content_type = type_of_data(request)
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
-        end = parameter(request, b"end")
-        if end not in (None, "0", "1"):
-            raise BadParameter("end must be 0 or 1")
+        end, keep = _flag(request, b"end", default=False), _flag(request, b"keep", default=True)
         limits = self.context.limits
-        first = draft(channels[0], data, content_type, event, ttl, end=end == "1", max_event=limits.event)
+        first = draft(channels[0], data, content_type, event, ttl, end=end, keep=keep, max_event=limits.event)
         check_size(len(first.data), limits.message)
         return [first, *(structs.replace(first, channel=channel) for channel in channels[1:])]
 
@@ -129,6 +127,13 @@ def _channel(request: Request) -> str:
     if not request.postpath:
         raise NotFound("channel is missing; use /pub/CHANNEL")
     return check_channel(name_in_path(request))
+
+
+def _flag(request: Request, name: bytes, *, default: bool) -> bool:
+    value = parameter(request, name)
+    if value not in (None, "0", "1"):
+        raise BadParameter(f"{name.decode()} must be 0 or 1")
+    return default if value is None else value == "1"
 
 
 def _ttl(request: Request) -> float | None:

@@ -149,6 +149,7 @@ class Published:
     """The message was accepted."""
 
     id: str
+    """Empty if it is ephemeral."""
     subscribers: int
     is_local: bool = False
     """Whether it was delivered to the subscribers of this node only."""

@@ -131,10 +131,14 @@ MEMORY_OVERHEAD: Final = 400
 class Delivery:
     """One message with its frames, one per wire."""
 
-    __slots__ = ("_frames", "charged", "holders", "message", "size")
+    __slots__ = ("_frames", "charged", "holders", "message", "order", "rank", "size")
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self.order = message.order
+        """See `Message.order`."""
+        self.rank = 0
+        """Its place among all messages of a reactor turn."""
         self.size = message.size
         """The bytes that it counts against limits."""
         self.holders = 0
@@ -169,12 +173,11 @@ def encode(deliveries: Iterable[Delivery], wire: Wire) -> tuple[list[bytes], Wir
 class Batch:
     """Deliveries that are sent together, in id order, with their joined frames, one block per wire."""
 
-    __slots__ = ("_blocks", "deliveries", "first", "last", "size")
+    __slots__ = ("_blocks", "deliveries", "first", "size")
 
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self.deliveries = deliveries
-        self.first = deliveries[0].message.seq
-        self.last = deliveries[-1].message.seq
+        self.first = deliveries[0].order
         self.size = deliveries[0].size if len(deliveries) == 1 else sum([delivery.size for delivery in deliveries])
         """The bytes of its messages, as counted against limits."""
         self._blocks: dict[Wire, bytes] = {}
@@ -209,7 +212,7 @@ class Recent:
 
     def of(self, message: Message) -> Delivery:
         """Return the delivery of a message: the same one as long as it is cached."""
-        if message.is_local:
+        if message.order != message.seq:  # it has no id of its own
             return Delivery(message)
         key = (message.epoch, message.seq)
         delivery = self._deliveries.get(key)

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import IdempotencyMismatch, NoRequest, NotGranted, Refusal, TokenMissing
+from pushd.core.errors import BadParameter, IdempotencyMismatch, NoRequest, NotGranted, Refusal, TokenMissing
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
@@ -138,6 +138,8 @@ class Publisher:
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         drafts = granted(peer, drafts)
+        if key is not None:
+            drafts = map(_unless_transient, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
@@ -233,7 +235,8 @@ class Publisher:
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
             subscribers = len(self._subscribers_of(draft.channel))
-            receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
+            id = accepted.id if accepted.is_kept else ""
+            receipts.append(Receipt(id, draft.channel, subscribers, accepted.is_local))
         return receipts
 
 
@@ -244,6 +247,13 @@ async def _no_requests(peer: Peer, draft: Draft) -> Receipt:
 def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft | Refusal]:
     """Return the messages of an authenticated publisher with its subject."""
     return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
+
+
+def _unless_transient(draft: Draft | Refusal) -> Draft | Refusal:
+    """Return the draft of a publish with an idempotency key, or a refusal if it is not kept."""
+    if isinstance(draft, Refusal) or draft.keep:
+        return draft
+    return BadParameter("message that is not kept must not have an Idempotency-Key")
 
 
 def _if_granted(peer: Peer, receipt: Receipt | Refusal) -> Receipt | Refusal:

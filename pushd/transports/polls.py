@@ -125,8 +125,10 @@ def _timeout(request: Request) -> float:
 
 def _answer(request: Request, poll: _PollRequest, result: PollResult) -> bytes:
     """Set the headers and return the body: all messages as a JSON array, or the data of the oldest."""
-    messages = result.messages[:1] if poll.is_raw else result.messages
-    last = messages[-1].id if messages else result.position
+    messages = result.messages
+    if poll.is_raw:  # ephemeral ones are skipped, since the cursor of the answer has to be that of the kept one
+        messages = [message for message in messages if message.is_kept][:1] or messages[:1]
+    last = next((message.id for message in reversed(messages) if message.is_kept), result.position)
     for name in (b"Pushd-Id", b"Pushd-Cursor", b"Last-Event-ID"):
         request.setHeader(name, last.encode("ascii"))
     request.setHeader(b"ETag", f'"{last}"'.encode("ascii"))

@@ -30,10 +30,11 @@ def _encode(value: object) -> bytes:
 
 
 class _Object(msgspec.Struct, omit_defaults=True):
-    id: str
-    prev: str | None
+    id: str | msgspec.UnsetType
+    prev: str | msgspec.UnsetType | None
     channel: str
     time: float
+    kept: bool | msgspec.UnsetType = msgspec.UNSET
     sender: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="from")
     reply_to: str | msgspec.UnsetType = msgspec.UNSET
     event: str | msgspec.UnsetType = msgspec.UNSET
@@ -44,7 +45,11 @@ class _Object(msgspec.Struct, omit_defaults=True):
 
 def encode_message(message: Message) -> bytes:
     """Return a message as a JSON object, without a line end."""
-    fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
+    if message.is_kept:
+        fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
+    else:
+        unset = msgspec.UNSET
+        fields = _Object(unset, unset, message.channel, message.time, False, content_type=message.content_type)
     if message.sender is not None:
         fields.sender = message.sender
     if message.reply_to is not None:

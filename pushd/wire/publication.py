@@ -1,7 +1,7 @@
 """A message as publishers send it in JSON: in a line of a batch, in ``PUBJ``, or in ``publish`` of a WebSocket.
 
 The object has ``channel``, then ``data`` (any JSON value) or ``data_base64``, and optionally ``content_type``,
-``event``, ``ttl`` and ``end``.
+``event``, ``ttl``, ``end`` and ``keep``.
 """
 
 import base64
@@ -26,6 +26,7 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
     event: str | None = None
     ttl: float | None = None
     end: bool = False
+    keep: bool = True
 
 
 _decoder = msgspec.json.Decoder(Publication)
@@ -54,7 +55,14 @@ def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
     data, content_type = _data(publication)
     check_size(len(data), max_data)
     made = draft(
-        channel, data, content_type, publication.event, publication.ttl, end=publication.end, max_event=max_event
+        channel,
+        data,
+        content_type,
+        publication.event,
+        publication.ttl,
+        end=publication.end,
+        keep=publication.keep,
+        max_event=max_event,
     )
     check_size(len(made.data), max_data)
     return made

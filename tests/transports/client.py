@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Received(NamedTuple):
-    """A message; None stands for a field that the format does not have."""
+    """A message; None stands for a field that the format does not have, and for the id of an ephemeral message."""
 
     id: str | None
     channel: str | None
@@ -229,9 +229,11 @@ class Client:
 
 def message_of(decoded: Any) -> Item | None:
     """Read a JSON message or control object; None for a ping."""
-    if "id" in decoded:
+    if "type" not in decoded:
+        assert ("id" in decoded) == ("prev" in decoded) == ("kept" not in decoded)
+        assert decoded.get("kept", False) is False
         return Received(
-            decoded["id"],
+            decoded.get("id"),
             decoded["channel"],
             data_of(decoded),
             decoded.get("event"),

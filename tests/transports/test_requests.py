@@ -1,5 +1,7 @@
 """Requests and replies, over every transport."""
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import DeferredList
 
@@ -39,8 +41,27 @@ async def responder_of(daemon, topics="jobs", client_class=CommandWebSocket):
 async def received(client):
     """Return the next message, which must be a request."""
     request = await client.next()
-    assert isinstance(request, Received) and request.reply_to.startswith("$reply/"), request
+    assert isinstance(request, Received), request
+    assert request.reply_to is not None and request.reply_to.startswith("$reply/")
     return request
+
+
+async def subscribe_as_responder(client: Any, topic: str) -> None:
+    """Subscribe with ``responder=1``."""
+    match client:
+        case CommandWebSocket():
+            await client.open()
+            assert "error" not in await client.ask(subscribe=topic, responder=True)
+        case JsonLines():
+            client.open()
+            await client.ask(f"SUB {topic} responder=1")
+        case JsonWebSocket():
+            await client.open(f"/ws/{topic}?responder=1")
+        case _:
+            name = "sse" if isinstance(client, SseJson) else "stream"
+            request = encode_request("GET", f"/{name}/{topic}?responder=1{'&format=json' if name == 'sse' else ''}")
+            client.protocol = client.daemon.connect("http", HttpClient(request))
+            assert (await client.protocol.head).status == 200
 
 
 def open_requests(daemon):
@@ -95,26 +116,11 @@ async def test_a_request_without_responders_is_refused_at_once(daemon, asker_cla
 
 @each_client(tuple(each for each in RESPONDERS if each is not LongPoll))
 async def test_a_subscriber_to_a_pattern_is_a_responder_if_it_asks(daemon, client_class):
-    if client_class is CommandWebSocket:
-        responder = client_class(daemon)
-        await responder.open()
-        assert "error" not in await responder.ask(subscribe="jobs/*", responder=True)
-    elif client_class is JsonLines:
-        responder = client_class(daemon)
-        responder.open()
-        await responder.ask("SUB jobs/* responder=1")
-    else:
-        path = {"websocket": "ws", "sse": "sse"}.get(client_class.transport_name, "stream")
-        query = "?format=json&responder=1" if client_class is SseJson else "?responder=1"
-        if client_class is JsonWebSocket:
-            responder = client_class(daemon)
-            await responder.open(f"/{path}/jobs/*{query}")
-        else:
-            responder = daemon.connect("http", HttpClient(encode_request("GET", f"/{path}/jobs/*{query}")))
-            assert (await responder.head).status == 200
+    responder = client_class(daemon)
+    await subscribe_as_responder(responder, "jobs/*")
     asker = await asker_of(HttpAsker, daemon)
     assert (await asker.ask("jobs/1", "x", 0)).code == "no-reply"
-    responder.transport.loseConnection() if isinstance(responder, HttpClient) else responder.abort()
+    responder.abort()
     await until(lambda: not daemon._service.hub.requests._responders._asked, "the responder has left")
     assert (await asker.ask("jobs/1", "x", 0)).code == "no-responders"
 
@@ -317,7 +323,7 @@ async def test_nothing_of_a_request_is_kept_or_shown(daemon):
     assert b"jobs" not in (await daemon.request("GET", "/metrics")).body
     assert await daemon.metric('pushd_requests_total{outcome="replied"}') == 1
     assert not any(request.reply_to in line for line in daemon.log)
-    assert (await raw.next()).data == b"the question"
+    assert await raw.data(1) == [b"the question"]
 
 
 async def test_the_reply_channel_cannot_be_watched(daemon):
@@ -328,7 +334,7 @@ async def test_the_reply_channel_cannot_be_watched(daemon):
     await responder.ask(publish=request.reply_to, data="done")
     assert (await answer).data == b"done"
     await daemon.publish("other", "last")
-    assert (await spy.next()).data == b"last"
+    assert await spy.data(1) == [b"last"]
 
 
 async def test_requests_are_refused_when_the_daemon_stops(daemon):
