@@ -159,12 +159,15 @@ class Requests:
 
     # Responders
 
-    def add_responder(self, peer: Peer, subscriber: Subscriber, topics: Iterable[str]) -> None:
-        """Let a subscriber count as a responder for all its topics, patterns too.
+    def check_responder(self, peer: Peer, topics: Iterable[str]) -> None:
+        """Check that a peer may be a responder of topics.
 
-        :raises NotGranted: when the peer may not reply on one of them.
+        :raises NotGranted: when it may not reply on one of them.
         """
         check_topics(peer, "reply", topics)
+
+    def add_responder(self, subscriber: Subscriber) -> None:
+        """Let a subscriber that is open count as a responder for all its topics, patterns too."""
         self._responders.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:

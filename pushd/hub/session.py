@@ -188,8 +188,6 @@ class Session(Generic[T]):
                 self._check_scope(topics)
                 if begin and not self._subscriber.wire.has_begin:
                     raise BadCommand("begin=1 needs FORMAT json")
-                if command.responder and not self._subscriber.wire.has_reply_to:
-                    raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
                 await self._subscribe(command, answer)
             case SendRequest():
                 await self._request(command, answer)
@@ -232,8 +230,11 @@ class Session(Generic[T]):
 
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
         subscriber, topics = self._subscriber, command.topics
+        requests = self._context.hub.requests
         if command.responder:
-            self._context.hub.requests.add_responder(subscriber.peer, subscriber, topics)
+            requests.check_responder(subscriber.peer, topics)
+            if not subscriber.wire.has_reply_to:
+                raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
         policy = subscriber.policy
         subscriber.policy = command.slow or policy
         try:
@@ -241,6 +242,8 @@ class Session(Generic[T]):
         except Refusal:
             subscriber.policy = policy
             raise
+        if command.responder:
+            requests.add_responder(subscriber)
         gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)

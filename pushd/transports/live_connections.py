@@ -66,8 +66,11 @@ class LiveConnections(Generic[C]):
         """
         try:
             if responder:
-                self._hub.requests.add_responder(connection.subscriber.peer, connection.subscriber, topics)
-            return await self._hub.subscribe(connection.subscriber, topics, since)
+                self._hub.requests.check_responder(connection.subscriber.peer, topics)
+            opening = await self._hub.subscribe(connection.subscriber, topics, since)
+            if responder:
+                self._hub.requests.add_responder(connection.subscriber)
+            return opening
         except SubscriberClosed as closed:
             if closed.why is not None:
                 raise closed.why from None

@@ -181,8 +181,11 @@ async def reply_by_batch(daemon: RunningDaemon, channel: str, text: str, headers
 async def reply_by_websocket(daemon: RunningDaemon, channel: str, text: str, headers: Mapping[str, str]) -> str | None:
     """`{"publish":CH}`."""
     client = JsonWebSocket(daemon)
-    await client.open("/ws", dict(headers))
-    receipt = await client.ask(publish=channel, data=text)
+    await client.open("/ws")
+    token = headers.get("Authorization", "").removeprefix("Bearer ")
+    receipt = await client.ask(auth=token) if token else {}
+    if "error" not in receipt:
+        receipt = await client.ask(publish=channel, data=text)
     client.disconnect()
     return str(receipt["error"]["code"]) if "error" in receipt else None
 
@@ -190,9 +193,10 @@ async def reply_by_websocket(daemon: RunningDaemon, channel: str, text: str, hea
 async def _reply_by_line(daemon: RunningDaemon, line: str, headers: Mapping[str, str]) -> str | None:
     client = TextLines(daemon)
     client.open()
-    if token := headers.get("Authorization", "").removeprefix("Bearer "):
-        await client.send(f"AUTH {token}")
-    answer = await client.send(line)
+    token = headers.get("Authorization", "").removeprefix("Bearer ")
+    answer = await client.send(f"AUTH {token}") if token else ""
+    if not answer.startswith("-ERR "):
+        answer = await client.send(line)
     client.disconnect()
     assert answer.startswith("-ERR ") or answer == "+OK - 1"
     return answer.split()[1] if answer.startswith("-ERR ") else None

@@ -312,18 +312,18 @@ async def test_a_confined_connection_answers_requests_on_its_topics_only(daemon)
 async def test_nothing_of_a_request_is_kept_or_shown(daemon):
     responder, raw = await responder_of(daemon), Sse(daemon)
     await raw.subscribe("jobs")
-    answer = (await asker_of(HttpAsker, daemon)).ask("jobs", "the question")
+    answer = (await asker_of(HttpAsker, daemon)).ask("jobs", "to-be")
     request = await received(responder)
-    await responder.ask(publish=request.reply_to, data="the answer")
+    await responder.ask(publish=request.reply_to, data="or-not")
     await answer
     for path in ("/history/**", "/history/jobs", "/channels", "/metrics", "/poll/jobs", f"/history/{request.reply_to}"):
         shown = (await daemon.request("GET", path)).body
-        for secret in (b"question", b"answer", request.reply_to.encode(), request.reply_to[7:].encode()):
+        for secret in (b"to-be", b"or-not", request.reply_to.encode(), request.reply_to[7:].encode()):
             assert secret not in shown, path
     assert b"jobs" not in (await daemon.request("GET", "/metrics")).body
     assert await daemon.metric('pushd_requests_total{outcome="replied"}') == 1
     assert not any(request.reply_to in line for line in daemon.log)
-    assert await raw.data(1) == [b"the question"]
+    assert await raw.data(1) == [b"to-be"]
 
 
 async def test_the_reply_channel_cannot_be_watched(daemon):
