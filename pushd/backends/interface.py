@@ -8,8 +8,8 @@ bounds of retention. `tests/backends/contract.py` tests these guarantees for eac
 - A message is in the history, as far as the bounds allow, before `publish` returns and before `on_message` is called
   with it. So a message that came too early for a subscription is in its next `page`. Only messages with
   `Message.is_local` and ephemeral ones are in no history.
-- Ephemeral messages are passed to `on_message` at most once, at their place among the others of their publisher: one with
-  the sequence of another follows that one.
+- Ephemeral messages are passed to `on_message` at most once, at their place among the others of their publisher. Each
+  has the sequence of the message that it follows.
 - A gap covers all messages that are missing in a `page` because they were evicted, expired or otherwise lost.
 
 Coroutines that need not wait complete without a reactor turn. All methods are called, and all callbacks must be called,

@@ -33,10 +33,9 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, transient
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
-from pushd.core.timestamp import round_timestamp
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -258,20 +257,7 @@ class RedisBackend:
         position = self._feed.position
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
-        message = Message(
-            epoch=position.epoch,
-            seq=position.seq,
-            prev=None,
-            channel=draft.channel,
-            time=round_timestamp(self._wall()),
-            data=draft.data,
-            content_type=draft.content_type,
-            encoding=draft.encoding,
-            event=draft.event,
-            end=draft.end,
-            sender=draft.sender,
-            is_local=True,
-        )
+        message = transient(draft, *position, self._wall(), is_local=True)
         self._events.on_message(message)
         return message
 
@@ -352,7 +338,7 @@ class RedisBackend:
 
     def _on_pubsub_message(self, raw: bytes) -> None:
         try:
-            if raw.startswith(b"m ") or not (
+            if raw.startswith((b"m ", b"e ")) or not (
                 self._audiences.handle_message(raw)
                 or self._revocations.handle_message(raw)
                 or self._requests.handle_message(raw)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from pushd.backends.redis.encoding import decode_message
 from pushd.core.errors import Refusal
 from pushd.core.message import Message
-from pushd.core.names import check_topic, is_pattern
+from pushd.core.names import check_topic, is_pattern, is_reply
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENCODINGS: Final = frozenset(("text", "json", "binary"))
@@ -40,7 +40,7 @@ def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
 
     :raises ValueError: when it is malformed, so another program publishes under this prefix.
     """
-    if raw.startswith(b"m "):
+    if raw.startswith((b"m ", b"e ")):
         return _checked(decode_message(raw))
     head, _, rest = raw.partition(b"\n")
     match head.decode("ascii").split(" "):
@@ -55,12 +55,14 @@ def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
 
 def _checked(message: Message) -> Message:
     """Check what could forge frames or make an encoder fail."""
-    if not 0 < message.seq < _MAX_SEQ:
+    if not message.is_kept <= message.seq < _MAX_SEQ:
         raise ValueError("invalid sequence")
     if message.event is not None and _CONTROL.search(message.event):
         raise ValueError("invalid event type")
     check_data(message.data, message.content_type, message.encoding)
     checked_channel(message.channel)
+    if message.reply_to is not None and not is_reply(checked_channel(message.reply_to)):
+        raise ValueError("invalid channel for the reply")
     return message
 
 
