@@ -71,7 +71,8 @@ def open_requests(daemon):
 
 @each_asker
 @each_client(RESPONDERS)
-async def test_a_request_is_answered_by_the_first_reply(daemon, asker_class, client_class):
+async def test_a_request_is_answered_by_the_first_reply(any_daemon, asker_class, client_class):
+    daemon = any_daemon
     responder = await responder_of(daemon, client_class=client_class)
     asker = await asker_of(asker_class, daemon)
     answer = asker.ask("jobs", "What time is it?")
@@ -86,7 +87,8 @@ async def test_a_request_is_answered_by_the_first_reply(daemon, asker_class, cli
 
 @each_asker
 @each_reply
-async def test_a_reply_is_accepted_once_over_every_transport(daemon, asker_class, reply):
+async def test_a_reply_is_accepted_once_over_every_transport(any_daemon, asker_class, reply):
+    daemon = any_daemon
     responder = await responder_of(daemon)
     asker = await asker_of(asker_class, daemon)
     answer = asker.ask("jobs", "1")
@@ -97,14 +99,16 @@ async def test_a_reply_is_accepted_once_over_every_transport(daemon, asker_class
 
 
 @each_reply
-async def test_a_reply_to_no_request_is_refused(daemon, reply):
+async def test_a_reply_to_no_request_is_refused(any_daemon, reply):
+    daemon = any_daemon
     for token in (LOST, "none", LOST * 4):
         assert await reply(daemon, f"$reply/{token}", "x", {}) == "no-request"
     assert (await daemon.request("POST", f"/pub/$reply/{LOST}", b"x")).status == 410
 
 
 @each_asker
-async def test_a_request_without_responders_is_refused_at_once(daemon, asker_class):
+async def test_a_request_without_responders_is_refused_at_once(any_daemon, asker_class):
+    daemon = any_daemon
     watcher = CommandWebSocket(daemon)
     await watcher.subscribe("jobs/*,**")
     asker = await asker_of(asker_class, daemon)
@@ -138,7 +142,8 @@ async def test_a_format_without_reply_to_has_no_responders(daemon, path):
 
 
 @each_asker
-async def test_a_request_is_not_answered_when_its_only_responder_has_left(daemon, asker_class):
+async def test_a_request_is_not_answered_when_its_only_responder_has_left(any_daemon, asker_class):
+    daemon = any_daemon
     responder = await responder_of(daemon)
     asker = await asker_of(asker_class, daemon)
     answer = asker.ask("jobs", "1")
@@ -309,7 +314,8 @@ async def test_a_confined_connection_answers_requests_on_its_topics_only(daemon)
     assert (await inside.ask(request="other", data="x"))["error"]["code"] == "forbidden"
 
 
-async def test_nothing_of_a_request_is_kept_or_shown(daemon):
+async def test_nothing_of_a_request_is_kept_or_shown(any_daemon):
+    daemon = any_daemon
     responder, raw = await responder_of(daemon), Sse(daemon)
     await raw.subscribe("jobs")
     answer = (await asker_of(HttpAsker, daemon)).ask("jobs", "to-be")
