@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.revocations_file import RevocationsFile
+from pushd.backends.single_node import SingleNode
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -25,7 +26,7 @@ from pushd.net.turn_slices import Slices
 _SWEEP_SECONDS = 1.0
 
 
-class MemoryBackend:
+class MemoryBackend(SingleNode):
     """A backend that is a `Log` in memory. Long operations are spread over several reactor turns.
 
     :param clock: the monotonic clock by which messages expire.

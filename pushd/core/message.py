@@ -66,6 +66,8 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The subject of its publisher, if that is authenticated. The hub sets it: no input of a publisher does."""
     keep: bool = True
     """Whether it is stored. Otherwise it is ephemeral: delivered to connected subscribers only."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request. The hub sets it."""
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -94,6 +96,8 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     is_kept: bool = True
     """Whether it was accepted into the history. An ephemeral message has the sequence of the newest message before it,
     which is not its id: it has none."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request."""
 
     @property
     def id(self) -> str:
@@ -180,6 +184,7 @@ def transient(draft: Draft, epoch: str, seq: int, time: float, *, is_local: bool
         draft.sender,
         is_local,
         draft.keep,
+        draft.reply_to,
     )
 
 

@@ -1,7 +1,7 @@
 """Subscriptions: which subscriber has which topics, in the dispatcher and at the backend."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from twisted.internet.interfaces import IReactorTime
@@ -47,6 +47,8 @@ class Subscriptions:
         self._max_topics = max_topics
         self._counts: Counter[str] = Counter()
         """Number of subscribers at this node, by topic."""
+        self.on_left: Callable[[Subscriber, Sequence[str]], None] = lambda subscriber, topics: None
+        """Called when a subscriber has unsubscribed from topics, or was removed with them."""
         self._removed: deque[tuple[Subscriber, list[str]]] = deque()
         """Removed subscribers, with those of their topics that are still in the index."""
 
@@ -119,6 +121,7 @@ class Subscriptions:
             self._charge(subscriber, subscriber.topic_bytes - _memory_of(found))
             count_topics(subscriber.peer, -len(found))
         self._count_down(found)
+        self.on_left(subscriber, found)
         return found
 
     def discard(self, subscriber: Subscriber, topics: list[str]) -> None:
@@ -128,6 +131,7 @@ class Subscriptions:
         """
         self._charge(subscriber, 0)
         count_topics(subscriber.peer, -len(topics))
+        self.on_left(subscriber, topics)
         if len(topics) <= _FEW_TOPICS:
             self._discard(subscriber, topics)
             return

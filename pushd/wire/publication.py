@@ -9,11 +9,11 @@ import binascii
 
 import msgspec
 
-from pushd.core.errors import BadJson, TooLarge
+from pushd.core.errors import BadJson, BadParameter, Forbidden, TooLarge
 from pushd.core.json_input import decode
 from pushd.core.media_type import essence, picture_type, with_utf8
 from pushd.core.message import BINARY, JSON, Draft, draft
-from pushd.core.names import check_publishable
+from pushd.core.names import REPLY, check_publishable, is_reply
 
 
 class Publication(msgspec.Struct, forbid_unknown_fields=True):
@@ -75,6 +75,19 @@ def check_size(size: int, limit: int) -> None:
     """
     if size > limit:
         raise TooLarge(f"message data must not exceed {limit} bytes (got {size})")
+
+
+def check_request(message: Draft) -> Draft:
+    """Return a message if it may be a request.
+
+    :raises Forbidden: when it is a reply.
+    :raises BadParameter: when it has a time to live, or ends its channel.
+    """
+    if is_reply(message.channel):
+        raise Forbidden(f"a request must not be published to {REPLY}: these channels are for replies")
+    if message.ttl is not None or message.end:
+        raise BadParameter("a request must not have ttl or end: it is not kept")
+    return message
 
 
 def _data(publication: Publication) -> tuple[bytes, str | None]:

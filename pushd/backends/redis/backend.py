@@ -25,6 +25,7 @@ from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
+from pushd.backends.redis.requests import RedisRequests
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
@@ -120,6 +121,7 @@ class RedisBackend:
             lambda subject: self._events.on_kick(subject),
         )
         self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
+        self._requests = RedisRequests(self._commands, self._node, reactor)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
@@ -133,6 +135,7 @@ class RedisBackend:
         """See `pushd.backends.interface.Backend`, here and below."""
         self._locator.load()
         self._events = events
+        self._requests.listener = events.requests
         self._feed = Feed(
             self._subscriptions, self._reader, events, self._feed_link.drop, self._heartbeat.returned, self._limited_log
         )
@@ -210,6 +213,22 @@ class RedisBackend:
 
     async def kick(self, subject: str) -> None:
         await self._revocations.kick(subject)
+
+    @property
+    def node(self) -> str:
+        return self._node
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        await self._requests.seek(channel, seconds, on_found)
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        self._requests.report(node, channel, oldest)
+
+    async def request_channel(self, token: str) -> str | None:
+        return await self._requests.channel_of(token)
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        return await self._requests.reply(token, reply)
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         await self._reader.remember_url(digest, until)
@@ -320,7 +339,9 @@ class RedisBackend:
     def _on_pubsub_message(self, raw: bytes) -> None:
         try:
             if raw.startswith((b"m ", b"e ")) or not (
-                self._audiences.handle_message(raw) or self._revocations.handle_message(raw)
+                self._audiences.handle_message(raw)
+                or self._revocations.handle_message(raw)
+                or self._requests.handle_message(raw)
             ):
                 self._feed.handle_message(raw)
         except ValueError:
@@ -334,6 +355,7 @@ class RedisBackend:
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
         self._revocations.on_heartbeat(beat.revocations)
+        self._requests.check_nodes()
 
     def _set_clock(self, milliseconds: int, now: float) -> None:
         self._publisher.behind = milliseconds / 1000 - now

@@ -26,6 +26,8 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     end: bool
     sender: str | None = None
     """Omitted if there is none, so that it costs nothing then."""
+    reply_to: str | None = None
+    """Omitted, too."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -36,7 +38,10 @@ _FOREVER: Final = 0
 def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
     """Return the arguments of the script for one message, with the number of its subscribers at this node."""
     fields = (draft.channel, draft.data, draft.content_type, draft.encoding, draft.event, draft.end)
-    body = _encode(fields if draft.sender is None else (*fields, draft.sender))
+    if draft.reply_to is not None:
+        body = _encode((*fields, draft.sender, draft.reply_to))
+    else:
+        body = _encode(fields if draft.sender is None else (*fields, draft.sender))
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     size += len((draft.sender or "").encode())
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
@@ -95,6 +100,7 @@ def decode_message(raw: bytes) -> Message:
         body.end if is_kept else False,
         body.sender,
         is_kept=is_kept,
+        reply_to=None if is_kept else body.reply_to,
     )
 
 
