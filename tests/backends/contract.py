@@ -16,6 +16,7 @@ from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
+from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
 
@@ -460,6 +461,13 @@ class UrlContract:
 
 
 class BackendContract(
-    PublishContract, StartContract, EndContract, RetentionContract, RevocationContract, QueryContract, UrlContract
+    PublishContract,
+    StartContract,
+    LatestContract,
+    EndContract,
+    RetentionContract,
+    RevocationContract,
+    QueryContract,
+    UrlContract,
 ):
     """The whole contract."""
