@@ -76,7 +76,7 @@ def scan_newest(
                 return messages, seq
             seq = message.seq
             examined += 1
-            if covers(message.channel) and active[message.channel].newest_upto(upto) is message:
+            if active[message.channel].newest_upto(upto) is message and covers(message.channel):
                 messages.append(message)
                 size += message.size
         if examined < STEP:
