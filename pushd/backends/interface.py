@@ -15,7 +15,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 `Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId, Since
@@ -24,6 +24,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
+from pushd.core.usage import UsageReply, UsageReport
 
 
 class Audience(NamedTuple):
@@ -41,6 +42,10 @@ NOBODY: Final = Audience(False, {})
 
 def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
+
+
+async def _ignore_later() -> None:
+    """Do nothing, as `_ignore`."""
 
 
 class BackendEvents(NamedTuple):
@@ -71,6 +76,9 @@ class BackendEvents(NamedTuple):
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
     on_kick: Callable[[str], None] = _ignore
     """Called with a subject whose connections another node has asked to close."""
+    restore_usage: Callable[[], Awaitable[None]] = _ignore_later
+    """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
+    Raises a refusal when that fails; then it is called again."""
 
 
 class Duplicate(NamedTuple):
@@ -225,6 +233,29 @@ class Backend(Protocol):
         """Return whether a signed URL was used, and its time is not over.
 
         :raises Refusal: when that cannot be found out now.
+        """
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether several nodes may share the backend."""
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        """Tell the other nodes what subjects and addresses have at this node, and grant claims; reply to each report.
+
+        What a node has reported counts for the others until it reports something else, or for at most 15 s if it is
+        gone. A claim is granted if it is within its quota together with what all nodes have, claims that were granted
+        to other nodes included: so claims of several nodes at the same time never exceed a quota together. Claims of
+        one report count for those behind them. Repeats are harmless.
+
+        :raises Unavailable: when the other nodes cannot be asked; it is unknown what they count then.
+        """
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        """Add what this node has taken from token buckets that all nodes share; return how far they are from full.
+
+        :param used: by bucket, the seconds that it takes to refill what was taken; negative if it was refunded.
+        :return: by bucket, the seconds after which it is full if no node takes more.
+        :raises Unavailable: when the other nodes cannot be asked.
         """
 
     async def usage(self) -> Usage:

@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.revocations_file import RevocationsFile
+from pushd.backends.single_node import SingleNode
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -25,7 +26,7 @@ from pushd.net.turn_slices import Slices
 _SWEEP_SECONDS = 1.0
 
 
-class MemoryBackend:
+class MemoryBackend(SingleNode):
     """A backend that is a `Log` in memory. Long operations are spread over several reactor turns.
 
     :param clock: the monotonic clock by which messages expire.
@@ -102,11 +103,6 @@ class MemoryBackend:
             await self._file.append(revocation)
         if self._events:
             self._events.on_revocations((revocation,))
-
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         self._urls.add(digest, until, self._wall())

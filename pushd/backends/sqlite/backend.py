@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
+from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.tail import Tail
@@ -47,7 +48,7 @@ _MAX_WAITING_BYTES = 64 << 20
 T = TypeVar("T")
 
 
-class SqliteBackend:
+class SqliteBackend(SingleNode):
     """A backend with its log in a file.
 
     :param directory: the path of the directory of the history, which no other program may use.
@@ -145,11 +146,6 @@ class SqliteBackend:
         if refusal is not None:
             raise refusal
         await self._submit(RevokeRequest((revocation,), *self._time()))
-
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         if self._urls.contains(digest, self._wall()):
