@@ -161,6 +161,7 @@ class Hub:
         self._relief.stop()
         self.credentials.stop()
         self.shared_quotas.stop()
+        self._publisher.rates.shared.stop()
         await self._backend.stop()
 
     async def turn(self) -> None:

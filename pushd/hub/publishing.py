@@ -19,6 +19,7 @@ from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.rates import PublishRates, total
+from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
@@ -84,7 +85,7 @@ class Publisher:
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
-        self.rates = PublishRates(clock.seconds, messages_per_second)
+        self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
