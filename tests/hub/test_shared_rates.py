@@ -3,9 +3,13 @@
 from collections.abc import Callable, Mapping
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from pushd.core.errors import RateLimited, StorageFailed, Unavailable
+from pushd.backends.interface import Duplicate
+from pushd.core.errors import RateLimited, Unavailable
 from pushd.core.peer import Peer
 from pushd.core.token_bucket import TokenBuckets
 from tests.hub.hub_fixture import HubFixture
@@ -75,18 +79,29 @@ async def test_average_over_nodes_is_the_rate(shared: Shared, number: int) -> No
     assert RATE * seconds <= published <= RATE * (seconds + 10 * number)
 
 
-async def test_bursts_at_each_node_are_paid_back(shared: Shared) -> None:
-    nodes = await nodes_with(shared, 3)
-    peer = peer_of("alice", messages_per_second=RATE)
-    assert [await count(each, peer) for each in nodes] == [BURST] * 3
-    advance(nodes, 0.05)
-    advance(nodes, 0.95)
-    assert [await count(each, peer) for each in nodes[:2]] == [0, 0]
-    for _ in range(18):
-        advance(nodes, 1.0)
-        assert await count(nodes[1], peer) == 0 or _ > 16
-    advance(nodes, 2.0)
-    assert 0 < await count(nodes[0], peer) <= 2 * RATE
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 100), st.floats(0, 15)), min_size=20, max_size=40))
+def test_bursts_at_any_node_at_any_time_are_paid_back(bursts: list[tuple[int, int, float]]) -> None:
+    async def run() -> None:
+        nodes = await nodes_with(Shared(), 3)
+        peer = peer_of("alice", messages_per_second=RATE)
+        published, began = 0, nodes[0].clock.seconds()
+        for node, most, pause in bursts:
+            published += await count(nodes[node], peer, most)
+            advance(nodes, 0.05)
+            advance(nodes, pause)
+        assert published <= RATE * (nodes[0].clock.seconds() - began + 10 * 3)
+
+    done(Deferred.fromCoroutine(run()))
+
+
+def done(running: Deferred[None]) -> None:
+    """Return what has come of something, which must be over."""
+    failures: list[Failure] = []
+    running.addErrback(failures.append)
+    assert running.called
+    for failure in failures:
+        failure.raiseException()
 
 
 async def test_publisher_that_changes_the_node_gains_little(shared: Shared) -> None:
@@ -128,12 +143,11 @@ async def test_peer_without_a_rate_in_its_quota_is_not_told(shared: Shared) -> N
 async def test_refunded_messages_are_told(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = await nodes_with(shared, 1)
 
-    async def fail(*_: object) -> list[StorageFailed]:
-        return [StorageFailed("full")]
+    async def repeat(*_: object) -> list[Duplicate]:
+        return [Duplicate("E-1", 0)]
 
-    monkeypatch.setattr(nodes[0].backend, "publish", fail)
-    with pytest.raises(StorageFailed):
-        await nodes[0].hub.publish(peer_of("alice", messages_per_second=RATE), A)
+    monkeypatch.setattr(nodes[0].backend, "publish", repeat)
+    await nodes[0].hub.publish(peer_of("alice", messages_per_second=RATE), A)
     advance(nodes, 1.0)
     assert [list(each.values()) for each in shared.calls] == [[0.0]]
 
