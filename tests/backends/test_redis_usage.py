@@ -8,10 +8,11 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
-from pushd.core.errors import Refusal, TooManyConnections, TooManySubscriptions
+from pushd.core.errors import RateLimited, Refusal, TooManyConnections, TooManySubscriptions
 from pushd.core.grant import Grant
 from pushd.core.identity import Identity
-from pushd.core.peer import Peer
+from pushd.core.message import draft
+from pushd.core.peer import DAEMON, Peer
 from pushd.core.subscriber import SubscriberClosed
 from tests.backends.nodes import Ear, Node
 from tests.backends.redis_server import RedisServer, until
@@ -195,6 +196,23 @@ async def test_flushed_redis_gets_all_counts_back(three: list[Node], redis: Redi
     redis.ask("FLUSHALL")
     await until(lambda: stored(redis) == [(2, 2), (2, 2)], "reported")
     assert await come_at_once(three, identity_of("alice"), 5) == []
+
+
+async def test_rates_of_all_nodes_count_together(three: list[Node], redis: RedisServer) -> None:
+    grant = Grant.parse({"publish": ["a"], "quota": {"messages_per_second": 2}}, "alice", where="test")
+    peer = Peer("tcp", "192.0.2.1", grant, Identity("alice", grant, "shop"))
+    for _ in range(20):
+        await three[0].hub.publish(peer, draft("a", b"x"))
+    await until(lambda: redis.ask("ZCARD", "pushd:rates") == 1, "the exchange")
+    await three[1].hub.publish(peer, draft("a", b"x"))
+    published = 1
+    with pytest.raises(RateLimited):
+        while published < 20:
+            await pause(0.02)
+            await three[1].hub.publish(peer, draft("a", b"x"))
+            published += 1
+    assert published <= 10
+    assert await three[1].hub.publish(DAEMON, draft("a", b"x"))
 
 
 @pytest.mark.system
