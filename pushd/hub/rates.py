@@ -95,7 +95,7 @@ class PublishRates:
         return item
 
     def _share(self, quota: Quota, key: QuotaKey, messages: int, size: int) -> None:
-        """Tell the other nodes what was counted."""
+        """Exchange what was counted with the other nodes."""
         if quota.bytes_per_second is not None:
             self.shared.add(self._bytes, "bytes", key, size / quota.bytes_per_second)
         if quota.messages_per_second is not None:

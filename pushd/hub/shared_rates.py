@@ -1,7 +1,7 @@
-"""Rates over all nodes: each node tells the others once a second what was taken from token buckets, not per publish.
+"""Rates over all nodes: once a second, not per publish, each node exchanges with the others what was taken from buckets.
 
-A node allows what its own bucket has, and then takes from it what other nodes have told. So the average is that of the
-quota. A burst may be published once at each node, in the time until they have told each other.
+A node allows what its own bucket has, and then takes from it what other nodes have used. So the average is that of the
+quota. A burst may be published once at each node, in the time until the exchange.
 """
 
 from collections.abc import Collection
@@ -20,7 +20,7 @@ from pushd.net.eager_task import run_eagerly
 
 _SECONDS: Final = 1.0
 _FIRST_SECONDS: Final = 0.05
-"""After how long the first use of a bucket is told, so that a publisher that changes the node gains little."""
+"""After how long the first use of a bucket is reported, so that a publisher that changes the node gains little."""
 _BUCKETS: Final = 500
 """The most buckets in one call."""
 
@@ -31,7 +31,7 @@ _Bucket = tuple[TokenBuckets, str, QuotaKey]
 class SharedRates:
     """Exchanges what was taken from buckets. It does nothing if the backend has no other nodes.
 
-    What cannot be told, because the other nodes cannot be reached, is not told later: each node counts alone then.
+    What cannot be exchanged, because the backend is unavailable, is not exchanged later: each node counts alone then.
     """
 
     log = Logger()
@@ -41,7 +41,7 @@ class SharedRates:
         self._clock = clock
         self._used: dict[_Bucket, float] = {}
         """Seconds that it takes to refill what was taken since the last exchange."""
-        self._told: Collection[_Bucket] = ()
+        self._exchanged: Collection[_Bucket] = ()
         """The buckets of the last exchange."""
         self._timer: IDelayedCall | None = None
         self._is_exchanging = False
@@ -54,7 +54,7 @@ class SharedRates:
         used = self._used.get(bucket)
         self._used[bucket] = seconds if used is None else used + seconds
         if used is None:
-            self._schedule(_SECONDS if bucket in self._told else _FIRST_SECONDS)
+            self._schedule(_SECONDS if bucket in self._exchanged else _FIRST_SECONDS)
 
     def stop(self) -> None:
         """Exchange nothing any more."""
@@ -89,7 +89,7 @@ class SharedRates:
         for name, seconds in full.items():
             buckets, _, key = bucket = names[name]
             buckets.delay(key, seconds + max(0.0, self._used.get(bucket, 0.0)), now)
-        self._told = used.keys()
+        self._exchanged = used.keys()
         if self._used:
             self._schedule(_FIRST_SECONDS if len(used) == _BUCKETS else _SECONDS)
 

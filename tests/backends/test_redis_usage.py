@@ -30,7 +30,7 @@ def identity_of(subject: str, **quota: int) -> Identity:
     return Identity(subject, Grant.parse({"subscribe": ["**"], "quota": quota or QUOTA}, subject, where="test"), "shop")
 
 
-class Guest(Ear):
+class Visitor(Ear):
     """A subscriber whose subject has a quota."""
 
     def __init__(self, node: Node, identity: Identity | None = None, address: str = "192.0.2.1") -> None:
@@ -38,31 +38,31 @@ class Guest(Ear):
         super().__init__(node.hub, (), peer=Peer("ear", address, grant, identity, address))
 
 
-async def come(node: Node, identity: Identity | None = None, *topics: str, address: str = "192.0.2.1") -> Guest:
+async def come(node: Node, identity: Identity | None = None, *topics: str, address: str = "192.0.2.1") -> Visitor:
     """Connect and subscribe."""
-    guest = Guest(node, identity, address)
+    visitor = Visitor(node, identity, address)
     try:
-        await node.hub.subscribe(guest.subscriber, topics or ("a",))
+        await node.hub.subscribe(visitor.subscriber, topics or ("a",))
     except SubscriberClosed:
-        assert guest.given_up is not None
-        raise guest.given_up from None
+        assert visitor.given_up is not None
+        raise visitor.given_up from None
     except Refusal:
-        if not guest.subscriber.is_closed:
-            node.hub.remove(guest.subscriber)
+        if not visitor.subscriber.is_closed:
+            node.hub.remove(visitor.subscriber)
         raise
-    return guest
+    return visitor
 
 
-async def come_at_once(nodes: list[Node], identity: Identity, count: int) -> list[Guest]:
+async def come_at_once(nodes: list[Node], identity: Identity, count: int) -> list[Visitor]:
     """Connect many times at the same time, and return those who were not refused."""
     coming = [Deferred.fromCoroutine(come(nodes[number % len(nodes)], identity)) for number in range(count)]
-    return [guest for was_granted, guest in await DeferredList(coming, consumeErrors=True) if was_granted]
+    return [visitor for was_granted, visitor in await DeferredList(coming, consumeErrors=True) if was_granted]
 
 
-def leave(node: Node, *guests: Guest) -> None:
+def leave(node: Node, *visitors: Visitor) -> None:
     """Disconnect."""
-    for guest in guests:
-        node.hub.remove(guest.subscriber)
+    for visitor in visitors:
+        node.hub.remove(visitor.subscriber)
 
 
 def stored(redis: RedisServer) -> list[tuple[int, int]]:
@@ -93,13 +93,13 @@ async def test_connections_of_all_nodes_count_together(
     three: list[Node], redis: RedisServer, subject: str | None
 ) -> None:
     identity = None if subject is None else identity_of(subject)
-    guests = [await come(three[number % 2], identity) for number in range(CONNECTIONS)]
+    visitors = [await come(three[number % 2], identity) for number in range(CONNECTIONS)]
     for each in three:
         with pytest.raises(TooManyConnections, match="must not have more than 4 connections"):
             await come(each, identity)
     await come(three[2], identity_of("bob"))
     await come(three[2], None, address="192.0.2.9")
-    leave(three[0], guests[0])
+    leave(three[0], visitors[0])
     await come(three[2], identity)
     await until(lambda: sum(connections for connections, _ in stored(redis)) == CONNECTIONS + 2, "reports")
 
@@ -107,10 +107,10 @@ async def test_connections_of_all_nodes_count_together(
 async def test_connection_without_topics_is_closed(three: list[Node]) -> None:
     for number in range(CONNECTIONS):
         await come(three[number % 2], identity_of("alice"))
-    guest = Guest(three[2], identity_of("alice"))
-    assert guest.given_up is None
-    await until(lambda: guest.given_up is not None, "the refusal", 1.0)
-    assert isinstance(guest.given_up, TooManyConnections)
+    visitor = Visitor(three[2], identity_of("alice"))
+    assert visitor.given_up is None
+    await until(lambda: visitor.given_up is not None, "the refusal", 1.0)
+    assert isinstance(visitor.given_up, TooManyConnections)
     assert len(three[2].hub._quotas) == 0
 
 
@@ -132,8 +132,8 @@ async def test_burst_at_all_nodes_gets_exactly_the_quota(three: list[Node], redi
     for _ in range(5):
         granted = await come_at_once(three, identity_of("alice"), 60)
         assert len(granted) == CONNECTIONS
-        for guest in granted:
-            guest._hub.remove(guest.subscriber)
+        for visitor in granted:
+            visitor._hub.remove(visitor.subscriber)
         await until(lambda: stored(redis) == [], "nothing left")
         assert redis.ask("EXISTS", "pushd:owners:usage") == 0
 
@@ -142,13 +142,13 @@ async def test_new_credential_is_claimed_at_all_nodes(three: list[Node]) -> None
     alice = identity_of("alice")
     for number in range(CONNECTIONS):
         await come(three[number % 2], alice)
-    guest = await come(three[2], None, "x")
+    visitor = await come(three[2], None, "x")
     hub = three[2].hub
     with pytest.raises(TooManyConnections):
-        await hub.shared_quotas.claim_move(guest.subscriber.peer, alice)
+        await hub.shared_quotas.claim_move(visitor.subscriber.peer, alice)
     bob = identity_of("bob")
-    await hub.shared_quotas.claim_move(guest.subscriber.peer, bob)
-    hub.credentials.accept(guest.subscriber, bob)
+    await hub.shared_quotas.claim_move(visitor.subscriber.peer, bob)
+    hub.credentials.accept(visitor.subscriber, bob)
     assert len(await come_at_once(three, bob, 20)) == CONNECTIONS - 1
     assert len(hub.shared_quotas._changed) == 0
 
@@ -221,18 +221,18 @@ async def test_each_node_counts_alone_while_redis_is_away(own_redis: Callable[..
     nodes = [await node(redis.url, lease_seconds=TERM, publish_timeout=0.5) for _ in range(2)]
     await come(nodes[0], identity_of("alice"))
     redis.kill()
-    guests = [Guest(nodes[1], identity_of("alice")) for _ in range(CONNECTIONS)]
+    visitors = [Visitor(nodes[1], identity_of("alice")) for _ in range(CONNECTIONS)]
     with pytest.raises(TooManyConnections):
-        Guest(nodes[1], identity_of("alice"))
+        Visitor(nodes[1], identity_of("alice"))
     await pause(0.1)
-    assert [guest.given_up for guest in guests] == [None] * CONNECTIONS
+    assert [visitor.given_up for visitor in visitors] == [None] * CONNECTIONS
     redis.start()
     for each in nodes:
         await each.until_well()
     await until(lambda: stored(redis) == [(1, 1), (CONNECTIONS, 0)], "reported")
     assert await come_at_once(nodes, identity_of("alice"), 5) == []
-    assert [guest.given_up for guest in guests] == [None] * CONNECTIONS
-    leave(nodes[1], *guests[1:])
+    assert [visitor.given_up for visitor in visitors] == [None] * CONNECTIONS
+    leave(nodes[1], *visitors[1:])
     assert len(await come_at_once(nodes, identity_of("alice"), 9)) == CONNECTIONS - 2
 
 
@@ -246,11 +246,11 @@ async def test_frozen_redis_delays_a_connection_for_a_second(
     one = await node(redis.url)
     redis.freeze()
     try:
-        guest = Guest(one, identity_of("alice"))
+        visitor = Visitor(one, identity_of("alice"))
         began = reactor.seconds()
-        await one.hub.shared_quotas.opened(guest.subscriber.peer)
+        await one.hub.shared_quotas.opened(visitor.subscriber.peer)
         assert 0.9 < reactor.seconds() - began < 1.9
-        assert guest.given_up is None
+        assert visitor.given_up is None
     finally:
         redis.thaw()
     await one.until_well()

@@ -60,7 +60,7 @@ class NodeUsage:
             await self._within(self._lease.renew())
             replies = await self._report(reports)
         if isinstance(replies, bool):
-            raise Unavailable("the lease of this node in Redis has ended")
+            raise Unavailable("Redis has ended the lease of this node")
         return [UsageReply(granted if isinstance(granted, list) else (), elsewhere) for granted, elsewhere in replies]
 
     async def _report(self, reports: Sequence[UsageReport]) -> _Replies | bool:
