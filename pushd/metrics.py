@@ -110,6 +110,10 @@ class Counters:
         """Questions to the application, by how they were answered."""
         self.callback_seconds = Durations()
         """The time from a request to the application to its response or failure."""
+        self.requests: Counter[str] = Counter()
+        """Requests that were answered or refused, by outcome."""
+        self.open_requests = 0
+        """Requests that wait for their replies."""
         self.latency = Durations()
         """The time from publish to socket, for each slice of subscribers."""
         self.loop_delay = Durations()
@@ -186,6 +190,8 @@ def _families(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> It
     yield _labelled("pushd_revoked", "Revocations that this node has learned.", "kind", counters.revocations)
     yield GaugeMetricFamily("pushd_revocations", "Revocations that are kept.", counters.kept_revocations)
     yield from _of_callback(counters)
+    yield _labelled("pushd_requests", "Requests answered or refused.", "outcome", counters.requests)
+    yield GaugeMetricFamily("pushd_requests_open", "Requests that wait for their replies.", counters.open_requests)
     yield _histogram("pushd_latency_seconds", "Time from publish to socket.", counters.latency)
     yield _histogram("pushd_loop_delay_seconds", "Delay of a timer due every second.", counters.loop_delay)
     yield from _of_backend(usage)

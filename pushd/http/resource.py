@@ -13,7 +13,6 @@ from twisted.web.server import NOT_DONE_YET
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
-from pushd.core.answered_grant import UNASKED
 from pushd.core.errors import UNAUTHORIZED, Forbidden, InternalError, NotFound, Refusal, TooManyConnections
 from pushd.core.grant import FULL
 from pushd.core.identity import Identity
@@ -22,7 +21,7 @@ from pushd.http.access_log import AccessLog
 from pushd.http.authentication import TOKEN_PARAMETER, Carriers, forwarded_headers, identity_of_url, is_signed
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
-from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
+from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_own_page, is_same_origin
 from pushd.http.query import check_parameters
 from pushd.http.refusals import MethodNotAllowed
 from pushd.http.repeated_refusals import RepeatedRefusals
@@ -121,23 +120,22 @@ class HttpContext:
         :raises CallbackUnavailable: when the application does not answer.
         """
         peer = await self._identified(request, transport, needs_revocations=needs_revocations)
-        callbacks, version = self.callbacks, self.authenticator.version
-        if callbacks is None or (names := callbacks.application.forward_headers) is None or peer.grant.is_full:
+        if self.callbacks is None or self.callbacks.application.forward_headers is None or peer.grant.is_full:
             return peer
-        while True:
-            request.peer = peer  # also when it is refused, for the headers of the answer
-            peer.forwarded = forwarded_headers(request, names, is_foreign=self._is_foreign_page(request))
-            if peer.identity is not None and not needs_revocations:
-                return peer  # it is for those who find out why the application fails
-            if peer.identity is not None or not is_asked_later:
-                peer.grant = await callbacks.connect(peer, peer.identity, peer.grant)
-            elif callbacks.application.asks_connect:
-                peer.grant = UNASKED
-            if version is self.authenticator.version:
-                return peer
-            # A reload may have changed the grant of the credential meanwhile.
+        version = None
+        while version is not self.authenticator.version:  # a reload may change the grant of a credential meanwhile
+            if version is not None:
+                peer = await self._identified(request, transport, needs_revocations=needs_revocations)
             version = self.authenticator.version
-            peer = await self._identified(request, transport, needs_revocations=needs_revocations)
+            request.peer = peer  # also when it is refused, for the headers of the answer
+            peer.forwarded = forwarded_headers(
+                request, self.callbacks.application.forward_headers or (), self.allow_origins
+            )
+            if (
+                needs_revocations or peer.identity is None
+            ):  # else it is for those who find out why the application fails
+                await self.callbacks.connect_request(peer, is_asked_later=is_asked_later)
+        return peer
 
     async def _identified(self, request: Request, transport: str, *, needs_revocations: bool) -> Peer:
         """Return the peer of a request by its credential.
@@ -183,22 +181,12 @@ class HttpContext:
         """Check that no page of a foreign origin made the browser send a cookie."""
         origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
         is_reading = request.method in _SAFE and not request.is_handshake
-        if origin is not None:
-            # Only the browser knows the scheme of the daemon behind a proxy.
-            is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_cross_site(site)
-            is_own = is_same or self._is_named(origin)
-        else:
+        if origin is None:
             is_own = is_reading and site in (b"same-origin", b"none")
+        else:
+            is_own = is_own_page(origin, site, request.getHeader(b"host"), self.allow_origins)
         if not is_own:
             raise Forbidden("cookie must come from a page of the same origin, or of one that http.allow_origins names")
-
-    def _is_foreign_page(self, request: Request) -> bool:
-        """Return whether a page of a foreign origin may have made the browser send the request."""
-        origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
-        if origin is None:
-            return site not in (None, b"same-origin", b"none")
-        is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_cross_site(site)
-        return not (is_same or self._is_named(origin))
 
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).
@@ -238,9 +226,6 @@ class HttpContext:
     def serves_host(self, authority: bytes) -> bool:
         """Return whether loopback listeners serve a host; see `is_known_host`."""
         return is_known_host(authority, self.hosts)
-
-    def _is_named(self, origin: bytes) -> bool:
-        return origin.decode("latin-1") in self.allow_origins
 
     def _is_allowed(self, origin: bytes) -> bool:
         return bool(self.allow_origins & {origin.decode("latin-1"), "*"})

@@ -10,11 +10,12 @@ from typing import Final, Protocol, TypeVar
 from twisted.internet.defer import Deferred, gatherResults
 
 from pushd.auth.callback_question import Answer, CallbackAction, Question
-from pushd.core.answered_grant import AnonymousGrant, NarrowedGrant
+from pushd.core.answered_grant import UNASKED, AnonymousGrant, NarrowedGrant
 from pushd.core.cursor import Since
 from pushd.core.errors import CallbackUnavailable, NotGranted, Refusal, TokenMissing, TokenRevoked
 from pushd.core.grant import Action, Grant
 from pushd.core.identity import Identity
+from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import actions_of, check_topics
@@ -74,6 +75,17 @@ class CallbackChecks:
         self.application: Application = _NoApplication()
         """Replaced once when the daemon is built. A reload changes about what it is asked."""
         self._revocations = revocations
+
+    async def connect_request(self, peer: Peer, *, is_asked_later: bool) -> None:
+        """Set the grant of the peer of an HTTP request, after asking.
+
+        :param is_asked_later: whether a peer without a credential is asked about at its first command, see `UNASKED`.
+        :raises Refusal: see `connect`.
+        """
+        if peer.identity is not None or not is_asked_later:
+            peer.grant = await self.connect(peer, peer.identity, peer.grant)
+        elif self.application.asks_connect:
+            peer.grant = UNASKED
 
     async def connect(self, peer: Peer, identity: Identity | None, grant: Grant) -> Grant:
         """Return the grant of a peer that connects, after asking.
@@ -147,6 +159,7 @@ class CallbackChecks:
         :param decided: what was decided on channels before, to which this adds.
         """
         channels = dict.fromkeys(each.channel for each in items if not isinstance(each, Refusal))
+        decided |= dict.fromkeys(filter(is_reply, channels))  # which depend on the channel of the request
         unknown = [channel for channel in channels if channel not in decided]
         for first in range(0, len(unknown), _TOGETHER):
             deciding = [self._decide(peer, channel) for channel in unknown[first : first + _TOGETHER]]

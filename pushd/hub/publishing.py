@@ -1,6 +1,6 @@
 """Publishing: single messages, batches in time slices, and repeats with an idempotency key."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
@@ -12,14 +12,24 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import CallbackUnavailable, IdempotencyMismatch, NotGranted, Refusal, TokenMissing
+from pushd.core.errors import (
+    BadParameter,
+    CallbackUnavailable,
+    IdempotencyMismatch,
+    NoRequest,
+    NotGranted,
+    Refusal,
+    TokenMissing,
+)
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
+from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.callbacks import CallbackChecks, Decided
 from pushd.hub.rates import PublishRates, total
+from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
@@ -40,6 +50,7 @@ class Receipt(NamedTuple):
     """The answer to a publish."""
 
     id: str
+    """Empty for an ephemeral message."""
     channel: str
     subscribers: int
     """Number of subscribers at this node."""
@@ -48,7 +59,7 @@ class Receipt(NamedTuple):
 
     def facts(self) -> dict[str, object]:
         """Return the public fields, in the order in which they are shown."""
-        facts: dict[str, object] = {"id": self.id, "channel": self.channel, "subscribers": self.subscribers}
+        facts: dict[str, object] = {"id": self.id or None, "channel": self.channel, "subscribers": self.subscribers}
         return facts | {"local": True} if self.is_local else facts
 
 
@@ -91,26 +102,67 @@ class Publisher:
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
-        self.rates = PublishRates(clock.seconds, messages_per_second)
+        self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._callbacks = callbacks
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
+        self.reply: Callable[[Peer, Draft], Awaitable[Receipt]] = _no_requests
+        """Delivers a reply to a request."""
 
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
-        asks = self._callbacks.application.asks_publish
-        if asks:
-            self._callbacks.check_before_publish(peer, (draft.channel,))
-        else:
-            check_topics(peer, "publish", (draft.channel,))
+        draft = self.admit(peer, draft)
+        if draft.channel[0] == "$" and is_reply(draft.channel):
+            return await self.reply(peer, draft)
+        if self._callbacks.application.asks_publish:
+            await self._callbacks.check_publish(peer, (draft.channel,))
+        (receipt,) = await self._publish(peer, [draft])
+        if isinstance(receipt, Refusal):
+            raise receipt
+        return receipt
+
+    def admit(self, peer: Peer, draft: Draft) -> Draft:
+        """Return a message with its sender, counted in the rates of the peer; for a reply `reply` checks the grant.
+
+        The application is not asked yet.
+
+        :raises NotGranted: when the peer may not publish it.
+        :raises RateLimited: when it exceeds a rate.
+        """
+        if not is_reply(draft.channel):
+            self.check_grant(peer, draft.channel)
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
             self.rates.take(peer, 1, len(draft.data))
-        if asks:
-            await self._callbacks.check_publish(peer, (draft.channel,))
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
+        return draft
+
+    def check_grant(self, peer: Peer, channel: str) -> None:
+        """Check the grant of a publisher, as far as an answer of the application cannot replace it.
+
+        :raises NotGranted: when it may not publish to the channel.
+        """
+        if self._callbacks.application.asks_publish:
+            self._callbacks.check_before_publish(peer, (channel,))
+        else:
+            check_topics(peer, "publish", (channel,))
+
+    async def check_application(self, peer: Peer, channel: str) -> None:
+        """Check, by asking the application if it is to be asked, that a peer may publish to a channel.
+
+        :raises NotGranted: when it may not.
+        :raises CallbackUnavailable: when the application does not answer.
+        """
+        if self._callbacks.application.asks_publish:
+            await self._callbacks.check_publish(peer, (channel,))
+
+    async def publish_admitted(self, peer: Peer, draft: Draft) -> Receipt:
+        """Publish a message that was admitted.
+
+        :raises Refusal: when the backend did not accept it.
+        """
         (receipt,) = await self._publish(peer, [draft])
         if isinstance(receipt, Refusal):
             raise receipt
@@ -128,10 +180,14 @@ class Publisher:
         asks = self._callbacks.asks_publish_of(peer)
         if asks and as_whole:
             drafts = list(drafts)
-            await self._callbacks.check_publish(peer, [each.channel for each in drafts if isinstance(each, Draft)])
+            channels = [each.channel for each in drafts if isinstance(each, Draft) and not is_reply(each.channel)]
+            if channels:
+                await self._callbacks.check_publish(peer, channels)
             asks = False
         elif not asks or peer.identity is not None:
             drafts = granted(peer, drafts)
+        if key is not None:
+            drafts = map(_unless_transient, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
@@ -197,12 +253,24 @@ class Publisher:
                 items = self.rates.admit(peer, items, as_whole=key is not None)
             if asks:
                 items = await self._callbacks.granted(peer, items, decided)
+            rest: Sequence[Draft | Receipt | Refusal] = items
+            if any(isinstance(item, Draft) and item.channel[0] == "$" for item in items):
+                rest = [await self._if_reply(peer, item) for item in items]
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
             slice_key = None if key is None else _key_of_slice(key, len(receipts), items)
-            accepted = iter(await self._publish(peer, [item for item in items if isinstance(item, Draft)], slice_key))
-            receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
+            accepted = iter(await self._publish(peer, [item for item in rest if isinstance(item, Draft)], slice_key))
+            receipts += [next(accepted) if isinstance(item, Draft) else item for item in rest]
         return receipts
+
+    async def _if_reply(self, peer: Peer, item: Draft | Receipt | Refusal) -> Draft | Receipt | Refusal:
+        """Deliver an item if it is a reply; return what takes its place."""
+        if isinstance(item, Draft) and is_reply(item.channel):
+            try:
+                return await self.reply(peer, item)
+            except Refusal as refusal:
+                return refusal.without_traceback()
+        return item
 
     async def _match_ahead(self, channels: Iterable[str]) -> None:
         """Find the subscribers of channels, which are cached then, in as many reactor turns as it takes."""
@@ -230,8 +298,13 @@ class Publisher:
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
             subscribers = len(self._subscribers_of(draft.channel))
-            receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
+            id = accepted.id if accepted.is_kept else ""
+            receipts.append(Receipt(id, draft.channel, subscribers, accepted.is_local))
         return receipts
+
+
+async def _no_requests(peer: Peer, draft: Draft) -> Receipt:
+    raise NoRequest("there are no requests")
 
 
 def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft | Refusal]:
@@ -239,10 +312,17 @@ def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft 
     return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
 
 
+def _unless_transient(draft: Draft | Refusal) -> Draft | Refusal:
+    """Return the draft of a publish with an idempotency key, or a refusal if it is not kept."""
+    if isinstance(draft, Refusal) or draft.keep:
+        return draft
+    return BadParameter("message that is not kept must not have an Idempotency-Key")
+
+
 def _if_granted(peer: Peer, receipt: Receipt | Refusal) -> Receipt | Refusal:
     """Return a remembered receipt, or a refusal if the peer may not publish to its channel any more."""
     try:
-        if isinstance(receipt, Receipt):
+        if isinstance(receipt, Receipt) and not is_reply(receipt.channel):
             check_topics(peer, "publish", (receipt.channel,))
     except (NotGranted, TokenMissing) as refusal:
         return refusal.without_traceback()

@@ -122,8 +122,8 @@ async def application() -> AsyncIterator[Application]:
 
 
 def write_callback(folder: Path, application: Application, **settings: object) -> str:
-    """Write the secret; return the lines of the section."""
+    """Write the secret; return the lines of the section. The timeout is that of a busy machine."""
     secret = folder / "callback.secret"
     secret.write_text(application.secret + "\n")
-    rows = {"url": application.url, "secret_files": [str(secret)], **settings}
+    rows = {"url": application.url, "secret_files": [str(secret)], "timeout": 10, **settings}
     return "\n".join(["[auth.callback]", *(f"{key} = {json.dumps(value)}" for key, value in rows.items())]) + "\n"

@@ -332,7 +332,7 @@ async def test_a_quota_in_an_answer_counts(scene: Scene) -> None:
 
 
 async def test_a_token_that_is_revoked_while_the_application_is_asked_is_refused(scene: Scene) -> None:
-    daemon = await scene.start(timeout=10)
+    daemon = await scene.start()
     scene.application.answer = lambda question: {"allow": True} if question["sub"] == subject_of(SETUP) else None
     asking = Deferred.fromCoroutine(daemon.request("GET", "/history/a", None, bearer(ALICE)))
     await until(lambda: scene.application.unanswered, "the question")
@@ -343,18 +343,18 @@ async def test_a_token_that_is_revoked_while_the_application_is_asked_is_refused
 
 
 async def test_a_token_that_is_removed_while_the_application_is_asked_is_refused(scene: Scene) -> None:
-    daemon = await scene.start(timeout=10)
+    daemon = await scene.start()
     scene.application.answer = lambda question: None
     asking = Deferred.fromCoroutine(daemon.request("GET", "/history/a", None, bearer(ALICE)))
     await until(lambda: scene.application.unanswered, "the question")
-    scene.write(tokens={}, timeout=10)
+    scene.write(tokens={})
     await daemon.reload()
     scene.application.unanswered[0].write(response(b'{"allow":true}'))
     assert (await asking).json["error"]["code"] == "token-invalid"
 
 
 async def test_a_client_that_disconnects_while_the_application_is_asked(scene: Scene) -> None:
-    daemon = await scene.start(timeout=10)
+    daemon = await scene.start()
     scene.application.answer = lambda question: None
     clients = [
         daemon.connect("http", HttpClient(encode_request("GET", path, None, bearer(ALICE))))
@@ -505,7 +505,7 @@ async def test_an_event_source_tries_again_later(scene: Scene) -> None:
 
 
 async def test_a_callback_that_hangs_delays_only_those_who_wait_for_it(scene: Scene) -> None:
-    daemon = await scene.start(actions=["publish"], timeout=10)
+    daemon = await scene.start(actions=["publish"])
     scene.application.answer = lambda question: {"allow": True} if question["topics"] == ["fast"] else None
     await open_stream(daemon, "/stream/fast", bearer(ALICE))
     waiting = [
