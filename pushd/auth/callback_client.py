@@ -23,6 +23,8 @@ MAX_REQUESTS: Final = 32
 """The most requests under way."""
 MAX_WAITING: Final = 1000
 """The most questions that wait for one of them to end."""
+MAX_BYTES: Final = 16 << 20
+"""The most bytes of all questions under way and waiting."""
 _RELEASED: Final = 20
 """Waiting peers that continue in one reactor turn: about 2 ms."""
 _LOG_SECONDS: Final = 60
@@ -79,6 +81,8 @@ class CallbackClient:
         self._waiters: dict[bytes, list[Deferred[Answer]]] = {}
         """Who waits for the answer to a question, by its digest."""
         self._running: set[Deferred[None]] = set()
+        self._bytes = 0
+        """Bytes of the questions under way and waiting."""
         self._is_stopped = False
         self._logged_failure = ""
         self._log_again_at = 0.0
@@ -113,11 +117,16 @@ class CallbackClient:
         """Start to ask; all who wait for the answer get it."""
         start: Deferred[None] = Deferred()
         self._running.add(start)
+        self._bytes += len(body)
         asking = start.addCallback(lambda _: Deferred.fromCoroutine(self._ask(body, subject)))
         asking.addCallbacks(
             lambda answer: self._answer(digest, answer), lambda failure: self._refuse(digest, failure)
-        ).addBoth(lambda _: self._running.discard(start))
+        ).addBoth(lambda _: self._ended(start, len(body)))
         start.callback(None)
+
+    def _ended(self, start: Deferred[None], size: int) -> None:
+        self._running.discard(start)
+        self._bytes -= size
 
     def _answer(self, digest: bytes, answer: Answer) -> None:
         self._tools.observer.callback_questions["request"] += 1
@@ -154,7 +163,8 @@ class CallbackClient:
             self._end_turn()
 
     async def _wait_for_turn(self) -> None:
-        if not self._turns.tokens and len(self._turns.waiting) >= MAX_WAITING:
+        is_full = not self._turns.tokens and len(self._turns.waiting) >= MAX_WAITING
+        if is_full or self._bytes > MAX_BYTES:
             raise CallbackUnavailable(_REFUSAL)
         acquired = self._turns.acquire()
         if not acquired.called:

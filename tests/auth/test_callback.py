@@ -161,6 +161,19 @@ def test_requests_and_questions_that_wait_are_bounded(scene: Scene) -> None:
     assert scene.requests[-1].body == question(MAX_REQUESTS).encode()
 
 
+def test_the_bytes_of_questions_are_bounded(scene: Scene) -> None:
+    def ask_large(number: int) -> Asked:
+        large = question(number)._replace(topics=(f"a/{number}", "b" * (4 << 20)))
+        return Asked(Deferred.fromCoroutine(scene.callback.ask(large)))
+
+    asked = [ask_large(number) for number in range(5)]
+    assert [each.called for each in asked] == [False, False, False, True, True]
+    assert asked[4].retry_after == 1
+    scene.answer()
+    assert asked[0].answer.is_allowed
+    assert not ask_large(5).called
+
+
 def test_a_question_waits_no_longer_than_a_request_takes(scene: Scene) -> None:
     for number in range(MAX_REQUESTS):
         scene.ask(number)
