@@ -240,7 +240,7 @@ class Backend(Protocol):
         """Whether several nodes may share the backend."""
 
     async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
-        """Report to the other nodes what subjects and addresses have at this node, and grant claims; reply to each report.
+        """Report to the other nodes what subjects and addresses have at this node, grant claims, and reply to each.
 
         What a node has reported counts for the others until it reports something else, or for at most 15 s if it is
         gone. A claim is granted if it is within its quota together with what all nodes have, claims that were granted
