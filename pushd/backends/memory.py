@@ -17,7 +17,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.log import Log
 from pushd.core.log_reader import LogReader
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
@@ -82,8 +82,11 @@ class MemoryBackend(SingleNode):
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         return await self._slices.run(self._reader.open(topics, since, self._wall(), self._clock.seconds()))
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        return await self._slices.run(self._reader.page(topics, after, count, size, self._clock.seconds()))
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
+        now = self._clock.seconds()
+        return await self._slices.run(self._reader.page(topics, after, count, size, now, latest_until))
 
     async def info(self, channel: str) -> ChannelInfo | None:
         await self._expire()
@@ -117,6 +120,11 @@ class MemoryBackend(SingleNode):
         return self._events.revocations() if self._events else ()
 
     def _publish(self, draft: Draft) -> Message | Refusal:
+        if not draft.keep:
+            message = transient(draft, self._log.epoch, self._log.head, self._wall())
+            if self._events:
+                self._events.on_message(message)
+            return message
         try:
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:

@@ -1,7 +1,8 @@
 """What backends of one node have in common: there are no others to ask."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from pushd.core.message import Draft
 from pushd.core.usage import UsageReply, UsageReport
 
 
@@ -12,6 +13,7 @@ class SingleNode:
     """
 
     has_nodes = False
+    node = ""
     revocations_age = 0.0
 
     async def kick(self, subject: str) -> None:
@@ -22,6 +24,18 @@ class SingleNode:
 
     async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
         return used
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        pass
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        pass
+
+    async def request_channel(self, token: str) -> str | None:
+        return None
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        return False
 
 
 def _judge(report: UsageReport) -> UsageReply:

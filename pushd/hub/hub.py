@@ -25,6 +25,7 @@ from pushd.core.errors import (
     Kicked,
     NotGranted,
     Refusal,
+    Stopping,
     UnknownChannel,
     UnknownConnection,
 )
@@ -44,6 +45,7 @@ from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
 from pushd.hub.replay import Replay, drained
+from pushd.hub.requests import Requests
 from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
 from pushd.hub.shared_quotas import SharedQuotas
@@ -94,17 +96,19 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._quotas = Quotas()
-        self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
+        quotas = self._quotas = Quotas()
+        self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
-        self._subscriptions = Subscriptions(
-            backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
-        )
-        self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
+        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
+        self.credentials = Credentials(clock, wall, turns, quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
+        self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
+        """Requests and replies."""
+        self._publisher.reply = self.requests.reply
+        self._subscriptions.on_left = self.requests.topics_left
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
         self._listener = BackendListener(
             self.dispatcher,
@@ -123,21 +127,18 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        revocations = self.revocations
-        events = self._listener.events()._replace(
-            on_revocations=revocations.on_revocations,
-            revocations=revocations.known,
-            on_kick=revocations.on_kick,
-            restore_usage=self.shared_quotas.restore,
-        )
-        await self._backend.start(events)
+        events = self.revocations.callbacks(self._listener.events())
+        await self._backend.start(events._replace(restore_usage=self.shared_quotas.restore, requests=self.requests))
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
 
     def begin_shutdown(self) -> None:
-        """Report the daemon as not ready from now on, and send all accepted messages to ready subscribers."""
+        """Report the daemon as not ready from now on, send all accepted messages to ready subscribers, and refuse all
+        requests that wait for replies.
+        """
         self.unavailable_reason = _STOPPING
         self._scheduler.flush()
+        self.requests.stop(Stopping(_STOPPING))
 
     def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
         """Change limits, for subscriptions and messages from now on."""
@@ -212,15 +213,14 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id.
 
-        :raises TooManyConnections: when the quota of the peer allows no more connections. If it is found out later,
-            because other nodes have to be asked, the connection is closed; `subscribe` waits for that.
+        :raises TooManyConnections: when the quota of the peer allows no more. If the quota over all nodes does not, the
+            connection is closed with it later; `subscribe` waits for that.
         """
         self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
-        if subscriber.peer.grant.quota is not UNLIMITED:
-            self.shared_quotas.claim_connection(subscriber)
+        self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -291,6 +291,7 @@ class Hub:
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
+        self.requests.remove(subscriber)
         self._quotas.remove(subscriber.peer)
 
     def disconnect(self, subscriber: Subscriber, cause: Exception) -> None:
