@@ -272,12 +272,15 @@ class SharedQuotas:
         self._report_soon()
 
     def _on_refusal(self, reports: Sequence[UsageReport], waiting: Sequence[_Waiting], refusal: Refusal) -> None:
-        """Grant claims by the counts of this node alone, and report again later."""
-        for report in reports:
-            self._quotas.set_elsewhere(report.key, 0)
-            self._changed[report.key] = None
+        """Grant all claims by the counts of this node alone, and report again later."""
+        waiting, self._waiting = [*waiting, *self._waiting], deque()
+        for key in (*(report.key for report in reports), *(each.key for each in waiting)):
+            self._quotas.set_elsewhere(key, 0)
+            self._changed[key] = None
         if len(self._changed) > _MAX_CHANGED:
-            self._changed = {key: None for key in self._changed if self._quotas.counts(key) != (0, 0)}
+            for key in [each for each in self._changed if self._quotas.counts(each) == (0, 0)]:
+                del self._changed[key]
+                self._quotas.forget(key)
         if self._retry is None and not self._is_stopped:
             self._retry = self._clock.callLater(_RETRY_SECONDS, self._report_again)
         for each in waiting:
