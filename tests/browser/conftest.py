@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, WebError, expect, sync_playwright
@@ -38,9 +39,9 @@ def find_browser(names: tuple[str, ...], package: str) -> str:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Headless Chromium."""
+@contextmanager
+def running_chromium() -> Iterator[Browser]:
+    """Start headless Chromium."""
     path = find_browser(_CHROMIUM, "chromium")
     # As root Chromium does not start with its sandbox.
     flags = [*_FLAGS, "--no-sandbox"] if os.geteuid() == 0 else _FLAGS
@@ -48,6 +49,13 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
