@@ -15,7 +15,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 `Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId, Since
@@ -41,6 +41,19 @@ NOBODY: Final = Audience(False, {})
 
 def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
+
+
+async def _close_none(subject: str) -> int:
+    """Close no connections: the default of `BackendEvents.on_kick`."""
+    return 0
+
+
+class ClosedElsewhere(NamedTuple):
+    """The connections that the other nodes have closed."""
+
+    closed: int = 0
+    unanswered: int = 0
+    """The number of nodes that have not replied in time. They may have closed connections, too."""
 
 
 class BackendEvents(NamedTuple):
@@ -69,8 +82,9 @@ class BackendEvents(NamedTuple):
     called with known ones."""
     revocations: Callable[[], Iterable[Revocation]] = tuple
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
-    on_kick: Callable[[str], None] = _ignore
-    """Called with a subject whose connections another node has asked to close."""
+    on_kick: Callable[[str], Awaitable[int]] = _close_none
+    """Called with a subject whose connections another node has asked to close; returns how many were closed, which may
+    take a while."""
 
 
 class Duplicate(NamedTuple):
@@ -205,8 +219,8 @@ class Backend(Protocol):
     def revocations_age(self) -> float:
         """Seconds since this node last knew all revocations; infinite before the first time."""
 
-    async def kick(self, subject: str) -> None:
-        """Ask all other nodes to close the connections of a subject.
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        """Ask all other nodes to close the connections of a subject, and wait for their replies, about a second.
 
         :raises Refusal: when they cannot be asked now.
         """

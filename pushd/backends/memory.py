@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from pushd.backends.epoch import new_epoch
-from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
+from pushd.backends.interface import NOBODY, Audience, BackendEvents, ClosedElsewhere, Usage
 from pushd.backends.revocations_file import RevocationsFile
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
@@ -105,8 +105,8 @@ class MemoryBackend:
 
     revocations_age = 0.0
 
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        return ClosedElsewhere()
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         self._urls.add(digest, until, self._wall())

@@ -7,7 +7,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pushd.backends.interface import Backend
+from pushd.backends.interface import Backend, ClosedElsewhere
 from pushd.core.errors import BadParameter, Kicked, Refusal, TokenRevoked, TooManyRevocations, Unavailable
 from pushd.core.identity import Identity
 from pushd.core.message import Draft
@@ -143,17 +143,21 @@ class RevocationControl:
         self._known.expire(self._wall())
         return self._known.page(after, limit)
 
-    async def kick(self, peer: Peer, subject: str) -> int:
-        """Close the connections of a subject at all nodes, and return how many there were at this one.
+    async def kick(self, peer: Peer, subject: str) -> ClosedElsewhere:
+        """Close the connections of a subject at all nodes, and return how many there were, and from how many nodes
+        that is not known.
 
         :raises NotGranted: when the peer may not.
         :raises Unavailable: when the other nodes cannot be asked; those of this one are closed nevertheless.
         """
         check_operation(peer, "kick")
-        closed = await self._turns.run(self._close_subject(subject))
-        self.log.info("{peer}: {count} connections of a subject closed by an operator", peer=peer, count=closed)
-        await self._backend.kick(subject)
-        return closed
+        closed, unanswered = await self._turns.run(self._close_subject(subject)), 0
+        try:
+            others = await self._backend.kick(subject)
+            closed, unanswered = closed + others.closed, others.unanswered
+        finally:
+            self.log.info("{peer}: {count} connections of a subject closed by an operator", peer=peer, count=closed)
+        return ClosedElsewhere(closed, unanswered)
 
     # From the backend
 
@@ -172,9 +176,9 @@ class RevocationControl:
         self._known.expire(self._wall())
         return list(self._known)
 
-    def on_kick(self, subject: str) -> None:
+    async def on_kick(self, subject: str) -> int:
         """See `BackendEvents`."""
-        self._run(self._turns.run(self._close_subject(subject)))
+        return await self._turns.run(self._close_subject(subject))
 
     # Connections
 

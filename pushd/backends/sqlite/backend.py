@@ -14,7 +14,15 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
+from pushd.backends.interface import (
+    NOBODY,
+    Audience,
+    BackendEvents,
+    BackendUnusable,
+    ClosedElsewhere,
+    DiskUsage,
+    Usage,
+)
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.tail import Tail
@@ -148,8 +156,8 @@ class SqliteBackend:
 
     revocations_age = 0.0
 
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        return ClosedElsewhere()
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         if self._urls.contains(digest, self._wall()):
