@@ -55,13 +55,13 @@ def check_claims(claims: Claims, rules: ClaimRules, now: float) -> int:
     return expires
 
 
-def check_expiry(expires: int, now: float) -> None:
-    """Check that a token has not expired.
+def check_expiry(expires: int, now: float, subject: str | None) -> None:
+    """Check that a genuine token has not expired.
 
     :raises CheckFailed: when it has.
     """
     if now >= expires + LEEWAY:
-        raise CheckFailed(Check.EXPIRY, "exp", "token has expired (claim exp)")
+        raise CheckFailed(Check.EXPIRY, "exp", "token has expired (claim exp)", subject=subject)
 
 
 def identify(claims: Claims, rules: ClaimRules, issuer: str, expires: int) -> Identity:

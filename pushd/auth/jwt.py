@@ -118,7 +118,7 @@ class JwtVerifier:
         now = self._clock()
         expires = check_claims(token.claims, issuer.rules, now)
         identity = identify(token.claims, issuer.rules, issuer.name, expires)
-        check_expiry(expires, now)
+        check_expiry(expires, now, identity.subject)
         return identity
 
 

@@ -83,7 +83,8 @@ class SignedUrls:
                 with suppress(Refusal):
                     await self._memory.remember_url(url.digest, url.until)
         elif now >= url.until or not await self._memory.is_url_remembered(url.digest):
-            raise TokenExpired("signed URL has expired; a client that used it before exp may reconnect before until")
+            text = "signed URL has expired; a client that used it before exp may reconnect before until"
+            raise TokenExpired(text, subject=url.identity.subject)
         if self.keys is not keys:  # a reload may have removed the key meanwhile
             verify(self.keys, method, path, parameters)
         return url.identity

@@ -297,6 +297,12 @@ class LogSettings:
         "Other minimum levels for loggers, including those whose names begin with the name and a dot.",
         "NAME=LEVEL",
     )
+    audit: str = setting(
+        "",
+        text,
+        "The file of the audit log; - is standard output; if empty, there is none.",
+        "path",
+    )
     access: float = setting(0, share, "The share of HTTP requests in the access log; 0 disables it.", "0 to 1")
 
 

@@ -14,7 +14,7 @@ from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
 from pushd.core.errors import UNAUTHORIZED, Forbidden, InternalError, NotFound, Refusal, TooManyConnections
-from pushd.core.grant import FULL
+from pushd.core.grant import FULL, NOTHING
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
@@ -96,6 +96,11 @@ class HttpContext:
         before, client = request.peer, self.client_of(request)
         peer = request.peer = Peer(transport, client, before.grant, before.identity, network_of(client))
         return peer
+
+    def requester(self, request: Request, transport: str = "http") -> Peer:
+        """Return who has sent a request that is refused, as far as that is known."""
+        client = self.client_of(request)
+        return Peer(transport, client, NOTHING, request.peer.identity, network_of(client))
 
     async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
         """Return the peer of a request.
@@ -256,10 +261,10 @@ class HttpResource(Resource):
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """Answer a refused request. An address that repeats refused requests is asked to wait longer each time."""
-        client = self.context.client_of(request)
-        self.context.counters.count_refusal(refusal, f"http {client}")
+        peer = self.context.requester(request)
+        self.context.counters.count_refusal(refusal, peer)
         if isinstance(refusal, UNAUTHORIZED) and (
-            seconds := self.context.repeated_refusals.count(network_of(client) or client)
+            seconds := self.context.repeated_refusals.count(peer.network or peer.address)
         ):
             request.setHeader(b"Retry-After", b"%d" % seconds)
         request.answer(render_refusal(request, refusal))

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.connection_ids import ConnectionIds
@@ -94,12 +95,17 @@ class Hub:
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
         self._quotas = Quotas()
-        self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
+        self.audit = audit = AuditLog(clock, wall)
+        """The audit log, which is off until it is opened."""
+        counters.on_access_refused = audit.refused
+        self.credentials = Credentials(clock, wall, turns, self._quotas, audit, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
-        self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
+        )
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -152,6 +158,7 @@ class Hub:
         self._relief.stop()
         self.credentials.stop()
         await self._backend.stop()
+        self.audit.close()
 
     async def turn(self) -> None:
         """Wait for the next reactor turn, within work that takes long."""
@@ -303,6 +310,7 @@ class Hub:
         if subscriber is None:
             raise UnknownConnection("there is no such connection at this node; /connections lists them")
         self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
+        self.audit.kicked(peer, subscriber.peer)
         self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
@@ -375,3 +383,4 @@ class Hub:
             if not audience.named:
                 raise UnknownChannel(NO_CHANNEL)
             self._listener.on_deleted(channel)
+        self.audit.deleted(peer, channel)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend, ClosedElsewhere
 from pushd.core.errors import BadParameter, Kicked, Refusal, TokenRevoked, TooManyRevocations, Unavailable
 from pushd.core.identity import Identity
@@ -48,6 +49,7 @@ class RevocationControl:
         disconnect: Callable[[Subscriber, Refusal], None],
         turns: Slices,
         counters: Counters,
+        audit: AuditLog,
         wall: Callable[[], float],
     ) -> None:
         self._backend = backend
@@ -55,6 +57,7 @@ class RevocationControl:
         self._disconnect = disconnect
         self._turns = turns
         self._counters = counters
+        self._audit = audit
         self._wall = wall
         self._known = Revocations()
         self._lifetime = float(DEFAULT_LIFETIME)
@@ -87,7 +90,7 @@ class RevocationControl:
         :raises TokenRevoked: when it has.
         """
         if self._known.covering(identity) is not None:
-            raise TokenRevoked(REVOKED)
+            raise TokenRevoked(REVOKED, subject=identity.subject)
 
     def unless_revoked(self, peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | Refusal]:
         """Return drafts, with a refusal in the place of each that is read after the credential was revoked."""
@@ -131,6 +134,7 @@ class RevocationControl:
         revocation = revocation if known is None else known.merged(revocation)
         await self._backend.revoke(revocation)
         self.log.info("{peer}: revoked credentials by {kind}", peer=peer, kind=revocation.kind)
+        self._audit.revoked(peer, revocation)
         self.on_kept(revocation)
         return revocation
 
@@ -157,6 +161,7 @@ class RevocationControl:
             closed, unanswered = closed + others.closed, others.unanswered
         finally:
             self.log.info("{peer}: {count} connections of a subject closed by an operator", peer=peer, count=closed)
+            self._audit.kicked_subject(peer, subject, closed)
         return ClosedElsewhere(closed, unanswered)
 
     # From the backend

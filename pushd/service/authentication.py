@@ -9,6 +9,7 @@ from twisted.application.service import MultiService
 from twisted.logger import Logger
 from twisted.web.client import Agent
 
+from pushd.audit.log import AuditLog
 from pushd.auth.authenticator import Authenticator, Verifier
 from pushd.auth.claims import LEEWAY
 from pushd.auth.jwks import JwksSources
@@ -82,6 +83,7 @@ class AuthenticationService(MultiService):
         self._jwks.setServiceParent(self)
         self.tokens = StaticTokens({})
         self._revocations: RevocationControl | None = None
+        self._audit: AuditLog | None = None
         self.signed_urls = SignedUrls({}, memory, unix_time)
         try:
             credentials = read_credentials(settings, self._jwks.open)
@@ -90,8 +92,9 @@ class AuthenticationService(MultiService):
         self._log_count("Authentication is on", settings, credentials)
         self._apply(settings, credentials)
 
-    def use(self, revocations: RevocationControl) -> None:
-        """Check credentials for revocations from now on."""
+    def use(self, revocations: RevocationControl, audit: AuditLog) -> None:
+        """Check credentials for revocations, and record changes of static tokens, from now on."""
+        self._audit = audit
         self._revocations = self.authenticator.revocations = revocations
         revocations.on_kept = self._warn_of_static_tokens
         self._set_times()
@@ -114,6 +117,7 @@ class AuthenticationService(MultiService):
             credentials = Credentials(self.tokens, tuple(self.jwt.issuers), self.signed_urls.keys)
         else:
             self._log_count("Tokens and keys read again", settings, credentials)
+            self._record_changes(credentials.tokens)
         self._apply(settings, credentials)
         self._set_times()
 
@@ -141,6 +145,11 @@ class AuthenticationService(MultiService):
                 tokens=len(credentials.tokens),
                 issuers=len(credentials.issuers),
             )
+
+    def _record_changes(self, tokens: StaticTokens) -> None:
+        if self._audit is not None:
+            for event, identity in tokens.changes_since(self.tokens):
+                self._audit.token_changed(event, identity)
 
     def _renew_token(self, peer: Peer, identity: Identity) -> None:
         current = self.tokens.current(identity)

@@ -31,6 +31,7 @@ from pushd.net.low_priority import LowPriorityReaders
 from pushd.net.shared_port import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.net.unix_clock import UnixClock
+from pushd.service.audit import open_audit, reopen_audit
 from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, make_backend
 from pushd.service.listener import ListenerService
@@ -54,6 +55,7 @@ def make_service(config: Config, reactor: Any) -> "Daemon":
     Starting it opens its listeners at once; a port in use raises `twisted.internet.error.CannotListenError`.
 
     :param reactor: its `seconds` must be monotonic.
+    :raises ConfigError: when a file that it needs cannot be read, or the audit log cannot be opened.
     """
     return Daemon(config, reactor)
 
@@ -87,7 +89,9 @@ class Daemon(MultiService):
             unix_time,
             limits.messages_per_second,
         )
+        open_audit(self.hub.audit, config)
         self._on_reload += [
+            lambda new: reopen_audit(self.hub.audit, new),
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
             lambda new: self._admission.reconfigure(
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
@@ -107,7 +111,7 @@ class Daemon(MultiService):
         self._sources.setServiceParent(self)
         self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time)
         self._authentication.setServiceParent(self)
-        self._authentication.use(self.hub.revocations)
+        self._authentication.use(self.hub.revocations, self.hub.audit)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
         self._root = self._make_root()
@@ -138,6 +142,10 @@ class Daemon(MultiService):
             )
 
     # Reload
+
+    def reopen_logs(self) -> bool:
+        """Open the audit log anew, since another program may have renamed its file; return whether there is one."""
+        return self.hub.audit.reopen()
 
     async def reconfigure(self, config: Config) -> None:
         """Apply the settings that do not need a restart.

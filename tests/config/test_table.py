@@ -71,6 +71,7 @@ DEFAULTS = {
     "log.level": "info",
     "log.levels": (),
     "log.access": 0.0,
+    "log.audit": "",
 }
 
 
