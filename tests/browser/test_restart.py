@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.daemon import Daemon
 from tests.browser.screen import EVENT_SOURCE, open_blank
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 CHANNELS = ("restart/events", "restart/document", "demo/chat", "demo/websocket", "demo/longpoll")
 RECONNECT_MS = 30_000

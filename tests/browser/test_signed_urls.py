@@ -13,7 +13,7 @@ from tests.browser.daemon import Daemon, wait
 from tests.browser.screen import open_blank
 from tests.programs import find_node_package
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 RECONNECT_SECONDS = 10.0
 """The daemon announces a delay of three seconds."""

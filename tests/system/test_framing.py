@@ -27,7 +27,7 @@ from tests.system.nginx import Nginx
 from tests.system.proxies import documented
 from tests.system.request_streams import ENDED, Generator
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 STREAMS: Final = int(os.environ.get("FRAMING_STREAMS", "4500"))
 SEED: Final = os.environ.get("FRAMING_SEED", "1")
