@@ -19,7 +19,7 @@ from twisted.python.usage import UsageError
 from pushd import __version__
 from pushd.audit.output import STDOUT
 from pushd.backends.interface import BackendUnusable
-from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, load
+from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, check_origins, load
 from pushd.config.reload import Reload
 from pushd.config.table import SETTINGS, Config, ConfigError, Setting
 from pushd.log_file import SharedLogFile
@@ -135,6 +135,7 @@ class Options(UsageOptions):
         settings = load(folder / file if file else None, os.environ, self.given)
         check_listeners(settings, reactor, running)
         check_backend(settings)
+        check_origins(settings)
         return settings
 
     def _check_backend(self) -> None:

@@ -67,6 +67,12 @@ class HttpSettings:
         "Pages of these origins may use the daemon from a browser; * alone means every origin.",
         "scheme://host[:port]",
     )
+    allow_credentials: bool = setting(
+        False,
+        flag,
+        "Whether pages of these origins, named ones only, may read responses to requests with cookies.",
+        "true or false",
+    )
     hosts: tuple[str, ...] = setting(
         [],
         string_list(host),

@@ -55,6 +55,8 @@ class HttpContext:
     admission: Admission
     allow_origins: frozenset[str] = frozenset()
     """Origins (``scheme://host[:port]``) whose pages may read and write, besides the daemon's own; ``*`` means all."""
+    allow_credentials: bool = False
+    """Whether pages of origins that are named may read answers to requests with credentials, such as cookies."""
     hosts: frozenset[str] = frozenset()
     """Host names that loopback listeners serve besides ``localhost`` and IP addresses, in lower case."""
     pull_hosts: frozenset[str] = frozenset()
@@ -70,7 +72,8 @@ class HttpContext:
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
-        self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
+        self.limits, self.hosts = other.limits, other.hosts
+        self.allow_origins, self.allow_credentials = other.allow_origins, other.allow_credentials
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
         self.carriers = other.carriers
         self.access.share = other.access.share
@@ -158,7 +161,7 @@ class HttpContext:
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).
 
-        Pages of an origin that is named may send credentials; for ``*`` that would let any page act for the user.
+        With `allow_credentials` those that are named may send credentials; ``*`` would let any page act for the user.
         """
         if not self.allow_origins:
             return
@@ -167,7 +170,7 @@ class HttpContext:
         if origin is not None and self._is_allowed(origin):
             request.setHeader(b"Access-Control-Allow-Origin", origin)
             request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
-            if origin.decode("latin-1") in self.allow_origins:
+            if self.allow_credentials and self._is_named(origin):
                 request.setHeader(b"Access-Control-Allow-Credentials", b"true")
 
     def embedding_headers(self) -> bytes:

@@ -241,6 +241,7 @@ class Daemon(MultiService):
             self._counters,
             self._admission,
             frozenset(config.http.allow_origins),
+            config.http.allow_credentials,
             frozenset(config.http.hosts),
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
