@@ -33,6 +33,11 @@ class Check(StrEnum):
     GRANT = "grant"
     EXPIRY = "expiry"
     REVOCATION = "revocation"
+    METHOD = "method"
+    """From here on: whether a URL can be signed for the method of the request."""
+    PARAMETERS = "parameters"
+    FIRST_USE = "first-use"
+    """Whether a URL is used before ``exp``, or was."""
 
 
 class CheckFailed(Exception):
@@ -53,7 +58,7 @@ class CheckFailed(Exception):
 
     def refusal(self) -> Refusal:
         """Return the refusal of the token."""
-        if self.check is Check.EXPIRY:
+        if self.check in (Check.EXPIRY, Check.FIRST_USE):
             return TokenExpired(str(self), subject=self.subject)
         return TokenInvalid(str(self))
 

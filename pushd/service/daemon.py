@@ -112,7 +112,7 @@ class Daemon(MultiService):
         self._sources.setServiceParent(self)
         self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time)
         self._authentication.setServiceParent(self)
-        self._authentication.use(self.hub.revocations, self.hub.audit)
+        self._authentication.use(self.hub)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
         self._root = self._make_root()
@@ -162,7 +162,7 @@ class Daemon(MultiService):
         for listener in self._listeners:
             listener.renew_certificates()
         self._authentication.reconfigure(config.auth)
-        await self.hub.renew_grants(self._authentication.renew)
+        await self._authentication.renew_connections()
         await self._sources.reconfigure(self._source_factories(config))
 
     # Stop

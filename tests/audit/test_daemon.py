@@ -79,7 +79,7 @@ def close_code(daemon: Daemon, credential: str) -> int:
     return closed.value.rcvd.code
 
 
-def by_http(daemon: Daemon) -> None:
+def request_over_http(daemon: Daemon) -> None:
     assert daemon.request("GET", "/history/a/b", ALICE).status == 403
     assert daemon.request("GET", "/history/a/b", STRANGER).status == 401
     assert daemon.request("GET", "/history/a/b").status == 401
@@ -88,13 +88,13 @@ def by_http(daemon: Daemon) -> None:
     assert daemon.request("POST", "/pub", ALICE | {"Content-Type": "application/x-ndjson"}, batch).status == 200
 
 
-def by_sse(daemon: Daemon) -> None:
+def subscribe_over_sse(daemon: Daemon) -> None:
     assert daemon.request("GET", "/sse/a/b", {"Authorization": f"Bearer {token('eve', lifetime=-60)}"}).status == 401
     headers = {"Authorization": f"Bearer {token('eva', lifetime=-60)}", "Last-Event-ID": "E-1"}
     assert b"event: expired" in daemon.request("GET", "/sse/a/b", headers).body
 
 
-def by_websocket(daemon: Daemon) -> None:
+def use_websocket(daemon: Daemon) -> None:
     assert close_code(daemon, STRANGE) == 4401
     with daemon.websocket("/ws", additional_headers=ALICE) as socket:
         socket.send(json.dumps({"subscribe": "a/b"}))
@@ -103,7 +103,7 @@ def by_websocket(daemon: Daemon) -> None:
         assert "error" in json.loads(socket.recv(5))
 
 
-def by_lines(daemon: Daemon) -> None:
+def use_lines(daemon: Daemon) -> None:
     with daemon.lines() as lines:
         assert lines.command(f"AUTH {STRANGE}".encode()).startswith(b"-ERR token-invalid")
         assert lines.command(f"AUTH {USER}".encode()).startswith(b"+OK")
@@ -113,23 +113,23 @@ def by_lines(daemon: Daemon) -> None:
 
 BY_ALICE = {"sub": "alice", "issuer": "token:alice", "address": "127.0.0.1", "count": 1}
 REFUSED: dict[Callable[[Daemon], None], list[dict[str, object]]] = {
-    by_http: [
+    request_over_http: [
         {"code": "forbidden", "action": "history", "topic": "a/b", "transport": "http", **BY_ALICE},
         {"code": "token-invalid", "action": None, "sub": None, "issuer": None, "transport": "http"},
         {"code": "token-missing", "action": "history", "topic": "a/b", "sub": None, "transport": "http"},
         {"code": "forbidden", "action": "operate", "topic": "metrics", "transport": "http", **BY_ALICE},
         {"code": "forbidden", "action": "publish", "topic": "a/b", "transport": "http", **BY_ALICE},
     ],
-    by_sse: [
+    subscribe_over_sse: [
         {"code": "token-expired", "sub": "eve", "transport": "http"},
         {"code": "token-expired", "sub": "eva", "transport": "sse"},
     ],
-    by_websocket: [
+    use_websocket: [
         {"code": "token-invalid", "sub": None, "transport": "websocket"},
         {"code": "forbidden", "action": "subscribe", "topic": "a/b", "transport": "websocket", **BY_ALICE},
         {"code": "forbidden", "action": "publish", "topic": "a/c", "transport": "websocket", **BY_ALICE},
     ],
-    by_lines: [
+    use_lines: [
         {"code": "token-invalid", "sub": None, "transport": "tcp"},
         {"code": "forbidden", "action": "subscribe", "topic": "a/b", "transport": "tcp", **BY_ALICE},
         {"code": "forbidden", "action": "publish", "topic": "a/c", "transport": "tcp", **BY_ALICE},
