@@ -31,11 +31,13 @@ class GuardedDaemon:
         self.tokens, self.secret = folder / "tokens.toml", folder / "shop.secret"
         self.secret.write_text(SECRET)
         self.write_tokens()
+        self.url_key = folder / "web.key"
+        self.url_key.write_text(SECRET)
         config = folder / "pushd.toml"
         config.write_text(
             f'[auth]\ntokens_file = "{self.tokens}"\n[auth.anonymous]\nsubscribe = ["public/**"]\n'
             f'[auth.issuer.shop]\nissuer = "{ISSUER}"\naudience = "pushd"\nalgorithms = ["HS256"]\n'
-            f'secret_files = ["{self.secret}"]\n'
+            f'secret_files = ["{self.secret}"]\n[auth.url_keys]\nweb = "{self.url_key}"\n'
         )
         self.process = Daemon(folder, "--config", str(config), *options)
 
