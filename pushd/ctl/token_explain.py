@@ -105,9 +105,9 @@ def add_explain_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None
     command = subparsers.add_parser(
         "explain",
         help="ask the daemon why a token or a signed URL is accepted or refused",
-        description="Ask the daemon which check of a token or a signed URL, or which entry of its grant, allows or refuses "
-        "something. The credential of pushctl itself needs the right to operate explain; it precedes the command, or is in the "
-        "environment.",
+        description="Ask the daemon which check of a token or a signed URL, or which entry of its grant, allows or "
+        "refuses something. The credential of pushctl itself needs the right to operate explain; it precedes the "
+        "command, or is in the environment.",
         epilog=_EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
