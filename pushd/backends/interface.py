@@ -7,7 +7,9 @@ bounds of retention. `tests/backends/contract.py` tests these guarantees for eac
   guaranteed, `on_resync` or `on_lost` is called.
 - A message is in the history, as far as the bounds allow, before `publish` returns and before `on_message` is called
   with it. So a message that came too early for a subscription is in its next `page`. Only messages with
-  `Message.is_local` are in no history.
+  `Message.is_local` and ephemeral ones are in no history.
+- Ephemeral messages are passed to `on_message` at most once, at their place among the others of their publisher. Each
+  has the sequence of the message that it follows.
 - A gap covers all messages that are missing in a `page` because they were evicted, expired or otherwise lost.
 
 Coroutines that need not wait complete without a reactor turn. All methods are called, and all callbacks must be called,
@@ -15,7 +17,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 `Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId, Since
@@ -24,6 +26,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
+from pushd.core.usage import UsageReply, UsageReport
 
 
 class Audience(NamedTuple):
@@ -41,6 +44,39 @@ NOBODY: Final = Audience(False, {})
 
 def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
+
+
+class RequestListener(Protocol):
+    """What a backend shared by several nodes calls for requests and replies.
+
+    A mark is a number that the node with the responders compares: a request is lost at that node when its oldest
+    responder has a greater number.
+    """
+
+    def on_seek(self, node: str, channel: str, seconds: float) -> float | None:
+        """Called when another node has a request; return the mark of this node, or None if it has no responder.
+
+        For `seconds`, `Backend.report_responders` is called when responders of the channel leave.
+        """
+
+    def on_responders_left(self, node: str, channel: str, oldest: float) -> None:
+        """Called with the number of the oldest responder that another node still has; infinite if it has none."""
+
+    def on_node_lost(self, node: str) -> None:
+        """Called when a node of `answering_nodes` is gone."""
+
+    def answering_nodes(self) -> Collection[str]:
+        """Return the other nodes whose responders may answer open requests of this node."""
+
+    def request_channel(self, token: str) -> str | None:
+        """Return the channel of an open request of this node; None if there is none."""
+
+    def on_reply(self, token: str, reply: Draft) -> bool:
+        """Answer an open request of this node; return whether it was open."""
+
+
+async def _ignore_later() -> None:
+    """Do nothing, as `_ignore`."""
 
 
 class BackendEvents(NamedTuple):
@@ -71,6 +107,11 @@ class BackendEvents(NamedTuple):
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
     on_kick: Callable[[str], None] = _ignore
     """Called with a subject whose connections another node has asked to close."""
+    requests: RequestListener | None = None
+    """The open requests of this node; None if it has none."""
+    restore_usage: Callable[[], Awaitable[None]] = _ignore_later
+    """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
+    Raises a refusal when that fails; then it is called again."""
 
 
 class Duplicate(NamedTuple):
@@ -233,6 +274,59 @@ class Backend(Protocol):
         """Return whether a signed URL was used, and its time is not over.
 
         :raises Refusal: when that cannot be found out now.
+        """
+
+    @property
+    def node(self) -> str:
+        """The name of this node in hexadecimal digits, by which other nodes find it; empty if there are none."""
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        """Ask all other nodes whether they have responders of a channel; return when all have answered, or are late.
+
+        From then on, for `seconds`, `on_responders_left` is called when responders of a node that was found leave, and
+        `on_node_lost` when the node does.
+
+        :param on_found: called with each node that has some and its mark, as the answers arrive.
+        :raises Refusal: when they cannot be asked.
+        """
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+
+    async def request_channel(self, token: str) -> str | None:
+        """Return the channel of an open request of another node; None if there is none.
+
+        :param token: the token of the request, which ends with the name of its node.
+        :raises Refusal: when the node cannot be asked, or does not answer.
+        """
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        """Answer an open request of another node; return whether it was open, so that the reply is the first one.
+
+        :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
+        """
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether several nodes may share the backend."""
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        """Report to the other nodes what subjects and addresses have at this node, and grant claims; reply to each.
+
+        What a node has reported counts for the others until it reports something else, or for at most 15 s if it is
+        gone. A claim is granted if it is within its quota together with what all nodes have, claims that were granted
+        to other nodes included: so claims of several nodes at the same time never exceed a quota together. Claims of
+        one report count for those behind them. Repeats are harmless.
+
+        :raises Unavailable: when the other nodes cannot be asked; it is unknown what they count then.
+        """
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        """Add what this node has taken from token buckets that all nodes share; return how far they are from full.
+
+        :param used: by bucket, the seconds that it takes to refill what was taken; negative if it was refunded.
+        :return: by bucket, the seconds after which it is full if no node takes more.
+        :raises Unavailable: when the other nodes cannot be asked.
         """
 
     async def usage(self) -> Usage:

@@ -10,13 +10,14 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.revocations_file import RevocationsFile
+from pushd.backends.single_node import SingleNode
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.log import Log
 from pushd.core.log_reader import LogReader
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
@@ -25,7 +26,7 @@ from pushd.net.turn_slices import Slices
 _SWEEP_SECONDS = 1.0
 
 
-class MemoryBackend:
+class MemoryBackend(SingleNode):
     """A backend that is a `Log` in memory. Long operations are spread over several reactor turns.
 
     :param clock: the monotonic clock by which messages expire.
@@ -106,11 +107,6 @@ class MemoryBackend:
         if self._events:
             self._events.on_revocations((revocation,))
 
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
-
     async def remember_url(self, digest: bytes, until: float) -> None:
         self._urls.add(digest, until, self._wall())
 
@@ -124,6 +120,11 @@ class MemoryBackend:
         return self._events.revocations() if self._events else ()
 
     def _publish(self, draft: Draft) -> Message | Refusal:
+        if not draft.keep:
+            message = transient(draft, self._log.epoch, self._log.head, self._wall())
+            if self._events:
+                self._events.on_message(message)
+            return message
         try:
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:

@@ -16,6 +16,8 @@ from pushd.core.patterns import PatternSet
 
 MAX_BYTES = 255
 """The most bytes of a channel name or pattern."""
+REPLY = "$reply/"
+"""The prefix of the channels to which replies are published; the rest of the name is the token of the request."""
 _CACHE_SIZE = 4096
 """The number of entries of each cache: checked names, and channels matched against patterns."""
 _FEW_PREFIXES = 8
@@ -43,15 +45,21 @@ def check_channel(name: str) -> str:
 
 @lru_cache(_CACHE_SIZE)
 def check_publishable(name: str) -> str:
-    """Return `name` if it is a channel that a publisher may use: names that begin with ``$`` are the daemon's.
+    """Return `name` if it is a channel that a publisher may use, or that of a reply: other names that begin with ``$``
+    are the daemon's.
 
     :raises BadChannel: when it is not a channel name.
     :raises Forbidden: when it begins with ``$``.
     """
     check_channel(name)
-    if name[0] == "$":
+    if name[0] == "$" and not is_reply(name):
         raise Forbidden("channel name must not begin with $: these names are reserved for the daemon")
     return name
+
+
+def is_reply(channel: str) -> bool:
+    """Return whether what is published to a channel is the reply to a request."""
+    return channel.startswith(REPLY)
 
 
 @lru_cache(_CACHE_SIZE)

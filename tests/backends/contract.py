@@ -19,6 +19,8 @@ from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
 from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
+from tests.backends.contract_transient import TransientContract
+from tests.backends.contract_usage import UsageContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
 MODULES_WITH_MAX_URLS = ("pushd.backends.sqlite.writer", "pushd.backends.redis.reader")
@@ -462,11 +464,13 @@ class UrlContract:
 
 class BackendContract(
     PublishContract,
+    TransientContract,
     StartContract,
     LatestContract,
     EndContract,
     RetentionContract,
     RevocationContract,
+    UsageContract,
     QueryContract,
     UrlContract,
 ):

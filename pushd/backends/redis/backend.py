@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,23 +18,26 @@ from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.feed import FOREIGN, Feed
 from pushd.backends.redis.heartbeat import OVERDUE_SECONDS, Heartbeat, HeartbeatReply
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
+from pushd.backends.redis.requests import RedisRequests
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
+from pushd.backends.redis.usage import NodeUsage
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, transient
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
-from pushd.core.timestamp import round_timestamp
+from pushd.core.usage import UsageReply, UsageReport
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -60,6 +63,8 @@ class RedisOptions:
     """Whether messages go to the subscribers of this node while Redis is unavailable."""
     ca_file: str = ""
     """Certificates that are trusted instead of the system's; empty: the system's."""
+    lease_seconds: float = LEASE_SECONDS
+    """The term of the leases of nodes."""
 
 
 class RedisBackend:
@@ -117,6 +122,10 @@ class RedisBackend:
             lambda: self._events.revocations(),
             lambda subject: self._events.on_kick(subject),
         )
+        self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
+        self._requests = RedisRequests(self._commands, self._node, reactor)
+        self._node_usage = NodeUsage(self._commands, self._lease, reactor, lambda: self._events.restore_usage())
+        self._lease.add(self._node_usage)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
@@ -130,6 +139,7 @@ class RedisBackend:
         """See `pushd.backends.interface.Backend`, here and below."""
         self._locator.load()
         self._events = events
+        self._requests.listener = events.requests
         self._feed = Feed(
             self._subscriptions, self._reader, events, self._feed_link.drop, self._heartbeat.returned, self._limited_log
         )
@@ -137,12 +147,14 @@ class RedisBackend:
         self._commands.link.start()
         self._feed_link.start()
         self._heartbeat.start()
+        self._lease.start()
 
     async def stop(self) -> None:
         self._is_stopping = True
         self._heartbeat.stop()
         self._publisher.stop()
         self._subscriptions.stop()
+        await self._lease.stop()
         await self._feed_link.stop()
         await self._commands.link.stop()
 
@@ -208,11 +220,35 @@ class RedisBackend:
     async def kick(self, subject: str) -> None:
         await self._revocations.kick(subject)
 
+    @property
+    def node(self) -> str:
+        return self._node
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        await self._requests.seek(channel, seconds, on_found)
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        self._requests.report(node, channel, oldest)
+
+    async def request_channel(self, token: str) -> str | None:
+        return await self._requests.channel_of(token)
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        return await self._requests.reply(token, reply)
+
     async def remember_url(self, digest: bytes, until: float) -> None:
         await self._reader.remember_url(digest, until)
 
     async def is_url_remembered(self, digest: bytes) -> bool:
         return await self._reader.is_url_remembered(digest)
+
+    has_nodes = True
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        return await self._node_usage.report(reports)
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        return await self._node_usage.exchange_rates(used)
 
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)
@@ -235,20 +271,7 @@ class RedisBackend:
         position = self._feed.position
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
-        message = Message(
-            epoch=position.epoch,
-            seq=position.seq,
-            prev=None,
-            channel=draft.channel,
-            time=round_timestamp(self._wall()),
-            data=draft.data,
-            content_type=draft.content_type,
-            encoding=draft.encoding,
-            event=draft.event,
-            end=draft.end,
-            sender=draft.sender,
-            is_local=True,
-        )
+        message = transient(draft, *position, self._wall(), is_local=True)
         self._events.on_message(message)
         return message
 
@@ -269,6 +292,7 @@ class RedisBackend:
             self._feed.forgets = forgets
         self._commands.epoch = epoch
         self._feed.advance(epoch, head)
+        await self._lease.prepare(protocol)
         await self._revocations.sync_soon(protocol)
 
     def _make_feed(self) -> PubSubProtocol:
@@ -315,6 +339,7 @@ class RedisBackend:
     def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:
             self._publisher.connected()
+            self._lease.settle()
         self._update_health()
 
     def _on_feed_link(self) -> None:
@@ -327,8 +352,10 @@ class RedisBackend:
 
     def _on_pubsub_message(self, raw: bytes) -> None:
         try:
-            if raw.startswith(b"m ") or not (
-                self._audiences.handle_message(raw) or self._revocations.handle_message(raw)
+            if raw.startswith((b"m ", b"e ")) or not (
+                self._audiences.handle_message(raw)
+                or self._revocations.handle_message(raw)
+                or self._requests.handle_message(raw)
             ):
                 self._feed.handle_message(raw)
         except ValueError:
@@ -342,6 +369,7 @@ class RedisBackend:
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
         self._revocations.on_heartbeat(beat.revocations)
+        self._requests.check_nodes()
 
     def _set_clock(self, milliseconds: int, now: float) -> None:
         self._publisher.behind = milliseconds / 1000 - now
