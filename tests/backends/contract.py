@@ -16,6 +16,7 @@ from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
+from tests.backends.contract_requests import RequestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
 from tests.backends.contract_transient import TransientContract
@@ -463,6 +464,7 @@ class UrlContract:
 class BackendContract(
     PublishContract,
     TransientContract,
+    RequestContract,
     StartContract,
     EndContract,
     RetentionContract,
