@@ -191,16 +191,24 @@ class Backend(Protocol):
         :raises Refusal: when the history cannot be read now.
         """
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         """Return the next messages of topics after a position, in id order, and the gaps since that position.
 
         A page that is not the last one has a later position, but perhaps no messages.
+
+        A subscription that was opened with `Latest` passes `StartPosition.latest_until` on. As long as `after` is
+        before that and of the same epoch, a page has only the newest kept message of each channel up to there, and no
+        gaps. The page that reaches it has it as its position and is marked as the last. What is newer is received live,
+        or read by further pages.
 
         :param after: the position of the start or of the page before. If it is of another epoch, the page starts at the
             oldest message, with a gap for each topic.
         :param count: the most messages.
         :param size: no further message is added once the messages have this many bytes (`Message.size`). The first one
             is added whatever its size.
+        :param latest_until: None: all messages are returned.
         :raises Refusal: when the history cannot be read now.
         """
 

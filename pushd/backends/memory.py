@@ -82,8 +82,11 @@ class MemoryBackend(SingleNode):
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         return await self._slices.run(self._reader.open(topics, since, self._wall(), self._clock.seconds()))
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        return await self._slices.run(self._reader.page(topics, after, count, size, self._clock.seconds()))
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
+        now = self._clock.seconds()
+        return await self._slices.run(self._reader.page(topics, after, count, size, now, latest_until))
 
     async def info(self, channel: str) -> ChannelInfo | None:
         await self._expire()

@@ -20,6 +20,8 @@ REPLY = "$reply/"
 """The prefix of the channels to which replies are published; the rest of the name is the token of the request."""
 _CACHE_SIZE = 4096
 """The number of entries of each cache: checked names, and channels matched against patterns."""
+_FEW_PREFIXES = 8
+"""The most beginnings of patterns that each channel is compared with: some 100 ns."""
 _TOO_LONG = f"must not exceed {MAX_BYTES} bytes"
 _ONE = "*"
 _REST = "**"
@@ -227,6 +229,9 @@ class Interest:
         self._cache = self._names.copy()
         self.patterns = PatternSet([name for name in names if is_pattern(name)])
         """The patterns among the topics, in the same order."""
+        prefixes = {name[: name.index(_ONE)] for name in names if is_pattern(name)}
+        self._prefixes = tuple(prefixes) if len(prefixes) <= _FEW_PREFIXES and "" not in prefixes else None
+        """What the channels that the patterns match begin with; None if that excludes none, or there are many."""
 
     @property
     def is_exact(self) -> bool:
@@ -237,6 +242,8 @@ class Interest:
         """Return whether messages of `channel` belong to one of the topics."""
         is_covered = self._cache.get(channel)
         if is_covered is None:
+            if self._prefixes is not None and not channel.startswith(self._prefixes):
+                return False
             if len(self._cache) >= _CACHE_SIZE + len(self._names):
                 self._cache = self._names.copy()
             is_covered = self._cache[channel] = self.patterns.matches(channel)

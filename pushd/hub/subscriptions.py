@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
-from pushd.core.cursor import NOW, Last, MessageId, Now, Since, parse_id
+from pushd.core.cursor import NOW, Last, Latest, MessageId, Now, Since, parse_id
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import Refusal, TooManySubscriptions
 from pushd.core.names import is_pattern
@@ -73,7 +73,7 @@ class Subscriptions:
         subscriber.start_replay(fresh).reads_history = not isinstance(since, Now)
         try:
             opening = await self._backend.open(fresh, since)
-            if not isinstance(since, Now | Last) or opening.gaps:
+            if not isinstance(since, Now | Last | Latest) or opening.gaps:
                 opening = opening._replace(start_cursor=await self._start_cursor(fresh, since, opening))
         except BaseException as error:
             self.unsubscribe(subscriber, fresh)

@@ -16,6 +16,7 @@ from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
+from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_requests import RequestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
@@ -466,6 +467,7 @@ class BackendContract(
     TransientContract,
     RequestContract,
     StartContract,
+    LatestContract,
     EndContract,
     RetentionContract,
     RevocationContract,

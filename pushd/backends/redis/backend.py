@@ -184,11 +184,13 @@ class RedisBackend:
         self._subscriptions.settle(confirmed, head.seq)
         return opening
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         await self._until_live()
         await self._pages.acquire()
         try:
-            page, head = await self._reader.page(topics, after, count, size)
+            page, head = await self._reader.page(topics, after, count, size, latest_until)
         finally:
             self._pages.release()
         self._feed.advance(*head)

@@ -37,7 +37,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import RememberedUrls
-from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.replay import ChannelInfo, Page, StartPosition, newest_upto
 from pushd.core.revocations import Revocation
 
 _TICK_SECONDS = 1.0
@@ -172,11 +172,14 @@ class SqliteBackend(SingleNode):
             start = await self._read(lambda reader: reader.open(topics, since, unix), now)
         return start
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         now = self._threads.now()
-        page = self._tail.page(topics, after, count, size, now)
+        is_latest = newest_upto(after, latest_until, self._tail.epoch) > 0
+        page = None if is_latest else self._tail.page(topics, after, count, size, now)
         if page is None:
-            page = await self._read(lambda reader: reader.page(topics, after, count, size), now)
+            page = await self._read(lambda reader: reader.page(topics, after, count, size, latest_until), now)
         return page
 
     async def info(self, channel: str) -> ChannelInfo | None:
