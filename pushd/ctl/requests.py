@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 
@@ -41,7 +41,7 @@ def add_respond_options(command: ArgumentParser) -> None:
     command.add_argument("topics", help="channels and patterns, separated by commas")
     command.add_argument("--count", type=int, help="stop after this many requests")
     command.add_argument("--type", help="the content type of the replies (default: by the data)")
-    command.add_argument("command", nargs=REMAINDER, metavar="-- COMMAND", help="the program and its arguments")
+    command.add_argument("command", nargs="+", metavar="COMMAND", help="the program and its arguments")
 
 
 def request(args: Namespace) -> int:
@@ -65,13 +65,10 @@ def request(args: Namespace) -> int:
 
 def respond(args: Namespace) -> int:
     """Run a program for each request, and send its output as the reply."""
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if not command:
-        raise CtlError("no program given: pushctl respond CHANNEL -- COMMAND")
     api = ApiClient(args.url, choose_credential(args))
     headers = {"Content-Type": args.type} if args.type else {}
     for number, item in enumerate(_requests(api, args.topics), 1):
-        output = _run(command, item)
+        output = _run(args.command, item)
         if output is not None:
             _reply(api, item["reply_to"], output, headers)
         if number == args.count:
