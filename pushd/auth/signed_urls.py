@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol
 
 from pushd.auth.url_signature import Parameters, canonical_form, signature_of, signed_method
 from pushd.core.errors import BadParameter, Refusal, TokenExpired, TokenInvalid
-from pushd.core.grant import PRESENCE, Action, Grant
+from pushd.core.grant import Action, Grant
 from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
 from pushd.core.names import is_pattern, parse_topics
 

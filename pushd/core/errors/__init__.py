@@ -23,6 +23,7 @@ from pushd.core.errors.invalid_input import (
     BadEvent,
     BadFrame,
     BadJson,
+    BadMember,
     BadParameter,
     BadRequest,
     BadSince,
@@ -39,6 +40,7 @@ from pushd.core.errors.invalid_input import (
     UnknownChannel,
     UnknownCommand,
     UnknownConnection,
+    UnknownMember,
 )
 from pushd.core.errors.limits import (
     NoPong,
@@ -47,6 +49,7 @@ from pushd.core.errors.limits import (
     TooLate,
     TooManyChannels,
     TooManyConnections,
+    TooManyMembers,
     TooManyRevocations,
     TooManySubscriptions,
     TooSlow,
@@ -75,6 +78,7 @@ __all__ = [
     "BadEvent",
     "BadFrame",
     "BadJson",
+    "BadMember",
     "BadParameter",
     "BadRequest",
     "BadSince",
@@ -107,6 +111,7 @@ __all__ = [
     "TooLate",
     "TooManyChannels",
     "TooManyConnections",
+    "TooManyMembers",
     "TooManyRevocations",
     "TooManySubscriptions",
     "TooManyTopics",
@@ -115,4 +120,5 @@ __all__ = [
     "UnknownChannel",
     "UnknownCommand",
     "UnknownConnection",
+    "UnknownMember",
 ]
