@@ -12,7 +12,7 @@ from pushd.auth.url_signature import Parameters, canonical_form, signature_of, s
 from pushd.core.errors import BadParameter, Refusal, TokenExpired, TokenInvalid
 from pushd.core.grant import Action, Grant
 from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
-from pushd.core.names import is_pattern, parse_topics
+from pushd.core.names import PRESENCE, is_pattern, parse_topics
 
 URL_KEY: Final = "url:"
 """The prefix of the issuer of a signed URL; the id of its key follows."""

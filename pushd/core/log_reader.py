@@ -90,8 +90,7 @@ class LogReader:
 
     def names(self, prefix: str, after: str, limit: int) -> Steps[list[str]]:
         """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
-        channels = self._log.channels
-        known = [*channels.active, *channels.idle]
+        known = self._log.channels.names()
         best: list[str] = []
         for start in range(0, len(known), _NAMES_STEP):
             if start:
@@ -179,7 +178,7 @@ class LogReader:
         covers = None
         channels: Iterable[Channel] = self._histories(topics)
         if any(map(is_pattern, topics)):
-            covers, channels = self._query(topics).interest.covers, list(self._log.channels.active.values())
+            covers, channels = self._query(topics).interest.covers, self._log.channels.active()
         seq, examined = self._log.head, 0
         for channel in channels:
             examined += 1

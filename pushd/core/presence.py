@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from pushd.core.errors import BadMember
+from pushd.core.errors import BadChannel, BadMember
 from pushd.core.json_input import check_json
 from pushd.core.names import check_channel
 
@@ -87,8 +87,8 @@ class MemberInfo(NamedTuple):
 class MemberPage(NamedTuple):
     """Members of a channel in the order of their ids, by code points."""
 
-    count: int
-    """All members of the channel."""
+    total: int
+    """The number of members of the channel, on all pages."""
     members: tuple[MemberInfo, ...]
     next: str | None
     """The id after which the next page begins; None if this is the last one."""
@@ -147,7 +147,7 @@ def check_member_id(id: str) -> str:
     """
     try:
         check_channel(id)
-    except Exception as refusal:
+    except BadChannel as refusal:
         raise BadMember(f"id of a member {str(refusal).removeprefix('channel name ')}") from None
     if "/" in id or id[0] == "$":
         raise BadMember("id of a member must not contain / or begin with $")

@@ -115,6 +115,11 @@ class PresenceState:
         return len(self._rooms)
 
     @property
+    def remembered(self) -> int:
+        """The number of members that have left and are remembered."""
+        return len(self._seen)
+
+    @property
     def due(self) -> float:
         """When `advance` has something to do, in monotonic seconds; infinite if that is never."""
         return min(self._deadlines[0][0] if self._deadlines else inf, self._recorder.due)
@@ -229,7 +234,11 @@ class PresenceState:
     def take_unsaved(self) -> set[tuple[str, str]]:
         """Return the members whose rows have changed without an event since the last call."""
         unsaved, self._unsaved = self._unsaved | self._seen.take_forgotten(), set()
-        return {(channel, id) for channel, id in unsaved if not self._recorder.is_waiting(channel, id)}
+        return {(channel, id) for channel, id in unsaved if not self.is_waiting(channel, id)}
+
+    def is_waiting(self, channel: str, id: str) -> bool:
+        """Return whether a change of a member waits for a diff, with which its row will be stored."""
+        return self._recorder.is_waiting(channel, id)
 
     def restore(self, rows: Iterable[Row], now: float) -> None:
         """Add the members of the previous run, which are in grace, and what is known of those that left."""
@@ -290,7 +299,11 @@ class PresenceState:
 
     def _end_lease(self, channel: str, id: str, now: float, time: float) -> None:
         member = self._get(channel, id)
-        member.lease = member.grace = None
+        member.grace = None
+        if member.connections:
+            member.lease = None
+        elif member.lease is not None:
+            member.lease.until = now
         self._unsaved.add((channel, id))
         self._remove_or_schedule(channel, id, member, "client", now, time)
 

@@ -110,9 +110,7 @@ class AuthenticationService(MultiService):
         if self._revocations is not None and self._revocations.is_blind:
             failures.append("revocations of tokens are not known, since the backend is not reached: tokens are refused")
         if (setback := self._unix_time.setback) > _SETBACK_SECONDS:
-            failures.append(
-                f"the clock was set back by {setback:.0f} s: until a restart, tokens expire that early"
-            )
+            failures.append(f"the clock was set back by {setback:.0f} s: until a restart, tokens expire that early")
         return failures
 
     def reconfigure(self, settings: AuthSettings) -> None:
