@@ -18,7 +18,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from pushd.backends.presence import LocalMember, PresenceBackend
+from pushd.backends.presence import PresenceBackend
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
@@ -72,8 +72,6 @@ class BackendEvents(NamedTuple):
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
     on_kick: Callable[[str], None] = _ignore
     """Called with a subject whose connections another node has asked to close."""
-    local_members: Callable[[], Iterable[LocalMember]] = tuple
-    """Returns the members with connections at this node, by which the backend registers them anew."""
 
 
 class Duplicate(NamedTuple):

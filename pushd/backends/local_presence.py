@@ -1,5 +1,6 @@
 """The members of a backend that serves one node, and the timer by which they leave."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
 
@@ -10,7 +11,7 @@ from pushd.core.cursor import MessageId
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import Draft
-from pushd.core.presence import Change, MemberInfo, PresenceEvent, Row, Seen
+from pushd.core.presence import Change, EndLease, MemberInfo, PresenceEvent, Renew, Row, Seen
 from pushd.core.presence_state import PresenceState
 from pushd.wire.presence import event_draft
 
@@ -42,6 +43,7 @@ class LocalPresence:
         self._wall = wall
         self._position = position
         self.state = PresenceState(GRACE, MAX_MEMBERS)
+        self._events: Counter[str] = Counter()
         self._timer: IDelayedCall | None = None
         self._timer_at = inf
 
@@ -59,7 +61,11 @@ class LocalPresence:
                 refusal = refused
                 break
         self.schedule()
-        await self.publish(self.state.take_events())
+        try:
+            await self.publish(self.state.take_events())
+        except Refusal:
+            if any(isinstance(change, Renew | EndLease) for change in changes):
+                raise
         if refusal is not None:
             raise refusal
 
@@ -77,7 +83,7 @@ class LocalPresence:
 
     @property
     def usage(self) -> PresenceUsage:
-        return PresenceUsage(len(self.state), self.state.channels, self.state.remembered)
+        return PresenceUsage(len(self.state), self.state.channels, self.state.remembered, self._events)
 
     def restore(self, rows: Sequence[Row]) -> None:
         """Add the members of the previous run, in grace."""
@@ -105,6 +111,7 @@ class LocalPresence:
 
     def draft(self, event: PresenceEvent) -> Draft:
         """Return the message of an event."""
+        self._events["diff" if event.is_diff else event.changes[0].action] += 1
         return event_draft(event, self._ttl)
 
     def schedule(self) -> None:

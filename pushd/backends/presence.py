@@ -22,29 +22,21 @@ A backend that is shared by nodes must in addition guarantee, by a lease per nod
   grace. Any node may run the script that removes them, and twice does no harm: it compares the incarnation, writes the
   leaves and publishes them.
 - A node whose lease has expired, and every node after Redis has lost data, gets a new incarnation, and enters the
-  connections that `BackendEvents.local_members` returns. What is there under an older incarnation is dropped. Events
-  are published for the differences only.
+  connections that it has: the backend counts those of its `apply` calls. What is there under an older incarnation is
+  dropped. Events are published for the differences only.
 - Graces and leases end by the clock of Redis.
 - While Redis is not reached, `apply` raises `Unavailable` for `Enter`, `Update`, `Renew` and `EndLease`. A `Leave` is
-  never refused: what it means for Redis follows from the next registration.
+  never refused: what it means for Redis follows from the next registration. If the outcome of an `Enter` is unknown,
+  it counts as in effect, and the next registration makes it so; a `Leave` after a refused `Enter` does nothing.
+- With `stop`, the connections of the node are lost: their members are in grace, and may return to another node.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.presence import Change, MemberInfo, MemberPage, Seen
-
-
-class LocalMember(NamedTuple):
-    """The connections of this node that have entered a channel under one id."""
-
-    channel: str
-    id: str
-    connections: int
-    meta: bytes | None
-    """JSON, as it was entered or updated last; None if nothing was given."""
 
 
 class MemberList(NamedTuple):
@@ -63,6 +55,8 @@ class PresenceUsage(NamedTuple):
     """With members."""
     remembered: int
     """Members that have left and were seen in the last 24 hours."""
+    events: Mapping[str, int]
+    """The events that this node has published since its start, by action."""
 
 
 class PresenceBackend(Protocol):
@@ -74,11 +68,12 @@ class PresenceBackend(Protocol):
     async def apply(self, changes: Sequence[Change]) -> None:
         """Apply changes in their order, after those of all earlier calls, and publish their events.
 
-        When it raises a refusal, the changes before the refused one have been applied.
+        When it raises a refusal, the changes before the refused one have been applied. An `Enter`, `Update` or `Leave`
+        that is refused is not in effect. One that is in effect and could not be stored is not refused: its event
+        follows when the backend accepts it.
 
         :raises TooManyMembers, UnknownMember: see `PresenceState.apply`.
-        :raises Refusal: when they cannot be stored now. Those of an open connection may be in effect nevertheless, and
-            their events follow when the backend accepts them.
+        :raises Refusal: when they cannot be stored now. A lease may have been renewed or ended nevertheless.
         """
 
     async def members(self, channel: str, after: str, limit: int) -> MemberList:

@@ -65,7 +65,8 @@ class Log:
         if now >= self.due:
             self._expire(now, _EXPIRED_BY_APPEND)
         name = draft.channel
-        group = self.channels.group_of(name)
+        channels = self.channels
+        group = channels.users if name[0] != "$" else channels.group_of(name)
         channel = group.active.get(name) or group.idle.pop(name, None) or self._add_channel(group, name, now)
         self.head = seq = self.head + 1
         prev = f"{self.epoch}-{channel.last}" if channel.last else None

@@ -4,13 +4,14 @@ A member is a channel and an id, with one or more connections, or a lease, or bo
 `pushd.core.presence_state`.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from pushd.core.errors import BadChannel, BadMember
+from pushd.core.errors import BadChannel, BadMember, BadParameter
 from pushd.core.json_input import check_json
-from pushd.core.names import check_channel
+from pushd.core.names import check_channel, is_pattern
 
 MAX_META_BYTES: Final = 1024
 """The most bytes of the JSON that describes a member."""
@@ -70,6 +71,23 @@ class EndLease(NamedTuple):
 
 
 Change = Enter | Update | Leave | Renew | EndLease
+
+
+class AsMember(NamedTuple):
+    """As whom a subscription enters its channels."""
+
+    id: str | None = None
+    """None: under the subject of its peer, or the id of its connection if it is anonymous."""
+
+    def channels(self, topics: Sequence[str]) -> list[str]:
+        """Return the channels among topics that have members.
+
+        :raises BadParameter: when there are none.
+        """
+        channels = [topic for topic in topics if not is_pattern(topic) and topic[0] != "$"]
+        if not channels:
+            raise BadParameter("presence needs a channel among the topics: patterns and $ channels have no members")
+        return channels
 
 
 class MemberInfo(NamedTuple):
@@ -152,6 +170,23 @@ def check_member_id(id: str) -> str:
     if "/" in id or id[0] == "$":
         raise BadMember("id of a member must not contain / or begin with $")
     return id
+
+
+def as_member(presence: str | None, presence_id: str | None) -> AsMember | None:
+    """Return as whom a subscription enters its channels; None if it does not.
+
+    :param presence: ``self``, or None.
+    :param presence_id: the id of another member, or None.
+    :raises BadParameter: when `presence` is something else, or both are given.
+    :raises BadMember: when the id is invalid.
+    """
+    if presence not in (None, "self"):
+        raise BadParameter("presence must be self; use presence_id for another member")
+    if presence_id is None:
+        return None if presence is None else AsMember()
+    if presence is not None:
+        raise BadParameter("presence and presence_id must not be given both")
+    return AsMember(check_member_id(presence_id))
 
 
 def check_meta(meta: bytes) -> bytes:

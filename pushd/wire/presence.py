@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from pushd.core.cursor import MessageId
 from pushd.core.message import JSON, Draft
 from pushd.core.names import PRESENCE
-from pushd.core.presence import Changed, MemberInfo, PresenceEvent, Seen
+from pushd.core.presence import Changed, MemberInfo, MemberPage, PresenceEvent, Seen
 from pushd.core.timestamp import round_timestamp
 from pushd.wire.json_messages import encode
 
@@ -28,6 +29,17 @@ def member_facts(member: MemberInfo) -> dict[str, object]:
         "since": round_timestamp(member.since),
         "connections": member.connections,
         "meta": msgspec.Raw(member.meta),
+    }
+
+
+def page_facts(channel: str, page: MemberPage, cursor: MessageId) -> dict[str, object]:
+    """Return a page of members: ``{"channel","count","cursor","members","next"}``."""
+    return {
+        "channel": channel,
+        "count": page.total,
+        "cursor": str(cursor),
+        "members": [member_facts(member) for member in page.members],
+        "next": page.next,
     }
 
 

@@ -171,4 +171,5 @@ class PresenceContract:
         harness = await self.start_with_members(start)
         await apply(harness, Enter("c", "a"), Enter("c", "b"), Enter("d", "a"))
         await apply(harness, Leave("c", "b", "client", is_final=True))
-        assert harness.backend.presence.usage == (2, 2, 1)
+        await harness.publish("flush")
+        assert harness.backend.presence.usage == (2, 2, 1, {"enter": 3, "leave": 1})

@@ -86,8 +86,7 @@ def test_change_that_cannot_be_stored_is_sent_when_it_can(sqlite, monkeypatch):
     apply(harness, Enter("c", "a"))
     writer = harness.backend._threads._writer_thread._writer
     monkeypatch.setattr(writer, "commit", lambda requests: (_ for _ in ()).throw(sqlite3.OperationalError("full")))
-    with pytest.raises(StorageFailed):
-        apply(harness, Enter("c", "b"))
+    apply(harness, Enter("c", "b"))
     apply(harness, Leave("c", "a", "client", is_final=True))
     with pytest.raises(StorageFailed):
         apply(harness, Enter("c", "refused"))
@@ -98,6 +97,14 @@ def test_change_that_cannot_be_stored_is_sent_when_it_can(sqlite, monkeypatch):
     assert listed(harness) == replayed(harness) == {"b": None}
     harness.restart()
     assert listed(harness) == {"b": None}
+
+
+def test_lease_that_cannot_be_stored_is_refused(sqlite, monkeypatch):
+    harness = sqlite()
+    writer = harness.backend._threads._writer_thread._writer
+    monkeypatch.setattr(writer, "commit", lambda requests: (_ for _ in ()).throw(sqlite3.OperationalError("full")))
+    with pytest.raises(StorageFailed):
+        apply(harness, Renew("c", "b", 30))
 
 
 def test_rows_of_members_that_left_are_deleted_after_a_day(sqlite):
