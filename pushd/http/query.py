@@ -14,8 +14,8 @@ from pushd.http.request import Request
 
 CURSOR_PARAMETERS = ("since", *(name.decode("ascii") for name in RECONNECT_PARAMETERS))
 """All parameters of a cursor."""
-PRESENCE_PARAMETERS = ("presence", "presence_id")
-"""The parameters with which a subscription enters its channels."""
+SUBSCRIPTION_PARAMETERS = (*CURSOR_PARAMETERS, "presence", "presence_id")
+"""All parameters of a cursor, and those with which a subscription enters its channels."""
 _TYPING_ERROR = 2
 """Edits between a name and the one that was probably meant."""
 _SHOWN_NAME = 40

@@ -32,8 +32,7 @@ from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.http.query import (
-    CURSOR_PARAMETERS,
-    PRESENCE_PARAMETERS,
+    SUBSCRIPTION_PARAMETERS,
     begin_of,
     member_of,
     name_in_path,
@@ -191,7 +190,7 @@ class HttpStream(Backpressure):
 class StreamResource(HttpResource):
     """An HTTP resource that streams topics."""
 
-    parameters = frozenset({"begin", "format", "slow", *CURSOR_PARAMETERS, *PRESENCE_PARAMETERS})
+    parameters = frozenset({"begin", "format", "slow", *SUBSCRIPTION_PARAMETERS})
 
     transport_name = "stream"
     begins = False

@@ -18,7 +18,7 @@ from pushd.core.presence import AsMember
 from pushd.http.answers import JSON, json_array, sandbox
 from pushd.http.query import (
     CURSOR_PARAMETERS,
-    PRESENCE_PARAMETERS,
+    SUBSCRIPTION_PARAMETERS,
     decimal,
     member_of,
     name_in_path,
@@ -73,7 +73,7 @@ class PollResource(HttpResource):
 class LongPollResource(HttpResource):
     """Holds a request until there are messages, or until its timeout."""
 
-    parameters = frozenset({"format", "timeout", *CURSOR_PARAMETERS, *PRESENCE_PARAMETERS})
+    parameters = frozenset({"format", "timeout", *SUBSCRIPTION_PARAMETERS})
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)

@@ -19,8 +19,7 @@ from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.http.query import (
-    CURSOR_PARAMETERS,
-    PRESENCE_PARAMETERS,
+    SUBSCRIPTION_PARAMETERS,
     begin_of,
     member_of,
     name_in_path,
@@ -321,7 +320,7 @@ class WebSocket(TwoWayBackpressure):
 class WebSocketResource(HttpResource):
     """The HTTP resource that opens WebSockets."""
 
-    parameters = frozenset({"begin", "slow", *CURSOR_PARAMETERS, *PRESENCE_PARAMETERS})
+    parameters = frozenset({"begin", "slow", *SUBSCRIPTION_PARAMETERS})
 
     opens = WebSocket
     """The class of the opened WebSockets."""
@@ -381,8 +380,7 @@ class WebSocketResource(HttpResource):
         if not topics and not is_v1:
             raise BadParameter(f"no topics given: name them in the URL, or offer the subprotocol {SUBPROTOCOL}")
         since, policy, member = since_of(request), policy_of(request), member_of(request)
-        if member is not None and not topics:
-            raise BadParameter("presence needs topics in the URL; the command enter needs none")
+        self.hub.presence.check(request.peer, topics, member)
         wire = self.frames if is_v1 else self.bare_frames
         begins = begin_of(request, wire, default=False)
         slot = self.context.admit_stream(request)
