@@ -23,10 +23,10 @@ def member_channel(value: object) -> str:
 class PresenceSettings:
     """The members of channels."""
 
-    enabled: bool = setting(True, flag, "Let connections and leases be members of channels.", "true or false")
+    disabled: bool = setting(False, flag, "Refuse members, heartbeats and the list of members.", "true or false")
     grace: float = setting(
         15,
-        duration(minimum=0, maximum=3600),
+        duration(minimum=0, maximum=86_400),
         "The time in which a member whose last connection was lost may return before it leaves.",
         "seconds",
     )

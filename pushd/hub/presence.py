@@ -69,7 +69,7 @@ _ENDS: Final[tuple[tuple[type[Refusal], LeaveReason, bool], ...]] = (
 class PresenceSettings(NamedTuple):
     """What can be configured."""
 
-    enabled: bool = True
+    is_enabled: bool = True
     grace: float = GRACE
     """Seconds in which the member of a lost connection may return."""
     members: int = MAX_MEMBERS
@@ -309,7 +309,7 @@ class Presence:
     def _check_enabled(self, channel: str) -> None:
         if channel[0] == "$":
             raise Forbidden("channels that begin with $ have no members")
-        if not self._settings.enabled or not self.has_members(channel):
+        if not self._settings.is_enabled or not self.has_members(channel):
             raise Forbidden("presence is switched off for this channel")
 
     def _may(self, peer: Peer, channel: str, id: str) -> bool:

@@ -324,5 +324,5 @@ def _presence_of(config: Config) -> PresenceSettings:
     """Return the settings of presence that need no restart."""
     settings = config.presence
     return PresenceSettings(
-        settings.enabled, settings.grace, settings.members, settings.heartbeat_channel, settings.heartbeat_ttl
+        not settings.disabled, settings.grace, settings.members, settings.heartbeat_channel, settings.heartbeat_ttl
     )

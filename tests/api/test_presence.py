@@ -141,7 +141,7 @@ async def test_settings(start_daemon: Start) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_presence_that_is_switched_off(start_daemon: Start) -> None:
-    off = await start_daemon({"presence.enabled": "false"})
+    off = await start_daemon({"presence.disabled": "true"})
     for line in ("PUT /presence/c/b", "GET /presence/c", "GET /sse/c?presence=self", "POST /heartbeat/a"):
         assert await code_of(off, line) == (403, "forbidden")
 
