@@ -22,6 +22,8 @@ class Subscribe:
     slow: Policy | None = None
     begin: bool = False
     """Whether the reply is followed by a begin object, in formats that have one."""
+    responder: bool = False
+    """Whether the connection counts as a responder for all its topics from then on, patterns too."""
     member: AsMember | None = None
     """As whom it enters the channels among the topics; None if it does not."""
 
@@ -38,6 +40,15 @@ class PublishMessage:
     """Publish a message."""
 
     draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """Publish a message as a request, and return the first reply to it."""
+
+    draft: Draft
+    timeout: float
+    """Seconds to wait for the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,7 @@ Command = (
     Subscribe
     | Unsubscribe
     | PublishMessage
+    | SendRequest
     | ReadHistory
     | ReadStatus
     | SetFormat
@@ -181,9 +193,29 @@ class Published:
     """The message was accepted."""
 
     id: str
+    """Empty if it is ephemeral."""
     subscribers: int
     is_local: bool = False
     """Whether it was delivered to the subscribers of this node only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The first reply to a request. It may follow the replies to later commands."""
+
+    number: int
+    """Which request of the connection it was, from 1."""
+    channel: str
+    """The channel of the request."""
+    reply: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A request was refused, or not answered; see `Replied`."""
+
+    number: int
+    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +298,8 @@ Reply = (
     | Subscribed
     | Unsubscribed
     | Published
+    | Replied
+    | RequestRefused
     | HistoryResult
     | StatusResult
     | Entered

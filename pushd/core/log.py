@@ -37,7 +37,6 @@ class Log:
 
     def __init__(self, epoch: str, bounds: Bounds) -> None:
         self.epoch = epoch
-        self.bounds = bounds
         self.head = 0
         """The sequence of the newest message or deletion."""
         self.timeline = Timeline()
@@ -51,6 +50,15 @@ class Log:
     def __len__(self) -> int:
         """Return the number of kept messages."""
         return len(self.timeline)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds of all channels but those of presence events."""
+        return self.channels.users.bounds
+
+    @bounds.setter
+    def bounds(self, bounds: Bounds) -> None:
+        self.channels.users.bounds = bounds
 
     @property
     def bytes(self) -> int:
@@ -130,7 +138,7 @@ class Log:
         channel.append(message)
         self.timeline.append(message, now)
         group.bytes += message.size + _OVERHEAD
-        age = self.bounds.age
+        age = self.channels.users.bounds.age
         if self.due == math.inf:
             self.due = now + age
         if ttl is not None and ttl < age:

@@ -17,6 +17,7 @@ from pushd.api.metrics import MetricsResource
 from pushd.api.pages import FAVICON, INDEX
 from pushd.api.presence import PresenceResource
 from pushd.api.publish import PublishResource
+from pushd.api.request import RequestResource
 from pushd.api.revocations import RevocationsResource
 from pushd.api.static_page import PageResource
 from pushd.api.version import VersionResource
@@ -131,6 +132,7 @@ class Root(_Branch):
         routes: dict[bytes, Resource] = {
             b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
             b"pub": PublishResource(context, hub),
+            b"request": RequestResource(context, hub),
             b"sse": self.sse,
             b"stream": stream,
             b"multipart": replace,

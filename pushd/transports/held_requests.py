@@ -57,10 +57,12 @@ class _HeldRequest:
         self._requests = requests
         self._answer = answer
 
-    async def begin(self, topics: Sequence[str], since: Since, seconds: float, member: AsMember | None) -> None:
+    async def begin(
+        self, topics: Sequence[str], since: Since, seconds: float, member: AsMember | None, *, responder: bool
+    ) -> None:
         """Subscribe, then wait for at most `seconds`, counted from when the start position is known."""
         poll, hub = self.subscriber, self._requests.hub
-        opening = await self._requests.live.subscribe(self, topics, since, member)
+        opening = await self._requests.live.subscribe(self, topics, since, member, responder=responder)
         if opening is None:
             return
         poll.position = str(opening.cursor)
@@ -139,6 +141,8 @@ class HeldRequests:
         seconds: float,
         answer: Callable[[PollResult | None], None],
         member: AsMember | None = None,
+        *,
+        responder: bool = False,
     ) -> None:
         """Hold a request for at most `seconds` until there are messages for it.
 
@@ -147,13 +151,14 @@ class HeldRequests:
             disconnected.
         :param member: as whom it enters the channels among the topics; None if it does not. The grace of the answered
             request lasts until the next one.
+        :param responder: see `LiveConnections.subscribe`.
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._context.admit_stream(request)
         held = _HeldRequest(self, request, self._context.peer_of(request, transport), self._limits, answer)
         self.live.add(held, slot)
         request.hold(held.client_disconnected, held.hurry)
-        await held.begin(topics, since, seconds, member)
+        await held.begin(topics, since, seconds, member, responder=responder)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """Answer all held requests with what there is; `busy` makes no difference, since nothing is queued for them."""

@@ -37,6 +37,7 @@ from pushd.http.query import (
     member_of,
     name_in_path,
     policy_of,
+    responder_of,
     since_of,
 )
 from pushd.http.request import Request
@@ -190,7 +191,7 @@ class HttpStream(Backpressure):
 class StreamResource(HttpResource):
     """An HTTP resource that streams topics."""
 
-    parameters = frozenset({"begin", "format", "slow", *SUBSCRIPTION_PARAMETERS})
+    parameters = frozenset({"begin", "format", "responder", "slow", *SUBSCRIPTION_PARAMETERS})
 
     transport_name = "stream"
     begins = False
@@ -232,6 +233,7 @@ class StreamResource(HttpResource):
         self.policy_of(request)
         begin_of(request, shape.plain, self.begins)
         self.hub.presence.check(request.peer, topics, member_of(request))
+        responder_of(request, has_reply_to=shape.plain.has_reply_to)
         if (await self.hub.start_position(request.peer, topics, since)).is_complete:
             request.setResponseCode(204)
             return b""
@@ -260,12 +262,13 @@ class StreamResource(HttpResource):
         since, policy, stream_format = self.since_of(request), self.policy_of(request), self.format_of(request)
         wire = stream_format.plain if request.is_http10 else stream_format.chunked
         begins, member = begin_of(request, wire, self.begins), member_of(request)
+        responder = responder_of(request, has_reply_to=wire.has_reply_to)
         peer = self.context.peer_of(request, self.transport_name)
         stream = HttpStream(self, wire, policy, peer)
         try:
             self.live.add(stream, self.context.admit_stream(request))
             request.hold(stream.client_disconnected)
-            opening = await self.live.subscribe(stream, topics, since, member)
+            opening = await self.live.subscribe(stream, topics, since, member, responder=responder)
         except Refusal as refusal:
             if not isinstance(refusal, _TEMPORARY):
                 raise

@@ -11,7 +11,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pushd.core.command import Published, Reply
+from pushd.core.command import Published, Reply, RequestRefused
 from pushd.core.errors import BadCommand, BadParameter, Ended, NoPong, NoRoom, Refusal, TooLarge, TooLate
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
@@ -24,6 +24,7 @@ from pushd.http.query import (
     member_of,
     name_in_path,
     policy_of,
+    responder_of,
     since_of,
 )
 from pushd.http.request import Request
@@ -283,6 +284,8 @@ class WebSocket(TwoWayBackpressure):
     def _answer(self, reply: Reply, ref: msgspec.Raw) -> None:
         if isinstance(reply, Published):
             prioritize(self.transport)
+        elif isinstance(reply, RequestRefused):
+            self._resource.context.counters.count_refusal(reply.refusal, str(self.subscriber.peer))
         self._reply(encode_reply(reply, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
@@ -320,7 +323,7 @@ class WebSocket(TwoWayBackpressure):
 class WebSocketResource(HttpResource):
     """The HTTP resource that opens WebSockets."""
 
-    parameters = frozenset({"begin", "slow", *SUBSCRIPTION_PARAMETERS})
+    parameters = frozenset({"begin", "responder", "slow", *SUBSCRIPTION_PARAMETERS})
 
     opens = WebSocket
     """The class of the opened WebSockets."""
@@ -383,6 +386,7 @@ class WebSocketResource(HttpResource):
         self.hub.presence.check(request.peer, topics, member)
         wire = self.frames if is_v1 else self.bare_frames
         begins = begin_of(request, wire, default=False)
+        responder = responder_of(request, has_reply_to=wire.has_reply_to)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
         websocket = self.opens(self, is_v1, self.context.peer_of(request, "websocket"), policy, scope)
@@ -390,7 +394,7 @@ class WebSocketResource(HttpResource):
         request.hold(websocket.client_disconnected)
         opening, begin = None, b""
         if topics:
-            opening = await self.live.subscribe(websocket, topics, since, member)
+            opening = await self.live.subscribe(websocket, topics, since, member, responder=responder)
             if opening is None:
                 return None
             begin = wire.begin(opening.cursor, websocket.subscriber.peer.id) if begins else b""

@@ -23,8 +23,11 @@ from pushd.core.command import (
     Pong,
     Published,
     PublishMessage,
+    Replied,
     Reply,
+    RequestRefused,
     SendHeartbeat,
+    SendRequest,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -34,12 +37,13 @@ from pushd.core.cursor import NOW, Since, parse_since
 from pushd.core.errors import BadCommand, BadParameter, Refusal, UnknownCommand
 from pushd.core.json_input import decode
 from pushd.core.names import check_channel, parse_topics
+from pushd.core.open_requests import DEFAULT_SECONDS, check_timeout
 from pushd.core.outbox import parse_policy
 from pushd.core.presence import as_member, check_member_id, check_meta
-from pushd.wire.json_messages import encode, refusal_object
+from pushd.wire.json_messages import data_fields, encode, refusal_object
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.presence import page_facts
-from pushd.wire.publication import Publication, to_draft
+from pushd.wire.publication import Publication, check_request, to_draft
 from pushd.wire.websocket_frames import TEXT, frame
 
 SUBPROTOCOL: Final = "pushd.v1"
@@ -48,6 +52,7 @@ _VERBS: Final = (
     "subscribe",
     "unsubscribe",
     "publish",
+    "request",
     "enter",
     "leave",
     "members",
@@ -64,6 +69,7 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     subscribe: str
     since: str | float | None = None
     slow: str | None = None
+    responder: bool = False
     presence: str | None = None
     presence_id: str | None = None
     ref: msgspec.Raw = _NULL
@@ -76,6 +82,12 @@ class _Unsubscribe(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Publish(Publication):
     channel: str = msgspec.field(name="publish")
+    ref: msgspec.Raw = _NULL
+
+
+class _Request(Publication):
+    channel: str = msgspec.field(name="request")
+    timeout: float = DEFAULT_SECONDS
     ref: msgspec.Raw = _NULL
 
 
@@ -123,6 +135,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "leave": msgspec.json.Decoder(_Leave),
     "members": msgspec.json.Decoder(_Members),
     "heartbeat": msgspec.json.Decoder(_Heartbeat),
+    "request": msgspec.json.Decoder(_Request),
     "ping": msgspec.json.Decoder(_Ping),
     "auth": msgspec.json.Decoder(_Auth),
 }
@@ -160,9 +173,14 @@ def encode_reply(reply: Reply, ref: msgspec.Raw = _NULL) -> bytes:
     fields: dict[str, object] = {"ref": ref, "ok": True}
     match reply:
         case Published(id, subscribers, is_local):
-            fields |= {"id": id, "subscribers": subscribers}
+            fields |= {"id": id or None, "subscribers": subscribers}
             if is_local:
                 fields["local"] = True
+        case Replied(_, channel, answer):
+            fields["request"] = channel
+            fields |= data_fields(answer)
+        case RequestRefused(_, refusal):
+            return encode_refusal(refusal, ref)
         case Subscribed(topics, _, cursor, connection):
             fields |= {"subscribe": ",".join(topics), "cursor": str(cursor), "connection": connection}
         case Unsubscribed(topics):
@@ -192,10 +210,12 @@ def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:
 
 def _command(decoded: object, limits: CommandLimits) -> Command:
     match decoded:
-        case _Subscribe(topics, since, slow, presence, presence_id):
+        case _Subscribe(topics, since, slow, responder, presence, presence_id):
             policy = None if slow is None else parse_policy(slow)
             member = as_member(presence, presence_id)
-            return Subscribe(parse_topics(topics, limits.topics), _since(since), policy, member=member)
+            return Subscribe(
+                parse_topics(topics, limits.topics), _since(since), policy, responder=responder, member=member
+            )
         case _Unsubscribe(topics):
             return Unsubscribe(parse_topics(topics, limits.topics))
         case _Publish():
@@ -209,6 +229,9 @@ def _command(decoded: object, limits: CommandLimits) -> Command:
             return _list_members(channel, after, limit)
         case _Heartbeat(id, sent):
             return SendHeartbeat(check_member_id(id), sent)
+        case _Request(timeout=timeout):
+            message = check_request(to_draft(decoded, limits.data, limits.event))
+            return SendRequest(message, check_timeout(timeout))
         case _Ping(token):
             return Ping(token)
         case _Auth(token):

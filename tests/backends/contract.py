@@ -16,8 +16,10 @@ from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
+from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
+from tests.backends.contract_transient import TransientContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
 MODULES_WITH_MAX_URLS = ("pushd.backends.sqlite.writer", "pushd.backends.redis.reader")
@@ -460,6 +462,14 @@ class UrlContract:
 
 
 class BackendContract(
-    PublishContract, StartContract, EndContract, RetentionContract, RevocationContract, QueryContract, UrlContract
+    PublishContract,
+    TransientContract,
+    StartContract,
+    LatestContract,
+    EndContract,
+    RetentionContract,
+    RevocationContract,
+    QueryContract,
+    UrlContract,
 ):
     """The whole contract."""

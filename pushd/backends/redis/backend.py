@@ -19,12 +19,14 @@ from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.feed import FOREIGN, Feed
 from pushd.backends.redis.heartbeat import OVERDUE_SECONDS, Heartbeat, HeartbeatReply
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
+from pushd.backends.redis.requests import RedisRequests
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
@@ -32,10 +34,9 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, transient
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
-from pushd.core.timestamp import round_timestamp
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -61,6 +62,8 @@ class RedisOptions:
     """Whether messages go to the subscribers of this node while Redis is unavailable."""
     ca_file: str = ""
     """Certificates that are trusted instead of the system's; empty: the system's."""
+    lease_seconds: float = LEASE_SECONDS
+    """The term of the leases of nodes."""
 
 
 class RedisBackend:
@@ -118,6 +121,8 @@ class RedisBackend:
             lambda: self._events.revocations(),
             lambda subject: self._events.on_kick(subject),
         )
+        self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
+        self._requests = RedisRequests(self._commands, self._node, reactor)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
@@ -132,6 +137,7 @@ class RedisBackend:
         """See `pushd.backends.interface.Backend`, here and below."""
         self._locator.load()
         self._events = events
+        self._requests.listener = events.requests
         self._feed = Feed(
             self._subscriptions, self._reader, events, self._feed_link.drop, self._heartbeat.returned, self._limited_log
         )
@@ -139,12 +145,14 @@ class RedisBackend:
         self._commands.link.start()
         self._feed_link.start()
         self._heartbeat.start()
+        self._lease.start()
 
     async def stop(self) -> None:
         self._is_stopping = True
         self._heartbeat.stop()
         self._publisher.stop()
         self._subscriptions.stop()
+        await self._lease.stop()
         await self._feed_link.stop()
         await self._commands.link.stop()
 
@@ -178,11 +186,13 @@ class RedisBackend:
         self._subscriptions.settle(confirmed, head.seq)
         return opening
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         await self._until_live()
         await self._pages.acquire()
         try:
-            page, head = await self._reader.page(topics, after, count, size)
+            page, head = await self._reader.page(topics, after, count, size, latest_until)
         finally:
             self._pages.release()
         self._feed.advance(*head)
@@ -207,6 +217,22 @@ class RedisBackend:
 
     async def kick(self, subject: str) -> None:
         await self._revocations.kick(subject)
+
+    @property
+    def node(self) -> str:
+        return self._node
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        await self._requests.seek(channel, seconds, on_found)
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        self._requests.report(node, channel, oldest)
+
+    async def request_channel(self, token: str) -> str | None:
+        return await self._requests.channel_of(token)
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        return await self._requests.reply(token, reply)
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         await self._reader.remember_url(digest, until)
@@ -235,20 +261,7 @@ class RedisBackend:
         position = self._feed.position
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
-        message = Message(
-            epoch=position.epoch,
-            seq=position.seq,
-            prev=None,
-            channel=draft.channel,
-            time=round_timestamp(self._wall()),
-            data=draft.data,
-            content_type=draft.content_type,
-            encoding=draft.encoding,
-            event=draft.event,
-            end=draft.end,
-            sender=draft.sender,
-            is_local=True,
-        )
+        message = transient(draft, *position, self._wall(), is_local=True)
         self._events.on_message(message)
         return message
 
@@ -269,6 +282,7 @@ class RedisBackend:
             self._feed.forgets = forgets
         self._commands.epoch = epoch
         self._feed.advance(epoch, head)
+        await self._lease.prepare(protocol)
         await self._revocations.sync_soon(protocol)
 
     def _make_feed(self) -> PubSubProtocol:
@@ -315,6 +329,7 @@ class RedisBackend:
     def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:
             self._publisher.connected()
+            self._lease.settle()
         self._update_health()
 
     def _on_feed_link(self) -> None:
@@ -327,8 +342,10 @@ class RedisBackend:
 
     def _on_pubsub_message(self, raw: bytes) -> None:
         try:
-            if raw.startswith(b"m ") or not (
-                self._audiences.handle_message(raw) or self._revocations.handle_message(raw)
+            if raw.startswith((b"m ", b"e ")) or not (
+                self._audiences.handle_message(raw)
+                or self._revocations.handle_message(raw)
+                or self._requests.handle_message(raw)
             ):
                 self._feed.handle_message(raw)
         except ValueError:
@@ -342,6 +359,7 @@ class RedisBackend:
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
         self._revocations.on_heartbeat(beat.revocations)
+        self._requests.check_nodes()
 
     def _set_clock(self, milliseconds: int, now: float) -> None:
         self._publisher.behind = milliseconds / 1000 - now

@@ -57,6 +57,12 @@ from pushd.core.errors.limits import (
 from pushd.core.errors.refusal import (
     Refusal,
 )
+from pushd.core.errors.requests import (
+    NoReply,
+    NoRequest,
+    NoResponders,
+    TooManyRequests,
+)
 from pushd.core.errors.unavailability import (
     Ended,
     InternalError,
@@ -94,6 +100,9 @@ __all__ = [
     "Kicked",
     "LineTooLong",
     "NoPong",
+    "NoReply",
+    "NoRequest",
+    "NoResponders",
     "NoRoom",
     "NotFound",
     "NotGranted",
@@ -112,6 +121,7 @@ __all__ = [
     "TooManyChannels",
     "TooManyConnections",
     "TooManyMembers",
+    "TooManyRequests",
     "TooManyRevocations",
     "TooManySubscriptions",
     "TooManyTopics",
