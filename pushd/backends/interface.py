@@ -17,7 +17,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 `Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushd.backends.presence import PresenceBackend
@@ -27,6 +27,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
+from pushd.core.usage import UsageReply, UsageReport
 
 
 class Audience(NamedTuple):
@@ -75,6 +76,10 @@ class RequestListener(Protocol):
         """Answer an open request of this node; return whether it was open."""
 
 
+async def _ignore_later() -> None:
+    """Do nothing, as `_ignore`."""
+
+
 class BackendEvents(NamedTuple):
     """The callbacks of a backend. They do not block and do not wait."""
 
@@ -105,6 +110,9 @@ class BackendEvents(NamedTuple):
     """Called with a subject whose connections another node has asked to close."""
     requests: RequestListener | None = None
     """The open requests of this node; None if it has none."""
+    restore_usage: Callable[[], Awaitable[None]] = _ignore_later
+    """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
+    Raises a refusal when that fails; then it is called again."""
 
 
 class Duplicate(NamedTuple):
@@ -301,6 +309,29 @@ class Backend(Protocol):
         """Answer an open request of another node; return whether it was open, so that the reply is the first one.
 
         :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
+        """
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether several nodes may share the backend."""
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        """Report to the other nodes what subjects and addresses have at this node, and grant claims; reply to each.
+
+        What a node has reported counts for the others until it reports something else, or for at most 15 s if it is
+        gone. A claim is granted if it is within its quota together with what all nodes have, claims that were granted
+        to other nodes included: so claims of several nodes at the same time never exceed a quota together. Claims of
+        one report count for those behind them. Repeats are harmless.
+
+        :raises Unavailable: when the other nodes cannot be asked; it is unknown what they count then.
+        """
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        """Add what this node has taken from token buckets that all nodes share; return how far they are from full.
+
+        :param used: by bucket, the seconds that it takes to refill what was taken; negative if it was refunded.
+        :return: by bucket, the seconds after which it is full if no node takes more.
+        :raises Unavailable: when the other nodes cannot be asked.
         """
 
     async def usage(self) -> Usage:

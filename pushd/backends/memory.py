@@ -112,11 +112,6 @@ class MemoryBackend(SingleNode):
         if self._events:
             self._events.on_revocations((revocation,))
 
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
-
     async def remember_url(self, digest: bytes, until: float) -> None:
         self._urls.add(digest, until, self._wall())
 

@@ -29,6 +29,7 @@ from pushd.core.errors import (
     UnknownChannel,
     UnknownConnection,
 )
+from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.peer import Peer
@@ -48,6 +49,7 @@ from pushd.hub.replay import Replay, drained
 from pushd.hub.requests import Requests
 from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
+from pushd.hub.shared_quotas import SharedQuotas
 from pushd.hub.subscriptions import Subscriptions
 from pushd.metrics import Counters
 from pushd.net.fan_out import send_each
@@ -95,8 +97,12 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
         self._quotas = Quotas()
+        self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
+        """The quotas over all nodes."""
+        self._subscriptions = Subscriptions(
+            backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
+        )
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
@@ -134,6 +140,7 @@ class Hub:
             revocations=revocations.known,
             on_kick=revocations.on_kick,
             requests=self.requests,
+            restore_usage=self.shared_quotas.restore,
         )
         await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
@@ -168,6 +175,8 @@ class Hub:
         self._subscriptions.stop()
         self._relief.stop()
         self.credentials.stop()
+        self.shared_quotas.stop()
+        self._publisher.rates.shared.stop()
         await self._backend.stop()
 
     async def turn(self) -> None:
@@ -218,12 +227,15 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id.
 
-        :raises TooManyConnections: when the quota of the peer allows no more connections.
+        :raises TooManyConnections: when the quota of the peer allows no more connections. If it is found out later,
+            because other nodes have to be asked, the connection is closed; `subscribe` waits for that.
         """
         self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
+        if subscriber.peer.grant.quota is not UNLIMITED:
+            self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -236,6 +248,8 @@ class Hub:
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
         check_subscribe(subscriber.peer, topics, since)
+        if subscriber.peer.grant.quota is not UNLIMITED:
+            await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)
 
     async def position(self, peer: Peer, topics: Sequence[str] = ()) -> MessageId:

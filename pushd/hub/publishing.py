@@ -20,6 +20,7 @@ from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.rates import PublishRates, total
+from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
@@ -86,7 +87,7 @@ class Publisher:
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
-        self.rates = PublishRates(clock.seconds, messages_per_second)
+        self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()

@@ -321,12 +321,14 @@ class Session(Generic[T]):
         :raises TokenInvalid: when the token is not accepted.
         :raises TokenExpired: when the token has expired.
         :raises Forbidden: when the token is of another issuer or subject than that of the connection.
+        :raises TooManyConnections, TooManySubscriptions: when the quota of its subject does not allow the connection.
         """
         authenticator, subscriber = self._context.authenticator, self._subscriber
         if not authenticator.is_enabled:
             answer(Acknowledged())
             return
         identity = await authenticator.authenticate(token)
+        await self._context.hub.shared_quotas.claim_move(subscriber.peer, identity)
         lost = self._context.hub.credentials.accept(subscriber, identity)
         answer(Authenticated(identity.subject or "", tuple(lost.values())))
 

@@ -20,6 +20,7 @@ from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
 from tests.backends.contract_transient import TransientContract
+from tests.backends.contract_usage import UsageContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
 MODULES_WITH_MAX_URLS = ("pushd.backends.sqlite.writer", "pushd.backends.redis.reader")
@@ -469,6 +470,7 @@ class BackendContract(
     EndContract,
     RetentionContract,
     RevocationContract,
+    UsageContract,
     QueryContract,
     UrlContract,
 ):

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +30,7 @@ from pushd.backends.redis.requests import RedisRequests
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
+from pushd.backends.redis.usage import NodeUsage
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
@@ -37,6 +38,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, transient
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
+from pushd.core.usage import UsageReply, UsageReport
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -123,6 +125,8 @@ class RedisBackend:
         )
         self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
         self._requests = RedisRequests(self._commands, self._node, reactor)
+        self._node_usage = NodeUsage(self._commands, self._lease, reactor, lambda: self._events.restore_usage())
+        self._lease.add(self._node_usage)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
@@ -239,6 +243,14 @@ class RedisBackend:
 
     async def is_url_remembered(self, digest: bytes) -> bool:
         return await self._reader.is_url_remembered(digest)
+
+    has_nodes = True
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        return await self._node_usage.report(reports)
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        return await self._node_usage.exchange_rates(used)
 
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)

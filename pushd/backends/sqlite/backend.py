@@ -156,11 +156,6 @@ class SqliteBackend(SingleNode):
             raise refusal
         await self._submit(RevokeRequest((revocation,), *self._time()))
 
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
-
     async def remember_url(self, digest: bytes, until: float) -> None:
         if self._urls.contains(digest, self._wall()):
             return
