@@ -263,7 +263,7 @@ def _add_subscribe_options(command: ArgumentParser) -> None:
     command.add_argument("--transport", default="stream", choices=list(TRANSPORTS))
     command.add_argument(
         "--since",
-        help="start position: a message id, all, last:N, latest (the newest message of each channel), a duration such as "
+        help="start position: a message id, all, last:N, latest (the newest of each channel), a duration such as "
         "10m, or unix seconds",
     )
     command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="slow-consumer policy")
