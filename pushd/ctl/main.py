@@ -296,7 +296,9 @@ def _whole_number(maximum: int, minimum: int = 1) -> Callable[[str], int]:
 def _add_subscribe_options(command: ArgumentParser) -> None:
     command.add_argument("--transport", default="stream", choices=list(TRANSPORTS))
     command.add_argument(
-        "--since", help="start position: a message id, all, last:N, a duration such as 10m, or unix seconds"
+        "--since",
+        help="start position: a message id, all, last:N, latest (the newest of each channel), a duration such as "
+        "10m, or unix seconds",
     )
     command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="slow-consumer policy")
 

@@ -69,6 +69,15 @@ def kick_subscriber(daemon: Daemon, pushctl: Pushctl, channel: str) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_latest_is_the_newest_message_of_each_channel(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
+    for number in range(4):
+        daemon.publish(f"latest/{transport}/{number % 2}", b"%d" % number)
+    options = ("--transport", transport, "--since", "latest", "--count", "2")
+    lines = pushctl.lines("sub", f"latest/{transport}/*", *options)
+    assert [line.split()[-1] for line in lines] == ["2", "3"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_subscriber_receives_history_then_live_messages(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"s/{transport}"
     first = daemon.publish(channel, b"old")["id"]
