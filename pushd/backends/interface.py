@@ -305,7 +305,7 @@ class Backend(Protocol):
         """
 
     def report_responders(self, node: str, channel: str, oldest: float) -> None:
-        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+        """Report to a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
 
     async def request_channel(self, token: str) -> str | None:
         """Return the channel of an open request of another node; None if there is none.
