@@ -20,6 +20,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushd.backends.presence import PresenceBackend
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
@@ -46,8 +47,17 @@ def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
 
 
-async def _ignore_later() -> None:
-    """Do nothing, as `_ignore`."""
+async def _close_none(subject: str) -> int:
+    """Close no connections: the default of `BackendEvents.on_kick`."""
+    return 0
+
+
+class ClosedElsewhere(NamedTuple):
+    """The connections that the other nodes have closed."""
+
+    closed: int = 0
+    unanswered: int = 0
+    """The number of nodes that have not replied in time. They may have closed connections, too."""
 
 
 class RequestListener(Protocol):
@@ -79,6 +89,10 @@ class RequestListener(Protocol):
         """Answer an open request of this node; return whether it was open."""
 
 
+async def _ignore_later() -> None:
+    """Do nothing, as `_ignore`."""
+
+
 class BackendEvents(NamedTuple):
     """The callbacks of a backend. They do not block and do not wait."""
 
@@ -105,13 +119,14 @@ class BackendEvents(NamedTuple):
     called with known ones."""
     revocations: Callable[[], Iterable[Revocation]] = tuple
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
-    on_kick: Callable[[str], None] = _ignore
-    """Called with a subject whose connections another node has asked to close."""
+    on_kick: Callable[[str], Awaitable[int]] = _close_none
+    """Called with a subject whose connections another node has asked to close; returns how many were closed, which may
+    take a while."""
+    requests: RequestListener | None = None
+    """The open requests of this node; None if it has none."""
     restore_usage: Callable[[], Awaitable[None]] = _ignore_later
     """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
     Raises a refusal when that fails; then it is called again."""
-    requests: RequestListener | None = None
-    """The open requests of this node; None if it has none."""
 
 
 class Duplicate(NamedTuple):
@@ -158,6 +173,10 @@ class BackendUnusable(Exception):
 
 class Backend(Protocol):
     """A log of messages over all channels, with live delivery."""
+
+    @property
+    def presence(self) -> PresenceBackend:
+        """The members of channels."""
 
     async def start(self, events: BackendEvents) -> None:
         """Start. Called once; the backend may call the callbacks from now on.
@@ -254,8 +273,8 @@ class Backend(Protocol):
     def revocations_age(self) -> float:
         """Seconds since this node last knew all revocations; infinite before the first time."""
 
-    async def kick(self, subject: str) -> None:
-        """Ask all other nodes to close the connections of a subject.
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        """Ask all other nodes to close the connections of a subject, and wait for their replies, about a second.
 
         :raises Refusal: when they cannot be asked now.
         """
@@ -277,11 +296,41 @@ class Backend(Protocol):
         """
 
     @property
+    def node(self) -> str:
+        """The name of this node in hexadecimal digits, by which other nodes find it; empty if there are none."""
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        """Ask all other nodes whether they have responders of a channel; return when all have answered, or are late.
+
+        From then on, for `seconds`, `on_responders_left` is called when responders of a node that was found leave, and
+        `on_node_lost` when the node does.
+
+        :param on_found: called with each node that has some and its mark, as the answers arrive.
+        :raises Refusal: when they cannot be asked.
+        """
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        """Report to a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+
+    async def request_channel(self, token: str) -> str | None:
+        """Return the channel of an open request of another node; None if there is none.
+
+        :param token: the token of the request, which ends with the name of its node.
+        :raises Refusal: when the node cannot be asked, or does not answer.
+        """
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        """Answer an open request of another node; return whether it was open, so that the reply is the first one.
+
+        :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
+        """
+
+    @property
     def has_nodes(self) -> bool:
         """Whether several nodes may share the backend."""
 
     async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
-        """Report to the other nodes what subjects and addresses have at this node, grant claims, and reply to each.
+        """Report to the other nodes what subjects and addresses have at this node, and grant claims; reply to each.
 
         What a node has reported counts for the others until it reports something else, or for at most 15 s if it is
         gone. A claim is granted if it is within its quota together with what all nodes have, claims that were granted
@@ -297,36 +346,6 @@ class Backend(Protocol):
         :param used: by bucket, the seconds that it takes to refill what was taken; negative if it was refunded.
         :return: by bucket, the seconds after which it is full if no node takes more.
         :raises Unavailable: when the other nodes cannot be asked.
-        """
-
-    @property
-    def node(self) -> str:
-        """The name of this node in hexadecimal digits, by which other nodes find it; empty if there are none."""
-
-    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
-        """Ask all other nodes whether they have responders of a channel; return when all have answered, or are late.
-
-        From then on, for `seconds`, `on_responders_left` is called when responders of a node that was found leave, and
-        `on_node_lost` when the node does.
-
-        :param on_found: called with each node that has some and its mark, as the answers arrive.
-        :raises Refusal: when they cannot be asked.
-        """
-
-    def report_responders(self, node: str, channel: str, oldest: float) -> None:
-        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
-
-    async def request_channel(self, token: str) -> str | None:
-        """Return the channel of an open request of another node; None if there is none.
-
-        :param token: the token of the request, which ends with the name of its node.
-        :raises Refusal: when the node cannot be asked, or does not answer.
-        """
-
-    async def reply(self, token: str, reply: Draft) -> bool:
-        """Answer an open request of another node; return whether it was open, so that the reply is the first one.
-
-        :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
         """
 
     async def usage(self) -> Usage:

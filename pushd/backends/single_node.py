@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pushd.backends.interface import ClosedElsewhere
 from pushd.core.message import Draft
 from pushd.core.usage import UsageReply, UsageReport
 
@@ -9,15 +10,15 @@ from pushd.core.usage import UsageReply, UsageReport
 class SingleNode:
     """The part of a backend that concerns other nodes, for one that has none; see `pushd.backends.interface.Backend`.
 
-    A node without others counts for itself, so the hub has no need to call the methods.
+    A node without others counts for itself, so the hub has no need to call the methods about usage.
     """
 
-    has_nodes = False
     node = ""
+    has_nodes = False
     revocations_age = 0.0
 
-    async def kick(self, subject: str) -> None:
-        pass
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        return ClosedElsewhere()
 
     async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
         return [_judge(report) for report in reports]

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.connection_ids import ConnectionIds
@@ -41,6 +42,7 @@ from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
 from pushd.hub.memory_relief import MemoryRelief
+from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
@@ -97,19 +99,28 @@ class Hub:
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         quotas = self._quotas = Quotas()
+        self.audit = audit = AuditLog(clock, wall)
+        """The audit log, which is off until it is opened."""
+        counters.on_access_refused = audit.refused
         self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
-        self.credentials = Credentials(clock, wall, turns, quotas, self.disconnect, self.unsubscribe)
-        """The credentials of open connections."""
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
+        self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
+        """The members of channels."""
+        self.credentials = Credentials(
+            clock, wall, turns, quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
+        )
+        """The credentials of open connections."""
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
         self._subscriptions.on_left = self.requests.topics_left
-        self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
+        )
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -164,6 +175,7 @@ class Hub:
         self.shared_quotas.stop()
         self._publisher.rates.shared.stop()
         await self._backend.stop()
+        self.audit.close()
 
     async def turn(self) -> None:
         """Wait for the next reactor turn, within work that takes long."""
@@ -279,7 +291,9 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Unsubscribe from topics; return those that the subscriber had."""
-        return self._subscriptions.unsubscribe(subscriber, topics)
+        found = self._subscriptions.unsubscribe(subscriber, topics)
+        self.presence.on_unsubscribed(subscriber, found)
+        return found
 
     def remove(self, subscriber: Subscriber, why: Refusal | None = None) -> None:
         """Remove the subscriber of a connection that is closing or closed, once.
@@ -288,6 +302,7 @@ class Hub:
         """
         topics = list(subscriber.starts)
         self._register.remove(subscriber)
+        self.presence.on_removed(subscriber, why)
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
@@ -320,6 +335,7 @@ class Hub:
         if subscriber is None:
             raise UnknownConnection("there is no such connection at this node; /connections lists them")
         self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
+        self.audit.kicked(peer, subscriber.peer)
         self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
@@ -392,3 +408,4 @@ class Hub:
             if not audience.named:
                 raise UnknownChannel(NO_CHANNEL)
             self._listener.on_deleted(channel)
+        self.audit.deleted(peer, channel)

@@ -110,7 +110,7 @@ class Publisher:
         :raises NotGranted: when the peer may not publish it.
         :raises RateLimited: when it exceeds a rate.
         """
-        if not is_reply(draft.channel):
+        if draft.channel[0] != "$" or not is_reply(draft.channel):
             check_topics(peer, "publish", (draft.channel,))
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
