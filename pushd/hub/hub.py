@@ -42,6 +42,7 @@ from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
 from pushd.hub.memory_relief import MemoryRelief
+from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
@@ -106,9 +107,13 @@ class Hub:
         self._subscriptions = Subscriptions(
             backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
         )
-        self.credentials = Credentials(clock, wall, turns, self._quotas, audit, self.disconnect, self.unsubscribe)
-        """The credentials of open connections."""
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
+        self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
+        """The members of channels."""
+        self.credentials = Credentials(
+            clock, wall, turns, self._quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
+        )
+        """The credentials of open connections."""
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
@@ -296,7 +301,9 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Unsubscribe from topics; return those that the subscriber had."""
-        return self._subscriptions.unsubscribe(subscriber, topics)
+        found = self._subscriptions.unsubscribe(subscriber, topics)
+        self.presence.on_unsubscribed(subscriber, found)
+        return found
 
     def remove(self, subscriber: Subscriber, why: Refusal | None = None) -> None:
         """Remove the subscriber of a connection that is closing or closed, once.
@@ -305,6 +312,7 @@ class Hub:
         """
         topics = list(subscriber.starts)
         self._register.remove(subscriber)
+        self.presence.on_removed(subscriber, why)
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
