@@ -67,8 +67,8 @@ class Requests:
         self._next_sweep = 0.0
         self._changed: dict[str, None] = {}
         """Channels whose responders may have left."""
-        self._lost: deque[OpenRequest] = deque()
-        """Requests that nobody can answer any more."""
+        self._failed: deque[tuple[OpenRequest, NoReply]] = deque()
+        """Requests that have timed out, or that nobody can answer any more, and the refusal of each."""
         self._is_checking = False
         self._stopping: Stopping | None = None
         self._numbers: dict[Subscriber, int] = {}
@@ -207,13 +207,11 @@ class Requests:
 
     def on_responders_left(self, node: str, channel: str, oldest: float) -> None:
         """Called with the number of the oldest responder that another node still has; infinite if it has none."""
-        self._lost += self._open.leave(node, channel, oldest)
-        self._check_soon()
+        self._lose(self._open.leave(node, channel, oldest))
 
     def on_node_lost(self, node: str) -> None:
         """Called when another node is gone."""
-        self._lost += self._open.leave_all(node)
-        self._check_soon()
+        self._lose(self._open.leave_all(node))
 
     def answering_nodes(self) -> set[str]:
         """Return the other nodes whose responders may answer open requests."""
@@ -247,7 +245,8 @@ class Requests:
                 reply.callback(outcome)
 
         def time_out(request: OpenRequest) -> None:
-            self._end(request, NoReply(f"no reply within {seconds:g} seconds"), NoReply.code)
+            self._failed.append((request, NoReply(f"no reply within {seconds:g} seconds")))
+            self._check_soon()
 
         token = secrets.token_hex(_RANDOM_BYTES) + self._backend.node
         request = OpenRequest(token, channel, asker, end, time_out)
@@ -268,9 +267,10 @@ class Requests:
             self._counters.requests[label] += 1
             request.on_end(outcome)
 
-    def _lose(self, request: OpenRequest) -> None:
-        """Refuse a request that nobody can answer any more."""
-        self._end(request, NoReply(_ALL_LEFT), NoReply.code)
+    def _lose(self, requests: Iterable[OpenRequest]) -> None:
+        """Refuse requests that nobody can answer any more, in later turns if they are many."""
+        self._failed += [(request, NoReply(_ALL_LEFT)) for request in requests]
+        self._check_soon()
 
     # Who can answer
 
@@ -298,7 +298,7 @@ class Requests:
             if failure is not None and not failure.check(Refusal):
                 self.log.failure("Other nodes could not be asked for responders", failure)
             if request in self._open and request.has_no_responders:
-                self._lose(request)
+                self._lose([request])
 
         mark = self._mark(request.channel)
         if mark is not None:
@@ -309,8 +309,8 @@ class Requests:
             raise NoResponders("no subscriber of the channel can answer")
 
     def _check_soon(self) -> None:
-        """Check the channels whose responders may have left, and refuse requests that are lost, in later turns."""
-        if (self._changed or self._lost) and not self._is_checking:
+        """Check the channels whose responders may have left, and refuse requests that have failed, in later turns."""
+        if (self._changed or self._failed) and not self._is_checking:
             self._is_checking = True
             self._clock.callLater(0, self._start_checking)
 
@@ -321,9 +321,10 @@ class Requests:
     def _check_in_steps(self) -> Generator[None, None, None]:
         """Refuse one request, or check one channel, in each step."""
         try:
-            while self._lost or self._changed:
-                if self._lost:
-                    self._lose(self._lost.popleft())
+            while self._failed or self._changed:
+                if self._failed:
+                    request, refusal = self._failed.popleft()
+                    self._end(request, refusal, refusal.code)
                 else:
                     self._check(self._changed.popitem()[0])
                 yield
@@ -333,6 +334,6 @@ class Requests:
     def _check(self, channel: str) -> None:
         """Find the requests on a channel that nobody at this node can answer any more, and report to other nodes."""
         oldest = self._responders.oldest(channel)
-        self._lost += self._open.leave(HERE, channel, oldest)
+        self._lose(self._open.leave(HERE, channel, oldest))
         for node in self._watches.changed(channel, oldest, self._clock.seconds()):
             self._backend.report_responders(node, channel, oldest)

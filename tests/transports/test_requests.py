@@ -433,3 +433,19 @@ async def test_pipelined_requests_are_answered_in_their_order(daemon):
         assert request.data == data
         await responder.ask(publish=request.reply_to, data=data.decode())
     assert (await first.answer).body == b"1"
+
+
+async def test_askers_behind_a_proxy_are_counted_by_their_address(start_daemon):
+    daemon = await start_daemon({"http.trusted_proxies": "127.0.0.1", "limits.connections_per_address": 2})
+    responder = await responder_of(daemon)
+    asker = HttpAsker(daemon, {"X-Forwarded-For": "192.0.2.7"})
+    await asker.open()
+    answers = [asker.ask("jobs", str(number)) for number in range(2)]
+    requests = [await received(responder) for _ in answers]
+    assert (await asker.ask("jobs", "one too many")).code == "too-many-connections"
+    await responder.ask(publish=requests[0].reply_to, data="done")
+    await answers[0]
+    answer = asker.ask("jobs", "another")
+    await responder.ask(publish=(await received(responder)).reply_to, data="done")
+    assert (await answer).data == b"done"
+    asker.abort()
