@@ -23,12 +23,10 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
     BadParameter,
-    Kicked,
     NotGranted,
     Refusal,
     Stopping,
     UnknownChannel,
-    UnknownConnection,
 )
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
@@ -41,6 +39,7 @@ from pushd.hub.authorization import check_authenticated, check_operation, check_
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
+from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
@@ -121,6 +120,7 @@ class Hub:
         self.revocations = RevocationControl(
             backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
         )
+        self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -138,8 +138,10 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        events = self.revocations.callbacks(self._listener.events())
-        await self._backend.start(events._replace(restore_usage=self.shared_quotas.restore, requests=self.requests))
+        events = self.revocations.callbacks(self._listener.events())._replace(
+            on_kick=self.kicks.on_kick, restore_usage=self.shared_quotas.restore, requests=self.requests
+        )
+        await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
 
@@ -323,20 +325,6 @@ class Hub:
     def renew_credential(self, peer: Peer, id: str) -> Mapping[str, NotGranted]:
         """Replace the credential of a connection; see `Credentials.renew`."""
         return self.credentials.renew(peer, self._register.find(id))
-
-    def kick(self, peer: Peer, id: str) -> None:
-        """Close a connection.
-
-        :raises NotGranted: when the peer may not.
-        :raises UnknownConnection: when there is no such connection at this node.
-        """
-        check_operation(peer, "kick")
-        subscriber = self._register.find(id)
-        if subscriber is None:
-            raise UnknownConnection("there is no such connection at this node; /connections lists them")
-        self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
-        self.audit.kicked(peer, subscriber.peer)
-        self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
 
