@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Protocol
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Exclusion, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
 
@@ -73,6 +73,15 @@ class BackendEvents(NamedTuple):
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
     on_kick: Callable[[str], None] = _ignore
     """Called with a subject whose connections another node has asked to close."""
+    on_excluding: Callable[[Message, Exclusion], None] = _ignore
+    """Called instead of `on_message` with a message that is not delivered to one connection."""
+
+    def deliver(self, message: Message, exclude: Exclusion | None) -> None:
+        """Pass an accepted message on."""
+        if exclude is None:
+            self.on_message(message)
+        else:
+            self.on_excluding(message, exclude)
 
 
 class Duplicate(NamedTuple):

@@ -38,6 +38,7 @@ from pushd.hub.authorization import check_authenticated, check_operation, check_
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
+from pushd.hub.exclusions import Exclusions
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
@@ -96,7 +97,8 @@ class Hub:
         self._quotas = Quotas()
         self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
+        exclusions = Exclusions(self._register)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, exclusions, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)

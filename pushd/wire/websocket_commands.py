@@ -29,7 +29,7 @@ from pushd.core.names import parse_topics
 from pushd.core.outbox import parse_policy
 from pushd.wire.json_messages import encode, refusal_object
 from pushd.wire.line_commands import CommandLimits
-from pushd.wire.publication import Publication, to_draft
+from pushd.wire.publication import EchoPublication, to_draft
 from pushd.wire.websocket_frames import TEXT, frame
 
 SUBPROTOCOL: Final = "pushd.v1"
@@ -49,7 +49,7 @@ class _Unsubscribe(msgspec.Struct, forbid_unknown_fields=True):
     ref: msgspec.Raw = _NULL
 
 
-class _Publish(Publication):
+class _Publish(EchoPublication):
     channel: str = msgspec.field(name="publish")
     ref: msgspec.Raw = _NULL
 
