@@ -17,7 +17,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 `Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId, Since
@@ -26,6 +26,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Exclusion, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
+from pushd.core.usage import UsageReply, UsageReport
 
 
 class Audience(NamedTuple):
@@ -43,6 +44,39 @@ NOBODY: Final = Audience(False, {})
 
 def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
+
+
+class RequestListener(Protocol):
+    """What a backend shared by several nodes calls for requests and replies.
+
+    A mark is a number that the node with the responders compares: a request is lost at that node when its oldest
+    responder has a greater number.
+    """
+
+    def on_seek(self, node: str, channel: str, seconds: float) -> float | None:
+        """Called when another node has a request; return the mark of this node, or None if it has no responder.
+
+        For `seconds`, `Backend.report_responders` is called when responders of the channel leave.
+        """
+
+    def on_responders_left(self, node: str, channel: str, oldest: float) -> None:
+        """Called with the number of the oldest responder that another node still has; infinite if it has none."""
+
+    def on_node_lost(self, node: str) -> None:
+        """Called when a node of `answering_nodes` is gone."""
+
+    def answering_nodes(self) -> Collection[str]:
+        """Return the other nodes whose responders may answer open requests of this node."""
+
+    def request_channel(self, token: str) -> str | None:
+        """Return the channel of an open request of this node; None if there is none."""
+
+    def on_reply(self, token: str, reply: Draft) -> bool:
+        """Answer an open request of this node; return whether it was open."""
+
+
+async def _ignore_later() -> None:
+    """Do nothing, as `_ignore`."""
 
 
 class BackendEvents(NamedTuple):
@@ -75,6 +109,11 @@ class BackendEvents(NamedTuple):
     """Called with a subject whose connections another node has asked to close."""
     on_excluding: Callable[[Message, Exclusion], None] = _ignore
     """Called instead of `on_message` with a message that is not delivered to one connection."""
+    requests: RequestListener | None = None
+    """The open requests of this node; None if it has none."""
+    restore_usage: Callable[[], Awaitable[None]] = _ignore_later
+    """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
+    Raises a refusal when that fails; then it is called again."""
 
     def deliver(self, message: Message, exclude: Exclusion | None) -> None:
         """Pass an accepted message on."""
@@ -169,16 +208,24 @@ class Backend(Protocol):
         :raises Refusal: when the history cannot be read now.
         """
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         """Return the next messages of topics after a position, in id order, and the gaps since that position.
 
         A page that is not the last one has a later position, but perhaps no messages.
+
+        A subscription that was opened with `Latest` passes `StartPosition.latest_until` on. As long as `after` is
+        before that and of the same epoch, a page has only the newest kept message of each channel up to there, and no
+        gaps. The page that reaches it has it as its position and is marked as the last. What is newer is received live,
+        or read by further pages.
 
         :param after: the position of the start or of the page before. If it is of another epoch, the page starts at the
             oldest message, with a gap for each topic.
         :param count: the most messages.
         :param size: no further message is added once the messages have this many bytes (`Message.size`). The first one
             is added whatever its size.
+        :param latest_until: None: all messages are returned.
         :raises Refusal: when the history cannot be read now.
         """
 
@@ -236,6 +283,59 @@ class Backend(Protocol):
         """Return whether a signed URL was used, and its time is not over.
 
         :raises Refusal: when that cannot be found out now.
+        """
+
+    @property
+    def node(self) -> str:
+        """The name of this node in hexadecimal digits, by which other nodes find it; empty if there are none."""
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        """Ask all other nodes whether they have responders of a channel; return when all have answered, or are late.
+
+        From then on, for `seconds`, `on_responders_left` is called when responders of a node that was found leave, and
+        `on_node_lost` when the node does.
+
+        :param on_found: called with each node that has some and its mark, as the answers arrive.
+        :raises Refusal: when they cannot be asked.
+        """
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+
+    async def request_channel(self, token: str) -> str | None:
+        """Return the channel of an open request of another node; None if there is none.
+
+        :param token: the token of the request, which ends with the name of its node.
+        :raises Refusal: when the node cannot be asked, or does not answer.
+        """
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        """Answer an open request of another node; return whether it was open, so that the reply is the first one.
+
+        :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
+        """
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether several nodes may share the backend."""
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        """Report to the other nodes what subjects and addresses have at this node, and grant claims; reply to each.
+
+        What a node has reported counts for the others until it reports something else, or for at most 15 s if it is
+        gone. A claim is granted if it is within its quota together with what all nodes have, claims that were granted
+        to other nodes included: so claims of several nodes at the same time never exceed a quota together. Claims of
+        one report count for those behind them. Repeats are harmless.
+
+        :raises Unavailable: when the other nodes cannot be asked; it is unknown what they count then.
+        """
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        """Add what this node has taken from token buckets that all nodes share; return how far they are from full.
+
+        :param used: by bucket, the seconds that it takes to refill what was taken; negative if it was refunded.
+        :return: by bucket, the seconds after which it is full if no node takes more.
+        :raises Unavailable: when the other nodes cannot be asked.
         """
 
     async def usage(self) -> Usage:

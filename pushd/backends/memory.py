@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.revocations_file import RevocationsFile
+from pushd.backends.single_node import SingleNode
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -25,7 +26,7 @@ from pushd.net.turn_slices import Slices
 _SWEEP_SECONDS = 1.0
 
 
-class MemoryBackend:
+class MemoryBackend(SingleNode):
     """A backend that is a `Log` in memory. Long operations are spread over several reactor turns.
 
     :param clock: the monotonic clock by which messages expire.
@@ -81,8 +82,11 @@ class MemoryBackend:
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         return await self._slices.run(self._reader.open(topics, since, self._wall(), self._clock.seconds()))
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        return await self._slices.run(self._reader.page(topics, after, count, size, self._clock.seconds()))
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
+        now = self._clock.seconds()
+        return await self._slices.run(self._reader.page(topics, after, count, size, now, latest_until))
 
     async def info(self, channel: str) -> ChannelInfo | None:
         await self._expire()
@@ -102,11 +106,6 @@ class MemoryBackend:
             await self._file.append(revocation)
         if self._events:
             self._events.on_revocations((revocation,))
-
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         self._urls.add(digest, until, self._wall())

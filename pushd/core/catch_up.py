@@ -46,7 +46,7 @@ class CatchUp:
         """The channels that ended during the replay and whose end was not sent, in the order of their ends, each with
         the sequence after which it ended. Of several ends of a channel the last one counts."""
         self.origin: MessageId | None = None
-        """The position from which the replay starts; None before the topics are opened."""
+        """The position from which the replay contains all messages; None before the topics are opened."""
         self.position = 0
         """The sequence up to which the history was read."""
         self.reads_history = False

@@ -30,6 +30,10 @@ class Wire(Protocol):
     def has_begin(self) -> bool:
         """Whether the format has a begin object, with the start cursor."""
 
+    @property
+    def has_reply_to(self) -> bool:
+        """Whether the format shows the channel for the reply to a request."""
+
     def begin(self, cursor: MessageId, connection: str) -> bytes:
         """Encode a start cursor and the id of the connection; ``b""`` if the format has no begin object."""
 
@@ -70,6 +74,7 @@ class StatelessWire:
 
     is_stateful = False
     has_begin = False
+    has_reply_to = False
 
     @property
     def name(self) -> str:

@@ -92,6 +92,8 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Whether it is stored. Otherwise it is ephemeral: delivered to connected subscribers only."""
     exclude: Exclusion | None = None
     """The connection to which it is not delivered live. It is never stored."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request. The hub sets it."""
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -120,6 +122,8 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     is_kept: bool = True
     """Whether it was accepted into the history. An ephemeral message has the sequence of the newest message before it,
     which is not its id: it has none."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request."""
 
     @property
     def id(self) -> str:
@@ -207,6 +211,7 @@ def transient(draft: Draft, epoch: str, seq: int, time: float, *, is_local: bool
         draft.sender,
         is_local,
         draft.keep,
+        draft.reply_to,
     )
 
 

@@ -25,9 +25,11 @@ from pushd.core.errors import (
     Kicked,
     NotGranted,
     Refusal,
+    Stopping,
     UnknownChannel,
     UnknownConnection,
 )
+from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.peer import Peer
@@ -44,8 +46,10 @@ from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
 from pushd.hub.replay import Replay, drained
+from pushd.hub.requests import Requests
 from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
+from pushd.hub.shared_quotas import SharedQuotas
 from pushd.hub.subscriptions import Subscriptions
 from pushd.metrics import Counters
 from pushd.net.fan_out import send_each
@@ -93,14 +97,22 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
         self._quotas = Quotas()
+        self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
+        """The quotas over all nodes."""
+        self._subscriptions = Subscriptions(
+            backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
+        )
         self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
         exclusions = Exclusions(self._register)
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, exclusions, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
+        self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
+        """Requests and replies."""
+        self._publisher.reply = self.requests.reply
+        self._subscriptions.on_left = self.requests.topics_left
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
         self._listener = BackendListener(
             self.dispatcher,
@@ -121,16 +133,23 @@ class Hub:
         """
         revocations = self.revocations
         events = self._listener.events()._replace(
-            on_revocations=revocations.on_revocations, revocations=revocations.known, on_kick=revocations.on_kick
+            on_revocations=revocations.on_revocations,
+            revocations=revocations.known,
+            on_kick=revocations.on_kick,
+            requests=self.requests,
+            restore_usage=self.shared_quotas.restore,
         )
         await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
 
     def begin_shutdown(self) -> None:
-        """Report the daemon as not ready from now on, and send all accepted messages to ready subscribers."""
+        """Report the daemon as not ready from now on, send all accepted messages to ready subscribers, and refuse all
+        requests that wait for replies.
+        """
         self.unavailable_reason = _STOPPING
         self._scheduler.flush()
+        self.requests.stop(Stopping(_STOPPING))
 
     def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
         """Change limits, for subscriptions and messages from now on."""
@@ -153,6 +172,8 @@ class Hub:
         self._subscriptions.stop()
         self._relief.stop()
         self.credentials.stop()
+        self.shared_quotas.stop()
+        self._publisher.rates.shared.stop()
         await self._backend.stop()
 
     async def turn(self) -> None:
@@ -203,12 +224,15 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id.
 
-        :raises TooManyConnections: when the quota of the peer allows no more connections.
+        :raises TooManyConnections: when the quota of the peer allows no more connections. If it is found out later,
+            because other nodes have to be asked, the connection is closed; `subscribe` waits for that.
         """
         self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
+        if subscriber.peer.grant.quota is not UNLIMITED:
+            self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -221,6 +245,8 @@ class Hub:
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
         check_subscribe(subscriber.peer, topics, since)
+        if subscriber.peer.grant.quota is not UNLIMITED:
+            await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)
 
     async def position(self, peer: Peer, topics: Sequence[str] = ()) -> MessageId:
@@ -277,6 +303,7 @@ class Hub:
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
+        self.requests.remove(subscriber)
         self._quotas.remove(subscriber.peer)
 
     def disconnect(self, subscriber: Subscriber, cause: Exception) -> None:

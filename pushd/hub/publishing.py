@@ -1,6 +1,6 @@
 """Publishing: single messages, batches in time slices, and repeats with an idempotency key."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
@@ -12,14 +12,16 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import BadParameter, IdempotencyMismatch, NotGranted, Refusal, TokenMissing
+from pushd.core.errors import BadParameter, IdempotencyMismatch, NoRequest, NotGranted, Refusal, TokenMissing
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
+from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.exclusions import Exclusions
 from pushd.hub.rates import PublishRates, total
+from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
@@ -87,15 +89,32 @@ class Publisher:
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
-        self.rates = PublishRates(clock.seconds, messages_per_second)
+        self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._subscribers_of = dispatcher.subscribers_of
         self._exclusions = exclusions
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
+        self.reply: Callable[[Peer, Draft], Awaitable[Receipt]] = _no_requests
+        """Delivers a reply to a request."""
 
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
-        check_topics(peer, "publish", (draft.channel,))
+        draft = self.admit(peer, draft)
+        if draft.channel[0] == "$" and is_reply(draft.channel):
+            return await self.reply(peer, draft)
+        (receipt,) = await self._publish(peer, [draft])
+        if isinstance(receipt, Refusal):
+            raise receipt
+        return receipt
+
+    def admit(self, peer: Peer, draft: Draft) -> Draft:
+        """Return a message with its sender, counted in the rates of the peer; for a reply `reply` checks the grant.
+
+        :raises NotGranted: when the peer may not publish it.
+        :raises RateLimited: when it exceeds a rate.
+        """
+        if not is_reply(draft.channel):
+            check_topics(peer, "publish", (draft.channel,))
         if draft.exclude is not None:
             draft = self._exclusions.checked(peer, draft)
         grant = peer.grant
@@ -103,6 +122,13 @@ class Publisher:
             self.rates.take(peer, 1, len(draft.data))
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
+        return draft
+
+    async def publish_admitted(self, peer: Peer, draft: Draft) -> Receipt:
+        """Publish a message that was admitted.
+
+        :raises Refusal: when the backend did not accept it.
+        """
         (receipt,) = await self._publish(peer, [draft])
         if isinstance(receipt, Refusal):
             raise receipt
@@ -172,12 +198,24 @@ class Publisher:
                 await deferLater(self._clock, 0)
             if not as_whole:  # a repeat with the key must publish the same messages of a slice
                 items = self.rates.admit(peer, items, as_whole=key is not None)
+            rest: Sequence[Draft | Receipt | Refusal] = items
+            if any(isinstance(item, Draft) and item.channel[0] == "$" for item in items):
+                rest = [await self._if_reply(peer, item) for item in items]
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
             slice_key = None if key is None else _key_of_slice(key, len(receipts), items)
-            accepted = iter(await self._publish(peer, [item for item in items if isinstance(item, Draft)], slice_key))
-            receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
+            accepted = iter(await self._publish(peer, [item for item in rest if isinstance(item, Draft)], slice_key))
+            receipts += [next(accepted) if isinstance(item, Draft) else item for item in rest]
         return receipts
+
+    async def _if_reply(self, peer: Peer, item: Draft | Receipt | Refusal) -> Draft | Receipt | Refusal:
+        """Deliver an item if it is a reply; return what takes its place."""
+        if isinstance(item, Draft) and is_reply(item.channel):
+            try:
+                return await self.reply(peer, item)
+            except Refusal as refusal:
+                return refusal.without_traceback()
+        return item
 
     async def _match_ahead(self, channels: Iterable[str]) -> None:
         """Find the subscribers of channels, which are cached then, in as many reactor turns as it takes."""
@@ -212,6 +250,10 @@ class Publisher:
         return receipts
 
 
+async def _no_requests(peer: Peer, draft: Draft) -> Receipt:
+    raise NoRequest("there are no requests")
+
+
 def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft | Refusal]:
     """Return the messages of an authenticated publisher with its subject."""
     return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
@@ -227,7 +269,7 @@ def _unless_transient(draft: Draft | Refusal) -> Draft | Refusal:
 def _if_granted(peer: Peer, receipt: Receipt | Refusal) -> Receipt | Refusal:
     """Return a remembered receipt, or a refusal if the peer may not publish to its channel any more."""
     try:
-        if isinstance(receipt, Receipt):
+        if isinstance(receipt, Receipt) and not is_reply(receipt.channel):
             check_topics(peer, "publish", (receipt.channel,))
     except (NotGranted, TokenMissing) as refusal:
         return refusal.without_traceback()

@@ -1,21 +1,21 @@
 """Subscriptions: which subscriber has which topics, in the dispatcher and at the backend."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
-from pushd.core.cursor import NOW, Last, MessageId, Now, Since, parse_id
+from pushd.core.cursor import NOW, Last, Latest, MessageId, Now, Since, parse_id
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import Refusal, TooManySubscriptions
 from pushd.core.names import is_pattern
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.core.topic_filter import REPLAYING
-from pushd.hub.quotas import count_topics, excess_topics, too_many_subscriptions
+from pushd.hub.quotas import Quotas, excess_topics, too_many_subscriptions
 
 _FREE_BYTES = 16_000
 """Bytes of topics of a connection that do not count in the memory budget: the limit of connections bounds them."""
@@ -38,15 +38,24 @@ class Subscriptions:
     """
 
     def __init__(
-        self, backend: Backend, dispatcher: Dispatcher, clock: IReactorTime, budget: Budget, max_topics: int
+        self,
+        backend: Backend,
+        dispatcher: Dispatcher,
+        clock: IReactorTime,
+        budget: Budget,
+        quotas: Quotas,
+        max_topics: int,
     ) -> None:
         self._backend = backend
         self._dispatcher = dispatcher
         self._clock = clock
         self._budget = budget
+        self._count_topics = quotas.count_topics
         self._max_topics = max_topics
         self._counts: Counter[str] = Counter()
         """Number of subscribers at this node, by topic."""
+        self.on_left: Callable[[Subscriber, Sequence[str]], None] = lambda subscriber, topics: None
+        """Called when a subscriber has unsubscribed from topics, or was removed with them."""
         self._removed: deque[tuple[Subscriber, list[str]]] = deque()
         """Removed subscribers, with those of their topics that are still in the index."""
 
@@ -71,7 +80,7 @@ class Subscriptions:
         subscriber.start_replay(fresh).reads_history = not isinstance(since, Now)
         try:
             opening = await self._backend.open(fresh, since)
-            if not isinstance(since, Now | Last) or opening.gaps:
+            if not isinstance(since, Now | Last | Latest) or opening.gaps:
                 opening = opening._replace(start_cursor=await self._start_cursor(fresh, since, opening))
         except BaseException as error:
             self.unsubscribe(subscriber, fresh)
@@ -117,8 +126,9 @@ class Subscriptions:
         if found:
             self._dispatcher.unsubscribe(found, subscriber)
             self._charge(subscriber, subscriber.topic_bytes - _memory_of(found))
-            count_topics(subscriber.peer, -len(found))
+            self._count_topics(subscriber.peer, -len(found))
         self._count_down(found)
+        self.on_left(subscriber, found)
         return found
 
     def discard(self, subscriber: Subscriber, topics: list[str]) -> None:
@@ -127,7 +137,8 @@ class Subscriptions:
         :param topics: the topics that it had.
         """
         self._charge(subscriber, 0)
-        count_topics(subscriber.peer, -len(topics))
+        self._count_topics(subscriber.peer, -len(topics))
+        self.on_left(subscriber, topics)
         if len(topics) <= _FEW_TOPICS:
             self._discard(subscriber, topics)
             return
@@ -172,7 +183,7 @@ class Subscriptions:
         for topic in topics:
             if topic not in subscriber.starts:
                 self._counts[topic] += 1
-                count_topics(subscriber.peer, 1)
+                self._count_topics(subscriber.peer, 1)
                 if self._counts[topic] == 1:
                     self._backend.subscribe(topic)
         self._dispatcher.subscribe(topics, subscriber)

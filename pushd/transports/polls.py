@@ -15,7 +15,7 @@ from pushd.core.message import Message, main_reason
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
 from pushd.http.answers import JSON, json_array, sandbox
-from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, since_of, validator_of
+from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, responder_of, since_of, validator_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.authorization import check_subscribe, check_topics
@@ -63,7 +63,7 @@ class PollResource(HttpResource):
 class LongPollResource(HttpResource):
     """Holds a request until there are messages, or until its timeout."""
 
-    parameters = frozenset({"format", "timeout", *CURSOR_PARAMETERS})
+    parameters = frozenset({"format", "responder", "timeout", *CURSOR_PARAMETERS})
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -79,8 +79,10 @@ class LongPollResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Hold the request until there are messages."""
         poll, seconds = _parse_request(request, self.context), _timeout(request)
+        responder = responder_of(request, has_reply_to=not poll.is_raw)
         deliver = partial(self._deliver, request, poll)
-        await self._held_requests.hold(request, "longpoll", poll.topics, poll.since, seconds, deliver)
+        hold = self._held_requests.hold
+        await hold(request, "longpoll", poll.topics, poll.since, seconds, deliver, responder=responder)
         request.release()
         return None
 

@@ -9,11 +9,11 @@ import binascii
 
 import msgspec
 
-from pushd.core.errors import BadJson, BadParameter, TooLarge
+from pushd.core.errors import BadJson, BadParameter, Forbidden, TooLarge
 from pushd.core.json_input import decode
 from pushd.core.media_type import essence, picture_type, with_utf8
 from pushd.core.message import BINARY, JSON, OWN_CONNECTION, Draft, Exclusion, draft
-from pushd.core.names import check_publishable
+from pushd.core.names import REPLY, check_publishable, is_reply
 
 
 class Publication(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,6 +85,21 @@ def check_size(size: int, limit: int) -> None:
     """
     if size > limit:
         raise TooLarge(f"message data must not exceed {limit} bytes (got {size})")
+
+
+def check_request(message: Draft) -> Draft:
+    """Return a message if it may be a request.
+
+    :raises Forbidden: when it is a reply.
+    :raises BadParameter: when it has a time to live, or ends its channel.
+    """
+    if is_reply(message.channel):
+        raise Forbidden(f"a request must not be published to {REPLY}: these channels are for replies")
+    if message.ttl is not None or message.end:
+        raise BadParameter("a request must not have ttl or end: it is not kept")
+    if message.exclude is not None:
+        raise BadParameter("a request must not have except: any subscriber of the channel may answer it")
+    return message
 
 
 def _exclusion(publication: Publication) -> Exclusion | None:

@@ -76,6 +76,8 @@ class Sse(StatelessWire):
 class SseJson(Sse):
     """One event per message, with the JSON message as its data."""
 
+    has_reply_to = True
+
     def message(self, message: Message) -> bytes:
         """Encode a message as an event with the JSON message as its data, and with an id unless it is ephemeral."""
         return self._event(message, [encode_message(message)])

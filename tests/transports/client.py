@@ -28,6 +28,8 @@ class Received(NamedTuple):
     event: str | None
     sender: str | None = None
     """The subject of the publisher, which only JSON has."""
+    reply_to: str | None = None
+    """The channel for the reply to a request, which only JSON has."""
 
 
 class Gap(NamedTuple):
@@ -231,7 +233,12 @@ def message_of(decoded: Any) -> Item | None:
         assert ("id" in decoded) == ("prev" in decoded) == ("kept" not in decoded)
         assert decoded.get("kept", False) is False
         return Received(
-            decoded.get("id"), decoded["channel"], _data_of(decoded), decoded.get("event"), decoded.get("from")
+            decoded.get("id"),
+            decoded["channel"],
+            data_of(decoded),
+            decoded.get("event"),
+            decoded.get("from"),
+            decoded.get("reply_to"),
         )
     match decoded["type"]:
         case "gap":
@@ -243,7 +250,8 @@ def message_of(decoded: Any) -> Item | None:
     raise AssertionError(f"neither a message nor a control object: {decoded}")
 
 
-def _data_of(decoded: Any) -> bytes:
+def data_of(decoded: Any) -> bytes:
+    """Return the data of a JSON message, as bytes."""
     if "data_base64" in decoded:
         return base64.b64decode(decoded["data_base64"], validate=True)
     data = decoded["data"]

@@ -27,6 +27,8 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     end: bool
     sender: str | None = None
     """Omitted if there is none, so that it costs nothing then."""
+    reply_to: str | None = None
+    """Omitted, too."""
     exclude: str | None = None
     """Only on pub/sub: the id of a connection that does not receive it, a space, and its owner; see `Exclusion`."""
 
@@ -48,8 +50,13 @@ _EXCLUSION: Final = re.compile(r"[0-9a-f]{32} [A-Za-z0-9_-]{1,24}")
 def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
     """Return the arguments of the script for one message, with the number of its subscribers at this node."""
     fields = (draft.channel, draft.data, draft.content_type, draft.encoding, draft.event, draft.end)
-    body = _encode(fields if draft.sender is None else (*fields, draft.sender))
-    live = b"" if draft.exclude is None else _encode((*fields, draft.sender, " ".join(draft.exclude)))
+    if draft.reply_to is not None:
+        body = _encode((*fields, draft.sender, draft.reply_to))
+    else:
+        body = _encode(fields if draft.sender is None else (*fields, draft.sender))
+    live = b""
+    if draft.exclude is not None:
+        live = _encode((*fields, draft.sender, draft.reply_to, " ".join(draft.exclude)))
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     size += len((draft.sender or "").encode())
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
@@ -116,6 +123,7 @@ def decode_published(raw: bytes) -> Published:
         body.end if is_kept else False,
         body.sender,
         is_kept=is_kept,
+        reply_to=None if is_kept else body.reply_to,
     )
     return Published(message, None if body.exclude is None else _exclusion(body.exclude))
 

@@ -39,6 +39,9 @@ JOIN = _script("join")
 BEAT = _script("beat", "leases")
 LEASE = _script("lease", "leases")
 RELEASE = _script("release", "leases")
+USAGE = _script("usage", "leases")
+DROP_USAGE = _script("drop_usage", "leases")
+RATES = _script("rates")
 FORGET = _script("forget")
 LOOK = _script("look")
 REVOKE = _script("revoke")
@@ -47,5 +50,5 @@ KICK = _script("kick")
 URL = _script("url")
 ALL = (
     *(PUBLISH, OPEN, LAST, PAGE, LOSSES, MISSED, FETCH, LINK, JOIN, BEAT, LEASE, RELEASE, FORGET, LOOK),
-    *(REVOKE, UNREVOKE, KICK, URL),
+    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES),
 )

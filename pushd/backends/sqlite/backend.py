@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
+from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.tail import Tail
@@ -36,7 +37,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import RememberedUrls
-from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.replay import ChannelInfo, Page, StartPosition, newest_upto
 from pushd.core.revocations import Revocation
 
 _TICK_SECONDS = 1.0
@@ -47,7 +48,7 @@ _MAX_WAITING_BYTES = 64 << 20
 T = TypeVar("T")
 
 
-class SqliteBackend:
+class SqliteBackend(SingleNode):
     """A backend with its log in a file.
 
     :param directory: the path of the directory of the history, which no other program may use.
@@ -148,11 +149,6 @@ class SqliteBackend:
             raise refusal
         await self._submit(RevokeRequest((revocation,), *self._time()))
 
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
-
     async def remember_url(self, digest: bytes, until: float) -> None:
         if self._urls.contains(digest, self._wall()):
             return
@@ -171,11 +167,14 @@ class SqliteBackend:
             start = await self._read(lambda reader: reader.open(topics, since, unix), now)
         return start
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         now = self._threads.now()
-        page = self._tail.page(topics, after, count, size, now)
+        is_latest = newest_upto(after, latest_until, self._tail.epoch) > 0
+        page = None if is_latest else self._tail.page(topics, after, count, size, now)
         if page is None:
-            page = await self._read(lambda reader: reader.page(topics, after, count, size), now)
+            page = await self._read(lambda reader: reader.page(topics, after, count, size, latest_until), now)
         return page
 
     async def info(self, channel: str) -> ChannelInfo | None:
