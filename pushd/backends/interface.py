@@ -46,6 +46,19 @@ def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
 
 
+async def _close_none(subject: str) -> int:
+    """Close no connections: the default of `BackendEvents.on_kick`."""
+    return 0
+
+
+class ClosedElsewhere(NamedTuple):
+    """The connections that the other nodes have closed."""
+
+    closed: int = 0
+    unanswered: int = 0
+    """The number of nodes that have not replied in time. They may have closed connections, too."""
+
+
 class RequestListener(Protocol):
     """What a backend shared by several nodes calls for requests and replies.
 
@@ -105,8 +118,9 @@ class BackendEvents(NamedTuple):
     called with known ones."""
     revocations: Callable[[], Iterable[Revocation]] = tuple
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
-    on_kick: Callable[[str], None] = _ignore
-    """Called with a subject whose connections another node has asked to close."""
+    on_kick: Callable[[str], Awaitable[int]] = _close_none
+    """Called with a subject whose connections another node has asked to close; returns how many were closed, which may
+    take a while."""
     on_excluding: Callable[[Message, Exclusion], None] = _ignore
     """Called instead of `on_message` with a message that is not delivered to one connection."""
     requests: RequestListener | None = None
@@ -263,8 +277,8 @@ class Backend(Protocol):
     def revocations_age(self) -> float:
         """Seconds since this node last knew all revocations; infinite before the first time."""
 
-    async def kick(self, subject: str) -> None:
-        """Ask all other nodes to close the connections of a subject.
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        """Ask all other nodes to close the connections of a subject, and wait for their replies, about a second.
 
         :raises Refusal: when they cannot be asked now.
         """
@@ -300,7 +314,7 @@ class Backend(Protocol):
         """
 
     def report_responders(self, node: str, channel: str, oldest: float) -> None:
-        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+        """Report to a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
 
     async def request_channel(self, token: str) -> str | None:
         """Return the channel of an open request of another node; None if there is none.

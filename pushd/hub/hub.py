@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.connection_ids import ConnectionIds
@@ -98,12 +99,15 @@ class Hub:
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
         self._quotas = Quotas()
+        self.audit = audit = AuditLog(clock, wall)
+        """The audit log, which is off until it is opened."""
+        counters.on_access_refused = audit.refused
         self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
         """The quotas over all nodes."""
         self._subscriptions = Subscriptions(
             backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
         )
-        self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
+        self.credentials = Credentials(clock, wall, turns, self._quotas, audit, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
         exclusions = Exclusions(self._register)
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, exclusions, messages_per_second)
@@ -113,7 +117,9 @@ class Hub:
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
         self._subscriptions.on_left = self.requests.topics_left
-        self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
+        )
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -175,6 +181,7 @@ class Hub:
         self.shared_quotas.stop()
         self._publisher.rates.shared.stop()
         await self._backend.stop()
+        self.audit.close()
 
     async def turn(self) -> None:
         """Wait for the next reactor turn, within work that takes long."""
@@ -332,6 +339,7 @@ class Hub:
         if subscriber is None:
             raise UnknownConnection("there is no such connection at this node; /connections lists them")
         self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
+        self.audit.kicked(peer, subscriber.peer)
         self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
@@ -404,3 +412,4 @@ class Hub:
             if not audience.named:
                 raise UnknownChannel(NO_CHANNEL)
             self._listener.on_deleted(channel)
+        self.audit.deleted(peer, channel)

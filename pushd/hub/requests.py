@@ -193,7 +193,7 @@ class Requests:
     # From the backend: see `RequestListener`
 
     def on_seek(self, node: str, channel: str, seconds: float) -> float | None:
-        """Return the mark of this node for a request of another node; that node is told when responders leave."""
+        """Return the mark of this node for a request of another node, to which it reports responders that leave."""
         mark = self._mark(channel)
         if mark is None:
             return None
