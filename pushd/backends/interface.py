@@ -20,6 +20,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushd.backends.presence import PresenceBackend
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
@@ -181,6 +182,10 @@ class BackendUnusable(Exception):
 
 class Backend(Protocol):
     """A log of messages over all channels, with live delivery."""
+
+    @property
+    def presence(self) -> PresenceBackend:
+        """The members of channels."""
 
     async def start(self, events: BackendEvents) -> None:
         """Start. Called once; the backend may call the callbacks from now on.

@@ -40,6 +40,7 @@ TEMPORARY_CODES = frozenset(
             "rate-limited",
             "too-many-channels",
             "too-many-connections",
+            "too-many-members",
             "too-many-revocations",
             "too-many-subscriptions",
         ),

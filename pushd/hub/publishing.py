@@ -113,7 +113,7 @@ class Publisher:
         :raises NotGranted: when the peer may not publish it.
         :raises RateLimited: when it exceeds a rate.
         """
-        if not is_reply(draft.channel):
+        if draft.channel[0] != "$" or not is_reply(draft.channel):
             check_topics(peer, "publish", (draft.channel,))
         if draft.exclude is not None:
             draft = self._exclusions.checked(peer, draft)

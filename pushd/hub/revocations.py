@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pushd.audit.log import AuditLog
-from pushd.backends.interface import Backend, ClosedElsewhere
+from pushd.backends.interface import Backend, BackendEvents, ClosedElsewhere
 from pushd.core.errors import BadParameter, Kicked, Refusal, TokenRevoked, TooManyRevocations, Unavailable
 from pushd.core.identity import Identity
 from pushd.core.message import Draft
@@ -165,6 +165,10 @@ class RevocationControl:
         return ClosedElsewhere(closed, unanswered)
 
     # From the backend
+
+    def callbacks(self, events: BackendEvents) -> BackendEvents:
+        """Return the callbacks of a backend, with those about revocations."""
+        return events._replace(on_revocations=self.on_revocations, revocations=self.known, on_kick=self.on_kick)
 
     def on_revocations(self, revocations: Sequence[Revocation]) -> None:
         """See `BackendEvents`."""

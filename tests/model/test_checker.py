@@ -297,5 +297,5 @@ def test_ephemeral_message_that_was_not_published_so_is_found() -> None:
 def test_gap_because_of_an_ephemeral_message_is_found(reason: str) -> None:
     scene, _ = with_transient()
     scene.publish(8)
-    events = (*ALL, ReceivedGap("a", "E-6", "E-7", reason), message(8))
-    assert "although nothing in it was lost" in scene.faults(*events)[0]
+    faults = scene.faults(*ALL, ReceivedGap("a", "E-6", "E-7", reason), message(8))
+    assert "although nothing in it was lost" in faults[0]
