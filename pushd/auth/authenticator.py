@@ -114,8 +114,8 @@ class Authenticator:
 
     @property
     def version(self) -> object:
-        """Another object after each reload."""
-        return self._verifiers
+        """Another object once tokens have to be verified again: after each reload, and each call of `forget`."""
+        return self._cache
 
     def reconfigure(self, verifiers: Sequence[Verifier], anonymous: Grant = NOTHING) -> None:
         """Replace the verifiers and the grant of anonymous peers; each token is verified again when it comes next."""
@@ -125,7 +125,7 @@ class Authenticator:
 
     def forget(self) -> None:
         """Verify each token again when it is presented next: a key may have been withdrawn."""
-        self._cache.clear()
+        self._cache = OrderedDict()
         self._cached_bytes = 0
 
     async def authenticate(self, token: str) -> Identity:
@@ -178,12 +178,13 @@ class Authenticator:
         for verifier in self._verifiers:
             verdict = await verifier.examine(token)
             if verdict is not None:
-                return verdict if verdict.identity is None else self._unless_revoked(verdict, verdict.identity)
+                return self.unless_revoked(verdict)
         return Verdict(None, TokenInvalid(_UNKNOWN), Check.KNOWN)
 
-    def _unless_revoked(self, verdict: Verdict, identity: Identity) -> Verdict:
-        """Return the verdict on a genuine token, which may have been revoked."""
-        revocation = self.revocations.covering(identity)
+    def unless_revoked(self, verdict: Verdict) -> Verdict:
+        """Return a verdict; if the credential is genuine, but has been revoked, the verdict that says so."""
+        identity = verdict.identity
+        revocation = None if identity is None else self.revocations.covering(identity)
         if revocation is None:
             return verdict
         claim = verdict.claim_of("tags") if revocation.kind == "tag" else revocation.kind

@@ -14,7 +14,7 @@ from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
 from pushd.core.errors import UNAUTHORIZED, Forbidden, InternalError, NotFound, Refusal, TooManyConnections
-from pushd.core.grant import FULL
+from pushd.core.grant import FULL, NOTHING
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
@@ -56,6 +56,8 @@ class HttpContext:
     admission: Admission
     allow_origins: frozenset[str] = frozenset()
     """Origins (``scheme://host[:port]``) whose pages may read and write, besides the daemon's own; ``*`` means all."""
+    allow_credentials: bool = False
+    """Whether pages of origins that are named may read answers to requests with credentials, such as cookies."""
     hosts: frozenset[str] = frozenset()
     """Host names that loopback listeners serve besides ``localhost`` and IP addresses, in lower case."""
     pull_hosts: frozenset[str] = frozenset()
@@ -73,7 +75,8 @@ class HttpContext:
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
-        self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
+        self.limits, self.hosts = other.limits, other.hosts
+        self.allow_origins, self.allow_credentials = other.allow_origins, other.allow_credentials
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
         self.carriers = other.carriers
         self.access.share = other.access.share
@@ -101,6 +104,11 @@ class HttpContext:
         peer.forwarded = before.forwarded
         return peer
 
+    def requester(self, request: Request, transport: str = "http") -> Peer:
+        """Return who has sent a request that is refused, as far as that is known."""
+        client = self.client_of(request)
+        return Peer(transport, client, NOTHING, request.peer.identity, network_of(client))
+
     async def authenticate(
         self,
         request: Request,
@@ -113,11 +121,8 @@ class HttpContext:
 
         :param transport: what the request is for, as it is sent to the application.
         :param needs_revocations: see `Authenticator.check_revocations`.
-        :param is_asked_later: whether the application is asked about a peer without a credential only when that sends
-            a command: it may still authenticate.
-        :raises Refusal: when its credential is not accepted; see `_identified`.
-        :raises NotGranted: when the application refuses it.
-        :raises CallbackUnavailable: when the application does not answer.
+        :param is_asked_later: whether a peer without a credential is asked about at its first command; see `UNASKED`.
+        :raises Refusal: when its credential is not accepted, or the application refuses it or does not answer.
         """
         peer = await self._identified(request, transport, needs_revocations=needs_revocations)
         if self.callbacks is None or self.callbacks.application.forward_headers is None or peer.grant.is_full:
@@ -128,12 +133,9 @@ class HttpContext:
                 peer = await self._identified(request, transport, needs_revocations=needs_revocations)
             version = self.authenticator.version
             request.peer = peer  # also when it is refused, for the headers of the answer
-            peer.forwarded = forwarded_headers(
-                request, self.callbacks.application.forward_headers or (), self.allow_origins
-            )
-            if (
-                needs_revocations or peer.identity is None
-            ):  # else it is for those who find out why the application fails
+            names = self.callbacks.application.forward_headers or ()
+            peer.forwarded = forwarded_headers(request, names, self.allow_origins)
+            if needs_revocations or peer.identity is None:  # else it is to find out why the application fails
                 await self.callbacks.connect_request(peer, is_asked_later=is_asked_later)
         return peer
 
@@ -191,7 +193,7 @@ class HttpContext:
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).
 
-        Pages of an origin that is named may send credentials; for ``*`` that would let any page act for the user.
+        With `allow_credentials` those that are named may send credentials; ``*`` would let any page act for the user.
         """
         if not self.allow_origins:
             return
@@ -200,7 +202,7 @@ class HttpContext:
         if origin is not None and self._is_allowed(origin):
             request.setHeader(b"Access-Control-Allow-Origin", origin)
             request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
-            if origin.decode("latin-1") in self.allow_origins:
+            if self.allow_credentials and origin.decode("latin-1") in self.allow_origins:
                 request.setHeader(b"Access-Control-Allow-Credentials", b"true")
 
     def embedding_headers(self) -> bytes:
@@ -303,10 +305,10 @@ class HttpResource(Resource):
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """Answer a refused request. An address that repeats refused requests is asked to wait longer each time."""
-        client = self.context.client_of(request)
-        self.context.counters.count_refusal(refusal, f"http {client}")
+        peer = self.context.requester(request)
+        self.context.counters.count_refusal(refusal, peer)
         if isinstance(refusal, UNAUTHORIZED) and (
-            seconds := self.context.repeated_refusals.count(network_of(client) or client)
+            seconds := self.context.repeated_refusals.count(peer.network or peer.address)
         ):
             request.setHeader(b"Retry-After", b"%d" % seconds)
         request.answer(render_refusal(request, refusal))

@@ -1,6 +1,6 @@
 """Authorization: the checks of all calls of the hub, by the grant of the peer."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 
 from pushd.core.answered_grant import AnonymousGrant
 from pushd.core.cursor import Now, Since
@@ -23,18 +23,8 @@ def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
         return
     for topic in topics:
         if not grant.may(action, topic):
-            _check_answered(peer, f"action {action} on topic {topic}")
+            _check_answered(peer, f"action {action} on topic {topic}", action, topic)
             grant.check(action, topic)
-
-
-def check_subscribe(peer: Peer, topics: Sequence[str], since: Since) -> None:
-    """Check a subscription; one with a cursor reads the history, too.
-
-    :raises NotGranted: when it is not allowed on one of the topics; the text names the first.
-    """
-    check_topics(peer, "subscribe", topics)
-    if not isinstance(since, Now):
-        check_topics(peer, "history", topics)
 
 
 def actions_of(since: Since) -> tuple[Action, ...]:
@@ -49,8 +39,8 @@ def check_operation(peer: Peer, operation: Operation) -> None:
     :raises TokenMissing: instead, when the peer has no credential.
     """
     if not peer.grant.may_operate(operation):
-        _check_answered(peer, f"operation {operation}")
-        raise NotGranted(f"operation {operation} is not granted")
+        _check_answered(peer, f"operation {operation}", "operate", operation)
+        raise NotGranted(f"operation {operation} is not granted", "operate", operation)
 
 
 def check_credential(peer: Peer, what: str) -> None:
@@ -75,15 +65,18 @@ def renewals(
     subscribers: Iterable[Subscriber],
     renew: Callable[[Peer], None],
     disconnect: Callable[[Subscriber, Exception], None],
+    on_renewed: Callable[[Subscriber], None] = lambda subscriber: None,
 ) -> Generator[None, None, None]:
     """Renew the grants of some subscribers in steps, one for each; disconnect those to whom one of their topics is not
     granted any more, and those without a credential to whom nothing is granted any more.
 
     :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected.
+    :param on_renewed: called with each subscriber that stays connected.
     """
     for subscriber in subscribers:
         try:
             _renew(subscriber, renew)
+            on_renewed(subscriber)
         except Exception as cause:  # a refusal, or a bug, which must not keep the connections of others open
             disconnect(subscriber, cause)
         yield
@@ -101,7 +94,7 @@ def lost_topics(subscriber: Subscriber) -> dict[str, NotGranted]:
         actions: tuple[Action, ...] = ("subscribe", "history") if topic in replayed else ("subscribe",)
         for action in actions:
             if not grant.may(action, topic):
-                lost[topic] = NotGranted(f"action {action} on topic {topic} is not granted any more")
+                lost[topic] = NotGranted(f"action {action} on topic {topic} is not granted any more", action, topic)
                 break
     return lost
 
@@ -118,7 +111,7 @@ def _renew(subscriber: Subscriber, renew: Callable[[Peer], None]) -> None:
     if peer.needs_credential and not had_time:
         raise TokenMissing("nothing is allowed any more without a token")
     for topic, refusal in lost_topics(subscriber).items():
-        _check_answered(peer, f"topic {topic}")
+        _check_answered(peer, f"topic {topic}", refusal.action, topic)
         raise refusal
 
 
@@ -131,19 +124,20 @@ def _granted(peer: Peer, draft: Draft | Refusal) -> Draft | Refusal:
     return draft
 
 
-def check_authenticated(peer: Peer, what: str) -> None:
+def check_authenticated(peer: Peer, what: str, action: str | None = None, topic: str | None = None) -> None:
     """Check that a peer has a credential, or that authentication is off.
 
-    :param what: what needs it, for the refusal.
+    :param what: what needs it, for the text of the refusal.
+    :param action, topic: see `AccessRefused`.
     :raises TokenMissing: when it has none.
     """
     if peer.identity is None and peer.grant.subject is None and not peer.grant.is_full:
-        raise TokenMissing(f"{what} needs a token")
+        raise TokenMissing(f"{what} needs a token", action, topic)
 
 
-def _check_answered(peer: Peer, what: str) -> None:
+def _check_answered(peer: Peer, what: str, action: str | None, topic: str | None) -> None:
     """Check that a peer has a credential, as `check_authenticated` does, or that the application has answered its
     grant: a token would not help it then.
     """
     if not isinstance(peer.grant, AnonymousGrant):
-        check_authenticated(peer, what)
+        check_authenticated(peer, what, action, topic)

@@ -100,13 +100,14 @@ class CallbackChecks:
             return grant
         answer = await self._ask("connect", (), peer, identity)
         if not answer.is_allowed:
-            raise NotGranted("the application refused the connection")
+            raise NotGranted("the application refused the connection", "connect")
         if answer.grant is None:
             return grant
         return AnonymousGrant.of(answer.grant) if identity is None else NarrowedGrant.of(grant, answer.grant)
 
     async def check_subscription(self, subscriber: Subscriber, topics: Sequence[str], since: Since) -> None:
-        """Check a subscription, as `check_subscribe` does, after asking. The grant of its peer allows it from now on.
+        """Check a subscription, after asking; one with a cursor reads the history, too. The grant of its peer allows it
+        from now on.
 
         :raises Refusal: see `check_read`.
         """
@@ -184,7 +185,7 @@ class CallbackChecks:
         answer = await self._ask(asked, topics, peer, peer.identity)
         self._check_grant(peer, actions, topics)  # a reload, or another token, may have changed it meanwhile
         if not answer.is_allowed:
-            raise NotGranted(f"the application refused action {asked} on {_named(topics)}")
+            raise NotGranted(f"the application refused action {asked} on {_named(topics)}", asked, topics[0])
         for action in actions:
             if answer.grant is None:
                 check_topics(peer, action, topics)

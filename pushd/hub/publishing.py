@@ -28,6 +28,7 @@ from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.callbacks import CallbackChecks, Decided
+from pushd.hub.exclusions import Exclusions
 from pushd.hub.rates import PublishRates, total
 from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
@@ -95,6 +96,7 @@ class Publisher:
         clock: IReactorTime,
         counters: Counters,
         dispatcher: Dispatcher,
+        exclusions: Exclusions,
         messages_per_second: int | None,
         callbacks: CallbackChecks,
     ) -> None:
@@ -105,6 +107,7 @@ class Publisher:
         self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._callbacks = callbacks
         self._subscribers_of = dispatcher.subscribers_of
+        self._exclusions = exclusions
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
         self.reply: Callable[[Peer, Draft], Awaitable[Receipt]] = _no_requests
@@ -130,8 +133,10 @@ class Publisher:
         :raises NotGranted: when the peer may not publish it.
         :raises RateLimited: when it exceeds a rate.
         """
-        if not is_reply(draft.channel):
+        if draft.channel[0] != "$" or not is_reply(draft.channel):
             self.check_grant(peer, draft.channel)
+        if draft.exclude is not None:
+            draft = self._exclusions.checked(peer, draft)
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
             self.rates.take(peer, 1, len(draft.data))
@@ -186,6 +191,8 @@ class Publisher:
             asks = False
         elif not asks or peer.identity is not None:
             drafts = granted(peer, drafts)
+        judged = self._exclusions.judged
+        drafts = (each if isinstance(each, Refusal) or each.exclude is None else judged(peer, each) for each in drafts)
         if key is not None:
             drafts = map(_unless_transient, drafts)
         if (subject := peer.grant.subject) is not None:
@@ -298,6 +305,8 @@ class Publisher:
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
             subscribers = len(self._subscribers_of(draft.channel))
+            if draft.exclude is not None:
+                subscribers -= self._exclusions.count(draft)
             id = accepted.id if accepted.is_kept else ""
             receipts.append(Receipt(id, draft.channel, subscribers, accepted.is_local))
         return receipts

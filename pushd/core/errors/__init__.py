@@ -8,6 +8,7 @@ other exception is a bug.
 from pushd.core.errors.access import (
     LAPSED,
     UNAUTHORIZED,
+    AccessRefused,
     Forbidden,
     NotGranted,
     TokenExpired,
@@ -23,6 +24,7 @@ from pushd.core.errors.invalid_input import (
     BadEvent,
     BadFrame,
     BadJson,
+    BadMember,
     BadParameter,
     BadRequest,
     BadSince,
@@ -39,6 +41,7 @@ from pushd.core.errors.invalid_input import (
     UnknownChannel,
     UnknownCommand,
     UnknownConnection,
+    UnknownMember,
 )
 from pushd.core.errors.limits import (
     NoPong,
@@ -47,6 +50,7 @@ from pushd.core.errors.limits import (
     TooLate,
     TooManyChannels,
     TooManyConnections,
+    TooManyMembers,
     TooManyRevocations,
     TooManySubscriptions,
     TooSlow,
@@ -75,6 +79,7 @@ from pushd.core.errors.unavailability import (
 __all__ = [
     "LAPSED",
     "UNAUTHORIZED",
+    "AccessRefused",
     "BadChannel",
     "BadCommand",
     "BadContentType",
@@ -82,6 +87,7 @@ __all__ = [
     "BadEvent",
     "BadFrame",
     "BadJson",
+    "BadMember",
     "BadParameter",
     "BadRequest",
     "BadSince",
@@ -118,6 +124,7 @@ __all__ = [
     "TooLate",
     "TooManyChannels",
     "TooManyConnections",
+    "TooManyMembers",
     "TooManyRequests",
     "TooManyRevocations",
     "TooManySubscriptions",
@@ -127,4 +134,5 @@ __all__ = [
     "UnknownChannel",
     "UnknownCommand",
     "UnknownConnection",
+    "UnknownMember",
 ]
