@@ -281,7 +281,7 @@ class RedisBackend:
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
         message = transient(draft, *position, self._wall(), is_local=True)
-        self._events.on_message(message)
+        self._events.deliver(message, draft.exclude)
         return message
 
     # Connections
