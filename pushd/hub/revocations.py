@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pushd.audit.log import AuditLog
-from pushd.backends.interface import Backend
+from pushd.backends.interface import Backend, BackendEvents
 from pushd.core.errors import BadParameter, Refusal, TokenRevoked, TooManyRevocations, Unavailable
 from pushd.core.identity import Identity
 from pushd.core.message import Draft
@@ -143,6 +143,10 @@ class RevocationControl:
         return self._known.page(after, limit)
 
     # From the backend
+
+    def callbacks(self, events: BackendEvents) -> BackendEvents:
+        """Return the callbacks of a backend, with those about revocations."""
+        return events._replace(on_revocations=self.on_revocations, revocations=self.known)
 
     def on_revocations(self, revocations: Sequence[Revocation]) -> None:
         """See `BackendEvents`."""

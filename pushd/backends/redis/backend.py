@@ -12,6 +12,7 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from pushd.backends.interface import Audience, BackendEvents, ClosedElsewhere, PublishResult, Usage
+from pushd.backends.presence import NoPresence
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import AudienceQueries
 from pushd.backends.redis.command_runner import CommandRunner
@@ -137,6 +138,7 @@ class RedisBackend:
         self._events: BackendEvents
         self._feed: Feed
         self._audiences: AudienceQueries
+        self.presence = NoPresence()
         self._limited_log = LimitedLog(self.log, reactor)
         self._told: str | None = None
         self._warned_policy = _NO_EVICTION
@@ -279,7 +281,7 @@ class RedisBackend:
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
         message = transient(draft, *position, self._wall(), is_local=True)
-        self._events.on_message(message)
+        self._events.deliver(message, draft.exclude)
         return message
 
     # Connections
