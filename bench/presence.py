@@ -1,9 +1,9 @@
 """`python -m bench.presence`: presence on three nodes that are killed and frozen. Needs redis-server.
 
 Members enter rooms by line connections to three nodes on one Redis. Then in each round a node is killed: its members
-must have left at the other nodes within 15 s. They enter again at a new node. Afterwards a node is frozen for 40 s, and half
-of all connections are lost and return within the grace, which must be no event. At each checkpoint the list must be
-the replay of all events, and have those who are connected and nobody else.
+must have left at the other nodes within 15 s. They enter again at a new node. Afterwards a node is frozen for 40 s,
+and half of all connections are lost and return within the grace, which must be no event. At each checkpoint the list
+must be the replay of all events, and have those who are connected and nobody else.
 """
 
 import argparse

@@ -24,7 +24,8 @@ from twisted.logger import Logger
 from pushd import __version__
 from pushd.backends.interface import DiskUsage, Usage
 from pushd.backends.presence import PresenceUsage
-from pushd.core.errors import BadRequest, Refusal
+from pushd.core.errors import AccessRefused, BadRequest, Refusal
+from pushd.core.peer import Peer
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -83,6 +84,8 @@ class Counters:
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
+        self.on_access_refused: Callable[[AccessRefused, Peer], None] = lambda refusal, peer: None
+        """Called with each refusal of a credential, or by a grant."""
         self._logged_at: dict[str, float] = {}
         """The time of the last log line, by error code."""
         self._suppressed: Counter[str] = Counter()
@@ -116,11 +119,16 @@ class Counters:
         self.loop_delay = Durations()
         """The loop delay, measured once a second."""
 
-    def count_refusal(self, refusal: Refusal, peer: str) -> None:
-        """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code."""
+    def count_refusal(self, refusal: Refusal, peer: Peer | str) -> None:
+        """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code.
+
+        :param peer: its label, where a refusal does not depend on its credential.
+        """
         self.refusals[refusal.code] += 1
         if refusal.is_limit:
-            self._log_refusal(refusal.code, peer, str(refusal))
+            self._log_refusal(refusal.code, str(peer), str(refusal))
+        elif isinstance(refusal, AccessRefused) and isinstance(peer, Peer):
+            self.on_access_refused(refusal, peer)
 
     def log_refused_origin(self, peer: str, origin: str) -> None:
         """Log a request from a page of a foreign origin, at most once a second: an attack, or a missing setting."""

@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFUSALS = [
     kind
     for kind in (vars(errors) | vars(refusals)).values()
-    if isinstance(kind, type) and issubclass(kind, errors.Refusal) and kind is not errors.Refusal
+    if isinstance(kind, type) and issubclass(kind, errors.Refusal) and kind.code != errors.Refusal.code
 ]
 ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ?([0-9]*) ?\| ?([0-9]*) ?\|", re.MULTILINE)
 

@@ -7,8 +7,9 @@ from msgspec import structs
 from pushd.core.errors import BadChannel, BadParameter, BadTtl, Forbidden, NotFound, Refusal, TooLarge
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.media_type import essence
-from pushd.core.message import Draft, draft
+from pushd.core.message import Draft, Exclusion, draft
 from pushd.core.names import REPLY, check_channel, check_publishable, is_reply
+from pushd.core.peer import Peer
 from pushd.http.answers import json_answer
 from pushd.http.errors import prefers_text
 from pushd.http.message_body import check_body_is_data, content_type_of, type_of_data
@@ -36,7 +37,7 @@ _MAX_CHANNELS = 1000
 class PublishResource(HttpResource):
     """``POST``: publish. ``GET``: the status of a channel. ``DELETE``: delete a channel."""
 
-    write_parameters = frozenset({"end", "event", "keep", "ttl"})
+    write_parameters = frozenset({"end", "event", "except", "keep", "ttl"})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
@@ -69,8 +70,20 @@ class PublishResource(HttpResource):
         content_type = type_of_data(request)
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
         end, keep = _flag(request, b"end", default=False), _flag(request, b"keep", default=True)
+        connection = parameter(request, b"except")
+        exclude = None if connection is None else Exclusion.parse(connection)
         limits = self.context.limits
-        first = draft(channels[0], data, content_type, event, ttl, end=end, keep=keep, max_event=limits.event)
+        first = draft(
+            channels[0],
+            data,
+            content_type,
+            event,
+            ttl,
+            end=end,
+            keep=keep,
+            exclude=exclude,
+            max_event=limits.event,
+        )
         check_size(len(first.data), limits.message)
         return [first, *(structs.replace(first, channel=channel) for channel in channels[1:])]
 
@@ -82,7 +95,7 @@ class PublishResource(HttpResource):
         lines = [line for line in request.body.split(b"\n") if line.strip()]
         outcomes = await self._hub.publish_all(request.peer, map(self._parse, lines), _key(request, ""))
         request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
-        peer = f"http {self.context.client_of(request)}"
+        peer = self.context.requester(request)
         answer = []
         for first in range(0, len(outcomes), _ANSWER_SLICE):
             if first:
@@ -96,7 +109,7 @@ class PublishResource(HttpResource):
         except Refusal as refusal:
             return refusal.without_traceback()
 
-    def _line(self, outcome: Receipt | Refusal, peer: str) -> object:
+    def _line(self, outcome: Receipt | Refusal, peer: Peer) -> object:
         if isinstance(outcome, Receipt):
             return outcome.facts()
         self.context.counters.count_refusal(outcome, peer)

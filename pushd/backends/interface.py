@@ -24,7 +24,7 @@ from pushd.backends.presence import PresenceBackend
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Exclusion, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
 from pushd.core.usage import UsageReply, UsageReport
@@ -45,6 +45,19 @@ NOBODY: Final = Audience(False, {})
 
 def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
+
+
+async def _close_none(subject: str) -> int:
+    """Close no connections: the default of `BackendEvents.on_kick`."""
+    return 0
+
+
+class ClosedElsewhere(NamedTuple):
+    """The connections that the other nodes have closed."""
+
+    closed: int = 0
+    unanswered: int = 0
+    """The number of nodes that have not replied in time. They may have closed connections, too."""
 
 
 class RequestListener(Protocol):
@@ -106,13 +119,23 @@ class BackendEvents(NamedTuple):
     called with known ones."""
     revocations: Callable[[], Iterable[Revocation]] = tuple
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
-    on_kick: Callable[[str], None] = _ignore
-    """Called with a subject whose connections another node has asked to close."""
+    on_kick: Callable[[str], Awaitable[int]] = _close_none
+    """Called with a subject whose connections another node has asked to close; returns how many were closed, which may
+    take a while."""
+    on_excluding: Callable[[Message, Exclusion], None] = _ignore
+    """Called instead of `on_message` with a message that is not delivered to one connection."""
     requests: RequestListener | None = None
     """The open requests of this node; None if it has none."""
     restore_usage: Callable[[], Awaitable[None]] = _ignore_later
     """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
     Raises a refusal when that fails; then it is called again."""
+
+    def deliver(self, message: Message, exclude: Exclusion | None) -> None:
+        """Pass an accepted message on."""
+        if exclude is None:
+            self.on_message(message)
+        else:
+            self.on_excluding(message, exclude)
 
 
 class Duplicate(NamedTuple):
@@ -259,8 +282,8 @@ class Backend(Protocol):
     def revocations_age(self) -> float:
         """Seconds since this node last knew all revocations; infinite before the first time."""
 
-    async def kick(self, subject: str) -> None:
-        """Ask all other nodes to close the connections of a subject.
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        """Ask all other nodes to close the connections of a subject, and wait for their replies, about a second.
 
         :raises Refusal: when they cannot be asked now.
         """
@@ -296,7 +319,7 @@ class Backend(Protocol):
         """
 
     def report_responders(self, node: str, channel: str, oldest: float) -> None:
-        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+        """Report to a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
 
     async def request_channel(self, token: str) -> str | None:
         """Return the channel of an open request of another node; None if there is none.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pushd.backends.interface import ClosedElsewhere
 from pushd.core.message import Draft
 from pushd.core.usage import UsageReply, UsageReport
 
@@ -16,8 +17,8 @@ class SingleNode:
     has_nodes = False
     revocations_age = 0.0
 
-    async def kick(self, subject: str) -> None:
-        pass
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        return ClosedElsewhere()
 
     async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
         return [_judge(report) for report in reports]

@@ -68,6 +68,12 @@ class HttpSettings:
         "Pages of these origins may use the daemon from a browser; * alone means every origin.",
         "scheme://host[:port]",
     )
+    allow_credentials: bool = setting(
+        False,
+        flag,
+        "Whether pages of these origins, named ones only, may read responses to requests with cookies.",
+        "true or false",
+    )
     hosts: tuple[str, ...] = setting(
         [],
         string_list(host),
@@ -297,6 +303,12 @@ class LogSettings:
         string_list(namespace_level),
         "Other minimum levels for loggers, including those whose names begin with the name and a dot.",
         "NAME=LEVEL",
+    )
+    audit: str = setting(
+        "",
+        text,
+        "The file of the audit log; - is standard output; if empty, there is none.",
+        "path",
     )
     access: float = setting(0, share, "The share of HTTP requests in the access log; 0 disables it.", "0 to 1")
 

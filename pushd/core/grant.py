@@ -142,7 +142,7 @@ class Grant:
         if not self.may(action, topic):
             instead = self.similar(action, topic)
             hint = f"; accepted: {instead}" if instead else ""
-            raise NotGranted(f"action {action} on topic {topic} is not granted{hint}")
+            raise NotGranted(f"action {action} on topic {topic} is not granted{hint}", action, topic)
 
     def decide(self, action: Action, topic: str) -> Decision:
         """Return the result of `may` with the entry that decided. A denied topic decides over an allowed one.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from websockets.datastructures import Headers
 
 Item = dict[str, Any]
-"""A message (it has ``id``), a control object (it has ``type``: begin, gap, end, ping, expiring, expired), or a refusal
-(it has ``error``), as in docs/protocol.md.
+"""A message (it has ``channel`` and no ``type``, and ``id`` unless it is ephemeral), a control object (it has ``type``:
+begin, gap, end, ping, expiring, expired), or a refusal (it has ``error``), as in docs/protocol.md.
 """
 _CONNECT_SECONDS = 30.0
 _POLL_SECONDS = 25
@@ -62,11 +62,13 @@ class Target(NamedTuple):
     tcp: tuple[str, int]
     topics: str
     slow: str | None = None
+    responder: bool = False
+    """Whether to count as a responder, which ``/stream`` alone supports here."""
 
 
 def subscribe_stream(target: Target, since: str | None) -> Iterator[Item]:
     """Subscribe by ``/stream``: newline-delimited JSON."""
-    query = {"since": since, "slow": target.slow}
+    query = {"since": since, "slow": target.slow, "responder": 1 if target.responder else None}
     response = target.api.open("GET", f"/stream/{quote_path(target.topics)}", query)
     if response.status == 204:
         yield STREAM_ENDED

@@ -14,6 +14,7 @@ from pushd.ctl.credential import add_credential_options
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 from pushd.ctl.output import escape_controls
+from pushd.ctl.requests import add_request_options, add_respond_options, request, respond
 from pushd.ctl.revocation import add_kick_options, add_revoke_options, kick, revoke
 from pushd.ctl.sign import add_sign_options, sign_url
 from pushd.ctl.token_explain import add_explain_command
@@ -98,6 +99,10 @@ def build_parser() -> ArgumentParser:
     pub.add_argument("--type", help="the content type (default for --file: by its name)")
     pub.add_argument("--ttl", type=float, help="seconds to retain the message")
     pub.add_argument("--end", action="store_true", help="end the channel with this message")
+    pub.add_argument(
+        "--no-keep", action="store_true", help="only deliver it to connected subscribers, and do not keep it"
+    )
+    pub.add_argument("--except", dest="exclude", metavar="ID", help="do not deliver it to the connection with this id")
 
     sub = _command(
         subparsers,
@@ -115,6 +120,27 @@ def build_parser() -> ArgumentParser:
         "--exec", metavar="COMMAND", help="run this program for each message, with the data on its standard input"
     )
     _add_subscribe_options(sub)
+
+    add_request_options(
+        _command(
+            subparsers,
+            "request",
+            request,
+            "send a request, and print the reply",
+            "pushctl request clock 'What time is it?'",
+            "pushctl request jobs/resize --file photo.png --timeout 30 > small.png",
+        )
+    )
+    add_respond_options(
+        _command(
+            subparsers,
+            "respond",
+            respond,
+            "answer requests: run a program for each, with the request on its standard input",
+            "pushctl respond clock -- date -u",
+            "pushctl respond 'jobs/*' --type image/png -- convert - -resize 50% -",
+        )
+    )
 
     tap = _command(subparsers, "tap", commands.tap, "print a summary line for each message", "pushctl tap 'news/**'")
     tap.add_argument("topics", nargs="?", default="**", help="channels and patterns (default: **)")
@@ -274,7 +300,9 @@ def _whole_number(maximum: int, minimum: int = 1) -> Callable[[str], int]:
 def _add_subscribe_options(command: ArgumentParser) -> None:
     command.add_argument("--transport", default="stream", choices=list(TRANSPORTS))
     command.add_argument(
-        "--since", help="start position: a message id, all, last:N, a duration such as 10m, or unix seconds"
+        "--since",
+        help="start position: a message id, all, last:N, latest (the newest of each channel), a duration such as "
+        "10m, or unix seconds",
     )
     command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="slow-consumer policy")
 

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.connection_ids import ConnectionIds
@@ -22,12 +23,10 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
     BadParameter,
-    Kicked,
     NotGranted,
     Refusal,
     Stopping,
     UnknownChannel,
-    UnknownConnection,
 )
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
@@ -40,6 +39,8 @@ from pushd.hub.authorization import check_authenticated, check_operation, check_
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
+from pushd.hub.exclusions import Exclusions
+from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
@@ -97,17 +98,19 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._quotas = Quotas()
-        self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
+        quotas = self._quotas = Quotas()
+        self.audit = audit = AuditLog(clock, wall)
+        """The audit log, which is off until it is opened."""
+        counters.on_access_refused = audit.refused
+        self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
-        self._subscriptions = Subscriptions(
-            backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
-        )
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
+        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
+        exclusions = Exclusions(self._register)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, exclusions, messages_per_second)
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
         self.credentials = Credentials(
-            clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
+            clock, wall, turns, quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
         )
         """The credentials of open connections."""
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
@@ -116,7 +119,10 @@ class Hub:
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
         self._subscriptions.on_left = self.requests.topics_left
-        self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
+        )
+        self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -134,13 +140,8 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        revocations = self.revocations
-        events = self._listener.events()._replace(
-            on_revocations=revocations.on_revocations,
-            revocations=revocations.known,
-            on_kick=revocations.on_kick,
-            requests=self.requests,
-            restore_usage=self.shared_quotas.restore,
+        events = self.revocations.callbacks(self._listener.events())._replace(
+            on_kick=self.kicks.on_kick, restore_usage=self.shared_quotas.restore, requests=self.requests
         )
         await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
@@ -178,6 +179,7 @@ class Hub:
         self.shared_quotas.stop()
         self._publisher.rates.shared.stop()
         await self._backend.stop()
+        self.audit.close()
 
     async def turn(self) -> None:
         """Wait for the next reactor turn, within work that takes long."""
@@ -227,15 +229,14 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id.
 
-        :raises TooManyConnections: when the quota of the peer allows no more connections. If it is found out later,
-            because other nodes have to be asked, the connection is closed; `subscribe` waits for that.
+        :raises TooManyConnections: when the quota of the peer allows no more. If the quota over all nodes does not, the
+            connection is closed with it later; `subscribe` waits for that.
         """
         self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
-        if subscriber.peer.grant.quota is not UNLIMITED:
-            self.shared_quotas.claim_connection(subscriber)
+        self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -327,19 +328,6 @@ class Hub:
         """Replace the credential of a connection; see `Credentials.renew`."""
         return self.credentials.renew(peer, self._register.find(id))
 
-    def kick(self, peer: Peer, id: str) -> None:
-        """Close a connection.
-
-        :raises NotGranted: when the peer may not.
-        :raises UnknownConnection: when there is no such connection at this node.
-        """
-        check_operation(peer, "kick")
-        subscriber = self._register.find(id)
-        if subscriber is None:
-            raise UnknownConnection("there is no such connection at this node; /connections lists them")
-        self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
-        self.disconnect(subscriber, Kicked("an operator closed this connection"))
-
     # Queries
 
     def connections(self, peer: Peer, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
@@ -410,3 +398,4 @@ class Hub:
             if not audience.named:
                 raise UnknownChannel(NO_CHANNEL)
             self._listener.on_deleted(channel)
+        self.audit.deleted(peer, channel)

@@ -207,7 +207,7 @@ class WebSocket(TwoWayBackpressure):
         """Called when the peer has closed, or when the reader has closed because of an invalid frame."""
         refusal = READER_REFUSALS.get(reader.closed_with)
         if refusal is not None:
-            self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
+            self._resource.context.counters.count_refusal(refusal, self.subscriber.peer)
         if reader.has_peer_finished:
             self._resource.hub.presence.leave_all(self.subscriber)
         self._remove(refusal)
@@ -289,7 +289,7 @@ class WebSocket(TwoWayBackpressure):
         self._reply(encode_reply(reply, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
-        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
+        self._resource.context.counters.count_refusal(refusal, self.subscriber.peer)
         self._reply(encode_refusal(refusal, ref))
 
     def _reply(self, data: bytes) -> None:
@@ -303,7 +303,7 @@ class WebSocket(TwoWayBackpressure):
         self.continue_reading()
 
     def _close_for(self, refusal: Refusal) -> None:
-        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
+        self._resource.context.counters.count_refusal(refusal, self.subscriber.peer)
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = CLOSE_SECONDS) -> None:

@@ -17,6 +17,7 @@ from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
 from tests.backends.contract_latest import LatestContract
+from tests.backends.contract_requests import RequestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
 from tests.backends.contract_transient import TransientContract
@@ -465,6 +466,7 @@ class UrlContract:
 class BackendContract(
     PublishContract,
     TransientContract,
+    RequestContract,
     StartContract,
     LatestContract,
     EndContract,

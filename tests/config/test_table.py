@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactor
 
-from pushd.config.loader import check_backend, check_listeners, load
+from pushd.config.loader import check_backend, check_listeners, check_origins, load
 from pushd.config.table import SETTINGS, AccessSettings, Config, ConfigError, HttpSettings, TcpSettings
 from pushd.core.grant import NOTHING
 
@@ -20,6 +20,7 @@ DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
     "http.admin_listen": (),
     "http.reuse_port": False,
+    "http.allow_credentials": False,
     "http.allow_origins": (),
     "http.hosts": (),
     "http.pull_hosts": (),
@@ -79,6 +80,7 @@ DEFAULTS = {
     "log.level": "info",
     "log.levels": (),
     "log.access": 0.0,
+    "log.audit": "",
 }
 
 
@@ -346,6 +348,14 @@ def test_documented_settings_exist():
 def test_conflicting_backend_settings_are_reported(options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         check_backend(load(None, {}, options))
+
+
+def test_every_origin_together_with_credentials_is_reported():
+    credentials = {"http.allow_credentials": ["true"]}
+    with pytest.raises(ConfigError, match=r"http.allow_credentials: http.allow_origins must name the origins"):
+        check_origins(load(None, {}, credentials | {"http.allow_origins": ["*"]}))
+    check_origins(load(None, {}, credentials | {"http.allow_origins": ["https://a.example"]}))
+    check_origins(load(None, {}, {"http.allow_origins": ["*"]}))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.soak.transports import (
     ReceivedEnd,
     ReceivedGap,
     ReceivedMessage,
+    ReceivedTransient,
     Subscription,
     SubscriptionRefused,
 )
@@ -86,10 +87,10 @@ class Subscriber:
         return trace
 
     def _begin(self) -> Trace:
-        """Begin a trace: now, with all that is kept, or after a message that was acknowledged."""
+        """Begin a trace: now, with all or the newest that is kept, or after a message that was acknowledged."""
         rng, record = self._rng, self._record
         ids = [each.accepted for each in record.publications.values() if each.accepted is not None]
-        since = rng.choice((None, "all", str(rng.choice(ids)) if ids else "all"))
+        since = rng.choice((None, "all", "latest", str(rng.choice(ids)) if ids else "all"))
         return self.begin(since)
 
     async def _connect(self, trace: Trace, seconds: float, last: Sequence[Publication] = ()) -> None:
@@ -146,6 +147,8 @@ class Subscriber:
                 if publication := record.publications.get(text):
                     channel = publication.channel
                     record.observe(publication, id)
+        if isinstance(event, ReceivedTransient):
+            event = event._replace(data=str(event.data).partition(" ")[0])
         if not isinstance(event, ReceivedMessage | ReceivedCursor):
             record.counts[_name_of(event)] += 1
         if isinstance(event, ReceivedGap):

@@ -11,13 +11,14 @@ import msgspec
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from pushd.backends.interface import Audience, BackendEvents, PublishResult, Usage
+from pushd.backends.interface import Audience, BackendEvents, ClosedElsewhere, PublishResult, Usage
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import AudienceQueries
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.feed import FOREIGN, Feed
 from pushd.backends.redis.heartbeat import OVERDUE_SECONDS, Heartbeat, HeartbeatReply
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.kicks import Kicks
 from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
@@ -121,6 +122,12 @@ class RedisBackend:
             wall,
             lambda revocations: self._events.on_revocations(revocations),
             lambda: self._events.revocations(),
+        )
+        self._kicks = Kicks(
+            self._commands,
+            options.prefix.encode(),
+            self._node,
+            reactor,
             lambda subject: self._events.on_kick(subject),
         )
         self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
@@ -222,8 +229,8 @@ class RedisBackend:
     def revocations_age(self) -> float:
         return self._revocations.age
 
-    async def kick(self, subject: str) -> None:
-        await self._revocations.kick(subject)
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        return await self._kicks.kick(subject)
 
     @property
     def node(self) -> str:
@@ -277,7 +284,7 @@ class RedisBackend:
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
         message = transient(draft, *position, self._wall(), is_local=True)
-        self._events.on_message(message)
+        self._events.deliver(message, draft.exclude)
         return message
 
     # Connections
@@ -361,6 +368,7 @@ class RedisBackend:
                 self._audiences.handle_message(raw)
                 or self._revocations.handle_message(raw)
                 or self._requests.handle_message(raw)
+                or self._kicks.handle_message(raw)
             ):
                 self._feed.handle_message(raw)
         except ValueError:

@@ -8,6 +8,7 @@ other exception is a bug.
 from pushd.core.errors.access import (
     LAPSED,
     UNAUTHORIZED,
+    AccessRefused,
     Forbidden,
     NotGranted,
     TokenExpired,
@@ -77,6 +78,7 @@ from pushd.core.errors.unavailability import (
 __all__ = [
     "LAPSED",
     "UNAUTHORIZED",
+    "AccessRefused",
     "BadChannel",
     "BadCommand",
     "BadContentType",

@@ -61,13 +61,15 @@ local function keep(ch, r, id, body, sizes, ttl)
     while r.n > MESSAGES or r.b > BYTES do lose_oldest(ch, 'evicted') end
 end
 
-local function accept(ch, body, sizes, ttl, kind)
+-- `live`: what subscribers get instead of the body; empty for the same.
+local function accept(ch, body, sizes, ttl, kind, live)
     local r = take(ch)
     if not r then return -1, 0 end
     local prev, was_idle = r.last, r.n == 0
     seq, log_dirty, r.dirty = seq + 1, true, true
     local id = str(seq)
-    body = 'm ' .. epoch .. ' ' .. id .. ' ' .. str(prev) .. ' ' .. MS .. '\n' .. body
+    local head = 'm ' .. epoch .. ' ' .. id .. ' ' .. str(prev) .. ' ' .. MS .. '\n'
+    body = head .. body
     if kind > 0 then
         redis.call('ZADD', E .. 'ended', seq, ch)
     elseif r.ended == 1 then
@@ -97,6 +99,6 @@ local function accept(ch, body, sizes, ttl, kind)
         end
         effort = effort - 1
     end
-    redis.call('PUBLISH', F .. 'f:' .. ch, body)
+    redis.call('PUBLISH', F .. 'f:' .. ch, live == '' and body or head .. live)
     return seq, prev
 end

@@ -59,7 +59,7 @@ local function send(ch, action, data)
     local name, kind, event = PRESENCE .. ch, 'application/json', 'presence.' .. action
     local body = table.concat({ string.char(150), string_of(name), binary_of(data), string_of(kind), string_of('json'),
         string_of(event), string.char(194) })
-    accept(name, body, str(#data) .. ' ' .. str(#data + #name + #kind + #event), TTL, 0)
+    accept(name, body, str(#data) .. ' ' .. str(#data + #name + #kind + #event), TTL, 0, '')
     redis.call('HINCRBY', STATE, 'sent:' .. action, 1)
 end
 
