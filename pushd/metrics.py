@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from pushd import __version__
 from pushd.backends.interface import DiskUsage, Usage
+from pushd.backends.presence import PresenceUsage
 from pushd.core.errors import AccessRefused, BadRequest, Refusal
 from pushd.core.peer import Peer
 
@@ -69,6 +70,8 @@ class DeliveryMetrics(NamedTuple):
     """Whether the backend accepts publishes."""
     subscriptions: Mapping[str, int] = {}
     """Subscribed topics, counted once per subscriber, by transport."""
+    presence: PresenceUsage | None = None
+    """The members of channels; None where they are unknown."""
 
 
 class Counters:
@@ -222,6 +225,15 @@ def _of_delivery(delivery: DeliveryMetrics) -> Iterator[Metric]:
     yield GaugeMetricFamily("pushd_waiting_bytes", "Bytes of the memory budget in use.", delivery.waiting_bytes)
     yield GaugeMetricFamily("pushd_backend_up", "1 if the backend accepts publishes, else 0.", int(delivery.is_up))
     yield _by_transport("pushd_subscriptions", "Topics times their subscribers.", delivery.subscriptions)
+    if delivery.presence is not None:
+        yield from _of_presence(delivery.presence)
+
+
+def _of_presence(usage: PresenceUsage) -> Iterator[Metric]:
+    yield GaugeMetricFamily("pushd_members", "Members of channels.", usage.members)
+    yield GaugeMetricFamily("pushd_member_channels", "Channels with members.", usage.channels)
+    yield GaugeMetricFamily("pushd_members_seen", "Members that left in the last 24 hours.", usage.remembered)
+    yield _labelled("pushd_member_events", "Events of members that were published.", "action", usage.events)
 
 
 def _histogram(name: str, text: str, durations: Durations) -> Metric:

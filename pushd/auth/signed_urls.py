@@ -11,9 +11,9 @@ from typing import Final, NamedTuple, Protocol
 from pushd.auth.token_checks import Check, CheckFailed, Verdict
 from pushd.auth.url_signature import Parameters, canonical_form, signature_of, signed_method
 from pushd.core.errors import BadParameter, Refusal
-from pushd.core.grant import PRESENCE, Action, Grant
+from pushd.core.grant import Action, Grant
 from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
-from pushd.core.names import is_pattern, parse_topics
+from pushd.core.names import PRESENCE, is_pattern, parse_topics
 
 URL_KEY: Final = "url:"
 """The prefix of the issuer of a signed URL; the id of its key follows."""
@@ -161,7 +161,7 @@ def _verified(is_reading: bool, path: bytes, parameters: Parameters, signature: 
     if not is_reading:
         until = expires  # who publishes does not reconnect
     digest = sha256(signature).digest()[:_DIGEST_BYTES]
-    grant = _grant(is_reading, path, _subject(parameters))
+    grant = _grant(is_reading, path, _subject(parameters), enters=b"presence" in parameters)
     key_id = parameters[b"kid"][0].decode("latin-1")
     identity = Identity(grant.subject, grant, f"{URL_KEY}{key_id}", until, digest.hex(), key=_fingerprint(secret))
     return SignedUrl(identity, digest, expires, until)
@@ -196,12 +196,17 @@ def _subject(parameters: Parameters) -> str | None:
     return subject
 
 
-def _grant(is_reading: bool, path: bytes, subject: str | None) -> Grant:
-    """Return the grant of a URL: its method on the topics in its path, which follow the name of the resource."""
+def _grant(is_reading: bool, path: bytes, subject: str | None, *, enters: bool) -> Grant:
+    """Return the grant of a URL: its method on the topics in its path, which follow the name of the resource.
+
+    :param enters: whether the URL enters its channels.
+    """
     topics = topics_of(path)
     if is_reading:
         shown = tuple(topic.removeprefix(PRESENCE) for topic in topics)
         allow: dict[Action, tuple[str, ...]] = {"subscribe": topics, "history": topics, "presence": shown}
+        if enters:
+            allow["enter"] = topics
     else:
         allow = {"publish": tuple(topic for topic in topics if not is_pattern(topic))}
     return Grant(subject, MappingProxyType(allow))

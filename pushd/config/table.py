@@ -28,6 +28,7 @@ from pushd.config.parsers import (
     string_list,
     text,
 )
+from pushd.config.presence import PresenceSettings
 from pushd.config.sources import Source
 
 
@@ -322,6 +323,7 @@ class Config:
     auth: AuthSettings = field(default_factory=AuthSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
     backend: BackendSettings = field(default_factory=BackendSettings)
     keepalive: KeepaliveSettings = field(default_factory=KeepaliveSettings)
     stop: StopSettings = field(default_factory=StopSettings)

@@ -7,7 +7,7 @@ by `pushd.core.log_reader`.
 import heapq
 import math
 
-from pushd.core.channel_table import ChannelTable
+from pushd.core.channel_table import ChannelGroup, ChannelTable
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds, Channel
 from pushd.core.losses import LossIndex
@@ -37,14 +37,11 @@ class Log:
 
     def __init__(self, epoch: str, bounds: Bounds) -> None:
         self.epoch = epoch
-        self.bounds = bounds
         self.head = 0
         """The sequence of the newest message or deletion."""
-        self.bytes = 0
-        """The bytes of memory that the kept messages take, approximately."""
         self.timeline = Timeline()
         self.losses = LossIndex()
-        self.channels = ChannelTable(self.losses)
+        self.channels = ChannelTable(self.losses, bounds)
         self.due = math.inf
         """Nothing expires earlier than this, in monotonic seconds."""
         self._deadlines: list[tuple[float, int]] = []
@@ -54,6 +51,20 @@ class Log:
         """Return the number of kept messages."""
         return len(self.timeline)
 
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds of all channels but those of presence events."""
+        return self.channels.users.bounds
+
+    @bounds.setter
+    def bounds(self, bounds: Bounds) -> None:
+        self.channels.users.bounds = bounds
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of memory that the kept messages take, approximately, without those of presence events."""
+        return self.channels.users.bytes
+
     def append(self, draft: Draft, time: float, now: float) -> Message:
         """Accept a message: assign its id, append it to the history and enforce the bounds.
 
@@ -61,8 +72,10 @@ class Log:
         """
         if now >= self.due:
             self._expire(now, _EXPIRED_BY_APPEND)
-        name, channels = draft.channel, self.channels
-        channel = channels.active.get(name) or channels.idle.pop(name, None) or self._add_channel(name, now)
+        name = draft.channel
+        channels = self.channels
+        group = channels.users if name[0] != "$" else channels.group_of(name)
+        channel = group.active.get(name) or group.idle.pop(name, None) or self._add_channel(group, name, now)
         self.head = seq = self.head + 1
         prev = f"{self.epoch}-{channel.last}" if channel.last else None
         message = Message(
@@ -80,10 +93,10 @@ class Log:
         )
         channel.ended = draft.end
         if not message.is_mark:
-            self._keep(channel, message, draft.ttl, now)
-        channels.place(channel)
-        while self.bytes > self.bounds.total_bytes:
-            self._evict_least_recently_used()
+            self._keep(group, channel, message, draft.ttl, now)
+        group.place(channel)
+        while group.bytes > group.bounds.total_bytes:
+            self._evict_least_recently_used(group)
         return message
 
     def expire(self, now: float) -> Steps[None]:
@@ -101,35 +114,37 @@ class Log:
             return False
         self.head += 1
         channel.deleted_at = self.head
+        group = self.channels.group_of(name)
         while channel.messages:
-            self._evict_oldest(channel)
+            self._evict_oldest(group, channel)
         if channel.last > channel.lost:
             channel.lost = channel.last
             self.losses.add(channel, self.head)
         self.channels.add_deleted(channel, self.bounds.channels)
         return True
 
-    def _add_channel(self, name: str, now: float) -> Channel:
+    def _add_channel(self, group: ChannelGroup, name: str, now: float) -> Channel:
         """Create a channel, for which an idle one may have to be forgotten."""
-        limit = self.bounds.channels
-        if len(self.channels) >= limit:
-            if not self.channels.idle and now >= self.due:
+        limit = group.bounds.channels
+        if len(group) >= limit:
+            if not group.idle and now >= self.due:
                 self._expire(now, _EXPIRED_FOR_CHANNEL)
-            if not self.channels.forget_idle():
+            if not self.channels.forget_idle(group):
                 raise TooManyChannels(f"too many channels: all of the {limit} that are accepted are in use")
         return self.channels.add(name, self.head)
 
-    def _keep(self, channel: Channel, message: Message, ttl: float | None, now: float) -> None:
-        bounds = self.bounds
+    def _keep(self, group: ChannelGroup, channel: Channel, message: Message, ttl: float | None, now: float) -> None:
+        bounds = group.bounds
         channel.append(message)
         self.timeline.append(message, now)
-        self.bytes += message.size + _OVERHEAD
+        group.bytes += message.size + _OVERHEAD
+        age = self.channels.users.bounds.age
         if self.due == math.inf:
-            self.due = now + bounds.age
-        if ttl is not None and ttl < bounds.age:
+            self.due = now + age
+        if ttl is not None and ttl < age:
             self._add_deadline(now + ttl, message.seq)
         while channel.exceeds(bounds):
-            self._evict_oldest(channel)
+            self._evict_oldest(group, channel)
 
     def _add_deadline(self, deadline: float, seq: int) -> None:
         heapq.heappush(self._deadlines, (deadline, seq))
@@ -154,25 +169,26 @@ class Log:
         return most <= 0
 
     def _expire_one(self, message: Message) -> None:
-        channel = self.channels.active[message.channel]
+        group = self.channels.group_of(message.channel)
+        channel = group.active[message.channel]
         channel.remove(message, "expired")
-        self._discard(channel, message)
+        self._discard(group, channel, message)
         if not channel.messages:
-            self.channels.place(channel)
+            group.place(channel)
 
-    def _evict_least_recently_used(self) -> None:
+    def _evict_least_recently_used(self, group: ChannelGroup) -> None:
         """Evict the oldest message of the least recently used channel."""
-        channel = next(iter(self.channels.active.values()))
-        self._evict_oldest(channel)
+        channel = next(iter(group.active.values()))
+        self._evict_oldest(group, channel)
         if not channel.messages:
-            self.channels.place(channel)
+            group.place(channel)
 
-    def _evict_oldest(self, channel: Channel) -> None:
-        self._discard(channel, channel.remove_oldest("evicted"))
+    def _evict_oldest(self, group: ChannelGroup, channel: Channel) -> None:
+        self._discard(group, channel, channel.remove_oldest("evicted"))
 
-    def _discard(self, channel: Channel, message: Message) -> None:
+    def _discard(self, group: ChannelGroup, channel: Channel, message: Message) -> None:
         """Remove a message that its channel has removed."""
         if channel.lost == message.seq:
             self.losses.add(channel, self.head)
         self.timeline.discard(message.seq)
-        self.bytes -= message.size + _OVERHEAD
+        group.bytes -= message.size + _OVERHEAD

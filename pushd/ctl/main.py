@@ -20,6 +20,7 @@ from pushd.ctl.sign import add_sign_options, sign_url
 from pushd.ctl.token_explain import add_explain_command
 from pushd.ctl.token_issue import add_issue_command
 from pushd.ctl.tokens import add_token_commands
+from pushd.ctl.who import add_who_options, who
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -98,6 +99,10 @@ def build_parser() -> ArgumentParser:
     pub.add_argument("--type", help="the content type (default for --file: by its name)")
     pub.add_argument("--ttl", type=float, help="seconds to retain the message")
     pub.add_argument("--end", action="store_true", help="end the channel with this message")
+    pub.add_argument(
+        "--no-keep", action="store_true", help="only deliver it to connected subscribers, and do not keep it"
+    )
+    pub.add_argument("--except", dest="exclude", metavar="ID", help="do not deliver it to the connection with this id")
 
     sub = _command(
         subparsers,
@@ -153,6 +158,17 @@ def build_parser() -> ArgumentParser:
     )
     listing.add_argument("--channel", help="only subscribers of this channel")
     listing.add_argument("--json", action="store_true", help="print one line of JSON per connection")
+
+    add_who_options(
+        _command(
+            subparsers,
+            "who",
+            who,
+            "list the members of a channel",
+            "pushctl who chat/42",
+            "pushctl who chat/42 --watch",
+        )
+    )
 
     kick_examples = "pushctl kick 9f2c41d07be83a6655d0c1e87f4b29aa", "pushctl kick --sub alice"
     add_kick_options(_command(subparsers, "kick", kick, "close a connection, or those of a subject", *kick_examples))

@@ -69,15 +69,18 @@ def renewals(
     subscribers: Iterable[Subscriber],
     renew: Callable[[Peer], None],
     disconnect: Callable[[Subscriber, Exception], None],
+    on_renewed: Callable[[Subscriber], None] = lambda subscriber: None,
 ) -> Generator[None, None, None]:
     """Renew the grants of some subscribers in steps, one for each; disconnect those to whom one of their topics is not
     granted any more, and those without a credential to whom nothing is granted any more.
 
     :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected.
+    :param on_renewed: called with each subscriber that stays connected.
     """
     for subscriber in subscribers:
         try:
             _renew(subscriber, renew)
+            on_renewed(subscriber)
         except Exception as cause:  # a refusal, or a bug, which must not keep the connections of others open
             disconnect(subscriber, cause)
         yield

@@ -36,6 +36,7 @@ class Credentials:
     :param audit: records each renewal.
     :param disconnect: closes the connection of a subscriber with a refusal, or because of a bug.
     :param unsubscribe: unsubscribes from topics.
+    :param on_grant_changed: called with each subscriber whose peer has another grant now.
     """
 
     log = Logger()
@@ -49,6 +50,7 @@ class Credentials:
         audit: AuditLog,
         disconnect: Callable[[Subscriber, Exception], None],
         unsubscribe: Callable[[Subscriber, Iterable[str]], object],
+        on_grant_changed: Callable[[Subscriber], None] = lambda subscriber: None,
     ) -> None:
         self._clock = clock
         self._unix_time = unix_time
@@ -57,6 +59,7 @@ class Credentials:
         self._audit = audit
         self._disconnect = disconnect
         self._unsubscribe = unsubscribe
+        self._on_grant_changed = on_grant_changed
         self._grace = GRACE_SECONDS
         self._schedule: Schedule[Subscriber] = Schedule()
         """The subscribers with expiring credentials: when they are warned, then when they are disconnected."""
@@ -103,6 +106,7 @@ class Credentials:
             peer.grant, peer.identity = before
             raise
         self._unsubscribe(subscriber, lost)
+        self._on_grant_changed(subscriber)
         self.watch(subscriber)
         if before[1] is not None:
             self._audit.renewed(peer, identity)
@@ -137,7 +141,7 @@ class Credentials:
         :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected, as is one that
             has a topic that is not granted any more.
         """
-        await self._turns.run(renewals(subscribers, renew, self._disconnect))
+        await self._turns.run(renewals(subscribers, renew, self._disconnect, self._on_grant_changed))
 
     def stop(self) -> None:
         """Stop watching; what is due is not done any more."""

@@ -23,12 +23,10 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
     BadParameter,
-    Kicked,
     NotGranted,
     Refusal,
     Stopping,
     UnknownChannel,
-    UnknownConnection,
 )
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
@@ -41,7 +39,10 @@ from pushd.hub.authorization import check_authenticated, check_operation, check_
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
+from pushd.hub.exclusions import Exclusions
+from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
+from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
@@ -97,18 +98,21 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._quotas = Quotas()
+        quotas = self._quotas = Quotas()
         self.audit = audit = AuditLog(clock, wall)
         """The audit log, which is off until it is opened."""
         counters.on_access_refused = audit.refused
-        self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
+        self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
-        self._subscriptions = Subscriptions(
-            backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
+        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
+        exclusions = Exclusions(self._register)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, exclusions, messages_per_second)
+        self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
+        """The members of channels."""
+        self.credentials = Credentials(
+            clock, wall, turns, quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
         )
-        self.credentials = Credentials(clock, wall, turns, self._quotas, audit, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
@@ -118,6 +122,7 @@ class Hub:
         self.revocations = RevocationControl(
             backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
         )
+        self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -135,13 +140,8 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        revocations = self.revocations
-        events = self._listener.events()._replace(
-            on_revocations=revocations.on_revocations,
-            revocations=revocations.known,
-            on_kick=revocations.on_kick,
-            requests=self.requests,
-            restore_usage=self.shared_quotas.restore,
+        events = self.revocations.callbacks(self._listener.events())._replace(
+            on_kick=self.kicks.on_kick, restore_usage=self.shared_quotas.restore, requests=self.requests
         )
         await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
@@ -229,15 +229,14 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id.
 
-        :raises TooManyConnections: when the quota of the peer allows no more connections. If it is found out later,
-            because other nodes have to be asked, the connection is closed; `subscribe` waits for that.
+        :raises TooManyConnections: when the quota of the peer allows no more. If the quota over all nodes does not, the
+            connection is closed with it later; `subscribe` waits for that.
         """
         self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
-        if subscriber.peer.grant.quota is not UNLIMITED:
-            self.shared_quotas.claim_connection(subscriber)
+        self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -296,7 +295,9 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Unsubscribe from topics; return those that the subscriber had."""
-        return self._subscriptions.unsubscribe(subscriber, topics)
+        found = self._subscriptions.unsubscribe(subscriber, topics)
+        self.presence.on_unsubscribed(subscriber, found)
+        return found
 
     def remove(self, subscriber: Subscriber, why: Refusal | None = None) -> None:
         """Remove the subscriber of a connection that is closing or closed, once.
@@ -305,6 +306,7 @@ class Hub:
         """
         topics = list(subscriber.starts)
         self._register.remove(subscriber)
+        self.presence.on_removed(subscriber, why)
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
@@ -321,24 +323,11 @@ class Hub:
     async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of all peers; see `Credentials.renew_all`."""
         await self.credentials.renew_all(list(self._register.all()), renew)
+        await self.requests.renew(renew)
 
     def renew_credential(self, peer: Peer, id: str) -> Mapping[str, NotGranted]:
         """Replace the credential of a connection; see `Credentials.renew`."""
         return self.credentials.renew(peer, self._register.find(id))
-
-    def kick(self, peer: Peer, id: str) -> None:
-        """Close a connection.
-
-        :raises NotGranted: when the peer may not.
-        :raises UnknownConnection: when there is no such connection at this node.
-        """
-        check_operation(peer, "kick")
-        subscriber = self._register.find(id)
-        if subscriber is None:
-            raise UnknownConnection("there is no such connection at this node; /connections lists them")
-        self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
-        self.audit.kicked(peer, subscriber.peer)
-        self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
 

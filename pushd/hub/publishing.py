@@ -19,6 +19,7 @@ from pushd.core.message import Draft
 from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
+from pushd.hub.exclusions import Exclusions
 from pushd.hub.rates import PublishRates, total
 from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
@@ -81,6 +82,7 @@ class Publisher:
         clock: IReactorTime,
         counters: Counters,
         dispatcher: Dispatcher,
+        exclusions: Exclusions,
         messages_per_second: int | None,
     ) -> None:
         self._backend = backend
@@ -89,6 +91,7 @@ class Publisher:
         self._dispatcher = dispatcher
         self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._subscribers_of = dispatcher.subscribers_of
+        self._exclusions = exclusions
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
         self.reply: Callable[[Peer, Draft], Awaitable[Receipt]] = _no_requests
@@ -110,8 +113,10 @@ class Publisher:
         :raises NotGranted: when the peer may not publish it.
         :raises RateLimited: when it exceeds a rate.
         """
-        if not is_reply(draft.channel):
+        if draft.channel[0] != "$" or not is_reply(draft.channel):
             check_topics(peer, "publish", (draft.channel,))
+        if draft.exclude is not None:
+            draft = self._exclusions.checked(peer, draft)
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
             self.rates.take(peer, 1, len(draft.data))
@@ -139,6 +144,8 @@ class Publisher:
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         drafts = granted(peer, drafts)
+        judged = self._exclusions.judged
+        drafts = (each if isinstance(each, Refusal) or each.exclude is None else judged(peer, each) for each in drafts)
         if key is not None:
             drafts = map(_unless_transient, drafts)
         if (subject := peer.grant.subject) is not None:
@@ -236,6 +243,8 @@ class Publisher:
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
             subscribers = len(self._subscribers_of(draft.channel))
+            if draft.exclude is not None:
+                subscribers -= self._exclusions.count(draft)
             id = accepted.id if accepted.is_kept else ""
             receipts.append(Receipt(id, draft.channel, subscribers, accepted.is_local))
         return receipts

@@ -23,6 +23,7 @@ from pushd.http.limits import HttpLimits
 from pushd.http.resource import HttpContext
 from pushd.http.site import PushSite
 from pushd.hub.hub import Hub
+from pushd.hub.presence import PresenceSettings
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, raise_file_limit
 from pushd.net.keepalive import Deadlines, Ticks, Wheel
@@ -99,7 +100,9 @@ class Daemon(MultiService):
             ),
             lambda new: self.hub.reconfigure(new.limits.subscriptions, new.limits.messages_per_second),
             lambda new: self.hub.credentials.reconfigure(new.auth.grace),
+            lambda new: self.hub.presence.reconfigure(_presence_of(new)),
         ]
+        self.hub.presence.reconfigure(_presence_of(config))
         self.hub.credentials.reconfigure(config.auth.grace)
         ticks, low_priority = Ticks(reactor), LowPriorityReaders(reactor)
         ticks.on_tick(self.hub.dispatcher.on_tick)
@@ -327,3 +330,11 @@ class Daemon(MultiService):
         limits = config.limits
         command = CommandLimits(limits.message, limits.event, limits.topics)
         return LineLimits(command, self._queue_limits(config), limits.upload)
+
+
+def _presence_of(config: Config) -> PresenceSettings:
+    """Return the settings of presence that need no restart."""
+    settings = config.presence
+    return PresenceSettings(
+        not settings.disabled, settings.grace, settings.members, settings.heartbeat_channel, settings.heartbeat_ttl
+    )

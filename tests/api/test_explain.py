@@ -160,6 +160,7 @@ async def test_signed_url_is_explained(start_daemon: Start, config):
         (signed("/channels"), ("forbidden", "allow", "path")),
         ("/sse/a?exp=5", ("token-missing", "allow", "auth.anonymous.subscribe")),
     ],
+    ids=["signature", "key", "expired", "first use", "mount point", "operation", "unsigned"],
 )
 async def test_check_that_refuses_a_signed_url_is_named(start_daemon: Start, config, url, decision):
     daemon = await start_daemon({}, file=config)

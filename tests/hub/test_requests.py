@@ -161,6 +161,7 @@ async def test_request_fails_when_responders_here_and_elsewhere_have_left(scene:
     scene.requests.on_responders_left(NODE, "a", 5)
     assert asking.outcome is None
     scene.requests.on_responders_left(NODE, "a", 6)
+    scene.turn()
     asking.check(NoReply, "has disconnected")
 
 
@@ -171,6 +172,7 @@ async def test_request_fails_when_responders_left_while_others_were_sought(scene
     scene.requests.on_responders_left(NODE, "a", inf)
     assert asking.outcome is None
     scene.others.seeking.callback(None)
+    scene.turn()
     asking.check(NoReply)
 
 
@@ -180,6 +182,7 @@ async def test_request_fails_when_the_only_node_with_responders_is_lost(scene: S
     scene.others.on_found(NODE, STAYS)
     scene.others.seeking.callback(None)
     scene.requests.on_node_lost(NODE)
+    scene.turn()
     asking.check(NoReply)
 
 
@@ -187,6 +190,7 @@ async def test_request_fails_when_the_only_node_with_responders_is_lost(scene: S
 async def test_request_times_out_while_others_are_sought_and_is_not_published(scene: Scene) -> None:
     asking = scene.ask(seconds=1)
     scene.clock.advance(1.2)
+    scene.turn()
     scene.others.on_found(NODE, 5)
     asking.check(NoReply, "no reply within 1 seconds")
     assert scene.counters.published == 0
@@ -260,7 +264,7 @@ async def test_responder_of_patterns_leaves(scene: Scene) -> None:
 async def test_responder_with_many_topics_leaves_at_once(scene: Scene) -> None:
     """Its topics are removed from the index in later turns."""
     scene.others.seeking.callback(None)
-    responder = await scene.subscribe(*(f"a{number}" for number in range(3000)))
+    responder = await scene.subscribe(*(f"a{number}" for number in range(6000)))
     asking = scene.ask("a5")
     scene.hub.remove(responder.subscriber)
     scene.clock.advance(0)

@@ -18,12 +18,14 @@ from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnu
 from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
+from pushd.backends.sqlite.presence import SqlitePresence
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.worker_threads import WorkerThreads
 from pushd.backends.sqlite.writer_requests import (
     CommitResult,
     DeleteRequest,
     LogTotals,
+    PresenceRequest,
     PublishRequest,
     Request,
     RevokeRequest,
@@ -89,6 +91,9 @@ class SqliteBackend(SingleNode):
         self._commits = self._failures = 0
         self._urls = RememberedUrls()
         """Those that this process has committed, so that each is committed once."""
+        self.presence = SqlitePresence(
+            self._submit, self._refusal, bounds, reactor, self._threads.now, wall, self._position
+        )
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
         self._tick_is_done = True
@@ -99,14 +104,16 @@ class SqliteBackend(SingleNode):
         :raises BackendUnusable: when the file cannot be used; the text is a sentence.
         """
         self._events = events
-        self._totals, self._tail, reason, revocations = self._threads.open()
+        self._totals, self._tail, reason, revocations, members = self._threads.open()
         events.on_revocations(revocations)
+        self.presence.restore(members)
         self._ticking.start(_TICK_SECONDS, now=False)
         if reason is not None:
             self._set_unavailable(reason)
 
     async def stop(self) -> None:
         """Commit pending requests, stop the threads and close the file."""
+        self.presence.stop()
         if self._ticking.running:
             self._ticking.stop()
             self._is_stopping = True
@@ -205,6 +212,10 @@ class SqliteBackend(SingleNode):
     async def audience(self, channel: str) -> Audience:
         return self._events.local_audience(channel) if self._ticking.running else NOBODY
 
+    def _position(self) -> MessageId:
+        """Return the position of the newest message that was delivered."""
+        return MessageId(self._tail.epoch, self._tail.head)
+
     # Requests to the threads
 
     def _refusal(self, messages: int = 0, size: int = 0) -> Refusal | None:
@@ -280,12 +291,12 @@ class SqliteBackend(SingleNode):
             each.deferred.callback(value)
 
     def _deliver(self, request: Request, result: Any) -> None:
-        if isinstance(request, PublishRequest):
+        if isinstance(request, PublishRequest | PresenceRequest):
             for draft, message in zip(request.drafts, result, strict=True):
                 if isinstance(message, Message):
                     if message.is_kept:
                         self._tail.add(message, request.now, draft.ttl)
-                    self._events.on_message(message)
+                    self._events.deliver(message, draft.exclude)
         elif isinstance(request, RevokeRequest):
             self._events.on_revocations(request.revocations)
         elif isinstance(request, DeleteRequest) and result:
@@ -295,7 +306,7 @@ class SqliteBackend(SingleNode):
     def _deliver_transient(self, draft: Draft) -> Message:
         """Deliver an ephemeral message at once. If others are waiting for their commit, it is delivered after them."""
         message = transient(draft, self._tail.epoch, self._tail.head, self._wall())
-        self._events.on_message(message)
+        self._events.deliver(message, draft.exclude)
         return message
 
     def _on_maintained(self, totals: LogTotals) -> None:
@@ -323,6 +334,7 @@ class SqliteBackend(SingleNode):
             self._events.on_resync(MessageId(last.epoch, last.head), None)
             self._tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, ())
             self._urls.clear()
+            self.presence.on_replaced()
         self._set_totals(totals)
         self._set_unavailable(None)
 
@@ -344,6 +356,7 @@ class SqliteBackend(SingleNode):
     def _tick(self) -> None:
         if self._tick_is_done and not self._is_stopping:
             self._tick_is_done = False
+            self.presence.save()
             self._submit(TickRequest(*self._time())).addBoth(self._ticked)
 
     def _ticked(self, result: object) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
+from pushd.core.presence import Row
 from pushd.core.revocations import Revocation
 
 
@@ -53,7 +54,20 @@ class UrlRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest
+class PresenceRequest(NamedTuple):
+    """Publish events of members, and store the members. Its result is that of a `PublishRequest`."""
+
+    drafts: Sequence[Draft]
+    rows: Sequence[Row]
+    deleted: Sequence[tuple[str, str]]
+    """The channels and ids of members whose rows are deleted."""
+    is_complete: bool
+    """Whether the rows are those of all members, and replace all others."""
+    time: float
+    now: float
+
+
+Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest | PresenceRequest
 RequestResult = list[Message | Refusal] | int | None
 
 

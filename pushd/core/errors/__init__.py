@@ -24,6 +24,7 @@ from pushd.core.errors.invalid_input import (
     BadEvent,
     BadFrame,
     BadJson,
+    BadMember,
     BadParameter,
     BadRequest,
     BadSince,
@@ -40,6 +41,7 @@ from pushd.core.errors.invalid_input import (
     UnknownChannel,
     UnknownCommand,
     UnknownConnection,
+    UnknownMember,
 )
 from pushd.core.errors.limits import (
     NoPong,
@@ -48,6 +50,7 @@ from pushd.core.errors.limits import (
     TooLate,
     TooManyChannels,
     TooManyConnections,
+    TooManyMembers,
     TooManyRevocations,
     TooManySubscriptions,
     TooSlow,
@@ -83,6 +86,7 @@ __all__ = [
     "BadEvent",
     "BadFrame",
     "BadJson",
+    "BadMember",
     "BadParameter",
     "BadRequest",
     "BadSince",
@@ -118,6 +122,7 @@ __all__ = [
     "TooLate",
     "TooManyChannels",
     "TooManyConnections",
+    "TooManyMembers",
     "TooManyRequests",
     "TooManyRevocations",
     "TooManySubscriptions",
@@ -127,4 +132,5 @@ __all__ = [
     "UnknownChannel",
     "UnknownCommand",
     "UnknownConnection",
+    "UnknownMember",
 ]
