@@ -323,6 +323,7 @@ class Hub:
     async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of all peers; see `Credentials.renew_all`."""
         await self.credentials.renew_all(list(self._register.all()), renew)
+        await self.requests.renew(renew)
 
     def renew_credential(self, peer: Peer, id: str) -> Mapping[str, NotGranted]:
         """Replace the credential of a connection; see `Credentials.renew`."""
