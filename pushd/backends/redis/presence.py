@@ -41,7 +41,7 @@ _Words = tuple[object, ...]
 _encode = msgspec.msgpack.Encoder().encode
 _decode_told = msgspec.msgpack.Decoder(list[int] | dict[str, int] | bool).decode
 """Lua has no empty list."""
-_decode_usage = msgspec.msgpack.Decoder(tuple[int, int, int, list[int]]).decode
+_decode_usage = msgspec.msgpack.Decoder(tuple[bool, int, int, int, list[int]]).decode
 _decode_page = msgspec.msgpack.Decoder(tuple[str, int, int, bool, list[_Row] | dict[str, int]]).decode
 _decode_found = msgspec.msgpack.Decoder(list[_Row | None] | dict[str, int]).decode
 _decode_seen = msgspec.msgpack.Decoder(tuple[bool, int, str]).decode
@@ -239,8 +239,10 @@ class RedisPresence:
             unsent, self._unsent = self._unsent, {}
             for key, end in unsent.items():
                 self._hold(key, None, end)
-            raw = await self._commands.call(SWEEP, self._words(), _SWEPT)
-            members, channels, remembered, sent = _decode_usage(raw)
+            has_more = True
+            while has_more:
+                raw = await self._commands.call(SWEEP, self._words(), _SWEPT)
+                has_more, members, channels, remembered, sent = _decode_usage(raw)
             self._usage = PresenceUsage(members, channels, remembered, dict(zip(_ACTIONS, sent, strict=True)))
         finally:
             self._is_sweeping = False

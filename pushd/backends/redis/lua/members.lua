@@ -13,7 +13,7 @@
 local STATE, DUE, LEFT, SEEN = P .. 'presence', P .. 'presence:due', P .. 'presence:left', P .. 'presence:seen'
 local IN, IDS, CHANNELS_IN, OF = P .. 'presence:in:', P .. 'presence:ids:', P .. 'presence:channels', P .. 'presence:of:'
 local SECOND, WAIT = P .. 'presence:second:', P .. 'presence:wait:'
-local MOST_EVENTS, MOST_IN_DIFF, SEEN_MS, MOST_SEEN = 20, 200, 86400000, 100000
+local MOST_EVENTS, MOST_IN_DIFF, MOST_SENT, SEEN_MS, MOST_SEEN = 20, 200, 2000, 86400000, 100000
 local SINCE, META, LEASE_END, LAST, LAG, GRACE_END, REASON, HOLDERS = 1, 2, 3, 4, 5, 6, 7, 8
 local TTL, GRACE = 0, 15000
 
@@ -84,9 +84,9 @@ local function note(ch, id, action, m, reason)
     redis.call('HSET', WAIT .. ch, id, cmsgpack.pack({ was_in, m[SINCE], m[META], reason or '' }))
 end
 
--- Ends the second of a channel: sends what was collected.
+-- Ends the second of a channel: sends what was collected, or a part of it; then the channel stays due.
 local function end_second(ch)
-    local waiting = redis.call('HGETALL', WAIT .. ch)
+    local waiting = redis.call('HRANDFIELD', WAIT .. ch, MOST_SENT, 'WITHVALUES')
     for first = 1, #waiting, 2 * MOST_IN_DIFF do
         local lists = { enter = {}, update = {}, leave = {} }
         for i = first, math.min(first + 2 * MOST_IN_DIFF - 1, #waiting), 2 do
@@ -99,8 +99,10 @@ local function end_second(ch)
         send(ch, 'diff', '{"action":"diff","enter":[' .. table.concat(lists.enter, ',') .. '],"update":['
             .. table.concat(lists.update, ',') .. '],"leave":[' .. table.concat(lists.leave, ',') .. ']}')
     end
+    for i = 1, #waiting, 2 do redis.call('HDEL', WAIT .. ch, waiting[i]) end
+    if redis.call('EXISTS', WAIT .. ch) == 1 then return end
     local n = num(redis.call('HGET', SECOND .. ch, 'n'))
-    redis.call('DEL', WAIT .. ch, SECOND .. ch)
+    redis.call('DEL', SECOND .. ch)
     redis.call('ZREM', DUE, ch)
     if n > MOST_EVENTS then
         redis.call('HSET', SECOND .. ch, 'n', 0, 'w', '1')
