@@ -39,7 +39,6 @@ from pushd.hub.authorization import check_authenticated, check_operation, check_
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
-from pushd.hub.exclusions import Exclusions
 from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
@@ -105,8 +104,7 @@ class Hub:
         self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
-        exclusions = Exclusions(self._register)
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, exclusions, messages_per_second)
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, self._register, messages_per_second)
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
         self.credentials = Credentials(
