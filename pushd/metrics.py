@@ -252,7 +252,7 @@ def _of_presence(usage: PresenceUsage) -> Iterator[Metric]:
     yield GaugeMetricFamily("pushd_members", "Members of channels.", usage.members)
     yield GaugeMetricFamily("pushd_member_channels", "Channels with members.", usage.channels)
     yield GaugeMetricFamily("pushd_members_seen", "Members that left in the last 24 hours.", usage.remembered)
-    yield _labelled("pushd_member_events", "Events of members that this node has published.", "action", usage.events)
+    yield _labelled("pushd_member_events", "Events of members that were published.", "action", usage.events)
 
 
 def _histogram(name: str, text: str, durations: Durations) -> Metric:

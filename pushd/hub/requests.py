@@ -6,7 +6,7 @@ ends with the name of the node, so that every node finds it. Nothing is stored.
 
 import secrets
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from typing import Final
 
 from msgspec import structs
@@ -92,7 +92,7 @@ class Requests:
         if self._stopping is not None:
             raise self._stopping.without_traceback()
         reply: Deferred[Draft] = Deferred()
-        request = self._add(draft.channel, asker, seconds, reply)
+        request = self._add(peer, draft.channel, asker, seconds, reply)
         try:
             admitted = self._publisher.admit(peer, draft)
             await self._publisher.callbacks.check_publish(peer, (draft.channel,))
@@ -120,6 +120,26 @@ class Requests:
         """Called when an asker has disconnected: its requests are not open any more."""
         for request in self._open.of_asker(asker):
             self._end(request, AskerLeft("the asker has disconnected"), "left")
+
+    async def renew(self, renew: Callable[[Peer], None]) -> None:
+        """Renew the grants of askers that are no connections of the hub, after a reload.
+
+        Open requests that are not granted any more are refused.
+
+        :param renew: sets the grant of a peer, or raises a refusal.
+        """
+        await self._turns.run(self._renewals(self._open.all, renew))
+
+    def _renewals(self, requests: Iterable[OpenRequest], renew: Callable[[Peer], None]) -> Generator[None, None, None]:
+        for request in requests:
+            peer = request.peer
+            try:
+                if not (peer.number or peer.grant.is_full):
+                    renew(peer)
+                self._publisher.callbacks.check_before_publish(peer, (request.channel,))
+            except Refusal as refusal:
+                self._end(request, refusal.without_traceback(), refusal.code)
+            yield
 
     def stop(self, why: Stopping) -> None:
         """Refuse all requests, those that are open too."""
@@ -233,7 +253,7 @@ class Requests:
 
     # The life of a request
 
-    def _add(self, channel: str, asker: Hashable, seconds: float, reply: Deferred[Draft]) -> OpenRequest:
+    def _add(self, peer: Peer, channel: str, asker: Hashable, seconds: float, reply: Deferred[Draft]) -> OpenRequest:
         """Return a new open request.
 
         :raises TooManyRequests: when there are too many.
@@ -250,7 +270,7 @@ class Requests:
             self._check_soon()
 
         token = secrets.token_hex(_RANDOM_BYTES) + self._backend.node
-        request = OpenRequest(token, channel, asker, end, time_out)
+        request = OpenRequest(token, channel, peer, asker, end, time_out)
         self._open.add(request)
         self._timers.start(request, seconds)
         self._counters.open_requests = len(self._open)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import DeferredList
 
+from tests.authorization.credentials import EVERYTHING, Credentials, only
 from tests.transports.askers import ASKERS, REPLIES, HttpAsker, LineAsker, WebSocketAsker, reply_by_http
 from tests.transports.client import Received
 from tests.transports.daemon import turns, until
@@ -449,3 +450,25 @@ async def test_askers_behind_a_proxy_are_counted_by_their_address(start_daemon):
     await responder.ask(publish=(await received(responder)).reply_to, data="done")
     assert (await answer).data == b"done"
     asker.abort()
+
+
+@pytest.mark.parametrize("asker_class", [HttpAsker, WebSocketAsker])
+@pytest.mark.parametrize(("left", "code"), [(None, "token-revoked"), (only(("subscribe",), ["**"]), "forbidden")])
+async def test_an_open_request_is_refused_when_a_reload_takes_the_right_for_it(
+    start_daemon, tmp_path, asker_class, left, code
+):
+    credentials = Credentials(tmp_path)
+    credentials.write({"responder": EVERYTHING, "asker": only(("publish",), ["**"])})
+    daemon = await start_daemon({}, file=credentials.file)
+    responder = JsonWebSocket(daemon)
+    await responder.open("/ws/jobs", {"Authorization": "Bearer responder"})
+    asker = asker_class(daemon, {"Authorization": "Bearer asker"})
+    await asker.open()
+    answer = asker.ask("jobs", "1")
+    request = await received(responder)
+    credentials.write({"responder": EVERYTHING} | ({} if left is None else {"asker": left}))
+    await daemon.reload()
+    if asker_class is HttpAsker or left is not None:  # otherwise the connection is closed
+        assert (await answer).code == code
+    assert (await responder.ask(publish=request.reply_to, data="secret"))["error"]["code"] == "no-request"
+    assert open_requests(daemon) == 0
