@@ -23,12 +23,10 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
     BadParameter,
-    Kicked,
     NotGranted,
     Refusal,
     Stopping,
     UnknownChannel,
-    UnknownConnection,
 )
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
@@ -37,10 +35,13 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import check_authenticated, check_operation, check_subscribe, check_topics
+from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_topics
 from pushd.hub.backend_listener import BackendListener
+from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
+from pushd.hub.exclusions import Exclusions
+from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
@@ -105,7 +106,15 @@ class Hub:
         self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
+        exclusions = Exclusions(self._register)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
+        )
+        self.callbacks = CallbackChecks(self.revocations)
+        """The checks by the application."""
+        self._publisher = Publisher(
+            backend, clock, counters, self.dispatcher, exclusions, messages_per_second, self.callbacks
+        )
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
         self.credentials = Credentials(
@@ -118,9 +127,7 @@ class Hub:
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
         self._subscriptions.on_left = self.requests.topics_left
-        self.revocations = RevocationControl(
-            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
-        )
+        self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -138,8 +145,10 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        events = self.revocations.callbacks(self._listener.events())
-        await self._backend.start(events._replace(restore_usage=self.shared_quotas.restore, requests=self.requests))
+        events = self.revocations.callbacks(self._listener.events())._replace(
+            on_kick=self.kicks.on_kick, restore_usage=self.shared_quotas.restore, requests=self.requests
+        )
+        await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
 
@@ -244,7 +253,7 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
-        check_subscribe(subscriber.peer, topics, since)
+        await self.callbacks.check_subscription(subscriber, topics, since)
         if subscriber.peer.grant.quota is not UNLIMITED:
             await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)
@@ -259,7 +268,8 @@ class Hub:
         """
         if not topics:
             check_authenticated(peer, "the cursor of all topics")
-        check_topics(peer, "subscribe", topics)
+        if topics:
+            await self.callbacks.check_read(peer, topics, "subscribe")
         return (await self._backend.open((), NOW)).position
 
     async def start_position(self, peer: Peer, topics: Sequence[str], since: Since) -> StartPosition:
@@ -268,7 +278,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to one of the topics.
         :raises Unavailable: when the backend cannot open the topics.
         """
-        check_subscribe(peer, topics, since)
+        await self.callbacks.check_read(peer, topics, *actions_of(since))
         return await self._backend.open(topics, since)
 
     async def replay_and_go_live(
@@ -319,24 +329,11 @@ class Hub:
     async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of all peers; see `Credentials.renew_all`."""
         await self.credentials.renew_all(list(self._register.all()), renew)
+        await self.requests.renew(renew)
 
     def renew_credential(self, peer: Peer, id: str) -> Mapping[str, NotGranted]:
         """Replace the credential of a connection; see `Credentials.renew`."""
         return self.credentials.renew(peer, self._register.find(id))
-
-    def kick(self, peer: Peer, id: str) -> None:
-        """Close a connection.
-
-        :raises NotGranted: when the peer may not.
-        :raises UnknownConnection: when there is no such connection at this node.
-        """
-        check_operation(peer, "kick")
-        subscriber = self._register.find(id)
-        if subscriber is None:
-            raise UnknownConnection("there is no such connection at this node; /connections lists them")
-        self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
-        self.audit.kicked(peer, subscriber.peer)
-        self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
 
@@ -364,7 +361,7 @@ class Hub:
         :raises NotGranted: when the peer may not read the history of one of the topics.
         :raises NoRoom: when the response may be large, and the memory limit for queued data is exceeded.
         """
-        check_topics(peer, "history", topics)
+        await self.callbacks.check_read(peer, topics, "history")
         return await self._queries.history(topics, since, limit, size)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
@@ -385,7 +382,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to it, whether it exists or not.
         :raises UnknownChannel: when nothing was published to it, and there is no subscriber to it.
         """
-        check_topics(peer, "subscribe", (channel,))
+        await self.callbacks.check_read(peer, (channel,), "subscribe")
         return await self._queries.status(channel)
 
     async def channels(self, peer: Peer, prefix: str, after: str, limit: int) -> list[str]:

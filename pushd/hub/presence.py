@@ -41,7 +41,7 @@ from pushd.core.presence import (
     Update,
     check_member_id,
 )
-from pushd.core.subscriber import Subscriber
+from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.hub.authorization import check_credential, check_topics
 from pushd.net.eager_task import run_eagerly
 
@@ -325,6 +325,8 @@ class Presence:
         self, subscriber: Subscriber, channel: str, id: str | None, meta: bytes | None, *, is_subscription: bool
     ) -> str:
         peer = subscriber.peer
+        if subscriber.is_closed:
+            raise SubscriberClosed(subscriber.closed_for)
         self._check_member(peer, channel, id)
         name = check_member_id(id or peer.grant.subject or peer.id)
         held = self._held.get(peer.number, {})

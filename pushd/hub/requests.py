@@ -6,7 +6,7 @@ ends with the name of the node, so that every node finds it. Nothing is stored.
 
 import secrets
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from typing import Final
 
 from msgspec import structs
@@ -67,8 +67,8 @@ class Requests:
         self._next_sweep = 0.0
         self._changed: dict[str, None] = {}
         """Channels whose responders may have left."""
-        self._lost: deque[OpenRequest] = deque()
-        """Requests that nobody can answer any more."""
+        self._failed: deque[tuple[OpenRequest, NoReply]] = deque()
+        """Requests that have timed out, or that nobody can answer any more, and the refusal of each."""
         self._is_checking = False
         self._stopping: Stopping | None = None
         self._numbers: dict[Subscriber, int] = {}
@@ -87,14 +87,15 @@ class Requests:
         :raises NoResponders: when nobody could answer.
         :raises Refusal: when it cannot be published, or too many requests are open.
         """
-        check_topics(peer, "publish", (draft.channel,))
+        self._publisher.check_grant(peer, draft.channel)
         check_timeout(seconds)
         if self._stopping is not None:
             raise self._stopping.without_traceback()
         reply: Deferred[Draft] = Deferred()
-        request = self._add(draft.channel, asker, seconds, reply)
+        request = self._add(peer, draft.channel, asker, seconds, reply)
         try:
             admitted = self._publisher.admit(peer, draft)
+            await self._publisher.check_application(peer, draft.channel)
             await self._find_responders(request, seconds)
             if request in self._open:
                 reply_to = REPLY + request.token
@@ -119,6 +120,26 @@ class Requests:
         """Called when an asker has disconnected: its requests are not open any more."""
         for request in self._open.of_asker(asker):
             self._end(request, AskerLeft("the asker has disconnected"), "left")
+
+    async def renew(self, renew: Callable[[Peer], None]) -> None:
+        """Renew the grants of askers that are no connections of the hub, after a reload.
+
+        Open requests that are not granted any more are refused.
+
+        :param renew: sets the grant of a peer, or raises a refusal.
+        """
+        await self._turns.run(self._renewals(self._open.all, renew))
+
+    def _renewals(self, requests: Iterable[OpenRequest], renew: Callable[[Peer], None]) -> Generator[None, None, None]:
+        for request in requests:
+            peer = request.peer
+            try:
+                if not (peer.number or peer.grant.is_full):
+                    renew(peer)
+                check_topics(peer, "publish", (request.channel,))
+            except Refusal as refusal:
+                self._end(request, refusal.without_traceback(), refusal.code)
+            yield
 
     def stop(self, why: Stopping) -> None:
         """Refuse all requests, those that are open too."""
@@ -207,13 +228,11 @@ class Requests:
 
     def on_responders_left(self, node: str, channel: str, oldest: float) -> None:
         """Called with the number of the oldest responder that another node still has; infinite if it has none."""
-        self._lost += self._open.leave(node, channel, oldest)
-        self._check_soon()
+        self._lose(self._open.leave(node, channel, oldest))
 
     def on_node_lost(self, node: str) -> None:
         """Called when another node is gone."""
-        self._lost += self._open.leave_all(node)
-        self._check_soon()
+        self._lose(self._open.leave_all(node))
 
     def answering_nodes(self) -> set[str]:
         """Return the other nodes whose responders may answer open requests."""
@@ -234,7 +253,7 @@ class Requests:
 
     # The life of a request
 
-    def _add(self, channel: str, asker: Hashable, seconds: float, reply: Deferred[Draft]) -> OpenRequest:
+    def _add(self, peer: Peer, channel: str, asker: Hashable, seconds: float, reply: Deferred[Draft]) -> OpenRequest:
         """Return a new open request.
 
         :raises TooManyRequests: when there are too many.
@@ -247,10 +266,11 @@ class Requests:
                 reply.callback(outcome)
 
         def time_out(request: OpenRequest) -> None:
-            self._end(request, NoReply(f"no reply within {seconds:g} seconds"), NoReply.code)
+            self._failed.append((request, NoReply(f"no reply within {seconds:g} seconds")))
+            self._check_soon()
 
         token = secrets.token_hex(_RANDOM_BYTES) + self._backend.node
-        request = OpenRequest(token, channel, asker, end, time_out)
+        request = OpenRequest(token, channel, peer, asker, end, time_out)
         self._open.add(request)
         self._timers.start(request, seconds)
         self._counters.open_requests = len(self._open)
@@ -268,9 +288,10 @@ class Requests:
             self._counters.requests[label] += 1
             request.on_end(outcome)
 
-    def _lose(self, request: OpenRequest) -> None:
-        """Refuse a request that nobody can answer any more."""
-        self._end(request, NoReply(_ALL_LEFT), NoReply.code)
+    def _lose(self, requests: Iterable[OpenRequest]) -> None:
+        """Refuse requests that nobody can answer any more, in later turns if they are many."""
+        self._failed += [(request, NoReply(_ALL_LEFT)) for request in requests]
+        self._check_soon()
 
     # Who can answer
 
@@ -298,7 +319,7 @@ class Requests:
             if failure is not None and not failure.check(Refusal):
                 self.log.failure("Other nodes could not be asked for responders", failure)
             if request in self._open and request.has_no_responders:
-                self._lose(request)
+                self._lose([request])
 
         mark = self._mark(request.channel)
         if mark is not None:
@@ -309,8 +330,8 @@ class Requests:
             raise NoResponders("no subscriber of the channel can answer")
 
     def _check_soon(self) -> None:
-        """Check the channels whose responders may have left, and refuse requests that are lost, in later turns."""
-        if (self._changed or self._lost) and not self._is_checking:
+        """Check the channels whose responders may have left, and refuse requests that have failed, in later turns."""
+        if (self._changed or self._failed) and not self._is_checking:
             self._is_checking = True
             self._clock.callLater(0, self._start_checking)
 
@@ -321,9 +342,10 @@ class Requests:
     def _check_in_steps(self) -> Generator[None, None, None]:
         """Refuse one request, or check one channel, in each step."""
         try:
-            while self._lost or self._changed:
-                if self._lost:
-                    self._lose(self._lost.popleft())
+            while self._failed or self._changed:
+                if self._failed:
+                    request, refusal = self._failed.popleft()
+                    self._end(request, refusal, refusal.code)
                 else:
                     self._check(self._changed.popitem()[0])
                 yield
@@ -333,6 +355,6 @@ class Requests:
     def _check(self, channel: str) -> None:
         """Find the requests on a channel that nobody at this node can answer any more, and report to other nodes."""
         oldest = self._responders.oldest(channel)
-        self._lost += self._open.leave(HERE, channel, oldest)
+        self._lose(self._open.leave(HERE, channel, oldest))
         for node in self._watches.changed(channel, oldest, self._clock.seconds()):
             self._backend.report_responders(node, channel, oldest)
