@@ -205,7 +205,9 @@ async def test_lost_connection_with_pending_calls_does_not_block_the_reactor(own
     redis = own_redis("--appendonly", "yes")
     one = await node(redis.url)
     redis.freeze()
-    calls = [Deferred.fromCoroutine(one.hub.history(DAEMON, ("a",), NOW, 10, 1000)) for _ in range(3)]
+    calls: list[Deferred[Any]] = [
+        Deferred.fromCoroutine(one.hub.history(DAEMON, ("a",), NOW, 10, 1000)) for _ in range(3)
+    ]
     calls.append(Deferred.fromCoroutine(one.backend.kick("alice")))
     turns: list[float] = []
     ticking = LoopingCall(lambda: turns.append(reactor.seconds()))
