@@ -40,7 +40,6 @@ from pushd.hub.backend_listener import BackendListener
 from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
-from pushd.hub.exclusions import Exclusions
 from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
@@ -106,14 +105,13 @@ class Hub:
         self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
-        exclusions = Exclusions(self._register)
         self.revocations = RevocationControl(
             backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
         )
         self.callbacks = CallbackChecks(self.revocations)
         """The checks by the application."""
         self._publisher = Publisher(
-            backend, clock, counters, self.dispatcher, exclusions, messages_per_second, self.callbacks
+            backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks
         )
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""

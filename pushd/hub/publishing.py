@@ -26,6 +26,7 @@ from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
 from pushd.core.names import is_reply
 from pushd.core.peer import Peer
+from pushd.core.register import Register
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.callbacks import CallbackChecks, Decided
 from pushd.hub.exclusions import Exclusions
@@ -86,6 +87,7 @@ class Publisher:
     """Publishes to the backend.
 
     :param dispatcher: finds the subscribers of a channel at this node.
+    :param register: finds the connections that are excluded.
     :param messages_per_second: how many messages an address may publish in a second; None: any number.
     :param callbacks: the checks by the application.
     """
@@ -96,7 +98,7 @@ class Publisher:
         clock: IReactorTime,
         counters: Counters,
         dispatcher: Dispatcher,
-        exclusions: Exclusions,
+        register: Register,
         messages_per_second: int | None,
         callbacks: CallbackChecks,
     ) -> None:
@@ -107,7 +109,7 @@ class Publisher:
         self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._callbacks = callbacks
         self._subscribers_of = dispatcher.subscribers_of
-        self._exclusions = exclusions
+        self._exclusions = Exclusions(register)
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
         self.reply: Callable[[Peer, Draft], Awaitable[Receipt]] = _no_requests
