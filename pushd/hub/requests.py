@@ -126,7 +126,7 @@ class Requests:
             try:
                 if not (peer.number or peer.grant.is_full):
                     renew(peer)
-                check_topics(peer, "publish", (request.channel,))
+                self._publisher.check_grant(peer, request.channel)
             except Refusal as refusal:
                 self._refuse(request, refusal)
             yield
