@@ -120,7 +120,7 @@ def test_start_is_before_the_oldest_newest_message() -> None:
     log = Log("E", Bounds())
     for channel in ("a", "b", "a", "c", "b"):
         publish(log, channel)
-    channels = list(log.channels.active.values())
+    channels = log.channels.active()
     assert done(before_newest(channels, lambda name: name != "c", 5)) == 2
     assert done(before_newest(channels, lambda name: name == "b", 4)) == 1
     assert done(before_newest(channels, lambda name: False, 5)) == 5
@@ -130,7 +130,7 @@ def test_both_ways_to_read_have_the_same_limits() -> None:
     log = Log("E", Bounds())
     for channel in ("a", "b", "a", "c", "b"):
         publish(log, channel, b"12345")
-    channels = list(log.channels.active.values())
+    channels = log.channels.active()
     size = 5 + len("a")
     for limits in (
         ALL,
