@@ -17,7 +17,6 @@ from pushd.http.query import decimal, name_in_path, parameter
 from pushd.http.refusals import UnsupportedType
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
-from pushd.hub.authorization import check_topics
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.wire.json_messages import encode, refusal_object
@@ -60,7 +59,7 @@ class PublishResource(HttpResource):
             raise BadChannel(f"a message must not go to more than {_MAX_CHANNELS} channels at once")
         drafts = self._drafts(request, list(dict.fromkeys(channels)))
         published = [channel for channel in channels if not is_reply(channel)]
-        check_topics(request.peer, "publish", published)  # all of them, before anything is stored
+        self._hub.callbacks.check_before_publish(request.peer, published)  # all of them, before anything is stored
         receipts = await self._hub.publish_all(request.peer, drafts, _key(request, name), as_whole=True)
         return _answer_receipts(request, receipts, is_list="," in name)
 

@@ -92,7 +92,6 @@ class Dispatcher:
         """The time at which the messages of this turn were accepted."""
         self._lagging: list[Subscriber] = []
         self._newest = 0
-        """The sequence of the newest message of the history that was accepted."""
         self._newest_order = 0
         """The `Delivery.order` of the newest message that was gathered."""
         self._served = 0

@@ -43,6 +43,9 @@ class Identity:
     key: str = field(default="", repr=False)
     """The fingerprint of the key that has verified the credential; empty for a static token."""
 
+    claims: bytes = field(default=b"", repr=False, compare=False)
+    """All claims of a JSON Web Token, as JSON; empty for other credentials."""
+
     authority: str = field(init=False, repr=False, compare=False)
     """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""
     quota_key: QuotaKey | None = field(init=False, repr=False, compare=False)

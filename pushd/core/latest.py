@@ -38,10 +38,9 @@ def before_newest(channels: Sequence[Channel], covers: Callable[[str], bool], up
         if start:
             yield
         for channel in islice(channels, start, start + STEP):
-            if covers(channel.name):
-                newest = channel.newest_upto(upto)
-                if newest is not None and newest.seq <= seq:
-                    seq = newest.seq - 1
+            newest = channel.newest_upto(upto)
+            if newest is not None and newest.seq <= seq and covers(channel.name):
+                seq = newest.seq - 1
     return seq
 
 

@@ -35,11 +35,11 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import check_authenticated, check_operation, check_subscribe, check_topics
+from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_topics
 from pushd.hub.backend_listener import BackendListener
+from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
-from pushd.hub.exclusions import Exclusions
 from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
@@ -105,8 +105,14 @@ class Hub:
         self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
         self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
-        exclusions = Exclusions(self._register)
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, exclusions, messages_per_second)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
+        )
+        self.callbacks = CallbackChecks(self.revocations)
+        """The checks by the application."""
+        self._publisher = Publisher(
+            backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks
+        )
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
         self.credentials = Credentials(
@@ -119,9 +125,6 @@ class Hub:
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
         self._subscriptions.on_left = self.requests.topics_left
-        self.revocations = RevocationControl(
-            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
-        )
         self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
@@ -248,7 +251,7 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
-        check_subscribe(subscriber.peer, topics, since)
+        await self.callbacks.check_subscription(subscriber, topics, since)
         if subscriber.peer.grant.quota is not UNLIMITED:
             await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)
@@ -263,7 +266,8 @@ class Hub:
         """
         if not topics:
             check_authenticated(peer, "the cursor of all topics")
-        check_topics(peer, "subscribe", topics)
+        if topics:
+            await self.callbacks.check_read(peer, topics, "subscribe")
         return (await self._backend.open((), NOW)).position
 
     async def start_position(self, peer: Peer, topics: Sequence[str], since: Since) -> StartPosition:
@@ -272,7 +276,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to one of the topics.
         :raises Unavailable: when the backend cannot open the topics.
         """
-        check_subscribe(peer, topics, since)
+        await self.callbacks.check_read(peer, topics, *actions_of(since))
         return await self._backend.open(topics, since)
 
     async def replay_and_go_live(
@@ -355,7 +359,7 @@ class Hub:
         :raises NotGranted: when the peer may not read the history of one of the topics.
         :raises NoRoom: when the response may be large, and the memory limit for queued data is exceeded.
         """
-        check_topics(peer, "history", topics)
+        await self.callbacks.check_read(peer, topics, "history")
         return await self._queries.history(topics, since, limit, size)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
@@ -376,7 +380,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to it, whether it exists or not.
         :raises UnknownChannel: when nothing was published to it, and there is no subscriber to it.
         """
-        check_topics(peer, "subscribe", (channel,))
+        await self.callbacks.check_read(peer, (channel,), "subscribe")
         return await self._queries.status(channel)
 
     async def channels(self, peer: Peer, prefix: str, after: str, limit: int) -> list[str]:

@@ -87,7 +87,7 @@ class Requests:
         :raises NoResponders: when nobody could answer.
         :raises Refusal: when it cannot be published, or too many requests are open.
         """
-        check_topics(peer, "publish", (draft.channel,))
+        self._publisher.check_grant(peer, draft.channel)
         check_timeout(seconds)
         if self._stopping is not None:
             raise self._stopping.without_traceback()
@@ -95,6 +95,7 @@ class Requests:
         request = self._add(peer, draft.channel, asker, seconds, reply)
         try:
             admitted = self._publisher.admit(peer, draft)
+            await self._publisher.check_application(peer, draft.channel)
             await self._find_responders(request, seconds)
             if request in self._open:
                 reply_to = REPLY + request.token

@@ -135,14 +135,17 @@ class SharedQuotas:
                 return
             await self.opened(peer)  # the connection is claimed again; the other nodes may have more topics then
 
-    async def claim_move(self, peer: Peer, identity: Identity) -> None:
+    async def claim_move(self, peer: Peer, identity: Identity, quota: Quota | None = None) -> None:
         """Claim an open connection for the subject of a new credential.
+
+        :param quota: that of the connection, if it is not that of the credential.
 
         The caller has to check the quota of topics, and to count them and the connection, before it waits for anything.
 
         :raises TooManyConnections: when it is not granted.
         """
-        key, quota = peer.quota_key_with(identity), identity.grant.quota
+        key = peer.quota_key_with(identity)
+        quota = identity.grant.quota if quota is None else quota
         if not self._backend.has_nodes or peer.usage is None or peer.usage.key == key:
             return
         await self.opened(peer)
