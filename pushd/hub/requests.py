@@ -77,7 +77,7 @@ class Requests:
         :raises NoResponders: when nobody could answer.
         :raises Refusal: when it cannot be published, or too many requests are open.
         """
-        self._publisher.check_grant(peer, draft.channel)
+        self._publisher.callbacks.check_before_publish(peer, (draft.channel,))
         check_timeout(seconds)
         if self._stopping is not None:
             raise self._stopping.without_traceback()
@@ -85,7 +85,7 @@ class Requests:
         request = self._add(peer, draft.channel, asker, seconds, reply)
         try:
             admitted = self._publisher.admit(peer, draft)
-            await self._publisher.check_application(peer, draft.channel)
+            await self._publisher.callbacks.check_publish(peer, (draft.channel,))
             await self._find_responders(request, seconds)
             if request in self._open:
                 reply_to = REPLY + request.token
