@@ -124,7 +124,7 @@ class Hub:
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
-        self._subscriptions.on_left = self.requests.topics_left
+        self._subscriptions.on_left = self.requests.departures.topics_left
         self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
