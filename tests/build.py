@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from pushd.core import log as core_log
+from pushd.core.channel_rules import ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.delivery import Batch, Delivery, StatelessWire
 from pushd.core.errors import Refusal
@@ -32,8 +33,8 @@ def done(steps: Steps[T]) -> T:
 class Log(core_log.Log):
     """A log with its reader, whose steps run at once."""
 
-    def __init__(self, epoch: str, bounds: Bounds) -> None:
-        super().__init__(epoch, bounds)
+    def __init__(self, epoch: str, bounds: Bounds, rules: ChannelRules | None = None) -> None:
+        super().__init__(epoch, bounds, rules or ChannelRules())
         self.reader = LogReader(self)
 
     def info(self, name: str) -> ChannelInfo | None:

@@ -6,10 +6,12 @@ by `pushd.core.log_reader`.
 
 import heapq
 import math
+from collections import deque
 
+from pushd.core.channel_rules import ChannelRules, Retentions
 from pushd.core.channel_table import ChannelTable
 from pushd.core.errors import TooManyChannels
-from pushd.core.history import Bounds, Channel
+from pushd.core.history import Bounds, Channel, Retention
 from pushd.core.losses import LossIndex
 from pushd.core.message import Draft, Message
 from pushd.core.steps import Steps
@@ -23,9 +25,13 @@ _EXPIRED_BY_APPEND = 16
 _EXPIRED_FOR_CHANNEL = 10_000
 """The most messages that expire to make room for a new channel: about 20 milliseconds."""
 _DEADLINES_KEPT = 1024
-"""Deadlines of removed messages that may stay in the heap, beside two for each message in the log."""
+"""Deadlines of removed messages that may stay in the heap, beside two for each message in the log; likewise of channels
+with an age of their own."""
 _OVERHEAD = 400
 """Bytes of memory of a message beyond its data and names, counted so that `Bounds.total_bytes` is a limit of memory."""
+
+
+_NO_RULES = ChannelRules()
 
 
 class Log:
@@ -35,9 +41,10 @@ class Log:
     :ivar channels: their channels, and those whose messages were removed.
     """
 
-    def __init__(self, epoch: str, bounds: Bounds) -> None:
+    def __init__(self, epoch: str, bounds: Bounds, rules: ChannelRules = _NO_RULES) -> None:
         self.epoch = epoch
         self.bounds = bounds
+        self._retentions = Retentions(bounds, rules)
         self.head = 0
         """The sequence of the newest message or deletion."""
         self.bytes = 0
@@ -49,6 +56,12 @@ class Log:
         """Nothing expires earlier than this, in monotonic seconds."""
         self._deadlines: list[tuple[float, int]] = []
         """A heap of the deadlines and sequences of messages with their own time to live."""
+        self._aging: list[tuple[float, str]] = []
+        """A heap of channels with an age of their own, each with its `Channel.due`. Other entries are ignored."""
+        self._aged_through = 0
+        """All kept messages up to this sequence are of such channels."""
+        self._outdated: deque[str] = deque()
+        """Channels whose retention is still to be looked up again."""
 
     def __len__(self) -> int:
         """Return the number of kept messages."""
@@ -91,6 +104,13 @@ class Log:
         while now >= self.due and self._expire(now, _EXPIRED_STEP):
             yield
 
+    def reconfigure(self, rules: ChannelRules) -> None:
+        """Apply other rules: to new channels at once, and to others with the next calls of `expire` and `append`."""
+        self._retentions = Retentions(self.bounds, rules)
+        self._outdated = deque([*self.channels.active, *self.channels.idle])
+        if self._outdated:
+            self.due = -math.inf
+
     def delete(self, name: str) -> bool:
         """Delete a channel with all its messages; return whether it was known.
 
@@ -117,18 +137,20 @@ class Log:
                 self._expire(now, _EXPIRED_FOR_CHANNEL)
             if not self.channels.forget_idle():
                 raise TooManyChannels(f"too many channels: all of the {limit} that are accepted are in use")
-        return self.channels.add(name, self.head)
+        return self.channels.add(name, self.head, self._retentions.of(name))
 
     def _keep(self, channel: Channel, message: Message, ttl: float | None, now: float) -> None:
-        bounds = self.bounds
+        retention = channel.retention
         channel.append(message)
         self.timeline.append(message, now)
         self.bytes += message.size + _OVERHEAD
+        if retention.age is not None and channel.due == math.inf:
+            self._schedule(channel, now + retention.age)
         if self.due == math.inf:
-            self.due = now + bounds.age
-        if ttl is not None and ttl < bounds.age:
+            self.due = now + self.bounds.age
+        if ttl is not None:
             self._add_deadline(now + ttl, message.seq)
-        while channel.exceeds(bounds):
+        while channel.exceeds(retention):
             self._evict_oldest(channel)
 
     def _add_deadline(self, deadline: float, seq: int) -> None:
@@ -138,20 +160,89 @@ class Log:
             self._deadlines = [entry for entry in self._deadlines if self.timeline.get(entry[1]) is not None]
             heapq.heapify(self._deadlines)
 
+    def _schedule(self, channel: Channel, due: float) -> None:
+        """Look for expired messages of a channel with an age of its own at `due`, and at no other time."""
+        channel.due = due
+        heapq.heappush(self._aging, (due, channel.name))
+        self.due = min(self.due, due)
+        if len(self._aging) > 2 * len(self.channels) + _DEADLINES_KEPT:
+            self._aging = [entry for entry in self._aging if self._aging_channel(*entry) is not None]
+            heapq.heapify(self._aging)
+
+    def _aging_channel(self, due: float, name: str) -> Channel | None:
+        """Return the channel of an entry of `_aging`; None if the entry is to be ignored."""
+        channel = self.channels.get(name)
+        return None if channel is None or channel.due != due else channel
+
     def _expire(self, now: float, most: int) -> bool:
         """Remove at most `most` messages that are too old; return whether there may be more."""
-        for old in self.timeline.before(now - self.bounds.age, most):
-            self._expire_one(old)
+        if self._outdated:
+            most = self._update_retentions(most)
+        for old in self.timeline.before(now - self.bounds.age, max(most, 0), self._aged_through):
+            if self.channels.active[old.channel].retention.age is None:
+                self._expire_one(old)
+            else:
+                self._aged_through = old.seq
             most -= 1
         while most > 0 and self._deadlines and self._deadlines[0][0] <= now:
             _, seq = heapq.heappop(self._deadlines)
             if (message := self.timeline.get(seq)) is not None:
                 self._expire_one(message)
                 most -= 1
-        oldest = self.timeline.oldest
+        while most > 0 and self._aging and self._aging[0][0] <= now:
+            channel = self._aging_channel(*heapq.heappop(self._aging))
+            most -= 1 if channel is None else 1 + self._expire_channel(channel, now, most)
+        oldest = self.timeline.time_after(self._aged_through)
         due = math.inf if oldest is None else oldest + self.bounds.age
-        self.due = min(due, self._deadlines[0][0]) if self._deadlines else due
+        due = min(due, self._deadlines[0][0]) if self._deadlines else due
+        due = min(due, self._aging[0][0]) if self._aging else due
+        self.due = -math.inf if self._outdated else due
         return most <= 0
+
+    def _expire_channel(self, channel: Channel, now: float, most: int) -> int:
+        """Remove at most `most` messages that are too old by the age of their channel; return their number."""
+        channel.due = math.inf
+        count = 0
+        while channel.messages and channel.retention.age is not None:
+            oldest = channel.messages[0]
+            due = (self.timeline.time_after(oldest.seq - 1) or 0.0) + channel.retention.age
+            if due > now or count >= most:
+                self._schedule(channel, due)
+                break
+            self._expire_one(oldest)
+            count += 1
+        return count
+
+    def _update_retentions(self, most: int) -> int:
+        """Apply the rules to outdated channels, until `most` messages and channels were examined; return the rest."""
+        while most > 0 and self._outdated:
+            most -= 1
+            channel = self.channels.get(self._outdated.popleft())
+            if channel is None:
+                continue
+            retention = self._retentions.of(channel.name)
+            while most > 0 and channel.exceeds(retention):
+                self._evict_oldest(channel)
+                most -= 1
+            if channel.exceeds(retention):
+                # Until it is small enough it has its former retention, so that no publish removes all the rest.
+                self._outdated.appendleft(channel.name)
+                break
+            self._set_retention(channel, retention)
+        return most
+
+    def _set_retention(self, channel: Channel, retention: Retention) -> None:
+        before, channel.retention = channel.retention, retention
+        if not channel.messages and channel.name in self.channels.active:
+            self.channels.place(channel)
+        if before.age == retention.age:
+            return
+        channel.due = math.inf
+        if retention.age is None:
+            self._aged_through = 0
+        elif channel.messages:
+            born = self.timeline.time_after(channel.messages[0].seq - 1) or 0.0
+            self._schedule(channel, born + retention.age)
 
     def _expire_one(self, message: Message) -> None:
         channel = self.channels.active[message.channel]
