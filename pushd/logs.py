@@ -14,13 +14,17 @@ from twisted.logger import (
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    eventAsText,
     formatEvent,
-    formatEventAsClassicLogText,
+    formatTime,
 )
 
 # Control characters that a terminal would interpret. LF and tab are kept: continuation lines are indented.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+
+_NOTICES = "log_legacy=warn", "twisted.scripts._twistd_unix=warn"
+"""The levels of the notices of Twisted that a port was opened or closed, and that twistd starts or has ended."""
 
 _SECRETS = (
     # Authorization: Bearer x, as a header or a log field
@@ -45,9 +49,10 @@ class Threshold(LogLevelFilterPredicate):
         self.reconfigure(level, levels)
 
     def reconfigure(self, level: str, levels: Iterable[str] = ()) -> None:
-        """Replace the minimum levels."""
+        """Replace the minimum levels. Notices of Twisted that repeat those of pushd need the level "debug"."""
         self.clearLogLevels()
-        for namespace, _, minimum in (each.partition("=") for each in (f"={level}", *levels)):
+        notices = () if level == "debug" else _NOTICES
+        for namespace, _, minimum in (each.partition("=") for each in (f"={level}", *notices, *levels)):
             self.setLogLevelForNamespace(namespace, LogLevel.levelWithName(minimum))
 
 
@@ -72,9 +77,17 @@ def redact(text: str) -> str:
 
 
 def text_line(event: LogEvent) -> str:
-    """Return an event in twistd's text format, with an indented traceback; empty if the event has no text."""
-    text = redact(formatEventAsClassicLogText(event) or "")
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    """Return an event as a line with time, level and message, and an indented traceback; empty if it has no text.
+
+    The name of the logger is left out of the level "info", whose lines describe normal operation.
+    """
+    text = redact(eventAsText(event, includeTimestamp=False, includeSystem=False))
+    if not text:
+        return ""
+    level = event["log_level"].name
+    place = level if level == "info" else f"{level} {event.get('log_namespace', '-')}"
+    line = f"{formatTime(event['log_time'])} [{place}] " + text.replace("\n", "\n\t") + "\n"
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", line)
 
 
 def json_line(event: LogEvent) -> str:

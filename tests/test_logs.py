@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from datetime import datetime
 
 import pytest
@@ -34,11 +35,17 @@ def event(**fields: object) -> dict[str, object]:
     }
 
 
-def test_text_line_has_time_namespace_level_and_message():
+def test_text_line_has_time_level_and_message():
     line = text_line(event())
     time, place, sentence = line.split(" ", 2)
     assert datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z").timestamp() == int(MOMENT)
-    assert (place, sentence) == ("[pushd.hub#info]", "ann came\n")
+    assert (place, sentence) == ("[info]", "ann came\n")
+
+
+@pytest.mark.parametrize("level", ["debug", "warn", "error", "critical"])
+def test_text_line_of_another_level_names_the_logger(level):
+    line = text_line(event(log_level=LogLevel.levelWithName(level)))
+    assert line.endswith(f" [{level} pushd.hub] ann came\n")
 
 
 def test_json_line_has_the_same_and_the_fields():
@@ -180,16 +187,28 @@ def test_field_cannot_forge_a_line(line):
     assert all(more.startswith("\t") for more in rest)
 
 
-def test_legacy_twisted_log_is_written():
+def legacy_log(level: str) -> tuple[LegacyLogPublisher, io.StringIO]:
     out = io.StringIO()
-    publisher = LogPublisher(log_observer(out, "json", Threshold("info")))
-    LegacyLogPublisher(publisher, publisher).msg("starting", system="Port", token="secret")
+    publisher = LogPublisher(log_observer(out, "json", Threshold(level)))
+    return LegacyLogPublisher(publisher, publisher), out
+
+
+def test_legacy_twisted_log_is_written_at_the_level_debug():
+    log, out = legacy_log("debug")
+    log.msg("starting", system="Port", token="secret")
     (record,) = objects(out)
     assert {name: record[name] for name in record if name != "time"} == {
         "level": "info",
         "system": "Port",
         "message": "starting",
     }
+
+
+def test_notices_of_the_legacy_log_are_not_written_but_its_failures_are():
+    log, out = legacy_log("info")
+    log.msg("starting", system="Port")
+    log.msg("failed", system="Port", logLevel=logging.ERROR)
+    assert [record["message"] for record in objects(out)] == ["failed"]
 
 
 def test_threshold_can_be_changed():

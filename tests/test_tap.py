@@ -223,7 +223,7 @@ def usr1():
 def test_log_of_a_daemon_goes_to_the_file_of_twistd(reactor, made, environment, tmp_path, usr1, twistd, name):
     environment.chdir(tmp_path)
     observer_of(parsed("--log-format", "text", **twistd))(event())
-    assert (tmp_path / name).read_text().endswith("[x#warn] hello\n")
+    assert (tmp_path / name).read_text().endswith("[warn x] hello\n")
 
 
 def test_sigusr1_rotates_the_log(reactor, made, tmp_path, usr1):

@@ -71,3 +71,14 @@ def _network_as_ipv6(network: Network) -> ipaddress.IPv6Network:
     if network.version == 6:
         return network
     return ipaddress.IPv6Network((_MAPPED_BITS | int(network.network_address), 96 + network.prefixlen))
+
+
+def local_url(scheme: str, host: str, port: int) -> str:
+    """Return the URL by which a program at this machine reaches a listener.
+
+    :param host: the address on which it listens.
+    """
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified or address.is_loopback:
+        return f"{scheme}://localhost:{port}"
+    return f"{scheme}://[{host}]:{port}" if address.version == 6 else f"{scheme}://{host}:{port}"

@@ -1,7 +1,6 @@
 """The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,9 +24,12 @@ from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
 from pushd.core.revocations import Revocation, Revocations
 from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
+from pushd.net.unix_clock import UnixClock
 
 _NAMED: Final = 10
 """The most static tokens that are named in one log line."""
+_SETBACK_SECONDS: Final = 10.0
+"""How far the clock may be set back before the health of the daemon reports it: as far as the leeway of tokens."""
 _CONNECT_SECONDS: Final = 5.0
 """How long a connection to an issuer may take to open."""
 
@@ -66,16 +68,17 @@ class AuthenticationService(MultiService):
 
     :param reactor: for connections to issuers.
     :param memory: remembers the signed URLs that were used.
-    :param unix_time: returns unix seconds.
+    :param unix_time: returns unix seconds, and never goes back.
     :raises ConfigError: when a file of the settings cannot be read or is invalid.
     """
 
     log = Logger()
 
     def __init__(
-        self, settings: AuthSettings, reactor: Any, memory: UrlMemory, unix_time: Callable[[], float] = time.time
+        self, settings: AuthSettings, reactor: Any, memory: UrlMemory, unix_time: UnixClock | None = None
     ) -> None:
         super().__init__()
+        self._unix_time = unix_time = unix_time or UnixClock()
         self.authenticator = Authenticator((), unix_time, FULL)
         self.jwt = JwtVerifier((), unix_time)
         self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self.authenticator.forget)
@@ -98,12 +101,17 @@ class AuthenticationService(MultiService):
 
     def failures(self) -> list[str]:
         """Return what does not work at present, for the health of the daemon."""
-        failures = self._jwks.failures()
-        is_blind = self._revocations is not None and self.authenticator.is_enabled and self._revocations.is_blind
-        blind = ["revocations of tokens are not known, since the backend is not reached: tokens are refused"]
-        return (blind if is_blind else []) + [
-            f"the keys of issuer {issuer} cannot be fetched: {why}" for issuer, why in sorted(failures.items())
+        failures = [
+            f"the keys of issuer {issuer} cannot be fetched: {why}"
+            for issuer, why in sorted(self._jwks.failures().items())
         ]
+        if not self.authenticator.is_enabled:
+            return failures
+        if self._revocations is not None and self._revocations.is_blind:
+            failures.append("revocations of tokens are not known, since the backend is not reached: tokens are refused")
+        if (setback := self._unix_time.setback) > _SETBACK_SECONDS:
+            failures.append(f"the clock was set back by {setback:.0f} s: until a restart, tokens expire that early")
+        return failures
 
     def reconfigure(self, settings: AuthSettings) -> None:
         """Apply settings, and read their files again; if one cannot be read, the previous tokens and keys are kept."""

@@ -33,6 +33,7 @@ from pushd.net.supervisor import Supervisor
 from pushd.net.unix_clock import UnixClock
 from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, make_backend
+from pushd.service.greeting import greeting
 from pushd.service.listener import ListenerService
 from pushd.service.routes import AdminRoot, Keepalive, Root
 from pushd.sources.running_sources import RunningSources, SourceFactories
@@ -136,6 +137,8 @@ class Daemon(MultiService):
                 "reuse_port without Redis: processes that share a port have separate histories and subscribers, and a "
                 "message reaches the clients of one process only"
             )
+        for sentence in greeting(config, self._listeners):
+            self.log.info("{sentence}", sentence=sentence)
 
     # Reload
 

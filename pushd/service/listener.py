@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from pushd.core.errors import TooManyConnections
 from pushd.metrics import Counters
-from pushd.net.addresses import plain_host
+from pushd.net.addresses import local_url, plain_host
 from pushd.net.admission import Slot
 from pushd.net.certificates import RenewingReactor
 from pushd.net.inherited_sockets import InheritingReactor
@@ -71,8 +71,8 @@ class ListenerService(Service):
         self._dead_peer = dead_peer
         self._low_priority = low_priority
         self._port: Any = None
-        endpoint, is_behind_proxy = without_proxy_protocol(with_defaults(endpoint, _BACKLOG))
-        if is_behind_proxy:
+        endpoint, self._is_behind_proxy = without_proxy_protocol(with_defaults(endpoint, _BACKLOG))
+        if self._is_behind_proxy:
             factory = ProxyProtocolFactory(factory, factory.clock, self._admit_proxy, self._on_invalid_proxy_header)
         self._factory = factory
         self._renewing = RenewingReactor(endpoint, factory, UnixSocketReactor(InheritingReactor(reactor)))
@@ -111,6 +111,15 @@ class ListenerService(Service):
         deprioritize(port, self._low_priority)
         on_too_many_files(port, self._on_too_many_files)
         self.log.info("{name} listens on {where}", name=self._name, where=_address(port.getHost()))
+
+    @property
+    def url(self) -> str | None:
+        """The URL by which a program at this machine reaches it; None if it serves no HTTP over TCP."""
+        port = self._port
+        if port is None or self._name != "http" or self._is_behind_proxy or not hasattr(port.getHost(), "port"):
+            return None
+        scheme = "https" if self._endpoint.startswith("ssl:") else "http"
+        return local_url(scheme, port.getHost().host, port.getHost().port)
 
     def stopService(self) -> Any:
         """Close the port; the Deferred fires when it is closed."""

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from pushd.net.addresses import forwarded_host, host_of, is_in_networks
+from pushd.net.addresses import forwarded_host, host_of, is_in_networks, local_url
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,18 @@ def test_forwarded_address(text, host):
 )
 def test_host_in_a_network(host, network, is_in):
     assert is_in_networks(host, [ipaddress.ip_network(network)]) is is_in
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://localhost:80"),
+        ("0.0.0.0", "http://localhost:80"),
+        ("::1", "http://localhost:80"),
+        ("::", "http://localhost:80"),
+        ("192.0.2.7", "http://192.0.2.7:80"),
+        ("2001:db8::7", "http://[2001:db8::7]:80"),
+    ],
+)
+def test_url_for_programs_at_this_machine(host, url):
+    assert local_url("http", host, 80) == url

@@ -13,6 +13,7 @@ from pushd.backends.memory import MemoryBackend
 from pushd.config.loader import load
 from pushd.config.table import ConfigError
 from pushd.core.history import Bounds
+from pushd.net.unix_clock import UnixClock
 from pushd.service.authentication import AuthenticationService
 from tests.transports.client import Closed, ErrorLine
 from tests.transports.daemon import MovableReactor, RunningDaemon, until
@@ -244,3 +245,15 @@ async def test_reload_logs_what_was_read(daemon: RunningDaemon, files: Files) ->
     files.write(None, [])
     await daemon.reload()
     assert daemon.log[-2:].count("Tokens and keys read again; static tokens: 0, issuers: 0") == 1
+
+
+def test_clock_that_was_far_ahead_is_reported(files: Files) -> None:
+    now = [10_000.0]
+    unix_time = UnixClock(lambda: now[0])
+    backend = MemoryBackend(Bounds(), Clock(), Clock().seconds)
+    service = AuthenticationService(load(files.config, {}, {}).auth, Clock(), backend, unix_time)
+    unix_time()
+    now[0] -= 9
+    assert service.failures() == []
+    now[0] -= 3600
+    assert service.failures() == ["the clock was set back by 3609 s: until a restart, tokens expire that early"]

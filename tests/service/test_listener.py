@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 
 from pushd.metrics import Counters
 from pushd.net.direct_send import DirectServer
@@ -18,10 +20,11 @@ from pushd.service.listener import ListenerService
 
 
 class CountingFactory(Factory):
-    """A factory with the counters that a listener needs."""
+    """A factory with the attributes that a listener needs."""
 
     noisy = False
     counters = Counters()
+    clock = Clock()
 
 
 Listen = Callable[..., ListenerService]
@@ -95,3 +98,20 @@ async def test_stop_closes_the_port(listener: Listen) -> None:
     await stopping
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", number))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "scheme"), [("tcp:0:interface=127.0.0.1", "http"), ("haproxy:tcp:0:interface=127.0.0.1", None)]
+)
+def test_url_of_a_listener_is_known_while_it_is_open(listener: Listen, endpoint: str, scheme: str | None) -> None:
+    http = listener(endpoint)
+    assert http.url is None
+    http.startService()
+    port = port_of(http).getHost().port
+    assert http.url == (scheme and f"{scheme}://localhost:{port}")
+
+
+def test_unix_socket_has_no_url(listener: Listen, tmp_path: Path) -> None:
+    http = listener(f"unix:{tmp_path / 'pushd.sock'}")
+    http.startService()
+    assert http.url is None

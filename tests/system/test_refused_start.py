@@ -119,7 +119,7 @@ def test_port_in_use_in_the_background(tmp_path, taken):
     done = twistd(tmp_path, "pushd", "--http", endpoint, "--tcp", "none", "--log-format", "text")
     assert (done.returncode, sentence in done.stderr) == (1, True)
     log = (tmp_path / "twistd.log").read_text()
-    assert log.endswith(f"[pushd.tap#critical] {sentence}\n")
+    assert log.endswith(f"[critical pushd.tap] {sentence}\n")
     assert "Traceback" not in log
     # The child removes its pid file after the parent has reported the failure.
     assert eventually(lambda: [file.name for file in tmp_path.iterdir()] == ["twistd.log"])
