@@ -110,6 +110,9 @@ class PublishResource(HttpResource):
         """Answer with the status of a channel."""
         status = await self._hub.status(request.peer, _channel(request))
         facts = status.info.facts(sum(status.subscribers.values()))
+        rule = self._hub.channel_settings.shown_rule(request.peer, status.info.channel)
+        if rule is not None:
+            facts["rule"] = rule
         facts["transports"] = status.subscribers
         if not prefers_text(request):
             return json_answer(request, facts)

@@ -56,7 +56,7 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         url_keys=loaded.auth.url_keys,
         is_enabled=loaded.auth.is_enabled,
     )
-    config = replace(now, sources=loaded.sources, auth=auth)
+    config = replace(now, sources=loaded.sources, channels=loaded.channels, auth=auth)
     for row in SETTINGS:
         value = getattr(getattr(loaded, row.section), row.name)
         section = getattr(now, row.section)
@@ -73,6 +73,8 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         applied.append("auth.issuer")
     if loaded.auth.url_keys != now.auth.url_keys:
         applied.append("auth.url_keys")
+    if loaded.channels != now.channels:
+        applied.append("channel")
     before, after = ({source.name: source for source in each.sources} for each in (now, loaded))
     names = dict.fromkeys([*before, *after])
     applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]

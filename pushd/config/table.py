@@ -29,6 +29,7 @@ from pushd.config.parsers import (
     text,
 )
 from pushd.config.sources import Source
+from pushd.core.channel_rules import ChannelRules
 
 
 class ConfigError(ValueError):
@@ -315,6 +316,7 @@ class Config:
     stop: StopSettings = field(default_factory=StopSettings)
     log: LogSettings = field(default_factory=LogSettings)
     sources: tuple[Source, ...] = ()
+    channels: ChannelRules = field(default_factory=ChannelRules)
 
 
 @dataclass(frozen=True, slots=True)

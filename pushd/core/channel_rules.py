@@ -1,14 +1,15 @@
 """Rules for channels: settings of those whose names match a pattern, where the first match in file order counts.
 
 A rule is looked up once for each channel: backends keep the resulting `Retention` with the record of the channel, and
-`ChannelRules.rule_of` caches its results.
+other results are cached.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pushd.core.history import Bounds, Retention
-from pushd.core.names import covers
+from pushd.core.names import Scope
 from pushd.core.outbox import Policy
 from pushd.core.patterns import PatternSet
 
@@ -57,6 +58,9 @@ class ChannelRules:
     def __init__(self, rules: Sequence[ChannelRule] = ()) -> None:
         self.rules = tuple(rules)
         self._matches = PatternSet([rule.match for rule in rules])
+        deque(self._matches.compile(), 0)  # now, since several threads may match
+        self._scope = Scope(tuple(rule.match for rule in rules))
+        self._has_policies = any(rule.slow is not None for rule in rules)
         self._cache: dict[str, ChannelRule | None] = {}
 
     def __bool__(self) -> bool:
@@ -96,10 +100,10 @@ class ChannelRules:
 
         It is that of the first topic for which a rule has one. The rule of a pattern is the first that covers it.
         """
-        for topic in topics if self.rules else ():
-            rule = next((rule for rule in self.rules if covers(rule.match, topic)), None)
-            if rule is not None and rule.slow is not None:
-                return rule.slow
+        for topic in topics if self._has_policies else ():
+            covering = self._scope.covering(topic)
+            if covering and (policy := self.rules[(covering & -covering).bit_length() - 1].slow) is not None:
+                return policy
         return None
 
     def overview(self) -> str:
@@ -113,23 +117,29 @@ class Retentions:
     """The retention of each channel: by the first rule that matches, or else the bounds of all channels."""
 
     def __init__(self, bounds: Bounds, rules: ChannelRules) -> None:
+        self.bounds = bounds
         self.default = Retention(bounds.messages, bounds.bytes)
         retentions = [rule.retention(bounds) for rule in rules.rules]
         self.table = tuple(dict.fromkeys([self.default, *retentions]))
         """The different retentions; the first is the default."""
-        self.has_ages = any(each.age is not None for each in self.table)
-        """Whether there is an age besides that of all channels."""
-        self.has_longer_ages = any(each.age is not None and each.age > bounds.age for each in self.table)
-        """Whether one of them is longer than that of all channels."""
+        self.ages = tuple(dict.fromkeys(each.age for each in retentions if each.age is not None))
+        """The ages besides that of all channels."""
         self._rules = rules if len(self.table) > 1 else ChannelRules()
         self._retentions = retentions
+        self._cache: dict[str, Retention] = {}
 
     def of(self, channel: str) -> Retention:
-        """Return the retention of a channel."""
+        """Return the retention of a channel. May be called from any thread."""
         if not self._rules:
             return self.default
-        index = self._rules.find(channel)
-        return self.default if index is None else self._retentions[index]
+        try:
+            return self._cache[channel]
+        except KeyError:
+            index = self._rules.find(channel)
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            retention = self._cache[channel] = self.default if index is None else self._retentions[index]
+            return retention
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ import heapq
 import math
 from collections import deque
 
+from pushd.core.aging import AgingChannels
 from pushd.core.channel_rules import ChannelRules, Retentions
 from pushd.core.channel_table import ChannelTable
 from pushd.core.errors import TooManyChannels
@@ -25,8 +26,7 @@ _EXPIRED_BY_APPEND = 16
 _EXPIRED_FOR_CHANNEL = 10_000
 """The most messages that expire to make room for a new channel: about 20 milliseconds."""
 _DEADLINES_KEPT = 1024
-"""Deadlines of removed messages that may stay in the heap, beside two for each message in the log; likewise of channels
-with an age of their own."""
+"""Deadlines of removed messages that may stay in the heap, beside two for each message in the log."""
 _OVERHEAD = 400
 """Bytes of memory of a message beyond its data and names, counted so that `Bounds.total_bytes` is a limit of memory."""
 
@@ -56,10 +56,9 @@ class Log:
         """Nothing expires earlier than this, in monotonic seconds."""
         self._deadlines: list[tuple[float, int]] = []
         """A heap of the deadlines and sequences of messages with their own time to live."""
-        self._aging: list[tuple[float, str]] = []
-        """A heap of channels with an age of their own, each with its `Channel.due`. Other entries are ignored."""
+        self._aging: AgingChannels[str, Channel] = AgingChannels(self.channels.get)
         self._aged_through = 0
-        """All kept messages up to this sequence are of such channels."""
+        """All kept messages up to this sequence are of channels with an age of their own."""
         self._outdated: deque[str] = deque()
         """Channels whose retention is still to be looked up again."""
 
@@ -162,17 +161,8 @@ class Log:
 
     def _schedule(self, channel: Channel, due: float) -> None:
         """Look for expired messages of a channel with an age of its own at `due`, and at no other time."""
-        channel.due = due
-        heapq.heappush(self._aging, (due, channel.name))
+        self._aging.schedule(channel.name, channel, due)
         self.due = min(self.due, due)
-        if len(self._aging) > 2 * len(self.channels) + _DEADLINES_KEPT:
-            self._aging = [entry for entry in self._aging if self._aging_channel(*entry) is not None]
-            heapq.heapify(self._aging)
-
-    def _aging_channel(self, due: float, name: str) -> Channel | None:
-        """Return the channel of an entry of `_aging`; None if the entry is to be ignored."""
-        channel = self.channels.get(name)
-        return None if channel is None or channel.due != due else channel
 
     def _expire(self, now: float, most: int) -> bool:
         """Remove at most `most` messages that are too old; return whether there may be more."""
@@ -189,19 +179,17 @@ class Log:
             if (message := self.timeline.get(seq)) is not None:
                 self._expire_one(message)
                 most -= 1
-        while most > 0 and self._aging and self._aging[0][0] <= now:
-            channel = self._aging_channel(*heapq.heappop(self._aging))
+        while most > 0 and self._aging.next_due <= now:
+            channel = self._aging.take()
             most -= 1 if channel is None else 1 + self._expire_channel(channel, now, most)
         oldest = self.timeline.time_after(self._aged_through)
         due = math.inf if oldest is None else oldest + self.bounds.age
         due = min(due, self._deadlines[0][0]) if self._deadlines else due
-        due = min(due, self._aging[0][0]) if self._aging else due
-        self.due = -math.inf if self._outdated else due
+        self.due = -math.inf if self._outdated else min(due, self._aging.next_due)
         return most <= 0
 
     def _expire_channel(self, channel: Channel, now: float, most: int) -> int:
         """Remove at most `most` messages that are too old by the age of their channel; return their number."""
-        channel.due = math.inf
         count = 0
         while channel.messages and channel.retention.age is not None:
             oldest = channel.messages[0]

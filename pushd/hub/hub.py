@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
+from pushd.core.channel_rules import ChannelRules
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
@@ -36,6 +37,7 @@ from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import check_authenticated, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
+from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
 from pushd.hub.memory_relief import MemoryRelief
@@ -60,6 +62,7 @@ class Hub:
 
     :param max_subscriptions: the maximum number of topics of a connection.
     :param messages_per_second: how many messages an address may publish in a second; None: any number.
+    :param rules: the rules for channels, which the backend has too; None: there are none.
     :param wall: returns unix seconds, for the times shown to operators.
     """
 
@@ -74,6 +77,7 @@ class Hub:
         budget: Budget | None = None,
         wall: Callable[[], float] = time.time,
         messages_per_second: int | None = None,
+        rules: ChannelRules | None = None,
     ) -> None:
         self._backend = backend
         self._counters = counters
@@ -96,7 +100,9 @@ class Hub:
         self._quotas = Quotas()
         self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second)
+        self.channel_settings = ChannelSettings(backend, rules or ChannelRules())
+        """The rules for channels."""
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second, self.channel_settings)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
@@ -121,6 +127,8 @@ class Hub:
         events = self._listener.events()._replace(
             on_revocations=revocations.on_revocations, revocations=revocations.known, on_kick=revocations.on_kick
         )
+        if self.channel_settings.rules:
+            self.channel_settings.log_rules()
         await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
@@ -219,6 +227,7 @@ class Hub:
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
         check_subscribe(subscriber.peer, topics, since)
+        self.channel_settings.choose_policy(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)
 
     async def position(self, peer: Peer, topics: Sequence[str] = ()) -> MessageId:

@@ -18,6 +18,7 @@ from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
+from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.rates import PublishRates, total
 from pushd.metrics import Counters
 
@@ -79,12 +80,14 @@ class Publisher:
         counters: Counters,
         dispatcher: Dispatcher,
         messages_per_second: int | None,
+        channel_settings: ChannelSettings,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
         self.rates = PublishRates(clock.seconds, messages_per_second)
+        self._channel_settings = channel_settings
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
@@ -184,6 +187,7 @@ class Publisher:
         receipts: list[Receipt | Refusal] = []
         if not drafts:  # all of them were refused
             return receipts
+        drafts = self._channel_settings.complete(drafts)
         for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)

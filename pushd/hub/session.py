@@ -224,12 +224,13 @@ class Session(Generic[T]):
 
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
         subscriber, topics = self._subscriber, command.topics
-        policy = subscriber.policy
-        subscriber.policy = command.slow or policy
+        policy = subscriber.policy, subscriber.has_policy
+        if command.slow is not None:
+            subscriber.choose_policy(command.slow)
         try:
             opening = await self._context.hub.subscribe(subscriber, topics, command.since)
         except Refusal:
-            subscriber.policy = policy
+            subscriber.policy, subscriber.has_policy = policy
             raise
         gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))

@@ -44,19 +44,19 @@ def check_backend_usable(config: Config) -> str | None:
 def make_backend(config: Config, reactor: Any) -> Backend:
     """Return the configured backend."""
     # Backends are imported where they are chosen: their libraries take time and memory.
-    chosen, history = config.backend, config.history
+    chosen, history, rules = config.backend, config.history, config.channels
     bounds = Bounds(history.messages, history.bytes, history.age, history.total_bytes, config.limits.channels)
     if chosen.data_dir:
         from pushd.backends.sqlite.backend import SqliteBackend
 
-        return SqliteBackend(chosen.data_dir, bounds, reactor, time.time, chosen.sync)
+        return SqliteBackend(chosen.data_dir, bounds, reactor, time.time, chosen.sync, rules)
     if not chosen.url:
         file = config.auth.revocations_file
-        return MemoryBackend(bounds, reactor, time.time, revocations=Path(file) if file else None)
+        return MemoryBackend(bounds, reactor, time.time, revocations=Path(file) if file else None, rules=rules)
     from pushd.backends.redis.backend import RedisBackend, RedisOptions
 
     options = RedisOptions(chosen.prefix, chosen.publish_timeout, chosen.when_away == "local", chosen.ca_file)
-    return RedisBackend(parse_url(chosen.url), options, bounds, reactor, time.time)
+    return RedisBackend(parse_url(chosen.url), options, bounds, reactor, time.time, rules)
 
 
 class BackendService(Service):

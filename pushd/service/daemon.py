@@ -87,6 +87,7 @@ class Daemon(MultiService):
             self._budget,
             unix_time,
             limits.messages_per_second,
+            config.channels,
         )
         self._on_reload += [
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
@@ -94,6 +95,7 @@ class Daemon(MultiService):
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
             ),
             lambda new: self.hub.reconfigure(new.limits.subscriptions, new.limits.messages_per_second),
+            lambda new: self.hub.channel_settings.reconfigure(new.channels),
             lambda new: self.hub.credentials.reconfigure(new.auth.grace),
         ]
         self.hub.credentials.reconfigure(config.auth.grace)

@@ -1,0 +1,58 @@
+"""Settings of channels by rules: the defaults of messages and of subscriptions, and what a reload changes."""
+
+from collections.abc import Sequence
+
+from msgspec import structs
+from twisted.logger import Logger
+
+from pushd.backends.interface import Backend
+from pushd.core.channel_rules import ChannelRules
+from pushd.core.message import Draft
+from pushd.core.peer import Peer
+from pushd.core.subscriber import Subscriber
+
+_OPERATION = "channels"
+
+
+class ChannelSettings:
+    """The rules for channels that are in use."""
+
+    log = Logger()
+
+    def __init__(self, backend: Backend, rules: ChannelRules) -> None:
+        self.rules = rules
+        self._backend = backend
+
+    def reconfigure(self, rules: ChannelRules) -> None:
+        """Apply other rules: to messages and subscriptions from now on, and to the history soon."""
+        if rules != self.rules:
+            self.rules = rules
+            self._backend.reconfigure(rules)
+            self.log_rules()
+
+    def log_rules(self) -> None:
+        """Log the rules, if there are any or were others before."""
+        self.log.info("Rules for channels, of which the first match counts: {rules}", rules=self.rules.overview())
+
+    def complete(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """Return messages to publish with what the rules set where their publisher has set nothing."""
+        return [self._complete(draft) for draft in drafts] if self.rules else drafts
+
+    def choose_policy(self, subscriber: Subscriber, topics: Sequence[str]) -> None:
+        """Give a subscriber the slow-consumer policy that the rules have for its topics, unless it has named one.
+
+        A connection has one policy. So the first of its topics counts for which a rule has one.
+        """
+        if not subscriber.has_policy and (policy := self.rules.policy_of(topics)) is not None:
+            subscriber.choose_policy(policy)
+
+    def shown_rule(self, peer: Peer, channel: str) -> str | None:
+        """Return the topic of the rule of a channel, for a peer that may list channels; None if there is none."""
+        rule = self.rules.rule_of(channel) if peer.grant.may_operate(_OPERATION) else None
+        return None if rule is None else rule.match
+
+    def _complete(self, draft: Draft) -> Draft:
+        rule = self.rules.rule_of(draft.channel)
+        if rule is None or rule.ttl is None or draft.ttl is not None or (draft.end and not draft.data):
+            return draft
+        return structs.replace(draft, ttl=rule.ttl)
