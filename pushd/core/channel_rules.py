@@ -145,4 +145,6 @@ class Retentions:
 def _text(value: object) -> str:
     if isinstance(value, Policy):
         return value.value
-    return str(value).lower() if isinstance(value, bool) else f"{value:.10g}" if isinstance(value, float) else str(value)
+    return (
+        str(value).lower() if isinstance(value, bool) else f"{value:.10g}" if isinstance(value, float) else str(value)
+    )

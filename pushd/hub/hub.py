@@ -102,7 +102,9 @@ class Hub:
         """The credentials of open connections."""
         self.channel_settings = ChannelSettings(backend, rules or ChannelRules())
         """The rules for channels."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second, self.channel_settings)
+        self._publisher = Publisher(
+            backend, clock, counters, self.dispatcher, messages_per_second, self.channel_settings
+        )
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)

@@ -8,7 +8,6 @@ from pushd.core.history import Bounds, Channel, Retention
 from pushd.core.message import Message
 from tests.build import message
 
-
 RETENTION = Retention(1000, 1 << 20)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
 from pushd.core.revocations import Revocation
@@ -53,7 +54,15 @@ class UrlRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest
+class RetentionRequest(NamedTuple):
+    """Apply other rules for channels. Its result is None."""
+
+    retentions: Retentions
+    time: float
+    now: float
+
+
+Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest | RetentionRequest
 RequestResult = list[Message | Refusal] | int | None
 
 
