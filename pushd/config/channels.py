@@ -1,7 +1,7 @@
 """Settings of channels: the tables [[channel]] of the file, in their order.
 
-The fields of the class are settings as in `pushd.config.table`. They have no option and no environment variable, because
-the patterns are up to the operator.
+The fields of the class are settings as in `pushd.config.table`. They have no option and no environment variable,
+because the patterns are up to the operator.
 """
 
 from dataclasses import dataclass, fields
@@ -26,11 +26,6 @@ def topic(value: object) -> str:
         raise ValueError(f"{value!r} is neither a channel nor a pattern: {refusal}") from None
 
 
-def policy(value: object) -> Policy:
-    """Return a slow-consumer policy."""
-    return Policy(choice(*(each.value for each in Policy))(value))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSettings:
     """Settings of the channels that match. What is not set is as if there were no such table."""
@@ -43,15 +38,18 @@ class ChannelSettings:
         duration(minimum=0.001), "The time to live of messages that are published without one.", "seconds"
     )
     keep: bool | None = optional(flag, "Whether messages are kept if their publisher does not say.", "true or false")
-    slow: Policy | None = optional(
-        policy, "What happens to slow subscribers that name no policy.", "disconnect, drop, latest"
+    slow: str | None = optional(
+        choice(*(policy.value for policy in Policy)),
+        "What happens to slow subscribers that name no policy.",
+        "disconnect, drop, latest",
     )
     presence: bool | None = optional(flag, "Whether the channels have presence.", "true or false")
 
     @property
     def rule(self) -> ChannelRule:
         """The settings as a rule."""
-        return ChannelRule(**{row.name: getattr(self, row.name) for row in fields(self)})
+        values = {row.name: getattr(self, row.name) for row in fields(self)}
+        return ChannelRule(**values | {"slow": None if self.slow is None else Policy(self.slow)})
 
 
 def read_channels(tables: object) -> ChannelRules:

@@ -31,7 +31,7 @@ class AgingChannels(Generic[K, C]):
     """
 
     def __init__(self, find: Callable[[K], C | None]) -> None:
-        self._find = find
+        self._find: Callable[[K], C | None] = find
         self._heap: list[tuple[float, K]] = []
         """An entry is stale if its time is not that of its channel."""
         self._most = _STALE

@@ -124,6 +124,8 @@ class Retentions:
         """The different retentions; the first is the default."""
         self.ages = tuple(dict.fromkeys(each.age for each in retentions if each.age is not None))
         """The ages besides that of all channels."""
+        self.by_match = tuple(zip((rule.match for rule in rules.rules), retentions, strict=True))
+        """The topic of each rule with its retention."""
         self._rules = rules if len(self.table) > 1 else ChannelRules()
         self._retentions = retentions
         self._cache: dict[str, Retention] = {}
@@ -145,6 +147,4 @@ class Retentions:
 def _text(value: object) -> str:
     if isinstance(value, Policy):
         return value.value
-    return (
-        str(value).lower() if isinstance(value, bool) else f"{value:.10g}" if isinstance(value, float) else str(value)
-    )
+    return f"{value:.10g}" if isinstance(value, float) else str(value).lower()

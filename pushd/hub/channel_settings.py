@@ -11,8 +11,6 @@ from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 
-_OPERATION = "channels"
-
 
 class ChannelSettings:
     """The rules for channels that are in use."""
@@ -48,7 +46,7 @@ class ChannelSettings:
 
     def shown_rule(self, peer: Peer, channel: str) -> str | None:
         """Return the topic of the rule of a channel, for a peer that may list channels; None if there is none."""
-        rule = self.rules.rule_of(channel) if peer.grant.may_operate(_OPERATION) else None
+        rule = self.rules.rule_of(channel) if peer.grant.may_operate("channels") else None
         return None if rule is None else rule.match
 
     def _complete(self, draft: Draft) -> Draft:

@@ -38,4 +38,23 @@ REVOKE = _script("revoke")
 UNREVOKE = _script("unrevoke")
 KICK = _script("kick")
 URL = _script("url")
-ALL = (PUBLISH, OPEN, LAST, PAGE, LOSSES, MISSED, FETCH, LINK, JOIN, BEAT, FORGET, LOOK, REVOKE, UNREVOKE, KICK, URL)
+RETAIN = _script("retain")
+ALL = (
+    PUBLISH,
+    OPEN,
+    LAST,
+    PAGE,
+    LOSSES,
+    MISSED,
+    FETCH,
+    LINK,
+    JOIN,
+    BEAT,
+    FORGET,
+    LOOK,
+    REVOKE,
+    UNREVOKE,
+    KICK,
+    URL,
+    RETAIN,
+)

@@ -4,12 +4,14 @@
 -- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, six values for each
 -- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end),
 -- how many hear it at that node · 16 a digest of the body that was sent with the key · 17 the
--- epoch in which this was asked before.
+-- epoch in which this was asked before · 18 MessagePack, four values for each channel with a retention of its own: its
+-- name, messages, bytes and age, 0 for that of all channels; empty where there is none.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 local MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
 local ANSWERS, KEY = P .. 'a:' .. ARGV[10], P .. 'i:' .. ARGV[14]
 local REMEMBERED_MS, REMEMBERED, TIDIED = 120000, 64, 16
+local EVICTIONS = 5000
 local KEY_BYTES, KEY_OVERHEAD = 32 * 1024 * 1024, 300
 
 -- Remembers what is answered to a repeat with the key; forgets the oldest keys where all of them take too many bytes.
@@ -72,7 +74,8 @@ local function take(ch)
     guard()
     count = count or channels()
     if count >= CHANNELS and not forget_idle() then return nil end
-    local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0 }
+    local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0,
+        age = r and r.age or 0 }
     if r then
         keep_old(r)
         new.old = r.old
@@ -89,14 +92,27 @@ end
 
 local MS = str(ms)
 
+local limits = {}
+if (ARGV[18] or '') ~= '' then
+    local given = cmsgpack.unpack(ARGV[18])
+    for i = 1, #given, 4 do limits[given[i]] = { given[i + 1], given[i + 2], given[i + 3] } end
+end
+local COMMON = { MESSAGES, BYTES, 0 }
+
 local function keep(ch, r, id, body, sizes, ttl)
     local data, size = sizes_of(sizes)
-    if MESSAGES == 0 or data > BYTES then
-        while r.n > 0 do lose_oldest(ch, 'evicted') end
+    local own = limits[ch] or COMMON
+    local messages, bytes, age, left = own[1], own[2], own[3], EVICTIONS
+    if r.age ~= age then set_age(ch, r, age) end
+    if messages == 0 or data > bytes then
+        while r.n > 0 and left > 0 do
+            lose_oldest(ch, 'evicted')
+            left = left - 1
+        end
         note_loss(r, seq, ms, 'evicted')
         return
     end
-    if ttl > 0 and ttl < AGE then
+    if ttl > 0 then
         redis.call('XADD', E .. 's:' .. ch, id, 't', MS, 'z', sizes, 'm', body, 'l', '1')
         redis.call('XADD', T, id, 'c', ch, 't', MS, 'z', sizes, 'l', '1')
         redis.call('ZADD', E .. 'ttl', ms + ttl, str(seq) .. ':' .. ch)
@@ -108,7 +124,11 @@ local function keep(ch, r, id, body, sizes, ttl)
     end
     kept, cost = kept + 1, cost + size + BOOKKEEPING
     r.n, r.b, r.used = r.n + 1, r.b + data, seq
-    while r.n > MESSAGES or r.b > BYTES do lose_oldest(ch, 'evicted') end
+    if age > 0 then redis.call('ZADD', E .. 'aging', 'NX', ms + age, ch) end
+    while (r.n > messages or r.b > bytes) and left > 0 do
+        lose_oldest(ch, 'evicted')
+        left = left - 1
+    end
 end
 
 local function accept(ch, body, sizes, ttl, kind)
