@@ -18,6 +18,7 @@ from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
+from tests.backends.contract_rules import RulesContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
 MODULES_WITH_MAX_URLS = ("pushd.backends.sqlite.writer", "pushd.backends.redis.reader")
@@ -460,6 +461,13 @@ class UrlContract:
 
 
 class BackendContract(
-    PublishContract, StartContract, EndContract, RetentionContract, RevocationContract, QueryContract, UrlContract
+    PublishContract,
+    StartContract,
+    EndContract,
+    RetentionContract,
+    RulesContract,
+    RevocationContract,
+    QueryContract,
+    UrlContract,
 ):
     """The whole contract."""

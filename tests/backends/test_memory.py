@@ -33,4 +33,4 @@ class TestMemory(BackendContract):
     @pytest.fixture
     def make(self, clock: ManualClock) -> Make:
         """Return memory backends."""
-        return lambda bounds: MemoryBackend(bounds, clock, clock.wall, "E")
+        return lambda bounds, rules: MemoryBackend(bounds, clock, clock.wall, "E", rules=rules)

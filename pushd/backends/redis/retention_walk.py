@@ -6,6 +6,7 @@ has a digest of the rules that were applied last: a node that starts with the sa
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
@@ -93,7 +94,7 @@ class RetentionWalk:
 
     async def _walk(self, walk: int) -> None:
         after = ""
-        while names := await self._call(walk, lambda: self._reader.names("", after, _CHANNELS)):
+        while names := await self._call(walk, partial(self._reader.names, "", after, _CHANNELS)):
             left = names
             while left:
                 _, left = await self._apply(walk, {name: self._retentions.of(name) for name in left})
