@@ -145,8 +145,8 @@ class Log:
         self.bytes += message.size + _OVERHEAD
         if retention.age is not None and channel.due == math.inf:
             self._schedule(channel, now + retention.age)
-        if self.due == math.inf:
-            self.due = now + self.bounds.age
+        if (due := now + self.bounds.age) < self.due:
+            self.due = due
         if ttl is not None:
             self._add_deadline(now + ttl, message.seq)
         while channel.exceeds(retention):

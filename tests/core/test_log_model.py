@@ -56,6 +56,7 @@ STEPS = st.lists(
         published(5, None, True),
         published(0, None, True),
         st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 4.0])),
+        st.tuples(st.just("wait"), st.just(4.0)),
         st.tuples(st.just("delete"), st.sampled_from(CHANNELS)),
         st.tuples(st.just("reload"), RULES),
     ),

@@ -113,6 +113,8 @@ class RetentionWalk:
             try:
                 return await call()
             except Refusal:
+                if walk != self._walks:
+                    raise _Superseded from None
                 self._pause = deferLater(self._clock, _RETRY_SECONDS)
                 await self._pause
 
