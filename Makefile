@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check clean
+.PHONY: help run quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check dist clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -74,6 +74,9 @@ layers: .venv/.check ## Check that imports only point down.
 
 check: lint types layers test ## Run all checks and `make test`, which must pass before a change is submitted.
 
+dist: .venv/.dist ## Build the source archive and the wheels into dist/, and check them.
+	@.ci/dist
+
 clean: ## Remove all generated files.
 	@rm -rf .venv .coverage* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
@@ -99,6 +102,11 @@ clean: ## Remove all generated files.
 .venv/.fuzz: .venv/.test
 	@echo "pushd: installing the dependencies of fuzzing"
 	@$(PIP) install --only-binary atheris -e '.[fuzz]' 2>/dev/null || true
+	@touch $@
+
+.venv/.dist: .venv/.run
+	@echo "pushd: installing the dependencies of packaging"
+	@$(PIP) install -e '.[dist]'
 	@touch $@
 
 .venv/.check: .venv/.run

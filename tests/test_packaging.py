@@ -1,5 +1,9 @@
 """The packages: the source archive is complete, and the wheel built from it serves every supported Python."""
 
+import itertools
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,11 +19,18 @@ GENERATED = {"__pycache__", "dropin.cache", "private"}
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the source archive and return the directory that it unpacks to."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the source archive."""
     folder = tmp_path_factory.mktemp("sdist")
     run("setup.py", "-q", "egg_info", "--egg-base", str(folder), "sdist", "--dist-dir", str(folder), folder=ROOT)
-    (archive,) = folder.glob("*.tar.gz")
+    (built,) = folder.glob("*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def source(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the source archive and return its directory."""
+    folder = tmp_path_factory.mktemp("source")
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter="data")
     return folder / archive.name.removesuffix(".tar.gz")
@@ -34,8 +45,24 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def run(*arguments: str, folder: Path) -> None:
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
+@pytest.fixture(scope="module")
+def pure_wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel without the extension."""
+    folder = tmp_path_factory.mktemp("pure_wheel")
+    run("setup.py", "-q", "bdist_wheel", "--dist-dir", str(folder), folder=source, PUSHD_PURE_WHEEL="1")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def run(*arguments: str, folder: Path, **environment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -66,11 +93,18 @@ def test_wheel_supports_every_python_from_the_oldest_on(wheel: Path) -> None:
     assert "-cp311-abi3-" in wheel.name
 
 
+def test_wheel_without_the_extension_serves_every_platform(pure_wheel: Path) -> None:
+    assert "-py3-none-any" in pure_wheel.name
+
+
 def test_wheel_contains_package_data_and_plugin(wheel: Path) -> None:
     data = {f"pushd/{name}" for name in contents(ROOT / "pushd") if not name.endswith(".c")}
     with zipfile.ZipFile(wheel) as opened:
         names = {name for name in opened.namelist() if ".dist-info/" not in name and not name.endswith(".so")}
-    assert names == data | {"twisted/plugins/pushd_plugin.py"}
+    examples = {f"share/pushd/{name}" for name in contents(ROOT / "etc")}
+    assert {re.sub(r"^pushd-[^/]+\.data/data/", "", name) for name in names} == data | examples | {
+        "twisted/plugins/pushd_plugin.py"
+    }
 
 
 def test_metadata_names_license_and_author(wheel: Path) -> None:
@@ -79,3 +113,76 @@ def test_metadata_names_license_and_author(wheel: Path) -> None:
     assert fields["Author"] == "pushd contributors"
     assert fields["Requires-Python"] == ">=3.11"
     assert "Framework :: Twisted" in fields.get_all("Classifier", [])
+
+
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+CHECK = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+ETC = sorted(path.name for path in (ROOT / "etc").iterdir())
+
+
+def python(version: str) -> str:
+    """Return an interpreter of a version that can make environments; skip the test without one."""
+    managed = Path(os.environ.get("PYENV_ROOT", "/nowhere")).glob(f"versions/{version}.*/bin/python3")
+    for name in (sys.executable, f"python{version}", "/usr/bin/python3", *map(str, managed)):
+        if program := shutil.which(name):
+            done = subprocess.run([program, "-c", CHECK], capture_output=True, text=True, timeout=30)
+            if done.stdout.strip() == version:
+                return program
+    pytest.skip(f"no Python {version} with its venv module")
+
+
+class Installed:
+    """The package, installed from a wheel or the source archive into an environment of its own."""
+
+    def __init__(self, python: str, package: Path, folder: Path) -> None:
+        self.folder = folder
+        self.call(python, "-m", "venv", str(folder / "venv"))
+        self.call(self.program("python"), "-m", "pip", "-q", "install", str(package))
+
+    def program(self, name: str) -> str:
+        """Return the path of a program of the environment."""
+        return str(self.folder / "venv" / "bin" / name)
+
+    def call(self, *command: str) -> str:
+        """Run a command in an empty directory, without the modules of this tree; return its output."""
+        empty = self.folder / "elsewhere"
+        empty.mkdir(exist_ok=True)
+        done = subprocess.run(command, cwd=empty, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {"CC": "false"}
+"""The environment of installations: no modules of this tree, and no compiler."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "version"), [*(("wheel", version) for version in VERSIONS), ("pure_wheel", OWN), ("archive", OWN)]
+)
+def test_installed_package_pushes_a_message(
+    kind: str, version: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    installed = Installed(python(version), request.getfixturevalue(kind), tmp_path)
+    extension = "import importlib.util as u; print(u.find_spec('pushd.net._fan_out') is not None)"
+    assert installed.call(installed.program("python"), "-c", extension).strip() == str(kind == "wheel")
+    assert sorted(path.name for path in (tmp_path / "venv/share/pushd").iterdir()) == ETC
+    config = str(tmp_path / "venv/share/pushd/pushd.toml")
+    assert "configuration is valid" in installed.call(
+        installed.program("twistd"), "-n", "pushd", "--config", config, "--check"
+    )
+    listen = "tcp:0:interface=127.0.0.1"
+    command = [installed.program("twistd"), "-n", "--pidfile=", "pushd", "--http", listen, "--tcp", listen]
+    with subprocess.Popen(
+        command, cwd=tmp_path / "elsewhere", env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        try:
+            assert daemon.stdout
+            log = "".join(itertools.takewhile(lambda line: "Demos: " not in line, daemon.stdout))
+            found = re.search(r"Publish: curl -d hello (http://\S+)/pub/demo", log)
+            assert found, log
+            receipt = installed.call(installed.program("pushctl"), "--url", found[1], "pub", "demo", "hello")
+            assert receipt.split()[1:] == ["demo", "0"]
+        finally:
+            daemon.terminate()

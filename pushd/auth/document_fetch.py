@@ -1,142 +1,19 @@
-"""Fetches a small document over HTTP: bounded in time and size, without redirects and compression."""
+"""Fetches a small document over HTTP, such as a JWK set."""
 
-from typing import Any, NoReturn
+from typing import Any, Final
 
-from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent
 
-MAX_BYTES = 1 << 16
-"""The most bytes of a document."""
-TIMEOUT_SECONDS = 5.0
+from pushd.net.outgoing_requests import OutgoingRequest, send_request
+
+TIMEOUT_SECONDS: Final = 5.0
 """The time in which the whole document must arrive."""
-
-
-class FetchFailed(Exception):
-    """A document could not be fetched. The text is a clause for the log."""
+_ACCEPT: Final = {"Accept": "application/jwk-set+json, application/json"}
 
 
 async def fetch_document(agent: IAgent, url: str, reactor: Any) -> bytes:
     """Return the body of the response to ``GET url``, which must have the status 200.
 
-    :raises FetchFailed: when there is none in time, or it is too large.
+    :raises RequestFailed: when there is none in time, or it is too large.
     """
-    fetching = Deferred.fromCoroutine(_fetch(HTTPClient(_UncompressedAgent(agent)), url))
-    try:
-        return await fetching.addTimeout(TIMEOUT_SECONDS, reactor, _raise_timeout)
-    except FetchFailed:
-        raise
-    except Exception as error:
-        raise FetchFailed(_cause(error)) from None
-
-
-async def _fetch(client: HTTPClient, url: str) -> bytes:
-    headers = Headers({"Accept": ["application/jwk-set+json, application/json"], "User-Agent": ["pushd"]})
-    response = await client.get(url, headers=headers, allow_redirects=False, unbuffered=True)
-    fault = _fault(response)
-    reader = _BodyReader()
-    response.deliverBody(reader)
-    if fault:
-        reader.close()
-        raise FetchFailed(fault)
-    return await reader.done
-
-
-def _raise_timeout(_: object, seconds: float) -> NoReturn:
-    raise FetchFailed(f"no complete response within {seconds:g} seconds")
-
-
-def _fault(response: IResponse) -> str:
-    """Return what is wrong with the head of a response; empty if nothing is."""
-    if response.code != 200:
-        note = " (redirects are not followed)" if 300 <= response.code < 400 else ""
-        return f"the response has the status {response.code}{note}"
-    # Twisted adds an empty one to responses without it.
-    if any(response.headers.getRawHeaders("Content-Encoding", [])):
-        return "the response is compressed, although the request does not accept that"
-    return ""
-
-
-def _cause(error: Exception) -> str:
-    """Return the text of an error of Twisted Web, which may wrap others in lists of reasons."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        return _cause(reasons[0].value)
-    return str(error) or type(error).__name__
-
-
-@implementer(IAgent)
-class _UncompressedAgent:
-    """An agent that does not accept compressed responses: a few bytes of one may become many megabytes.
-
-    treq adds ``Accept-Encoding`` itself, and decompresses each response that has a ``Content-Encoding`` it knows.
-    """
-
-    def __init__(self, agent: IAgent) -> None:
-        self._agent = agent
-
-    def request(
-        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        """See `IAgent`."""
-        headers = Headers() if headers is None else headers.copy()
-        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_uncompressed)
-
-
-def _uncompressed(response: IResponse) -> IResponse:
-    """Rename the header of a compressed response, so that it is not decompressed."""
-    encodings = response.headers.getRawHeaders(b"Content-Encoding")
-    if encodings is not None:
-        response.headers.removeHeader(b"Content-Encoding")
-        response.headers.setRawHeaders(b"Content-Encoding", [b"not-decoded", *encodings])
-    return response
-
-
-class _BodyReader(Protocol):
-    """Collects a body up to the limit. A longer one fails, and so does its connection."""
-
-    transport: Any
-
-    def __init__(self) -> None:
-        self.done: Deferred[bytes] = Deferred(lambda _: self._close())
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        """Called with a part of the body."""
-        self._size += len(data)
-        self._parts.append(data)
-        if self._size > MAX_BYTES:
-            self._fail(f"the response exceeds {MAX_BYTES} bytes")
-            self.close()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Called after the body."""
-        if self.done.called:
-            return
-        # A body that ends with its connection may be incomplete; its parser finds out.
-        if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
-            self.done.callback(b"".join(self._parts))
-        else:
-            self._fail("the connection was lost before the end of the response")
-
-    def close(self) -> None:
-        """Close the connection; the rest of the body is not read."""
-        if not self.done.called:
-            self.done.callback(b"")
-        self._close()
-
-    def _close(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def _fail(self, reason: str) -> None:
-        if not self.done.called:
-            self.done.errback(FetchFailed(reason))
+    return await send_request(agent, OutgoingRequest("GET", url, _ACCEPT, None, TIMEOUT_SECONDS), reactor)

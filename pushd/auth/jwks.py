@@ -15,9 +15,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 
-from pushd.auth.document_fetch import FetchFailed, fetch_document
+from pushd.auth.document_fetch import fetch_document
 from pushd.auth.verification_keys import KeySet, parse_key_set
 from pushd.core.errors import Unavailable
+from pushd.net.outgoing_requests import RequestFailed
 
 REFRESH_SECONDS = 600
 """How long keys are used before they are fetched again, so that a withdrawn key is not accepted for longer."""
@@ -35,7 +36,7 @@ class JwksKeys:
     """The keys of one issuer; a `KeySource`.
 
     :param issuer: the name of the issuer's section, for the log.
-    :param fetch: returns the document; raises `FetchFailed`.
+    :param fetch: returns the document; raises `RequestFailed`.
     :param clock: the reactor, or a clock of a test.
     :param on_withdrawn: called when a key is not in the set any more: then tokens that it verified must be verified
         again.
@@ -122,7 +123,7 @@ class JwksKeys:
     async def _fetch_keys(self) -> None:
         try:
             keys = parse_key_set(json.loads(await self._fetch()))
-        except FetchFailed as error:
+        except RequestFailed as error:
             self._on_failure(str(error))
         except (ValueError, RecursionError) as error:
             self._on_failure(str(error) if type(error) is ValueError else "the response is not JSON")

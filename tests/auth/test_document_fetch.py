@@ -11,7 +11,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.web.client import Agent
 
-from pushd.auth.document_fetch import MAX_BYTES, TIMEOUT_SECONDS, FetchFailed, fetch_document
+from pushd.auth.document_fetch import TIMEOUT_SECONDS, fetch_document
+from pushd.net.outgoing_requests import MAX_BYTES, RequestFailed
 
 
 def response(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
@@ -111,7 +112,7 @@ FAILURES = [
 @pytest_twisted.ensureDeferred
 async def test_failures_close_the_connection(server, answer, reason):
     server.answer = answer
-    with pytest.raises(FetchFailed) as raised:
+    with pytest.raises(RequestFailed) as raised:
         await fetch(server)
     assert str(raised.value) == reason
     await server.lost
@@ -128,7 +129,7 @@ async def test_the_largest_document(server):
 @pytest_twisted.ensureDeferred
 async def test_a_connection_that_is_cut(server, answer):
     server.answer, server.closes = answer, True
-    with pytest.raises(FetchFailed) as raised:
+    with pytest.raises(RequestFailed) as raised:
         await fetch(server)
     assert str(raised.value)
 
@@ -146,7 +147,7 @@ async def test_a_slow_server_is_given_up(server, answer):
     clock.advance(TIMEOUT_SECONDS - 0.1)
     assert not fetching.called
     clock.advance(0.2)
-    with pytest.raises(FetchFailed, match="no complete response within 5 seconds"):
+    with pytest.raises(RequestFailed, match="no complete response within 5 seconds"):
         await fetching
     await server.lost
 
@@ -173,7 +174,7 @@ async def test_a_slow_body_is_given_up(server):
     await agent.responded
     assert not server.lost.called
     clock.advance(TIMEOUT_SECONDS)
-    with pytest.raises(FetchFailed, match="no complete response within 5 seconds"):
+    with pytest.raises(RequestFailed, match="no complete response within 5 seconds"):
         await fetching
     await server.lost
 
@@ -188,7 +189,7 @@ UNFINISHED = [
 @pytest_twisted.ensureDeferred
 async def test_the_rest_of_a_failed_response_is_not_awaited(server, answer, reason):
     server.answer = answer
-    with pytest.raises(FetchFailed, match=reason):
+    with pytest.raises(RequestFailed, match=reason):
         await fetch(server)
     await server.lost
 
@@ -196,5 +197,5 @@ async def test_the_rest_of_a_failed_response_is_not_awaited(server, answer, reas
 @pytest_twisted.ensureDeferred
 async def test_nobody_listens(server):
     server.url = "http://127.0.0.1:1/keys"
-    with pytest.raises(FetchFailed, match="refused"):
+    with pytest.raises(RequestFailed, match="refused"):
         await fetch(server)

@@ -11,7 +11,6 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.web.client import Agent
 from zope.interface import provider
 
-from pushd.auth.document_fetch import FetchFailed
 from pushd.auth.jwks import (
     FIRST_KEYS_SECONDS,
     LAST_GOOD_SECONDS,
@@ -22,6 +21,7 @@ from pushd.auth.jwks import (
 )
 from pushd.auth.verification_keys import KeySet
 from pushd.core.errors import TokenInvalid, Unavailable
+from pushd.net.outgoing_requests import RequestFailed
 from tests.auth.jwt_issuer import issuer, jwks, private_key, signed_token, verifier
 from tests.auth.test_document_fetch import DocumentServer, response, server
 
@@ -51,7 +51,7 @@ class Harness:
         self.fetches[-1].callback(document(*names))
 
     def fail(self, reason: str = "broken") -> None:
-        self.fetches[-1].errback(FetchFailed(reason))
+        self.fetches[-1].errback(RequestFailed(reason))
 
     def has(self, key_id: str) -> bool:
         """Return whether the key is known, without waiting."""

@@ -18,6 +18,7 @@ from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.feed import FOREIGN, Feed
 from pushd.backends.redis.heartbeat import OVERDUE_SECONDS, Heartbeat, HeartbeatReply
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.locator import Locator, log_in
@@ -62,6 +63,8 @@ class RedisOptions:
     """Whether messages go to the subscribers of this node while Redis is unavailable."""
     ca_file: str = ""
     """Certificates that are trusted instead of the system's; empty: the system's."""
+    lease_seconds: float = LEASE_SECONDS
+    """The term of the leases of nodes."""
 
 
 class RedisBackend:
@@ -128,6 +131,7 @@ class RedisBackend:
             lambda: self._events.revocations(),
             lambda subject: self._events.on_kick(subject),
         )
+        self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
@@ -148,6 +152,7 @@ class RedisBackend:
         self._commands.link.start()
         self._feed_link.start()
         self._heartbeat.start()
+        self._lease.start()
         self._retention_walk.start()
 
     async def stop(self) -> None:
@@ -156,6 +161,7 @@ class RedisBackend:
         self._retention_walk.stop()
         self._publisher.stop()
         self._subscriptions.stop()
+        await self._lease.stop()
         await self._feed_link.stop()
         await self._commands.link.stop()
 
@@ -284,6 +290,7 @@ class RedisBackend:
             self._feed.forgets = forgets
         self._commands.epoch = epoch
         self._feed.advance(epoch, head)
+        await self._lease.prepare(protocol)
         await self._revocations.sync_soon(protocol)
 
     def _make_feed(self) -> PubSubProtocol:
@@ -330,6 +337,7 @@ class RedisBackend:
     def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:
             self._publisher.connected()
+            self._lease.settle()
         self._update_health()
 
     def _on_feed_link(self) -> None:

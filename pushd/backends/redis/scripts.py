@@ -16,10 +16,15 @@ class Script:
     sha: bytes
 
 
-def _script(name: str, *before: str) -> Script:
-    parts = ("prelude", *before, name)
-    source = b"\n".join([(_FOLDER / f"{part}.lua").read_bytes() for part in parts])
+def compose(name: str, text: bytes, *before: str) -> Script:
+    """Return a script: the shared parts, then its own text."""
+    parts = [(_FOLDER / f"{part}.lua").read_bytes() for part in ("prelude", *before)]
+    source = b"\n".join([*parts, text])
     return Script(name, source, sha1(source, usedforsecurity=False).hexdigest().encode("ascii"))
+
+
+def _script(name: str, *before: str) -> Script:
+    return compose(name, (_FOLDER / f"{name}.lua").read_bytes(), *before)
 
 
 PUBLISH = _script("publish")
@@ -31,7 +36,9 @@ MISSED = _script("missed")
 FETCH = _script("fetch")
 LINK = _script("link")
 JOIN = _script("join")
-BEAT = _script("beat")
+BEAT = _script("beat", "leases")
+LEASE = _script("lease", "leases")
+RELEASE = _script("release", "leases")
 FORGET = _script("forget")
 LOOK = _script("look")
 REVOKE = _script("revoke")
@@ -40,21 +47,6 @@ KICK = _script("kick")
 URL = _script("url")
 RETAIN = _script("retain")
 ALL = (
-    PUBLISH,
-    OPEN,
-    LAST,
-    PAGE,
-    LOSSES,
-    MISSED,
-    FETCH,
-    LINK,
-    JOIN,
-    BEAT,
-    FORGET,
-    LOOK,
-    REVOKE,
-    UNREVOKE,
-    KICK,
-    URL,
-    RETAIN,
+    *(PUBLISH, OPEN, LAST, PAGE, LOSSES, MISSED, FETCH, LINK, JOIN, BEAT, LEASE, RELEASE, FORGET, LOOK),
+    *(REVOKE, UNREVOKE, KICK, URL, RETAIN),
 )

@@ -2,6 +2,7 @@
 -- ARGV: 5 age · 6 node · 7 token of the beat · 8 how long it counts. Gives epoch, head, beyond, time, nodes, whether
 -- nothing more is too old, and the stamp of the revocations; see revoke.lua.
 local NODES = P .. 'nodes'
+tick()
 redis.call('ZADD', NODES, ms + num(ARGV[8]), ARGV[6])
 redis.call('ZREMRANGEBYSCORE', NODES, '-inf', ms)
 local tidy = expire(num(ARGV[5]), 500)
