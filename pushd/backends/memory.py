@@ -10,7 +10,7 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.revocations_file import RevocationsFile
-from pushd.core.channel_rules import ChannelRules
+from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -32,7 +32,7 @@ class MemoryBackend:
     :param clock: the monotonic clock by which messages expire.
     :param wall: returns the time in unix seconds, the timestamp of messages.
     :param epoch: the epoch of the history; None: a new one.
-    :param rules: the rules for channels; None: there are none.
+    :param rules: the rules for channels.
     :param revocations: the path of the file in which revocations outlast a restart; None: they do not.
     """
 
@@ -43,10 +43,10 @@ class MemoryBackend:
         wall: Callable[[], float],
         epoch: str | None = None,
         revocations: Path | None = None,
-        rules: ChannelRules | None = None,
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._file = None if revocations is None else RevocationsFile(revocations, self._known_revocations)
-        self._log = Log(epoch or new_epoch(), bounds, rules or ChannelRules())
+        self._log = Log(epoch or new_epoch(), bounds, rules)
         self._reader = LogReader(self._log)
         self._urls = RememberedUrls()
         self._clock = clock

@@ -56,7 +56,7 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         url_keys=loaded.auth.url_keys,
         is_enabled=loaded.auth.is_enabled,
     )
-    config = replace(now, sources=loaded.sources, channels=loaded.channels, auth=auth)
+    config = replace(now, sources=loaded.sources, auth=auth)
     for row in SETTINGS:
         value = getattr(getattr(loaded, row.section), row.name)
         section = getattr(now, row.section)
@@ -74,6 +74,7 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
     if loaded.auth.url_keys != now.auth.url_keys:
         applied.append("auth.url_keys")
     if loaded.channels != now.channels:
+        config = replace(config, channels=loaded.channels)
         applied.append("channel")
     before, after = ({source.name: source for source in each.sources} for each in (now, loaded))
     names = dict.fromkeys([*before, *after])

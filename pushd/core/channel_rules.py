@@ -81,6 +81,8 @@ class ChannelRules:
 
     def rule_of(self, channel: str) -> ChannelRule | None:
         """Return the first rule that matches a channel; None if none does."""
+        if not self.rules:
+            return None
         try:
             return self._cache[channel]
         except KeyError:
@@ -92,7 +94,7 @@ class ChannelRules:
 
     def presence_of(self, channel: str) -> bool:
         """Return whether a channel has presence, which is the default."""
-        rule = self.rule_of(channel) if self.rules else None
+        rule = self.rule_of(channel)
         return rule is None or rule.presence is not False
 
     def policy_of(self, topics: Sequence[str]) -> Policy | None:
@@ -113,6 +115,9 @@ class ChannelRules:
         return f"{shown} and {more} more" if more > 0 else shown or "none"
 
 
+NO_RULES: Final = ChannelRules()
+
+
 class Retentions:
     """The retention of each channel: by the first rule that matches, or else the bounds of all channels."""
 
@@ -126,7 +131,7 @@ class Retentions:
         """The ages besides that of all channels."""
         self.by_match = tuple(zip((rule.match for rule in rules.rules), retentions, strict=True))
         """The topic of each rule with its retention."""
-        self._rules = rules if len(self.table) > 1 else ChannelRules()
+        self._rules = rules if len(self.table) > 1 else NO_RULES
         self._retentions = retentions
         self._cache: dict[str, Retention] = {}
 

@@ -9,7 +9,7 @@ import math
 from collections import deque
 
 from pushd.core.aging import AgingChannels
-from pushd.core.channel_rules import ChannelRules, Retentions
+from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
 from pushd.core.channel_table import ChannelTable
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds, Channel, Retention
@@ -31,9 +31,6 @@ _OVERHEAD = 400
 """Bytes of memory of a message beyond its data and names, counted so that `Bounds.total_bytes` is a limit of memory."""
 
 
-_NO_RULES = ChannelRules()
-
-
 class Log:
     """A log in memory.
 
@@ -41,7 +38,7 @@ class Log:
     :ivar channels: their channels, and those whose messages were removed.
     """
 
-    def __init__(self, epoch: str, bounds: Bounds, rules: ChannelRules = _NO_RULES) -> None:
+    def __init__(self, epoch: str, bounds: Bounds, rules: ChannelRules = NO_RULES) -> None:
         self.epoch = epoch
         self.bounds = bounds
         self._retentions = Retentions(bounds, rules)

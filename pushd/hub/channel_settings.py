@@ -23,8 +23,8 @@ class ChannelSettings:
 
     def reconfigure(self, rules: ChannelRules) -> None:
         """Apply other rules: to messages and subscriptions from now on, and to the history soon."""
-        if rules != self.rules:
-            self.rules = rules
+        before, self.rules = self.rules, rules
+        if rules != before:
             self._backend.reconfigure(rules)
             self.log_rules()
 

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
-from pushd.core.channel_rules import ChannelRules
+from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
@@ -62,7 +62,7 @@ class Hub:
 
     :param max_subscriptions: the maximum number of topics of a connection.
     :param messages_per_second: how many messages an address may publish in a second; None: any number.
-    :param rules: the rules for channels, which the backend has too; None: there are none.
+    :param rules: the rules for channels, which the backend has too.
     :param wall: returns unix seconds, for the times shown to operators.
     """
 
@@ -77,7 +77,7 @@ class Hub:
         budget: Budget | None = None,
         wall: Callable[[], float] = time.time,
         messages_per_second: int | None = None,
-        rules: ChannelRules | None = None,
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._backend = backend
         self._counters = counters
@@ -100,7 +100,7 @@ class Hub:
         self._quotas = Quotas()
         self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self.channel_settings = ChannelSettings(backend, rules or ChannelRules())
+        self.channel_settings = ChannelSettings(backend, rules)
         """The rules for channels."""
         self._publisher = Publisher(
             backend, clock, counters, self.dispatcher, messages_per_second, self.channel_settings

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pushd.core.channel_rules import ChannelRule, ChannelRules
+from pushd.core.channel_rules import NO_RULES, ChannelRule, ChannelRules
 from pushd.core.cursor import EVERYTHING, Age, Last, Since
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds
@@ -40,7 +40,6 @@ RULES = st.lists(
     ),
     max_size=3,
 ).map(ChannelRules)
-NO_RULES = ChannelRules()
 
 
 def published(size: int, ttl: float | None, end: bool) -> st.SearchStrategy[tuple[object, ...]]:

@@ -29,7 +29,7 @@ from pushd.backends.redis.retention_walk import RetentionWalk
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
-from pushd.core.channel_rules import ChannelRules, Retentions
+from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
@@ -71,7 +71,7 @@ class RedisBackend:
     """The backend in Redis.
 
     :param reactor: the reactor; its `seconds` must be monotonic.
-    :param rules: the rules for channels; None: there are none.
+    :param rules: the rules for channels.
     :param wall: returns unix seconds, for messages that are delivered locally.
     """
 
@@ -84,7 +84,7 @@ class RedisBackend:
         bounds: Bounds,
         reactor: Any,
         wall: Callable[[], float],
-        rules: ChannelRules | None = None,
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._address = address
         self._options = options
@@ -114,7 +114,7 @@ class RedisBackend:
             reactor,
             self._patience,
         )
-        retentions = Retentions(bounds, rules or ChannelRules())
+        retentions = Retentions(bounds, rules)
         self._publisher = Publisher(self._commands, self._node, retentions, reactor, self._patience)
         self._reader = Reader(self._commands, bounds.age)
         self._retention_walk = RetentionWalk(self._commands, self._reader, retentions, reactor)

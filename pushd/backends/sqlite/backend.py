@@ -31,7 +31,7 @@ from pushd.backends.sqlite.writer_requests import (
     UrlRequest,
 )
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
-from pushd.core.channel_rules import ChannelRules, Retentions
+from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -55,7 +55,7 @@ class SqliteBackend:
     :param directory: the path of the directory of the history, which no other program may use.
     :param reactor: provides monotonic seconds and `callFromThread`.
     :param wall: returns the time in unix seconds.
-    :param rules: the rules for channels; None: there are none.
+    :param rules: the rules for channels.
     :param sync: what a commit survives: ``full``, a power cut; ``normal``, the death of the process.
     """
 
@@ -68,10 +68,10 @@ class SqliteBackend:
         reactor: Any,
         wall: Callable[[], float] = time.time,
         sync: str = "full",
-        rules: ChannelRules | None = None,
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._bounds = bounds
-        self._retentions = Retentions(bounds, rules or ChannelRules())
+        self._retentions = Retentions(bounds, rules)
         self._reactor = reactor
         self._wall = wall
         callbacks = ResultCallbacks(
