@@ -104,6 +104,10 @@ class Counters:
         """Revocations that this node has learned, by what they name."""
         self.kept_revocations = 0
         """Revocations that are kept."""
+        self.requests: Counter[str] = Counter()
+        """Requests that were answered or refused, by outcome."""
+        self.open_requests = 0
+        """Requests that wait for their replies."""
         self.latency = Durations()
         """The time from publish to socket, for each slice of subscribers."""
         self.loop_delay = Durations()
@@ -174,6 +178,8 @@ def _families(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> It
     yield _labelled("pushd_disconnects", "Subscribers disconnected by pushd.", "reason", counters.disconnects)
     yield _labelled("pushd_revoked", "Revocations that this node has learned.", "kind", counters.revocations)
     yield GaugeMetricFamily("pushd_revocations", "Revocations that are kept.", counters.kept_revocations)
+    yield _labelled("pushd_requests", "Requests answered or refused.", "outcome", counters.requests)
+    yield GaugeMetricFamily("pushd_requests_open", "Requests that wait for their replies.", counters.open_requests)
     yield _histogram("pushd_latency_seconds", "Time from publish to socket.", counters.latency)
     yield _histogram("pushd_loop_delay_seconds", "Delay of a timer due every second.", counters.loop_delay)
     yield from _of_backend(usage)

@@ -84,7 +84,10 @@ def test_source_archive_contains_every_file_of_a_directory(source: Path, name: s
     assert contents(source / name) == expected
 
 
-@pytest.mark.parametrize("name", ["CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["CHANGELOG.md", "Dockerfile", "LICENSE", "Makefile", "README.md", "compose.yaml", "pyproject.toml", "setup.py"],
+)
 def test_source_archive_contains_top_level_files(source: Path, name: str) -> None:
     assert (source / name).read_bytes() == (ROOT / name).read_bytes()
 

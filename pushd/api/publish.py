@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from pushd.core.errors import BadChannel, BadParameter, BadRequest, BadTtl, NotFound, Refusal, TooLarge
+from pushd.core.errors import BadChannel, BadParameter, BadTtl, Forbidden, NotFound, Refusal, TooLarge
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
-from pushd.core.names import check_channel, check_publishable
+from pushd.core.names import REPLY, check_channel, check_publishable, is_reply
 from pushd.http.answers import json_answer
 from pushd.http.errors import prefers_text
+from pushd.http.message_body import check_body_is_data, content_type_of, type_of_data
 from pushd.http.query import decimal, name_in_path, parameter
 from pushd.http.refusals import UnsupportedType
 from pushd.http.request import Request
@@ -22,8 +23,6 @@ from pushd.wire.json_messages import encode, refusal_object
 from pushd.wire.publication import check_size, parse_publication
 
 _NDJSON = "application/x-ndjson"
-_CURL_DEFAULT = "application/x-www-form-urlencoded"
-"""The content type that curl sends by default, which says nothing about the data."""
 _MAX_KEY = 255
 """The most bytes of an idempotency key."""
 _MAX_LINES = 50_000
@@ -37,7 +36,7 @@ _MAX_CHANNELS = 1000
 class PublishResource(HttpResource):
     """``POST``: publish. ``GET``: the status of a channel. ``DELETE``: delete a channel."""
 
-    write_parameters = frozenset({"end", "event", "ttl"})
+    write_parameters = frozenset({"end", "event", "keep", "ttl"})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
@@ -52,34 +51,31 @@ class PublishResource(HttpResource):
         """Publish a message or a batch."""
         name = name_in_path(request)
         request.prioritize()
-        _check_body_is_data(request)
+        check_body_is_data(request)
         if not request.postpath:
             return await self._publish_batch(request)
         channels = [check_publishable(channel) for channel in name.split(",", _MAX_CHANNELS)]
         if len(channels) > _MAX_CHANNELS:
             raise BadChannel(f"a message must not go to more than {_MAX_CHANNELS} channels at once")
         drafts = self._drafts(request, list(dict.fromkeys(channels)))
-        check_topics(request.peer, "publish", channels)  # all of them, before anything is stored
+        published = [channel for channel in channels if not is_reply(channel)]
+        check_topics(request.peer, "publish", published)  # all of them, before anything is stored
         receipts = await self._hub.publish_all(request.peer, drafts, _key(request, name), as_whole=True)
         return _answer_receipts(request, receipts, is_list="," in name)
 
     put = post
 
     def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
-        content_type = _content_type(request) or None
-        if content_type is not None and essence(content_type) == _CURL_DEFAULT:
-            content_type = None
+        content_type = type_of_data(request)
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
-        end = parameter(request, b"end")
-        if end not in (None, "0", "1"):
-            raise BadParameter("end must be 0 or 1")
+        end, keep = _flag(request, b"end") or False, _flag(request, b"keep")
         limits = self.context.limits
-        first = draft(channels[0], data, content_type, event, ttl, end=end == "1", max_event=limits.event)
+        first = draft(channels[0], data, content_type, event, ttl, end=end, keep=keep, max_event=limits.event)
         check_size(len(first.data), limits.message)
         return [first, *(structs.replace(first, channel=channel) for channel in channels[1:])]
 
     async def _publish_batch(self, request: Request) -> Answer:
-        if essence(_content_type(request)) != _NDJSON:
+        if essence(content_type_of(request)) != _NDJSON:
             raise UnsupportedType(f"Content-Type of a batch must be {_NDJSON}; use /pub/CHANNEL for a single message")
         if request.body.count(b"\n") + (not request.body.endswith(b"\n")) > _MAX_LINES:
             raise TooLarge(f"batch must not exceed {_MAX_LINES} lines, empty ones included")
@@ -124,33 +120,24 @@ class PublishResource(HttpResource):
     async def delete(self, request: Request) -> Answer:
         """Delete a channel with its history."""
         channel = _channel(request)
-        await self._hub.delete(request.peer, check_publishable(channel))
+        if is_reply(check_publishable(channel)):
+            raise Forbidden(f"channel name must not begin with {REPLY}: these channels are for replies")
+        await self._hub.delete(request.peer, channel)
         return json_answer(request, {"deleted": channel})
-
-
-def _content_type(request: Request) -> str:
-    """Return the content type; empty if there is none."""
-    return (request.getHeader(b"content-type") or b"").decode("latin-1")
-
-
-def _check_body_is_data(request: Request) -> None:
-    """Check that the body is the data itself.
-
-    :raises UnsupportedType: when it has a content coding (RFC 9110, section 8.4).
-    :raises BadRequest: when it is only a part of the data (RFC 9110, section 14.5).
-    """
-    coding = request.getHeader(b"content-encoding")
-    if coding and any(each.strip().lower() != b"identity" for each in coding.split(b",")):
-        request.setHeader(b"Accept-Encoding", b"identity")
-        raise UnsupportedType("body must be sent without Content-Encoding")
-    if request.getHeader(b"content-range") is not None:
-        raise BadRequest("body must be the whole message, without Content-Range")
 
 
 def _channel(request: Request) -> str:
     if not request.postpath:
         raise NotFound("channel is missing; use /pub/CHANNEL")
     return check_channel(name_in_path(request))
+
+
+def _flag(request: Request, name: bytes) -> bool | None:
+    """Return a parameter that is 0 or 1; None if it is not given."""
+    value = parameter(request, name)
+    if value not in (None, "0", "1"):
+        raise BadParameter(f"{name.decode()} must be 0 or 1")
+    return None if value is None else value == "1"
 
 
 def _ttl(request: Request) -> float | None:

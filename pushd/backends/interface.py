@@ -7,7 +7,9 @@ bounds of retention. `tests/backends/contract.py` tests these guarantees for eac
   guaranteed, `on_resync` or `on_lost` is called.
 - A message is in the history, as far as the bounds allow, before `publish` returns and before `on_message` is called
   with it. So a message that came too early for a subscription is in its next `page`. Only messages with
-  `Message.is_local` are in no history.
+  `Message.is_local` and ephemeral ones are in no history.
+- Ephemeral messages are passed to `on_message` at most once, at their place among the others of their publisher. Each
+  has the sequence of the message that it follows.
 - A gap covers all messages that are missing in a `page` because they were evicted, expired or otherwise lost.
 
 Coroutines that need not wait complete without a reactor turn. All methods are called, and all callbacks must be called,
@@ -44,6 +46,35 @@ def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
 
 
+class RequestListener(Protocol):
+    """What a backend shared by several nodes calls for requests and replies.
+
+    A mark is a number that the node with the responders compares: a request is lost at that node when its oldest
+    responder has a greater number.
+    """
+
+    def on_seek(self, node: str, channel: str, seconds: float) -> float | None:
+        """Called when another node has a request; return the mark of this node, or None if it has no responder.
+
+        For `seconds`, `Backend.report_responders` is called when responders of the channel leave.
+        """
+
+    def on_responders_left(self, node: str, channel: str, oldest: float) -> None:
+        """Called with the number of the oldest responder that another node still has; infinite if it has none."""
+
+    def on_node_lost(self, node: str) -> None:
+        """Called when a node of `answering_nodes` is gone."""
+
+    def answering_nodes(self) -> Collection[str]:
+        """Return the other nodes whose responders may answer open requests of this node."""
+
+    def request_channel(self, token: str) -> str | None:
+        """Return the channel of an open request of this node; None if there is none."""
+
+    def on_reply(self, token: str, reply: Draft) -> bool:
+        """Answer an open request of this node; return whether it was open."""
+
+
 class BackendEvents(NamedTuple):
     """The callbacks of a backend. They do not block and do not wait."""
 
@@ -72,6 +103,8 @@ class BackendEvents(NamedTuple):
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
     on_kick: Callable[[str], None] = _ignore
     """Called with a subject whose connections another node has asked to close."""
+    requests: RequestListener | None = None
+    """The open requests of this node; None if it has none."""
 
 
 class Duplicate(NamedTuple):
@@ -166,16 +199,24 @@ class Backend(Protocol):
         :raises Refusal: when the history cannot be read now.
         """
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         """Return the next messages of topics after a position, in id order, and the gaps since that position.
 
         A page that is not the last one has a later position, but perhaps no messages.
+
+        A subscription that was opened with `Latest` passes `StartPosition.latest_until` on. As long as `after` is
+        before that and of the same epoch, a page has only the newest kept message of each channel up to there, and no
+        gaps. The page that reaches it has it as its position and is marked as the last. What is newer is received live,
+        or read by further pages.
 
         :param after: the position of the start or of the page before. If it is of another epoch, the page starts at the
             oldest message, with a gap for each topic.
         :param count: the most messages.
         :param size: no further message is added once the messages have this many bytes (`Message.size`). The first one
             is added whatever its size.
+        :param latest_until: None: all messages are returned.
         :raises Refusal: when the history cannot be read now.
         """
 
@@ -233,6 +274,36 @@ class Backend(Protocol):
         """Return whether a signed URL was used, and its time is not over.
 
         :raises Refusal: when that cannot be found out now.
+        """
+
+    @property
+    def node(self) -> str:
+        """The name of this node in hexadecimal digits, by which other nodes find it; empty if there are none."""
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        """Ask all other nodes whether they have responders of a channel; return when all have answered, or are late.
+
+        From then on, for `seconds`, `on_responders_left` is called when responders of a node that was found leave, and
+        `on_node_lost` when the node does.
+
+        :param on_found: called with each node that has some and its mark, as the answers arrive.
+        :raises Refusal: when they cannot be asked.
+        """
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+
+    async def request_channel(self, token: str) -> str | None:
+        """Return the channel of an open request of another node; None if there is none.
+
+        :param token: the token of the request, which ends with the name of its node.
+        :raises Refusal: when the node cannot be asked, or does not answer.
+        """
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        """Answer an open request of another node; return whether it was open, so that the reply is the first one.
+
+        :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
         """
 
     async def usage(self) -> Usage:

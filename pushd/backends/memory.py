@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.revocations_file import RevocationsFile
+from pushd.backends.single_node import SingleNode
 from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
@@ -17,7 +18,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.log import Log
 from pushd.core.log_reader import LogReader
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
@@ -26,7 +27,7 @@ from pushd.net.turn_slices import Slices
 _SWEEP_SECONDS = 1.0
 
 
-class MemoryBackend:
+class MemoryBackend(SingleNode):
     """A backend that is a `Log` in memory. Long operations are spread over several reactor turns.
 
     :param clock: the monotonic clock by which messages expire.
@@ -87,8 +88,11 @@ class MemoryBackend:
     async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
         return await self._slices.run(self._reader.open(topics, since, self._wall(), self._clock.seconds()))
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
-        return await self._slices.run(self._reader.page(topics, after, count, size, self._clock.seconds()))
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
+        now = self._clock.seconds()
+        return await self._slices.run(self._reader.page(topics, after, count, size, now, latest_until))
 
     async def info(self, channel: str) -> ChannelInfo | None:
         await self._expire()
@@ -127,6 +131,11 @@ class MemoryBackend:
         return self._events.revocations() if self._events else ()
 
     def _publish(self, draft: Draft) -> Message | Refusal:
+        if not draft.keep:
+            message = transient(draft, self._log.epoch, self._log.head, self._wall())
+            if self._events:
+                self._events.on_message(message)
+            return message
         try:
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:

@@ -46,7 +46,7 @@ class CatchUp:
         """The channels that ended during the replay and whose end was not sent, in the order of their ends, each with
         the sequence after which it ended. Of several ends of a channel the last one counts."""
         self.origin: MessageId | None = None
-        """The position from which the replay starts; None before the topics are opened."""
+        """The position from which the replay contains all messages; None before the topics are opened."""
         self.position = 0
         """The sequence up to which the history was read."""
         self.reads_history = False
@@ -97,9 +97,12 @@ class CatchUp:
         message, limits = delivery.message, self._limits
         is_full = len(self.held) >= limits.messages or self._bytes + message.size > limits.bytes
         if is_full or limits.budget.is_over:
+            if not message.is_kept:
+                return
             self._discard_held()
         if self._skipped:
-            self._skipped = message.seq
+            if message.is_kept:
+                self._skipped = message.seq
             return
         self.held.append(delivery)
         self._bytes += message.size
@@ -125,7 +128,7 @@ class CatchUp:
     def has_reached(self, position: MessageId) -> bool:
         """Return whether the replay, read up to `position`, and the held messages are complete together.
 
-        If so, the held messages that the replay has read are discarded.
+        If so, the held messages that the replay has read are discarded, and ephemeral ones that were before these.
         """
         epoch, seq = position
         if self._is_invalidated or self._skipped > seq:
@@ -133,7 +136,7 @@ class CatchUp:
             self._skipped = 0
             return False
         of_epoch = [delivery for delivery in self.held if delivery.message.epoch == epoch]
-        self._set_held([delivery for delivery in of_epoch if delivery.message.seq > seq])
+        self._set_held([delivery for delivery in of_epoch if delivery.order > seq])
         return True
 
     def _discard_held(self) -> None:

@@ -21,6 +21,8 @@ class Subscribe:
     slow: Policy | None = None
     begin: bool = False
     """Whether the reply is followed by a begin object, in formats that have one."""
+    responder: bool = False
+    """Whether the connection counts as a responder for all its topics from then on, patterns too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,15 @@ class PublishMessage:
     """Publish a message."""
 
     draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """Publish a message as a request, and return the first reply to it."""
+
+    draft: Draft
+    timeout: float
+    """Seconds to wait for the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,17 @@ class Quit:
 
 
 Command = (
-    Subscribe | Unsubscribe | PublishMessage | ReadHistory | ReadStatus | SetFormat | Authenticate | Ping | Help | Quit
+    Subscribe
+    | Unsubscribe
+    | PublishMessage
+    | SendRequest
+    | ReadHistory
+    | ReadStatus
+    | SetFormat
+    | Authenticate
+    | Ping
+    | Help
+    | Quit
 )
 
 
@@ -128,9 +149,29 @@ class Published:
     """The message was accepted."""
 
     id: str
+    """Empty if it is ephemeral."""
     subscribers: int
     is_local: bool = False
     """Whether it was delivered to the subscribers of this node only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The first reply to a request. It may follow the replies to later commands."""
+
+    number: int
+    """Which request of the connection it was, from 1."""
+    channel: str
+    """The channel of the request."""
+    reply: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A request was refused, or not answered; see `Replied`."""
+
+    number: int
+    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +220,8 @@ Reply = (
     | Subscribed
     | Unsubscribed
     | Published
+    | Replied
+    | RequestRefused
     | HistoryResult
     | StatusResult
     | Pong

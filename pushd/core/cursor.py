@@ -1,6 +1,6 @@
 """Cursors: where a subscription begins.
 
-``since`` is an id (``EPOCH-SEQ``), ``all``, ``last:N``, a duration back from now (``10m``) or unix seconds.
+``since`` is an id (``EPOCH-SEQ``), ``all``, ``last:N``, ``latest``, a duration back from now (``10m``) or unix seconds.
 Without a cursor, a subscriber receives only messages published from now on.
 """
 
@@ -45,6 +45,10 @@ class Time(NamedTuple):
     unix: float
 
 
+class Latest(NamedTuple):
+    """Begin with the newest kept message of each channel."""
+
+
 class Everything(NamedTuple):
     """Begin with the oldest kept message."""
 
@@ -53,10 +57,11 @@ class Now(NamedTuple):
     """Begin with the next message."""
 
 
-Since = MessageId | Last | Age | Time | Everything | Now
+Since = MessageId | Last | Latest | Age | Time | Everything | Now
 
 NOW: Final = Now()
 EVERYTHING: Final = Everything()
+LATEST: Final = Latest()
 
 
 def parse_id(text: str) -> MessageId | None:
@@ -85,6 +90,8 @@ def parse_since(text: str) -> Since:
         return NOW
     if text == "all":
         return EVERYTHING
+    if text == "latest":
+        return LATEST
     if found_id := parse_id(text):
         return found_id
     if found := _LAST.fullmatch(text):
@@ -93,4 +100,4 @@ def parse_since(text: str) -> Since:
         return Age(float(found[1]) * _UNIT_SECONDS[found[2]])
     if found := _UNIX.fullmatch(text):
         return Time(float(found[0]))
-    raise BadSince("since must be a message id, all, last:N, a duration such as 10m, or unix seconds")
+    raise BadSince("since must be a message id, all, latest, last:N, a duration such as 10m, or unix seconds")

@@ -30,6 +30,10 @@ class Wire(Protocol):
     def has_begin(self) -> bool:
         """Whether the format has a begin object, with the start cursor."""
 
+    @property
+    def has_reply_to(self) -> bool:
+        """Whether the format shows the channel for the reply to a request."""
+
     def begin(self, cursor: MessageId, connection: str) -> bytes:
         """Encode a start cursor and the id of the connection; ``b""`` if the format has no begin object."""
 
@@ -70,6 +74,7 @@ class StatelessWire:
 
     is_stateful = False
     has_begin = False
+    has_reply_to = False
 
     @property
     def name(self) -> str:
@@ -126,10 +131,14 @@ MEMORY_OVERHEAD: Final = 400
 class Delivery:
     """One message with its frames, one per wire."""
 
-    __slots__ = ("_frames", "charged", "holders", "message", "size")
+    __slots__ = ("_frames", "charged", "holders", "message", "order", "rank", "size")
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self.order = message.order
+        """See `Message.order`."""
+        self.rank = 0
+        """Its place among all messages of a reactor turn."""
         self.size = message.size
         """The bytes that it counts against limits."""
         self.holders = 0
@@ -164,12 +173,11 @@ def encode(deliveries: Iterable[Delivery], wire: Wire) -> tuple[list[bytes], Wir
 class Batch:
     """Deliveries that are sent together, in id order, with their joined frames, one block per wire."""
 
-    __slots__ = ("_blocks", "deliveries", "first", "last", "size")
+    __slots__ = ("_blocks", "deliveries", "first", "size")
 
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self.deliveries = deliveries
-        self.first = deliveries[0].message.seq
-        self.last = deliveries[-1].message.seq
+        self.first = deliveries[0].order
         self.size = deliveries[0].size if len(deliveries) == 1 else sum([delivery.size for delivery in deliveries])
         """The bytes of its messages, as counted against limits."""
         self._blocks: dict[Wire, bytes] = {}
@@ -204,7 +212,7 @@ class Recent:
 
     def of(self, message: Message) -> Delivery:
         """Return the delivery of a message: the same one as long as it is cached."""
-        if message.is_local:
+        if message.order != message.seq:  # it has no id of its own
             return Delivery(message)
         key = (message.epoch, message.seq)
         delivery = self._deliveries.get(key)

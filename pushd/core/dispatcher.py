@@ -8,6 +8,7 @@ in which the messages were accepted.
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from pushd.core.delivery import Batch, Delivery, Recent, Wire
@@ -47,10 +48,10 @@ def send_one_by_one(sends: list[Callable[[bytes], int]], block: bytes) -> Sequen
 
 
 def _in_order(channels: Sequence[Sequence[Delivery]]) -> Sequence[Delivery]:
-    """Merge the deliveries of several channels, each in id order."""
+    """Merge the deliveries of several channels, each in order."""
     if len(channels) == 1:
         return channels[0]
-    return sorted(chain.from_iterable(channels), key=lambda delivery: delivery.message.seq)
+    return sorted(chain.from_iterable(channels), key=attrgetter("rank"))
 
 
 def _places(bits: int) -> Iterator[int]:
@@ -91,6 +92,9 @@ class Dispatcher:
         """The time at which the messages of this turn were accepted."""
         self._lagging: list[Subscriber] = []
         self._newest = 0
+        """The sequence of the newest message of the history that was accepted."""
+        self._newest_order = 0
+        """The `Delivery.order` of the newest message that was gathered."""
         self._served = 0
         self._recent = recent
         self._send_each = send_each
@@ -117,7 +121,7 @@ class Dispatcher:
     def unsubscribe(self, topics: Sequence[str], subscriber: Subscriber) -> None:
         """Remove a subscriber from topics. It receives no message of them any more, not even an accepted one."""
         self.discard(topics, subscriber)
-        subscriber.unsubscribe(*topics, newest=self._newest)
+        subscriber.unsubscribe(*topics, newest=max(self._newest, self._newest_order))
 
     def discard(self, topics: Iterable[str], subscriber: Subscriber) -> None:
         """Remove a closed subscriber from topics."""
@@ -153,8 +157,9 @@ class Dispatcher:
         return not (self._jobs or self._gathered)
 
     def accept(self, message: Message) -> None:
-        """Accept a message that is in the history now."""
-        self._newest = message.seq
+        """Accept a message that is in the history now, or that is only delivered."""
+        if message.is_kept:
+            self._newest = message.seq
         if self._index.match(message.channel):
             if not message.is_mark:
                 self._gather(message)
@@ -249,8 +254,10 @@ class Dispatcher:
     def _gather(self, message: Message) -> None:
         if not self._gathered and not self._jobs:
             self._now = self._clock()
-            self._served = message.seq - 1
+            self._served = message.seq - 1 if message.is_kept else self._newest
         delivery = self._recent.of(message)
+        delivery.rank = message.seq * _TURN_MESSAGES + self._count
+        self._newest_order = delivery.order
         self._gathered.setdefault(message.channel, []).append(delivery)
         self._count += 1
         self._bytes += delivery.size
@@ -348,6 +355,8 @@ class Dispatcher:
     def _send(self, ready: list[Subscriber], wire: Wire, batch: Batch, failures: list[DeliveryFailure]) -> None:
         try:
             block = batch.block(wire)
+            if not block:  # such as an ephemeral message that contains the boundary of the wire
+                return
             shorter = self._send_each([subscriber.handle for subscriber in ready], block)
         except Exception as cause:
             failures.extend([DeliveryFailure(subscriber, cause) for subscriber in ready])

@@ -134,6 +134,16 @@ class Channel:
         """Iterate over the kept messages newer than sequence `seq`, oldest first."""
         return islice(self.messages, self._position(seq), None)
 
+    def newest_upto(self, seq: int) -> Message | None:
+        """Return the newest kept message up to sequence `seq`; None if there is none."""
+        messages = self.messages
+        if not messages:
+            return None
+        if messages[-1].seq <= seq:
+            return messages[-1]
+        number = self._position(seq)
+        return messages[number - 1] if number else None
+
     def count(self, after: int, upto: int) -> int:
         """Return the number of kept messages after sequence `after`, up to `upto`."""
         return max(0, self._position(upto) - self._position(after))

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 
-from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
+from pushd.core.cursor import Age, Everything, Last, Latest, MessageId, Now, Since, Time
 from pushd.core.history import Channel
+from pushd.core.latest import ReadLimits, before_newest, newest_of, scan_newest
 from pushd.core.log import Log
 from pushd.core.losses import NO_LOSS, LossQuery, NewestLoss
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
-from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition
+from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition, newest_upto
 from pushd.core.steps import STEP, Steps
 from pushd.core.timestamp import round_timestamp
 
@@ -27,6 +28,7 @@ _NAMES_STEP = 4096
 _QUERIES_SIZE = 512 << 10
 """Characters of the topics of all cached queries, each worth up to 100 bytes of memory."""
 
+_Since = MessageId | Last | Age | Time | Everything | Now
 _Start = tuple[int, tuple[Gap, ...], Sequence[NewestLoss]]
 """The sequence at which a subscription starts, the gaps to report, and the losses that need no report."""
 
@@ -45,6 +47,8 @@ class LogReader:
         log = self._log
         if now >= log.due:
             yield from log.expire(now)
+        if isinstance(since, Latest):
+            return (yield from self._open_latest(topics))
         seq, gaps, known = yield from self._start(topics, since, time)
         position = MessageId(log.epoch, seq)
         is_return = isinstance(since, MessageId)
@@ -55,22 +59,34 @@ class LogReader:
         kept = () if is_return else (yield from self._kept(known_gaps, seq))
         return StartPosition(position, gaps, needs_replay, is_complete, known_gaps, kept)
 
-    def page(self, topics: Sequence[str], after: MessageId, count: int, size: int, now: float) -> Steps[Page]:
+    def page(
+        self,
+        topics: Sequence[str],
+        after: MessageId,
+        count: int,
+        size: int,
+        now: float,
+        latest_until: MessageId | None = None,
+    ) -> Steps[Page]:
         """Return the next page of a replay.
 
         :param count: the most messages.
         :param size: bytes of messages after which no further one is added.
+        :param latest_until: see `StartPosition`.
         """
         log = self._log
         if now >= log.due:
             yield from log.expire(now)
+        upto = newest_upto(after, latest_until, log.epoch)
+        if upto:
+            return (yield from self._page_of_latest(topics, after.seq, upto, ReadLimits(count, size, _PAGE_EFFORT)))
         is_foreign = after.epoch != log.epoch
         start = 0 if is_foreign else after.seq
         losses_before = log.losses.count
         messages, seq = yield from self._read(topics, start, count, size)
         losses = yield from self._losses_of(topics, start)
         if log.losses.count != losses_before:  # a message that was removed meanwhile is part of a gap
-            messages = [message for message in messages if log.timeline.get(message.seq) is not None]
+            messages = self._still_kept(messages)
         gaps = self._all_lost(topics, losses, after, "epoch") if is_foreign else self._gaps(topics, losses, after)
         if next(log.timeline.after(seq), None) is not None:
             return Page(tuple(messages), gaps, MessageId(log.epoch, seq), is_last=False)
@@ -101,9 +117,43 @@ class LogReader:
             del best[limit:]
         return best
 
+    # The newest message of each channel
+
+    def _open_latest(self, topics: Sequence[str]) -> Steps[StartPosition]:
+        log, head = self._log, self._log.head
+        channels = self._histories(topics)
+        if any(map(is_pattern, topics)):
+            channels = log.channels.active.values()
+        seq = yield from before_newest(list(channels), self._query(topics).interest.covers, head)
+        ended = sum(self._is_finished(topic, seq, is_return=False) for topic in topics)
+        return StartPosition(
+            MessageId(log.epoch, seq),
+            gaps=(),
+            needs_replay=seq < log.head or ended > 0,
+            is_complete=ended == len(topics),
+            latest_until=MessageId(log.epoch, head),
+        )
+
+    def _page_of_latest(self, topics: Sequence[str], after: int, upto: int, limits: ReadLimits) -> Steps[Page]:
+        """Return a page with the newest message of each channel. It has no gaps: older messages are not missing."""
+        log = self._log
+        losses_before = log.losses.count
+        if any(map(is_pattern, topics)):
+            messages, seq = yield from scan_newest(log, self._query(topics).interest.covers, after, upto, limits)
+        else:
+            messages, seq = newest_of(self._histories(topics), after, upto, limits)
+        if log.losses.count != losses_before:
+            messages = self._still_kept(messages)
+        is_last = seq >= upto
+        ended = tuple(topic for topic in topics if self._is_finished(topic, seq, is_return=False)) if is_last else ()
+        return Page(tuple(messages), (), MessageId(log.epoch, seq), is_last, ended)
+
+    def _still_kept(self, messages: Sequence[Message]) -> list[Message]:
+        return [message for message in messages if self._log.timeline.get(message.seq) is not None]
+
     # The start of a subscription
 
-    def _start(self, topics: Sequence[str], since: Since, time: float) -> Steps[_Start]:
+    def _start(self, topics: Sequence[str], since: _Since, time: float) -> Steps[_Start]:
         log = self._log
         match since:
             case Now():

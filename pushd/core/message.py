@@ -11,9 +11,10 @@ from typing import NamedTuple
 import msgspec
 
 from pushd.core.charsets import CODECS, UTF8_LABELS
-from pushd.core.errors import BadContentType, BadEvent, BadTtl
+from pushd.core.errors import BadContentType, BadEvent, BadParameter, BadTtl
 from pushd.core.json_input import check_json
 from pushd.core.media_type import charset, essence, is_media_type, picture_type, with_utf8
+from pushd.core.timestamp import round_timestamp
 
 TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
@@ -63,6 +64,12 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     end: bool = False
     sender: str | None = None
     """The subject of its publisher, if that is authenticated. The hub sets it: no input of a publisher does."""
+    keep: bool = True
+    """Whether it is stored. Otherwise it is ephemeral: delivered to connected subscribers only."""
+    names_keep: bool = False
+    """Whether its publisher has said so. Otherwise the rules for channels may change it."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request. The hub sets it."""
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -88,11 +95,23 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     is_local: bool = False
     """Whether it is delivered on one node only, while the backend is unavailable. It is in no history and has the id
     of the last message that is, so that a cursor taken from it misses nothing."""
+    is_kept: bool = True
+    """Whether it was accepted into the history. An ephemeral message has the sequence of the newest message before it,
+    which is not its id: it has none."""
+    reply_to: str | None = None
+    """The channel for the reply, if it is a request."""
 
     @property
     def id(self) -> str:
         """``EPOCH-SEQ``."""
         return f"{self.epoch}-{self.seq}"
+
+    @property
+    def order(self) -> int:
+        """The least sequence after it: a topic receives it live if it starts before that. For a message of the history
+        its sequence; one that is in no history follows the message whose sequence it has.
+        """
+        return self.seq if self.is_kept and not self.is_local else self.seq + 1
 
     @property
     def size(self) -> int:
@@ -116,6 +135,7 @@ def draft(
     ttl: float | None = None,
     *,
     end: bool = False,
+    keep: bool | None = None,
     max_event: int = 255,
 ) -> Draft:
     """Validate a message to publish; the channel must have been checked.
@@ -127,18 +147,49 @@ def draft(
         the type of a picture, or octets.
     :param event: the event type, at most `max_event` bytes.
     :param ttl: seconds to keep it, if shorter than the retention of the history.
+    :param keep: whether it is stored. None: it is, unless the rules for channels say otherwise.
     :raises BadContentType, BadEvent, BadTtl: when the value is invalid.
+    :raises BadParameter: when it is not stored, and has a time to live or ends its channel.
     :raises BadJson: when the content type is JSON and the data is not.
     """
     if ttl is not None and not 0 < ttl <= _MAX_TTL:
         raise BadTtl("ttl must be a positive number of seconds, at most ten years")
+    if keep is False and (ttl is not None or end):
+        raise BadParameter("message that is not kept must have neither ttl nor end")
     if event:
         _check_event(event, max_event)
     if content_type is None:
         kind, encoding = (TEXT, "text") if _is_utf8(data) else (picture_type(data) or BINARY, "binary")
     else:
         kind, data, encoding = _encoded(content_type, data, end)
-    return Draft(channel, data, kind, encoding, event or None, ttl, end)
+    return Draft(
+        channel, data, kind, encoding, event or None, ttl, end, keep=keep is not False, names_keep=keep is not None
+    )
+
+
+def transient(draft: Draft, epoch: str, seq: int, time: float, *, is_local: bool = False) -> Message:
+    """Return the message of a draft that is delivered without being stored.
+
+    :param seq: the sequence of the newest message before it.
+    :param time: unix seconds.
+    :param is_local: whether it is not stored because the backend is unavailable; see `Message.is_local`.
+    """
+    return Message(
+        epoch,
+        seq,
+        None,
+        draft.channel,
+        round_timestamp(time),
+        draft.data,
+        draft.content_type,
+        draft.encoding,
+        draft.event,
+        draft.end,
+        draft.sender,
+        is_local,
+        draft.keep,
+        draft.reply_to,
+    )
 
 
 def _check_event(event: str, most: int) -> None:

@@ -16,8 +16,12 @@ from pushd.core.patterns import PatternSet
 
 MAX_BYTES = 255
 """The most bytes of a channel name or pattern."""
+REPLY = "$reply/"
+"""The prefix of the channels to which replies are published; the rest of the name is the token of the request."""
 _CACHE_SIZE = 4096
 """The number of entries of each cache: checked names, and channels matched against patterns."""
+_FEW_PREFIXES = 8
+"""The most beginnings of patterns that each channel is compared with: some 100 ns."""
 _TOO_LONG = f"must not exceed {MAX_BYTES} bytes"
 _ONE = "*"
 _REST = "**"
@@ -41,15 +45,21 @@ def check_channel(name: str) -> str:
 
 @lru_cache(_CACHE_SIZE)
 def check_publishable(name: str) -> str:
-    """Return `name` if it is a channel that a publisher may use: names that begin with ``$`` are the daemon's.
+    """Return `name` if it is a channel that a publisher may use, or that of a reply: other names that begin with ``$``
+    are the daemon's.
 
     :raises BadChannel: when it is not a channel name.
     :raises Forbidden: when it begins with ``$``.
     """
     check_channel(name)
-    if name[0] == "$":
+    if name[0] == "$" and not is_reply(name):
         raise Forbidden("channel name must not begin with $: these names are reserved for the daemon")
     return name
+
+
+def is_reply(channel: str) -> bool:
+    """Return whether what is published to a channel is the reply to a request."""
+    return channel.startswith(REPLY)
 
 
 @lru_cache(_CACHE_SIZE)
@@ -236,6 +246,9 @@ class Interest:
         self._cache = self._names.copy()
         self.patterns = PatternSet([name for name in names if is_pattern(name)])
         """The patterns among the topics, in the same order."""
+        prefixes = {name[: name.index(_ONE)] for name in names if is_pattern(name)}
+        self._prefixes = tuple(prefixes) if len(prefixes) <= _FEW_PREFIXES and "" not in prefixes else None
+        """What the channels that the patterns match begin with; None if that excludes none, or there are many."""
 
     @property
     def is_exact(self) -> bool:
@@ -246,6 +259,8 @@ class Interest:
         """Return whether messages of `channel` belong to one of the topics."""
         is_covered = self._cache.get(channel)
         if is_covered is None:
+            if self._prefixes is not None and not channel.startswith(self._prefixes):
+                return False
             if len(self._cache) >= _CACHE_SIZE + len(self._names):
                 self._cache = self._names.copy()
             is_covered = self._cache[channel] = self.patterns.matches(channel)

@@ -1,7 +1,7 @@
 """The outbox: the bounded queue of a slow subscriber, with a policy for when it is full.
 
 ``disconnect`` closes the connection, whose cursor stays valid; ``drop`` discards the oldest messages and records the
-gap; ``latest`` keeps only the newest message of each channel.
+gap; ``latest`` keeps only the newest message of each channel. Ephemeral messages are discarded before that.
 """
 
 import enum
@@ -103,6 +103,7 @@ class Outbox:
         "_limits",
         "_newest",
         "_queue",
+        "_transient",
     )
 
     def __init__(self, limits: QueueLimits) -> None:
@@ -113,6 +114,8 @@ class Outbox:
         """The position of the leftmost of `_queue`."""
         self._holes = 0
         """How many of `_queue` are None."""
+        self._transient = 0
+        """How many of the queued messages are ephemeral."""
         self._newest: _Newest | None = None
         """Maintained as soon as `Policy.LATEST` is used."""
         self._bytes = 0
@@ -153,7 +156,9 @@ class Outbox:
         self._queue.append(delivery)
         self._bytes += delivery.size
         self._limits.budget.hold(delivery)
-        if self._newest is not None:
+        if not delivery.message.is_kept:
+            self._transient += 1
+        if self._newest is not None and self._is_tracked(delivery):
             self._newest.add(delivery.message.channel, self._first + len(self._queue) - 1)
         eager = policy is Policy.LATEST and self._limits.eager
         return self._make_room(policy) if eager or self._is_over() else 0
@@ -208,7 +213,8 @@ class Outbox:
         :raises NoRoom: when the policy is to disconnect.
         """
         before = len(self)
-        if policy is Policy.DISCONNECT:
+        self._drop_transient()
+        if policy is Policy.DISCONNECT and before == len(self):
             raise NoRoom("too many bytes are queued for all subscribers together, and most of them for this one")
         if policy is Policy.LATEST:
             self._keep_newest()
@@ -221,7 +227,7 @@ class Outbox:
         self._limits.budget.release_all(self)
         self._set_dropped({})
         self._all_dropped = None
-        self._bytes = 0
+        self._bytes = self._transient = 0
         self._newest = None
         self._replace([])
 
@@ -229,7 +235,7 @@ class Outbox:
         while (delivery := self._queue.popleft()) is None:
             self._first += 1
             self._holes -= 1
-        if self._newest is not None:
+        if self._newest is not None and self._is_tracked(delivery):
             self._newest.remove(delivery.message.channel, self._first)
         self._first += 1
         self._release(delivery)
@@ -237,6 +243,8 @@ class Outbox:
 
     def _release(self, delivery: Delivery) -> None:
         self._bytes -= delivery.size
+        if not delivery.message.is_kept:
+            self._transient -= 1
         self._limits.budget.release(delivery)
 
     def _is_over(self) -> bool:
@@ -245,10 +253,14 @@ class Outbox:
 
     def _make_room(self, policy: Policy) -> int:
         before = len(self)
+        if policy is Policy.LATEST and self._limits.eager:
+            self._keep_newest()
+        if self._transient and self._is_over():
+            self._drop_transient(self._queue[-1])
         if policy is Policy.DROP:
             while self._is_over():
                 self._drop(self._pop().message)
-        elif policy is Policy.LATEST:
+        elif policy is Policy.LATEST and self._is_over():
             self._keep_newest()
         if self._is_over():
             raise TooSlow(
@@ -257,6 +269,29 @@ class Outbox:
             )
         return before - len(self)
 
+    def _drop_transient(self, newest: Delivery | None = None) -> None:
+        """Drop the ephemeral messages: those before `newest`, then that one too if the queue is still too long."""
+        spared = newest.message if newest is not None and not newest.message.is_kept else None
+        if self._transient > (spared is not None):
+            self.retain(lambda message: message.is_kept or message is spared)
+        if spared is not None and self._is_over():
+            self._drop_newest()
+
+    def _drop_newest(self) -> None:
+        """Drop the message that was put last."""
+        delivery = self._queue.pop()
+        assert delivery is not None, "the last must be a message"
+        if self._newest is not None and self._is_tracked(delivery):
+            self._newest.remove(delivery.message.channel, self._first + len(self._queue))
+        self._release(delivery)
+        while self._queue and self._queue[-1] is None:
+            self._queue.pop()
+            self._holes -= 1
+
+    def _is_tracked(self, delivery: Delivery) -> bool:
+        """Return whether a message counts as the newest of its channel: an ephemeral one displaces no other."""
+        return delivery.message.is_kept or self._limits.eager
+
     def _keep_newest(self) -> None:
         """Remove the superseded messages. The holes stay until most positions are holes."""
         newest = self._newest
@@ -264,7 +299,8 @@ class Outbox:
             newest = self._newest = _Newest()
             for place, each in enumerate(self._queue, self._first):
                 assert each is not None, "there must be no holes before the newest are tracked"
-                newest.add(each.message.channel, place)
+                if self._is_tracked(each):
+                    newest.add(each.message.channel, place)
         for place in newest.superseded:
             delivery = self._queue[place - self._first]
             assert delivery is not None, "a superseded message must be queued"
@@ -282,7 +318,8 @@ class Outbox:
         if self._newest is not None:
             self._newest = _Newest()
             for place, delivery in enumerate(deliveries):
-                self._newest.add(delivery.message.channel, place)
+                if self._is_tracked(delivery):
+                    self._newest.add(delivery.message.channel, place)
 
     def _drop(self, message: Message) -> None:
         if self._all_dropped is not None:

@@ -47,7 +47,7 @@ class Poll(Subscriber):
         self._pending: Sequence[Gap] = ()
         """Gaps after `position`."""
         self.position = ""
-        """The id from which to continue if there are no messages."""
+        """The id from which to continue if there are no messages, or only ephemeral ones."""
         self.has_ended = False
         """Whether every channel has ended, so that nothing can follow."""
 
@@ -89,7 +89,7 @@ class Poll(Subscriber):
     def finish(self) -> None:
         """Return what has been received, which may be nothing."""
         messages = self._messages[: self._fits()]
-        position = messages[-1].id if messages else self.position
+        position = next((message.id for message in reversed(messages) if message.is_kept), self.position)
         self._consumer.deliver_result(PollResult(messages, self._gaps, position, self.has_ended))
 
     def _take_pending(self) -> None:

@@ -251,11 +251,12 @@ class QueuedOutput(TopicFilter):
         return frames + self._encode(deliveries[done:] if done else deliveries)
 
     def _reopen(self, deliveries: Iterable[Delivery]) -> None:
-        """Record that the channels of deliveries have begun anew."""
+        """Record that the channels of deliveries have begun anew. An ephemeral message changes nothing about them."""
         ended = self._ended
         if ended:
             for delivery in deliveries:
-                ended.pop(delivery.message.channel, None)
+                if delivery.message.is_kept:
+                    ended.pop(delivery.message.channel, None)
             if not ended:
                 self._set_threshold()
 

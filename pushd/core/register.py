@@ -29,6 +29,11 @@ class Register:
         subscriber.peer.register(self._newest, int(now), self._ids)
         self._open[self._newest] = subscriber
 
+    @property
+    def newest(self) -> int:
+        """The number of the newest connection, open or closed; 0 before the first."""
+        return self._newest
+
     def remove(self, subscriber: Subscriber) -> None:
         """Remove a registered subscriber.
 

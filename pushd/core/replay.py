@@ -36,6 +36,9 @@ class StartPosition(NamedTuple):
     after the opening. Empty if all known gaps are reported, or if the backend does not count them."""
     start_cursor: MessageId | None = None
     """See `cursor`; None when that is the position."""
+    latest_until: MessageId | None = None
+    """With `Latest`, the head of the log at the opening: up to there, only the newest message of each channel is read.
+    Otherwise None."""
 
     @property
     def cursor(self) -> MessageId:
@@ -55,9 +58,21 @@ class Page(NamedTuple):
     position: MessageId
     """The position of the replay; later than the last message where messages of other channels were skipped."""
     is_last: bool
-    """Whether nothing was left to read when the page was made."""
+    """Whether nothing was left to read when the page was made. Also True at `StartPosition.latest_until`: what is newer
+    is received live, or read by further pages."""
     ended: tuple[str, ...] = ()
     """On the last page: the channels that have ended."""
+
+
+def newest_upto(after: MessageId, latest_until: MessageId | None, epoch: str) -> int:
+    """Return the sequence up to which a page after `after` has only the newest message of each channel.
+
+    :param epoch: the epoch of the log.
+    :return: 0 for a page with all messages.
+    """
+    if latest_until is None or not epoch == after.epoch == latest_until.epoch or after.seq >= latest_until.seq:
+        return 0
+    return latest_until.seq
 
 
 class ChannelInfo(NamedTuple):

@@ -126,7 +126,8 @@ class Subscriber(QueuedOutput):
                     self.newest = batch.deliveries[-1]
                     self.wire = wire.after(self.newest.message)
                 self.sent += len(batch.deliveries)
-                self.outlet.write(batch.block(wire))
+                if block := batch.block(wire):
+                    self.outlet.write(block)
             return 0
         outbox, policy = self._outbox, self._policy
         return sum([outbox.put(delivery, policy) for delivery in batch.deliveries])
@@ -169,7 +170,8 @@ class Subscriber(QueuedOutput):
             deliveries += held
             origin = catch_up.origin or page.position
             self._set_origins(catch_up.topics, origin.seq if origin.epoch == epoch else 0)
-            self.go_live(catch_up.topics, held[-1].message.seq if held else page.position.seq)
+            kept = [delivery.message.seq for delivery in held if delivery.message.is_kept]
+            self.go_live(catch_up.topics, max(kept, default=page.position.seq))
             ends = dict(sorted((dict.fromkeys(page.ended, page.position.seq) | ends).items(), key=itemgetter(1)))
         frames += self._encode_in_order(deliveries, ends)
         if done:

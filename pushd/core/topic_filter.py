@@ -94,9 +94,7 @@ class TopicFilter:
 
     def _is_live(self, message: Message) -> bool:
         """Return whether a message is, or was, received live by one of the topics."""
-        seq, channel = message.seq, message.channel
-        if message.is_local:
-            seq += 1
+        seq, channel = message.order, message.channel
         if seq > self.starts.get(channel, REPLAYING):
             return True
         pattern = self._earliest_pattern(channel)

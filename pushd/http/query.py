@@ -172,6 +172,20 @@ def begin_of(request: Request, wire: Wire, default: bool) -> bool:
     return default if word is None else word == "1"
 
 
+def responder_of(request: Request, *, has_reply_to: bool) -> bool:
+    """Return whether a subscriber asks to be a responder: the parameter ``responder``.
+
+    :param has_reply_to: whether the format of the answer shows the channel for the reply.
+    :raises BadParameter: when it is neither 0 nor 1, or the format does not show it.
+    """
+    word = parameter(request, b"responder")
+    if word not in (None, "0", "1"):
+        raise BadParameter("responder must be 0 or 1")
+    if word == "1" and not has_reply_to:
+        raise BadParameter("responder=1 needs a format in which messages have reply_to, such as json")
+    return word == "1"
+
+
 def require_no_subpath(request: Request) -> None:
     """Check that a path ends at the resource.
 

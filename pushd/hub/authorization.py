@@ -6,6 +6,7 @@ from pushd.core.cursor import Now, Since
 from pushd.core.errors import NotGranted, Refusal, TokenMissing
 from pushd.core.grant import Action, Operation
 from pushd.core.message import Draft
+from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 
@@ -57,7 +58,10 @@ def check_credential(peer: Peer, what: str) -> None:
 
 
 def granted(peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | Refusal]:
-    """Return drafts, with a refusal in the place of each that the peer may not publish."""
+    """Return drafts, with a refusal in the place of each that the peer may not publish.
+
+    Whether it may publish a reply depends on the channel of the request; see `pushd.hub.requests`.
+    """
     return drafts if peer.grant.is_full else (_granted(peer, draft) for draft in drafts)
 
 
@@ -114,7 +118,7 @@ def _renew(subscriber: Subscriber, renew: Callable[[Peer], None]) -> None:
 
 def _granted(peer: Peer, draft: Draft | Refusal) -> Draft | Refusal:
     try:
-        if not isinstance(draft, Refusal):
+        if not (isinstance(draft, Refusal) or is_reply(draft.channel)):
             check_topics(peer, "publish", (draft.channel,))
     except (NotGranted, TokenMissing) as refusal:
         return refusal.without_traceback()

@@ -26,15 +26,19 @@ class ChannelSettings:
         before, self.rules = self.rules, rules
         if rules != before:
             self._backend.reconfigure(rules)
-            self.log_rules()
+            self._log_rules()
 
-    def log_rules(self) -> None:
-        """Log the rules, if there are any or were others before."""
-        self.log.info("Rules for channels, of which the first match counts: {rules}", rules=self.rules.overview())
+    def start(self) -> None:
+        """Log the rules, if there are any."""
+        if self.rules:
+            self._log_rules()
 
-    def complete(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
-        """Return messages to publish with what the rules set where their publisher has set nothing."""
-        return [self._complete(draft) for draft in drafts] if self.rules else drafts
+    def complete(self, drafts: Sequence[Draft], *, has_key: bool = False) -> Sequence[Draft]:
+        """Return messages to publish with what the rules set where their publisher has set nothing.
+
+        :param has_key: whether they have an idempotency key, with which they are kept.
+        """
+        return [self._complete(draft, has_key) for draft in drafts] if self.rules else drafts
 
     def choose_policy(self, subscriber: Subscriber, topics: Sequence[str]) -> None:
         """Give a subscriber the slow-consumer policy that the rules have for its topics, unless it has named one.
@@ -49,8 +53,15 @@ class ChannelSettings:
         rule = self.rules.rule_of(channel) if peer.grant.may_operate("channels") else None
         return None if rule is None else rule.match
 
-    def _complete(self, draft: Draft) -> Draft:
+    def _log_rules(self) -> None:
+        self.log.info("Rules for channels, of which the first match counts: {rules}", rules=self.rules.overview())
+
+    def _complete(self, draft: Draft, has_key: bool) -> Draft:
         rule = self.rules.rule_of(draft.channel)
-        if rule is None or rule.ttl is None or draft.ttl is not None or (draft.end and not draft.data):
+        if rule is None or not draft.keep or draft.ttl is not None:
+            return draft
+        if rule.keep is False and not (draft.names_keep or draft.end or has_key):
+            return structs.replace(draft, keep=False)
+        if rule.ttl is None or (draft.end and not draft.data):
             return draft
         return structs.replace(draft, ttl=rule.ttl)

@@ -26,6 +26,7 @@ from pushd.core.errors import (
     Kicked,
     NotGranted,
     Refusal,
+    Stopping,
     UnknownChannel,
     UnknownConnection,
 )
@@ -45,6 +46,7 @@ from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
 from pushd.hub.replay import Replay, drained
+from pushd.hub.requests import Requests
 from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
 from pushd.hub.subscriptions import Subscriptions
@@ -100,13 +102,15 @@ class Hub:
         self._quotas = Quotas()
         self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
         """The credentials of open connections."""
-        self.channel_settings = ChannelSettings(backend, rules)
+        settings = self.channel_settings = ChannelSettings(backend, rules)
         """The rules for channels."""
-        self._publisher = Publisher(
-            backend, clock, counters, self.dispatcher, messages_per_second, self.channel_settings
-        )
+        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second, settings)
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
+        self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
+        """Requests and replies."""
+        self._publisher.reply = self.requests.reply
+        self._subscriptions.on_left = self.requests.topics_left
         self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
         self._listener = BackendListener(
             self.dispatcher,
@@ -127,18 +131,23 @@ class Hub:
         """
         revocations = self.revocations
         events = self._listener.events()._replace(
-            on_revocations=revocations.on_revocations, revocations=revocations.known, on_kick=revocations.on_kick
+            on_revocations=revocations.on_revocations,
+            revocations=revocations.known,
+            on_kick=revocations.on_kick,
+            requests=self.requests,
         )
-        if self.channel_settings.rules:
-            self.channel_settings.log_rules()
+        self.channel_settings.start()
         await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
 
     def begin_shutdown(self) -> None:
-        """Report the daemon as not ready from now on, and send all accepted messages to ready subscribers."""
+        """Report the daemon as not ready from now on, send all accepted messages to ready subscribers, and refuse all
+        requests that wait for replies.
+        """
         self.unavailable_reason = _STOPPING
         self._scheduler.flush()
+        self.requests.stop(Stopping(_STOPPING))
 
     def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
         """Change limits, for subscriptions and messages from now on."""
@@ -286,6 +295,7 @@ class Hub:
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
+        self.requests.remove(subscriber)
         self._quotas.remove(subscriber.peer)
 
     def disconnect(self, subscriber: Subscriber, cause: Exception) -> None:

@@ -1,6 +1,6 @@
 """Publishing: single messages, batches in time slices, and repeats with an idempotency key."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
@@ -12,10 +12,11 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import IdempotencyMismatch, NotGranted, Refusal, TokenMissing
+from pushd.core.errors import BadParameter, IdempotencyMismatch, NoRequest, NotGranted, Refusal, TokenMissing
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
+from pushd.core.names import is_reply
 from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.channel_settings import ChannelSettings
@@ -36,6 +37,7 @@ class Receipt(NamedTuple):
     """The answer to a publish."""
 
     id: str
+    """Empty for an ephemeral message."""
     channel: str
     subscribers: int
     """Number of subscribers at this node."""
@@ -44,7 +46,7 @@ class Receipt(NamedTuple):
 
     def facts(self) -> dict[str, object]:
         """Return the public fields, in the order in which they are shown."""
-        facts: dict[str, object] = {"id": self.id, "channel": self.channel, "subscribers": self.subscribers}
+        facts: dict[str, object] = {"id": self.id or None, "channel": self.channel, "subscribers": self.subscribers}
         return facts | {"local": True} if self.is_local else facts
 
 
@@ -91,15 +93,39 @@ class Publisher:
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
+        self.reply: Callable[[Peer, Draft], Awaitable[Receipt]] = _no_requests
+        """Delivers a reply to a request."""
 
     async def publish(self, peer: Peer, draft: Draft) -> Receipt:
         """See `Hub.publish`."""
-        check_topics(peer, "publish", (draft.channel,))
+        draft = self.admit(peer, draft)
+        if draft.channel[0] == "$" and is_reply(draft.channel):
+            return await self.reply(peer, draft)
+        (receipt,) = await self._publish(peer, [draft])
+        if isinstance(receipt, Refusal):
+            raise receipt
+        return receipt
+
+    def admit(self, peer: Peer, draft: Draft) -> Draft:
+        """Return a message with its sender, counted in the rates of the peer; for a reply `reply` checks the grant.
+
+        :raises NotGranted: when the peer may not publish it.
+        :raises RateLimited: when it exceeds a rate.
+        """
+        if not is_reply(draft.channel):
+            check_topics(peer, "publish", (draft.channel,))
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
             self.rates.take(peer, 1, len(draft.data))
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
+        return draft
+
+    async def publish_admitted(self, peer: Peer, draft: Draft) -> Receipt:
+        """Publish a message that was admitted.
+
+        :raises Refusal: when the backend did not accept it.
+        """
         (receipt,) = await self._publish(peer, [draft])
         if isinstance(receipt, Refusal):
             raise receipt
@@ -115,6 +141,8 @@ class Publisher:
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         drafts = granted(peer, drafts)
+        if key is not None:
+            drafts = map(_unless_transient, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
@@ -165,12 +193,24 @@ class Publisher:
                 await deferLater(self._clock, 0)
             if not as_whole:  # a repeat with the key must publish the same messages of a slice
                 items = self.rates.admit(peer, items, as_whole=key is not None)
+            rest: Sequence[Draft | Receipt | Refusal] = items
+            if any(isinstance(item, Draft) and item.channel[0] == "$" for item in items):
+                rest = [await self._if_reply(peer, item) for item in items]
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
             slice_key = None if key is None else _key_of_slice(key, len(receipts), items)
-            accepted = iter(await self._publish(peer, [item for item in items if isinstance(item, Draft)], slice_key))
-            receipts += [next(accepted) if isinstance(item, Draft) else item for item in items]
+            accepted = iter(await self._publish(peer, [item for item in rest if isinstance(item, Draft)], slice_key))
+            receipts += [next(accepted) if isinstance(item, Draft) else item for item in rest]
         return receipts
+
+    async def _if_reply(self, peer: Peer, item: Draft | Receipt | Refusal) -> Draft | Receipt | Refusal:
+        """Deliver an item if it is a reply; return what takes its place."""
+        if isinstance(item, Draft) and is_reply(item.channel):
+            try:
+                return await self.reply(peer, item)
+            except Refusal as refusal:
+                return refusal.without_traceback()
+        return item
 
     async def _match_ahead(self, channels: Iterable[str]) -> None:
         """Find the subscribers of channels, which are cached then, in as many reactor turns as it takes."""
@@ -187,7 +227,7 @@ class Publisher:
         receipts: list[Receipt | Refusal] = []
         if not drafts:  # all of them were refused
             return receipts
-        drafts = self._channel_settings.complete(drafts)
+        drafts = self._channel_settings.complete(drafts, has_key=key is not None)
         for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)
@@ -199,8 +239,13 @@ class Publisher:
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
             subscribers = len(self._subscribers_of(draft.channel))
-            receipts.append(Receipt(accepted.id, draft.channel, subscribers, accepted.is_local))
+            id = accepted.id if accepted.is_kept else ""
+            receipts.append(Receipt(id, draft.channel, subscribers, accepted.is_local))
         return receipts
+
+
+async def _no_requests(peer: Peer, draft: Draft) -> Receipt:
+    raise NoRequest("there are no requests")
 
 
 def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft | Refusal]:
@@ -208,10 +253,17 @@ def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft 
     return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
 
 
+def _unless_transient(draft: Draft | Refusal) -> Draft | Refusal:
+    """Return the draft of a publish with an idempotency key, or a refusal if it is not kept."""
+    if isinstance(draft, Refusal) or draft.keep:
+        return draft
+    return BadParameter("message that is not kept must not have an Idempotency-Key")
+
+
 def _if_granted(peer: Peer, receipt: Receipt | Refusal) -> Receipt | Refusal:
     """Return a remembered receipt, or a refusal if the peer may not publish to its channel any more."""
     try:
-        if isinstance(receipt, Receipt):
+        if isinstance(receipt, Receipt) and not is_reply(receipt.channel):
             check_topics(peer, "publish", (receipt.channel,))
     except (NotGranted, TokenMissing) as refusal:
         return refusal.without_traceback()

@@ -77,11 +77,13 @@ class Queries:
         while not complete and len(messages) < limit and size > 0:
             if position != opening.position:
                 await self._turns.next_turn()
-            page = await self._backend.page(topics, position, min(limit - len(messages), _PAGE_MESSAGES), size)
+            count = min(limit - len(messages), _PAGE_MESSAGES)
+            page = await self._backend.page(topics, position, count, size, opening.latest_until)
             messages += page.messages
             gaps += reports.of_page(page)
             size -= sum(message.size for message in page.messages)
-            position, complete = page.position, page.is_last
+            is_latest = position != opening.latest_until and page.position == opening.latest_until
+            position, complete = page.position, page.is_last and not is_latest
         return HistoryPage(messages, tuple(gaps), position)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:

@@ -56,7 +56,8 @@ class Replay:
             return
         gaps = catch_up.reports.opened(opening)
         self._counters.gaps.update(gap.reason for gap in gaps)
-        position = catch_up.origin = opening.position
+        position, latest_until = opening.position, opening.latest_until
+        catch_up.origin = latest_until or position  # only after it all messages are received
         page = Page((), (), position, is_last=not opening.needs_replay)
         await drained(subscriber)
         if report_gaps:
@@ -72,13 +73,16 @@ class Replay:
                 await self._turns.next_turn()
                 await drained(subscriber)
             position = page.position
-            page = await self._read_page(subscriber, catch_up, position)
+            page = await self._read_page(subscriber, catch_up, position, latest_until)
 
-    async def _read_page(self, subscriber: Subscriber, catch_up: CatchUp, position: MessageId) -> Page:
+    async def _read_page(
+        self, subscriber: Subscriber, catch_up: CatchUp, position: MessageId, latest_until: MessageId | None
+    ) -> Page:
         """Read the next page; retry while the backend is unavailable and the replay is not cancelled."""
         while subscriber.catch_up is catch_up:
+            topics = tuple(catch_up.topics)
             try:
-                return await self._backend.page(tuple(catch_up.topics), position, _PAGE_MESSAGES, _PAGE_BYTES)
+                return await self._backend.page(topics, position, _PAGE_MESSAGES, _PAGE_BYTES, latest_until)
             except Unavailable:
                 await deferLater(self._clock, _RETRY_SECONDS)
         return Page((), (), position, is_last=False)

@@ -32,7 +32,10 @@ from pushd.core.command import (
     Quit,
     ReadHistory,
     ReadStatus,
+    Replied,
     Reply,
+    RequestRefused,
+    SendRequest,
     SetFormat,
     StatusResult,
     Subscribe,
@@ -44,7 +47,8 @@ from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
 from pushd.core.message import Draft, main_reason
-from pushd.core.names import Scope
+from pushd.core.names import Scope, is_reply
+from pushd.core.open_requests import AskerLeft
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.hub.authorization import check_credential
@@ -177,7 +181,7 @@ class Session(Generic[T]):
         hub, peer = self._context.hub, self._subscriber.peer
         match command:
             case PublishMessage(draft):
-                self._check_scope((draft.channel,))
+                await self._check_publish_scope(draft.channel)
                 receipt = await hub.publish(peer, draft)
                 answer(Published(receipt.id, receipt.subscribers, receipt.is_local))
             case Subscribe(topics, begin=begin):
@@ -185,6 +189,8 @@ class Session(Generic[T]):
                 if begin and not self._subscriber.wire.has_begin:
                     raise BadCommand("begin=1 needs FORMAT json")
                 await self._subscribe(command, answer)
+            case SendRequest():
+                await self._request(command, answer)
             case Unsubscribe(topics):
                 check_credential(peer, "action unsubscribe")
                 answer(Unsubscribed(tuple(hub.unsubscribe(self._subscriber, topics))))
@@ -224,6 +230,11 @@ class Session(Generic[T]):
 
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
         subscriber, topics = self._subscriber, command.topics
+        requests = self._context.hub.requests
+        if command.responder:
+            requests.check_responder(subscriber.peer, topics)
+            if not subscriber.wire.has_reply_to:
+                raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
         policy = subscriber.policy, subscriber.has_policy
         if command.slow is not None:
             subscriber.choose_policy(command.slow)
@@ -232,9 +243,44 @@ class Session(Generic[T]):
         except Refusal:
             subscriber.policy, subscriber.has_policy = policy
             raise
+        if command.responder:
+            requests.add_responder(subscriber)
         gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
+
+    async def _request(self, command: SendRequest, answer: Callable[[Reply], None]) -> None:
+        """Publish a request. It is answered when its reply arrives; other commands are executed meanwhile.
+
+        :raises NoRoom: when the peer does not read, and the memory limit is exceeded.
+        """
+        hub, subscriber, channel = self._context.hub, self._subscriber, command.draft.channel
+        number = hub.requests.number(subscriber)
+
+        def on_reply(reply: Draft) -> None:
+            answer(Replied(number, channel, reply))
+
+        def on_failure(failure: Failure) -> None:
+            if isinstance(failure.value, Refusal):
+                answer(RequestRefused(number, failure.value))
+            elif not failure.check(AskerLeft):
+                failure.raiseException()
+
+        def close(failure: Failure) -> None:
+            hub.disconnect(subscriber, failure.value if isinstance(failure.value, Exception) else Exception(failure))
+
+        try:
+            self._check_scope((channel,))
+            reply = await hub.requests.ask(subscriber.peer, command.draft, command.timeout, subscriber)
+        except Refusal as refusal:
+            answer(RequestRefused(number, refusal))
+            return
+        reply.addCallbacks(on_reply, on_failure).addErrback(close)
+
+    @property
+    def waits_for_replies(self) -> bool:
+        """Whether requests of the peer are open."""
+        return self._context.hub.requests.has_open(self._subscriber)
 
     async def _authenticate(self, token: str, answer: Callable[[Reply], None]) -> None:
         """Replace the grant of the peer by that of a token, and unsubscribe from topics that it does not cover.
@@ -250,6 +296,16 @@ class Session(Generic[T]):
         identity = await authenticator.authenticate(token)
         lost = self._context.hub.credentials.accept(subscriber, identity)
         answer(Authenticated(identity.subject or "", tuple(lost.values())))
+
+    async def _check_publish_scope(self, channel: str) -> None:
+        """Check that a channel, or for a reply that of the request, is within the scope of the peer.
+
+        :raises Forbidden: when it is not.
+        :raises NoRequest: when it is that of a reply, and there is no such request.
+        """
+        if self._scope is not None and is_reply(channel):
+            channel = await self._context.hub.requests.channel_of(self._subscriber.peer, channel)
+        self._check_scope((channel,))
 
     def _check_scope(self, topics: Iterable[str]) -> None:
         """Check that topics are within the scope of the peer.

@@ -1,14 +1,14 @@
 """Subscriptions: which subscriber has which topics, in the dispatcher and at the backend."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
-from pushd.core.cursor import NOW, Last, MessageId, Now, Since, parse_id
+from pushd.core.cursor import NOW, Last, Latest, MessageId, Now, Since, parse_id
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import Refusal, TooManySubscriptions
 from pushd.core.names import is_pattern
@@ -47,6 +47,8 @@ class Subscriptions:
         self._max_topics = max_topics
         self._counts: Counter[str] = Counter()
         """Number of subscribers at this node, by topic."""
+        self.on_left: Callable[[Subscriber, Sequence[str]], None] = lambda subscriber, topics: None
+        """Called when a subscriber has unsubscribed from topics, or was removed with them."""
         self._removed: deque[tuple[Subscriber, list[str]]] = deque()
         """Removed subscribers, with those of their topics that are still in the index."""
 
@@ -71,7 +73,7 @@ class Subscriptions:
         subscriber.start_replay(fresh).reads_history = not isinstance(since, Now)
         try:
             opening = await self._backend.open(fresh, since)
-            if not isinstance(since, Now | Last) or opening.gaps:
+            if not isinstance(since, Now | Last | Latest) or opening.gaps:
                 opening = opening._replace(start_cursor=await self._start_cursor(fresh, since, opening))
         except BaseException as error:
             self.unsubscribe(subscriber, fresh)
@@ -119,6 +121,7 @@ class Subscriptions:
             self._charge(subscriber, subscriber.topic_bytes - _memory_of(found))
             count_topics(subscriber.peer, -len(found))
         self._count_down(found)
+        self.on_left(subscriber, found)
         return found
 
     def discard(self, subscriber: Subscriber, topics: list[str]) -> None:
@@ -128,6 +131,7 @@ class Subscriptions:
         """
         self._charge(subscriber, 0)
         count_topics(subscriber.peer, -len(topics))
+        self.on_left(subscriber, topics)
         if len(topics) <= _FEW_TOPICS:
             self._discard(subscriber, topics)
             return

@@ -15,6 +15,7 @@ from pushd.api.history import HistoryResource
 from pushd.api.metrics import MetricsResource
 from pushd.api.pages import FAVICON, INDEX
 from pushd.api.publish import PublishResource
+from pushd.api.request import RequestResource
 from pushd.api.revocations import RevocationsResource
 from pushd.api.static_page import PageResource
 from pushd.api.version import VersionResource
@@ -129,6 +130,7 @@ class Root(_Branch):
         routes: dict[bytes, Resource] = {
             b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
             b"pub": PublishResource(context, hub),
+            b"request": RequestResource(context, hub),
             b"sse": self.sse,
             b"stream": stream,
             b"multipart": replace,

@@ -56,10 +56,10 @@ class _HeldRequest:
         self._requests = requests
         self._answer = answer
 
-    async def begin(self, topics: Sequence[str], since: Since, seconds: float) -> None:
+    async def begin(self, topics: Sequence[str], since: Since, seconds: float, *, responder: bool) -> None:
         """Subscribe, then wait for at most `seconds`, counted from when the start position is known."""
         poll, hub = self.subscriber, self._requests.hub
-        opening = await self._requests.live.subscribe(self, topics, since)
+        opening = await self._requests.live.subscribe(self, topics, since, responder=responder)
         if opening is None:
             return
         poll.position = str(opening.cursor)
@@ -137,19 +137,22 @@ class HeldRequests:
         since: Since,
         seconds: float,
         answer: Callable[[PollResult | None], None],
+        *,
+        responder: bool = False,
     ) -> None:
         """Hold a request for at most `seconds` until there are messages for it.
 
         :param transport: the name of the transport, for counters and the log.
         :param answer: called once, perhaps before this returns: with the result, or with None when the client has
             disconnected.
+        :param responder: see `LiveConnections.subscribe`.
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
         slot = self._context.admit_stream(request)
         held = _HeldRequest(self, request, self._context.peer_of(request, transport), self._limits, answer)
         self.live.add(held, slot)
         request.hold(held.client_disconnected, held.hurry)
-        await held.begin(topics, since, seconds)
+        await held.begin(topics, since, seconds, responder=responder)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """Answer all held requests with what there is; `busy` makes no difference, since nothing is queued for them."""

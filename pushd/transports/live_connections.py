@@ -55,14 +55,22 @@ class LiveConnections(Generic[C]):
         self._live[connection] = slot
         self._counters.connections[connection.subscriber.peer.transport] += 1
 
-    async def subscribe(self, connection: C, topics: Sequence[str], since: Since) -> StartPosition | None:
+    async def subscribe(
+        self, connection: C, topics: Sequence[str], since: Since, *, responder: bool = False
+    ) -> StartPosition | None:
         """Subscribe a connection that is being opened; remove it when that fails.
 
+        :param responder: whether it counts as a responder for the topics, patterns too.
         :return: where its replay starts; None when its client has disconnected meanwhile.
         :raises Refusal: when it was closed meanwhile, or cannot be subscribed.
         """
         try:
-            return await self._hub.subscribe(connection.subscriber, topics, since)
+            if responder:
+                self._hub.requests.check_responder(connection.subscriber.peer, topics)
+            opening = await self._hub.subscribe(connection.subscriber, topics, since)
+            if responder:
+                self._hub.requests.add_responder(connection.subscriber)
+            return opening
         except SubscriberClosed as closed:
             if closed.why is not None:
                 raise closed.why from None

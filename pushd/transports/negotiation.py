@@ -36,7 +36,7 @@ class NegotiatingResource(HttpResource):
     :param default: the resource for all other requests.
     """
 
-    parameters = frozenset({"begin", "format", "slow", "timeout", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "format", "responder", "slow", "timeout", *CURSOR_PARAMETERS})
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from pushd.core.message import Message, main_reason
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
 from pushd.http.answers import JSON, json_array, sandbox
-from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, since_of, validator_of
+from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, responder_of, since_of, validator_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.authorization import check_subscribe, check_topics
@@ -63,7 +63,7 @@ class PollResource(HttpResource):
 class LongPollResource(HttpResource):
     """Holds a request until there are messages, or until its timeout."""
 
-    parameters = frozenset({"format", "timeout", *CURSOR_PARAMETERS})
+    parameters = frozenset({"format", "responder", "timeout", *CURSOR_PARAMETERS})
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -79,8 +79,10 @@ class LongPollResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Hold the request until there are messages."""
         poll, seconds = _parse_request(request, self.context), _timeout(request)
+        responder = responder_of(request, has_reply_to=not poll.is_raw)
         deliver = partial(self._deliver, request, poll)
-        await self._held_requests.hold(request, "longpoll", poll.topics, poll.since, seconds, deliver)
+        hold = self._held_requests.hold
+        await hold(request, "longpoll", poll.topics, poll.since, seconds, deliver, responder=responder)
         request.release()
         return None
 
@@ -123,8 +125,10 @@ def _timeout(request: Request) -> float:
 
 def _answer(request: Request, poll: _PollRequest, result: PollResult) -> bytes:
     """Set the headers and return the body: all messages as a JSON array, or the data of the oldest."""
-    messages = result.messages[:1] if poll.is_raw else result.messages
-    last = messages[-1].id if messages else result.position
+    messages = result.messages
+    if poll.is_raw:  # ephemeral ones are skipped, since the cursor of the answer has to be that of the kept one
+        messages = [message for message in messages if message.is_kept][:1] or messages[:1]
+    last = next((message.id for message in reversed(messages) if message.is_kept), result.position)
     for name in (b"Pushd-Id", b"Pushd-Cursor", b"Last-Event-ID"):
         request.setHeader(name, last.encode("ascii"))
     request.setHeader(b"ETag", f'"{last}"'.encode("ascii"))

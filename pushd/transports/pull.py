@@ -1,4 +1,7 @@
-"""Client pull: ``GET /pull/CH``, a page with the newest message that reloads itself."""
+"""Client pull: ``GET /pull/CH``, a page with the newest message that reloads itself.
+
+An ephemeral message is shown if it arrives while a page is held.
+"""
 
 import base64
 from html import escape
@@ -60,23 +63,28 @@ class PullResource(HttpResource):
         channel = check_channel(name_in_path(request))
         self._refresh(request, None)
         since = since_of(request)
-        is_held = _interval(request) == 0 and isinstance(since, MessageId)
-        if is_held and not await self._hold(request, channel, since):
-            return None
-        newest = await self._hub.history(request.peer, (channel,), Last(1), 1, 1)
-        message = newest.messages[-1] if newest.messages else None
-        cursor = message.id if message else str(newest.position)
+        message, cursor = None, ""
+        if _interval(request) == 0 and isinstance(since, MessageId):
+            result = await self._hold(request, channel, since)
+            if result is None:
+                return None
+            if result.messages and not result.messages[-1].is_kept:
+                message, cursor = result.messages[-1], result.position
+        if message is None:
+            newest = await self._hub.history(request.peer, (channel,), Last(1), 1, 1)
+            message = newest.messages[-1] if newest.messages else None
+            cursor = message.id if message else str(newest.position)
         request.setHeader(b"Pushd-Cursor", cursor.encode("ascii"))
         refresh = self._refresh(request, cursor)
         _set_headers(request, refresh)
         page = _PAGE.format(refresh=escape(refresh), title=escape(channel), body=_render_message(message))
         return page.encode("utf-8")
 
-    async def _hold(self, request: Request, channel: str, cursor: Since) -> bool:
-        """Wait for a new message; return whether the client is still connected."""
+    async def _hold(self, request: Request, channel: str, cursor: Since) -> PollResult | None:
+        """Wait for a new message; return None if the client has disconnected."""
         result: Deferred[PollResult | None] = Deferred()
         await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, result.callback)
-        return await result is not None
+        return await result
 
     def _refresh(self, request: Request, cursor: str | None) -> str:
         """Return the value of the ``Refresh`` header: the seconds, and the URL to load then.

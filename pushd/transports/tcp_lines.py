@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
-from pushd.core.command import Goodbye, Reply
+from pushd.core.command import Goodbye, Replied, Reply, RequestRefused
 from pushd.core.delivery import Wire
 from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooLate, TooManyConnections
 from pushd.core.message import Draft
@@ -192,8 +192,7 @@ class LineConnection(TwoWayBackpressure):
     def readConnectionLost(self) -> None:
         """Called when the peer has closed its sending side: answer the pending commands, then close."""
         self._is_half_closed = True
-        if not (self._session.is_busy or self.subscriber.is_closed):
-            self._close(None)
+        self._close_if_done()
 
     def writeConnectionLost(self) -> None:
         """Called when the peer does not read any more: abort the connection."""
@@ -277,9 +276,13 @@ class LineConnection(TwoWayBackpressure):
         self._close(refusal, self.closing_seconds(refusal))
 
     def _answer(self, reply: Reply) -> None:
+        if isinstance(reply, RequestRefused):
+            self._factory.counters.count_refusal(reply.refusal, str(self.subscriber.peer))
         self._send(encode_reply(reply, self.subscriber.wire))
         if isinstance(reply, Goodbye):
             self._close(None)
+        elif isinstance(reply, Replied | RequestRefused):
+            self._close_if_done()
 
     def _send(self, data: bytes) -> None:
         """Send a reply, unless the connection was closed while the command was executed.
@@ -293,9 +296,15 @@ class LineConnection(TwoWayBackpressure):
     def on_idle(self) -> None:
         """Called when all received lines have been executed."""
         if self._is_half_closed:
-            self._close(None)
+            self._close_if_done()
         else:
             self.continue_reading()
+
+    def _close_if_done(self) -> None:
+        """Close if the peer has closed its sending side, and everything that it has sent is answered."""
+        is_done = self._is_half_closed and not (self._session.is_busy or self._session.waits_for_replies)
+        if is_done and not self.subscriber.is_closed:
+            self._close(None)
 
     def _close(self, why: Refusal | None, seconds: float = CLOSE_SECONDS) -> None:
         """Close an open connection within `seconds`; `connectionLost` follows."""

@@ -11,14 +11,14 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pushd.core.command import Published, Reply
+from pushd.core.command import Published, Reply, RequestRefused
 from pushd.core.errors import BadCommand, BadParameter, Ended, NoPong, NoRoom, Refusal, TooLarge, TooLate
 from pushd.core.names import Scope, parse_topics
 from pushd.core.outbox import Policy
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.http.query import CURSOR_PARAMETERS, begin_of, name_in_path, policy_of, since_of
+from pushd.http.query import CURSOR_PARAMETERS, begin_of, name_in_path, policy_of, responder_of, since_of
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -274,6 +274,8 @@ class WebSocket(TwoWayBackpressure):
     def _answer(self, reply: Reply, ref: msgspec.Raw) -> None:
         if isinstance(reply, Published):
             prioritize(self.transport)
+        elif isinstance(reply, RequestRefused):
+            self._resource.context.counters.count_refusal(reply.refusal, str(self.subscriber.peer))
         self._reply(encode_reply(reply, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
@@ -311,7 +313,7 @@ class WebSocket(TwoWayBackpressure):
 class WebSocketResource(HttpResource):
     """The HTTP resource that opens WebSockets."""
 
-    parameters = frozenset({"begin", "slow", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "responder", "slow", *CURSOR_PARAMETERS})
 
     opens = WebSocket
     """The class of the opened WebSockets."""
@@ -373,6 +375,7 @@ class WebSocketResource(HttpResource):
         since, policy = since_of(request), policy_of(request)
         wire = self.frames if is_v1 else self.bare_frames
         begins = begin_of(request, wire, default=False)
+        responder = responder_of(request, has_reply_to=wire.has_reply_to)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
         websocket = self.opens(self, is_v1, self.context.peer_of(request, "websocket"), policy, scope)
@@ -380,7 +383,7 @@ class WebSocketResource(HttpResource):
         request.hold(websocket.client_disconnected)
         opening, begin = None, b""
         if topics:
-            opening = await self.live.subscribe(websocket, topics, since)
+            opening = await self.live.subscribe(websocket, topics, since, responder=responder)
             if opening is None:
                 return None
             begin = wire.begin(opening.cursor, websocket.subscriber.peer.id) if begins else b""

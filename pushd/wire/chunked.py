@@ -27,6 +27,7 @@ class Chunked:
     def __init__(self, wire: Wire) -> None:
         self.data_only = wire.data_only
         self.has_begin = wire.has_begin
+        self.has_reply_to = wire.has_reply_to
         self.is_stateful = wire.is_stateful
         self.name = wire.name
         self._wire = wire

@@ -11,7 +11,7 @@ import msgspec
 
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Refusal
-from pushd.core.message import Gap, Message
+from pushd.core.message import Draft, Gap, Message
 
 _encode_raw = msgspec.json.Encoder().encode
 _SEPARATORS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
@@ -30,11 +30,13 @@ def _encode(value: object) -> bytes:
 
 
 class _Object(msgspec.Struct, omit_defaults=True):
-    id: str
-    prev: str | None
+    id: str | msgspec.UnsetType
+    prev: str | msgspec.UnsetType | None
     channel: str
     time: float
+    kept: bool | msgspec.UnsetType = msgspec.UNSET
     sender: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="from")
+    reply_to: str | msgspec.UnsetType = msgspec.UNSET
     event: str | msgspec.UnsetType = msgspec.UNSET
     content_type: str | msgspec.UnsetType = msgspec.UNSET
     data: str | msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -43,9 +45,15 @@ class _Object(msgspec.Struct, omit_defaults=True):
 
 def encode_message(message: Message) -> bytes:
     """Return a message as a JSON object, without a line end."""
-    fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
+    if message.is_kept:
+        fields = _Object(message.id, message.prev, message.channel, message.time, content_type=message.content_type)
+    else:
+        unset = msgspec.UNSET
+        fields = _Object(unset, unset, message.channel, message.time, False, content_type=message.content_type)
     if message.sender is not None:
         fields.sender = message.sender
+    if message.reply_to is not None:
+        fields.reply_to = message.reply_to
     if message.event is not None:
         fields.event = message.event
     if message.encoding == "json" and message.data:
@@ -55,6 +63,17 @@ def encode_message(message: Message) -> bytes:
     else:
         fields.data = message.data.decode("utf-8")
     return _encode(fields)
+
+
+def data_fields(reply: Draft) -> dict[str, object]:
+    """Return the data of a reply to a request, its content type, and its sender if there is one, as in a message."""
+    sender: dict[str, object] = {} if reply.sender is None else {"from": reply.sender}
+    fields = sender | {"content_type": reply.content_type}
+    if reply.encoding == "json" and reply.data:
+        return fields | {"data": msgspec.Raw(reply.data.translate(_LINE_ENDS))}
+    if reply.encoding == "binary":
+        return fields | {"data_base64": base64.b64encode(reply.data).decode("ascii")}
+    return fields | {"data": reply.data.decode("utf-8")}
 
 
 def encode_begin(cursor: MessageId, connection: str) -> bytes:

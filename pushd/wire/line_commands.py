@@ -25,7 +25,10 @@ from pushd.core.command import (
     Quit,
     ReadHistory,
     ReadStatus,
+    Replied,
     Reply,
+    RequestRefused,
+    SendRequest,
     SetFormat,
     StatusResult,
     Subscribe,
@@ -39,10 +42,11 @@ from pushd.core.errors import BadCommand, BadUtf8, HttpOnLines, Refusal, Unknown
 from pushd.core.identity import MAX_TOKEN_BYTES
 from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable, parse_topics
+from pushd.core.open_requests import DEFAULT_SECONDS
 from pushd.core.outbox import Policy, parse_policy
 from pushd.core.replay import ChannelInfo
 from pushd.wire.json_messages import encode
-from pushd.wire.publication import check_size, parse_publication
+from pushd.wire.publication import check_request, check_size, parse_publication
 from pushd.wire.text_lines import LINE_END, escape, unescape
 
 _OVERHEAD = 4096
@@ -133,6 +137,10 @@ def encode_reply(reply: Reply, wire: Wire) -> bytes:
     match reply:
         case Published(id, subscribers, is_local):
             return encode_receipt(id, subscribers, is_local)
+        case Replied(number, _, answer):
+            return b"REP %d " % number + escape(answer.data) + LINE_END
+        case RequestRefused(number, refusal):
+            return _refusal_line(refusal, f"request {number}: ")
         case Subscribed(topics, gap, cursor, connection, begin):
             line = f"+OK SUB {','.join(topics)} cursor={cursor}{f' gap={gap}' if gap else ''}\r\n".encode()
             return line + wire.begin(cursor, connection) if begin else line
@@ -159,20 +167,24 @@ def encode_reply(reply: Reply, wire: Wire) -> bytes:
 
 
 def encode_receipt(id: str, subscribers: int, is_local: bool) -> bytes:
-    """Return the reply to a publish, ``+OK ID SUBSCRIBERS``."""
-    return b"+OK %b %d%b\r\n" % (id.encode("ascii"), subscribers, b" local" if is_local else b"")
+    """Return the reply to a publish, ``+OK ID SUBSCRIBERS``, with ``-`` as the id of an ephemeral message."""
+    return b"+OK %b %d%b\r\n" % ((id or "-").encode("ascii"), subscribers, b" local" if is_local else b"")
 
 
 def encode_refusal(refusal: Refusal) -> bytes:
     """Return ``-ERR CODE SENTENCE``."""
-    return f"-ERR {refusal.code} ".encode() + escape(str(refusal).encode()) + LINE_END
+    return _refusal_line(refusal, "")
+
+
+def _refusal_line(refusal: Refusal, about: str) -> bytes:
+    return f"-ERR {refusal.code} {about}".encode() + escape(str(refusal).encode()) + LINE_END
 
 
 def _subscribe(rest: str, limits: CommandLimits) -> Command:
-    topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...] [begin=1]")
+    topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...] [begin=1] [responder=1]")
     since: Since = NOW
     slow: Policy | None = None
-    begin = False
+    begin = responder = False
     for option in options:
         name, equals, value = option.partition("=")
         if equals and name == "since":
@@ -181,9 +193,11 @@ def _subscribe(rest: str, limits: CommandLimits) -> Command:
             slow = parse_policy(value)
         elif equals and name == "begin" and value in ("0", "1"):
             begin = value == "1"
+        elif equals and name == "responder" and value in ("0", "1"):
+            responder = value == "1"
         else:
-            raise BadCommand("unknown option of SUB; accepted are since=, slow= and begin=0 or 1")
-    return Subscribe(parse_topics(topics, limits.topics), since, slow, begin)
+            raise BadCommand("unknown option of SUB; accepted are since=, slow=, begin=0 or 1 and responder=0 or 1")
+    return Subscribe(parse_topics(topics, limits.topics), since, slow, begin, responder)
 
 
 def _unsubscribe(rest: str, limits: CommandLimits) -> Command:
@@ -196,6 +210,11 @@ def _publish(rest: str, limits: CommandLimits) -> Command:
 
 def _publish_json(rest: str, limits: CommandLimits) -> Command:
     return PublishMessage(parse_publication(rest.encode("utf-8"), limits.data, limits.event))
+
+
+def _request(rest: str, limits: CommandLimits) -> Command:
+    message = parse_publish(b"PUB " + rest.encode("utf-8"), limits)
+    return SendRequest(check_request(message), DEFAULT_SECONDS)
 
 
 def _history(rest: str, limits: CommandLimits) -> Command:
@@ -237,6 +256,7 @@ _PARSERS: dict[bytes, Callable[[str, CommandLimits], Command]] = {
     b"UNSUB": _unsubscribe,
     b"PUB": _publish,
     b"PUBJ": _publish_json,
+    b"REQ": _request,
     b"HIST": _history,
     b"STAT": _status,
     b"FORMAT": _format,
@@ -247,10 +267,11 @@ _PARSERS: dict[bytes, Callable[[str, CommandLimits], Command]] = {
 }
 
 _HELP = """\
-SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest] [begin=1]\r
+SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest] [begin=1] [responder=1]\r
 UNSUB TOPICS\r
 PUB CH TEXT\r
 PUBJ {"channel":"CH","data":ANY}\r
+REQ CH TEXT\r
 HIST TOPICS [N]\r
 STAT CH\r
 FORMAT text|json|raw\r

@@ -40,10 +40,10 @@ class Replace(StatelessWire):
     def message(self, message: Message) -> bytes:
         """Encode a part and the bytes that make a browser show it.
 
-        Data that contains the boundary would forge a part: a gap is encoded instead.
+        Data that contains the boundary would forge a part: a gap is encoded instead; nothing for an ephemeral one.
         """
         if self._delimiter[2:] in message.data:
-            return self.gap(_gap_of(message))
+            return self.gap(_gap_of(message)) if message.is_kept else b""
         if message.content_type == self._after:
             return message.data + self._next(message)
         part = _type_line(message) + b"\r\n" + message.data + self._next(message)
@@ -131,9 +131,9 @@ class ReplaceSized(StatelessWire):
         return "replace"
 
     def message(self, message: Message) -> bytes:
-        """Encode a part; a gap if the data contains the boundary, as in `Replace`."""
+        """Encode a part; a gap or nothing if the data contains the boundary, as in `Replace`."""
         if self._delimiter[2:] in message.data:
-            return self.gap(_gap_of(message))
+            return self.gap(_gap_of(message)) if message.is_kept else b""
         return b"%bContent-Length: %d\r\n\r\n%b%b\r\n" % (
             _type_line(message),
             len(message.data),
@@ -176,7 +176,7 @@ class _ReplaceSizedAgain(ReplaceSized):
 
 
 class Mixed(StatelessWire):
-    """One part per message, with its length, id and channel. Parts do not replace each other."""
+    """One part per message, with its length, its id unless it is ephemeral, and its channel. All parts stay."""
 
     data_only = False
 
@@ -189,10 +189,10 @@ class Mixed(StatelessWire):
         if self._delimiter[2:] in data:
             data, encoding = base64.encodebytes(data), b"Content-Transfer-Encoding: base64\r\n"
         event = b"Pushd-Event: " + percent_encoded(message.event) + b"\r\n" if message.event is not None else b""
-        return b"%bContent-Length: %d\r\nPushd-Id: %b\r\nPushd-Channel: %b\r\n%b%b\r\n%b%b\r\n" % (
+        return b"%bContent-Length: %d\r\n%bPushd-Channel: %b\r\n%b%b\r\n%b%b\r\n" % (
             _type_line(message),
             len(data),
-            message.id.encode("ascii"),
+            b"Pushd-Id: " + message.id.encode("ascii") + b"\r\n" if message.is_kept else b"",
             percent_encoded(message.channel),
             event,
             encoding,

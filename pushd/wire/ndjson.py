@@ -23,6 +23,7 @@ class JsonLines(StatelessWire):
 
     data_only = False
     has_begin = True
+    has_reply_to = True
 
     def __init__(self, line_end: bytes = b"\n", *, pings: bool = True) -> None:
         self._line_end = line_end

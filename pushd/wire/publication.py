@@ -1,7 +1,7 @@
 """A message as publishers send it in JSON: in a line of a batch, in ``PUBJ``, or in ``publish`` of a WebSocket.
 
 The object has ``channel``, then ``data`` (any JSON value) or ``data_base64``, and optionally ``content_type``,
-``event``, ``ttl`` and ``end``.
+``event``, ``ttl``, ``end`` and ``keep``.
 """
 
 import base64
@@ -9,11 +9,11 @@ import binascii
 
 import msgspec
 
-from pushd.core.errors import BadJson, TooLarge
+from pushd.core.errors import BadJson, BadParameter, Forbidden, TooLarge
 from pushd.core.json_input import decode
 from pushd.core.media_type import essence, picture_type, with_utf8
 from pushd.core.message import BINARY, JSON, Draft, draft
-from pushd.core.names import check_publishable
+from pushd.core.names import REPLY, check_publishable, is_reply
 
 
 class Publication(msgspec.Struct, forbid_unknown_fields=True):
@@ -26,6 +26,7 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
     event: str | None = None
     ttl: float | None = None
     end: bool = False
+    keep: bool | None = None
 
 
 _decoder = msgspec.json.Decoder(Publication)
@@ -54,7 +55,14 @@ def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
     data, content_type = _data(publication)
     check_size(len(data), max_data)
     made = draft(
-        channel, data, content_type, publication.event, publication.ttl, end=publication.end, max_event=max_event
+        channel,
+        data,
+        content_type,
+        publication.event,
+        publication.ttl,
+        end=publication.end,
+        keep=publication.keep,
+        max_event=max_event,
     )
     check_size(len(made.data), max_data)
     return made
@@ -67,6 +75,19 @@ def check_size(size: int, limit: int) -> None:
     """
     if size > limit:
         raise TooLarge(f"message data must not exceed {limit} bytes (got {size})")
+
+
+def check_request(message: Draft) -> Draft:
+    """Return a message if it may be a request.
+
+    :raises Forbidden: when it is a reply.
+    :raises BadParameter: when it has a time to live, or ends its channel.
+    """
+    if is_reply(message.channel):
+        raise Forbidden(f"a request must not be published to {REPLY}: these channels are for replies")
+    if message.ttl is not None or message.end:
+        raise BadParameter("a request must not have ttl or end: it is not kept")
+    return message
 
 
 def _data(publication: Publication) -> tuple[bytes, str | None]:

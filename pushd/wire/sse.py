@@ -41,7 +41,7 @@ class Sse(StatelessWire):
         return b"event: begin\nid: %b\ndata: %b\n\n" % (str(cursor).encode("ascii"), encode_begin(cursor, connection))
 
     def message(self, message: Message) -> bytes:
-        """Encode a message as an event with an id."""
+        """Encode a message as an event, with an id unless it is ephemeral."""
         data = base64.b64encode(message.data) if message.encoding == "binary" else message.data
         return self._event(message, _LINE_END.split(data))
 
@@ -67,7 +67,7 @@ class Sse(StatelessWire):
 
     @staticmethod
     def _event(message: Message, lines: Sequence[bytes]) -> bytes:
-        head = b"id: " + message.id.encode("ascii") + b"\n"
+        head = b"id: " + message.id.encode("ascii") + b"\n" if message.is_kept else b""
         if message.event is not None:
             head += b"event: " + message.event.encode("utf-8") + b"\n"
         return head + b"".join([b"data: " + line + b"\n" for line in lines]) + b"\n"
@@ -76,6 +76,8 @@ class Sse(StatelessWire):
 class SseJson(Sse):
     """One event per message, with the JSON message as its data."""
 
+    has_reply_to = True
+
     def message(self, message: Message) -> bytes:
-        """Encode a message as an event with an id and the JSON message as its data."""
+        """Encode a message as an event with the JSON message as its data, and with an id unless it is ephemeral."""
         return self._event(message, [encode_message(message)])

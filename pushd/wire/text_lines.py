@@ -40,8 +40,9 @@ class TextLines(StatelessWire):
     data_only = False
 
     def message(self, message: Message) -> bytes:
-        """Encode ``MSG CH ID TEXT``."""
-        return f"MSG {message.channel} {message.id} ".encode() + escape(message.data) + LINE_END
+        """Encode ``MSG CH ID TEXT``, with ``-`` as the id of an ephemeral message."""
+        id = message.id if message.is_kept else "-"
+        return f"MSG {message.channel} {id} ".encode() + escape(message.data) + LINE_END
 
     def gap(self, gap: Gap) -> bytes:
         """Encode ``GAP TOPIC FROM TO REASON``."""

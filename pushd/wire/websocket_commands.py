@@ -16,7 +16,10 @@ from pushd.core.command import (
     Pong,
     Published,
     PublishMessage,
+    Replied,
     Reply,
+    RequestRefused,
+    SendRequest,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -26,21 +29,23 @@ from pushd.core.cursor import NOW, Since, parse_since
 from pushd.core.errors import BadCommand, Refusal, UnknownCommand
 from pushd.core.json_input import decode
 from pushd.core.names import parse_topics
+from pushd.core.open_requests import DEFAULT_SECONDS, check_timeout
 from pushd.core.outbox import parse_policy
-from pushd.wire.json_messages import encode, refusal_object
+from pushd.wire.json_messages import data_fields, encode, refusal_object
 from pushd.wire.line_commands import CommandLimits
-from pushd.wire.publication import Publication, to_draft
+from pushd.wire.publication import Publication, check_request, to_draft
 from pushd.wire.websocket_frames import TEXT, frame
 
 SUBPROTOCOL: Final = "pushd.v1"
 _NULL: Final = msgspec.Raw(b"null")
-_VERBS: Final = ("subscribe", "unsubscribe", "publish", "ping", "auth")
+_VERBS: Final = ("subscribe", "unsubscribe", "publish", "request", "ping", "auth")
 
 
 class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     subscribe: str
     since: str | float | None = None
     slow: str | None = None
+    responder: bool = False
     ref: msgspec.Raw = _NULL
 
 
@@ -51,6 +56,12 @@ class _Unsubscribe(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Publish(Publication):
     channel: str = msgspec.field(name="publish")
+    ref: msgspec.Raw = _NULL
+
+
+class _Request(Publication):
+    channel: str = msgspec.field(name="request")
+    timeout: float = DEFAULT_SECONDS
     ref: msgspec.Raw = _NULL
 
 
@@ -69,6 +80,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "subscribe": msgspec.json.Decoder(_Subscribe),
     "unsubscribe": msgspec.json.Decoder(_Unsubscribe),
     "publish": msgspec.json.Decoder(_Publish),
+    "request": msgspec.json.Decoder(_Request),
     "ping": msgspec.json.Decoder(_Ping),
     "auth": msgspec.json.Decoder(_Auth),
 }
@@ -106,9 +118,14 @@ def encode_reply(reply: Reply, ref: msgspec.Raw = _NULL) -> bytes:
     fields: dict[str, object] = {"ref": ref, "ok": True}
     match reply:
         case Published(id, subscribers, is_local):
-            fields |= {"id": id, "subscribers": subscribers}
+            fields |= {"id": id or None, "subscribers": subscribers}
             if is_local:
                 fields["local"] = True
+        case Replied(_, channel, answer):
+            fields["request"] = channel
+            fields |= data_fields(answer)
+        case RequestRefused(_, refusal):
+            return encode_refusal(refusal, ref)
         case Subscribed(topics, _, cursor, connection):
             fields |= {"subscribe": ",".join(topics), "cursor": str(cursor), "connection": connection}
         case Unsubscribed(topics):
@@ -130,13 +147,16 @@ def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:
 
 def _command(decoded: object, limits: CommandLimits) -> Command:
     match decoded:
-        case _Subscribe(topics, since, slow):
+        case _Subscribe(topics, since, slow, responder):
             policy = None if slow is None else parse_policy(slow)
-            return Subscribe(parse_topics(topics, limits.topics), _since(since), policy)
+            return Subscribe(parse_topics(topics, limits.topics), _since(since), policy, responder=responder)
         case _Unsubscribe(topics):
             return Unsubscribe(parse_topics(topics, limits.topics))
         case _Publish():
             return PublishMessage(to_draft(decoded, limits.data, limits.event))
+        case _Request(timeout=timeout):
+            message = check_request(to_draft(decoded, limits.data, limits.event))
+            return SendRequest(message, check_timeout(timeout))
         case _Ping(token):
             return Ping(token)
         case _Auth(token):

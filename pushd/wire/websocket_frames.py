@@ -41,6 +41,7 @@ class JsonFrames(DataFrames):
 
     data_only = False
     has_begin = True
+    has_reply_to = True
 
     def begin(self, cursor: MessageId, connection: str) -> bytes:
         """Encode a start cursor as a text frame."""

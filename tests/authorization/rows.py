@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tests.authorization.credentials import SETUP, bearer
-from tests.transports.client import Closed, Refused
+from tests.transports.askers import REPLIES, Reply
+from tests.transports.client import Closed, Received, Refused
 from tests.transports.daemon import RunningDaemon, until
 from tests.transports.http_client import HttpClient, encode_request
 from tests.transports.line_client import TextLines
@@ -48,6 +49,8 @@ class Prepared(NamedTuple):
     cursor: str
     connection: str
     """The id of an open connection."""
+    reply_to: str = ""
+    """The channel for the reply to an open request."""
 
 
 async def prepare(daemon: RunningDaemon) -> Prepared:
@@ -57,6 +60,17 @@ async def prepare(daemon: RunningDaemon) -> Prepared:
     await client.head
     connections = (await daemon.request("GET", "/connections", None, bearer(SETUP))).json
     return Prepared(daemon, ids[0], connections[0]["id"])
+
+
+async def prepare_request(daemon: RunningDaemon) -> Prepared:
+    """Do the same, and open a request."""
+    prepared, responder = await prepare(daemon), JsonWebSocket(daemon)
+    await responder.open(f"/ws/{CHANNEL}", bearer(SETUP))
+    daemon.connect("http", HttpClient(encode_request("POST", f"/request/{CHANNEL}?timeout=60", b"x", bearer(SETUP))))
+    message = await responder.next()
+    assert isinstance(message, Received)
+    assert message.reply_to is not None
+    return prepared._replace(reply_to=message.reply_to)
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ class Row:
     """Send it with a token, or without one; return `ALLOWED` or the code of the refusal."""
     is_open: bool = False
     """Whether it is answered without a credential, and does not look at one."""
+    prepare: Callable[[RunningDaemon], Coroutine[Any, Any, "Prepared"]] = field(default=prepare, repr=False)
     needs_token: bool = False
     """Whether it is refused without a credential even where everything is granted to anonymous peers."""
 
@@ -137,11 +152,24 @@ class Renewal(Http):
 
 
 @dataclass(frozen=True)
+class Replying:
+    """A reply to a request of another peer, over any transport."""
+
+    reply: Reply
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Send the reply; see `Row.send`."""
+        return await self.reply(prepared.daemon, prepared.reply_to, "done", bearer(token)) or ALLOWED
+
+
+@dataclass(frozen=True)
 class V1:
     """A WebSocket with the subprotocol: by its address, or by a command after `auth`."""
 
     path: str
     command: dict[str, Any] | None = None
+    accepted: tuple[str, ...] = ()
+    """Codes of refusals that an allowed command gets, too."""
 
     async def __call__(self, prepared: Prepared, token: str | None) -> str:
         """Open the WebSocket, and send the command; see `Row.send`."""
@@ -155,7 +183,8 @@ class V1:
             return str(reply["error"]["code"])
         text = json.dumps(self.command).replace("{cursor}", prepared.cursor)
         reply = await client.send(text)
-        return str(reply["error"]["code"]) if "error" in reply else ALLOWED
+        code = str(reply["error"]["code"]) if "error" in reply else ALLOWED
+        return ALLOWED if code in self.accepted else code
 
 
 @dataclass(frozen=True)
@@ -182,6 +211,10 @@ class Line:
     line: str
     is_pipelined: bool = False
     """Whether it is sent in one piece with `AUTH`, and twice."""
+    accepted: tuple[str, ...] = ()
+    """Codes of refusals that an allowed line gets, too."""
+    is_json: bool = False
+    """Whether it is sent after `FORMAT json`."""
 
     async def __call__(self, prepared: Prepared, token: str | None) -> str:
         """Send the line; see `Row.send`."""
@@ -189,6 +222,8 @@ class Line:
         client.open()
         line = self.line.format(cursor=prepared.cursor, token=token)
         authenticated = None if token is None or "{token}" in self.line else client.send(f"AUTH {token}")
+        if self.is_json:
+            client.send("FORMAT json")
         if self.is_pipelined:
             answers = [client.send(line), client.send(line)]
         if authenticated is not None and (reply := await authenticated).startswith("-ERR"):
@@ -196,7 +231,8 @@ class Line:
         replies = [await answer for answer in answers] if self.is_pipelined else [await client.send(line)]
         codes = {reply.split()[1] if reply.startswith("-ERR") else ALLOWED for reply in replies}
         assert len(codes) == 1
-        return codes.pop()
+        code = codes.pop()
+        return ALLOWED if code in self.accepted else code
 
 
 async def end_of(client: JsonWebSocket) -> Closed | None:
@@ -298,6 +334,14 @@ HTTP_ROWS = (
     ),
     *(Row(f"{method} /pub", ("subscribe",), Http(method, f"/pub/{CHANNEL}")) for method in ("GET", "HEAD")),
     Row("GET /pub of a channel that is not there", ("subscribe",), Http("GET", "/pub/room/none", status=(404,))),
+    Row("POST /request", ("publish",), Http("POST", f"/request/{CHANNEL}", "x", status=(503,))),
+    Row("GET /sse as a responder", ("subscribe", "reply"), Http("GET", "/sse/room/*?responder=1&format=json")),
+    Row("GET /stream as a responder", ("subscribe", "reply"), Http("GET", "/stream/room/*?responder=1")),
+    Row(
+        "GET /longpoll as a responder",
+        ("subscribe", "reply"),
+        Http("GET", "/longpoll/room/*?responder=1&timeout=0", status=(200, 204)),
+    ),
     Row("DELETE /pub", ("manage",), Http("DELETE", f"/pub/{CHANNEL}")),
     Row("DELETE /pub of a channel that is not there", ("manage",), Http("DELETE", "/pub/room/none", status=(404,))),
     *(Row(f"{method} /cursor of topics", ("subscribe",), Http(method, "/cursor/room/*")) for method in ("GET", "HEAD")),
@@ -339,6 +383,13 @@ COMMAND_ROWS = (
     Row("pushd.v1 subscribe to a pattern", ("subscribe",), V1("/ws", {"subscribe": "room/**"})),
     Row("pushd.v1 unsubscribe", (), V1("/ws", {"unsubscribe": CHANNEL})),
     Row("pushd.v1 publish", ("publish",), V1("/ws", {"publish": CHANNEL, "data": "x"})),
+    Row(
+        "pushd.v1 subscribe as a responder",
+        ("subscribe", "reply"),
+        V1("/ws", {"subscribe": "room/*", "responder": True}),
+    ),
+    Row("pushd.v1 /ws as a responder", ("subscribe", "reply"), V1("/ws/room/*?responder=1")),
+    Row("pushd.v1 request", ("publish",), V1("/ws", {"request": CHANNEL, "data": "x"}, ("no-responders",))),
     Row("pushd.v1 ping", (), V1("/ws", {"ping": 1}), is_open=True),
     Row("TCP SUB", ("subscribe",), Line(f"SUB {CHANNEL}")),
     Row("TCP SUB with since", _READ, Line(f"SUB {CHANNEL} since={{cursor}}")),
@@ -347,6 +398,9 @@ COMMAND_ROWS = (
     Row("TCP PUB", ("publish",), Line(f"PUB {CHANNEL} x")),
     Row("TCP PUB pipelined", ("publish",), Line(f"PUB {CHANNEL} x", is_pipelined=True)),
     Row("TCP PUBJ", ("publish",), Line(f"PUBJ {_LINE}".replace("{", "{{").replace("}", "}}"))),
+    Row("TCP SUB as a responder", ("subscribe", "reply"), Line("SUB room/* responder=1", is_json=True)),
+    Row("TCP REQ", ("publish",), Line(f"REQ {CHANNEL} x", accepted=("no-responders",))),
+    Row("TCP REQ pipelined", ("publish",), Line(f"REQ {CHANNEL} x", is_pipelined=True, accepted=("no-responders",))),
     Row("TCP HIST", ("history",), Line(f"HIST {CHANNEL} 5")),
     Row("TCP HIST pipelined", ("history",), Line(f"HIST {CHANNEL} 5", is_pipelined=True)),
     Row("TCP STAT", ("subscribe",), Line(f"STAT {CHANNEL}")),
@@ -355,4 +409,5 @@ COMMAND_ROWS = (
     Row("TCP HELP", (), Line("HELP"), is_open=True),
     Row("TCP QUIT", (), Line("QUIT"), is_open=True),
 )
-ROWS = (*HTTP_ROWS, *COMMAND_ROWS)
+REPLY_ROWS = tuple(Row(f"{reply.__name__}", ("reply",), Replying(reply), prepare=prepare_request) for reply in REPLIES)
+ROWS = (*HTTP_ROWS, *COMMAND_ROWS, *REPLY_ROWS)

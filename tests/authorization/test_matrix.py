@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 
 from pushd.backends.interface import Backend
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, Grants, bearer, only, without
-from tests.authorization.rows import ALLOWED, ROWS, Row, prepare
+from tests.authorization.rows import ALLOWED, ROWS, Row
 from tests.daemon_fixtures import Start
 from tests.transports.daemon import RunningDaemon
 
@@ -76,7 +76,7 @@ async def test_only_with_what_it_needs(
     credentials, tokens = Credentials(tmp_path), tokens_of(row)
     credentials.write(tokens)
     daemon = await start_daemon({"log.access": 1}, file=credentials.file)
-    prepared = await prepare(daemon)
+    prepared = await row.prepare(daemon)
     with monkeypatch.context() as patch:
         forbid_backend(daemon, patch)
         assert await row.send(prepared, None) == "token-missing"
@@ -95,7 +95,7 @@ async def test_anonymous_peers_have_their_grant_and_wrong_tokens_have_not(
 ) -> None:
     credentials = Credentials(tmp_path)
     credentials.write({}, only(row.needs or ("reply",)))
-    prepared = await prepare(await start_daemon({}, file=credentials.file))
+    prepared = await row.prepare(await start_daemon({}, file=credentials.file))
     assert await row.send(prepared, WRONG) == "token-invalid"
     assert await row.send(prepared, None) == ("token-missing" if row.needs_token else ALLOWED)
 
@@ -105,7 +105,7 @@ async def test_anonymous_peers_have_their_grant_and_wrong_tokens_have_not(
 async def test_open_to_everybody(start_daemon: Start, tmp_path: Path, row: Row) -> None:
     credentials = Credentials(tmp_path)
     credentials.write({GOOD: {}})
-    prepared = await prepare(await start_daemon({}, file=credentials.file))
+    prepared = await row.prepare(await start_daemon({}, file=credentials.file))
     for token in (None, GOOD):
         assert await row.send(prepared, token) == ALLOWED
 

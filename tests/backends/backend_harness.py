@@ -107,9 +107,16 @@ class BackendHarness:
         """Open `topics`, separated by commas."""
         return await self.backend.open(tuple(topics.split(",")), since)
 
-    async def page(self, topics: str, after: MessageId, count: int = 10_000, size: int = ALL) -> Page:
+    async def page(
+        self,
+        topics: str,
+        after: MessageId,
+        count: int = 10_000,
+        size: int = ALL,
+        latest_until: MessageId | None = None,
+    ) -> Page:
         """Read one page."""
-        return await self.backend.page(tuple(topics.split(",")), after, count, size)
+        return await self.backend.page(tuple(topics.split(",")), after, count, size, latest_until)
 
     async def replay(
         self, topics: str, start_position: StartPosition, count: int = 10_000, size: int = ALL

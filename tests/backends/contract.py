@@ -16,9 +16,11 @@ from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
+from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
 from tests.backends.contract_rules import RulesContract
+from tests.backends.contract_transient import TransientContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
 MODULES_WITH_MAX_URLS = ("pushd.backends.sqlite.writer", "pushd.backends.redis.reader")
@@ -462,7 +464,9 @@ class UrlContract:
 
 class BackendContract(
     PublishContract,
+    TransientContract,
     StartContract,
+    LatestContract,
     EndContract,
     RetentionContract,
     RulesContract,

@@ -1,5 +1,6 @@
 """Nodes on one Redis in this process, ears that note what they hear, and the judgement whether that was all of it."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from pushd.metrics import Counters
 from tests.backends.redis_server import until
 
 _SEPARATOR = b"\x1e"
+_NUMBERED = re.compile(r"([a-z]+)([0-9]+)(~?)")
+"""The texts of a `Publisher`: the ephemeral message after each has a tilde."""
 
 
 class _Notes(StatelessWire):
@@ -35,7 +38,9 @@ class _Notes(StatelessWire):
     data_only = False
 
     def message(self, message: Message) -> bytes:
-        """Say id, channel and data."""
+        """Say id, channel and data, and of an ephemeral message channel and data."""
+        if not message.is_kept:
+            return b"t %b %b" % (message.channel.encode(), message.data) + _SEPARATOR
         return b"m %b %b %b" % (message.id.encode(), message.channel.encode(), message.data) + _SEPARATOR
 
     def gap(self, gap: Gap) -> bytes:
@@ -68,13 +73,20 @@ class Heard(NamedTuple):
         return epoch, int(seq)
 
 
+class Passed(NamedTuple):
+    """An ephemeral message that came."""
+
+    channel: str
+    data: str
+
+
 class Ear:
     """A subscriber that notes everything."""
 
     def __init__(self, hub: Hub, topics: Sequence[str], transport: str = "ear") -> None:
         self._hub = hub
         self.topics = tuple(topics)
-        self.events: list[Heard | Gap] = []
+        self.events: list[Heard | Gap | Passed] = []
         self.ends: list[str] = []
         self.given_up: Refusal | None = None
         self.subscriber = Subscriber(
@@ -93,6 +105,11 @@ class Ear:
         return [each.data for each in self.heard]
 
     @property
+    def all_texts(self) -> list[str]:
+        """Give what the messages say, with the ephemeral ones."""
+        return [event.data for event in self.events if not isinstance(event, Gap)]
+
+    @property
     def gaps(self) -> list[Gap]:
         """Give the gaps."""
         return [event for event in self.events if isinstance(event, Gap)]
@@ -103,6 +120,8 @@ class Ear:
             kind, _, rest = frame.decode().partition(" ")
             if kind == "m":
                 self.events.append(Heard(*rest.split(" ", 2)))
+            elif kind == "t":
+                self.events.append(Passed(*rest.split(" ", 1)))
             elif kind == "g":
                 self.events.append(Gap(*rest.split(" ")))
             else:
@@ -165,13 +184,16 @@ class Node:
         except Refusal as refusal:
             self.refused.append((text, refusal))
             raise
-        self.accepted.append(Heard(receipt.id, channel, text))
+        if receipt.id:
+            self.accepted.append(Heard(receipt.id, channel, text))
         return receipt
 
     async def try_to_publish(self, channel: str, text: str) -> None:
-        """Publish, be it accepted or refused as unavailable."""
+        """Publish, be it accepted or refused as unavailable, and say so in an ephemeral message."""
         with suppress(Unavailable):
             await self.publish(channel, text)
+        with suppress(Unavailable):
+            await self.hub.publish(DAEMON, draft(channel, f"{text}~".encode(), keep=False))
 
     async def stop(self) -> None:
         """Stop."""
@@ -230,6 +252,19 @@ def judge(ear: Ear, accepted: Sequence[Heard], *, phantoms: Sequence[str] = (), 
     if not gaps:
         assert ear.gaps == [], f"{len(missing)} missing, {ear.topics}, last heard {ear.heard[-3:]}"
     assert ear.given_up is None
+    judge_passed(ear)
+
+
+def judge_passed(ear: Ear) -> None:
+    """Judge whether the ephemeral messages of each publisher came at most once, and at their place among the others."""
+    newest: dict[str, tuple[int, int]] = {}
+    for event in ear.events:
+        if isinstance(event, Gap) or not (found := _NUMBERED.fullmatch(event.data)):
+            continue
+        name, place = found[1], (int(found[2]), len(found[3]))
+        if found[3]:
+            assert place > newest.get(name, (0, 0)), f"out of order: {event}"
+        newest[name] = max(place, newest.get(name, (0, 0)))
 
 
 def _covers(gap: Gap, lost: Heard, heard_epochs: set[str]) -> bool:

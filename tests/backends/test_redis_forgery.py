@@ -34,6 +34,15 @@ MALFORMED = (
     b"m {epoch} -5 0 0\n\x96\xa1a\xa1x\xaatext/plain\xa4text\xc0\xc2",
     b"m {epoch} 999999 0 0\n\x96\xa1\xff\xa1x\xaatext/plain\xa4text\xc0\xc2",
     b"m {epoch} " + b"9" * 5000 + b" 0 0\n\x96",
+    b"e",
+    b"e ",
+    b"e \n",
+    b"e a b c d\n",
+    b"e {epoch} -1 0 x\n\x96\xa1a\xa1x\xaatext/plain\xa4text\xc0\xc2",
+    b"e {epoch} 1 0\n\x96\xa1a\xa1x\xaatext/plain\xa4text\xc0\xc2",
+    b"e {epoch} 1 0 x\n\x96\xa3a\nb\xa1x\xaatext/plain\xa4text\xc0\xc2",
+    b"e {epoch} 1 0 x\n\x96\xa1a\xa1x\xaatext/plain\xa4text\xa3e\nv\xc2",
+    b"e {epoch} 1 0 x\n\x96\xa1a\xa1x\xabtext/\nplain\xa4text\xc0\xc2",
     b"x",
     b"x ",
     b"x \n",
@@ -94,6 +103,30 @@ async def test_a_sequence_that_redis_has_not_assigned_hides_no_message(
     late = await one.ear("*")
     await other.publish("a", "late")
     await until(lambda: late.texts == ["late"], "a message for a later subscriber")
+
+
+@pytest.mark.parametrize("jump", [-1, 0, 7, 5_000, 10**9, 10**17])
+@pytest.mark.parametrize("is_other_epoch", [False, True])
+async def test_an_ephemeral_message_that_redis_has_not_passed_on_changes_nothing(
+    redis: RedisServer, node: Start, jump: int, *, is_other_epoch: bool
+) -> None:
+    one, other = await node(redis.url), await node(redis.url)
+    ears = [await one.ear("a"), await one.ear("a", "**")]
+    epoch, _, seq = (await other.publish("a", "0")).id.rpartition("-")
+    body = forged(epoch, 1).partition(b"\n")[2]
+    for number in range(10):
+        name = b"forgery" if is_other_epoch else epoch.encode()
+        redis.ask("PUBLISH", FEED + "f:a", b"e %b %d 0 x:%d\n" % (name, max(int(seq) + jump, 0), number) + body)
+        await other.publish("a", f"x{number}")
+        await other.publish("a", f"x{number}~", keep=False)
+        ears.append(await one.ear("a"))
+    await settled(ears[:2], [other])
+    for ear in ears[:2]:
+        judge_true(ear, other)
+        assert [text for text in ear.all_texts if text.endswith("~")] == [f"x{number}~" for number in range(10)]
+    for number, ear in enumerate(ears[2:]):
+        assert [text for text in ear.texts if text.startswith("x")] == [f"x{later}" for later in range(number + 1, 10)]
+        assert ear.gaps == []
 
 
 def judge_true(ear: Ear, other: Node) -> None:

@@ -136,6 +136,27 @@ def test_document(page: Page, daemon: Daemon):
     expect(opening.value.frame_locator("iframe").locator("body")).to_contain_text("This is page 1.")
 
 
+def test_dashboard(page: Page, daemon: Daemon):
+    for number in range(3):
+        daemon.publish("demo/dashboard/7", f"{number}")
+    open_demo(page, daemon, "dashboard", 0)
+    cells = page.locator("#values b")
+    expect(cells).to_have_text(["2"])
+    page.click("#fill")
+    expect(cells).to_have_count(1000)
+    daemon.publish("demo/dashboard/7", SCRIPT)
+    expect(page.locator("#values b[title='7']")).to_have_text(SCRIPT)
+    values = cells.all_text_contents()
+    page.click("#restart")
+    expect(page.locator("#summary")).to_contain_text("1000 channels")
+    assert sorted(cells.all_text_contents()) == sorted(values)
+    page.click("#change")
+    texts = "[...document.querySelectorAll('#values b')].map(cell => cell.textContent).join()"
+    page.wait_for_function(f"before => {texts} !== before", arg=page.evaluate(texts))
+    page.click("#change")
+    expect(page.locator("#change")).to_have_text("Start to change them")
+
+
 def test_pull(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "pull", 0)
     displayed = page.frame_locator("#frame").locator("body")

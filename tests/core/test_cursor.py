@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time, parse_since
+from pushd.core.cursor import EVERYTHING, LATEST, NOW, Age, Last, MessageId, Since, Time, parse_since
 from pushd.core.errors import BadSince
 
 
@@ -19,6 +19,7 @@ from pushd.core.errors import BadSince
         ("4f2a-17", MessageId("4f2a", 17)),
         ("10m-5", MessageId("10m", 5)),
         ("7-5", MessageId("7", 5)),
+        ("latest", LATEST),
         ("last:1", Last(1)),
         ("last:1000", Last(1000)),
         ("250ms", Age(0.25)),
@@ -43,6 +44,8 @@ def test_each_form_of_since_is_parsed(text: str, since: Since) -> None:
     [
         "garbage",
         "ALL",
+        "LATEST",
+        "latest:1",
         " all",
         "all\n",
         "-",

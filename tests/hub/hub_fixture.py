@@ -53,11 +53,13 @@ class FaultyBackend(MemoryBackend):
             await self.opening
         return await super().open(topics, since)
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         """Read a page, unless unavailable."""
         if self.is_unavailable:
             raise Unavailable("away")
-        return await super().page(topics, after, count, size)
+        return await super().page(topics, after, count, size, latest_until)
 
     def lose_history(self) -> None:
         """Lose the history, and begin the epoch F."""

@@ -2,9 +2,11 @@
 
 from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.grant import Grant
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import draft
 from pushd.core.outbox import Policy
 from pushd.core.peer import DAEMON, Peer
+from pushd.hub.publishing import Receipt
 from tests.build import FakePeer
 from tests.hub.hub_fixture import HubFixture
 
@@ -35,16 +37,42 @@ async def test_message_without_a_ttl_gets_that_of_its_channel() -> None:
     assert found == [[3, 1, 1], [3, 1, 1], [2, 1, 1], [1, 0, 1], [1, 0, 1]]
 
 
+async def test_messages_of_a_channel_are_ephemeral_unless_their_publisher_needs_them_kept() -> None:
+    fixture = await HubFixture().start()
+    fixture.hub.channel_settings.reconfigure(ChannelRules([ChannelRule("t/*", keep=False, ttl=5.0)]))
+    peer = await fixture.subscribe("t/*")
+    ids = [
+        (await fixture.hub.publish(DAEMON, draft("t/1", data, **rest))).id
+        for data, rest in (
+            (b"plain", {}),
+            (b"named", {"keep": False}),
+            (b"kept", {"keep": True}),
+            (b"ttl", {"ttl": 9.0}),
+            (b"end", {"end": True}),
+        )
+    ]
+    assert [bool(id) for id in ids] == [False, False, True, True, True]
+    (receipt,) = await fixture.hub.publish_all(DAEMON, [draft("t/2", b"key")], IdempotencyKey("key", b"digest"))
+    assert isinstance(receipt, Receipt)
+    assert receipt.id
+    found = []
+    for _ in range(3):
+        found.append([await kept(fixture, channel) for channel in ("t/1", "t/2")])
+        fixture.clock.advance(4)
+    assert found == [[3, 1], [3, 1], [1, 0]]
+    assert len(peer.received) == 6
+
+
 async def test_policy_of_a_connection_is_chosen_once() -> None:
     fixture = await start()
     peer = FakePeer(policy=None)
     await fixture.subscribe("c", peer=fixture.add(peer))
-    assert peer.subscriber.policy is Policy.DISCONNECT
+    found = [peer.subscriber.policy]
     await fixture.subscribe("b", peer=peer)
-    assert peer.subscriber.policy is Policy.DROP
+    found.append(peer.subscriber.policy)
     fixture.hub.channel_settings.reconfigure(ChannelRules([ChannelRule("**", slow=Policy.LATEST)]))
     await fixture.subscribe("d", peer=peer)
-    assert peer.subscriber.policy is Policy.DROP
+    assert [*found, peer.subscriber.policy] == [Policy.DISCONNECT, Policy.DROP, Policy.DROP]
 
 
 async def test_rule_is_shown_to_those_who_may_list_channels() -> None:

@@ -54,9 +54,11 @@ async def test_messages_that_are_deleted_while_the_history_is_read_are_a_gap() -
     await fixture.publish(*"a" * 3)
     page = fixture.backend.page
 
-    async def page_after_deletion(topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page_after_deletion(
+        topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         await fixture.backend.delete("a")
-        return await page(topics, after, count, size)
+        return await page(topics, after, count, size, latest_until)
 
     fixture.backend.page = page_after_deletion  # type: ignore[method-assign]
     history = await fixture.hub.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Received(NamedTuple):
-    """A message; None stands for a field that the format does not have."""
+    """A message; None stands for a field that the format does not have, and for the id of an ephemeral message."""
 
     id: str | None
     channel: str | None
@@ -28,6 +28,8 @@ class Received(NamedTuple):
     event: str | None
     sender: str | None = None
     """The subject of the publisher, which only JSON has."""
+    reply_to: str | None = None
+    """The channel for the reply to a request, which only JSON has."""
 
 
 class Gap(NamedTuple):
@@ -227,8 +229,17 @@ class Client:
 
 def message_of(decoded: Any) -> Item | None:
     """Read a JSON message or control object; None for a ping."""
-    if "id" in decoded:
-        return Received(decoded["id"], decoded["channel"], _data_of(decoded), decoded.get("event"), decoded.get("from"))
+    if "type" not in decoded:
+        assert ("id" in decoded) == ("prev" in decoded) == ("kept" not in decoded)
+        assert decoded.get("kept", False) is False
+        return Received(
+            decoded.get("id"),
+            decoded["channel"],
+            data_of(decoded),
+            decoded.get("event"),
+            decoded.get("from"),
+            decoded.get("reply_to"),
+        )
     match decoded["type"]:
         case "gap":
             return Gap(decoded["topic"], decoded["from"], decoded["to"], decoded["reason"])
@@ -239,7 +250,8 @@ def message_of(decoded: Any) -> Item | None:
     raise AssertionError(f"neither a message nor a control object: {decoded}")
 
 
-def _data_of(decoded: Any) -> bytes:
+def data_of(decoded: Any) -> bytes:
+    """Return the data of a JSON message, as bytes."""
     if "data_base64" in decoded:
         return base64.b64decode(decoded["data_base64"], validate=True)
     data = decoded["data"]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from tests.backends.conftest import one_redis
+from tests.backends.conftest import one_redis, own_redis
 from tests.backends.redis_server import RedisServer
 from tests.daemon_fixtures import Start, daemon, start_daemon
 from tests.transports.daemon import RunningDaemon, until_ready
 
-__all__ = ["any_daemon", "backend_settings", "daemon", "one_redis", "start_daemon"]
+__all__ = ["any_daemon", "backend_settings", "daemon", "one_redis", "own_redis", "start_daemon"]
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])

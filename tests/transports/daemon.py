@@ -158,7 +158,10 @@ class RunningDaemon:
 
         for call in reactor.getDelayedCalls():
             assert isinstance(call, DelayedCall)
-            if call.func.__name__ in _LAST_RESORTS and call.getTime() <= reactor.seconds() + _LAST_RESORT_SECONDS:
+            if (
+                getattr(call.func, "__name__", "") in _LAST_RESORTS
+                and call.getTime() <= reactor.seconds() + _LAST_RESORT_SECONDS
+            ):
                 call.cancel()
 
     def connect(self, listener: str, protocol: Any, *, small: bool = False) -> Any:
@@ -244,7 +247,8 @@ class RunningDaemon:
         return len(self._service._admission)
 
     def _watch(self, event: LogEvent) -> None:
-        if event.get("log_format") == "{name} listens on {where}":
+        is_own = len(self.ports) < len(self._service._listeners)  # else another daemon in this process has started
+        if event.get("log_format") == "{name} listens on {where}" and is_own:
             self.ports[event["name"]] = int(event["where"].rpartition(":")[2])
         if event["log_namespace"].startswith("pushd.") and event["log_level"] >= LogLevel.info:
             self.log.append(formatEvent(event))

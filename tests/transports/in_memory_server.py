@@ -72,12 +72,14 @@ class Backend(MemoryBackend):
             await self.opening
         return await super().open(topics, since)
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         """See `pushd.backends.interface.Backend`."""
         if self.reading is not None:
             self.readers += 1
             await self.reading
-        return await super().page(topics, after, count, size)
+        return await super().page(topics, after, count, size, latest_until)
 
 
 class InMemoryServer:

@@ -137,7 +137,7 @@ def _read(line: bytes) -> Item | None:
     names = [word.decode() for word in words[:2]]
     match verb:
         case b"MSG":
-            return Received(names[1], names[0], _ESCAPE.sub(_meant, words[2]), None)
+            return Received(None if names[1] == "-" else names[1], names[0], _ESCAPE.sub(_meant, words[2]), None)
         case b"GAP":
             end, reason = words[2].decode().split(" ")
             return Gap(names[0], names[1], end, reason)

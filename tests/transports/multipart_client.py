@@ -71,9 +71,9 @@ class Mixed(StreamClient):
         data, end, self._rest = self._rest[:size], self._rest[size : size + 2], self._rest[size + 2 :]
         assert end == b"\r\n"
         part, self._part = self._part, {}
-        if "Pushd-Id" in part:
+        if "Pushd-Channel" in part:
             event = unquote(part["Pushd-Event"]) if "Pushd-Event" in part else None
-            self.deliver_result(Received(part["Pushd-Id"], unquote(part["Pushd-Channel"]), data, event))
+            self.deliver_result(Received(part.get("Pushd-Id"), unquote(part["Pushd-Channel"]), data, event))
         self._read = self._read_boundary
         return True
 

@@ -92,8 +92,8 @@ class Sse(StreamClient):
         self.connection = decoded["connection"]
 
     def read(self, event: Event) -> Item | None:
-        """Decode an event; without an id it is a control object."""
-        if event.id is None:
+        """Decode an event; without an id it is a control object, by its type, or an ephemeral message."""
+        if event.id is None and event.type in ("gap", "end"):
             decoded = json.loads(event.data)
             assert decoded["type"] == event.type
             return message_of(decoded)
@@ -119,7 +119,7 @@ class SseJson(Sse):
     def message(self, event: Event) -> Item | None:
         """See `Sse`."""
         decoded = json.loads(event.data)
-        assert (decoded["id"], decoded.get("event", "message")) == (event.id, event.type)
+        assert (decoded.get("id"), decoded.get("event", "message")) == (event.id, event.type)
         return message_of(decoded)
 
     @classmethod

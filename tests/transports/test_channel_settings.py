@@ -1,11 +1,13 @@
 """Settings of channels over every transport: the default of `slow`, of `ttl`, and what a reload changes."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.transports.daemon import RunningDaemon, turns
 from tests.transports.every_client import UNCONFINED, each_client
+from tests.transports.http_client import address
 from tests.transports.multipart_client import Mixed
 
 RULES = """
@@ -84,6 +86,21 @@ async def test_connection_keeps_the_policy_of_its_first_subscription_until_it_na
         await turns()
         found.append(policy_of(daemon, topics))
     assert found == ["disconnect", "drop", "drop", "disconnect", "disconnect"]
+
+
+@pytest.mark.parametrize(
+    ("how", "is_kept"), [({}, False), ({"keep": 0}, False), ({"keep": 1}, True), ({"ttl": 9}, True), ({"end": 1}, True)]
+)
+async def test_default_of_keep_over_http_and_json(start_daemon, file, how, is_kept):
+    daemon = await start_daemon({}, file=file)
+    file.write_text("[[channel]]\nmatch = 'typing/*'\nkeep = false\n")
+    await daemon.reload()
+    answer = await daemon.request("POST", address("pub", "typing/1", **how), b"x")
+    options = {key: value if key == "ttl" else bool(value) for key, value in how.items()}
+    line = json.dumps({"channel": "typing/2", "data": 1} | options)
+    batch = await daemon.request("POST", "/pub", line.encode(), {"Content-Type": "application/x-ndjson"})
+    assert [each["id"] is not None for each in (answer.json, json.loads(batch.body))] == [is_kept] * 2
+    assert len(await daemon.history("typing/*")) == 2 * is_kept
 
 
 async def test_rule_is_shown_with_the_channel_and_applied_by_a_reload(start_daemon, file):

@@ -170,7 +170,7 @@ async def test_promise_3_a_poll_whose_time_is_up_before_its_history_was_read_is_
     epoch = ids[0].partition("-")[0]
     read, stalled = MemoryBackend.page, Deferred[Page]()
 
-    def page(backend, topics, after, count, size):
+    def page(backend, topics, after, count, size, latest_until=None):
         return read(backend, topics, after, count, size) if count == 1 else stalled
 
     with monkeypatch.context() as patched:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
 from pushd.backends.memory import MemoryBackend
-from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since
+from pushd.core.cursor import EVERYTHING, LATEST, Age, Last, MessageId, Since
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.peer import DAEMON
@@ -34,7 +34,7 @@ DEEP = tuple(
 )
 """Patterns that match a deep channel except for its last segments."""
 
-SINCE = [EVERYTHING, Last(10_000), Age(3600.0), MessageId("E", 1), MessageId("F", 1)]
+SINCE = [EVERYTHING, LATEST, Last(10_000), Age(3600.0), MessageId("E", 1), MessageId("F", 1)]
 
 
 @contextmanager
@@ -169,6 +169,9 @@ def pipelined(method: str, path: str, count: int) -> bytes:
 
 PATHS = [
     "/history/**?since=all",
+    "/history/**?since=latest",
+    "/history/**?since=latest&limit=10000",
+    "/poll/none/*?since=latest",
     "/history/**?since=all&limit=10000",
     "/history/none/*?since=E-1",
     "/history/**?since=last:10000&limit=10000",

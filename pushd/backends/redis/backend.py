@@ -25,6 +25,7 @@ from pushd.backends.redis.locator import Locator, log_in
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
+from pushd.backends.redis.requests import RedisRequests
 from pushd.backends.redis.retention_walk import RetentionWalk
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
@@ -34,10 +35,9 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, transient
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
-from pushd.core.timestamp import round_timestamp
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -132,6 +132,7 @@ class RedisBackend:
             lambda subject: self._events.on_kick(subject),
         )
         self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
+        self._requests = RedisRequests(self._commands, self._node, reactor)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
@@ -145,6 +146,7 @@ class RedisBackend:
         """See `pushd.backends.interface.Backend`, here and below."""
         self._locator.load()
         self._events = events
+        self._requests.listener = events.requests
         self._feed = Feed(
             self._subscriptions, self._reader, events, self._feed_link.drop, self._heartbeat.returned, self._limited_log
         )
@@ -199,11 +201,13 @@ class RedisBackend:
         self._subscriptions.settle(confirmed, head.seq)
         return opening
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         await self._until_live()
         await self._pages.acquire()
         try:
-            page, head = await self._reader.page(topics, after, count, size)
+            page, head = await self._reader.page(topics, after, count, size, latest_until)
         finally:
             self._pages.release()
         self._feed.advance(*head)
@@ -228,6 +232,22 @@ class RedisBackend:
 
     async def kick(self, subject: str) -> None:
         await self._revocations.kick(subject)
+
+    @property
+    def node(self) -> str:
+        return self._node
+
+    async def seek_responders(self, channel: str, seconds: float, on_found: Callable[[str, float], None]) -> None:
+        await self._requests.seek(channel, seconds, on_found)
+
+    def report_responders(self, node: str, channel: str, oldest: float) -> None:
+        self._requests.report(node, channel, oldest)
+
+    async def request_channel(self, token: str) -> str | None:
+        return await self._requests.channel_of(token)
+
+    async def reply(self, token: str, reply: Draft) -> bool:
+        return await self._requests.reply(token, reply)
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         await self._reader.remember_url(digest, until)
@@ -256,20 +276,7 @@ class RedisBackend:
         position = self._feed.position
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
-        message = Message(
-            epoch=position.epoch,
-            seq=position.seq,
-            prev=None,
-            channel=draft.channel,
-            time=round_timestamp(self._wall()),
-            data=draft.data,
-            content_type=draft.content_type,
-            encoding=draft.encoding,
-            event=draft.event,
-            end=draft.end,
-            sender=draft.sender,
-            is_local=True,
-        )
+        message = transient(draft, *position, self._wall(), is_local=True)
         self._events.on_message(message)
         return message
 
@@ -350,8 +357,10 @@ class RedisBackend:
 
     def _on_pubsub_message(self, raw: bytes) -> None:
         try:
-            if raw.startswith(b"m ") or not (
-                self._audiences.handle_message(raw) or self._revocations.handle_message(raw)
+            if raw.startswith((b"m ", b"e ")) or not (
+                self._audiences.handle_message(raw)
+                or self._revocations.handle_message(raw)
+                or self._requests.handle_message(raw)
             ):
                 self._feed.handle_message(raw)
         except ValueError:
@@ -365,6 +374,7 @@ class RedisBackend:
         self._feed.advance(beat.epoch, beat.head)
         self._feed.advance_beyond(beat.epoch, beat.beyond)
         self._revocations.on_heartbeat(beat.revocations)
+        self._requests.check_nodes()
 
     def _set_clock(self, milliseconds: int, now: float) -> None:
         self._publisher.behind = milliseconds / 1000 - now

@@ -1,6 +1,7 @@
 """The encoding of a message in Redis, the same in streams and on pub/sub, so that it is made once.
 
-``m EPOCH SEQ PREV MILLISECONDS`` and LF, which the script prepends, then a MessagePack array of the published fields. A
+``m EPOCH SEQ PREV MILLISECONDS`` and LF, which the script prepends, then a MessagePack array of the published fields.
+An ephemeral message is ``e EPOCH SEQ MILLISECONDS NUMBER`` and LF, then the same array; no other has the same number. A
 deletion is ``x EPOCH COUNT`` and LF, then the channel.
 """
 
@@ -8,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Message, transient
 
-END, MARK = 1, 2
-"""Kinds of messages for the script: the last one of a channel, and a mere end mark."""
+END, MARK, TRANSIENT = 1, 2, 3
+"""Kinds of messages for the script: the last one of a channel, a mere end mark, and an ephemeral one."""
 
 
 class _Body(msgspec.Struct, array_like=True, frozen=True):
@@ -25,6 +26,8 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     end: bool
     sender: str | None = None
     """Omitted if there is none, so that it costs nothing then."""
+    reply_to: str | None = None
+    """Omitted, too."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -35,11 +38,14 @@ _FOREVER: Final = 0
 def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
     """Return the arguments of the script for one message, with the number of its subscribers at this node."""
     fields = (draft.channel, draft.data, draft.content_type, draft.encoding, draft.event, draft.end)
-    body = _encode(fields if draft.sender is None else (*fields, draft.sender))
+    if draft.reply_to is not None:
+        body = _encode((*fields, draft.sender, draft.reply_to))
+    else:
+        body = _encode(fields if draft.sender is None else (*fields, draft.sender))
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     size += len((draft.sender or "").encode())
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
-    kind = 0 if not draft.end else END if draft.data else MARK
+    kind = (0 if draft.keep else TRANSIENT) if not draft.end else END if draft.data else MARK
     return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers)
 
 
@@ -50,6 +56,8 @@ def _as_text(data: bytes) -> msgspec.Raw:
 
 def accepted(draft: Draft, epoch: str, seq: int, prev: int, milliseconds: int) -> Message:
     """Return the accepted message of a draft."""
+    if not draft.keep:
+        return transient(draft, epoch, seq, milliseconds / 1000)
     return Message(
         epoch=epoch,
         seq=seq,
@@ -71,9 +79,13 @@ def decode_message(raw: bytes) -> Message:
     :raises ValueError: when it is malformed, so another client publishes under this prefix.
     """
     head, _, rest = raw.partition(b"\n")
-    kind, epoch_raw, seq, prev, milliseconds = head.split(b" ")
-    if kind != b"m":
-        raise ValueError("not a message")
+    match head.split(b" "):
+        case [b"m", epoch_raw, seq, prev, milliseconds]:
+            is_kept = True
+        case [b"e", epoch_raw, seq, milliseconds, _]:
+            is_kept, prev = False, b"0"
+        case _:
+            raise ValueError("not a message")
     epoch, body = epoch_raw.decode("ascii"), _decode(rest)
     return Message(
         epoch,
@@ -85,8 +97,10 @@ def decode_message(raw: bytes) -> Message:
         body.content_type,
         body.form,
         body.event,
-        body.end,
+        body.end if is_kept else False,
         body.sender,
+        is_kept=is_kept,
+        reply_to=None if is_kept else body.reply_to,
     )
 
 

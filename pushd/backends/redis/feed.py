@@ -79,6 +79,8 @@ class Feed:
         self._past: deque[str] = deque(maxlen=_EPOCHS)
         self._held = HeldMessages()
         self._delivered = DeliveredIds()
+        self._newest_transient = b""
+        """The ephemeral message that was received last."""
         self._round = 0
         """Number of the connection, so that a reply requested during one has no effect during the next."""
         self._resynced_from = MessageId("", 0)
@@ -124,7 +126,10 @@ class Feed:
             return
         received = parse(raw)
         if isinstance(received, Message):
-            self._receive_message(received, raw)
+            if received.is_kept:
+                self._receive_message(received, raw)
+            else:
+                self._receive_transient(received, raw)
         elif isinstance(received, ReturnedHeartbeat):
             if self._returned(received.token) and received.epoch == self.position.epoch:
                 self._confirm(received.head)
@@ -149,6 +154,20 @@ class Feed:
             self._verify_link(message, raw)
         else:
             self._deliver(message)
+
+    def _receive_transient(self, message: Message, raw: bytes) -> None:
+        """Deliver an ephemeral message, unless it was received before, or was published before what was read from the
+        history meanwhile. Copies, received because several patterns match, follow each other.
+        """
+        position = self.position
+        if position is None or message.epoch in self._past or raw == self._newest_transient:
+            return
+        if message.epoch != position.epoch or not self._delivered.is_plausible(message.seq):
+            self._verify(message, raw)
+            return
+        self._newest_transient = raw
+        if message.seq >= self._delivered.floor and self._subscriptions.covers(message.channel):
+            self._listener.on_message(message)
 
     def _reached(self, channel: str) -> float:
         """Return the sequence up to which no message of a channel is missing; infinite while none is expected. Messages

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from pushd.backends.redis.encoding import decode_message
 from pushd.core.errors import Refusal
 from pushd.core.message import Message
-from pushd.core.names import check_topic, is_pattern
+from pushd.core.names import check_topic, is_pattern, is_reply
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENCODINGS: Final = frozenset(("text", "json", "binary"))
@@ -40,12 +40,12 @@ def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
 
     :raises ValueError: when it is malformed, so another program publishes under this prefix.
     """
-    if raw.startswith(b"m "):
+    if raw.startswith((b"m ", b"e ")):
         return _checked(decode_message(raw))
     head, _, rest = raw.partition(b"\n")
     match head.decode("ascii").split(" "):
         case ["x", epoch, count]:
-            return Deletion(epoch, int(count), _channel(rest.decode()))
+            return Deletion(epoch, int(count), checked_channel(rest.decode()))
         case ["beat", token, epoch, seq]:
             return ReturnedHeartbeat(token, epoch, int(seq))
         case ["beyond", _, _]:
@@ -55,15 +55,25 @@ def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
 
 def _checked(message: Message) -> Message:
     """Check what could forge frames or make an encoder fail."""
-    if not 0 < message.seq < _MAX_SEQ:
+    if not message.is_kept <= message.seq < _MAX_SEQ:
         raise ValueError("invalid sequence")
     if message.event is not None and _CONTROL.search(message.event):
         raise ValueError("invalid event type")
-    _check_type(message.content_type, message.encoding)
-    _channel(message.channel)
-    if message.encoding != "binary" and not message.data.isascii():
-        message.data.decode("utf-8")
+    check_data(message.data, message.content_type, message.encoding)
+    checked_channel(message.channel)
+    if message.reply_to is not None and not is_reply(checked_channel(message.reply_to)):
+        raise ValueError("invalid channel for the reply")
     return message
+
+
+def check_data(data: bytes, content_type: str, encoding: str) -> None:
+    """Check the data of a message.
+
+    :raises ValueError: when it could forge frames, or make an encoder fail.
+    """
+    _check_type(content_type, encoding)
+    if encoding != "binary" and not data.isascii():
+        data.decode("utf-8")
 
 
 @lru_cache(1024)
@@ -73,7 +83,11 @@ def _check_type(content_type: str, encoding: str) -> None:
 
 
 @lru_cache(4096)
-def _channel(name: str) -> str:
+def checked_channel(name: str) -> str:
+    """Return a name if it is that of a channel.
+
+    :raises ValueError: when it is not.
+    """
     try:
         check_topic(name)
     except Refusal as refusal:

@@ -11,12 +11,12 @@ from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import decode_message
 from pushd.backends.redis.loss_walk import LossWalk, Row, decode_part
 from pushd.backends.redis.scripts import FETCH, FORGET, LAST, LINK, LOOK, LOSSES, MISSED, OPEN, PAGE, URL
-from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
+from pushd.core.cursor import Age, Everything, Last, Latest, MessageId, Now, Since, Time
 from pushd.core.errors import Unavailable
 from pushd.core.message import Gap, Message
 from pushd.core.names import is_pattern
 from pushd.core.remembered_urls import MAX_URLS
-from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition
+from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition, newest_upto
 
 _WALKED: Final = 500
 """Channels that one call gives of those that lost messages: some milliseconds here and in Redis."""
@@ -144,6 +144,8 @@ class Reader:
         """Tell where a subscription begins, and how far the log is."""
         if isinstance(since, Last):
             return await self._open_last(topics, since.size)
+        if isinstance(since, Latest):
+            return await self._open_latest(topics)
         kind, value, epoch = "", 0, ""
         match since:
             case Now():
@@ -162,9 +164,12 @@ class Reader:
             opening = opening._replace(kept=tuple(kept[gap.topic] for gap in opening.known_gaps))
         return opening, head
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> tuple[Page, MessageId]:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> tuple[Page, MessageId]:
         """Read on; see `Backend.page`. Give also how far the log is."""
-        arguments = (after.seq, after.epoch, count, size, _has_pattern(topics), *topics)
+        upto = newest_upto(after, latest_until, after.epoch)
+        arguments = (after.seq, after.epoch, count, size, _has_pattern(topics), upto, *topics)
 
         async def read() -> tuple[_PageReply, list[bytes]]:
             packed, *raw = await self._call(PAGE, self._age, *arguments)
@@ -173,10 +178,12 @@ class Reader:
         state, raw = await self._know_losses(topics, read, lambda answer: answer[0])
         is_other = after.epoch != state.epoch
         gaps = _epoch_gaps(topics, after, "epoch", state) if is_other else _gaps(topics, after, state)
+        if upto and not is_other:
+            gaps = ()
         ended: tuple[str, ...] = ()
         if state.complete:
             facts = zip(topics, state.facts, strict=True)
-            ended = tuple(topic for topic, fact in facts if _is_finished(fact, state.head, returning=False))
+            ended = tuple(topic for topic, fact in facts if _is_finished(fact, state.position, returning=False))
         messages = tuple([decode_message(each) for each in raw])
         page = Page(messages, gaps, MessageId(state.epoch, state.position), state.complete, ended)
         return page, MessageId(state.epoch, state.head)
@@ -253,6 +260,17 @@ class Reader:
             found = await self._before_last(topics, count)
             state.head = max(state.head, found.head)
         return _opening(topics, found.place if state.epoch == found.epoch else 0, (), False, state)
+
+    async def _open_latest(self, topics: Sequence[str]) -> tuple[StartPosition, MessageId]:
+        """Return where a subscription starts that begins with the newest message of each channel."""
+        state = await self._state("now", 0, "", topics)
+        until = MessageId(state.epoch, state.head)
+        page, _ = await self.page(topics, MessageId(state.epoch, 0), 1, 1, until)
+        seq = page.messages[0].seq - 1 if page.messages else page.position.seq
+        position = MessageId(state.epoch, min(seq, state.head) if page.position.epoch == state.epoch else 0)
+        ended = sum(_is_finished(fact, position.seq, returning=False) for fact in state.facts)
+        is_behind = position.seq < state.head or ended > 0
+        return StartPosition(position, (), is_behind, ended == len(topics), latest_until=until), until
 
     async def _before_last(self, topics: Sequence[str], count: int) -> _LastReply:
         """Return the place before the newest `count` messages of topics."""

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
+from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.tail import Tail
@@ -36,9 +37,9 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import RememberedUrls
-from pushd.core.replay import ChannelInfo, Page, StartPosition
+from pushd.core.replay import ChannelInfo, Page, StartPosition, newest_upto
 from pushd.core.revocations import Revocation
 
 _TICK_SECONDS = 1.0
@@ -49,7 +50,7 @@ _MAX_WAITING_BYTES = 64 << 20
 T = TypeVar("T")
 
 
-class SqliteBackend:
+class SqliteBackend(SingleNode):
     """A backend with its log in a file.
 
     :param directory: the path of the directory of the history, which no other program may use.
@@ -140,6 +141,8 @@ class SqliteBackend:
         refusal = self._refusal(len(drafts), size)
         if refusal is not None:
             return [refusal.without_traceback() for _ in drafts]
+        if not self._unanswered and not any(draft.keep for draft in drafts):
+            return [self._deliver_transient(draft) for draft in drafts]
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
@@ -186,11 +189,14 @@ class SqliteBackend:
             start = await self._read(lambda reader: reader.open(topics, since, unix), now)
         return start
 
-    async def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    async def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         now = self._threads.now()
-        page = self._tail.page(topics, after, count, size, now)
+        is_latest = newest_upto(after, latest_until, self._tail.epoch) > 0
+        page = None if is_latest else self._tail.page(topics, after, count, size, now)
         if page is None:
-            page = await self._read(lambda reader: reader.page(topics, after, count, size), now)
+            page = await self._read(lambda reader: reader.page(topics, after, count, size, latest_until), now)
         return page
 
     async def info(self, channel: str) -> ChannelInfo | None:
@@ -299,7 +305,8 @@ class SqliteBackend:
         if isinstance(request, PublishRequest):
             for draft, message in zip(request.drafts, result, strict=True):
                 if isinstance(message, Message):
-                    self._tail.add(message, request.now, self._ttl_of(draft))
+                    if message.is_kept:
+                        self._tail.add(message, request.now, self._ttl_of(draft))
                     self._events.on_message(message)
         elif isinstance(request, RevokeRequest):
             self._events.on_revocations(request.revocations)
@@ -311,6 +318,12 @@ class SqliteBackend:
         """Return the seconds after which the tail must not have a message; None for the age of all channels."""
         age = self._retentions.of(draft.channel).age if self._retentions.ages else None
         return draft.ttl if age is None or (draft.ttl is not None and draft.ttl < age) else age
+
+    def _deliver_transient(self, draft: Draft) -> Message:
+        """Deliver an ephemeral message at once. If others are waiting for their commit, it is delivered after them."""
+        message = transient(draft, self._tail.epoch, self._tail.head, self._wall())
+        self._events.on_message(message)
+        return message
 
     def _on_maintained(self, totals: LogTotals) -> None:
         self._set_totals(totals)

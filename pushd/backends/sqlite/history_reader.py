@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 
 from pushd.backends.sqlite.log_snapshot import LogSnapshot
-from pushd.core.cursor import Age, Everything, Last, MessageId, Now, Since, Time
+from pushd.core.cursor import Age, Everything, Last, Latest, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
 from pushd.core.names import Interest, is_pattern, matches
-from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition
+from pushd.core.replay import ChannelInfo, KeptMessages, Page, StartPosition, newest_upto
 from pushd.core.timestamp import round_timestamp
 
 _PAGE_SKIP_LIMIT = 20_000
 """Messages of other channels that a page skips before it is returned partly filled: about 30 ms."""
+
+_Since = MessageId | Last | Age | Time | Everything | Now
 
 
 class HistoryReader:
@@ -30,6 +32,8 @@ class HistoryReader:
         :param time: the current time, in unix seconds.
         """
         self._snapshot.load_records(topics)
+        if isinstance(since, Latest):
+            return self._open_latest(topics)
         seq, gaps = self._start_sequence(topics, since, time)
         position = MessageId(self._snapshot.epoch, seq)
         returning = isinstance(since, MessageId)
@@ -40,32 +44,41 @@ class HistoryReader:
         kept = () if returning else tuple(self._kept(gap, seq) for gap in known)
         return StartPosition(position, gaps, behind, finished, known, kept)
 
-    def page(self, topics: Sequence[str], after: MessageId, count: int, size: int) -> Page:
+    def page(
+        self, topics: Sequence[str], after: MessageId, count: int, size: int, latest_until: MessageId | None = None
+    ) -> Page:
         """Return the next page; see `pushd.backends.interface.Backend.page`."""
         snapshot = self._snapshot
         snapshot.load_records(topics)
-        if after.epoch != snapshot.epoch:
-            seq, gaps = 0, self._gaps_for_all(topics, after, "epoch")
+        covers = Interest(topics).covers
+        upto = newest_upto(after, latest_until, snapshot.epoch)
+        found: Iterator[tuple[int, str | None]]
+        gaps: tuple[Gap, ...]
+        if upto:
+            seq, end, gaps = after.seq, upto, ()
+            found = self._newest_after(topics, seq, upto)
         else:
-            seq, gaps = after.seq, self._gaps(topics, after)
+            is_foreign = after.epoch != snapshot.epoch
+            seq, end = 0 if is_foreign else after.seq, snapshot.head
+            gaps = self._gaps_for_all(topics, after, "epoch") if is_foreign else self._gaps(topics, after)
+            found = self._messages_after(topics, seq)
         taken: list[Message] = []
         taken_bytes = 0
-        covers = Interest(topics).covers
-        for skipped, (next_seq, channel) in enumerate(self._messages_after(topics, seq)):
+        for skipped, (next_seq, channel) in enumerate(found):
             if len(taken) >= count or taken_bytes >= size or skipped >= _PAGE_SKIP_LIMIT:
                 return Page(
                     tuple(taken), gaps + self._damage_gaps(topics, after), MessageId(snapshot.epoch, seq), False
                 )
             seq = next_seq
-            if covers(channel):
+            if channel is not None and covers(channel):
                 message = snapshot.message(seq, channel)
                 if message is None:
                     self.damaged.append((seq, channel))
                 else:
                     taken.append(message)
                     taken_bytes += message.size
-        ended = tuple(topic for topic in topics if self._is_complete(topic, snapshot.head, returning=False))
-        position = MessageId(snapshot.epoch, snapshot.head)
+        ended = tuple(topic for topic in topics if self._is_complete(topic, end, returning=False))
+        position = MessageId(snapshot.epoch, end)
         return Page(tuple(taken), gaps + self._damage_gaps(topics, after), position, True, ended)
 
     def info(self, name: str) -> ChannelInfo | None:
@@ -89,7 +102,20 @@ class HistoryReader:
 
     # Where a subscription starts
 
-    def _start_sequence(self, topics: Sequence[str], since: Since, time: float) -> tuple[int, tuple[Gap, ...]]:
+    def _open_latest(self, topics: Sequence[str]) -> StartPosition:
+        """Return where a subscription starts that begins with the newest message of each channel."""
+        epoch, head = self._snapshot.epoch, self._snapshot.head
+        records = self._snapshot.records(topics)
+        if records is None:
+            seq = self._snapshot.latest(head).start(Interest(topics).covers)
+        else:
+            newest = filter(None, (self._snapshot.newest_upto(record, head) for record in records))
+            seq = min(newest, default=head + 1) - 1
+        ended = sum(self._is_complete(topic, seq, returning=False) for topic in topics)
+        is_behind, until = seq < head or ended > 0, MessageId(epoch, head)
+        return StartPosition(MessageId(epoch, seq), (), is_behind, ended == len(topics), latest_until=until)
+
+    def _start_sequence(self, topics: Sequence[str], since: _Since, time: float) -> tuple[int, tuple[Gap, ...]]:
         epoch, head = self._snapshot.epoch, self._snapshot.head
         match since:
             case Now():
@@ -194,6 +220,14 @@ class HistoryReader:
         return (self._snapshot.loss_of(record).seq if newest is None else newest) <= seq
 
     # Finding messages
+
+    def _newest_after(self, topics: Sequence[str], seq: int, upto: int) -> Iterator[tuple[int, str | None]]:
+        """Iterate over the newest messages up to `upto` that are newer than `seq`; see `LatestScan.after`."""
+        records = self._snapshot.records(topics)
+        if records is None:
+            return self._snapshot.latest(upto).after(seq, Interest(topics).covers)
+        newest = ((self._snapshot.newest_upto(record, upto), record.name) for record in records)
+        return iter(sorted(each for each in newest if each[0] > seq))
 
     def _messages_after(self, topics: Sequence[str], seq: int) -> Iterator[tuple[int, str]]:
         """Iterate over the messages newer than `seq`, oldest first: those of the topics, or all."""

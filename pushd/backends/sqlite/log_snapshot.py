@@ -13,6 +13,7 @@ from itertools import takewhile
 
 from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.errors import Damaged, is_undecodable
+from pushd.backends.sqlite.latest_scan import LatestScan
 from pushd.backends.sqlite.loss_scan import ChannelLoss, LossScan
 from pushd.backends.sqlite.row_reader import RowReader
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
@@ -186,6 +187,21 @@ class LogSnapshot:
             query = f"SELECT seq FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
             order = "ORDER BY seq DESC" if backward else "ORDER BY seq"
             yield from (seq for (seq,) in self._reader.rows(f"{query} {order}", record.id, floor, self.head))
+
+    def newest_upto(self, record: ChannelRecord, upto: int) -> int:
+        """Return the sequence of the newest message of a channel up to `upto`; 0 for none."""
+        floor = max(record.floor, self._expired_through(record.name))
+        if record.last <= floor:
+            return 0
+        query = f"SELECT seq FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
+        row = self._reader.first(f"{query} ORDER BY seq DESC LIMIT 1", record.id, floor, min(upto, self.head))
+        return int(row[0]) if row else 0
+
+    def latest(self, upto: int) -> LatestScan:
+        """Return a scan for the newest message of each channel up to `upto`."""
+        return LatestScan(
+            self._reader, min(upto, self.head), self._expired_through, self._expired_everywhere, self._alive
+        )
 
     def all_sequences(self, after: int, *, backward: bool = False) -> Iterator[tuple[int, str]]:
         """Yield the sequences and channels of all messages after `after`."""

@@ -30,7 +30,7 @@ from pushd.backends.sqlite.writer_requests import (
 )
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.timestamp import round_timestamp
 
@@ -79,6 +79,13 @@ _UPSERT = _Statement(
     "ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS.split(", ")[2:]),
 )
+
+
+def _writes_nothing(request: Request) -> bool:
+    """Return whether a request changes nothing in the file."""
+    if isinstance(request, PublishRequest):
+        return not any(draft.keep for draft in request.drafts)
+    return isinstance(request, TickRequest)
 
 
 class Writer:
@@ -139,9 +146,9 @@ class Writer:
         """
         ledger, last = self._ledger, requests[-1]
         self._now = last.now
-        is_idle = all(isinstance(request, TickRequest) for request in requests) and last.now < self._next_expiry
+        is_idle = all(map(_writes_nothing, requests)) and last.now < self._next_expiry
         if is_idle and abs(last.time - last.now - self._wall_offset) < _CLOCK_SECONDS:
-            return CommitResult([None] * len(requests), self.totals, [])
+            return CommitResult([self._execute(request) for request in requests], self.totals, [])
         self.db.execute("BEGIN IMMEDIATE")
         self._inserted, self._has_more_expired = 0, False
         results = [self._execute(request) for request in requests]
@@ -221,6 +228,8 @@ class Writer:
         return self._ledger.delete(request.name) if isinstance(request, DeleteRequest) else None
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
+        if not draft.keep:
+            return transient(draft, self._ledger.epoch, self._ledger.head, time)
         try:
             message = self._ledger.accept(draft, time, now)
         except Refusal as refusal:

@@ -54,6 +54,12 @@ from pushd.core.errors.limits import (
 from pushd.core.errors.refusal import (
     Refusal,
 )
+from pushd.core.errors.requests import (
+    NoReply,
+    NoRequest,
+    NoResponders,
+    TooManyRequests,
+)
 from pushd.core.errors.unavailability import (
     Ended,
     InternalError,
@@ -90,6 +96,9 @@ __all__ = [
     "Kicked",
     "LineTooLong",
     "NoPong",
+    "NoReply",
+    "NoRequest",
+    "NoResponders",
     "NoRoom",
     "NotFound",
     "NotGranted",
@@ -107,6 +116,7 @@ __all__ = [
     "TooLate",
     "TooManyChannels",
     "TooManyConnections",
+    "TooManyRequests",
     "TooManyRevocations",
     "TooManySubscriptions",
     "TooManyTopics",

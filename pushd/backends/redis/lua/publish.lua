@@ -2,8 +2,8 @@
 -- ARGV: 5 messages, 6 bytes, 7 age, 8 total bytes, 9 channels: the bounds · 10 node, 11 number: who asks, and for the
 -- how many-th time · 12 the run of Redis in which this was asked before, empty if never · 13 the time after which nobody
 -- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, six values for each
--- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end),
--- how many hear it at that node · 16 a digest of the body that was sent with the key · 17 the
+-- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end, 3
+-- ephemeral), how many hear it at that node · 16 a digest of the body that was sent with the key · 17 the
 -- epoch in which this was asked before · 18 MessagePack, four values for each channel with a retention of its own: its
 -- name, messages, bytes and age, 0 for that of all channels; empty where there is none.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
@@ -165,10 +165,26 @@ local function accept(ch, body, sizes, ttl, kind)
     return seq, prev
 end
 
+-- Hands an ephemeral message to whoever listens. Its number, unlike that of any other, tells copies of it from others.
+-- Before the first one something is written, so that a Redis that accepts no writes refuses the call before it is sent.
+local may_write = false
+local function pass_on(ch, body, number)
+    if not may_write then redis.call('HSET', ANSWERS, 'e', ARGV[11]) end
+    may_write = true
+    local head = table.concat({ 'e', epoch, str(seq), MS, number }, ' ')
+    redis.call('PUBLISH', F .. 'f:' .. ch, head .. '\n' .. body)
+    return seq, 0
+end
+
 expire(AGE, 100)
 local told, given = {}, cmsgpack.unpack(ARGV[15])
 for i = 1, #given, 6 do
-    local s, prev = accept(given[i], given[i + 1], given[i + 2], given[i + 3], given[i + 4])
+    local s, prev
+    if given[i + 4] == 3 then
+        s, prev = pass_on(given[i], given[i + 1], table.concat({ ARGV[10], ARGV[11], str(i) }, ':'))
+    else
+        s, prev = accept(given[i], given[i + 1], given[i + 2], given[i + 3], given[i + 4])
+    end
     local n = #told
     told[n + 1], told[n + 2], told[n + 3], told[n + 4] = s, prev, ms, given[i + 5]
 end
