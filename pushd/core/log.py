@@ -176,7 +176,7 @@ class Log:
             if (message := self.timeline.get(seq)) is not None:
                 self._expire_one(message)
                 most -= 1
-        while most > 0 and self._aging.next_due <= now:
+        while most > 0 and self._aging.next_due < now:
             channel = self._aging.take()
             most -= 1 if channel is None else 1 + self._expire_channel(channel, now, most)
         oldest = self.timeline.time_after(self._aged_through)
@@ -191,7 +191,7 @@ class Log:
         while channel.messages and channel.retention.age is not None:
             oldest = channel.messages[0]
             due = (self.timeline.time_after(oldest.seq - 1) or 0.0) + channel.retention.age
-            if due > now or count >= most:
+            if due >= now or count >= most:
                 self._schedule(channel, due)
                 break
             self._expire_one(oldest)

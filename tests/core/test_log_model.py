@@ -154,9 +154,7 @@ class Model:
 
     def _is_too_old(self, each: Kept) -> bool:
         age = self._rule(each.message.channel).age
-        if age is None or age == self.bounds.age:
-            return each.accepted < self.now - self.bounds.age
-        return each.accepted + age <= self.now
+        return each.accepted < self.now - (self.bounds.age if age is None else age)
 
     def _rule(self, channel: str) -> ChannelRule:
         return next((rule for rule in self.rules.rules if matches(rule.match, channel)), ChannelRule(channel))
