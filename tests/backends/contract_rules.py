@@ -6,9 +6,10 @@ import pytest
 from twisted.internet.task import deferLater
 
 from pushd.core.channel_rules import ChannelRule, ChannelRules
-from pushd.core.cursor import MessageId
+from pushd.core.cursor import LATEST, MessageId
 from pushd.core.message import Gap, Message, draft
 from tests.backends.backend_harness import BackendHarness, cursor, ids
+from tests.backends.contract_latest import read_latest
 
 Start = Callable[..., Awaitable[BackendHarness]]
 
@@ -107,6 +108,27 @@ class RulesContract:
         assert ((await harness.info("a/1")).messages, (await harness.info("b/1")).messages) == (2, 1)
         await harness.wait(SHORT_SECONDS * 2)
         assert await harness.stored() == []
+
+    @pytest.mark.parametrize("topics", ["a/1", "a/*", "*/1"])
+    async def test_channel_with_a_longer_age_has_no_gap(self, start: Start, topics: str) -> None:
+        harness = await start(ChannelRule("a/*", age=SHORT_SECONDS * 100), age=SHORT_SECONDS)
+        sent = [await harness.publish(name) for name in ("b/2", "a/1", "b/2")]
+        await harness.wait(SHORT_SECONDS * 1.2)
+        assert await gaps_of(harness, topics, sent[0].epoch) == set()
+        assert ids(await harness.stored(topics)) == [sent[1].id]
+
+    async def test_newest_messages_are_those_that_are_kept(self, start: Start) -> None:
+        rules = ChannelRule("a/*", age=SHORT_SECONDS * 100), ChannelRule("b/*", age=SHORT_SECONDS)
+        harness = await start(*rules, age=SHORT_SECONDS * 3)
+        sent = [await harness.publish(name) for name in ("b/1", "c/1", "a/1", "a/2", "c/2", "b/2")]
+        await harness.wait(SHORT_SECONDS * 1.2)
+        await harness.publish("b/2")
+        for topics in ("**", "a/*,b/*,c/*"):
+            messages, _ = await read_latest(harness, topics, await harness.open(topics, LATEST))
+            assert [each.channel for each in messages] == ["c/1", "a/1", "a/2", "c/2", "b/2"]
+        await harness.wait(SHORT_SECONDS * 2.4)
+        messages, _ = await read_latest(harness, "**", await harness.open("**", LATEST))
+        assert ids(messages) == ids(sent[2:4])
 
     @pytest.mark.parametrize("topics", ["a", "*"])
     async def test_reload_with_smaller_bounds_shortens_channels_soon(self, start: Start, topics: str) -> None:
